@@ -1,0 +1,48 @@
+"""Chat models of every provider behind one small, fast interface.
+
+    from modelwire import init_chat_model
+
+    model = init_chat_model("openai:gpt-4o-mini", temperature=0)
+    print(model.invoke("hi").content)
+
+Nothing is loaded before it is used: importing this package imports none of its parts (PEP 562).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelwire import _lazy
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from modelwire.adapters import ChatAnthropic as ChatAnthropic
+    from modelwire.adapters import ChatOpenAI as ChatOpenAI
+    from modelwire.config import init_chat_model as init_chat_model
+    from modelwire.errors import ModelwireError as ModelwireError
+    from modelwire.messages import AIMessage as AIMessage
+    from modelwire.messages import AIMessageChunk as AIMessageChunk
+    from modelwire.messages import HumanMessage as HumanMessage
+    from modelwire.messages import SystemMessage as SystemMessage
+    from modelwire.messages import ToolMessage as ToolMessage
+    from modelwire.output_parsers import StrOutputParser as StrOutputParser
+    from modelwire.prompts import ChatPromptTemplate as ChatPromptTemplate
+    from modelwire.prompts import MessagesPlaceholder as MessagesPlaceholder
+    from modelwire.runnables import RunnableConfig as RunnableConfig
+    from modelwire.runnables import RunnableLambda as RunnableLambda
+    from modelwire.runnables import RunnableParallel as RunnableParallel
+    from modelwire.runnables import RunnablePassthrough as RunnablePassthrough
+
+__getattr__, __dir__, __all__ = _lazy.exports(
+    __name__,
+    {
+        "modelwire.adapters": ["ChatAnthropic", "ChatOpenAI"],
+        "modelwire.config": ["init_chat_model"],
+        "modelwire.errors": ["ModelwireError"],
+        "modelwire.messages": ["AIMessage", "AIMessageChunk", "HumanMessage", "SystemMessage", "ToolMessage"],
+        "modelwire.output_parsers": ["StrOutputParser"],
+        "modelwire.prompts": ["ChatPromptTemplate", "MessagesPlaceholder"],
+        "modelwire.runnables": ["RunnableConfig", "RunnableLambda", "RunnableParallel", "RunnablePassthrough"],
+    },
+)

@@ -1,0 +1,366 @@
+"""Every error modelwire raises, and whose fault it is. No I/O; imports nothing of ours.
+
+ModelwireError
+├── CallerError                 raised before any request: the program must change
+│   ├── InvalidArgument         also a ValueError
+│   │   ├── InvalidType         also a TypeError
+│   │   ├── InvalidTemplate     a prompt template that is not allowed or cannot be read
+│   │   ├── InvalidConfig       a configuration file, with its line
+│   │   └── UnknownModel        offers the close matches
+│   ├── MissingVariable         also a KeyError: a prompt variable was not given
+│   ├── MissingKey              no API key in the arguments or the environment
+│   └── MissingDependency       also an ImportError: an extra is not installed
+├── ChatError                   a call was made and has no answer
+│   ├── ProviderError           the provider said no
+│   │   ├── BadRequest (400 422 …)   ├── RateLimited (429)
+│   │   │   ├── ContextTooLong       ├── Overloaded (503 529)
+│   │   │   └── RequestTooLarge      ├── ServerError (5xx)
+│   │   ├── AuthenticationError 401  ├── Conflict (408 409 425)
+│   │   ├── PermissionDenied 403     └── QuotaExhausted (billing)
+│   │   ├── NotFound 404
+│   │   └── Refused
+│   └── WireError               the connection or the bytes on it
+│       ├── ConnectFailed       nothing was sent
+│       ├── TLSFailed           the certificate or the handshake
+│       ├── ProxyFailed
+│       ├── ConnectionLost      it broke while the answer was awaited or read
+│       ├── Timeout             also a TimeoutError
+│       ├── MalformedResponse   an answer nobody can read
+│       └── IncompleteStream    a stream without its terminal mark; `.partial`
+│           └── StreamInterrupted    it broke after chunks had been handed out
+└── OutputParserException       also a ValueError: the answer came, its text does not parse
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any
+
+__all__ = [
+    "Attempt",
+    "AuthenticationError",
+    "BadRequest",
+    "CallerError",
+    "ChatError",
+    "Conflict",
+    "ConnectFailed",
+    "ConnectionLost",
+    "ContextTooLong",
+    "IncompleteStream",
+    "InvalidArgument",
+    "InvalidConfig",
+    "InvalidTemplate",
+    "InvalidType",
+    "MalformedResponse",
+    "MissingDependency",
+    "MissingKey",
+    "MissingVariable",
+    "ModelwireError",
+    "NotFound",
+    "OutputParserException",
+    "Overloaded",
+    "PermissionDenied",
+    "ProviderError",
+    "ProxyFailed",
+    "QuotaExhausted",
+    "RateLimited",
+    "Refused",
+    "RequestTooLarge",
+    "RetryClass",
+    "ServerError",
+    "StreamInterrupted",
+    "TLSFailed",
+    "Timeout",
+    "UnknownModel",
+    "WireError",
+    "did_you_mean",
+]
+
+
+class RetryClass(Enum):
+    """What a failure means for the next attempt."""
+
+    THROTTLE = "throttle"  # come back later, as often as it takes: a rate limit
+    OVERLOAD = "overload"  # the same, and send less at a time
+    TRANSIENT = "transient"  # bad luck: a few more tries
+    GLITCH = "glitch"  # an answer nobody can read: one more try
+    FATAL = "fatal"  # the same request will fail again
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a call that failed."""
+
+    retry_class: RetryClass
+    error: str  # class name
+    status: int | None
+    code: str | None
+    request_id: str | None
+    elapsed_s: float
+
+
+class ModelwireError(Exception):
+    """The root: `except ModelwireError` catches everything modelwire raises."""
+
+
+# ---------------------------------------------------------------- the caller's
+
+
+class CallerError(ModelwireError):
+    """The program asked for something that cannot be done; nothing was sent."""
+
+
+class InvalidArgument(CallerError, ValueError):
+    """An argument has a value that cannot be used."""
+
+
+class InvalidType(InvalidArgument, TypeError):
+    """An argument is of a type that cannot be used."""
+
+
+class InvalidTemplate(InvalidArgument):
+    """A prompt template cannot be read, or asks for more than a plain name."""
+
+
+class InvalidConfig(InvalidArgument):
+    """A configuration file cannot be used."""
+
+    def __init__(self, message: str, *, path: str | None = None, line: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.line = line
+
+
+class UnknownModel(InvalidArgument):
+    """No such provider, model row or model string."""
+
+
+class MissingVariable(CallerError, KeyError):
+    """A prompt was formatted without one of its variables."""
+
+    __str__ = Exception.__str__  # KeyError would show the repr of the text
+
+
+class MissingKey(CallerError):
+    """No API key was given and none is in the environment."""
+
+
+class MissingDependency(CallerError, ImportError):
+    """A part of modelwire needs an extra that is not installed."""
+
+
+# ---------------------------------------------------------------- a call failed
+
+
+class ChatError(ModelwireError):
+    """A call was made and there is no answer.
+
+    All facts are attributes; any of them may be `None` where nobody said.
+    `attempts` lists the failed tries, oldest first, this one last.
+    `partial` is the merged `AIMessageChunk` received so far, for streams.
+    """
+
+    retry_class: RetryClass = RetryClass.FATAL
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: Any = None,
+        partial: Any = None,
+        retry_class: RetryClass | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.code = code
+        self.type = type
+        self.request_id = request_id
+        self.retry_after = retry_after  # seconds the provider asked us to wait
+        self.body = body
+        self.partial = partial
+        self.attempts: Sequence[Attempt] = ()
+        if retry_class is not None:
+            self.retry_class = retry_class
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.retry_class is not RetryClass.FATAL
+
+    @property
+    def status_code(self) -> int | None:
+        """The HTTP status, under the name the SDKs use."""
+        return self.status
+
+    def __str__(self) -> str:
+        seen = [
+            f"{name} {value}"
+            for name, value in (
+                ("provider", self.provider),
+                ("model", self.model),
+                ("status", self.status),
+                ("code", self.code),
+                ("request id", self.request_id),
+            )
+            if value is not None
+        ]
+        if len(self.attempts) > 1:
+            seen.append(f"after {len(self.attempts)} attempts")
+        return f"{self.message} [{', '.join(seen)}]" if seen else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[ChatError], args: tuple[Any, ...], state: Mapping[str, Any]) -> ChatError:
+    error = cls(*args)
+    error.__dict__.update(state)
+    return error
+
+
+class ProviderError(ChatError):
+    """The provider answered with an error."""
+
+
+class BadRequest(ProviderError):
+    """The provider will not take this request as it is."""
+
+
+class ContextTooLong(BadRequest):
+    """The messages and the reserved output exceed the model's context window."""
+
+
+class RequestTooLarge(BadRequest):
+    """The request has more bytes than the provider takes."""
+
+
+class AuthenticationError(ProviderError):
+    """The key is wrong or missing."""
+
+
+class PermissionDenied(ProviderError):
+    """The key is right and may not do this."""
+
+
+class NotFound(ProviderError):
+    """No such model or endpoint there."""
+
+
+class Refused(ProviderError):
+    """The provider's policy stopped the answer."""
+
+
+class QuotaExhausted(ProviderError):
+    """The account has no credit or has reached a spending limit: waiting does not help."""
+
+
+class RateLimited(ProviderError):
+    """Too many requests or tokens for now."""
+
+    retry_class = RetryClass.THROTTLE
+
+
+class Overloaded(ProviderError):
+    """The provider has too much to do, for everybody."""
+
+    retry_class = RetryClass.OVERLOAD
+
+
+class ServerError(ProviderError):
+    """The provider failed."""
+
+    retry_class = RetryClass.TRANSIENT
+
+
+class Conflict(ProviderError):
+    """The provider asks to send the same request again (408, 409, 425)."""
+
+    retry_class = RetryClass.TRANSIENT
+
+
+class WireError(ChatError):
+    """The connection, or the bytes that came over it."""
+
+    retry_class = RetryClass.TRANSIENT
+
+
+class ConnectFailed(WireError):
+    """No connection could be made; nothing was sent."""
+
+
+class TLSFailed(WireError):
+    """The certificate is not trusted, or TLS could not be agreed."""
+
+    retry_class = RetryClass.FATAL
+
+
+class ProxyFailed(WireError):
+    """The proxy did not let the request through."""
+
+    retry_class = RetryClass.FATAL
+
+
+class ConnectionLost(WireError):
+    """The connection broke before the whole answer had come."""
+
+
+class Timeout(WireError, TimeoutError):
+    """A time limit ran out: the call's own, an attempt's, or the silence in a stream."""
+
+
+class MalformedResponse(WireError):
+    """The provider's answer cannot be read."""
+
+    retry_class = RetryClass.GLITCH
+
+
+class IncompleteStream(WireError):
+    """A stream ended without its terminal mark; `.partial` holds what came."""
+
+
+class StreamInterrupted(IncompleteStream):
+    """A stream failed after chunks had been handed out; it is never restarted silently."""
+
+
+# ---------------------------------------------------------------- the answer's text
+
+
+class OutputParserException(ModelwireError, ValueError):
+    """The answer came and its text does not parse.
+
+    `llm_output` is the text; with `send_to_llm`, `observation` tells the model what was wrong with it.
+    """
+
+    def __init__(
+        self,
+        error: Any,
+        observation: str | None = None,
+        llm_output: str | None = None,
+        send_to_llm: bool = False,  # noqa: FBT001, FBT002 - the name and place LangChain scripts use
+    ) -> None:
+        super().__init__(error)
+        if send_to_llm and (observation is None or llm_output is None):
+            raise InvalidArgument("`send_to_llm=True` needs both `observation` and `llm_output`.")
+        self.observation = observation
+        self.llm_output = llm_output
+        self.send_to_llm = send_to_llm
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Name the close matches of `word`, or else all of `known`, as a sentence that ends an error's text."""
+    close = get_close_matches(word, known, n=3, cutoff=0.5)
+    names = ", ".join(f"`{name}`" for name in (close or sorted(known)))
+    return f"Did you mean {names}?" if close else f"Known: {names}."

@@ -1,0 +1,137 @@
+"""The two drivers: they do what a flow asks, sync and async, and decide nothing.
+
+A whole answer comes back from `drive` / `adrive`; chunks come out of `drive_stream` / `adrive_stream`. However the
+caller leaves, the flow and its line are closed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from modelwire.transport.flow import Emit, Read, Send, Sleep
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from modelwire.transport.flow import Step
+    from modelwire.transport.lines import AsyncLine, SyncLine
+
+__all__ = ["OnRetry", "adrive", "adrive_stream", "drive", "drive_stream"]
+
+M = TypeVar("M")
+C = TypeVar("C")
+OnRetry = Callable[[Sleep], None]  # told before each wait; for handlers of the run
+
+
+class _Done(Generic[M]):
+    """The flow is over. A value, because a `StopIteration` may not pass through a coroutine."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: M) -> None:
+        self.value = value
+
+
+def drive(flow: Generator[Step[C], Any, M], line: SyncLine, on_retry: OnRetry | None = None) -> M:
+    """Run a call to its answer."""
+    try:
+        step = _resume(flow)
+        while type(step) is not _Done:
+            step = _advance(flow, step, line, on_retry)
+        return cast("M", step.value)
+    finally:
+        line.close()
+        flow.close()
+
+
+def drive_stream(flow: Generator[Step[C], Any, None], line: SyncLine, on_retry: OnRetry | None = None) -> Generator[C]:
+    """Run a call and yield its chunks."""
+    try:
+        step = _resume(flow)
+        while type(step) is not _Done:
+            if type(step) is Emit:
+                yield from step.chunks
+                step = _resume(flow)
+            else:
+                step = _advance(flow, step, line, on_retry)
+    finally:
+        line.close()
+        flow.close()
+
+
+async def adrive(flow: Generator[Step[C], Any, M], line: AsyncLine, on_retry: OnRetry | None = None) -> M:
+    """Run a call to its answer."""
+    try:
+        step = _resume(flow)
+        while type(step) is not _Done:
+            step = await _aadvance(flow, step, line, on_retry)
+        return cast("M", step.value)
+    finally:
+        await line.close()
+        flow.close()
+
+
+async def adrive_stream(
+    flow: Generator[Step[C], Any, None], line: AsyncLine, on_retry: OnRetry | None = None
+) -> AsyncGenerator[C]:
+    """Run a call and yield its chunks."""
+    try:
+        step = _resume(flow)
+        while type(step) is not _Done:
+            if type(step) is Emit:
+                for chunk in step.chunks:
+                    yield chunk
+                step = _resume(flow)
+            else:
+                step = await _aadvance(flow, step, line, on_retry)
+    finally:
+        await line.close()
+        flow.close()
+
+
+def _resume(flow: Generator[Any, Any, M], outcome: object = None, failure: Exception | None = None) -> Any:
+    """Tell the flow what happened; return its next step, or `_Done`."""
+    try:
+        return flow.send(outcome) if failure is None else flow.throw(failure)
+    except StopIteration as done:
+        return _Done(done.value)
+
+
+def _advance(flow: Generator[Any, Any, M], step: Any, line: SyncLine, on_retry: OnRetry | None) -> Any:
+    """Do one step; whatever comes of it, good or bad, is the flow's to judge."""
+    outcome: object = None
+    try:
+        if type(step) is Read:
+            outcome = line.read()
+        elif type(step) is Send:
+            outcome = line.send(step)
+        else:
+            line.close()
+            if on_retry is not None:
+                on_retry(step)
+            time.sleep(step.seconds)
+    except Exception as exc:  # noqa: BLE001 - the line says what it is, the flow what follows
+        return _resume(flow, failure=line.failure(exc))
+    return _resume(flow, outcome)
+
+
+async def _aadvance(flow: Generator[Any, Any, M], step: Any, line: AsyncLine, on_retry: OnRetry | None) -> Any:
+    """Do one step; whatever comes of it, good or bad, is the flow's to judge."""
+    outcome: object = None
+    try:
+        if type(step) is Read:
+            outcome = await line.read()
+        elif type(step) is Send:
+            outcome = await line.send(step)
+        else:
+            from asyncio import sleep
+
+            await line.close()
+            if on_retry is not None:
+                on_retry(step)
+            await sleep(step.seconds)
+    except Exception as exc:  # noqa: BLE001 - the line says what it is, the flow what follows
+        return _resume(flow, failure=line.failure(exc))
+    return _resume(flow, outcome)

@@ -1,0 +1,290 @@
+"""The life of a call, written once for both colours. No I/O here, and no clock but the one passed in.
+
+A flow is a generator: it yields what it needs (`Send`, `Read`, `Sleep`, `Emit`) and is sent what happened; a failure
+of the wire is thrown into it as an error of ours. The two drivers in `drivers.py` do what it asks. A whole answer is
+the generator's return value; the chunks of a stream leave through `Emit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from modelwire.errors import ChatError, IncompleteStream, StreamInterrupted
+from modelwire.transport.failures import timed_out
+from modelwire.transport.retry import GiveUp, History, RetryPolicy, read_retry_after, wait_before_retry
+from modelwire.transport.sse import SSEDecoder
+from modelwire.transport.wire import Reply, ServerEvent
+
+if TYPE_CHECKING:
+    from random import Random
+
+__all__ = ["READ", "Emit", "Exchange", "Read", "Send", "Sleep", "Step", "Timeouts", "call_flow", "stream_flow"]
+
+M = TypeVar("M")  # a message
+C = TypeVar("C")  # a chunk of one
+T = TypeVar("T")
+M_co = TypeVar("M_co", covariant=True)
+
+
+class Decoder(Protocol[C]):
+    def feed(self, event: ServerEvent) -> list[C]: ...
+    def close(self) -> list[C]: ...
+
+
+class Wire(Protocol[M_co, C]):
+    """What the flow needs of a codec."""
+
+    provider: str
+
+    def decode(self, reply: Reply) -> M_co: ...
+    def stream_decoder(self) -> Decoder[C]: ...
+    def error(self, reply: Reply) -> ChatError: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long one attempt may stay silent, in seconds. Every one is finite."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 600.0
+    idle_s: float = 600.0  # between two reads of a body that has begun; pings count as life
+
+
+# ---------------------------------------------------------------- what a flow asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the request and come back with the `Reply`; for a stream, with its head only (`body` empty)."""
+
+    stream: bool
+    remaining_s: float | None  # to the deadline of the call
+
+
+class Read:
+    """Come back with the next bytes of the open answer, b"" for none yet, None at its end."""
+
+    __slots__ = ()
+
+
+READ: Final = Read()
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait, because of `error`, and try again; nothing is open meanwhile."""
+
+    seconds: float
+    error: ChatError
+    attempt: int  # how many have failed
+
+
+class Emit(Generic[C]):
+    """Hand these chunks to the caller."""
+
+    __slots__ = ("chunks",)
+
+    def __init__(self, chunks: list[C]) -> None:
+        self.chunks = chunks
+
+
+Step = Send | Read | Sleep | Emit[C]
+
+
+# ---------------------------------------------------------------- the flow
+
+
+@dataclass(slots=True)
+class Exchange(Generic[M, C]):
+    """One call: what is sent, how its answer is read, and how patient it is."""
+
+    url: str
+    headers: dict[str, str]
+    content: bytes
+    wire: Wire[M, C]
+    policy: RetryPolicy
+    timeouts: Timeouts
+    clock: Callable[[], float]
+    rng: Random
+    merge: Callable[[Sequence[C]], C]  # chunks to the one they add up to
+    as_chunk: Callable[[M], C]
+    model: str | None = None
+    deadline: float | None = None  # a reading of `clock`
+    timeout_s: float | None = None  # what the user asked for, to be named in the error
+    history: History = field(default_factory=History)
+
+    def remaining_s(self) -> float | None:
+        """Return the seconds to the deadline; raise the `Timeout` when there are none."""
+        if self.deadline is None:
+            return None
+        remaining_s = self.deadline - self.clock()
+        if remaining_s <= 0:
+            raise self.out_of_time()
+        return remaining_s
+
+    def is_over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and self.clock() >= self.deadline
+
+    def out_of_time(self) -> ChatError:
+        error = timed_out(f"The call to {self.wire.provider}", self.timeout_s or 0.0)
+        error.attempts = tuple(self.history.attempts)
+        return self.signed(error)
+
+    def signed(self, error: ChatError) -> ChatError:
+        """Say whose call failed, where the error does not yet say it."""
+        error.provider = error.provider or self.wire.provider
+        error.model = error.model or self.model
+        return error
+
+
+def call_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
+    """Ask until there is a whole answer, and return it decoded."""
+    return (yield from _try_until_done(exchange, lambda: _ask(exchange), committed=lambda: False))
+
+
+def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
+    """Ask, and emit the answer's chunks as they come.
+
+    Before the first chunk has left, failures are tried again like those of `call_flow`; after it never.
+    """
+    received = _Received(exchange.merge)
+    try:
+        yield from _try_until_done(exchange, lambda: _ask_stream(exchange, received), committed=lambda: received.any)
+    except ChatError as error:
+        if not received.any:
+            raise
+        error.partial = received.merged()
+        if isinstance(error, IncompleteStream) or exchange.is_over():
+            raise
+        raise _interrupted(error) from error
+
+
+def _try_until_done(
+    exchange: Exchange[M, C], once: Callable[[], Generator[Step[C], Any, T]], *, committed: Callable[[], bool]
+) -> Generator[Step[C], Any, T]:
+    while True:
+        # The rate governor's place: it asks for its `Sleep`s here, before each attempt, and hears of each outcome.
+        started = exchange.clock()
+        try:
+            return (yield from once())
+        except ChatError as error:
+            exchange.history.record(exchange.signed(error), exchange.clock() - started)
+            if committed():
+                raise
+            remaining_s = None if exchange.deadline is None else exchange.deadline - exchange.clock()
+            wait = wait_before_retry(
+                error, exchange.history, exchange.policy, remaining_s=remaining_s, rng=exchange.rng
+            )
+            if isinstance(wait, GiveUp):
+                if wait:
+                    error.message = f"{error.message} {wait}"
+                raise
+            failed = error
+        yield Sleep(wait, failed, len(exchange.history.attempts))
+
+
+def _ask(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
+    reply: Reply = yield Send(stream=False, remaining_s=exchange.remaining_s())
+    return _read_whole(exchange, reply)
+
+
+def _read_whole(exchange: Exchange[M, C], reply: Reply) -> M:
+    if reply.status != 200:
+        raise _error_of(exchange, reply)
+    return exchange.wire.decode(reply)
+
+
+def _error_of(exchange: Exchange[M, C], reply: Reply) -> ChatError:
+    error = exchange.wire.error(reply)
+    error.retry_after = read_retry_after(reply.headers)
+    return error
+
+
+def _ask_stream(exchange: Exchange[M, C], received: _Received[C]) -> Generator[Step[C], Any, None]:
+    reply: Reply = yield Send(stream=True, remaining_s=exchange.remaining_s())
+    if reply.status != 200:
+        reply.body = yield from _rest()
+        raise _error_of(exchange, reply)
+    data = yield from _first_bytes()
+    if data is not None and data.lstrip()[:1] in (b"{", b"["):
+        # Not a stream at all: an error under a 200, or a server that does not stream (corpus, surprise 32).
+        reply.body = data + (yield from _rest())
+        yield from received.hand_out([exchange.as_chunk(exchange.wire.decode(reply))])
+        return
+    framing = SSEDecoder()
+    decoder = exchange.wire.stream_decoder()
+    while data is not None:
+        chunks: list[C] = []
+        try:
+            for event in framing.feed(data):
+                chunks += decoder.feed(event)
+        except ChatError:
+            yield from received.hand_out(chunks)  # what came before the failure did come
+            raise
+        if chunks:
+            yield from received.hand_out(chunks)
+        exchange.remaining_s()
+        data = yield READ
+    yield from received.hand_out(decoder.close())
+
+
+def _first_bytes() -> Generator[Step[Any], Any, bytes | None]:
+    """Read until there is something other than white space: a keep-alive may come first."""
+    head = b""
+    while not head.strip():
+        data: bytes | None = yield READ
+        if data is None:
+            return head or None
+        head += data
+    return head
+
+
+def _rest() -> Generator[Step[Any], Any, bytes]:
+    pieces: list[bytes] = []
+    while (data := (yield READ)) is not None:
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+class _Received(Generic[C]):
+    """What has been handed out, kept small: folded into one chunk every so often."""
+
+    FOLD_AT = 256
+
+    def __init__(self, merge: Callable[[Sequence[C]], C]) -> None:
+        self.any = False
+        self._merge = merge
+        self._chunks: list[C] = []
+
+    def hand_out(self, chunks: list[C]) -> Generator[Step[C], Any, None]:
+        if not chunks:
+            return
+        self.any = True
+        self._chunks += chunks
+        yield Emit(chunks)
+        if len(self._chunks) > self.FOLD_AT:
+            self._chunks = [self._merge(self._chunks)]
+
+    def merged(self) -> C:
+        return self._merge(self._chunks)
+
+
+def _interrupted(error: ChatError) -> StreamInterrupted:
+    interrupted = StreamInterrupted(
+        f"The stream failed after a part of the answer had been handed out: {error.message} The part is in `.partial`.",
+        provider=error.provider,
+        model=error.model,
+        status=error.status,
+        code=error.code,
+        type=error.type,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+        body=error.body,
+        partial=error.partial,
+        retry_class=error.retry_class,
+    )
+    interrupted.attempts = error.attempts
+    return interrupted

@@ -1,0 +1,310 @@
+"""The shared HTTP clients: one pool a process for sync calls, one an event loop for async ones.
+
+httpx2 scans every connection of a pool on every request, so the cost of a call grows with the pool. A pool here is
+therefore many small clients (shards), and a call is let in before it reaches one: httpx2 itself never queues.
+
+    lease = pool.lease()          # waits for a place, never raises PoolTimeout
+    lease.client.send(...)
+    lease.release()
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    import asyncio
+    import ssl
+    from collections.abc import AsyncGenerator
+
+    import httpx2
+
+__all__ = ["AsyncPool", "ClientSettings", "Lease", "SyncPool", "async_pool", "sync_pool"]
+
+# The cost of httpx2's scan is lost in the noise up to here (benchmarks/concurrency.py).
+SHARD_CONNECTIONS = 32
+# Calls let in at a time, for each pool; the SDKs' own limit. Never more than the process may open files for.
+MAX_IN_FLIGHT = 1000
+# Below the 60 s after which common load balancers drop an idle connection.
+KEEPALIVE_EXPIRY_S = 55.0
+
+Client = TypeVar("Client")
+
+
+class ClientSettings(NamedTuple):
+    """What makes two calls unable to share a client."""
+
+    secure: bool  # https: needs the TLS trust store
+    proxy: str | None = None  # None: as the environment says
+
+
+class Lease(Generic[Client]):
+    """A place on a client, for one call. `release` may be called twice; the second time does nothing."""
+
+    __slots__ = ("_pool", "_shard", "client")
+
+    def __init__(self, pool: _Pool[Client], shard: _Shard[Client]) -> None:
+        self._pool = pool
+        self._shard: _Shard[Client] | None = shard
+        self.client = shard.client
+
+    def release(self) -> None:
+        shard, self._shard = self._shard, None
+        if shard is not None:
+            self._pool._release(shard)
+
+
+class _Shard(Generic[Client]):
+    __slots__ = ("client", "in_flight")
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.in_flight = 0
+
+
+class _Pool(Generic[Client]):
+    """The bookkeeping of shards, the same in both colours; callers see to it that it is not entered twice at once."""
+
+    def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
+        self.settings = settings
+        self.limit = limit or _affordable_in_flight()
+        self.in_flight = 0
+        self.shards: list[_Shard[Client]] = []
+        self._roomy: list[_Shard[Client]] = []  # shards with a free place, the one used last on top: it is warm
+
+    def _make_client(self) -> Client:
+        raise NotImplementedError
+
+    def _take(self) -> _Shard[Client] | None:
+        """Take a place, or return None where the pool is full."""
+        if self.in_flight >= self.limit:
+            return None
+        if not self._roomy:
+            shard = _Shard(self._make_client())
+            self.shards.append(shard)
+            self._roomy.append(shard)
+        shard = self._roomy[-1]
+        shard.in_flight += 1
+        self.in_flight += 1
+        if shard.in_flight == SHARD_CONNECTIONS:
+            self._roomy.pop()
+        return shard
+
+    def _give_back(self, shard: _Shard[Client]) -> None:
+        if shard.in_flight == SHARD_CONNECTIONS:
+            self._roomy.append(shard)
+        shard.in_flight -= 1
+        self.in_flight -= 1
+
+    def _release(self, shard: _Shard[Client]) -> None:
+        raise NotImplementedError
+
+
+class SyncPool(_Pool["httpx2.Client"]):
+    """Clients for sync calls, shared by all threads."""
+
+    def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
+        super().__init__(settings, limit)
+        self._place_free = threading.Condition()
+
+    def lease(self, timeout_s: float | None = None) -> Lease[httpx2.Client] | None:
+        """Wait for a place; None when there was none within `timeout_s`."""
+        with self._place_free:
+            shard = self._take()
+            if shard is None:
+                # `wait_for` calls `_take` under the lock; a notify wakes one waiter for each place given back.
+                shard = self._place_free.wait_for(self._take, timeout_s)
+        return Lease(self, shard) if shard is not None else None
+
+    def _release(self, shard: _Shard[httpx2.Client]) -> None:
+        with self._place_free:
+            self._give_back(shard)
+            self._place_free.notify()
+
+    def _make_client(self) -> httpx2.Client:
+        import httpx2
+
+        return httpx2.Client(**_client_arguments(self.settings))
+
+    def close(self) -> None:
+        """Close every connection."""
+        for shard in self.shards:
+            shard.client.close()
+
+
+class AsyncPool(_Pool["httpx2.AsyncClient"]):
+    """Clients for the calls of one event loop."""
+
+    def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
+        super().__init__(settings, limit)
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def lease(self) -> Lease[httpx2.AsyncClient]:
+        """Wait for a place, first come first served."""
+        shard = None if self._waiting else self._take()
+        while shard is None:
+            await self._place_free()
+            shard = self._take()
+        return Lease(self, shard)
+
+    async def _place_free(self) -> None:
+        import asyncio
+
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake_next()  # we were given a place and do not take it
+            else:
+                self._waiting.remove(waiter)
+            raise
+
+    def _release(self, shard: _Shard[httpx2.AsyncClient]) -> None:
+        self._give_back(shard)
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _make_client(self) -> httpx2.AsyncClient:
+        import httpx2
+
+        return httpx2.AsyncClient(**_client_arguments(self.settings))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for shard in self.shards:
+            await shard.client.aclose()
+
+
+# ---------------------------------------------------------------- who shares what
+
+
+class _LoopPools:
+    """The pools of one event loop, closed when the loop winds up.
+
+    `asyncio.run` and friends close every async generator that is still open (`loop.shutdown_asyncgens`); ours waits
+    for that moment, so that no connection outlives its loop and nobody has to call a `close`.
+    """
+
+    def __init__(self) -> None:
+        self.by_settings: dict[ClientSettings, AsyncPool] = {}
+        self._keeper: AsyncGenerator[None] | None = None
+
+    async def open(self, settings: ClientSettings) -> AsyncPool:
+        pool = self.by_settings.get(settings)
+        if pool is None:
+            pool = self.by_settings[settings] = AsyncPool(settings)
+            if self._keeper is None:
+                self._keeper = self._close_with_the_loop()
+                await anext(self._keeper)
+        return pool
+
+    async def _close_with_the_loop(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            pools, self.by_settings = self.by_settings, {}
+            self._keeper = None
+            for pool in pools.values():
+                await pool.aclose()
+
+
+_lock = threading.Lock()
+_sync_pools: dict[ClientSettings, SyncPool] = {}
+_loop_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = WeakKeyDictionary()
+_left_to_the_parent: list[object] = []  # after a fork: the parent's sockets, kept so that nothing here closes them
+_trust: ssl.SSLContext | None = None
+
+
+def sync_pool(settings: ClientSettings) -> SyncPool:
+    """Return the process's pool for `settings`."""
+    pool = _sync_pools.get(settings)
+    if pool is None:
+        with _lock:
+            pool = _sync_pools.setdefault(settings, SyncPool(settings))
+    return pool
+
+
+async def async_pool(settings: ClientSettings) -> AsyncPool:
+    """Return the running loop's pool for `settings`."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    pools = _loop_pools.get(loop)
+    if pools is None:
+        with _lock:
+            for closed in [other for other in _loop_pools if other.is_closed()]:
+                del _loop_pools[closed]
+            pools = _loop_pools.setdefault(loop, _LoopPools())
+    pool = pools.by_settings.get(settings)
+    return pool if pool is not None else await pools.open(settings)
+
+
+def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
+    import httpx2
+
+    return {
+        "verify": _trust_store() if settings.secure else _trust_nobody(),
+        "timeout": None,  # every request brings its own
+        "follow_redirects": False,  # a followed redirect would carry the key to another origin
+        "limits": httpx2.Limits(
+            max_connections=None, max_keepalive_connections=SHARD_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY_S
+        ),
+        **({"proxy": settings.proxy} if settings.proxy else {}),
+    }
+
+
+def _trust_store() -> ssl.SSLContext:
+    """Build the TLS context once a process: reading the trust store takes longer than a request on a LAN."""
+    global _trust
+    with _lock:
+        if _trust is None:
+            import httpx2
+
+            _trust = httpx2.create_ssl_context()
+        return _trust
+
+
+def _trust_nobody() -> ssl.SSLContext:
+    """A context for plain http, where none is used: should one be, every certificate is refused."""
+    import ssl
+
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _affordable_in_flight() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return MAX_IN_FLIGHT
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_IN_FLIGHT if soft == resource.RLIM_INFINITY else max(1, min(MAX_IN_FLIGHT, soft * 3 // 4))
+
+
+def _close_sync_pools() -> None:
+    for pool in _sync_pools.values():
+        pool.close()
+
+
+def _forget_the_parents() -> None:
+    """In a forked child: leave the parent's connections alone and start with none."""
+    global _lock, _loop_pools, _sync_pools
+    _left_to_the_parent.extend((_sync_pools, _loop_pools))
+    _lock, _sync_pools, _loop_pools = threading.Lock(), {}, WeakKeyDictionary()
+
+
+atexit.register(_close_sync_pools)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_parents)

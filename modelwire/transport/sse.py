@@ -1,0 +1,116 @@
+"""Server-sent events: bytes in, events out. No I/O here.
+
+The framing of https://html.spec.whatwg.org/multipage/server-sent-events.html (read 2026-11), for byte streams:
+lines end with LF, CR or CRLF; a byte-order mark at the start is skipped; comments, `id` and `retry` are dropped;
+an event without its blank line is not an event. Any split of the same bytes gives the same events.
+"""
+
+from __future__ import annotations
+
+from modelwire.errors import MalformedResponse
+from modelwire.transport.wire import ServerEvent
+
+__all__ = ["MAX_EVENT_BYTES", "SSEDecoder"]
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024  # a base64 image in one event is a few MiB; anything larger is not an answer
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SSEDecoder:
+    """Collects bytes and hands out the events they complete; linear in the bytes, however they are cut."""
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._start: bytes | None = b""  # what came before we knew about a byte-order mark; None: we know
+        self._after_cr = False  # the last byte was CR: a LF at the start of the next bytes belongs to it
+        self._line: list[bytes] = []  # pieces of the line that has not ended yet
+        self._pending_bytes = 0  # bytes held in `_line` and `_data`
+        self._event = ""
+        self._data: bytes | list[bytes] | None = None  # one line as it is; several as a list
+
+    def feed(self, data: bytes) -> list[ServerEvent]:
+        """Return the events that end within `data`. Raises `MalformedResponse` for an event without end."""
+        if self._start is not None:
+            data = self._skip_bom(data)
+        if self._after_cr and data:
+            self._after_cr = False
+            data = data.removeprefix(b"\n")
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines and self._line:
+            self._line.append(lines[0])
+            lines[0] = b"".join(self._line)
+            self._line.clear()
+            self._pending_bytes = _size(self._data)
+        events = self._read(lines) if lines else []
+        if rest:
+            self._line.append(rest)
+            self._hold(len(rest))
+        return events
+
+    def close(self) -> list[ServerEvent]:
+        """Forget what has not ended, as the specification says; there is nothing to return."""
+        self._line.clear()
+        self._data = None
+        self._event = ""
+        self._pending_bytes = 0
+        return []
+
+    def _skip_bom(self, data: bytes) -> bytes:
+        head = (self._start or b"") + data
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            self._start = head
+            return b""
+        self._start = None
+        return head.removeprefix(_BOM)
+
+    def _read(self, lines: list[bytes]) -> list[ServerEvent]:
+        events: list[ServerEvent] = []
+        for line in lines:
+            if line.startswith(b"data: "):
+                self._add_data(line[6:])
+            elif not line:
+                if self._data is not None:
+                    data = self._data if isinstance(self._data, bytes) else b"\n".join(self._data)
+                    events.append(ServerEvent(self._event, data))
+                    self._data = None
+                    self._pending_bytes = 0
+                self._event = ""
+            elif not line.startswith(b":"):
+                self._read_field(line)
+        return events
+
+    def _read_field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._add_data(value)
+        elif name == b"event":
+            self._event = value.decode("utf-8", "replace")
+
+    def _add_data(self, value: bytes) -> None:
+        if self._data is None:
+            self._data = value
+        elif isinstance(self._data, bytes):
+            self._data = [self._data, value]
+        else:
+            self._data.append(value)
+        self._hold(len(value) + 1)
+
+    def _hold(self, size: int) -> None:
+        self._pending_bytes += size
+        if self._pending_bytes > self._max_event_bytes:
+            raise MalformedResponse(
+                f"A streamed event has more than {self._max_event_bytes:,} bytes and no end in sight; "
+                "the connection was given up."
+            )
+
+
+def _size(data: bytes | list[bytes] | None) -> int:
+    if data is None:
+        return 0
+    return len(data) if isinstance(data, bytes) else sum(map(len, data)) + len(data)

@@ -1,0 +1,352 @@
+"""Calls over real sockets, both colours: what breaks on the wire, what is retried, what is given back."""
+
+import asyncio
+import gc
+import socket
+import struct
+import threading
+import time
+from random import Random
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+from support.raw_server import CHUNKED, END_CHUNKED, RawServer, answer, chunk
+from support.word_wire import WordWire, sse
+
+from modelwire.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    IncompleteStream,
+    InvalidArgument,
+    RateLimited,
+    ServerError,
+    StreamInterrupted,
+    Timeout,
+)
+from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
+from modelwire.transport.flow import Exchange, Timeouts, call_flow, stream_flow
+from modelwire.transport.lines import AsyncLine, SyncLine
+from modelwire.transport.retry import RetryPolicy
+
+
+def exchange(url: str, *, timeout_s: float | None = None, timeouts: Timeouts | None = None, **kwargs: Any) -> Exchange:
+    return Exchange(
+        url=url + "/chat",
+        headers={"authorization": "Bearer secret-canary", "content-type": "application/json"},
+        content=b"{}",
+        wire=WordWire(),
+        policy=kwargs.pop("policy", RetryPolicy(max_retries=2)),
+        timeouts=timeouts or Timeouts(),
+        clock=time.monotonic,
+        rng=Random(1),
+        merge="".join,
+        as_chunk=str,
+        deadline=None if timeout_s is None else time.monotonic() + timeout_s,
+        timeout_s=timeout_s,
+        **kwargs,
+    )
+
+
+class Caller:
+    """Runs an exchange in one colour."""
+
+    def __init__(self, colour: Any) -> None:
+        self.colour = colour
+
+    def call(self, ex: Exchange, client: Any = None) -> Any:
+        return self.colour.run(
+            lambda: drive(call_flow(ex), SyncLine(ex, client)),
+            lambda: adrive(call_flow(ex), AsyncLine(ex, client)),
+        )
+
+    def stream(self, ex: Exchange, client: Any = None) -> list[Any]:
+        async def collect() -> list[Any]:
+            return [c async for c in adrive_stream(stream_flow(ex), AsyncLine(ex, client))]
+
+        return self.colour.run(lambda: list(drive_stream(stream_flow(ex), SyncLine(ex, client))), collect)
+
+
+@pytest.fixture
+def caller(colour: Any) -> Caller:
+    return Caller(colour)
+
+
+def reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_a_call_is_answered_and_its_bytes_are_as_given(caller: Caller, raw_server: Any) -> None:
+    server: RawServer = raw_server([[answer(b"hello")]])
+    assert caller.call(exchange(server.url)) == "hello"
+    request = server.requests[0].lower()
+    assert request.startswith(b"post /v1/chat http/1.1\r\n")
+    assert b"authorization: bearer secret-canary" in request
+    assert request.endswith(b"\r\n\r\n{}")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [[answer(b"", status=500)], [None], [reset], [b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort", None],
+     [b"garbage\r\n\r\n", None], [b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"]],
+    ids=["500", "close", "reset", "truncated", "bad status line", "bad gzip"],
+)  # fmt: skip
+def test_bad_luck_on_the_wire_is_retried_and_the_caller_sees_one_answer(
+    caller: Caller, raw_server: Any, first: Any
+) -> None:
+    server = raw_server([first, [answer(b"hello")]])
+    assert caller.call(exchange(server.url)) == "hello"
+    assert len(server.requests) == 2
+
+
+def test_a_refused_connection_names_host_and_port_and_never_the_key(caller: Caller) -> None:
+    port = free_port()
+    with pytest.raises(ConnectFailed, match=f"127.0.0.1:{port}") as caught:
+        caller.call(exchange(f"http://user:pass@127.0.0.1:{port}/v1?api-key=hidden"))
+    assert len(caught.value.attempts) == 3
+    assert not any(word in str(caught.value) for word in ("secret-canary", "pass", "hidden"))
+
+
+def test_a_redirect_is_an_error_and_is_not_followed(caller: Caller, raw_server: Any) -> None:
+    other = raw_server([[answer()]])
+    server = raw_server([[answer(b"", status=307, headers=f"location: {other.url}/chat\r\n")]])
+    with pytest.raises(Exception, match="307"):
+        caller.call(exchange(server.url))
+    assert other.requests == []
+
+
+def test_informational_replies_are_skipped(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + answer(b"hello")]])
+    assert caller.call(exchange(server.url)) == "hello"
+
+
+def test_a_header_value_with_a_newline_is_refused_without_showing_it(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[answer()]])
+    ex = exchange(server.url)
+    ex.headers["x-note"] = "a\r\nx-evil: secret-canary"
+    with pytest.raises(InvalidArgument) as caught:
+        caller.call(ex)
+    assert "secret-canary" not in str(caught.value)
+    assert server.requests == []
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_silence_before_the_head_ends_at_the_first_byte_limit(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[30.0]])
+    with pytest.raises(Timeout, match="Nothing was received"):
+        caller.call(exchange(server.url, timeouts=Timeouts(first_byte_s=0.1), policy=RetryPolicy(max_retries=0)))
+
+
+def test_the_total_timeout_holds_against_a_slow_trickle(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", *([b"x", 0.05] * 400)]])
+    with pytest.raises(Timeout, match=r"`timeout` of 0\.3 s") as caught:
+        caller.call(exchange(server.url, timeout_s=0.3))
+    assert isinstance(caught.value, TimeoutError)
+    assert not caught.value.retryable
+
+
+def test_silence_in_a_stream_ends_at_the_idle_limit_with_the_part(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[CHUNKED + chunk(sse("a", "b")), 30.0]])
+    with pytest.raises(StreamInterrupted, match="Nothing was received") as caught:
+        caller.stream(exchange(server.url, timeouts=Timeouts(idle_s=0.1)))
+    assert caught.value.partial == "ab"
+
+
+def test_a_stream_ends_at_the_total_timeout_as_a_timeout_with_the_part(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[CHUNKED + chunk(sse("a")), *([chunk(b": ping\n\n"), 0.05] * 400)]])
+    with pytest.raises(Timeout) as caught:
+        caller.stream(exchange(server.url, timeout_s=0.3))
+    assert caught.value.partial == "a"
+
+
+# ---------------------------------------------------------------- streams
+
+
+def test_a_stream_in_single_bytes_gives_the_same_chunks(caller: Caller, raw_server: Any) -> None:
+    body = sse("größe", "🍷", "END")
+    server = raw_server([[CHUNKED, *(chunk(body[i : i + 1]) for i in range(len(body))), END_CHUNKED]])
+    assert caller.stream(exchange(server.url)) == ["größe", "🍷", "."]
+
+
+def test_a_reset_after_the_first_chunk_hands_over_exactly_what_was_sent(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[CHUNKED + chunk(sse("a", "b")), 0.05, reset]])
+    with pytest.raises(StreamInterrupted) as caught:
+        caller.stream(exchange(server.url))
+    assert caught.value.partial == "ab"
+    assert isinstance(caught.value.__cause__, ConnectionLost)
+    assert len(server.requests) == 1
+
+
+def test_a_body_that_ends_cleanly_without_the_mark_is_not_an_answer(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[CHUNKED + chunk(sse("a", "b")) + END_CHUNKED]])
+    with pytest.raises(IncompleteStream) as caught:
+        caller.stream(exchange(server.url))
+    assert caught.value.partial == "ab"
+
+
+def test_a_rate_limit_before_a_stream_is_waited_out(caller: Caller, raw_server: Any) -> None:
+    limited = answer(b"slow", status=429, headers="retry-after-ms: 5\r\n")
+    server = raw_server([[limited], [CHUNKED + chunk(sse("a", "END")) + END_CHUNKED]])
+    told: list[Any] = []
+    ex = exchange(server.url)
+
+    async def collect() -> list[Any]:
+        return [c async for c in adrive_stream(stream_flow(ex), AsyncLine(ex), told.append)]
+
+    out = caller.colour.run(lambda: list(drive_stream(stream_flow(ex), SyncLine(ex), told.append)), collect)
+    assert out == ["a", "."]
+    assert [(type(sleep.error), sleep.attempt) for sleep in told] == [(RateLimited, 1)]
+
+
+def test_leaving_a_stream_early_closes_its_connection_and_the_next_call_works(colour: Any, raw_server: Any) -> None:
+    closed = threading.Event()
+
+    def until_the_client_leaves(peer: socket.socket) -> None:
+        while peer.recv(100):
+            pass
+        closed.set()
+
+    server = raw_server([[CHUNKED + chunk(sse("a", "b")), until_the_client_leaves], [answer(b"next")]])
+    ex = exchange(server.url)
+
+    def leave() -> str:
+        stream = drive_stream(stream_flow(ex), SyncLine(ex))
+        assert next(stream) == "a"
+        stream.close()
+        again = exchange(server.url)
+        return drive(call_flow(again), SyncLine(again))
+
+    async def aleave() -> str:
+        stream = adrive_stream(stream_flow(ex), AsyncLine(ex))
+        assert await anext(stream) == "a"
+        await stream.aclose()
+        again = exchange(server.url)
+        return await adrive(call_flow(again), AsyncLine(again))
+
+    assert colour.run(leave, aleave) == "next"
+    assert closed.wait(5)
+
+
+# ---------------------------------------------------------------- connections and clients
+
+
+def test_a_kept_alive_connection_is_used_again(colour: Any, raw_server: Any) -> None:
+    server = raw_server([[answer()]], repeat=True)
+
+    def three() -> None:
+        for _ in range(3):
+            ex = exchange(server.url)
+            drive(call_flow(ex), SyncLine(ex))
+
+    async def athree() -> None:
+        for _ in range(3):
+            ex = exchange(server.url)
+            await adrive(call_flow(ex), AsyncLine(ex))
+
+    colour.run(three, athree)
+    assert server.connections == 1
+
+
+def test_a_stale_kept_alive_connection_is_replaced_unseen(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[answer(), 0.01, None], [answer(b"again")]])
+
+    def twice() -> str:
+        for _ in range(2):
+            ex = exchange(server.url)
+            out = drive(call_flow(ex), SyncLine(ex))
+        return out
+
+    async def atwice() -> str:
+        for _ in range(2):
+            ex = exchange(server.url)
+            out = await adrive(call_flow(ex), AsyncLine(ex))
+        return out
+
+    assert caller.colour.run(twice, atwice) == "again"
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda m: m.__name__)
+def test_the_users_own_client_is_used_and_its_errors_are_ours(colour: Any, raw_server: Any, library: Any) -> None:
+    server = raw_server([[answer(b"hello")], [answer(b"", status=500)], [None]])
+    policy = RetryPolicy(max_retries=0)
+
+    def use() -> str:
+        with library.Client(headers={"x-mine": "1"}) as client:
+            out = drive(call_flow(ex := exchange(server.url)), SyncLine(ex, client))
+            for error in (ServerError, ConnectionLost):
+                with pytest.raises(error):
+                    drive(call_flow(ex := exchange(server.url, policy=policy)), SyncLine(ex, client))
+        return out
+
+    async def ause() -> str:
+        async with library.AsyncClient(headers={"x-mine": "1"}) as client:
+            out = await adrive(call_flow(ex := exchange(server.url)), AsyncLine(ex, client))
+            for error in (ServerError, ConnectionLost):
+                with pytest.raises(error):
+                    await adrive(call_flow(ex := exchange(server.url, policy=policy)), AsyncLine(ex, client))
+        return out
+
+    assert colour.run(use, ause) == "hello"
+    assert all(b"x-mine: 1" in request for request in server.requests)
+
+
+def test_fifty_event_loops_in_turn_close_what_they_opened(raw_server: Any) -> None:
+    server = raw_server([[answer()]], repeat=True)
+
+    async def once() -> str:
+        ex = exchange(server.url)
+        return await adrive(call_flow(ex), AsyncLine(ex))
+
+    for _ in range(50):
+        assert asyncio.run(once()) == "hello"
+    gc.collect()  # an unclosed transport would warn here, and warnings are errors
+
+
+def test_threads_with_loops_of_their_own_do_not_meet(raw_server: Any) -> None:
+    server = raw_server([[answer()]], repeat=True)
+    out: list[str] = []
+
+    async def some() -> None:
+        for _ in range(5):
+            ex = exchange(server.url)
+            out.append(await adrive(call_flow(ex), AsyncLine(ex)))
+
+    threads = [threading.Thread(target=lambda: asyncio.run(some())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert out == ["hello"] * 40
+
+
+def test_cancelling_a_call_gives_its_connection_back(raw_server: Any) -> None:
+    server = raw_server([[30.0], [answer()]])
+
+    async def cancel() -> str:
+        ex = exchange(server.url)
+        task = asyncio.create_task(adrive(call_flow(ex), AsyncLine(ex)))
+        while not server.requests:  # noqa: ASYNC110 - the server is a thread
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        from modelwire.transport.pools import ClientSettings, async_pool
+
+        assert (await async_pool(ClientSettings(secure=False))).in_flight == 0
+        again = exchange(server.url)
+        return await adrive(call_flow(again), AsyncLine(again))
+
+    assert asyncio.run(cancel()) == "hello"
