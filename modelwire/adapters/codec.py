@@ -66,7 +66,8 @@ class StreamDecoder(Protocol):
 class Codec(Protocol):
     """How one wire says a chat call. Every method is a pure function of its arguments."""
 
-    provider: str
+    @property
+    def provider(self) -> str: ...
 
     def encode(self, call: ChatCall) -> WireRequest:
         """Say the call in the provider's words. Raises `InvalidArgument` for what the wire cannot say."""

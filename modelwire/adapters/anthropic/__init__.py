@@ -1,0 +1,1 @@
+"""How Anthropic says a chat call. One folder a wire."""

@@ -1,0 +1,104 @@
+"""The codec of Anthropic's Messages API: `POST {base_url}/v1/messages`. No I/O here.
+
+Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelwire.adapters.anthropic.answers import read_message
+from modelwire.adapters.anthropic.messages_stream import MessagesStreamDecoder
+from modelwire.adapters.anthropic.parameters import max_tokens_of, say_parameters, takes_system_turns
+from modelwire.adapters.anthropic.turns import say_history
+from modelwire.adapters.wire_json import error_from_reply, read_json
+from modelwire.errors import InvalidType
+from modelwire.transport.wire import WireRequest
+
+if TYPE_CHECKING:
+    from modelwire.adapters.codec import ChatCall
+    from modelwire.errors import ChatError
+    from modelwire.messages import AIMessage
+    from modelwire.transport.wire import Reply
+
+__all__ = ["ANTHROPIC_VERSION", "MessagesCodec"]
+
+# Pinned on purpose: the version says how answers look, and this one is what `answers.py` and `messages_stream.py` read.
+# https://docs.anthropic.com/en/api/versioning, read 2026-11. `extra_headers` may say another.
+ANTHROPIC_VERSION = "2023-06-01"
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesCodec:
+    """How Anthropic, and services that speak like it, say a chat call.
+
+    `max_tokens` and `system_turns` are facts about models: the limit to send where the caller set none, and whether a
+    system message may come after the head of the history. A service with models of its own brings its own.
+    """
+
+    provider: str = "anthropic"
+    max_tokens: Callable[[str], int] = max_tokens_of
+    system_turns: Callable[[str], bool] = takes_system_turns
+
+    def encode(self, call: ChatCall) -> WireRequest:
+        """Say the call in Anthropic's words. Raises `InvalidArgument` for what the wire cannot say."""
+        params = dict(call.params)
+        betas = params.pop("betas", None)
+        system, turns = say_history(call.messages, system_turns=self.system_turns(call.model))
+        body: dict[str, Any] = {"model": call.model, "messages": turns}
+        if system:
+            body["system"] = system
+        body |= say_parameters(params, max_tokens=self.max_tokens(call.model))
+        if call.stream:
+            body["stream"] = True
+        return WireRequest(
+            url=_url(call.endpoint.base_url),
+            headers=_headers(call, betas),
+            body=body | dict(call.extra_body),
+            stream=call.stream,
+        )
+
+    def decode(self, reply: Reply) -> AIMessage:
+        """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
+        data = read_json(
+            reply.body, provider=self.provider, request_id=reply.headers.get("request-id"), status=reply.status
+        )
+        return read_message(data, provider=self.provider, status=reply.status, headers=reply.headers)
+
+    def stream_decoder(self) -> MessagesStreamDecoder:
+        """Make the decoder of one streamed answer."""
+        return MessagesStreamDecoder(provider=self.provider)
+
+    def error(self, reply: Reply) -> ChatError:
+        """Read an error answer of whatever shape; never raises."""
+        return error_from_reply(reply, self.provider)
+
+
+def _url(base_url: str) -> str:
+    """Name the endpoint, also under a base URL that ends with the version, as OpenAI's do."""
+    return f"{base_url}/messages" if base_url.endswith("/v1") else f"{base_url}/v1/messages"
+
+
+def _headers(call: ChatCall, betas: Any) -> dict[str, str]:
+    """Join the headers; the caller's win, but beta features add up: those of `betas` and those of every header."""
+    headers = {"content-type": "application/json", "anthropic-version": ANTHROPIC_VERSION}
+    features = [] if betas is None else _features(betas)
+    for given in (call.endpoint.headers, call.extra_headers):
+        for name, value in given.items():
+            if name.lower() == "anthropic-beta":
+                features += _features(value)
+            else:
+                headers[name.lower()] = value
+    if features:
+        headers["anthropic-beta"] = ",".join(dict.fromkeys(features))
+    return headers
+
+
+def _features(betas: Any) -> list[str]:
+    if isinstance(betas, str):
+        return [name for part in betas.split(",") if (name := part.strip())]
+    if isinstance(betas, list | tuple) and all(isinstance(name, str) for name in betas):
+        return list(betas)
+    raise InvalidType(f"`betas` must be a list of strings, not `{type(betas).__name__}`.")

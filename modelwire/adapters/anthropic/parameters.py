@@ -1,0 +1,169 @@
+"""Say what is set beside the messages in Anthropic's words: tools, limits, the form of the answer. No I/O here.
+
+Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11. A parameter nobody knows here passes as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelwire.errors import InvalidArgument, InvalidType
+
+__all__ = ["DEFAULT_MAX_TOKENS", "max_tokens_of", "say_parameters", "takes_system_turns"]
+
+# ---------------------------------------------------------------- facts about models
+
+DEFAULT_MAX_TOKENS = 4096  # every model takes that many
+
+# The most tokens of one answer, by the beginning of the model's name; the first that fits.
+# https://docs.anthropic.com/en/docs/about-claude/models/overview, as of 2026-11.
+MAX_TOKENS: tuple[tuple[str, int], ...] = (
+    ("claude-3-7", 64_000),
+    ("claude-3-5", 8_192),
+    ("claude-3", 4_096),
+    ("claude-opus-4-0", 32_000),
+    ("claude-opus-4-1", 32_000),
+    ("claude-opus-4-2025", 32_000),
+    ("claude-opus-4-5", 64_000),
+    ("claude-opus-4", 128_000),  # 4.6 and later
+    ("claude-sonnet-4", 64_000),
+    ("claude-haiku-4", 64_000),
+    ("claude-opus-5", 128_000),
+    ("claude-sonnet-5", 128_000),
+    ("claude-haiku-5", 128_000),
+    ("claude-fable-5", 128_000),
+)
+
+# https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, as of 2026-11.
+SYSTEM_TURNS = ("claude-opus-4-8", "claude-opus-5", "claude-sonnet-5", "claude-haiku-5", "claude-fable-5", "claude-mythos-5")
+
+
+def max_tokens_of(model: str) -> int:
+    """Return the limit to send when the caller set none, because the wire wants one: as much as the model can say."""
+    return next((limit for name, limit in MAX_TOKENS if model.startswith(name)), DEFAULT_MAX_TOKENS)
+
+
+def takes_system_turns(model: str) -> bool:
+    """Tell whether the model takes a system message after the head of the history."""
+    return model.startswith(SYSTEM_TURNS)
+
+
+# ---------------------------------------------------------------- the parameters
+
+MAX_TOKENS_NAMES = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample")  # ours, OpenAI's, Anthropic's old
+
+def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
+    """Return the body's fields beside `model` and `messages`; `max_tokens` stands in where the caller set none."""
+    said = dict(params)
+    body: dict[str, Any] = {"max_tokens": _max_tokens(said, max_tokens)}
+    if "stop" in said and (stop := _stop_sequences(said.pop("stop"))):
+        body["stop_sequences"] = stop
+    if "tools" in said and (tools := [say_tool(tool) for tool in _listed("tools", said.pop("tools"))]):
+        body["tools"] = tools
+    if (choice := _tool_choice(said, has_tools="tools" in body)) is not None:
+        body["tool_choice"] = choice
+    if "response_format" in said and (form := _output_format(said.pop("response_format"))) is not None:
+        body["output_config"] = {**(said.pop("output_config", None) or {}), "format": form}
+    return body | said
+
+
+def _max_tokens(said: dict[str, Any], default: int) -> Any:
+    """Take the limit under any of its names; a default leaves room for the answer beside the thinking."""
+    set_ones = [said.pop(name) for name in MAX_TOKENS_NAMES if name in said]
+    if set_ones:
+        return set_ones[0]
+    thinking = said.get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    return budget + default if isinstance(budget, int) and budget >= default else default
+
+
+def _stop_sequences(stop: Any) -> list[Any]:
+    return [stop] if isinstance(stop, str) else _listed("stop", stop)
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return list(value)
+    raise InvalidType(f"`{name}` must be a list, not `{type(value).__name__}`.")
+
+
+# ---------------------------------------------------------------- tools
+
+
+def say_tool(tool: Any) -> dict[str, Any]:
+    """Say one tool: OpenAI's function shape is turned into Anthropic's; built-in tools pass as they are."""
+    if not isinstance(tool, Mapping):
+        raise InvalidType(f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`.")
+    if tool.get("type") == "function":
+        function = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
+    elif "parameters" in tool and "input_schema" not in tool and "type" not in tool:
+        function = tool
+    elif "name" in tool or "type" in tool:
+        return dict(tool)
+    else:
+        raise InvalidArgument("A tool needs a `name`, or the `type` of one of Anthropic's own tools.")
+    if not isinstance(function.get("name"), str):
+        raise InvalidArgument("A tool of type `function` needs a `name`.")
+    said: dict[str, Any] = {"name": function["name"]}
+    if function.get("description"):
+        said["description"] = function["description"]
+    said["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
+    if function.get("strict"):
+        said["strict"] = True
+    if "cache_control" in tool:
+        said["cache_control"] = tool["cache_control"]
+    return said
+
+
+def _tool_choice(said: dict[str, Any], *, has_tools: bool) -> dict[str, Any] | None:
+    """Take `tool_choice` and `parallel_tool_calls`, which is a field of the choice on this wire."""
+    parallel = said.pop("parallel_tool_calls", None)
+    choice = say_tool_choice(said.pop("tool_choice")) if "tool_choice" in said else None
+    if parallel is False and (has_tools or choice is not None):
+        choice = choice or {"type": "auto"}
+        if choice["type"] != "none":
+            choice["disable_parallel_tool_use"] = True
+    return choice
+
+
+def say_tool_choice(choice: Any) -> dict[str, Any] | None:
+    """Say `auto`, `any`, `required`, `none`, a tool's name, OpenAI's or Anthropic's dict; `None` is no choice."""
+    if choice is None:
+        return None
+    if isinstance(choice, bool):
+        return {"type": "any" if choice else "none"}
+    if isinstance(choice, str):
+        if choice in ("auto", "any", "none"):
+            return {"type": choice}
+        return {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
+    if not isinstance(choice, Mapping):
+        raise InvalidType(f"`tool_choice` must be a string or a dict, not `{type(choice).__name__}`.")
+    if choice.get("type") != "function":
+        return dict(choice)
+    function = choice.get("function")
+    name = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+    if not isinstance(name, str):
+        raise InvalidArgument("`tool_choice` of type `function` needs the function's `name`.")
+    return {"type": "tool", "name": name}
+
+
+# ---------------------------------------------------------------- the answer's form
+
+
+def _output_format(form: Any) -> dict[str, Any] | None:
+    """Say OpenAI's `response_format`: a JSON schema. Text is what comes anyway.
+
+    Wire format: https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs, read 2026-11.
+    """
+    if not isinstance(form, Mapping):
+        raise InvalidType(f"`response_format` must be a dict, not `{type(form).__name__}`.")
+    if form.get("type") == "text":
+        return None
+    inner = form.get("json_schema")
+    schema = inner.get("schema") if isinstance(inner, Mapping) else form.get("schema")
+    if form.get("type") != "json_schema" or not isinstance(schema, Mapping):
+        raise InvalidArgument(
+            "The Anthropic Messages API takes a `response_format` of type `json_schema` with its `schema` only."
+        )
+    return {"type": "json_schema", "schema": dict(schema)}

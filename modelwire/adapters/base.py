@@ -1,0 +1,416 @@
+"""`WireChatModel`: the one place where a Runnable, a codec and the transport meet.
+
+A model here is its parameters; a call of it becomes a `ChatCall`, the codec says that in the provider's words, and a
+flow carries it out (`transport.flow`). What differs between providers is data and a codec, never control flow.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import cache
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_core import PydanticSerializationError, to_json
+
+from modelwire import __version__
+from modelwire.adapters.chat_model import BaseChatModel, chunk_from_message
+from modelwire.adapters.codec import ChatCall, Codec, Endpoint
+from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
+from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chunks, message_chunk_to_message
+from modelwire.runnables.closing import aclose
+from modelwire.runnables.config import settled
+from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
+from modelwire.transport.flow import Exchange, Timeouts, call_flow, stream_flow
+from modelwire.transport.lines import AsyncLine, SyncLine
+from modelwire.transport.retry import RetryPolicy
+from modelwire.transport.wire import SECRET_HEADERS, WireRequest
+
+if TYPE_CHECKING:
+    from modelwire.outputs import ChatGenerationChunk, ChatResult
+    from modelwire.runnables import RunnableConfig
+
+__all__ = ["WireChatModel"]
+
+_rng = Random()  # noqa: S311 - spreads retries, keeps no secret
+_CLIENTS = ("http_client", "http_async_client")
+
+
+class WireChatModel(BaseChatModel):
+    """A chat model behind an HTTP API. Subclasses add their provider's parameters as fields, and a codec.
+
+    A parameter that is None is not sent. `timeout` limits the silence of one attempt in seconds (first byte, and
+    between two bytes); for the whole call give `config={"timeout": ...}`. `max_retries` counts bad luck only: being
+    told to come back later is bounded by `max_wait` seconds; `max_retries=0` switches every retry off.
+    `model_kwargs` and unknown keywords of a call are parameters too; `extra_body` is merged into the body last.
+    `http_client` and `http_async_client` (httpx2 or httpx) are used instead of the shared ones.
+    """
+
+    model: str
+    api_key: SecretStr | Callable[[], str] | None = Field(default=None, repr=False, exclude=True)
+    base_url: str | None = Field(default=None, repr=False)  # may hold a user and a password
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    stop: list[str] | str | None = None
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    extra_body: dict[str, Any] | None = None
+    extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
+    default_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
+
+    streaming: bool = False  # answer `invoke` over a stream
+    timeout: float | None = None
+    max_retries: int = 4
+    max_wait: float = 60.0
+    proxy: str | None = Field(default=None, repr=False, exclude=True)
+    http_client: Any = Field(default=None, repr=False, exclude=True)
+    http_async_client: Any = Field(default=None, repr=False, exclude=True)
+
+    # Other names for fields, as LangChain and the SDKs have them.
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        "model_name": "model",
+        "request_timeout": "timeout",
+        "stop_sequences": "stop",
+        "max_tokens_to_sample": "max_tokens",
+        "max_completion_tokens": "max_tokens",
+    }
+    # Fields that are parameters of the call under their own name.
+    PARAMETERS: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "stop")
+    # Where the provider documents its settings: environment variables, most telling first, and the address.
+    KEY_VARIABLES: ClassVar[tuple[str, ...]] = ()
+    URL_VARIABLES: ClassVar[tuple[str, ...]] = ()
+    DEFAULT_URL: ClassVar[str] = ""
+    ENVIRONMENT: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # more fields, each with its variables
+    SECRETS: ClassVar[tuple[str, ...]] = ("api_key",)  # fields that never leave the process
+
+    # ------------------------------------------------------------ what a provider adds
+
+    def _codec(self) -> Codec:
+        raise NotImplementedError
+
+    def _auth_headers(self, key: str) -> dict[str, str]:
+        """Say who we are."""
+        raise NotImplementedError
+
+    def _identity_headers(self) -> dict[str, str]:
+        """Say for whom we call, or who we are where no key says it."""
+        return {}
+
+    # ------------------------------------------------------------ making one
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_arguments(cls, given: Any) -> Any:
+        """Resolve other names, keep unknown arguments as `model_kwargs`, look into the environment for the rest."""
+        if not isinstance(given, dict):
+            return given
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            field = cls.ALIASES.get(name, name)
+            if field in values and values[field] is not None and field != name:
+                continue  # its own name wins over an alias
+            values[field] = value
+        unknown = {name: values.pop(name) for name in list(values) if name not in cls.model_fields}
+        if unknown:
+            values["model_kwargs"] = {**(values.get("model_kwargs") or {}), **cls._accepted(unknown)}
+        for field, variables in cls._environment_fields().items():
+            if values.get(field) is None and (value := _environment(variables)) is not None:
+                values[field] = value
+        return values
+
+    @classmethod
+    def _environment_fields(cls) -> dict[str, tuple[str, ...]]:
+        return {"api_key": cls.KEY_VARIABLES, "base_url": cls.URL_VARIABLES, **cls.ENVIRONMENT}
+
+    @classmethod
+    def _accepted(cls, unknown: dict[str, Any]) -> dict[str, Any]:
+        """Take unknown arguments for parameters of the provider's, unless they look like a slip."""
+        from difflib import get_close_matches
+
+        for name in unknown:
+            if get_close_matches(name, list(cls.model_fields), n=1, cutoff=0.85):
+                raise InvalidArgument(
+                    f"`{cls.__name__}` has no parameter `{name}`. {did_you_mean(name, list(cls.model_fields))} "
+                    f"To send `{name}` as it is, write `model_kwargs={{'{name}': ...}}`."
+                )
+        warnings.warn(
+            f"{', '.join(f'`{name}`' for name in unknown)}: no parameter `{cls.__name__}` knows; sent to the provider "
+            "as it is. Write it in `model_kwargs` to say that this is meant.",
+            stacklevel=4,
+        )
+        return unknown
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Check what can be checked before any request."""
+        if self.max_retries < 0:
+            raise InvalidArgument(f"`max_retries` must be 0 or more, not {self.max_retries}.")
+        for name in ("timeout", "max_wait"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InvalidArgument(f"`{name}` must be more than 0 seconds, not {value}.")
+        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+            raise InvalidArgument("`base_url` must start with `http://` or `https://`.")
+        self._endpoint()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there."""
+        state = super().__getstate__()
+        fields = state["__dict__"] | dict.fromkeys((*self.SECRETS, *_CLIENTS))
+        for name in ("default_headers", "extra_headers"):
+            if fields[name]:
+                fields[name] = {key: v for key, v in fields[name].items() if key.lower() not in SECRET_HEADERS}
+        return {**state, "__dict__": fields}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        variables = self._environment_fields()
+        for field in self.SECRETS:
+            if getattr(self, field) is None and (secret := _environment(variables[field])) is not None:
+                setattr(self, field, SecretStr(secret))
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Show what was set, and no secret."""
+        fields = type(self).model_fields
+        for name, value in super().__repr_args__():
+            if name not in fields or value != fields[name].get_default(call_default_factory=True):
+                yield name, value
+
+    @property
+    def model_name(self) -> str:
+        """The model, under the name older scripts use."""
+        return self.model
+
+    # ------------------------------------------------------------ what will be sent
+
+    def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
+        """Return what a call with these arguments would send, without sending it."""
+        return self._codec().encode(
+            self._call(self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream)
+        )
+
+    def _endpoint(self) -> Endpoint:
+        key = self.api_key() if callable(self.api_key) else self.api_key and self.api_key.get_secret_value()
+        headers = self._auth_headers(_checked_key(key, type(self).__name__)) if key else {}
+        headers |= self._identity_headers()
+        if self.base_url is None and not _names_a_key(headers) and not _names_a_key(self.default_headers):
+            raise MissingKey(
+                f"`{type(self).__name__}` needs an API key: set {' or '.join(f'`{v}`' for v in self.KEY_VARIABLES)} "
+                "in the environment, or pass `api_key=`."
+            )
+        for name, value in (self.default_headers or {}).items():
+            headers[_checked_header(name, value)] = value
+        return Endpoint((self.base_url or self.DEFAULT_URL).rstrip("/"), headers)
+
+    def _params(self) -> dict[str, Any]:
+        """The parameters set on the model, by their common names."""
+        params = {name: value for name in self.PARAMETERS if (value := getattr(self, name)) is not None}
+        return params | self.model_kwargs if self.model_kwargs else params
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        return {"model": self.model, **self._params()}
+
+    def _call(
+        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool
+    ) -> ChatCall:
+        params = self._params()
+        if stop is not None:
+            params["stop"] = stop
+        extra_body, extra_headers = self.extra_body or {}, self.extra_headers or {}
+        model = self.model
+        if kwargs:
+            extra_body = {**extra_body, **(kwargs.pop("extra_body", None) or {})}
+            extra_headers = {**extra_headers, **(kwargs.pop("extra_headers", None) or {})}
+            model = kwargs.pop("model", model)
+            for name, value in kwargs.items():
+                name = self.ALIASES.get(name, name)
+                if value is not None:
+                    params[name] = value
+                else:
+                    params.pop(name, None)
+        for name, value in extra_headers.items():
+            _checked_header(name, value)
+        return ChatCall(
+            messages=messages,
+            model=model,
+            endpoint=self._endpoint(),
+            params=params,
+            stream=stream,
+            extra_body=extra_body,
+            extra_headers=extra_headers,
+        )
+
+    def _exchange(
+        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, config: RunnableConfig,
+        kwargs: dict[str, Any], *, stream: bool,
+    ) -> Exchange[AIMessage, AIMessageChunk]:  # fmt: skip
+        codec = self._codec()
+        request = codec.encode(self._call(messages, stop, kwargs, stream=stream))
+        deadline = config.get("deadline")
+        return Exchange(
+            url=request.url,
+            headers={**_OUR_HEADERS, **request.headers},
+            content=_json_bytes(request.body),
+            wire=codec,
+            policy=_policy(self.max_retries, self.max_wait),
+            timeouts=_timeouts(self.timeout),
+            clock=time.monotonic,
+            rng=_rng,
+            merge=merge_chunks,
+            as_chunk=chunk_from_message,
+            model=request.body.get("model"),
+            deadline=deadline,
+            timeout_s=getattr(deadline, "limit_s", None),
+        )
+
+    # ------------------------------------------------------------ how a call is answered
+
+    def _loop_native(self) -> bool:
+        return self.http_client is None or self.http_async_client is not None
+
+    def _answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> AIMessage:
+        if self.streaming:
+            return message_chunk_to_message(merge_chunks(list(self._chunks(messages, stop, config, **kwargs))))
+        exchange = self._exchange(messages, stop, config, kwargs, stream=False)
+        return drive(call_flow(exchange), SyncLine(exchange, self.http_client, proxy=self.proxy))
+
+    async def _aanswer(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> AIMessage:
+        if self.streaming:
+            chunks = [chunk async for chunk in self._achunks(messages, stop, config, **kwargs)]
+            return message_chunk_to_message(merge_chunks(chunks))
+        exchange = self._exchange(messages, stop, config, kwargs, stream=False)
+        return await adrive(call_flow(exchange), AsyncLine(exchange, self.http_async_client, proxy=self.proxy))
+
+    def _chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        if self.disable_streaming:
+            return super()._chunks(messages, stop, config, **kwargs)
+        exchange = self._exchange(messages, stop, config, kwargs, stream=True)
+        return drive_stream(stream_flow(exchange), SyncLine(exchange, self.http_client, proxy=self.proxy))
+
+    def _achunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        if self.disable_streaming:
+            return super()._achunks(messages, stop, config, **kwargs)
+        exchange = self._exchange(messages, stop, config, kwargs, stream=True)
+        return adrive_stream(stream_flow(exchange), AsyncLine(exchange, self.http_async_client, proxy=self.proxy))
+
+    def _result(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> ChatResult:
+        kwargs.pop("run_manager", None)
+        return _result_of(self._answer(messages, stop, config, **kwargs))
+
+    async def _aresult(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> ChatResult:
+        kwargs.pop("run_manager", None)
+        return _result_of(await self._aanswer(messages, stop, config, **kwargs))
+
+    # ------------------------------------------------------------ the hooks, for subclasses that call `super()`
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return _result_of(self._answer(messages, stop, settled(None), **kwargs))
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return _result_of(await self._aanswer(messages, stop, settled(None), **kwargs))
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        from modelwire.outputs import ChatGenerationChunk
+
+        for chunk in self._chunks(messages, stop, settled(None), **kwargs):
+            yield ChatGenerationChunk(message=chunk)
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        from modelwire.outputs import ChatGenerationChunk
+
+        chunks = self._achunks(messages, stop, settled(None), **kwargs)
+        try:
+            async for chunk in chunks:
+                yield ChatGenerationChunk(message=chunk)
+        finally:
+            await aclose(chunks)
+
+
+_OUR_HEADERS = {"User-Agent": f"modelwire/{__version__}", "Accept-Encoding": "gzip, deflate"}
+
+
+@cache
+def _policy(max_retries: int, max_wait_s: float) -> RetryPolicy:
+    return RetryPolicy(max_retries=max_retries, max_wait_s=max_wait_s)
+
+
+@cache
+def _timeouts(silence_s: float | None) -> Timeouts:
+    return Timeouts() if silence_s is None else Timeouts(first_byte_s=silence_s, idle_s=silence_s)
+
+
+def _environment(variables: Sequence[str]) -> str | None:
+    """Return the first of `variables` that is set to something."""
+    return next((value for name in variables if (value := os.environ.get(name))), None)
+
+
+def _json_bytes(body: Mapping[str, Any]) -> bytes:
+    try:
+        return to_json(body)
+    except (PydanticSerializationError, UnicodeEncodeError, ValueError) as exc:
+        field = next((name for name, value in body.items() if not _is_json(value)), None)
+        what = f"`{field}`" if field else "The request"
+        raise InvalidArgument(f"{what} cannot be said in JSON: {type(exc).__name__}.") from exc
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        to_json(value)
+    except (PydanticSerializationError, UnicodeEncodeError, ValueError):
+        return False
+    return True
+
+
+def _names_a_key(headers: Mapping[str, str] | None) -> bool:
+    return any(name.lower() in SECRET_HEADERS for name in headers or ())
+
+
+def _checked_key(key: str, owner: str) -> str:
+    if not key.isascii() or not key.isprintable() or key != key.strip():
+        raise InvalidArgument(
+            f"The API key of `{owner}` has a line break, a space at its end, or another character no key has. "
+            "It was not sent; look for a stray newline where it is read."
+        )
+    return key
+
+
+def _checked_header(name: str, value: str) -> str:
+    """Return the name of a header that may be sent; the value is never shown."""
+    if not isinstance(value, str) or not value.isascii() or not value.replace("\t", " ").isprintable():
+        raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
+    return name
+
+
+def _result_of(message: AIMessage) -> ChatResult:
+    from modelwire.outputs import ChatGeneration, ChatResult
+
+    about = message.response_metadata
+    return ChatResult(
+        generations=[ChatGeneration(message=message)],
+        llm_output={key: about[key] for key in ("model_name", "token_usage", "usage") if key in about},
+    )

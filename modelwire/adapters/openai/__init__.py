@@ -1,0 +1,1 @@
+"""How OpenAI says a chat call. One folder a wire."""

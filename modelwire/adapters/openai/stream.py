@@ -1,0 +1,310 @@
+"""The events of a streamed Chat Completions answer as chunks. No I/O here.
+
+A piece of text is a chunk at once. What services repeat, add to, or send when they like (id, model, finish reason,
+usage, log probabilities, annotations) is kept and leaves once, in the last chunk, because the sum of chunks joins texts
+and adds numbers. Wire format: https://platform.openai.com/docs/api-reference/chat-streaming, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import from_json
+
+from modelwire.adapters.openai.answer import (
+    JSON,
+    content_and_thinking,
+    error_within,
+    generated_call_id,
+    merged_details,
+    message_extras,
+    reasoning_text,
+    response_extras,
+    response_metadata,
+    text_or_none,
+    tool_call_parts,
+    usage_of,
+)
+from modelwire.adapters.wire_json import error_from_json, malformed, parse_tool_args, read_json
+from modelwire.errors import IncompleteStream
+from modelwire.messages import AIMessageChunk
+from modelwire.transport.wire import ServerEvent
+
+__all__ = ["ChatCompletionsDecoder"]
+
+DONE = b"[DONE]"
+PIECEWISE = frozenset({"refusal", "audio", "function_call"})  # of a delta: leave as they come; the sum joins them
+
+_chunk = AIMessageChunk.from_wire
+
+
+class _Call:
+    """A tool call under way."""
+
+    __slots__ = ("custom", "id", "index", "name", "text")
+
+    def __init__(self, index: int) -> None:
+        self.index = index  # ours: 0, 1, 2 in order of appearance
+        self.id: str | None = None
+        self.name: str | None = None
+        self.text = ""  # of the arguments so far; kept only where the wire numbers no calls
+        self.custom = False
+
+
+class ChatCompletionsDecoder:
+    """Decodes one stream; choice 0 only."""
+
+    __slots__ = (
+        "_call",
+        "_call_by_wire_index",
+        "_calls",
+        "_details",
+        "_done",
+        "_extras",
+        "_finish_reason",
+        "_held",
+        "_id",
+        "_logprobs",
+        "_provider",
+        "_response",
+        "_usage",
+    )
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._done = False
+        self._id: str | None = None
+        self._response: JSON = {}  # id, created, model, system_fingerprint: the first that is not empty
+        self._finish_reason: str | None = None
+        self._usage: JSON | None = None
+        self._logprobs: JSON = {}
+        self._extras: JSON = {}  # of response and choices, for `response_metadata`
+        self._held: JSON = {}  # of deltas, for `additional_kwargs`
+        self._details: list[Any] = []
+        self._calls: list[_Call] = []
+        self._call: _Call | None = None  # the latest
+        self._call_by_wire_index: dict[int, _Call] = {}
+
+    def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
+        """Return the chunk this event makes, if any."""
+        name, data = event
+        try:
+            answer = from_json(data)
+        except ValueError:
+            if self._done or data.strip() == DONE:
+                self._done = True
+                return []
+            answer = read_json(data, provider=self._provider, request_id=None, status=200, what="stream event")
+        if self._done:
+            return []
+        # The usual event, tested for everything that would make it unusual.
+        try:
+            (choice,) = answer["choices"]
+            delta = choice["delta"]
+            text = delta["content"]
+            if (
+                type(text) is str
+                and text
+                and (len(delta) == 1 or (len(delta) == 2 and "role" in delta))
+                and self._id is not None
+                and not choice.get("finish_reason")
+                and not choice.get("index")
+                and not choice.get("logprobs")
+                and not answer.get("usage")
+                and not answer.get("error")
+                and name != "error"
+            ):
+                return [_chunk(text, id=self._id)]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            pass
+        return self._read(name, answer)
+
+    def _read(self, name: str, answer: Any) -> list[AIMessageChunk]:
+        if not isinstance(answer, dict):
+            raise malformed(
+                f"A stream event of `{self._provider}` is no JSON object.", answer, provider=self._provider, status=200
+            )
+        if failed := answer if name == "error" else error_within(answer):
+            raise error_from_json(failed, provider=self._provider, status=200, model=self._response.get("model"))
+        response = self._response
+        for key in ("id", "created", "model", "system_fingerprint"):
+            if key not in response and answer.get(key):
+                response[key] = answer[key]
+        if self._id is None:
+            self._id = text_or_none(answer.get("id"))
+        usage = answer.get("usage") or _nested(answer, "x_groq", "usage")
+        if isinstance(usage, dict) and usage:
+            self._usage = usage  # the last one counts: some services send a running total with every event
+        choice = _first_choice(answer.get("choices"))
+        if extras := response_extras(answer, choice):
+            self._extras.update(extras)
+        return self._read_choice(choice) if choice else []
+
+    def _read_choice(self, choice: JSON) -> list[AIMessageChunk]:
+        if isinstance(reason := choice.get("finish_reason"), str) and reason:
+            self._finish_reason = reason
+        if isinstance(logprobs := choice.get("logprobs"), dict):
+            for key, tokens in logprobs.items():
+                if isinstance(tokens, list):
+                    self._logprobs.setdefault(key, []).extend(tokens)
+        # `message` stands in for `delta` in services that stream a whole answer as one event.
+        delta = choice["delta"] if "delta" in choice else choice.get("message")
+        if not isinstance(delta, dict):
+            return []
+        content: Any = delta.get("content") or ""
+        thought = ""
+        if type(content) is not str:
+            content, thought = content_and_thinking(content)
+        thought += reasoning_text(delta)
+        kwargs = self._message_extras(delta)
+        if thought:
+            kwargs["reasoning_content"] = thought
+        pieces = self._tool_call_chunks(calls) if (calls := delta.get("tool_calls")) else ()
+        if not (content or kwargs or pieces):
+            return []
+        return [_chunk(content, id=self._id, tool_call_chunks=pieces, additional_kwargs=kwargs or None)]
+
+    def _message_extras(self, delta: JSON) -> JSON:
+        if isinstance(details := delta.get("reasoning_details"), list):
+            self._details += details
+        now: JSON = {}
+        for key, value in message_extras(delta).items():
+            if key in PIECEWISE:
+                now[key] = value
+            elif isinstance(value, list) and isinstance(self._held.get(key), list):
+                self._held[key] = self._held[key] + value
+            else:
+                self._held[key] = value
+        return now
+
+    # ------------------------------------------------------------ tool calls
+
+    def _tool_call_chunks(self, pieces: Any) -> list[Any]:
+        if not isinstance(pieces, list):
+            return []
+        chunks: list[Any] = []
+        for piece in pieces:
+            if isinstance(piece, dict):
+                _add_tool_call_chunk(chunks, self._tool_call_chunk(piece))
+        return chunks
+
+    def _tool_call_chunk(self, piece: JSON) -> JSON:
+        id_ = text_or_none(piece.get("id"))
+        name, text, custom = tool_call_parts(piece)
+        call = self._call_of(piece.get("index"), id_, name)
+        new_id = id_ if call.id is None else None
+        new_name = name if call.name is None else None
+        call.id, call.name = call.id or id_, call.name or name
+        if text == "null" and not call.text:  # a tool without parameters (seen from vLLM, 2026-11)
+            text = ""
+        if custom or call.custom:
+            text = _escaped(text, first=not call.custom)
+            call.custom = True
+        call.text += text or ""
+        return {"name": new_name, "args": text, "id": new_id, "index": call.index, "type": "tool_call_chunk"}
+
+    def _call_of(self, wire_index: Any, id_: str | None, name: str | None) -> _Call:
+        """Return the call a piece belongs to.
+
+        By the wire's index, unless another id says that it is another call (Gemini numbers all calls 0); without an
+        index the latest call goes on, until an id, or a name after whole arguments, begins the next.
+        """
+        call = self._call_by_wire_index.get(wire_index) if type(wire_index) is int else self._call
+        if call is not None:
+            another = id_ is not None and call.id is not None and id_ != call.id
+            if not another and id_ is None and name and type(wire_index) is not int:
+                another = call.name is not None and _is_whole(call.text)
+            if another:
+                call = None
+        if call is None:
+            call = _Call(len(self._calls))
+            self._calls.append(call)
+            if type(wire_index) is int:
+                self._call_by_wire_index[wire_index] = call
+        self._call = call
+        return call
+
+    # ------------------------------------------------------------ the end
+
+    def close(self) -> list[AIMessageChunk]:
+        """Return the last chunk: no text, but all that is said once."""
+        if self._finish_reason is None and not self._done:
+            raise IncompleteStream(
+                f"The stream of `{self._provider}` ended without `finish_reason` and without `[DONE]`: part of the "
+                "answer is missing.",
+                provider=self._provider,
+                model=self._response.get("model"),
+            )
+        kwargs = dict(self._held)
+        if self._details:
+            kwargs["reasoning_details"] = merged_details(self._details)
+        return [
+            _chunk(
+                "",
+                id=self._id,
+                tool_call_chunks=self._last_tool_call_chunks(),
+                usage_metadata=usage_of(self._usage),
+                response_metadata=response_metadata(
+                    self._response,
+                    provider=self._provider,
+                    finish_reason=self._finish_reason,
+                    logprobs=self._logprobs or None,
+                    usage=self._usage,
+                    extras=self._extras,
+                ),
+                additional_kwargs=kwargs or None,
+                chunk_position="last",
+            )
+        ]
+
+    def _last_tool_call_chunks(self) -> list[Any]:
+        """Give the calls that came without an id one, and end the text of custom ones."""
+        return [
+            {
+                "name": None,
+                "args": '"}' if call.custom else None,
+                "id": None if call.id else generated_call_id(self._response, call.index, call.name),
+                "index": call.index,
+                "type": "tool_call_chunk",
+            }
+            for call in self._calls
+            if call.custom or not call.id
+        ]
+
+
+def _add_tool_call_chunk(chunks: list[Any], chunk: JSON) -> None:
+    """Add a piece to those of its event: a sum joins the calls of two chunks, not two of one chunk."""
+    for other in chunks:
+        if other["index"] == chunk["index"]:
+            other["name"] = other["name"] or chunk["name"]
+            other["id"] = other["id"] or chunk["id"]
+            other["args"] = (other["args"] or "") + (chunk["args"] or "")
+            return
+    chunks.append(chunk)
+
+
+def _first_choice(choices: Any) -> JSON:
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and not choice.get("index"):
+            return choice
+    return {}
+
+
+def _nested(answer: JSON, outer: str, inner: str) -> Any:
+    value = answer.get(outer)
+    return value.get(inner) if isinstance(value, dict) else None
+
+
+def _is_whole(arguments: str) -> bool:
+    try:
+        parse_tool_args(arguments)
+    except ValueError:
+        return False
+    return True
+
+
+def _escaped(text: str | None, *, first: bool) -> str:
+    """Wrap the free text of a custom tool, piece by piece, into the JSON object its arguments are to be."""
+    from pydantic_core import to_json
+
+    return ('{"__arg1":"' if first else "") + to_json(text or "").decode()[1:-1]

@@ -1,0 +1,88 @@
+"""`tools` and `tool_choice` of either provider as those of Chat Completions. No I/O here.
+
+Wire format: https://platform.openai.com/docs/guides/function-calling, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+
+__all__ = ["tool_params"]
+
+WORDS = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
+
+
+def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `tools` and `tool_choice` of `params` are on the wire; may add `parallel_tool_calls`.
+
+    A tool is a dict as OpenAI has it (`{"type": "function", "function": {...}}`), as Anthropic has it
+    (`{"name", "description", "input_schema"}`), a bare function (`{"name", "description", "parameters"}`), or one of
+    a service's own types, which passes as it is. A choice is "auto", "none", "required", "any", the name of one of the
+    tools, or a dict as either provider has it. Raises `InvalidArgument` for anything else.
+    """
+    said: dict[str, Any] = {}
+    tools = params.get("tools")
+    if tools is not None:
+        if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
+            raise InvalidType(f"`tools` is a list of dicts, not a `{type(tools).__name__}`.")
+        said["tools"] = [_tool(tool, position) for position, tool in enumerate(tools)]
+    if "tool_choice" in params:
+        choice = params["tool_choice"]
+        said["tool_choice"] = _choice(choice, said.get("tools") or [])
+        if isinstance(choice, Mapping) and "disable_parallel_tool_use" in choice:  # Anthropic's place for it
+            said["parallel_tool_calls"] = not choice["disable_parallel_tool_use"]
+    return said
+
+
+def _tool(tool: Any, position: int) -> dict[str, Any]:
+    if not isinstance(tool, Mapping):
+        raise InvalidType(
+            f"Tool {position} is a `{type(tool).__name__}`; on the wire a tool is a dict. Use `bind_tools`."
+        )
+    if "input_schema" in tool:
+        return {"type": "function", "function": _function_from_anthropic(tool)}
+    if "type" in tool:
+        return dict(tool)
+    if "name" in tool:
+        return {"type": "function", "function": dict(tool)}
+    raise InvalidArgument(
+        f"Tool {position} has no `type` and no `name`; its keys are {', '.join(f'`{key}`' for key in tool) or 'none'}."
+    )
+
+
+def _function_from_anthropic(tool: Mapping[str, Any]) -> dict[str, Any]:
+    function = {"name": tool.get("name")}
+    for key, name in (("description", "description"), ("input_schema", "parameters"), ("strict", "strict")):
+        if key in tool:
+            function[name] = tool[key]
+    return function
+
+
+def _choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
+    if choice is True:
+        return "required"
+    if isinstance(choice, str):
+        return WORDS.get(choice) or _by_name(choice, tools)
+    if isinstance(choice, Mapping):
+        kind = choice.get("type")
+        if kind == "tool":
+            return _by_name(str(choice.get("name")), tools)
+        return WORDS[kind] if kind in WORDS else dict(choice)
+    raise InvalidType(f"`tool_choice` is a string or a dict, not a `{type(choice).__name__}`.")
+
+
+def _by_name(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    kinds = {_name(tool): tool["type"] for tool in tools}
+    if kinds and name not in kinds:
+        known = [known for known in kinds if known]
+        raise InvalidArgument(f"`tool_choice` names `{name}`, which is none of the tools. {did_you_mean(name, known)}")
+    kind = "custom" if kinds.get(name) == "custom" else "function"
+    return {"type": kind, kind: {"name": name}}
+
+
+def _name(tool: Mapping[str, Any]) -> str | None:
+    inner = tool.get(tool["type"])
+    return inner.get("name") if isinstance(inner, Mapping) else None

@@ -1,0 +1,330 @@
+"""Read the JSON a provider sent, and its errors, into values that are safe to show. No I/O here.
+
+Shared by every codec: what any of them prints of a provider's bytes goes through `snippet`, what they parse through
+`read_json` or `parse_tool_args`, what they make of an error answer through `error_from_reply` or `error_from_json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic_core import from_json
+
+from modelwire.errors import MalformedResponse
+from modelwire.transport.classify import provider_error
+
+if TYPE_CHECKING:
+    from modelwire.errors import ProviderError
+    from modelwire.transport.wire import Reply
+
+__all__ = [
+    "ProviderWords",
+    "error_from_json",
+    "error_from_reply",
+    "malformed",
+    "mask_secrets",
+    "parse_tool_args",
+    "provider_words",
+    "read_json",
+    "request_id_of",
+    "snippet",
+]
+
+SNIPPET_CHARS = 200
+MESSAGE_CHARS = 300
+BODY_CHARS = 2_000  # of a body that is no JSON, kept as `.body` of the error
+MASK = "**********"
+
+# OpenAI, Azure, Groq, Mistral ... / Anthropic / Amazon / Azure API Management, most telling first.
+REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
+
+
+# ---------------------------------------------------------------- text that may be shown
+
+
+def snippet(text: bytes | str, limit: int = SNIPPET_CHARS) -> str:
+    """Return at most `limit` characters of `text`, secrets masked, white space collapsed, controls escaped."""
+    head = text[: limit * 8]  # masking and white space shrink it; a body may have megabytes
+    shown = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    shown = " ".join(mask_secrets(shown).split())
+    if not shown.isprintable():  # a terminal must not obey what a provider sent (RELIABILITY H13)
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def mask_secrets(text: str) -> str:
+    """Replace what looks like an API key by asterisks: providers echo the key they refuse."""
+    text = re.sub(_KEY, MASK, text)
+    return re.sub(_NAMED_KEY, rf"\g<1>{MASK}", text)
+
+
+# By prefix: OpenAI and Anthropic `sk-`, Groq `gsk_`, xAI `xai-`, Hugging Face `hf_`, NVIDIA `nvapi-`, Perplexity
+# `pplx-`, Cerebras `csk-`, Replicate `r8_`, Google `AIza`; bearer tokens and JSON web tokens.
+_KEY = (
+    r"\bsk-[\w\-*.]{6,}[\w*]"
+    r"|\b(?:gsk_|xai-|hf_|nvapi-|pplx-|csk-|r8_)[\w\-*]{12,}"
+    r"|\bAIza[\w\-]{20,}"
+    r"|\beyJ[\w\-]{10,}\.[\w\-]+\.[\w\-]*"
+    r"|(?i:(?<=\bbearer )[\w\-.=+/~]{8,})"
+)
+# "API key provided: something", unless the provider has put asterisks into it already.
+_NAMED_KEY = r"(?i)(\bapi[ _-]?key(?: provided)?[\"'`]?\s*[:=]\s*[\"'`]?)(?!\S*\*)(?=\S*[\d_-])[^\s\"'`,;<>]{8,}"
+
+
+# ---------------------------------------------------------------- JSON in
+
+
+def read_json(
+    body: bytes,
+    *,
+    provider: str,
+    request_id: str | None = None,
+    status: int | None = None,
+    what: str = "answer",
+) -> Any:
+    """Parse an answer or an event, whatever its content type says; white space around it is fine.
+
+    Bytes that are no UTF-8 and lone surrogates come out as U+FFFD. NaN and Infinity are values. Raises
+    `MalformedResponse` for the rest: HTML, half a body, nothing at all, nesting beyond 200 levels.
+    """
+    try:
+        return from_json(body)
+    except ValueError as first:
+        try:
+            return from_json(_repaired(body))
+        except ValueError:
+            said = f"is not JSON ({first})" if body.strip() else "is empty"
+            raise malformed(
+                f"The {what} of `{provider}` {said}.", body, provider=provider, request_id=request_id, status=status
+            ) from first
+
+
+def malformed(
+    message: str,
+    body: Any,
+    *,
+    provider: str,
+    request_id: str | None = None,
+    status: int | None = None,
+) -> MalformedResponse:
+    """Make the error for an answer nobody can read; a piece of the answer (bytes, text or parsed JSON) is shown."""
+    if not isinstance(body, bytes | str):
+        body = _json_text(body)
+    if seen := snippet(body):
+        message = f"{message} It begins: `{seen}`"
+    return MalformedResponse(
+        message, provider=provider, request_id=request_id, status=status, body=snippet(body, BODY_CHARS) or None
+    )
+
+
+def parse_tool_args(text: str | None) -> dict[str, Any]:
+    """Parse the arguments of a tool call, once, when all of the text is there; no text is no arguments.
+
+    Raises `ValueError` where it is not a JSON object; its text goes into the invalid tool call's `error`.
+    """
+    if text is None or not text.strip():
+        return {}
+    try:
+        args = from_json(text)
+    except (ValueError, TypeError) as exc:  # TypeError: a lone surrogate in the str itself
+        args = _lenient_json(text, exc)
+    if args is None:
+        return {}
+    if not isinstance(args, dict):
+        raise ValueError(f"The tool arguments are a JSON {type(args).__name__}, not an object.")
+    return args
+
+
+def _lenient_json(text: str, first: Exception) -> Any:
+    """Parse JSON whose strings hold raw line breaks and tabs, as models write them."""
+    import json
+
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        raise ValueError(f"The tool arguments are not JSON: {first}.") from first
+
+
+def _repaired(body: bytes) -> str:
+    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+    return re.sub(_SURROGATES, lambda found: "\\ufffd" if found[1] else found[0], text)
+
+
+# An escaped backslash and a whole pair stay; group 1 is half a pair.
+_SURROGATES = r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+
+
+def _json_text(value: Any) -> str:
+    from pydantic_core import to_json
+
+    return to_json(value, inf_nan_mode="constants", serialize_unknown=True).decode()
+
+
+# ---------------------------------------------------------------- errors in
+
+
+class ProviderWords(NamedTuple):
+    """What an error body says. `code` is as on the wire: text, or a number that may be an HTTP status."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    detail_code: str | None = None
+    request_id: str | None = None
+    status: int | None = None  # said in the body, for an error under a 200
+
+
+def provider_words(body_json: Any) -> ProviderWords:
+    """Find message, type and codes in an error body of any of the shapes seen; never raises.
+
+    `{"error": {...}}` (OpenAI, Anthropic, Google, Azure; Google also in a list of one), `{"error": "text", "code": ..}`
+    (xAI, Ollama, Hugging Face), `{"detail": "text" | [{"msg": ..}]}` (FastAPI: Mistral, vLLM), `{"message": ..}`
+    (Mistral, vLLM, Cohere), `{"errors": [{"message": ..}]}` (Cloudflare). Seen in public recordings, 2026-11.
+    """
+    if isinstance(body_json, list) and body_json:
+        body_json = body_json[0]
+    if not isinstance(body_json, Mapping):
+        return ProviderWords(_text(body_json))
+    inner = body_json.get("error")
+    source: Mapping[str, Any] = inner if isinstance(inner, Mapping) else body_json
+    details = source.get("details")
+    return ProviderWords(
+        message=_message_of(source, body_json),
+        # OpenAI says `type`; Google `status` ("INVALID_ARGUMENT").
+        type=_text(source.get("type")) or _text(source.get("status")),
+        code=_code(source.get("code")) or _code(body_json.get("code")),
+        # Anthropic: https://docs.anthropic.com/en/api/errors, read 2026-11
+        detail_code=_text(details.get("error_code")) if isinstance(details, Mapping) else None,
+        request_id=_text(body_json.get("request_id")),
+        status=_status(source.get("status_code")) or _status(source.get("status")),
+    )
+
+
+def _message_of(source: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
+    places = (source.get("message"), *(body.get(name) for name in ("error", "detail", "errors", "message")))
+    for place in places:
+        if found := _first_words(place):
+            return found
+    return None
+
+
+def _first_words(value: Any) -> str | None:
+    """Return the text in `value`, or in the `message`, `msg` or `detail` of the object or list it is."""
+    for _ in range(5):  # shapes nest a little; hostile ones would for ever
+        if isinstance(value, str):
+            return value.strip() or None
+        if isinstance(value, list) and value:
+            value = value[0]
+        elif isinstance(value, Mapping):
+            value = value.get("message") or value.get("msg") or value.get("detail")
+        else:
+            return None
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _code(value: Any) -> str | int | None:
+    if isinstance(value, bool):
+        return None
+    return value if isinstance(value, str | int) and value else None
+
+
+def _status(value: Any) -> int | None:
+    return value if isinstance(value, int) and 400 <= value <= 599 else None
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return the provider's name for the call; `headers` have lower-case names."""
+    for name in REQUEST_ID_HEADERS:
+        if found := headers.get(name):
+            return found
+    return None
+
+
+def error_from_reply(reply: Reply, provider: str) -> ProviderError:
+    """Make the error an answer of status >= 300 stands for, of whatever shape and content type; never raises."""
+    try:
+        body = from_json(_repaired(reply.body))
+    except ValueError:
+        body = None
+    if body is None:
+        return provider_error(
+            _status_words(reply),
+            provider=provider,
+            status=reply.status,
+            headers=reply.headers,
+            request_id=request_id_of(reply.headers),
+            body=snippet(reply.body, BODY_CHARS) or None,
+        )
+    return error_from_json(
+        body, provider=provider, status=reply.status, headers=reply.headers, fallback=_status_words(reply)
+    )
+
+
+def error_from_json(
+    body: Any,
+    *,
+    provider: str,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+    model: str | None = None,
+    partial: Any = None,
+    fallback: str | None = None,
+) -> ProviderError:
+    """Make the error that `body`, the parsed JSON of an error answer or of an error event under a 200, stands for.
+
+    `fallback` is the text where the body has no words of its own.
+    """
+    headers = headers or {}
+    words = provider_words(body)
+    return provider_error(
+        snippet(words.message or fallback or _json_text(body), MESSAGE_CHARS),
+        provider=provider,
+        status=status if status >= 300 else words.status or status,
+        type=_shown(words.type),
+        code=_shown(words.code),
+        detail_code=_shown(words.detail_code),
+        headers=headers,
+        request_id=request_id_of(headers) or _shown(words.request_id),
+        model=model,
+        body=_masked(body),
+        partial=partial,
+    )
+
+
+def _shown(value: Any) -> Any:
+    return snippet(value, 100) if isinstance(value, str) else value
+
+
+def _masked(value: Any) -> Any:
+    """Return parsed JSON with what looks like a key masked in every text; at most 200 levels, as the parser allows."""
+    if isinstance(value, str):
+        return mask_secrets(value)
+    if isinstance(value, dict):
+        return {name: _masked(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value
+
+
+def _status_words(reply: Reply) -> str:
+    """Say what a status means where the body has no words a program can find."""
+    from http import HTTPStatus
+
+    try:
+        phrase = f" {HTTPStatus(reply.status).phrase}"
+    except ValueError:
+        phrase = ""
+    if 300 <= reply.status < 400:
+        target = snippet(reply.headers.get("location", "").partition("?")[0])
+        return (
+            f"The server answered {reply.status}{phrase} to `{target}`. Redirects are not followed, because they would "
+            "carry the key elsewhere: check `base_url`."
+        )
+    seen = snippet(reply.body, MESSAGE_CHARS)
+    return f"The server answered {reply.status}{phrase}" + (f": `{seen}`" if seen else " and said nothing more.")

@@ -1,0 +1,213 @@
+"""Which model a program talks to, decided outside of the program: a string, a file, or the environment.
+
+    # modelwire.toml
+    default = "quick"
+
+    [models.quick]
+    provider = "openai"
+    model = "gpt-4o-mini"
+    temperature = 0
+
+    [models.house]
+    provider = "anthropic"
+    model = "claude-sonnet-4-5"
+    base_url = "https://llm.example.org"
+    api_key_env = "HOUSE_KEY"      # the variable that holds the key; a key itself does not belong into a file
+
+Then `init_chat_model("house")`, or `MODELWIRE_MODEL=house` and `init_chat_model()`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelwire.errors import InvalidConfig, InvalidType, MissingKey, UnknownModel, did_you_mean
+
+if TYPE_CHECKING:
+    from modelwire.adapters.chat_model import BaseChatModel
+
+__all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]
+
+FILE_NAME = "modelwire.toml"
+MODEL_VARIABLE = "MODELWIRE_MODEL"  # names the model where the program does not
+FILE_VARIABLE = "MODELWIRE_CONFIG"  # names the file
+
+
+def init_chat_model(
+    model: str | None = None, *, model_provider: str | None = None, config_file: str | Path | None = None, **kwargs: Any
+) -> BaseChatModel:
+    """Make the chat model that `model` names.
+
+    `model` is `"provider:model"`, a model whose provider its name tells (`gpt-4o-mini`, `claude-...`), or a row of
+    `modelwire.toml`: the file `config_file`, else `$MODELWIRE_CONFIG`, else the one in the working directory, else the
+    one in the user's configuration folder. Left out, it is `$MODELWIRE_MODEL`, else the file's `default`. `kwargs` are
+    the model's arguments and win over the row's.
+
+    Raises `UnknownModel`, `InvalidConfig`, `MissingKey`, all before any request.
+    """
+    if model is not None and not isinstance(model, str):
+        raise InvalidType(f'`model` must be a string such as "openai:gpt-4o-mini", not a `{type(model).__name__}`.')
+    file = read_model_file(found) if (found := find_model_file(config_file)) is not None else ModelFile()
+    name = model or kwargs.pop("model_name", None) or os.environ.get(MODEL_VARIABLE) or file.default
+    if name is None:
+        raise UnknownModel(
+            f'No model is named: pass one, such as `init_chat_model("openai:gpt-4o-mini")`, set `{MODEL_VARIABLE}`, '
+            f"or give `{FILE_NAME}` a `default`."
+        )
+    row = file.models.get(name) if model_provider is None else None
+    if row is None:
+        row = _row_of(name, model_provider, file)
+    from modelwire.adapters.registry import make_model
+
+    arguments: dict[str, Any] = {**row.arguments(), **kwargs}
+    return make_model(row.provider, row.model, **arguments)
+
+
+def _row_of(name: str, provider: str | None, file: ModelFile) -> ModelRow:
+    """Read `provider:model`, or a model's name alone."""
+    from modelwire.adapters.registry import PROVIDERS, provider_of
+
+    prefix, colon, rest = name.partition(":")
+    if provider is not None:
+        return ModelRow(provider, rest if colon and prefix == provider else name)
+    if colon and prefix in PROVIDERS:
+        if not rest:
+            raise UnknownModel(f"`{name}` names no model after the colon.")
+        return ModelRow(prefix, rest)
+    if (guessed := provider_of(name)) is not None:
+        return ModelRow(guessed, name)
+    known = [*PROVIDERS, *file.models]
+    raise UnknownModel(
+        f"`{name}` is no row of `{FILE_NAME}` and names no provider. Write `provider:model`, such as "
+        f"`openai:gpt-4o-mini`. {did_you_mean(prefix if colon else name, known)}"
+    )
+
+
+# ---------------------------------------------------------------- the file
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One `[models.NAME]` table."""
+
+    provider: str
+    model: str
+    api_key_env: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the model is made with, the key read from its variable."""
+        if self.api_key_env is None:
+            return dict(self.parameters)
+        key = os.environ.get(self.api_key_env)
+        if not key:
+            raise MissingKey(f"`{self.api_key_env}` is not set; `{FILE_NAME}` names it as the key of `{self.model}`.")
+        return {"api_key": key, **self.parameters}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What `modelwire.toml` says."""
+
+    models: dict[str, ModelRow] = field(default_factory=dict)
+    default: str | None = None
+
+
+def find_model_file(named: str | Path | None = None) -> Path | None:
+    """Return the file to read: the one named, by argument or environment, or the first where one may lie, or None."""
+    if named is None:
+        named = os.environ.get(FILE_VARIABLE)
+    if named is not None:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise InvalidConfig(f"There is no file `{path}`.", path=str(path))
+        return path
+    return next((path for path in (Path(FILE_NAME), _user_folder() / FILE_NAME) if path.is_file()), None)
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Read and check a `modelwire.toml`. Raises `InvalidConfig` with the file, and the line where there is one."""
+    import tomllib
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except OSError as exc:
+        raise InvalidConfig(f"`{path}` cannot be read: {exc.strerror}.", path=str(path)) from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidConfig(f"`{path}` is not UTF-8 text.", path=str(path)) from exc
+    except tomllib.TOMLDecodeError as exc:
+        at = re.search(r"line (\d+)", str(exc))
+        line = int(at.group(1)) if at else text.count("\n") + 1  # "at end of document"
+        raise InvalidConfig(f"`{path}`, line {line}: not valid TOML: {exc}.", path=str(path), line=line) from exc
+    return _Reader(path, text).file(data)
+
+
+class _Reader:
+    """Checks the tables of one file, and knows where in it they stand."""
+
+    KEYS = ("provider", "model", "api_key_env")
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.lines = text.splitlines()
+
+    def file(self, data: dict[str, Any]) -> ModelFile:
+        for key in data:
+            if key not in ("default", "models"):
+                raise self.error(f"there is no setting `{key}`. {did_you_mean(key, ['default', 'models'])}", key)
+        tables = data.get("models", {})
+        if not isinstance(tables, dict):
+            raise self.error("`models` must hold tables: write `[models.NAME]`", "models")
+        models = {name: self.row(name, table) for name, table in tables.items()}
+        default = data.get("default")
+        if default is not None and not isinstance(default, str):
+            raise self.error("`default` must be the name of a model, in quotes", "default")
+        return ModelFile(models, default)
+
+    def row(self, name: str, table: Any) -> ModelRow:
+        if not isinstance(table, dict):
+            raise self.error(f"`models.{name}` must be a table: write `[models.{name}]` and its keys below", name)
+        given = dict(table)
+        if "api_key" in given:
+            raise self.error("a key does not belong into a file; name its variable with `api_key_env`", "api_key", name)
+        for key in self.KEYS:
+            if key in given and not isinstance(given[key], str):
+                raise self.error(f"`{key}` of `models.{name}` must be a string", key, name)
+        for key in ("provider", "model"):
+            if key not in given:
+                slip = next((other for other in given if other not in self.KEYS and _alike(other, key)), None)
+                hint = f" Did you mean it by `{slip}`?" if slip else ""
+                raise self.error(f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name)
+        provider, model = given.pop("provider"), given.pop("model")
+        return ModelRow(provider, model, given.pop("api_key_env", None), given)
+
+    def error(self, what: str, key: str, row: str | None = None) -> InvalidConfig:
+        line = self.line_of(key, row)
+        return InvalidConfig(f"`{self.path}`, line {line}: {what.rstrip('.')}.", path=str(self.path), line=line)
+
+    def line_of(self, key: str, row: str | None) -> int:
+        """Find the line where `key` is set, in the table of `row` where one is named; the parser does not tell."""
+        start = 0
+        if row is not None:
+            header = re.compile(rf"\s*\[\s*models\s*\.\s*[\"']?{re.escape(row)}[\"']?\s*\]")
+            start = next((i for i, line in enumerate(self.lines) if header.match(line)), 0)
+        setting = re.compile(rf"\s*\[?\s*[\"']?{re.escape(key)}\b")
+        return next((i for i in range(start, len(self.lines)) if setting.match(self.lines[i])), start) + 1
+
+
+def _alike(word: str, other: str) -> bool:
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, word, other).ratio() > 0.7
+
+
+def _user_folder() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA", Path.home() / "AppData" / "Roaming")) / "modelwire"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "modelwire"
