@@ -34,10 +34,8 @@ ModelwireError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "Attempt",
@@ -90,8 +88,7 @@ class RetryClass(Enum):
     FATAL = "fatal"  # the same request will fail again
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try of a call that failed."""
 
     retry_class: RetryClass
@@ -361,6 +358,8 @@ class OutputParserException(ModelwireError, ValueError):
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Name the close matches of `word`, or else all of `known`, as a sentence that ends an error's text."""
+    from difflib import get_close_matches
+
     close = get_close_matches(word, known, n=3, cutoff=0.5)
     names = ", ".join(f"`{name}`" for name in (close or sorted(known)))
     return f"Did you mean {names}?" if close else f"Known: {names}."

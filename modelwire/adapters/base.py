@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic.fields import Field
+from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
 from modelwire import __version__
 from modelwire.adapters.chat_model import BaseChatModel, chunk_from_message
 from modelwire.adapters.codec import ChatCall, Codec, Endpoint
+from modelwire.adapters.secret import Secret, reveal
 from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chunks, message_chunk_to_message
 from modelwire.runnables.closing import aclose
@@ -51,7 +52,7 @@ class WireChatModel(BaseChatModel):
     """
 
     model: str
-    api_key: SecretStr | Callable[[], str] | None = Field(default=None, repr=False, exclude=True)
+    api_key: Any = Field(default=None, repr=False, exclude=True)  # a string, pydantic's `SecretStr`, or a function
     base_url: str | None = Field(default=None, repr=False)  # may hold a user and a password
 
     temperature: float | None = None
@@ -103,24 +104,33 @@ class WireChatModel(BaseChatModel):
 
     # ------------------------------------------------------------ making one
 
-    @model_validator(mode="before")
+    if not TYPE_CHECKING:  # type checkers see one keyword a field
+
+        def __init__(self, **given: Any) -> None:
+            values = self._read_arguments(given)
+            if not _fill(self, values):
+                try:
+                    super().__init__(**values)
+                except ValidationError as exc:
+                    raise InvalidArgument(_complaint(type(self), exc)) from exc
+
     @classmethod
-    def _read_arguments(cls, given: Any) -> Any:
+    def _read_arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Resolve other names, keep unknown arguments as `model_kwargs`, look into the environment for the rest."""
-        if not isinstance(given, dict):
-            return given
         values: dict[str, Any] = {}
         for name, value in given.items():
             field = cls.ALIASES.get(name, name)
-            if field in values and values[field] is not None and field != name:
-                continue  # its own name wins over an alias
-            values[field] = value
+            if field == name or values.get(field) is None:  # its own name wins over an alias
+                values[field] = value
         unknown = {name: values.pop(name) for name in list(values) if name not in cls.model_fields}
         if unknown:
             values["model_kwargs"] = {**(values.get("model_kwargs") or {}), **cls._accepted(unknown)}
         for field, variables in cls._environment_fields().items():
             if values.get(field) is None and (value := _environment(variables)) is not None:
                 values[field] = value
+        for field in cls.SECRETS:
+            if isinstance(values.get(field), str):
+                values[field] = Secret(values[field])
         return values
 
     @classmethod
@@ -171,7 +181,7 @@ class WireChatModel(BaseChatModel):
         variables = self._environment_fields()
         for field in self.SECRETS:
             if getattr(self, field) is None and (secret := _environment(variables[field])) is not None:
-                setattr(self, field, SecretStr(secret))
+                setattr(self, field, Secret(secret))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Show what was set, and no secret."""
@@ -194,7 +204,7 @@ class WireChatModel(BaseChatModel):
         )
 
     def _endpoint(self) -> Endpoint:
-        key = self.api_key() if callable(self.api_key) else self.api_key and self.api_key.get_secret_value()
+        key = reveal(self.api_key)
         headers = self._auth_headers(_checked_key(key, type(self).__name__)) if key else {}
         headers |= self._identity_headers()
         if self.base_url is None and not _names_a_key(headers) and not _names_a_key(self.default_headers):
@@ -349,6 +359,49 @@ class WireChatModel(BaseChatModel):
                 yield ChatGenerationChunk(message=chunk)
         finally:
             await aclose(chunks)
+
+
+def _fill(model: WireChatModel, values: dict[str, Any]) -> bool:
+    """Set the fields without pydantic where nothing needs its validation; tell whether that was so.
+
+    Building the schema of a model takes 10 ms of a script's start, and most scripts give a few strings and numbers.
+    """
+    cls = type(model)
+    validators = cls.__pydantic_decorators__
+    if validators.field_validators or validators.model_validators or cls.__private_attributes__:
+        return False
+    fields = cls.model_fields
+    if not all(_is_plain(value, fields[name].annotation) for name, value in values.items()):
+        return False
+    if any(name not in values and field.is_required() for name, field in fields.items()):
+        return False
+    put = object.__setattr__
+    filled = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    put(model, "__dict__", filled | values)
+    put(model, "__pydantic_fields_set__", set(values))
+    put(model, "__pydantic_extra__", None)
+    put(model, "__pydantic_private__", None)
+    model.model_post_init(None)
+    return True
+
+
+def _is_plain(value: Any, annotation: Any) -> bool:
+    """Tell whether `value` is of the very type that `annotation` names, one of those that need no conversion."""
+    if annotation is Any:
+        return True
+    kinds = get_args(annotation) or (annotation,)
+    kind = type(value)
+    return kind in _PLAIN and (kind in kinds or (kind is int and float in kinds))
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def _complaint(cls: type[WireChatModel], exc: ValidationError) -> str:
+    """Say what is wrong with the arguments; their values stay out of it."""
+    wrong = exc.errors(include_url=False, include_input=False, include_context=False)
+    said = [f"`{'.'.join(str(part) for part in error['loc'])}`: {error['msg']}" for error in wrong]
+    return f"`{cls.__name__}` cannot be made: {'; '.join(said)}."
 
 
 _OUR_HEADERS = {"User-Agent": f"modelwire/{__version__}", "Accept-Encoding": "gzip, deflate"}

@@ -11,12 +11,18 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
-from pydantic import Field
+from pydantic.fields import Field
 from pydantic_core import to_json
 
 from modelwire.adapters.model_run import ModelRun, astart_model_run, heard, start_model_run
 from modelwire.errors import InvalidArgument
-from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages, merge_chunks, tool_call_chunk
+from modelwire.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    convert_to_messages,
+    merge_chunks,
+)
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
 from modelwire.runnables.deadline import covered

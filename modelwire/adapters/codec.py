@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["ChatCall", "Codec", "Endpoint", "StreamDecoder"]
 
 
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where calls go and as whom.
 
@@ -23,11 +21,16 @@ class Endpoint:
     adds per call (content type, protocol version): authentication and the user's `default_headers` are in it.
     """
 
-    base_url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets inside
+    __slots__ = ("base_url", "headers")
+
+    def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
+        self.base_url = base_url
+        self.headers = headers or {}  # secrets inside
+
+    def __repr__(self) -> str:
+        return f"Endpoint({len(self.headers)} headers)"  # the URL may hold a password
 
 
-@dataclass(slots=True)
 class ChatCall:
     """One call, as the caller meant it: n >= 1 messages and what was set beside them.
 
@@ -36,13 +39,26 @@ class ChatCall:
     `extra_body` is merged into the body last, `extra_headers` into the headers.
     """
 
-    messages: Sequence[BaseMessage]
-    model: str
-    endpoint: Endpoint
-    params: Mapping[str, Any] = field(default_factory=dict)
-    stream: bool = False
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    __slots__ = ("endpoint", "extra_body", "extra_headers", "messages", "model", "params", "stream")
+
+    def __init__(
+        self,
+        messages: Sequence[BaseMessage],
+        model: str,
+        endpoint: Endpoint,
+        params: Mapping[str, Any] | None = None,
+        *,
+        stream: bool = False,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.messages = messages
+        self.model = model
+        self.endpoint = endpoint
+        self.params = params or {}
+        self.stream = stream
+        self.extra_body = extra_body or {}
+        self.extra_headers = extra_headers or {}
 
 
 class StreamDecoder(Protocol):

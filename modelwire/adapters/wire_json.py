@@ -229,9 +229,9 @@ def _text(value: Any) -> str | None:
 
 
 def _code(value: Any) -> str | int | None:
-    if isinstance(value, bool):
-        return None
-    return value if isinstance(value, str | int) and value else None
+    if isinstance(value, int):
+        return value if not isinstance(value, bool) and 0 < abs(value) < 1_000_000 else None
+    return _text(value)
 
 
 def _status(value: Any) -> int | None:

@@ -7,9 +7,8 @@ the generator's return value; the chunks of a stream leave through `Emit`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from modelwire.errors import ChatError, IncompleteStream, StreamInterrupted
 from modelwire.transport.failures import timed_out
@@ -36,15 +35,14 @@ class Decoder(Protocol[C]):
 class Wire(Protocol[M_co, C]):
     """What the flow needs of a codec."""
 
-    provider: str
-
+    @property
+    def provider(self) -> str: ...
     def decode(self, reply: Reply) -> M_co: ...
     def stream_decoder(self) -> Decoder[C]: ...
     def error(self, reply: Reply) -> ChatError: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """How long one attempt may stay silent, in seconds. Every one is finite."""
 
     connect_s: float = 5.0
@@ -55,12 +53,14 @@ class Timeouts:
 # ---------------------------------------------------------------- what a flow asks for
 
 
-@dataclass(frozen=True, slots=True)
 class Send:
     """Send the request and come back with the `Reply`; for a stream, with its head only (`body` empty)."""
 
-    stream: bool
-    remaining_s: float | None  # to the deadline of the call
+    __slots__ = ("remaining_s", "stream")
+
+    def __init__(self, *, stream: bool, remaining_s: float | None) -> None:
+        self.stream = stream
+        self.remaining_s = remaining_s  # to the deadline of the call
 
 
 class Read:
@@ -72,13 +72,15 @@ class Read:
 READ: Final = Read()
 
 
-@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait, because of `error`, and try again; nothing is open meanwhile."""
 
-    seconds: float
-    error: ChatError
-    attempt: int  # how many have failed
+    __slots__ = ("attempt", "error", "seconds")
+
+    def __init__(self, seconds: float, error: ChatError, attempt: int) -> None:
+        self.seconds = seconds
+        self.error = error
+        self.attempt = attempt  # how many have failed
 
 
 class Emit(Generic[C]):
@@ -96,24 +98,44 @@ Step = Send | Read | Sleep | Emit[C]
 # ---------------------------------------------------------------- the flow
 
 
-@dataclass(slots=True)
 class Exchange(Generic[M, C]):
-    """One call: what is sent, how its answer is read, and how patient it is."""
+    """One call: what is sent, how its answer is read, and how patient it is.
 
-    url: str
-    headers: dict[str, str]
-    content: bytes
-    wire: Wire[M, C]
-    policy: RetryPolicy
-    timeouts: Timeouts
-    clock: Callable[[], float]
-    rng: Random
-    merge: Callable[[Sequence[C]], C]  # chunks to the one they add up to
-    as_chunk: Callable[[M], C]
-    model: str | None = None
-    deadline: float | None = None  # a reading of `clock`
-    timeout_s: float | None = None  # what the user asked for, to be named in the error
-    history: History = field(default_factory=History)
+    `merge` makes one chunk of many, `as_chunk` one of a whole message. `deadline` is a reading of `clock`, `timeout_s`
+    the limit it came from, to be named in the error.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes,
+        wire: Wire[M, C],
+        policy: RetryPolicy,
+        timeouts: Timeouts,
+        clock: Callable[[], float],
+        rng: Random,
+        merge: Callable[[Sequence[C]], C],
+        as_chunk: Callable[[M], C],
+        model: str | None = None,
+        deadline: float | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        self.url = url
+        self.headers = headers
+        self.content = content
+        self.wire = wire
+        self.policy = policy
+        self.timeouts = timeouts
+        self.clock = clock
+        self.rng = rng
+        self.merge = merge
+        self.as_chunk = as_chunk
+        self.model = model
+        self.deadline = deadline
+        self.timeout_s = timeout_s
+        self.history = History()
 
     def remaining_s(self) -> float | None:
         """Return the seconds to the deadline; raise the `Timeout` when there are none."""

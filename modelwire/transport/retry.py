@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelwire.errors import Attempt, ChatError, ConnectFailed, ConnectionLost, RetryClass
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["GiveUp", "History", "RetryPolicy", "read_retry_after", "wait_before_retry"]
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How patient one call is. All times in seconds.
 
     `max_retries` counts bad luck only (broken connections, 5xx); `0` switches every kind of retry off. Being told to
@@ -40,12 +38,14 @@ _GATE_FIRST_S, _GATE_CAP_S, _GATE_JITTER = 1.0, 30.0, 0.25
 _RETRY_AFTER_SPREAD = 0.10
 
 
-@dataclass(slots=True)
 class History:
     """What one call has been through."""
 
-    attempts: list[Attempt] = field(default_factory=list)
-    waited_s: float = 0.0  # in THROTTLE and OVERLOAD waits
+    __slots__ = ("attempts", "waited_s")
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.waited_s = 0.0  # in THROTTLE and OVERLOAD waits
 
     def record(self, error: ChatError, elapsed_s: float) -> None:
         """Add a failed attempt and show the list so far on its error."""

@@ -11,13 +11,24 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wire_json import error_from_json, malformed, parse_tool_args
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
 
-__all__ = ["MODEL_PROVIDER", "event_error", "is_plain_text", "metadata_of", "read_message", "usage_metadata_of", "with_id"]
+if TYPE_CHECKING:
+    from modelwire.messages import UsageMetadata
+
+__all__ = [
+    "MODEL_PROVIDER",
+    "event_error",
+    "is_plain_text",
+    "metadata_of",
+    "read_message",
+    "usage_metadata_of",
+    "with_id",
+]
 
 MODEL_PROVIDER = "anthropic"  # the dialect of the blocks in `content`, whoever served the model
 
@@ -51,7 +62,9 @@ def read_message(data: Any, *, provider: str, status: int, headers: Mapping[str,
     content = data.get("content") if isinstance(data, dict) else None
     if isinstance(content, str):  # some servers that speak this wire
         content = [{"type": "text", "text": content}]
-    if not isinstance(content, list) or not all(isinstance(b, dict) and isinstance(b.get("type"), str) for b in content):
+    if not isinstance(content, list) or not all(
+        isinstance(b, dict) and isinstance(b.get("type"), str) for b in content
+    ):
         said = "has no `content`" if content is None else "has a `content` that is no list of blocks"
         raise malformed(
             f"The answer of `{provider}` {said}.", data, provider=provider, request_id=request_id, status=status
@@ -122,7 +135,7 @@ def metadata_of(data: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- usage
 
 
-def usage_metadata_of(usage: Any) -> dict[str, Any] | None:
+def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     """Count the tokens as every provider's are counted here: `input_tokens` includes what the cache read and wrote.
 
     The wire counts them apart (https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching, read 2026-11).
@@ -150,7 +163,7 @@ def usage_metadata_of(usage: Any) -> dict[str, Any] | None:
         metadata["input_token_details"] = details
     if (thinking := _count(_get(usage.get("output_tokens_details"), "thinking_tokens"))) is not None:
         metadata["output_token_details"] = {"reasoning": thinking}
-    return metadata
+    return cast("UsageMetadata", metadata)
 
 
 LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")

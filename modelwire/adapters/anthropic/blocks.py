@@ -1,8 +1,8 @@
 """Say content blocks in Anthropic's words: the user's, the assistant's, a tool's. No I/O here.
 
-Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11, and the request types of `anthropic` 2.11. A block
-may come in LangChain's v1 or v0 shape, in OpenAI's, or already in Anthropic's, which passes as it is but for the keys
-that only an answer has (`index`).
+Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11, and the request types of `anthropic` 2.11.
+A block may come in LangChain's v1 or v0 shape, in OpenAI's, or already in Anthropic's, which passes as it is but for
+the keys that only an answer has (`index`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from typing import Any
 
 from modelwire.errors import InvalidArgument, InvalidType
 
-__all__ = ["Block", "plain_text", "system_blocks", "text_of_data", "tool_result", "tool_use", "tool_use_id", "user_blocks"]
+__all__ = [
+    "Block",
+    "plain_text",
+    "system_blocks",
+    "text_of_data",
+    "tool_result",
+    "tool_use",
+    "tool_use_id",
+    "user_blocks",
+]
 
 Block = dict[str, Any]
 
@@ -75,7 +84,9 @@ def as_it_is(item: Mapping[str, Any]) -> Block:
 def text_block(item: Mapping[str, Any]) -> Block | None:
     text = item.get("text")
     if not isinstance(text, str):
-        raise InvalidArgument(f"A block of type `{item.get('type')}` needs its `text` as a string; it has {_names(item)}.")
+        raise InvalidArgument(
+            f"A block of type `{item.get('type')}` needs its `text` as a string; it has {_names(item)}."
+        )
     if not text.strip():
         return None
     block = plain_text(text)
@@ -173,7 +184,9 @@ def _source(item: Mapping[str, Any], kind: str) -> Block:
     file_id = item.get("file_id") or (item.get("id") if source_type == "id" else None)
     if isinstance(file_id, str):
         return {"type": "file", "file_id": file_id}
-    raise InvalidArgument(f"A block of type `{kind}` needs `url`, `base64` with `mime_type`, or `file_id`; it has {_names(item)}.")
+    raise InvalidArgument(
+        f"A block of type `{kind}` needs `url`, `base64` with `mime_type`, or `file_id`; it has {_names(item)}."
+    )
 
 
 def _media_type(item: Mapping[str, Any]) -> str | None:
@@ -194,7 +207,9 @@ def _url_source(url: str, kind: str) -> Block:
     if url[:5].lower() == "data:":
         head, comma, data = url[5:].partition(",")
         if not comma or not head.lower().endswith(";base64"):
-            raise InvalidArgument(f"The `data:` URL of a `{kind}` block must be of the form `data:image/png;base64,...`.")
+            raise InvalidArgument(
+                f"The `data:` URL of a `{kind}` block must be of the form `data:image/png;base64,...`."
+            )
         return _base64_source(data, head.partition(";")[0] or None, kind)
     if not re.match(r"(?i)https?://", url):
         raise InvalidArgument(f"The URL of a `{kind}` block must begin with `https://`, `http://` or `data:`.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic.fields import Field
 
 from modelwire.adapters.anthropic.messages_codec import MessagesCodec
 from modelwire.adapters.base import WireChatModel
+from modelwire.adapters.secret import reveal
 
 if TYPE_CHECKING:
     from modelwire.adapters.codec import Codec
@@ -29,7 +30,7 @@ class ChatAnthropic(WireChatModel):
         ChatAnthropic(model="claude-sonnet-4-5").invoke("hi").content
     """
 
-    auth_token: SecretStr | None = Field(default=None, repr=False, exclude=True)
+    auth_token: Any = Field(default=None, repr=False, exclude=True)
 
     top_k: int | None = None
     thinking: dict[str, Any] | None = None
@@ -81,7 +82,7 @@ class ChatAnthropic(WireChatModel):
         return {"x-api-key": key}
 
     def _identity_headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.auth_token.get_secret_value()}"} if self.auth_token else {}
+        return {"Authorization": f"Bearer {token}"} if (token := reveal(self.auth_token)) else {}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         return {**super()._get_ls_params(stop, **kwargs), "ls_provider": self.provider}

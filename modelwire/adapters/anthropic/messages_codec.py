@@ -14,7 +14,7 @@ from modelwire.adapters.anthropic.messages_stream import MessagesStreamDecoder
 from modelwire.adapters.anthropic.parameters import max_tokens_of, say_parameters, takes_system_turns
 from modelwire.adapters.anthropic.turns import say_history
 from modelwire.adapters.wire_json import error_from_reply, read_json
-from modelwire.errors import InvalidType
+from modelwire.errors import BadRequest, ContextTooLong, InvalidType
 from modelwire.transport.wire import WireRequest
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ __all__ = ["ANTHROPIC_VERSION", "MessagesCodec"]
 # Pinned on purpose: the version says how answers look, and this one is what `answers.py` and `messages_stream.py` read.
 # https://docs.anthropic.com/en/api/versioning, read 2026-11. `extra_headers` may say another.
 ANTHROPIC_VERSION = "2023-06-01"
+
+# Only the words tell this 400 from others: its type is `invalid_request_error`, it has no code. "prompt is too long:
+# 205573 tokens > 200000 maximum", "input length and `max_tokens` exceed context limit": seen in public issues, 2026-11.
+TOO_LONG = ("prompt is too long", "exceed context limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,16 @@ class MessagesCodec:
 
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises."""
-        return error_from_reply(reply, self.provider)
+        error = error_from_reply(reply, self.provider)
+        if type(error) is BadRequest and any(words in error.message.lower() for words in TOO_LONG):
+            return _too_long(error)
+        return error
+
+
+def _too_long(error: BadRequest) -> ContextTooLong:
+    longer = ContextTooLong(error.message)
+    longer.__dict__.update(error.__dict__)
+    return longer
 
 
 def _url(base_url: str) -> str:

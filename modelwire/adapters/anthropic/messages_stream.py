@@ -10,7 +10,7 @@ sum; encoding drops it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
@@ -26,6 +26,9 @@ from modelwire.adapters.wire_json import malformed, parse_tool_args, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.transport.wire import ServerEvent
+
+if TYPE_CHECKING:
+    from modelwire.messages import ToolCallChunk
 
 __all__ = ["MessagesStreamDecoder"]
 
@@ -120,7 +123,7 @@ class MessagesStreamDecoder:
             return [AIMessageChunk.from_wire(text, id=self._id, response_metadata=opening)]
         return [AIMessageChunk.from_wire(text, id=self._id)]
 
-    def _block(self, index: int, block: dict[str, Any], *, call: dict[str, Any] | None = None) -> list[AIMessageChunk]:
+    def _block(self, index: int, block: dict[str, Any], *, call: ToolCallChunk | None = None) -> list[AIMessageChunk]:
         """Make the chunk of a piece of a block, which turns the content into a list."""
         content: list[str | dict[str, Any]] = []
         if not self._is_list:
@@ -132,7 +135,7 @@ class MessagesStreamDecoder:
         content.append({**block, "index": index})
         return self._listed(content, call)
 
-    def _listed(self, content: list[str | dict[str, Any]], call: dict[str, Any] | None) -> list[AIMessageChunk]:
+    def _listed(self, content: list[str | dict[str, Any]], call: ToolCallChunk | None) -> list[AIMessageChunk]:
         opening, self._opening = self._opening, None
         return [
             AIMessageChunk.from_wire(
@@ -151,7 +154,7 @@ class MessagesStreamDecoder:
             return []
         self._started = True
         message = data["message"]
-        self._id = message.get("id")
+        self._id = None if message.get("id") is None else _string(message["id"])
         self._merge_usage(message.get("usage"))
         said = metadata_of(message)
         said.pop("usage", None)
@@ -179,7 +182,13 @@ class MessagesStreamDecoder:
     def _tool_use_start(self, index: int, block: dict[str, Any]) -> list[AIMessageChunk]:
         block = with_id(block, self._id, index)
         self._arguments[index] = _Arguments(block, is_ours=True)
-        call = {"name": block.get("name"), "args": "", "id": block["id"], "index": index, "type": "tool_call_chunk"}
+        call: ToolCallChunk = {
+            "name": block.get("name"),
+            "args": "",
+            "id": block["id"],
+            "index": index,
+            "type": "tool_call_chunk",
+        }
         return self._block(index, {key: value for key, value in block.items() if key != "input"}, call=call)
 
     def _delta(self, index: int, delta: dict[str, Any]) -> list[AIMessageChunk]:
@@ -243,7 +252,7 @@ class MessagesStreamDecoder:
             self._stopped = True
         return []
 
-    def _message_stop(self, data: dict[str, Any]) -> list[AIMessageChunk]:  # noqa: ARG002 - one signature for all
+    def _message_stop(self, data: dict[str, Any]) -> list[AIMessageChunk]:
         self._ended = True
         return []
 
@@ -259,7 +268,7 @@ class MessagesStreamDecoder:
         return []
 
 
-def _more(index: int, text: str) -> dict[str, Any]:
+def _more(index: int, text: str) -> ToolCallChunk:
     """Make the chunk of a tool call's arguments; name and id are said at its start."""
     return {"name": None, "args": text, "id": None, "index": index, "type": "tool_call_chunk"}
 

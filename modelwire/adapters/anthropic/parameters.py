@@ -36,7 +36,14 @@ MAX_TOKENS: tuple[tuple[str, int], ...] = (
 )
 
 # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, as of 2026-11.
-SYSTEM_TURNS = ("claude-opus-4-8", "claude-opus-5", "claude-sonnet-5", "claude-haiku-5", "claude-fable-5", "claude-mythos-5")
+SYSTEM_TURNS = (
+    "claude-opus-4-8",
+    "claude-opus-5",
+    "claude-sonnet-5",
+    "claude-haiku-5",
+    "claude-fable-5",
+    "claude-mythos-5",
+)
 
 
 def max_tokens_of(model: str) -> int:
@@ -52,6 +59,7 @@ def takes_system_turns(model: str) -> bool:
 # ---------------------------------------------------------------- the parameters
 
 MAX_TOKENS_NAMES = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample")  # ours, OpenAI's, Anthropic's old
+
 
 def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
     """Return the body's fields beside `model` and `messages`; `max_tokens` stands in where the caller set none."""

@@ -3,9 +3,9 @@
 One history runs on every wire; what this one needs is done here:
 
 - System messages at the head become `system`. A later one stays where it is: as a `system` turn where model and place
-  allow it (https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, read 2026-11: after a
-  user's turn, before an assistant's or at the end), else as text of the user's turn, between `<system>` tags. A history
-  of system messages alone is said by the user.
+  allow it (after a user's turn, and before an assistant's or at the end), else as text of the user's turn, between
+  `<system>` tags. A history of system messages alone is said by the user. Source, read 2026-11:
+  https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
 - Neighbours of one role become one turn. A turn's tool results come first, as the wire demands.
 - Text without a character to read is left out, and so is a message that has nothing else.
 - White space at the end of a last assistant turn (a prefill) goes, as the wire demands.
@@ -32,7 +32,7 @@ from modelwire.adapters.anthropic.blocks import (
     user_blocks,
 )
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from modelwire.messages import AIMessage, BaseMessage
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -60,7 +60,7 @@ def say_history(messages: Sequence[BaseMessage], *, system_turns: bool = False) 
     `system_turns`: the model takes system messages after the head. Raises `InvalidArgument` for a history that says
     nothing, and for what the wire cannot say.
     """
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    answered = {id for message in messages if isinstance(id := getattr(message, "tool_call_id", None), str)}
     said = [turn for message in messages if (turn := _turn(message, answered))[1]]
     head = 0
     while head < len(said) and said[head][0] == "system":
@@ -78,32 +78,34 @@ def say_history(messages: Sequence[BaseMessage], *, system_turns: bool = False) 
 # ---------------------------------------------------------------- one message
 
 
-def _turn(message: BaseMessage, answered: AbstractSet[str]) -> Turn:
-    """Say one message; a turn whose content is empty says nothing."""
-    if isinstance(message, HumanMessage):
-        return "user", _user_content(message.content)
-    if isinstance(message, AIMessage):
-        return "assistant", _assistant_content(message, answered)
-    if isinstance(message, ToolMessage):
-        is_error = message.status == "error"
-        return "user", [tool_result(message.content, tool_call_id=message.tool_call_id, is_error=is_error)]
-    if isinstance(message, SystemMessage):
-        return "system", _system_content(message.content)
-    if isinstance(message, ChatMessage):
-        return _chat_turn(message)
-    if isinstance(message, BaseMessage):
-        raise InvalidArgument(
-            f"The Anthropic Messages API cannot say a message of type `{message.type}`. Tool results go in a `ToolMessage`."
-        )
-    raise InvalidType(f"A message must be one of `modelwire.messages`, not `{type(message).__name__}`.")
+def _turn(message: Any, answered: AbstractSet[str]) -> Turn:
+    """Say one message; a turn whose content is empty says nothing.
 
-
-def _chat_turn(message: ChatMessage) -> Turn:
-    role = ROLES.get(message.role.lower())
+    Told apart by `type` and not by class: a call loads only the classes it has messages of.
+    """
+    if not isinstance(message, BaseMessage):
+        raise InvalidType(f"A message must be one of `modelwire.messages`, not `{type(message).__name__}`.")
+    kind = message.type.removesuffix("MessageChunk").lower()
+    if kind == "chat":
+        kind = message.role.lower()  # type: ignore[attr-defined]  # a `ChatMessage`
+    if kind == "tool":
+        return "user", [_tool_result(message)]
+    role = ROLES.get(kind)
     if role is None:
         known = ", ".join(f"`{name}`" for name in ROLES)
-        raise InvalidArgument(f"The Anthropic Messages API has no role `{message.role}`. Known: {known}.")
+        raise InvalidArgument(
+            f"The Anthropic Messages API cannot say a message of type or role `{kind}`. Known: `tool`, {known}."
+        )
+    if isinstance(message, AIMessage):
+        return role, _assistant_content(message, answered)
     return role, _system_content(message.content) if role == "system" else _user_content(message.content)
+
+
+def _tool_result(message: BaseMessage) -> Block:
+    id = getattr(message, "tool_call_id", None)
+    if not isinstance(id, str):
+        raise InvalidArgument("A message of role `tool` needs a `tool_call_id`: use `ToolMessage`.")
+    return tool_result(message.content, tool_call_id=id, is_error=getattr(message, "status", None) == "error")
 
 
 def _user_content(content: str | Sequence[Any]) -> Said:
@@ -168,7 +170,7 @@ def _assistant_block(item: Any, *, own: bool) -> Block | None:
         return as_it_is(item) if kind == "redacted_thinking" or "signature" in item else None
     if kind == "reasoning":
         return _thinking(item)
-    if kind in _CALLS_OF_OTHERS or (kind == "invalid_tool_call"):
+    if kind in _CALLS_OF_OTHERS:
         return None
     if kind in ("server_tool_call", "server_tool_result"):
         return _server_tool(item) if own else None
@@ -180,7 +182,10 @@ def _assistant_block(item: Any, *, own: bool) -> Block | None:
 
 
 _SAID_BY_ANYONE = frozenset({"text", "output_text", "refusal", "image", "image_url", "file", "text-plain"})
-_CALLS_OF_OTHERS = frozenset({"function_call", "custom_tool_call", "input_json_delta", "tool_call_chunk"})  # also in tool_calls
+# What `tool_calls` and `invalid_tool_calls` say too.
+_CALLS_OF_OTHERS = frozenset(
+    {"function_call", "custom_tool_call", "input_json_delta", "tool_call_chunk", "invalid_tool_call"}
+)
 
 
 def _thinking(item: Mapping[str, Any]) -> Block | None:
@@ -194,11 +199,13 @@ def _thinking(item: Mapping[str, Any]) -> Block | None:
 
 def _server_tool(item: Mapping[str, Any]) -> Block | None:
     """Say LangChain's v1 blocks about tools that ran at the provider's."""
-    extras = item.get("extras") if isinstance(item.get("extras"), Mapping) else {}
-    assert isinstance(extras, Mapping)
+    extras: Mapping[str, Any] = {}
+    if isinstance(kept := item.get("extras"), Mapping):
+        extras = kept
     if item["type"] == "server_tool_call":
         name = "code_execution" if item.get("name") == "code_interpreter" else item.get("name")
-        return {"type": "server_tool_use", **extras, "id": item.get("id"), "name": name, "input": item.get("args") or {}}
+        call = {"id": item.get("id"), "name": name, "input": item.get("args") or {}}
+        return {"type": "server_tool_use", **extras, **call}
     block_type = extras.get("block_type")
     if not isinstance(block_type, str):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic.fields import Field
 
 from modelwire.adapters.base import WireChatModel
 from modelwire.adapters.openai.chat_completions import ChatCompletionsCodec

@@ -41,13 +41,13 @@ _chunk = AIMessageChunk.from_wire
 class _Call:
     """A tool call under way."""
 
-    __slots__ = ("custom", "id", "index", "name", "text")
+    __slots__ = ("custom", "id", "index", "name", "pieces")
 
     def __init__(self, index: int) -> None:
         self.index = index  # ours: 0, 1, 2 in order of appearance
         self.id: str | None = None
         self.name: str | None = None
-        self.text = ""  # of the arguments so far; kept only where the wire numbers no calls
+        self.pieces: list[str] = []  # of the arguments' text
         self.custom = False
 
 
@@ -94,7 +94,7 @@ class ChatCompletionsDecoder:
             if self._done or data.strip() == DONE:
                 self._done = True
                 return []
-            answer = read_json(data, provider=self._provider, request_id=None, status=200, what="stream event")
+            answer = self._odd_json(name, data)
         if self._done:
             return []
         # The usual event, tested for everything that would make it unusual.
@@ -119,13 +119,18 @@ class ChatCompletionsDecoder:
             pass
         return self._read(name, answer)
 
+    def _odd_json(self, name: str, data: bytes) -> Any:
+        if name == "error":  # its data may be plain words
+            return data.decode("utf-8", "replace")
+        return read_json(data, provider=self._provider, status=200, what="stream event")
+
     def _read(self, name: str, answer: Any) -> list[AIMessageChunk]:
+        if failed := (answer or "error") if name == "error" else error_within(answer):
+            raise error_from_json(failed, provider=self._provider, status=200, model=self._response.get("model"))
         if not isinstance(answer, dict):
             raise malformed(
                 f"A stream event of `{self._provider}` is no JSON object.", answer, provider=self._provider, status=200
             )
-        if failed := answer if name == "error" else error_within(answer):
-            raise error_from_json(failed, provider=self._provider, status=200, model=self._response.get("model"))
         response = self._response
         for key in ("id", "created", "model", "system_fingerprint"):
             if key not in response and answer.get(key):
@@ -195,12 +200,13 @@ class ChatCompletionsDecoder:
         new_id = id_ if call.id is None else None
         new_name = name if call.name is None else None
         call.id, call.name = call.id or id_, call.name or name
-        if text == "null" and not call.text:  # a tool without parameters (seen from vLLM, 2026-11)
+        if text == "null" and not call.pieces:  # a tool without parameters (seen from vLLM, 2026-11)
             text = ""
         if custom or call.custom:
             text = _escaped(text, first=not call.custom)
             call.custom = True
-        call.text += text or ""
+        if text:
+            call.pieces.append(text)
         return {"name": new_name, "args": text, "id": new_id, "index": call.index, "type": "tool_call_chunk"}
 
     def _call_of(self, wire_index: Any, id_: str | None, name: str | None) -> _Call:
@@ -213,7 +219,7 @@ class ChatCompletionsDecoder:
         if call is not None:
             another = id_ is not None and call.id is not None and id_ != call.id
             if not another and id_ is None and name and type(wire_index) is not int:
-                another = call.name is not None and _is_whole(call.text)
+                another = call.name is not None and _is_whole(call.pieces)
             if another:
                 call = None
         if call is None:
@@ -295,9 +301,11 @@ def _nested(answer: JSON, outer: str, inner: str) -> Any:
     return value.get(inner) if isinstance(value, dict) else None
 
 
-def _is_whole(arguments: str) -> bool:
+def _is_whole(pieces: list[str]) -> bool:
+    if pieces and not pieces[-1].endswith("}"):
+        return False
     try:
-        parse_tool_args(arguments)
+        parse_tool_args("".join(pieces))
     except ValueError:
         return False
     return True

@@ -70,7 +70,7 @@ def _choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
         kind = choice.get("type")
         if kind == "tool":
             return _by_name(str(choice.get("name")), tools)
-        return WORDS[kind] if kind in WORDS else dict(choice)
+        return WORDS.get(str(kind)) or dict(choice)
     raise InvalidType(f"`tool_choice` is a string or a dict, not a `{type(choice).__name__}`.")
 
 
