@@ -12,7 +12,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
 from pydantic.fields import Field
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
@@ -287,7 +287,7 @@ class WireChatModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
         if self.streaming:
-            return message_chunk_to_message(merge_chunks(list(self._chunks(messages, stop, config, **kwargs))))
+            return _message_of(merge_chunks(list(self._chunks(messages, stop, config, **kwargs))))
         exchange = self._exchange(messages, stop, config, kwargs, stream=False)
         return drive(call_flow(exchange), SyncLine(exchange, self.http_client, proxy=self.proxy))
 
@@ -296,7 +296,7 @@ class WireChatModel(BaseChatModel):
     ) -> AIMessage:
         if self.streaming:
             chunks = [chunk async for chunk in self._achunks(messages, stop, config, **kwargs)]
-            return message_chunk_to_message(merge_chunks(chunks))
+            return _message_of(merge_chunks(chunks))
         exchange = self._exchange(messages, stop, config, kwargs, stream=False)
         return await adrive(call_flow(exchange), AsyncLine(exchange, self.http_async_client, proxy=self.proxy))
 
@@ -454,9 +454,13 @@ def _checked_key(key: str, owner: str) -> str:
 
 def _checked_header(name: str, value: str) -> str:
     """Return the name of a header that may be sent; the value is never shown."""
-    if not isinstance(value, str) or not value.isascii() or not value.replace("\t", " ").isprintable():
+    if not value.isascii() or not value.replace("\t", " ").isprintable():
         raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
     return name
+
+
+def _message_of(chunk: AIMessageChunk) -> AIMessage:
+    return cast("AIMessage", message_chunk_to_message(chunk))
 
 
 def _result_of(message: AIMessage) -> ChatResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from uuid import uuid4
 
 from pydantic.fields import Field
@@ -136,10 +136,9 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     ) -> AIMessage:  # fmt: skip
         """Answer `input`."""
         config, messages = settled(config), self._messages(input)
-        run = start_model_run(self, messages, config, {"stop": stop, **kwargs})
-        if run is None:
+        if not heard(self, config):
             return self._answer(messages, stop, config, **kwargs)
-        with run:
+        with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
             result = self._result(messages, stop, config, run_manager=run.manager, **kwargs)
             _sign(result, f"lc_run--{run.manager.run_id}")
             run.end(result)
@@ -151,10 +150,9 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     ) -> AIMessage:  # fmt: skip
         """Answer `input`."""
         config, messages = settled(config), self._messages(input)
-        run = await astart_model_run(self, messages, config, {"stop": stop, **kwargs})
-        if run is None:
+        if not heard(self, config):
             return await self._aanswer(messages, stop, config, **kwargs)
-        async with run:
+        async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
             result = await self._aresult(messages, stop, config, run_manager=run.manager, **kwargs)
             _sign(result, f"lc_run--{run.manager.run_id}")
             await run.end(result)
@@ -166,9 +164,10 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     ) -> Iterator[AIMessageChunk]:  # fmt: skip
         """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
         config, messages = settled(config), self._messages(input)
-        run = start_model_run(self, messages, config, {"stop": stop, **kwargs})
         chunks = self._chunks(messages, stop, config, **kwargs)
-        return chunks if run is None else _told(run, chunks)
+        if not heard(self, config):
+            return chunks
+        return _told(start_model_run(self, messages, config, {"stop": stop, **kwargs}), chunks)
 
     def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
@@ -281,8 +280,7 @@ def _whole(chunks: list[AIMessageChunk]) -> ChatResult:
 
 
 def _only(result: ChatResult) -> AIMessage:
-    message: AIMessage = result.generations[0].message
-    return message
+    return cast("AIMessage", result.generations[0].message)
 
 
 def _sign(result: ChatResult, answer_id: str) -> ChatResult:
@@ -294,7 +292,7 @@ def _sign(result: ChatResult, answer_id: str) -> ChatResult:
 
 
 def _signed_chunk(chunk: ChatGenerationChunk, answer_id: str) -> AIMessageChunk:
-    message: AIMessageChunk = chunk.message
+    message = cast("AIMessageChunk", chunk.message)
     if message.id is None:
         message.id = answer_id
     return message
@@ -303,13 +301,7 @@ def _signed_chunk(chunk: ChatGenerationChunk, answer_id: str) -> AIMessageChunk:
 def chunk_from_message(message: AIMessage) -> AIMessageChunk:
     """Make the whole answer the only chunk of a stream."""
     calls = [
-        {
-            "type": "tool_call_chunk",
-            "name": call["name"],
-            "args": _args_text(call["args"]),
-            "id": call["id"],
-            "index": i,
-        }
+        tool_call_chunk(name=call["name"], args=_args_text(call["args"]), id=call["id"], index=i)
         for i, call in enumerate([*message.tool_calls, *message.invalid_tool_calls])
     ]
     return AIMessageChunk.from_wire(

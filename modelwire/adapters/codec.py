@@ -64,6 +64,8 @@ class ChatCall:
 class StreamDecoder(Protocol):
     """Turns the events of one answer into chunks. One object a stream; all state of decoding lives here."""
 
+    request_id: str | None  # the provider's name for the call, from the head
+
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
         """Return the chunks this event completes, often one, possibly none.
 
@@ -93,8 +95,8 @@ class Codec(Protocol):
         """Read a whole answer (status 200). Raises `MalformedResponse`, or the error that hides under the 200."""
         ...
 
-    def stream_decoder(self) -> StreamDecoder:
-        """Make the decoder of one streamed answer."""
+    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
+        """Make the decoder of one streamed answer; `headers` are its head's, by lower-case name."""
         ...
 
     def error(self, reply: Reply) -> ChatError:

@@ -1,6 +1,6 @@
 """The run of a model that somebody listens to: it starts, it may have tokens, and it ends exactly once.
 
-Nobody listening means no run at all: `start_model_run` returns None and the model goes straight to its work.
+Nobody listening (`heard` tells) means no run at all: the model goes straight to its work.
 """
 
 from __future__ import annotations
@@ -85,10 +85,8 @@ class AsyncModelRun:
 
 def start_model_run(
     model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, options: dict[str, Any]
-) -> ModelRun | None:
-    """Report that `model` starts under the settled `config`; return None when nobody listens."""
-    if not heard(model, config):
-        return None
+) -> ModelRun:
+    """Report that `model` starts under the settled `config`."""
     from modelwire.callbacks import CallbackManager
 
     manager = CallbackManager.configure(**_listeners(model, config, options))
@@ -98,10 +96,8 @@ def start_model_run(
 
 async def astart_model_run(
     model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, options: dict[str, Any]
-) -> AsyncModelRun | None:
-    """Report that `model` starts under the settled `config`; return None when nobody listens."""
-    if not heard(model, config):
-        return None
+) -> AsyncModelRun:
+    """Report that `model` starts under the settled `config`."""
     from modelwire.callbacks import AsyncCallbackManager
 
     manager = AsyncCallbackManager.configure(**_listeners(model, config, options))

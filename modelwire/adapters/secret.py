@@ -35,4 +35,5 @@ def reveal(secret: Any) -> str | None:
     """Return the text of a secret: our own or pydantic's, a plain string, or a function that returns one of them."""
     while callable(secret):
         secret = secret()
-    return secret.get_secret_value() if hasattr(secret, "get_secret_value") else secret
+    text: str | None = secret.get_secret_value() if hasattr(secret, "get_secret_value") else secret
+    return text

@@ -28,6 +28,8 @@ M_co = TypeVar("M_co", covariant=True)
 
 
 class Decoder(Protocol[C]):
+    request_id: str | None
+
     def feed(self, event: ServerEvent) -> list[C]: ...
     def close(self) -> list[C]: ...
 
@@ -38,7 +40,7 @@ class Wire(Protocol[M_co, C]):
     @property
     def provider(self) -> str: ...
     def decode(self, reply: Reply) -> M_co: ...
-    def stream_decoder(self) -> Decoder[C]: ...
+    def stream_decoder(self, headers: Mapping[str, str]) -> Decoder[C]: ...
     def error(self, reply: Reply) -> ChatError: ...
 
 
@@ -237,20 +239,32 @@ def _ask_stream(exchange: Exchange[M, C], received: _Received[C]) -> Generator[S
         yield from received.hand_out([exchange.as_chunk(exchange.wire.decode(reply))])
         return
     framing = SSEDecoder()
-    decoder = exchange.wire.stream_decoder()
-    while data is not None:
-        chunks: list[C] = []
-        try:
-            for event in framing.feed(data):
-                chunks += decoder.feed(event)
-        except ChatError:
-            yield from received.hand_out(chunks)  # what came before the failure did come
-            raise
-        if chunks:
-            yield from received.hand_out(chunks)
-        exchange.remaining_s()
-        data = yield READ
-    yield from received.hand_out(decoder.close())
+    decoder = exchange.wire.stream_decoder(reply.headers)
+    unframed: bytes | None = b""  # what came before the first event: a page in HTML has none at all
+    try:
+        while data is not None:
+            chunks: list[C] = []
+            try:
+                events = framing.feed(data)
+                for event in events:
+                    chunks += decoder.feed(event)
+            finally:
+                yield from received.hand_out(chunks)  # also before a failure: it did come
+            if unframed is not None:
+                unframed = None if events else unframed + data[:_UNFRAMED_BYTES]
+            exchange.remaining_s()
+            data = yield READ
+        if unframed:
+            reply.body = unframed
+            yield from received.hand_out([exchange.as_chunk(exchange.wire.decode(reply))])
+        else:
+            yield from received.hand_out(decoder.close())
+    except ChatError as error:
+        error.request_id = error.request_id or decoder.request_id
+        raise
+
+
+_UNFRAMED_BYTES = 4096  # of each read: enough for an error to show what came instead of a stream
 
 
 def _first_bytes() -> Generator[Step[Any], Any, bytes | None]:

@@ -71,8 +71,11 @@ class SSEDecoder:
     def _read(self, lines: list[bytes]) -> list[ServerEvent]:
         events: list[ServerEvent] = []
         for line in lines:
-            if line.startswith(b"data: "):
-                self._add_data(line[6:])
+            # The first two cases are nearly every line there is: no call for them.
+            if self._data is None and line.startswith(b"data: "):
+                self._data = line[6:]
+            elif line.startswith(b"event: "):
+                self._event = line[7:].decode("utf-8", "replace")
             elif not line:
                 if self._data is not None:
                     data = self._data if isinstance(self._data, bytes) else b"\n".join(self._data)
@@ -95,10 +98,10 @@ class SSEDecoder:
     def _add_data(self, value: bytes) -> None:
         if self._data is None:
             self._data = value
-        elif isinstance(self._data, bytes):
-            self._data = [self._data, value]
-        else:
-            self._data.append(value)
+            return
+        if isinstance(self._data, bytes):
+            self._data = [self._data]
+        self._data.append(value)
         self._hold(len(value) + 1)
 
     def _hold(self, size: int) -> None:

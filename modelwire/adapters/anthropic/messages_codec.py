@@ -5,7 +5,7 @@ Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +71,9 @@ class MessagesCodec:
         )
         return read_message(data, provider=self.provider, status=reply.status, headers=reply.headers)
 
-    def stream_decoder(self) -> MessagesStreamDecoder:
+    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> MessagesStreamDecoder:
         """Make the decoder of one streamed answer."""
-        return MessagesStreamDecoder(provider=self.provider)
+        return MessagesStreamDecoder(provider=self.provider, request_id=(headers or {}).get("request-id"))
 
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises."""

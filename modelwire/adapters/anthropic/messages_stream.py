@@ -50,8 +50,9 @@ class MessagesStreamDecoder:
     All that is said once (id, model, usage, stop reason) is emitted once, because sums of chunks add it up.
     """
 
-    def __init__(self, *, provider: str) -> None:
+    def __init__(self, *, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
+        self.request_id = request_id
         self._id: str | None = None
         self._opening: dict[str, Any] | None = None  # metadata that the first chunk takes along
         self._ending: dict[str, Any] = {}  # metadata of the end
@@ -100,6 +101,8 @@ class MessagesStreamDecoder:
         metadata = {**(self._opening or {}), **self._ending}
         if self._usage:
             metadata["usage"] = self._usage
+        if self.request_id is not None:
+            metadata["request_id"] = self.request_id
         self._opening = None
         return [
             *last,

@@ -127,11 +127,11 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
             additional_kwargs=kwargs,
         )
 
-    def stream_decoder(self) -> StreamDecoder:
+    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer."""
         from modelwire.adapters.openai.stream import ChatCompletionsDecoder
 
-        return ChatCompletionsDecoder(self.provider)
+        return ChatCompletionsDecoder(self.provider, request_id_of(headers or {}))
 
     def error(self, reply: Reply) -> ProviderError:
         """Read an error answer of whatever shape; never raises."""

@@ -68,10 +68,12 @@ class ChatCompletionsDecoder:
         "_provider",
         "_response",
         "_usage",
+        "request_id",
     )
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
+        self.request_id = request_id
         self._done = False
         self._id: str | None = None
         self._response: JSON = {}  # id, created, model, system_fingerprint: the first that is not empty
@@ -257,6 +259,7 @@ class ChatCompletionsDecoder:
                     logprobs=self._logprobs or None,
                     usage=self._usage,
                     extras=self._extras,
+                    request_id=self.request_id,
                 ),
                 additional_kwargs=kwargs or None,
                 chunk_position="last",

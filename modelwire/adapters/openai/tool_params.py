@@ -43,14 +43,18 @@ def _tool(tool: Any, position: int) -> dict[str, Any]:
             f"Tool {position} is a `{type(tool).__name__}`; on the wire a tool is a dict. Use `bind_tools`."
         )
     if "input_schema" in tool:
-        return {"type": "function", "function": _function_from_anthropic(tool)}
-    if "type" in tool:
-        return dict(tool)
-    if "name" in tool:
-        return {"type": "function", "function": dict(tool)}
-    raise InvalidArgument(
-        f"Tool {position} has no `type` and no `name`; its keys are {', '.join(f'`{key}`' for key in tool) or 'none'}."
-    )
+        said: dict[str, Any] = {"type": "function", "function": _function_from_anthropic(tool)}
+    elif "type" in tool:
+        said = dict(tool)
+    elif "name" in tool:
+        said = {"type": "function", "function": dict(tool)}
+    else:
+        keys = ", ".join(f"`{key}`" for key in tool) or "none"
+        raise InvalidArgument(f"Tool {position} has no `type` and no `name`; its keys are {keys}.")
+    kind = said["type"]
+    if not isinstance(kind, str) or (kind == "function" and not _name(said)):
+        raise InvalidArgument(f"Tool {position} needs a `type` that is a string, and a function a `name`.")
+    return said
 
 
 def _function_from_anthropic(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,4 +89,5 @@ def _by_name(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _name(tool: Mapping[str, Any]) -> str | None:
     inner = tool.get(tool["type"])
-    return inner.get("name") if isinstance(inner, Mapping) else None
+    name = inner.get("name") if isinstance(inner, Mapping) else None
+    return name if isinstance(name, str) else None

@@ -1,0 +1,98 @@
+"""The request around the messages, and errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from modelwire.adapters.anthropic.messages_codec import MessagesCodec
+from modelwire.adapters.codec import ChatCall, Codec, Endpoint
+from modelwire.errors import BadRequest, ContextTooLong, InvalidType, Overloaded, QuotaExhausted, RateLimited
+from modelwire.messages import HumanMessage
+from modelwire.transport.wire import Reply, WireRequest
+
+CODEC: Codec = MessagesCodec()
+
+
+def encoded(base_url: str = "https://api.anthropic.com", *, codec: Codec = CODEC, **fields: Any) -> WireRequest:
+    endpoint = Endpoint(base_url, fields.pop("headers", {}))
+    return codec.encode(ChatCall([HumanMessage("hi")], fields.pop("model", "claude-haiku-4-5"), endpoint, **fields))
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("https://api.anthropic.com", "https://api.anthropic.com/v1/messages"),
+        ("http://127.0.0.1:8080/proxy", "http://127.0.0.1:8080/proxy/v1/messages"),
+        ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1/messages"),
+    ],
+)
+def test_the_endpoint_is_under_the_base_url(base_url: str, url: str) -> None:
+    request = encoded(base_url)
+    assert (request.method, request.url) == ("POST", url)
+
+
+def test_the_version_is_pinned_and_may_be_said_otherwise() -> None:
+    assert encoded(headers={"x-api-key": "k"}).headers == {
+        "content-type": "application/json",
+        "anthropic-version": "2023-06-01",
+        "x-api-key": "k",
+    }
+    assert encoded(extra_headers={"Anthropic-Version": "2026-10-21"}).headers["anthropic-version"] == "2026-10-21"
+
+
+def test_beta_features_of_all_places_add_up() -> None:
+    request = encoded(
+        headers={"anthropic-beta": "a"},
+        extra_headers={"Anthropic-Beta": "b, a"},
+        params={"betas": ["c", "b"]},
+    )
+    assert set(request.headers["anthropic-beta"].split(",")) == {"a", "b", "c"}
+    assert "betas" not in request.body
+    with pytest.raises(InvalidType, match="`betas`"):
+        encoded(params={"betas": 5})
+
+
+def test_the_body_has_the_stream_flag_only_for_streams_and_extra_body_wins() -> None:
+    assert encoded().body == {
+        "model": "claude-haiku-4-5",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 64_000,
+    }
+    request = encoded(stream=True, params={"temperature": 0}, extra_body={"temperature": 1, "new": True})
+    assert request.stream
+    assert (request.body["stream"], request.body["temperature"], request.body["new"]) == (True, 1, True)
+
+
+def test_a_service_with_models_of_its_own_brings_their_facts() -> None:
+    codec = MessagesCodec("local", max_tokens=lambda _: 512, system_turns=lambda _: False)
+    assert encoded(codec=codec).body["max_tokens"] == 512
+    assert codec.provider == codec.error(Reply(500, {}, b"")).provider == "local"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "error"),
+    [
+        (529, {"type": "overloaded_error", "message": "busy"}, Overloaded),
+        (429, {"type": "rate_limit_error", "message": "slow"}, RateLimited),
+        (
+            400,
+            {"type": "invalid_request_error", "message": "prompt is too long: 205573 tokens > 200000 maximum"},
+            ContextTooLong,
+        ),
+        (400, {"type": "invalid_request_error", "message": "max_tokens: must be positive"}, BadRequest),
+        (
+            429,
+            {"type": "rate_limit_error", "message": "paid", "details": {"error_code": "enforced_spend_limit_reached"}},
+            QuotaExhausted,
+        ),
+    ],
+)
+def test_an_error_answer_is_the_error_of_its_codes(status: int, said: dict[str, Any], error: type[Exception]) -> None:
+    body = json.dumps({"type": "error", "error": said, "request_id": "req_2"}).encode()
+    raised = CODEC.error(Reply(status, {"request-id": "req_1"}, body))
+    assert type(raised) is error
+    assert (raised.status, raised.type, raised.request_id) == (status, said["type"], "req_1")
+    assert said["message"] in str(raised)

@@ -1,0 +1,293 @@
+"""Decode what Anthropic really sent, recorded by others; skipped where the recordings are not beside the checkout."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwire.adapters.anthropic.messages_codec import MessagesCodec
+from modelwire.adapters.codec import ChatCall, Endpoint
+from modelwire.errors import ChatError
+from modelwire.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    merge_chunks,
+)
+from modelwire.transport.sse import SSEDecoder
+from modelwire.transport.wire import Reply
+
+RECORDINGS = Path(__file__).resolve().parents[3].parent / "shared" / "corpus"
+CODEC = MessagesCodec()
+KNOWN_HERE = {"text", "tool_use", "thinking", "redacted_thinking"}
+
+
+@cache
+def records() -> list[dict[str, Any]]:
+    found = []
+    for name in ("anthropic_messages.jsonl.gz", "errors.jsonl.gz"):
+        if not (RECORDINGS / name).exists():
+            pytest.skip("the recordings are not beside this checkout")
+        with gzip.open(RECORDINGS / name, "rt", encoding="utf-8", errors="surrogatepass") as lines:
+            found += [record for line in lines if (record := json.loads(line))["endpoint"] == "anthropic_messages"]
+    return found
+
+
+def body_of(record: dict[str, Any]) -> bytes:
+    return record["response_body_text"].encode("utf-8", "surrogatepass")
+
+
+def streamed(body: bytes) -> list[AIMessageChunk]:
+    sse, decoder = SSEDecoder(), CODEC.stream_decoder()
+    chunks = [chunk for event in sse.feed(body) for chunk in decoder.feed(event)]
+    for event in sse.close() or []:
+        chunks += decoder.feed(event)
+    return chunks + decoder.close()
+
+
+def decoded(record: dict[str, Any]) -> AIMessage:
+    headers = {name.lower(): value for name, value in record["response_headers"].items()}
+    reply = Reply(status=record["status"], headers=headers, body=body_of(record))
+    if record["status"] >= 300:
+        raise CODEC.error(reply)
+    return merge_chunks(streamed(reply.body)) if record["stream"] else CODEC.decode(reply)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def outcome(message: AIMessage) -> dict[str, Any]:
+    """Say a message in the recordings' neutral words, whose input tokens leave the cached ones out."""
+    blocks = [
+        {"type": "text", "text": b} if isinstance(b, str) else b
+        for b in ([message.content] if isinstance(message.content, str) else message.content)
+    ]
+    metadata, usage = message.response_metadata, message.usage_metadata
+    counts = None
+    if usage is not None:
+        details = usage.get("input_token_details", {})
+        read, created = details.get("cache_read"), details.get("cache_creation")
+        counts = {
+            "input_tokens": usage["input_tokens"] - (read or 0) - (created or 0),
+            "output_tokens": usage["output_tokens"],
+            "total_tokens": usage["total_tokens"],
+            "cached_tokens": read,
+            "cache_creation_tokens": created,
+            "reasoning_tokens": usage.get("output_token_details", {}).get("reasoning"),
+        }
+    return {
+        "text": "".join(b["text"] for b in blocks if b["type"] == "text"),
+        "reasoning_text": "".join(b["thinking"] for b in blocks if b["type"] == "thinking"),
+        "tool_calls": [{"id": c["id"], "name": c["name"], "arguments": c["args"]} for c in message.tool_calls],
+        "server_tools": [b["type"] for b in blocks if b["type"] not in KNOWN_HERE],
+        "finish_reason": metadata.get("stop_reason"),
+        "finish_detail": metadata.get("stop_sequence"),
+        "usage": counts,
+        "model": metadata.get("model_name"),
+        "id": message.id,
+        "refusal": None,
+        "citations": sum(len(b.get("citations") or ()) for b in blocks if b["type"] == "text"),
+        "opaque": [
+            digest(b.get("signature") or b.get("data") or "") for b in blocks if b.get("signature") or "data" in b
+        ],
+    }
+
+
+def differences(record: dict[str, Any]) -> list[str]:
+    expected = record["expected"]
+    try:
+        message = decoded(record)
+    except ChatError as error:
+        if "error" not in expected:
+            return [f"{type(error).__name__}: {error}"]
+        wanted = expected["error"]
+        found = {"status": error.status, "type": error.type, "message": wanted["message"] in str(error)}
+        return [] if found == {"status": wanted["status"], "type": wanted["type"], "message": True} else [str(found)]
+    if "error" in expected:
+        return ["no error was raised"]
+    seen, wanted = outcome(message), expected
+    cut_off = [call for call in wanted["tool_calls"] if call.get("incomplete")]
+    if cut_off:
+        seen["tool_calls"] += [
+            {"id": c["id"], "name": c["name"], "arguments": None} for c in message.invalid_tool_calls
+        ]
+        seen["tool_calls"] = [{**c, "arguments": None} for c in seen["tool_calls"]]
+        wanted = {
+            **wanted,
+            "tool_calls": [{"id": c["id"], "name": c["name"], "arguments": None} for c in wanted["tool_calls"]],
+        }
+    return [f"{name}: {value!r} != {wanted[name]!r}" for name, value in seen.items() if value != wanted[name]]
+
+
+def test_every_recorded_answer_and_error_decodes_as_the_sdk_decodes_it() -> None:
+    wrong = {record["id"]: found for record in records() if (found := differences(record))}
+    assert not wrong, f"{len(wrong)} of {len(records())}: {json.dumps(wrong, indent=1)[:4000]}"
+    assert len(records()) > 200
+
+
+def without_index(content: Any) -> Any:
+    return content if isinstance(content, str) else [{k: v for k, v in b.items() if k != "index"} for b in content]
+
+
+def accumulated(body: bytes) -> dict[str, Any]:
+    """Let the SDK put a recorded stream together, as the JSON of an unstreamed answer."""
+    import anthropic
+    import httpx2
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+
+    with (
+        warnings.catch_warnings(action="ignore"),  # its serialiser about blocks it does not know
+        httpx2.Client(transport=httpx2.MockTransport(answer)) as http_client,
+        anthropic.Anthropic(api_key="none", max_retries=0, http_client=http_client) as client,
+        client.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "x"}]) as stream,
+    ):
+        return json.loads(stream.get_final_message().to_json())
+
+
+def test_the_sum_of_every_recorded_stream_is_the_unstreamed_message() -> None:
+    wrong, compared = {}, 0
+    for record in records():
+        if not record["stream"] or record["status"] != 200:
+            continue
+        body = body_of(record)
+        whole_json = accumulated(body)
+        if any(block["type"] == "compaction" or block["type"] == "fallback" for block in whole_json["content"]):
+            continue  # the SDK's stable accumulator does not know them
+        compared += 1
+        whole = CODEC.decode(Reply(200, {}, json.dumps(whole_json).encode()))
+        total = merge_chunks(streamed(body))
+        if (without_index(total.content), total.tool_calls) != (without_index(whole.content), whole.tool_calls):
+            wrong[record["id"]] = (without_index(total.content), whole.content)
+    assert not wrong, f"{len(wrong)}: {str(wrong)[:3000]}"
+    assert compared > 40
+
+
+# ---------------------------------------------------------------- the histories they were asked with
+
+
+def history_of(body: dict[str, Any]) -> list[BaseMessage]:
+    """Say a recorded request in our messages."""
+    messages: list[BaseMessage] = []
+    if system := body.get("system"):
+        messages.append(SystemMessage(content=system))
+    for turn in body["messages"]:
+        content = turn["content"]
+        if turn["role"] == "assistant":
+            uses = [] if isinstance(content, str) else [block for block in content if block["type"] == "tool_use"]
+            calls = [{"name": use["name"], "args": use["input"], "id": use["id"], "type": "tool_call"} for use in uses]
+            messages.append(AIMessage(content=content, tool_calls=calls))
+        elif turn["role"] == "system":
+            messages.append(SystemMessage(content=content))
+        elif isinstance(content, str):
+            messages.append(HumanMessage(content=content))
+        else:
+            for block in content:
+                if block["type"] == "tool_result":
+                    status = "error" if block.get("is_error") else "success"
+                    said = block.get("content") or ""
+                    messages.append(ToolMessage(content=said, tool_call_id=block["tool_use_id"], status=status))
+                else:
+                    messages.append(HumanMessage(content=[block]))
+    return messages
+
+
+def turns_of(body: dict[str, Any]) -> list[Any]:
+    """Return the recorded turns in the one form of several that mean the same."""
+    turns: list[Any] = []
+    for turn in body["messages"]:
+        content = turn["content"]
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        blocks = [plain(block) for block in blocks]
+        if turns and turns[-1][0] == turn["role"]:
+            turns[-1][1].extend(blocks)
+        else:
+            turns.append((turn["role"], blocks))
+    return turns
+
+
+def plain(block: dict[str, Any]) -> dict[str, Any]:
+    block = {key: value for key, value in block.items() if value is not None and (key, value) != ("is_error", False)}
+    if block["type"] == "tool_result":
+        block.pop("cache_control", None)  # a `ToolMessage` has no place for it
+        if isinstance(block.get("content"), str):
+            block["content"] = [{"type": "text", "text": block["content"]}]
+        if not any(part.get("text", "x") for part in block.get("content", [])):
+            block.pop("content", None)
+    if "citations" in block and isinstance(block["citations"], list):
+        block["citations"] = [{k: v for k, v in c.items() if k != "file_id"} for c in block["citations"]]
+    return block
+
+
+def call_of(body: dict[str, Any], codec: Any = CODEC) -> dict[str, Any]:
+    params = {name: value for name, value in body.items() if name not in ("model", "messages", "system", "stream")}
+    call = ChatCall(
+        messages=history_of(body),
+        model=body["model"],
+        endpoint=Endpoint("https://api.anthropic.com"),
+        params=params,
+        stream=bool(body.get("stream")),
+    )
+    return dict(codec.encode(call).body)
+
+
+def test_every_recorded_request_is_encoded_as_it_was_sent() -> None:
+    wrong = {}
+    for record in records():
+        body = record["request_body"]
+        ours = call_of(body)
+        rest = {name: value for name, value in ours.items() if name not in ("messages", "stream")}
+        sent = {name: value for name, value in body.items() if name not in ("messages", "stream")}
+        if rest != {name: value for name, value in sent.items() if value != []}:
+            wrong[record["id"]] = {n: (rest.get(n), sent.get(n)) for n in rest | sent if rest.get(n) != sent.get(n)}
+        elif turns_of(ours) != turns_of(body):
+            wrong[record["id"]] = [
+                pair for pair in zip(turns_of(ours), turns_of(body), strict=False) if pair[0] != pair[1]
+            ]
+    assert not wrong, f"{len(wrong)} of {len(records())}: {str(wrong)[:3000]}"
+
+
+ONLY_HERE = {
+    "container_upload",
+    "document",
+    "tool_addition",
+    "tool_removal",
+    "image",
+    "tool_reference",
+    "search_result",
+}
+
+
+def types_in(value: Any) -> set[str]:
+    if isinstance(value, list):
+        return {kind for item in value for kind in types_in(item)}
+    if isinstance(value, dict):
+        nested = {kind for item in value.values() for kind in types_in(item)}
+        return nested | ({value["type"]} if isinstance(value.get("type"), str) else set())
+    return set()
+
+
+def test_every_recorded_history_can_be_said_on_the_other_wire() -> None:
+    other = pytest.importorskip("modelwire.adapters.openai.chat_completions")
+    codec = other.ChatCompletionsCodec()
+    said = 0
+    for record in records():
+        body = record["request_body"]
+        if ONLY_HERE & types_in(body["messages"]):
+            continue
+        call = ChatCall(messages=history_of(body), model="m", endpoint=Endpoint("https://api.openai.com/v1"))
+        assert codec.encode(call).body["messages"]
+        said += 1
+    assert said > 150

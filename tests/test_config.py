@@ -1,0 +1,156 @@
+"""Which model a program talks to: strings, the file, the environment, and what is said when they are wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwire import init_chat_model
+from modelwire.adapters import ChatAnthropic, ChatOpenAI
+from modelwire.errors import InvalidArgument, InvalidConfig, InvalidType, MissingKey, UnknownModel
+
+FILE = """\
+default = "quick"
+
+[models.quick]
+provider = "openai"
+model = "gpt-4o-mini"
+temperature = 0
+
+[models."in house"]
+provider = "anthropic"
+model = "claude-sonnet-4-5"
+base_url = "http://127.0.0.1:9"
+api_key_env = "HOUSE_KEY"
+max_tokens = 50
+"""
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k2")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "modelwire.toml").write_text(FILE, encoding="utf-8")
+    return tmp_path / "modelwire.toml"
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "cls", "model"),
+    [
+        ("openai:gpt-4o-mini", None, ChatOpenAI, "gpt-4o-mini"),
+        ("anthropic:claude-sonnet-4-5", None, ChatAnthropic, "claude-sonnet-4-5"),
+        ("gpt-4o-mini", None, ChatOpenAI, "gpt-4o-mini"),
+        ("o3-mini", None, ChatOpenAI, "o3-mini"),
+        ("claude-haiku-4-5", None, ChatAnthropic, "claude-haiku-4-5"),
+        ("ft:gpt-4o:acme:x:1", "openai", ChatOpenAI, "ft:gpt-4o:acme:x:1"),
+        ("my-own", "anthropic", ChatAnthropic, "my-own"),
+    ],
+)
+def test_a_string_names_the_model(name: str, provider: str | None, cls: type, model: str) -> None:
+    made = init_chat_model(name, model_provider=provider, temperature=0)
+    assert (type(made), made.model, made.temperature) == (cls, model, 0)
+
+
+def test_a_row_of_the_file_names_it_and_arguments_win(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOUSE_KEY", "k3")
+    made = init_chat_model("in house", max_tokens=7)
+    assert (type(made), made.model, made.max_tokens) == (ChatAnthropic, "claude-sonnet-4-5", 7)
+    assert "k3" in made.build_request("hi").headers.values()
+
+
+def test_the_default_of_the_file_and_the_environment_name_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert init_chat_model().model == "gpt-4o-mini"
+    monkeypatch.setenv("MODELWIRE_MODEL", "anthropic:claude-x")
+    assert init_chat_model().model == "claude-x"
+    assert init_chat_model("openai:gpt-y").model == "gpt-y"
+
+
+def test_the_file_may_lie_elsewhere(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "config" / "modelwire" / "modelwire.toml"
+    elsewhere.parent.mkdir(parents=True)
+    file.rename(elsewhere)
+    assert init_chat_model("quick").model == "gpt-4o-mini"
+    elsewhere.rename(tmp_path / "other.toml")
+    assert init_chat_model("quick", config_file=tmp_path / "other.toml").model == "gpt-4o-mini"
+    monkeypatch.setenv("MODELWIRE_CONFIG", str(tmp_path / "other.toml"))
+    assert init_chat_model("quick").model == "gpt-4o-mini"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("opnai:gpt-4o", "Did you mean `openai`"),
+        ("antropic:claude", "Did you mean `anthropic`"),
+        ("quik", "Did you mean `quick`"),
+        ("zzz", "Known: "),
+        ("openai:", "no model after the colon"),
+    ],
+)
+def test_a_wrong_name_offers_the_close_ones(file: Path, name: str, said: str) -> None:
+    with pytest.raises(UnknownModel, match=said):
+        init_chat_model(name)
+
+
+def test_a_wrong_provider_and_a_wrong_wire_offer_the_close_ones() -> None:
+    with pytest.raises(UnknownModel, match="Did you mean `openai`"):
+        init_chat_model("x", model_provider="openia")
+    with pytest.raises(InvalidArgument, match="anthropic"):
+        init_chat_model("anthropic:claude-x", wire="openai")
+
+
+def test_no_name_at_all_says_the_ways_to_give_one() -> None:
+    with pytest.raises(UnknownModel, match="MODELWIRE_MODEL"):
+        init_chat_model()
+    with pytest.raises(InvalidType, match="string"):
+        init_chat_model(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("[models.a\nprovider = 1", 1, "not valid TOML"),
+        ('x = 1\ny = "', 2, "not valid TOML"),
+        ("modles = 1\n", 1, "Did you mean `models`"),
+        ("\n\ndefault = 3\n", 3, "must be the name"),
+        ("models = 3\n", 1, "tables"),
+        ('[models]\n\nb = "openai:x"\n', 3, "must be a table"),
+        ('[models.b]\nprovider = "openai"\n', 1, "has no `model`"),
+        ('[models.a]\nprovider="openai"\nmodel="m"\n[models.b]\nprovder = "openai"\nmodel = "m"\n', 5, "`provder`"),
+        ('[models.b]\nprovider = "openai"\nmodel = 4\n', 3, "must be a string"),
+        ('[models.b]\nprovider = "openai"\nmodel = "m"\napi_key = "canary"\n', 4, "api_key_env"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_line(tmp_path: Path, text: str, line: int, said: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidConfig, match=said) as caught:
+        init_chat_model("b", config_file=path)
+    assert (caught.value.path, caught.value.line) == (str(path), line)
+    assert f"line {line}" in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="no file"):
+        init_chat_model("b", config_file=tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidConfig, match="UTF-8"):
+        init_chat_model("b", config_file=tmp_path / "binary.toml")
+
+
+def test_the_variable_of_a_key_that_is_not_set_is_named(file: Path) -> None:
+    with pytest.raises(MissingKey, match="HOUSE_KEY"):
+        init_chat_model("in house")
+
+
+def test_arguments_of_a_row_reach_the_model_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text('[models.b]\nprovider="openai"\nmodel="m"\nseed=7\n[models.b.model_kwargs]\ncustom=[1, 2]\n')
+    body: dict[str, Any] = dict(init_chat_model("b", config_file=path).build_request("hi").body)
+    assert (body["seed"], body["custom"]) == (7, [1, 2])
