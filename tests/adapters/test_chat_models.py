@@ -44,6 +44,12 @@ class Wire:
         self.name = name
         self.cls, self.url, self.answer, self.stream = WIRES[name]
 
+    def cut_stream(self) -> bytes:
+        """`a`, `b`, and no terminal mark."""
+        if self.name == "openai":
+            return openai_stream("a", "b", finish=None, done=False)
+        return anthropic_stream("a", "b", stop=False)
+
     def model(self, **settings: Any) -> Any:
         return self.cls(**{"model": f"{self.name}-test", "api_key": KEY, "max_retries": 0, **settings})
 
@@ -238,11 +244,7 @@ def test_an_http_error_is_the_fitting_class_with_its_facts(
 
 
 def test_a_stream_without_its_mark_raises_with_the_part(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
-    cut = (
-        openai_stream("a", "b", finish=None, done=False)
-        if wire.name == "openai"
-        else anthropic_stream("a", "b", stop=False)
-    )
+    cut = wire.cut_stream()
     httpx2_mock.post(wire.url).respond(content=cut)
     with pytest.raises(IncompleteStream) as caught:
         colour.stream(wire.model(), "hi")
@@ -459,7 +461,7 @@ def test_the_request_id_is_told_in_answers_streams_and_interruptions(colour: Any
     assert colour.invoke(wire.model(), "hi").response_metadata["request_id"] == "req_7"
     httpx2_mock.post(wire.url).respond(content=wire.stream("a", "b"), headers=ids)
     assert colour.invoke(wire.model(streaming=True), "hi").response_metadata["request_id"] == "req_7"
-    httpx2_mock.post(wire.url).respond(content=wire.stream("a", "b")[:-150], headers=ids)
+    httpx2_mock.post(wire.url).respond(content=wire.cut_stream(), headers=ids)
     with pytest.raises(IncompleteStream) as caught:
         colour.stream(wire.model(), "hi")
     assert caught.value.request_id == "req_7"

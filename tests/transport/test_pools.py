@@ -101,7 +101,7 @@ def test_the_pools_of_a_loop_are_forgotten_with_it() -> None:
     for _ in range(10):
         asyncio.run(use())
     asyncio.run(use())
-    assert len([loop for loop in pools._loop_pools if pools._loop_pools[loop].by_settings]) == 0
+    assert not [held for loop, held in pools._loop_pools.items() if held.by_settings and not loop.is_running()]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
