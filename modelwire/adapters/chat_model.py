@@ -22,6 +22,7 @@ from modelwire.messages import (
     BaseMessage,
     convert_to_messages,
     merge_chunks,
+    tool_call_chunk,
 )
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
