@@ -30,7 +30,8 @@ class _Line:
     def __init__(self, exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None) -> None:
         self._exchange = exchange
         self._client = client
-        self._settings = ClientSettings(exchange.url.startswith("https:"), proxy)
+        direct = proxy is None and _is_loopback(exchange.url)
+        self._settings = ClientSettings(exchange.url.startswith("https:"), proxy, direct)
         self._timeout: dict[str, float] = {}
 
     def _request(self, client: Any, step: Send) -> Any:
@@ -190,6 +191,11 @@ class AsyncLine(_Line):
 def _because(error: Exception, cause: Exception) -> Exception:
     error.__cause__ = cause
     return error
+
+
+def _is_loopback(url: str) -> bool:
+    """Whether a URL is this machine's own: no proxy can reach that, so none is asked, `NO_PROXY` or not."""
+    return _origin(url).startswith(("127.0.0.1", "localhost", "[::1]"))
 
 
 def _origin(url: str) -> str:

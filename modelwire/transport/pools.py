@@ -41,6 +41,7 @@ class ClientSettings(NamedTuple):
 
     secure: bool  # https: needs the TLS trust store
     proxy: str | None = None  # None: as the environment says
+    direct: bool = False  # no proxy, whatever the environment says
 
 
 class Lease(Generic[Client]):
@@ -258,6 +259,7 @@ def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
     return {
         "verify": _trust_store() if settings.secure else _trust_nobody(),
         "timeout": None,  # every request brings its own
+        "trust_env": not settings.direct,
         "follow_redirects": False,  # a followed redirect would carry the key to another origin
         "limits": httpx2.Limits(
             max_connections=None, max_keepalive_connections=SHARD_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY_S

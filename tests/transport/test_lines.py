@@ -126,6 +126,14 @@ def test_a_redirect_is_an_error_and_is_not_followed(caller: Caller, raw_server: 
     assert other.requests == []
 
 
+def test_this_machine_is_never_asked_for_through_a_proxy(
+    caller: Caller, raw_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, server = raw_server([[answer(b"by proxy")]]), raw_server([[answer(b"hello")]])
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    assert caller.call(exchange(server.url)) == "hello"
+
+
 def test_informational_replies_are_skipped(caller: Caller, raw_server: Any) -> None:
     server = raw_server([[b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + answer(b"hello")]])
     assert caller.call(exchange(server.url)) == "hello"

@@ -1,0 +1,56 @@
+# Every target sets up what it needs, from a bare Python 3.11 with pip: nothing else has to be typed first.
+#   make demo                               a real model on this machine answers; no key needed
+#   make demo MODEL=openai:gpt-4o-mini      the same with a provider, its key in the environment
+#   make test                               lint, types and tests
+#   make bench                              the measurements the README quotes
+
+PYTHON ?= python3
+MODEL ?= local:smollm2
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := modelwire tests examples $(wildcard benchmarks)
+
+.PHONY: demo test test-long bench lint types format clean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# *\(make .*\)/  \1/p' Makefile
+
+# The stamps are renewed when pyproject.toml changes; the demo waits for less than the tests do.
+$(VENV)/.ready-local: EXTRA := local
+$(VENV)/.ready-dev: EXTRA := dev
+$(VENV)/.ready-local $(VENV)/.ready-dev: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "modelwire needs Python 3.11 or later, and \`$(PYTHON)\` is not: try \`make PYTHON=python3.11 $(MAKECMDGOALS)\`"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) with modelwire[$(EXTRA)] (once; a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRA)]'
+	@touch $@
+
+demo: $(VENV)/.ready-local
+	@case "$(MODEL)" in local:smollm2) $(BIN)/modelwire local pull;; esac
+	@$(BIN)/python examples/quickstart.py $(MODEL)
+
+test: lint types
+	$(BIN)/python -m pytest -q -m "not long"
+
+test-long: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -q -m long
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+types: $(VENV)/.ready-dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks $(BENCH)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

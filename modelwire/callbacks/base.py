@@ -1,0 +1,306 @@
+"""The handlers users write, and the list of them that a run carries. No event is delivered here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, Union
+from uuid import UUID
+
+from modelwire.errors import InvalidType
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from modelwire.messages import BaseMessage
+    from modelwire.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
+
+__all__ = [
+    "EVENTS",
+    "AsyncCallbackHandler",
+    "BaseCallbackHandler",
+    "BaseCallbackManager",
+    "Callbacks",
+]
+
+Kind = TypeVar("Kind", bound="BaseCallbackManager")
+
+EVENTS: dict[str, str | None] = {
+    "on_llm_start": "ignore_llm",
+    "on_chat_model_start": "ignore_chat_model",
+    "on_llm_new_token": "ignore_llm",
+    "on_stream_event": "ignore_llm",
+    "on_llm_end": "ignore_llm",
+    "on_llm_error": "ignore_llm",
+    "on_chain_start": "ignore_chain",
+    "on_chain_end": "ignore_chain",
+    "on_chain_error": "ignore_chain",
+    "on_tool_start": "ignore_agent",
+    "on_tool_end": "ignore_agent",
+    "on_tool_error": "ignore_agent",
+    "on_agent_action": "ignore_agent",
+    "on_agent_finish": "ignore_agent",
+    "on_retriever_start": "ignore_retriever",
+    "on_retriever_end": "ignore_retriever",
+    "on_retriever_error": "ignore_retriever",
+    "on_text": None,
+    "on_retry": "ignore_retry",
+    "on_custom_event": "ignore_custom_event",
+}
+"""Every event, with the attribute by which a handler says that it does not want it."""
+
+
+class BaseCallbackHandler:
+    """Hears about runs; override the events of interest.
+
+    Every event also gets the keywords `run_id`, `parent_run_id` and `tags`, and starts get `metadata` and `name`. Take
+    `**kwargs` to be ready for more. What a handler raises is logged and swallowed unless `raise_error` is true. Under
+    the async methods a handler runs in a thread, or with `run_inline` in the event loop, before the others.
+    """
+
+    raise_error: bool = False
+    run_inline: bool = False
+
+    @property
+    def ignore_llm(self) -> bool:
+        """Whether to leave out the events of text models, and the tokens, ends and errors of all."""
+        return False
+
+    @property
+    def ignore_chat_model(self) -> bool:
+        """Whether to leave out the starts of chat models."""
+        return False
+
+    @property
+    def ignore_chain(self) -> bool:
+        """Whether to leave out the events of chains."""
+        return False
+
+    @property
+    def ignore_agent(self) -> bool:
+        """Whether to leave out the events of tools and agents."""
+        return False
+
+    @property
+    def ignore_retriever(self) -> bool:
+        """Whether to leave out the events of retrievers."""
+        return False
+
+    @property
+    def ignore_retry(self) -> bool:
+        """Whether to leave out the retries."""
+        return False
+
+    @property
+    def ignore_custom_event(self) -> bool:
+        """Whether to leave out the user's own events."""
+        return False
+
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **kwargs: Any) -> Any:
+        """Hear that a text model starts; a chat model says so here, too, unless `on_chat_model_start` is overridden."""
+
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **kwargs: Any) -> Any:
+        """Hear that a chat model starts. Keywords: `invocation_params`, `options`, `batch_size`."""
+        raise NotImplementedError(f"`{type(self).__name__}` does not implement `on_chat_model_start`")
+
+    def on_llm_new_token(
+        self, token: str, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, **kwargs: Any
+    ) -> Any:
+        """Hear a streamed chunk; `token` is its text."""
+
+    def on_stream_event(self, event: Any, **kwargs: Any) -> Any:
+        """Hear a raw stream event."""
+
+    def on_llm_end(self, response: LLMResult, **kwargs: Any) -> Any:
+        """Hear a model's answer."""
+
+    def on_llm_error(self, error: BaseException, **kwargs: Any) -> Any:
+        """Hear that a model failed. Keyword: `response`, an `LLMResult` of what had come."""
+
+    def on_chain_start(self, serialized: dict[str, Any], inputs: Any, **kwargs: Any) -> Any:
+        """Hear that a runnable starts; in a stream `inputs` is `{"input": ""}`, the real ones come with the end."""
+
+    def on_chain_end(self, outputs: Any, **kwargs: Any) -> Any:
+        """Hear a runnable's output."""
+
+    def on_chain_error(self, error: BaseException, **kwargs: Any) -> Any:
+        """Hear that a runnable failed, was cancelled or interrupted."""
+
+    def on_tool_start(self, serialized: dict[str, Any], input_str: str, **kwargs: Any) -> Any:
+        """Hear that a tool starts. Keyword: `inputs`, its arguments."""
+
+    def on_tool_end(self, output: Any, **kwargs: Any) -> Any:
+        """Hear a tool's output."""
+
+    def on_tool_error(self, error: BaseException, **kwargs: Any) -> Any:
+        """Hear that a tool failed."""
+
+    def on_agent_action(self, action: Any, **kwargs: Any) -> Any:
+        """Hear what an agent decided to do."""
+
+    def on_agent_finish(self, finish: Any, **kwargs: Any) -> Any:
+        """Hear that an agent is done."""
+
+    def on_retriever_start(self, serialized: dict[str, Any], query: str, **kwargs: Any) -> Any:
+        """Hear that a retriever starts."""
+
+    def on_retriever_end(self, documents: Sequence[Any], **kwargs: Any) -> Any:
+        """Hear a retriever's documents."""
+
+    def on_retriever_error(self, error: BaseException, **kwargs: Any) -> Any:
+        """Hear that a retriever failed."""
+
+    def on_text(self, text: str, **kwargs: Any) -> Any:
+        """Hear any text a run wants to show."""
+
+    def on_retry(self, retry_state: Any, **kwargs: Any) -> Any:
+        """Hear that a call is about to be tried again."""
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> Any:
+        """Hear an event of the user's own; `run_id` is that of the run around it."""
+
+
+SILENT = frozenset(
+    method for event, method in vars(BaseCallbackHandler).items() if event in EVENTS and event != "on_chat_model_start"
+)
+"""The functions that do nothing: delivery does not bother to call them."""
+
+
+class AsyncCallbackHandler(BaseCallbackHandler):
+    """Hears about runs in coroutines: the events of `BaseCallbackHandler`, each to be overridden with `async def`."""
+
+    if not TYPE_CHECKING:  # type checkers see the base's signatures, whose `Any` may be awaited
+
+        async def on_chat_model_start(self, serialized, messages, **kwargs):
+            raise NotImplementedError(f"`{type(self).__name__}` does not implement `on_chat_model_start`")
+
+
+async def _hear_nothing(self: AsyncCallbackHandler, *args: Any, **kwargs: Any) -> None:
+    """Do nothing: the event is not overridden."""
+
+
+SILENT |= {_hear_nothing}
+for _event in EVENTS.keys() - {"on_chat_model_start"}:
+    setattr(AsyncCallbackHandler, _event, _hear_nothing)
+
+
+class BaseCallbackManager:
+    """Carries the handlers, tags and metadata of a run to be started, each split by whether child runs inherit it."""
+
+    handlers: list[BaseCallbackHandler]
+    inheritable_handlers: list[BaseCallbackHandler]
+
+    def __init__(
+        self,
+        handlers: list[BaseCallbackHandler],
+        inheritable_handlers: list[BaseCallbackHandler] | None = None,
+        parent_run_id: UUID | None = None,
+        *,
+        tags: list[str] | None = None,
+        inheritable_tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        inheritable_metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.handlers = handlers
+        self.inheritable_handlers = inheritable_handlers or []
+        self.parent_run_id = parent_run_id
+        self.tags = tags or []
+        self.inheritable_tags = inheritable_tags or []
+        self.metadata = metadata or {}
+        self.inheritable_metadata = inheritable_metadata or {}
+
+    @property
+    def is_async(self) -> bool:
+        """Whether events are told with `await`."""
+        return False
+
+    def copy(self) -> Self:
+        """Return a manager with lists of its own."""
+        return self.copied_as(type(self))
+
+    def copied_as(self, kind: type[Kind]) -> Kind:
+        """Return a manager of another kind with the same content, in lists of its own."""
+        return kind(
+            handlers=[*self.handlers],
+            inheritable_handlers=[*self.inheritable_handlers],
+            parent_run_id=self.parent_run_id,
+            tags=[*self.tags],
+            inheritable_tags=[*self.inheritable_tags],
+            metadata={**self.metadata},
+            inheritable_metadata={**self.inheritable_metadata},
+        )
+
+    def merge(self, other: BaseCallbackManager) -> Self:
+        """Return a manager of this kind that holds what either of the two holds; `other` wins for metadata."""
+        return type(self)(
+            handlers=_union(self.handlers, other.handlers),
+            inheritable_handlers=_union(self.inheritable_handlers, other.inheritable_handlers),
+            parent_run_id=self.parent_run_id or other.parent_run_id,
+            tags=_union(self.tags, other.tags),
+            inheritable_tags=_union(self.inheritable_tags, other.inheritable_tags),
+            metadata={**self.metadata, **other.metadata},
+            inheritable_metadata={**self.inheritable_metadata, **other.inheritable_metadata},
+        )
+
+    def add_handler(self, handler: BaseCallbackHandler, inherit: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Add `handler` unless it is there; with `inherit`, for child runs too."""
+        if isinstance(handler, (type, str)) or not hasattr(handler, "raise_error"):
+            raise InvalidType(
+                f"A callback handler must be an instance of `BaseCallbackHandler`, not {_shown(handler)}."
+            )
+        for handlers in (self.handlers, self.inheritable_handlers) if inherit else (self.handlers,):
+            if handler not in handlers:
+                handlers.append(handler)
+
+    def remove_handler(self, handler: BaseCallbackHandler) -> None:
+        """Forget `handler`, wherever it is."""
+        for handlers in (self.handlers, self.inheritable_handlers):
+            if handler in handlers:
+                handlers.remove(handler)
+
+    def set_handlers(self, handlers: Sequence[BaseCallbackHandler], inherit: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Hold exactly `handlers`; with `inherit`, for child runs too."""
+        self.handlers = []
+        self.inheritable_handlers = []
+        for handler in handlers:
+            self.add_handler(handler, inherit)
+
+    def set_handler(self, handler: BaseCallbackHandler, inherit: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Hold `handler` alone."""
+        self.set_handlers([handler], inherit)
+
+    def add_tags(self, tags: Sequence[str], inherit: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Add `tags`; one that is there already moves to the end."""
+        self.remove_tags(tags)
+        self.tags.extend(tags)
+        if inherit:
+            self.inheritable_tags.extend(tags)
+
+    def remove_tags(self, tags: Sequence[str]) -> None:
+        """Forget `tags`, wherever they are."""
+        gone = set(tags)
+        self.tags = [tag for tag in self.tags if tag not in gone]
+        self.inheritable_tags = [tag for tag in self.inheritable_tags if tag not in gone]
+
+    def add_metadata(self, metadata: dict[str, Any], inherit: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Add `metadata`, over what is there; with `inherit`, for child runs too."""
+        self.metadata.update(metadata)
+        if inherit:
+            self.inheritable_metadata.update(metadata)
+
+    def remove_metadata(self, keys: Sequence[str]) -> None:
+        """Forget the metadata under `keys`."""
+        for key in keys:
+            self.metadata.pop(key, None)
+            self.inheritable_metadata.pop(key, None)
+
+
+Callbacks = Union[list[BaseCallbackHandler], BaseCallbackManager, None]
+"""What `config["callbacks"]` may be."""
+
+
+def _union(left: list[Any], right: list[Any]) -> list[Any]:
+    return [*left, *(item for item in right if item not in left)]
+
+
+def _shown(value: object) -> str:
+    return f"the class `{value.__name__}`" if isinstance(value, type) else f"a `{type(value).__name__}`"

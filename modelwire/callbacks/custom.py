@@ -1,0 +1,56 @@
+"""Events of the user's own, told to those who listen to the run around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from modelwire.callbacks.base import BaseCallbackManager
+from modelwire.errors import CallerError
+
+if TYPE_CHECKING:
+    from modelwire.runnables.config import RunnableConfig
+
+__all__ = ["OutsideRun", "adispatch_custom_event", "dispatch_custom_event"]
+
+
+class OutsideRun(CallerError, RuntimeError):
+    """A custom event was dispatched where no run is going on."""
+
+
+def dispatch_custom_event(name: str, data: Any, *, config: RunnableConfig | None = None) -> None:
+    """Tell handlers' `on_custom_event`, from inside a run; `config` is only needed where the context is lost.
+
+    Raises `OutsideRun`, a `RuntimeError`, outside of any run.
+    """
+    from modelwire.runnables.config import ensure_config, get_callback_manager_for_config
+
+    manager = get_callback_manager_for_config(ensure_config(config))
+    run_id = _enclosing_run(manager, name, config)
+    if run_id is not None:
+        manager.on_custom_event(name, data, run_id=run_id)
+
+
+async def adispatch_custom_event(name: str, data: Any, *, config: RunnableConfig | None = None) -> None:
+    """Do what `dispatch_custom_event` does, in the other colour."""
+    from modelwire.runnables.config import ensure_config, get_async_callback_manager_for_config
+
+    manager = get_async_callback_manager_for_config(ensure_config(config))
+    run_id = _enclosing_run(manager, name, config)
+    if run_id is not None:
+        await manager.on_custom_event(name, data, run_id=run_id)
+
+
+def _enclosing_run(manager: BaseCallbackManager, name: str, config: RunnableConfig | None) -> UUID | None:
+    """Return the id of the run around, or `None` in a run that has no id because nobody listens to it."""
+    from modelwire.runnables.config import var_child_runnable_config
+
+    if manager.parent_run_id is not None:
+        return manager.parent_run_id
+    inside = var_child_runnable_config.get() is not None or config is not None
+    if inside and not manager.handlers:
+        return None
+    raise OutsideRun(
+        f"The custom event `{name}` was dispatched outside of a run: nobody could tell where it belongs."
+        " Dispatch it from a function that is a step of a chain, or pass that step's `config`."
+    )

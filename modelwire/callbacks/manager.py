@@ -1,0 +1,509 @@
+"""What starts runs and reports on them, in both colours. What is said is decided once; the colours only deliver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import UUID, uuid4
+
+from modelwire.callbacks.base import EVENTS, BaseCallbackHandler, BaseCallbackManager, Callbacks
+from modelwire.callbacks.custom import adispatch_custom_event, dispatch_custom_event
+from modelwire.callbacks.delivery import ahandle_event, handle_event
+from modelwire.callbacks.hooks import hooked_handlers
+from modelwire.errors import InvalidType
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from modelwire.messages import BaseMessage
+    from modelwire.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
+
+__all__ = [
+    "AsyncCallbackManager",
+    "AsyncCallbackManagerForChainRun",
+    "AsyncCallbackManagerForLLMRun",
+    "AsyncCallbackManagerForRetrieverRun",
+    "AsyncCallbackManagerForToolRun",
+    "AsyncParentRunManager",
+    "AsyncRunManager",
+    "BaseRunManager",
+    "CallbackManager",
+    "CallbackManagerForChainRun",
+    "CallbackManagerForLLMRun",
+    "CallbackManagerForRetrieverRun",
+    "CallbackManagerForToolRun",
+    "ParentRunManager",
+    "RunManager",
+    "adispatch_custom_event",
+    "ahandle_event",
+    "dispatch_custom_event",
+    "handle_event",
+]
+
+Told = TypeVar("Told", covariant=True)  # what telling returns: nothing, or something to await
+Run = TypeVar("Run", bound="BaseRunManager[Any]")
+Manager = TypeVar("Manager", bound=BaseCallbackManager)
+
+
+class BaseRunManager(Generic[Told]):
+    """Reports on one run that has started."""
+
+    def __init__(
+        self,
+        *,
+        run_id: UUID,
+        handlers: list[BaseCallbackHandler],
+        inheritable_handlers: list[BaseCallbackHandler],
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        inheritable_tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        inheritable_metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.handlers = handlers
+        self.inheritable_handlers = inheritable_handlers
+        self.parent_run_id = parent_run_id
+        self.tags = tags or []
+        self.inheritable_tags = inheritable_tags or []
+        self.metadata = metadata or {}
+        self.inheritable_metadata = inheritable_metadata or {}
+
+    @classmethod
+    def get_noop_manager(cls) -> Self:
+        """Make a manager that tells nobody."""
+        return cls(run_id=uuid4(), handlers=[], inheritable_handlers=[])
+
+    def _tell(self, event: str, *args: Any, **kwargs: Any) -> Told:
+        raise NotImplementedError  # the colours say how
+
+    def _about(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Add to `kwargs` what every event says of its run."""
+        return {"run_id": self.run_id, "parent_run_id": self.parent_run_id, "tags": self.tags, **kwargs}
+
+    def _as(self, kind: type[Run]) -> Run:
+        """Make the manager of another kind for the same run."""
+        return kind(**vars(self))
+
+    def on_text(self, text: str, **kwargs: Any) -> Told:
+        """Report any text."""
+        return self._tell("on_text", text, **kwargs)
+
+    def on_retry(self, retry_state: Any, **kwargs: Any) -> Told:
+        """Report that the call is about to be tried again."""
+        return self._tell("on_retry", retry_state, **kwargs)
+
+
+class RunManager(BaseRunManager[None]):
+    """Reports on a run, at once."""
+
+    def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
+        if self.handlers:
+            handle_event(self.handlers, event, EVENTS[event], *args, **self._about(kwargs))
+
+
+class AsyncRunManager(BaseRunManager[Coroutine[Any, Any, None]]):
+    """Reports on a run, when awaited."""
+
+    async def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
+        if self.handlers:
+            await ahandle_event(self.handlers, event, EVENTS[event], *args, **self._about(kwargs))
+
+    def get_sync(self) -> RunManager:
+        """Return the sync manager of the same run."""
+        return self._as(RunManager)
+
+
+class _ChainEvents(BaseRunManager[Told]):
+    def on_chain_end(self, outputs: Any, **kwargs: Any) -> Told:
+        """Report the run's output."""
+        return self._tell("on_chain_end", outputs, **kwargs)
+
+    def on_chain_error(self, error: BaseException, **kwargs: Any) -> Told:
+        """Report that the run failed."""
+        return self._tell("on_chain_error", error, **kwargs)
+
+    def on_agent_action(self, action: Any, **kwargs: Any) -> Told:
+        """Report an agent's decision."""
+        return self._tell("on_agent_action", action, **kwargs)
+
+    def on_agent_finish(self, finish: Any, **kwargs: Any) -> Told:
+        """Report that an agent is done."""
+        return self._tell("on_agent_finish", finish, **kwargs)
+
+
+class _LLMEvents(BaseRunManager[Told]):
+    def on_llm_new_token(
+        self, token: str, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, **kwargs: Any
+    ) -> Told:
+        """Report a streamed chunk; `token` is its text."""
+        return self._tell("on_llm_new_token", token, chunk=chunk, **kwargs)
+
+    def on_stream_event(self, event: Any, **kwargs: Any) -> Told:
+        """Report a raw stream event."""
+        return self._tell("on_stream_event", event, **kwargs)
+
+    def on_llm_end(self, response: LLMResult, **kwargs: Any) -> Told:
+        """Report the answer."""
+        return self._tell("on_llm_end", response, **kwargs)
+
+    def on_llm_error(self, error: BaseException, **kwargs: Any) -> Told:
+        """Report that the call failed; `response` may hold what had come."""
+        return self._tell("on_llm_error", error, **kwargs)
+
+
+class _ToolEvents(BaseRunManager[Told]):
+    def on_tool_end(self, output: Any, **kwargs: Any) -> Told:
+        """Report the tool's output."""
+        return self._tell("on_tool_end", output, **kwargs)
+
+    def on_tool_error(self, error: BaseException, **kwargs: Any) -> Told:
+        """Report that the tool failed."""
+        return self._tell("on_tool_error", error, **kwargs)
+
+
+class _RetrieverEvents(BaseRunManager[Told]):
+    def on_retriever_end(self, documents: Sequence[Any], **kwargs: Any) -> Told:
+        """Report the documents found."""
+        return self._tell("on_retriever_end", documents, **kwargs)
+
+    def on_retriever_error(self, error: BaseException, **kwargs: Any) -> Told:
+        """Report that the retriever failed."""
+        return self._tell("on_retriever_error", error, **kwargs)
+
+
+class ParentRunManager(RunManager):
+    """A run that may have children."""
+
+    def get_child(self, tag: str | None = None) -> CallbackManager:
+        """Make the manager that a child run starts with; `tag` is for the child alone."""
+        return _child(self, CallbackManager, tag)
+
+
+class AsyncParentRunManager(AsyncRunManager):
+    """An async run that may have children."""
+
+    def get_child(self, tag: str | None = None) -> AsyncCallbackManager:
+        """Make the manager that a child run starts with; `tag` is for the child alone."""
+        return _child(self, AsyncCallbackManager, tag)
+
+
+class CallbackManagerForChainRun(ParentRunManager, _ChainEvents[None]):
+    """Reports on a run of a runnable."""
+
+
+class CallbackManagerForLLMRun(RunManager, _LLMEvents[None]):
+    """Reports on a run of a model."""
+
+
+class CallbackManagerForToolRun(ParentRunManager, _ToolEvents[None]):
+    """Reports on a run of a tool."""
+
+
+class CallbackManagerForRetrieverRun(ParentRunManager, _RetrieverEvents[None]):
+    """Reports on a run of a retriever."""
+
+
+class AsyncCallbackManagerForChainRun(AsyncParentRunManager, _ChainEvents[Coroutine[Any, Any, None]]):
+    """Reports on an async run of a runnable."""
+
+    def get_sync(self) -> CallbackManagerForChainRun:
+        """Return the sync manager of the same run."""
+        return self._as(CallbackManagerForChainRun)
+
+
+class AsyncCallbackManagerForLLMRun(AsyncRunManager, _LLMEvents[Coroutine[Any, Any, None]]):
+    """Reports on an async run of a model."""
+
+    def get_sync(self) -> CallbackManagerForLLMRun:
+        """Return the sync manager of the same run."""
+        return self._as(CallbackManagerForLLMRun)
+
+
+class AsyncCallbackManagerForToolRun(AsyncParentRunManager, _ToolEvents[Coroutine[Any, Any, None]]):
+    """Reports on an async run of a tool."""
+
+    def get_sync(self) -> CallbackManagerForToolRun:
+        """Return the sync manager of the same run."""
+        return self._as(CallbackManagerForToolRun)
+
+
+class AsyncCallbackManagerForRetrieverRun(AsyncParentRunManager, _RetrieverEvents[Coroutine[Any, Any, None]]):
+    """Reports on an async run of a retriever."""
+
+    def get_sync(self) -> CallbackManagerForRetrieverRun:
+        """Return the sync manager of the same run."""
+        return self._as(CallbackManagerForRetrieverRun)
+
+
+class CallbackManager(BaseCallbackManager):
+    """Starts runs and tells handlers so, at once."""
+
+    def _start(self, run: Callable[..., Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
+        started = _opened(self, run, run_id)
+        if self.handlers:
+            handle_event(self.handlers, event, EVENTS[event], *args, **_opening(started, kwargs))
+        return started
+
+    def on_llm_start(
+        self, serialized: dict[str, Any], prompts: list[str], run_id: UUID | None = None, **kwargs: Any
+    ) -> list[CallbackManagerForLLMRun]:
+        """Start one run for each prompt; `run_id` is the first one's."""
+        kind = CallbackManagerForLLMRun
+        return [
+            self._start(kind, "on_llm_start", run_id if i == 0 else None, serialized, [prompt], **kwargs)
+            for i, prompt in enumerate(prompts)
+        ]
+
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], run_id: UUID | None = None, **kwargs: Any
+    ) -> list[CallbackManagerForLLMRun]:
+        """Start one run for each list of messages; `run_id` is the first one's."""
+        kind = CallbackManagerForLLMRun
+        return [
+            self._start(kind, "on_chat_model_start", run_id if i == 0 else None, serialized, [row], **kwargs)
+            for i, row in enumerate(messages)
+        ]
+
+    def on_chain_start(
+        self, serialized: dict[str, Any] | None, inputs: Any, run_id: UUID | None = None, **kwargs: Any
+    ) -> CallbackManagerForChainRun:
+        """Start the run of a runnable. Keywords: `name`, `run_type`."""
+        return self._start(CallbackManagerForChainRun, "on_chain_start", run_id, serialized, inputs, **kwargs)
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,
+        run_id: UUID | None = None,
+        parent_run_id: UUID | None = None,
+        inputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> CallbackManagerForToolRun:
+        """Start the run of a tool."""
+        kind = CallbackManagerForToolRun
+        return self._start(kind, "on_tool_start", run_id, serialized, input_str, inputs=inputs, **kwargs)
+
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        query: str,
+        run_id: UUID | None = None,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> CallbackManagerForRetrieverRun:
+        """Start the run of a retriever."""
+        return self._start(CallbackManagerForRetrieverRun, "on_retriever_start", run_id, serialized, query, **kwargs)
+
+    def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Tell of an event of the user's own, within the run `run_id`."""
+        if self.handlers:
+            handle_event(
+                self.handlers, "on_custom_event", "ignore_custom_event", name, data, **_custom(self, run_id, kwargs)
+            )
+
+    @classmethod
+    def configure(
+        cls,
+        inheritable_callbacks: Callbacks = None,
+        local_callbacks: Callbacks = None,
+        verbose: bool = False,  # noqa: FBT001, FBT002
+        inheritable_tags: list[str] | None = None,
+        local_tags: list[str] | None = None,
+        inheritable_metadata: dict[str, Any] | None = None,
+        local_metadata: dict[str, Any] | None = None,
+    ) -> Self:
+        """Make the manager of a run from what it inherits (callbacks may be the parent's child manager) and its own."""
+        manager = _configured(
+            cls, inheritable_callbacks, local_callbacks, inheritable_tags, local_tags,
+            inheritable_metadata, local_metadata,
+        )  # fmt: skip
+        return _with_extras(manager, verbose)
+
+
+class AsyncCallbackManager(BaseCallbackManager):
+    """Starts runs and tells handlers so, when awaited."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether events are told with `await`."""
+        return True
+
+    async def _start(self, run: Callable[..., Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
+        started = _opened(self, run, run_id)
+        if self.handlers:
+            await ahandle_event(self.handlers, event, EVENTS[event], *args, **_opening(started, kwargs))
+        return started
+
+    async def on_llm_start(
+        self, serialized: dict[str, Any], prompts: list[str], run_id: UUID | None = None, **kwargs: Any
+    ) -> list[AsyncCallbackManagerForLLMRun]:
+        """Start one run for each prompt; `run_id` is the first one's."""
+        kind = AsyncCallbackManagerForLLMRun
+        return [
+            await self._start(kind, "on_llm_start", run_id if i == 0 else None, serialized, [prompt], **kwargs)
+            for i, prompt in enumerate(prompts)
+        ]
+
+    async def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], run_id: UUID | None = None, **kwargs: Any
+    ) -> list[AsyncCallbackManagerForLLMRun]:
+        """Start one run for each list of messages; `run_id` is the first one's."""
+        kind = AsyncCallbackManagerForLLMRun
+        return [
+            await self._start(kind, "on_chat_model_start", run_id if i == 0 else None, serialized, [row], **kwargs)
+            for i, row in enumerate(messages)
+        ]
+
+    async def on_chain_start(
+        self, serialized: dict[str, Any] | None, inputs: Any, run_id: UUID | None = None, **kwargs: Any
+    ) -> AsyncCallbackManagerForChainRun:
+        """Start the run of a runnable. Keywords: `name`, `run_type`."""
+        kind = AsyncCallbackManagerForChainRun
+        return await self._start(kind, "on_chain_start", run_id, serialized, inputs, **kwargs)
+
+    async def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,
+        run_id: UUID | None = None,
+        parent_run_id: UUID | None = None,
+        inputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> AsyncCallbackManagerForToolRun:
+        """Start the run of a tool."""
+        kind = AsyncCallbackManagerForToolRun
+        return await self._start(kind, "on_tool_start", run_id, serialized, input_str, inputs=inputs, **kwargs)
+
+    async def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        query: str,
+        run_id: UUID | None = None,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> AsyncCallbackManagerForRetrieverRun:
+        """Start the run of a retriever."""
+        kind = AsyncCallbackManagerForRetrieverRun
+        return await self._start(kind, "on_retriever_start", run_id, serialized, query, **kwargs)
+
+    async def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Tell of an event of the user's own, within the run `run_id`."""
+        if self.handlers:
+            await ahandle_event(
+                self.handlers, "on_custom_event", "ignore_custom_event", name, data, **_custom(self, run_id, kwargs)
+            )
+
+    @classmethod
+    def configure(
+        cls,
+        inheritable_callbacks: Callbacks = None,
+        local_callbacks: Callbacks = None,
+        verbose: bool = False,  # noqa: FBT001, FBT002
+        inheritable_tags: list[str] | None = None,
+        local_tags: list[str] | None = None,
+        inheritable_metadata: dict[str, Any] | None = None,
+        local_metadata: dict[str, Any] | None = None,
+    ) -> Self:
+        """Make the manager of a run from what it inherits (callbacks may be the parent's child manager) and its own."""
+        manager = _configured(
+            cls, inheritable_callbacks, local_callbacks, inheritable_tags, local_tags,
+            inheritable_metadata, local_metadata,
+        )  # fmt: skip
+        return _with_extras(manager, verbose)
+
+
+def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Manager:
+    child = kind(
+        handlers=[*run.inheritable_handlers],
+        inheritable_handlers=[*run.inheritable_handlers],
+        parent_run_id=run.run_id,
+        tags=[*run.inheritable_tags],
+        inheritable_tags=[*run.inheritable_tags],
+        metadata={**run.inheritable_metadata},
+        inheritable_metadata={**run.inheritable_metadata},
+    )
+    if tag is not None:
+        child.add_tags([tag], False)
+    return child
+
+
+def _opened(manager: BaseCallbackManager, run: Callable[..., Run], run_id: UUID | None) -> Run:
+    """Make the run manager of a run about to start."""
+    return run(
+        run_id=run_id if run_id is not None else uuid4(),
+        handlers=manager.handlers,
+        inheritable_handlers=manager.inheritable_handlers,
+        parent_run_id=manager.parent_run_id,
+        tags=manager.tags,
+        inheritable_tags=manager.inheritable_tags,
+        metadata=manager.metadata,
+        inheritable_metadata=manager.inheritable_metadata,
+    )
+
+
+def _opening(run: BaseRunManager[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Add to `kwargs` what a start says of its run."""
+    return {
+        "run_id": run.run_id,
+        "parent_run_id": run.parent_run_id,
+        "tags": run.tags,
+        "metadata": run.metadata,
+        **kwargs,
+    }
+
+
+def _custom(manager: BaseCallbackManager, run_id: UUID | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    if kwargs:
+        raise InvalidType(f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}.")
+    return {"run_id": run_id or uuid4(), "tags": manager.tags, "metadata": manager.metadata}
+
+
+def _configured(
+    kind: type[Manager],
+    inheritable: Callbacks,
+    local: Callbacks,
+    inheritable_tags: list[str] | None,
+    local_tags: list[str] | None,
+    inheritable_metadata: dict[str, Any] | None,
+    local_metadata: dict[str, Any] | None,
+) -> Manager:
+    if isinstance(inheritable, BaseCallbackManager):
+        manager = inheritable.copied_as(kind)
+    else:
+        manager = kind(handlers=[])
+        for handler in _listed(inheritable):
+            manager.add_handler(handler, True)
+    own = local.handlers if isinstance(local, BaseCallbackManager) else _listed(local)
+    for handler in own:
+        manager.add_handler(handler, False)
+    for tags, inherit in ((inheritable_tags, True), (local_tags, False)):
+        if tags:
+            manager.add_tags(tags, inherit)
+    for metadata, inherit in ((inheritable_metadata, True), (local_metadata, False)):
+        if metadata:
+            manager.add_metadata(metadata, inherit)
+    return manager
+
+
+def _with_extras(manager: Manager, verbose: bool) -> Manager:  # noqa: FBT001
+    """Add the handlers of the hooks, and with `verbose` one that prints."""
+    for handler, inherit in hooked_handlers():
+        manager.add_handler(handler, inherit)
+    if verbose:
+        from modelwire.callbacks.printing import StdOutCallbackHandler
+
+        if not any(isinstance(handler, StdOutCallbackHandler) for handler in manager.handlers):
+            manager.add_handler(StdOutCallbackHandler(), False)
+    return manager
+
+
+def _listed(callbacks: Any) -> Sequence[BaseCallbackHandler]:
+    if callbacks is None:
+        return ()
+    if not isinstance(callbacks, (list, tuple)):
+        hint = f" Did you mean `[{type(callbacks).__name__}(...)]`?" if hasattr(callbacks, "raise_error") else ""
+        raise InvalidType(
+            f"`callbacks` must be a list of handlers or a callback manager, not a `{type(callbacks).__name__}`.{hint}"
+        )
+    return callbacks

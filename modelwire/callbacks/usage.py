@@ -1,0 +1,73 @@
+"""The tokens that models used, summed by model name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from modelwire.callbacks.base import BaseCallbackHandler
+from modelwire.callbacks.hooks import register_configure_hook
+
+if TYPE_CHECKING:
+    from modelwire.messages import UsageMetadata
+    from modelwire.outputs import LLMResult
+
+__all__ = ["UsageMetadataCallbackHandler", "get_usage_metadata_callback"]
+
+
+class UsageMetadataCallbackHandler(BaseCallbackHandler):
+    """Sums what the answers say of their usage in `usage_metadata`: tokens by model name."""
+
+    run_inline = True  # an addition blocks nobody
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.usage_metadata: dict[str, UsageMetadata] = {}
+
+    def __repr__(self) -> str:
+        return repr(self.usage_metadata)
+
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: Any, **kwargs: Any) -> None:
+        """Do nothing: usage comes with the end."""
+
+    def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
+        """Add the usage of an answer; one that names no model or no usage is not counted."""
+        for row in response.generations:
+            for generation in row:
+                message = getattr(generation, "message", None)
+                usage = getattr(message, "usage_metadata", None)
+                model = (getattr(message, "response_metadata", None) or {}).get("model_name")
+                if usage and model:
+                    self._add(model, usage)
+
+    def _add(self, model: str, usage: UsageMetadata) -> None:
+        from modelwire.messages.ai import add_usage
+
+        with self._lock:
+            self.usage_metadata[model] = add_usage(self.usage_metadata.get(model), usage)
+
+
+_counting: ContextVar[tuple[UsageMetadataCallbackHandler, ...]] = ContextVar("modelwire_usage_callbacks", default=())
+
+
+@contextmanager
+def get_usage_metadata_callback(name: str = "usage_metadata_callback") -> Iterator[UsageMetadataCallbackHandler]:
+    """Count the tokens of every model called inside the `with` block, in this context and those it starts.
+
+    `name` is accepted for scripts that give it.
+
+    Example:
+        with get_usage_metadata_callback() as usage:
+            model.invoke("hi")
+        print(usage.usage_metadata)
+    """
+    register_configure_hook(_counting, inheritable=True)
+    handler = UsageMetadataCallbackHandler()
+    token = _counting.set((*_counting.get(), handler))
+    try:
+        yield handler
+    finally:
+        _counting.reset(token)

@@ -1,0 +1,108 @@
+"""The command `modelwire`. Says what went wrong in one line; exit code 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from modelwire.errors import ModelwireError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except ModelwireError as exc:
+        print(f"modelwire: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from modelwire import __version__
+    from modelwire.local.server import N_CTX, N_PARALLEL
+
+    parser = argparse.ArgumentParser(prog="modelwire", description="Chat models behind one small, fast interface.")
+    parser.add_argument("--version", action="version", version=f"modelwire {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    local = commands.add_parser("local", help="a real model on this machine, no key needed")
+    local_commands = local.add_subparsers(required=True, metavar="COMMAND")
+    pull = local_commands.add_parser("pull", help="fetch a model's weights (94 MB) into the cache folder")
+    pull.add_argument("model", nargs="?", default="smollm2")
+    pull.set_defaults(run=_local_pull)
+    path = local_commands.add_parser("path", help="print where a model's weights lie")
+    path.add_argument("model", nargs="?", default="smollm2")
+    path.set_defaults(run=_local_path)
+    serve = local_commands.add_parser("serve", help="serve a model over the OpenAI and Anthropic wires until Ctrl-C")
+    serve.add_argument("model", nargs="?", default="smollm2", help="a known model, or the path of a GGUF file")
+    serve.add_argument("--port", type=int, default=0, help="default: any free one")
+    serve.add_argument("--n-ctx", type=int, default=N_CTX, help="tokens of all slots together (default: %(default)s)")
+    serve.add_argument("--n-parallel", type=int, default=N_PARALLEL, help="answers at a time (default: %(default)s)")
+    serve.set_defaults(run=_local_serve)
+    return parser
+
+
+def _local_pull(options: argparse.Namespace) -> None:
+    from modelwire.local import KNOWN, pull
+
+    bar = _Bar(options.model)
+    path = pull(options.model, progress=bar)
+    bar.close()
+    weights = KNOWN[options.model]
+    print(f"{options.model} is ready: {path} ({weights.size_bytes / 1e6:.0f} MB, {weights.licence})")
+
+
+def _local_path(options: argparse.Namespace) -> None:
+    from modelwire.local import find_weights
+
+    print(find_weights(options.model))
+
+
+def _local_serve(options: argparse.Namespace) -> None:
+    import time
+
+    from modelwire.local import LocalServer
+
+    with LocalServer(options.model, n_ctx=options.n_ctx, n_parallel=options.n_parallel, port=options.port) as server:
+        print(f"{server.model_name} answers; Ctrl-C ends it")
+        print(f"  OpenAI wire      base_url={server.base_url_for('openai')}")
+        print(f"  Anthropic wire   base_url={server.base_url_for('anthropic')}", flush=True)
+        while server.running:
+            time.sleep(0.2)
+    print("modelwire: the server has ended by itself", file=sys.stderr)
+    raise SystemExit(1)
+
+
+class _Bar:
+    """Show a download: a moving bar on a terminal, a line each quarter elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shown = -1
+        self._moving = sys.stderr.isatty()
+
+    def __call__(self, done_bytes: int, total_bytes: int) -> None:
+        share = done_bytes / total_bytes
+        text = f"{self._name}  {done_bytes / 1e6:5.1f} of {total_bytes / 1e6:.1f} MB"
+        if self._moving:
+            full = int(share * 40)
+            print(f"\r{text}  [{'#' * full}{'.' * (40 - full)}] {share:4.0%}", end="", file=sys.stderr, flush=True)
+        elif int(share * 4) > self._shown:
+            print(text, file=sys.stderr, flush=True)
+        self._shown = int(share * 4)
+
+    def close(self) -> None:
+        if self._moving and self._shown >= 0:
+            print(file=sys.stderr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,248 @@
+"""llama.cpp's HTTP server on a loopback port, in a child process that ends when this one does.
+
+The child is tied to us by a pipe: whatever ends this program (an exception, Ctrl-C, `kill -9`) closes the pipe, and
+the child goes. Linux's PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the child ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from modelwire.errors import ConnectFailed, InvalidArgument, MissingDependency
+from modelwire.local.weights import KNOWN, find_weights, last_lines
+
+if TYPE_CHECKING:
+    import subprocess
+    from types import TracebackType
+
+__all__ = ["LocalServer", "ensure_server", "require_runtime"]
+
+N_CTX = 16_384  # tokens of all slots together; a slot of SmolLM2 has 8,192 at most
+N_PARALLEL = 4
+_READY = "listening "  # what the child says before the address; see llama_process.py
+
+
+class LocalServer:
+    """Start a local model's server, and return when it answers.
+
+    `n_ctx` is the number of tokens of all `n_parallel` slots together: one conversation has `n_ctx / n_parallel`.
+    `port=0` lets the system choose a free one. `n_threads=None` uses half the cores.
+    Raise `ConnectFailed`, with the last lines of its log, when it does not answer within `start_timeout_s` seconds.
+
+        with LocalServer("smollm2") as server:
+            model = ChatOpenAI(model="smollm2", base_url=server.base_url_for("openai"), api_key="none")
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "smollm2",
+        *,
+        n_ctx: int = N_CTX,
+        n_parallel: int = N_PARALLEL,
+        port: int = 0,
+        n_threads: int | None = None,
+        start_timeout_s: float = 120.0,
+    ) -> None:
+        import tempfile
+        import weakref
+
+        packages = require_runtime()
+        self.model_path: Path = find_weights(model)
+        self.model_name: str = str(model) if model in KNOWN else self.model_path.stem
+        options: dict[str, str | int] = {
+            "packages": packages,
+            "model": str(self.model_path),
+            "alias": self.model_name,
+            "n_ctx": _positive("n_ctx", n_ctx),
+            "n_parallel": _positive("n_parallel", n_parallel),
+            "n_threads": _half_the_cores() if n_threads is None else _positive("n_threads", n_threads),
+            "port": _port(port),
+        }
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child, closed by `_end`
+        self._process = _spawn(options, self._log)
+        # Runs at `stop`, when the object is dropped, and at the end of the program: whichever is first.
+        self._end = weakref.finalize(self, _end, self._process, self._log)
+        try:
+            self.base_url: str = _await_ready(self._process, self._log, start_timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+
+    def base_url_for(self, wire: Literal["openai", "anthropic"]) -> str:
+        """Return the `base_url` that the adapter of a wire takes: OpenAI's ends in `/v1`, Anthropic's does not."""
+        return f"{self.base_url}/v1" if wire == "openai" else self.base_url
+
+    @property
+    def running(self) -> bool:
+        """Whether the child is there."""
+        return self._end.alive and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End the child; a second call does nothing."""
+        self._end()
+
+    def __enter__(self) -> LocalServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"LocalServer({self.model_name!r}, {self.base_url if self.running else 'stopped'})"
+
+
+# ---------------------------------------------------------------- one server for all models of a program
+
+_shared: dict[tuple[Path, int, int], LocalServer] = {}
+_lock = threading.Lock()
+
+
+def ensure_server(
+    model: str | os.PathLike[str] = "smollm2", *, n_ctx: int = N_CTX, n_parallel: int = N_PARALLEL
+) -> LocalServer:
+    """Return the server of `model` that all of this process shares; start it at the first call, or when it has died.
+
+    Other numbers than the usual ones are another server, and another half a gigabyte.
+    """
+    key = find_weights(model), n_ctx, n_parallel
+    with _lock:
+        server = _shared.get(key)
+        if server is None or not server.running:
+            server = _shared[key] = LocalServer(model, n_ctx=n_ctx, n_parallel=n_parallel)
+        return server
+
+
+def _forget_shared() -> None:
+    # A forked child is not the parent of the server, and its copy of the lock may be held by a thread it has not.
+    global _lock
+    _lock = threading.Lock()
+    _shared.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_shared)
+
+
+# ---------------------------------------------------------------- the child
+
+
+def require_runtime() -> str:
+    """Return the folder that holds `xllamacpp`; raise `MissingDependency` where it is not installed."""
+    from importlib.util import find_spec
+
+    spec = find_spec("xllamacpp")  # its 100 MB are loaded by the child alone
+    if spec is None or spec.origin is None:
+        raise MissingDependency("A local model needs llama.cpp. Run `pip install 'modelwire[local]'`.")
+    return str(Path(spec.origin).parent.parent)
+
+
+def _spawn(options: dict[str, str | int], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    import json
+    import subprocess
+
+    script = Path(__file__).with_name("llama_process.py")
+    return subprocess.Popen(
+        [sys.executable, "-P", str(script), json.dumps(options)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        # A group of its own: Ctrl-C is for us, and the child goes when we go.
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+
+
+def _await_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout_s: float) -> str:
+    """Return the address the child says it listens on, once `/health` there has answered."""
+    import time
+
+    deadline = time.monotonic() + timeout_s
+    said: list[str] = []
+    reader = threading.Thread(target=lambda: said.append(_announced(process)), daemon=True)
+    reader.start()
+    reader.join(timeout_s)
+    address = said[0] if said else ""
+    while address and time.monotonic() < deadline and process.poll() is None:
+        if _is_healthy(address):
+            return address
+        time.sleep(0.02)
+    # Its output ends a moment before its exit code is there.
+    ended = _exit_code(process, wait_s=5.0 if said else 0.0)
+    how = f"did not answer within {timeout_s:g} s" if ended is None else f"ended with exit code {ended}"
+    raise ConnectFailed(f"The local model's server {how}. Its last lines: {last_lines(log)}")
+
+
+def _exit_code(process: subprocess.Popen[bytes], *, wait_s: float) -> int | None:
+    import subprocess
+
+    try:
+        return process.wait(wait_s)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _announced(process: subprocess.Popen[bytes]) -> str:
+    """Read the child's output up to the line with its address; empty when the child ends first."""
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    for line in process.stdout:
+        text = line.decode(errors="replace").strip()
+        if text.startswith(_READY):
+            return text.removeprefix(_READY)
+    return ""
+
+
+def _is_healthy(address: str) -> bool:
+    from http.client import HTTPConnection, HTTPException  # asks no proxy, unlike the pooled client
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address)
+    connection = HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    """Close the pipe the child watches; it goes by itself, and by force after 5 s."""
+    assert process.stdin is not None  # noqa: S101 - for the type checker
+    assert process.stdout is not None  # noqa: S101
+    process.stdin.close()
+    if _exit_code(process, wait_s=5.0) is None:
+        process.kill()
+        process.wait()
+    process.stdout.close()
+    log.close()
+
+
+def _half_the_cores() -> int:
+    # llama.cpp's threads spin while they wait for each other. With a thread for every core, one busy neighbour makes
+    # it 20 times slower (measured 2026-11 on 2 cores: 4 tokens a second instead of 73), and we are such a neighbour.
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // 2)
+
+
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise InvalidArgument(f"`{name}` must be a whole number of at least 1, not {value!r}.")
+
+
+def _port(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65_535:
+        return value
+    raise InvalidArgument(f"`port` must be between 0 (any free one) and 65535, not {value!r}.")

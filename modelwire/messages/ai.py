@@ -1,0 +1,300 @@
+"""What a model answers, whole and in parts. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from modelwire.messages.base import (
+    LC_AUTO_PREFIX,
+    LC_ID_PREFIX,
+    BaseMessage,
+    BaseMessageChunk,
+    assemble,
+    get_fields,
+    merge_chunks,
+    set_fields,
+)
+from modelwire.messages.merge import Content, merge_lists
+from modelwire.messages.tool_calls import (
+    InvalidToolCall,
+    ToolCall,
+    ToolCallChunk,
+    default_tool_chunk_parser,
+    default_tool_parser,
+    read_tool_call_chunks,
+    tool_call_chunk,
+)
+from modelwire.messages.usage import InputTokenDetails, OutputTokenDetails, UsageMetadata, add_usage, subtract_usage
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from modelwire.messages.content import ContentBlock
+
+__all__ = [
+    "LC_AUTO_PREFIX",
+    "LC_ID_PREFIX",
+    "AIMessage",
+    "AIMessageChunk",
+    "InputTokenDetails",
+    "OutputTokenDetails",
+    "UsageMetadata",
+    "add_ai_message_chunks",
+    "add_usage",
+    "subtract_usage",
+]
+
+
+class AIMessage(BaseMessage):
+    """An answer of a model: text or content blocks, and the tools it wants called."""
+
+    type: Literal["ai"] = "ai"
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    invalid_tool_calls: list[InvalidToolCall] = Field(default_factory=list)
+    usage_metadata: UsageMetadata | None = None
+
+    def __init__(
+        self,
+        content: Content | None = None,
+        content_blocks: Sequence[ContentBlock] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if content_blocks is not None and not kwargs.get("tool_calls"):
+            calls = [block for block in content_blocks if block.get("type") == "tool_call"]
+            if calls:
+                kwargs["tool_calls"] = [{key: call.get(key) for key in ("name", "args", "id")} for call in calls]
+        super().__init__(content, content_blocks, **kwargs)
+
+    @classmethod
+    def from_wire(
+        cls,
+        content: Content,
+        *,
+        id: str | None = None,
+        tool_calls: Sequence[ToolCall] = (),
+        invalid_tool_calls: Sequence[InvalidToolCall] = (),
+        usage_metadata: UsageMetadata | None = None,
+        response_metadata: dict[Any, Any] | None = None,
+        additional_kwargs: dict[Any, Any] | None = None,
+    ) -> Self:
+        """Make an answer of decoded, clean values, unchecked; the dicts given belong to it from now on."""
+        given: dict[str, Any] = {
+            "additional_kwargs": additional_kwargs,
+            "response_metadata": response_metadata,
+            "id": id,
+            "tool_calls": tool_calls,
+            "invalid_tool_calls": invalid_tool_calls,
+            "usage_metadata": usage_metadata,
+        }
+        fields = {
+            "content": content,
+            "additional_kwargs": {} if additional_kwargs is None else additional_kwargs,
+            "response_metadata": {} if response_metadata is None else response_metadata,
+            "type": "ai",
+            "name": None,
+            "id": id,
+            "tool_calls": list(tool_calls),
+            "invalid_tool_calls": list(invalid_tool_calls),
+            "usage_metadata": usage_metadata,
+        }
+        return assemble(cls, fields, {"content", *(name for name, value in given.items() if value)})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_tool_calls(cls, values: Any) -> Any:
+        """Take tool calls from where older programs put them: OpenAI's, under `additional_kwargs`."""
+        if not isinstance(values, Mapping):
+            return values
+        kwargs = values.get("additional_kwargs")
+        raw = kwargs.get("tool_calls") if isinstance(kwargs, Mapping) else None
+        given = ("tool_calls", "invalid_tool_calls", "tool_call_chunks")
+        if not isinstance(raw, list) or any(values.get(name) for name in given):
+            return values
+        if "tool_call_chunks" in cls.__pydantic_fields__:
+            return {**values, "tool_call_chunks": default_tool_chunk_parser(raw)}
+        calls, invalid = default_tool_parser(raw)
+        return {**values, "tool_calls": calls, "invalid_tool_calls": invalid}
+
+    @model_validator(mode="after")
+    def _name_types(self) -> Self:
+        for call in self.tool_calls:
+            call.setdefault("type", "tool_call")
+        return self
+
+    def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - the signature scripts know
+        """Show the message under a title, with its tool calls."""
+        lines: list[str] = []
+        if self.tool_calls:
+            lines.append("Tool Calls:")
+            for call in self.tool_calls:
+                lines += [f"  {call.get('name', 'Tool')} ({call.get('id')})", f" Call ID: {call.get('id')}", "  Args:"]
+                lines += [f"    {name}: {value}" for name, value in call["args"].items()]
+        if self.invalid_tool_calls:
+            lines.append("Invalid Tool Calls:")
+            for bad in self.invalid_tool_calls:
+                lines += [f"  {bad.get('name', 'Tool')} ({bad.get('id')})", f" Call ID: {bad.get('id')}"]
+                lines += [f"  Error: {bad['error']}"] if bad.get("error") else []
+                lines += ["  Args:", f"    {bad.get('args') or ''}"]
+        return "\n".join((super().pretty_repr(html=html).strip(), *lines)).strip()
+
+
+class AIMessageChunk(AIMessage, BaseMessageChunk):
+    """A part of an answer. `tool_call_chunks` hold tool calls as they come; `chunk_position` is "last" on the last one.
+
+    `tool_calls` and `invalid_tool_calls` say what the tool call chunks amount to so far. They are read from them when
+    somebody looks, so that a stream parses arguments once and not at every delta: until then the two are absent from
+    the instance's dict, and whoever asks for that dict as a whole (equality, dump, copy, pickle, repr, also pydantic's
+    own serializer) gets it through the property below, completed.
+    """
+
+    type: Literal["AIMessageChunk"] = "AIMessageChunk"  # type: ignore[assignment]  # its own discriminator
+    tool_call_chunks: list[ToolCallChunk] = Field(default_factory=list)
+    chunk_position: Literal["last"] | None = None
+
+    @classmethod
+    def from_wire(  # type: ignore[override]  # a part has parts of tool calls
+        cls,
+        content: Content,
+        *,
+        id: str | None = None,
+        tool_call_chunks: Sequence[ToolCallChunk] = (),
+        usage_metadata: UsageMetadata | None = None,
+        response_metadata: dict[Any, Any] | None = None,
+        additional_kwargs: dict[Any, Any] | None = None,
+        chunk_position: Literal["last"] | None = None,
+    ) -> Self:
+        """Make a part of decoded, clean values, unchecked; the dicts given belong to it from now on."""
+        fields_set = {"content"} if id is None else {"content", "id"}
+        if usage_metadata is not None:
+            fields_set.add("usage_metadata")
+        if chunk_position is not None:
+            fields_set.add("chunk_position")
+        if response_metadata is None:
+            response_metadata = {}
+        else:
+            fields_set.add("response_metadata")
+        if additional_kwargs is None:
+            additional_kwargs = {}
+        else:
+            fields_set.add("additional_kwargs")
+        fields: dict[str, Any] = {
+            "content": content,
+            "additional_kwargs": additional_kwargs,
+            "response_metadata": response_metadata,
+            "type": "AIMessageChunk",
+            "name": None,
+            "id": id,
+        }
+        if tool_call_chunks:
+            fields_set.add("tool_call_chunks")
+        else:
+            fields["tool_calls"] = []
+            fields["invalid_tool_calls"] = []
+        fields["usage_metadata"] = usage_metadata
+        fields["tool_call_chunks"] = list(tool_call_chunks)
+        fields["chunk_position"] = chunk_position
+        return assemble(cls, fields, fields_set)
+
+    if not TYPE_CHECKING:
+        __dict__ = property(lambda self: _completed(self), set_fields)  # noqa: PLW0108 - defined below
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("tool_calls", "invalid_tool_calls"):
+                return _completed(self)[name]
+            return super().__getattr__(name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            fields = get_fields(self)
+            if name in fields:  # what pydantic does, without asking for the whole dict
+                fields[name] = value
+                self.__pydantic_fields_set__.add(name)
+            else:
+                super().__setattr__(name, value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_tool_call_chunks(cls, values: Any) -> Any:
+        """Fill in missing keys of tool call chunks; make chunks of whole tool calls where only those are given."""
+        if not isinstance(values, Mapping):
+            return values
+        chunks = values.get("tool_call_chunks")
+        if isinstance(chunks, list) and chunks:
+            return {**values, "tool_call_chunks": [_filled(chunk) for chunk in chunks]}
+        whole = [call for name in ("tool_calls", "invalid_tool_calls") for call in values.get(name) or ()]
+        return {**values, "tool_call_chunks": [_as_chunk(call) for call in whole]} if whole else values
+
+    @model_validator(mode="after")
+    def _name_types(self) -> Self:
+        fields = get_fields(self)
+        if fields["tool_call_chunks"]:  # the truth; the other two follow from it, when somebody looks
+            fields.pop("tool_calls", None)
+            fields.pop("invalid_tool_calls", None)
+            self.__pydantic_fields_set__.difference_update(("tool_calls", "invalid_tool_calls"))
+        return self
+
+    def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
+        total = super()._sum(others)
+        fields, fields_set = get_fields(total), total.__pydantic_fields_set__
+        deltas = []
+        for other in others:
+            if not isinstance(other, AIMessageChunk):
+                continue
+            part = get_fields(other)
+            if part["usage_metadata"] is not None:
+                usage = fields["usage_metadata"]
+                fields["usage_metadata"] = add_usage(usage, part["usage_metadata"])
+                fields_set.add("usage_metadata")
+            if part["chunk_position"] == "last":
+                fields["chunk_position"] = "last"
+                fields_set.add("chunk_position")
+            if part["tool_call_chunks"]:
+                deltas.append(part["tool_call_chunks"])
+        fields["tool_call_chunks"] = merge_lists(fields["tool_call_chunks"], *deltas)
+        if fields["tool_call_chunks"]:
+            fields_set.add("tool_call_chunks")
+            fields.pop("tool_calls", None)
+            fields.pop("invalid_tool_calls", None)
+        else:  # lists of its own, not those of the first part
+            fields["tool_calls"], fields["invalid_tool_calls"] = [], []
+        return total
+
+
+def _completed(chunk: AIMessageChunk) -> dict[str, Any]:
+    """Return the instance's dict with `tool_calls` and `invalid_tool_calls` in it, in their places."""
+    fields: dict[str, Any] = get_fields(chunk)
+    if ("tool_calls" in fields and "invalid_tool_calls" in fields) or "tool_call_chunks" not in fields:
+        return fields  # the second case: an instance still being made
+    complete = fields.get("chunk_position") == "last"
+    calls, invalid = read_tool_call_chunks(fields["tool_call_chunks"], complete=complete)
+    read = {"tool_calls": calls, "invalid_tool_calls": invalid}
+    ordered: dict[str, Any] = {}
+    for name in (*type(chunk).__pydantic_fields__, *fields):
+        if name not in ordered:
+            ordered[name] = fields[name] if name in fields else read[name]
+    set_fields(chunk, ordered)
+    return ordered
+
+
+def _filled(chunk: Any) -> Any:
+    if not isinstance(chunk, Mapping):
+        return chunk  # pydantic will say so
+    return {"name": None, "args": None, "id": None, "index": None, **chunk, "type": "tool_call_chunk"}
+
+
+def _as_chunk(call: Any) -> Any:
+    if not isinstance(call, Mapping):
+        return call  # pydantic will say so
+    args = call.get("args")
+    if isinstance(args, Mapping):
+        import json
+
+        args = json.dumps(args)
+    return tool_call_chunk(name=call.get("name"), args=args, id=call.get("id"))
+
+
+def add_ai_message_chunks(left: AIMessageChunk, *others: AIMessageChunk) -> AIMessageChunk:
+    """Add up parts of an answer, in time linear in what they hold."""
+    return merge_chunks((left, *others))

@@ -1,0 +1,44 @@
+"""The types that mean "any message" and "anything people write for one"."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from modelwire.messages.ai import AIMessage, AIMessageChunk
+from modelwire.messages.base import BaseMessage
+from modelwire.messages.chat import ChatMessage, ChatMessageChunk
+from modelwire.messages.function import FunctionMessage, FunctionMessageChunk
+from modelwire.messages.human import HumanMessage, HumanMessageChunk
+from modelwire.messages.system import SystemMessage, SystemMessageChunk
+from modelwire.messages.tool import ToolMessage, ToolMessageChunk
+
+__all__ = ["AnyMessage", "MessageLikeRepresentation"]
+
+
+def _type_of(message: Any) -> str | None:
+    return message.get("type") if isinstance(message, dict) else getattr(message, "type", None)
+
+
+AnyMessage = Annotated[
+    Annotated[AIMessage, Tag("ai")]
+    | Annotated[HumanMessage, Tag("human")]
+    | Annotated[ChatMessage, Tag("chat")]
+    | Annotated[SystemMessage, Tag("system")]
+    | Annotated[FunctionMessage, Tag("function")]
+    | Annotated[ToolMessage, Tag("tool")]
+    | Annotated[AIMessageChunk, Tag("AIMessageChunk")]
+    | Annotated[HumanMessageChunk, Tag("HumanMessageChunk")]
+    | Annotated[ChatMessageChunk, Tag("ChatMessageChunk")]
+    | Annotated[SystemMessageChunk, Tag("SystemMessageChunk")]
+    | Annotated[FunctionMessageChunk, Tag("FunctionMessageChunk")]
+    | Annotated[ToolMessageChunk, Tag("ToolMessageChunk")],
+    Discriminator(_type_of),
+]
+"""A message of any class, told apart by its `type` when read from dicts or JSON."""
+
+MessageLikeRepresentation = (
+    BaseMessage | list[str] | tuple[str, str | list[str | dict[str, Any]]] | str | dict[str, Any]
+)
+"""What `convert_to_messages` takes for one message."""

@@ -1,0 +1,296 @@
+"""The message all others are: content, who said it, what the provider added. Pure values.
+
+Users build messages with validation (`HumanMessage("hi")`). What our decoders and conversions build from clean values
+goes through `BaseMessage.of` or `assemble`, which validate nothing, build no schema and give an equal object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.merge import Content, add_contents, merge_dicts
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from modelwire.messages.content import ContentBlock
+    from modelwire.prompts import ChatPromptTemplate
+
+__all__ = [
+    "LC_AUTO_PREFIX",
+    "LC_ID_PREFIX",
+    "BaseMessage",
+    "BaseMessageChunk",
+    "TextAccessor",
+    "assemble",
+    "get_bolded_text",
+    "get_msg_title_repr",
+    "merge_chunks",
+    "merge_ids",
+]
+
+LC_AUTO_PREFIX = "lc_"
+"""Begins every id that we made up, of messages and of content blocks."""
+LC_ID_PREFIX = "lc_run-"
+"""Begins a message id made up from the id of the run; any other id of a message beats it."""
+
+TITLE_WIDTH = 80  # characters
+
+_Message = TypeVar("_Message", bound="BaseMessage")
+
+# The slots of a pydantic model, set past `BaseModel.__setattr__` (as `BaseModel.model_construct` does).
+set_fields = BaseModel.__dict__["__dict__"].__set__
+get_fields = BaseModel.__dict__["__dict__"].__get__
+_set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+_new = object.__new__
+
+
+def assemble(cls: type[_Message], fields: dict[str, Any], fields_set: set[str]) -> _Message:
+    """Make a message of `fields`, which must be all of its class, in order and clean; nothing is checked or copied."""
+    message = _new(cls)
+    set_fields(message, fields)
+    _set_fields_set(message, fields_set)
+    _set_extra(message, {})
+    _set_private(message, None)
+    return message
+
+
+class TextAccessor(str):
+    """A text that may also be called, as `message.text` and `message.text()` are both in use."""
+
+    __slots__ = ()
+
+    def __call__(self) -> str:
+        return str(self)
+
+
+class BaseMessage(BaseModel):
+    """One message of a conversation. `content` is a text or a list of texts and content blocks (dicts)."""
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
+
+    content: str | list[str | dict[Any, Any]]
+    additional_kwargs: dict[Any, Any] = Field(default_factory=dict)
+    """What the provider sent beyond the fields, and what it shall get beyond them."""
+    response_metadata: dict[Any, Any] = Field(default_factory=dict)
+    """Facts about the answer: model, finish reason, request id, log probabilities."""
+    type: str
+    name: str | None = None
+    id: str | None = Field(default=None, coerce_numbers_to_str=True)
+
+    def __init__(
+        self,
+        content: Content | None = None,
+        content_blocks: Sequence[ContentBlock] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if content_blocks is not None:
+            content = cast("Content", list(content_blocks))
+        if type(content) is str and self._fill(content, kwargs):
+            return
+        kwargs["content"] = content
+        try:
+            super().__init__(**kwargs)
+        except ValidationError as exc:
+            raise InvalidArgument(_say(type(self).__name__, exc)) from exc
+
+    @classmethod
+    def of(cls, content: Content, **fields: Any) -> Self:
+        """Make a message of values known to be clean, without validation and without building a schema."""
+        given: dict[str, Any] = {"content": content, **fields}
+        return assemble(cls, _filled(_blanks(cls).fields, given), set(given))
+
+    def _fill(self, content: str, given: dict[str, Any]) -> bool:
+        """Set a text and other texts without building a schema; do nothing where something could be wrong."""
+        blanks = _blanks(type(self))
+        for name, value in given.items():
+            if type(value) is not str or name not in blanks.texts:
+                return False
+        if not blanks.quick or any(name not in given for name in blanks.required):
+            return False
+        given["content"] = content
+        set_fields(self, _filled(blanks.fields, given))
+        _set_fields_set(self, set(given))
+        _set_extra(self, {})
+        _set_private(self, None)
+        return True
+
+    @property
+    def text(self) -> TextAccessor:
+        """The text of the content: its texts and text blocks, joined."""
+        content = self.content
+        if isinstance(content, str):
+            return TextAccessor(content)
+        return TextAccessor("".join(_texts(content)))
+
+    @property
+    def content_blocks(self) -> list[ContentBlock]:
+        """The content as standard blocks, whatever the provider; `content` itself stays as it is."""
+        from modelwire.messages.block_translators import translate
+
+        return translate(self)
+
+    def __add__(self, other: Any) -> ChatPromptTemplate:
+        """Begin a prompt with this message."""
+        from modelwire.prompts import ChatPromptTemplate
+
+        prompt: ChatPromptTemplate = ChatPromptTemplate(messages=[self]) + other
+        return prompt
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        fields = type(self).__pydantic_fields__
+        for name, value in self.__dict__.items():
+            field = fields.get(name)
+            if field is None or not field.repr:
+                continue
+            if field.default_factory is not None or field.is_required() or value != field.default:
+                yield name, value
+        yield from (self.__pydantic_extra__ or {}).items()
+
+    def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - the signature scripts know
+        """Show the message under a title; `html` makes the title bold in a terminal."""
+        title = get_msg_title_repr(f"{self.type.title()} Message", bold=html)
+        name = f"\nName: {self.name}" if self.name is not None else ""
+        return f"{title}{name}\n\n{self.content}"
+
+    def pretty_print(self) -> None:
+        """Print the message under a title."""
+        import sys
+
+        print(self.pretty_repr(html=hasattr(sys, "ps2")))  # noqa: T201 - what the method is for
+
+
+class _Blanks(NamedTuple):
+    """What a message of a class holds before anything is said about it."""
+
+    fields: tuple[tuple[str, Callable[[], Any] | None, Any], ...]  # name, factory, default: in order
+    required: tuple[str, ...]  # beside the content
+    texts: frozenset[str]  # fields any text is right for
+    quick: bool  # a class of ours: nobody added a validator
+
+
+_blanks_of: dict[type[BaseMessage], _Blanks] = {}
+
+
+def _blanks(cls: type[BaseMessage]) -> _Blanks:
+    known = _blanks_of.get(cls)
+    if known is None:
+        fields = cls.__pydantic_fields__
+        known = _blanks_of[cls] = _Blanks(
+            tuple((name, cast("Any", field.default_factory), field.default) for name, field in fields.items()),
+            tuple(name for name, field in fields.items() if field.is_required() and name != "content"),
+            frozenset({"name", "id", "tool_call_id", "role"} & fields.keys()),
+            cls.__module__.startswith("modelwire.messages."),
+        )
+    return known
+
+
+def _filled(fields: Iterable[tuple[str, Callable[[], Any] | None, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: given[name] if name in given else default if factory is None else factory()
+        for name, factory, default in fields
+    }
+
+
+def _texts(content: Iterable[str | Mapping[Any, Any]]) -> Iterator[str]:
+    for block in content:
+        if isinstance(block, str):
+            yield block
+        elif block.get("type") == "text" and isinstance(block.get("text"), str):
+            yield block["text"]
+
+
+def _say(class_name: str, exc: ValidationError) -> str:
+    """Say what is wrong with a message's fields: names and types, never the values (they may be a whole prompt)."""
+    problems = []
+    for error in exc.errors(include_url=False, include_context=False):
+        place = ".".join(str(part) for part in error["loc"]) or "message"
+        seen = "" if error["type"] in {"missing", "value_error"} else f", not `{type(error['input']).__name__}`"
+        problems.append(f"`{place}`: {error['msg']}{seen}")
+    return f"`{class_name}` cannot be made of these values: {'; '.join(problems)}."
+
+
+class BaseMessageChunk(BaseMessage):
+    """A part of a message as streams bring it: `chunk + chunk` is a longer part."""
+
+    def __add__(self, other: Any) -> Self:  # type: ignore[override]  # a chunk adds up to a chunk, not to a prompt
+        if isinstance(other, BaseMessageChunk):
+            return self._sum((other,))
+        if isinstance(other, list | tuple) and all(isinstance(chunk, BaseMessageChunk) for chunk in other):
+            return self._sum(other)
+        raise InvalidType(
+            f'unsupported operand type(s) for +: "{type(self).__name__}" and "{type(other).__name__}"; '
+            "a chunk adds to chunks only."
+        )
+
+    def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
+        """Add `others` in order; the sum has the class of this one."""
+        fields = get_fields(self).copy()
+        contents, ids = [], [fields["id"]]
+        kwargs, metadata = [], []
+        for other in others:
+            part = get_fields(other)
+            contents.append(part["content"])
+            ids.append(part["id"])
+            if part["additional_kwargs"]:
+                kwargs.append(part["additional_kwargs"])
+            if part["response_metadata"]:
+                metadata.append(part["response_metadata"])
+            if fields["name"] is None:
+                fields["name"] = part["name"]
+        fields["content"] = add_contents(fields["content"], *contents)
+        fields["additional_kwargs"] = merge_dicts(fields["additional_kwargs"], *kwargs)
+        fields["response_metadata"] = merge_dicts(fields["response_metadata"], *metadata)
+        fields["id"] = merge_ids(ids)
+        total = assemble(type(self), fields, self.__pydantic_fields_set__ | _SUMMED)
+        if self.__pydantic_extra__:
+            _set_extra(total, dict(self.__pydantic_extra__))
+        if self.__pydantic_private__:
+            _set_private(total, dict(self.__pydantic_private__))
+        return total
+
+
+_SUMMED = frozenset({"content", "additional_kwargs", "response_metadata", "id"})
+
+
+def merge_ids(ids: Iterable[str | None]) -> str | None:
+    """Pick the id of a sum: the first from the provider, else the first of a run, else the first made up otherwise."""
+    best, best_rank = None, 0
+    for candidate in ids:
+        if candidate:
+            if not candidate.startswith(LC_AUTO_PREFIX):
+                return candidate
+            rank = 2 if candidate.startswith(LC_ID_PREFIX) else 1
+            if rank > best_rank:
+                best, best_rank = candidate, rank
+    return best
+
+
+_Chunk = TypeVar("_Chunk", bound=BaseMessageChunk)
+
+
+def merge_chunks(chunks: Iterable[_Chunk]) -> _Chunk:
+    """Add up n >= 1 chunks, in time linear in what they hold."""
+    parts = list(chunks)
+    if not parts:
+        raise InvalidArgument("No chunks to add up: the sum of nothing is no message.")
+    return parts[0]._sum(parts[1:]) if len(parts) > 1 else parts[0]
+
+
+def get_msg_title_repr(title: str, *, bold: bool = False) -> str:
+    """Centre a title in a line of `=`."""
+    padded = f" {title} "
+    left = (TITLE_WIDTH - len(padded)) // 2
+    right = left + len(padded) % 2
+    return "=" * left + (get_bolded_text(padded) if bold else padded) + "=" * right
+
+
+def get_bolded_text(text: str) -> str:
+    """Wrap a text in the terminal's codes for bold."""
+    return f"\033[1m{text}\033[0m"

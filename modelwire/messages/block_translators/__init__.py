@@ -1,0 +1,71 @@
+"""`content_blocks`: the content of a message as standard blocks, whatever provider it came from. Pure.
+
+A provider whose answers have blocks of their own registers how they are said in standard blocks; which one wrote an
+answer stands in `response_metadata["model_provider"]`. Everything else goes through `standard`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from modelwire.messages.block_translators.standard import is_known_block, standard_blocks, with_tool_calls
+
+if TYPE_CHECKING:
+    from modelwire.messages.ai import AIMessage, AIMessageChunk
+    from modelwire.messages.base import BaseMessage
+    from modelwire.messages.content import ContentBlock
+
+__all__ = ["Translator", "get_translator", "register_translator", "translate"]
+
+
+class Translator(NamedTuple):
+    """How a provider's content is said in standard blocks: of whole answers and of chunks."""
+
+    translate_content: Callable[[AIMessage], list[ContentBlock]]
+    translate_content_chunk: Callable[[AIMessageChunk], list[ContentBlock]]
+
+
+PROVIDER_TRANSLATORS: dict[str, Translator] = {}
+
+
+def register_translator(
+    provider: str,
+    translate_content: Callable[[AIMessage], list[ContentBlock]],
+    translate_content_chunk: Callable[[AIMessageChunk], list[ContentBlock]],
+) -> None:
+    """Register how `provider` (as in `response_metadata["model_provider"]`) says its blocks."""
+    PROVIDER_TRANSLATORS[provider] = Translator(translate_content, translate_content_chunk)
+
+
+def get_translator(provider: str) -> Translator | None:
+    """Return the provider's translator, or `None` where standard blocks do."""
+    return PROVIDER_TRANSLATORS.get(provider)
+
+
+def translate(message: BaseMessage) -> list[ContentBlock]:
+    """Say the content of a message in standard blocks; the message is not changed.
+
+    Content that says it is standard already (`response_metadata["output_version"] == "v1"`) is returned itself.
+    """
+    content: Any = message.content
+    if not hasattr(message, "tool_calls"):
+        return standard_blocks(content)
+    answer = cast("AIMessage", message)
+    if answer.response_metadata.get("output_version") == "v1" and isinstance(content, list):
+        return cast("list[ContentBlock]", content)
+    translator = get_translator(str(answer.response_metadata.get("model_provider", "")))
+    if translator is not None:
+        if hasattr(message, "tool_call_chunks"):
+            return translator.translate_content_chunk(cast("AIMessageChunk", message))
+        return translator.translate_content(answer)
+    if isinstance(content, list) and content and all(is_known_block(block) for block in content):
+        return with_tool_calls(cast("list[ContentBlock]", list(content)), answer)
+    blocks = standard_blocks(content)
+    refusal = answer.additional_kwargs.get("refusal")
+    if isinstance(refusal, str) and refusal:
+        blocks.append({"type": "refusal", "refusal": refusal})
+    reasoning = answer.additional_kwargs.get("reasoning_content")
+    if isinstance(reasoning, str) and reasoning and not any(block["type"] == "reasoning" for block in blocks):
+        blocks.insert(0, {"type": "reasoning", "reasoning": reasoning})
+    return with_tool_calls(blocks, answer)

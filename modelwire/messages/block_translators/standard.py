@@ -1,0 +1,181 @@
+"""Any provider's blocks of input, and the older form of data blocks, as standard blocks. Pure.
+
+Which words are whose: OpenAI's `image_url`, `input_audio`, `file`
+(https://platform.openai.com/docs/api-reference/chat/create), Anthropic's `image`, `document` with a `source`
+(https://docs.claude.com/en/api/messages), and older scripts' data blocks with `source_type`. Read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from modelwire.messages.content import KNOWN_BLOCK_TYPES
+
+if TYPE_CHECKING:
+    from modelwire.messages.ai import AIMessage
+    from modelwire.messages.content import ContentBlock
+
+__all__ = ["is_known_block", "standard_block", "standard_blocks", "with_tool_calls"]
+
+Block = dict[str, Any]
+
+# Keys of standard data blocks; what else a foreign block has goes under `extras`.
+_DATA_KEYS = frozenset(
+    {"type", "id", "index", "url", "base64", "file_id", "mime_type", "text", "title", "context", "extras"}
+)
+
+
+def is_known_block(block: Any) -> bool:
+    """Tell whether a block is standard already."""
+    return isinstance(block, Mapping) and block.get("type") in KNOWN_BLOCK_TYPES and not _is_foreign(block)
+
+
+def _is_foreign(block: Mapping[str, Any]) -> bool:
+    """Tell whether a block has a standard type's name and another shape."""
+    return any(key in block for key in ("source_type", "source")) or isinstance(block.get("file"), Mapping)
+
+
+def standard_blocks(content: str | list[str | dict[Any, Any]]) -> list[ContentBlock]:
+    """Say message content in standard blocks; blocks nobody knows become `non_standard` ones."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return [standard_block({"type": "text", "text": block} if isinstance(block, str) else block) for block in content]
+
+
+def standard_block(block: Block) -> ContentBlock:
+    """Say one block in standard words."""
+    kind = block.get("type")
+    translated: Block | None = None
+    if kind is None and isinstance(block.get("text"), str):
+        translated = {"type": "text", **block}
+    elif kind in KNOWN_BLOCK_TYPES and not _is_foreign(block):
+        return cast("ContentBlock", block)
+    elif "source_type" in block:
+        translated = _from_source_type(block)
+    elif kind in _FOREIGN:
+        translated = _FOREIGN[kind](block)
+    if translated is None:
+        translated = {"type": "non_standard", "value": block}
+        if "index" in block:
+            translated["index"] = block["index"]
+    return cast("ContentBlock", translated)
+
+
+def with_tool_calls(blocks: list[ContentBlock], message: AIMessage) -> list[ContentBlock]:
+    """Add the tool calls that no block of the content carries: of a chunk that is not the last, as they have come."""
+    chunks = getattr(message, "tool_call_chunks", None)
+    if chunks and getattr(message, "chunk_position", None) != "last":
+        if not any(block["type"] == "tool_call_chunk" for block in blocks):
+            blocks += [cast("ContentBlock", {**chunk, "type": "tool_call_chunk"}) for chunk in chunks]
+        return blocks
+    present = {block.get("id") for block in blocks if block["type"] == "tool_call"}
+    for call in message.tool_calls:
+        if call["id"] is None or call["id"] not in present:
+            blocks.append({"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]})
+    return blocks
+
+
+def _made(kind: str, block: Block, used: frozenset[str] | set[str], **fields: Any) -> Block:
+    """Make a block of `fields`, what is left of the foreign `block` under `extras`."""
+    made: Block = {"type": kind}
+    made |= {key: block[key] for key in ("id", "index") if key in block and key not in used}
+    made |= {key: value for key, value in fields.items() if value is not None}
+    extras = {**block.get("extras", {}), **{k: v for k, v in block.items() if k not in _DATA_KEYS and k not in used}}
+    if extras:
+        made["extras"] = extras
+    return made
+
+
+def _from_source_type(block: Block) -> Block | None:
+    """Read the older form of data blocks: `source_type` says where the data is."""
+    kind, source = block.get("type"), block["source_type"]
+    if kind not in ("image", "audio", "file", "video"):
+        return None
+    used = {"source_type", "data", "url", "mime_type", "text"}
+    mime_type = block.get("mime_type")
+    if source == "url" and "url" in block:
+        return _made(kind, block, used, url=block["url"], mime_type=mime_type)
+    if source == "base64" and "data" in block:
+        return _made(kind, block, used, base64=block["data"], mime_type=mime_type)
+    if source == "id" and "id" in block:
+        return _made(kind, block, used | {"id"}, file_id=block["id"], mime_type=mime_type)
+    if source == "text" and kind == "file" and "text" in block:
+        return _made("text-plain", block, used, text=block["text"], mime_type=mime_type or "text/plain")
+    return None
+
+
+def _split_data_url(url: str) -> tuple[str, str] | None:
+    """Split `data:image/png;base64,AAAA` into mime type and data."""
+    if not url.startswith("data:"):
+        return None
+    head, comma, data = url[5:].partition(",")
+    mime_type, _, encoding = head.partition(";")
+    return (mime_type, data) if comma and encoding.endswith("base64") else None
+
+
+def _image_url(block: Block) -> Block | None:
+    image = block.get("image_url")
+    image = {"url": image} if isinstance(image, str) else image
+    if not isinstance(image, Mapping) or not isinstance(image.get("url"), str):
+        return None
+    rest = {**{k: v for k, v in image.items() if k != "url"}, **{k: v for k, v in block.items() if k != "image_url"}}
+    data = _split_data_url(image["url"])
+    if data:
+        return _made("image", rest, set(), base64=data[1], mime_type=data[0])
+    return _made("image", rest, set(), url=image["url"])
+
+
+def _input_audio(block: Block) -> Block | None:
+    sound = block.get("input_audio")
+    if not isinstance(sound, Mapping) or "data" not in sound:
+        return None
+    sound_format = sound.get("format")
+    mime_type = f"audio/{sound_format}" if sound_format else None
+    return _made("audio", block, {"input_audio"}, base64=sound["data"], mime_type=mime_type)
+
+
+def _file(block: Block) -> Block | None:
+    file = block.get("file")
+    if not isinstance(file, Mapping):
+        return _from_source(block)
+    rest = {**{k: v for k, v in file.items() if k not in ("file_data", "file_id")}, **block}
+    if isinstance(file.get("file_data"), str):
+        data = _split_data_url(file["file_data"])
+        mime_type, base64 = data or (None, file["file_data"])
+        return _made("file", rest, {"file"}, base64=base64, mime_type=mime_type)
+    if "file_id" in file:
+        return _made("file", rest, {"file", "file_id"}, file_id=file["file_id"])
+    return None
+
+
+def _from_source(block: Block) -> Block | None:
+    """Read Anthropic's `image` and `document` blocks."""
+    source = block.get("source")
+    if not isinstance(source, Mapping):
+        return None
+    kind = "image" if block["type"] == "image" else "file"
+    rest = dict(block)
+    if kind == "file":  # a standard file has no place of its own for these
+        rest["extras"] = {**{k: block[k] for k in ("title", "context") if block.get(k)}, **block.get("extras", {})}
+    used = {"source", "title", "context"}
+    where = source.get("type")
+    if where == "base64":
+        return _made(kind, rest, used, base64=source.get("data"), mime_type=source.get("media_type"))
+    if where == "url":
+        return _made(kind, rest, used, url=source.get("url"))
+    if where == "file":
+        return _made(kind, rest, used, file_id=source.get("file_id"))
+    if where == "text":
+        mime_type = source.get("media_type", "text/plain")
+        return _made("text-plain", rest, used, text=source.get("data"), mime_type=mime_type)
+    return None
+
+
+_FOREIGN: dict[str, Callable[[Block], Block | None]] = {
+    "image_url": _image_url,
+    "input_audio": _input_audio,
+    "file": _file,
+    "image": _from_source,
+    "document": _from_source,
+}

@@ -1,0 +1,32 @@
+"""A message of any role. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from modelwire.errors import InvalidArgument
+from modelwire.messages.base import BaseMessage, BaseMessageChunk
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["ChatMessage", "ChatMessageChunk"]
+
+
+class ChatMessage(BaseMessage):
+    """A message of the role that `role` names, for roles without a class of their own."""
+
+    role: str
+    type: Literal["chat"] = "chat"
+
+
+class ChatMessageChunk(ChatMessage, BaseMessageChunk):
+    """A part of a message of any role."""
+
+    type: Literal["ChatMessageChunk"] = "ChatMessageChunk"  # type: ignore[assignment]  # its own discriminator
+
+    def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
+        if any(isinstance(other, ChatMessageChunk) and other.role != self.role for other in others):
+            raise InvalidArgument("Cannot concatenate ChatMessageChunks with different roles.")
+        return super()._sum(others)

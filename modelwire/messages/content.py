@@ -1,0 +1,466 @@
+"""The standard content blocks, as dicts, and functions that make them. Pure values.
+
+A block's `type` says what it is. What a provider adds to a standard block stands under its `extras`; a block that fits
+none of them is a `non_standard` one with the provider's own block under `value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, cast
+
+from typing_extensions import TypedDict
+
+from modelwire.errors import InvalidArgument
+from modelwire.messages.base import LC_AUTO_PREFIX
+from modelwire.messages.tool_calls import InvalidToolCall, ToolCall, ToolCallChunk
+
+__all__ = [
+    "KNOWN_BLOCK_TYPES",
+    "Annotation",
+    "AudioContentBlock",
+    "Citation",
+    "ContentBlock",
+    "DataContentBlock",
+    "FileContentBlock",
+    "ImageContentBlock",
+    "InvalidToolCall",
+    "NonStandardAnnotation",
+    "NonStandardContentBlock",
+    "PlainTextContentBlock",
+    "ReasoningContentBlock",
+    "RefusalContentBlock",
+    "ServerToolCall",
+    "ServerToolCallChunk",
+    "ServerToolResult",
+    "TextContentBlock",
+    "ToolCall",
+    "ToolCallChunk",
+    "VideoContentBlock",
+    "create_audio_block",
+    "create_citation",
+    "create_file_block",
+    "create_image_block",
+    "create_non_standard_block",
+    "create_plaintext_block",
+    "create_reasoning_block",
+    "create_text_block",
+    "create_tool_call",
+    "create_video_block",
+    "ensure_id",
+    "is_data_content_block",
+]
+
+
+class Citation(TypedDict):
+    """What a text rests on: a document or page, and where in the text (characters) it is used."""
+
+    type: Literal["citation"]
+    id: NotRequired[str]
+    url: NotRequired[str]
+    title: NotRequired[str]
+    start_index: NotRequired[int]
+    end_index: NotRequired[int]
+    cited_text: NotRequired[str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class NonStandardAnnotation(TypedDict):
+    """A provider's own annotation, under `value`."""
+
+    type: Literal["non_standard_annotation"]
+    id: NotRequired[str]
+    value: dict[str, Any]
+
+
+Annotation = Citation | NonStandardAnnotation
+
+
+class TextContentBlock(TypedDict):
+    """A text."""
+
+    type: Literal["text"]
+    id: NotRequired[str]
+    text: str
+    annotations: NotRequired[list[Annotation]]
+    index: NotRequired[int | str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class ReasoningContentBlock(TypedDict):
+    """What the model thought, as far as the provider shows it."""
+
+    type: Literal["reasoning"]
+    id: NotRequired[str]
+    reasoning: NotRequired[str]
+    index: NotRequired[int | str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class RefusalContentBlock(TypedDict):
+    """The model's words for that it will not answer."""
+
+    type: Literal["refusal"]
+    id: NotRequired[str]
+    refusal: str
+    index: NotRequired[int | str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class ImageContentBlock(TypedDict):
+    """An image: by `url`, in `base64` (with `mime_type`), or by the id a provider gave an uploaded file."""
+
+    type: Literal["image"]
+    id: NotRequired[str]
+    file_id: NotRequired[str]
+    mime_type: NotRequired[str]
+    index: NotRequired[int | str]
+    url: NotRequired[str]
+    base64: NotRequired[str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class VideoContentBlock(TypedDict):
+    """A video, given like an image."""
+
+    type: Literal["video"]
+    id: NotRequired[str]
+    file_id: NotRequired[str]
+    mime_type: NotRequired[str]
+    index: NotRequired[int | str]
+    url: NotRequired[str]
+    base64: NotRequired[str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class AudioContentBlock(TypedDict):
+    """A sound, given like an image."""
+
+    type: Literal["audio"]
+    id: NotRequired[str]
+    file_id: NotRequired[str]
+    mime_type: NotRequired[str]
+    index: NotRequired[int | str]
+    url: NotRequired[str]
+    base64: NotRequired[str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class FileContentBlock(TypedDict):
+    """Any other file, given like an image."""
+
+    type: Literal["file"]
+    id: NotRequired[str]
+    file_id: NotRequired[str]
+    mime_type: NotRequired[str]
+    index: NotRequired[int | str]
+    url: NotRequired[str]
+    base64: NotRequired[str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class PlainTextContentBlock(TypedDict):
+    """A document of plain text, for context; what is said to the model is a `text` block."""
+
+    type: Literal["text-plain"]
+    id: NotRequired[str]
+    file_id: NotRequired[str]
+    mime_type: Literal["text/plain"]
+    index: NotRequired[int | str]
+    url: NotRequired[str]
+    base64: NotRequired[str]
+    text: NotRequired[str]
+    title: NotRequired[str]
+    context: NotRequired[str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class ServerToolCall(TypedDict):
+    """A call of a tool that the provider runs itself."""
+
+    type: Literal["server_tool_call"]
+    id: str
+    name: str
+    args: dict[str, Any]
+    index: NotRequired[int | str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class ServerToolCallChunk(TypedDict):
+    """A part of such a call; `args` is JSON text."""
+
+    type: Literal["server_tool_call_chunk"]
+    name: NotRequired[str]
+    args: NotRequired[str]
+    id: NotRequired[str]
+    index: NotRequired[int | str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class ServerToolResult(TypedDict):
+    """What the provider's own tool gave."""
+
+    type: Literal["server_tool_result"]
+    id: NotRequired[str]
+    tool_call_id: str
+    status: Literal["success", "error"]
+    output: NotRequired[Any]
+    index: NotRequired[int | str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class NonStandardContentBlock(TypedDict):
+    """A provider's own block, under `value`."""
+
+    type: Literal["non_standard"]
+    id: NotRequired[str]
+    value: dict[str, Any]
+    index: NotRequired[int | str]
+
+
+DataContentBlock = ImageContentBlock | VideoContentBlock | AudioContentBlock | PlainTextContentBlock | FileContentBlock
+ToolContentBlock = ToolCall | ToolCallChunk | ServerToolCall | ServerToolCallChunk | ServerToolResult
+ContentBlock = (
+    TextContentBlock
+    | InvalidToolCall
+    | ReasoningContentBlock
+    | RefusalContentBlock
+    | NonStandardContentBlock
+    | DataContentBlock
+    | ToolContentBlock
+)
+
+KNOWN_BLOCK_TYPES = frozenset(
+    {
+        "audio",
+        "file",
+        "image",
+        "invalid_tool_call",
+        "non_standard",
+        "reasoning",
+        "refusal",
+        "server_tool_call",
+        "server_tool_call_chunk",
+        "server_tool_result",
+        "text",
+        "text-plain",
+        "tool_call",
+        "tool_call_chunk",
+        "video",
+    }
+)
+_DATA_TYPES = frozenset({"audio", "file", "image", "text-plain", "video"})
+
+
+def is_data_content_block(block: Mapping[str, Any]) -> bool:
+    """Tell whether a block is a standard one that holds data: an image, a sound, a video, a file, a document.
+
+    Also true of the older form, which says by `source_type` where the data is.
+    """
+    if block.get("type") not in _DATA_TYPES:
+        return False
+    if any(key in block for key in ("url", "base64", "file_id", "text")):
+        return True
+    source = block.get("source_type")
+    return (source == "base64" and "data" in block) or (source == "id" and "id" in block)
+
+
+def ensure_id(id_val: str | None) -> str:
+    """Return the id, or a new one that shows it was made up here."""
+    if id_val:
+        return id_val
+    from uuid import uuid4
+
+    return f"{LC_AUTO_PREFIX}{uuid4()}"
+
+
+def _block(kind: str, *, extras: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Make a block of the fields that were given."""
+    block = {"type": kind, **{name: value for name, value in fields.items() if value is not None}}
+    more = {name: value for name, value in extras.items() if value is not None}
+    if more:
+        block["extras"] = more
+    return block
+
+
+def _data_block(
+    kind: str,
+    *,
+    url: str | None,
+    base64: str | None,
+    file_id: str | None,
+    mime_type: str | None,
+    id: str | None,
+    index: int | str | None,
+    extras: dict[str, Any],
+) -> dict[str, Any]:
+    if url is None and base64 is None and file_id is None:
+        raise InvalidArgument(f"An {kind} block must provide one of: `url`, `base64`, or `file_id`.")
+    if base64 is not None and mime_type is None and kind != "image":
+        raise InvalidArgument(f"`mime_type` is required when using `base64` data in an {kind} block.")
+    return _block(
+        kind,
+        id=ensure_id(id),
+        url=url,
+        base64=base64,
+        file_id=file_id,
+        mime_type=mime_type,
+        index=index,
+        extras=extras,
+    )
+
+
+def create_text_block(
+    text: str,
+    *,
+    id: str | None = None,
+    annotations: list[Annotation] | None = None,
+    index: int | str | None = None,
+    **kwargs: Any,
+) -> TextContentBlock:
+    """Make a text block."""
+    block = _block("text", text=text, id=ensure_id(id), annotations=annotations, index=index, extras=kwargs)
+    return cast("TextContentBlock", block)
+
+
+def create_image_block(
+    *,
+    url: str | None = None,
+    base64: str | None = None,
+    file_id: str | None = None,
+    mime_type: str | None = None,
+    id: str | None = None,
+    index: int | str | None = None,
+    **kwargs: Any,
+) -> ImageContentBlock:
+    """Make an image block."""
+    block = _data_block(
+        "image", url=url, base64=base64, file_id=file_id, mime_type=mime_type, id=id, index=index, extras=kwargs
+    )
+    return cast("ImageContentBlock", block)
+
+
+def create_video_block(
+    *,
+    url: str | None = None,
+    base64: str | None = None,
+    file_id: str | None = None,
+    mime_type: str | None = None,
+    id: str | None = None,
+    index: int | str | None = None,
+    **kwargs: Any,
+) -> VideoContentBlock:
+    """Make a video block."""
+    block = _data_block(
+        "video", url=url, base64=base64, file_id=file_id, mime_type=mime_type, id=id, index=index, extras=kwargs
+    )
+    return cast("VideoContentBlock", block)
+
+
+def create_audio_block(
+    *,
+    url: str | None = None,
+    base64: str | None = None,
+    file_id: str | None = None,
+    mime_type: str | None = None,
+    id: str | None = None,
+    index: int | str | None = None,
+    **kwargs: Any,
+) -> AudioContentBlock:
+    """Make an audio block."""
+    block = _data_block(
+        "audio", url=url, base64=base64, file_id=file_id, mime_type=mime_type, id=id, index=index, extras=kwargs
+    )
+    return cast("AudioContentBlock", block)
+
+
+def create_file_block(
+    *,
+    url: str | None = None,
+    base64: str | None = None,
+    file_id: str | None = None,
+    mime_type: str | None = None,
+    id: str | None = None,
+    index: int | str | None = None,
+    **kwargs: Any,
+) -> FileContentBlock:
+    """Make a file block."""
+    block = _data_block(
+        "file", url=url, base64=base64, file_id=file_id, mime_type=mime_type, id=id, index=index, extras=kwargs
+    )
+    return cast("FileContentBlock", block)
+
+
+def create_plaintext_block(
+    text: str | None = None,
+    url: str | None = None,
+    base64: str | None = None,
+    file_id: str | None = None,
+    title: str | None = None,
+    context: str | None = None,
+    id: str | None = None,
+    index: int | str | None = None,
+    **kwargs: Any,
+) -> PlainTextContentBlock:
+    """Make a block with a document of plain text."""
+    block = _block(
+        "text-plain",
+        mime_type="text/plain",
+        id=ensure_id(id),
+        text=text,
+        url=url,
+        base64=base64,
+        file_id=file_id,
+        title=title,
+        context=context,
+        index=index,
+        extras=kwargs,
+    )
+    return cast("PlainTextContentBlock", block)
+
+
+def create_reasoning_block(
+    reasoning: str | None = None, id: str | None = None, index: int | str | None = None, **kwargs: Any
+) -> ReasoningContentBlock:
+    """Make a reasoning block."""
+    block = _block("reasoning", reasoning=reasoning or "", id=ensure_id(id), index=index, extras=kwargs)
+    return cast("ReasoningContentBlock", block)
+
+
+def create_citation(
+    *,
+    url: str | None = None,
+    title: str | None = None,
+    start_index: int | None = None,
+    end_index: int | None = None,
+    cited_text: str | None = None,
+    id: str | None = None,
+    **kwargs: Any,
+) -> Citation:
+    """Make a citation, for the `annotations` of a text block."""
+    block = _block(
+        "citation",
+        id=ensure_id(id),
+        url=url,
+        title=title,
+        start_index=start_index,
+        end_index=end_index,
+        cited_text=cited_text,
+        extras=kwargs,
+    )
+    return cast("Citation", block)
+
+
+def create_tool_call(
+    name: str, args: dict[str, Any], *, id: str | None = None, index: int | str | None = None, **kwargs: Any
+) -> ToolCall:
+    """Make a tool call that may stand among content blocks."""
+    return cast("ToolCall", _block("tool_call", name=name, args=args, id=ensure_id(id), index=index, extras=kwargs))
+
+
+def create_non_standard_block(
+    value: dict[str, Any], *, id: str | None = None, index: int | str | None = None
+) -> NonStandardContentBlock:
+    """Make a block around a provider's own."""
+    block = _block("non_standard", value=value, id=ensure_id(id), index=index, extras={})
+    return cast("NonStandardContentBlock", block)

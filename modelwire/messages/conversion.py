@@ -1,0 +1,290 @@
+"""What people write for a message, into messages; chunks into messages; messages into dicts and back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.messages.base import BaseMessage, BaseMessageChunk, assemble
+
+if TYPE_CHECKING:
+    from modelwire.messages.any_message import MessageLikeRepresentation
+
+__all__ = [
+    "convert_to_message",
+    "convert_to_messages",
+    "message_chunk_to_message",
+    "message_to_dict",
+    "messages_from_dict",
+    "messages_to_dict",
+]
+
+# `type` of a message -> its class. The names of a chunk's class are its type.
+_CLASS_OF_TYPE = {
+    "human": "HumanMessage",
+    "ai": "AIMessage",
+    "system": "SystemMessage",
+    "tool": "ToolMessage",
+    "function": "FunctionMessage",
+    "chat": "ChatMessage",
+    "remove": "RemoveMessage",
+    **{
+        name: name
+        for name in (
+            "HumanMessageChunk",
+            "AIMessageChunk",
+            "SystemMessageChunk",
+            "ToolMessageChunk",
+            "FunctionMessageChunk",
+            "ChatMessageChunk",
+        )
+    },
+}
+# The roles people and providers write -> type. OpenAI's newer models call the system message `developer`.
+_TYPE_OF_ROLE = {
+    "human": "human",
+    "user": "human",
+    "ai": "ai",
+    "assistant": "ai",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "function",
+    "remove": "remove",
+}
+ROLE_CHARS = 40  # of a role or key shown in an error: it may be a prompt in the wrong place
+_DEVELOPER = {"__openai_role__": "developer"}
+# What an assistant message of OpenAI may have instead of content:
+# https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
+_INSTEAD_OF_CONTENT = ("tool_calls", "function_call")
+
+
+def convert_to_messages(messages: Iterable[MessageLikeRepresentation] | Any) -> list[BaseMessage]:
+    """Make messages of what people write for them: messages, texts, `(role, content)` pairs, dicts with a role or type.
+
+    Takes one text, message or dict, any iterable of them, or a prompt value. A text is said by the user; a dict may
+    have OpenAI's keys (`tool_calls`, `refusal`, `tool_call_id`). The messages of the input stay the same objects.
+    Raises `InvalidArgument` or `InvalidType` naming the place and the role or type that was wrong.
+    """
+    if isinstance(messages, str | BaseMessage | Mapping):
+        return [convert_to_message(messages)]
+    to_messages = getattr(messages, "to_messages", None)
+    if callable(to_messages):
+        return cast("list[BaseMessage]", to_messages())
+    if not isinstance(messages, Iterable):
+        raise _foreign(messages)
+    converted: list[BaseMessage] = []
+    for message in messages:
+        if isinstance(message, BaseMessage):
+            converted.append(message)
+            continue
+        try:
+            converted.append(convert_to_message(message))
+        except InvalidArgument as exc:
+            raise type(exc)(f"Message {len(converted)}: {exc}") from exc
+    return converted
+
+
+def convert_to_message(message: MessageLikeRepresentation | Any) -> BaseMessage:
+    """Make one message of what people write for it; see `convert_to_messages`."""
+    if isinstance(message, BaseMessage):
+        return message
+    if isinstance(message, str):
+        return _build("human", "HumanMessage", message, {})
+    if isinstance(message, Mapping):
+        return _from_mapping(message)
+    if isinstance(message, Sequence):
+        if len(message) != 2:
+            raise InvalidArgument(
+                f"A message given as a sequence must be `(role, content)`; this one has {len(message)} elements."
+            )
+        return _from_role(message[0], message[1], {})
+    raise _foreign(message)
+
+
+def _foreign(message: object) -> InvalidType:
+    return InvalidType(
+        f"Unsupported message type: `{type(message).__name__}`. "
+        "Give a message of `modelwire.messages`, a text, a `(role, content)` pair or a dict with `role` and `content`."
+    )
+
+
+def _from_mapping(message: Mapping[str, Any]) -> BaseMessage:
+    if message.get("lc") == 1 and message.get("type") == "constructor" and isinstance(message.get("kwargs"), Mapping):
+        return _from_envelope(message)
+    rest = dict(message)
+    role = rest.pop("role") if "role" in rest else rest.pop("type", None)
+    says_something = "content" in rest or role == "remove" or any(rest.get(key) for key in _INSTEAD_OF_CONTENT)
+    if ("role" not in message and "type" not in message) or not says_something:
+        raise InvalidArgument(f"Message dict must contain `role` and `content` keys, got the keys {_listed(message)}.")
+    content = rest.pop("content", None)
+    return _from_role(role, "" if content is None else content, rest)
+
+
+def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
+    """Read a message as LangChain serialises it: the path of its class and the arguments to make it with."""
+    path = message.get("id")
+    name = str(path[-1]).removesuffix("Chunk") if isinstance(path, list) and path else ""
+    if name not in _CLASS_OF_TYPE.values():
+        raise InvalidArgument(f"Unexpected message type: a serialised object of class `{name}` is no message.")
+    fields = {key: value for key, value in message["kwargs"].items() if key != "type"}
+    return _message_class(name)(**fields)
+
+
+def _listed(message: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{str(key)[:ROLE_CHARS]}`" for key in islice(message, 10)) or "of an empty dict"
+
+
+def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
+    """Make the message of a role; `rest` are the other keys it came with."""
+    kind = _TYPE_OF_ROLE.get(role) if isinstance(role, str) else None
+    if kind is None:
+        if not isinstance(role, str):
+            raise InvalidType(f"Unexpected message type: a role must be a text, not a `{type(role).__name__}`.")
+        if not role.endswith("Chunk") or role not in _CLASS_OF_TYPE:
+            shown = role[:ROLE_CHARS]
+            raise InvalidArgument(f"Unexpected message type: `{shown}`. {did_you_mean(shown, list(_TYPE_OF_ROLE))}")
+        kind = role
+    class_name = _CLASS_OF_TYPE[kind]
+    if kind == "tool" and rest.get("tool_call_id") is None:
+        raise InvalidArgument("A tool message needs `tool_call_id`, the id of the tool call whose result it is.")
+    if kind == "function" and not rest.get("name"):
+        raise InvalidArgument("A function message needs `name`, the name of the function whose result it is.")
+    if not rest and role != "developer":
+        return _build(kind, class_name, content, {})
+    fields = _known_fields(_message_class(class_name), rest)
+    if role == "developer":
+        fields["additional_kwargs"] = {**_DEVELOPER, **fields.get("additional_kwargs", {})}
+    if fields.get("tool_calls"):
+        fields.update(_read_tool_calls(fields["tool_calls"], fields.get("invalid_tool_calls") or []))
+    return _build(kind, class_name, content, fields)
+
+
+def _known_fields(cls: type[BaseMessage], rest: dict[str, Any]) -> dict[str, Any]:
+    """Split what came with a message: its fields as they are, all else under `additional_kwargs`."""
+    known: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for name, value in rest.items():
+        if value is None and name != "refusal":  # dumps say null for what was not there
+            continue
+        if name in cls.__pydantic_fields__ and name != "type":
+            known[name] = value
+        elif name != "example":  # a field that old dumps have
+            unknown[name] = value
+    if unknown:
+        known["additional_kwargs"] = {**unknown, **known.get("additional_kwargs", {})}
+    return known
+
+
+def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
+    """Read tool calls in OpenAI's shape or in ours."""
+    from modelwire.messages.tool_calls import default_tool_parser, tool_call
+
+    if not isinstance(raw_calls, Sequence) or isinstance(raw_calls, str):
+        raise InvalidType(f"`tool_calls` must be a list, not a `{type(raw_calls).__name__}`.")
+    calls = []
+    invalid = list(invalid)
+    for raw in raw_calls:
+        if isinstance(raw, Mapping) and isinstance(raw.get("function"), Mapping):
+            read, unread = default_tool_parser([cast("dict[str, Any]", raw)])
+            calls += read
+            invalid += unread
+        elif isinstance(raw, Mapping) and isinstance(raw.get("name"), str) and isinstance(raw.get("args"), Mapping):
+            calls.append(tool_call(name=raw["name"], args=dict(raw["args"]), id=raw.get("id")))
+        else:
+            kind = raw.get("type") if isinstance(raw, Mapping) else type(raw).__name__
+            raise InvalidArgument(
+                f"A tool call of type `{kind}` cannot be read: give `name`, `args` and `id`, or OpenAI's `function`."
+            )
+    return {"tool_calls": calls, "invalid_tool_calls": invalid}
+
+
+def _message_class(name: str) -> type[BaseMessage]:
+    from modelwire import messages
+
+    return cast("type[BaseMessage]", getattr(messages, name))
+
+
+def _build(kind: str, class_name: str, content: Any, fields: dict[str, Any]) -> BaseMessage:
+    """Make a message, without validation where nothing can be wrong."""
+    cls = _message_class(class_name)
+    if kind == "remove":
+        fields.pop("content", None)
+        if not fields.get("id"):
+            raise InvalidArgument("A remove message needs `id`, the id of the message to remove.")
+        return cls(**fields)
+    if _is_clean(content) and all(_is_right(name, value) for name, value in fields.items()):
+        return cls.of(content if isinstance(content, str) else list(content), **fields)
+    return cls(content=content, **fields)
+
+
+def _is_clean(content: Any) -> bool:
+    return isinstance(content, str) or (
+        isinstance(content, list) and all(isinstance(block, str | dict) for block in content)
+    )
+
+
+_IS_RIGHT: dict[str, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str),
+    "id": lambda value: isinstance(value, str),
+    "tool_call_id": lambda value: isinstance(value, str),
+    "additional_kwargs": lambda value: isinstance(value, dict),
+    "tool_calls": lambda value: isinstance(value, list),  # `_read_tool_calls` made them
+    "invalid_tool_calls": lambda value: value == [],
+    "artifact": lambda _: True,
+}
+
+
+def _is_right(name: str, value: Any) -> bool:
+    check = _IS_RIGHT.get(name)
+    return check is not None and check(value)
+
+
+# ---------------------------------------------------------------- chunks
+
+
+def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
+    """Make the message that a chunk (a sum, usually) says, unchecked; return a message that is no chunk as it is."""
+    if not isinstance(chunk, BaseMessageChunk):
+        return chunk
+    cls = next(base for base in type(chunk).__mro__ if issubclass(base, BaseMessage) and _is_whole(base))
+    values = chunk.__dict__
+    fields = {name: values[name] for name in cls.__pydantic_fields__}
+    fields["type"] = cls.__pydantic_fields__["type"].default
+    return assemble(cls, fields, (chunk.__pydantic_fields_set__ & fields.keys()) - {"type"})
+
+
+def _is_whole(cls: type[BaseMessage]) -> bool:
+    return not issubclass(cls, BaseMessageChunk)
+
+
+# ---------------------------------------------------------------- dicts
+
+
+def message_to_dict(message: BaseMessage) -> dict[str, Any]:
+    """Make a dict `{"type": ..., "data": ...}` of a message."""
+    return {"type": message.type, "data": message.model_dump()}
+
+
+def messages_to_dict(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Make dicts of messages; `messages_from_dict` makes the messages again."""
+    return [message_to_dict(message) for message in messages]
+
+
+def messages_from_dict(messages: Sequence[dict[str, Any]]) -> list[BaseMessage]:
+    """Make the messages that `messages_to_dict` wrote."""
+    return [_message_from_dict(message) for message in messages]
+
+
+def _message_from_dict(message: Any) -> BaseMessage:
+    if not isinstance(message, Mapping) or "type" not in message or not isinstance(message.get("data"), Mapping):
+        raise InvalidArgument("A message dict must have `type` and `data`, as `messages_to_dict` writes it.")
+    name = _CLASS_OF_TYPE.get(message["type"])
+    if name is None:
+        raise InvalidArgument(
+            f"Got unexpected message type: `{message['type']}`. "
+            f"{did_you_mean(str(message['type']), list(_CLASS_OF_TYPE))}"
+        )
+    return _message_class(name)(**message["data"])

@@ -1,0 +1,250 @@
+"""How deltas add up: texts, dicts, lists and message content. Pure; linear in the number of deltas.
+
+Every function takes any number of operands, and gives what adding them from left to right would give, without building
+the sums in between: texts are joined once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from modelwire.errors import InvalidArgument, InvalidType
+
+__all__ = ["add_contents", "merge_content", "merge_dicts", "merge_lists", "merge_obj"]
+
+# Texts that name something instead of being part of it: an equal one is not repeated.
+_NAMES = frozenset({"id", "output_version", "model_provider"})
+# Numbers that say where or when: the last one holds, a sum would mean nothing.
+_POSITIONS = frozenset({"index", "created", "timestamp"})
+# Prefix of the block indices we make up where a wire has none.
+_OUR_INDEX = "lc_"
+
+Content = str | list[str | dict[Any, Any]]
+
+
+def merge_dicts(left: Mapping[Any, Any], *others: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Add up dicts of deltas key by key; no operand is changed.
+
+    Texts are concatenated (equal `id`, `output_version`, `model_provider` stay single), dicts and lists merged,
+    different integers added (of `index`, `created`, `timestamp` the last holds); `None` adds nothing. Raises
+    `InvalidType` for values that cannot be added.
+    """
+    columns: dict[Any, list[Any]] = {key: [value] for key, value in left.items()}
+    for other in others:
+        for key, value in other.items():
+            column = columns.get(key)
+            if column is None:
+                columns[key] = [value]
+            elif value is not None:
+                column.append(value)
+    return {key: column[0] if len(column) == 1 else _merge_column(key, column) for key, column in columns.items()}
+
+
+def _merge_column(key: Any, values: list[Any]) -> Any:
+    """Add n >= 2 values of one key; only the first may be `None`."""
+    if values[0] is None:
+        values = values[1:]
+    first = values[0]
+    if isinstance(first, str):
+        _check_kind(key, first, values, str)
+        return _merge_texts(key, values)
+    if isinstance(first, dict):
+        _check_kind(key, first, values, dict)
+        return merge_dicts(*values)
+    if isinstance(first, list):
+        _check_kind(key, first, values, list)
+        return merge_lists(*values)
+    _check_kind(key, first, values, type(first))
+    return _merge_numbers(key, values)
+
+
+def _check_kind(key: Any, first: Any, values: Sequence[Any], kind: type) -> None:
+    for value in values:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InvalidType(
+                f"Cannot add deltas: key `{key}` already exists with a different type, "
+                f"`{type(first).__name__}`, not `{type(value).__name__}`."
+            )
+
+
+def _merge_texts(key: Any, values: list[str]) -> str:
+    if key == "index" and values[0].startswith(_OUR_INDEX):
+        return values[0]
+    if key not in _NAMES:
+        return "".join(values)
+    merged = values[0]
+    for value in values[1:]:
+        if value != merged:
+            merged += value
+    return merged
+
+
+def _merge_numbers(key: Any, values: list[Any]) -> Any:
+    merged = values[0]
+    if type(merged) is int:
+        if key in _POSITIONS:
+            return values[-1]
+        for value in values[1:]:
+            if value != merged:
+                merged += value
+        return merged
+    for value in values[1:]:
+        if value != merged:
+            raise InvalidType(
+                f"Cannot add deltas: key `{key}` already exists and its value has the unsupported type "
+                f"`{type(merged).__name__}` (only str, int, list and dict add up)."
+            )
+    return merged
+
+
+class _ListSum:
+    """A list being added up: each element with what will be merged into it.
+
+    Two dicts are one element when their `index` is the same whole number (or made-up index) and their ids do not
+    differ; a delta without id belongs to the latest element of its index. `None` as index never merges.
+    """
+
+    __slots__ = ("by_id", "groups", "latest")
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.groups: list[list[Any]] = []
+        self.latest: dict[int | str, tuple[list[Any], bool]] = {}  # index -> (group, whether it has an id)
+        self.by_id: dict[tuple[int | str, str], list[Any]] = {}
+        for item in items:
+            self._append(item, _index_of(item))
+
+    def add(self, items: Iterable[Any]) -> None:
+        for item in items:
+            index = _index_of(item)
+            if index is None:
+                self.groups.append([item])
+                continue
+            identity = item.get("id")
+            latest = self.latest.get(index)
+            if not identity or not isinstance(identity, str):
+                group = latest[0] if latest else None
+            else:
+                group = self.by_id.get((index, identity))
+                if group is None and latest is not None and not latest[1]:
+                    group = latest[0]
+                    self.by_id[index, identity] = group
+                    self.latest[index] = (group, True)
+            if group is None:
+                self._append(item, index)
+            else:
+                group.append(item)
+
+    def add_text(self, text: str) -> None:
+        if self.groups and isinstance(self.groups[-1][0], str):
+            self.groups[-1].append(text)
+        elif text:
+            self.groups.append([text])
+
+    def add_blocks(self, items: list[Any]) -> None:
+        """Add a piece of content. A text before it begins its first block, where that is a text block with an index.
+
+        So a stream that could not know at its first words that other blocks follow adds up to blocks only.
+        """
+        if items and self.groups and isinstance(self.groups[-1][0], str):
+            first = items[0]
+            if _index_of(first) is not None and first.get("type") == "text":
+                text = "".join(self.groups.pop())
+                items = [{**first, "text": text + (first.get("text") or "")}, *items[1:]]
+        self.add(items)
+
+    def _append(self, item: Any, index: int | str | None) -> None:
+        group = [item]
+        self.groups.append(group)
+        if index is not None:
+            identity = item.get("id")
+            has_id = bool(identity) and isinstance(identity, str)
+            self.latest[index] = (group, has_id)
+            if has_id:
+                self.by_id[index, identity] = group
+
+    def result(self) -> list[Any]:
+        return [group[0] if len(group) == 1 else _merge_group(group) for group in self.groups]
+
+
+def _index_of(item: Any) -> int | str | None:
+    if not isinstance(item, dict):
+        return None
+    index = item.get("index")
+    if isinstance(index, int) or (isinstance(index, str) and index.startswith(_OUR_INDEX)):
+        return index
+    return None
+
+
+def _merge_group(group: list[Any]) -> Any:
+    """Merge the deltas of one list element; its first `type` holds."""
+    if isinstance(group[0], str):
+        return "".join(group)
+    kind = next((item["type"] for item in group if "type" in item), None)
+    if kind is None:
+        return merge_dicts(*group)
+    if kind != "non_standard":
+        group = [_as_extras(item) if item.get("type") == "non_standard" else item for item in group]
+    columns = merge_dicts(*({**item, "type": None} for item in group))
+    columns["type"] = kind
+    return columns
+
+
+def _as_extras(block: dict[Any, Any]) -> dict[Any, Any]:
+    """Say what a provider added to a standard block under `extras`, where standard blocks keep it."""
+    return {"index": block["index"], "extras": block.get("value", {})}
+
+
+def merge_lists(left: list[Any] | None, *others: list[Any] | None) -> list[Any] | None:
+    """Join lists; dicts with the same whole-number `index` become one. No operand is changed."""
+    lists = [items for items in (left, *others) if items is not None]
+    if not lists:
+        return None
+    total = _ListSum(lists[0])
+    for items in lists[1:]:
+        total.add(items)
+    return total.result()
+
+
+def add_contents(first: Content, *others: Content) -> Content:
+    """Add up message contents: texts to a text; as soon as one is a list, to a list of blocks.
+
+    An empty text adds nothing; a text after a list continues its last element where that is a text; a text before a
+    list begins its first block where that is a text block with an index (Anthropic's decoder stands on it).
+    """
+    if isinstance(first, str) and all(isinstance(content, str) for content in others):
+        return "".join((first, *others))  # type: ignore[arg-type]  # checked above
+    total = _ListSum(() if isinstance(first, str) else first)
+    for content in (first, *others) if isinstance(first, str) else others:
+        if isinstance(content, str):
+            total.add_text(content)
+        else:
+            total.add_blocks(content)
+    return total.result()
+
+
+def merge_content(first_content: Content, *contents: Content) -> Content:
+    """Add up contents like `add_contents`; an empty text before a list becomes an element, as scripts know it."""
+    merged = add_contents(first_content, *contents)
+    if first_content == "" and isinstance(next((content for content in contents if content != ""), None), list):
+        return ["", *merged]
+    return merged
+
+
+def merge_obj(left: Any, right: Any) -> Any:
+    """Add two values of one kind, as the artifacts of tool message chunks; `None` adds nothing."""
+    if left is None or right is None:
+        return left if right is None else right
+    if type(left) is not type(right):
+        raise InvalidType(
+            f"Cannot add values of different types: `{type(left).__name__}` and `{type(right).__name__}`."
+        )
+    if isinstance(left, str):
+        return left + right
+    if isinstance(left, dict):
+        return merge_dicts(left, right)
+    if isinstance(left, list):
+        return merge_lists(left, right)
+    if left == right:
+        return left
+    raise InvalidArgument(f"Cannot add two different values of type `{type(left).__name__}`.")

@@ -1,0 +1,21 @@
+"""A message that takes another one away. Pure values."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from modelwire.errors import InvalidArgument
+from modelwire.messages.base import BaseMessage
+
+__all__ = ["RemoveMessage"]
+
+
+class RemoveMessage(BaseMessage):
+    """Ask whoever keeps the history to remove the message with this `id`; it has no content."""
+
+    type: Literal["remove"] = "remove"
+
+    def __init__(self, id: str, **kwargs: Any) -> None:
+        if kwargs.pop("content", None):
+            raise InvalidArgument("`RemoveMessage` does not support `content`: it only names a message by `id`.")
+        super().__init__("", id=id, **kwargs)

@@ -1,0 +1,96 @@
+"""The result of a tool call. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from modelwire.errors import InvalidArgument
+from modelwire.messages.base import BaseMessage, BaseMessageChunk, get_fields
+from modelwire.messages.merge import Content, merge_obj
+from modelwire.messages.tool_calls import (
+    InvalidToolCall,
+    ToolCall,
+    ToolCallChunk,
+    default_tool_chunk_parser,
+    default_tool_parser,
+    invalid_tool_call,
+    tool_call,
+    tool_call_chunk,
+)
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = [
+    "InvalidToolCall",
+    "ToolCall",
+    "ToolCallChunk",
+    "ToolMessage",
+    "ToolMessageChunk",
+    "ToolOutputMixin",
+    "default_tool_chunk_parser",
+    "default_tool_parser",
+    "invalid_tool_call",
+    "tool_call",
+    "tool_call_chunk",
+]
+
+
+class ToolOutputMixin:
+    """Marks what a tool may return as it is; anything else becomes the content of a `ToolMessage`."""
+
+
+class ToolMessage(BaseMessage, ToolOutputMixin):
+    """The result of the tool call with the id `tool_call_id`.
+
+    `content` goes to the model; `artifact` stays in the program: the whole result where the model needs only a part.
+    """
+
+    tool_call_id: str
+    type: Literal["tool"] = "tool"
+    artifact: Any = None
+    status: Literal["success", "error"] = "success"
+    additional_kwargs: dict[Any, Any] = Field(default_factory=dict, repr=False)
+    response_metadata: dict[Any, Any] = Field(default_factory=dict, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_as_text(cls, values: Any) -> Any:
+        """Take any result of a tool as content: what is neither text nor a list of blocks is said with `str`."""
+        if not isinstance(values, Mapping):
+            return values
+        changed = dict(values)
+        if "content" in values:
+            changed["content"] = _as_content(values["content"])
+        if values.get("tool_call_id") is not None:
+            changed["tool_call_id"] = str(values["tool_call_id"])
+        return changed
+
+
+def _as_content(result: Any) -> Content:
+    if isinstance(result, str):
+        return result
+    if isinstance(result, list | tuple):
+        return [part if isinstance(part, str | dict) else str(part) for part in result]
+    return str(result)
+
+
+class ToolMessageChunk(ToolMessage, BaseMessageChunk):
+    """A part of the result of a tool call."""
+
+    type: Literal["ToolMessageChunk"] = "ToolMessageChunk"  # type: ignore[assignment]  # its own discriminator
+
+    def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
+        total = super()._sum(others)
+        fields = get_fields(total)
+        for other in others:
+            if isinstance(other, ToolMessageChunk):
+                if other.tool_call_id != self.tool_call_id:
+                    raise InvalidArgument("Cannot concatenate ToolMessageChunks of different tool calls.")
+                fields["artifact"] = merge_obj(fields["artifact"], other.artifact)
+                if other.status == "error":
+                    fields["status"] = "error"
+        return total

@@ -1,0 +1,165 @@
+"""Tool calls as values, and how their arguments are read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NotRequired
+
+from pydantic_core import from_json
+from typing_extensions import TypedDict
+
+__all__ = [
+    "InvalidToolCall",
+    "ToolCall",
+    "ToolCallChunk",
+    "default_tool_chunk_parser",
+    "default_tool_parser",
+    "invalid_tool_call",
+    "parse_tool_args",
+    "read_tool_call_chunks",
+    "tool_call",
+    "tool_call_chunk",
+]
+
+
+class ToolCall(TypedDict):
+    """A request of the model to call a tool; `id` ties the `ToolMessage` with the result to it."""
+
+    name: str
+    args: dict[str, Any]
+    id: str | None
+    type: NotRequired[Literal["tool_call"]]
+
+
+class ToolCallChunk(TypedDict):
+    """A part of a tool call as streams bring it; parts with the same `index` are one call, `args` is JSON text."""
+
+    name: str | None
+    args: str | None
+    id: str | None
+    index: int | None
+    type: NotRequired[Literal["tool_call_chunk"]]
+
+
+class InvalidToolCall(TypedDict):
+    """A tool call whose `args` are no JSON object; `error` says why."""
+
+    type: Literal["invalid_tool_call"]
+    id: str | None
+    name: str | None
+    args: str | None
+    error: str | None
+    index: NotRequired[int | str]
+    extras: NotRequired[dict[str, Any]]
+
+
+def tool_call(*, name: str, args: dict[str, Any], id: str | None) -> ToolCall:
+    """Make a tool call."""
+    return {"name": name, "args": args, "id": id, "type": "tool_call"}
+
+
+def tool_call_chunk(
+    *, name: str | None = None, args: str | None = None, id: str | None = None, index: int | None = None
+) -> ToolCallChunk:
+    """Make a part of a tool call."""
+    return {"name": name, "args": args, "id": id, "index": index, "type": "tool_call_chunk"}
+
+
+def invalid_tool_call(
+    *, name: str | None = None, args: str | None = None, id: str | None = None, error: str | None = None
+) -> InvalidToolCall:
+    """Make a tool call that cannot be carried out."""
+    return {"type": "invalid_tool_call", "id": id, "name": name, "args": args, "error": error}
+
+
+def parse_tool_args(text: str | None) -> dict[str, Any]:
+    """Parse the arguments of a tool call, once, when all of the text is there; no text is no arguments.
+
+    Raises `ValueError` where it is not a JSON object; its text goes into the invalid tool call's `error`.
+    """
+    if text is None or not text.strip():
+        return {}
+    try:
+        args = from_json(text)
+    except (ValueError, TypeError) as exc:  # TypeError: a lone surrogate in the str itself
+        args = _lenient_json(text, exc)
+    if args is None:
+        return {}
+    if not isinstance(args, dict):
+        raise ValueError(f"The tool arguments are a JSON {type(args).__name__}, not an object.")
+    return args
+
+
+def _lenient_json(text: str, first: Exception) -> Any:
+    """Parse JSON whose strings hold raw line breaks and tabs, as models write them."""
+    import json
+
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        raise ValueError(f"The tool arguments are not JSON: {first}.") from first
+
+
+def read_tool_call_chunks(
+    chunks: Iterable[ToolCallChunk], *, complete: bool
+) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Read what tool call chunks say so far: the calls, and those whose arguments cannot be read.
+
+    Until the stream is `complete`, arguments are read as far as they go; after that half an argument list is no
+    argument list: a call cut short by a token limit must not be carried out.
+    """
+    calls: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for chunk in chunks:
+        args = chunk["args"]
+        try:
+            parsed = parse_tool_args(args) if complete else _parse_so_far(args)
+        except ValueError as exc:
+            error = str(exc) if complete else None
+            invalid.append(invalid_tool_call(name=chunk["name"], args=args, id=chunk["id"], error=error))
+        else:
+            calls.append(tool_call(name=chunk["name"] or "", args=parsed, id=chunk["id"]))
+    return calls, invalid
+
+
+def _parse_so_far(args: str | None) -> dict[str, Any]:
+    from modelwire.messages.partial_json import parse_partial_json
+
+    if not args:
+        return {}
+    parsed = parse_partial_json(args)
+    if not isinstance(parsed, dict):
+        raise ValueError("not an object")
+    return parsed
+
+
+def default_tool_parser(raw_tool_calls: list[dict[str, Any]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Read tool calls in OpenAI's shape; those without a `function` are left out."""
+    calls: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for raw in raw_tool_calls:
+        function = raw.get("function")
+        if not isinstance(function, Mapping):
+            continue
+        name, args = function.get("name"), function.get("arguments")
+        if isinstance(args, Mapping):  # some services send the object itself
+            calls.append(tool_call(name=name or "", args=dict(args), id=raw.get("id")))
+            continue
+        try:
+            calls.append(tool_call(name=name or "", args=parse_tool_args(args), id=raw.get("id")))
+        except ValueError as exc:
+            invalid.append(invalid_tool_call(name=name, args=args, id=raw.get("id"), error=str(exc)))
+    return calls, invalid
+
+
+def default_tool_chunk_parser(raw_tool_calls: list[dict[str, Any]]) -> list[ToolCallChunk]:
+    """Read tool call deltas in OpenAI's shape."""
+    chunks = []
+    for raw in raw_tool_calls:
+        function = raw.get("function") or {}
+        chunks.append(
+            tool_call_chunk(
+                name=function.get("name"), args=function.get("arguments"), id=raw.get("id"), index=raw.get("index")
+            )
+        )
+    return chunks

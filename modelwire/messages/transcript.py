@@ -1,0 +1,177 @@
+"""A conversation as one text, for prompts and logs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+from modelwire.errors import InvalidArgument
+from modelwire.messages.ai import AIMessage
+from modelwire.messages.base import BaseMessage
+
+__all__ = ["get_buffer_string"]
+
+RESULT_CHARS = 500  # of a server tool's result in XML: a page that was fetched is not the conversation
+
+
+def get_buffer_string(
+    messages: Sequence[BaseMessage],
+    human_prefix: str = "Human",
+    ai_prefix: str = "AI",
+    *,
+    system_prefix: str = "System",
+    function_prefix: str = "Function",
+    tool_prefix: str = "Tool",
+    message_separator: str = "\n",
+    format: Literal["prefix", "xml"] = "prefix",
+) -> str:
+    """Write messages as one text: `Human: ...` lines, or `<message type="human">` elements that no content can fake.
+
+    The XML has text, reasoning, tool calls and the URLs of data blocks; data inline and unknown blocks are left out.
+    """
+    if format not in ("prefix", "xml"):
+        raise InvalidArgument(f"Unrecognized format=`{format}`. Supported formats are `prefix` and `xml`.")
+    prefixes = {
+        "human": human_prefix,
+        "ai": ai_prefix,
+        "system": system_prefix,
+        "function": function_prefix,
+        "tool": tool_prefix,
+    }
+    lines = []
+    for message in messages:
+        role = _role(message, prefixes)
+        lines.append(_as_xml(message, role) if format == "xml" else _as_line(message, role))
+    return message_separator.join(lines)
+
+
+def _role(message: BaseMessage, prefixes: dict[str, str]) -> str:
+    kind = getattr(message, "type", None)
+    if kind in ("chat", "ChatMessageChunk"):
+        return str(message.role)  # type: ignore[attr-defined]  # what a chat message has
+    if isinstance(kind, str):
+        prefix = prefixes.get(kind.removesuffix("MessageChunk").lower())
+        if prefix is not None:
+            return prefix
+    raise InvalidArgument(f"Got unsupported message type: `{type(message).__name__}`.")
+
+
+def _as_line(message: BaseMessage, role: str) -> str:
+    line = f"{role}: {message.text}"
+    if isinstance(message, AIMessage):
+        if message.tool_calls:
+            line += f"{message.tool_calls}"
+        elif "function_call" in message.additional_kwargs:
+            line += f"{message.additional_kwargs['function_call']}"
+    return line
+
+
+# ---------------------------------------------------------------- XML
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _quote(value: object) -> str:
+    """Quote an attribute's value (as `xml.sax.saxutils.quoteattr`, without loading an XML parser)."""
+    text = _escape(str(value)).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
+    if '"' not in text:
+        return f'"{text}"'
+    return f"'{text}'" if "'" not in text else '"' + text.replace('"', "&quot;") + '"'
+
+
+def _json(value: object) -> str:
+    import json
+
+    return _escape(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _as_xml(message: BaseMessage, role: str) -> str:
+    # a role is a name from the code (`AI`) or a chat message's own; elements carry the message's type in lower case
+    opening = f"<message type={_quote(role if message.type.lower().startswith('chat') else role.lower())}>"
+    content = " ".join(_parts(message.content))
+    calls = list(_calls(message))
+    if not calls:
+        return f"{opening}{content}</message>"
+    inner = ([f"<content>{content}</content>"] if content else []) + calls
+    return "\n".join((opening, *(f"  {line}" for line in inner), "</message>"))
+
+
+def _calls(message: BaseMessage) -> Iterator[str]:
+    if not isinstance(message, AIMessage):
+        return
+    for call in message.tool_calls:
+        yield f"<tool_call id={_quote(call['id'] or '')} name={_quote(call['name'])}>{_json(call['args'])}</tool_call>"
+    function = message.additional_kwargs.get("function_call")
+    if isinstance(function, dict) and not message.tool_calls:
+        arguments = _escape(str(function.get("arguments", "")))
+        yield f"<function_call name={_quote(function.get('name', ''))}>{arguments}</function_call>"
+
+
+def _parts(content: str | Iterable[str | dict[Any, Any]]) -> Iterator[str]:
+    if isinstance(content, str):
+        yield _escape(content)
+        return
+    for block in content:
+        if isinstance(block, str):
+            yield _escape(block)
+            continue
+        write = _WRITERS.get(block.get("type", "text" if "text" in block else ""))
+        written = write(block) if write else None
+        if written is not None:
+            yield written
+
+
+def _text(block: dict[str, Any]) -> str | None:
+    return _escape(block["text"]) if isinstance(block.get("text"), str) else None
+
+
+def _reasoning(block: dict[str, Any]) -> str | None:
+    thought = block.get("reasoning")
+    return f"<reasoning>{_escape(thought)}</reasoning>" if isinstance(thought, str) and thought else None
+
+
+def _data(block: dict[str, Any]) -> str | None:
+    kind = str(block["type"])
+    url = block.get("url")
+    if isinstance(url, str) and not url.startswith("data:"):
+        return f"<{kind} url={_quote(url)} />"
+    return f"<{kind} file_id={_quote(block['file_id'])} />" if block.get("file_id") else None
+
+
+def _image_url(block: dict[str, Any]) -> str | None:
+    image = block.get("image_url")
+    url = image.get("url") if isinstance(image, dict) else image
+    return f"<image url={_quote(url)} />" if isinstance(url, str) and not url.startswith("data:") else None
+
+
+def _server_call(block: dict[str, Any]) -> str:
+    attributes = f"id={_quote(block.get('id', ''))} name={_quote(block.get('name', ''))}"
+    return f"<server_tool_call {attributes}>{_json(block.get('args', {}))}</server_tool_call>"
+
+
+def _server_result(block: dict[str, Any]) -> str:
+    output = ""
+    if block.get("output"):
+        import json
+
+        output = json.dumps(block["output"], ensure_ascii=False, default=str)
+    if len(output) > RESULT_CHARS:
+        output = output[: RESULT_CHARS - 3] + "..."
+    attributes = f"tool_call_id={_quote(block.get('tool_call_id', ''))} status={_quote(block.get('status', ''))}"
+    return f"<server_tool_result {attributes}>{_escape(output)}</server_tool_result>"
+
+
+_WRITERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
+    "text": _text,
+    "text-plain": _text,
+    "reasoning": _reasoning,
+    "image": _data,
+    "audio": _data,
+    "video": _data,
+    "file": _data,
+    "image_url": _image_url,
+    "server_tool_call": _server_call,
+    "server_tool_result": _server_result,
+}

@@ -1,0 +1,71 @@
+"""What a call used, in tokens. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NotRequired, cast
+
+from typing_extensions import TypedDict
+
+from modelwire.errors import InvalidType
+
+__all__ = ["InputTokenDetails", "OutputTokenDetails", "UsageMetadata", "add_usage", "subtract_usage"]
+
+
+class InputTokenDetails(TypedDict, total=False):
+    """Parts of the input tokens; they need not add up to all of them. Providers may add keys."""
+
+    audio: int
+    cache_creation: int
+    cache_read: int
+
+
+class OutputTokenDetails(TypedDict, total=False):
+    """Parts of the output tokens; they need not add up to all of them. Providers may add keys."""
+
+    audio: int
+    reasoning: int
+
+
+class UsageMetadata(TypedDict):
+    """Tokens of one call or of several; `input_tokens` includes what came from a cache."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_token_details: NotRequired[InputTokenDetails]
+    output_token_details: NotRequired[OutputTokenDetails]
+
+
+def add_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageMetadata:
+    """Add two usages key by key; `None` is zero."""
+    if left is None and right is None:
+        return UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
+    if left is None or right is None:
+        return cast("UsageMetadata", left if right is None else right)
+    return cast("UsageMetadata", _combine(left, right, lambda a, b: a + b))
+
+
+def subtract_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageMetadata:
+    """Subtract two usages key by key, never below zero; `None` is zero."""
+    if left is None and right is None:
+        return UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
+    if left is None or right is None:
+        return cast("UsageMetadata", left if right is None else right)
+    return cast("UsageMetadata", _combine(left, right, lambda a, b: max(a - b, 0)))
+
+
+def _combine(left: Mapping[str, Any], right: Mapping[str, Any], operation: Callable[[int, int], int]) -> dict[str, Any]:
+    combined: dict[str, Any] = dict(left)
+    for key in left.keys() | right.keys():
+        ours, theirs = left.get(key), right.get(key)
+        if isinstance(ours, Mapping) or isinstance(theirs, Mapping):
+            combined[key] = _combine(ours or {}, theirs or {}, operation)
+        elif ours is None and theirs is None:
+            combined[key] = None
+        elif isinstance(ours or 0, int | float) and isinstance(theirs or 0, int | float):
+            combined[key] = operation(ours or 0, theirs or 0)
+        else:
+            kinds = f"`{type(ours).__name__}` and `{type(theirs).__name__}`"
+            raise InvalidType(f"Unknown value types in usage: key `{key}` holds {kinds}, only counts and dicts add up.")
+    return combined

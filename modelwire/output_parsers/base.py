@@ -1,0 +1,160 @@
+"""What every output parser is: a runnable from a model's answer to a value."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
+
+from modelwire.errors import InvalidType
+from modelwire.messages import BaseMessage
+from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
+from modelwire.runnables.run import astart_run, start_run
+from modelwire.runnables.serializable import RunnableSerializable
+
+if TYPE_CHECKING:
+    from modelwire.outputs import Generation
+    from modelwire.prompt_values import PromptValue
+
+__all__ = ["BaseGenerationOutputParser", "BaseLLMOutputParser", "BaseOutputParser"]
+
+T = TypeVar("T")
+
+
+class BaseLLMOutputParser(ABC, Generic[T]):
+    """Reads a value out of the n >= 1 candidate answers to one prompt."""
+
+    @abstractmethod
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> T:
+        """Read the value; with `partial`, of an answer that is not complete yet."""
+
+    async def aparse_result(self, result: list[Generation], *, partial: bool = False) -> T:
+        """Read the value; the default runs a user's `parse_result` in a thread, and ours right here."""
+        if is_ours(type(self).parse_result):
+            return self.parse_result(result, partial=partial)
+        return await run_in_executor(None, self.parse_result, result, partial=partial)
+
+
+class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[Any, T]):
+    """A runnable that parses an answer as a whole; subclasses write `parse_result`."""
+
+    @property
+    def InputType(self) -> Any:
+        """The type of what `invoke` takes."""
+        return str | BaseMessage
+
+    @property
+    def OutputType(self) -> Any:
+        """The type of what `invoke` returns, as the class declares it: `class Yes(BaseOutputParser[bool])`."""
+        for cls in type(self).__mro__:
+            for base in cls.__dict__.get("__orig_bases__", ()):
+                origin, given = get_origin(base), get_args(base)
+                of_parser = isinstance(origin, type) and issubclass(origin, BaseLLMOutputParser)
+                if of_parser and len(given) == 1 and not isinstance(given[0], TypeVar):
+                    return given[0]
+        raise InvalidType(
+            f"`{type(self).__name__}` does not say what it returns."
+            " Override `OutputType`, or subclass `BaseOutputParser[YourType]`."
+        )
+
+    def invoke(self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> T:
+        """Parse a model's answer, or a text."""
+        run = start_run(self, input, settled(config), "parser", {})
+        if run is None:
+            return self.parse_result([generation_of(input, self)])
+        with run:
+            return run.end(self.parse_result([generation_of(input, self)]))
+
+    async def ainvoke(self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> T:
+        """Parse a model's answer, or a text."""
+        run = await astart_run(self, input, settled(config), "parser", {})
+        if run is None:
+            return await self.aparse_result([generation_of(input, self)])
+        async with run:
+            return await run.end(await self.aparse_result([generation_of(input, self)]))
+
+    def _loop_native(self) -> bool:
+        kind = type(self)
+        return is_ours(kind.parse_result) or kind.aparse_result is not BaseLLMOutputParser.aparse_result
+
+    def _may_block(self) -> bool:
+        return not is_ours(type(self).parse_result)
+
+
+class BaseOutputParser(BaseGenerationOutputParser[T]):
+    """A runnable that parses the text of an answer; subclasses write `parse`.
+
+    Raise `OutputParserException` for a text that does not parse.
+
+    Example:
+        class YesOrNo(BaseOutputParser[bool]):
+            def parse(self, text: str) -> bool:
+                return text.strip().lower() == "yes"
+    """
+
+    @abstractmethod
+    def parse(self, text: str) -> T:
+        """Read the value out of a text."""
+
+    async def aparse(self, text: str) -> T:
+        """Read the value out of a text; the default runs a user's `parse` in a thread."""
+        if is_ours(type(self).parse):
+            return self.parse(text)
+        return await run_in_executor(None, self.parse, text)
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> T:
+        """Parse the text of the first candidate."""
+        return self.parse(result[0].text)
+
+    async def aparse_result(self, result: list[Generation], *, partial: bool = False) -> T:
+        """Parse the text of the first candidate."""
+        if type(self).parse_result is BaseOutputParser.parse_result:
+            return await self.aparse(result[0].text)
+        return await super().aparse_result(result, partial=partial)
+
+    def parse_with_prompt(self, completion: str, prompt: PromptValue) -> Any:
+        """Read the value out of a text, knowing what was asked; the default does not use that."""
+        return self.parse(completion)
+
+    def get_format_instructions(self) -> str:
+        """Say, for use in a prompt, how the answer must look."""
+        raise NotImplementedError(f"`{type(self).__name__}` has no format instructions.")
+
+    def asdict(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the fields, and the kind of parser under `_type`; keywords are those of `model_dump`."""
+        return {**self.model_dump(**kwargs), "_type": self._type}
+
+    @property
+    def _type(self) -> str:
+        raise NotImplementedError(f"`{type(self).__name__}` has no `_type`.")
+
+    def _loop_native(self) -> bool:
+        kind = type(self)
+        if kind.parse_result is BaseOutputParser.parse_result:
+            return is_ours(kind.parse) or kind.aparse is not BaseOutputParser.aparse
+        return super()._loop_native()
+
+    def _may_block(self) -> bool:
+        return super()._may_block() or not is_ours(type(self).parse)
+
+
+def is_ours(method: Callable[..., Any]) -> bool:
+    """Tell whether a method is of this package, and so is known neither to block nor to wait."""
+    return method.__module__.startswith("modelwire.")
+
+
+def generation_of(answer: Any, parser: BaseLLMOutputParser[Any]) -> Generation:
+    """Wrap an answer for `parse_result`. Raises `InvalidType` for what is neither a message nor a text."""
+    from modelwire.outputs import ChatGeneration, Generation
+
+    if isinstance(answer, BaseMessage):
+        return ChatGeneration(message=answer)
+    if isinstance(answer, str):
+        return Generation(text=answer)
+    raise not_an_answer(answer, parser)
+
+
+def not_an_answer(value: object, parser: object) -> InvalidType:
+    """Make the error for an input that is neither a message nor a text."""
+    hint = " A list of messages? Give one of them." if isinstance(value, Sequence) else ""
+    return InvalidType(f"`{type(parser).__name__}` parses a message or a text, not a `{type(value).__name__}`.{hint}")

@@ -1,0 +1,109 @@
+"""Parsers that pass a stream on while it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modelwire.messages import BaseMessage, BaseMessageChunk
+from modelwire.output_parsers.base import BaseOutputParser, generation_of, not_an_answer
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig, settled
+from modelwire.runnables.run import aobserved_stream, listening, observed_stream
+
+if TYPE_CHECKING:
+    from modelwire.outputs import Generation
+
+__all__ = ["BaseCumulativeTransformOutputParser", "BaseTransformOutputParser"]
+
+T = TypeVar("T")
+
+
+class BaseTransformOutputParser(BaseOutputParser[T]):
+    """A parser that parses each chunk of a stream by itself."""
+
+    def transform(
+        self, input: Iterator[str | BaseMessage], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[T]:
+        """Parse chunks as they come."""
+        ready = settled(config)
+        if listening(ready):
+            return observed_stream(self, input, ready, lambda items, _run: self._transform(items), "parser")
+        return self._transform(input)
+
+    def atransform(
+        self, input: AsyncIterator[str | BaseMessage], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[T]:
+        """Parse chunks as they come."""
+        ready = settled(config)
+        if listening(ready):
+            return aobserved_stream(self, input, ready, lambda items, _run: self._atransform(items), "parser")
+        return self._atransform(input)
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[T]:
+        try:
+            for chunk in input:
+                yield self.parse_result([generation_of(chunk, self)])
+        finally:
+            close(input)
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[T]:
+        try:
+            async for chunk in input:
+                yield await self.aparse_result([generation_of(chunk, self)])
+        finally:
+            await aclose(input)
+
+
+class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
+    """A parser that parses what has come so far, again with each chunk, and yields the values that changed.
+
+    With `diff` it yields the changes instead; subclasses then write `_diff`.
+    """
+
+    diff: bool = False
+
+    def _diff(self, prev: T | None, next: T) -> T:
+        """Say how `next` differs from `prev`."""
+        raise NotImplementedError(f"`{type(self).__name__}` does not know differences.")
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[T]:
+        so_far: Generation | None = None
+        prev: T | None = None
+        try:
+            for chunk in input:
+                so_far = self._joined(so_far, chunk)
+                parsed = self.parse_result([so_far], partial=True)
+                if parsed is not None and parsed != prev:
+                    yield self._diff(prev, parsed) if self.diff else parsed
+                    prev = parsed
+        finally:
+            close(input)
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[T]:
+        so_far: Generation | None = None
+        prev: T | None = None
+        try:
+            async for chunk in input:
+                so_far = self._joined(so_far, chunk)
+                parsed = await self.aparse_result([so_far], partial=True)
+                if parsed is not None and parsed != prev:
+                    yield self._diff(prev, parsed) if self.diff else parsed
+                    prev = parsed
+        finally:
+            await aclose(input)
+
+    def _joined(self, so_far: Generation | None, chunk: Any) -> Generation:
+        """Add a chunk to what has come; a whole message is all there is."""
+        from modelwire.outputs import ChatGenerationChunk, GenerationChunk
+
+        if isinstance(chunk, str):
+            part: Any = GenerationChunk(text=chunk)
+        elif isinstance(chunk, BaseMessageChunk):
+            part = ChatGenerationChunk(message=chunk)
+        elif isinstance(chunk, BaseMessage):
+            return generation_of(chunk, self)
+        else:
+            raise not_an_answer(chunk, self)
+        joined: Generation = part if so_far is None else so_far + part
+        return joined

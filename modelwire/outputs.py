@@ -1,0 +1,232 @@
+"""What a model's hooks return and what handlers hear: generations and results. Pure values.
+
+Built without validation where the types are right, so that a custom model's first answer builds no schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages import BaseMessage, BaseMessageChunk
+
+__all__ = [
+    "ChatGeneration",
+    "ChatGenerationChunk",
+    "ChatResult",
+    "Generation",
+    "GenerationChunk",
+    "LLMResult",
+    "RunInfo",
+]
+
+_put = object.__setattr__
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(defer_build=True, arbitrary_types_allowed=True)
+
+    def _fill(self, **values: Any) -> None:
+        """Set every field, unchecked."""
+        _put(self, "__dict__", values)
+        _put(self, "__pydantic_fields_set__", set(values))
+        _put(self, "__pydantic_extra__", None)
+        _put(self, "__pydantic_private__", None)
+
+    def _check(self, **values: Any) -> None:
+        """Set the fields as pydantic would: for subclasses with fields of their own, and for dumps read back."""
+        try:
+            BaseModel.__init__(self, **values)
+        except (ValidationError, TypeError) as exc:
+            raise InvalidArgument(f"`{type(self).__name__}` cannot be made of this: {exc}") from exc
+
+
+class RunInfo(_Value):
+    """The run that gave a result."""
+
+    run_id: UUID
+
+
+class Generation(_Value):
+    """One text a model gave."""
+
+    text: str
+    generation_info: dict[str, Any] | None = None
+    type: Literal["Generation"] = "Generation"
+
+    def __init__(self, *, text: str = "", generation_info: dict[str, Any] | None = None, **more: Any) -> None:
+        if type(self) in (Generation, GenerationChunk) and type(text) is str and not more:
+            self._fill(text=text, generation_info=generation_info, type="Generation")
+        else:
+            self._check(text=text, generation_info=generation_info, **more)
+
+
+class GenerationChunk(Generation):
+    """A part of a text; parts add up."""
+
+    def __add__(self, other: GenerationChunk) -> GenerationChunk:
+        if not isinstance(other, GenerationChunk):
+            return NotImplemented
+        return GenerationChunk(text=self.text + other.text, generation_info=_merged_info([self, other]))
+
+
+class ChatGeneration(Generation):
+    """One message a chat model gave; `text` is the text in it."""
+
+    message: SerializeAsAny[BaseMessage]
+    text: str = ""
+    type: Literal["ChatGeneration"] = "ChatGeneration"  # type: ignore[assignment]  # narrowed as LangChain does
+
+    def __init__(
+        self, *, message: BaseMessage | dict[str, Any], generation_info: dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        if not isinstance(message, (BaseMessage, dict)):
+            raise InvalidType(f"`message` must be a message, not a `{_type_name(message)}`.")
+        if type(self) is ChatGeneration and not isinstance(message, dict) and more.keys() <= _OWN:
+            text = _text_of(message)
+            self._fill(text=text, generation_info=generation_info, type="ChatGeneration", message=message)
+        else:
+            self._check(message=message, generation_info=generation_info, **more)
+            self.text = _text_of(self.message)
+
+
+class ChatGenerationChunk(ChatGeneration):
+    """A part of a message; parts add up, also with a list of parts."""
+
+    message: SerializeAsAny[BaseMessageChunk]  # pyright: ignore[reportIncompatibleVariableOverride]
+    type: Literal["ChatGenerationChunk"] = "ChatGenerationChunk"  # type: ignore[assignment]
+
+    def __init__(
+        self, *, message: BaseMessageChunk | dict[str, Any], generation_info: dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        if not isinstance(message, (BaseMessageChunk, dict)):
+            raise InvalidType(
+                f"`message` of a `ChatGenerationChunk` must be a message chunk, not a `{_type_name(message)}`."
+                " Yield an `AIMessageChunk`."
+            )
+        if type(self) is ChatGenerationChunk and not isinstance(message, dict) and more.keys() <= _OWN:
+            text = _text_of(message)
+            self._fill(text=text, generation_info=generation_info, type="ChatGenerationChunk", message=message)
+        else:
+            self._check(message=message, generation_info=generation_info, **more)
+            self.text = _text_of(self.message)
+
+    def __add__(self, other: ChatGenerationChunk | list[ChatGenerationChunk]) -> ChatGenerationChunk:
+        others = other if isinstance(other, list) else [other]
+        if not all(isinstance(part, ChatGenerationChunk) for part in others):
+            return NotImplemented
+        parts = [self, *others]
+        first, *rest = [part.message for part in parts]
+        message = first.__add__(rest) if rest else first  # one linear sum
+        return ChatGenerationChunk(message=message, generation_info=_merged_info(parts))
+
+
+class ChatResult(_Value):
+    """What a chat model's `_generate` returns: n >= 1 candidate messages and what the provider said beside them."""
+
+    generations: list[ChatGeneration]
+    llm_output: dict[str, Any] | None = None
+
+    def __init__(
+        self,
+        *,
+        generations: Sequence[ChatGeneration | dict[str, Any]],
+        llm_output: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        if isinstance(generations, (str, bytes, dict)) or not isinstance(generations, Sequence):
+            raise InvalidType(f"`generations` must be a list of `ChatGeneration`, not a `{_type_name(generations)}`.")
+        given: Sequence[Any] = generations
+        wrong = next((item for item in given if not isinstance(item, (ChatGeneration, dict))), None)
+        if wrong is not None:
+            raise InvalidType(
+                f"`generations` must hold `ChatGeneration`, not a `{_type_name(wrong)}`."
+                " Wrap the message: `ChatGeneration(message=...)`."
+            )
+        if type(self) is ChatResult and not more and not any(isinstance(item, dict) for item in generations):
+            self._fill(generations=list(generations), llm_output=llm_output)
+        else:
+            self._check(generations=generations, llm_output=llm_output, **more)
+
+
+class LLMResult(_Value):
+    """The answers to a list of prompts: for each prompt the list of its generations."""
+
+    generations: list[list[SerializeAsAny[Generation]]]
+    llm_output: dict[str, Any] | None = None
+    run: list[RunInfo] | None = None
+    type: Literal["LLMResult"] = "LLMResult"
+
+    def __init__(
+        self,
+        *,
+        generations: Sequence[Sequence[Generation | dict[str, Any]]],
+        llm_output: dict[str, Any] | None = None,
+        run: list[RunInfo] | None = None,
+        **more: Any,
+    ) -> None:
+        rows = [[_generation(item) for item in row] for row in generations]
+        if type(self) is LLMResult and more.keys() <= _OWN:
+            self._fill(generations=rows, llm_output=llm_output, run=run, type="LLMResult")
+        else:
+            self._check(generations=rows, llm_output=llm_output, run=run, **more)
+
+    def flatten(self) -> list[LLMResult]:
+        """Split into one result for each prompt; the token usage of them all stays with the first."""
+        results = []
+        for i, row in enumerate(self.generations):
+            output = self.llm_output
+            if i and output is not None:
+                output = {**output, "token_usage": {}}
+            results.append(LLMResult(generations=[row], llm_output=output))
+        return results
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what was said, not the runs that said it."""
+        if not isinstance(other, LLMResult):
+            return NotImplemented
+        return self.generations == other.generations and self.llm_output == other.llm_output
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_OWN = frozenset({"text", "type"})  # given in a dump; made anew from the message
+
+
+def _generation(item: Generation | dict[str, Any]) -> Generation:
+    """Take a generation, or read one of a dump."""
+    if isinstance(item, Generation):
+        return item
+    if not isinstance(item, dict):
+        raise InvalidType(f"`generations` must hold lists of `Generation`, not a `{_type_name(item)}`.")
+    return ChatGeneration(**item) if "message" in item else Generation(**item)
+
+
+def _text_of(message: BaseMessage) -> str:
+    content = message.content
+    if type(content) is str:
+        return content
+    parts = (block if isinstance(block, str) else _block_text(block) for block in content)
+    return "".join(parts)
+
+
+def _block_text(block: Any) -> str:
+    text = block.get("text") if block.get("type", "text") == "text" else None
+    return text if isinstance(text, str) else ""
+
+
+def _merged_info(parts: Sequence[Generation]) -> dict[str, Any] | None:
+    infos = [part.generation_info for part in parts if part.generation_info]
+    if len(infos) < 2:
+        return infos[0] if infos else None
+    from modelwire.messages.merge import merge_dicts
+
+    return merge_dicts(*infos)
+
+
+def _type_name(value: object) -> str:
+    return type(value).__name__

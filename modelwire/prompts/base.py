@@ -1,0 +1,163 @@
+"""What every prompt is: a runnable from variables to a prompt value."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.prompt_values import PromptValue, assemble
+from modelwire.prompts.template import missing
+from modelwire.runnables.config import RunnableConfig, changed, settled
+from modelwire.runnables.run import astart_run, start_run
+from modelwire.runnables.serializable import RunnableSerializable
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["BasePromptTemplate"]
+
+Formatted = TypeVar("Formatted")
+
+
+class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC, Generic[Formatted]):
+    """A prompt with variables. Subclasses say how it is formatted.
+
+    `input_variables` must be given at every call, `optional_variables` may be, and `partial_variables` are given
+    already: values, or functions without arguments that make them anew each time.
+    """
+
+    input_variables: list[str] = Field(default_factory=list)
+    optional_variables: list[str] = Field(default_factory=list)
+    input_types: dict[str, Any] = Field(default_factory=dict)
+    output_parser: Any = None
+    partial_variables: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] | None = None
+    tags: list[str] | None = None
+
+    @abstractmethod
+    def format_prompt(self, **kwargs: Any) -> PromptValue:
+        """Fill in the variables."""
+
+    @abstractmethod
+    def format(self, **kwargs: Any) -> Formatted:
+        """Fill in the variables; return the text of it."""
+
+    async def aformat_prompt(self, **kwargs: Any) -> PromptValue:
+        """Fill in the variables."""
+        return self.format_prompt(**kwargs)
+
+    async def aformat(self, **kwargs: Any) -> Formatted:
+        """Fill in the variables; return the text of it."""
+        return self.format(**kwargs)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
+        """Fill in the variables from a mapping, or from any value where there is one variable."""
+        run = start_run(self, input, self._configured(config), "prompt", {})
+        if run is None:
+            return self._prompt_of(self._given(input))
+        with run:
+            return run.end(self._prompt_of(self._given(input)))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
+        """Fill in the variables from a mapping, or from any value where there is one variable."""
+        run = await astart_run(self, input, self._configured(config), "prompt", {})
+        if run is None:
+            return await self._aprompt_of(self._given(input))
+        async with run:
+            return await run.end(await self._aprompt_of(self._given(input)))
+
+    def partial(self, **kwargs: str | Callable[[], str]) -> Self:
+        """Return a copy in which some variables are given: values, or functions that make them anew each time."""
+        copied = self.model_copy()
+        copied.input_variables = [name for name in self.input_variables if name not in kwargs]
+        copied.partial_variables = {**self.partial_variables, **kwargs}
+        return copied
+
+    @property
+    def OutputType(self) -> Any:
+        """The type of what `invoke` returns."""
+        return PromptValue
+
+    @property
+    def _prompt_type(self) -> str:
+        raise NotImplementedError(f"`{type(self).__name__}` has no `_prompt_type`.")
+
+    def asdict(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the fields, and the kind of prompt under `_type`; keywords are those of `model_dump`."""
+        return {**self.model_dump(**kwargs), "_type": self._prompt_type}
+
+    def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
+        """Fill in values that are known to be complete."""
+        return self.format_prompt(**values)
+
+    async def _aprompt_of(self, values: Mapping[str, Any]) -> PromptValue:
+        return await self.aformat_prompt(**values)
+
+    def _loop_native(self) -> bool:
+        return True
+
+    def _may_block(self) -> bool:
+        return False
+
+    def _given(self, input: Any) -> Mapping[str, Any]:
+        """Read an input as values by name. Raises `InvalidType` or `MissingVariable`."""
+        if type(input) is not dict and not isinstance(input, Mapping):
+            if len(self.input_variables) != 1:
+                raise InvalidType(
+                    f"Expected a mapping type as input to `{type(self).__name__}`, such as"
+                    f" {dict.fromkeys(self.input_variables, '...')}. Received a `{type(input).__name__}`."
+                )
+            return {self.input_variables[0]: input}
+        for name in self.input_variables:
+            if name not in input:
+                raise missing(type(self).__name__, self.input_variables, [str(key) for key in input])
+        return input
+
+    def _with_partials(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add the values that were given before; those given now win."""
+        if not self.partial_variables:
+            return values
+        partials = {
+            name: value() if callable(value) else value
+            for name, value in self.partial_variables.items()
+            if name not in values
+        }
+        return {**partials, **values}
+
+    def _configured(self, config: RunnableConfig | None) -> RunnableConfig:
+        ready = settled(config)
+        if self.tags or self.metadata:
+            tags = [*(ready.get("tags") or []), *(self.tags or [])]
+            return changed(ready, tags=tags, metadata={**(ready.get("metadata") or {}), **(self.metadata or {})})
+        return ready
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        fields = type(self).__pydantic_fields__
+        for name, value in self.__dict__.items():
+            field = fields.get(name)
+            # What says nothing is left out: a chat prompt shows one prompt for each of its messages.
+            if field is not None and (name == "input_variables" or (value != field.default and value not in ([], {}))):
+                yield name, value
+
+    def _fill(self, values: dict[str, Any]) -> None:
+        """Set the fields, unchecked, the others to their defaults."""
+        fields = type(self).__pydantic_fields__
+        complete = {name: values[name] if name in values else _blank(field) for name, field in fields.items()}
+        assemble(self, complete, {name for name in values if name in fields})
+
+    def _check(self, values: dict[str, Any]) -> None:
+        """Set the fields as pydantic would: for subclasses with fields of their own."""
+        try:
+            BaseModel.__init__(self, **values)
+        except ValidationError as exc:
+            raise InvalidArgument(f"`{type(self).__name__}` cannot be made of this: {exc}") from exc
+
+
+def _blank(field: FieldInfo) -> Any:
+    factory = cast("Callable[[], Any] | None", field.default_factory)
+    return field.default if factory is None else factory()

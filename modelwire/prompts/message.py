@@ -1,0 +1,298 @@
+"""The pieces of a chat prompt: templates of one message, and places for lists of messages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType
+from modelwire.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, convert_to_messages
+from modelwire.prompts.prompt import PromptTemplate, StringPromptTemplate
+from modelwire.prompts.template import BlockTemplate, missing
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from modelwire.prompts.chat import ChatPromptTemplate
+
+__all__ = [
+    "AIMessagePromptTemplate",
+    "BaseMessagePromptTemplate",
+    "BaseStringMessagePromptTemplate",
+    "ChatMessagePromptTemplate",
+    "HumanMessagePromptTemplate",
+    "MessagesPlaceholder",
+    "SystemMessagePromptTemplate",
+]
+
+
+class BaseMessagePromptTemplate(ABC):
+    """A piece of a chat prompt that becomes n >= 0 messages."""
+
+    @property
+    @abstractmethod
+    def input_variables(self) -> list[str]:
+        """The variables that must be given."""
+
+    @abstractmethod
+    def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
+        """Fill in the variables."""
+
+    async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
+        """Fill in the variables."""
+        return self.format_messages(**kwargs)
+
+    def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
+        """Append what this piece becomes to `messages`. Raises `KeyError` for a missing variable."""
+        messages.extend(self.format_messages(**{name: values[name] for name in self.input_variables}))
+
+    def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
+        """Show the piece with its variables' names in braces."""
+        return "\n\n".join(
+            message.pretty_repr(html=html)
+            for message in self.format_messages(**{name: f"{{{name}}}" for name in self.input_variables})
+        )
+
+    def pretty_print(self) -> None:
+        """Print the piece with its variables' names in braces."""
+        print(self.pretty_repr())  # noqa: T201 - its purpose
+
+    def __add__(self, other: Any) -> ChatPromptTemplate:
+        """Make a chat prompt of this piece and what follows it."""
+        from modelwire.prompts.chat import ChatPromptTemplate
+
+        prompt: ChatPromptTemplate = ChatPromptTemplate([self]) + other
+        return prompt
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class MessagesPlaceholder(BaseMessagePromptTemplate):
+    """A place for a list of messages, given as one variable: the last `n_messages` of it, or all."""
+
+    def __init__(self, variable_name: str, *, optional: bool = False, n_messages: int | None = None) -> None:
+        if not isinstance(variable_name, str):
+            raise InvalidType(f"`variable_name` must be a `str`, not a `{type(variable_name).__name__}`.")
+        if n_messages is not None and (isinstance(n_messages, bool) or not isinstance(n_messages, int)):
+            raise InvalidType(f"`n_messages` must be a whole number, not a `{type(n_messages).__name__}`.")
+        if n_messages is not None and n_messages < 1:
+            raise InvalidArgument(f"`n_messages` must be at least 1, not {n_messages}. Leave it out for all messages.")
+        self.variable_name = variable_name
+        self.optional = optional
+        self.n_messages = n_messages
+
+    @property
+    def input_variables(self) -> list[str]:
+        """The variable, unless it may be left out."""
+        return [] if self.optional else [self.variable_name]
+
+    def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
+        """Read the messages given. Raises `MissingVariable` or `InvalidArgument`."""
+        messages: list[BaseMessage] = []
+        try:
+            self.add_messages(messages, kwargs)
+        except KeyError as exc:
+            if self.variable_name in kwargs:
+                raise
+            raise missing(type(self).__name__, self.input_variables, kwargs) from exc
+        return messages
+
+    def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
+        """Append the messages given."""
+        given = values.get(self.variable_name, ()) if self.optional else values[self.variable_name]
+        if not isinstance(given, (list, tuple)):
+            raise InvalidType(
+                f"Variable `{self.variable_name}` should be a list of base messages, got a `{type(given).__name__}`."
+            )
+        if self.n_messages is not None:
+            given = given[-self.n_messages :]
+        if all(issubclass(kind, BaseMessage) for kind in set(map(type, given))):
+            messages.extend(given)
+        else:
+            messages.extend(convert_to_messages(given))
+
+    def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
+        """Show the place with the variable's name in braces."""
+        return f"{' Messages Placeholder '.center(80, '=')}\n\n{{{self.variable_name}}}"
+
+    def __repr__(self) -> str:
+        optional = ", optional=True" if self.optional else ""
+        last = f", n_messages={self.n_messages}" if self.n_messages is not None else ""
+        return f"{type(self).__name__}(variable_name={self.variable_name!r}{optional}{last})"
+
+
+class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
+    """A template of one message whose content is a text, or a list of content blocks with variables inside.
+
+    `prompt` is a text prompt, or for a list of blocks the list of their `PromptTemplate` or `BlockTemplate`.
+    """
+
+    message_class: ClassVar[type[BaseMessage]]
+
+    def __init__(
+        self,
+        prompt: StringPromptTemplate | Sequence[PromptTemplate | BlockTemplate],
+        additional_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        pieces: Any = [prompt] if isinstance(prompt, StringPromptTemplate) else prompt
+        if isinstance(pieces, (str, Mapping)) or not isinstance(pieces, Sequence):
+            raise InvalidType(
+                f"`prompt` must be a prompt template, not a `{type(prompt).__name__}`."
+                f" `{type(self).__name__}.from_template` takes texts."
+            )
+        wrong = next((piece for piece in pieces if not isinstance(piece, (StringPromptTemplate, BlockTemplate))), None)
+        if wrong is not None:
+            raise InvalidType(f"`prompt` must hold prompt templates, not a `{type(wrong).__name__}`.")
+        self.prompt = prompt
+        self.additional_kwargs = dict(additional_kwargs or {})
+
+    @classmethod
+    def from_template(
+        cls,
+        template: str | Sequence[str | dict[str, Any]],
+        template_format: str = "f-string",
+        *,
+        partial_variables: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make the template of a message from a text, or from a list of texts and content blocks."""
+        if isinstance(template, str):
+            prompt = PromptTemplate(
+                template, template_format=template_format, partial_variables=partial_variables or {}
+            )
+            return cls(prompt=prompt, **kwargs)
+        if isinstance(template, Mapping) or not isinstance(template, Sequence):
+            raise InvalidTemplate(
+                f"Invalid template: a message's template is a text or a list of content blocks,"
+                f" not a `{type(template).__name__}`."
+            )
+        if partial_variables:
+            raise InvalidArgument("`partial_variables` are not supported for a list of content blocks.")
+        return cls(prompt=[_block(block, template_format) for block in template], **kwargs)
+
+    @classmethod
+    def from_template_file(
+        cls, template_file: str | Path, input_variables: list[str] | None = None, **kwargs: Any
+    ) -> Self:
+        """Make the template of a message from the text in a file; its variables are found there."""
+        return cls(prompt=PromptTemplate.from_file(template_file), **kwargs)
+
+    @property
+    def input_variables(self) -> list[str]:
+        """The variables that must be given."""
+        if isinstance(self.prompt, StringPromptTemplate):
+            return list(self.prompt.input_variables)
+        names: dict[str, None] = {}
+        for piece in self.prompt:
+            names.update(dict.fromkeys(piece.input_variables if isinstance(piece, PromptTemplate) else piece.variables))
+        return list(names)
+
+    def format(self, **kwargs: Any) -> BaseMessage:
+        """Fill in the variables. Raises `MissingVariable`."""
+        try:
+            return self._message_of(kwargs)
+        except KeyError as exc:
+            if all(name in kwargs for name in self.input_variables):
+                raise
+            raise missing(type(self).__name__, self.input_variables, kwargs) from exc
+
+    async def aformat(self, **kwargs: Any) -> BaseMessage:
+        """Fill in the variables. Raises `MissingVariable`."""
+        return self.format(**kwargs)
+
+    def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
+        """Fill in the variables; the list holds one message."""
+        return [self.format(**kwargs)]
+
+    def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
+        """Append the message."""
+        messages.append(self._message_of(values))
+
+    def _message_of(self, values: Mapping[str, Any]) -> BaseMessage:
+        return self._with_content(self._content(values))
+
+    def _content(self, values: Mapping[str, Any]) -> str | list[Any]:
+        prompt = self.prompt
+        if isinstance(prompt, PromptTemplate):
+            return prompt.text_of(values)
+        if isinstance(prompt, StringPromptTemplate):
+            return prompt.format(**{name: values[name] for name in prompt.input_variables})
+        return [_block_of(piece, values) for piece in prompt]
+
+    def _with_content(self, content: str | list[Any]) -> BaseMessage:
+        if self.additional_kwargs:
+            return self.message_class(content=content, additional_kwargs=dict(self.additional_kwargs))
+        return self.message_class.of(content)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(prompt={self.prompt!r}, additional_kwargs={self.additional_kwargs!r})"
+
+
+class HumanMessagePromptTemplate(BaseStringMessagePromptTemplate):
+    """The template of a human message."""
+
+    message_class = HumanMessage
+
+
+class AIMessagePromptTemplate(BaseStringMessagePromptTemplate):
+    """The template of a model's message."""
+
+    message_class = AIMessage
+
+
+class SystemMessagePromptTemplate(BaseStringMessagePromptTemplate):
+    """The template of a system message."""
+
+    message_class = SystemMessage
+
+
+class ChatMessagePromptTemplate(BaseStringMessagePromptTemplate):
+    """The template of a message with a role of any name."""
+
+    message_class = ChatMessage
+
+    def __init__(
+        self,
+        prompt: StringPromptTemplate | Sequence[PromptTemplate | BlockTemplate],
+        role: str,
+        additional_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(prompt, additional_kwargs)
+        self.role = role
+
+    def _with_content(self, content: str | list[Any]) -> BaseMessage:
+        return ChatMessage(content=content, role=self.role, additional_kwargs=dict(self.additional_kwargs))
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, role={self.role!r})"
+
+
+def _block(block: Any, template_format: str) -> PromptTemplate | BlockTemplate:
+    """Read one element of a list of content blocks."""
+    if isinstance(block, str):
+        return PromptTemplate(block, template_format=template_format)
+    if not isinstance(block, Mapping):
+        raise InvalidTemplate(f"Invalid template: a content block is a text or a dict, not a `{type(block).__name__}`.")
+    if block.keys() <= {"type", "text"} and isinstance(block.get("text"), str) and block.get("type", "text") == "text":
+        return PromptTemplate(block["text"], template_format=template_format)
+    if block.get("type") == "image_url" and "image_url" in block:
+        image = block["image_url"]
+        if isinstance(image, str):
+            block = {**block, "image_url": {"url": image}}
+        elif not isinstance(image, Mapping) or not image.get("url"):
+            # A `path` would have a prompt read a file of the machine that runs it.
+            raise InvalidTemplate("Invalid template: `image_url` needs a `url` (https or data:); files are not read.")
+    return BlockTemplate(dict(block), template_format)
+
+
+def _block_of(piece: PromptTemplate | BlockTemplate, values: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(piece, PromptTemplate):
+        return {"type": "text", "text": piece.text_of(values)}
+    return cast("dict[str, Any]", piece.fill(values))

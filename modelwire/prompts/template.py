@@ -1,0 +1,194 @@
+"""Text with variables in it: read once into parts, then filled in many times. Pure; knows nothing of messages.
+
+A value is never read again as a template, so braces in it stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from string import Formatter
+from typing import Any
+
+from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType, MissingVariable, did_you_mean
+
+__all__ = ["TEMPLATE_FORMATS", "BlockTemplate", "Template", "compile_template", "get_template_variables", "missing"]
+
+
+class Template:
+    """A template that has been read. Every entry of `TEMPLATE_FORMATS` makes a subclass's instance."""
+
+    __slots__ = ("variables",)
+
+    variables: tuple[str, ...]
+    """The names of its variables, each once, in order of appearance."""
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """Fill in `values`. Raises `KeyError` for the first one missing."""
+        raise NotImplementedError
+
+
+class FStringTemplate(Template):
+    """A template with `{name}` or `{name:format}` in it; `{{` and `}}` are braces."""
+
+    __slots__ = ("_fields", "_parts", "_whole")
+
+    def __init__(self, text: str) -> None:
+        parts: list[str] = []
+        fields: list[tuple[int, str, str]] = []  # place in `parts`, name, format
+        for literal, name, spec in _pieces(text):
+            if literal:
+                parts.append(literal)
+            if name is not None:
+                fields.append((len(parts), name, spec))
+                parts.append("")
+        self._parts = parts
+        self._fields = fields
+        self._whole = "".join(parts)
+        self.variables = tuple(dict.fromkeys(name for _, name, _ in fields))
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """Fill in `values`."""
+        if not self._fields:
+            return self._whole
+        parts = self._parts.copy()
+        for place, name, spec in self._fields:
+            value = values[name]
+            parts[place] = value if type(value) is str and not spec else format(value, spec)
+        return "".join(parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        doubled = [part.replace("{", "{{").replace("}", "}}") for part in self._parts]
+        for place, name, spec in self._fields:
+            doubled[place] = f"{{{name}:{spec}}}" if spec else f"{{{name}}}"
+        return FStringTemplate, ("".join(doubled),)
+
+
+TEMPLATE_FORMATS: dict[str, Callable[[str], Template]] = {"f-string": FStringTemplate}
+"""How each `template_format` is read."""
+
+
+def compile_template(text: str, template_format: str = "f-string") -> Template:
+    """Read a template. Raises `InvalidTemplate` for one that is broken or asks for more than plain names."""
+    if not isinstance(text, str):
+        raise InvalidType(f"A template must be a `str`, not a `{type(text).__name__}`.")
+    read = TEMPLATE_FORMATS.get(str(template_format))
+    if read is None:
+        hint = did_you_mean(str(template_format), list(TEMPLATE_FORMATS))
+        raise InvalidArgument(f"Unsupported template format: {template_format}. {hint}")
+    return read(text)
+
+
+def get_template_variables(template: str, template_format: str = "f-string") -> list[str]:
+    """List the variables of a template, sorted."""
+    return sorted(compile_template(template, template_format).variables)
+
+
+def missing(who: str, expected: Collection[str], given: Collection[str]) -> MissingVariable:
+    """Make the error that names the variables a prompt did not get."""
+    absent = sorted(set(expected) - set(given))
+    one = absent[0]
+    return MissingVariable(
+        f"Input to `{who}` is missing variables {absent}. Expected: {sorted(expected)}. Received: {sorted(given)}.\n"
+        f"If {{{one}}} is meant to be part of the text and not a variable, double its braces: {{{{{one}}}}}."
+    )
+
+
+class BlockTemplate:
+    """A content block, or any JSON-like value, with templates for strings at any depth. Keys are taken as they are."""
+
+    __slots__ = ("_made", "template", "template_format", "variables")
+
+    def __init__(self, template: Any, template_format: str = "f-string") -> None:
+        self.template = template
+        self.template_format = template_format
+        self._made = _compile_nested(template, template_format)
+        self.variables = tuple(dict.fromkeys(_nested_variables(self._made)))
+
+    def fill(self, values: Mapping[str, Any]) -> Any:
+        """Return a new value with the variables filled in. Raises `KeyError` for the first one missing."""
+        return _fill_nested(self._made, values)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BlockTemplate):
+            return NotImplemented
+        return (self.template, self.template_format) == (other.template, other.template_format)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"BlockTemplate(template={self.template!r})"
+
+
+_DEEPEST = 100  # levels of nesting; real content blocks have fewer than ten
+
+
+def _compile_nested(value: Any, template_format: str, depth: int = 0) -> Any:
+    """Read every string; what has no variables in it stays a plain value."""
+    if depth > _DEEPEST:
+        raise InvalidTemplate(f"A content block is nested more than {_DEEPEST} levels deep.")
+    if isinstance(value, str):
+        template = compile_template(value, template_format)
+        return template if template.variables else template.render({})
+    if isinstance(value, dict):
+        return {key: _compile_nested(item, template_format, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_compile_nested(item, template_format, depth + 1) for item in value]
+    return value
+
+
+def _nested_variables(made: Any) -> Iterator[str]:
+    if isinstance(made, dict):
+        made = list(made.values())
+    if isinstance(made, list):
+        for item in made:
+            yield from _nested_variables(item)
+    elif isinstance(made, Template):
+        yield from made.variables
+
+
+def _fill_nested(made: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(made, dict):
+        return {key: _fill_nested(item, values) for key, item in made.items()}
+    if isinstance(made, list):
+        return [_fill_nested(item, values) for item in made]
+    return made.render(values) if isinstance(made, Template) else made
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str | None, str]]:
+    """Yield literal text with the name and format that follow it, each checked."""
+    try:
+        for literal, name, spec, conversion in Formatter().parse(text):
+            if name is not None:
+                _check_field(name, spec or "", conversion)
+            yield literal, name, spec or ""
+    except InvalidTemplate:
+        raise
+    except ValueError as exc:
+        raise InvalidTemplate(
+            f"The f-string template cannot be read: {exc}. Write a brace that is part of the text as `{{{{` or `}}}}`."
+        ) from exc
+
+
+def _check_field(name: str, spec: str, conversion: str | None) -> None:
+    """Refuse what reaches into a value: a template may come from outside, the values' insides are the program's."""
+    if "." in name or "[" in name or "]" in name:
+        raise InvalidTemplate(
+            f"Invalid variable name {name!r} in f-string template."
+            " Variable names cannot contain attribute access (.) or indexing ([])."
+        )
+    if not name or name.isdigit():
+        raise InvalidTemplate(
+            f"Invalid variable name {name!r} in f-string template."
+            " Variable names cannot be empty or all digits, as they are interpreted as positional arguments"
+            f" and values are given by name. For literal braces write {{{{{name}}}}}."
+        )
+    if "{" in spec or "}" in spec:
+        raise InvalidTemplate(
+            f"Invalid format specifier in f-string template: {spec!r} of variable {name!r}."
+            " Nested replacement fields are not allowed."
+        )
+    if conversion is not None:
+        raise InvalidTemplate(
+            f"Invalid conversion `!{conversion}` of variable {name!r} in f-string template:"
+            " it would show a value's inner form. Give the text you want as the value."
+        )

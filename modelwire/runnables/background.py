@@ -1,0 +1,87 @@
+"""The one event loop in the background on which sync batches of loop-native runnables run. Made when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["BackgroundLoop", "background_loop"]
+
+CLOSING_S = 5.0  # how long the interpreter's exit waits for the loop to clean up
+
+
+class BackgroundLoop:
+    """An event loop that runs in a daemon thread until the interpreter ends."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._posted: deque[Callable[[], object]] = deque()
+        self._woken = False
+        self._stopped = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="modelwire-background", daemon=True)
+        self._thread.start()
+
+    def is_usable(self) -> bool:
+        """Tell whether the loop runs, and in this process: a fork copies the loop but not its thread."""
+        return self.pid == os.getpid() and self._thread.is_alive()
+
+    def is_here(self) -> bool:
+        """Tell whether the caller is on the loop's own thread, where waiting for the loop would never end."""
+        return threading.current_thread() is self._thread
+
+    def post(self, act: Callable[[], object]) -> None:
+        """Run `act` on the loop soon, after those posted before. Many posts in a row wake the loop once."""
+        self._posted.append(act)
+        if not self._woken:
+            self._woken = True
+            self.loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._woken = False  # first, so that a post that comes while we drain wakes us again
+        while self._posted:
+            self._posted.popleft()()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:  # cancels and closes what is left at its end
+            runner.run(self._until_stopped())
+
+    async def _until_stopped(self) -> None:
+        await self._stopped.wait()
+
+    def close(self) -> None:
+        """Cancel what runs, close what is open and end the thread."""
+        if self._thread.is_alive() and not self.is_here():
+            self.loop.call_soon_threadsafe(self._stopped.set)
+            self._thread.join(CLOSING_S)
+
+
+_background: BackgroundLoop | None = None
+_making = threading.Lock()
+
+
+def background_loop() -> BackgroundLoop:
+    """Return the process's background loop; after a fork the child makes its own."""
+    global _background
+    found = _background
+    if found is not None and found.is_usable():
+        return found
+    with _making:
+        if _background is None or not _background.is_usable():
+            _background = BackgroundLoop()
+            atexit.register(_background.close)
+        return _background
+
+
+def _after_fork() -> None:
+    global _background, _making
+    _background = None
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

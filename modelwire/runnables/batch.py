@@ -1,0 +1,463 @@
+"""Many inputs: bounded, in order, lazy.
+
+At most `max_concurrency` calls exist at a time, and inputs are read as calls finish.
+Two schedulers share every other decision: `_finished` waits for calls that run elsewhere (threads, or the background
+event loop), `_afinished` awaits tasks of its own loop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
+from contextvars import Context, copy_context
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig, element_config, started, warn_of_run_id
+from modelwire.runnables.native import loop_native
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from modelwire.runnables.base import Runnable
+
+__all__ = ["abatch", "abatch_as_completed", "batch", "batch_as_completed", "gathered", "joined"]
+
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+# On an event loop a waiting call is one task: 100 keep a provider busy and stay within the pools' connections and the
+# usual limit of 256-1,024 open files. A waiting thread costs a stack: threads follow concurrent.futures' own default.
+LOOP_CONCURRENCY = 100
+THREAD_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
+
+# Reading inputs may be slow (a generator that reads a file): after this long the calls started so far get their turn.
+READING_S = 0.001
+
+# What came of one call: its position, and the output or the error.
+Finished: TypeAlias = tuple[int, Any, BaseException | None]
+
+
+# ---------------------------------------------------------------- inputs and their configs
+
+
+def _rows(
+    inputs: Iterable[Input], config: RunnableConfig | Sequence[RunnableConfig] | None
+) -> tuple[Iterator[tuple[Input, RunnableConfig]], int | None]:
+    """Pair each input with its config, lazily; return the first one's `max_concurrency` too. Check what can be now."""
+    one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(type(inputs), "model_fields")  # a message, say
+    if one_value or not isinstance(inputs, Iterable):
+        raise InvalidType(
+            f"A batch takes an iterable of inputs, such as a list, not a `{type(inputs).__name__}`. "
+            "For a single input use `invoke`, or put it into a list."
+        )
+    if config is not None and not isinstance(config, (Mapping, Sequence)):
+        raise InvalidType(f"`config` must be a dict or a list of dicts, not a `{type(config).__name__}`.")
+    if isinstance(config, Sequence):
+        ready = [element_config(one) for one in config]
+        length = len(inputs) if isinstance(inputs, Sized) else None
+        if length is not None and length != len(ready):
+            raise _mismatch(len(ready), f"{length} inputs")
+        return _matched(iter(inputs), ready), ready[0].get("max_concurrency") if ready else None
+    first = element_config(config)
+    if "run_id" in first and _several(inputs):
+        warn_of_run_id()
+    return _repeated(iter(inputs), first), first.get("max_concurrency")
+
+
+def _several(inputs: Iterable[Any]) -> bool:
+    return not isinstance(inputs, Sized) or len(inputs) > 1
+
+
+def _repeated(inputs: Iterator[Input], first: RunnableConfig) -> Iterator[tuple[Input, RunnableConfig]]:
+    """Give every input a copy of the one config, and only the first one its `run_id`."""
+    run_id = first.pop("run_id", None)
+    for input in inputs:
+        config: Any = dict(first)
+        for key in ("tags", "metadata", "configurable"):
+            config[key] = config[key].copy()
+        if run_id is not None:
+            config["run_id"], run_id = run_id, None
+        yield input, config
+
+
+def _matched(inputs: Iterator[Input], configs: list[RunnableConfig]) -> Iterator[tuple[Input, RunnableConfig]]:
+    position = 0
+    for position, input in enumerate(inputs, 1):
+        if position > len(configs):
+            raise _mismatch(len(configs), "more inputs")
+        yield input, configs[position - 1]
+    if position < len(configs):
+        raise _mismatch(len(configs), f"{position} inputs")
+
+
+def _mismatch(configs: int, inputs: str) -> InvalidArgument:
+    return InvalidArgument(f"`config` has {configs} entries for {inputs}. Give one config, or one for each input.")
+
+
+# ---------------------------------------------------------------- the public four
+
+
+def batch(
+    runnable: Runnable[Input, Output],
+    inputs: Iterable[Input],
+    config: RunnableConfig | Sequence[RunnableConfig] | None,
+    *,
+    return_exceptions: bool,
+    kwargs: dict[str, Any],
+) -> list[Any]:
+    """See `Runnable.batch`."""
+    finished = batch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+    outputs: list[Any] = []
+    try:
+        for position, output in finished:
+            _place(outputs, position, output)
+    finally:
+        close(finished)
+    return outputs
+
+
+async def abatch(
+    runnable: Runnable[Input, Output],
+    inputs: Iterable[Input],
+    config: RunnableConfig | Sequence[RunnableConfig] | None,
+    *,
+    return_exceptions: bool,
+    kwargs: dict[str, Any],
+) -> list[Any]:
+    """See `Runnable.abatch`."""
+    finished = abatch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+    outputs: list[Any] = []
+    try:
+        async for position, output in finished:
+            _place(outputs, position, output)
+    finally:
+        await aclose(finished)
+    return outputs
+
+
+def _place(outputs: list[Any], position: int, output: Any) -> None:
+    """Put an output where its input was; the list grows no further than the calls have come."""
+    if position >= len(outputs):
+        outputs.extend([None] * (position + 1 - len(outputs)))
+    outputs[position] = output
+
+
+def batch_as_completed(
+    runnable: Runnable[Input, Output],
+    inputs: Iterable[Input],
+    config: RunnableConfig | Sequence[RunnableConfig] | None,
+    *,
+    return_exceptions: bool,
+    kwargs: dict[str, Any],
+) -> Iterator[tuple[int, Any]]:
+    """See `Runnable.batch_as_completed`."""
+    rows, limit = _rows(inputs, config)
+    crew = _crew(runnable, inputs, limit)
+    invoke = runnable.ainvoke if isinstance(crew, _LoopCrew) else runnable.invoke
+    calls = (_call(invoke, input, one, kwargs) for input, one in rows)
+    return _outputs(_finished(calls, crew), return_exceptions=return_exceptions)
+
+
+def abatch_as_completed(
+    runnable: Runnable[Input, Output],
+    inputs: Iterable[Input],
+    config: RunnableConfig | Sequence[RunnableConfig] | None,
+    *,
+    return_exceptions: bool,
+    kwargs: dict[str, Any],
+) -> AsyncIterator[tuple[int, Any]]:
+    """See `Runnable.abatch_as_completed`."""
+    rows, limit = _rows(inputs, config)
+    calls = (_call(runnable.ainvoke, input, one, kwargs) for input, one in rows)
+    return _aoutputs(_afinished(calls, limit or LOOP_CONCURRENCY), return_exceptions=return_exceptions)
+
+
+def _call(invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Callable[[], Any]:
+    return lambda: invoke(input, started(config), **kwargs)
+
+
+def _outputs(finished: Iterator[Finished], *, return_exceptions: bool) -> Iterator[tuple[int, Any]]:
+    try:
+        for position, output, error in finished:
+            yield position, _judged(output, error, return_exceptions)
+    finally:
+        close(finished)
+
+
+async def _aoutputs(finished: AsyncIterator[Finished], *, return_exceptions: bool) -> AsyncIterator[tuple[int, Any]]:
+    try:
+        async for position, output, error in finished:
+            yield position, _judged(output, error, return_exceptions)
+    finally:
+        await aclose(finished)
+
+
+def _judged(output: Any, error: BaseException | None, return_exceptions: bool) -> Any:  # noqa: FBT001
+    """Return the output, or the error where it may stand in its place; raise it otherwise."""
+    if error is None:
+        return output
+    if return_exceptions and isinstance(error, Exception):
+        return error
+    raise error
+
+
+# ---------------------------------------------------------------- calls that run elsewhere
+
+
+class _Crew(Protocol):
+    """Runs calls and reports each exactly once, from wherever it ran."""
+
+    limit: int
+    interruptible: bool  # whether `cancel` ends a call that is running
+
+    def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None: ...
+
+    def cancel(self) -> None:
+        """Cancel what can be cancelled; the rest finishes. All of it still reports."""
+
+    def dismiss(self) -> None:
+        """Let go of the workers."""
+
+
+class _ThreadCrew:
+    """Runs sync calls in threads."""
+
+    interruptible = False
+
+    def __init__(self, limit: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self.limit = limit
+        self._cancelled = False
+        self._pool = ThreadPoolExecutor(limit, thread_name_prefix="modelwire-batch")
+
+    def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
+        self._pool.submit(self._work, position, call, report, copy_context())
+
+    def _work(
+        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None], context: Context
+    ) -> None:
+        if self._cancelled:
+            report((position, None, None))
+            return
+        try:
+            finished: Finished = position, context.run(call), None
+        except BaseException as exc:  # noqa: BLE001 - it is raised where the batch is read
+            finished = position, None, exc
+        report(finished)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def dismiss(self) -> None:
+        self._pool.shutdown(wait=False)
+
+
+class _InlineCrew:
+    """Runs the one call there is on the caller's thread."""
+
+    limit = 1
+    interruptible = False
+
+    def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
+        try:
+            finished: Finished = position, copy_context().run(call), None
+        except Exception as exc:  # noqa: BLE001 - it is raised where the batch is read
+            finished = position, None, exc
+        report(finished)
+
+    def cancel(self) -> None:
+        pass
+
+    def dismiss(self) -> None:
+        pass
+
+
+class _LoopCrew:
+    """Runs async calls as tasks of the background loop."""
+
+    interruptible = True
+
+    def __init__(self, limit: int) -> None:
+        from modelwire.runnables.background import background_loop
+
+        self.limit = limit
+        self._home = background_loop()
+        self._tasks: set[asyncio.Task[Finished]] = set()
+
+    def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
+        context = copy_context()
+
+        async def work() -> Finished:
+            try:
+                return position, await call(), None
+            except BaseException as exc:  # noqa: BLE001 - a SystemExit would end the loop under everybody else's calls
+                return position, None, exc
+
+        def begin() -> None:
+            task = self._home.loop.create_task(work(), context=context)
+            self._tasks.add(task)
+            task.add_done_callback(done)
+
+        def done(task: asyncio.Task[Finished]) -> None:
+            self._tasks.discard(task)
+            report((position, *_outcome(task)) if task.cancelled() else task.result())
+
+        self._home.post(begin)
+
+    def cancel(self) -> None:
+        def act() -> None:
+            for task in tuple(self._tasks):
+                task.cancel()
+
+        self._home.post(act)
+
+    def dismiss(self) -> None:
+        pass
+
+
+def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
+    """Choose where the calls of a sync batch run."""
+    if isinstance(inputs, Sized) and len(inputs) == 1:
+        return _InlineCrew()
+    if loop_native(runnable):
+        from modelwire.runnables.background import background_loop
+
+        if not background_loop().is_here():
+            return _LoopCrew(limit or LOOP_CONCURRENCY)
+    return _ThreadCrew(limit or THREAD_CONCURRENCY)
+
+
+def _finished(calls: Iterator[Callable[[], Any]], crew: _Crew) -> Iterator[Finished]:
+    """Run the calls on the crew, `crew.limit` at a time; yield what came of each. Leaving early cancels the rest."""
+    from queue import SimpleQueue
+
+    reports: SimpleQueue[Finished] = SimpleQueue()
+    sent = reported = 0
+    more = True
+    awaits_rest = True
+    try:
+        while more or reported < sent:
+            while more and sent - reported < crew.limit and reports.empty():
+                call = next(calls, None)
+                if call is None:
+                    more = False
+                    break
+                crew.start(sent, call, reports.put)
+                sent += 1
+            if reported < sent:
+                finished = reports.get()
+                reported += 1
+                yield finished
+    except KeyboardInterrupt:
+        awaits_rest = crew.interruptible  # whoever pressed Ctrl-C does not wait for what cannot be stopped
+        raise
+    finally:
+        close(calls)
+        try:
+            if reported < sent:
+                crew.cancel()
+            while reported < sent and awaits_rest:
+                reports.get()
+                reported += 1
+        finally:
+            crew.dismiss()
+
+
+# ---------------------------------------------------------------- tasks of this loop
+
+
+def _outcome(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
+    if task.cancelled():
+        from asyncio import CancelledError
+
+        return None, CancelledError()
+    error = task.exception()
+    return (task.result(), None) if error is None else (None, error)
+
+
+async def _afinished(calls: Iterator[Callable[[], Coroutine[Any, Any, Any]]], limit: int) -> AsyncIterator[Finished]:
+    """Run the calls as tasks, `limit` at a time, and yield what came of each. Leaving early cancels the rest."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    running: dict[asyncio.Task[Any], int] = {}
+    done: deque[asyncio.Task[Any]] = deque()
+    wake: asyncio.Future[None] | None = None
+
+    def note(task: asyncio.Task[Any]) -> None:
+        done.append(task)
+        if wake is not None and not wake.done():
+            wake.set_result(None)
+
+    position = 0
+    more = True
+    turn_ends = monotonic() + READING_S
+    try:
+        while more or running:
+            while more and len(running) < limit and not done:
+                call = next(calls, None)
+                if call is None:
+                    more = False
+                    break
+                task = loop.create_task(call())
+                running[task] = position
+                position += 1
+                task.add_done_callback(note)
+                if monotonic() >= turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = monotonic() + READING_S
+            if running and not done:
+                wake = loop.create_future()
+                await wake
+                wake = None
+                turn_ends = monotonic() + READING_S
+            if done:
+                task = done.popleft()
+                yield (running.pop(task), *_outcome(task))
+    finally:
+        close(calls)
+        await _cancelled(list(running))
+
+
+async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until each is over; what came of them is not asked for."""
+    if not tasks:
+        return
+    import asyncio
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# ---------------------------------------------------------------- a few calls side by side
+
+
+def joined(calls: Sequence[Callable[[], Output]], limit: int | None) -> list[Output]:
+    """Run sync calls side by side in threads and return what they return, in order; the first error is raised."""
+    crew = _ThreadCrew(min(limit or THREAD_CONCURRENCY, len(calls)))
+    finished = _outputs(_finished(iter(calls), crew), return_exceptions=False)
+    outputs: list[Any] = []
+    try:
+        for position, output in finished:
+            _place(outputs, position, output)
+    finally:
+        close(finished)
+    return outputs
+
+
+async def gathered(calls: Sequence[Callable[[], Coroutine[Any, Any, Output]]], limit: int | None) -> list[Output]:
+    """Run async calls side by side and return what they return, in order; the first error cancels the rest."""
+    finished = _aoutputs(_afinished(iter(calls), limit or len(calls)), return_exceptions=False)
+    outputs: list[Any] = []
+    try:
+        async for position, output in finished:
+            _place(outputs, position, output)
+    finally:
+        await aclose(finished)
+    return outputs

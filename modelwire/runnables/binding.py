@@ -1,0 +1,204 @@
+"""`RunnableBinding`: a runnable with arguments and config given in advance. It has no run of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import Any, cast
+
+from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.calling import accepted
+from modelwire.runnables.config import RunnableConfig, merge_configs
+from modelwire.runnables.native import loop_native
+
+__all__ = ["RunnableBinding"]
+
+
+class RunnableBinding(Runnable[Input, Output]):
+    """`bound`, called with `kwargs` and with `config` laid under the config of each call.
+
+    `config_factories` are functions of the merged config that return a config to lay over it. Attributes that a
+    binding does not have are those of `bound`; its methods that take a `config` get the binding's.
+    """
+
+    def __init__(
+        self,
+        *,
+        bound: Runnable[Input, Output],
+        kwargs: Mapping[str, Any] | None = None,
+        config: RunnableConfig | None = None,
+        config_factories: Sequence[Callable[[RunnableConfig], RunnableConfig]] | None = None,
+        custom_input_type: Any = None,
+        custom_output_type: Any = None,
+    ) -> None:
+        self.bound = bound
+        self.kwargs: Mapping[str, Any] = dict(kwargs or {})
+        self.config: RunnableConfig = merge_configs(config)
+        self.config_factories = list(config_factories or ())
+        self.custom_input_type = custom_input_type
+        self.custom_output_type = custom_output_type
+        self.name: str | None = None
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name of what is bound."""
+        return self.bound.get_name(suffix, name=name)
+
+    @property
+    def InputType(self) -> Any:
+        """What was given, else what `bound` takes."""
+        return self.custom_input_type if self.custom_input_type is not None else self.bound.InputType
+
+    @property
+    def OutputType(self) -> Any:
+        """What was given, else what `bound` returns."""
+        return self.custom_output_type if self.custom_output_type is not None else self.bound.OutputType
+
+    def _state(self) -> tuple[Any, ...]:
+        types = self.custom_input_type, self.custom_output_type
+        return (self.bound, self.kwargs, self.config, self.config_factories, *types)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunnableBinding) and self._state() == other._state()
+
+    def __hash__(self) -> int:
+        return hash((RunnableBinding, self.bound))
+
+    def __repr__(self) -> str:
+        given = f"bound={self.bound!r}, kwargs={self.kwargs!r}, config={self.config!r}"
+        return f"RunnableBinding({given}, config_factories={self.config_factories!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "bound" not in self.__dict__:  # while it is copied or unpickled
+            raise AttributeError(name)
+        value = getattr(self.bound, name)
+        if not callable(value) or not accepted(value)[0]:
+            return value
+
+        @wraps(value)
+        def configured(*args: Any, **kwargs: Any) -> Any:
+            kwargs["config"] = self._config(kwargs.get("config"))
+            return value(*args, **kwargs)
+
+        return configured
+
+    def _loop_native(self) -> bool:
+        return loop_native(self.bound)
+
+    def _may_block(self) -> bool:
+        return self.bound._may_block()
+
+    def _config(self, config: RunnableConfig | None) -> RunnableConfig | None:
+        if not self.config and not self.config_factories:
+            return config
+        merged = merge_configs(self.config, config)
+        return merge_configs(merged, *(make(merged) for make in self.config_factories))
+
+    def _configs(
+        self, config: RunnableConfig | Sequence[RunnableConfig] | None
+    ) -> RunnableConfig | Sequence[RunnableConfig] | None:
+        if isinstance(config, Sequence):
+            return cast("list[RunnableConfig]", [self._config(one) for one in config])
+        return self._config(config)
+
+    # ---------------------------------------------------------------- the same, with more given
+
+    def bind(self, **kwargs: Any) -> RunnableBinding[Input, Output]:
+        """Pass `kwargs` too."""
+        return self._with(kwargs={**self.kwargs, **kwargs})
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
+        """Lay `config` (or its entries as keywords) over the config bound so far."""
+        return self._with(config=merge_configs(self.config, config, cast("RunnableConfig", kwargs)))
+
+    def _with(self, **changes: Any) -> RunnableBinding[Input, Output]:
+        state = {
+            "bound": self.bound,
+            "kwargs": self.kwargs,
+            "config": self.config,
+            "config_factories": self.config_factories,
+            "custom_input_type": self.custom_input_type,
+            "custom_output_type": self.custom_output_type,
+        }
+        return type(self)(**{**state, **changes})
+
+    # ---------------------------------------------------------------- calls
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke what is bound."""
+        return self.bound.invoke(input, self._config(config), **{**self.kwargs, **kwargs})
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke what is bound."""
+        return await self.bound.ainvoke(input, self._config(config), **{**self.kwargs, **kwargs})
+
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
+        """Stream what is bound."""
+        return self.bound.stream(input, self._config(config), **{**self.kwargs, **kwargs})
+
+    def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
+        """Stream what is bound."""
+        return self.bound.astream(input, self._config(config), **{**self.kwargs, **kwargs})
+
+    def transform(
+        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Output]:
+        """Stream what is bound."""
+        return self.bound.transform(input, self._config(config), **{**self.kwargs, **kwargs})
+
+    def atransform(
+        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Output]:
+        """Stream what is bound."""
+        return self.bound.atransform(input, self._config(config), **{**self.kwargs, **kwargs})
+
+    def batch(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Batch what is bound."""
+        given = {**self.kwargs, **kwargs}
+        return self.bound.batch(inputs, self._configs(config), return_exceptions=return_exceptions, **given)
+
+    async def abatch(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Batch what is bound."""
+        given = {**self.kwargs, **kwargs}
+        return await self.bound.abatch(inputs, self._configs(config), return_exceptions=return_exceptions, **given)
+
+    def batch_as_completed(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, Any]]:
+        """Batch what is bound."""
+        given = {**self.kwargs, **kwargs}
+        return self.bound.batch_as_completed(
+            inputs, self._configs(config), return_exceptions=return_exceptions, **given
+        )
+
+    def abatch_as_completed(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> AsyncIterator[tuple[int, Any]]:
+        """Batch what is bound."""
+        given = {**self.kwargs, **kwargs}
+        return self.bound.abatch_as_completed(
+            inputs, self._configs(config), return_exceptions=return_exceptions, **given
+        )

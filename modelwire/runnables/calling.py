@@ -1,0 +1,123 @@
+"""Calling the user's functions: with the arguments they ask for, in a context where nested calls inherit the config."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextvars import Context, copy_context
+from typing import Any, TypeVar
+
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig, var_child_runnable_config
+from modelwire.runnables.deadline import covered
+
+__all__ = ["acall_func_with_variable_args", "call_func_with_variable_args"]
+
+Output = TypeVar("Output")
+
+END: Any = object()  # what `next` returns when an iterator is exhausted
+
+
+def accepted(func: Any) -> tuple[bool, bool]:
+    """Tell whether `func` has parameters named `config` and `run_manager`."""
+    code = getattr(func, "__code__", None)
+    if code is not None and not hasattr(func, "__wrapped__"):
+        names: Any = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    else:
+        try:
+            names = inspect.signature(func).parameters
+        except (ValueError, TypeError):  # a built-in that does not say
+            return False, False
+    return "config" in names, "run_manager" in names
+
+
+def asked(
+    takes: tuple[bool, bool], kwargs: dict[str, Any], config: RunnableConfig, manager: Any, *, sync: bool
+) -> dict[str, Any]:
+    """Add to `kwargs` what a function takes besides its input. A sync function gets a sync run manager."""
+    takes_config, takes_manager = takes
+    if takes_config:
+        kwargs = {**kwargs, "config": config}
+    if takes_manager:
+        if sync and hasattr(manager, "get_sync"):
+            manager = manager.get_sync()
+        kwargs = {**kwargs, "run_manager": manager}
+    return kwargs
+
+
+def inheriting(config: RunnableConfig) -> Context:
+    """Copy the context, with `config` for the calls in it that have none. What is set inside does not leak out."""
+    context = copy_context()
+    context.run(var_child_runnable_config.set, config)
+    return context
+
+
+async def awaited(work: Awaitable[Output], config: RunnableConfig) -> Output:
+    """Await the user's coroutine while nested calls inherit `config`."""
+    token = var_child_runnable_config.set(config)
+    try:
+        return await work
+    finally:
+        var_child_runnable_config.reset(token)
+
+
+def call_func_with_variable_args(
+    func: Callable[..., Output], input: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+) -> Output:
+    """Call `func(input)`, with `config` and `run_manager` when it has such parameters."""
+    given = asked(accepted(func), kwargs, config, run_manager, sync=True)
+    return inheriting(config).run(func, input, **given)
+
+
+async def acall_func_with_variable_args(
+    func: Callable[..., Awaitable[Output]], input: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+) -> Output:
+    """Await `func(input)`, with `config` and `run_manager` when it has such parameters."""
+    given = asked(accepted(func), kwargs, config, run_manager, sync=False)
+    return await awaited(func(input, **given), config)
+
+
+def streamed(
+    func: Callable[..., Iterator[Output]], input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
+) -> Iterator[Output]:
+    """Yield from the generator `func(input)`, pulling it in its own context; close it and then its input."""
+    given = asked(accepted(func), kwargs, config, manager, sync=True)
+    context = inheriting(config)
+    output = None
+    try:
+        output = iter(context.run(func, input, **given))
+        while (chunk := context.run(next, output, END)) is not END:
+            yield chunk
+    finally:
+        close(output, input)
+
+
+async def astreamed(
+    func: Callable[..., AsyncIterator[Output]],
+    input: Any,
+    config: RunnableConfig,
+    manager: Any,
+    kwargs: dict[str, Any],
+    *,
+    deadline: float | None = None,
+    runnable: Any = None,
+) -> AsyncIterator[Output]:
+    """Yield from the async generator `func(input)`; close it and then its input. Past the deadline it is cancelled."""
+    given = asked(accepted(func), kwargs, config, manager, sync=False)
+    output = None
+    try:
+        output = aiter(func(input, **given))
+        while True:
+            token = var_child_runnable_config.set(config)
+            try:
+                if deadline is None:
+                    chunk = await anext(output)
+                else:
+                    chunk = await covered(anext(output), deadline, runnable)
+            except StopAsyncIteration:
+                return
+            finally:
+                var_child_runnable_config.reset(token)
+            yield chunk
+    finally:
+        await aclose(output, input)

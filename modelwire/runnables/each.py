@@ -1,0 +1,74 @@
+"""`RunnableEach`: a list in, a list out; made by `runnable.map()`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.native import loop_native
+from modelwire.runnables.run import astart_run, start_run
+
+__all__ = ["RunnableEach"]
+
+
+class RunnableEach(Runnable[Sequence[Input], list[Output]]):
+    """Run `bound` on each item of the input list, as a batch."""
+
+    def __init__(self, *, bound: Runnable[Input, Output], name: str | None = None) -> None:
+        self.bound = bound
+        self.name = name
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name with the inner one: `RunnableEach<inner>`."""
+        return super().get_name(suffix, name=name or self.name or f"RunnableEach<{self.bound.get_name()}>")
+
+    @property
+    def InputType(self) -> Any:
+        """A list of what `bound` takes."""
+        return list[self.bound.InputType]  # type: ignore[name-defined]  # known only at run time
+
+    @property
+    def OutputType(self) -> Any:
+        """A list of what `bound` returns."""
+        return list[self.bound.OutputType]  # type: ignore[name-defined]  # known only at run time
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunnableEach) and (self.bound, self.name) == (other.bound, other.name)
+
+    def __hash__(self) -> int:
+        return hash((RunnableEach, self.bound))
+
+    def __repr__(self) -> str:
+        return f"RunnableEach(bound={self.bound!r})"
+
+    def _loop_native(self) -> bool:
+        return loop_native(self.bound)
+
+    def _may_block(self) -> bool:
+        return self.bound._may_block()
+
+    def bind(self, **kwargs: Any) -> RunnableEach[Input, Output]:  # type: ignore[override]  # still a list in, a list out
+        """Pass `kwargs` to every call of `bound`."""
+        return RunnableEach(bound=self.bound.bind(**kwargs), name=self.name)
+
+    def invoke(self, input: Sequence[Input], config: RunnableConfig | None = None, **kwargs: Any) -> list[Output]:
+        """Run `bound` on each item."""
+        config = settled(config)
+        run = start_run(self, input, config)
+        if run is None:
+            return cast("list[Output]", self.bound.batch(input, below(config), **kwargs))
+        with run:
+            return run.end(cast("list[Output]", self.bound.batch(input, run.below(), **kwargs)))
+
+    async def ainvoke(
+        self, input: Sequence[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[Output]:
+        """Run `bound` on each item."""
+        config = settled(config)
+        run = await astart_run(self, input, config)
+        if run is None:
+            return cast("list[Output]", await self.bound.abatch(input, below(config), **kwargs))
+        async with run:
+            return await run.end(cast("list[Output]", await self.bound.abatch(input, run.below(), **kwargs)))

@@ -1,0 +1,407 @@
+"""Functions as runnables, the classes that run the user's code.
+
+Sync code runs in a copy of the context, so that what it sets there does not leak; async code in its caller's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from operator import attrgetter, itemgetter
+from typing import Any, TypeVar, cast, overload
+
+from modelwire.errors import InvalidType
+from modelwire.runnables.addable import collected
+from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.calling import END, accepted, asked, astreamed, awaited, inheriting, streamed
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import DEFAULT_RECURSION_LIMIT, RunnableConfig, changed, run_in_executor
+from modelwire.runnables.deadline import check, covered
+from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.step import Step, once
+
+__all__ = ["RunnableGenerator", "RunnableLambda", "chain"]
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def is_async(func: Any) -> bool:
+    """Tell whether calling `func` gives a coroutine or an async generator."""
+    call = func if inspect.isroutine(func) or not callable(func) else getattr(func, "__call__", func)  # noqa: B004
+    return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (func, call))
+
+
+def _signature(func: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(func, eval_str=True)
+    except (ValueError, TypeError, NameError):  # a built-in that does not say, or a name of another place
+        return None
+
+
+class RunnableLambda(Step[Input, Output]):
+    """A function as a runnable.
+
+    `func` takes the input and, when it has parameters of these names, `config` and `run_manager`. It may be a
+    generator function, whose chunks are streamed, or return a runnable, which is then invoked on the same input.
+    `afunc` is its async twin; without one the function runs in a thread.
+    """
+
+    func: Callable[..., Any] | None
+    afunc: Callable[..., Any] | None
+
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], Coroutine[Any, Any, Out]],
+        afunc: None = None,
+        name: str | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], AsyncIterator[Out]],
+        afunc: None = None,
+        name: str | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], Iterator[Out]],
+        afunc: Callable[..., Any] | None = None,
+        name: str | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], Runnable[In, Out]],
+        afunc: Callable[..., Any] | None = None,
+        name: str | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], Out],
+        afunc: Callable[..., Any] | None = None,
+        name: str | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: RunnableLambda[Any, Any],
+        func: Callable[..., Any],
+        afunc: Callable[..., Any] | None = None,
+        name: str | None = None,
+    ) -> None: ...
+    def __init__(
+        self, func: Callable[..., Any], afunc: Callable[..., Any] | None = None, name: str | None = None
+    ) -> None:
+        if not callable(func):
+            raise InvalidType(f"`func` must be a function, not a `{type(func).__name__}`.")
+        if is_async(func):
+            if afunc is not None:
+                raise InvalidType("`func` is async and `afunc` was given too. Give the sync function as `func`.")
+            self.func, self.afunc = None, func
+        else:
+            if afunc is not None and not is_async(afunc):
+                raise InvalidType(f"`afunc` must be an async function, not `{getattr(afunc, '__name__', afunc)}`.")
+            self.func, self.afunc = func, afunc
+        own = getattr(func, "__name__", None)
+        self.name = name or (own if own != "<lambda>" else None)
+        self._takes = (False, False) if self.func is None else accepted(self.func)
+        self._atakes = (False, False) if self.afunc is None else accepted(self.afunc)
+        self._streams = inspect.isgeneratorfunction(self.func)
+        self._astreams = inspect.isasyncgenfunction(self.afunc)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunnableLambda):
+            return False
+        return self.func == other.func and self.afunc == other.afunc
+
+    def __hash__(self) -> int:
+        return hash((self.func, self.afunc))
+
+    def __repr__(self) -> str:
+        from modelwire.runnables.source import shown
+
+        return f"RunnableLambda({shown(self.func or self.afunc)})"
+
+    @property
+    def InputType(self) -> Any:
+        """The annotation of the function's first parameter, `Any` without one."""
+        signature = _signature(self.func or self.afunc)
+        first = None if signature is None else next(iter(signature.parameters.values()), None)
+        return Any if first is None or first.annotation is inspect.Parameter.empty else first.annotation
+
+    @property
+    def OutputType(self) -> Any:
+        """The annotation of what the function returns, `Any` without one."""
+        signature = _signature(self.func or self.afunc)
+        unknown = signature is None or signature.return_annotation is inspect.Signature.empty
+        return Any if unknown else cast("Any", signature).return_annotation
+
+    def _loop_native(self) -> bool:
+        return isinstance(self.func, (itemgetter, attrgetter))
+
+    def _may_block(self) -> bool:
+        return not isinstance(self.func, (itemgetter, attrgetter))
+
+    # ---------------------------------------------------------------- sync
+
+    def _sync(self) -> Callable[..., Any]:
+        if self.func is None:
+            raise InvalidType(
+                f"Cannot invoke a coroutine function synchronously: `{self.get_name()}` has only an async form. "
+                "Use `ainvoke` instead."
+            )
+        return self.func
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+        deadline = config.get("deadline")
+        if deadline is not None:
+            check(deadline, self)
+        output = self._called(input, config, run and run.manager, kwargs)
+        if isinstance(output, Runnable):
+            output = output.invoke(input, self._deeper(input, config))
+        if deadline is not None:
+            check(deadline, self)
+        return cast("Output", output)
+
+    def _called(self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]) -> Any:
+        func = self._sync()
+        if any(self._takes):
+            kwargs = asked(self._takes, kwargs, config, manager, sync=True)
+        context = inheriting(config)
+        if self._streams:
+            chunks = context.run(lambda: list(func(input, **kwargs)))
+            return collected(chunks) if chunks else None
+        return context.run(func, input, **kwargs)
+
+    def _deeper(self, input: Any, config: RunnableConfig) -> RunnableConfig:
+        """Count `recursion_limit` down for the runnable that the function returned."""
+        left = config.get("recursion_limit", DEFAULT_RECURSION_LIMIT)
+        if left <= 0:
+            raise RecursionError(
+                f"Recursion limit reached when invoking {self!r} with input {input!r}. "
+                "Raise `recursion_limit` in the config, or let the function return a value at last."
+            )
+        return changed(config, recursion_limit=left - 1)
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]:
+        """Add the input up, then yield the generator function's chunks, or the one value."""
+        manager = run and run.manager
+        inner: Iterator[Any] | None = None
+        try:
+            items = list(input)
+            if not items:
+                return
+            whole = collected(items)
+            del items
+            check(config.get("deadline"), self)
+            if self._streams:
+                inner = streamed(self._sync(), whole, config, manager, kwargs)
+            else:
+                output = self._called(whole, config, manager, kwargs)
+                if isinstance(output, Runnable):
+                    inner = output.stream(whole, self._deeper(whole, config))
+                else:
+                    inner = iter((output,))
+            for chunk in inner:
+                check(config.get("deadline"), self)
+                yield chunk
+        finally:
+            close(inner, input)
+
+    # ---------------------------------------------------------------- async
+
+    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+        manager = run and run.manager
+        deadline = config.get("deadline")
+        if deadline is None:
+            output = await self._acalled(input, config, manager, kwargs)
+        else:
+            check(deadline, self)
+            output = await covered(self._acalled(input, config, manager, kwargs), deadline, self)
+        if isinstance(output, Runnable):
+            output = await output.ainvoke(input, self._deeper(input, config))
+        return cast("Output", output)
+
+    async def _acalled(self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]) -> Any:
+        if self.afunc is None:
+            return await run_in_executor(None, self._called, input, config, manager, kwargs)
+        if self._astreams:
+            chunks = [chunk async for chunk in astreamed(self.afunc, input, config, manager, kwargs)]
+            return collected(chunks) if chunks else None
+        if any(self._atakes):
+            kwargs = asked(self._atakes, kwargs, config, manager, sync=False)
+        return await awaited(self.afunc(input, **kwargs), config)
+
+    async def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]:
+        """Add the input up, then yield the async generator function's chunks, or the one value."""
+        manager = run and run.manager
+        inner: AsyncIterator[Any] | None = None
+        deadline = config.get("deadline")
+        try:
+            items = [item async for item in input]
+            if not items:
+                return
+            whole = collected(items)
+            del items
+            check(deadline, self)
+            if self._astreams and self.afunc is not None:
+                inner = astreamed(self.afunc, whole, config, manager, kwargs, deadline=deadline, runnable=self)
+            elif self.afunc is None and self._streams:
+                inner = threaded(streamed(self._sync(), whole, config, manager, kwargs), deadline, self)
+            else:
+                output = await covered(self._acalled(whole, config, manager, kwargs), deadline, self)
+                if isinstance(output, Runnable):
+                    inner = output.astream(whole, self._deeper(whole, config))
+                else:
+                    inner = once(output)
+            async for chunk in inner:
+                yield chunk
+        finally:
+            await aclose(inner, input)
+
+
+class RunnableGenerator(Step[Input, Output]):
+    """A generator function over the input's chunks as a runnable: `transform(chunks)` yields the output's chunks.
+
+    `atransform` is its async twin. With only the sync one, async calls wait for the whole input and pull the
+    generator in a thread; with only the async one, sync calls raise NotImplementedError.
+    """
+
+    def __init__(
+        self,
+        transform: Callable[[Iterator[Input]], Iterator[Output]]
+        | Callable[[AsyncIterator[Input]], AsyncIterator[Output]],
+        atransform: Callable[[AsyncIterator[Input]], AsyncIterator[Output]] | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        self._transform: Callable[..., Iterator[Output]] | None = None
+        self._atransform: Callable[..., AsyncIterator[Output]] | None = atransform
+        func: Any = transform
+        if inspect.isasyncgenfunction(func):
+            self._atransform = func
+        elif inspect.isgeneratorfunction(func):
+            self._transform = func
+        else:
+            shown = f"`{getattr(func, '__name__', type(func).__name__)}`"
+            raise InvalidType(f"`transform` must be a generator function (one with `yield`), not {shown}.")
+        if atransform is not None and not inspect.isasyncgenfunction(atransform):
+            raise InvalidType("`atransform` must be an async generator function (`async def` with `yield`).")
+        own = getattr(func, "__name__", None)
+        self.name = name or (own if own != "<lambda>" else None)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunnableGenerator):
+            return False
+        return self._transform == other._transform and self._atransform == other._atransform
+
+    def __hash__(self) -> int:
+        return hash((self._transform, self._atransform))
+
+    def __repr__(self) -> str:
+        return f"RunnableGenerator({self.name or 'generator'})"
+
+    @property
+    def InputType(self) -> Any:
+        """Not known."""
+        return Any
+
+    @property
+    def OutputType(self) -> Any:
+        """Not known."""
+        return Any
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Add the generator's chunks up."""
+        chunks = list(self.stream(input, config, **kwargs))
+        return cast("Output", collected(chunks) if chunks else None)
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+        raise NotImplementedError  # `invoke` adds up a stream, and is reported as one
+
+    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+        raise NotImplementedError  # the same
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]:
+        if self._transform is None:
+            raise NotImplementedError(f"{self!r} has only an async generator. Use `astream` or `ainvoke`.")
+        return self._checked(streamed(self._transform, input, config, run and run.manager, kwargs), config)
+
+    def _checked(self, chunks: Iterator[Output], config: RunnableConfig) -> Iterator[Output]:
+        deadline = config.get("deadline")
+        if deadline is None:
+            return chunks
+
+        def until_late() -> Iterator[Output]:
+            try:
+                for chunk in chunks:
+                    check(deadline, self)
+                    yield chunk
+            finally:
+                close(chunks)
+
+        return until_late()
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Add the generator's chunks up."""
+        chunks = [chunk async for chunk in self.astream(input, config, **kwargs)]
+        return cast("Output", collected(chunks) if chunks else None)
+
+    def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]:
+        manager = run and run.manager
+        deadline = config.get("deadline")
+        if self._atransform is not None:
+            return astreamed(self._atransform, input, config, manager, kwargs, deadline=deadline, runnable=self)
+        return self._agathered(input, config, manager, kwargs)
+
+    async def _agathered(
+        self, input: AsyncIterator[Any], config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]:
+        inner = None
+        try:
+            items = iter([item async for item in input])
+            func = cast("Callable[..., Iterator[Output]]", self._transform)
+            inner = threaded(streamed(func, items, config, manager, kwargs), config.get("deadline"), self)
+            async for chunk in inner:
+                yield chunk
+        finally:
+            await aclose(inner, input)
+
+
+async def threaded(chunks: Iterator[Out], deadline: float | None, runnable: Any) -> AsyncIterator[Out]:
+    """Pull a sync generator in threads, one item at a time, and close it there."""
+    try:
+        while True:
+            chunk = await covered(run_in_executor(None, next, chunks, END), deadline, runnable)
+            if chunk is END:
+                return
+            yield cast("Out", chunk)
+    finally:
+        try:
+            close(chunks)
+        except ValueError:  # still running in its thread, past the deadline: it is dropped when it comes back
+            pass
+
+
+@overload
+def chain(func: Callable[[In], Coroutine[Any, Any, Out]]) -> RunnableLambda[In, Out]: ...
+@overload
+def chain(func: Callable[[In], AsyncIterator[Out]]) -> RunnableLambda[In, Out]: ...
+@overload
+def chain(func: Callable[[In], Iterator[Out]]) -> RunnableLambda[In, Out]: ...
+@overload
+def chain(func: Callable[[In], Out]) -> RunnableLambda[In, Out]: ...
+def chain(func: Callable[..., Any]) -> RunnableLambda[Any, Any]:
+    """Make a runnable of the decorated function. Calls to other runnables in it inherit its config."""
+    return RunnableLambda(func)

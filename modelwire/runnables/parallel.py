@@ -1,0 +1,143 @@
+"""`RunnableParallel`: the same input to several branches, their outputs in a dict.
+
+Branches run side by side only where that can save time: when at least two of them may wait for something outside.
+Then a sync call gives each of those a thread and an async call a task; branches that only compute run in place.
+Streams need it sooner: one branch that waits would hold up the chunks of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from modelwire.errors import InvalidArgument
+from modelwire.runnables.base import Input, Runnable, coerce_to_runnable
+from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.deadline import COVER_GRACE_S, check, covered
+from modelwire.runnables.native import loop_native
+from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.step import Step
+
+__all__ = ["RunnableMap", "RunnableParallel"]
+
+Branch = tuple[str, Runnable[Any, Any], RunnableConfig]
+Call = TypeVar("Call")
+
+
+class RunnableParallel(Step[Input, dict[str, Any]]):
+    """Branches by name, each invoked on the same input; usually written as a dict in a chain."""
+
+    def __init__(self, steps__: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        merged = {**(steps__ or {}), **kwargs}
+        self.steps__: dict[str, Runnable[Any, Any]] = {
+            key: coerce_to_runnable(step, place=f"as `{key}` of a `RunnableParallel`") for key, step in merged.items()
+        }
+        self.name: str | None = None
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name with the branches' keys: `RunnableParallel<a,b>`."""
+        return super().get_name(suffix, name=name or self.name or f"{type(self).__name__}<{','.join(self.steps__)}>")
+
+    @property
+    def InputType(self) -> Any:
+        """The first known input type of a branch."""
+        return next((kind for step in self.steps__.values() if (kind := _input_type(step)) is not Any), Any)
+
+    @property
+    def OutputType(self) -> Any:
+        """A dict by branch."""
+        return dict[str, Any]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunnableParallel):
+            return False
+        return self.steps__ == other.steps__ and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.steps__.items()))
+
+    def __repr__(self) -> str:
+        rows = ",\n".join(f"  {key}: " + repr(step).replace("\n", "\n  ") for key, step in self.steps__.items())
+        return "{\n" + rows + "\n}"
+
+    def _loop_native(self) -> bool:
+        return all(loop_native(step) for step in self.steps__.values())
+
+    def _may_block(self) -> bool:
+        return any(step._may_block() for step in self.steps__.values())
+
+    def _branches(self, config: RunnableConfig, run: Run | AsyncRun | None) -> list[Branch]:
+        """Give each branch with the config of its call."""
+        check(config.get("deadline"), self)
+        return [
+            (key, step, config if run is None else run.below(f"map:key:{key}")) for key, step in self.steps__.items()
+        ]
+
+    # ---------------------------------------------------------------- one input
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        calls = {key: _calling(step.invoke, input, inner, kwargs) for key, step, inner in self._branches(config, run)}
+        waiting = self._waiting()
+        if len(waiting) < 2:
+            return {key: call() for key, call in calls.items()}
+        from modelwire.runnables.batch import joined
+
+        ready = {key: call() for key, call in calls.items() if key not in waiting}
+        came = joined([calls[key] for key in waiting], config.get("max_concurrency"))
+        ready.update(zip(waiting, came, strict=True))
+        return {key: ready[key] for key in calls}
+
+    def _waiting(self) -> list[str]:
+        """Name the branches that may wait for something outside."""
+        return [key for key, step in self.steps__.items() if step._may_block()]
+
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        calls = {key: _calling(step.ainvoke, input, inner, kwargs) for key, step, inner in self._branches(config, run)}
+        waiting = self._waiting()
+        if len(waiting) < 2:
+            return {key: await call() for key, call in calls.items()}
+        from modelwire.runnables.batch import gathered
+
+        ready = {key: await call() for key, call in calls.items() if key not in waiting}
+        work = gathered([calls[key] for key in waiting], config.get("max_concurrency"))
+        came = await covered(work, config.get("deadline"), self, grace_s=COVER_GRACE_S)
+        ready.update(zip(waiting, came, strict=True))
+        return {key: ready[key] for key in calls}
+
+    # ---------------------------------------------------------------- streams
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Give every branch the whole input stream; yield their chunks as they come, each under its branch's key."""
+        from modelwire.runnables.weaving import woven
+
+        branches = self._branches(config, run)
+        threads = min(config.get("max_concurrency") or len(branches), len(branches))
+        side_by_side = len(branches) > 1 and self._may_block()
+        return woven(input, branches, threads=threads if side_by_side else 0, kwargs=kwargs)
+
+    def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        from modelwire.runnables.weaving import awoven
+
+        return awoven(input, self._branches(config, run), limit=config.get("max_concurrency"), kwargs=kwargs)
+
+
+RunnableMap = RunnableParallel
+
+
+def _calling(
+    invoke: Callable[..., Call], input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+) -> Callable[[], Call]:
+    return lambda: invoke(input, config, **kwargs)
+
+
+def _input_type(step: Runnable[Any, Any]) -> Any:
+    try:
+        return step.InputType
+    except InvalidArgument:
+        return Any

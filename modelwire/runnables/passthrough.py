@@ -1,0 +1,261 @@
+"""Steps that pass their input on: `RunnablePassthrough` as it is, `RunnableAssign` and `RunnablePick` a dict with
+keys added or picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
+
+from modelwire.errors import InvalidType
+from modelwire.runnables.addable import AddableDict, collected
+from modelwire.runnables.calling import acall_func_with_variable_args, call_func_with_variable_args
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig, run_in_executor
+from modelwire.runnables.functions import is_async
+from modelwire.runnables.native import loop_native
+from modelwire.runnables.parallel import RunnableParallel
+from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.step import Step
+
+__all__ = ["RunnableAssign", "RunnablePassthrough", "RunnablePick"]
+
+Other = TypeVar("Other")
+
+
+class RunnablePassthrough(Step[Other, Other]):
+    """Pass the input on. `func` (or `afunc` in async calls) is called with the whole input, for its effect alone."""
+
+    def __init__(
+        self,
+        func: Callable[..., Any] | None = None,
+        afunc: Callable[..., Any] | None = None,
+        *,
+        input_type: Any = None,
+        name: str | None = None,
+    ) -> None:
+        if func is not None and is_async(func):
+            func, afunc = None, func
+        self.func = func
+        self.afunc = afunc
+        self.input_type = input_type
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunnablePassthrough):
+            return False
+        return (self.func, self.afunc, self.name) == (other.func, other.afunc, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self.func, self.afunc))
+
+    def __repr__(self) -> str:
+        return "RunnablePassthrough()" if self.func is None else f"RunnablePassthrough(func={self.func!r})"
+
+    @property
+    def InputType(self) -> Any:
+        """The `input_type` given, else `Any`."""
+        return self.input_type or Any
+
+    @property
+    def OutputType(self) -> Any:
+        """The `input_type` given, else `Any`."""
+        return self.input_type or Any
+
+    @classmethod
+    def assign(cls, **kwargs: Any) -> RunnableAssign:  # type: ignore[override]  # LangChain's: on the class, it begins a chain
+        """Make the step that adds keys to its input dict; each value is a runnable or function of that dict."""
+        return RunnableAssign(RunnableParallel(kwargs))
+
+    def _loop_native(self) -> bool:
+        return self.func is None
+
+    def _may_block(self) -> bool:
+        return self.func is not None or self.afunc is not None
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Other:
+        if self.func is not None:
+            call_func_with_variable_args(self.func, input, config, run and run.manager, **kwargs)
+        return cast("Other", input)
+
+    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Other:
+        if self.afunc is not None:
+            await acall_func_with_variable_args(self.afunc, input, config, run and run.manager, **kwargs)
+        elif self.func is not None:
+            await run_in_executor(None, self._value, input, config, None if run is None else run.get_sync(), kwargs)
+        return cast("Other", input)
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Other]:
+        """Pass the stream itself on, unless a function waits for its sum."""
+        return input if self.func is None else self._told(input, config, run, kwargs)
+
+    def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Other]:
+        return input if self.func is None and self.afunc is None else self._atold(input, config, run, kwargs)
+
+    def _told(
+        self, input: Iterator[Other], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Other]:
+        items: list[Other] = []
+        try:
+            for item in input:
+                items.append(item)
+                yield item
+            if items:
+                self._value(collected(items), config, run, kwargs)
+        finally:
+            close(input)
+
+    async def _atold(
+        self, input: AsyncIterator[Other], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Other]:
+        items: list[Other] = []
+        try:
+            async for item in input:
+                items.append(item)
+                yield item
+            if items:
+                await self._avalue(collected(items), config, run, kwargs)
+        finally:
+            await aclose(input)
+
+
+class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
+    """Add to the input dict what the branches of `mapper` make of it. A stream gives the input's keys first."""
+
+    def __init__(self, mapper: RunnableParallel[dict[str, Any]], *, name: str | None = None) -> None:
+        self.mapper = mapper
+        self.name = name
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name with the added keys: `RunnableAssign<a,b>`."""
+        return super().get_name(suffix, name=name or self.name or f"RunnableAssign<{','.join(self.mapper.steps__)}>")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunnableAssign) and (self.mapper, self.name) == (other.mapper, other.name)
+
+    def __hash__(self) -> int:
+        return hash(self.mapper)
+
+    def __repr__(self) -> str:
+        return f"RunnableAssign(mapper={self.mapper!r})"
+
+    def _loop_native(self) -> bool:
+        return loop_native(self.mapper)
+
+    def _may_block(self) -> bool:
+        return self.mapper._may_block()
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {**_dict(input), **self.mapper.invoke(input, config, **kwargs)}
+
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        return {**_dict(input), **await self.mapper.ainvoke(input, config, **kwargs)}
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        from modelwire.runnables.weaving import teed
+
+        passed, mapped = teed(input, 2)
+        added = self.mapper.transform(mapped, config, **kwargs)
+        try:
+            for chunk in passed:
+                if kept := self._kept(chunk):
+                    yield kept
+            yield from added
+        finally:
+            close(added, passed, mapped, input)
+
+    def _kept(self, chunk: Any) -> AddableDict:
+        keys = self.mapper.steps__
+        return AddableDict({key: value for key, value in _dict(chunk).items() if key not in keys})
+
+    async def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        from modelwire.runnables.weaving import ateed
+
+        passed, mapped = ateed(input, 2)
+        added = self.mapper.atransform(mapped, config, **kwargs)
+        try:
+            async for chunk in passed:
+                if kept := self._kept(chunk):
+                    yield kept
+            async for chunk in added:
+                yield chunk
+        finally:
+            await aclose(added, passed, mapped, input)
+
+
+class RunnablePick(Step[dict[str, Any], Any]):
+    """Pick one key's value from the input dict, or with a list of keys the dict of those that are there."""
+
+    def __init__(self, keys: str | list[str], *, name: str | None = None) -> None:
+        if not isinstance(keys, (str, list, tuple)):
+            raise InvalidType(f"`keys` must be a key or a list of keys, not a `{type(keys).__name__}`.")
+        self.keys = keys
+        self.name = name
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name with the keys: `RunnablePick<a,b>`."""
+        keys = self.keys if isinstance(self.keys, str) else ",".join(self.keys)
+        return super().get_name(suffix, name=name or self.name or f"RunnablePick<{keys}>")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunnablePick) and (self.keys, self.name) == (other.keys, other.name)
+
+    def __hash__(self) -> int:
+        return hash(str(self.keys))
+
+    def __repr__(self) -> str:
+        return f"RunnablePick(keys={self.keys!r})"
+
+    def _loop_native(self) -> bool:
+        return True
+
+    def _may_block(self) -> bool:
+        return False
+
+    def _picked(self, value: Any) -> Any:
+        given = _dict(value, asker="`pick`")
+        if isinstance(self.keys, str):
+            return given.get(self.keys)
+        return AddableDict({key: given[key] for key in self.keys if key in given}) or None
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Any:
+        return self._picked(input)
+
+    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Any:
+        return self._picked(input)
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Any]:
+        try:
+            for chunk in input:
+                if (picked := self._picked(chunk)) is not None:
+                    yield picked
+        finally:
+            close(input)
+
+    async def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Any]:
+        try:
+            async for chunk in input:
+                if (picked := self._picked(chunk)) is not None:
+                    yield picked
+        finally:
+            await aclose(input)
+
+
+def _dict(value: Any, asker: str = "`RunnablePassthrough.assign()`") -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidType(f"The input to {asker} must be a dict, not a `{type(value).__name__}`.")
+    return cast("Mapping[str, Any]", value)

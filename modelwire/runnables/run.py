@@ -1,0 +1,255 @@
+"""The one seam between runnables and those who listen to them: `start_run` is None when nobody does.
+
+Every start has exactly one end or error. Nothing else in this room calls a callback manager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modelwire.callbacks.hooks import listening
+from modelwire.runnables.addable import collected
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import (
+    RunnableConfig,
+    changed,
+    get_async_callback_manager_for_config,
+    get_callback_manager_for_config,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from modelwire.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+
+__all__ = ["AsyncRun", "Run", "astart_run", "listening", "start_run"]
+
+Output = TypeVar("Output")
+
+# What a run reports as its input when it starts before its input is there.
+UNKNOWN_INPUT = {"input": ""}
+
+
+class _Opened:
+    """What both colours of a run know: its config, and whether it has been reported as over."""
+
+    __slots__ = ("config", "manager", "over")
+
+    def __init__(self, manager: Any, config: RunnableConfig) -> None:
+        self.manager = manager
+        self.config = config
+        self.over = False
+
+    def below(self, tag: str | None = None) -> RunnableConfig:
+        """Make the config of a run inside of this one; `tag` is for that run alone."""
+        return changed(self.config, callbacks=self.manager.get_child(tag))
+
+
+class Run(_Opened):
+    """A sync run that somebody listens to. Leaving it by an exception reports the error."""
+
+    __slots__ = ()
+    manager: CallbackManagerForChainRun
+
+    def end(self, output: Output, **about: Any) -> Output:
+        """Report the output, and return it."""
+        self.over = True
+        self.manager.on_chain_end(output, **about)
+        return output
+
+    def fail(self, error: BaseException, **about: Any) -> None:
+        """Report the error, unless the run is over."""
+        if not self.over:
+            self.over = True
+            self.manager.on_chain_error(error, **about)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+
+
+class AsyncRun(_Opened):
+    """An async run that somebody listens to. Leaving it by an exception reports the error."""
+
+    __slots__ = ()
+    manager: AsyncCallbackManagerForChainRun
+
+    async def end(self, output: Output, **about: Any) -> Output:
+        """Report the output, and return it."""
+        self.over = True
+        await self.manager.on_chain_end(output, **about)
+        return output
+
+    async def fail(self, error: BaseException, **about: Any) -> None:
+        """Report the error, unless the run is over."""
+        if not self.over:
+            self.over = True
+            await self.manager.on_chain_error(error, **about)
+
+    def get_sync(self) -> Run:
+        """Return the same run for sync code."""
+        return Run(self.manager.get_sync(), self.config)
+
+    async def __aenter__(self) -> AsyncRun:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            await self.fail(error)
+
+
+def start_run(
+    runnable: Any, input: Any, config: RunnableConfig, run_type: str | None = None, serialized: Any = None
+) -> Run | None:
+    """Report that `runnable` starts under the settled `config`; return None when nobody listens."""
+    return _opened(runnable, input, config, run_type, serialized) if listening(config) else None
+
+
+async def astart_run(
+    runnable: Any, input: Any, config: RunnableConfig, run_type: str | None = None, serialized: Any = None
+) -> AsyncRun | None:
+    """Report that `runnable` starts under the settled `config`; return None when nobody listens."""
+    return await _aopened(runnable, input, config, run_type, serialized) if listening(config) else None
+
+
+def _opened(runnable: Any, input: Any, config: RunnableConfig, run_type: str | None, serialized: Any = None) -> Run:
+    manager = get_callback_manager_for_config(config)
+    return Run(manager.on_chain_start(serialized, input, **_about(runnable, config, run_type)), config)
+
+
+async def _aopened(
+    runnable: Any, input: Any, config: RunnableConfig, run_type: str | None, serialized: Any = None
+) -> AsyncRun:
+    manager = get_async_callback_manager_for_config(config)
+    return AsyncRun(await manager.on_chain_start(serialized, input, **_about(runnable, config, run_type)), config)
+
+
+def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> dict[str, Any]:
+    about: dict[str, Any] = {"name": config.get("run_name") or runnable.get_name(), "run_id": config.get("run_id")}
+    if run_type is not None:
+        about["run_type"] = run_type
+    return about
+
+
+class _Tape:
+    """Keeps what passes by, to be added up when the run is over."""
+
+    __slots__ = ("items",)
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+
+    def sum(self) -> Any:
+        return collected(self.items) if self.items else None
+
+    def record(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            self.items.append(item)
+            yield item
+
+    async def arecord(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for item in items:
+            self.items.append(item)
+            yield item
+
+
+def observed_stream(
+    runnable: Any,
+    input: Iterator[Any],
+    config: RunnableConfig,
+    transform: Callable[[Iterator[Any], Run], Iterator[Output]],
+    run_type: str | None = None,
+) -> Iterator[Output]:
+    """Run a transform that somebody listens to.
+
+    It starts with its first input item, and ends with the sums of both sides.
+    A stream that its reader closes early has ended, not failed; a step whose input fails before it came never started.
+    """
+    heard, said = _Tape(), _Tape()
+    output: Iterator[Output] | None = None
+    run: Run | None = None
+    try:
+        source = _with_first(input)
+        run = _opened(runnable, UNKNOWN_INPUT, config, run_type)
+        output = transform(heard.record(source), run)
+        for chunk in output:
+            said.items.append(chunk)
+            yield chunk
+        run.end(said.sum(), inputs=heard.sum())
+    except GeneratorExit:
+        if run is not None and not run.over:
+            run.end(said.sum(), inputs=heard.sum())
+        raise
+    except BaseException as exc:
+        if run is not None:
+            run.fail(exc, inputs=heard.sum())
+        raise
+    finally:
+        close(output, input)
+
+
+async def aobserved_stream(
+    runnable: Any,
+    input: AsyncIterator[Any],
+    config: RunnableConfig,
+    transform: Callable[[AsyncIterator[Any], AsyncRun], AsyncIterator[Output]],
+    run_type: str | None = None,
+) -> AsyncIterator[Output]:
+    """Do what `observed_stream` does, in the other colour."""
+    heard, said = _Tape(), _Tape()
+    output: AsyncIterator[Output] | None = None
+    run: AsyncRun | None = None
+    try:
+        source = await _awith_first(input)
+        run = await _aopened(runnable, UNKNOWN_INPUT, config, run_type)
+        output = transform(heard.arecord(source), run)
+        async for chunk in output:
+            said.items.append(chunk)
+            yield chunk
+        await run.end(said.sum(), inputs=heard.sum())
+    except GeneratorExit:
+        if run is not None and not run.over:
+            await run.end(said.sum(), inputs=heard.sum())
+        raise
+    except BaseException as exc:
+        if run is not None:
+            await run.fail(exc, inputs=heard.sum())
+        raise
+    finally:
+        await aclose(output, input)
+
+
+_NOTHING = object()
+
+
+def _with_first(items: Iterator[Any]) -> Iterator[Any]:
+    """Pull the first item now: a run starts when its input does."""
+    first = next(items, _NOTHING)
+    if first is _NOTHING:
+        return iter(())
+
+    def rest() -> Iterator[Any]:
+        yield first
+        yield from items
+
+    return rest()
+
+
+async def _awith_first(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    first = await anext(items, _NOTHING)
+
+    async def rest() -> AsyncIterator[Any]:
+        if first is not _NOTHING:
+            yield first
+            async for item in items:
+                yield item
+
+    return rest()

@@ -1,0 +1,195 @@
+"""`RunnableSequence`: one step after the other. When nobody listens, `invoke` calls each step's `invoke`: no more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from time import monotonic
+from typing import Any, cast
+
+from modelwire.errors import InvalidArgument
+from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.deadline import COVER_GRACE_S, covered, late
+from modelwire.runnables.native import loop_native
+from modelwire.runnables.run import AsyncRun, Run, listening
+from modelwire.runnables.step import Step
+
+__all__ = ["RunnableSequence"]
+
+
+class RunnableSequence(Step[Input, Output]):
+    """Steps, each fed with the output of the one before: usually written `a | b | c`.
+
+    Streams pass through chunk by chunk wherever a step has a `transform` of its own; a step without one waits for its
+    whole input. In a batch each input goes through all steps on its own.
+    """
+
+    def __init__(
+        self,
+        *steps: Any,
+        name: str | None = None,
+        first: Runnable[Any, Any] | None = None,
+        middle: Sequence[Runnable[Any, Any]] | None = None,
+        last: Runnable[Any, Any] | None = None,
+    ) -> None:
+        given = steps or tuple(step for step in (first, *(middle or ()), last) if step is not None)
+        flat: list[Runnable[Any, Any]] = []
+        for position, step in enumerate(given, 1):
+            runnable = coerce_to_runnable(step, place=f"as step {position} of a `RunnableSequence`")
+            if isinstance(runnable, RunnableSequence):
+                flat.extend(runnable._steps)
+                name = name or runnable.name
+            else:
+                flat.append(runnable)
+        if len(flat) < 2:
+            raise InvalidArgument(f"RunnableSequence must have at least 2 steps, got {len(flat)}.")
+        self._steps: tuple[Runnable[Any, Any], ...] = tuple(flat)
+        self.name = name
+
+    @property
+    def steps(self) -> list[Runnable[Any, Any]]:
+        """The steps in order, two or more."""
+        return list(self._steps)
+
+    @property
+    def first(self) -> Runnable[Input, Any]:
+        """The first step."""
+        return self._steps[0]
+
+    @property
+    def middle(self) -> list[Runnable[Any, Any]]:
+        """The steps between the first and the last."""
+        return list(self._steps[1:-1])
+
+    @property
+    def last(self) -> Runnable[Any, Output]:
+        """The last step."""
+        return self._steps[-1]
+
+    @property
+    def InputType(self) -> Any:
+        """The first step's."""
+        return self.first.InputType
+
+    @property
+    def OutputType(self) -> Any:
+        """The last step's."""
+        return self.last.OutputType
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunnableSequence):
+            return False
+        return self._steps == other._steps and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self._steps)
+
+    def __repr__(self) -> str:
+        shown = (repr(step) if i == 0 else _indented("| " + repr(step)) for i, step in enumerate(self._steps))
+        return "\n".join(shown)
+
+    def _loop_native(self) -> bool:
+        return all(loop_native(step) for step in self._steps)
+
+    def _may_block(self) -> bool:
+        return any(step._may_block() for step in self._steps)
+
+    def _calls(
+        self, config: RunnableConfig, kwargs: dict[str, Any], run: Run | AsyncRun | None = None
+    ) -> Iterator[tuple[Runnable[Any, Any], RunnableConfig, dict[str, Any]]]:
+        """Give each step with what it is called with, in time; `kwargs` are the first step's."""
+        deadline = config.get("deadline")
+        for position, step in enumerate(self._steps, 1):
+            if deadline is not None and monotonic() >= deadline:
+                raise late(self.get_name(), deadline)
+            yield step, (config if run is None else run.below(f"seq:step:{position}")), kwargs
+            kwargs = {}
+
+    # ---------------------------------------------------------------- one input
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Pass the input through the steps; `kwargs` are the first step's."""
+        config = settled(config)
+        if listening(config):
+            return super().invoke(input, config, **kwargs)
+        value: Any = input  # here again what `_value` does: no frame of ours stands between two steps
+        for step, inner, extra in self._calls(below(config), kwargs):
+            value = step.invoke(value, inner, **extra)
+        return cast("Output", value)
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Pass the input through the steps; `kwargs` are the first step's."""
+        config = settled(config)
+        if "deadline" in config or listening(config):
+            return await super().ainvoke(input, config, **kwargs)
+        value: Any = input
+        for step, inner, extra in self._calls(below(config), kwargs):
+            value = await step.ainvoke(value, inner, **extra)
+        return cast("Output", value)
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+        for step, inner, extra in self._calls(config, kwargs, run):
+            input = step.invoke(input, inner, **extra)
+        return cast("Output", input)
+
+    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+        deadline = config.get("deadline")
+        if deadline is None:
+            return await self._astepped(input, config, run, kwargs)
+        return await covered(self._astepped(input, config, run, kwargs), deadline, self, grace_s=COVER_GRACE_S)
+
+    async def _astepped(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Output:
+        for step, inner, extra in self._calls(config, kwargs, run):
+            input = await step.ainvoke(input, inner, **extra)
+        return cast("Output", input)
+
+    # ---------------------------------------------------------------- streams
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]:
+        """Chain the steps' transforms."""
+        deadline = config.get("deadline")
+        stages: list[Iterator[Any]] = [input]
+        try:
+            for step, inner, extra in self._calls(config, kwargs, run):
+                stages.append(step.transform(stages[-1], inner, **extra))
+            if deadline is None:
+                yield from stages[-1]
+                return
+            for chunk in stages[-1]:
+                yield chunk
+                if monotonic() >= deadline:
+                    raise late(self.get_name(), deadline)
+        finally:
+            close(*reversed(stages))
+
+    async def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]:
+        deadline = config.get("deadline")
+        stages: list[AsyncIterator[Any]] = [input]
+        try:
+            for step, inner, extra in self._calls(config, kwargs, run):
+                stages.append(step.atransform(stages[-1], inner, **extra))
+            last = stages[-1]
+            if deadline is None:
+                async for chunk in last:
+                    yield chunk
+                return
+            while True:
+                try:
+                    chunk = await covered(anext(last), deadline, self, grace_s=COVER_GRACE_S)
+                except StopAsyncIteration:
+                    return
+                yield chunk
+        finally:
+            await aclose(*reversed(stages))
+
+
+def _indented(text: str) -> str:
+    """Indent all lines but the first."""
+    return text.replace("\n", "\n  ")

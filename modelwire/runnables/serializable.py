@@ -1,0 +1,37 @@
+"""`RunnableSerializable`: a Runnable whose parameters are the fields of a pydantic model."""
+
+from __future__ import annotations
+
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from modelwire.runnables.base import Input, Output, Runnable
+
+__all__ = ["RunnableSerializable"]
+
+
+class RunnableSerializable(BaseModel, Runnable[Input, Output]):
+    """A Runnable that is also a pydantic model: subclass it and annotate the fields.
+
+    `RunnableSerializable[str, int]` is a note for the type checker: unlike pydantic's own generics it makes no class.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, defer_build=True, protected_namespaces=())
+
+    name: str | None = None
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, parameters: Any) -> GenericAlias:
+            return GenericAlias(cls, parameters)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        # Otherwise pydantic wants the type variables of a base repeated in `Generic[...]`.
+        cls.__pydantic_generic_metadata__["parameters"] = ()
+
+
+RunnableSerializable.__pydantic_generic_metadata__["parameters"] = ()

@@ -1,0 +1,103 @@
+"""`Step`: what our own runnables share. A subclass says what is done; `Step` opens and reports the run around it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeVar
+
+from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.run import (
+    AsyncRun,
+    Run,
+    aobserved_stream,
+    astart_run,
+    listening,
+    observed_stream,
+    start_run,
+)
+
+__all__ = ["Step", "once"]
+
+Item = TypeVar("Item")
+
+
+class Step(Runnable[Input, Output]):
+    """A runnable in four methods: one value or a stream of chunks, in both colours.
+
+    Each gets the config for calls inside of it, and the run it is, which is None when nobody listens.
+    """
+
+    name: str | None = None
+
+    @abstractmethod
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output: ...
+
+    @abstractmethod
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Output: ...
+
+    @abstractmethod
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]: ...
+
+    @abstractmethod
+    def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]: ...
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Turn one input into one output."""
+        config = settled(config)
+        run = start_run(self, input, config)
+        if run is None:
+            return self._value(input, below(config), None, kwargs)
+        with run:
+            return run.end(self._value(input, run.below(), run, kwargs))
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Turn one input into one output."""
+        config = settled(config)
+        run = await astart_run(self, input, config)
+        if run is None:
+            return await self._avalue(input, below(config), None, kwargs)
+        async with run:
+            return await run.end(await self._avalue(input, run.below(), run, kwargs))
+
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
+        """Yield the output in chunks as they come."""
+        return self.transform(iter((input,)), config, **kwargs)
+
+    def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
+        """Yield the output in chunks as they come."""
+        return self.atransform(once(input), config, **kwargs)
+
+    def transform(
+        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Output]:
+        """Turn chunks of input into chunks of output."""
+        config = settled(config)
+        if listening(config):
+            return observed_stream(
+                self, input, config, lambda items, run: self._chunks(items, run.below(), run, kwargs)
+            )
+        return self._chunks(input, below(config), None, kwargs)
+
+    def atransform(
+        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Output]:
+        """Turn chunks of input into chunks of output."""
+        config = settled(config)
+        if listening(config):
+            return aobserved_stream(
+                self, input, config, lambda items, run: self._achunks(items, run.below(), run, kwargs)
+            )
+        return self._achunks(input, below(config), None, kwargs)
+
+
+async def once(item: Item) -> AsyncIterator[Item]:
+    """Make an async iterator of one item."""
+    yield item

@@ -1,0 +1,217 @@
+"""Several readers of one stream, and several streams woven into one: what a streaming `RunnableParallel` needs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextvars import copy_context
+from typing import Any
+
+from modelwire.runnables.addable import AddableDict
+from modelwire.runnables.base import Runnable
+from modelwire.runnables.calling import END
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig
+
+__all__ = ["ateed", "awoven", "teed", "woven"]
+
+Branch = tuple[str, Runnable[Any, Any], RunnableConfig]
+
+
+class _Shared:
+    """What the readers of one stream share: a queue for each, and how the stream ended."""
+
+    def __init__(self, readers: int) -> None:
+        self.queues: list[deque[Any]] = [deque() for _ in range(readers)]
+        self.ended = False
+        self.error: BaseException | None = None
+
+    def waiting(self, queue: deque[Any]) -> Any:
+        """Return what `queue` holds next, END after the last item, or None when the stream must be pulled."""
+        if queue:
+            return queue.popleft()
+        if self.error is not None:
+            raise self.error
+        return (END,) if self.ended else None
+
+    def arrived(self, item: Any, queue: deque[Any]) -> Any:
+        """Keep a pulled item for the other readers."""
+        for other in self.queues:
+            if other is not queue:
+                other.append((item,))
+        return (item,)
+
+    def leave(self, queue: deque[Any]) -> None:
+        """Keep nothing more for a reader that is gone."""
+        self.queues = [other for other in self.queues if other is not queue]
+
+
+def teed(source: Iterator[Any], readers: int) -> list[Iterator[Any]]:
+    """Give each reader all items of `source`, pulled when the first of them asks; they may be in different threads."""
+    from threading import Lock
+
+    shared, lock = _Shared(readers), Lock()
+
+    def pull(queue: deque[Any]) -> Any:
+        with lock:
+            held = shared.waiting(queue)
+            if held is not None:
+                return held
+            try:
+                item = next(source, END)
+            except BaseException as exc:
+                shared.error = exc
+                raise
+            shared.ended = item is END
+            return (END,) if shared.ended else shared.arrived(item, queue)
+
+    def read(queue: deque[Any]) -> Iterator[Any]:
+        try:
+            while (held := pull(queue))[0] is not END:
+                yield held[0]
+        finally:
+            shared.leave(queue)
+
+    return [read(queue) for queue in shared.queues]
+
+
+def ateed(source: AsyncIterator[Any], readers: int) -> list[AsyncIterator[Any]]:
+    """Give each reader all items of `source`, pulled when the first of them asks; they may be in different tasks."""
+    from asyncio import Lock
+
+    shared, lock = _Shared(readers), Lock()
+
+    async def pull(queue: deque[Any]) -> Any:
+        async with lock:
+            held = shared.waiting(queue)
+            if held is not None:
+                return held
+            try:
+                item = await anext(source, END)
+            except BaseException as exc:
+                shared.error = exc
+                raise
+            shared.ended = item is END
+            return (END,) if shared.ended else shared.arrived(item, queue)
+
+    async def read(queue: deque[Any]) -> AsyncIterator[Any]:
+        try:
+            while (held := await pull(queue))[0] is not END:
+                yield held[0]
+        finally:
+            shared.leave(queue)
+
+    return [read(queue) for queue in shared.queues]
+
+
+def woven(
+    source: Iterator[Any], branches: list[Branch], *, threads: int, kwargs: dict[str, Any]
+) -> Iterator[AddableDict]:
+    """Stream every branch over `source` and yield chunks as they come: in `threads` threads, or with 0 in turn."""
+    readers = teed(source, len(branches))
+    streams = {
+        key: step.transform(reader, config, **kwargs)
+        for reader, (key, step, config) in zip(readers, branches, strict=True)
+    }
+    chunks = _threaded(streams, threads) if threads else _in_turn(streams)
+    try:
+        for key, chunk in chunks:
+            yield AddableDict({key: chunk})
+    finally:
+        close(chunks, *streams.values(), *readers, source)
+
+
+def _in_turn(streams: dict[str, Iterator[Any]]) -> Iterator[tuple[str, Any]]:
+    turns = deque(streams.items())
+    while turns:
+        key, stream = turns.popleft()
+        chunk = next(stream, END)
+        if chunk is not END:
+            yield key, chunk
+            turns.append((key, stream))
+
+
+def _threaded(streams: dict[str, Iterator[Any]], threads: int) -> Iterator[tuple[str, Any]]:
+    """Pull the streams in threads, each at most one chunk ahead of its reader."""
+    from concurrent.futures import ThreadPoolExecutor
+    from queue import SimpleQueue
+
+    reports: SimpleQueue[tuple[str, Any, BaseException | None]] = SimpleQueue()
+    contexts = {key: copy_context() for key in streams}
+
+    def pull(key: str) -> None:
+        try:
+            reports.put((key, contexts[key].run(next, streams[key], END), None))
+        except BaseException as exc:  # noqa: BLE001 - it is raised where the streams are read
+            reports.put((key, END, exc))
+
+    asking = list(streams)
+    out = 0
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="modelwire-parallel")
+    try:
+        while asking or out:
+            for key in asking:
+                pool.submit(pull, key)
+                out += 1
+            asking = []
+            key, chunk, error = reports.get()
+            out -= 1
+            if error is not None:
+                raise error
+            if chunk is not END:
+                yield key, chunk
+                asking = [key]
+    finally:
+        pool.shutdown(wait=True)  # a generator can be closed only when no thread is in it
+
+
+async def awoven(
+    source: AsyncIterator[Any], branches: list[Branch], *, limit: int | None, kwargs: dict[str, Any]
+) -> AsyncIterator[AddableDict]:
+    """Stream every branch over `source`, `limit` of them pulled at a time, and yield chunks as they come."""
+    readers = ateed(source, len(branches))
+    streams = {
+        key: step.atransform(reader, config, **kwargs)
+        for reader, (key, step, config) in zip(readers, branches, strict=True)
+    }
+    chunks = _pumped(streams, limit or len(streams))
+    try:
+        async for key, chunk in chunks:
+            yield AddableDict({key: chunk})
+    finally:
+        await aclose(chunks, *streams.values(), *readers, source)
+
+
+async def _pumped(streams: dict[str, AsyncIterator[Any]], limit: int) -> AsyncIterator[tuple[str, Any]]:
+    """Pull each stream in a task of its own, at most one chunk ahead of the reader and one in the queue."""
+    import asyncio
+
+    reports: asyncio.Queue[tuple[str, Any, BaseException | None]] = asyncio.Queue(1)
+    slots = asyncio.Semaphore(limit)
+
+    async def pump(key: str, stream: AsyncIterator[Any]) -> None:
+        try:
+            while True:
+                async with slots:
+                    chunk = await anext(stream, END)
+                await reports.put((key, chunk, None))
+                if chunk is END:
+                    return
+        except Exception as exc:  # noqa: BLE001 - it is raised where the streams are read
+            await reports.put((key, END, exc))
+
+    tasks = [asyncio.create_task(pump(key, stream)) for key, stream in streams.items()]
+    open_streams = len(tasks)
+    try:
+        while open_streams:
+            key, chunk, error = await reports.get()
+            if error is not None:
+                raise error
+            if chunk is END:
+                open_streams -= 1
+            else:
+                yield key, chunk
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

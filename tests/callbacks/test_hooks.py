@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+import pytest
+
+from modelwire.callbacks import BaseCallbackHandler, CallbackManager, hooks, listening, register_configure_hook
+from modelwire.errors import InvalidArgument
+
+held: ContextVar[Any] = ContextVar("held", default=None)
+
+
+class Made(BaseCallbackHandler):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "_hooks", ())
+
+
+@pytest.mark.parametrize("config", [None, {}, {"callbacks": None}, {"callbacks": []}])
+def test_nobody_listens_by_default(config: Any) -> None:
+    assert listening(config) is False
+
+
+def test_a_handler_listens_in_a_list_or_a_manager() -> None:
+    assert listening({"callbacks": [Made()]})
+    assert listening({"callbacks": CallbackManager([Made()])})
+    assert not listening({"callbacks": CallbackManager([])})
+
+
+@pytest.mark.parametrize("inheritable", [True, False])
+def test_a_hooked_handler_hears_what_starts_where_it_is_set(inheritable: bool) -> None:
+    register_configure_hook(held, inheritable)
+    handler = Made()
+
+    def inside() -> CallbackManager:
+        held.set(handler)
+        assert listening(None)
+        return CallbackManager.configure()
+
+    manager = copy_context().run(inside)
+    assert manager.handlers == [handler]
+    assert manager.inheritable_handlers == ([handler] if inheritable else [])
+    assert not listening(None)
+    assert CallbackManager.configure().handlers == []
+
+
+@pytest.mark.parametrize(("value", "asked"), [("1", True), ("true", True), ("0", False), ("false", False), ("", False)])
+def test_the_environment_asks_for_a_handler(monkeypatch: pytest.MonkeyPatch, value: str, asked: bool) -> None:
+    register_configure_hook(held, True, Made, "MODELWIRE_TEST_HOOK")
+    assert not listening({})
+    monkeypatch.setenv("MODELWIRE_TEST_HOOK", value)
+    assert listening({}) is asked
+    assert [type(handler) for handler in CallbackManager.configure().handlers] == [Made] * asked
+
+
+def test_the_same_hook_twice_is_one_hook() -> None:
+    register_configure_hook(held, True)
+    register_configure_hook(held, True)
+    assert len(hooks._hooks) == 1
+
+
+def test_a_variable_without_a_class_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="handle_class"):
+        register_configure_hook(held, True, None, "NAME")

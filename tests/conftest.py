@@ -1,0 +1,272 @@
+"""What every test stands on: both colours, a closed network, a clean environment, the real local model."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hypothesis
+import pytest
+
+T = TypeVar("T")
+
+pytest_plugins = ["pytester"]
+
+hypothesis.settings.register_profile(
+    "modelwire",
+    deadline=None,  # no test fails because the machine was busy
+    max_examples=60,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("modelwire")
+
+
+# ---------------------------------------------------------------- both colours
+
+
+class SyncColour:
+    """Call a runnable by its sync methods; every result is a plain value or list."""
+
+    name = "sync"
+
+    def invoke(self, runnable: Any, value: Any, config: Any = None, **kwargs: Any) -> Any:
+        return runnable.invoke(value, config, **kwargs)
+
+    def stream(self, runnable: Any, value: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+        return list(runnable.stream(value, config, **kwargs))
+
+    def batch(self, runnable: Any, values: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+        return runnable.batch(values, config, **kwargs)
+
+    def batch_as_completed(self, runnable: Any, values: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+        return list(runnable.batch_as_completed(values, config, **kwargs))
+
+    def transform(self, runnable: Any, values: Iterable[Any], config: Any = None, **kwargs: Any) -> list[Any]:
+        return list(runnable.transform(iter(values), config, **kwargs))
+
+    def run(self, sync_callable: Callable[[], T], async_callable: Callable[[], Awaitable[T]]) -> T:
+        return sync_callable()
+
+
+class AsyncColour:
+    """Call a runnable by its async methods, each call on an event loop of its own."""
+
+    name = "async"
+
+    def invoke(self, runnable: Any, value: Any, config: Any = None, **kwargs: Any) -> Any:
+        return asyncio.run(_awaited(lambda: runnable.ainvoke(value, config, **kwargs)))
+
+    def stream(self, runnable: Any, value: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+        return asyncio.run(_collected(lambda: runnable.astream(value, config, **kwargs)))
+
+    def batch(self, runnable: Any, values: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+        return asyncio.run(_awaited(lambda: runnable.abatch(values, config, **kwargs)))
+
+    def batch_as_completed(self, runnable: Any, values: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+        return asyncio.run(_collected(lambda: runnable.abatch_as_completed(values, config, **kwargs)))
+
+    def transform(self, runnable: Any, values: Iterable[Any], config: Any = None, **kwargs: Any) -> list[Any]:
+        return asyncio.run(_collected(lambda: runnable.atransform(_aiter(values), config, **kwargs)))
+
+    def run(self, sync_callable: Callable[[], T], async_callable: Callable[[], Awaitable[T]]) -> T:
+        return asyncio.run(_awaited(async_callable))
+
+
+async def _awaited(make: Callable[[], Awaitable[T]]) -> T:
+    return await make()
+
+
+async def _collected(make: Callable[[], AsyncIterator[T]]) -> list[T]:
+    return [item async for item in make()]
+
+
+async def _aiter(values: Iterable[T]) -> AsyncIterator[T]:
+    for value in values:
+        yield value
+
+
+@pytest.fixture(scope="session", params=[SyncColour(), AsyncColour()], ids=lambda colour: colour.name)
+def colour(request: pytest.FixtureRequest) -> SyncColour | AsyncColour:
+    """Drive the same test through the sync and the async methods."""
+    return request.param
+
+
+# ---------------------------------------------------------------- the network is closed
+
+
+class StrayConnection(RuntimeError):
+    """A test tried to leave the machine."""
+
+
+_strays: list[str] = []  # what was tried since the last look, by any thread
+
+
+def _refuse(what: str) -> None:
+    _strays.append(what)
+    raise StrayConnection(f"{what}: no test may leave this machine. Use a respx route or a loopback server.")
+
+
+def _is_local_name(host: str) -> bool:
+    name = host.rstrip(".").lower()
+    return name in {"localhost", "localhost.localdomain", "ip6-localhost"} or name.endswith(".localhost")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return _is_local_name(host)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _check_address(sock: socket.socket, address: Any, verb: str) -> None:
+    if sock.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(_text(address[0])):
+        _refuse(f"{verb} {_text(address[0])} port {address[1]}")
+
+
+def _check_name(host: Any) -> None:
+    # A literal address asks no name server; connecting to it is judged where it happens.
+    name = _text(host) if host else ""
+    if name and not _is_literal(name) and not _is_local_name(name):
+        _refuse(f"look-up of {name}")
+
+
+def _text(host: str | bytes) -> str:
+    return host.decode("ascii", "replace") if isinstance(host, bytes) else host
+
+
+_Socket = socket.socket
+_open = {
+    "connect": _Socket.connect,
+    "connect_ex": _Socket.connect_ex,
+    "sendto": _Socket.sendto,
+    "getaddrinfo": socket.getaddrinfo,
+    "gethostbyname": socket.gethostbyname,
+    "gethostbyname_ex": socket.gethostbyname_ex,
+}
+
+
+def _connect(self: socket.socket, address: Any) -> None:
+    _check_address(self, address, "connection to")
+    return _open["connect"](self, address)
+
+
+def _connect_ex(self: socket.socket, address: Any) -> int:
+    _check_address(self, address, "connection to")
+    return _open["connect_ex"](self, address)
+
+
+def _sendto(self: socket.socket, data: Any, *rest: Any) -> int:
+    _check_address(self, rest[-1], "datagram to")
+    return _open["sendto"](self, data, *rest)
+
+
+def _getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+    _check_name(host)
+    return _open["getaddrinfo"](host, *args, **kwargs)
+
+
+def _gethostbyname(host: Any) -> Any:
+    _check_name(host)
+    return _open["gethostbyname"](host)
+
+
+def _gethostbyname_ex(host: Any) -> Any:
+    _check_name(host)
+    return _open["gethostbyname_ex"](host)
+
+
+def pytest_configure() -> None:
+    # asyncio's and anyio's own ways end in these: `loop.sock_connect` calls `connect`, `loop.getaddrinfo` calls ours.
+    _Socket.connect, _Socket.connect_ex, _Socket.sendto = _connect, _connect_ex, _sendto
+    socket.getaddrinfo = _getaddrinfo
+    socket.gethostbyname, socket.gethostbyname_ex = _gethostbyname, _gethostbyname_ex
+
+
+def pytest_unconfigure() -> None:
+    _Socket.connect, _Socket.connect_ex, _Socket.sendto = _open["connect"], _open["connect_ex"], _open["sendto"]
+    socket.getaddrinfo = _open["getaddrinfo"]
+    socket.gethostbyname, socket.gethostbyname_ex = _open["gethostbyname"], _open["gethostbyname_ex"]
+
+
+def _guarded() -> Iterator[None]:
+    """Fail the phase of the test that tried to leave, also when the code under test swallowed the error."""
+    result = yield
+    if _strays:
+        seen, _strays[:] = "; ".join(_strays), []
+        pytest.fail(f"The test tried to leave this machine: {seen}.", pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    return (yield from _guarded())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    return (yield from _guarded())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    return (yield from _guarded())
+
+
+# ---------------------------------------------------------------- nobody's environment
+
+_FOREIGN = ("OPENAI_", "ANTHROPIC_", "AZURE_OPENAI_", "MODELWIRE_")
+_KEPT = {"MODELWIRE_CACHE", "MODELWIRE_REQUIRE_LOCAL"}  # where the local model lies, and that it must
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Take the developer's keys, models, proxies and configuration away."""
+    for name in list(os.environ):
+        if name in _KEPT:
+            continue
+        if name.startswith(_FOREIGN) or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+
+
+# ---------------------------------------------------------------- the real model
+
+
+@pytest.fixture(scope="session")
+def local_model() -> Path:
+    """Give the path of the local model's weights; fetch them when they are not there."""
+    from modelwire import local
+    from modelwire.errors import ModelwireError
+
+    try:
+        local.require_runtime()
+        return local.pull()
+    except ModelwireError as exc:
+        if os.environ.get("CI") or os.environ.get("MODELWIRE_REQUIRE_LOCAL"):
+            raise
+        pytest.skip(f"no local model here: {exc}")
+
+
+@pytest.fixture(scope="session")
+def local_server(local_model: Path) -> Iterator[str]:
+    """Give the origin (`http://127.0.0.1:PORT`) of the running local model, one server for the whole session."""
+    from modelwire import local
+
+    with local.LocalServer("smollm2") as server:
+        yield server.base_url

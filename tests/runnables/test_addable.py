@@ -1,0 +1,63 @@
+"""Sums of chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelwire.runnables.addable import AddableDict, aadd, add, collected
+
+
+def test_addable_dict_joins_values_and_counts_none_as_nothing_yet() -> None:
+    assert AddableDict(a="x", b=None) + {"a": "y", "b": 1, "c": [2]} == {"a": "xy", "b": 1, "c": [2]}
+    assert {"a": "x"} + AddableDict(a=None) == {"a": "x"}
+
+
+def test_addable_dict_names_the_types_that_do_not_add() -> None:
+    with pytest.raises(TypeError) as caught:
+        AddableDict(count=1) + AddableDict(count="a")
+    assert str(caught.value) == "Cannot add incompatible types for key 'count': 'int' and 'str'."
+
+
+def test_sum_of_addable_dicts_names_the_types_that_do_not_add() -> None:
+    with pytest.raises(TypeError, match="key 'count': 'int' and 'str'"):
+        add([AddableDict(count=1), AddableDict(count=2), AddableDict(count="a")])
+
+
+def test_sum_of_nothing_is_none() -> None:
+    async def nothing() -> AsyncIterator[int]:
+        return
+        yield
+
+    assert add([]) is None
+    assert asyncio.run(aadd(nothing())) is None
+
+
+def test_collecting_takes_the_last_of_what_does_not_add() -> None:
+    assert collected([{"a": 1}, {"b": 2}]) == {"b": 2}
+    assert collected([1, "a", "b"]) == "ab"
+
+
+values = st.one_of(
+    st.lists(st.text(max_size=3), min_size=1, max_size=6),
+    st.lists(st.lists(st.integers(), max_size=3), min_size=1, max_size=6),
+    st.lists(st.integers(), min_size=1, max_size=6),
+    st.lists(st.dictionaries(st.sampled_from("ab"), st.none() | st.text(max_size=2)).map(AddableDict), min_size=1),
+)
+
+
+@given(values, st.data())
+def test_any_grouping_gives_the_same_sum(items: list[object], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(items)))
+    groups = [group for group in (items[:cut], items[cut:]) if group]
+    assert add(add(group) for group in groups) == add(items)
+
+
+def test_sum_changes_none_of_its_items() -> None:
+    items = [AddableDict(a=["x"]), AddableDict(a=["y"])]
+    assert add(items) == {"a": ["x", "y"]}
+    assert items == [{"a": ["x"]}, {"a": ["y"]}]

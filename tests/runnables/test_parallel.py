@@ -1,0 +1,235 @@
+"""Branches side by side, and streams woven from them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from operator import itemgetter
+from typing import Any
+
+import pytest
+
+from modelwire.errors import Timeout
+from modelwire.runnables import (
+    AddableDict,
+    RunnableGenerator,
+    RunnableLambda,
+    RunnableMap,
+    RunnableParallel,
+    RunnablePassthrough,
+)
+from modelwire.runnables.weaving import ateed, teed
+
+
+def letters(times: int) -> RunnableGenerator[str, str]:
+    def repeat(chunks: Iterator[str]) -> Iterator[str]:
+        for chunk in chunks:
+            for _ in range(times):
+                yield chunk
+
+    async def arepeat(chunks: AsyncIterator[str]) -> AsyncIterator[str]:
+        async for chunk in chunks:
+            for _ in range(times):
+                yield chunk
+
+    return RunnableGenerator(repeat, arepeat)
+
+
+def test_every_branch_gets_the_input_and_keys_keep_their_order(colour: Any) -> None:
+    parallel = RunnableParallel(b=lambda x: x + 1, a=RunnablePassthrough(), c={"d": itemgetter(0)})
+    assert colour.invoke(RunnableParallel({"b": lambda x: x + 1}, a=RunnablePassthrough()), 1) == {"b": 2, "a": 1}
+    assert list(colour.invoke(RunnableParallel(z=str, y=repr, x=RunnablePassthrough()), 1)) == ["z", "y", "x"]
+    assert parallel.get_name() == "RunnableParallel<b,a,c>"
+    assert RunnableMap is RunnableParallel
+
+
+def test_branches_that_may_wait_run_side_by_side(colour: Any) -> None:
+    meeting = threading.Barrier(2)
+
+    def meet(x: int) -> int:
+        meeting.wait(timeout=20)  # passes only when both branches are here at once
+        return x
+
+    assert colour.invoke(RunnableParallel(a=meet, b=meet, c=RunnablePassthrough()), 1) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_branches_that_only_compute_run_in_place(colour: Any) -> None:
+    threads: list[int] = []
+
+    async def here(_: Any) -> int:
+        return threading.get_ident()
+
+    lone = RunnableParallel(a=RunnableLambda(lambda _: threading.get_ident(), here), b=itemgetter("x"))
+    assert colour.invoke(lone, {"x": 1}) == {"a": threading.get_ident(), "b": 1}
+    assert threads == []
+
+
+def test_max_concurrency_bounds_the_branches(colour: Any) -> None:
+    lock = threading.Lock()
+    running, most = 0, 0
+
+    def work(x: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.005)
+        with lock:
+            running -= 1
+        return x
+
+    branches = RunnableParallel({str(n): work for n in range(6)})
+    assert colour.invoke(branches, 1, {"max_concurrency": 2}) == {str(n): 1 for n in range(6)}
+    assert most <= 2
+
+
+def test_failing_branch_cancels_the_others() -> None:
+    seen: list[str] = []
+
+    async def hang(_: int) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append("cancelled")
+
+    async def fail(_: int) -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError("mine")
+
+    parallel = RunnableParallel(a=hang, b=fail)
+    with pytest.raises(ValueError, match="mine"):
+        asyncio.run(parallel.ainvoke(1))
+
+    async def read() -> None:
+        async for _ in parallel.astream(1):
+            seen.append("chunk")
+
+    with pytest.raises(ValueError, match="mine"):
+        asyncio.run(read())
+    assert seen == ["cancelled", "cancelled"]
+
+
+def test_error_of_a_branch_comes_through(colour: Any) -> None:
+    def fail(_: int) -> int:
+        raise KeyError("mine")
+
+    for call in (colour.invoke, colour.stream):
+        with pytest.raises(KeyError, match="mine"):
+            call(RunnableParallel(a=fail, b=str, c=repr), 1)
+
+
+def test_stream_weaves_the_chunks_of_all_branches(colour: Any) -> None:
+    parallel = RunnableParallel(one=letters(1), two=letters(2), whole=RunnableLambda(str.upper))
+    chunks = colour.transform(parallel, "abc")
+    assert all(isinstance(chunk, AddableDict) and len(chunk) == 1 for chunk in chunks)
+    total = chunks[0]
+    for chunk in chunks[1:]:
+        total = total + chunk
+    assert total == {"one": "abc", "two": "aabbcc", "whole": "ABC"}
+    assert colour.invoke(parallel, "abc") == {"one": "abc", "two": "abcabc", "whole": "ABC"}
+
+
+def test_a_branch_that_waits_does_not_hold_up_another(colour: Any) -> None:
+    parallel = RunnableParallel(live=RunnablePassthrough(), whole=RunnableLambda(str.upper))
+    chunks = colour.transform(parallel, "ab")
+    assert {"whole": "AB"} in chunks
+    assert [chunk["live"] for chunk in chunks if "live" in chunk] == ["a", "b"]
+
+
+def test_weaving_in_place_takes_turns(colour: Any) -> None:
+    parallel = RunnableParallel(a=RunnablePassthrough(), b=RunnablePassthrough())
+    assert colour.name == "async" or colour.transform(parallel, "xy") == [
+        {"a": "x"},
+        {"b": "x"},
+        {"a": "y"},
+        {"b": "y"},
+    ]
+    assert sorted(str(chunk) for chunk in colour.transform(parallel, "x")) == ["{'a': 'x'}", "{'b': 'x'}"]
+
+
+def test_branch_threads_see_the_callers_context() -> None:
+    variable: ContextVar[int] = ContextVar("variable", default=0)
+    variable.set(5)
+    parallel = RunnableParallel(a=lambda _: variable.get(), b=lambda _: variable.get())
+    assert parallel.invoke(0) == {"a": 5, "b": 5}
+    assert {tuple(chunk.values()) for chunk in parallel.stream(0)} == {(5,)}
+
+
+def test_leaving_a_woven_stream_ends_its_threads_and_tasks(colour: Any) -> None:
+    closed: list[str] = []
+
+    def source() -> Iterator[str]:
+        try:
+            while True:
+                yield "a"
+        finally:
+            closed.append("source")
+
+    async def asource() -> AsyncIterator[str]:
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield "a"
+        finally:
+            closed.append("source")
+
+    parallel = RunnableParallel(a=letters(1), b=letters(1))
+
+    def leave() -> None:
+        kept = source()
+        stream: Any = parallel.transform(kept)
+        next(stream)
+        stream.close()
+        assert closed == ["source"]
+
+    async def aleave() -> None:
+        kept = asource()
+        stream: Any = parallel.atransform(kept)
+        await anext(stream)
+        await stream.aclose()
+        assert closed == ["source"]
+        assert len(asyncio.all_tasks()) == 1
+
+    colour.run(leave, aleave)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("modelwire-parallel")]
+
+
+def test_parallel_is_covered_by_the_deadline() -> None:
+    async def hang(_: int) -> None:
+        await asyncio.sleep(60)
+
+    with pytest.raises(Timeout):
+        asyncio.run(RunnableParallel(a=hang, b=hang).ainvoke(1, {"timeout": 0.02}))
+
+
+def test_each_reader_of_a_stream_gets_all_of_it_and_its_error() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise ValueError("source")
+
+    for reader in teed(source(), 2):
+        assert next(reader) == 1
+        with pytest.raises(ValueError, match="source"):
+            next(reader)
+
+    async def asource() -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("source")
+
+    async def main() -> None:
+        for reader in ateed(asource(), 2):
+            assert await anext(reader) == 1
+            with pytest.raises(ValueError, match="source"):
+                await anext(reader)
+
+    asyncio.run(main())
+
+
+def test_parallels_of_the_same_branches_are_equal() -> None:
+    step = RunnableLambda(str)
+    assert RunnableParallel(a=step) == RunnableParallel({"a": step})
+    assert RunnableParallel(a=step) != RunnableParallel(b=step)
+    assert hash(RunnableParallel(a=step)) == hash(RunnableParallel({"a": step}))

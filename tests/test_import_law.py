@@ -1,0 +1,262 @@
+"""Who may import whom, what `import modelwire` may load, and what no module may ever call."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "modelwire"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# For each part of the package: what of ours it may import at module level, and what in its functions besides.
+# The longest name that fits a module is the one that holds for it. `modelwire._lazy` is free to all; nobody imports
+# `jobs`, `testing` or `cli`.
+LAW: dict[str, tuple[set[str], set[str]]] = {
+    "errors": (set(), set()),
+    "_lazy": (set(), set()),
+    "messages": ({"errors"}, {"prompts"}),
+    "transport": ({"errors"}, set()),
+    "callbacks": ({"errors", "messages", "outputs"}, {"runnables"}),
+    "runnables": ({"errors", "messages", "callbacks"}, {"prompts"}),
+    "prompts": ({"errors", "messages", "runnables", "prompt_values"}, set()),
+    "outputs": ({"errors", "messages"}, set()),
+    "prompt_values": ({"errors", "messages"}, set()),
+    "output_parsers": ({"errors", "messages", "runnables", "outputs", "prompt_values"}, set()),
+    "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
+    "rate_limiters": ({"errors"}, set()),
+    "caches": ({"errors", "messages"}, set()),
+    "config": ({"errors"}, {"adapters", "local"}),
+    "local": ({"errors"}, set()),
+    # Where a Runnable, a codec and the transport meet: the modules of `adapters/` itself. The wires below are codecs.
+    "adapters": (
+        {"errors", "messages", "prompt_values", "outputs", "runnables", "callbacks", "transport", "caches"},
+        {"config", "local", "tools", "output_parsers", "rate_limiters", "prompts"},
+    ),
+    "adapters.codec": ({"messages", "errors", "transport.wire"}, set()),
+    "adapters.wire_json": ({"messages", "errors", "transport.wire", "transport.classify"}, set()),
+    "adapters.openai": (
+        {"messages", "errors", "adapters.codec", "adapters.wire_json", "transport.wire", "transport.classify"},
+        set(),
+    ),
+    "adapters.anthropic": (
+        {"messages", "errors", "adapters.codec", "adapters.wire_json", "transport.wire", "transport.classify"},
+        set(),
+    ),
+    "testing": ({"errors", "messages", "runnables", "callbacks", "adapters", "transport"}, set()),
+    "cli": ({"errors"}, {"local", "config", "adapters"}),
+}
+HEAVY = {"httpx2", "httpx", "openai", "anthropic", "tenacity", "aiohttp", "rich", "pydantic", "asyncio", "jinja2"}
+NEVER_AT_MODULE_LEVEL = {
+    "asyncio", "concurrent", "anyio", "httpx2", "httpx", "openai", "anthropic", "tenacity", "jinja2", "aiohttp", "rich",
+    "email", "http", "urllib.request", "importlib.metadata", "xllamacpp", "subprocess", "multiprocessing",
+}  # fmt: skip
+# Each wire's chat model class stands in its own module, beside the codec.
+CHAT_MODEL_MODULES = {"__init__", "chat_model", "chat"}
+
+
+def _name(path: Path) -> str:
+    """Return `adapters.openai.codec` for `modelwire/adapters/openai/codec.py`, and `` for the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def _imports(node: ast.AST, path: Path, *, inside: bool = False) -> Iterator[tuple[str, bool, int]]:
+    """Yield every module imported below `node`, whether inside a function, and the line; not under `TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and _is_type_checking(child.test):
+            for other in child.orelse:
+                yield from _imports(ast.Module([other], []), path, inside=inside)
+        elif isinstance(child, ast.Import):
+            for alias in child.names:
+                yield alias.name, inside, child.lineno
+        elif isinstance(child, ast.ImportFrom):
+            for module in _from(child, path):
+                yield module, inside, child.lineno
+        else:
+            function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            yield from _imports(child, path, inside=inside or function)
+
+
+def _from(node: ast.ImportFrom, path: Path) -> list[str]:
+    base = node.module or ""
+    if node.level:
+        package = ["modelwire", *path.relative_to(PACKAGE).parts[:-1]]
+        base = ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
+    if base == "modelwire" or base.startswith("modelwire."):
+        # `from modelwire.adapters import codec` means the module `modelwire.adapters.codec`, if there is one.
+        folder = PACKAGE.joinpath(*base.split(".")[1:])
+        return [
+            f"{base}.{alias.name}"
+            if (folder / f"{alias.name}.py").is_file() or (folder / alias.name).is_dir()
+            else base
+            for alias in node.names
+        ]
+    return [base]
+
+
+def _within(module: str, part: str) -> bool:
+    return module == part or module.startswith(f"{part}.")
+
+
+def _allowed(module: str) -> tuple[set[str], set[str]]:
+    part = max((part for part in LAW if _within(module, part)), key=len, default=None)
+    assert part is not None, f"`modelwire/{module.replace('.', '/')}` has no line in the law: say what it may import"
+    return LAW[part]
+
+
+def _broken(source: str, path: Path) -> list[str]:
+    """Return the lines of `source`, taken as the module at `path`, that break the law."""
+    module = _name(path)
+    if module == "":
+        top, lazy = {"errors", "_lazy"}, set()
+    else:
+        top, lazy = _allowed(module)
+    home = module.split(".")[0]
+    wire_chat_model = module.count(".") and home == "adapters" and path.stem in CHAT_MODEL_MODULES
+    if wire_chat_model:
+        top = top | {"adapters.base", "adapters.chat_model", "adapters.secret"}
+    found = []
+    for target, inside, line in _imports(ast.parse(source), path):
+        if not _within(target, "modelwire"):
+            continue
+        ours = target.removeprefix("modelwire").lstrip(".")
+        same_part = _within(ours, max((part for part in LAW if _within(module, part)), key=len, default="?"))
+        may = top | lazy if inside else top
+        if not (ours in ("", "_lazy") or same_part or any(_within(ours, part) for part in may)):
+            found.append(f"{path.name}:{line} imports modelwire.{ours}")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_the_law_allows(path: Path) -> None:
+    assert _broken(path.read_text(encoding="utf-8"), path) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        ("messages/ai.py", "from modelwire.runnables import Runnable"),
+        ("messages/ai.py", "import modelwire.transport.wire"),
+        ("errors.py", "from modelwire import messages"),
+        ("transport/flow.py", "from modelwire.messages import AIMessage"),
+        ("transport/flow.py", "def f():\n    from ..adapters import base"),
+        ("adapters/openai/encode.py", "from modelwire.runnables import Runnable"),
+        ("adapters/openai/encode.py", "from modelwire.transport import pools"),
+        ("adapters/openai/encode.py", "from modelwire.adapters.base import BaseChatModel"),
+        ("adapters/anthropic/decode.py", "from modelwire.adapters.openai import decode"),
+        ("runnables/base.py", "from modelwire.transport.wire import Reply"),
+        ("adapters/base.py", "from modelwire.testing import FakeChatModel"),
+        ("runnables/base.py", "def f():\n    import modelwire.cli"),
+    ],
+)
+def test_the_law_catches_a_breach(where: str, line: str) -> None:
+    assert _broken(line, PACKAGE / where) != []
+
+
+def test_heavy_libraries_load_inside_functions_or_in_modules_that_do() -> None:
+    """A module may have one at its top when it is itself imported in functions only, like `runnables.threads`."""
+    top_level: dict[str, set[str]] = {
+        _name(path): {
+            module for module, inside, _ in _imports(ast.parse(path.read_text(encoding="utf-8")), path) if not inside
+        }
+        for path in MODULES
+    }
+    heavy = {
+        f"modelwire.{name}": sorted(found)
+        for name, modules in top_level.items()
+        if (found := {module for module in modules if any(_within(module, bad) for bad in NEVER_AT_MODULE_LEVEL)})
+    }
+    assert {name: heavy[late] for name, modules in top_level.items() for late in modules & heavy.keys()} == {}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_is_ever_unpickled_or_evaluated(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = {module for module, _, _ in _imports(tree, path)}
+    assert not any(_within(module, bad) for module in modules for bad in ("pickle", "marshal", "shelve", "dill"))
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        assert not (isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec", "__import__")), node.lineno
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            assert (node.func.value.id, node.func.attr) not in {("yaml", "load"), ("yaml", "unsafe_load")}, node.lineno
+
+
+# ---------------------------------------------------------------- what an import loads
+
+
+def _loaded_by(code: str) -> set[str]:
+    """Return the names of the modules a fresh interpreter has after `code`, less those it had before."""
+    # Some environments load libraries at start, by a .pth file: those are not ours.
+    start = "import sys; before = set(sys.modules)"
+    end = "import json; print(json.dumps(sorted(loaded - before)))"
+    program = f"{start}\n{code}\nloaded = set(sys.modules)\n{end}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _roots(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def test_importing_modelwire_loads_nothing_heavy_and_almost_nothing_of_ours() -> None:
+    loaded = _loaded_by("import modelwire")
+    assert _roots(loaded) & HEAVY == set()
+    assert {module for module in loaded if _within(module, "modelwire")} == {"modelwire", "modelwire._lazy"}
+    assert len(loaded) <= 40, sorted(loaded)
+
+
+PARTS = sorted({_name(path).partition(".")[0] for path in MODULES} - {"", "_lazy"})
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_loads_neither_http_nor_a_provider(name: str) -> None:
+    loaded = _roots(_loaded_by(f"import modelwire.{name}"))
+    assert (
+        loaded & {"httpx2", "httpx", "openai", "anthropic", "tenacity", "aiohttp", "rich", "jinja2", "xllamacpp"}
+        == set()
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from modelwire.adapters import ChatOpenAI",
+        "from modelwire.adapters import ChatAnthropic",
+        "from modelwire import *",
+    ],
+)
+def test_importing_a_chat_model_loads_no_sdk(code: str) -> None:
+    assert _roots(_loaded_by(code)) & {"openai", "anthropic", "tenacity", "aiohttp", "rich", "jinja2"} == set()
+
+
+def test_making_a_chat_model_loads_no_sdk() -> None:
+    code = """
+from modelwire.adapters import ChatAnthropic, ChatOpenAI
+ChatOpenAI(model="m", api_key="k")
+ChatAnthropic(model="m", api_key="k")
+"""
+    assert _roots(_loaded_by(code)) & {"openai", "anthropic", "tenacity", "aiohttp", "rich", "jinja2"} == set()
+
+
+def test_every_public_name_resolves() -> None:
+    import modelwire
+
+    for name in modelwire.__all__:
+        assert getattr(modelwire, name) is not None
+        assert name in dir(modelwire)
