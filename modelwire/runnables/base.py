@@ -442,6 +442,10 @@ def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]
     """Make a runnable of a function, a generator function or a dict; `place` is for the error's text."""
     if isinstance(thing, Runnable):
         return thing
+    if isinstance(thing, type) and issubclass(thing, Runnable):
+        raise InvalidType(
+            f"Expected a Runnable {place}, not the class `{thing.__name__}`. Did you mean `{thing.__name__}()`?"
+        )
     if inspect.isgeneratorfunction(thing) or inspect.isasyncgenfunction(thing):
         from modelwire.runnables.functions import RunnableGenerator
 
@@ -455,15 +459,9 @@ def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]
 
         return cast("Runnable[Any, Any]", RunnableParallel(thing))
     raise InvalidType(
-        f"Expected a Runnable, a function or a dict of them {place}, not {_shown(thing)}. "
+        f"Expected a Runnable, a function or a dict of them {place}, not a `{type(thing).__name__}`. "
         "To pass a constant, write `lambda _: value`."
     )
-
-
-def _shown(thing: Any) -> str:
-    if isinstance(thing, type):
-        return f"the class `{thing.__name__}`"
-    return f"a `{type(thing).__name__}`"
 
 
 _HOMES = {

@@ -45,8 +45,8 @@ Finished: TypeAlias = tuple[int, Any, BaseException | None]
 
 
 def _rows(
-    inputs: Iterable[Input], config: RunnableConfig | Sequence[RunnableConfig] | None
-) -> tuple[Iterator[tuple[Input, RunnableConfig]], int | None]:
+    inputs: Any, config: RunnableConfig | Sequence[RunnableConfig] | None
+) -> tuple[Iterator[tuple[Any, RunnableConfig]], int | None]:
     """Pair each input with its config, lazily; return the first one's `max_concurrency` too. Check what can be now."""
     one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(type(inputs), "model_fields")  # a message, say
     if one_value or not isinstance(inputs, Iterable):

@@ -13,7 +13,7 @@ from modelwire.runnables.run import astart_run, start_run
 __all__ = ["RunnableEach"]
 
 
-class RunnableEach(Runnable[Sequence[Input], list[Output]]):
+class RunnableEach(Runnable[Sequence[Input], list[Output]]):  # pyright: ignore[reportInvalidTypeArguments]
     """Run `bound` on each item of the input list, as a batch."""
 
     def __init__(self, *, bound: Runnable[Input, Output], name: str | None = None) -> None:

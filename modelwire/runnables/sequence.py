@@ -161,9 +161,9 @@ class RunnableSequence(Step[Input, Output]):
                 yield from stages[-1]
                 return
             for chunk in stages[-1]:
-                yield chunk
                 if monotonic() >= deadline:
                     raise late(self.get_name(), deadline)
+                yield chunk
         finally:
             close(*reversed(stages))
 

@@ -161,16 +161,14 @@ def test_sync_batch_pulls_its_inputs_on_the_callers_thread(waiting: Waiting) -> 
 
 
 def test_first_call_starts_before_a_slow_source_is_read(colour: Any, waiting: Waiting) -> None:
-    started: list[int] = []
-
     def source() -> Iterator[int]:
-        for number in range(4):
-            time.sleep(0.02)
-            started.append(waiting.started)
+        for number in range(300):
+            if waiting.started == 0:
+                time.sleep(0.002)
             yield number
+        assert waiting.started > 0
 
-    colour.batch(waiting, source())
-    assert started[2] >= 1
+    assert colour.batch(waiting, source(), {"max_concurrency": 1000}) == list(range(300))
 
 
 def test_first_failure_cancels_its_siblings_and_awaits_them() -> None:
@@ -300,12 +298,11 @@ def test_run_id_is_the_first_elements_with_a_warning(colour: Any) -> None:
 
 
 def test_timeout_of_a_batch_is_each_elements_own(colour: Any) -> None:
-    waiting = Waiting(wait_s=0.03)
+    deadline = RunnableLambda(lambda x, config: config["deadline"])
+    deadlines = colour.batch(deadline, range(8), {"max_concurrency": 1, "timeout": 60})
+    assert deadlines == sorted(set(deadlines))
+    waiting = Waiting(wait_s=5)
     chain = RunnablePassthrough() | waiting | RunnablePassthrough()
-    # 8 elements one after the other take longer than the limit of one.
-    config = {"max_concurrency": 1, "timeout": 0.2}
-    assert colour.batch(chain, range(8), config) == list(range(8))
-    waiting.wait_s = 5
     with pytest.raises(Timeout):
         colour.batch(chain, [1, 2], {"timeout": 0.02})
     outcomes = colour.batch(chain, [1, 2], {"timeout": 0.02}, return_exceptions=True)

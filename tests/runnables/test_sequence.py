@@ -71,6 +71,12 @@ def test_something_that_is_no_step_is_refused_where_it_stands(thing: Any) -> Non
         RunnableParallel(k=thing)
 
 
+def test_a_class_is_not_taken_for_its_instance() -> None:
+    with pytest.raises(InvalidType, match=r"Did you mean `RunnablePassthrough\(\)`"):
+        RunnableLambda(double) | RunnablePassthrough
+    assert (RunnableLambda(double) | str).invoke(2) == "4"
+
+
 def test_a_sequence_needs_two_steps() -> None:
     with pytest.raises(ValueError, match="at least 2 steps, got 1"):
         RunnableSequence(double)

@@ -1,0 +1,169 @@
+"""What handlers hear of a model: one start, its tokens, one end or error; and nothing runs when nobody listens."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.provider_bodies import openai_answer, openai_stream
+
+from modelwire.adapters import BaseChatModel, ChatOpenAI
+from modelwire.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from modelwire.errors import BadRequest, IncompleteStream
+from modelwire.messages import AIMessage, AIMessageChunk
+from modelwire.output_parsers import StrOutputParser
+from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+URL = "https://api.openai.com/v1/chat/completions"
+
+
+class Ear(BaseCallbackHandler):
+    """Writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.about: dict[str, Any] = {}
+
+    def on_chat_model_start(self, serialized: Any, messages: Any, **about: Any) -> None:
+        self.heard.append(("start", [m.content for m in messages[0]]))
+        self.about = about
+
+    def on_llm_new_token(self, token: str, *, chunk: Any = None, **about: Any) -> None:
+        assert chunk.message.content == token
+        self.heard.append(("token", token))
+
+    def on_llm_end(self, response: Any, **about: Any) -> None:
+        self.heard.append(("end", response.generations[0][0].text if response.generations[0] else None))
+
+    def on_llm_error(self, error: BaseException, *, response: Any = None, **about: Any) -> None:
+        part = response.generations[0]
+        self.heard.append(("error", (type(error).__name__, part[0].text if part else None)))
+
+
+class AsyncEar(AsyncCallbackHandler):
+    """The same with `await`."""
+
+    def __init__(self) -> None:
+        self.ear = Ear()
+        self.heard = self.ear.heard
+
+    async def on_chat_model_start(self, *args: Any, **about: Any) -> None:
+        self.ear.on_chat_model_start(*args, **about)
+
+    async def on_llm_new_token(self, token: str, **about: Any) -> None:
+        self.ear.on_llm_new_token(token, **about)
+
+    async def on_llm_end(self, response: Any, **about: Any) -> None:
+        self.ear.on_llm_end(response, **about)
+
+    async def on_llm_error(self, error: BaseException, **about: Any) -> None:
+        self.ear.on_llm_error(error, **about)
+
+
+@pytest.fixture(params=[Ear, AsyncEar])
+def ear(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
+def model(**settings: Any) -> ChatOpenAI:
+    return ChatOpenAI(model="gpt-test", api_key="k", max_retries=0, **settings)
+
+
+def test_an_answer_is_one_start_and_one_end(colour: Any, ear: Any, httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(json=openai_answer("yes"))
+    colour.invoke(model(), "hi", {"callbacks": [ear]})
+    assert ear.heard == [("start", ["hi"]), ("end", "yes")]
+
+
+def test_a_stream_is_heard_token_by_token(colour: Any, ear: Any, httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(content=openai_stream("a", "b"))
+    colour.stream(model() | StrOutputParser(), "hi", {"callbacks": [ear]})
+    assert [what for what in ear.heard if what != ("token", "")] == [
+        ("start", ["hi"]),
+        ("token", "a"),
+        ("token", "b"),
+        ("end", "ab"),
+    ]
+
+
+def test_a_failure_is_one_start_and_one_error(colour: Any, ear: Any, httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(400, json={"error": {"message": "no"}})
+    with pytest.raises(BadRequest):
+        colour.invoke(model(), "hi", {"callbacks": [ear]})
+    assert ear.heard == [("start", ["hi"]), ("error", ("BadRequest", None))]
+
+
+def test_a_cut_stream_is_an_error_with_the_part(colour: Any, ear: Any, httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(content=openai_stream("a", "b", finish=None, done=False))
+    with pytest.raises(IncompleteStream):
+        colour.stream(model(), "hi", {"callbacks": [ear]})
+    assert ear.heard[-1] == ("error", ("IncompleteStream", "ab"))
+
+
+def test_leaving_a_stream_early_ends_it_once(httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(content=openai_stream("a", "b"))
+    ear = Ear()
+    stream: Any = model().stream("hi", {"callbacks": [ear]})
+    next(stream)
+    stream.close()
+    assert [kind for kind, _ in ear.heard] == ["start", "token", "end"]
+
+    async def leave() -> None:
+        stream: Any = model().astream("hi", {"callbacks": [ear]})
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(leave())
+    assert [kind for kind, _ in ear.heard] == ["start", "token", "end"] * 2
+
+
+def test_a_handler_learns_whose_run_it_is(colour: Any, httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(json=openai_answer())
+    ear = Ear()
+    config = {"callbacks": [ear], "tags": ["outer"], "metadata": {"a": 1}, "run_name": "mine"}
+    colour.invoke(model(temperature=0, tags=["own"]), "hi", config, stop=["X"])
+    assert ear.about["name"] == "mine"
+    assert set(ear.about["tags"]) == {"outer", "own"}
+    assert ear.about["metadata"] == {
+        "a": 1, "ls_model_type": "chat", "ls_provider": "openai", "ls_model_name": "gpt-test", "ls_temperature": 0,
+        "ls_stop": ["X"],
+    }  # fmt: skip
+    assert ear.about["invocation_params"]["model"] == "gpt-test"
+    assert "k" not in ear.about["invocation_params"].values()
+
+
+def test_a_model_of_ones_own_needs_only_generate(colour: Any, ear: Any) -> None:
+    class Echo(BaseChatModel):
+        @property
+        def _llm_type(self) -> str:
+            return "echo"
+
+        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+            return ChatResult(generations=[ChatGeneration(message=AIMessage(messages[-1].content.upper()))])
+
+    answer = colour.invoke(Echo(), "hi", {"callbacks": [ear]})
+    assert answer.content == "HI"
+    assert answer.id.startswith("lc_run--")
+    assert [chunk.content for chunk in colour.stream(Echo(), "hi")] == ["HI"]
+    assert [a.content for a in colour.batch(Echo(), ["a", "b"])] == ["A", "B"]
+
+
+def test_a_model_of_ones_own_may_stream(colour: Any, ear: Any) -> None:
+    class Spell(BaseChatModel):
+        @property
+        def _llm_type(self) -> str:
+            return "spell"
+
+        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+            raise AssertionError("a stream was asked for")
+
+        def _stream(
+            self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+        ) -> Iterator[ChatGenerationChunk]:
+            for letter in messages[-1].content:
+                yield ChatGenerationChunk(message=AIMessageChunk(content=letter))
+
+    chunks = colour.stream(Spell(), "abc", {"callbacks": [ear]})
+    assert [chunk.content for chunk in chunks if chunk.content] == ["a", "b", "c"]
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert ear.heard[-1] == ("end", "abc")
