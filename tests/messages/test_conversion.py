@@ -198,7 +198,8 @@ def test_what_is_no_iterable_is_refused_by_type(given: Any) -> None:
 
 def test_converting_a_text_builds_no_schema() -> None:
     code = (
-        "from modelwire.messages import convert_to_messages as c\nfrom modelwire.messages import HumanMessage as H, AIMessage as A, SystemMessage as S\n"
+        "from modelwire.messages import convert_to_messages as c\n"
+        "from modelwire.messages import HumanMessage as H, AIMessage as A, SystemMessage as S\n"
         "c('hi'); c([('system', 'x'), {'role': 'user', 'content': 'x'}, {'role': 'assistant', 'content': 'x'}])\n"
         "H('x'); S(content='x'); A('x', id='1'); H('x') == H('y'); repr(H('x'))\n"
         "A.from_wire('x'); print([k.__pydantic_complete__ for k in (H, S, A)])"
