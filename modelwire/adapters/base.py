@@ -26,7 +26,7 @@ from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chu
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import settled
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
-from modelwire.transport.flow import Exchange, Timeouts, call_flow, stream_flow
+from modelwire.transport.flow import Exchange, Timeouts, call_flow, gathered_flow, stream_flow
 from modelwire.transport.lines import AsyncLine, SyncLine
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.wire import SECRET_HEADERS, WireRequest
@@ -286,19 +286,20 @@ class WireChatModel(BaseChatModel):
     def _answer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
+        exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
+        line = SyncLine(exchange, self.http_client, proxy=self.proxy)
         if self.streaming:
-            return _message_of(merge_chunks(list(self._chunks(messages, stop, config, **kwargs))))
-        exchange = self._exchange(messages, stop, config, kwargs, stream=False)
-        return drive(call_flow(exchange), SyncLine(exchange, self.http_client, proxy=self.proxy))
+            return _message_of(drive(gathered_flow(exchange), line))
+        return drive(call_flow(exchange), line)
 
     async def _aanswer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
+        exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
+        line = AsyncLine(exchange, self.http_async_client, proxy=self.proxy)
         if self.streaming:
-            chunks = [chunk async for chunk in self._achunks(messages, stop, config, **kwargs)]
-            return _message_of(merge_chunks(chunks))
-        exchange = self._exchange(messages, stop, config, kwargs, stream=False)
-        return await adrive(call_flow(exchange), AsyncLine(exchange, self.http_async_client, proxy=self.proxy))
+            return _message_of(await adrive(gathered_flow(exchange), line))
+        return await adrive(call_flow(exchange), line)
 
     def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any

@@ -19,7 +19,19 @@ from modelwire.transport.wire import Reply, ServerEvent
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["READ", "Emit", "Exchange", "Read", "Send", "Sleep", "Step", "Timeouts", "call_flow", "stream_flow"]
+__all__ = [
+    "READ",
+    "Emit",
+    "Exchange",
+    "Read",
+    "Send",
+    "Sleep",
+    "Step",
+    "Timeouts",
+    "call_flow",
+    "gathered_flow",
+    "stream_flow",
+]
 
 M = TypeVar("M")  # a message
 C = TypeVar("C")  # a chunk of one
@@ -186,6 +198,24 @@ def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
         raise _interrupted(error) from error
 
 
+def gathered_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
+    """Ask over a stream, and return what its chunks add up to; nothing leaves before, so any failure may be retried."""
+    received: _Received[C]
+
+    def once() -> Generator[Step[C], Any, None]:
+        nonlocal received
+        received = _Received(exchange.merge, emitting=False)
+        return _ask_stream(exchange, received)
+
+    try:
+        yield from _try_until_done(exchange, once, committed=lambda: False)
+    except ChatError as error:
+        if received.any:
+            error.partial = received.merged()
+        raise
+    return received.merged()
+
+
 def _try_until_done(
     exchange: Exchange[M, C], once: Callable[[], Generator[Step[C], Any, T]], *, committed: Callable[[], bool]
 ) -> Generator[Step[C], Any, T]:
@@ -286,13 +316,14 @@ def _rest() -> Generator[Step[Any], Any, bytes]:
 
 
 class _Received(Generic[C]):
-    """What has been handed out, kept small: folded into one chunk every so often."""
+    """What has come, kept small: folded into one chunk every so often."""
 
     FOLD_AT = 256
 
-    def __init__(self, merge: Callable[[Sequence[C]], C]) -> None:
+    def __init__(self, merge: Callable[[Sequence[C]], C], *, emitting: bool = True) -> None:
         self.any = False
         self._merge = merge
+        self._emitting = emitting
         self._chunks: list[C] = []
 
     def hand_out(self, chunks: list[C]) -> Generator[Step[C], Any, None]:
@@ -300,7 +331,8 @@ class _Received(Generic[C]):
             return
         self.any = True
         self._chunks += chunks
-        yield Emit(chunks)
+        if self._emitting:
+            yield Emit(chunks)
         if len(self._chunks) > self.FOLD_AT:
             self._chunks = [self._merge(self._chunks)]
 

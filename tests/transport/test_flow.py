@@ -18,7 +18,7 @@ from modelwire.errors import (
     StreamInterrupted,
     Timeout,
 )
-from modelwire.transport.flow import Emit, Exchange, Read, Send, Sleep, Timeouts, call_flow, stream_flow
+from modelwire.transport.flow import Emit, Exchange, Read, Send, Sleep, Timeouts, call_flow, gathered_flow, stream_flow
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.wire import Reply
 
@@ -242,3 +242,27 @@ def test_a_stream_stops_at_its_deadline_with_the_part() -> None:
     with pytest.raises(Timeout, match="`timeout` of 5 s") as caught:
         played.play(stream_flow)
     assert caught.value.partial == "ab"
+
+
+# ---------------------------------------------------------------- an answer over a stream
+
+
+def test_a_gathered_stream_is_one_value_and_nothing_leaves_before() -> None:
+    played = Played([said(200), sse("a", "b"), sse("c", "END"), None])
+    assert played.play(gathered_flow) == "abc."
+    assert played.out == []
+
+
+@pytest.mark.parametrize("cut", [ConnectionLost("reset"), None])
+def test_a_gathered_stream_that_breaks_after_chunks_starts_again(cut: Any) -> None:
+    played = Played([said(200), sse("a", "b"), cut, said(200), sse("x", "END"), None])
+    assert played.play(gathered_flow) == "x."
+    assert played.sends == 2
+
+
+def test_a_gathered_stream_that_stays_broken_raises_with_the_last_part() -> None:
+    played = Played([step for i in range(5) for step in (said(200), sse(f"a{i}"), None)])
+    with pytest.raises(IncompleteStream) as caught:
+        played.play(gathered_flow)
+    assert caught.value.partial == "a4"
+    assert len(caught.value.attempts) == 5
