@@ -12,7 +12,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 from pydantic.fields import Field
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
@@ -48,7 +48,8 @@ class WireChatModel(BaseChatModel):
     between two bytes); for the whole call give `config={"timeout": ...}`. `max_retries` counts bad luck only: being
     told to come back later is bounded by `max_wait` seconds; `max_retries=0` switches every retry off.
     `model_kwargs` and unknown keywords of a call are parameters too; `extra_body` is merged into the body last.
-    `http_client` and `http_async_client` (httpx2 or httpx) are used instead of the shared ones.
+    `http_client` and `http_async_client` (httpx2 or httpx) are used instead of the shared ones; `engine="aiohttp"` has
+    the shared async one be aiohttp's, for very many calls at a time.
     """
 
     model: str
@@ -69,6 +70,7 @@ class WireChatModel(BaseChatModel):
     max_retries: int = 4
     max_wait: float = 60.0
     proxy: str | None = Field(default=None, repr=False, exclude=True)
+    engine: Literal["httpx2", "aiohttp"] = "httpx2"  # for async calls; aiohttp needs the extra of that name
     http_client: Any = Field(default=None, repr=False, exclude=True)
     http_async_client: Any = Field(default=None, repr=False, exclude=True)
 
@@ -296,7 +298,7 @@ class WireChatModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
         exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
-        line = AsyncLine(exchange, self.http_async_client, proxy=self.proxy)
+        line = self._async_line(exchange)
         if self.streaming:
             return _message_of(await adrive(gathered_flow(exchange), line))
         return await adrive(call_flow(exchange), line)
@@ -315,7 +317,14 @@ class WireChatModel(BaseChatModel):
         if self.disable_streaming:
             return super()._achunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
-        return adrive_stream(stream_flow(exchange), AsyncLine(exchange, self.http_async_client, proxy=self.proxy))
+        return adrive_stream(stream_flow(exchange), self._async_line(exchange))
+
+    def _async_line(self, exchange: Exchange[AIMessage, AIMessageChunk]) -> AsyncLine:
+        if self.engine == "aiohttp" and self.http_async_client is None:
+            from modelwire.transport.aiohttp_line import AiohttpLine
+
+            return AiohttpLine(exchange, proxy=self.proxy)
+        return AsyncLine(exchange, self.http_async_client, proxy=self.proxy)
 
     def _result(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any

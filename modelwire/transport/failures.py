@@ -19,25 +19,35 @@ from modelwire.errors import (
     WireError,
 )
 
-__all__ = ["error_of"]
+__all__ = ["error_of", "timed_out", "unsendable"]
 
-# The first name found along the exception's bases decides. Names: httpx2/_exceptions.py, the same in httpx 0.28.
+# The first name found along the exception's bases decides. Names: httpx2/_exceptions.py, the same in httpx 0.28;
+# aiohttp/client_exceptions.py 3.14.
 _BY_NAME: dict[str, tuple[type[WireError], str]] = {
     "ConnectTimeout": (Timeout, "No connection was made in time"),
+    "ConnectionTimeoutError": (Timeout, "No connection was made in time"),
+    "SocketTimeoutError": (Timeout, "Nothing was received in time"),
     "PoolTimeout": (Timeout, "The HTTP client had no free connection in time; give it larger `limits`"),
     "ReadTimeout": (Timeout, "Nothing was received in time"),
     "WriteTimeout": (Timeout, "The request could not be sent in time"),
     "TimeoutException": (Timeout, "A time limit ran out"),
     "ProxyError": (ProxyFailed, "The proxy did not let the request through"),
     "ConnectError": (ConnectFailed, "No connection could be made"),
+    "ClientHttpProxyError": (ProxyFailed, "The proxy did not let the request through"),
+    "ClientProxyConnectionError": (ProxyFailed, "The proxy did not let the request through"),
+    "ClientConnectorError": (ConnectFailed, "No connection could be made"),
+    "ClientPayloadError": (ConnectionLost, "The connection broke before the answer was complete"),
+    "ClientResponseError": (ConnectionLost, "The answer is no HTTP"),
+    "ClientConnectionError": (ConnectionLost, "The connection broke before the answer was complete"),
     "RemoteProtocolError": (ConnectionLost, "The connection broke before the answer was complete"),
     "NetworkError": (ConnectionLost, "The connection broke before the answer was complete"),
     "DecodingError": (ConnectionLost, "The answer's compression is broken"),
+    "TimeoutError": (Timeout, "Nothing was received in time"),
     "OSError": (ConnectionLost, "The connection broke before the answer was complete"),
 }
 _CALLERS_FAULT = frozenset({"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "CookieConflict"})
 # httpcore's words for a kept-alive connection that the server had already closed: no byte of an answer came.
-_STALE = "without sending a response"
+_STALE = ("without sending a response", "Server disconnected")  # httpx2 and httpx; aiohttp
 
 
 def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
@@ -47,10 +57,7 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
     """
     names = [cls.__name__ for cls in type(exc).__mro__]
     if any(name in _CALLERS_FAULT for name in names):
-        return InvalidArgument(
-            f"The request to {origin} cannot be sent: the HTTP client refuses it ({type(exc).__name__}). "
-            "Check `base_url` and the headers; a header value must be printable ASCII on one line."
-        )
+        return unsendable(exc, origin=origin)
     if _is_certificate_problem(exc):
         return TLSFailed(
             f"The certificate of {origin} was not accepted: {exc}. Set `SSL_CERT_FILE` to trust another one."
@@ -60,10 +67,18 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
             cls, sentence = _BY_NAME[name]
             said = f" ({exc})" if str(exc) else ""
             error = cls(f"{sentence}: {origin}{said}.")
-            if _STALE in str(exc):
+            if str(exc).endswith(_STALE) or _STALE[0] in str(exc):
                 error.code = "stale_connection"
             return error
     return None
+
+
+def unsendable(exc: Exception, *, origin: str) -> InvalidArgument:
+    """Make the error of a request that the HTTP client refuses to send; its words may hold a header: not shown."""
+    return InvalidArgument(
+        f"The request to {origin} cannot be sent: the HTTP client refuses it ({type(exc).__name__}). "
+        "Check `base_url` and the headers; a header value must be printable ASCII on one line."
+    )
 
 
 def timed_out(what: str, limit_s: float) -> Timeout:

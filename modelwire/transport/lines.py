@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from modelwire.transport.flow import Exchange, Send
 
-__all__ = ["AsyncLine", "SyncLine"]
+__all__ = ["AsyncLine", "SyncLine", "origin_of"]
 
 _CLOCK_SLACK_S = 0.001  # a timer may ring this early
 _urls: dict[str, Any] = {}  # parsed once: a URL of httpx2 costs more than its request
@@ -27,11 +27,13 @@ _urls: dict[str, Any] = {}  # parsed once: a URL of httpx2 costs more than its r
 class _Line:
     """What both colours know. `client` is the user's own, or None for the shared pool."""
 
+    engine = "httpx2"
+
     def __init__(self, exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None) -> None:
         self._exchange = exchange
         self._client = client
         direct = proxy is None and _is_loopback(exchange.url)
-        self._settings = ClientSettings(exchange.url.startswith("https:"), proxy, direct)
+        self._settings = ClientSettings(exchange.url.startswith("https:"), proxy, direct, self.engine)
         self._timeout: dict[str, float] = {}
 
     def _request(self, client: Any, step: Send) -> Any:
@@ -73,7 +75,7 @@ class _Line:
         if timed_out and exchange.deadline is not None and exchange.clock() >= exchange.deadline - _CLOCK_SLACK_S:
             # Whichever clock rang: at the call's own deadline, that is what has happened.
             return _because(exchange.out_of_time(), exc)
-        error = error_of(exc, origin=_origin(exchange.url))
+        error = error_of(exc, origin=origin_of(exchange.url))
         return exc if error is None else _because(error, exc)
 
 
@@ -195,9 +197,9 @@ def _because(error: Exception, cause: Exception) -> Exception:
 
 def _is_loopback(url: str) -> bool:
     """Whether a URL is this machine's own: no proxy can reach that, so none is asked, `NO_PROXY` or not."""
-    return _origin(url).startswith(("127.0.0.1", "localhost", "[::1]"))
+    return origin_of(url).startswith(("127.0.0.1", "localhost", "[::1]"))
 
 
-def _origin(url: str) -> str:
+def origin_of(url: str) -> str:
     """`host:port` of a URL, without user, password, path or query."""
     return url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]

@@ -17,6 +17,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+from modelwire.errors import MissingDependency
+
 if TYPE_CHECKING:
     import asyncio
     import ssl
@@ -42,6 +44,7 @@ class ClientSettings(NamedTuple):
     secure: bool  # https: needs the TLS trust store
     proxy: str | None = None  # None: as the environment says
     direct: bool = False  # no proxy, whatever the environment says
+    engine: str = "httpx2"  # for async calls also "aiohttp"
 
 
 class Lease(Generic[Client]):
@@ -71,6 +74,8 @@ class _Shard(Generic[Client]):
 class _Pool(Generic[Client]):
     """The bookkeeping of shards, the same in both colours; callers see to it that it is not entered twice at once."""
 
+    shard_connections = SHARD_CONNECTIONS
+
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         self.settings = settings
         self.limit = limit or _affordable_in_flight()
@@ -92,12 +97,12 @@ class _Pool(Generic[Client]):
         shard = self._roomy[-1]
         shard.in_flight += 1
         self.in_flight += 1
-        if shard.in_flight == SHARD_CONNECTIONS:
+        if shard.in_flight == self.shard_connections:
             self._roomy.pop()
         return shard
 
     def _give_back(self, shard: _Shard[Client]) -> None:
-        if shard.in_flight == SHARD_CONNECTIONS:
+        if shard.in_flight == self.shard_connections:
             self._roomy.append(shard)
         shard.in_flight -= 1
         self.in_flight -= 1
@@ -138,14 +143,14 @@ class SyncPool(_Pool["httpx2.Client"]):
             shard.client.close()
 
 
-class AsyncPool(_Pool["httpx2.AsyncClient"]):
+class AsyncPool(_Pool[Any]):
     """Clients for the calls of one event loop."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def lease(self) -> Lease[httpx2.AsyncClient]:
+    async def lease(self) -> Lease[Any]:
         """Wait for a place, first come first served."""
         shard = None if self._waiting else self._take()
         while shard is None:
@@ -167,7 +172,7 @@ class AsyncPool(_Pool["httpx2.AsyncClient"]):
                 self._waiting.remove(waiter)
             raise
 
-    def _release(self, shard: _Shard[httpx2.AsyncClient]) -> None:
+    def _release(self, shard: _Shard[Any]) -> None:
         self._give_back(shard)
         self._wake_next()
 
@@ -178,7 +183,7 @@ class AsyncPool(_Pool["httpx2.AsyncClient"]):
                 waiter.set_result(None)
                 return
 
-    def _make_client(self) -> httpx2.AsyncClient:
+    def _make_client(self) -> Any:
         import httpx2
 
         return httpx2.AsyncClient(**_client_arguments(self.settings))
@@ -187,6 +192,30 @@ class AsyncPool(_Pool["httpx2.AsyncClient"]):
         """Close every connection."""
         for shard in self.shards:
             await shard.client.aclose()
+
+
+class AiohttpPool(AsyncPool):
+    """One aiohttp session: its pool finds a connection by key, so one of any size will do."""
+
+    shard_connections = 1_000_000_000  # one shard
+
+    def _make_client(self) -> Any:
+        try:
+            import aiohttp
+        except ImportError as exc:
+            raise MissingDependency('`engine="aiohttp"` needs aiohttp: `pip install "modelwire[aiohttp]"`.') from exc
+        context = _trust_store() if self.settings.secure else _trust_nobody()
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=KEEPALIVE_EXPIRY_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=not self.settings.direct,
+            proxy=self.settings.proxy,
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for shard in self.shards:
+            await shard.client.close()
 
 
 # ---------------------------------------------------------------- who shares what
@@ -206,7 +235,7 @@ class _LoopPools:
     async def open(self, settings: ClientSettings) -> AsyncPool:
         pool = self.by_settings.get(settings)
         if pool is None:
-            pool = self.by_settings[settings] = AsyncPool(settings)
+            pool = self.by_settings[settings] = _ENGINES[settings.engine](settings)
             if self._keeper is None:
                 self._keeper = self._close_with_the_loop()
                 await anext(self._keeper)
@@ -222,6 +251,7 @@ class _LoopPools:
                 await pool.aclose()
 
 
+_ENGINES: dict[str, type[AsyncPool]] = {"httpx2": AsyncPool, "aiohttp": AiohttpPool}
 _lock = threading.Lock()
 _sync_pools: dict[ClientSettings, SyncPool] = {}
 _loop_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = WeakKeyDictionary()

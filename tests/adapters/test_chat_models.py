@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import respx
 from support.provider_bodies import anthropic_answer, anthropic_stream, openai_answer, openai_stream
+from support.raw_server import answer
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.errors import (
@@ -471,3 +472,14 @@ def test_a_page_in_html_is_no_stream(colour: Any, wire: Wire, httpx2_mock: Any) 
     httpx2_mock.post(wire.url).respond(html="<html><h1>Gateway is\nresting</h1></html>")
     with pytest.raises(MalformedResponse, match="Gateway is resting"):
         colour.stream(wire.model(), "hi")
+
+
+def test_the_aiohttp_engine_answers_streams_and_batches(wire: Wire, raw_server: Any) -> None:
+    pytest.importorskip("aiohttp")
+    body = json.dumps(wire.answer("Good day")).encode()
+    server = raw_server([[answer(body)]], repeat=True)
+    model = wire.model(engine="aiohttp", base_url=server.url.removesuffix("/v1"))
+    assert asyncio.run(model.ainvoke("hi")).content == "Good day"
+    assert [a.content for a in model.batch(["a", "b"])] == ["Good day"] * 2
+    with pytest.raises(InvalidArgument, match="engine"):
+        wire.model(engine="curl")

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+from support.colours import AsyncColour, SyncColour
 from support.raw_server import CHUNKED, END_CHUNKED, RawServer, answer, chunk
 from support.word_wire import WordWire, sse
 
@@ -34,7 +35,7 @@ from modelwire.transport.retry import RetryPolicy
 def exchange(url: str, *, timeout_s: float | None = None, timeouts: Timeouts | None = None, **kwargs: Any) -> Exchange:
     return Exchange(
         url=url + "/chat",
-        headers={"authorization": "Bearer secret-canary", "content-type": "application/json"},
+        headers={"Authorization": "Bearer secret-canary", "content-type": "application/json"},
         content=b"{}",
         wire=WordWire(),
         policy=kwargs.pop("policy", RetryPolicy(max_retries=2)),
@@ -52,25 +53,31 @@ def exchange(url: str, *, timeout_s: float | None = None, timeouts: Timeouts | N
 class Caller:
     """Runs an exchange in one colour."""
 
-    def __init__(self, colour: Any) -> None:
+    def __init__(self, colour: Any, async_line: type[AsyncLine] = AsyncLine) -> None:
         self.colour = colour
+        self.async_line = async_line
 
     def call(self, ex: Exchange, client: Any = None) -> Any:
         return self.colour.run(
             lambda: drive(call_flow(ex), SyncLine(ex, client)),
-            lambda: adrive(call_flow(ex), AsyncLine(ex, client)),
+            lambda: adrive(call_flow(ex), self.async_line(ex, client)),
         )
 
     def stream(self, ex: Exchange, client: Any = None) -> list[Any]:
         async def collect() -> list[Any]:
-            return [c async for c in adrive_stream(stream_flow(ex), AsyncLine(ex, client))]
+            return [c async for c in adrive_stream(stream_flow(ex), self.async_line(ex, client))]
 
         return self.colour.run(lambda: list(drive_stream(stream_flow(ex), SyncLine(ex, client))), collect)
 
 
-@pytest.fixture
-def caller(colour: Any) -> Caller:
-    return Caller(colour)
+@pytest.fixture(params=["sync", "async", "aiohttp"])
+def caller(request: pytest.FixtureRequest) -> Caller:
+    if request.param == "aiohttp":
+        pytest.importorskip("aiohttp")
+        from modelwire.transport.aiohttp_line import AiohttpLine
+
+        return Caller(AsyncColour(), AiohttpLine)
+    return Caller(SyncColour() if request.param == "sync" else AsyncColour())
 
 
 def reset(peer: socket.socket) -> None:
