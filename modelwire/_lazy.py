@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
-__all__ = ["exports", "load"]
+__all__ = ["exports", "importing"]
 
 
-def load(module: str) -> ModuleType:
-    """Import `module` with the garbage collector at rest: nothing that an import makes is garbage.
+@contextmanager
+def importing() -> Generator[None]:
+    """Let the garbage collector rest while big packages are imported: nothing that an import makes is garbage.
 
-    It would run dozens of times over the half million objects of pydantic and httpx2, a twentieth of a script's start.
+    It would run dozens of times over all the objects of pydantic and httpcore2, a tenth of a script's start; and once
+    more right afterwards, if what has been made were not counted as old.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return import_module(module)
+        yield
     finally:
         if collecting:
+            if gc.get_freeze_count() == 0:  # else somebody keeps objects frozen, and they must stay so
+                gc.freeze()
+                gc.unfreeze()  # into the oldest generation
             gc.enable()
 
 
@@ -40,7 +45,8 @@ def exports(
         module = home.get(name)
         if module is None:
             raise AttributeError(f"module `{package}` has no attribute `{name}`")
-        value = getattr(load(module), name)
+        with importing():
+            value = getattr(import_module(module), name)
         setattr(sys.modules[package], name, value)
         return value
 

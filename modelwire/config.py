@@ -22,14 +22,16 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from modelwire.errors import InvalidConfig, InvalidType, MissingKey, UnknownModel, did_you_mean
+from modelwire.errors import InvalidArgument, InvalidConfig, InvalidType, MissingKey, UnknownModel, did_you_mean
 
 if TYPE_CHECKING:
     from modelwire.adapters.chat_model import BaseChatModel
+    from modelwire.adapters.configurable_model import ConfigurableModel
 
 __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]
 
@@ -38,9 +40,35 @@ MODEL_VARIABLE = "MODELWIRE_MODEL"  # names the model where the program does not
 FILE_VARIABLE = "MODELWIRE_CONFIG"  # names the file
 
 
+@overload
 def init_chat_model(
-    model: str | None = None, *, model_provider: str | None = None, config_file: str | Path | None = None, **kwargs: Any
-) -> BaseChatModel:
+    model: str | None = None,
+    *,
+    model_provider: str | None = None,
+    configurable_fields: None = None,
+    config_prefix: str | None = None,
+    config_file: str | Path | None = None,
+    **kwargs: Any,
+) -> BaseChatModel: ...
+@overload
+def init_chat_model(
+    model: str | None = None,
+    *,
+    model_provider: str | None = None,
+    configurable_fields: Literal["any"] | Sequence[str],
+    config_prefix: str | None = None,
+    config_file: str | Path | None = None,
+    **kwargs: Any,
+) -> ConfigurableModel: ...
+def init_chat_model(
+    model: str | None = None,
+    *,
+    model_provider: str | None = None,
+    configurable_fields: Literal["any"] | Sequence[str] | None = None,
+    config_prefix: str | None = None,
+    config_file: str | Path | None = None,
+    **kwargs: Any,
+) -> BaseChatModel | ConfigurableModel:
     """Make the chat model that `model` names.
 
     `model` is `"provider:model"`, a model whose provider its name tells (`gpt-4o-mini`, `claude-...`), or a row of
@@ -48,16 +76,29 @@ def init_chat_model(
     one in the user's configuration folder. Left out, it is `$MODELWIRE_MODEL`, else the file's `default`. `kwargs` are
     the model's arguments and win over the row's.
 
+    With `configurable_fields` (names of arguments such as `("model", "temperature")`, or "any") the model is made when
+    it is called, from these arguments and those in `config["configurable"]`, under `config_prefix` and an underscore
+    where one is given. "any" lets whoever writes the config set `base_url` and `api_key` too.
+
     Raises `UnknownModel`, `InvalidConfig`, `MissingKey`, all before any request.
     """
     if model is not None and not isinstance(model, str):
         raise InvalidType(f'`model` must be a string such as "openai:gpt-4o-mini", not a `{type(model).__name__}`.')
+    if configurable_fields is not None:
+        from modelwire.adapters.configurable_model import ConfigurableModel
+
+        given = {"model": model, "model_provider": model_provider, "config_file": config_file, **kwargs}
+        given = {name: value for name, value in given.items() if value is not None}
+        return ConfigurableModel(init_chat_model, given, fields=configurable_fields, prefix=config_prefix or "")
+    if config_prefix is not None:
+        raise InvalidArgument("`config_prefix` says where `configurable_fields` are found in a config; give those too.")
     file = read_model_file(found) if (found := find_model_file(config_file)) is not None else ModelFile()
     name = model or kwargs.pop("model_name", None) or os.environ.get(MODEL_VARIABLE) or file.default
     if name is None:
         raise UnknownModel(
             f'No model is named: pass one, such as `init_chat_model("openai:gpt-4o-mini")`, set `{MODEL_VARIABLE}`, '
-            f"or give `{FILE_NAME}` a `default`."
+            f"or give `{FILE_NAME}` a `default`. To name it in the config of each call, pass "
+            '`configurable_fields=("model",)`.'
         )
     row = file.models.get(name) if model_provider is None else None
     if row is None:

@@ -19,6 +19,7 @@ ModelwireError
 │   │   ├── PermissionDenied 403     └── QuotaExhausted (billing)
 │   │   ├── NotFound 404
 │   │   └── Refused
+│   │       └── ModelRefusalError    the model itself said no, where data was asked for; `.raw_message`
 │   └── WireError               the connection or the bytes on it
 │       ├── ConnectFailed       nothing was sent
 │       ├── TLSFailed           the certificate or the handshake
@@ -52,10 +53,13 @@ __all__ = [
     "InvalidConfig",
     "InvalidTemplate",
     "InvalidType",
+    "LangChainException",
     "MalformedResponse",
     "MissingDependency",
     "MissingKey",
     "MissingVariable",
+    "ModelError",
+    "ModelRefusalError",
     "ModelwireError",
     "NotFound",
     "OutputParserException",
@@ -198,6 +202,11 @@ class ChatError(ModelwireError):
         return self.retry_class is not RetryClass.FATAL
 
     @property
+    def is_retryable(self) -> bool:
+        """Whether the same request may succeed later, under the name LangChain uses."""
+        return self.retryable
+
+    @property
     def status_code(self) -> int | None:
         """The HTTP status, under the name the SDKs use."""
         return self.status
@@ -258,6 +267,31 @@ class NotFound(ProviderError):
 
 class Refused(ProviderError):
     """The provider's policy stopped the answer."""
+
+
+class ModelRefusalError(Refused):
+    """The model refused, where an answer of a certain form was asked for. `raw_message` is what it said."""
+
+    def __init__(
+        self,
+        message: str = "Model refused to produce the requested output",
+        *,
+        raw_message: Any = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.raw_message = raw_message
+
+    @classmethod
+    def from_refusal(cls, block: Mapping[str, Any], *, raw_message: Any = None) -> ModelRefusalError:
+        """Make the error for a `refusal` content block."""
+        text = "Model refused to produce the requested output"
+        category = (block.get("extras") or {}).get("category")
+        if category:
+            text += f" (category={category!r})"
+        if block.get("refusal"):
+            text += f": {block['refusal']}"
+        return cls(text, raw_message=raw_message)
 
 
 class QuotaExhausted(ProviderError):
@@ -354,6 +388,11 @@ class OutputParserException(ModelwireError, ValueError):
         self.observation = observation
         self.llm_output = llm_output
         self.send_to_llm = send_to_llm
+
+
+# LangChain's names for the roots: `except ModelError` catches what it did.
+LangChainException = ModelwireError
+ModelError = ChatError
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

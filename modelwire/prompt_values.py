@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
 from modelwire.errors import InvalidType
 from modelwire.messages import BaseMessage
 
-__all__ = ["ChatPromptValue", "PromptValue", "StringPromptValue"]
+if TYPE_CHECKING:
+    from modelwire.prompts.image import ImagePromptValue as ImagePromptValue
+    from modelwire.prompts.image import ImageURL as ImageURL
+
+__all__ = ["ChatPromptValue", "ImagePromptValue", "ImageURL", "PromptValue", "StringPromptValue"]
 
 # The slots of a pydantic model, set past `BaseModel.__setattr__` (as `BaseModel.model_construct` does).
 _set_fields = BaseModel.__dict__["__dict__"].__set__
@@ -107,3 +111,11 @@ class ChatPromptValue(PromptValue):
     def to_messages(self) -> list[BaseMessage]:
         """Return the messages in a list of its own."""
         return list(self.messages)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("ImagePromptValue", "ImageURL"):  # rarely used, and not for free to import
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    from modelwire.prompts import image
+
+    return getattr(image, name)

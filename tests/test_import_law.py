@@ -20,17 +20,25 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAW: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "_lazy": (set(), set()),
-    "messages": ({"errors"}, {"prompts"}),
+    "messages": ({"errors"}, {"prompts", "runnables", "utils"}),
     "transport": ({"errors"}, set()),
     "callbacks": ({"errors", "messages", "outputs"}, {"runnables"}),
-    "runnables": ({"errors", "messages", "callbacks"}, {"prompts"}),
+    "runnables": ({"errors", "messages", "callbacks"}, {"prompts", "tools", "tracers"}),
+    "tracers": ({"errors", "callbacks", "runnables"}, set()),
     "prompts": ({"errors", "messages", "runnables", "prompt_values"}, set()),
     "outputs": ({"errors", "messages"}, set()),
-    "prompt_values": ({"errors", "messages"}, set()),
+    "prompt_values": ({"errors", "messages"}, {"prompts"}),
     "output_parsers": ({"errors", "messages", "runnables", "outputs", "prompt_values"}, set()),
+    "utils": ({"errors", "messages", "runnables", "output_parsers", "prompts", "tools"}, set()),  # names only
     "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
     "rate_limiters": ({"errors"}, set()),
-    "caches": ({"errors", "messages"}, set()),
+    "caches": ({"errors", "messages"}, {"outputs"}),
+    "globals": (set(), {"adapters"}),
+    "exceptions": ({"errors"}, set()),
+    "chat_history": ({"messages"}, set()),
+    "language_models": ({"errors", "messages", "outputs", "runnables", "adapters"}, set()),
+    "documents": ({"errors"}, set()),
+    "retrievers": ({"errors", "documents", "runnables", "callbacks"}, set()),
     "config": ({"errors"}, {"adapters", "local"}),
     "local": ({"errors"}, set()),
     # Where a Runnable, a codec and the transport meet: the modules of `adapters/` itself. The wires below are codecs.
@@ -48,7 +56,10 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"messages", "errors", "adapters.codec", "adapters.wire_json", "transport.wire", "transport.classify"},
         set(),
     ),
-    "testing": ({"errors", "messages", "runnables", "callbacks", "adapters", "transport"}, set()),
+    "testing": (
+        {"errors", "messages", "outputs", "runnables", "callbacks", "adapters", "transport", "language_models"},
+        set(),
+    ),
     "cli": ({"errors"}, {"local", "config", "adapters"}),
 }
 HEAVY = {"httpx2", "httpx", "openai", "anthropic", "tenacity", "aiohttp", "rich", "pydantic", "asyncio", "jinja2"}

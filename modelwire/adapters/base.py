@@ -27,13 +27,13 @@ from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import settled
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.flow import Exchange, Timeouts, call_flow, gathered_flow, stream_flow
-from modelwire.transport.lines import AsyncLine, SyncLine
+from modelwire.transport.lines import AsyncLine, async_line, sync_line
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.wire import SECRET_HEADERS, WireRequest
 
 if TYPE_CHECKING:
     from modelwire.outputs import ChatGenerationChunk, ChatResult
-    from modelwire.runnables import RunnableConfig
+    from modelwire.runnables import Runnable, RunnableConfig
 
 __all__ = ["WireChatModel"]
 
@@ -90,6 +90,7 @@ class WireChatModel(BaseChatModel):
     DEFAULT_URL: ClassVar[str] = ""
     ENVIRONMENT: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # more fields, each with its variables
     SECRETS: ClassVar[tuple[str, ...]] = ("api_key",)  # fields that never leave the process
+    TOOL_SHAPE: ClassVar[str] = "openai"  # whose shape tools have on the wire: "openai" or "anthropic"
 
     # ------------------------------------------------------------ what a provider adds
 
@@ -205,6 +206,13 @@ class WireChatModel(BaseChatModel):
             self._call(self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream)
         )
 
+    def _messages(self, input: Any) -> list[BaseMessage]:
+        """Read the input of a call; raise before any request when there is nothing to answer."""
+        messages = super()._messages(input)
+        if not messages:
+            raise InvalidArgument(f"`{self.get_name()}` was given an empty list of messages; give it at least one.")
+        return messages
+
     def _endpoint(self) -> Endpoint:
         key = reveal(self.api_key)
         headers = self._auth_headers(_checked_key(key, type(self).__name__)) if key else {}
@@ -280,6 +288,37 @@ class WireChatModel(BaseChatModel):
             timeout_s=getattr(deadline, "limit_s", None),
         )
 
+    def _cache_key(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> tuple[str, str] | None:
+        from modelwire.adapters.guarded_call import request_key
+
+        return request_key(self._codec().encode(self._call(messages, stop, dict(kwargs), stream=False)))
+
+    # ------------------------------------------------------------ tools and forms
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None,
+        parallel_tool_calls: bool | None = None, **kwargs: Any,
+    ) -> Runnable[Any, AIMessage]:  # fmt: skip
+        """Let the model call `tools`: functions, pydantic classes, TypedDicts, tools, or dicts in a provider's shape.
+
+        `tool_choice` is "auto", "none", "any" (or "required", or True: some tool must be called), the name of a tool,
+        or a dict as the wire has it. Raises `InvalidArgument` for what the provider cannot take.
+        """
+        from modelwire.adapters.tool_binding import bind_tools
+
+        return bind_tools(
+            self, tools, tool_choice=tool_choice, strict=strict, parallel_tool_calls=parallel_tool_calls, **kwargs
+        )
+
+    def _structured(
+        self, schema: Any, *, include_raw: bool, method: str | None = None, strict: bool | None = None, **kwargs: Any
+    ) -> Runnable[Any, Any]:
+        from modelwire.adapters.structured_output import structured_by_wire
+
+        return structured_by_wire(self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
+
     # ------------------------------------------------------------ how a call is answered
 
     def _loop_native(self) -> bool:
@@ -289,7 +328,7 @@ class WireChatModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
         exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
-        line = SyncLine(exchange, self.http_client, proxy=self.proxy)
+        line = sync_line(exchange, self.http_client, proxy=self.proxy)
         if self.streaming:
             return _message_of(drive(gathered_flow(exchange), line))
         return drive(call_flow(exchange), line)
@@ -306,36 +345,32 @@ class WireChatModel(BaseChatModel):
     def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
-        if self.disable_streaming:
+        if self._streaming_is_off(kwargs):
             return super()._chunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
-        return drive_stream(stream_flow(exchange), SyncLine(exchange, self.http_client, proxy=self.proxy))
+        return drive_stream(stream_flow(exchange), sync_line(exchange, self.http_client, proxy=self.proxy))
 
     def _achunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
-        if self.disable_streaming:
+        if self._streaming_is_off(kwargs):
             return super()._achunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
         return adrive_stream(stream_flow(exchange), self._async_line(exchange))
 
     def _async_line(self, exchange: Exchange[AIMessage, AIMessageChunk]) -> AsyncLine:
-        if self.engine == "aiohttp" and self.http_async_client is None:
-            from modelwire.transport.aiohttp_line import AiohttpLine
+        return async_line(exchange, self.http_async_client, proxy=self.proxy, engine=self.engine)
 
-            return AiohttpLine(exchange, proxy=self.proxy)
-        return AsyncLine(exchange, self.http_async_client, proxy=self.proxy)
-
-    def _result(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-    ) -> ChatResult:
-        kwargs.pop("run_manager", None)
+    def _whole_result(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, run_manager: object,
+        **kwargs: Any,
+    ) -> ChatResult:  # fmt: skip
         return _result_of(self._answer(messages, stop, config, **kwargs))
 
-    async def _aresult(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-    ) -> ChatResult:
-        kwargs.pop("run_manager", None)
+    async def _whole_aresult(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, run_manager: object,
+        **kwargs: Any,
+    ) -> ChatResult:  # fmt: skip
         return _result_of(await self._aanswer(messages, stop, config, **kwargs))
 
     # ------------------------------------------------------------ the hooks, for subclasses that call `super()`

@@ -6,15 +6,16 @@ gain) and `_llm_type`; the models that call a provider are built on `adapters.ba
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
-from uuid import uuid4
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
+from uuid import UUID, uuid4
 
 from pydantic.fields import Field
 from pydantic_core import to_json
 
-from modelwire.adapters.model_run import ModelRun, astart_model_run, heard, start_model_run
+from modelwire.adapters.model_run import AsyncModelRun, ModelRun, astart_model_run, heard, start_model_run
 from modelwire.errors import InvalidArgument
 from modelwire.messages import (
     AIMessage,
@@ -30,13 +31,24 @@ from modelwire.runnables.deadline import covered
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:
+    from modelwire.caches import BaseCache
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-    from modelwire.outputs import ChatGenerationChunk, ChatResult
+    from modelwire.outputs import ChatGenerationChunk, ChatResult, LLMResult
+    from modelwire.prompt_values import PromptValue
+    from modelwire.runnables import Runnable
 
 __all__ = ["BaseChatModel", "LanguageModelInput", "chunk_from_message"]
 
 # A prompt value (anything with `to_messages`), a text, or a sequence of messages and what stands for one.
 LanguageModelInput: TypeAlias = Any
+_Form = TypeVar("_Form")
+_Data: TypeAlias = dict[str, Any]  # in the class below, `dict` is a method
+
+llm_cache: BaseCache | None = None  # of models that name none; `modelwire.globals.set_llm_cache` sets it
+
+
+def _output_version() -> str | None:
+    return os.environ.get("LC_OUTPUT_VERSION")  # the variable LangChain scripts set
 
 
 class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
@@ -44,13 +56,21 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
 
     The input is a text, a prompt value, or a list of messages (or of what `convert_to_messages` takes for one).
     `callbacks`, `tags` and `metadata` are those of every call of this model, and not inherited by anything below it.
+    `cache` is an object of `modelwire.caches`, True for the global one, False for none, None for the global one if
+    there is one. `rate_limiter` is acquired before each call that a cache does not answer. `output_version="v1"` gives
+    the content of answers as standard blocks.
     """
 
     callbacks: Any = Field(default=None, exclude=True, repr=False)
     tags: list[str] | None = Field(default=None, exclude=True, repr=False)
-    metadata: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
+    metadata: _Data | None = Field(default=None, exclude=True, repr=False)
     verbose: bool = Field(default=False, exclude=True, repr=False)
-    disable_streaming: bool = Field(default=False, exclude=True, repr=False)  # `stream` gives the whole answer at once
+    # `stream` gives the whole answer at once: always, or where the call has tools.
+    disable_streaming: bool | Literal["tool_calling"] = Field(default=False, exclude=True, repr=False)
+    cache: Any = Field(default=None, exclude=True, repr=False)
+    rate_limiter: Any = Field(default=None, exclude=True, repr=False)
+    output_version: str | None = Field(default_factory=_output_version, exclude=True, repr=False)
+    custom_get_token_ids: Any = Field(default=None, exclude=True, repr=False)  # from a text to its list of token ids
 
     # ------------------------------------------------------------ the hooks
 
@@ -109,15 +129,72 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         """What handlers hear of the model as run metadata, under the names tracers know."""
-        named = {
-            "ls_model_type": "chat",
-            "ls_provider": self._llm_type,
-            "ls_model_name": kwargs.get("model") or getattr(self, "model", None),
-            "ls_temperature": kwargs.get("temperature") or getattr(self, "temperature", None),
-            "ls_max_tokens": kwargs.get("max_tokens") or getattr(self, "max_tokens", None),
-            "ls_stop": stop or getattr(self, "stop", None),
-        }
+        name = type(self).__name__
+        shown = name.removeprefix("Chat") if name.startswith("Chat") else name.removesuffix("Chat")
+        named = {"ls_model_type": "chat", "ls_provider": shown.lower(), "ls_stop": stop or getattr(self, "stop", None)}
+        for title, field in (("model_name", "model"), ("temperature", "temperature"), ("max_tokens", "max_tokens")):
+            given = kwargs.get(field)
+            named[f"ls_{title}"] = getattr(self, field, None) if given is None else given
         return {key: value for key, value in named.items() if value is not None}
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> _Data:
+        """What a call is made with, beside the messages."""
+        return {**self.asdict(), "stop": stop, **kwargs}
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """What a cache keeps answers under, beside the messages."""
+        from modelwire.adapters.guarded_call import llm_string
+
+        return llm_string(self, self._get_invocation_params(stop, **kwargs))
+
+    def _combine_llm_outputs(self, llm_outputs: list[_Data | None], /) -> _Data:
+        """Sum up what the provider said beside the answers of one `generate`."""
+        return {}
+
+    def asdict(self) -> _Data:
+        """Say what sets this model apart, and its kind."""
+        return {**self._identifying_params, "_type": self._llm_type}
+
+    if not TYPE_CHECKING:  # for type checkers it stays pydantic's, and `dict` the type
+
+        def dict(self, **kwargs: Any) -> _Data:
+            return self.asdict()
+
+    # ------------------------------------------------------------ tools and forms
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Let the model call `tools`: functions, pydantic classes, tools, or dicts in a provider's shape."""
+        raise NotImplementedError(f"`{type(self).__name__}` does not say how it calls tools: override `bind_tools`.")
+
+    @overload
+    def with_structured_output(
+        self, schema: Mapping[str, Any], *, include_raw: Literal[False] = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, _Data]: ...
+    @overload
+    def with_structured_output(
+        self, schema: type[_Form], *, include_raw: Literal[False] = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, _Form]: ...
+    @overload
+    def with_structured_output(
+        self, schema: Any = None, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]: ...
+    def with_structured_output(
+        self, schema: Any = None, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answer in the form of `schema`: a pydantic class (objects of it), a TypedDict or a JSON schema (dicts).
+
+        With `include_raw` the answer is a dict of `raw` (the message), `parsed` and `parsing_error`.
+        """
+        return self._structured(schema, include_raw=include_raw, **kwargs)
+
+    def _structured(
+        self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        from modelwire.adapters.structured_output import structured_by_tools
+
+        return structured_by_tools(self, schema, include_raw=include_raw, **kwargs)
 
     # ------------------------------------------------------------ the calls
 
@@ -138,9 +215,11 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         """Answer `input`."""
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
-            return self._answer(messages, stop, config, **kwargs)
+            if self._is_bare():
+                return self._answer(messages, stop, config, **kwargs)
+            return _only(_sign(self._guarded_result(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
         with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-            result = self._result(messages, stop, config, run_manager=run.manager, **kwargs)
+            result = self._guarded_result(messages, stop, config, run=run, **kwargs)
             _sign(result, f"lc_run--{run.manager.run_id}")
             run.end(result)
         return _only(result)
@@ -152,9 +231,11 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         """Answer `input`."""
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
-            return await self._aanswer(messages, stop, config, **kwargs)
+            if self._is_bare():
+                return await self._aanswer(messages, stop, config, **kwargs)
+            return _only(_sign(await self._guarded_aresult(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
         async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-            result = await self._aresult(messages, stop, config, run_manager=run.manager, **kwargs)
+            result = await self._guarded_aresult(messages, stop, config, run=run, **kwargs)
             _sign(result, f"lc_run--{run.manager.run_id}")
             await run.end(result)
         return _only(result)
@@ -165,7 +246,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     ) -> Iterator[AIMessageChunk]:  # fmt: skip
         """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
         config, messages = settled(config), self._messages(input)
-        chunks = self._chunks(messages, stop, config, **kwargs)
+        chunks = self._guarded_chunks(messages, stop, config, **kwargs)
         if not heard(self, config):
             return chunks
         return _told(start_model_run(self, messages, config, {"stop": stop, **kwargs}), chunks)
@@ -177,14 +258,14 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         """Answer `input` chunk by chunk; the chunks add up to the answer of `ainvoke`."""
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
-            return self._achunks(messages, stop, config, **kwargs)
+            return self._guarded_achunks(messages, stop, config, **kwargs)
         return self._heard_astream(messages, stop, config, **kwargs)
 
     async def _heard_astream(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
         run = await astart_model_run(self, messages, config, {"stop": stop, **kwargs})
-        chunks = self._achunks(messages, stop, config, **kwargs)
+        chunks = self._guarded_achunks(messages, stop, config, **kwargs)
         try:
             async with run:
                 async for chunk in chunks:
@@ -194,17 +275,153 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         finally:
             await aclose(chunks)
 
+    def generate(
+        self, messages: list[list[BaseMessage]], stop: list[str] | None = None, callbacks: Any = None, *,
+        tags: list[str] | None = None, metadata: _Data | None = None, run_name: str | None = None,
+        run_id: UUID | None = None, **kwargs: Any,
+    ) -> LLMResult:  # fmt: skip
+        """Answer several lists of messages, one after the other, with all that the provider says."""
+        from modelwire.adapters.generation import generate
+
+        config = {"callbacks": callbacks, "tags": tags, "metadata": metadata, "run_name": run_name, "run_id": run_id}
+        return generate(self, messages, stop, config, kwargs)
+
+    async def agenerate(
+        self, messages: list[list[BaseMessage]], stop: list[str] | None = None, callbacks: Any = None, *,
+        tags: list[str] | None = None, metadata: _Data | None = None, run_name: str | None = None,
+        run_id: UUID | None = None, **kwargs: Any,
+    ) -> LLMResult:  # fmt: skip
+        """Answer several lists of messages, side by side, with all that the provider says."""
+        from modelwire.adapters.generation import agenerate
+
+        config = {"callbacks": callbacks, "tags": tags, "metadata": metadata, "run_name": run_name, "run_id": run_id}
+        return await agenerate(self, messages, stop, config, kwargs)
+
+    def generate_prompt(
+        self, prompts: list[PromptValue], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        """Answer several prompt values; see `generate`."""
+        return self.generate([prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs)
+
+    async def agenerate_prompt(
+        self, prompts: list[PromptValue], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        """Answer several prompt values; see `agenerate`."""
+        return await self.agenerate([prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs)
+
+    # ------------------------------------------------------------ how long a text is
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the tokens of `text`; a model knows them through `custom_get_token_ids` only."""
+        if self.custom_get_token_ids is None:
+            raise InvalidArgument(
+                f"`{self.get_name()}` has no tokenizer. Pass `custom_get_token_ids=`, a function from a text to the "
+                "list of its token ids; `get_num_tokens` estimates without one."
+            )
+        ids: list[int] = self.custom_get_token_ids(text)
+        return ids
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count the tokens of `text`; without a tokenizer, estimate them."""
+        if self.custom_get_token_ids is not None or self._overrides("get_token_ids"):
+            return len(self.get_token_ids(text))
+        from modelwire.adapters.generation import estimated_tokens
+
+        return estimated_tokens(text)
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Any = None) -> int:
+        """Count the tokens of messages, written as a transcript; without a tokenizer, estimate them."""
+        if self.custom_get_token_ids is None and not self._overrides("get_token_ids"):
+            from modelwire.messages.counting import count_tokens_approximately
+
+            return count_tokens_approximately(messages, tools=tools)
+        from modelwire.messages import get_buffer_string
+
+        return sum(self.get_num_tokens(get_buffer_string([message])) for message in messages)
+
+    # ------------------------------------------------------------ what stands before a call: caches, rate limiters
+
+    def _is_bare(self) -> bool:
+        """Tell whether nothing does, as nearly always."""
+        return llm_cache is None and self.cache is None and self.rate_limiter is None and not self.output_version
+
+    def _guarded_result(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> ChatResult:
+        if self._is_bare():
+            return self._result(messages, stop, config, **kwargs)
+        from modelwire.adapters import guarded_call
+
+        return guarded_call.result(self, messages, stop, config, **kwargs)
+
+    async def _guarded_aresult(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> ChatResult:
+        if self._is_bare():
+            return await self._aresult(messages, stop, config, **kwargs)
+        from modelwire.adapters import guarded_call
+
+        return await guarded_call.aresult(self, messages, stop, config, **kwargs)
+
+    def _guarded_chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        if self._is_bare():
+            return self._chunks(messages, stop, config, **kwargs)
+        from modelwire.adapters import guarded_call
+
+        return guarded_call.chunks(self, messages, stop, config, **kwargs)
+
+    def _guarded_achunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        if self._is_bare():
+            return self._achunks(messages, stop, config, **kwargs)
+        from modelwire.adapters import guarded_call
+
+        return guarded_call.achunks(self, messages, stop, config, **kwargs)
+
+    def _cache_key(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> tuple[str, str] | None:
+        """Name a call for a cache, without the ids of messages and without secrets; None where that cannot be."""
+        from modelwire.adapters.guarded_call import message_key
+
+        return message_key(self, messages, stop, kwargs)
+
     # ------------------------------------------------------------ how a call is answered; `adapters.base` overrides
 
     def _result(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-    ) -> ChatResult:
-        return self._generate(messages, stop=stop, **kwargs)
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, *,
+        run: ModelRun | None = None, **kwargs: Any,
+    ) -> ChatResult:  # fmt: skip
+        """Answer, over a stream where somebody hears the run's tokens."""
+        if run is not None and run.wants_tokens and self._may_stream_unasked(kwargs, "_stream"):
+            return run.told(self._chunks(messages, stop, config, **kwargs))
+        return self._whole_result(messages, stop, config, None if run is None else run.manager, **kwargs)
 
     async def _aresult(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-    ) -> ChatResult:
-        return await covered(self._agenerate(messages, stop=stop, **kwargs), config.get("deadline"), self)
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, *,
+        run: AsyncModelRun | None = None, **kwargs: Any,
+    ) -> ChatResult:  # fmt: skip
+        """Answer, over a stream where somebody hears the run's tokens."""
+        if run is not None and run.wants_tokens and self._may_stream_unasked(kwargs, "_stream", "_astream"):
+            chunks = self._achunks(messages, stop, config, **kwargs)
+            return await covered(run.told(chunks), config.get("deadline"), self)
+        return await self._whole_aresult(messages, stop, config, None if run is None else run.manager, **kwargs)
+
+    def _whole_result(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig,
+        run_manager: CallbackManagerForLLMRun | None, **kwargs: Any,
+    ) -> ChatResult:  # fmt: skip
+        return self._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
+
+    async def _whole_aresult(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig,
+        run_manager: AsyncCallbackManagerForLLMRun | None, **kwargs: Any,
+    ) -> ChatResult:  # fmt: skip
+        work = self._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
+        return await covered(work, config.get("deadline"), self)
 
     def _answer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
@@ -220,13 +437,18 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
         answer_id = f"lc_run--{uuid4()}"
-        if self.disable_streaming or not self._overrides("_stream"):
+        if self._streaming_is_off(kwargs) or not self._overrides("_stream"):
             yield chunk_from_message(self._answer(messages, stop, config, **kwargs))
             return
         chunks = self._stream(messages, stop=stop, **kwargs)
+        position: str | None = "last"  # of nothing, nothing is left to be said
         try:
             for chunk in chunks:
-                yield _signed_chunk(chunk, answer_id)
+                message = _signed_chunk(chunk, answer_id)
+                position = message.chunk_position
+                yield message
+            if position != "last":
+                yield AIMessageChunk.from_wire("", id=answer_id, chunk_position="last")
         finally:
             close(chunks)
 
@@ -234,26 +456,40 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
         answer_id = f"lc_run--{uuid4()}"
-        if self.disable_streaming or not (self._overrides("_astream") or self._overrides("_stream")):
+        if self._streaming_is_off(kwargs) or not (self._overrides("_astream") or self._overrides("_stream")):
             yield chunk_from_message(await self._aanswer(messages, stop, config, **kwargs))
             return
         chunks = self._astream(messages, stop=stop, **kwargs)
+        position: str | None = "last"
         try:
             async for chunk in chunks:
-                yield _signed_chunk(chunk, answer_id)
+                message = _signed_chunk(chunk, answer_id)
+                position = message.chunk_position
+                yield message
+            if position != "last":
+                yield AIMessageChunk.from_wire("", id=answer_id, chunk_position="last")
         finally:
             await aclose(chunks)
+
+    def _streaming_is_off(self, kwargs: Mapping[str, Any]) -> bool:
+        """Tell whether a stream of this call shall give the whole answer at once."""
+        off = self.disable_streaming
+        return bool(kwargs.get("tools")) if off == "tool_calling" else bool(off)
+
+    def _may_stream_unasked(self, kwargs: Mapping[str, Any], *hooks: str) -> bool:
+        """Tell whether a stream of this call gives all that the whole answer has: one candidate, and its usage."""
+        if self._streaming_is_off(kwargs) or not any(self._overrides(hook) for hook in hooks):
+            return False
+        one = kwargs.get("n", getattr(self, "n", None)) in (None, 1)
+        return one and bool(getattr(self, "stream_usage", True))
 
     def _overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(BaseChatModel, hook)
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
-        """Read the input of a call; raise before any request when there is nothing to answer."""
+        """Read the input of a call."""
         to_messages = getattr(input, "to_messages", None)
-        messages = to_messages() if to_messages is not None else convert_to_messages(_listed(input))
-        if not messages:
-            raise InvalidArgument(f"`{self.get_name()}` was given an empty list of messages; give it at least one.")
-        return messages
+        return to_messages() if to_messages is not None else convert_to_messages(_listed(input))
 
 
 def _listed(input: Any) -> Any:
@@ -303,13 +539,13 @@ def chunk_from_message(message: AIMessage) -> AIMessageChunk:
     """Make the whole answer the only chunk of a stream."""
     calls = [
         tool_call_chunk(name=call["name"], args=_args_text(call["args"]), id=call["id"], index=i)
-        for i, call in enumerate([*message.tool_calls, *message.invalid_tool_calls])
+        for i, call in enumerate([*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())])
     ]
     return AIMessageChunk.from_wire(
         message.content,
         id=message.id,
         tool_call_chunks=calls,
-        usage_metadata=message.usage_metadata,
+        usage_metadata=getattr(message, "usage_metadata", None),
         response_metadata=message.response_metadata,
         additional_kwargs=message.additional_kwargs,
         chunk_position="last",

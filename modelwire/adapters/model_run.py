@@ -5,12 +5,13 @@ Nobody listening (`heard` tells) means no run at all: the model goes straight to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.callbacks.hooks import listening
+from modelwire.runnables.closing import aclose, close
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from modelwire.adapters.chat_model import BaseChatModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -21,18 +22,59 @@ if TYPE_CHECKING:
 __all__ = ["AsyncModelRun", "ModelRun", "astart_model_run", "heard", "start_model_run"]
 
 
-class ModelRun:
-    """A sync run. Used as a context, it reports what leaves the block as an error, with what was received."""
+class _Opened:
+    """What both colours of a run know: who wants its tokens, what has come, and whether it was reported as over."""
 
-    def __init__(self, manager: CallbackManagerForLLMRun) -> None:
+    def __init__(self, manager: Any) -> None:
+        from modelwire.callbacks.base import ChunkListener, ears
+        from modelwire.callbacks.delivery import wanting
+
         self.manager = manager
         self.received: list[AIMessageChunk] = []
         self._over = False
+        self._ears = ears(manager.handlers, manager.run_id)
+        others = [handler for handler in manager.handlers if not isinstance(handler, ChunkListener)]
+        self._listeners = wanting(others, "on_llm_new_token")
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether anybody hears single tokens, so that a call that was not asked to stream had better do it."""
+        return bool(self._ears or self._listeners)
+
+    def _told(self, chunk: AIMessageChunk) -> dict[str, Any] | None:
+        """Keep a chunk and tell it to those that take it as it is; return what to tell the handlers, if there are."""
+        self.received.append(chunk)
+        for hear in self._ears:
+            hear(chunk)
+        if not self._listeners:
+            return None
+        from modelwire.outputs import ChatGenerationChunk
+
+        about = {"chunk": ChatGenerationChunk(message=chunk)}
+        return cast("dict[str, Any]", self.manager._about(about))
+
+
+class ModelRun(_Opened):
+    """A sync run. Used as a context, it reports what leaves the block as an error, with what was received."""
+
+    manager: CallbackManagerForLLMRun
 
     def token(self, chunk: AIMessageChunk) -> None:
         """Report one chunk of the answer."""
-        self.received.append(chunk)
-        self.manager.on_llm_new_token(str(chunk.text), chunk=_generation_chunk(chunk))
+        about = self._told(chunk)
+        if about is not None:
+            from modelwire.callbacks.delivery import deliver
+
+            deliver(self._listeners, "on_llm_new_token", "ignore_llm", (str(chunk.text),), about)
+
+    def told(self, chunks: Iterator[AIMessageChunk]) -> ChatResult:
+        """Read a whole stream, chunk by chunk reported, and return what it adds up to."""
+        try:
+            for chunk in chunks:
+                self.token(chunk)
+        finally:
+            close(chunks)
+        return _whole(self.received)
 
     def end(self, result: ChatResult) -> None:
         """Report the answer."""
@@ -52,18 +94,27 @@ class ModelRun:
             self.manager.on_llm_error(error, response=_llm_result(_result_of(self.received)))
 
 
-class AsyncModelRun:
+class AsyncModelRun(_Opened):
     """An async run; the same as `ModelRun`, awaited."""
 
-    def __init__(self, manager: AsyncCallbackManagerForLLMRun) -> None:
-        self.manager = manager
-        self.received: list[AIMessageChunk] = []
-        self._over = False
+    manager: AsyncCallbackManagerForLLMRun
 
     async def token(self, chunk: AIMessageChunk) -> None:
         """Report one chunk of the answer."""
-        self.received.append(chunk)
-        await self.manager.on_llm_new_token(str(chunk.text), chunk=_generation_chunk(chunk))
+        about = self._told(chunk)
+        if about is not None:
+            from modelwire.callbacks.delivery import adeliver
+
+            await adeliver(self._listeners, "on_llm_new_token", "ignore_llm", (str(chunk.text),), about)
+
+    async def told(self, chunks: AsyncIterator[AIMessageChunk]) -> ChatResult:
+        """Read a whole stream, chunk by chunk reported, and return what it adds up to."""
+        try:
+            async for chunk in chunks:
+                await self.token(chunk)
+        finally:
+            await aclose(chunks)
+        return _whole(self.received)
 
     async def end(self, result: ChatResult) -> None:
         """Report the answer."""
@@ -137,16 +188,20 @@ def _serialized(model: BaseChatModel) -> dict[str, Any]:
     return {"lc": 1, "type": "not_implemented", "id": [*cls.__module__.split("."), cls.__name__], "name": cls.__name__}
 
 
-def _generation_chunk(chunk: AIMessageChunk) -> Any:
-    from modelwire.outputs import ChatGenerationChunk
-
-    return ChatGenerationChunk(message=chunk)
-
-
 def _llm_result(result: ChatResult) -> LLMResult:
     from modelwire.outputs import LLMResult
 
     return LLMResult(generations=[result.generations], llm_output=result.llm_output)
+
+
+def _whole(chunks: list[AIMessageChunk]) -> ChatResult:
+    from modelwire.messages import merge_chunks, message_chunk_to_message
+    from modelwire.outputs import ChatGeneration, ChatResult
+
+    message = message_chunk_to_message(merge_chunks(chunks))
+    about = message.response_metadata
+    said = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
+    return ChatResult(generations=[ChatGeneration(message=message)], llm_output=said or None)
 
 
 def _result_of(chunks: list[AIMessageChunk]) -> ChatResult:

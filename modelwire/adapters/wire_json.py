@@ -1,7 +1,7 @@
 """Read the JSON a provider sent, and its errors, into values that are safe to show. No I/O here.
 
 Shared by every codec: what any of them prints of a provider's bytes goes through `snippet`, what they parse through
-`read_json` or `parse_tool_args`, what they make of an error answer through `error_from_reply` or `error_from_json`.
+`read_json`, what they make of an error answer through `error_from_reply` or `error_from_json`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ __all__ = [
     "error_from_reply",
     "malformed",
     "mask_secrets",
-    "parse_tool_args",
     "provider_words",
     "read_json",
     "request_id_of",
@@ -117,34 +116,6 @@ def malformed(
     return MalformedResponse(
         message, provider=provider, request_id=request_id, status=status, body=snippet(body, BODY_CHARS) or None
     )
-
-
-def parse_tool_args(text: str | None) -> dict[str, Any]:
-    """Parse the arguments of a tool call, once, when all of the text is there; no text is no arguments.
-
-    Raises `ValueError` where it is not a JSON object; its text goes into the invalid tool call's `error`.
-    """
-    if text is None or not text.strip():
-        return {}
-    try:
-        args = from_json(text)
-    except (ValueError, TypeError) as exc:  # TypeError: a lone surrogate in the str itself
-        args = _lenient_json(text, exc)
-    if args is None:
-        return {}
-    if not isinstance(args, dict):
-        raise ValueError(f"The tool arguments are a JSON {type(args).__name__}, not an object.")
-    return args
-
-
-def _lenient_json(text: str, first: Exception) -> Any:
-    """Parse JSON whose strings hold raw line breaks and tabs, as models write them."""
-    import json
-
-    try:
-        return json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        raise ValueError(f"The tool arguments are not JSON: {first}.") from first
 
 
 def _repaired(body: bytes) -> str:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from modelwire.callbacks.manager import CallbackManagerForToolRun as CallbackManagerForToolRun
     from modelwire.callbacks.manager import ParentRunManager as ParentRunManager
     from modelwire.callbacks.manager import RunManager as RunManager
+    from modelwire.callbacks.printing import FileCallbackHandler as FileCallbackHandler
     from modelwire.callbacks.printing import StdOutCallbackHandler as StdOutCallbackHandler
     from modelwire.callbacks.printing import StreamingStdOutCallbackHandler as StreamingStdOutCallbackHandler
     from modelwire.callbacks.usage import UsageMetadataCallbackHandler as UsageMetadataCallbackHandler
@@ -69,7 +70,11 @@ __getattr__, __dir__, __all__ = _lazy.exports(
             "ParentRunManager",
             "RunManager",
         ],
-        "modelwire.callbacks.printing": ["StdOutCallbackHandler", "StreamingStdOutCallbackHandler"],
+        "modelwire.callbacks.printing": [
+            "FileCallbackHandler",
+            "StdOutCallbackHandler",
+            "StreamingStdOutCallbackHandler",
+        ],
         "modelwire.callbacks.usage": ["UsageMetadataCallbackHandler", "get_usage_metadata_callback"],
     },
 )

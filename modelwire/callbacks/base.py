@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 from uuid import UUID
 
@@ -20,6 +20,8 @@ __all__ = [
     "BaseCallbackHandler",
     "BaseCallbackManager",
     "Callbacks",
+    "ChunkListener",
+    "ears",
 ]
 
 Kind = TypeVar("Kind", bound="BaseCallbackManager")
@@ -292,6 +294,24 @@ class BaseCallbackManager:
         for key in keys:
             self.metadata.pop(key, None)
             self.inheritable_metadata.pop(key, None)
+
+
+class ChunkListener(BaseCallbackHandler):
+    """Hears every chunk that a streamed run hands on, in place: what event streams are made of.
+
+    Chunks reach it through what `listen` returns and never through a manager, as they are the hot path.
+    """
+
+    run_inline = True
+
+    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+        """Return what takes the chunks of a run that has started, None to hear none of them."""
+        raise NotImplementedError
+
+
+def ears(handlers: Sequence[BaseCallbackHandler], run_id: UUID) -> list[Callable[[Any], None]]:
+    """Collect what wants the chunks of a run."""
+    return [ear for one in handlers if isinstance(one, ChunkListener) and (ear := one.listen(run_id)) is not None]
 
 
 Callbacks = Union[list[BaseCallbackHandler], BaseCallbackManager, None]

@@ -8,7 +8,7 @@ from functools import partial
 from inspect import iscoroutine, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from modelwire.callbacks.base import SILENT, BaseCallbackHandler
+from modelwire.callbacks.base import EVENTS, SILENT, BaseCallbackHandler
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -24,10 +24,21 @@ def handle_event(
     **kwargs: Any,
 ) -> None:
     """Call `event_name` of every handler that wants it, in order; coroutines run to completion before this returns."""
+    deliver(handlers, event_name, ignore_condition_name, args, kwargs)
+
+
+def deliver(
+    handlers: Sequence[BaseCallbackHandler],
+    event_name: str,
+    ignore: str | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Do what `handle_event` says; the arguments come packed, as once a token counts."""
     waiting: list[Coroutine[Any, Any, None]] = []
     try:
         for handler in handlers:
-            call = _listener(handler, event_name, ignore_condition_name)
+            call = _listener(handler, event_name, ignore)
             if call is None:
                 continue
             try:
@@ -35,6 +46,8 @@ def handle_event(
             except Exception as error:  # noqa: BLE001 - the user's handler
                 if (instead := _settle(handler, event_name, args, error)) is not None:
                     handle_event([handler], *instead, **kwargs)
+                continue
+            if answer is None:
                 continue
             if iscoroutine(answer):
                 waiting.append(_finish(answer, handler, event_name, args, kwargs))
@@ -54,23 +67,40 @@ async def ahandle_event(
 
     Only inline handlers run in the caller's context. The end of a run is told to all, even if the caller is cancelled.
     """
-    together: list[Coroutine[Any, Any, None]] = []
+    await adeliver(handlers, event_name, ignore_condition_name, args, kwargs)
+
+
+async def adeliver(
+    handlers: Sequence[BaseCallbackHandler],
+    event_name: str,
+    ignore: str | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Do what `ahandle_event` says; the arguments come packed, as once a token counts."""
+    later = []
     for handler in handlers:
-        call = _listener(handler, event_name, ignore_condition_name)
+        call = _listener(handler, event_name, ignore)
         if call is None:
             continue
-        telling = _tell(call, handler, event_name, args, kwargs)
         if handler.run_inline:
-            await telling
+            await _tell(call, handler, event_name, args, kwargs)
         else:
-            together.append(telling)
-    if together:
+            later.append((call, handler))
+    if later:
         import asyncio
 
-        all_told: Awaitable[Any] = asyncio.gather(*together)
+        all_told: Awaitable[Any] = asyncio.gather(
+            *(_tell(call, handler, event_name, args, kwargs) for call, handler in later)
+        )
         if event_name.endswith(("_end", "_error")):
             all_told = asyncio.shield(all_told)
         await all_told
+
+
+def wanting(handlers: Sequence[BaseCallbackHandler], event: str) -> list[BaseCallbackHandler]:
+    """Choose the handlers that have something to do when `event` comes."""
+    return [handler for handler in handlers if _listener(handler, event, EVENTS[event]) is not None]
 
 
 def _listener(handler: BaseCallbackHandler, event: str, ignore: str | None) -> Callable[..., Any] | None:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from modelwire.callbacks.base import EVENTS, BaseCallbackHandler, BaseCallbackManager, Callbacks
 from modelwire.callbacks.custom import adispatch_custom_event, dispatch_custom_event
-from modelwire.callbacks.delivery import ahandle_event, handle_event
+from modelwire.callbacks.delivery import adeliver, ahandle_event, deliver, handle_event
 from modelwire.callbacks.hooks import hooked_handlers
 from modelwire.errors import InvalidType
 
@@ -99,7 +99,7 @@ class RunManager(BaseRunManager[None]):
 
     def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
         if self.handlers:
-            handle_event(self.handlers, event, EVENTS[event], *args, **self._about(kwargs))
+            deliver(self.handlers, event, EVENTS[event], args, self._about(kwargs))
 
 
 class AsyncRunManager(BaseRunManager[Coroutine[Any, Any, None]]):
@@ -107,7 +107,7 @@ class AsyncRunManager(BaseRunManager[Coroutine[Any, Any, None]]):
 
     async def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
         if self.handlers:
-            await ahandle_event(self.handlers, event, EVENTS[event], *args, **self._about(kwargs))
+            await adeliver(self.handlers, event, EVENTS[event], args, self._about(kwargs))
 
     def get_sync(self) -> RunManager:
         """Return the sync manager of the same run."""
@@ -242,7 +242,7 @@ class CallbackManager(BaseCallbackManager):
     def _start(self, run: Callable[..., Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
         started = _opened(self, run, run_id)
         if self.handlers:
-            handle_event(self.handlers, event, EVENTS[event], *args, **_opening(started, kwargs))
+            deliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs))
         return started
 
     def on_llm_start(
@@ -332,7 +332,7 @@ class AsyncCallbackManager(BaseCallbackManager):
     async def _start(self, run: Callable[..., Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
         started = _opened(self, run, run_id)
         if self.handlers:
-            await ahandle_event(self.handlers, event, EVENTS[event], *args, **_opening(started, kwargs))
+            await adeliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs))
         return started
 
     async def on_llm_start(

@@ -1,14 +1,18 @@
-"""Handlers that print what happens."""
+"""Handlers that print what happens, or write it to a file."""
 # ruff: noqa: T201 - their purpose
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from modelwire.callbacks.base import BaseCallbackHandler
 
-__all__ = ["StdOutCallbackHandler", "StreamingStdOutCallbackHandler"]
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Self
+
+__all__ = ["FileCallbackHandler", "StdOutCallbackHandler", "StreamingStdOutCallbackHandler"]
 
 
 class StdOutCallbackHandler(BaseCallbackHandler):
@@ -16,26 +20,53 @@ class StdOutCallbackHandler(BaseCallbackHandler):
 
     run_inline = True  # a line a run blocks nobody, and threads would mix the order
 
+    def _say(self, text: str) -> None:
+        print(text)
+
     def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, **kwargs: Any) -> None:
         """Print the chain's name."""
         name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
-        print(f"> {name} starts")
+        self._say(f"> {name} starts")
 
     def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
         """Print that a chain is done."""
-        print("> chain ends")
+        self._say("> chain ends")
 
     def on_chain_error(self, error: BaseException, **kwargs: Any) -> None:
         """Print the class of the error."""
-        print(f"> chain fails: {type(error).__name__}")
+        self._say(f"> chain fails: {type(error).__name__}")
 
     def on_tool_end(self, output: Any, **kwargs: Any) -> None:
         """Print a tool's output."""
-        print(output)
+        self._say(str(output))
 
     def on_text(self, text: str, **kwargs: Any) -> None:
         """Print the text."""
-        print(text)
+        self._say(text)
+
+
+class FileCallbackHandler(StdOutCallbackHandler):
+    """Writes the same lines to a file, which is open until `close()` or the end of a `with` block."""
+
+    def __init__(self, filename: str | PathLike[str], mode: str = "a", **_ignored: Any) -> None:
+        self.filename = filename
+        self.mode = mode
+        self.file: IO[str] = open(filename, mode, encoding="utf-8")  # noqa: SIM115 - open for as long as its runs
+
+    def close(self) -> None:
+        """Close the file; what is heard later is lost."""
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _say(self, text: str) -> None:
+        if not self.file.closed:
+            self.file.write(f"{text}\n")
+            self.file.flush()
 
 
 class StreamingStdOutCallbackHandler(BaseCallbackHandler):

@@ -60,10 +60,13 @@ if TYPE_CHECKING:
     from modelwire.messages.conversion import message_to_dict as message_to_dict
     from modelwire.messages.conversion import messages_from_dict as messages_from_dict
     from modelwire.messages.conversion import messages_to_dict as messages_to_dict
+    from modelwire.messages.counting import count_tokens_approximately as count_tokens_approximately
     from modelwire.messages.data_blocks import convert_to_openai_data_block as convert_to_openai_data_block
     from modelwire.messages.data_blocks import convert_to_openai_image_block as convert_to_openai_image_block
     from modelwire.messages.function import FunctionMessage as FunctionMessage
     from modelwire.messages.function import FunctionMessageChunk as FunctionMessageChunk
+    from modelwire.messages.history import filter_messages as filter_messages
+    from modelwire.messages.history import merge_message_runs as merge_message_runs
     from modelwire.messages.human import HumanMessage as HumanMessage
     from modelwire.messages.human import HumanMessageChunk as HumanMessageChunk
     from modelwire.messages.merge import merge_content as merge_content
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from modelwire.messages.merge import merge_lists as merge_lists
     from modelwire.messages.merge import merge_obj as merge_obj
     from modelwire.messages.modifier import RemoveMessage as RemoveMessage
+    from modelwire.messages.openai_messages import convert_to_openai_messages as convert_to_openai_messages
     from modelwire.messages.partial_json import parse_partial_json as parse_partial_json
     from modelwire.messages.system import SystemMessage as SystemMessage
     from modelwire.messages.system import SystemMessageChunk as SystemMessageChunk
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
     from modelwire.messages.tool_calls import tool_call as tool_call
     from modelwire.messages.tool_calls import tool_call_chunk as tool_call_chunk
     from modelwire.messages.transcript import get_buffer_string as get_buffer_string
+    from modelwire.messages.trimming import trim_messages as trim_messages
     from modelwire.messages.usage import InputTokenDetails as InputTokenDetails
     from modelwire.messages.usage import OutputTokenDetails as OutputTokenDetails
     from modelwire.messages.usage import UsageMetadata as UsageMetadata
@@ -144,11 +149,14 @@ __getattr__, __dir__, __all__ = _lazy.exports(
             "messages_from_dict",
             "messages_to_dict",
         ],
+        "modelwire.messages.counting": ["count_tokens_approximately"],
         "modelwire.messages.data_blocks": ["convert_to_openai_data_block", "convert_to_openai_image_block"],
         "modelwire.messages.function": ["FunctionMessage", "FunctionMessageChunk"],
+        "modelwire.messages.history": ["filter_messages", "merge_message_runs"],
         "modelwire.messages.human": ["HumanMessage", "HumanMessageChunk"],
         "modelwire.messages.merge": ["merge_content", "merge_dicts", "merge_lists", "merge_obj"],
         "modelwire.messages.modifier": ["RemoveMessage"],
+        "modelwire.messages.openai_messages": ["convert_to_openai_messages"],
         "modelwire.messages.partial_json": ["parse_partial_json"],
         "modelwire.messages.system": ["SystemMessage", "SystemMessageChunk"],
         "modelwire.messages.tool": ["ToolMessage", "ToolMessageChunk"],
@@ -161,6 +169,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
             "tool_call_chunk",
         ],
         "modelwire.messages.transcript": ["get_buffer_string"],
+        "modelwire.messages.trimming": ["trim_messages"],
         "modelwire.messages.usage": [
             "InputTokenDetails",
             "OutputTokenDetails",

@@ -1,5 +1,7 @@
 """What a model answers, whole and in parts. Pure values."""
 
+# pyright: reportIncompatibleVariableOverride=false
+# (a class of message narrows the fields that tell it from others)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ from modelwire.messages.base import (
     LC_ID_PREFIX,
     BaseMessage,
     BaseMessageChunk,
+    Given,
     assemble,
     get_fields,
     merge_chunks,
@@ -32,7 +35,7 @@ from modelwire.messages.usage import InputTokenDetails, OutputTokenDetails, Usag
 if TYPE_CHECKING:
     from typing import Self
 
-    from modelwire.messages.content import ContentBlock
+    from modelwire.messages.base import Blocks
 
 __all__ = [
     "LC_AUTO_PREFIX",
@@ -56,12 +59,7 @@ class AIMessage(BaseMessage):
     invalid_tool_calls: list[InvalidToolCall] = Field(default_factory=list)
     usage_metadata: UsageMetadata | None = None
 
-    def __init__(
-        self,
-        content: Content | None = None,
-        content_blocks: Sequence[ContentBlock] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None:
         if content_blocks is not None and not kwargs.get("tool_calls"):
             calls = [block for block in content_blocks if block.get("type") == "tool_call"]
             if calls:
@@ -153,6 +151,10 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
     type: Literal["AIMessageChunk"] = "AIMessageChunk"  # type: ignore[assignment]  # its own discriminator
     tool_call_chunks: list[ToolCallChunk] = Field(default_factory=list)
     chunk_position: Literal["last"] | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None: ...
 
     @classmethod
     def from_wire(  # type: ignore[override]  # a part has parts of tool calls

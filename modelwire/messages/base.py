@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
     from modelwire.prompts import ChatPromptTemplate
 
+    Blocks = Sequence[ContentBlock] | None
+
 __all__ = [
     "LC_AUTO_PREFIX",
     "LC_ID_PREFIX",
     "BaseMessage",
     "BaseMessageChunk",
+    "Given",
     "TextAccessor",
     "assemble",
     "get_bolded_text",
@@ -39,6 +42,9 @@ LC_ID_PREFIX = "lc_run-"
 """Begins a message id made up from the id of the run; any other id of a message beats it."""
 
 TITLE_WIDTH = 80  # characters
+
+Given = str | Sequence[str | dict[Any, Any]] | None
+"""What messages take as content."""
 
 _Message = TypeVar("_Message", bound="BaseMessage")
 
@@ -84,12 +90,8 @@ class BaseMessage(BaseModel):
     name: str | None = None
     id: str | None = Field(default=None, coerce_numbers_to_str=True)
 
-    def __init__(
-        self,
-        content: Content | None = None,
-        content_blocks: Sequence[ContentBlock] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    # The classes below say their `__init__` again, for type checkers, who would else make one of the fields.
+    def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None:
         if content_blocks is not None:
             content = cast("Content", list(content_blocks))
         if type(content) is str and self._fill(content, kwargs):

@@ -1,15 +1,19 @@
 """A message of any role. Pure values."""
 
+# pyright: reportIncompatibleVariableOverride=false
+# (a class of message narrows the fields that tell it from others)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire.errors import InvalidArgument
-from modelwire.messages.base import BaseMessage, BaseMessageChunk
+from modelwire.messages.base import BaseMessage, BaseMessageChunk, Given
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from modelwire.messages.base import Blocks
 
 __all__ = ["ChatMessage", "ChatMessageChunk"]
 
@@ -20,11 +24,23 @@ class ChatMessage(BaseMessage):
     role: str
     type: Literal["chat"] = "chat"
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, *, role: str, **kwargs: Any
+        ) -> None: ...
+
 
 class ChatMessageChunk(ChatMessage, BaseMessageChunk):
     """A part of a message of any role."""
 
     type: Literal["ChatMessageChunk"] = "ChatMessageChunk"  # type: ignore[assignment]  # its own discriminator
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, *, role: str, **kwargs: Any
+        ) -> None: ...
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
         if any(isinstance(other, ChatMessageChunk) and other.role != self.role for other in others):

@@ -4,8 +4,7 @@ A block's `type` says what it is. What a provider adds to a standard block stand
 none of them is a `non_standard` one with the provider's own block under `value`.
 """
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: the dicts' `__annotations__` are types, for those who read them.
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, cast
 

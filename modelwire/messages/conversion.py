@@ -10,9 +10,11 @@ from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.base import BaseMessage, BaseMessageChunk, assemble
 
 if TYPE_CHECKING:
+    from modelwire.messages.ai import AIMessage
     from modelwire.messages.any_message import MessageLikeRepresentation
 
 __all__ = [
+    "TYPES",
     "convert_to_message",
     "convert_to_messages",
     "message_chunk_to_message",
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 # `type` of a message -> its class. The names of a chunk's class are its type.
-_CLASS_OF_TYPE = {
+TYPES = {
     "human": "HumanMessage",
     "ai": "AIMessage",
     "system": "SystemMessage",
@@ -118,7 +120,7 @@ def _from_mapping(message: Mapping[str, Any]) -> BaseMessage:
     role = rest.pop("role") if "role" in rest else rest.pop("type", None)
     says_something = "content" in rest or role == "remove" or any(rest.get(key) for key in _INSTEAD_OF_CONTENT)
     if ("role" not in message and "type" not in message) or not says_something:
-        raise InvalidArgument(f"Message dict must contain `role` and `content` keys, got the keys {_listed(message)}.")
+        raise InvalidArgument(f"Message dict must contain 'role' and 'content' keys, got the keys {_listed(message)}.")
     content = rest.pop("content", None)
     return _from_role(role, "" if content is None else content, rest)
 
@@ -127,7 +129,7 @@ def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
     """Read a message as LangChain serialises it: the path of its class and the arguments to make it with."""
     path = message.get("id")
     name = str(path[-1]).removesuffix("Chunk") if isinstance(path, list) and path else ""
-    if name not in _CLASS_OF_TYPE.values():
+    if name not in TYPES.values():
         raise InvalidArgument(f"Unexpected message type: a serialised object of class `{name}` is no message.")
     fields = {key: value for key, value in message["kwargs"].items() if key != "type"}
     return _message_class(name)(**fields)
@@ -143,11 +145,11 @@ def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
     if kind is None:
         if not isinstance(role, str):
             raise InvalidType(f"Unexpected message type: a role must be a text, not a `{type(role).__name__}`.")
-        if not role.endswith("Chunk") or role not in _CLASS_OF_TYPE:
+        if not role.endswith("Chunk") or role not in TYPES:
             shown = role[:ROLE_CHARS]
             raise InvalidArgument(f"Unexpected message type: `{shown}`. {did_you_mean(shown, list(_TYPE_OF_ROLE))}")
         kind = role
-    class_name = _CLASS_OF_TYPE[kind]
+    class_name = TYPES[kind]
     if kind == "tool" and rest.get("tool_call_id") is None:
         raise InvalidArgument("A tool message needs `tool_call_id`, the id of the tool call whose result it is.")
     if kind == "function" and not rest.get("name"):
@@ -253,6 +255,10 @@ def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
     values = chunk.__dict__
     fields = {name: values[name] for name in cls.__pydantic_fields__}
     fields["type"] = cls.__pydantic_fields__["type"].default
+    if fields["response_metadata"].get("output_version") == "v1" and isinstance(fields["content"], list):
+        from modelwire.messages.block_translators.standard import with_calls_whole
+
+        fields["content"] = with_calls_whole(fields["content"], cast("AIMessage", chunk))
     return assemble(cls, fields, (chunk.__pydantic_fields_set__ & fields.keys()) - {"type"})
 
 
@@ -281,10 +287,9 @@ def messages_from_dict(messages: Sequence[dict[str, Any]]) -> list[BaseMessage]:
 def _message_from_dict(message: Any) -> BaseMessage:
     if not isinstance(message, Mapping) or "type" not in message or not isinstance(message.get("data"), Mapping):
         raise InvalidArgument("A message dict must have `type` and `data`, as `messages_to_dict` writes it.")
-    name = _CLASS_OF_TYPE.get(message["type"])
+    name = TYPES.get(message["type"])
     if name is None:
         raise InvalidArgument(
-            f"Got unexpected message type: `{message['type']}`. "
-            f"{did_you_mean(str(message['type']), list(_CLASS_OF_TYPE))}"
+            f"Got unexpected message type: `{message['type']}`. {did_you_mean(str(message['type']), list(TYPES))}"
         )
     return _message_class(name)(**message["data"])

@@ -1,15 +1,19 @@
 """The result of a function call, as OpenAI had it before tools. Pure values."""
 
+# pyright: reportIncompatibleVariableOverride=false, reportGeneralTypeIssues=false
+# (a class of message narrows the fields that tell it from others)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire.errors import InvalidArgument
-from modelwire.messages.base import BaseMessage, BaseMessageChunk
+from modelwire.messages.base import BaseMessage, BaseMessageChunk, Given
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from modelwire.messages.base import Blocks
 
 __all__ = ["FunctionMessage", "FunctionMessageChunk"]
 
@@ -20,11 +24,23 @@ class FunctionMessage(BaseMessage):
     name: str  # a function's result has no meaning without it
     type: Literal["function"] = "function"
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, *, name: str, **kwargs: Any
+        ) -> None: ...
+
 
 class FunctionMessageChunk(FunctionMessage, BaseMessageChunk):
     """A part of a function's result."""
 
     type: Literal["FunctionMessageChunk"] = "FunctionMessageChunk"  # type: ignore[assignment]  # its own discriminator
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, *, name: str, **kwargs: Any
+        ) -> None: ...
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
         if any(isinstance(other, FunctionMessageChunk) and other.name != self.name for other in others):

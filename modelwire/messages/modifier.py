@@ -1,5 +1,7 @@
 """A message that takes another one away. Pure values."""
 
+# pyright: reportIncompatibleVariableOverride=false
+# (a class of message narrows the fields that tell it from others)
 from __future__ import annotations
 
 from typing import Any, Literal

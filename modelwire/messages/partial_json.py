@@ -19,21 +19,51 @@ _CUT_NUMBER = re.compile(r"(?<=\d)(?:\.|[eE][+-]?)\Z")
 def parse_partial_json(s: str, *, strict: bool = False) -> Any:
     """Parse JSON as far as it goes: open strings, arrays and objects count as closed, a half key or word as absent.
 
-    Raw line breaks and tabs inside strings, which models write, are taken as meant; `strict` refuses them.
-    Raises `InvalidArgument` (a `ValueError`) where no value has begun or the text is not JSON.
+    A word where a value should stand ends the text: the model went on in prose. Raw line breaks and tabs inside
+    strings, which models write, are taken as meant. `strict` allows neither.
+    Raises `InvalidArgument` (a `ValueError`) where no value has begun.
     """
     text = s
-    if _CUT_NUMBER.search(s) and _CUT_NUMBER.search(_STRING.sub("", s)):
+    if _CUT_NUMBER.search(s[-8:]) and _CUT_NUMBER.search(_STRING.sub("", s)):
         text = _CUT_NUMBER.sub("", s)  # outside of strings, "1." and "1e" have said 1 so far
     try:
         return from_json(text, allow_partial="trailing-strings")
     except (ValueError, TypeError) as exc:  # TypeError: a lone surrogate in the str itself
-        if strict or not _CONTROL.search(text):
-            raise InvalidArgument(f"The text is not JSON, not even the beginning of it: {exc}.") from exc
-    try:
-        return from_json(_STRING.sub(_escape_controls, text), allow_partial="trailing-strings")
-    except ValueError as exc:
-        raise InvalidArgument(f"The text is not JSON, not even the beginning of it: {exc}.") from exc
+        if strict or isinstance(exc, TypeError):
+            raise _no_json(exc) from exc
+        failure = exc
+    if _CONTROL.search(text):
+        text = _STRING.sub(_escape_controls, text)
+    data = text.encode("utf-8", "surrogatepass")
+    for _ in range(_CUTS):
+        try:
+            return from_json(data, allow_partial="trailing-strings")
+        except ValueError as exc:
+            before = _before_the_word(data, exc)
+            if before is None:
+                break
+            data = before
+    raise _no_json(failure) from failure
+
+
+_CUTS = 2  # the second one for a word that begins as `true`, `false` and `null` do
+_WORD_AT = re.compile(r"expected (?:value|ident) at line (\d+) column (\d+)")  # the words of jiter, pydantic's parser
+
+
+def _before_the_word(data: bytes, error: ValueError) -> bytes | None:
+    """Return what comes before the word that stands where a value should; `None` where no word is the trouble."""
+    place = _WORD_AT.match(str(error))
+    if place is None:
+        return None
+    start = 0
+    for _ in range(int(place[1]) - 1):
+        start = data.find(b"\n", start) + 1
+    end = start + int(place[2]) - 1  # columns are bytes, counted from 1
+    return data[:end] if data[end : end + 1].isalpha() else None
+
+
+def _no_json(exc: Exception) -> InvalidArgument:
+    return InvalidArgument(f"The text is not JSON, not even the beginning of it: {exc}.")
 
 
 def _escape_controls(string: re.Match[str]) -> str:

@@ -1,10 +1,15 @@
 """What the model is told about its part. Pure values."""
 
+# pyright: reportIncompatibleVariableOverride=false
+# (a class of message narrows the fields that tell it from others)
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from modelwire.messages.base import BaseMessage, BaseMessageChunk
+from modelwire.messages.base import BaseMessage, BaseMessageChunk, Given
+
+if TYPE_CHECKING:
+    from modelwire.messages.base import Blocks
 
 __all__ = ["SystemMessage", "SystemMessageChunk"]
 
@@ -14,8 +19,16 @@ class SystemMessage(BaseMessage):
 
     type: Literal["system"] = "system"
 
+    if TYPE_CHECKING:
+
+        def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None: ...
+
 
 class SystemMessageChunk(SystemMessage, BaseMessageChunk):
     """A part of a system message."""
 
     type: Literal["SystemMessageChunk"] = "SystemMessageChunk"  # type: ignore[assignment]  # its own discriminator
+
+    if TYPE_CHECKING:
+
+        def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None: ...

@@ -1,5 +1,7 @@
 """The result of a tool call. Pure values."""
 
+# pyright: reportIncompatibleVariableOverride=false
+# (a class of message narrows the fields that tell it from others)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from modelwire.errors import InvalidArgument
-from modelwire.messages.base import BaseMessage, BaseMessageChunk, get_fields
+from modelwire.messages.base import BaseMessage, BaseMessageChunk, Given, get_fields
 from modelwire.messages.merge import Content, merge_obj
 from modelwire.messages.tool_calls import (
     InvalidToolCall,
@@ -23,6 +25,8 @@ from modelwire.messages.tool_calls import (
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from modelwire.messages.base import Blocks
 
 __all__ = [
     "InvalidToolCall",
@@ -56,6 +60,12 @@ class ToolMessage(BaseMessage, ToolOutputMixin):
     additional_kwargs: dict[Any, Any] = Field(default_factory=dict, repr=False)
     response_metadata: dict[Any, Any] = Field(default_factory=dict, repr=False)
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, *, tool_call_id: str, **kwargs: Any
+        ) -> None: ...
+
     @model_validator(mode="before")
     @classmethod
     def _read_as_text(cls, values: Any) -> Any:
@@ -82,6 +92,12 @@ class ToolMessageChunk(ToolMessage, BaseMessageChunk):
     """A part of the result of a tool call."""
 
     type: Literal["ToolMessageChunk"] = "ToolMessageChunk"  # type: ignore[assignment]  # its own discriminator
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, *, tool_call_id: str, **kwargs: Any
+        ) -> None: ...
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
         total = super()._sum(others)

@@ -1,7 +1,6 @@
 """Tool calls as values, and how their arguments are read. Pure."""
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: the dicts' `__annotations__` are types, for those who read them.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NotRequired
 

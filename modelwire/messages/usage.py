@@ -48,11 +48,8 @@ def add_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageM
 
 def subtract_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageMetadata:
     """Subtract two usages key by key, never below zero; `None` is zero."""
-    if left is None and right is None:
-        return UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
-    if left is None or right is None:
-        return cast("UsageMetadata", left if right is None else right)
-    return cast("UsageMetadata", _combine(left, right, lambda a, b: max(a - b, 0)))
+    nothing = UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
+    return cast("UsageMetadata", _combine(left or nothing, right or nothing, lambda a, b: max(a - b, 0)))
 
 
 def _combine(left: Mapping[str, Any], right: Mapping[str, Any], operation: Callable[[int, int], int]) -> dict[str, Any]:

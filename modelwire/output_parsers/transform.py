@@ -77,6 +77,10 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
                 if parsed is not None and parsed != prev:
                     yield self._diff(prev, parsed) if self.diff else parsed
                     prev = parsed
+            if so_far is not None:
+                parsed = self.parse_result([so_far])
+                if parsed is not None and parsed != prev:
+                    yield self._diff(prev, parsed) if self.diff else parsed
         finally:
             close(input)
 
@@ -90,6 +94,10 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
                 if parsed is not None and parsed != prev:
                     yield self._diff(prev, parsed) if self.diff else parsed
                     prev = parsed
+            if so_far is not None:
+                parsed = await self.aparse_result([so_far])
+                if parsed is not None and parsed != prev:
+                    yield self._diff(prev, parsed) if self.diff else parsed
         finally:
             await aclose(input)
 

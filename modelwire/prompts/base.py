@@ -83,6 +83,19 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
         """The type of what `invoke` returns."""
         return PromptValue
 
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Make a model of the variables: those that must be given, and those that may be."""
+        from modelwire.runnables.schema import object_schema
+
+        kinds = {**self._kinds(), **self.input_types}
+        needed: dict[str, tuple[Any, Any]] = {name: (kinds.get(name, str), ...) for name in self.input_variables}
+        optional = {name: (kinds.get(name, str), None) for name in self.optional_variables}
+        return object_schema("PromptInput", {**optional, **needed})
+
+    def _kinds(self) -> dict[str, Any]:
+        """Return the types of those variables that are no texts."""
+        return {}
+
     @property
     def _prompt_type(self) -> str:
         raise NotImplementedError(f"`{type(self).__name__}` has no `_prompt_type`.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, TypeAlias, Union, overload
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, overload
 
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType, did_you_mean
 from modelwire.messages import BaseMessage
@@ -21,6 +21,9 @@ from modelwire.prompts.message import (
 )
 from modelwire.prompts.prompt import PromptTemplate
 from modelwire.prompts.template import missing
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = [
     "AIMessagePromptTemplate",
@@ -219,6 +222,23 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
         """Show the prompt with its variables' names in braces."""
         return "\n\n".join(piece.pretty_repr(html=html) for piece in self.messages)
+
+    def partial(self, **kwargs: Any) -> Self:
+        """Return a copy in which some variables are given: values, or functions that make them anew each time."""
+        copied = super().partial(**kwargs)
+        copied.messages = [*self.messages]
+        return copied
+
+    def _kinds(self) -> dict[str, Any]:
+        from modelwire.messages import AnyMessage
+
+        kinds: dict[str, Any] = {}
+        for piece in self.messages:
+            if isinstance(piece, MessagesPlaceholder):
+                kinds[piece.variable_name] = list[AnyMessage]
+            elif isinstance(piece, BaseChatPromptTemplate):
+                kinds.update({**piece._kinds(), **piece.input_types})
+        return kinds
 
     def _find_variables(self) -> None:
         """Set the names of the variables from what the pieces use."""

@@ -131,14 +131,14 @@ class MessagesPlaceholder(BaseMessagePromptTemplate):
 class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     """A template of one message whose content is a text, or a list of content blocks with variables inside.
 
-    `prompt` is a text prompt, or for a list of blocks the list of their `PromptTemplate` or `BlockTemplate`.
+    `prompt` is a text prompt, or for a list of blocks the list of their prompts: of texts, images or dicts.
     """
 
     message_class: ClassVar[type[BaseMessage]]
 
     def __init__(
         self,
-        prompt: StringPromptTemplate | Sequence[PromptTemplate | BlockTemplate],
+        prompt: StringPromptTemplate | Sequence[Any],
         additional_kwargs: dict[str, Any] | None = None,
     ) -> None:
         pieces: Any = [prompt] if isinstance(prompt, StringPromptTemplate) else prompt
@@ -147,7 +147,7 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
                 f"`prompt` must be a prompt template, not a `{type(prompt).__name__}`."
                 f" `{type(self).__name__}.from_template` takes texts."
             )
-        wrong = next((piece for piece in pieces if not isinstance(piece, (StringPromptTemplate, BlockTemplate))), None)
+        wrong = next((piece for piece in pieces if not _is_piece(piece)), None)
         if wrong is not None:
             raise InvalidType(f"`prompt` must hold prompt templates, not a `{type(wrong).__name__}`.")
         self.prompt = prompt
@@ -191,7 +191,7 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
             return list(self.prompt.input_variables)
         names: dict[str, None] = {}
         for piece in self.prompt:
-            names.update(dict.fromkeys(piece.input_variables if isinstance(piece, PromptTemplate) else piece.variables))
+            names.update(dict.fromkeys(piece.variables if isinstance(piece, BlockTemplate) else piece.input_variables))
         return list(names)
 
     def format(self, **kwargs: Any) -> BaseMessage:
@@ -224,7 +224,8 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
             return prompt.text_of(values)
         if isinstance(prompt, StringPromptTemplate):
             return prompt.format(**{name: values[name] for name in prompt.input_variables})
-        return [_block_of(piece, values) for piece in prompt]
+        blocks = [_block_of(piece, values) for piece in prompt]
+        return [block for block in blocks if block.get("type") != "text" or block.get("text") != ""]
 
     def _with_content(self, content: str | list[Any]) -> BaseMessage:
         if self.additional_kwargs:
@@ -260,7 +261,7 @@ class ChatMessagePromptTemplate(BaseStringMessagePromptTemplate):
 
     def __init__(
         self,
-        prompt: StringPromptTemplate | Sequence[PromptTemplate | BlockTemplate],
+        prompt: StringPromptTemplate | Sequence[Any],
         role: str,
         additional_kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -292,7 +293,22 @@ def _block(block: Any, template_format: str) -> PromptTemplate | BlockTemplate:
     return BlockTemplate(dict(block), template_format)
 
 
-def _block_of(piece: PromptTemplate | BlockTemplate, values: Mapping[str, Any]) -> dict[str, Any]:
+def _is_piece(piece: Any) -> bool:
+    """Tell whether this is the template of a content block."""
+    if isinstance(piece, (StringPromptTemplate, BlockTemplate)):
+        return True
+    from modelwire.prompts.dict import DictPromptTemplate
+    from modelwire.prompts.image import ImagePromptTemplate
+
+    return isinstance(piece, (DictPromptTemplate, ImagePromptTemplate))
+
+
+def _block_of(piece: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(piece, PromptTemplate):
         return {"type": "text", "text": piece.text_of(values)}
-    return cast("dict[str, Any]", piece.fill(values))
+    if isinstance(piece, BlockTemplate):
+        return cast("dict[str, Any]", piece.fill(values))
+    formatted = piece.format(**{name: values[name] for name in piece.input_variables})
+    if isinstance(formatted, str):
+        return {"type": "text", "text": formatted}
+    return {"type": "image_url", "image_url": formatted} if hasattr(piece, "format_prompt") else dict(formatted)

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType
+from pydantic import BaseModel
+
+from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.prompt_values import PromptValue, StringPromptValue
 from modelwire.prompts.base import BasePromptTemplate
 from modelwire.prompts.template import Template, compile_template, missing
+from modelwire.runnables.config import RunnableConfig
 
 __all__ = ["PromptTemplate", "StringPromptTemplate"]
 
@@ -47,13 +50,13 @@ class PromptTemplate(StringPromptTemplate):
     validate_template: bool = False
 
     def __init__(self, template: str, *, template_format: str = "f-string", **kwargs: Any) -> None:
-        read = compile_template(template, template_format)
         partials = kwargs.get("partial_variables") or {}
         if not isinstance(partials, Mapping):
             raise InvalidType(f"`partial_variables` must be a dict, not a `{type(partials).__name__}`.")
-        wanted = sorted(name for name in read.variables if name not in partials)
         if kwargs.get("validate_template"):
-            _check_variables(read, kwargs.get("input_variables"), partials)
+            _check_variables(template, template_format, kwargs.get("input_variables"), partials)
+        read = compile_template(template, template_format)
+        wanted = sorted(name for name in read.variables if name not in partials)
         values = {
             **kwargs,
             "template": template,
@@ -101,6 +104,14 @@ class PromptTemplate(StringPromptTemplate):
     @property
     def _prompt_type(self) -> str:
         return "prompt"
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Make a model of the variables; of mustache's with the keys that are looked up in each."""
+        if self.template_format != "mustache":
+            return super().get_input_schema(config)
+        from modelwire.prompts.string import mustache_schema
+
+        return mustache_schema(self.template)
 
     def format(self, **kwargs: Any) -> str:
         """Fill in the variables. Raises `MissingVariable`."""
@@ -154,14 +165,12 @@ class PromptTemplate(StringPromptTemplate):
         return read  # type: ignore[no-any-return]
 
 
-def _check_variables(read: Template, declared: Any, partials: Mapping[str, Any]) -> None:
+def _check_variables(template: str, template_format: str, declared: Any, partials: Mapping[str, Any]) -> None:
     """Compare what the template uses with what was said about it."""
+    from modelwire.prompts.string import check_valid_template
+
+    if template_format == "mustache":
+        raise InvalidArgument("Mustache templates cannot be validated: a name in them may be missing.")
     if declared is None:
         raise InvalidArgument("`validate_template=True` needs `input_variables` to compare the template with.")
-    said = {*declared, *partials}
-    used = set(read.variables)
-    if said != used:
-        raise InvalidTemplate(
-            "Invalid prompt schema; check for mismatched or missing input parameters from"
-            f" {list(declared)}: the template uses {sorted(used)}, {sorted(said)} were named."
-        )
+    check_valid_template(template, template_format, [*declared, *partials])

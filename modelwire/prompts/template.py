@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from string import Formatter
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType, MissingVariable, did_you_mean
 
-__all__ = ["TEMPLATE_FORMATS", "BlockTemplate", "Template", "compile_template", "get_template_variables", "missing"]
+__all__ = [
+    "TEMPLATE_FORMATS",
+    "BlockTemplate",
+    "PromptTemplateFormat",
+    "Template",
+    "compile_template",
+    "get_template_variables",
+    "missing",
+]
 
 
 class Template:
@@ -63,7 +71,25 @@ class FStringTemplate(Template):
         return FStringTemplate, ("".join(doubled),)
 
 
-TEMPLATE_FORMATS: dict[str, Callable[[str], Template]] = {"f-string": FStringTemplate}
+def _read_mustache(text: str) -> Template:
+    from modelwire.prompts.mustache import MustacheTemplate
+
+    return MustacheTemplate(text)
+
+
+def _read_jinja2(text: str) -> Template:
+    from modelwire.prompts.jinja import Jinja2Template
+
+    return Jinja2Template(text)
+
+
+PromptTemplateFormat: TypeAlias = Literal["f-string", "mustache", "jinja2"]
+
+TEMPLATE_FORMATS: dict[str, Callable[[str], Template]] = {
+    "f-string": FStringTemplate,
+    "mustache": _read_mustache,
+    "jinja2": _read_jinja2,
+}
 """How each `template_format` is read."""
 
 

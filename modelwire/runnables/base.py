@@ -7,24 +7,37 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, below, run_in_executor, settled
+from modelwire.runnables.description import Described
+from modelwire.runnables.many_inputs import Input, ManyInputs, Output
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from modelwire.runnables.binding import RunnableBinding
+    from modelwire.runnables.configurable import RunnableConfigurableAlternatives, RunnableConfigurableFields
     from modelwire.runnables.each import RunnableEach
+    from modelwire.runnables.fallbacks import RunnableWithFallbacks
+    from modelwire.runnables.fields import AnyConfigurableField, ConfigurableField
     from modelwire.runnables.functions import RunnableGenerator, RunnableLambda, chain
+    from modelwire.runnables.listeners import Listener
     from modelwire.runnables.parallel import RunnableMap, RunnableParallel
     from modelwire.runnables.passthrough import RunnableAssign, RunnablePassthrough, RunnablePick
+    from modelwire.runnables.retry import ExponentialJitterParams, RetryIf
+    from modelwire.runnables.schema import StreamEvent
     from modelwire.runnables.sequence import RunnableSequence
     from modelwire.runnables.serializable import RunnableSerializable
+    from modelwire.tools import BaseTool
 
 __all__ = [
+    "Input",
+    "Output",
     "Runnable",
     "RunnableAssign",
     "RunnableBinding",
@@ -42,48 +55,13 @@ __all__ = [
     "coerce_to_runnable",
 ]
 
-Input = TypeVar("Input", contravariant=True)
-Output = TypeVar("Output", covariant=True)
 Other = TypeVar("Other")
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-class Runnable(ABC, Generic[Input, Output]):
+class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]):
     """A unit of work that can be invoked, batched, streamed and composed, in both colours."""
-
-    name: str | None  # shown to those who listen; see `get_name`
-
-    # ---------------------------------------------------------------- what it is
-
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name under which runs are reported, with `suffix` in the same case style."""
-        named = name or getattr(self, "name", None) or type(self).__name__
-        if not suffix:
-            return named
-        return named + suffix.title() if named[0].isupper() else f"{named}_{suffix.lower()}"
-
-    @property
-    def InputType(self) -> Any:
-        """The type of the input, as the class declares it: `class Double(Runnable[int, int])`."""
-        return self._declared(0)
-
-    @property
-    def OutputType(self) -> Any:
-        """The type of the output, as the class declares it."""
-        return self._declared(1)
-
-    def _declared(self, position: int) -> Any:
-        for cls in type(self).__mro__:
-            for base in cls.__dict__.get("__orig_bases__", ()):
-                given = get_args(base)
-                if len(given) == 2 and not isinstance(given[position], TypeVar):
-                    return given[position]
-        side = ("Input", "Output")[position]
-        raise InvalidType(
-            f"`{self.get_name()}` does not say its {side.lower()} type. Override `{side}Type`, "
-            "or subclass `Runnable[YourInput, YourOutput]`."
-        )
 
     def _loop_native(self) -> bool:
         """Tell whether `ainvoke` runs none of the user's sync code, so that a sync batch may run on an event loop."""
@@ -140,135 +118,30 @@ class Runnable(ABC, Generic[Input, Output]):
         finally:
             await aclose(output, input)
 
-    # ---------------------------------------------------------------- many inputs
+    # ---------------------------------------------------------------- what happens inside
 
-    @overload
-    def batch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: Literal[False] = False,
-        **kwargs: Any,
-    ) -> list[Output]: ...
-    @overload
-    def batch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool,
-        **kwargs: Any,
-    ) -> list[Output | Exception]: ...
-    def batch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[Any]:
-        """Invoke on each input, `max_concurrency` at a time, and return the outputs in the inputs' order.
+    def astream_events(
+        self, input: Any, config: RunnableConfig | None = None, *, version: Literal["v1", "v2"] = "v2", **kwargs: Any
+    ) -> AsyncIterator[StreamEvent]:
+        """Stream, and yield every start, chunk and end of this runnable and of those inside of it, as a dict.
 
-        `inputs` may be any iterable: it is read as calls finish. The first error cancels the rest and is raised;
-        with `return_exceptions` it stands in its place among the outputs instead.
+        Choose among them by the keywords `include_names`, `include_types`, `include_tags` and `exclude_...`, each a
+        list; other keywords are those of `astream`.
         """
-        from modelwire.runnables.batch import batch
+        from modelwire.runnables.events import astream_events
 
-        return batch(self, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+        return astream_events(self, input, config, version=version, **kwargs)
 
-    @overload
-    async def abatch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: Literal[False] = False,
-        **kwargs: Any,
-    ) -> list[Output]: ...
-    @overload
-    async def abatch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool,
-        **kwargs: Any,
-    ) -> list[Output | Exception]: ...
-    async def abatch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[Any]:
-        """Do what `batch` does, in the other colour."""
-        from modelwire.runnables.batch import abatch
+    def astream_log(
+        self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Stream, and yield a `RunLogPatch` for whatever happens inside, or without `diff` the whole `RunLog` so far.
 
-        return await abatch(self, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+        Keywords: `with_streamed_output_list`, those that `astream_events` has for choosing, and those of `astream`.
+        """
+        from modelwire.runnables.log import astream_log
 
-    @overload
-    def batch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: Literal[False] = False,
-        **kwargs: Any,
-    ) -> Iterator[tuple[int, Output]]: ...
-    @overload
-    def batch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool,
-        **kwargs: Any,
-    ) -> Iterator[tuple[int, Output | Exception]]: ...
-    def batch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield (position of the input, output) as calls finish. Closing the iterator cancels what is in flight."""
-        from modelwire.runnables.batch import batch_as_completed
-
-        return batch_as_completed(self, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
-
-    @overload
-    def abatch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: Literal[False] = False,
-        **kwargs: Any,
-    ) -> AsyncIterator[tuple[int, Output]]: ...
-    @overload
-    def abatch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool,
-        **kwargs: Any,
-    ) -> AsyncIterator[tuple[int, Output | Exception]]: ...
-    def abatch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> AsyncIterator[tuple[int, Any]]:
-        """Do what `batch_as_completed` does, in the other colour."""
-        from modelwire.runnables.batch import abatch_as_completed
-
-        return abatch_as_completed(self, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+        return astream_log(self, input, config, diff=diff, **kwargs)
 
     # ---------------------------------------------------------------- composition
 
@@ -337,11 +210,112 @@ class Runnable(ABC, Generic[Input, Output]):
 
         return RunnableBinding(bound=self, config=cast("RunnableConfig", {**(config or {}), **kwargs}))
 
-    def map(self) -> RunnableEach[Input, Output]:
-        """Make the runnable that takes a list of inputs and returns the list of outputs."""
-        from modelwire.runnables.each import RunnableEach
+    def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding[Any, Any]:
+        """Say what goes in and comes out, where the code does not: for schemas, and for readers."""
+        from modelwire.runnables.binding import RunnableBinding
 
-        return RunnableEach(bound=self)
+        return RunnableBinding(bound=self, custom_input_type=input_type, custom_output_type=output_type)
+
+    def with_retry(
+        self,
+        *,
+        retry_if_exception_type: RetryIf | type[BaseException] | None = None,
+        wait_exponential_jitter: bool = True,
+        exponential_jitter_params: ExponentialJitterParams | None = None,
+        stop_after_attempt: int = 3,
+    ) -> RunnableBinding[Input, Output]:
+        """Try again where a call failed, up to `stop_after_attempt` times; streams are not tried again.
+
+        Without `retry_if_exception_type` (classes, or a function of the error) all errors are retried but those of the
+        caller, and those of models that say they are final or have used up their own retries.
+        """
+        from modelwire.runnables.retry import RunnableRetry
+
+        return RunnableRetry(
+            bound=self,
+            retry_exception_types=retry_if_exception_type,
+            wait_exponential_jitter=wait_exponential_jitter,
+            exponential_jitter_params=exponential_jitter_params,
+            max_attempt_number=stop_after_attempt,
+        )
+
+    def with_fallbacks(
+        self,
+        fallbacks: Sequence[Runnable[Any, Any]],
+        *,
+        exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
+        exception_key: str | None = None,
+    ) -> RunnableWithFallbacks[Input, Output]:
+        """Try `fallbacks` in order where this one raises one of `exceptions_to_handle`.
+
+        With `exception_key` the input is a dict, and the fallbacks find the last error in it under that key.
+        """
+        from modelwire.runnables.fallbacks import RunnableWithFallbacks
+
+        return RunnableWithFallbacks(
+            runnable=self,
+            fallbacks=fallbacks,
+            exceptions_to_handle=exceptions_to_handle,
+            exception_key=exception_key,
+        )
+
+    def with_listeners(
+        self, *, on_start: Listener | None = None, on_end: Listener | None = None, on_error: Listener | None = None
+    ) -> RunnableBinding[Input, Output]:
+        """Call `f(run)`, or `f(run, config)`, when this runnable's own run starts, ends or fails."""
+        from modelwire.runnables.listeners import listening_to
+
+        return self._listened(listening_to(asynchronous=False, on_start=on_start, on_end=on_end, on_error=on_error))
+
+    def with_alisteners(
+        self, *, on_start: Listener | None = None, on_end: Listener | None = None, on_error: Listener | None = None
+    ) -> RunnableBinding[Input, Output]:
+        """Await `f(run)`, or `f(run, config)`, when this runnable's own run starts, ends or fails."""
+        from modelwire.runnables.listeners import listening_to
+
+        return self._listened(listening_to(asynchronous=True, on_start=on_start, on_end=on_end, on_error=on_error))
+
+    def _listened(self, factory: Callable[[RunnableConfig], RunnableConfig]) -> RunnableBinding[Input, Output]:
+        from modelwire.runnables.binding import RunnableBinding
+
+        return RunnableBinding(bound=self, config_factories=[factory])
+
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[Input, Output]:
+        """Let the config of a call set fields: `configurable_fields(temperature=ConfigurableField(id="temp"))`."""
+        from modelwire.runnables.configurable import RunnableConfigurableFields
+
+        return RunnableConfigurableFields(default=self, fields=kwargs)
+
+    def configurable_alternatives(
+        self,
+        which: ConfigurableField,
+        *,
+        default_key: str = "default",
+        prefix_keys: bool = False,
+        **kwargs: Runnable[Any, Any] | Callable[[], Runnable[Any, Any]],
+    ) -> RunnableConfigurableAlternatives[Input, Output]:
+        """Let the config of a call put another runnable in this one's place: the keyword that it names.
+
+        With `prefix_keys` the fields of an alternative are configured under `which==keyword/field`.
+        """
+        from modelwire.runnables.configurable import RunnableConfigurableAlternatives
+
+        return RunnableConfigurableAlternatives(
+            which=which, default=self, alternatives=kwargs, default_key=default_key, prefix_keys=prefix_keys
+        )
+
+    def as_tool(
+        self,
+        args_schema: type[BaseModel] | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        arg_types: dict[str, type] | None = None,
+    ) -> BaseTool:
+        """Make a tool of this runnable for a model to call; its arguments are the keys of the input dict."""
+        from modelwire.tools import convert_runnable_to_tool
+
+        return convert_runnable_to_tool(self, args_schema, name=name, description=description, arg_types=arg_types)
 
     # ---------------------------------------------------------------- for subclasses that want to be listened to
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.calling import accepted
 from modelwire.runnables.config import RunnableConfig, merge_configs
 from modelwire.runnables.native import loop_native
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from modelwire.runnables.graph import Graph
+    from modelwire.runnables.schema import StreamEvent
 
 __all__ = ["RunnableBinding"]
 
@@ -53,19 +59,45 @@ class RunnableBinding(Runnable[Input, Output]):
         """What was given, else what `bound` returns."""
         return self.custom_output_type if self.custom_output_type is not None else self.bound.OutputType
 
-    def _state(self) -> tuple[Any, ...]:
-        types = self.custom_input_type, self.custom_output_type
-        return (self.bound, self.kwargs, self.config, self.config_factories, *types)
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return that of the type given, else that of `bound`."""
+        if self.custom_input_type is not None:
+            return super().get_input_schema(config)
+        return self.bound.get_input_schema(self._config(config))
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return that of the type given, else that of `bound`."""
+        if self.custom_output_type is not None:
+            return super().get_output_schema(config)
+        return self.bound.get_output_schema(self._config(config))
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the graph of `bound`."""
+        return self.bound.get_graph(self._config(config))
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return (self.bound,)
+
+    def _given(self) -> dict[str, Any]:
+        """Return what this binding was made with."""
+        return {
+            "bound": self.bound,
+            "kwargs": self.kwargs,
+            "config": self.config,
+            "config_factories": self.config_factories,
+            "custom_input_type": self.custom_input_type,
+            "custom_output_type": self.custom_output_type,
+        }
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunnableBinding) and self._state() == other._state()
+        return type(other) is type(self) and self._given() == cast("RunnableBinding[Any, Any]", other)._given()
 
     def __hash__(self) -> int:
         return hash((RunnableBinding, self.bound))
 
     def __repr__(self) -> str:
         given = f"bound={self.bound!r}, kwargs={self.kwargs!r}, config={self.config!r}"
-        return f"RunnableBinding({given}, config_factories={self.config_factories!r})"
+        return f"{type(self).__name__}({given}, config_factories={self.config_factories!r})"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "bound" not in self.__dict__:  # while it is copied or unpickled
@@ -111,15 +143,19 @@ class RunnableBinding(Runnable[Input, Output]):
         return self._with(config=merge_configs(self.config, config, cast("RunnableConfig", kwargs)))
 
     def _with(self, **changes: Any) -> RunnableBinding[Input, Output]:
-        state = {
-            "bound": self.bound,
-            "kwargs": self.kwargs,
-            "config": self.config,
-            "config_factories": self.config_factories,
-            "custom_input_type": self.custom_input_type,
-            "custom_output_type": self.custom_output_type,
-        }
-        return type(self)(**{**state, **changes})
+        return type(self)(**{**self._given(), **changes})
+
+    def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding[Any, Any]:
+        """Say otherwise what goes in or comes out."""
+        kept = self.custom_input_type, self.custom_output_type
+        return self._with(custom_input_type=input_type or kept[0], custom_output_type=output_type or kept[1])
+
+    def with_retry(self, **given: Any) -> RunnableBinding[Input, Output]:
+        """Try again what is bound; who listens to this binding hears of all attempts as one."""
+        return self._with(bound=self.bound.with_retry(**given))
+
+    def _listened(self, factory: Callable[[RunnableConfig], RunnableConfig]) -> RunnableBinding[Input, Output]:
+        return self._with(config_factories=[*self.config_factories, factory])
 
     # ---------------------------------------------------------------- calls
 
@@ -151,6 +187,18 @@ class RunnableBinding(Runnable[Input, Output]):
         """Stream what is bound."""
         return self.bound.atransform(input, self._config(config), **{**self.kwargs, **kwargs})
 
+    def astream_events(
+        self, input: Any, config: RunnableConfig | None = None, *, version: Literal["v1", "v2"] = "v2", **kwargs: Any
+    ) -> AsyncIterator[StreamEvent]:
+        """Yield the events of what is bound."""
+        return self.bound.astream_events(input, self._config(config), version=version, **{**self.kwargs, **kwargs})
+
+    def astream_log(
+        self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Yield the log of what is bound."""
+        return self.bound.astream_log(input, self._config(config), diff=diff, **{**self.kwargs, **kwargs})
+
     def batch(
         self,
         inputs: Iterable[Input],
@@ -160,6 +208,8 @@ class RunnableBinding(Runnable[Input, Output]):
         **kwargs: Any,
     ) -> list[Any]:
         """Batch what is bound."""
+        if self.config_factories:  # they make a config for one call
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
         given = {**self.kwargs, **kwargs}
         return self.bound.batch(inputs, self._configs(config), return_exceptions=return_exceptions, **given)
 
@@ -172,6 +222,8 @@ class RunnableBinding(Runnable[Input, Output]):
         **kwargs: Any,
     ) -> list[Any]:
         """Batch what is bound."""
+        if self.config_factories:  # they make a config for one call
+            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
         given = {**self.kwargs, **kwargs}
         return await self.bound.abatch(inputs, self._configs(config), return_exceptions=return_exceptions, **given)
 
@@ -184,6 +236,8 @@ class RunnableBinding(Runnable[Input, Output]):
         **kwargs: Any,
     ) -> Iterator[tuple[int, Any]]:
         """Batch what is bound."""
+        if self.config_factories:  # they make a config for one call
+            return super().batch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)
         given = {**self.kwargs, **kwargs}
         return self.bound.batch_as_completed(
             inputs, self._configs(config), return_exceptions=return_exceptions, **given
@@ -198,6 +252,8 @@ class RunnableBinding(Runnable[Input, Output]):
         **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Any]]:
         """Batch what is bound."""
+        if self.config_factories:  # they make a config for one call
+            return super().abatch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)
         given = {**self.kwargs, **kwargs}
         return self.bound.abatch_as_completed(
             inputs, self._configs(config), return_exceptions=return_exceptions, **given

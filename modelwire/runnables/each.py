@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import RunnableConfig, below, settled
 from modelwire.runnables.native import loop_native
 from modelwire.runnables.run import astart_run, start_run
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from modelwire.runnables.graph import Graph
 
 __all__ = ["RunnableEach"]
 
@@ -33,6 +38,25 @@ class RunnableEach(Runnable[Sequence[Input], list[Output]]):  # pyright: ignore[
     def OutputType(self) -> Any:
         """A list of what `bound` returns."""
         return list[self.bound.OutputType]  # type: ignore[name-defined]  # known only at run time
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return a list of what `bound` takes."""
+        from modelwire.runnables.schema import list_schema
+
+        return list_schema(self.get_name("Input"), self.bound.get_input_schema(config))
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return a list of what `bound` returns."""
+        from modelwire.runnables.schema import list_schema
+
+        return list_schema(self.get_name("Output"), self.bound.get_output_schema(config))
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the graph of `bound`."""
+        return self.bound.get_graph(config)
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return (self.bound,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunnableEach) and (self.bound, self.name) == (other.bound, other.name)

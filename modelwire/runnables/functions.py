@@ -6,9 +6,9 @@ Sync code runs in a copy of the context, so that what it sets there does not lea
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from operator import attrgetter, itemgetter
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, overload
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
@@ -19,6 +19,9 @@ from modelwire.runnables.config import DEFAULT_RECURSION_LIMIT, RunnableConfig, 
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step, once
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = ["RunnableGenerator", "RunnableLambda", "chain"]
 
@@ -32,11 +35,33 @@ def is_async(func: Any) -> bool:
     return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (func, call))
 
 
+def _yields(func: Any, kind: Callable[[Any], bool]) -> bool:
+    """Tell whether `func`, or the class of the object it is, has a body of this kind."""
+    return kind(func) or kind(getattr(type(func), "__call__", None))  # noqa: B004 - asked of the class, not the object
+
+
+def _item_of(annotation: Any) -> Any:
+    """Return what an annotated iterator yields: `int` of `Iterator[int]`."""
+    return next(iter(get_args(annotation)), Any)
+
+
 def _signature(func: Any) -> inspect.Signature | None:
     try:
         return inspect.signature(func, eval_str=True)
     except (ValueError, TypeError, NameError):  # a built-in that does not say, or a name of another place
         return None
+
+
+def _first_type(func: Any) -> Any:
+    signature = _signature(func)
+    first = None if signature is None else next(iter(signature.parameters.values()), None)
+    return Any if first is None or first.annotation is inspect.Parameter.empty else first.annotation
+
+
+def _return_type(func: Any) -> Any:
+    signature = _signature(func)
+    unknown = signature is None or signature.return_annotation is inspect.Signature.empty
+    return Any if unknown else cast("Any", signature).return_annotation
 
 
 class RunnableLambda(Step[Input, Output]):
@@ -128,16 +153,33 @@ class RunnableLambda(Step[Input, Output]):
     @property
     def InputType(self) -> Any:
         """The annotation of the function's first parameter, `Any` without one."""
-        signature = _signature(self.func or self.afunc)
-        first = None if signature is None else next(iter(signature.parameters.values()), None)
-        return Any if first is None or first.annotation is inspect.Parameter.empty else first.annotation
+        return _first_type(self.func or self.afunc)
 
     @property
     def OutputType(self) -> Any:
-        """The annotation of what the function returns, `Any` without one."""
-        signature = _signature(self.func or self.afunc)
-        unknown = signature is None or signature.return_annotation is inspect.Signature.empty
-        return Any if unknown else cast("Any", signature).return_annotation
+        """The annotation of what the function returns or yields, `Any` without one."""
+        kind = _return_type(self.func or self.afunc)
+        return _item_of(kind) if self._streams or self._astreams else kind
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return the annotation's schema; without one, the keys of the input that the function's source names."""
+        if self.InputType is Any:
+            from modelwire.runnables.schema import function_input
+
+            read = function_input(self.func or self.afunc, self.get_name("Input"))
+            if read is not None:
+                return read
+        return super().get_input_schema(config)
+
+    @property
+    def deps(self) -> list[Runnable[Any, Any]]:
+        """The runnables that the function's source names."""
+        from modelwire.runnables.source import runnables_named
+
+        return runnables_named(self.func or self.afunc)
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return self.deps
 
     def _loop_native(self) -> bool:
         return isinstance(self.func, (itemgetter, attrgetter))
@@ -285,14 +327,14 @@ class RunnableGenerator(Step[Input, Output]):
         self._transform: Callable[..., Iterator[Output]] | None = None
         self._atransform: Callable[..., AsyncIterator[Output]] | None = atransform
         func: Any = transform
-        if inspect.isasyncgenfunction(func):
+        if _yields(func, inspect.isasyncgenfunction):
             self._atransform = func
-        elif inspect.isgeneratorfunction(func):
+        elif _yields(func, inspect.isgeneratorfunction):
             self._transform = func
         else:
             shown = f"`{getattr(func, '__name__', type(func).__name__)}`"
             raise InvalidType(f"`transform` must be a generator function (one with `yield`), not {shown}.")
-        if atransform is not None and not inspect.isasyncgenfunction(atransform):
+        if atransform is not None and not _yields(atransform, inspect.isasyncgenfunction):
             raise InvalidType("`atransform` must be an async generator function (`async def` with `yield`).")
         own = getattr(func, "__name__", None)
         self.name = name or (own if own != "<lambda>" else None)
@@ -310,13 +352,13 @@ class RunnableGenerator(Step[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        """Not known."""
-        return Any
+        """What the annotated iterator of the input gives, `Any` without one."""
+        return _item_of(_first_type(self._transform or self._atransform))
 
     @property
     def OutputType(self) -> Any:
-        """Not known."""
-        return Any
+        """What the annotated generator yields, `Any` without one."""
+        return _item_of(_return_type(self._transform or self._atransform))
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Add the generator's chunks up."""

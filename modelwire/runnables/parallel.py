@@ -7,8 +7,8 @@ Streams need it sooner: one branch that waits would hold up the chunks of the ot
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Runnable, coerce_to_runnable
@@ -17,6 +17,11 @@ from modelwire.runnables.deadline import COVER_GRACE_S, check, covered
 from modelwire.runnables.native import loop_native
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from modelwire.runnables.graph import Graph
 
 __all__ = ["RunnableMap", "RunnableParallel"]
 
@@ -47,6 +52,27 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
     def OutputType(self) -> Any:
         """A dict by branch."""
         return dict[str, Any]
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return the fields that the branches read, where they read a dict."""
+        from modelwire.runnables.schema import parallel_input
+
+        return parallel_input(self.steps__, self.get_name("Input"), config) or super().get_input_schema(config)
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return a field for each branch."""
+        from modelwire.runnables.schema import parallel_output
+
+        return parallel_output(self.steps__, self.get_name("Output"), config)
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the branches' graphs, side by side."""
+        from modelwire.runnables.graph import parallel_graph
+
+        return parallel_graph(self, list(self.steps__.values()), config)
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return self.steps__.values()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RunnableParallel):

@@ -4,8 +4,8 @@ keys added or picked.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, collected
@@ -17,6 +17,12 @@ from modelwire.runnables.native import loop_native
 from modelwire.runnables.parallel import RunnableParallel
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from modelwire.runnables.base import Runnable
+    from modelwire.runnables.graph import Graph
 
 __all__ = ["RunnableAssign", "RunnablePassthrough", "RunnablePick"]
 
@@ -133,6 +139,29 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the name with the added keys: `RunnableAssign<a,b>`."""
         return super().get_name(suffix, name=name or self.name or f"RunnableAssign<{','.join(self.mapper.steps__)}>")
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return what the branches read, where they say."""
+        from modelwire.runnables.schema import fields_of
+
+        read = self.mapper.get_input_schema(config)
+        return read if fields_of(read) is not None else super().get_input_schema(config)
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return what the branches read, and what they add."""
+        from modelwire.runnables.schema import assign_output, fields_of
+
+        read = fields_of(self.mapper.get_input_schema(config))
+        return assign_output(read, self.mapper, "RunnableAssignOutput", config)
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the branches' graphs, and the input passing by."""
+        from modelwire.runnables.graph import parallel_graph
+
+        return parallel_graph(self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config)
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return (self.mapper,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunnableAssign) and (self.mapper, self.name) == (other.mapper, other.name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelwire.callbacks.hooks import listening
 from modelwire.runnables.addable import collected
+from modelwire.runnables.calling import END
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
     RunnableConfig,
@@ -44,6 +45,12 @@ class _Opened:
     def below(self, tag: str | None = None) -> RunnableConfig:
         """Make the config of a run inside of this one; `tag` is for that run alone."""
         return changed(self.config, callbacks=self.manager.get_child(tag))
+
+    def ears(self) -> list[Callable[[Any], None]]:
+        """Collect what wants the chunks of this run, each of them as it comes."""
+        from modelwire.callbacks.base import ears
+
+        return ears(self.manager.handlers, self.manager.run_id)
 
 
 class Run(_Opened):
@@ -150,15 +157,23 @@ class _Tape:
     def sum(self) -> Any:
         return collected(self.items) if self.items else None
 
-    def record(self, items: Iterator[Any]) -> Iterator[Any]:
-        for item in items:
-            self.items.append(item)
-            yield item
+    def record(self, first: Any, items: Iterator[Any]) -> Iterator[Any]:
+        keep = self.items.append
+        if first is not END:
+            keep(first)
+            yield first
+            for item in items:
+                keep(item)
+                yield item
 
-    async def arecord(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for item in items:
-            self.items.append(item)
-            yield item
+    async def arecord(self, first: Any, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        keep = self.items.append
+        if first is not END:
+            keep(first)
+            yield first
+            async for item in items:
+                keep(item)
+                yield item
 
 
 def observed_stream(
@@ -177,11 +192,14 @@ def observed_stream(
     output: Iterator[Output] | None = None
     run: Run | None = None
     try:
-        source = _with_first(input)
+        first = next(input, END)  # a run starts when its input does
         run = _opened(runnable, UNKNOWN_INPUT, config, run_type)
-        output = transform(heard.record(source), run)
+        output = transform(heard.record(first, input), run)
+        listeners = run.ears()
         for chunk in output:
             said.items.append(chunk)
+            for hear in listeners:
+                hear(chunk)
             yield chunk
         run.end(said.sum(), inputs=heard.sum())
     except GeneratorExit:
@@ -208,11 +226,14 @@ async def aobserved_stream(
     output: AsyncIterator[Output] | None = None
     run: AsyncRun | None = None
     try:
-        source = await _awith_first(input)
+        first = await anext(input, END)
         run = await _aopened(runnable, UNKNOWN_INPUT, config, run_type)
-        output = transform(heard.arecord(source), run)
+        output = transform(heard.arecord(first, input), run)
+        listeners = run.ears()
         async for chunk in output:
             said.items.append(chunk)
+            for hear in listeners:
+                hear(chunk)
             yield chunk
         await run.end(said.sum(), inputs=heard.sum())
     except GeneratorExit:
@@ -225,31 +246,3 @@ async def aobserved_stream(
         raise
     finally:
         await aclose(output, input)
-
-
-_NOTHING = object()
-
-
-def _with_first(items: Iterator[Any]) -> Iterator[Any]:
-    """Pull the first item now: a run starts when its input does."""
-    first = next(items, _NOTHING)
-    if first is _NOTHING:
-        return iter(())
-
-    def rest() -> Iterator[Any]:
-        yield first
-        yield from items
-
-    return rest()
-
-
-async def _awith_first(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    first = await anext(items, _NOTHING)
-
-    async def rest() -> AsyncIterator[Any]:
-        if first is not _NOTHING:
-            yield first
-            async for item in items:
-                yield item
-
-    return rest()

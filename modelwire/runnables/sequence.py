@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from time import monotonic
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
@@ -14,6 +14,11 @@ from modelwire.runnables.deadline import COVER_GRACE_S, covered, late
 from modelwire.runnables.native import loop_native
 from modelwire.runnables.run import AsyncRun, Run, listening
 from modelwire.runnables.step import Step
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from modelwire.runnables.graph import Graph
 
 __all__ = ["RunnableSequence"]
 
@@ -76,6 +81,27 @@ class RunnableSequence(Step[Input, Output]):
     def OutputType(self) -> Any:
         """The last step's."""
         return self.last.OutputType
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return what the first step takes, and what later ones need besides."""
+        from modelwire.runnables.schema import sequence_input
+
+        return sequence_input(self._steps, config)
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return what the last step gives; after `assign` or `pick`, with what came before."""
+        from modelwire.runnables.schema import sequence_output
+
+        return sequence_output(self._steps, config)
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the steps' graphs, one after the other."""
+        from modelwire.runnables.graph import sequence_graph
+
+        return sequence_graph(self.steps, config)
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return self._steps
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RunnableSequence):

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from typing import Any
 
-__all__ = ["shown"]
+__all__ = ["keys_read", "runnables_named", "shown"]
 
 
 def shown(func: Any) -> str:
@@ -54,3 +54,48 @@ def _compiled(node: ast.Lambda) -> tuple[bytes, tuple[Any, ...]] | None:
     module = compile(ast.fix_missing_locations(ast.Expression(node)), "<lambda>", "eval")
     code = next((const for const in module.co_consts if inspect.iscode(const)), None)
     return None if code is None else (code.co_code, code.co_consts)
+
+
+def keys_read(func: Any) -> list[str]:
+    """List the keys that a function reads from its first argument: of `x["a"]` and `x.get("a")`, sorted."""
+    try:
+        tree = _parsed(textwrap.dedent("".join(inspect.getsourcelines(func)[0])))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    code = func.__code__
+    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef))]
+    lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
+    if code.co_name == "<lambda>" and len(lambdas) > 1:
+        lambdas = [node for node in lambdas if _compiled(node) == (code.co_code, code.co_consts)]
+    found = lambdas if code.co_name == "<lambda>" else [n for n in nodes if getattr(n, "name", None) == code.co_name]
+    if not found or code.co_argcount == 0:
+        return []
+    argument = code.co_varnames[0]
+    return sorted({key for node in ast.walk(found[0]) if (key := _key_read(node, argument)) is not None})
+
+
+def _key_read(node: ast.AST, argument: str) -> str | None:
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        holder, key = node.value, node.slice
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+        holder, key = node.func.value, node.args[0]
+    else:
+        return None
+    named = isinstance(holder, ast.Name) and holder.id == argument
+    return key.value if named and isinstance(key, ast.Constant) and isinstance(key.value, str) else None
+
+
+def runnables_named(func: Any) -> list[Any]:
+    """List the runnables among what a function refers to by name, outside of itself."""
+    from modelwire.runnables.base import Runnable
+
+    try:
+        named = inspect.getclosurevars(func)
+    except TypeError:  # no Python function
+        return []
+    found: dict[int, Any] = {}
+    for value in (*named.nonlocals.values(), *named.globals.values()):
+        value = getattr(value, "__self__", value)  # the method of one
+        if isinstance(value, Runnable):
+            found[id(value)] = value
+    return list(found.values())

@@ -183,22 +183,25 @@ async def awoven(
 
 
 async def _pumped(streams: dict[str, AsyncIterator[Any]], limit: int) -> AsyncIterator[tuple[str, Any]]:
-    """Pull each stream in a task of its own, at most one chunk ahead of the reader and one in the queue."""
+    """Pull each stream in a task of its own; it goes on when the reader asks for more than the chunk it gave."""
     import asyncio
 
-    reports: asyncio.Queue[tuple[str, Any, BaseException | None]] = asyncio.Queue(1)
+    reports: asyncio.Queue[tuple[str, Any, BaseException | None]] = asyncio.Queue()
     slots = asyncio.Semaphore(limit)
+    asked = {key: asyncio.Event() for key in streams}
 
     async def pump(key: str, stream: AsyncIterator[Any]) -> None:
         try:
             while True:
                 async with slots:
                     chunk = await anext(stream, END)
-                await reports.put((key, chunk, None))
+                reports.put_nowait((key, chunk, None))
                 if chunk is END:
                     return
+                await asked[key].wait()
+                asked[key].clear()
         except Exception as exc:  # noqa: BLE001 - it is raised where the streams are read
-            await reports.put((key, END, exc))
+            reports.put_nowait((key, END, exc))
 
     tasks = [asyncio.create_task(pump(key, stream)) for key, stream in streams.items()]
     open_streams = len(tasks)
@@ -211,6 +214,7 @@ async def _pumped(streams: dict[str, AsyncIterator[Any]], limit: int) -> AsyncIt
                 open_streams -= 1
             else:
                 yield key, chunk
+                asked[key].set()
     finally:
         for task in tasks:
             task.cancel()

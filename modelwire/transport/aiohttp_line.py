@@ -25,7 +25,7 @@ class AiohttpLine(AsyncLine):
         import aiohttp
 
         session = (await self._open()).client
-        exchange, patience = self._exchange, self._exchange.timeouts
+        exchange, patience = self.exchange, self.exchange.timeouts
         began = monotonic()
         try:
             self._response = response = await session.post(
@@ -44,13 +44,14 @@ class AiohttpLine(AsyncLine):
         return Reply(response.status, response.headers, body, exchange.url, monotonic() - began)
 
     async def read(self) -> bytes | None:
+        """Return the next bytes of the open answer, None at its end."""
         async with self._cover():
             data: bytes = await self._response.content.readany()
         return data or None
 
     def _cover(self) -> Any:
         """Limit one read where `sock_read` does not: by the idle limit if it is shorter, and by the call's deadline."""
-        patience, left_s = self._exchange.timeouts, self._exchange.remaining_s()
+        patience, left_s = self.exchange.timeouts, self.exchange.remaining_s()
         idle_s = patience.idle_s if patience.idle_s < patience.first_byte_s else None
         limit_s = min((limit for limit in (idle_s, left_s) if limit is not None), default=None)
         if limit_s is None:

@@ -1,10 +1,11 @@
-"""The shared HTTP clients: one pool a process for sync calls, one an event loop for async ones.
+"""The shared connections: one pool a process for sync calls, one an event loop for async ones.
 
-httpx2 scans every connection of a pool on every request, so the cost of a call grows with the pool. A pool here is
-therefore many small clients (shards), and a call is let in before it reaches one: httpx2 itself never queues.
+httpcore2, which httpx2 stands on, scans every connection of a pool on every request, so the cost of a call grows with
+the pool. A pool here is therefore many small ones (shards), and a call is let in before it reaches one: httpcore2
+itself never queues.
 
     lease = pool.lease()          # waits for a place, never raises PoolTimeout
-    lease.client.send(...)
+    lease.client.handle_request(...)
     lease.release()
 """
 
@@ -14,9 +15,11 @@ import atexit
 import os
 import threading
 from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+from modelwire._lazy import importing
 from modelwire.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -24,12 +27,12 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator
 
-    import httpx2
 
 __all__ = ["AsyncPool", "ClientSettings", "Lease", "SyncPool", "async_pool", "sync_pool"]
 
-# The cost of httpx2's scan is lost in the noise up to here (benchmarks/concurrency.py).
-SHARD_CONNECTIONS = 32
+# A call pays for every connection of its shard, busy or idle: 32 of them cost two thirds of a call, 8 are lost in the
+# noise (benchmarks/concurrency.py, the column `then 10`).
+SHARD_CONNECTIONS = 8
 # Calls let in at a time, for each pool; the SDKs' own limit. Never more than the process may open files for.
 MAX_IN_FLIGHT = 1000
 # Below the 60 s after which common load balancers drop an idle connection.
@@ -44,7 +47,7 @@ class ClientSettings(NamedTuple):
     secure: bool  # https: needs the TLS trust store
     proxy: str | None = None  # None: as the environment says
     direct: bool = False  # no proxy, whatever the environment says
-    engine: str = "httpx2"  # for async calls also "aiohttp"
+    engine: str = "core"  # or "client" (an httpx2 client), or "aiohttp" for async calls
 
 
 class Lease(Generic[Client]):
@@ -111,14 +114,14 @@ class _Pool(Generic[Client]):
         raise NotImplementedError
 
 
-class SyncPool(_Pool["httpx2.Client"]):
+class SyncPool(_Pool[Any]):
     """Clients for sync calls, shared by all threads."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
         self._place_free = threading.Condition()
 
-    def lease(self, timeout_s: float | None = None) -> Lease[httpx2.Client] | None:
+    def lease(self, timeout_s: float | None = None) -> Lease[Any] | None:
         """Wait for a place; None when there was none within `timeout_s`."""
         with self._place_free:
             shard = self._take()
@@ -127,15 +130,20 @@ class SyncPool(_Pool["httpx2.Client"]):
                 shard = self._place_free.wait_for(self._take, timeout_s)
         return Lease(self, shard) if shard is not None else None
 
-    def _release(self, shard: _Shard[httpx2.Client]) -> None:
+    def _release(self, shard: _Shard[Any]) -> None:
         with self._place_free:
             self._give_back(shard)
             self._place_free.notify()
 
-    def _make_client(self) -> httpx2.Client:
-        import httpx2
+    def _make_client(self) -> Any:
+        with importing():
+            if self.settings.engine == "client":
+                import httpx2
 
-        return httpx2.Client(**_client_arguments(self.settings))
+                return httpx2.Client(**_client_arguments(self.settings))
+            import httpcore2
+
+            return httpcore2.ConnectionPool(**_pool_arguments(self.settings))
 
     def close(self) -> None:
         """Close every connection."""
@@ -184,9 +192,14 @@ class AsyncPool(_Pool[Any]):
                 return
 
     def _make_client(self) -> Any:
-        import httpx2
+        with importing():
+            if self.settings.engine == "client":
+                import httpx2
 
-        return httpx2.AsyncClient(**_client_arguments(self.settings))
+                return httpx2.AsyncClient(**_client_arguments(self.settings))
+            import httpcore2
+
+            return httpcore2.AsyncConnectionPool(**_pool_arguments(self.settings))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -251,7 +264,7 @@ class _LoopPools:
                 await pool.aclose()
 
 
-_ENGINES: dict[str, type[AsyncPool]] = {"httpx2": AsyncPool, "aiohttp": AiohttpPool}
+_ENGINES: dict[str, type[AsyncPool]] = {"core": AsyncPool, "client": AsyncPool, "aiohttp": AiohttpPool}
 _lock = threading.Lock()
 _sync_pools: dict[ClientSettings, SyncPool] = {}
 _loop_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = WeakKeyDictionary()
@@ -283,6 +296,15 @@ async def async_pool(settings: ClientSettings) -> AsyncPool:
     return pool if pool is not None else await pools.open(settings)
 
 
+def _pool_arguments(settings: ClientSettings) -> dict[str, Any]:
+    return {
+        "ssl_context": _trust_store() if settings.secure else _trust_nobody(),
+        "max_connections": None,
+        "max_keepalive_connections": SHARD_CONNECTIONS,
+        "keepalive_expiry": KEEPALIVE_EXPIRY_S,
+    }
+
+
 def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
     import httpx2
 
@@ -303,12 +325,13 @@ def _trust_store() -> ssl.SSLContext:
     global _trust
     with _lock:
         if _trust is None:
-            import httpx2
+            import httpcore2
 
-            _trust = httpx2.create_ssl_context()
+            _trust = httpcore2.default_ssl_context()
         return _trust
 
 
+@cache
 def _trust_nobody() -> ssl.SSLContext:
     """A context for plain http, where none is used: should one be, every certificate is refused."""
     import ssl

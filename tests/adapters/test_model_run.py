@@ -71,8 +71,58 @@ def model(**settings: Any) -> ChatOpenAI:
 
 def test_an_answer_is_one_start_and_one_end(colour: Any, ear: Any, httpx2_mock: Any) -> None:
     httpx2_mock.post(URL).respond(json=openai_answer("yes"))
-    colour.invoke(model(), "hi", {"callbacks": [ear]})
+    colour.invoke(model(disable_streaming=True), "hi", {"callbacks": [ear]})
     assert ear.heard == [("start", ["hi"]), ("end", "yes")]
+
+
+def test_a_handler_of_tokens_hears_them_although_the_call_is_no_stream(colour: Any, ear: Any, httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(content=openai_stream("a", "b"))
+    chain = model() | StrOutputParser()
+    assert colour.invoke(chain, "hi", {"callbacks": [ear]}) == "ab"
+    assert [text for kind, text in ear.heard if kind == "token" and text] == ["a", "b"]
+    assert ear.heard[-1] == ("end", "ab")
+
+
+def test_the_answer_of_such_a_call_is_whole(colour: Any, httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(content=openai_stream("a", "b"))
+    answer = colour.invoke(model(), "hi", {"callbacks": [Ear()]})
+    assert type(answer) is AIMessage
+    assert answer.content == "ab"
+    assert answer.response_metadata["finish_reason"] == "stop"
+
+
+class Ends(BaseCallbackHandler):
+    """Hears no tokens."""
+
+    def on_chat_model_start(self, *args: Any, **about: Any) -> None:
+        pass
+
+
+class Ignoring(Ear):
+    """Would hear tokens, and does not want to."""
+
+    @property
+    def ignore_llm(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("handler", "settings"),
+    [(Ends, {}), (Ignoring, {}), (Ear, {"disable_streaming": True}), (Ear, {"n": 2}), (Ear, {"stream_usage": False})],
+)
+def test_a_call_is_no_stream_where_nobody_hears_it_or_a_stream_would_say_less(
+    colour: Any, handler: Any, settings: Any, httpx2_mock: Any
+) -> None:
+    route = httpx2_mock.post(URL).respond(json=openai_answer("yes"))
+    assert colour.invoke(model(**settings), "hi", {"callbacks": [handler()]}).content == "yes"
+    assert b'"stream":true' not in route.calls.last.request.content
+
+
+def test_a_cut_stream_under_a_call_is_an_error_with_the_part(colour: Any, ear: Any, httpx2_mock: Any) -> None:
+    httpx2_mock.post(URL).respond(content=openai_stream("a", "b", finish=None, done=False))
+    with pytest.raises(IncompleteStream):
+        colour.invoke(model(), "hi", {"callbacks": [ear]})
+    assert ear.heard[-1] == ("error", ("IncompleteStream", "ab"))
 
 
 def test_a_stream_is_heard_token_by_token(colour: Any, ear: Any, httpx2_mock: Any) -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from modelwire.adapters.wire_json import (
     error_from_reply,
     mask_secrets,
-    parse_tool_args,
     provider_words,
     read_json,
     request_id_of,
@@ -139,25 +138,6 @@ def test_any_bytes_are_a_value_or_a_malformed_response(body: bytes) -> None:
         read_json(body, provider="openai")
     except MalformedResponse:
         pass
-
-
-# ---------------------------------------------------------------- tool arguments
-
-
-@pytest.mark.parametrize("text", [None, "", "  ", "null", "{}"])
-def test_no_arguments_are_an_empty_dict(text: str | None) -> None:
-    assert parse_tool_args(text) == {}
-
-
-def test_arguments_may_hold_raw_line_breaks_and_lone_surrogates() -> None:
-    assert parse_tool_args('{"code": "a\nb\tc"}') == {"code": "a\nb\tc"}
-    assert list(parse_tool_args('{"a": "\ud83d"}')) == ["a"]
-
-
-@pytest.mark.parametrize("text", ['{"a": 1', "[1]", '"a"', "1", "nothing", "[" * 100_000, '{"a": ' * 100_000])
-def test_arguments_that_are_no_object_raise_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="tool arguments"):
-        parse_tool_args(text)
 
 
 # ---------------------------------------------------------------- errors in

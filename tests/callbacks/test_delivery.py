@@ -98,6 +98,18 @@ def test_not_implemented_is_logged_even_with_raise_error(
     assert f"NotImplementedError in {kind.__name__}.on_chain_start callback" in caplog.text
 
 
+def test_a_loud_inline_handler_leaves_nothing_half_done() -> None:
+    class Loud(AsyncBroken):
+        run_inline = True
+
+    log: list[Any] = []
+    with pytest.raises(ValueError, match="boom"):
+        asyncio.run(
+            ahandle_event([AsyncRecorder(log), Loud(ValueError("boom"), loud=True)], "on_chain_start", None, {}, "x")
+        )
+    assert log == []
+
+
 def test_one_loud_handler_among_coroutines_lets_the_others_finish() -> None:
     log: list[Any] = []
     with pytest.raises(ValueError, match="boom"):

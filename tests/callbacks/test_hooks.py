@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -55,6 +57,20 @@ def test_the_environment_asks_for_a_handler(monkeypatch: pytest.MonkeyPatch, val
     monkeypatch.setenv("MODELWIRE_TEST_HOOK", value)
     assert listening({}) is asked
     assert [type(handler) for handler in CallbackManager.configure().handlers] == [Made] * asked
+
+
+def test_a_chain_nobody_listens_to_loads_no_manager() -> None:
+    script = (
+        "import sys\n"
+        "from modelwire.output_parsers import StrOutputParser\n"
+        "from modelwire.prompts import PromptTemplate\n"
+        "PromptTemplate.from_template('{a}').invoke('x')\n"
+        "StrOutputParser().invoke('x')\n"
+        "loaded = [name for name in sys.modules if name.startswith(('modelwire.callbacks.', 'modelwire.outputs'))]\n"
+        "print(loaded)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['modelwire.callbacks.hooks']"
 
 
 def test_the_same_hook_twice_is_one_hook() -> None:

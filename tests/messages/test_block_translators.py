@@ -33,7 +33,7 @@ def own_provider() -> Iterator[str]:
         (AIMessage([TEXT], tool_calls=[CALL]), [TEXT, CALL_BLOCK]),
         (
             AIMessage(["x", {"text": "x"}, {"type": "own", "index": 3}]),
-            [TEXT, TEXT, {"type": "non_standard", "value": {"type": "own", "index": 3}, "index": 3}],
+            [TEXT, TEXT, {"type": "non_standard", "value": {"type": "own"}, "index": 3}],
         ),
         (
             AIMessage("x", additional_kwargs={"reasoning_content": "why"}),

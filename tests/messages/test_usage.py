@@ -15,6 +15,7 @@ def test_none_is_zero() -> None:
     assert add_usage(USAGE, None) == USAGE == add_usage(None, USAGE)
     assert subtract_usage(None, None) == ZERO
     assert subtract_usage(USAGE, None) == USAGE
+    assert subtract_usage(None, USAGE) == {**ZERO, "input_token_details": {"audio": 0, "own": 0}}
 
 
 def test_usage_adds_key_by_key_with_details_and_changes_nothing() -> None:

@@ -199,6 +199,14 @@ def test_partial_variables_are_given_once_or_made_each_time(colour: Any) -> None
     assert prompt.input_variables == ["a", "b", "c", "h"]
 
 
+def test_a_partial_prompt_grows_by_itself() -> None:
+    prompt = ChatPromptTemplate(["{a}{b}"])
+    partial = prompt.partial(a=1)
+    partial.append("{c}")
+    assert (len(prompt), len(partial)) == (1, 2)
+    assert (prompt.input_variables, partial.input_variables) == (["a", "b"], ["b", "c"])
+
+
 def test_partials_of_pieces_are_kept(colour: Any) -> None:
     piece = HumanMessagePromptTemplate.from_template("{a}{b}", partial_variables={"a": "1"})
     nested = ChatPromptTemplate([("human", "{a}{c}")]).partial(a="9")

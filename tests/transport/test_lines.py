@@ -28,7 +28,7 @@ from modelwire.errors import (
 )
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.flow import Exchange, Timeouts, call_flow, stream_flow
-from modelwire.transport.lines import AsyncLine, SyncLine
+from modelwire.transport.lines import AsyncLine, SyncLine, async_line, sync_line
 from modelwire.transport.retry import RetryPolicy
 
 
@@ -53,30 +53,28 @@ def exchange(url: str, *, timeout_s: float | None = None, timeouts: Timeouts | N
 class Caller:
     """Runs an exchange in one colour."""
 
-    def __init__(self, colour: Any, async_line: type[AsyncLine] = AsyncLine) -> None:
+    def __init__(self, colour: Any, engine: str = "httpx2") -> None:
         self.colour = colour
-        self.async_line = async_line
+        self.engine = engine
 
     def call(self, ex: Exchange, client: Any = None) -> Any:
         return self.colour.run(
-            lambda: drive(call_flow(ex), SyncLine(ex, client)),
-            lambda: adrive(call_flow(ex), self.async_line(ex, client)),
+            lambda: drive(call_flow(ex), sync_line(ex, client)),
+            lambda: adrive(call_flow(ex), async_line(ex, client, engine=self.engine)),
         )
 
     def stream(self, ex: Exchange, client: Any = None) -> list[Any]:
         async def collect() -> list[Any]:
-            return [c async for c in adrive_stream(stream_flow(ex), self.async_line(ex, client))]
+            return [c async for c in adrive_stream(stream_flow(ex), async_line(ex, client, engine=self.engine))]
 
-        return self.colour.run(lambda: list(drive_stream(stream_flow(ex), SyncLine(ex, client))), collect)
+        return self.colour.run(lambda: list(drive_stream(stream_flow(ex), sync_line(ex, client))), collect)
 
 
 @pytest.fixture(params=["sync", "async", "aiohttp"])
 def caller(request: pytest.FixtureRequest) -> Caller:
     if request.param == "aiohttp":
         pytest.importorskip("aiohttp")
-        from modelwire.transport.aiohttp_line import AiohttpLine
-
-        return Caller(AsyncColour(), AiohttpLine)
+        return Caller(AsyncColour(), "aiohttp")
     return Caller(SyncColour() if request.param == "sync" else AsyncColour())
 
 
@@ -300,18 +298,18 @@ def test_the_users_own_client_is_used_and_its_errors_are_ours(colour: Any, raw_s
 
     def use() -> str:
         with library.Client(headers={"x-mine": "1"}) as client:
-            out = drive(call_flow(ex := exchange(server.url)), SyncLine(ex, client))
+            out = drive(call_flow(ex := exchange(server.url)), sync_line(ex, client))
             for error in (ServerError, ConnectionLost):
                 with pytest.raises(error):
-                    drive(call_flow(ex := exchange(server.url, policy=policy)), SyncLine(ex, client))
+                    drive(call_flow(ex := exchange(server.url, policy=policy)), sync_line(ex, client))
         return out
 
     async def ause() -> str:
         async with library.AsyncClient(headers={"x-mine": "1"}) as client:
-            out = await adrive(call_flow(ex := exchange(server.url)), AsyncLine(ex, client))
+            out = await adrive(call_flow(ex := exchange(server.url)), async_line(ex, client))
             for error in (ServerError, ConnectionLost):
                 with pytest.raises(error):
-                    await adrive(call_flow(ex := exchange(server.url, policy=policy)), AsyncLine(ex, client))
+                    await adrive(call_flow(ex := exchange(server.url, policy=policy)), async_line(ex, client))
         return out
 
     assert colour.run(use, ause) == "hello"

@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.wire_json import error_from_json, malformed, parse_tool_args
+from modelwire.adapters.wire_json import error_from_json, malformed
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
+from modelwire.messages.tool_calls import parse_tool_args
 
 if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata

@@ -64,6 +64,7 @@ class ChatAnthropic(WireChatModel):
     DEFAULT_URL: ClassVar = "https://api.anthropic.com"
     ENVIRONMENT: ClassVar = {"auth_token": ("ANTHROPIC_AUTH_TOKEN",)}
     SECRETS: ClassVar = (*WireChatModel.SECRETS, "auth_token")
+    TOOL_SHAPE: ClassVar = "anthropic"
 
     @property
     def _llm_type(self) -> str:

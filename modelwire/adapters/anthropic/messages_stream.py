@@ -22,9 +22,10 @@ from modelwire.adapters.anthropic.answers import (
     usage_metadata_of,
     with_id,
 )
-from modelwire.adapters.wire_json import malformed, parse_tool_args, read_json
+from modelwire.adapters.wire_json import malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.tool_calls import parse_tool_args
 from modelwire.transport.wire import ServerEvent
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.wire_json import parse_tool_args
+from modelwire.messages.tool_calls import parse_tool_args
 
 if TYPE_CHECKING:
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata

@@ -25,9 +25,10 @@ from modelwire.adapters.openai.answer import (
     tool_call_parts,
     usage_of,
 )
-from modelwire.adapters.wire_json import error_from_json, malformed, parse_tool_args, read_json
+from modelwire.adapters.wire_json import error_from_json, malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
+from modelwire.messages.tool_calls import parse_tool_args
 from modelwire.transport.wire import ServerEvent
 
 __all__ = ["ChatCompletionsDecoder"]

@@ -7,9 +7,16 @@ answer stands in `response_metadata["model_provider"]`. Everything else goes thr
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from modelwire.messages.block_translators.standard import is_known_block, standard_blocks, with_tool_calls
+from modelwire.messages.block_translators.standard import (
+    is_known_block,
+    is_unfinished,
+    standard_blocks,
+    with_calls_whole,
+    with_tool_calls,
+)
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage, AIMessageChunk
@@ -27,6 +34,9 @@ class Translator(NamedTuple):
 
 
 PROVIDER_TRANSLATORS: dict[str, Translator] = {}
+# Those that come with this package, loaded when an answer of theirs is looked at. Who speaks OpenAI's wire under a name
+# of its own writes plain text and tool calls, which need no translation.
+OWN_TRANSLATORS = {"anthropic": "anthropic", "openai": "openai", "azure": "openai", "azure_openai": "openai"}
 
 
 def register_translator(
@@ -40,7 +50,12 @@ def register_translator(
 
 def get_translator(provider: str) -> Translator | None:
     """Return the provider's translator, or `None` where standard blocks do."""
-    return PROVIDER_TRANSLATORS.get(provider)
+    translator = PROVIDER_TRANSLATORS.get(provider)
+    if translator is None and provider in OWN_TRANSLATORS:
+        module = import_module(f"{__name__}.{OWN_TRANSLATORS[provider]}")
+        register_translator(provider, module.translate_content, module.translate_content_chunk)
+        translator = PROVIDER_TRANSLATORS[provider]
+    return translator
 
 
 def translate(message: BaseMessage) -> list[ContentBlock]:
@@ -53,7 +68,7 @@ def translate(message: BaseMessage) -> list[ContentBlock]:
         return standard_blocks(content)
     answer = cast("AIMessage", message)
     if answer.response_metadata.get("output_version") == "v1" and isinstance(content, list):
-        return cast("list[ContentBlock]", content)
+        return cast("list[ContentBlock]", content if is_unfinished(answer) else with_calls_whole(content, answer))
     translator = get_translator(str(answer.response_metadata.get("model_provider", "")))
     if translator is not None:
         if hasattr(message, "tool_call_chunks"):
@@ -66,6 +81,6 @@ def translate(message: BaseMessage) -> list[ContentBlock]:
     if isinstance(refusal, str) and refusal:
         blocks.append({"type": "refusal", "refusal": refusal})
     reasoning = answer.additional_kwargs.get("reasoning_content")
-    if isinstance(reasoning, str) and reasoning and not any(block["type"] == "reasoning" for block in blocks):
+    if isinstance(reasoning, str) and reasoning and not any(block.get("type") == "reasoning" for block in blocks):
         blocks.insert(0, {"type": "reasoning", "reasoning": reasoning})
     return with_tool_calls(blocks, answer)

@@ -11,12 +11,22 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.messages.content import KNOWN_BLOCK_TYPES
+from modelwire.messages.tool_calls import parse_tool_args
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-__all__ = ["is_known_block", "standard_block", "standard_blocks", "with_tool_calls"]
+__all__ = [
+    "call_blocks",
+    "is_known_block",
+    "is_unfinished",
+    "non_standard",
+    "standard_block",
+    "standard_blocks",
+    "with_calls_whole",
+    "with_tool_calls",
+]
 
 Block = dict[str, Any]
 
@@ -55,25 +65,83 @@ def standard_block(block: Block) -> ContentBlock:
         translated = _from_source_type(block)
     elif kind in _FOREIGN:
         translated = _FOREIGN[kind](block)
-    if translated is None:
-        translated = {"type": "non_standard", "value": block}
-        if "index" in block:
-            translated["index"] = block["index"]
-    return cast("ContentBlock", translated)
+    return cast("ContentBlock", non_standard(block) if translated is None else translated)
 
 
-def with_tool_calls(blocks: list[ContentBlock], message: AIMessage) -> list[ContentBlock]:
+def non_standard(block: Block) -> Block:
+    """Wrap a provider's own block; its `index` stands on the wrapper, for sums."""
+    if "index" not in block:
+        return {"type": "non_standard", "value": block}
+    value = {key: item for key, item in block.items() if key != "index"}
+    return {"type": "non_standard", "value": value, "index": block["index"]}
+
+
+# ---------------------------------------------------------------- tool calls
+
+
+def is_unfinished(message: AIMessage) -> bool:
+    """Tell whether a message is a part of an answer whose end has not come."""
+    return hasattr(message, "tool_call_chunks") and message.chunk_position != "last"  # type: ignore[attr-defined]
+
+
+def call_blocks(message: AIMessage, id_: str | None, index: Any) -> list[Block] | None:
+    """Return what the message says of the tool call with this id (of an unfinished part, at this index).
+
+    `None` where it says nothing of it. A part has it as it came; a whole message read, or with what was wrong with it.
+    """
+    if is_unfinished(message):
+        chunks = [c for c in message.tool_call_chunks if (id_ and c["id"] == id_) or c["index"] == index is not None]  # type: ignore[attr-defined]
+        return [{**chunk, "type": "tool_call_chunk"} for chunk in chunks] or None
+    if id_ is None:
+        return None
+    calls: list[Any] = [{**call, "type": "tool_call"} for call in message.tool_calls if call["id"] == id_]
+    return calls or [dict(bad) for bad in message.invalid_tool_calls if bad["id"] == id_] or None
+
+
+def with_tool_calls(blocks: list[Any], message: AIMessage) -> list[Any]:
     """Add the tool calls that no block of the content carries: of a chunk that is not the last, as they have come."""
-    chunks = getattr(message, "tool_call_chunks", None)
-    if chunks and getattr(message, "chunk_position", None) != "last":
+    if is_unfinished(message):
         if not any(block["type"] == "tool_call_chunk" for block in blocks):
-            blocks += [cast("ContentBlock", {**chunk, "type": "tool_call_chunk"}) for chunk in chunks]
+            blocks += [{**chunk, "type": "tool_call_chunk"} for chunk in message.tool_call_chunks]  # type: ignore[attr-defined]
         return blocks
-    present = {block.get("id") for block in blocks if block["type"] == "tool_call"}
-    for call in message.tool_calls:
-        if call["id"] is None or call["id"] not in present:
-            blocks.append({"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]})
+    ids = {block.get("id") for block in blocks if block["type"] in ("tool_call", "invalid_tool_call")}
+    for call in (*message.tool_calls, *message.invalid_tool_calls):
+        if call["id"] is None or call["id"] not in ids:
+            kind = "invalid_tool_call" if "error" in call else "tool_call"
+            blocks.append({**call, "type": kind})
     return blocks
+
+
+def with_calls_whole(content: list[Any], message: AIMessage) -> list[Any]:
+    """Return content in which the calls a stream has brought in parts are calls; the content itself where none are."""
+    if not any(isinstance(block, dict) and block.get("type") in _PARTS for block in content):
+        return content
+    whole: list[Any] = []
+    for block in content:
+        kind = block.get("type") if isinstance(block, dict) else None
+        if kind == "tool_call_chunk":
+            said = call_blocks(message, block.get("id"), None) or [_read(block, "tool_call")]
+            kept = {key: block[key] for key in ("index", "extras") if block.get(key) is not None}
+            whole += [{**call, **kept} for call in said]
+        else:
+            whole.append(_read(block, "server_tool_call") if kind == "server_tool_call_chunk" else block)
+    return whole
+
+
+_PARTS = ("tool_call_chunk", "server_tool_call_chunk")
+
+
+def _read(block: Block, kind: str) -> Block:
+    """Make a call of all its parts; the arguments of the provider's own tool are its affair if they cannot be read."""
+    try:
+        return {**block, "type": kind, "args": parse_tool_args(block.get("args"))}
+    except ValueError as exc:
+        if kind == "tool_call":
+            return {**block, "type": "invalid_tool_call", "error": str(exc)}
+        return {**block, "type": kind, "args": {}, "extras": {**block.get("extras", {}), "arguments": block["args"]}}
+
+
+# ---------------------------------------------------------------- data
 
 
 def _made(kind: str, block: Block, used: frozenset[str] | set[str], **fields: Any) -> Block:

@@ -1,0 +1,443 @@
+"""What may stand between a call of a model and its answer: a cache, a rate limiter, another version of the content.
+
+`_answered` and `_opened` say what happens, once for both colours: they yield what they need and are sent what came of
+it. A stream looks up its answer, waits for the same call in flight and fills the cache when it is whole; nobody waits
+for a stream, since its reader sets its pace.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from copy import deepcopy
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from modelwire.adapters import single_flight
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages import LC_ID_PREFIX, AIMessage, BaseMessage, merge_chunks, message_chunk_to_message
+from modelwire.outputs import ChatGeneration, ChatResult, Generation
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.deadline import check, covered
+
+if TYPE_CHECKING:
+    from modelwire.adapters.chat_model import BaseChatModel
+    from modelwire.caches import BaseCache
+    from modelwire.messages import AIMessageChunk
+    from modelwire.runnables.config import RunnableConfig
+    from modelwire.transport.wire import WireRequest
+
+__all__ = ["achunks", "aresult", "checked_cache", "chunks", "message_key", "request_key", "result"]
+
+_log = logging.getLogger(__name__)
+
+Generations: TypeAlias = "list[ChatGeneration]"
+
+# How many flights a call waits for that bring nothing; then it goes by itself, beside the others.
+PATIENCE = 2
+LOOK_S = 0.05  # between two looks at a rate limiter, where the call has a deadline
+
+
+class _Call:
+    """One call, and the steps it may take; `do` and `ado` are the same in two colours."""
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        kwargs: dict[str, Any],
+        *,
+        on_loop: bool,
+    ) -> None:
+        self.model, self.messages, self.stop, self.config, self.kwargs = model, messages, stop, config, kwargs
+        self.on_loop = on_loop
+        self.deadline = config.get("deadline")
+        self.cache: Any = _cache_of(model)
+        self.key: tuple[str, str] | None = None
+        if self.cache is not None:
+            said = {name: value for name, value in kwargs.items() if name != "run"}
+            self.key = model._cache_key(messages, stop, said)
+
+    def join(self) -> tuple[single_flight.Flight, bool]:
+        place = id(self.cache), self.key  # the cache lives as long as the call
+        return single_flight.join(place, on_loop=self.on_loop, loop_native=self.model._loop_native())
+
+    def may_wait_for(self, flight: single_flight.Flight) -> bool:
+        return self.on_loop or flight.may_be_awaited_by_thread()
+
+    def do(self, step: str, *given: Any) -> Any:
+        if step == "call":
+            return self.model._result(self.messages, self.stop, self.config, **self.kwargs)
+        if step == "acquire":
+            return _acquire(self.model, self.deadline)
+        if step == "wait":
+            given[0].wait(None if self.deadline is None else max(0.0, self.deadline - monotonic()))
+            return check(self.deadline, self.model)
+        if step == "look":
+            return self.cache.lookup(*cast("tuple[str, str]", self.key))
+        return self.cache.update(*cast("tuple[str, str]", self.key), *given)
+
+    async def ado(self, step: str, *given: Any) -> Any:
+        if step == "call":
+            return await self.model._aresult(self.messages, self.stop, self.config, **self.kwargs)
+        if step == "acquire":
+            return await covered(self.model.rate_limiter.aacquire(blocking=True), self.deadline, self.model)
+        if step == "wait":
+            return await covered(given[0].await_landing(), self.deadline, self.model)
+        if step == "look":
+            return await self.cache.alookup(*cast("tuple[str, str]", self.key))
+        return await self.cache.aupdate(*cast("tuple[str, str]", self.key), *given)
+
+
+# A step by its name, with what it takes; sent back is what came of it.
+_Flow: TypeAlias = Generator[tuple[Any, ...], Any, Any]
+
+
+def _answered(call: _Call) -> _Flow:
+    """Answer a call: from the cache, from the same call in flight, or by making it."""
+    if call.key is None:
+        return (yield from _made(call))
+    for _ in range(PATIENCE):
+        flight, leads = call.join()
+        if leads:
+            try:
+                kept = _kept((yield ("look",)))
+                if kept is None:
+                    made = yield from _made(call)
+                    kept = yield from _stored(call, made)
+                    flight.land(kept)
+                    return made
+                flight.land(kept)
+            finally:
+                flight.land()
+            return _hit(kept)
+        if not call.may_wait_for(flight):
+            break
+        yield "wait", flight
+        if flight.result is not None:
+            return _hit(flight.result)
+    kept = _kept((yield ("look",)))
+    if kept is not None:
+        return _hit(kept)
+    made = yield from _made(call)
+    yield from _stored(call, made)
+    return made
+
+
+def _opened(call: _Call) -> _Flow:
+    """Return the answer of a stream where there is one already; else have it wait for its turn and return None."""
+    if call.key is not None:
+        flight = single_flight.find((id(call.cache), call.key))
+        if flight is not None and call.may_wait_for(flight):
+            yield "wait", flight
+            if flight.result is not None:
+                return _hit(flight.result)
+        kept = _kept((yield ("look",)))
+        if kept is not None:
+            return _hit(kept)
+    if call.model.rate_limiter is not None:
+        yield ("acquire",)
+    return None
+
+
+def _made(call: _Call) -> _Flow:
+    if call.model.rate_limiter is not None:
+        yield ("acquire",)
+    return (yield ("call",))
+
+
+def _stored(call: _Call, made: ChatResult) -> _Flow:
+    """Keep a copy: what the caller does to the answer is the caller's."""
+    kept = _copies(made.generations)
+    for generation in kept:
+        if (generation.message.id or "").startswith(LC_ID_PREFIX):  # of this run; the next one has its own
+            generation.message.id = None
+    yield "keep", kept
+    return kept
+
+
+def _drive(flow: _Flow, act: Callable[..., Any]) -> Any:
+    try:
+        step = next(flow)
+        while True:
+            try:
+                came = act(*step)
+            except BaseException as exc:  # noqa: BLE001 - it is raised again where the flow waits for it
+                step = flow.throw(exc)
+            else:
+                step = flow.send(came)
+    except StopIteration as done:
+        return done.value
+    finally:
+        flow.close()
+
+
+async def _adrive(flow: _Flow, act: Callable[..., Any]) -> Any:
+    try:
+        step = next(flow)
+        while True:
+            try:
+                came = await act(*step)
+            except BaseException as exc:  # noqa: BLE001 - it is raised again where the flow waits for it
+                step = flow.throw(exc)
+            else:
+                step = flow.send(came)
+    except StopIteration as done:
+        return done.value
+    finally:
+        flow.close()
+
+
+# ---------------------------------------------------------------- what `BaseChatModel` calls
+
+
+def result(
+    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+) -> ChatResult:
+    """Answer a call."""
+    call = _Call(model, messages, stop, config, kwargs, on_loop=False)
+    return _versioned(model, _drive(_answered(call), call.do))
+
+
+async def aresult(
+    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+) -> ChatResult:
+    """Answer a call."""
+    call = _Call(model, messages, stop, config, kwargs, on_loop=True)
+    return _versioned(model, await _adrive(_answered(call), call.ado))
+
+
+def chunks(
+    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+) -> Iterator[AIMessageChunk]:
+    """Answer a call chunk by chunk."""
+    call = _Call(model, messages, stop, config, kwargs, on_loop=False)
+    found = _drive(_opened(call), call.do)
+    source = model._chunks(messages, stop, config, **kwargs) if found is None else iter([_one_chunk(found)])
+    received: list[AIMessageChunk] = []
+    version = _versions(model)
+    try:
+        for chunk in source:
+            if found is None and call.key is not None:
+                received.append(chunk)
+            yield version(chunk)
+        if received:
+            _drive(_stored(call, _sum(received)), call.do)
+    finally:
+        close(source)
+
+
+async def achunks(
+    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+) -> AsyncIterator[AIMessageChunk]:
+    """Answer a call chunk by chunk."""
+    call = _Call(model, messages, stop, config, kwargs, on_loop=True)
+    found = await _adrive(_opened(call), call.ado)
+    version = _versions(model)
+    if found is not None:
+        yield version(_one_chunk(found))
+        return
+    source = model._achunks(messages, stop, config, **kwargs)
+    received: list[AIMessageChunk] = []
+    try:
+        async for chunk in source:
+            if call.key is not None:
+                received.append(chunk)
+            yield version(chunk)
+        if received:
+            await _adrive(_stored(call, _sum(received)), call.ado)
+    finally:
+        await aclose(source)
+
+
+def _one_chunk(found: ChatResult) -> AIMessageChunk:
+    from uuid import uuid4
+
+    from modelwire.adapters.chat_model import chunk_from_message
+
+    chunk = chunk_from_message(cast("AIMessage", found.generations[0].message))
+    chunk.id = chunk.id or f"lc_run--{uuid4()}"
+    return chunk
+
+
+def _sum(received: Sequence[AIMessageChunk]) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message_chunk_to_message(merge_chunks(received)))])
+
+
+def _acquire(model: BaseChatModel, deadline: float | None) -> None:
+    """Wait for the rate limiter, no longer than the call has."""
+    limiter = model.rate_limiter
+    if deadline is None:
+        limiter.acquire(blocking=True)
+        return
+    import time
+
+    while not limiter.acquire(blocking=False):
+        check(deadline, model)
+        time.sleep(min(LOOK_S, max(0.0, deadline - monotonic())))
+
+
+# ---------------------------------------------------------------- the cache and what is in it
+
+
+def _cache_of(model: BaseChatModel) -> BaseCache | None:
+    from modelwire.adapters import chat_model
+
+    given = model.cache
+    if given is None or given is False:
+        return chat_model.llm_cache if given is None else None
+    if given is not True:
+        return checked_cache(given)
+    if chat_model.llm_cache is None:
+        raise InvalidArgument(
+            "`cache=True` asks for the global cache, and there is none: call `set_llm_cache(...)` of "
+            "`modelwire.globals` first, or give the model a cache object."
+        )
+    return chat_model.llm_cache
+
+
+def checked_cache(given: Any) -> BaseCache:
+    """Return what can be used as a cache; raise `InvalidType` for anything else."""
+    if isinstance(given, type) or not all(
+        callable(getattr(given, name, None)) for name in ("lookup", "update", "alookup", "aupdate")
+    ):
+        raise InvalidType(
+            f"`cache` must be a cache of `modelwire.caches`, True, False or None, not a `{type(given).__name__}`."
+        )
+    return cast("BaseCache", given)
+
+
+def _kept(found: Sequence[Generation] | None) -> Generations | None:
+    """Take what a cache returned; a bare text, as other programs keep, becomes a message."""
+    if not found:
+        return None
+    return [
+        generation
+        if isinstance(generation, ChatGeneration)
+        else ChatGeneration(message=AIMessage(generation.text), generation_info=generation.generation_info)
+        for generation in found
+    ]
+
+
+def _hit(kept: Generations) -> ChatResult:
+    """Make a result of what was kept; it cost nothing."""
+    copies = _copies(kept)
+    for generation in copies:
+        usage = getattr(generation.message, "usage_metadata", None)
+        if usage is not None:
+            generation.message.usage_metadata = {**usage, "total_cost": 0}  # type: ignore[attr-defined]
+    return ChatResult(generations=copies, llm_output={})
+
+
+def _copies(generations: Sequence[ChatGeneration]) -> Generations:
+    return [
+        ChatGeneration(
+            message=generation.message.model_copy(deep=True), generation_info=deepcopy(generation.generation_info)
+        )
+        for generation in generations
+    ]
+
+
+# ---------------------------------------------------------------- the key: everything that makes the answer
+
+
+def request_key(request: WireRequest) -> tuple[str, str]:
+    """Name what would be sent: the body and the address, without who sends it."""
+    from hashlib import sha256
+    from urllib.parse import urlsplit
+
+    from pydantic_core import to_json
+
+    address = urlsplit(request.url)
+    where = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+    # Of the headers only those that change what is answered, as `anthropic-beta` does.
+    modes = sorted((name.lower(), text) for name, text in request.headers.items() if name.lower().endswith(_MODES))
+    body = dict(sorted(request.body.items()))
+    return sha256(to_json([where, modes, body])).hexdigest(), f"{address.hostname} {body.get('model')}"
+
+
+_MODES = ("-beta", "-version")
+
+
+def message_key(
+    model: BaseChatModel, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+) -> tuple[str, str] | None:
+    """Name a call of a model that is no wire's; None, and no caching, where its arguments cannot be written down."""
+    try:
+        said = [{**message.__dict__, **(message.__pydantic_extra__ or {}), "id": None} for message in messages]
+        return json.dumps(said, default=_named), model._get_llm_string(stop, **kwargs)
+    except (TypeError, ValueError, RecursionError) as exc:
+        _log.warning("A call of `%s` cannot be cached: %s.", model.get_name(), exc)
+        return None
+
+
+# Fields of a model of one's own that change what it answers, though it does not say so in `_identifying_params`.
+# All its fields would be too many: some are counters.
+_PARAMETERS = (
+    "model", "model_name", "temperature", "max_tokens", "top_p", "top_k", "seed", "stop", "n", "frequency_penalty",
+    "presence_penalty", "model_kwargs", "system", "system_prompt",
+)  # fmt: skip
+
+
+def llm_string(model: BaseChatModel, params: Mapping[str, Any]) -> str:
+    """Write down what makes a model's answers beside the messages: its class and the parameters."""
+    cls = type(model)
+    own = {name: getattr(model, name) for name in _PARAMETERS if name in cls.model_fields}
+    return json.dumps([f"{cls.__module__}.{cls.__qualname__}", {**own, **params}], sort_keys=True, default=_named)
+
+
+def _named(value: Any) -> Any:
+    """Say what JSON cannot, where that is the same every time and different for different things."""
+    schema = getattr(value, "model_json_schema", None)
+    if isinstance(value, type):
+        return [f"{value.__module__}.{value.__qualname__}", schema() if schema is not None else None]
+    dump = getattr(value, "model_dump", None)
+    if dump is not None:
+        return [type(value).__qualname__, dump()]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    text = repr(value)
+    if " at 0x" in text or "..." in text:
+        raise TypeError(f"a `{type(value).__name__}` among its arguments has no lasting description")
+    return text
+
+
+# ---------------------------------------------------------------- the content's version
+
+
+def _versioned(model: BaseChatModel, answer: ChatResult) -> ChatResult:
+    """Say the content in standard blocks where the model shall."""
+    if model.output_version == "v1":
+        for generation in answer.generations:
+            message = generation.message = generation.message.model_copy()
+            message.content = cast("Any", message.content_blocks)
+            message.response_metadata = {**message.response_metadata, "output_version": "v1"}
+    return answer
+
+
+def _versions(model: BaseChatModel) -> Callable[[AIMessageChunk], AIMessageChunk]:
+    """Make what turns the chunks of one stream, in order, into the version the model shall speak."""
+    if model.output_version != "v1":
+        return lambda chunk: chunk
+    places: dict[Any, int] = {}
+    run: list[Any] = [None, 0]  # the kind of the latest block, and how many runs of one kind came before it
+
+    def version(chunk: AIMessageChunk) -> AIMessageChunk:
+        blocks = [dict(block) for block in chunk.content_blocks]
+        for block in blocks:
+            kind = block.get("type")
+            if kind != run[0]:
+                run[:] = [kind, run[1] + 1]
+            # Blocks of the same place add up; a text and a tool call never do, whatever number each wire gives them.
+            place = ("given", kind, block["index"]) if "index" in block else ("run", run[1])
+            block["index"] = places.setdefault(place, len(places))
+        turned = chunk.model_copy()
+        turned.content = cast("Any", blocks)
+        if blocks:
+            turned.response_metadata = {**turned.response_metadata, "output_version": "v1"}
+        return turned
+
+    return version

@@ -1,0 +1,215 @@
+"""`with_structured_output`: an answer of a given form, asked for in the way of the wire, and read into objects.
+
+Loaded when it is used. No I/O here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelwire.errors import InvalidArgument, InvalidType, ModelwireError, did_you_mean
+
+if TYPE_CHECKING:
+    from modelwire.adapters.base import WireChatModel
+    from modelwire.adapters.chat_model import BaseChatModel
+    from modelwire.runnables import Runnable
+
+__all__ = ["structured_by_tools", "structured_by_wire"]
+
+JSON = dict[str, Any]
+
+METHODS = ("json_schema", "function_calling", "json_mode")
+
+
+def structured_by_tools(
+    model: BaseChatModel, schema: Any, *, include_raw: bool, tool_choice: Any = "any", **kwargs: Any
+) -> Runnable[Any, Any]:
+    """Bind `schema` as the only tool there is, and read the arguments of its call."""
+    _check(schema)
+    if schema is None:
+        raise InvalidArgument("`with_structured_output` needs a `schema`: the form of the answer.")
+    asking = model.bind_tools([schema], tool_choice=tool_choice, **kwargs)
+    return _read(asking, _tools_parser(schema), include_raw=include_raw)
+
+
+def structured_by_wire(
+    model: WireChatModel, schema: Any, *, method: str | None, include_raw: bool, strict: bool | None, **kwargs: Any
+) -> Runnable[Any, Any]:
+    """Ask for an answer of the form `schema` by one of the ways the wire has."""
+    anthropic = model.TOOL_SHAPE == "anthropic"
+    _check(schema)
+    if method is None:
+        # Anthropic refuses a forced tool beside extended thinking:
+        # https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11.
+        method = "function_calling" if anthropic and not _thinks(model) else "json_schema"
+    if method not in METHODS:
+        raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), METHODS)}")
+    if method == "json_mode" and anthropic and schema is not None:
+        method = "json_schema"  # this wire knows no JSON without a schema
+    if method == "json_mode":
+        if strict is not None:
+            raise InvalidArgument("`strict` says how to keep to a schema; `method='json_mode'` sends none.")
+        if anthropic:
+            raise InvalidArgument("Anthropic's Messages API has no JSON mode without a schema: give a `schema`.")
+        asking: Runnable[Any, Any] = model.bind(response_format={"type": "json_object"}, **kwargs)
+        return _read(asking, _text_parser(schema), include_raw=include_raw)
+    if schema is None:
+        raise InvalidArgument(f"`with_structured_output(method='{method}')` needs a `schema`: the form of the answer.")
+    if method == "json_schema":
+        asking = model.bind(response_format=_response_format(model, schema, strict=strict), **kwargs)
+        return _read(asking, _text_parser(schema), include_raw=include_raw)
+    if not anthropic:
+        kwargs.setdefault("parallel_tool_calls", False)
+    return structured_by_tools(model, schema, include_raw=include_raw, tool_choice=True, strict=strict, **kwargs)
+
+
+def _check(schema: Any) -> None:
+    if schema is not None and not isinstance(schema, type | Mapping):
+        raise InvalidType(
+            f"`schema` is a pydantic class, a TypedDict class or a JSON schema as a dict, not a "
+            f"`{type(schema).__name__}`."
+        )
+
+
+def _thinks(model: Any) -> bool:
+    thinking = getattr(model, "thinking", None)
+    return isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
+
+
+# ---------------------------------------------------------------- asking
+
+
+def _response_format(model: WireChatModel, schema: Any, *, strict: bool | None) -> JSON:
+    """Say `schema` as OpenAI's `response_format`; the codec of another wire turns it into its own."""
+    from modelwire.adapters.tool_binding import check_schema, limits_of
+    from modelwire.tools.function_calling import convert_to_openai_function
+    from modelwire.tools.json_schema import strict_schema
+
+    if isinstance(schema, Mapping) and schema.get("type") == "json_schema":  # ready, as the wire has it
+        return dict(schema)
+    if isinstance(schema, Mapping) and isinstance(schema.get("schema"), Mapping) and "name" in schema:
+        return {"type": "json_schema", "json_schema": dict(schema)}
+    function = convert_to_openai_function(schema)
+    plain = function.get("parameters") or {"type": "object", "properties": {}}
+    limits = limits_of(model)
+    anthropic = model.TOOL_SHAPE == "anthropic"
+    if strict is None and not isinstance(schema, Mapping):
+        strict = _defaults_to_strict(schema, plain, limits)
+    if limits is not None:
+        what = f"The form of the answer, `{function['name']}`,"
+        check_schema(plain, what, limits, strict=bool(strict) or anthropic)
+    if anthropic:
+        said = _for_anthropic(plain)
+    else:
+        said = strict_schema(plain) if strict else plain
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", str(function["name"]))[:64]  # nobody reads it back
+    json_schema: JSON = {"name": name, "schema": said}
+    if function.get("description"):
+        json_schema["description"] = function["description"]
+        if anthropic:  # which has no other place for it
+            said["description"] = function["description"]
+    if strict is not None:
+        json_schema["strict"] = strict
+    return {"type": "json_schema", "json_schema": json_schema}
+
+
+def _defaults_to_strict(schema: Any, plain: JSON, limits: Any) -> bool | None:
+    """Be strict with a pydantic class, as OpenAI's own SDK is, where strict mode knows all that is in it."""
+    from modelwire.adapters.tool_binding import check_schema
+    from modelwire.tools.args_schema import is_typed_dict
+
+    if is_typed_dict(schema):  # keys that may be left out would be made up
+        return None
+    try:
+        if limits is not None:
+            check_schema(plain, "", limits, strict=True)
+    except InvalidArgument:
+        return None
+    return True
+
+
+# What the wire takes in a schema beside its structure; the rest goes into the description, where the model reads it.
+# https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations, read 2026-11.
+STRUCTURE = frozenset((
+    "$ref", "$defs", "definitions", "type", "anyOf", "oneOf", "allOf", "properties", "required", "items", "enum",
+    "const", "description", "title", "additionalProperties", "format",
+))  # fmt: skip
+FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
+
+
+def _for_anthropic(schema: JSON) -> JSON:
+    """Close every object, and say in words what the wire takes no keyword for."""
+    from modelwire.tools.json_schema import rebuilt
+
+    def change(node: JSON) -> JSON:
+        kept = {key: value for key, value in node.items() if _is_taken(key, value)}
+        words = [f"{key}: {value}" for key, value in node.items() if key not in kept and key != "discriminator"]
+        if words:
+            kept["description"] = "\n\n".join(filter(None, (kept.get("description"), "{" + ", ".join(words) + "}")))
+        if "oneOf" in kept:
+            kept["anyOf"] = kept.pop("oneOf")
+        if kept.get("type") == "object" or "properties" in kept:
+            kept["additionalProperties"] = False
+        return kept
+
+    return rebuilt(schema, change)
+
+
+def _is_taken(key: str, value: Any) -> bool:
+    if key == "format":
+        return value in FORMATS
+    return key in STRUCTURE or (key == "minItems" and value in (0, 1))
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _is_model(schema: Any) -> bool:
+    return isinstance(schema, type) and (hasattr(schema, "model_validate") or hasattr(schema, "parse_obj"))
+
+
+def _tools_parser(schema: Any) -> Runnable[Any, Any]:
+    from modelwire.output_parsers import JsonOutputKeyToolsParser, PydanticToolsParser
+    from modelwire.tools.function_calling import convert_to_openai_function
+
+    if _is_model(schema):
+        return PydanticToolsParser(tools=[schema], first_tool_only=True)
+    return JsonOutputKeyToolsParser(key_name=convert_to_openai_function(schema)["name"], first_tool_only=True)
+
+
+def _text_parser(schema: Any) -> Runnable[Any, Any]:
+    from modelwire.output_parsers import JsonOutputParser, PydanticOutputParser
+
+    return PydanticOutputParser(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()
+
+
+def _read(asking: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool) -> Runnable[Any, Any]:
+    """Read what `asking` answers; with `include_raw` an answer that cannot be read is no error but said beside it."""
+    if not include_raw:
+        return asking | parser
+    from modelwire.runnables import AddableDict, RunnableGenerator
+
+    def read(answers: Iterator[Any]) -> Iterator[JSON]:
+        whole = None
+        for answer in answers:
+            yield AddableDict(raw=answer)
+            whole = answer if whole is None else whole + answer
+        yield AddableDict(_outcome(lambda: parser.invoke(whole)))
+
+    async def aread(answers: AsyncIterator[Any]) -> AsyncIterator[JSON]:
+        whole = None
+        async for answer in answers:
+            yield AddableDict(raw=answer)
+            whole = answer if whole is None else whole + answer
+        yield AddableDict(_outcome(lambda: parser.invoke(whole)))
+
+    return asking | RunnableGenerator(read, aread, name="read_structured_output")
+
+
+def _outcome(parse: Any) -> JSON:
+    try:
+        return {"parsed": parse(), "parsing_error": None}
+    except (ModelwireError, ValueError) as error:  # pydantic's own is a ValueError
+        return {"parsed": None, "parsing_error": error}

@@ -1,0 +1,296 @@
+"""Where answers are kept, so that the same question is asked once: in memory, or in a file that many processes share.
+
+A cache maps two texts, the prompt and what else makes the answer, to a list of generations. It is only ever a saving:
+`SQLiteCache` turns whatever goes wrong with its file into a miss.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from modelwire.errors import CallerError, InvalidArgument, InvalidType
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from modelwire.messages import BaseMessage
+    from modelwire.outputs import Generation
+
+    RETURN_VAL_TYPE: TypeAlias = Sequence[Generation]
+else:
+    RETURN_VAL_TYPE = Sequence  # what a lookup returns, under the name custom caches annotate with
+
+__all__ = ["RETURN_VAL_TYPE", "BaseCache", "InMemoryCache", "SQLiteCache"]
+
+_log = logging.getLogger(__name__)
+
+
+class BaseCache(ABC):
+    """What a cache of one's own implements. The async twins run the sync methods in a thread unless overridden."""
+
+    @abstractmethod
+    def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        """Return the generations kept for this question, or None."""
+
+    @abstractmethod
+    def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        """Keep the generations for this question."""
+
+    @abstractmethod
+    def clear(self, **kwargs: Any) -> None:
+        """Forget everything."""
+
+    async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        """Return the generations kept for this question, or None."""
+        import asyncio
+
+        return await asyncio.to_thread(self.lookup, prompt, llm_string)
+
+    async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        """Keep the generations for this question."""
+        import asyncio
+
+        await asyncio.to_thread(self.update, prompt, llm_string, return_val)
+
+    async def aclear(self, **kwargs: Any) -> None:
+        """Forget everything."""
+        import asyncio
+
+        await asyncio.to_thread(self.clear, **kwargs)
+
+
+class InMemoryCache(BaseCache):
+    """A cache in this process's memory; with `maxsize`, at most that many entries, the oldest going first."""
+
+    def __init__(self, *, maxsize: int | None = None) -> None:
+        if maxsize is not None and maxsize <= 0:
+            raise InvalidArgument(f"`maxsize` is {maxsize}: maxsize must be greater than 0.")
+        self._cache: dict[tuple[str, str], RETURN_VAL_TYPE] = {}
+        self._maxsize = maxsize
+        self._lock = RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {"_cache": dict(self._cache), "_maxsize": self._maxsize}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=RLock())
+
+    def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        """Return the generations kept for this question, or None."""
+        return self._cache.get((prompt, llm_string))
+
+    def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        """Keep the generations for this question."""
+        with self._lock:
+            self._cache.pop((prompt, llm_string), None)
+            if self._maxsize is not None and len(self._cache) >= self._maxsize:
+                del self._cache[next(iter(self._cache))]
+            self._cache[prompt, llm_string] = return_val
+
+    def clear(self, **kwargs: Any) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._cache.clear()
+
+    async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        """Return the generations kept for this question, or None."""
+        return self.lookup(prompt, llm_string)
+
+    async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        """Keep the generations for this question."""
+        self.update(prompt, llm_string, return_val)
+
+    async def aclear(self, **kwargs: Any) -> None:
+        """Forget everything."""
+        self.clear()
+
+
+# ---------------------------------------------------------------- in a file
+
+# Both stand in the file's header, https://www.sqlite.org/fileformat.html, read 2026-11.
+_APPLICATION = int.from_bytes(b"mwca", "big")
+_VERSION = 1  # of the table and of what is in it; another one is not read
+_BUSY_S = 2.0  # how long to wait for another process's write before going on without
+
+
+class SQLiteCache(BaseCache):
+    """A cache in the SQLite file `path`, for many threads and processes at a time; it stays when they end.
+
+    The file is made when first needed, readable by its owner only: it holds what models answered. What cannot be read
+    (a damaged or locked file, one of another version, an answer that is not JSON) is a miss, and says so in the log.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise InvalidType(f"`path` must be the path of a file, not a `{type(path).__name__}`.")
+        self.path = os.path.expanduser(path)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = RLock()
+        self._pid = os.getpid()
+        self._connection: sqlite3.Connection | None = None
+        self._unusable = False
+        self._complaints: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.path = state["path"]
+        self._reset()
+
+    def __repr__(self) -> str:
+        return f"SQLiteCache({self.path!r})"
+
+    def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        """Return the generations kept for this question, or None."""
+        query = "SELECT answer FROM answers WHERE question = ?"
+        row = self._try(lambda connection: connection.execute(query, (_digest(prompt, llm_string),)).fetchone())
+        if row is None:
+            return None
+        try:
+            return [_read_generation(one) for one in json.loads(row[0])]
+        except _UNREADABLE as exc:
+            self._complain(f"an answer in it cannot be read ({type(exc).__name__})")
+            return None
+
+    def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        """Keep the generations for this question."""
+        try:
+            answer = json.dumps([_written(generation) for generation in return_val], separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError) as exc:
+            self._complain(f"an answer is not JSON and was not kept ({exc})")
+            return
+        statement = "INSERT OR REPLACE INTO answers (question, answer) VALUES (?, ?)"
+        self._try(lambda connection: connection.execute(statement, (_digest(prompt, llm_string), answer)))
+
+    def clear(self, **kwargs: Any) -> None:
+        """Forget everything; raise `CallerError` where that cannot be done."""
+        if self._try(lambda connection: connection.execute("DELETE FROM answers")) is None:
+            raise CallerError(f"The cache at `{self.path}` could not be cleared; the log says why. Delete the file.")
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None and self._pid == os.getpid():
+                connection.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_lock"):
+            self.close()
+
+    def _try(self, act: Any) -> Any:
+        """Return what `act` makes of the open connection, or None where the file lets us down."""
+        import sqlite3
+
+        if self._pid != os.getpid():  # a connection must not be used across a fork, nor closed by the child
+            _abandoned.append(self._connection)
+            self._reset()
+        try:
+            with self._lock:
+                if self._connection is None and not self._unusable:
+                    self._connection = self._open()
+                return None if self._connection is None else act(self._connection)
+        except (sqlite3.Error, OSError) as exc:
+            self._complain(str(exc))
+            return None
+
+    def _open(self) -> sqlite3.Connection | None:
+        import sqlite3
+
+        if self.path != ":memory:":
+            os.makedirs(os.path.dirname(os.path.abspath(self.path)), mode=0o700, exist_ok=True)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own files beside it take its mode
+        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            usable = _prepare(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        if not usable:
+            connection.close()
+            self._unusable = True
+            self._complain("the file belongs to another program or another version")
+            return None
+        return connection
+
+    def _complain(self, what: str) -> None:
+        if what not in self._complaints:
+            self._complaints.add(what)
+            _log.warning("The cache at %s is of no use here: %s.", self.path, what)
+
+
+_abandoned: list[Any] = []  # connections of the process we were forked from
+
+
+def _prepare(connection: sqlite3.Connection) -> bool:
+    """Make the table in a new file; tell whether the file is one of ours."""
+    import sqlite3
+
+    header = _header(connection)
+    if header == (0, 0, 0):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+        except sqlite3.OperationalError:  # another process is at it
+            pass
+        connection.execute("BEGIN IMMEDIATE")
+        if _header(connection) == (0, 0, 0):
+            connection.execute("CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL)")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.execute("COMMIT")
+        header = _header(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last answers, never damage the file
+    return header[:2] == (_APPLICATION, _VERSION)
+
+
+def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return application, version, tables
+
+
+def _digest(prompt: str, llm_string: str) -> bytes:
+    from hashlib import sha256
+
+    return sha256(json.dumps([prompt, llm_string]).encode()).digest()
+
+
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+def _written(generation: Generation) -> dict[str, Any]:
+    message = getattr(generation, "message", None)
+    said = {"text": generation.text} if message is None else {"message": _said(message)}
+    return {**said, "info": generation.generation_info}
+
+
+def _said(message: BaseMessage) -> dict[str, Any]:
+    """Take the fields as they are: what is no JSON shall fail, not come back as something else."""
+    fields = type(message).model_fields
+    data = {
+        name: value
+        for name, value in message.__dict__.items()
+        if name in fields and name != "type" and (name == "content" or value != fields[name].default)
+    }
+    return {"type": message.type, "data": {**(message.__pydantic_extra__ or {}), **data}}
+
+
+def _read_generation(written: dict[str, Any]) -> Generation:
+    from modelwire.messages import messages_from_dict
+    from modelwire.outputs import ChatGeneration, Generation
+
+    if "message" not in written:
+        return Generation(text=written["text"], generation_info=written["info"])
+    (message,) = messages_from_dict([written["message"]])
+    return ChatGeneration(message=message, generation_info=written["info"])

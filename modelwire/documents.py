@@ -1,0 +1,49 @@
+"""`Document`: a piece of text with where it came from, as retrievers find it. A pure value."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modelwire.errors import InvalidArgument, did_you_mean
+
+__all__ = ["Document"]
+
+
+class Document(BaseModel):
+    """A text (`page_content`) and what is known about it (`metadata`)."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    id: str | None = Field(default=None, coerce_numbers_to_str=True)
+    metadata: dict[Any, Any] = Field(default_factory=dict)
+    page_content: str
+    type: Literal["Document"] = "Document"
+
+    def __init__(self, page_content: str, **kwargs: Any) -> None:
+        for name in kwargs.keys() - type(self).model_fields.keys():
+            hint = did_you_mean(name, list(type(self).model_fields))
+            if hint.startswith("Did you mean"):  # what looks like no field at all is dropped, as scripts expect
+                raise InvalidArgument(f"`{type(self).__name__}` has no field `{name}`. {hint}")
+        try:
+            super().__init__(page_content=page_content, **kwargs)
+        except ValidationError as exc:
+            wrong = "; ".join(
+                f"`{'.'.join(map(str, error['loc']))}`: {error['msg']}, not `{_kind(error['input'])}`"
+                for error in exc.errors(include_url=False, include_context=False)
+            )
+            raise InvalidArgument(f"`{type(self).__name__}` cannot be made of these values: {wrong}.") from exc
+
+    def __str__(self) -> str:
+        about = f" metadata={self.metadata}" if self.metadata else ""
+        return f"page_content={self.page_content!r}{about}"
+
+    def __repr_args__(self) -> Any:
+        # What is not set says nothing; the metadata comes first, the long text last.
+        shown = {"id": self.id, "metadata": self.metadata, "page_content": self.page_content}
+        return [(name, value) for name, value in shown.items() if value is not None]
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

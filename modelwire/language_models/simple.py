@@ -1,0 +1,48 @@
+"""`SimpleChatModel`: a chat model of one's own from one function, messages in and a text out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from modelwire.adapters.chat_model import BaseChatModel
+from modelwire.errors import InvalidArgument
+from modelwire.messages import AIMessage, BaseMessage, message_chunk_to_message
+from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+__all__ = ["SimpleChatModel", "agenerate_from_stream", "generate_from_stream"]
+
+
+class SimpleChatModel(BaseChatModel):
+    """A chat model whose `_call` returns the text of the answer."""
+
+    @abstractmethod
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> str:
+        """Answer `messages` with a text."""
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        text = self._call(messages, stop=stop, run_manager=run_manager, **kwargs)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+
+def generate_from_stream(stream: Iterator[ChatGenerationChunk]) -> ChatResult:
+    """Make the result that the chunks of a `_stream` add up to, for a `_generate` that streams."""
+    return _added_up(list(stream))
+
+
+async def agenerate_from_stream(stream: AsyncIterator[ChatGenerationChunk]) -> ChatResult:
+    """Make the result that the chunks of an `_astream` add up to, for an `_agenerate` that streams."""
+    return _added_up([chunk async for chunk in stream])
+
+
+def _added_up(chunks: list[ChatGenerationChunk]) -> ChatResult:
+    if not chunks:
+        raise InvalidArgument("No generations found in stream: it ended before its first chunk.")
+    whole = chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
+    message = message_chunk_to_message(whole.message)
+    return ChatResult(generations=[ChatGeneration(message=message, generation_info=whole.generation_info)])

@@ -1,0 +1,256 @@
+"""Answers of OpenAI's Responses API and of Chat Completions in standard blocks. Pure.
+
+Wire format: https://platform.openai.com/docs/api-reference/responses/object, read 2026-11. One item may be several
+standard blocks. In a stream each gets an `index` of its own made of the item's (and of the part's, for the parts of a
+reasoning summary), so that the blocks of the parts add up to the blocks of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from modelwire.messages.block_translators.standard import (
+    call_blocks,
+    non_standard,
+    standard_block,
+    with_tool_calls,
+)
+from modelwire.messages.data_blocks import convert_to_openai_data_block, convert_to_openai_image_block
+from modelwire.messages.tool_calls import parse_tool_args
+
+if TYPE_CHECKING:
+    from modelwire.messages.ai import AIMessage
+    from modelwire.messages.content import ContentBlock
+
+__all__ = [
+    "convert_to_openai_data_block",
+    "convert_to_openai_image_block",
+    "translate_content",
+    "translate_content_chunk",
+]
+
+Block = dict[str, Any]
+# Where scripts before LangChain 1.0 kept the ids of the items that are calls: call id -> item id.
+CALL_IDS = "__openai_function_call_ids__"
+
+
+def translate_content(message: AIMessage) -> list[ContentBlock]:
+    """Say an answer, or a part of one, in standard blocks."""
+    kwargs = message.additional_kwargs
+    content = message.content
+    said: list[Any] = []
+    for item in [content] if isinstance(content, str) else content:
+        if isinstance(item, str):
+            said += [{"type": "text", "text": item}] if item else []
+        else:
+            said += _item(item, message)
+    refusal = kwargs.get("refusal")
+    refused = [{"type": "refusal", "refusal": refusal}] if isinstance(refusal, str) and refusal else []
+    blocks = with_tool_calls([*_reasoning_before(kwargs), *_with_id(said, message), *refused], message)
+    ids = kwargs.get(CALL_IDS)
+    if isinstance(ids, Mapping):
+        blocks = [_with_item_id(block, ids) for block in blocks]
+    for item in kwargs.get("tool_outputs") or ():
+        blocks += _item(item, message) if isinstance(item, dict) else []
+    return cast("list[ContentBlock]", blocks)
+
+
+translate_content_chunk = translate_content
+
+
+def _reasoning_before(kwargs: Mapping[str, Any]) -> list[Any]:
+    """Return what Chat Completions services (a text) and older scripts (an item) keep beside the content."""
+    thought = kwargs.get("reasoning_content")
+    if isinstance(thought, str) and thought:
+        return [{"type": "reasoning", "reasoning": thought}]
+    item = kwargs.get("reasoning")
+    return _reasoning(item, None) if isinstance(item, dict) else []
+
+
+def _with_id(blocks: list[Any], message: AIMessage) -> list[Any]:
+    """Give the text the id of its item, which older scripts have as the message's."""
+    response_id = str(message.response_metadata.get("id") or "")
+    if not (response_id.startswith("resp_") and str(message.id or "").startswith("msg_")):
+        return blocks
+    return [{**block, "id": message.id} if block["type"] == "text" and "id" not in block else block for block in blocks]
+
+
+def _with_item_id(block: Block, ids: Mapping[str, Any]) -> Block:
+    item_id = ids.get(str(block.get("id"))) if block["type"] in ("tool_call", "tool_call_chunk") else None
+    return {**block, "extras": {**block.get("extras", {}), "item_id": item_id}} if item_id else block
+
+
+def _item(item: Block, message: AIMessage) -> Iterable[Block]:
+    translate = _TRANSLATORS.get(str(item.get("type")), _other)
+    return translate(item, message)
+
+
+def _indexed(block: Block, item: Block, kind: str, *, after: int = 0) -> Block:
+    index = item.get("index")
+    return {**block, "index": f"lc_{kind}_{index + after}"} if isinstance(index, int) else block
+
+
+def _rest(item: Block, *known: str, **extras: Any) -> Block:
+    """Return `{"extras": ...}` with what the item has beyond the keys known, nothing where it has none."""
+    rest = {**extras, **{key: value for key, value in item.items() if key not in ("type", "id", "index", *known)}}
+    return {"extras": rest} if rest else {}
+
+
+# ---------------------------------------------------------------- what the model says
+
+
+def _text(item: Block, message: AIMessage) -> list[Block]:
+    text = dict(item)
+    if isinstance(item.get("annotations"), list):
+        text["annotations"] = [_annotation(annotation) for annotation in item["annotations"]]
+    return [_indexed(text, item, "txt")]
+
+
+def _annotation(annotation: Any) -> Block:
+    kind = annotation.get("type") if isinstance(annotation, dict) else None
+    if kind == "url_citation":
+        said = {key: annotation[key] for key in ("url", "title", "start_index", "end_index") if key in annotation}
+        extras = {key: value for key, value in annotation.items() if key not in said and key != "type"}
+    elif kind == "file_citation":
+        said = {"title": annotation["filename"]} if "filename" in annotation else {}
+        extras = {key: value for key, value in annotation.items() if key not in ("type", "filename")}
+    elif kind in ("citation", "non_standard_annotation"):
+        return dict(annotation)
+    else:
+        return {"type": "non_standard_annotation", "value": annotation}
+    return {"type": "citation", **said, **({"extras": extras} if extras else {})}
+
+
+def _refusal(item: Block, message: AIMessage) -> list[Block]:
+    said: Block = {key: item[key] for key in ("id", "index") if key in item}
+    extras = {**item.get("extras", {}), **_rest(item, "refusal", "extras").get("extras", {})}
+    more = {"extras": extras} if extras else {}
+    return [{"type": "refusal", "refusal": item.get("refusal") or "", **said, **more}]
+
+
+def _reasoning(item: Block, message: AIMessage | None) -> list[Block]:
+    """Say each part of the summary in a block; what the item has besides goes with the first."""
+    if "reasoning" in item or not ("summary" in item or "content" in item):
+        return [dict(item)]  # a standard block
+    parts = item.get("summary") or item.get("content") or []
+    rest = _rest(item, "summary", *(() if item.get("summary") else ("content",)))
+    blocks: list[Block] = []
+    for at, part in enumerate(parts if isinstance(parts, list) and parts else [{}]):
+        block: Block = {"type": "reasoning"}
+        if item.get("id"):
+            block["id"] = item["id"]
+        if isinstance(part, Mapping) and "text" in part:
+            block["reasoning"] = part["text"]
+        if isinstance(item.get("index"), int):
+            place = part.get("index", at) if isinstance(part, Mapping) else at
+            # In hexadecimal: no two places of two numbers look the same, and it is one word.
+            block["index"] = "lc_rs_" + f"{item['index']}_{place}".encode().hex()
+        blocks.append(block if at else {**block, **rest})
+    return blocks
+
+
+# ---------------------------------------------------------------- tools of the caller
+
+
+def _function_call(item: Block, message: AIMessage) -> list[Block]:
+    item_id = {"item_id": item["id"]} if item.get("id") else {}
+    extras = _rest(item, "call_id", "name", "arguments", "input", **item_id)
+    said = call_blocks(message, item.get("call_id"), item.get("index"))
+    if said is None:
+        said = [_parsed(item)]
+    return [_indexed({**call, **extras}, item, "tc") for call in said]
+
+
+def _parsed(item: Block) -> Block:
+    call = {"id": item.get("call_id"), "name": item.get("name")}
+    text = item.get("arguments")
+    if item["type"] == "custom_tool_call":  # free text; under the name that our decoders give it
+        return {"type": "tool_call", **call, "args": {"__arg1": item.get("input") or ""}}
+    try:
+        return {"type": "tool_call", **call, "args": parse_tool_args(text)}
+    except ValueError as exc:
+        return {"type": "invalid_tool_call", **call, "args": text, "error": str(exc)}
+
+
+# ---------------------------------------------------------------- tools of the provider
+
+STATUSES = {"completed": "success", "failed": "error", "incomplete": "error"}
+# Type of item -> name of the tool, short names for the indices of its call and its result.
+SERVER_TOOLS = {
+    "web_search_call": ("web_search", "wsc", "wsr"),
+    "file_search_call": ("file_search", "fsc", "fsr"),
+    "code_interpreter_call": ("code_interpreter", "cic", "cir"),
+    "mcp_call": ("remote_mcp", "mcp", "mcpr"),
+    "mcp_list_tools": ("mcp_list_tools", "mlt", "mltr"),
+}
+
+
+def _server_tool(item: Block, message: AIMessage) -> list[Block]:
+    """Say a tool the provider ran as a call and its result."""
+    name, call_index, result_index = SERVER_TOOLS[item["type"]]
+    is_mcp, error, status = item["type"].startswith("mcp_"), item.get("error"), item.get("status")
+    extras = {said: item[key] for key, said in EXTRAS.items() if item.get(key) and (is_mcp or key != "status")}
+    call: Block = {"type": "server_tool_call", "name": name, "id": item.get("id"), "args": {}}
+    try:
+        call["args"] = _server_args(item)
+    except ValueError:
+        extras = {"arguments": item["arguments"], **extras}
+    if extras:
+        call["extras"] = extras
+    result: Block = {"type": "server_tool_result", "tool_call_id": item.get("id") or ""}
+    result |= {"output": item[key] for key in OUTPUTS if item.get(key) is not None}
+    if is_mcp or status in STATUSES:
+        result["status"] = ("error" if error else "success") if is_mcp else STATUSES[str(status)]
+    elif status:
+        result["extras"] = {"status": status}
+    if error:
+        result["extras"] = {"error": error}
+    return [_indexed(call, item, call_index), _indexed(result, item, result_index, after=1)]
+
+
+def _server_args(item: Block) -> Block:
+    if "arguments" in item:
+        return parse_tool_args(item["arguments"])
+    if isinstance(item.get("action"), Mapping):
+        return dict(item["action"])
+    return {key: item[key] for key in ("queries", "code") if item.get(key) is not None}
+
+
+# What else an item has: of its call, and where its result stands.
+EXTRAS = {
+    "name": "tool_name",
+    "server_label": "server_label",
+    "container_id": "container_id",
+    "status": "status",
+    "approval_request_id": "approval_request_id",
+}
+OUTPUTS = ("results", "outputs", "output", "tools")
+
+
+def _image(item: Block, message: AIMessage) -> list[Block]:
+    if not item.get("result"):
+        return _other(item, message)
+    image: Block = {"type": "image", "base64": item["result"]}
+    if item.get("output_format"):
+        image["mime_type"] = f"image/{item['output_format']}"
+    if item.get("id"):
+        image["id"] = item["id"]
+    return [_indexed({**image, **_rest(item, "result")}, item, "img")]
+
+
+def _other(item: Block, message: AIMessage) -> list[Block]:
+    """Say standard blocks and data blocks as they are, anything else as OpenAI's own."""
+    block = dict(cast("Block", standard_block(item)))
+    return [_indexed(non_standard(item), item, "ns")] if block["type"] == "non_standard" else [block]
+
+
+_TRANSLATORS: dict[str, Callable[[Block, Any], list[Block]]] = {
+    "text": _text,
+    "refusal": _refusal,
+    "reasoning": _reasoning,
+    "function_call": _function_call,
+    "custom_tool_call": _function_call,
+    "image_generation_call": _image,
+    **dict.fromkeys(SERVER_TOOLS, _server_tool),
+}

@@ -1,0 +1,75 @@
+"""Answers whose content is standard blocks itself: `output_version="v1"`. Pure.
+
+`as_v1` does it for a whole answer, a `V1Stream` for the chunks of one stream, so that their sum is the whole answer's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from modelwire.messages.ai import AIMessage, AIMessageChunk
+
+__all__ = ["V1Stream", "as_v1"]
+
+_Answer = TypeVar("_Answer", bound=AIMessage)
+
+V1 = {"output_version": "v1"}
+# Said in blocks now: twice would be twice in the next request.
+SAID_IN_BLOCKS = ("reasoning_content", "refusal")
+# What comes in pieces: without an index, neighbours of one kind are one block. Others are a block each.
+PIECEWISE = ("text", "reasoning", "refusal")
+
+
+def as_v1(message: _Answer) -> _Answer:
+    """Return the answer with its content in standard blocks, itself where it has; the answer is not changed."""
+    if message.response_metadata.get("output_version") == "v1":
+        return message
+    return _with_blocks(message, list(message.content_blocks))
+
+
+def _with_blocks(message: _Answer, blocks: list[Any]) -> _Answer:
+    update: dict[str, Any] = {"content": blocks, "response_metadata": {**message.response_metadata, **V1}}
+    kept = {key: value for key, value in message.additional_kwargs.items() if key not in SAID_IN_BLOCKS}
+    if len(kept) != len(message.additional_kwargs):
+        update["additional_kwargs"] = kept
+    return message.model_copy(update=update)
+
+
+class V1Stream:
+    """Turns the chunks of one stream, in order, into chunks of standard blocks.
+
+    Every block gets a number as `index`, by which pieces of one block add up: a text and a tool call never do, whatever
+    numbers the wire gives them.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Any, int] = {}  # place -> number
+        self._count = 0
+        self._kind: str | None = None  # of the latest block
+        self._run = 0  # how many runs of blocks of one kind there were
+
+    def convert(self, chunk: AIMessageChunk) -> AIMessageChunk:
+        """Return the chunk with its content in standard blocks; the chunk is not changed."""
+        if chunk.response_metadata.get("output_version") == "v1":
+            return chunk
+        part = chunk
+        if chunk.chunk_position is not None:  # the last one has the end of a call, not a call
+            part = chunk.model_copy(update={"chunk_position": None})
+        return _with_blocks(chunk, [{**block, "index": self._number(block)} for block in part.content_blocks])
+
+    def _number(self, block: Any) -> int:
+        kind, index = block["type"], block.get("index")
+        if kind != self._kind:
+            self._kind, self._run = kind, self._run + 1
+        run = ("run", self._run)
+        if index is not None:
+            place: Any = ("given", kind, index)
+            if place not in self._numbers and run in self._numbers:
+                # Plain text until now, whose block has become one with an index (Anthropic's decoder does so).
+                self._numbers[place] = self._numbers.pop(run)
+        else:
+            place = run if kind in PIECEWISE else ("alone", self._count)
+        if place not in self._numbers:
+            self._numbers[place] = self._count
+            self._count += 1
+        return self._numbers[place]

@@ -1,0 +1,99 @@
+"""How many tokens messages take, by their characters: no tokenizer, no model, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from modelwire.errors import InvalidArgument
+from modelwire.messages.ai import AIMessage
+from modelwire.messages.base import BaseMessage
+from modelwire.messages.conversion import convert_to_messages
+from modelwire.messages.openai_messages import openai_role
+
+if TYPE_CHECKING:
+    from modelwire.messages.any_message import MessageLikeRepresentation
+
+__all__ = ["count_tokens_approximately"]
+
+IMAGES = frozenset({"image", "image_url", "input_image"})
+MOST_SCALING = 1.25  # a usage that says more than this counts what is not in the messages
+
+
+def count_tokens_approximately(
+    messages: Iterable[MessageLikeRepresentation],
+    *,
+    chars_per_token: float = 4.0,
+    extra_tokens_per_message: float = 3.0,
+    count_name: bool = True,
+    tokens_per_image: int = 85,
+    use_usage_metadata_scaling: bool = False,
+    tools: Sequence[Any] | None = None,
+) -> int:
+    """Estimate the tokens of messages and of the tools sent with them.
+
+    A message counts its content, role, name, tool calls and tool call id, rounded up, so that counts of parts of a
+    history add up. `tokens_per_image` is what OpenAI takes for one in low detail. With `use_usage_metadata_scaling`
+    the estimate grows, by a quarter at most, as the last usage that the model reported was above its own estimate.
+    """
+    if not chars_per_token > 0:
+        raise InvalidArgument(f"`chars_per_token` must be above 0, not `{chars_per_token}`.")
+    history = convert_to_messages(messages)
+    total = float(sum(ceil(len(_json(_schema(tool))) / chars_per_token) for tool in tools or ()))
+    reported = estimated = None
+    for message in history:
+        chars, images = _size(message, count_name=count_name)
+        total += ceil(chars / chars_per_token) + images * tokens_per_image + extra_tokens_per_message
+        if isinstance(message, AIMessage) and message.usage_metadata is not None:
+            reported, estimated = message.usage_metadata["total_tokens"], total
+    if use_usage_metadata_scaling and reported and estimated and _by_one_provider(history):
+        total *= min(MOST_SCALING, max(1.0, reported / estimated))
+    return ceil(total)
+
+
+def _size(message: BaseMessage, *, count_name: bool) -> tuple[int, int]:
+    """Return a message's characters and its images."""
+    chars = images = 0
+    said: set[Any] = set()
+    content = message.content
+    for block in [content] if isinstance(content, str) else content:
+        if isinstance(block, str):
+            chars += len(block)
+        elif block.get("type") in IMAGES:
+            images += 1
+        elif block.get("type") == "text" and isinstance(block.get("text"), str):
+            chars += len(block["text"])
+        else:
+            chars += len(repr(block))
+            said |= {block.get("id"), block.get("call_id")}
+    if isinstance(message, AIMessage):
+        calls = [call for call in message.tool_calls if call["id"] is None or call["id"] not in said]
+        chars += len(repr(calls)) if calls else 0
+    chars += len(getattr(message, "tool_call_id", ""))
+    chars += len(openai_role(message) or message.type)
+    if count_name and message.name:
+        chars += len(message.name)
+    return chars, images
+
+
+def _by_one_provider(history: Iterable[BaseMessage]) -> bool:
+    """Tell whether all answers came from one provider: usages of different tokenizers say nothing about each other."""
+    providers = {
+        message.response_metadata.get("model_provider") for message in history if isinstance(message, AIMessage)
+    }
+    return len(providers) == 1 and None not in providers
+
+
+def _schema(tool: Any) -> Any:
+    if isinstance(tool, Mapping):
+        return tool
+    from modelwire.utils.function_calling import convert_to_openai_tool
+
+    return convert_to_openai_tool(tool)
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, default=str)

@@ -1,0 +1,190 @@
+"""A history cut to a number of tokens. Pure, but for the counter it is given; no message given is changed."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.base import BaseMessage
+from modelwire.messages.history import Kinds, check_kinds, history_tool, is_of_type
+
+__all__ = ["trim_messages"]
+
+Count = Callable[[list[BaseMessage]], int]
+Split = Callable[[str], list[str]]
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A model that counts the tokens of messages."""
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage]) -> int: ...
+
+
+class SplitsText(Protocol):
+    """A text splitter."""
+
+    def split_text(self, text: str) -> list[str]: ...
+
+
+@history_tool
+def trim_messages(
+    messages: list[BaseMessage],
+    *,
+    max_tokens: int,
+    token_counter: Count | Callable[[BaseMessage], int] | CountsTokens | Literal["approximate"],
+    strategy: Literal["first", "last"] = "last",
+    allow_partial: bool = False,
+    end_on: Kinds | None = None,
+    start_on: Kinds | None = None,
+    include_system: bool = False,
+    text_splitter: Split | SplitsText | None = None,
+) -> list[BaseMessage]:
+    """Keep as many of the first or last messages as fit in `max_tokens`.
+
+    `token_counter` counts a list of messages, or one message where its parameter is annotated with a message class; a
+    model counts itself; "approximate" goes by the characters. `allow_partial` cuts a part off the message at the edge:
+    whole blocks, else pieces of its text as `text_splitter` splits it (by default lines). `end_on` and `start_on` drop
+    messages until one of these types ends or starts the rest. `include_system` keeps a system message at the head
+    whatever it takes; it and `start_on` go with `strategy="last"`.
+    """
+    if strategy not in ("first", "last"):
+        raise InvalidArgument(f"Unrecognized strategy='{strategy}'. Supported strategies are 'last' and 'first'.")
+    if strategy == "first" and start_on:
+        raise InvalidArgument("start_on parameter is only valid with strategy='last'")
+    if strategy == "first" and include_system:
+        raise InvalidArgument("include_system parameter is only valid with strategy='last'")
+    check_kinds(start_on, "start_on")
+    check_kinds(end_on, "end_on")
+    count = _counter(token_counter)
+    split = _splitter(text_splitter)
+    if not messages:
+        return []
+    if strategy == "first":
+        return _ended(_first(messages, max_tokens, count, split if allow_partial else None), end_on)
+    head = messages[:1] if include_system and messages[0].type.startswith(("system", "System")) else []
+    body = _ended(messages[len(head) :], end_on)
+    kept = _last(head, body, max_tokens, count, split if allow_partial else None)
+    while start_on and kept and not is_of_type(kept[0], start_on):
+        kept = kept[1:]
+    return head + kept
+
+
+def _ended(messages: list[BaseMessage], end_on: Kinds | None) -> list[BaseMessage]:
+    end = len(messages)
+    while end_on and end and not is_of_type(messages[end - 1], end_on):
+        end -= 1
+    return messages[:end]
+
+
+def _first(messages: list[BaseMessage], limit: int, count: Count, split: Split | None) -> list[BaseMessage]:
+    kept = _largest(len(messages), lambda n: count(messages[:n]), limit)
+    if kept == len(messages) or split is None:
+        return messages[:kept]
+    part = _part(messages[kept], lambda part: count([*messages[:kept], part]) <= limit, split, from_end=False)
+    return messages[:kept] if part is None else [*messages[:kept], part]
+
+
+def _last(
+    head: list[BaseMessage], body: list[BaseMessage], limit: int, count: Count, split: Split | None
+) -> list[BaseMessage]:
+    size = len(body)
+    kept = _largest(size, lambda n: count([*head, *body[size - n :]]), limit)
+    tail = body[size - kept :]
+    if kept == size or split is None:
+        return tail
+    part = _part(body[size - kept - 1], lambda part: count([*head, part, *tail]) <= limit, split, from_end=True)
+    return tail if part is None else [part, *tail]
+
+
+def _largest(size: int, tokens: Callable[[int], int], limit: int) -> int:
+    """Return the largest n <= size whose tokens are within the limit, 0 for none; more messages never have fewer."""
+    if not size:
+        return 0
+    return size if tokens(size) <= limit else bisect_right(range(1, size), limit, key=tokens)
+
+
+def _part(
+    message: BaseMessage, fits: Callable[[BaseMessage], bool], split: Split, *, from_end: bool
+) -> BaseMessage | None:
+    """Return the longest part of the message that fits: of its blocks, else of its text; `None` where nothing does."""
+    content = message.content
+    if not isinstance(content, str):
+        part = _longest(message, content, fits, list, from_end=from_end)
+        if part is not None:
+            return part
+        texts = [block if isinstance(block, str) else block.get("text") for block in content]
+        said = [text for text in texts if isinstance(text, str) and text]
+        content = said[-1 if from_end else 0] if said else ""
+    return _longest(message, split(content), fits, "".join, from_end=from_end) if content else None
+
+
+def _longest(
+    message: BaseMessage,
+    pieces: Sequence[Any],
+    fits: Callable[[BaseMessage], bool],
+    join: Callable[[Iterable[Any]], Any],
+    *,
+    from_end: bool,
+) -> BaseMessage | None:
+    """Try the message with fewer and fewer pieces; all of them are not tried, they do not fit."""
+
+    def part(n: int) -> BaseMessage:
+        content = join(pieces[len(pieces) - n :] if from_end else pieces[:n])
+        return message.model_copy(update={"content": content})
+
+    n = bisect_right(range(1, len(pieces)), False, key=lambda n: not fits(part(n)))
+    return part(n) if n else None
+
+
+# ---------------------------------------------------------------- what the caller gives
+
+
+def _counter(counter: Any) -> Count:
+    if isinstance(counter, str):
+        if counter != "approximate":
+            raise InvalidArgument(
+                f"Invalid token_counter shortcut '{counter[:40]}'. The only shortcut is 'approximate'."
+            )
+        from modelwire.messages.counting import count_tokens_approximately
+
+        return count_tokens_approximately
+    if isinstance(counter, CountsTokens):
+        return counter.get_num_tokens_from_messages
+    if not callable(counter):
+        raise InvalidArgument(  # the text scripts know
+            "'token_counter' expected to be a model that implements 'get_num_tokens_from_messages()' or a function. "
+            f"Received object of type {type(counter)}."
+        )
+    function: Any = counter
+    return (lambda messages: sum(map(function, messages))) if _takes_one(function) else function
+
+
+def _takes_one(counter: Callable[..., Any]) -> bool:
+    """Tell by the annotation of its first parameter whether a counter takes one message."""
+    import inspect
+
+    try:
+        signature = inspect.signature(counter, eval_str=True)
+    except NameError:  # an annotation that only a type checker can read
+        signature = inspect.signature(counter)
+    except (ValueError, TypeError):  # a built-in that does not say
+        return False
+    first = next(iter(signature.parameters.values()), None)
+    annotation = None if first is None else first.annotation
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2] in ("BaseMessage", "AnyMessage")
+    return isinstance(annotation, type) and issubclass(annotation, BaseMessage)
+
+
+def _splitter(splitter: Any) -> Split:
+    if splitter is None:
+        return lambda text: text.splitlines(keepends=True)
+    split: Any = getattr(splitter, "split_text", splitter)
+    if not callable(split):
+        raise InvalidType(
+            f"`text_splitter` must be a function of a text or have `split_text`, not a `{type(splitter).__name__}`."
+        )
+    return split  # type: ignore[no-any-return]  # checked

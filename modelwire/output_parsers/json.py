@@ -1,0 +1,119 @@
+"""The parser for answers in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelwire.errors import InvalidType, OutputParserException
+from modelwire.output_parsers.markdown_json import parse_complete_json, parse_json_markdown
+from modelwire.output_parsers.refusal import check_refusal
+from modelwire.output_parsers.transform import BaseCumulativeTransformOutputParser
+from modelwire.outputs import Generation
+
+__all__ = ["JsonOutputParser", "SimpleJsonOutputParser", "check_model", "json_patch", "schema_instructions"]
+
+
+class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
+    """Reads JSON, bare or in a code block. A stream gives the value as it grows; with `diff`, JSON Patches for it.
+
+    A whole answer whose JSON is cut short is an error, not a value. `pydantic_object`, a pydantic class, is what
+    `get_format_instructions` describes; the value stays a plain one.
+
+    Example:
+        list((model | JsonOutputParser()).stream("Name two rivers, as JSON."))  # {}, {"rivers": []}, ...
+    """
+
+    pydantic_object: Any = None
+
+    def __init__(self, *, pydantic_object: Any = None, **kwargs: Any) -> None:
+        if pydantic_object is not None:
+            check_model(pydantic_object)
+        super().__init__(**{"pydantic_object": pydantic_object, **kwargs})
+
+    def parse(self, text: str) -> Any:
+        """Read the JSON in a text. Raises `OutputParserException`."""
+        return self.parse_result([Generation(text=text)])
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Read the JSON in the first candidate; with `partial`, `None` until there is any.
+
+        Raises `OutputParserException` or `ModelRefusalError`.
+        """
+        return self._value(result[0], partial=partial)
+
+    def _value(self, answer: Generation, *, partial: bool) -> Any:
+        check_refusal(getattr(answer, "message", None), partial=partial)
+        text = answer.text
+        try:
+            return parse_json_markdown(text) if partial else parse_json_markdown(text, parser=parse_complete_json)
+        except ValueError as exc:
+            if partial:
+                return None
+            raise OutputParserException(f"Invalid json output: {_shortened(text)}", llm_output=text) from exc
+
+    def _diff(self, prev: Any, next: Any) -> list[dict[str, Any]]:
+        return json_patch(prev, next)
+
+    def get_format_instructions(self) -> str:
+        """Ask for JSON, of the form of `pydantic_object` where there is one."""
+        if self.pydantic_object is None:
+            return "Answer with a JSON object."
+        return schema_instructions(self.pydantic_object)
+
+    @property
+    def _type(self) -> str:
+        return "simple_json_output_parser"
+
+
+SimpleJsonOutputParser = JsonOutputParser
+
+
+def schema_instructions(model: Any) -> str:
+    """Ask for JSON that is valid for a pydantic class, without title and type of the outermost object."""
+    import json
+
+    schema = model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema()
+    described = {key: value for key, value in schema.items() if key not in ("title", "type")}
+    return (
+        "Answer with one JSON object that is valid for the JSON schema below, and nothing else."
+        " The object holds the values themselves: for the schema"
+        ' {"properties": {"name": {"type": "string"}}, "required": ["name"]} the answer is {"name": "Ada"}.\n'
+        f"```json\n{json.dumps(described, ensure_ascii=False)}\n```"
+    )
+
+
+def json_patch(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
+    """List the operations of a JSON Patch (RFC 6902) that makes `after` of `before`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        patch = [{"op": "remove", "path": _below(path, key)} for key in before if key not in after]
+        for key, value in after.items():
+            where = _below(path, key)
+            patch += (
+                json_patch(before[key], value, where)
+                if key in before
+                else [{"op": "add", "path": where, "value": value}]
+            )
+        return patch
+    if isinstance(before, list) and isinstance(after, list):
+        shared = min(len(before), len(after))
+        patch = [{"op": "remove", "path": _below(path, i)} for i in range(len(before) - 1, shared - 1, -1)]
+        for i in range(shared):
+            patch += json_patch(before[i], after[i], _below(path, i))
+        return patch + [{"op": "add", "path": _below(path, i), "value": after[i]} for i in range(shared, len(after))]
+    if type(before) is type(after) and before == after:
+        return []
+    return [{"op": "replace", "path": path, "value": after}]
+
+
+def _below(path: str, key: object) -> str:
+    return f"{path}/{str(key).replace('~', '~0').replace('/', '~1')}"
+
+
+def check_model(model: Any) -> None:
+    if not (isinstance(model, type) and (hasattr(model, "model_validate") or hasattr(model, "parse_obj"))):
+        shown = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise InvalidType(f"A pydantic class is needed here, not `{shown}`. Subclass `pydantic.BaseModel`.")
+
+
+def _shortened(text: str, most: int = 2000) -> str:
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

@@ -1,0 +1,233 @@
+"""Parsers for answers that are lists. A stream gives each item as soon as it is complete, in a list of its own."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+from modelwire.errors import InvalidArgument
+from modelwire.messages import BaseMessage
+from modelwire.output_parsers.string import text_of
+from modelwire.output_parsers.transform import BaseTransformOutputParser
+from modelwire.runnables.closing import aclose, close
+
+__all__ = [
+    "CommaSeparatedListOutputParser",
+    "ListOutputParser",
+    "MarkdownListOutputParser",
+    "NumberedListOutputParser",
+]
+
+
+class ItemReader(Protocol):
+    """Reads items out of a text that comes in pieces, wherever it is cut."""
+
+    def feed(self, text: str) -> list[str]:
+        """Return the items that `text` completes."""
+        ...
+
+    def end(self) -> list[str]:
+        """Return what the end of the text completes."""
+        ...
+
+
+class ListOutputParser(BaseTransformOutputParser[list[str]]):
+    """A parser of lists; subclasses write `parse`, and streams hold its last item back until all is there."""
+
+    @abstractmethod
+    def parse(self, text: str) -> list[str]:
+        """Read the items out of a text."""
+
+    def _reader(self) -> ItemReader:
+        return _ParsedReader(self)
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[list[str]]:
+        reader = self._reader()
+        try:
+            for chunk in input:
+                for item in reader.feed(text_of(chunk, self)):
+                    yield [item]
+            for item in reader.end():
+                yield [item]
+        finally:
+            close(input)
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[list[str]]:
+        reader = self._reader()
+        try:
+            async for chunk in input:
+                for item in reader.feed(text_of(chunk, self)):
+                    yield [item]
+            for item in reader.end():
+                yield [item]
+        finally:
+            await aclose(input)
+
+
+class CommaSeparatedListOutputParser(ListOutputParser):
+    """Reads `one, two, "three, with a comma"`; a line's end also ends an item. No text is no items."""
+
+    def parse(self, text: str) -> list[str]:
+        """Read the items out of a text."""
+        reader = _CommaReader()
+        return [*reader.feed(text), *reader.end()]
+
+    def _reader(self) -> ItemReader:
+        return _CommaReader() if type(self).parse is CommaSeparatedListOutputParser.parse else super()._reader()
+
+    def get_format_instructions(self) -> str:
+        """Ask for items with commas between."""
+        return "Answer with a list of values that are separated by commas, for example: `foo, bar, baz`"
+
+    @property
+    def _type(self) -> str:
+        return "comma-separated-list"
+
+
+class _LinePatternParser(ListOutputParser):
+    """Reads one item of each line that matches `pattern`: the text of its first group."""
+
+    pattern: str
+
+    def __init__(self, **kwargs: str) -> None:
+        super().__init__(**kwargs)
+        try:
+            groups = re.compile(self.pattern).groups
+        except re.error as exc:
+            raise InvalidArgument(f"`pattern` is not a regular expression: {exc}.") from exc
+        if groups < 1:
+            raise InvalidArgument(f"`pattern` needs a group, in parentheses, for the item: {self.pattern!r}.")
+
+    def parse(self, text: str) -> list[str]:
+        """Read the items out of a text."""
+        reader = _LineReader(self.pattern)
+        return [*reader.feed(text), *reader.end()]
+
+    def _reader(self) -> ItemReader:
+        return _LineReader(self.pattern) if type(self).parse is _LinePatternParser.parse else super()._reader()
+
+
+class NumberedListOutputParser(_LinePatternParser):
+    """Reads the items of lines such as `1. foo`."""
+
+    pattern: str = r"(?<!\d)\d+\.\s([^\n]+)"  # looking back keeps a long row of digits linear
+
+    def get_format_instructions(self) -> str:
+        """Ask for a numbered list."""
+        return "Answer with a numbered list, each item on a line of its own, for example:\n\n1. foo\n\n2. bar\n\n3. baz"
+
+    @property
+    def _type(self) -> str:
+        return "numbered-list"
+
+
+class MarkdownListOutputParser(_LinePatternParser):
+    """Reads the items of lines such as `- foo` or `* foo`."""
+
+    pattern: str = r"^\s*[-*]\s([^\n]+)$"
+
+    def get_format_instructions(self) -> str:
+        """Ask for a markdown list."""
+        return "Answer with a markdown list, each item on a line of its own, for example:\n- foo\n- bar\n- baz"
+
+    @property
+    def _type(self) -> str:
+        return "markdown-list"
+
+
+class _CommaReader:
+    """Reads comma-separated values: in quotes a comma is text, and `""` is a quote (RFC 4180)."""
+
+    _END = re.compile(r"[,\r\n]")
+
+    def __init__(self) -> None:
+        self._item: list[str] = []
+        self._state = "start"  # start, plain, quoted, after quote
+        self._after_comma = False
+
+    def feed(self, text: str) -> list[str]:
+        items: list[str] = []
+        position = 0
+        while position < len(text):
+            char = text[position]
+            if self._state == "quoted":
+                end = text.find('"', position)
+                self._item.append(text[position : end if end >= 0 else len(text)])
+                position = end + 1 if end >= 0 else len(text)
+                self._state = "after quote" if end >= 0 else "quoted"
+            elif self._state == "start" and char in " \t":
+                position += 1
+            elif char == '"' and self._state in ("start", "after quote"):
+                if self._state == "after quote":
+                    self._item.append('"')
+                self._state = "quoted"
+                position += 1
+            elif char in ",\r\n":
+                if char == "," or self._state != "start" or self._after_comma:
+                    items.append(self._taken())
+                self._after_comma = char == ","
+                position += 1
+            else:
+                stop = self._END.search(text, position)
+                end = stop.start() if stop else len(text)
+                self._item.append(text[position:end])
+                self._state = "plain"
+                position = end
+        return items
+
+    def end(self) -> list[str]:
+        return [self._taken()] if self._state != "start" or self._after_comma else []
+
+    def _taken(self) -> str:
+        item = "".join(self._item)
+        self._item.clear()
+        self._state = "start"
+        return item
+
+
+class _LineReader:
+    """Reads the items of lines that match a pattern."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(pattern)
+        self._line: list[str] = []
+
+    def feed(self, text: str) -> list[str]:
+        *ended, rest = text.split("\n")
+        items: list[str] = []
+        for line in ended:
+            self._line.append(line)
+            items += self.end()
+        self._line.append(rest)
+        return items
+
+    def end(self) -> list[str]:
+        line = "".join(self._line).removesuffix("\r")
+        self._line.clear()
+        return [match.group(1) for match in self._pattern.finditer(line)]
+
+
+class _ParsedReader:
+    """Reads items by a parser's own `parse`, of all the text there is; the last item may not be complete."""
+
+    def __init__(self, parser: ListOutputParser) -> None:
+        self._parser = parser
+        self._text = ""
+        self._given = 0
+
+    def feed(self, text: str) -> list[str]:
+        self._text += text
+        try:
+            return self._new(self._parser.parse(self._text)[:-1])
+        except ValueError:  # not yet
+            return []
+
+    def end(self) -> list[str]:
+        return self._new(self._parser.parse(self._text)) if self._text else []
+
+    def _new(self, items: list[str]) -> list[str]:
+        new = items[self._given :]
+        self._given += len(new)
+        return new

@@ -1,0 +1,79 @@
+"""Find and read JSON in what a model wrote: bare, or in a markdown code block with prose around it. Pure; linear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic_core import from_json
+
+from modelwire.errors import InvalidArgument, OutputParserException
+from modelwire.messages.partial_json import parse_partial_json
+
+__all__ = ["parse_and_check_json_markdown", "parse_complete_json", "parse_json_markdown"]
+
+_FENCE = re.compile(r"```(?:json[c5]?\b)?\s*", re.IGNORECASE)
+_MOST_FENCES = 20  # code blocks looked into; each may cost a look at all of the text
+
+
+def parse_json_markdown(json_string: str, *, parser: Callable[[str], Any] = parse_partial_json) -> Any:
+    """Parse a text that is JSON, or else the first code block in it that is; text behind the value does not matter.
+
+    The default `parser` takes JSON that is cut short. Raises `InvalidArgument` (a `ValueError`) where none is found.
+    """
+    try:
+        return parser(json_string.strip(" \n\r\t`"))
+    except ValueError as exc:
+        for start in _code_starts(json_string):
+            try:
+                return parser(json_string[start:])
+            except ValueError:
+                continue
+        raise InvalidArgument(f"The text is not JSON, and no code block in it is: {exc}") from exc
+
+
+def parse_complete_json(text: str) -> Any:
+    """Parse JSON of which all is there; raw line breaks in strings and text behind the value are let pass.
+
+    Raises `ValueError` for everything else.
+    """
+    try:
+        return from_json(text)
+    except (ValueError, TypeError) as exc:  # TypeError: a lone surrogate in the str itself
+        begun = text.lstrip()
+        if not begun.startswith(("{", "[", '"')):
+            raise InvalidArgument(f"The text is not JSON: {exc}.") from exc
+    import json
+
+    try:
+        return json.JSONDecoder(strict=False).raw_decode(begun)[0]
+    except RecursionError as exc:
+        raise InvalidArgument("The JSON is nested too deeply.") from exc
+
+
+def parse_and_check_json_markdown(text: str, expected_keys: list[str]) -> dict[str, Any]:
+    """Parse a JSON object that has all of `expected_keys`. Raises `OutputParserException`."""
+    try:
+        found = parse_json_markdown(text)
+    except ValueError as exc:
+        raise OutputParserException(f"Got invalid JSON object. Error: {exc}", llm_output=text) from exc
+    if not isinstance(found, dict):
+        raise OutputParserException(f"Expected JSON object (dict), but got: {type(found).__name__}.", llm_output=text)
+    for key in expected_keys:
+        if key not in found:
+            raise OutputParserException(
+                f"Got invalid return object. Expected key `{key}` to be present, but got {found}", llm_output=text
+            )
+    return found
+
+
+def _code_starts(text: str) -> Iterator[int]:
+    """Yield where each code block's text starts."""
+    position = 0
+    for _ in range(_MOST_FENCES):
+        fence = _FENCE.search(text, position)
+        if fence is None:
+            return
+        position = fence.end()
+        yield position

@@ -1,0 +1,213 @@
+"""Parsers of the tool calls in an answer: as dicts, or as objects of pydantic classes.
+
+A call whose arguments cannot be read, for instance because a token limit cut them short, is an error once the answer
+is complete. While it streams, arguments are read as far as they go.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from modelwire.errors import InvalidType, OutputParserException, did_you_mean
+from modelwire.messages import BaseMessage, InvalidToolCall
+from modelwire.messages.partial_json import parse_partial_json
+from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args
+from modelwire.messages.tool_calls import tool_call as made_tool_call
+from modelwire.output_parsers.json import check_model
+from modelwire.output_parsers.pydantic import model_name, validate
+from modelwire.output_parsers.refusal import check_refusal
+from modelwire.output_parsers.transform import BaseCumulativeTransformOutputParser
+from modelwire.outputs import ChatGeneration, Generation
+
+__all__ = [
+    "JsonOutputKeyToolsParser",
+    "JsonOutputToolsParser",
+    "PydanticToolsParser",
+    "make_invalid_tool_call",
+    "parse_tool_call",
+    "parse_tool_calls",
+]
+
+_log = logging.getLogger(__name__)
+
+
+def parse_tool_call(
+    raw_tool_call: Mapping[str, Any], *, partial: bool = False, strict: bool = False, return_id: bool = True
+) -> dict[str, Any] | None:
+    """Read one tool call in OpenAI's shape; `None` for what is no call of a function, or not begun with `partial`.
+
+    `strict` refuses raw line breaks in strings. Raises `OutputParserException` for arguments that are not JSON.
+    """
+    function = raw_tool_call.get("function")
+    if not isinstance(function, Mapping):
+        return None
+    name, text = function.get("name") or "", function.get("arguments")
+    if partial and not text:
+        return None
+    try:
+        args = _arguments(text, partial=partial, strict=strict)
+    except ValueError as exc:
+        if partial:
+            return None
+        raise OutputParserException(
+            f"Function {name} arguments:\n\n{text}\n\nare not valid JSON. {exc}", llm_output=str(text)
+        ) from exc
+    if return_id:
+        return dict(made_tool_call(name=name, args=args, id=raw_tool_call.get("id")))
+    return {"name": name, "args": args}
+
+
+def parse_tool_calls(
+    raw_tool_calls: list[dict[str, Any]], *, partial: bool = False, strict: bool = False, return_id: bool = True
+) -> list[dict[str, Any]]:
+    """Read tool calls in OpenAI's shape. Raises one `OutputParserException` for all that cannot be read."""
+    calls, failures = [], []
+    for raw in raw_tool_calls:
+        try:
+            call = parse_tool_call(raw, partial=partial, strict=strict, return_id=return_id)
+        except OutputParserException as exc:
+            failures.append(str(exc))
+            continue
+        if call is not None:
+            calls.append(call)
+    if failures:
+        raise OutputParserException("\n\n".join(failures))
+    return calls
+
+
+def make_invalid_tool_call(raw_tool_call: Mapping[str, Any], error_msg: str | None) -> InvalidToolCall:
+    """Make an invalid tool call of one in OpenAI's shape."""
+    function = raw_tool_call.get("function") or {}
+    return invalid_tool_call(
+        name=function.get("name"), args=function.get("arguments"), id=raw_tool_call.get("id"), error=error_msg
+    )
+
+
+def _arguments(text: Any, *, partial: bool, strict: bool) -> Any:
+    if isinstance(text, Mapping):  # some services send the object itself
+        return dict(text)
+    if partial:
+        return parse_partial_json(text, strict=strict)
+    return from_json(text) if strict and text else parse_tool_args(text)
+
+
+class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
+    """Reads the tool calls of an answer: a list of `{"type": name, "args": {...}}`, with `id` where asked for.
+
+    `first_tool_only` returns the first call by itself, or `None` where there is none.
+    """
+
+    strict: bool = False
+    return_id: bool = False
+    first_tool_only: bool = False
+
+    def parse(self, text: str) -> Any:
+        """Refuse: a text holds no tool calls. Use `invoke` with a message."""
+        raise InvalidType(f"`{type(self).__name__}` parses a message, not a text.")
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Read the tool calls of the first candidate. Raises `OutputParserException` or `ModelRefusalError`."""
+        calls = self._calls(result, partial=partial)
+        shown = [self._shown(call) for call in calls]
+        if self.first_tool_only:
+            return shown[0] if shown else None
+        return shown
+
+    def _calls(self, result: list[Generation], *, partial: bool) -> list[dict[str, Any]]:
+        """Return what calls there are, of those this parser is for."""
+        answer = result[0]
+        if not isinstance(answer, ChatGeneration):
+            raise OutputParserException("This output parser can only be used with a chat generation.")
+        message = answer.message
+        check_refusal(message, partial=partial)
+        calls: list[dict[str, Any]] = [dict(call) for call in getattr(message, "tool_calls", ())]
+        if not calls:
+            raw = message.additional_kwargs.get("tool_calls") or []
+            calls = parse_tool_calls(raw, partial=partial, strict=self.strict)
+        if not partial:
+            self._refuse_invalid(message)
+        return [call for call in calls if self._wanted(call["name"])]
+
+    def _refuse_invalid(self, message: BaseMessage) -> None:
+        for call in getattr(message, "invalid_tool_calls", ()):
+            if self._wanted(call["name"]):
+                raise OutputParserException(
+                    f"The arguments of the tool call `{call['name']}` cannot be read: {call.get('error')}"
+                    + ("" if not _cut_short(message) else " The answer was cut short by the token limit."),
+                    llm_output=call["args"],
+                )
+
+    def _wanted(self, name: str | None) -> bool:
+        return True
+
+    def _shown(self, call: dict[str, Any]) -> Any:
+        shown = {"args": call["args"], "type": call["name"]}
+        return {**shown, "id": call.get("id")} if self.return_id else shown
+
+
+class JsonOutputKeyToolsParser(JsonOutputToolsParser):
+    """Reads the arguments of the calls of one tool, `key_name`; with `return_id` the calls as dicts."""
+
+    key_name: str
+
+    def __init__(self, *, key_name: str, **kwargs: Any) -> None:
+        if not isinstance(key_name, str):
+            raise InvalidType(f"`key_name` must be a `str`, the name of a tool, not a `{type(key_name).__name__}`.")
+        super().__init__(**{"key_name": key_name, **kwargs})
+
+    def _wanted(self, name: str | None) -> bool:
+        return name == self.key_name
+
+    def _shown(self, call: dict[str, Any]) -> Any:
+        return super()._shown(call) if self.return_id else call["args"]
+
+
+class PydanticToolsParser(JsonOutputToolsParser):
+    """Makes an object of each tool call, by the pydantic class of `tools` with its name.
+
+    A stream gives objects as soon as they can be made. Arguments that do not fit raise pydantic's `ValidationError`.
+    """
+
+    tools: list[Any]
+
+    def __init__(self, *, tools: list[Any], **kwargs: Any) -> None:
+        for tool in tools:
+            check_model(tool)
+        super().__init__(**{"tools": list(tools), **kwargs})
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Make objects of the tool calls of the first candidate; with `partial`, of those that are far enough."""
+        calls = self._calls(result, partial=partial)
+        by_name = {model_name(tool): tool for tool in self.tools}
+        objects = []
+        for call in calls[:1] if self.first_tool_only else calls:
+            tool = by_name.get(call["name"])
+            if tool is None:
+                raise OutputParserException(
+                    f"Unknown tool type: '{call['name']}'. {did_you_mean(call['name'], list(by_name))}"
+                )
+            try:
+                objects.append(validate(tool, call["args"]))
+            except ValueError:  # pydantic's `ValidationError`, of v1 and of v2
+                if partial:
+                    continue
+                if _cut_short(result[0]):
+                    _log.error(
+                        "The arguments of `%s` do not fit, and the answer was cut short: it ended with the"
+                        " `max_tokens` stop reason. Give the model a higher token limit.",
+                        call["name"],
+                    )
+                raise
+        if self.first_tool_only:
+            return objects[0] if objects else None
+        return objects
+
+
+def _cut_short(answer: Any) -> bool:
+    """Tell whether a token limit ended the answer."""
+    metadata: dict[str, Any] = getattr(answer, "message", answer).response_metadata
+    return metadata.get("stop_reason") == "max_tokens" or metadata.get("finish_reason") == "length"

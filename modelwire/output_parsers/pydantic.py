@@ -1,0 +1,72 @@
+"""The parser for answers in JSON that become objects of a pydantic class."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar, cast
+
+from modelwire.errors import OutputParserException
+from modelwire.output_parsers.json import JsonOutputParser, schema_instructions
+from modelwire.outputs import Generation
+
+__all__ = ["PydanticOutputParser", "model_name", "validate"]
+
+Model = TypeVar("Model")
+
+
+class PydanticOutputParser(JsonOutputParser, Generic[Model]):
+    """Reads JSON and makes an object of `pydantic_object` of it. A stream gives an object whenever one can be made.
+
+    Example:
+        parser = PydanticOutputParser(pydantic_object=Joke)
+        (prompt.partial(form=parser.get_format_instructions()) | model | parser).invoke(...)  # a `Joke`
+    """
+
+    def __init__(self, *, pydantic_object: type[Model], **kwargs: Any) -> None:
+        super().__init__(pydantic_object=pydantic_object, **kwargs)
+
+    @property
+    def OutputType(self) -> Any:
+        """The pydantic class."""
+        return self.pydantic_object
+
+    def parse(self, text: str) -> Model:
+        """Make an object of the JSON in a text. Raises `OutputParserException`."""
+        return cast("Model", self.parse_result([Generation(text=text)]))
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Model | None:
+        """Make an object of the JSON in the first candidate; with `partial`, `None` where that cannot be done yet."""
+        value = self._value(result[0], partial=partial)
+        try:
+            return cast("Model", validate(self.pydantic_object, value))
+        except ValueError as exc:  # pydantic's `ValidationError`, of v1 and of v2
+            if partial:
+                return None
+            name = model_name(self.pydantic_object)
+            raise OutputParserException(
+                f"Failed to parse {name} from completion {_json(value)}. Got: {exc}", llm_output=_json(value)
+            ) from exc
+
+    def get_format_instructions(self) -> str:
+        """Ask for JSON of the form of `pydantic_object`."""
+        return schema_instructions(self.pydantic_object)
+
+    @property
+    def _type(self) -> str:
+        return "pydantic"
+
+
+def validate(model: Any, value: Any) -> Any:
+    """Make an object of a pydantic class, of v2 or v1. Raises pydantic's `ValidationError`."""
+    return model.model_validate(value) if hasattr(model, "model_validate") else model.parse_obj(value)
+
+
+def model_name(model: Any) -> str:
+    """Return the name a tool made of a pydantic class has: its title, or the class's name."""
+    title = getattr(model, "model_config", {}).get("title")
+    return str(title or model.__name__)
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,41 @@
+"""Tell an answer from a refusal: a parser must not read data out of the latter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelwire.errors import ModelRefusalError
+from modelwire.messages import AIMessage, AIMessageChunk
+
+__all__ = ["check_refusal"]
+
+
+def check_refusal(message: object, *, partial: bool = False) -> None:
+    """Raise `ModelRefusalError` where the message says no; with `partial`, once all of the words for it are there."""
+    if not isinstance(message, AIMessage):
+        return
+    metadata = message.response_metadata
+    ended = metadata.get("stop_reason") or metadata.get("finish_reason")
+    if partial and not ended and isinstance(message, AIMessageChunk) and message.chunk_position != "last":
+        return
+    block = _refusal(message, ended)
+    if block is not None:
+        raise ModelRefusalError.from_refusal(block, raw_message=message)
+
+
+def _refusal(message: AIMessage, ended: Any) -> dict[str, Any] | None:
+    if isinstance(message.content, list):
+        for block in message.content:
+            if isinstance(block, dict) and block.get("type") == "refusal":
+                return block
+    said = message.additional_kwargs.get("refusal")  # OpenAI's key
+    if isinstance(said, str) and said:
+        return {"type": "refusal", "refusal": said}
+    if ended == "refusal":  # Anthropic's stop reason; its `stop_details` say why
+        details = message.response_metadata.get("stop_details") or {}
+        return {
+            "type": "refusal",
+            "refusal": details.get("explanation") or "",
+            "extras": {"category": details.get("category")},
+        }
+    return None

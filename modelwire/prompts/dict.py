@@ -1,0 +1,86 @@
+"""Prompts that are a dict, such as a content block of a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelwire.errors import InvalidType
+from modelwire.prompts.template import BlockTemplate, missing
+from modelwire.runnables.config import RunnableConfig, settled
+from modelwire.runnables.run import astart_run, start_run
+from modelwire.runnables.serializable import RunnableSerializable
+
+__all__ = ["DictPromptTemplate"]
+
+
+class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
+    """A dict with templates for strings at any depth.
+
+    Example:
+        DictPromptTemplate({"type": "image", "url": "{url}"}).format(url="https://...")
+    """
+
+    template: dict[str, Any]
+    template_format: str = "f-string"
+
+    def __init__(self, template: dict[str, Any], template_format: str = "f-string", **kwargs: Any) -> None:
+        if not isinstance(template, Mapping):
+            raise InvalidType(f"`template` must be a dict, not a `{type(template).__name__}`.")
+        super().__init__(**{"template": dict(template), "template_format": template_format, **kwargs})
+        vars(self)["_read"] = BlockTemplate(self.template, template_format)
+
+    @property
+    def input_variables(self) -> list[str]:
+        """The variables that must be given."""
+        read: BlockTemplate = self.__dict__["_read"]
+        return sorted(read.variables)
+
+    @property
+    def _prompt_type(self) -> str:
+        return "dict-prompt"
+
+    def format(self, **kwargs: Any) -> dict[str, Any]:
+        """Fill in the variables. Raises `MissingVariable`."""
+        read: BlockTemplate = self.__dict__["_read"]
+        try:
+            filled: dict[str, Any] = read.fill(kwargs)
+        except KeyError as exc:
+            if all(name in kwargs for name in read.variables):
+                raise  # a value's own
+            raise missing(type(self).__name__, read.variables, kwargs) from exc
+        return filled
+
+    async def aformat(self, **kwargs: Any) -> dict[str, Any]:
+        """Fill in the variables. Raises `MissingVariable`."""
+        return self.format(**kwargs)
+
+    def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Fill in the variables from a mapping."""
+        run = start_run(self, input, settled(config), "prompt", {})
+        if run is None:
+            return self.format(**_mapping(input))
+        with run:
+            return run.end(self.format(**_mapping(input)))
+
+    async def ainvoke(
+        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Fill in the variables from a mapping."""
+        run = await astart_run(self, input, settled(config), "prompt", {})
+        if run is None:
+            return self.format(**_mapping(input))
+        async with run:
+            return await run.end(self.format(**_mapping(input)))
+
+    def _loop_native(self) -> bool:
+        return True
+
+    def _may_block(self) -> bool:
+        return False
+
+
+def _mapping(input: Any) -> dict[str, Any]:
+    if not isinstance(input, Mapping):
+        raise InvalidType(f"Expected a mapping as input to `DictPromptTemplate`, not a `{type(input).__name__}`.")
+    return dict(input)

@@ -1,0 +1,147 @@
+"""Prompts with examples: a fixed list of them, or those a selector picks for the input.
+
+A selector is any object with `select_examples(variables)`, or `aselect_examples(variables)`, that returns dicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages import BaseMessage
+from modelwire.prompts.chat import BaseChatPromptTemplate, ChatPromptTemplate
+from modelwire.prompts.message import BaseMessagePromptTemplate
+from modelwire.prompts.prompt import PromptTemplate, StringPromptTemplate
+from modelwire.runnables.config import run_in_executor
+
+__all__ = ["FewShotChatMessagePromptTemplate", "FewShotPromptTemplate"]
+
+
+class FewShotPromptTemplate(StringPromptTemplate):
+    """A text of a prefix, the examples and a suffix.
+
+    Example:
+        FewShotPromptTemplate(
+            examples=[{"in": "2+2", "out": "4"}],
+            example_prompt=PromptTemplate.from_template("{in} = {out}"),
+            suffix="{question} =",
+        )
+    """
+
+    examples: list[dict[str, Any]] | None = None
+    example_selector: Any = None
+    example_prompt: PromptTemplate
+    suffix: str
+    prefix: str = ""
+    example_separator: str = "\n\n"
+    template_format: str = "f-string"
+    validate_template: bool = False
+
+    def __init__(self, *, example_prompt: PromptTemplate, suffix: str, **kwargs: Any) -> None:
+        declared = kwargs.pop("input_variables", None)
+        self._check({"example_prompt": example_prompt, "suffix": suffix, **kwargs})
+        _check_source(self)
+        around: dict[str, Any] = {"template_format": self.template_format, "partial_variables": self.partial_variables}
+        if self.validate_template:
+            PromptTemplate(self.prefix + self.suffix, input_variables=declared, validate_template=True, **around)
+        self.input_variables = PromptTemplate(self.prefix + self.suffix, **around).input_variables
+
+    @property
+    def _prompt_type(self) -> str:
+        return "few_shot"
+
+    def format(self, **kwargs: Any) -> str:
+        """Fill in the variables. Raises `MissingVariable`."""
+        return self._joined(_selected(self, kwargs), kwargs)
+
+    async def aformat(self, **kwargs: Any) -> str:
+        """Fill in the variables. Raises `MissingVariable`."""
+        return self._joined(await _aselected(self, kwargs), kwargs)
+
+    def _joined(self, examples: list[dict[str, Any]], values: dict[str, Any]) -> str:
+        around = [
+            PromptTemplate(
+                text, template_format=self.template_format, partial_variables=self.partial_variables
+            ).text_of(values)
+            for text in (self.prefix, self.suffix)
+        ]
+        shown = [self.example_prompt.format(**_used(self.example_prompt, example)) for example in examples]
+        return self.example_separator.join(text for text in (around[0], *shown, around[1]) if text)
+
+
+class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):
+    """The messages of each example, for use inside a `ChatPromptTemplate`.
+
+    `input_variables` are those the selector needs; a fixed list needs none.
+    """
+
+    examples: list[dict[str, Any]] | None = None
+    example_selector: Any = None
+    example_prompt: Any
+    input_variables: list[str] = Field(default_factory=list)
+
+    def __init__(self, *, example_prompt: BaseMessagePromptTemplate | BaseChatPromptTemplate, **kwargs: Any) -> None:
+        if not isinstance(example_prompt, (BaseMessagePromptTemplate, BaseChatPromptTemplate)):
+            raise InvalidType(
+                f"`example_prompt` must be a chat prompt or a template of messages,"
+                f" not a `{type(example_prompt).__name__}`."
+            )
+        self._check({"example_prompt": example_prompt, **kwargs})
+        _check_source(self)
+
+    @property
+    def _prompt_type(self) -> str:
+        return "few_shot_chat"
+
+    def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
+        """Fill in the examples."""
+        return self._messages(_selected(self, kwargs))
+
+    async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
+        """Fill in the examples."""
+        return self._messages(await _aselected(self, kwargs))
+
+    def _messages(self, examples: list[dict[str, Any]]) -> list[BaseMessage]:
+        prompt = self.example_prompt
+        return [message for example in examples for message in prompt.format_messages(**_used(prompt, example))]
+
+    def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
+        """Show the messages of one example with their variables' names in braces."""
+        shown: str = self.example_prompt.pretty_repr(html=html)
+        return shown
+
+    def __add__(self, other: Any) -> ChatPromptTemplate:
+        """Make a chat prompt of these messages and what follows them."""
+        prompt: ChatPromptTemplate = ChatPromptTemplate([self]) + other
+        return prompt
+
+
+def _check_source(prompt: Any) -> None:
+    if (prompt.examples is None) == (prompt.example_selector is None):
+        raise InvalidArgument("Give one of `examples` and `example_selector`, and only one.")
+    selector = prompt.example_selector
+    if selector is not None and not (hasattr(selector, "select_examples") or hasattr(selector, "aselect_examples")):
+        raise InvalidType(f"`example_selector` has no `select_examples`: it is a `{type(selector).__name__}`.")
+
+
+def _selected(prompt: Any, values: dict[str, Any]) -> list[dict[str, Any]]:
+    if prompt.example_selector is None:
+        return list(prompt.examples)
+    return list(prompt.example_selector.select_examples(values))
+
+
+async def _aselected(prompt: Any, values: dict[str, Any]) -> list[dict[str, Any]]:
+    selector = prompt.example_selector
+    if selector is None:
+        return list(prompt.examples)
+    if hasattr(selector, "aselect_examples"):
+        return list(await selector.aselect_examples(values))
+    return list(await run_in_executor(None, selector.select_examples, values))
+
+
+def _used(prompt: Any, example: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what an example holds beside the prompt's variables."""
+    return {name: example[name] for name in prompt.input_variables if name in example}

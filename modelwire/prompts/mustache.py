@@ -1,0 +1,223 @@
+"""Mustache templates: variables, sections, comments. Pure; time and memory grow with the template's length.
+
+Syntax: https://mustache.github.io/mustache.5.html, read 2026-11. Names are looked up in mappings and lists only, never
+among the attributes of a value; nothing is called. There is no place partials could come from: they are empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from modelwire.errors import InvalidTemplate
+from modelwire.prompts.template import Template
+
+__all__ = ["MustacheTemplate", "paths"]
+
+_DEEPEST = 100  # sections inside of sections
+_ABSENT: Any = object()
+_LINE_END = re.compile(r"[ \t]*(?:\r?\n|\Z)")
+_LINE_REST = re.compile(r"[ \t]*\Z")
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
+
+Path: TypeAlias = tuple[str, ...]  # `()` is the context itself, written `{{.}}`
+
+
+class Variable(NamedTuple):
+    """`{{path}}`, or unescaped `{{{path}}}` and `{{&path}}`."""
+
+    path: Path
+    escaped: bool
+
+
+class Section(NamedTuple):
+    """`{{#path}}...{{/path}}`, or `{{^path}}...{{/path}}` for where there is nothing."""
+
+    path: Path
+    inverted: bool
+    nodes: list[Any]  # `str`, `Variable`, `Section`
+
+
+class _Tag(NamedTuple):
+    kind: str  # "" for a variable
+    name: str
+    before: str  # the text since the last tag
+    start: int
+
+
+class MustacheTemplate(Template):
+    """A template with `{{name}}` in it. Its variables are the names it begins with: `user` of `{{user.name}}`."""
+
+    __slots__ = ("_nodes", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._nodes = _tree(text)
+        paths = [node.path for node in self._nodes if not isinstance(node, str)]
+        self.variables = tuple(dict.fromkeys(path[0] for path in paths if path))
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """Fill in `values`; what is missing is empty."""
+        out: list[str] = []
+        _render(self._nodes, [values], out)
+        return "".join(out)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MustacheTemplate, (self._text,)
+
+
+def paths(template: MustacheTemplate) -> Iterator[Path]:
+    """Yield the path of every tag, from the outermost context: `{{#a}}{{b}}{{/a}}` has `a` and `a.b`."""
+
+    def below(nodes: list[Any], around: Path) -> Iterator[Path]:
+        for node in nodes:
+            if not isinstance(node, str):
+                yield around + node.path
+                if isinstance(node, Section):
+                    yield from below(node.nodes, around + node.path)
+
+    return below(template._nodes, ())
+
+
+def _tree(text: str) -> list[Any]:
+    """Read a template. Raises `InvalidTemplate` for tags that are empty, not closed or closed out of order."""
+    nodes: list[Any] = []
+    open_sections: list[tuple[_Tag, list[Any]]] = []  # with the nodes around each
+    for tag in _tags(text):
+        if tag.before:
+            nodes.append(tag.before)
+        if tag.kind in ("", "&"):
+            nodes.append(Variable(_path(tag.name), escaped=not tag.kind))
+        elif tag.kind in ("#", "^"):
+            if len(open_sections) == _DEEPEST:
+                raise InvalidTemplate(f"A mustache template has sections nested more than {_DEEPEST} levels deep.")
+            section = Section(_path(tag.name), tag.kind == "^", [])
+            nodes.append(section)
+            open_sections.append((tag, nodes))
+            nodes = section.nodes
+        elif tag.kind == "/":
+            if not open_sections or open_sections[-1][0].name != tag.name:
+                expected = f"; the last one opened is `{open_sections[-1][0].name}`" if open_sections else ""
+                raise InvalidTemplate(
+                    f"The mustache template closes a section `{tag.name}` {_line(text, tag.start)},"
+                    f" which is not open{expected}."
+                )
+            nodes = open_sections.pop()[1]
+    if open_sections:
+        tag = open_sections[-1][0]
+        raise InvalidTemplate(f"The mustache section `{tag.name}`, opened {_line(text, tag.start)}, is never closed.")
+    return nodes
+
+
+def _tags(text: str) -> Iterator[_Tag]:
+    """Yield the tags with the text before each; the text after the last one comes with a comment."""
+    opening, closing = "{{", "}}"
+    position = 0
+    blank = True  # whether this line has had nothing but white space so far
+    while (start := text.find(opening, position)) >= 0:
+        kind, name, end = _tag_at(text, start, opening, closing)
+        before = text[position:start]
+        line = before.rfind("\n") + 1
+        blank = (blank or line > 0) and _LINE_REST.match(before, line) is not None
+        alone = _LINE_END.match(text, end) if blank and kind not in ("", "&") else None
+        if alone is not None:  # such a line is no part of the text
+            before, end = before[:line], alone.end()
+        yield _Tag(kind, name, before, start)
+        blank = alone is not None
+        position = end
+        if kind == "=":
+            opening, closing = _delimiters(text, start, name)
+    yield _Tag("!", "", text[position:], len(text))
+
+
+def _tag_at(text: str, start: int, opening: str, closing: str) -> tuple[str, str, int]:
+    """Return the kind and name of the tag at `start`, and where it ends."""
+    inside = start + len(opening)
+    kind = text[inside : inside + 1]
+    if kind == "{" and opening == "{{":
+        kind, closing = "&", "}}}"
+        inside += 1
+    elif kind in ("#", "^", "/", "!", ">", "&", "="):
+        inside += 1
+        closing = "=" + closing if kind == "=" else closing
+    else:
+        kind = ""
+    end = text.find(closing, inside)
+    if end < 0:
+        raise InvalidTemplate(f"The mustache template has an unclosed tag {_line(text, start)}.")
+    name = text[inside:end].strip()
+    if not name and kind != "!":
+        raise InvalidTemplate(f"The mustache template has an empty tag {_line(text, start)}.")
+    return kind, name, end + len(closing)
+
+
+def _delimiters(text: str, start: int, name: str) -> tuple[str, str]:
+    """Read `{{=<% %>=}}`."""
+    both = name.split()
+    if len(both) != 2:
+        raise InvalidTemplate(f"The mustache template sets delimiters {_line(text, start)} that are not two: {name!r}.")
+    return both[0], both[1]
+
+
+def _line(text: str, position: int) -> str:
+    return f"on line {text.count(chr(10), 0, position) + 1}"
+
+
+def _path(name: str) -> Path:
+    return () if name == "." else tuple(name.split("."))
+
+
+def _render(nodes: list[Any], contexts: list[Any], out: list[str]) -> None:
+    for node in nodes:
+        if isinstance(node, str):
+            out.append(node)
+        elif isinstance(node, Variable):
+            text = _text(_found(node.path, contexts))
+            out.append(text.translate(_ESCAPED) if node.escaped else text)
+        else:
+            _render_section(node, contexts, out)
+
+
+def _render_section(section: Section, contexts: list[Any], out: list[str]) -> None:
+    value = _found(section.path, contexts)
+    there = value is not _ABSENT and bool(value)
+    if section.inverted or not there:
+        if section.inverted and not there:
+            _render(section.nodes, contexts, out)
+        return
+    for item in value if _is_list(value) else (value,):
+        contexts.append(item)
+        _render(section.nodes, contexts, out)
+        contexts.pop()
+
+
+def _found(path: Path, contexts: list[Any]) -> Any:
+    """Look the first name up from the innermost context outwards, the others in what it named."""
+    if not path:
+        return contexts[-1]
+    first = (found for context in reversed(contexts) if (found := _item(context, path[0])) is not _ABSENT)
+    value = next(first, _ABSENT)
+    for name in path[1:]:
+        value = _item(value, name)
+    return value
+
+
+def _item(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(name, _ABSENT)
+    if _is_list(value) and name.isdecimal() and len(name) < 10 and int(name) < len(value):
+        return value[int(name)]
+    return _ABSENT
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
+
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if value is _ABSENT or value is None or (isinstance(value, (Mapping, Sequence)) and not len(value)):
+        return ""
+    return str(value)

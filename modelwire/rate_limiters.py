@@ -1,0 +1,90 @@
+"""How many calls a second a program makes, whatever the provider would allow.
+
+modelwire holds a provider's own limits without this; a rate limiter is for a limit of one's own choosing.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from threading import Lock
+from typing import Any
+
+from modelwire.errors import InvalidArgument
+
+__all__ = ["BaseRateLimiter", "InMemoryRateLimiter"]
+
+
+class BaseRateLimiter(ABC):
+    """What a rate limiter of one's own implements; a model with `rate_limiter=` acquires before each call."""
+
+    @abstractmethod
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Take one call's worth. Wait for it if `blocking`; else tell whether it could be had at once."""
+
+    @abstractmethod
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        """Take one call's worth. Wait for it if `blocking`; else tell whether it could be had at once."""
+
+
+class InMemoryRateLimiter(BaseRateLimiter):
+    """A bucket of tokens, one for each call, filled at `requests_per_second` up to `max_bucket_size`.
+
+    It starts empty. Who waits looks again every `check_every_n_seconds`. Threads and event loops of one process share
+    it; other processes do not.
+    """
+
+    def __init__(
+        self, *, requests_per_second: float = 1, check_every_n_seconds: float = 0.1, max_bucket_size: float = 1
+    ) -> None:
+        for name, value, least in (
+            ("requests_per_second", requests_per_second, "more than 0"),
+            ("check_every_n_seconds", check_every_n_seconds, "more than 0"),
+            ("max_bucket_size", max_bucket_size, "at least 1, or no call is ever made"),
+        ):
+            if not (value >= 1 if name == "max_bucket_size" else value > 0):
+                raise InvalidArgument(f"`{name}` must be {least}; it is {value!r}.")
+        self.requests_per_second = requests_per_second
+        self.check_every_n_seconds = check_every_n_seconds
+        self.max_bucket_size = max_bucket_size
+        self.available_tokens = 0.0
+        self.last: float | None = None  # the reading of `time.monotonic()` when the bucket was last filled
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Take one token. Wait for it if `blocking`; else tell whether there was one."""
+        while not self._take():
+            if not blocking:
+                return False
+            time.sleep(self.check_every_n_seconds)
+        return True
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        """Take one token. Wait for it if `blocking`; else tell whether there was one."""
+        import asyncio
+
+        while not self._take():
+            if not blocking:
+                return False
+            await asyncio.sleep(self.check_every_n_seconds)
+        return True
+
+    def _take(self) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if self.last is None:
+                self.last = now
+            gained = (now - self.last) * self.requests_per_second
+            if gained >= 1:  # in whole tokens at least, so that frequent looks do not lose fractions to rounding
+                self.available_tokens = min(self.available_tokens + gained, self.max_bucket_size)
+                self.last = now
+            if self.available_tokens < 1:
+                return False
+            self.available_tokens -= 1
+            return True

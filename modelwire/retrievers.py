@@ -1,0 +1,203 @@
+"""Retrievers: Runnables from a question to the documents that may answer it, and a decorator that makes one.
+
+No store of documents is ours: a retriever is what the user writes around the one they have.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
+
+from pydantic import Field
+
+from modelwire.documents import Document
+from modelwire.errors import InvalidType
+from modelwire.runnables.base import Runnable
+from modelwire.runnables.calling import acall_func_with_variable_args, accepted, asked, call_func_with_variable_args
+from modelwire.runnables.config import RunnableConfig, below, changed, run_in_executor, settled
+from modelwire.runnables.deadline import check, covered
+from modelwire.runnables.run import listening
+from modelwire.runnables.serializable import RunnableSerializable
+
+if TYPE_CHECKING:
+    from modelwire.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+
+__all__ = [
+    "BaseRetriever",
+    "FunctionRetriever",
+    "RetrieverInput",
+    "RetrieverLike",
+    "RetrieverOutput",
+    "RetrieverOutputLike",
+    "retriever",
+]
+
+RetrieverInput: TypeAlias = str
+RetrieverOutput: TypeAlias = list[Document]
+RetrieverLike: TypeAlias = Runnable[RetrieverInput, RetrieverOutput]
+RetrieverOutputLike: TypeAlias = Runnable[Any, RetrieverOutput]
+Search: TypeAlias = Callable[..., Iterable[Document]]
+AsyncSearch: TypeAlias = Callable[..., Awaitable[list[Document]] | AsyncIterator[Document]]
+
+
+class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
+    """Finds documents: override `_get_relevant_documents`, and `_aget_relevant_documents` where there is an async way.
+
+    Both may take `run_manager`, to report on the run, and further keywords, which `invoke` passes on.
+    """
+
+    tags: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+
+    @abstractmethod
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        """Find the documents for `query`."""
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        """Find the documents for `query`; unless overridden, by the sync method in a thread."""
+        search = cast("Callable[..., list[Document]]", self._get_relevant_documents)
+        if accepted(search)[1]:
+            kwargs["run_manager"] = run_manager.get_sync()
+        return await run_in_executor(None, search, query, **kwargs)
+
+    def invoke(self, input: RetrieverInput, config: RunnableConfig | None = None, **kwargs: Any) -> RetrieverOutput:
+        """Find the documents for `input`."""
+        from modelwire.callbacks import CallbackManager, CallbackManagerForRetrieverRun
+
+        config = settled(config)
+        check(config.get("deadline"), self)
+        if not listening(config):
+            return self._found(input, below(config), CallbackManagerForRetrieverRun.get_noop_manager(), kwargs)
+        manager = CallbackManager.configure(**self._listeners(config))
+        run = manager.on_retriever_start(None, input, **self._about(config))
+        try:
+            documents = self._found(input, changed(config, callbacks=run.get_child()), run, kwargs)
+        except BaseException as exc:
+            run.on_retriever_error(exc)
+            raise
+        run.on_retriever_end(documents)
+        return documents
+
+    async def ainvoke(
+        self, input: RetrieverInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> RetrieverOutput:
+        """Find the documents for `input`."""
+        from modelwire.callbacks import AsyncCallbackManager, AsyncCallbackManagerForRetrieverRun
+
+        config = settled(config)
+        check(config.get("deadline"), self)
+        if not listening(config):
+            silent = AsyncCallbackManagerForRetrieverRun.get_noop_manager()
+            return await self._afound(input, below(config), silent, kwargs)
+        manager = AsyncCallbackManager.configure(**self._listeners(config))
+        run = await manager.on_retriever_start(None, input, **self._about(config))
+        try:
+            documents = await self._afound(input, changed(config, callbacks=run.get_child()), run, kwargs)
+        except BaseException as exc:
+            await run.on_retriever_error(exc)
+            raise
+        await run.on_retriever_end(documents)
+        return documents
+
+    def _found(self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]) -> list[Document]:
+        documents = call_func_with_variable_args(self._get_relevant_documents, query, config, run, **kwargs)
+        check(config.get("deadline"), self)
+        return self._listed(documents)
+
+    async def _afound(self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]) -> list[Document]:
+        search = acall_func_with_variable_args(self._aget_relevant_documents, query, config, run, **kwargs)
+        return self._listed(await covered(search, config.get("deadline"), self))
+
+    def _listed(self, documents: Any) -> list[Document]:
+        """Refuse what a step behind this one would stumble over."""
+        if isinstance(documents, (str, dict, Document)) or not hasattr(documents, "__iter__"):
+            raise InvalidType(
+                f"`{self.get_name()}` must find a list of `Document`, not a `{type(documents).__name__}`. "
+                "Return `[Document(page_content=...), ...]`."
+            )
+        return documents if isinstance(documents, list) else list(documents)
+
+    def _listeners(self, config: RunnableConfig) -> dict[str, Any]:
+        return {
+            "inheritable_callbacks": config.get("callbacks"),
+            "inheritable_tags": config.get("tags"),
+            "local_tags": self.tags,
+            "inheritable_metadata": config.get("metadata"),
+            "local_metadata": {**self._get_ls_params(), **(self.metadata or {})},
+        }
+
+    def _about(self, config: RunnableConfig) -> dict[str, Any]:
+        return {"name": config.get("run_name") or self.get_name(), "run_id": config.get("run_id")}
+
+    def _get_ls_params(self, **kwargs: Any) -> dict[str, Any]:
+        """What handlers hear of the retriever as run metadata, under the names tracers know."""
+        return {"ls_retriever_name": self.get_name().removesuffix("Retriever").lower()}
+
+
+class FunctionRetriever(BaseRetriever):
+    """A retriever around a plain function; `retriever` makes it."""
+
+    func: Search | None = Field(default=None, exclude=True)
+    afunc: AsyncSearch | None = Field(default=None, exclude=True)
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        if self.func is None:
+            raise InvalidType(f"`{self.get_name()}` has only an async function. Use `ainvoke` instead.")
+        return self._listed(self.func(query, **_given(self.func, kwargs, run_manager, sync=True)))
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        if self.afunc is not None:
+            found = self.afunc(query, **_given(self.afunc, kwargs, run_manager, sync=False))
+            return [one async for one in found] if isinstance(found, AsyncIterator) else await found
+        if (search := self.func) is None:
+            raise InvalidType(f"`{self.get_name()}` has no function to search with.")
+        given = _given(search, kwargs, run_manager, sync=True)
+        return await run_in_executor(None, lambda: self._listed(search(query, **given)))
+
+
+def _given(func: Callable[..., Any], kwargs: dict[str, Any], manager: Any, *, sync: bool) -> dict[str, Any]:
+    """Add the run manager, and the config that calls inside inherit, where `func` asks for them."""
+    from modelwire.runnables.config import ensure_config
+
+    takes = accepted(func)
+    return asked(takes, kwargs, ensure_config() if takes[0] else {}, manager, sync=sync)
+
+
+@overload
+def retriever(func: Search | AsyncSearch, /) -> FunctionRetriever: ...
+@overload
+def retriever(
+    *, name: str | None = None, tags: list[str] | None = None, metadata: dict[str, Any] | None = None
+) -> Callable[[Callable[..., Any]], FunctionRetriever]: ...
+def retriever(
+    func: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    tags: list[str] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Any:
+    """Make a retriever of a function from a text to a list of documents; sync or async, with or without arguments.
+
+    The function may also take `run_manager`, `config` and keywords of its own.
+    """
+
+    def made(func: Callable[..., Any]) -> FunctionRetriever:
+        from modelwire.runnables.functions import is_async
+
+        if not callable(func):
+            raise InvalidType(f"`@retriever` stands above a function, not a `{type(func).__name__}`.")
+        searches = {"afunc": func} if is_async(func) else {"func": func}
+        named = name or getattr(func, "__name__", None)
+        return FunctionRetriever(name=named, tags=tags, metadata=metadata, **searches)
+
+    return made if func is None else made(func)

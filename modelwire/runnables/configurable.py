@@ -1,0 +1,435 @@
+"""Runnables that the config changes: other values for their fields, or another runnable in their place.
+
+They have no run of their own: what was chosen under the config of a call runs, and is reported.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from copy import copy
+from enum import Enum
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel
+
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
+from modelwire.runnables.calling import accepted
+from modelwire.runnables.config import RunnableConfig, changed, merge_configs, settled
+from modelwire.runnables.fields import (
+    AnyConfigurableField,
+    ConfigurableField,
+    ConfigurableFieldMultiOption,
+    ConfigurableFieldSingleOption,
+    ConfigurableFieldSpec,
+    get_unique_config_specs,
+)
+from modelwire.runnables.native import loop_native
+
+if TYPE_CHECKING:
+    from modelwire.runnables.graph import Graph
+
+__all__ = ["DynamicRunnable", "RunnableConfigurableAlternatives", "RunnableConfigurableFields", "RunnableDeclared"]
+
+# Methods of a chat model that a runnable without a default has as well: they wait for what the config will choose.
+DECLARATIVE = frozenset({"bind_tools", "with_structured_output"})
+
+
+class DynamicRunnable(Runnable[Input, Output]):
+    """A runnable that the config of a call turns into another one: see `prepare`.
+
+    Attributes are those of `default`. A method of it that returns a runnable (`bind_tools`, say) returns one that is
+    still configurable; one that takes a `config` is called on what that config chooses.
+    """
+
+    default: Runnable[Input, Output]
+    config: RunnableConfig | None = None
+    name: str | None = None
+
+    def prepare(self, config: RunnableConfig | None = None) -> tuple[Runnable[Input, Output], RunnableConfig]:
+        """Return what a call with `config` runs, and the config it is given."""
+        runnable: Runnable[Input, Output] = self
+        while isinstance(runnable, DynamicRunnable):
+            config = settled(merge_configs(runnable.config, config) if runnable.config else config)
+            runnable, config = runnable._chosen(config)
+        return runnable, settled(config)
+
+    @abstractmethod
+    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+        """Choose by the settled `config`; what is chosen may choose again."""
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Lay `config` (or its entries as keywords) under the config of every call."""
+        bound = copy(self)
+        bound.config = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
+        return bound
+
+    # ---------------------------------------------------------------- what it is
+
+    @property
+    def InputType(self) -> Any:
+        """The default's, where there is one."""
+        return getattr(self.__dict__.get("default"), "InputType", Any)
+
+    @property
+    def OutputType(self) -> Any:
+        """The default's, where there is one."""
+        return getattr(self.__dict__.get("default"), "OutputType", Any)
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return that of what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return runnable.get_input_schema(ready)
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return that of what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return runnable.get_output_schema(ready)
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return that of what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return runnable.get_graph(ready)
+
+    def _loop_native(self) -> bool:
+        return loop_native(self.default)
+
+    def _may_block(self) -> bool:
+        return self.default._may_block()
+
+    def _state(self) -> tuple[Any, ...]:
+        return self.default, self.config
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._state() == cast("DynamicRunnable[Any, Any]", other)._state()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.default))
+
+    def __getattr__(self, name: str) -> Any:
+        if "default" not in self.__dict__ and name in DECLARATIVE:
+            return lambda *args, **kwargs: RunnableDeclared(self, name, args, kwargs)
+        if name.startswith("__") or "default" not in self.__dict__:  # also while it is copied or unpickled
+            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
+        value = getattr(self.default, name)
+        if callable(value) and not isinstance(value, type):
+            return self._configured(name, value)
+        return getattr(self.prepare()[0], name, value) if self.config else value
+
+    def _configured(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            place, given = _config_in(args, kwargs)
+            if given is None and not self.config:
+                made = method(*args, **kwargs)
+                return RunnableDeclared(self, name, args, kwargs, made) if isinstance(made, Runnable) else made
+            runnable, ready = self.prepare(given)
+            chosen = getattr(runnable, name)
+            if place is not None:
+                args = (*args[:place], ready, *args[place + 1 :])
+            elif given is not None or accepted(method)[0]:
+                kwargs = {**kwargs, "config": ready}
+            made = chosen(*args, **kwargs)
+            if given is None and isinstance(made, Runnable):
+                return RunnableDeclared(self, name, args, kwargs, made)
+            return made
+
+        return call
+
+    # ---------------------------------------------------------------- calls
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return runnable.invoke(input, ready, **kwargs)
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return await runnable.ainvoke(input, ready, **kwargs)
+
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
+        """Stream what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return runnable.stream(input, ready, **kwargs)
+
+    def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
+        """Stream what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return runnable.astream(input, ready, **kwargs)
+
+    def transform(
+        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Output]:
+        """Stream what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return runnable.transform(input, ready, **kwargs)
+
+    def atransform(
+        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Output]:
+        """Stream what `config` chooses."""
+        runnable, ready = self.prepare(config)
+        return runnable.atransform(input, ready, **kwargs)
+
+
+def _config_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | None, RunnableConfig | None]:
+    """Find the config among a call's arguments: its place, if it has one, and itself."""
+    given = kwargs.get("config")
+    if isinstance(given, dict):
+        return None, cast("RunnableConfig", given)
+    for place, value in enumerate(args):
+        if isinstance(value, dict) and "configurable" in value:
+            return place, cast("RunnableConfig", value)
+    return None, None
+
+
+class RunnableDeclared(DynamicRunnable[Input, Output]):
+    """What `source.name(*args, **kwargs)` returns, asked of whatever the config makes of `source`."""
+
+    def __init__(
+        self,
+        source: DynamicRunnable[Any, Any],
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        default: Runnable[Input, Output] | None = None,
+    ) -> None:
+        self.source, self.method, self.args, self.kwargs = source, name, args, kwargs
+        if default is not None:
+            self.default = default
+
+    def __repr__(self) -> str:
+        given = [*map(repr, self.args), *(f"{key}={value!r}" for key, value in self.kwargs.items())]
+        return f"{self.source!r}.{self.method}({', '.join(given)})"
+
+    def _state(self) -> tuple[Any, ...]:
+        return self.source, self.method, self.args, self.kwargs, self.config
+
+    def __hash__(self) -> int:
+        return hash((self.source, self.method))
+
+    def _loop_native(self) -> bool:
+        return loop_native(self.default) if "default" in self.__dict__ else loop_native(self.source)
+
+    def _may_block(self) -> bool:
+        return True
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """Those of the source."""
+        return self.source.config_specs
+
+    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+        runnable, ready = self.source.prepare(config)
+        return getattr(runnable, self.method)(*self.args, **self.kwargs), ready
+
+
+# ---------------------------------------------------------------- fields
+
+
+class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
+    """`default`, with other values in `fields` where the config has some."""
+
+    def __init__(
+        self,
+        *,
+        default: Runnable[Input, Output],
+        fields: Mapping[str, AnyConfigurableField],
+        config: RunnableConfig | None = None,
+    ) -> None:
+        known = _field_names(default)
+        for name, field in fields.items():
+            if name not in known:
+                raise InvalidArgument(
+                    f"`{type(default).__name__}` has no field `{name}` to configure. {did_you_mean(name, known)}"
+                )
+            if not isinstance(field, AnyConfigurableField):
+                raise InvalidType(f"`{name}` must be a `ConfigurableField`, not a `{type(field).__name__}`.")
+        self.default = default
+        self.fields = dict(fields)
+        self.config = config
+
+    def __repr__(self) -> str:
+        return f"RunnableConfigurableFields(default={self.default!r}, fields={self.fields!r})"
+
+    def _state(self) -> tuple[Any, ...]:
+        return self.default, self.fields, self.config
+
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[Input, Output]:
+        """Let the config set these fields too."""
+        return RunnableConfigurableFields(default=self.default, fields={**self.fields, **kwargs}, config=self.config)
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """One for each of the fields, and those of the default."""
+        specs = [_spec(self.default, name, field) for name, field in self.fields.items()]
+        return get_unique_config_specs([*specs, *self.default.config_specs])
+
+    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+        given = config.get("configurable") or {}
+        values: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            if not isinstance(field, ConfigurableField):
+                values[name] = _option(field, given.get(field.id, field.default))
+            elif field.id in given:
+                values[name] = given[field.id]
+        return (_remade(self.default, values) if values else self.default), config
+
+
+def _option(field: ConfigurableFieldSingleOption | ConfigurableFieldMultiOption, chosen: Any) -> Any:
+    if isinstance(field, ConfigurableFieldSingleOption):
+        return _by_key(field.options, chosen, f"option of `{field.id}`")
+    if isinstance(chosen, str):
+        raise InvalidType(f"`{field.id}` takes a list of options, not the one string `{chosen}`.")
+    return [_by_key(field.options, key, f"option of `{field.id}`") for key in chosen]
+
+
+def _by_key(options: Mapping[str, Any], key: Any, what: str) -> Any:
+    key = key.value if isinstance(key, Enum) else key
+    if key not in options:
+        raise InvalidArgument(f"`{key}` is no {what}. {did_you_mean(str(key), list(options))}")
+    return options[key]
+
+
+def _field_names(runnable: Any) -> list[str]:
+    if isinstance(runnable, BaseModel):
+        return list(type(runnable).model_fields)
+    return [name for name in vars(runnable) if not name.startswith("_")]
+
+
+def _remade(runnable: Any, values: dict[str, Any]) -> Any:
+    """Copy `runnable` with other values in some fields; a model with fields checks them again."""
+    if not isinstance(runnable, BaseModel):
+        other = copy(runnable)
+        for name, value in values.items():
+            setattr(other, name, value)
+        return other
+    cls = type(runnable)
+    by_name = cls.model_config.get("populate_by_name") or cls.model_config.get("validate_by_name")
+    fields = cls.model_fields
+    state = {**{name: value for name, value in vars(runnable).items() if name in fields}, **values}
+    return cls(**{name if by_name else fields[name].alias or name: value for name, value in state.items()})
+
+
+def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> ConfigurableFieldSpec:
+    about: dict[str, Any] = {
+        "id": field.id,
+        "name": field.name,
+        "description": field.description,
+        "is_shared": field.is_shared,
+    }
+    if isinstance(field, ConfigurableField):
+        annotation = field.annotation
+        if annotation is None:
+            annotation = type(runnable).model_fields[name].annotation if isinstance(runnable, BaseModel) else Any
+        return ConfigurableFieldSpec(annotation=annotation, default=getattr(runnable, name), **about)
+    one = _choice(field.name or field.id, tuple(field.options))
+    if isinstance(field, ConfigurableFieldSingleOption):
+        return ConfigurableFieldSpec(annotation=one, default=field.default, **about)
+    return ConfigurableFieldSpec(annotation=list[one], default=list(field.default), **about)  # type: ignore[valid-type]
+
+
+@lru_cache(maxsize=256)  # so that two specs of the same options are equal
+def _choice(name: str, keys: tuple[str, ...]) -> Any:
+    return Enum(name, [(key, key) for key in keys], type=str)
+
+
+# ---------------------------------------------------------------- alternatives
+
+
+class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
+    """`default`, or the one of `alternatives` that the config names under `which.id`.
+
+    An alternative may be a function that makes it; it is called once, when it is first chosen. With `prefix_keys` the
+    fields of an alternative are configured under `which==alternative/field`.
+    """
+
+    def __init__(
+        self,
+        *,
+        which: ConfigurableField,
+        default: Runnable[Input, Output],
+        alternatives: Mapping[str, Runnable[Input, Output] | Callable[[], Runnable[Input, Output]]],
+        default_key: str = "default",
+        prefix_keys: bool = False,
+        config: RunnableConfig | None = None,
+    ) -> None:
+        if not isinstance(cast("object", which), ConfigurableField):
+            raise InvalidType(f"`which` must be a `ConfigurableField`, not a `{type(which).__name__}`.")
+        if default_key in alternatives:
+            raise InvalidArgument(f"`{default_key}` is the default's key; call the alternative something else.")
+        for key, alternative in cast("Mapping[str, object]", alternatives).items():
+            if not isinstance(alternative, Runnable) and not callable(alternative):
+                raise InvalidType(
+                    f"The alternative `{key}` must be a runnable, or a function that makes one, "
+                    f"not a `{type(alternative).__name__}`."
+                )
+        self.which = which
+        self.default = default
+        self.alternatives = dict(alternatives)
+        self.default_key = default_key
+        self.prefix_keys = prefix_keys
+        self.config = config
+        self._made: dict[str, Runnable[Input, Output]] = {}
+
+    def __repr__(self) -> str:
+        keys = f"which={self.which.id!r}, default_key={self.default_key!r}"
+        return f"RunnableConfigurableAlternatives({keys}, default={self.default!r}, alternatives={self.alternatives!r})"
+
+    def _state(self) -> tuple[Any, ...]:
+        return self.which, self.default, self.alternatives, self.default_key, self.prefix_keys, self.config
+
+    def _loop_native(self) -> bool:
+        every = (self.default, *self.alternatives.values())
+        return all(isinstance(one, Runnable) and loop_native(one) for one in every)
+
+    def _may_block(self) -> bool:
+        return True
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """The choice itself, and what can be configured in the default and in every alternative that is made."""
+        every = {**self.alternatives, self.default_key: self.default}
+        which = ConfigurableFieldSpec(
+            id=self.which.id,
+            name=self.which.name,
+            description=self.which.description,
+            annotation=_choice(self.which.name or self.which.id, tuple(every)),
+            default=self.default_key,
+            is_shared=self.which.is_shared,
+        )
+        inner = [
+            spec._replace(id=self._prefix(key) + spec.id) if self.prefix_keys and not spec.is_shared else spec
+            for key, one in every.items()
+            if isinstance(one, Runnable)
+            for spec in one.config_specs
+        ]
+        return get_unique_config_specs([which, *inner])
+
+    def _prefix(self, key: str) -> str:
+        return f"{self.which.id}=={key}/"
+
+    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
+        given = config.get("configurable") or {}
+        key = given.get(self.which.id, self.default_key)
+        key = key.value if isinstance(key, Enum) else key
+        if self.prefix_keys and (prefix := self._prefix(key)):
+            own = {name.removeprefix(prefix): value for name, value in given.items()}
+            config = changed_configurable(config, own)
+        if key == self.default_key:
+            return self.default, config
+        chosen = _by_key(self.alternatives, key, f"alternative for `{self.which.id}`")
+        if not isinstance(chosen, Runnable):
+            if key not in self._made:
+                self._made[key] = coerce_to_runnable(chosen(), place=f"from the alternative `{key}`")
+            chosen = self._made[key]
+        return chosen, config
+
+
+def changed_configurable(config: RunnableConfig, configurable: dict[str, Any]) -> RunnableConfig:
+    """Copy a settled config with other configurable values, the names of its run kept."""
+    kept = {key: config[key] for key in ("run_name", "run_id") if key in config}
+    return changed(config, configurable=configurable, **kept)

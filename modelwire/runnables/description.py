@@ -1,0 +1,137 @@
+"""`Described`: what a `Runnable` says of itself: its name, types, schemas and graph, and what can be configured.
+
+Everything but the name is worked out when it is asked for; a call never loads any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from modelwire.errors import InvalidType
+from modelwire.runnables.config import RunnableConfig
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from modelwire.prompts.base import BasePromptTemplate
+    from modelwire.runnables.base import Runnable
+    from modelwire.runnables.fields import ConfigurableFieldSpec
+    from modelwire.runnables.graph import Graph
+
+__all__ = ["Described"]
+
+
+class Described:
+    """What a `Runnable` says of itself. Subclasses override the types, or the schemas where those say more."""
+
+    name: str | None  # shown to those who listen; see `get_name`
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name under which runs are reported, with `suffix` in the same case style."""
+        named = name or getattr(self, "name", None) or type(self).__name__
+        if not suffix:
+            return named
+        return named + suffix.title() if named[0].isupper() else f"{named}_{suffix.lower()}"
+
+    # ---------------------------------------------------------------- types
+
+    @property
+    def InputType(self) -> Any:
+        """The type of the input, as the class declares it: `class Double(Runnable[int, int])`."""
+        return self._declared(0)
+
+    @property
+    def OutputType(self) -> Any:
+        """The type of the output, as the class declares it."""
+        return self._declared(1)
+
+    def _declared(self, position: int) -> Any:
+        for cls in type(self).__mro__:
+            for base in cls.__dict__.get("__orig_bases__", ()):
+                given = get_args(base)
+                if len(given) == 2 and not isinstance(given[position], TypeVar):
+                    return given[position]
+        side = ("Input", "Output")[position]
+        raise InvalidType(
+            f"`{self.get_name()}` does not say its {side.lower()} type. Override `{side}Type`, "
+            "or subclass `Runnable[YourInput, YourOutput]`."
+        )
+
+    # ---------------------------------------------------------------- schemas
+
+    @property
+    def input_schema(self) -> type[BaseModel]:
+        """The input as a pydantic model."""
+        return self.get_input_schema()
+
+    @property
+    def output_schema(self) -> type[BaseModel]:
+        """The output as a pydantic model."""
+        return self.get_output_schema()
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return the input as a pydantic model; under `config`, where that may choose another runnable."""
+        from modelwire.runnables.schema import declared, schema_of
+
+        return schema_of(self.get_name("Input"), declared(self, "InputType"))
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return the output as a pydantic model; under `config`, where that may choose another runnable."""
+        from modelwire.runnables.schema import declared, schema_of
+
+        return schema_of(self.get_name("Output"), declared(self, "OutputType"))
+
+    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+        """Return the input as a JSON schema."""
+        from modelwire.runnables.schema import json_schema
+
+        return json_schema(self.get_input_schema(config))
+
+    def get_output_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+        """Return the output as a JSON schema."""
+        from modelwire.runnables.schema import json_schema
+
+        return json_schema(self.get_output_schema(config))
+
+    # ---------------------------------------------------------------- what can be configured
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        """Give the runnables this one is made of."""
+        return ()
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """What `config={"configurable": {...}}` may hold for this runnable and those inside of it."""
+        from modelwire.runnables.fields import get_unique_config_specs
+
+        return get_unique_config_specs(spec for inner in self._inner() for spec in inner.config_specs)
+
+    def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
+        """Return what can be configured as a pydantic model, with the keys of the config named in `include`."""
+        from modelwire.runnables.schema import config_schema
+
+        return config_schema(self.get_name("Config"), self.config_specs, include or ())
+
+    def get_config_jsonschema(self, *, include: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return what can be configured as a JSON schema."""
+        from modelwire.runnables.schema import json_schema
+
+        return json_schema(self.config_schema(include=include))
+
+    # ---------------------------------------------------------------- what it is made of
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the graph of the runnables inside, from the input to the output."""
+        from modelwire.runnables.graph import graph_of
+
+        whole: Any = self
+        return graph_of(whole, config)
+
+    def get_prompts(self, config: RunnableConfig | None = None) -> list[BasePromptTemplate[Any]]:
+        """List the prompts inside, in the graph's order."""
+        from modelwire.prompts.base import BasePromptTemplate
+
+        return [
+            node.data for node in self.get_graph(config).nodes.values() if isinstance(node.data, BasePromptTemplate)
+        ]

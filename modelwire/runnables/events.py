@@ -1,0 +1,248 @@
+"""`astream_events`: what happens inside a runnable while it runs, as a stream of small dicts.
+
+Version "v2" is the one to use. "v1" differs as in LangChain: no `parent_ids`, the output of a model as the whole
+result, an end with output None for a run that failed, and no events of the user's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from modelwire.errors import CallerError
+from modelwire.runnables.addable import collected
+from modelwire.runnables.closing import aclose
+from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, dict_from_result, message_of, overheard
+from modelwire.runnables.relay import Relay
+
+if TYPE_CHECKING:
+    from modelwire.runnables.base import Runnable
+    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.schema import StreamEvent
+
+__all__ = ["UnknownVersion", "astream_events"]
+
+
+class UnknownVersion(CallerError, NotImplementedError):
+    """`astream_events` was asked for events of a version that is not known."""
+
+
+class _Heard:
+    """A run that is going on: what all its events say, and whether anybody wants them."""
+
+    __slots__ = ("about", "input", "kind", "lineage", "tapped", "tool_call_id", "twins", "wanted")
+
+    def __init__(self, kind: str, input: Any, about: dict[str, Any], lineage: list[str], *, wanted: bool) -> None:
+        self.kind = kind
+        self.input = input
+        self.about = about
+        self.lineage = lineage  # ids of the runs around it and its own
+        self.wanted = wanted
+        self.tapped = False  # whether somebody tells its chunks
+        self.twins = 0  # runs inside of it that were given its id
+        self.tool_call_id: str | None = None
+
+
+class EventsV2(RunListener):
+    """Puts the events of every run below one root into a relay."""
+
+    def __init__(self, root_id: UUID, root_input: Any, chosen: RunFilter, relay: Relay[StreamEvent]) -> None:
+        self.root_id = root_id
+        self.root_input = root_input
+        self.chosen = chosen
+        self.put = cast("Callable[[Any], None]", relay.put)
+        self.runs: dict[UUID, _Heard] = {}
+        self.hear_root: Callable[[Any], None] | None = None
+        self.root_seen = False
+
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+        """Tell of a start."""
+        if run_id in self.runs:  # a run that was given the id of one around it is left out
+            self.runs[run_id].twins += 1
+            return
+        if run_id == self.root_id:
+            name, input = self.root_name(name), self.root_input
+        parent = self.runs.get(about.get("parent_run_id"))  # type: ignore[arg-type]  # None is no key
+        parents = parent.lineage if parent is not None else []
+        tags = about.get("tags") or []
+        named = str(run_id)
+        said = {
+            "name": name,
+            "run_id": named,
+            "tags": tags,
+            "metadata": about.get("metadata") or {},
+            "parent_ids": self.parents(parents),
+        }
+        wanted = self.chosen.wants(name, kind, tags)
+        run = self.runs[run_id] = _Heard(kind, input, said, [*parents, named], wanted=wanted)
+        run.tool_call_id = about.get("tool_call_id")
+        if wanted:
+            self.put({"event": f"on_{kind}_start", "data": {} if input is ABSENT else {"input": input}, **said})
+
+    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+        """Make what tells of the chunks of a run."""
+        run = self.runs.get(run_id)
+        if run is None or run.twins or not run.wanted:
+            return None
+        run.tapped = True
+        put, said, event = self.put, run.about, f"on_{run.kind}_stream"
+        return lambda chunk: put({"event": event, "data": {"chunk": chunk}, **said})
+
+    def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
+        """Tell of an end."""
+        run = self._over(run_id)
+        if run is None:
+            return
+        data = {"output": self.output(run.kind, output)}
+        known = input if input is not ABSENT else run.input
+        if run_id != self.root_id and known is not ABSENT:
+            data["input"] = known
+        self.put({"event": f"on_{run.kind}_end", "data": data, **run.about})
+
+    def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
+        """Tell of a tool that failed; of others the reader learns by the exception."""
+        run = self._over(run_id)
+        if run is not None and run.kind == "tool":
+            data = {"error": error, "input": run.input, "tool_call_id": run.tool_call_id}
+            self.put({"event": "on_tool_error", "data": data, **run.about})
+
+    def _over(self, run_id: UUID) -> _Heard | None:
+        """Forget a run; return it if its end is wanted."""
+        run = self.runs.get(run_id)
+        if run is not None and run.twins:
+            run.twins -= 1
+            return None
+        self.runs.pop(run_id, None)
+        return run if run is not None and run.wanted else None
+
+    def root_chunk(self, chunk: Any) -> None:
+        """Hear a chunk of what the reader of the stream would have read: told where the root does not do it itself."""
+        if not self.root_seen:
+            self.root_seen = True
+            root = self.runs.get(self.root_id)
+            if root is not None and not root.tapped:
+                self.hear_root = self.listen(self.root_id)
+        if self.hear_root is not None:
+            self.hear_root(chunk)
+
+    def root_ended(self) -> None:
+        """Hear that it is at its end."""
+
+    if not TYPE_CHECKING:  # type checkers see the base's signature
+
+        def on_custom_event(self, name, data, *, run_id, tags=None, metadata=None, **about):
+            if not self.chosen.wants(name, "custom", tags or ()):
+                return
+            around = self.runs.get(run_id)
+            said = {"tags": tags or [], "metadata": metadata or {}, "parent_ids": around.lineage[:-1] if around else []}
+            self.put({"event": "on_custom_event", "name": name, "run_id": str(run_id), "data": data, **said})
+
+    # ------------------------------------------------------------ where "v1" differs
+
+    def root_name(self, name: str) -> str:
+        """Name the root run."""
+        return name
+
+    def parents(self, ids: list[str]) -> list[str]:
+        """Say which runs are around a run."""
+        return ids
+
+    def output(self, kind: str, output: Any) -> Any:
+        """Say what a run gave: of a chat model the message."""
+        if kind == "chat_model":
+            return message_of(output)
+        return dict_from_result(output) if kind == "llm" else output
+
+
+class EventsV1(EventsV2):
+    """The same in the older form. What the root gives is seen from outside: it streams, whatever it is."""
+
+    def __init__(self, *args: Any, name: str) -> None:
+        super().__init__(*args)
+        self.name = name
+        self.chunks: list[Any] = []
+        self.root: _Heard | None = None
+
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+        """Tell of a start."""
+        super().begun(kind, name, input, run_id, about)
+        if run_id == self.root_id and self.root is None:
+            self.root = self.runs[run_id]
+
+    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+        """Make what tells of the chunks of a run below the root."""
+        return None if run_id == self.root_id else super().listen(run_id)
+
+    def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
+        """Tell of the end of a run below the root."""
+        if run_id != self.root_id:
+            super().ended(run_id, output, input)
+
+    def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
+        """Tell of the end of a run below the root, with nothing to show for it."""
+        self.ended(run_id, None, input)
+
+    if not TYPE_CHECKING:
+
+        def on_custom_event(self, name, data, **about):
+            """Keep it: version "v1" has none."""
+
+    def root_name(self, name: str) -> str:
+        """Name the root run by the runnable that was called."""
+        return self.name
+
+    def parents(self, ids: list[str]) -> list[str]:
+        """Say nothing."""
+        return []
+
+    def output(self, kind: str, output: Any) -> Any:
+        """Say what a run gave: of a model the whole result, as a dict."""
+        return dict_from_result(output) if kind in ("chat_model", "llm") and output is not None else output
+
+    def root_chunk(self, chunk: Any) -> None:
+        """Tell of a chunk of the root."""
+        self.chunks.append(chunk)
+        if self.root is not None and self.root.wanted:
+            self.put({"event": f"on_{self.root.kind}_stream", "data": {"chunk": chunk}, **self.root.about})
+
+    def root_ended(self) -> None:
+        """Tell of the end of the root."""
+        if self.root is not None and self.root.wanted:
+            output = collected(self.chunks) if self.chunks else None
+            self.put({"event": f"on_{self.root.kind}_end", "data": {"output": output}, **self.root.about})
+
+
+def astream_events(
+    runnable: Runnable[Any, Any],
+    input: Any,
+    config: RunnableConfig | None,
+    *,
+    version: str,
+    **kwargs: Any,
+) -> AsyncIterator[StreamEvent]:
+    """Stream `runnable` and yield the events of its runs. A slow reader holds it; one that leaves cancels it."""
+    if version not in ("v1", "v2"):
+        raise UnknownVersion(f'`version` of `astream_events` must be "v2" or "v1", not {version!r}.')
+    relay: Relay[StreamEvent] = Relay()
+    chosen = RunFilter.taken_from(kwargs)
+
+    def make(root_id: UUID) -> RunListener:
+        if version == "v2":
+            return EventsV2(root_id, input, chosen, relay)
+        return EventsV1(root_id, input, chosen, relay, name=(config or {}).get("run_name") or runnable.get_name())
+
+    ready, listener = overheard(config, make)
+    events = cast("EventsV2", listener)
+
+    async def produce() -> None:
+        chunks = runnable.astream(input, ready, **kwargs)
+        try:
+            async for chunk in chunks:
+                events.root_chunk(chunk)
+                await relay.breathe()
+            events.root_ended()
+        finally:
+            await aclose(chunks)
+
+    return relay.read(produce)

@@ -1,0 +1,241 @@
+"""`RunnableWithFallbacks`: others to try, in order, where the first one fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.runnables.addable import collected
+from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
+from modelwire.runnables.calling import END
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.deadline import check
+from modelwire.runnables.native import loop_native
+from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.step import Step
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from modelwire.runnables.graph import Graph
+
+__all__ = ["RunnableWithFallbacks"]
+
+Kinds = tuple[type[BaseException], ...]
+
+
+class RunnableWithFallbacks(Step[Input, Output]):
+    """Run `runnable`; where it raises one of `exceptions_to_handle`, the fallbacks, until one answers.
+
+    When all fail, the first error is raised. With `exception_key` the input must be a dict, and what is tried next
+    finds the last error in it under that key. A stream falls back until its first chunk has come.
+
+    Attributes are those of `runnable`. A method of it that returns a runnable (`bind_tools`, say) is called on the
+    fallbacks too, and returns a runnable with fallbacks.
+    """
+
+    def __init__(
+        self,
+        *,
+        runnable: Runnable[Input, Output],
+        fallbacks: Sequence[Runnable[Input, Output]],
+        exceptions_to_handle: Kinds = (Exception,),
+        exception_key: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.runnable = runnable
+        self.fallbacks: list[Runnable[Input, Output]] = [
+            coerce_to_runnable(fallback, place=f"as fallback {number}") for number, fallback in enumerate(fallbacks, 1)
+        ]
+        if not self.fallbacks:
+            raise InvalidArgument("`fallbacks` is empty: give at least one runnable to try when the first one fails.")
+        self.exceptions_to_handle: Kinds = _kinds(exceptions_to_handle)
+        self.exception_key = exception_key
+        self.name = name
+
+    @property
+    def runnables(self) -> Iterator[Runnable[Input, Output]]:
+        """All that may be tried, in order."""
+        yield self.runnable
+        yield from self.fallbacks
+
+    @property
+    def InputType(self) -> Any:
+        """The first one's."""
+        return self.runnable.InputType
+
+    @property
+    def OutputType(self) -> Any:
+        """The first one's."""
+        return self.runnable.OutputType
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return the first one's."""
+        return self.runnable.get_input_schema(config)
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return the first one's."""
+        return self.runnable.get_output_schema(config)
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the first one's."""
+        return self.runnable.get_graph(config)
+
+    def _state(self) -> tuple[Any, ...]:
+        return self.runnable, self.fallbacks, self.exceptions_to_handle, self.exception_key, self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunnableWithFallbacks) and self._state() == other._state()
+
+    def __hash__(self) -> int:
+        return hash((self.runnable, *self.fallbacks))
+
+    def __repr__(self) -> str:
+        return f"RunnableWithFallbacks(runnable={self.runnable!r}, fallbacks={self.fallbacks!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "runnable" not in self.__dict__:  # while it is copied or unpickled
+            raise AttributeError(name)
+        value = getattr(self.runnable, name)
+        return self._on_all(name, value) if callable(value) and not isinstance(value, type) else value
+
+    def _on_all(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            made = method(*args, **kwargs)
+            if not isinstance(made, Runnable):
+                return made
+            return RunnableWithFallbacks(
+                runnable=made,
+                fallbacks=[getattr(fallback, name)(*args, **kwargs) for fallback in self.fallbacks],
+                exceptions_to_handle=self.exceptions_to_handle,
+                exception_key=self.exception_key,
+                name=self.name,
+            )
+
+        return call
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return self.runnables
+
+    def _loop_native(self) -> bool:
+        return all(loop_native(inner) for inner in self.runnables)
+
+    def _may_block(self) -> bool:
+        return any(inner._may_block() for inner in self.runnables)
+
+    # ---------------------------------------------------------------- trying
+
+    def _attempts(self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None) -> _Attempts:
+        if self.exception_key is not None and not isinstance(input, dict):
+            raise InvalidType(
+                f"With `exception_key` the input must be a dict, which `{self.exception_key}` is added to, "
+                f"not a `{type(input).__name__}`."
+            )
+        return _Attempts(self, input, config, run)
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+        attempts = self._attempts(input, config, run)
+        for runnable, value, inner in attempts:
+            try:
+                return cast("Output", runnable.invoke(value, inner, **kwargs))
+            except self.exceptions_to_handle as exc:
+                attempts.failed(exc)
+        raise attempts.first_error()
+
+    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+        attempts = self._attempts(input, config, run)
+        for runnable, value, inner in attempts:
+            try:
+                return cast("Output", await runnable.ainvoke(value, inner, **kwargs))
+            except self.exceptions_to_handle as exc:
+                attempts.failed(exc)
+        raise attempts.first_error()
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]:
+        """Fall back until a first chunk has come; an error after it is the stream's own."""
+        stream: Iterator[Any] | None = None
+        try:
+            items = list(input)
+            if not items:
+                return
+            attempts = self._attempts(collected(items), config, run)
+            for runnable, value, inner in attempts:
+                try:
+                    stream = runnable.stream(value, inner, **kwargs)
+                    first = next(stream, END)
+                    break
+                except self.exceptions_to_handle as exc:
+                    close(stream)
+                    attempts.failed(exc)
+            else:
+                raise attempts.first_error()
+            if first is not END:
+                yield first
+                yield from stream
+        finally:
+            close(stream, input)
+
+    async def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]:
+        stream: AsyncIterator[Any] | None = None
+        try:
+            items = [item async for item in input]
+            if not items:
+                return
+            attempts = self._attempts(collected(items), config, run)
+            for runnable, value, inner in attempts:
+                try:
+                    stream = runnable.astream(value, inner, **kwargs)
+                    first = await anext(stream, END)
+                    break
+                except self.exceptions_to_handle as exc:
+                    await aclose(stream)
+                    attempts.failed(exc)
+            else:
+                raise attempts.first_error()
+            if first is not END:
+                yield first
+                async for chunk in stream:
+                    yield chunk
+        finally:
+            await aclose(stream, input)
+
+
+class _Attempts:
+    """What to try with which input and config, as long as the one before has failed."""
+
+    def __init__(
+        self, owner: RunnableWithFallbacks[Any, Any], input: Any, config: RunnableConfig, run: Run | AsyncRun | None
+    ) -> None:
+        self._owner, self._input, self._config, self._run = owner, input, config, run
+        self._first: BaseException | None = None
+
+    def __iter__(self) -> Iterator[tuple[Runnable[Any, Any], Any, RunnableConfig]]:
+        for runnable in self._owner.runnables:
+            check(self._config.get("deadline"), self._owner)
+            yield runnable, self._input, self._run.below() if self._run else self._config
+
+    def failed(self, error: BaseException) -> None:
+        if self._first is None:
+            self._first = error
+        elif error is not self._first:
+            self._first.add_note(f"A fallback failed too: {type(error).__name__}: {error}")
+        if self._owner.exception_key is not None:
+            self._input = {**self._input, self._owner.exception_key: error}
+
+    def first_error(self) -> BaseException:
+        return cast("BaseException", self._first)
+
+
+def _kinds(given: Any) -> Kinds:
+    kinds = (given,) if isinstance(given, type) else tuple(given)
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        raise InvalidType("`exceptions_to_handle` must be a tuple of exception classes, such as `(RateLimited,)`.")
+    return kinds

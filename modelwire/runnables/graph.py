@@ -1,0 +1,265 @@
+"""What a chain is made of, as a graph: schemas at both ends, runnables between; see `drawing` for its pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from modelwire.runnables.base import Runnable
+
+if TYPE_CHECKING:
+    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.drawing import CurveStyle, NodeStyles
+
+__all__ = ["Edge", "Graph", "Node", "graph_of"]
+
+
+class Node(NamedTuple):
+    """A runnable, or the schema of what goes in or comes out."""
+
+    id: str
+    name: str
+    data: Any
+    metadata: dict[str, Any] | None = None
+
+    def copy(self, *, id: str | None = None, name: str | None = None) -> Node:
+        """Copy the node under another id or name."""
+        return self._replace(id=id or self.id, name=name or self.name)
+
+
+class Edge(NamedTuple):
+    """What flows from one node to another; `data` is its label."""
+
+    source: str
+    target: str
+    data: Any = None
+    conditional: bool = False
+
+    def copy(self, *, source: str | None = None, target: str | None = None) -> Edge:
+        """Copy the edge between other nodes."""
+        return self._replace(source=source or self.source, target=target or self.target)
+
+
+@dataclass
+class Graph:
+    """Nodes by id, and the edges between them."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes)
+
+    # ---------------------------------------------------------------- building
+
+    def next_id(self) -> str:
+        """Make an id that no graph has."""
+        return uuid4().hex
+
+    def add_node(self, data: Any, id: str | None = None, *, metadata: dict[str, Any] | None = None) -> Node:
+        """Add a runnable or a schema."""
+        if id in self.nodes:
+            from modelwire.errors import InvalidArgument
+
+            raise InvalidArgument(f"The graph has a node `{id}` already.")
+        name = id if id is not None and not _is_generated(id) else _name(data)
+        node = Node(id or self.next_id(), name, data, metadata)
+        self.nodes[node.id] = node
+        return node
+
+    def add_edge(self, source: Node, target: Node, data: Any = None, conditional: bool = False) -> Edge:  # noqa: FBT001, FBT002 - LangChain's
+        """Connect two nodes of this graph."""
+        for node in (source, target):
+            if node.id not in self.nodes:
+                from modelwire.errors import InvalidArgument
+
+                raise InvalidArgument(f"The node `{node.name}` is not in this graph. Add it first.")
+        edge = Edge(source.id, target.id, data, conditional)
+        self.edges.append(edge)
+        return edge
+
+    def remove_node(self, node: Node) -> None:
+        """Remove a node, and its edges."""
+        self.nodes.pop(node.id)
+        self.edges = [edge for edge in self.edges if node.id not in (edge.source, edge.target)]
+
+    def extend(self, graph: Graph, *, prefix: str = "") -> tuple[Node | None, Node | None]:
+        """Take over all nodes and edges of another graph; return its first and its last node as they are here."""
+
+        def ours(id: str) -> str:
+            return f"{prefix}:{id}" if prefix and not _is_generated(id) else id
+
+        self.nodes.update({ours(id): node.copy(id=ours(id)) for id, node in graph.nodes.items()})
+        self.edges.extend(edge.copy(source=ours(edge.source), target=ours(edge.target)) for edge in graph.edges)
+        ends = graph.first_node(), graph.last_node()
+        return tuple(end and self.nodes[ours(end.id)] for end in ends)  # type: ignore[return-value]  # two, as they came
+
+    # ---------------------------------------------------------------- its ends
+
+    def first_node(self) -> Node | None:
+        """Return the one node to which no edge leads."""
+        return self._only(exclude={edge.target for edge in self.edges})
+
+    def last_node(self) -> Node | None:
+        """Return the one node from which no edge leads."""
+        return self._only(exclude={edge.source for edge in self.edges})
+
+    def _only(self, exclude: set[str]) -> Node | None:
+        ends = [node for id, node in self.nodes.items() if id not in exclude]
+        return ends[0] if len(ends) == 1 else None
+
+    def trim_first_node(self) -> None:
+        """Remove the first node, if one edge leads from it and what follows is then the first."""
+        first = self.first_node()
+        leaving = [edge for edge in self.edges if first is not None and edge.source == first.id]
+        if first is not None and len(leaving) == 1 and self._remains_one_end(first, "target"):
+            self.remove_node(first)
+
+    def trim_last_node(self) -> None:
+        """Remove the last node, if one edge leads to it and what comes before is then the last."""
+        last = self.last_node()
+        coming = [edge for edge in self.edges if last is not None and edge.target == last.id]
+        if last is not None and len(coming) == 1 and self._remains_one_end(last, "source"):
+            self.remove_node(last)
+
+    def _remains_one_end(self, without: Node, side: str) -> bool:
+        left = [edge for edge in self.edges if without.id not in (edge.source, edge.target)]
+        inside = {getattr(edge, side) for edge in left}
+        return len([id for id in self.nodes if id != without.id and id not in inside]) == 1
+
+    # ---------------------------------------------------------------- showing
+
+    def reid(self) -> Graph:
+        """Copy the graph with the nodes' names for ids; several of one name get numbers."""
+        named = Counter(node.name for node in self.nodes.values())
+        seen: Counter[str] = Counter()
+        ids: dict[str, str] = {}
+        for id, node in self.nodes.items():
+            seen[node.name] += 1
+            readable = node.name if named[node.name] == 1 else f"{node.name}_{seen[node.name]}"
+            ids[id] = readable if _is_generated(id) else id
+        return Graph(
+            nodes={ids[id]: node.copy(id=ids[id]) for id, node in self.nodes.items()},
+            edges=[edge.copy(source=ids[edge.source], target=ids[edge.target]) for edge in self.edges],
+        )
+
+    def to_json(self, *, with_schemas: bool = False) -> dict[str, list[dict[str, Any]]]:
+        """Return the graph as plain lists and dicts, its nodes numbered."""
+        ids = {id: number if _is_generated(id) else id for number, id in enumerate(self.nodes)}
+        nodes = []
+        for id, node in self.nodes.items():
+            shown = {"id": ids[id], **_as_json(node, with_schemas=with_schemas)}
+            nodes.append({**shown, "metadata": node.metadata} if node.metadata else shown)
+        edges = []
+        for edge in self.edges:
+            shown = {"source": ids[edge.source], "target": ids[edge.target]}
+            if edge.data is not None:
+                shown["data"] = edge.data
+            edges.append({**shown, "conditional": True} if edge.conditional else shown)
+        return {"nodes": nodes, "edges": edges}
+
+    def draw_ascii(self) -> str:
+        """Draw the graph as text."""
+        from modelwire.runnables.drawing import draw_ascii
+
+        return draw_ascii({id: node.name for id, node in self.nodes.items()}, self.edges)
+
+    def print_ascii(self) -> None:
+        """Print the graph."""
+        print(self.draw_ascii())  # noqa: T201
+
+    def draw_mermaid(
+        self,
+        *,
+        with_styles: bool = True,
+        curve_style: CurveStyle | None = None,
+        node_colors: NodeStyles | None = None,
+        wrap_label_n_words: int = 9,
+        frontmatter_config: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Write the graph in Mermaid's language; `frontmatter_config` is Mermaid's own configuration."""
+        from modelwire.runnables.drawing import draw_mermaid
+
+        return draw_mermaid(
+            self.reid(),
+            with_styles=with_styles,
+            curve_style=curve_style,
+            node_colors=node_colors,
+            wrap_label_n_words=wrap_label_n_words,
+            frontmatter_config=frontmatter_config,
+        )
+
+
+def _is_generated(id: str) -> bool:
+    return len(id) == 32 and all(digit in "0123456789abcdef" for digit in id)
+
+
+def _name(data: Any) -> str:
+    name: str = data.get_name() if isinstance(data, Runnable) else getattr(data, "__name__", str(data))
+    return name.removeprefix("Runnable") or name
+
+
+def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
+    data = node.data
+    if isinstance(data, Runnable):
+        return {
+            "type": "runnable",
+            "data": {"id": [*type(data).__module__.split("."), type(data).__name__], "name": node.name},
+        }
+    if isinstance(data, type):
+        from modelwire.runnables.schema import json_schema
+
+        return {"type": "schema", "data": json_schema(data) if with_schemas else node.name}
+    return {"type": "unknown", "data": node.name}
+
+
+# ---------------------------------------------------------------- the graphs of our own runnables
+
+
+def graph_of(runnable: Runnable[Any, Any], config: RunnableConfig | None) -> Graph:
+    """Draw a runnable as one node between its schemas."""
+    graph = Graph()
+    ends = graph.add_node(runnable.get_input_schema(config)), graph.add_node(runnable.get_output_schema(config))
+    metadata = (config or {}).get("metadata")
+    node = graph.add_node(runnable, metadata=metadata)
+    graph.nodes[ends[1].id] = graph.nodes.pop(ends[1].id)  # the output last
+    graph.add_edge(ends[0], node)
+    graph.add_edge(node, ends[1])
+    return graph
+
+
+def sequence_graph(steps: list[Runnable[Any, Any]], config: RunnableConfig | None) -> Graph:
+    """Draw steps one after the other."""
+    graph = Graph()
+    for position, step in enumerate(steps):
+        part = step.get_graph(config)
+        if position > 0:
+            part.trim_first_node()
+        if position < len(steps) - 1:
+            part.trim_last_node()
+        before = graph.last_node()
+        first, _ = graph.extend(part)
+        if before is not None and first is not None:
+            graph.add_edge(before, first)
+    return graph
+
+
+def parallel_graph(
+    runnable: Runnable[Any, Any], branches: list[Runnable[Any, Any]], config: RunnableConfig | None
+) -> Graph:
+    """Draw branches side by side between the schemas of the whole."""
+    graph = Graph()
+    start = graph.add_node(runnable.get_input_schema(config))
+    end = graph.add_node(runnable.get_output_schema(config))
+    for branch in branches:
+        part = branch.get_graph(config)
+        part.trim_first_node()
+        part.trim_last_node()
+        first, last = graph.extend(part)
+        if first is not None and last is not None:
+            graph.add_edge(start, first)
+            graph.add_edge(last, end)
+    return graph

@@ -1,0 +1,145 @@
+"""`RunListener`: a handler that hears of runs of every kind in four words: begun, chunk, ended, failed. In place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from modelwire.callbacks.base import BaseCallbackManager, ChunkListener
+from modelwire.runnables.config import RunnableConfig, ensure_config
+from modelwire.runnables.run import UNKNOWN_INPUT
+
+if TYPE_CHECKING:
+    from modelwire.outputs import LLMResult
+
+__all__ = ["ABSENT", "RunFilter", "RunListener", "dict_from_result", "message_of", "overheard"]
+
+ABSENT: Any = object()  # an input that is not known
+TYPES = {"chat_model": ("chat_model", "llm")}  # names under which a kind of run can be chosen, where it has several
+
+
+class RunFilter:
+    """Which runs are of interest: those that one of the includes names, or all without one, minus the excludes."""
+
+    def __init__(
+        self,
+        *,
+        include_names: Sequence[str] | None = None,
+        include_types: Sequence[str] | None = None,
+        include_tags: Sequence[str] | None = None,
+        exclude_names: Sequence[str] | None = None,
+        exclude_types: Sequence[str] | None = None,
+        exclude_tags: Sequence[str] | None = None,
+    ) -> None:
+        self._included = [None if names is None else {*names} for names in (include_names, include_types, include_tags)]
+        self._excluded = [{*(names or ())} for names in (exclude_names, exclude_types, exclude_tags)]
+        self._all = all(names is None for names in self._included)
+
+    @classmethod
+    def taken_from(cls, kwargs: dict[str, Any]) -> RunFilter:
+        """Take the filter's keywords out of those of a call."""
+        names = [f"{verb}_{what}" for verb in ("include", "exclude") for what in ("names", "types", "tags")]
+        return cls(**{name: kwargs.pop(name) for name in names if name in kwargs})
+
+    def wants(self, name: str, kind: str, tags: Iterable[str]) -> bool:
+        """Tell whether a run of this name, kind and tags is of interest."""
+        said = ((name,), TYPES.get(kind, (kind,)), tuple(tags))
+        if not self._all and not any(
+            names is not None and not names.isdisjoint(own) for names, own in zip(self._included, said, strict=True)
+        ):
+            return False
+        return all(names.isdisjoint(own) for names, own in zip(self._excluded, said, strict=True))
+
+
+class RunListener(ChunkListener):
+    """Override `begun`, `ended` and `failed`, and `listen` for the chunks."""
+
+    raise_error = False
+
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+        """Hear that a run starts; `about` has `parent_run_id`, `tags` and `metadata`. `input` may be `ABSENT`."""
+
+    def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
+        """Hear that a run is over."""
+
+    def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
+        """Hear that a run failed."""
+
+    if not TYPE_CHECKING:  # type checkers see the base's signatures
+
+        def on_chat_model_start(self, serialized, messages, *, run_id, name=None, **about):
+            self.begun("chat_model", name or "ChatModel", {"messages": messages}, run_id, about)
+
+        def on_llm_start(self, serialized, prompts, *, run_id, name=None, **about):
+            self.begun("llm", name or "LLM", {"prompts": prompts}, run_id, about)
+
+        def on_llm_new_token(self, token, *, run_id, chunk=None, **about):
+            # Only what a model says itself, from inside its `_generate`: streams go the short way, to `listen`.
+            from modelwire.messages import AIMessageChunk
+
+            hear = self.listen(run_id)
+            if hear is not None:
+                hear(AIMessageChunk(content=token) if chunk is None else getattr(chunk, "message", chunk))
+
+        def on_llm_end(self, response, *, run_id, **about):
+            self.ended(run_id, response)
+
+        def on_llm_error(self, error, *, run_id, **about):
+            self.failed(run_id, error)
+
+        def on_chain_start(self, serialized, inputs, *, run_id, name=None, run_type=None, **about):
+            given = ABSENT if inputs is UNKNOWN_INPUT else inputs
+            self.begun(run_type or "chain", name or "Chain", given, run_id, about)
+
+        def on_chain_end(self, outputs, *, run_id, inputs=None, **about):
+            self.ended(run_id, outputs, ABSENT if inputs is None else inputs)
+
+        def on_chain_error(self, error, *, run_id, inputs=None, **about):
+            self.failed(run_id, error, ABSENT if inputs is None else inputs)
+
+        def on_tool_start(self, serialized, input_str, *, run_id, name=None, inputs=None, **about):
+            named = name or (serialized or {}).get("name") or "Tool"
+            self.begun("tool", named, inputs if inputs is not None else input_str, run_id, about)
+
+        def on_tool_end(self, output, *, run_id, **about):
+            self.ended(run_id, output)
+
+        def on_tool_error(self, error, *, run_id, **about):
+            self.failed(run_id, error)
+
+        def on_retriever_start(self, serialized, query, *, run_id, name=None, **about):
+            self.begun("retriever", name or "Retriever", {"query": query}, run_id, about)
+
+        def on_retriever_end(self, documents, *, run_id, **about):
+            self.ended(run_id, documents)
+
+        def on_retriever_error(self, error, *, run_id, **about):
+            self.failed(run_id, error)
+
+
+def overheard(config: RunnableConfig | None, make: Callable[[UUID], RunListener]) -> tuple[RunnableConfig, RunListener]:
+    """Complete `config` with a `run_id` for the root run, and with the listener that `make` makes for it."""
+    ready = ensure_config(config)
+    root_id = ready.get("run_id") or uuid4()
+    ready["run_id"] = root_id
+    listener = make(root_id)
+    callbacks = ready.get("callbacks")
+    if isinstance(callbacks, BaseCallbackManager):
+        callbacks = callbacks.copy()
+        callbacks.add_handler(listener, True)
+        ready["callbacks"] = callbacks
+    else:
+        ready["callbacks"] = [*(callbacks or ()), listener]
+    return ready, listener
+
+
+def dict_from_result(result: LLMResult) -> dict[str, Any]:
+    """Say a model's result as a dict whose messages stay messages."""
+    rows = [[dict(generation.__dict__) for generation in row] for row in result.generations]
+    return {"generations": rows, "llm_output": result.llm_output, "run": None, "type": "LLMResult"}
+
+
+def message_of(result: LLMResult) -> Any:
+    """Return the message of a chat model's first answer, None where there is none."""
+    return next((getattr(one, "message", None) for row in result.generations for one in row), None)

@@ -1,0 +1,245 @@
+"""`astream_log`: what happens inside a runnable while it runs, as JSON patches (RFC 6902) that build up a `RunLog`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+from uuid import UUID
+
+from modelwire.errors import InvalidType
+from modelwire.runnables.addable import collected
+from modelwire.runnables.closing import aclose
+from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, dict_from_result, overheard
+from modelwire.runnables.relay import Relay
+
+if TYPE_CHECKING:
+    from modelwire.runnables.base import Runnable
+    from modelwire.runnables.config import RunnableConfig
+
+__all__ = ["LogEntry", "RunLog", "RunLogPatch", "RunState", "astream_log"]
+
+
+class LogEntry(TypedDict):
+    """A run below the root."""
+
+    id: str
+    name: str
+    type: str  # "chain", "prompt", "parser", "llm" (any model), "tool" or "retriever"
+    tags: list[str]
+    metadata: dict[str, Any]
+    start_time: str  # ISO 8601, UTC
+    streamed_output_str: list[str]  # the texts of a model's chunks
+    streamed_output: list[Any]
+    final_output: Any | None
+    end_time: str | None
+
+
+class RunState(TypedDict):
+    """The root run, and under its name in `logs` each run below; a second run of a name counts on: `name:2`."""
+
+    id: str
+    streamed_output: list[Any]
+    final_output: Any | None  # the sum so far
+    name: str
+    type: str
+    logs: dict[str, LogEntry]
+
+
+class RunLogPatch:
+    """A few changes: `ops`, each with `op`, `path` and `value`. Patches add up to a `RunLog`."""
+
+    def __init__(self, *ops: dict[str, Any]) -> None:
+        self.ops: list[dict[str, Any]] = list(ops)
+
+    def __add__(self, other: RunLogPatch) -> RunLog:
+        if not isinstance(other, RunLogPatch):
+            raise InvalidType(f"A `RunLogPatch` adds to a `RunLogPatch`, not to a `{type(other).__name__}`.")
+        ops = [*self.ops, *other.ops]
+        return RunLog(*ops, state=applied(None, ops))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunLogPatch) and self.ops == other.ops
+
+    __hash__ = None  # type: ignore[assignment]  # its ops may change
+
+    def __repr__(self) -> str:
+        from pprint import pformat
+
+        return f"RunLogPatch({pformat(self.ops)[1:-1]})"
+
+
+class RunLog(RunLogPatch):
+    """The `state` that patches have built up."""
+
+    def __init__(self, *ops: dict[str, Any], state: RunState | None) -> None:
+        super().__init__(*ops)
+        self.state = state
+
+    def __add__(self, other: RunLogPatch) -> RunLog:
+        if not isinstance(other, RunLogPatch):
+            raise InvalidType(f"A `RunLogPatch` adds to a `RunLog`, not a `{type(other).__name__}`.")
+        return RunLog(*self.ops, *other.ops, state=applied(self.state, other.ops))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunLog) and self.state == other.state and super().__eq__(other)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        from pprint import pformat
+
+        return f"RunLog({pformat(self.state)})"
+
+
+def applied(state: RunState | None, ops: list[dict[str, Any]]) -> RunState | None:
+    """Return `state` after `ops`. What changes is copied: neither `state` nor a value in `ops` is touched."""
+    for op in ops:
+        keys = [key.replace("~1", "/").replace("~0", "~") for key in op["path"].split("/")[1:]]
+        state = _put(state, keys, op["value"])
+    return state
+
+
+def _put(held: Any, keys: list[str], value: Any) -> Any:
+    """Return `held` with `value` at the place that `keys` lead to; `-` is the end of a list."""
+    if not keys:
+        return value
+    first, *rest = keys
+    if isinstance(held, list):
+        if first == "-":
+            return [*held, value]
+        place = int(first)
+        return [*held[:place], _put(held[place], rest, value), *held[place + 1 :]]
+    inner: Any = cast("Mapping[str, Any]", held).get(first)
+    return {**held, first: _put(inner, rest, value)}
+
+
+class LogListener(RunListener):
+    """Puts patches about every run below one root into a relay."""
+
+    def __init__(self, root_id: UUID, name: str, chosen: RunFilter, relay: Relay[RunLogPatch], *, listed: bool) -> None:
+        self.root_id = root_id
+        self.name = name
+        self.chosen = chosen
+        self.put = relay.put
+        self.listed = listed  # whether the root's chunks are told one by one, too
+        self.total: Any = ABSENT
+        self.named: Counter[str] = Counter()
+        self.places: dict[UUID, tuple[str, str]] = {}  # place in the log, and kind
+
+    def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
+        """Tell of a start."""
+        kind = "llm" if kind == "chat_model" else kind
+        if run_id == self.root_id:
+            state: dict[str, Any] = {"id": str(run_id), "streamed_output": [], "final_output": None, "logs": {}}
+            state |= {"name": self.name, "type": kind}
+            self.put(RunLogPatch({"op": "replace", "path": "", "value": state}))
+            return
+        tags = about.get("tags") or []
+        if not self.chosen.wants(name, kind, tags):
+            return
+        self.named[name] += 1
+        count = self.named[name]
+        key = name if count == 1 else f"{name}:{count}"
+        place = f"/logs/{key.replace('~', '~0').replace('/', '~1')}"
+        self.places[run_id] = place, kind
+        entry = {
+            "id": str(run_id), "name": name, "type": kind, "tags": [*tags],
+            "metadata": {**(about.get("metadata") or {})}, "start_time": _time(),
+            "streamed_output": [], "streamed_output_str": [], "final_output": None, "end_time": None,
+        }  # fmt: skip
+        self.put(RunLogPatch({"op": "add", "path": place, "value": entry}))
+
+    def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
+        """Make what tells of the chunks of a run below the root."""
+        if run_id not in self.places:
+            return None
+        place, kind = self.places[run_id]
+
+        def hear(chunk: Any) -> None:
+            ops = [{"op": "add", "path": f"{place}/streamed_output/-", "value": chunk}]
+            if kind == "llm":
+                text = str(getattr(chunk, "text", chunk))
+                ops.insert(0, {"op": "add", "path": f"{place}/streamed_output_str/-", "value": text})
+            self.put(RunLogPatch(*ops))
+
+        return hear
+
+    def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
+        """Tell of an end."""
+        if run_id not in self.places:
+            return
+        place, kind = self.places.pop(run_id)
+        value = _final(kind, output)
+        self.put(
+            RunLogPatch(
+                {"op": "add", "path": f"{place}/final_output", "value": value},
+                {"op": "add", "path": f"{place}/end_time", "value": _time()},
+            )
+        )
+
+    def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
+        """Tell of an end with nothing to show for it."""
+        self.ended(run_id, ABSENT, input)
+
+    def root_chunk(self, chunk: Any) -> None:
+        """Tell of a chunk of the root, and of the sum so far."""
+        self.total = chunk if self.total is ABSENT else collected([self.total, chunk])
+        ops: list[dict[str, Any]] = [{"op": "replace", "path": "/final_output", "value": self.total}]
+        if self.listed:
+            ops.insert(0, {"op": "add", "path": "/streamed_output/-", "value": chunk})
+        self.put(RunLogPatch(*ops))
+
+
+def _final(kind: str, output: Any) -> Any:
+    """Say what a run gave: as it is where it says itself what it is, else under the name of what it is."""
+    if output is ABSENT:
+        return {}
+    if kind == "llm":
+        return dict_from_result(output)
+    if kind == "retriever":
+        return {"documents": output}
+    return output if kind == "prompt" or isinstance(output, dict) else {"output": output}
+
+
+def _time() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+async def astream_log(
+    runnable: Runnable[Any, Any],
+    input: Any,
+    config: RunnableConfig | None,
+    *,
+    diff: bool = True,
+    with_streamed_output_list: bool = True,
+    **kwargs: Any,
+) -> AsyncIterator[RunLogPatch]:
+    """Stream `runnable` and yield patches, or without `diff` the whole `RunLog` so far."""
+    relay: Relay[RunLogPatch] = Relay()
+    name = (config or {}).get("run_name") or runnable.get_name()
+    chosen, listed = RunFilter.taken_from(kwargs), with_streamed_output_list
+    ready, listener = overheard(config, lambda root_id: LogListener(root_id, name, chosen, relay, listed=listed))
+    log = cast("LogListener", listener)
+
+    async def produce() -> None:
+        chunks = runnable.astream(input, ready, **kwargs)
+        try:
+            async for chunk in chunks:
+                log.root_chunk(chunk)
+                await relay.breathe()
+        finally:
+            await aclose(chunks)
+
+    so_far = RunLog(state=None)
+    patches = relay.read(produce)
+    try:
+        async for patch in patches:
+            if diff:
+                yield patch
+            else:
+                so_far = so_far + patch
+                yield so_far
+    finally:
+        await aclose(patches)

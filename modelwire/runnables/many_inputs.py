@@ -1,0 +1,159 @@
+"""`ManyInputs`: the batch methods of every `Runnable`; how they are carried out stands in `batch.py`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+
+from modelwire.runnables.config import RunnableConfig
+
+if TYPE_CHECKING:
+    from modelwire.runnables.each import RunnableEach
+
+__all__ = ["ManyInputs"]
+
+Input = TypeVar("Input", contravariant=True)
+Output = TypeVar("Output", covariant=True)
+
+
+def _whole(part: Any) -> Any:
+    """Take the part that is defined here for the runnable it is part of."""
+    return part
+
+
+class ManyInputs(Generic[Input, Output]):
+    """What a `Runnable` does with more than one input."""
+
+    @overload
+    def batch(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: Literal[False] = False,
+        **kwargs: Any,
+    ) -> list[Output]: ...
+    @overload
+    def batch(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool,
+        **kwargs: Any,
+    ) -> list[Output | Exception]: ...
+    def batch(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Invoke on each input, `max_concurrency` at a time, and return the outputs in the inputs' order.
+
+        `inputs` may be any iterable: it is read as calls finish. The first error cancels the rest and is raised;
+        with `return_exceptions` it stands in its place among the outputs instead.
+        """
+        from modelwire.runnables.batch import batch
+
+        return batch(_whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+
+    @overload
+    async def abatch(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: Literal[False] = False,
+        **kwargs: Any,
+    ) -> list[Output]: ...
+    @overload
+    async def abatch(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool,
+        **kwargs: Any,
+    ) -> list[Output | Exception]: ...
+    async def abatch(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Do what `batch` does, in the other colour."""
+        from modelwire.runnables.batch import abatch
+
+        return await abatch(_whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+
+    @overload
+    def batch_as_completed(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, Output]]: ...
+    @overload
+    def batch_as_completed(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, Output | Exception]]: ...
+    def batch_as_completed(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield (position of the input, output) as calls finish. Closing the iterator cancels what is in flight."""
+        from modelwire.runnables.batch import batch_as_completed
+
+        return batch_as_completed(_whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+
+    @overload
+    def abatch_as_completed(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: Literal[False] = False,
+        **kwargs: Any,
+    ) -> AsyncIterator[tuple[int, Output]]: ...
+    @overload
+    def abatch_as_completed(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool,
+        **kwargs: Any,
+    ) -> AsyncIterator[tuple[int, Output | Exception]]: ...
+    def abatch_as_completed(
+        self,
+        inputs: Iterable[Input],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> AsyncIterator[tuple[int, Any]]:
+        """Do what `batch_as_completed` does, in the other colour."""
+        from modelwire.runnables.batch import abatch_as_completed
+
+        return abatch_as_completed(_whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+
+    def map(self) -> RunnableEach[Input, Output]:
+        """Make the runnable that takes a list of inputs and returns the list of outputs."""
+        from modelwire.runnables.each import RunnableEach
+
+        return RunnableEach(bound=_whole(self))

@@ -1,0 +1,168 @@
+"""`RunnableRetry`: the same runnable again, where it failed by bad luck.
+
+Exactly one layer retries. A model retries by itself (`max_retries`), so its error stands here for a call that has been
+tried often enough: unless told which errors to retry, this layer tries again only what nobody has tried again yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
+
+from modelwire.errors import CallerError, ChatError, InvalidArgument, InvalidType
+from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.binding import RunnableBinding
+from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.run import AsyncRun, Run, astart_run, start_run
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+__all__ = ["ExponentialJitterParams", "RetryIf", "RunnableRetry"]
+
+RetryIf: TypeAlias = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+
+
+class ExponentialJitterParams(TypedDict, total=False):
+    """How long to wait between attempts, in seconds: tenacity's `wait_exponential_jitter`."""
+
+    initial: float
+    max: float
+    exp_base: float
+    jitter: float
+
+
+def may_go_better(error: BaseException) -> bool:
+    """Tell whether trying again may help: not for faults of the caller, nor for a call whose own retries are spent."""
+    if isinstance(error, ChatError):
+        return error.retryable and len(error.attempts) <= 1
+    return isinstance(error, Exception) and not isinstance(error, CallerError)
+
+
+class RunnableRetry(RunnableBinding[Input, Output]):
+    """Run `bound` up to `max_attempt_number` times; `retry_exception_types` are the classes to retry, or a predicate.
+
+    Streams are not retried: their chunks have been handed out. No attempt starts that would come after the deadline.
+    """
+
+    def __init__(
+        self,
+        *,
+        retry_exception_types: RetryIf | type[BaseException] | None = None,
+        wait_exponential_jitter: bool = True,
+        exponential_jitter_params: ExponentialJitterParams | None = None,
+        max_attempt_number: int = 3,
+        **given: Any,
+    ) -> None:
+        super().__init__(**given)
+        if type(max_attempt_number) is not int or max_attempt_number < 1:
+            raise InvalidArgument(f"A call is tried a whole number of times, 1 or more, not {max_attempt_number!r}.")
+        unknown = set(exponential_jitter_params or ()) - set(ExponentialJitterParams.__annotations__)
+        if unknown:
+            raise InvalidArgument(
+                f"`exponential_jitter_params` has no {', '.join(f'`{key}`' for key in sorted(unknown))}. "
+                f"Known: {', '.join(f'`{key}`' for key in ExponentialJitterParams.__annotations__)}."
+            )
+        self.retry_exception_types = retry_exception_types
+        self.wait_exponential_jitter = wait_exponential_jitter
+        self.exponential_jitter_params = exponential_jitter_params
+        self.max_attempt_number = max_attempt_number
+        self._retries = _predicate(retry_exception_types)
+
+    def _given(self) -> dict[str, Any]:
+        return {
+            **super()._given(),
+            "retry_exception_types": self.retry_exception_types,
+            "wait_exponential_jitter": self.wait_exponential_jitter,
+            "exponential_jitter_params": self.exponential_jitter_params,
+            "max_attempt_number": self.max_attempt_number,
+        }
+
+    def _options(self, config: RunnableConfig) -> dict[str, Any]:
+        """Say in tenacity's words when to stop, how long to wait, and for which errors."""
+        import tenacity
+
+        deadline = config.get("deadline")
+
+        def too_late(state: RetryCallState) -> bool:
+            return deadline is not None and monotonic() + state.upcoming_sleep >= deadline
+
+        wait: Any = tenacity.wait_none()
+        if self.wait_exponential_jitter:
+            wait = tenacity.wait_exponential_jitter(**(self.exponential_jitter_params or {}))
+        return {
+            "stop": lambda state: state.attempt_number >= self.max_attempt_number or too_late(state),
+            "wait": wait,
+            "retry": tenacity.retry_if_exception(self._retries),
+            "reraise": True,
+        }
+
+    @staticmethod
+    def _attempt_config(config: RunnableConfig, run: Run | AsyncRun | None, number: int) -> RunnableConfig:
+        if run is None:
+            return below(config)
+        return run.below(f"retry:attempt:{number}" if number > 1 else None)
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke what is bound, again where that may help."""
+        ready = settled(self._config(config))
+        run = start_run(self, input, ready)
+        if run is None:
+            return self._tried(input, ready, None, kwargs)
+        with run:
+            return run.end(self._tried(input, ready, run, kwargs))
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke what is bound, again where that may help."""
+        ready = settled(self._config(config))
+        run = await astart_run(self, input, ready)
+        if run is None:
+            return await self._atried(input, ready, None, kwargs)
+        async with run:
+            return await run.end(await self._atried(input, ready, run, kwargs))
+
+    def _tried(self, input: Input, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+        from tenacity import Retrying
+
+        for attempt in Retrying(**self._options(config)):
+            with attempt:
+                inner = self._attempt_config(config, run, attempt.retry_state.attempt_number)
+                output = self.bound.invoke(input, inner, **{**self.kwargs, **kwargs})
+        return output
+
+    async def _atried(
+        self, input: Input, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Output:
+        from tenacity import AsyncRetrying
+
+        async for attempt in AsyncRetrying(**self._options(config)):
+            with attempt:
+                inner = self._attempt_config(config, run, attempt.retry_state.attempt_number)
+                output = await self.bound.ainvoke(input, inner, **{**self.kwargs, **kwargs})
+        return output
+
+    # ---------------------------------------------------------------- each input is tried on its own
+
+    batch = Runnable.batch  # type: ignore[assignment]  # the same, with its overloads
+    abatch = Runnable.abatch  # type: ignore[assignment]
+    batch_as_completed = Runnable.batch_as_completed  # type: ignore[assignment]
+    abatch_as_completed = Runnable.abatch_as_completed  # type: ignore[assignment]
+
+
+def _predicate(given: RetryIf | type[BaseException] | None) -> Callable[[BaseException], bool]:
+    if given is None:
+        return may_go_better
+    if isinstance(given, type):
+        given = (given,)
+    if not isinstance(given, (tuple, list)):
+        if not callable(given):
+            raise InvalidType(
+                "`retry_if_exception_type` must be a tuple of exception classes or a function of the error, "
+                f"not a `{type(given).__name__}`."
+            )
+        return given
+    kinds = tuple(given)
+    if not kinds or not all(isinstance(cast("object", kind), type) for kind in kinds):
+        raise InvalidType("`retry_if_exception_type` must be a tuple of exception classes, such as `(ValueError,)`.")
+    return lambda error: isinstance(error, kinds)

@@ -1,0 +1,91 @@
+"""`RouterRunnable`: the input names the runnable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.runnables.base import Output, Runnable, coerce_to_runnable
+from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.native import loop_native
+
+__all__ = ["RouterInput", "RouterRunnable"]
+
+
+class RouterInput(TypedDict):
+    """Which runnable, and what it is given."""
+
+    key: str
+    input: Any
+
+
+class RouterRunnable(Runnable[RouterInput, Output]):
+    """Pass `input["input"]` to the runnable called `input["key"]`. It has no run of its own."""
+
+    def __init__(self, runnables: Mapping[str, Any], *, name: str | None = None) -> None:
+        self.runnables: dict[str, Runnable[Any, Output]] = {
+            key: coerce_to_runnable(value, place=f"as `{key}` of a `RouterRunnable`")
+            for key, value in runnables.items()
+        }
+        self.name = name
+
+    @property
+    def InputType(self) -> Any:
+        """A dict of `key` and `input`."""
+        return RouterInput
+
+    @property
+    def OutputType(self) -> Any:
+        """Not known before the input is."""
+        return Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RouterRunnable) and (self.runnables, self.name) == (other.runnables, other.name)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.runnables.items()))
+
+    def __repr__(self) -> str:
+        return f"RouterRunnable(runnables={self.runnables!r})"
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return self.runnables.values()
+
+    def _loop_native(self) -> bool:
+        return all(loop_native(inner) for inner in self._inner())
+
+    def _may_block(self) -> bool:
+        return any(inner._may_block() for inner in self._inner())
+
+    def _routed(self, input: Any) -> tuple[Runnable[Any, Output], Any]:
+        if not isinstance(input, Mapping) or "key" not in input or "input" not in input:
+            raise InvalidType("The input of a `RouterRunnable` must be a dict with `key` and `input`.")
+        key = input["key"]
+        if key not in self.runnables:
+            raise InvalidArgument(
+                f"No runnable associated with key '{key}'. {did_you_mean(str(key), [*self.runnables])}"
+            )
+        return self.runnables[key], input["input"]
+
+    def invoke(self, input: RouterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke the runnable that the input names."""
+        runnable, value = self._routed(input)
+        return runnable.invoke(value, config, **kwargs)
+
+    async def ainvoke(self, input: RouterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke the runnable that the input names."""
+        runnable, value = self._routed(input)
+        return await runnable.ainvoke(value, config, **kwargs)
+
+    def stream(self, input: RouterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
+        """Stream the runnable that the input names."""
+        runnable, value = self._routed(input)
+        return runnable.stream(value, config, **kwargs)
+
+    def astream(self, input: RouterInput, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
+        """Stream the runnable that the input names."""
+        runnable, value = self._routed(input)
+        return runnable.astream(value, config, **kwargs)

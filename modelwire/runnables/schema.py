@@ -1,0 +1,292 @@
+"""Schemas of what goes into a runnable and comes out: pydantic models, made when somebody asks.
+
+A type that is a pydantic model (of either version) is its own schema. Any other is the root of a model of its own; a
+dict whose keys are known is a model with those fields.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, cast, get_type_hints, is_typeddict
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from modelwire.errors import InvalidArgument
+from modelwire.runnables.stream_event import (
+    BaseStreamEvent,
+    CustomStreamEvent,
+    EventData,
+    StandardStreamEvent,
+    StreamEvent,
+)
+
+if TYPE_CHECKING:
+    from modelwire.runnables.base import Runnable
+    from modelwire.runnables.config import RunnableConfig
+    from modelwire.runnables.fields import ConfigurableFieldSpec
+
+__all__ = [
+    "BaseStreamEvent",
+    "CustomStreamEvent",
+    "EventData",
+    "StandardStreamEvent",
+    "StreamEvent",
+    "config_schema",
+    "declared",
+    "fields_of",
+    "json_schema",
+    "object_schema",
+    "schema_of",
+]
+
+# A field by its key: its type, and its default (or `...`, or what pydantic knows of it).
+Fields: TypeAlias = dict[str, tuple[Any, Any]]
+
+
+class _Lenient(GenerateJsonSchema):
+    """JSON schemas in which what has none (a class of the user's, a function) may be anything."""
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
+        return {}
+
+    def emit_warning(self, kind: Any, detail: str) -> None:
+        pass
+
+
+class _Derived(BaseModel):
+    """What our schemas share. `schema` is what older scripts call; pydantic's own warns of it."""
+
+    if not TYPE_CHECKING:  # the signatures are pydantic's
+
+        @classmethod
+        def model_json_schema(cls, *args, **kwargs):
+            if len(args) < 3:
+                kwargs.setdefault("schema_generator", _Lenient)
+            return super().model_json_schema(*args, **kwargs)
+
+        @classmethod
+        def schema(cls, **kwargs):
+            return cls.model_json_schema(**kwargs)
+
+
+class _Object(_Derived):
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, defer_build=True, protected_namespaces=(), populate_by_name=True
+    )
+
+
+class _Root(_Derived, RootModel[Any]):
+    model_config = ConfigDict(arbitrary_types_allowed=True, defer_build=True)
+
+
+# ---------------------------------------------------------------- making them
+
+
+def declared(runnable: Any, side: str) -> Any:
+    """Return `runnable.InputType` or `OutputType`; `Any` where it does not say."""
+    try:
+        kind = getattr(runnable, side)
+    except InvalidArgument:
+        return Any
+    return Any if isinstance(kind, TypeVar) else kind
+
+
+def schema_of(name: str, kind: Any) -> type[BaseModel]:
+    """Return the model for the type `kind`: itself where it is one, else a new one called `name`."""
+    if type(kind) is not GenericAlias and isinstance(kind, type) and _is_model(kind):
+        return kind
+    if is_typeddict(kind) and sys.version_info < (3, 12) and type(kind).__module__ == "typing":
+        kind = _readable(kind)
+    return create_model(name, __base__=_Root, root=(kind, ...))
+
+
+def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
+    """Make a model called `name` with these fields, whatever their names: `schema`, `_private`, `a b`."""
+    given: dict[str, Any] = {}
+    for number, (key, (kind, default)) in enumerate(fields.items()):
+        if key.isidentifier() and not key.startswith("_") and not hasattr(_Object, key):
+            given[key] = (kind, default)
+        else:
+            named = Field(alias=key, title=key.replace("_", " ").title().strip())
+            given[f"field_{number}_"] = (Annotated[kind, named], default)
+    return cast("type[BaseModel]", create_model(name, __base__=_Object, **given))
+
+
+def _is_model(kind: type) -> bool:
+    return issubclass(kind, BaseModel) or _is_old_model(kind)
+
+
+def _is_old_model(kind: type) -> bool:
+    """Tell whether `kind` is a model of `pydantic.v1`, without importing that."""
+    old = sys.modules.get("pydantic.v1.main")
+    return old is not None and issubclass(kind, old.BaseModel)
+
+
+def _readable(kind: Any) -> Any:
+    """Copy a `typing.TypedDict`: before Python 3.12 pydantic reads only those of typing_extensions."""
+    from typing_extensions import TypedDict
+
+    return TypedDict(kind.__name__, get_type_hints(kind, include_extras=True), total=kind.__total__)  # type: ignore[operator]
+
+
+def json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model of either version of pydantic."""
+    if _is_old_model(schema):
+        return cast("Any", schema).schema()  # type: ignore[no-any-return]
+    return schema.model_json_schema()
+
+
+# ---------------------------------------------------------------- reading them
+
+
+def fields_of(schema: type[BaseModel]) -> Fields | None:
+    """Return the fields of an object by their keys, None where the schema is no object with known fields."""
+    if _is_old_model(schema):
+        old = cast("Any", schema).__fields__
+        return None if "__root__" in old else {field.alias: _old_field(field) for field in old.values()}
+    if issubclass(schema, RootModel):
+        return None
+    return {info.alias or name: (info.annotation, info) for name, info in schema.model_fields.items()}
+
+
+def _old_field(field: Any) -> tuple[Any, Any]:
+    kind = field.outer_type_ | None if field.allow_none else field.outer_type_
+    if field.required:
+        return kind, ...
+    if field.field_info.default_factory is not None:
+        return kind, Field(default_factory=field.field_info.default_factory)
+    return kind, field.default
+
+
+def _may_be_dict(schema: type[BaseModel]) -> bool:
+    return bool(json_schema(schema).get("type", "object") == "object")
+
+
+# ---------------------------------------------------------------- of our own runnables
+
+
+def parallel_input(steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any) -> type[BaseModel] | None:
+    """Join the fields that the branches read; None where one of them takes no dict, or none says what it reads."""
+    fields: Fields = {}
+    for step in steps.values():
+        schema = step.get_input_schema(config)
+        known = fields_of(schema)
+        if known is None and not _may_be_dict(schema):
+            return None
+        fields |= known or {}
+    return object_schema(name, fields) if fields or not steps else None
+
+
+def parallel_output(steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any) -> type[BaseModel]:
+    """Give each branch's output under its key."""
+    return object_schema(name, {key: _as_field(step.get_output_schema(config)) for key, step in steps.items()})
+
+
+def _as_field(schema: type[BaseModel]) -> tuple[Any, Any]:
+    """The type to stand for a whole schema: what a root holds, else the model itself."""
+    if not _is_old_model(schema) and issubclass(schema, RootModel):
+        return schema.model_fields["root"].annotation, ...
+    return schema, ...
+
+
+def list_schema(name: str, item: type[BaseModel]) -> type[BaseModel]:
+    """Make the schema of a list of such items."""
+    return schema_of(name, list[_as_field(item)[0]])  # type: ignore[misc]  # known only at run time
+
+
+def assign_output(before: Fields | None, mapper: Runnable[Any, Any], name: str, config: Any) -> type[BaseModel]:
+    """Give the fields that come in, and those that `mapper` adds or replaces."""
+    return object_schema(name, {**(before or {}), **(fields_of(mapper.get_output_schema(config)) or {})})
+
+
+def sequence_input(steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None) -> type[BaseModel]:
+    """Return what the first step takes; before it adds or picks keys, what the next one needs besides."""
+    from modelwire.runnables.passthrough import RunnableAssign, RunnablePick
+
+    first = steps[0]
+    if len(steps) > 1 and isinstance(first, RunnableAssign):
+        needed = fields_of(sequence_input(steps[1:], config))
+        if needed is not None:
+            read = fields_of(first.mapper.get_input_schema(config)) or {}
+            added = first.mapper.steps__
+            rest = {key: field for key, field in needed.items() if key not in added}
+            return object_schema("RunnableSequenceInput", {**read, **rest})
+    if len(steps) > 1 and isinstance(first, RunnablePick):
+        return sequence_input(steps[1:], config)
+    return first.get_input_schema(config)
+
+
+def sequence_output(steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None) -> type[BaseModel]:
+    """Return what the last step gives; after one that adds or picks keys, with what came before it."""
+    from modelwire.runnables.passthrough import RunnableAssign, RunnablePick
+
+    last = steps[-1]
+    if len(steps) == 1 or not isinstance(last, (RunnableAssign, RunnablePick)):
+        return last.get_output_schema(config)
+    before = fields_of(sequence_output(steps[:-1], config))
+    if before is None:
+        return last.get_output_schema(config)
+    if isinstance(last, RunnableAssign):
+        return assign_output(before, last.mapper, "RunnableSequenceOutput", config)
+    if isinstance(last.keys, str):
+        return schema_of("RunnableSequenceOutput", before.get(last.keys, (Any, ...))[0])
+    return object_schema("RunnableSequenceOutput", {key: before[key] for key in last.keys if key in before})
+
+
+def first_input(runnables: Iterable[Runnable[Any, Any]], config: RunnableConfig | None) -> type[BaseModel] | None:
+    """Return the first input schema that says more than `Any`."""
+    for runnable in runnables:
+        schema = runnable.get_input_schema(config)
+        if fields_of(schema) is not None or _as_field(schema)[0] is not Any:
+            return schema
+    return None
+
+
+def function_input(func: Any, name: str) -> type[BaseModel] | None:
+    """Read from a function without annotations which keys of its input it uses; None where it uses none."""
+    if isinstance(func, itemgetter):
+        keys: Sequence[Any] = func.__reduce__()[1]  # the class, and what it was made with
+        if not all(isinstance(key, str) for key in keys):
+            return schema_of(name, list[Any])
+    else:
+        from modelwire.runnables.source import keys_read
+
+        keys = keys_read(func)
+    return object_schema(name, dict.fromkeys(keys, (Any, ...))) if keys else None
+
+
+# ---------------------------------------------------------------- of the config
+
+_CONFIG_TYPES: dict[str, Any] = {
+    "tags": list[str],
+    "metadata": dict[str, Any],
+    "callbacks": list[Any] | Any | None,
+    "run_name": str,
+    "run_id": str | None,
+    "max_concurrency": int | None,
+    "recursion_limit": int,
+    "timeout": float | None,
+}
+
+
+def config_schema(name: str, specs: Sequence[ConfigurableFieldSpec], include: Sequence[str]) -> type[BaseModel]:
+    """Make the model of a config: the configurable keys, and the keys of the config that `include` names."""
+    fields: Fields = {}
+    if specs:
+        keys = {
+            spec.id: (spec.annotation, Field(spec.default, title=spec.name, description=spec.description))
+            for spec in specs
+        }
+        fields["configurable"] = (object_schema("Configurable", keys), None)
+    for key in include:
+        if key != "configurable":
+            if key not in _CONFIG_TYPES:
+                from modelwire.errors import did_you_mean
+
+                raise InvalidArgument(f"A config has no key `{key}`. {did_you_mean(key, list(_CONFIG_TYPES))}")
+            fields[key] = (_CONFIG_TYPES[key], None)
+    return object_schema(name, fields)

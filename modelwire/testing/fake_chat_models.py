@@ -1,0 +1,262 @@
+"""Chat models whose answers are written down beforehand, for tests of what is built on a model."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic.fields import Field
+
+from modelwire.adapters.chat_model import BaseChatModel
+from modelwire.errors import InvalidArgument
+from modelwire.language_models.simple import SimpleChatModel
+from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, tool_call_chunk
+from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+__all__ = [
+    "FakeChatModel",
+    "FakeListChatModel",
+    "FakeListChatModelError",
+    "FakeMessagesListChatModel",
+    "GenericFakeChatModel",
+    "ParrotFakeChatModel",
+]
+
+
+def _result(message: BaseMessage) -> ChatResult:
+    """Make a result of a copy: what becomes of an answer leaves the written one as it is."""
+    return ChatResult(generations=[ChatGeneration(message=message.model_copy())])
+
+
+async def _sleep(seconds: float | None) -> None:
+    if seconds is not None:
+        import asyncio
+
+        await asyncio.sleep(seconds)
+
+
+class _Listed(BaseChatModel):
+    """Gives the answers of a list in turn, and starts again after the last."""
+
+    sleep: float | None = None  # seconds before an answer, or before each chunk of one
+    i: int = Field(default=0, exclude=True)  # which answer is next
+
+    def _next(self, responses: Sequence[Any]) -> Any:
+        if not responses:
+            raise InvalidArgument(f"`{type(self).__name__}` was given no `responses` to answer with.")
+        response = responses[self.i]
+        self.i = self.i + 1 if self.i < len(responses) - 1 else 0
+        return response
+
+    def _answer_next(self) -> ChatResult:
+        raise NotImplementedError
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        if self.sleep is not None:
+            time.sleep(self.sleep)
+        return self._answer_next()
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        await _sleep(self.sleep)
+        return self._answer_next()
+
+
+class FakeMessagesListChatModel(_Listed):
+    """Gives the messages of `responses` in turn, and starts again after the last."""
+
+    responses: list[BaseMessage]
+
+    @property
+    def _llm_type(self) -> str:
+        return "fake-messages-list-chat-model"
+
+    def _answer_next(self) -> ChatResult:
+        return _result(self._next(self.responses))
+
+
+class FakeListChatModelError(Exception):
+    """What `FakeListChatModel` raises where it is told to."""
+
+
+class FakeListChatModel(_Listed):
+    """Gives the texts of `responses` in turn, and starts again after the last; streams them letter by letter.
+
+    `error_on_chunk_number` makes a stream fail before that letter, counted from 0. A batch is answered in order.
+    """
+
+    responses: list[str]
+    error_on_chunk_number: int | None = None
+
+    @property
+    def _llm_type(self) -> str:
+        return "fake-list-chat-model"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        return {"responses": self.responses}
+
+    def _answer_next(self) -> ChatResult:
+        return _result(AIMessage(self._next(self.responses)))
+
+    def _chunk(self, text: str, number: int) -> ChatGenerationChunk:
+        if number == self.error_on_chunk_number:
+            raise FakeListChatModelError
+        position: Any = "last" if number == len(text) - 1 else None
+        return ChatGenerationChunk(message=AIMessageChunk(content=text[number], chunk_position=position))
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        text = self._next(self.responses)
+        for number in range(len(text)):
+            if self.sleep is not None:
+                time.sleep(self.sleep)
+            yield self._chunk(text, number)
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        text = self._next(self.responses)
+        for number in range(len(text)):
+            await _sleep(self.sleep)
+            yield self._chunk(text, number)
+
+    def batch(
+        self, inputs: Iterable[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
+    ) -> list[Any]:
+        """Answer one input after the other, so that the first gets the first answer."""
+        return super().batch(inputs, _one_by_one(config), return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self, inputs: Iterable[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
+    ) -> list[Any]:
+        """Answer one input after the other, so that the first gets the first answer."""
+        return await super().abatch(inputs, _one_by_one(config), return_exceptions=return_exceptions, **kwargs)
+
+
+def _one_by_one(config: Any) -> Any:
+    if isinstance(config, Sequence):
+        return [{**one, "max_concurrency": 1} for one in config]
+    return {**(config or {}), "max_concurrency": 1}
+
+
+class FakeChatModel(SimpleChatModel):
+    """Answers `fake response` to everything."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "fake-chat-model"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        return {"key": "fake"}
+
+    def _call(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> str:
+        return "fake response"
+
+
+class ParrotFakeChatModel(BaseChatModel):
+    """Answers with the last message it was given."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "parrot-fake-chat-model"
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return _result(messages[-1])
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return _result(messages[-1])
+
+
+class GenericFakeChatModel(BaseChatModel):
+    """Gives what the iterator `messages` holds, texts or messages, and streams it word by word, the spaces between.
+
+    `itertools.cycle` makes it endless. The chunks add up to the message, with its tool calls and its usage.
+    """
+
+    messages: Any  # an iterator of `AIMessage` and str: validating it would read it
+
+    @property
+    def _llm_type(self) -> str:
+        return "generic-fake-chat-model"
+
+    def _next(self) -> AIMessage:
+        message = next(self.messages, None)
+        if message is None:
+            raise InvalidArgument("`messages` of `GenericFakeChatModel` has come to its end; give it more answers.")
+        return AIMessage(message) if isinstance(message, str) else message
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return _result(self._next())
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return self._generate(messages, stop, **kwargs)  # a subclass may have its own
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in _words(self._next()):
+            yield ChatGenerationChunk(message=chunk)
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in _words(self._next()):
+            yield ChatGenerationChunk(message=chunk)
+
+
+def _words(message: AIMessage) -> list[AIMessageChunk]:
+    """Take a message apart: its content, its tool calls, what is beside the content; the last chunk has the rest."""
+    content = message.content
+    pieces: list[Any] = [piece for piece in re.split(r"(\s)", content) if piece] if isinstance(content, str) else []
+    if not isinstance(content, str):
+        pieces = [[_placed(block, number)] for number, block in enumerate(content)]
+    chunks = [AIMessageChunk(content=piece) for piece in pieces]
+    for number, call in enumerate(message.tool_calls):
+        part = tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=number)
+        chunks.append(AIMessageChunk(content="", tool_call_chunks=[part]))
+    for key, value in message.additional_kwargs.items():
+        chunks += [AIMessageChunk(content="", additional_kwargs={key: part}) for part in _parts(key, value)]
+    if not chunks or chunks[-1].additional_kwargs:
+        chunks.append(AIMessageChunk(content=""))
+    last = chunks[-1]
+    last.chunk_position = "last"
+    last.usage_metadata = message.usage_metadata
+    last.response_metadata = dict(message.response_metadata)
+    for chunk in chunks:
+        chunk.id, chunk.name = message.id, message.name
+    return chunks
+
+
+def _placed(block: Any, number: int) -> Any:
+    """Give a block its place, so that it adds up with no other."""
+    return {"index": number, **block} if isinstance(block, dict) else block
+
+
+def _parts(key: str, value: Any) -> list[Any]:
+    """Take OpenAI's older `function_call` apart, at the commas of its arguments."""
+    if key != "function_call" or not isinstance(value, dict):
+        return [value]
+    parts: list[Any] = []
+    for name, said in value.items():
+        texts = re.split("(,)", said) if isinstance(said, str) and name == "arguments" else [said]
+        parts += [{name: text} for text in texts]
+    return parts

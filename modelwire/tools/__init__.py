@@ -1,0 +1,63 @@
+"""What a model may call: tools, made of functions, classes and runnables. Names load when first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelwire import _lazy
+
+if TYPE_CHECKING:
+    from modelwire.tools.args_schema import create_schema_from_function as create_schema_from_function
+    from modelwire.tools.base import FILTERED_ARGS as FILTERED_ARGS
+    from modelwire.tools.base import ArgsSchema as ArgsSchema
+    from modelwire.tools.base import BaseTool as BaseTool
+    from modelwire.tools.base import InjectedToolArg as InjectedToolArg
+    from modelwire.tools.base import InjectedToolCallId as InjectedToolCallId
+    from modelwire.tools.base import SchemaAnnotationError as SchemaAnnotationError
+    from modelwire.tools.base import ToolException as ToolException
+    from modelwire.tools.convert import convert_runnable_to_tool as convert_runnable_to_tool
+    from modelwire.tools.convert import tool as tool
+    from modelwire.tools.function_calling import convert_to_anthropic_tool as convert_to_anthropic_tool
+    from modelwire.tools.function_calling import convert_to_json_schema as convert_to_json_schema
+    from modelwire.tools.function_calling import convert_to_openai_function as convert_to_openai_function
+    from modelwire.tools.function_calling import convert_to_openai_tool as convert_to_openai_tool
+    from modelwire.tools.render import BaseToolkit as BaseToolkit
+    from modelwire.tools.render import ToolsRenderer as ToolsRenderer
+    from modelwire.tools.render import render_text_description as render_text_description
+    from modelwire.tools.render import render_text_description_and_args as render_text_description_and_args
+    from modelwire.tools.retriever import RetrieverInput as RetrieverInput
+    from modelwire.tools.retriever import create_retriever_tool as create_retriever_tool
+    from modelwire.tools.simple import Tool as Tool
+    from modelwire.tools.structured import StructuredTool as StructuredTool
+
+__getattr__, __dir__, __all__ = _lazy.exports(
+    __name__,
+    {
+        "modelwire.tools.args_schema": ["create_schema_from_function"],
+        "modelwire.tools.base": [
+            "FILTERED_ARGS",
+            "ArgsSchema",
+            "BaseTool",
+            "InjectedToolArg",
+            "InjectedToolCallId",
+            "SchemaAnnotationError",
+            "ToolException",
+        ],
+        "modelwire.tools.convert": ["convert_runnable_to_tool", "tool"],
+        "modelwire.tools.function_calling": [
+            "convert_to_anthropic_tool",
+            "convert_to_json_schema",
+            "convert_to_openai_function",
+            "convert_to_openai_tool",
+        ],
+        "modelwire.tools.render": [
+            "BaseToolkit",
+            "ToolsRenderer",
+            "render_text_description",
+            "render_text_description_and_args",
+        ],
+        "modelwire.tools.retriever": ["RetrieverInput", "create_retriever_tool"],
+        "modelwire.tools.simple": ["Tool"],
+        "modelwire.tools.structured": ["StructuredTool"],
+    },
+)

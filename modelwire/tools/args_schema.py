@@ -1,0 +1,397 @@
+"""What a tool takes, as a schema: a pydantic model (v2 or v1) or a JSON schema; made, narrowed, and applied."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.tools.docstring import parse_google_docstring
+from modelwire.tools.injected import (
+    CONTEXT_ARGS,
+    FILTERED_ARGS,
+    InjectedToolArg,
+    InjectedToolCallId,
+    Signature,
+    is_injected,
+    is_mark,
+    signature_of,
+)
+from modelwire.tools.json_schema import inlined
+
+__all__ = ["ArgsSchema", "create_schema_from_function", "get_all_basemodel_annotations", "json_schema_of"]
+
+ArgsSchema: TypeAlias = type[BaseModel] | dict[str, Any]
+JSON: TypeAlias = dict[str, Any]
+
+
+# ---------------------------------------------------------------- kinds of schemas
+
+
+def is_v1_model(thing: Any) -> bool:
+    """Tell a model of pydantic v1, without loading pydantic v1 for those who have none."""
+    v1 = sys.modules.get("pydantic.v1")
+    return v1 is not None and isinstance(thing, type) and issubclass(thing, v1.BaseModel)
+
+
+def is_v2_model(thing: Any) -> bool:
+    """Tell a pydantic model class."""
+    return isinstance(thing, type) and issubclass(thing, BaseModel)
+
+
+def json_schema_of(model: Any) -> JSON:
+    """Return the JSON schema of a pydantic model class of either version.
+
+    Raises `InvalidArgument` where it has none: a type JSON has no word for, or a name that is not defined.
+    """
+    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+
+    if is_v1_model(model):
+        schema: JSON = model.schema()
+        return schema
+    try:
+        return typing.cast("type[BaseModel]", model).model_json_schema()
+    except (PydanticInvalidForJsonSchema, PydanticUserError, NameError) as exc:
+        raise InvalidArgument(
+            f"`{model.__name__}` has no JSON schema: {str(exc).splitlines()[0]} Use types that JSON can say (str, int, "
+            "list, dict, enums, other pydantic models), or mark what the program itself passes as `InjectedToolArg`."
+        ) from exc
+
+
+def field_names(model: Any) -> list[str]:
+    """Return the names of the fields of a model."""
+    return list(model.__fields__ if is_v1_model(model) else model.model_fields)
+
+
+def injected_fields(model: Any, kind: type = InjectedToolArg) -> frozenset[str]:
+    """Return the names of the fields of a model that are marked as `kind`."""
+    if is_v2_model(model):
+        return frozenset(
+            name
+            for name, field in model.model_fields.items()
+            if any(is_mark(mark, kind) for mark in field.metadata) or is_injected(field.annotation, kind)
+        )
+    if is_v1_model(model):
+        return frozenset(name for name, hint in _hints_of(model).items() if is_injected(hint, kind))
+    return frozenset()
+
+
+def get_all_basemodel_annotations(cls: type[Any]) -> dict[str, Any]:
+    """Return the annotations of a model's fields, the inherited ones first."""
+    if is_v2_model(cls):
+        return {name: field.rebuild_annotation() for name, field in cls.model_fields.items()}
+    known = cls.__fields__
+    return {name: hint for name, hint in _hints_of(cls).items() if name in known}
+
+
+def _hints_of(cls: type[Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls, include_extras=True)
+    except NameError:
+        return dict(getattr(cls, "__annotations__", {}))
+
+
+# ---------------------------------------------------------------- what the model sees
+
+
+@functools.lru_cache(maxsize=512)
+def _narrowed_model(model: type[BaseModel], name: str, description: str, hidden: frozenset[str]) -> type[BaseModel]:
+    """Make the model of what the language model may give: `model` without the `hidden` fields, under its new name."""
+    fields: dict[str, Any] = {
+        field_name: (field.annotation, copy(field))
+        for field_name, field in model.model_fields.items()
+        if field_name not in hidden
+    }
+    config = {key: value for key, value in model.model_config.items() if key != "title"}
+    return made_model(name, fields, description, typing.cast("ConfigDict", config))
+
+
+def tool_call_schema(schema: Any, name: str, description: str, injected: Collection[str]) -> ArgsSchema:
+    """Return `schema` without what is injected, under the tool's own name and description."""
+    if is_v2_model(schema):
+        return _narrowed_model(schema, name, description, frozenset(injected) | injected_fields(schema))
+    json_schema = dict(schema) if isinstance(schema, Mapping) else {**json_schema_of(schema), "title": name}
+    hidden = {*injected, *injected_fields(schema)}
+    if hidden:
+        shown = {key: value for key, value in json_schema.get("properties", {}).items() if key not in hidden}
+        json_schema["properties"] = shown
+        if "required" in json_schema:
+            json_schema["required"] = [key for key in json_schema["required"] if key not in hidden]
+    if description:
+        json_schema["description"] = description
+    return json_schema
+
+
+# ---------------------------------------------------------------- what is given, checked
+
+
+def checked_args(schema: Any, given: Mapping[str, Any], injected: Collection[str], call_id: str | None) -> JSON:
+    """Validate the arguments of a call; defaults are filled in and what the schema does not know is left out.
+
+    The id of the call goes to the field marked so, over anything the language model wrote there; arguments that are
+    injected past the schema pass as they are. Raises pydantic's `ValidationError`.
+    """
+    if isinstance(schema, Mapping):
+        return dict(given)
+    offered = dict(given)
+    for name in injected_fields(schema, InjectedToolCallId):
+        offered.update(given_call_id(name, given, call_id))
+    if is_v1_model(schema):
+        old = schema.parse_obj(offered)
+        known: Collection[str] = schema.__fields__
+        values = {name: getattr(old, name) for name in known}
+    else:
+        new = schema.model_validate(offered)
+        known = schema.model_fields
+        values = {name: new.__dict__[name] for name in known}
+        values.update(new.__pydantic_extra__ or {})
+    values.update((name, given[name]) for name in injected if name in given and name not in known)
+    return values
+
+
+def given_call_id(name: str, given: Mapping[str, Any], call_id: str | None) -> JSON:
+    """Return what the argument `name`, marked for the id of the call, is to be."""
+    if call_id is not None:
+        return {name: call_id}
+    if name in given:
+        return {}
+    raise InvalidArgument(
+        "When tool includes an InjectedToolCallId argument, tool must always be invoked with a full model ToolCall: "
+        "{'type': 'tool_call', 'name': ..., 'args': {...}, 'id': ...}. "
+        f"`{name}` has nowhere else to come from."
+    )
+
+
+# ---------------------------------------------------------------- a schema from a function
+
+
+def create_schema_from_function(
+    model_name: str,
+    func: Callable[..., Any],
+    *,
+    filter_args: Sequence[str] | None = None,
+    parse_docstring: bool = False,
+    error_on_invalid_docstring: bool = False,
+    include_injected: bool = True,
+) -> type[BaseModel]:
+    """Make a pydantic model of what `func` takes, described by its docstring.
+
+    Left out are what the program gives (the config, `run_manager`, `callbacks`; injected arguments too where
+    `include_injected` is off), `*args` and `**kwargs`, and the names in `filter_args`. With `parse_docstring` the
+    texts come from a Google style docstring, argument by argument.
+    """
+    signature = signature_of(func)
+    left_out = {*(FILTERED_ARGS if filter_args is None else filter_args), signature.config_name}
+    if not include_injected:
+        left_out |= signature.injected
+    names = [name for name in _own_parameters(func, signature) if name not in left_out]
+    description, texts = described(
+        func, [name for name in names if name not in CONTEXT_ARGS], parse=parse_docstring,
+        strict=error_on_invalid_docstring,
+    )  # fmt: skip
+    fields = {name: _field(func, name, signature, texts.get(name)) for name in names}
+    return made_model(model_name, fields, description, ConfigDict(arbitrary_types_allowed=True))
+
+
+def docstring_of(thing: Any) -> str | None:
+    """Return the docstring of a function, of a class (not of what it inherits from), or of a callable object."""
+    if isinstance(thing, type):
+        own = thing.__dict__.get("__doc__")
+        return None if own is None else inspect.cleandoc(own)
+    return inspect.getdoc(thing if hasattr(thing, "__name__") else type(thing).__call__)
+
+
+def described(
+    func: Callable[..., Any], names: Collection[str], *, parse: bool, strict: bool
+) -> tuple[str, dict[str, str]]:
+    """Return what the docstring says of `func` and, when it is to be parsed, of its arguments."""
+    docstring = docstring_of(func) or ""
+    if not parse:
+        return docstring, {}
+    where = getattr(func, "__name__", type(func).__name__)
+    description, texts = parse_google_docstring(docstring, named=names if strict else None, where=where)
+    return description, {name: text for name, text in texts.items() if name in names}
+
+
+def _own_parameters(func: Callable[..., Any], signature: Signature) -> list[str]:
+    """Return the parameters a schema can show; `self` of a method taken from its class is none."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    names = [name for name, parameter in signature.parameters.items() if parameter.kind not in variable]
+    owner, _, _ = getattr(func, "__qualname__", "").rpartition(".")
+    in_class = owner and not owner.endswith("<locals>") and not inspect.ismethod(func)
+    return names[1:] if in_class and names[:1] in (["self"], ["cls"]) else names
+
+
+def _field(func: Callable[..., Any], name: str, signature: Signature, text: str | None) -> tuple[Any, FieldInfo]:
+    parameter = signature.parameters[name]
+    annotation = signature.hints.get(name, Any)
+    if name.startswith("_"):
+        raise InvalidArgument(
+            f"The parameter `{name}` of `{getattr(func, '__name__', func)}` begins with an underscore, which no "
+            "argument of a tool can. Rename it, or give an `args_schema`."
+        )
+    if name not in signature.hints and isinstance(parameter.annotation, str):
+        raise InvalidArgument(
+            f"The type `{parameter.annotation}` of the parameter `{name}` cannot be resolved. Import or define it at "
+            f"the top of the module of `{getattr(func, '__name__', func)}`."
+        )
+    default = PydanticUndefined if parameter.default is inspect.Parameter.empty else parameter.default
+    return field_of(annotation, default, text)
+
+
+def field_of(annotation: Any, default: Any, text: str | None, *, may_be_missing: bool = False) -> tuple[Any, FieldInfo]:
+    """Make a field for `create_model`: a text in `Annotated` describes it, unless a `Field` in there does.
+
+    One that may be missing is not required, and has no default that would stand in its place.
+    """
+    annotation, texts = _without_texts(annotation)
+    annotation = readable(annotation)
+    if isinstance(default, FieldInfo):
+        return annotation, default
+    about: dict[str, Any] = {}
+    said = texts[0] if texts else text
+    if said is not None and not any(getattr(mark, "description", None) for mark in get_args(annotation)[1:]):
+        about["description"] = said
+    if may_be_missing and default is PydanticUndefined:
+        default, about["json_schema_extra"] = None, _drop_default
+    return annotation, Field(default, **about)
+
+
+def _without_texts(annotation: Any) -> tuple[Any, list[str]]:
+    if get_origin(annotation) is not Annotated:
+        return annotation, []
+    origin, *marks = get_args(annotation)
+    texts = [mark for mark in marks if isinstance(mark, str)]
+    rest = tuple(mark for mark in marks if not isinstance(mark, str))
+    return (Annotated[(origin, *rest)] if rest else origin), texts
+
+
+def readable(annotation: Any) -> Any:
+    """Replace the types in an annotation that pydantic itself does not read: v1 models, and older TypedDicts."""
+    return _replaced(annotation, _readable_one)
+
+
+def _readable_one(kind: Any) -> Any:
+    if is_v1_model(kind):
+        return _with_v1_model(kind)
+    if is_typed_dict(kind) and sys.version_info < (3, 12) and type(kind).__module__ == "typing":
+        from typing_extensions import TypedDict
+
+        hints = {key: readable(hint) for key, hint in get_type_hints(kind, include_extras=True).items()}
+        return TypedDict(kind.__name__, hints, total=kind.__total__)  # type: ignore[operator]
+    return kind
+
+
+def _with_v1_model(model: Any) -> Any:
+    from pydantic import PlainValidator, WithJsonSchema
+
+    def read(value: Any) -> Any:
+        return value if isinstance(value, model) else model.parse_obj(value)
+
+    return Annotated[Any, PlainValidator(read), WithJsonSchema(inlined(model.schema()))]
+
+
+def _replaced(annotation: Any, swap: Callable[[Any], Any]) -> Any:
+    """Apply `swap` to every type that an annotation is built of."""
+    args = get_args(annotation)
+    if not args or get_origin(annotation) is typing.Literal:
+        return swap(annotation)
+    if get_origin(annotation) is Annotated:
+        return Annotated[(_replaced(args[0], swap), *args[1:])]
+    new = tuple(_replaced(arg, swap) if not isinstance(arg, list) else arg for arg in args)
+    if new == args:
+        return annotation
+    if get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.Union[new]
+    try:
+        return get_origin(annotation)[new]
+    except TypeError as exc:
+        raise InvalidType(f"`{annotation}` cannot be said in a schema.") from exc
+
+
+def made_model(name: str, fields: dict[str, Any], description: str, config: ConfigDict) -> type[BaseModel]:
+    """Make a pydantic model; its fields may have any name but those that begin with an underscore."""
+    with warnings.catch_warnings():
+        # A parameter may be called `json` or `schema`: the fields of such a model are read from its `__dict__`.
+        warnings.filterwarnings("ignore", message=r"Field name .* shadows an attribute|.*protected namespace")
+        made: type[BaseModel] = create_model(
+            name, __config__=ConfigDict(**{**config, "protected_namespaces": ()}), __doc__=description or None, **fields
+        )
+    return made
+
+
+# ---------------------------------------------------------------- a schema from a TypedDict
+
+
+def model_from_typed_dict(typed_dict: Any, above: tuple[Any, ...] = (), *, name: str | None = None) -> type[BaseModel]:
+    """Make the pydantic model of a TypedDict; those within become models too.
+
+    `Annotated[T, default, "text"]` gives a key its default (`...` for none) and its description; so does a Google
+    style docstring for the latter.
+    """
+    if typed_dict in above:
+        raise InvalidArgument(
+            f"`{typed_dict.__name__}` contains itself, which a TypedDict here cannot. Write it as a pydantic model."
+        )
+    description, texts = parse_google_docstring(docstring_of(typed_dict))
+    try:
+        hints = get_type_hints(typed_dict, include_extras=True)
+    except NameError as exc:
+        raise InvalidArgument(
+            f"The types of `{typed_dict.__name__}` cannot be resolved: {exc}. Define them at the top of its module."
+        ) from exc
+    fields = {}
+    for key, hint in hints.items():
+        # Under `from __future__ import annotations` the class itself does not know of `NotRequired`.
+        hint, required = _unqualified(hint, required=key in typed_dict.__required_keys__)
+        annotation, default, text = _key(hint)
+        annotation = _replaced(annotation, lambda kind: _as_model(kind, (*above, typed_dict)))
+        fields[key] = field_of(annotation, default, text or texts.get(key), may_be_missing=not required)
+    return made_model(name or typed_dict.__name__, fields, description, ConfigDict(arbitrary_types_allowed=True))
+
+
+def _unqualified(hint: Any, *, required: bool) -> tuple[Any, bool]:
+    """Take `Required` and `NotRequired` off, within `Annotated` too, and return what they say."""
+    while (origin := get_origin(hint)) in (typing.Required, typing.NotRequired):
+        hint, required = get_args(hint)[0], origin is typing.Required
+    if get_origin(hint) is Annotated:
+        inner, *marks = get_args(hint)
+        inner, required = _unqualified(inner, required=required)
+        hint = Annotated[(inner, *marks)]
+    return hint, required
+
+
+def _as_model(kind: Any, above: tuple[Any, ...]) -> Any:
+    return model_from_typed_dict(kind, above) if is_typed_dict(kind) else kind
+
+
+def _drop_default(schema: JSON) -> None:
+    schema.pop("default", None)
+
+
+def _key(hint: Any) -> tuple[Any, Any, str | None]:
+    """Return the annotation, the default and the description of a key."""
+    if get_origin(hint) is not Annotated:
+        return hint, PydanticUndefined, None
+    origin, *marks = get_args(hint)
+    if any(isinstance(mark, FieldInfo) for mark in marks):
+        return hint, PydanticUndefined, None
+    text = marks[-1] if isinstance(marks[-1], str) else None
+    default = marks[0] if text is None or len(marks) > 1 else ...
+    return origin, PydanticUndefined if default is ... else default, text
+
+
+def is_typed_dict(thing: Any) -> bool:
+    """Tell a TypedDict class, of `typing` or of `typing_extensions`."""
+    return isinstance(thing, type) and issubclass(thing, dict) and hasattr(thing, "__required_keys__")

@@ -1,0 +1,430 @@
+"""`BaseTool`: a Runnable that a language model may call. What is decided here is decided once for both colours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from inspect import get_annotations
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+from pydantic import Field, PlainSerializer, SkipValidation, ValidationError
+
+from modelwire.callbacks.hooks import listening
+from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
+from modelwire.messages import ToolCall
+from modelwire.runnables.calling import awaited, inheriting
+from modelwire.runnables.config import RunnableConfig, below, changed, run_in_executor, settled
+from modelwire.runnables.deadline import check, covered
+from modelwire.runnables.serializable import RunnableSerializable
+from modelwire.tools.args_schema import (
+    ArgsSchema,
+    checked_args,
+    create_schema_from_function,
+    field_names,
+    get_all_basemodel_annotations,
+    given_call_id,
+    injected_fields,
+    is_v1_model,
+    json_schema_of,
+    tool_call_schema,
+)
+from modelwire.tools.injected import (
+    FILTERED_ARGS,
+    InjectedToolArg,
+    InjectedToolCallId,
+    _DirectlyInjectedToolArg,
+    is_injected,
+    signature_of,
+)
+from modelwire.tools.output import TOOL_MESSAGE_BLOCK_TYPES, failure_text, format_output
+
+if TYPE_CHECKING:
+    from modelwire.callbacks import Callbacks
+
+__all__ = [
+    "FILTERED_ARGS",
+    "TOOL_MESSAGE_BLOCK_TYPES",
+    "ArgsSchema",
+    "BaseTool",
+    "InjectedToolArg",
+    "InjectedToolCallId",
+    "SchemaAnnotationError",
+    "ToolException",
+    "_DirectlyInjectedToolArg",
+    "create_schema_from_function",
+    "get_all_basemodel_annotations",
+]
+
+
+class ToolException(ModelwireError):
+    """A tool could not do what it was asked to; `handle_tool_error` may turn it into an answer for the model."""
+
+
+class SchemaAnnotationError(InvalidType):
+    """The field `args_schema` of a tool class is annotated as a model, where it holds a model's class."""
+
+
+def as_json(value: Any) -> Any:
+    """Say a field that JSON has no word for: a schema class by its schema, a function by its repr."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, type):
+        try:
+            return json_schema_of(value)
+        except InvalidArgument:
+            pass
+    return repr(value)
+
+
+SaidInJson = PlainSerializer(as_json, when_used="json-unless-none")
+Handler: TypeAlias = bool | str | Callable[[Any], Any] | None
+
+
+class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
+    """What a language model may call. Subclass it with a `name`, a `description` and `_run` (and `_arun`).
+
+    `args_schema` (a pydantic model class or a JSON schema) is what the model sees; without one, the parameters of
+    `_run` are. `invoke` takes the arguments, or a whole tool call, which it answers with a `ToolMessage`.
+    `response_format="content_and_artifact"` says that `_run` returns two things: one for the model, one to keep.
+    `extras` are what only one provider knows of a tool.
+    """
+
+    name: str
+    description: str
+    args_schema: Annotated[ArgsSchema | None, SkipValidation(), SaidInJson] = None
+    return_direct: bool = False  # for agents: the output is the answer
+    verbose: bool = False
+    callbacks: Any = Field(default=None, exclude=True)
+    tags: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+    handle_tool_error: Annotated[Handler, SkipValidation(), SaidInJson] = False
+    handle_validation_error: Annotated[Handler, SkipValidation(), SaidInJson] = False
+    response_format: Literal["content", "content_and_artifact"] = "content"
+    extras: dict[str, Any] | None = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        from pydantic import BaseModel
+
+        annotation = get_annotations(cls).get("args_schema")
+        if annotation is BaseModel or annotation == "BaseModel":
+            raise SchemaAnnotationError(
+                f"`{cls.__name__}.args_schema` holds a class: annotate it as `args_schema: type[BaseModel] = ...`."
+            )
+
+    # ------------------------------------------------------------ what it takes
+
+    @property
+    def is_single_input(self) -> bool:
+        """Whether it takes just one argument."""
+        return len([name for name in self.args if name != "kwargs"]) <= 1
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """What the model may give, by name: the properties of the JSON schema."""
+        schema = self.tool_call_schema
+        json_schema = schema if isinstance(schema, dict) else json_schema_of(schema)
+        properties: dict[str, Any] = json_schema.get("properties", {})
+        return properties
+
+    @property
+    def tool_call_schema(self) -> ArgsSchema:
+        """What the model sees: the schema under the tool's name, without the arguments that the program gives."""
+        schema = self.args_schema if self.args_schema is not None else self.get_input_schema()
+        return tool_call_schema(schema, self.name, self.description, self._injected_args_keys)
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+        """Return the pydantic model of what it takes."""
+        if self.args_schema is None:
+            return create_schema_from_function(self.name, self._functions()[0])
+        if isinstance(self.args_schema, dict):
+            return super().get_input_schema(config)
+        return self.args_schema
+
+    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+        """Return the JSON schema of what it takes."""
+        return json_schema_of(self.get_input_schema(config))
+
+    def _functions(self) -> list[Callable[..., Any]]:
+        """Return what is called in the end, sync or async: they say which arguments are injected."""
+        cls = type(self)
+        own = [cls._run is not BaseTool._run, cls._arun is not BaseTool._arun]
+        return [func for func, is_own in zip((self._run, self._arun), own, strict=True) if is_own] or [self._run]
+
+    @property
+    def _injected_args_keys(self) -> frozenset[str]:
+        return frozenset().union(*(signature_of(func).injected for func in self._functions()))
+
+    # ------------------------------------------------------------ what it does
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        """Do it. Parameters named `run_manager`, or annotated as `RunnableConfig`, are filled in."""
+        raise NotImplementedError(f"`{type(self).__name__}` has no `_run`: it cannot be called in sync code.")
+
+    async def _arun(self, *args: Any, **kwargs: Any) -> Any:
+        """Do it; unless overridden, by `_run` in a thread."""
+        if (manager := kwargs.get("run_manager")) is not None and hasattr(manager, "get_sync"):
+            kwargs["run_manager"] = manager.get_sync()
+        return await run_in_executor(None, self._run, *args, **kwargs)
+
+    def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
+        """Check the input; raise pydantic's `ValidationError` where it does not fit the schema."""
+        schema = self.args_schema
+        if isinstance(tool_input, str):
+            return self._parsed_text(tool_input)
+        if schema is None:
+            schema = {}
+        given = dict(tool_input)
+        known = injected_fields(schema, InjectedToolCallId)
+        for name in self._injected_by_call_id():
+            if name not in known:
+                given |= given_call_id(name, given, tool_call_id)
+        return checked_args(schema, given, self._injected_args_keys, tool_call_id)
+
+    def _parsed_text(self, text: str) -> str:
+        schema = self.args_schema
+        if isinstance(schema, dict):
+            raise InvalidArgument(
+                f"`{self.name}` has a JSON schema as `args_schema`: it takes a dict of its arguments, not a text."
+            )
+        if schema is not None:
+            fields = field_names(schema)
+            if fields and fields[0] not in injected_fields(schema):
+                (schema.parse_obj if is_v1_model(schema) else schema.model_validate)({fields[0]: text})
+        return text
+
+    def _injected_by_call_id(self) -> list[str]:
+        signatures = [signature_of(func) for func in self._functions()]
+        return [
+            name
+            for signature in signatures
+            for name in signature.injected
+            if is_injected(signature.hints[name], InjectedToolCallId)
+        ]
+
+    def _to_args_and_kwargs(
+        self, tool_input: str | dict[str, Any], tool_call_id: str | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Say the checked input as the arguments of `_run`."""
+        parsed = self._parse_input(tool_input, tool_call_id)
+        if not isinstance(parsed, str):
+            return (), parsed
+        schema = self.args_schema
+        takes_nothing = schema is not None and not self.args and not self._injected_args_keys
+        return ((), {}) if takes_nothing and not parsed else ((parsed,), {})
+
+    # ------------------------------------------------------------ the calls
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Call it with its arguments, or answer a whole tool call."""
+        tool_input, kwargs = _prepared(input, config, kwargs)
+        return self.run(tool_input, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Call it with its arguments, or answer a whole tool call."""
+        tool_input, kwargs = _prepared(input, config, kwargs)
+        return await self.arun(tool_input, **kwargs)
+
+    def run(
+        self,
+        tool_input: str | dict[str, Any],
+        verbose: bool | None = None,  # noqa: FBT001 - the place LangChain scripts use
+        start_color: str | None = "green",
+        color: str | None = "green",
+        callbacks: Callbacks = None,
+        *,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        run_name: str | None = None,
+        run_id: UUID | None = None,
+        config: RunnableConfig | None = None,
+        tool_call_id: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call it; what is given here is what a config would say. With a `tool_call_id` it answers that call."""
+        run = _Run(self, tool_input, settled(config), callbacks, tool_call_id, bool(verbose) or self.verbose)
+        manager = None
+        if run.heard:
+            from modelwire.callbacks import CallbackManager
+
+            configured = CallbackManager.configure(**run.listeners(tags, metadata))
+            manager = configured.on_tool_start(**run.opening(run_name, run_id, start_color, kwargs))
+        inner = run.below(manager)
+        try:
+            check(inner.get("deadline"), self)
+            args, given = run.arguments(self._run, inner, manager)
+            returned = inheriting(inner).run(self._run, *args, **given)
+            check(inner.get("deadline"), self)
+            outcome = run.outcome(returned)
+        except BaseException as exc:
+            handled = run.handled(exc)
+            if handled is None:
+                if manager is not None:
+                    manager.on_tool_error(exc, tool_call_id=tool_call_id)
+                raise
+            outcome = handled
+        output = format_output(*outcome[:2], tool_call_id, self.name, outcome.status)
+        if manager is not None:
+            manager.on_tool_end(output, color=color, name=self.name, **kwargs)
+        return output
+
+    async def arun(
+        self,
+        tool_input: str | dict[str, Any],
+        verbose: bool | None = None,  # noqa: FBT001
+        start_color: str | None = "green",
+        color: str | None = "green",
+        callbacks: Callbacks = None,
+        *,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        run_name: str | None = None,
+        run_id: UUID | None = None,
+        config: RunnableConfig | None = None,
+        tool_call_id: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Do what `run` does, in the other colour."""
+        run = _Run(self, tool_input, settled(config), callbacks, tool_call_id, bool(verbose) or self.verbose)
+        manager = None
+        if run.heard:
+            from modelwire.callbacks import AsyncCallbackManager
+
+            configured = AsyncCallbackManager.configure(**run.listeners(tags, metadata))
+            manager = await configured.on_tool_start(**run.opening(run_name, run_id, start_color, kwargs))
+        inner = run.below(manager)
+        try:
+            own = type(self)._arun is not BaseTool._arun
+            args, given = run.arguments(self._arun if own else self._run, inner, manager)
+            returned = await covered(awaited(self._arun(*args, **given), inner), inner.get("deadline"), self)
+            outcome = run.outcome(returned)
+        except BaseException as exc:
+            handled = run.handled(exc)
+            if handled is None:
+                if manager is not None:
+                    await manager.on_tool_error(exc, tool_call_id=tool_call_id)
+                raise
+            outcome = handled
+        output = format_output(*outcome[:2], tool_call_id, self.name, outcome.status)
+        if manager is not None:
+            await manager.on_tool_end(output, color=color, name=self.name, **kwargs)
+        return output
+
+
+class Outcome(NamedTuple):
+    """What a tool came to: what the model hears, what is kept, and whether it worked."""
+
+    content: Any
+    artifact: Any = None
+    status: Literal["success", "error"] = "success"
+
+
+class _Run:
+    """One call of a tool: what both colours decide alike."""
+
+    __slots__ = ("callbacks", "config", "heard", "tool", "tool_call_id", "tool_input", "verbose")
+
+    def __init__(
+        self, tool: BaseTool, tool_input: Any, config: RunnableConfig, callbacks: Any, tool_call_id: str | None,
+        verbose: bool,  # noqa: FBT001
+    ) -> None:  # fmt: skip
+        self.tool = tool
+        self.tool_input = tool_input
+        self.config = config
+        self.callbacks = config.get("callbacks") if callbacks is None else callbacks
+        self.tool_call_id = tool_call_id
+        self.verbose = verbose
+        self.heard = listening({"callbacks": self.callbacks}) or bool(tool.callbacks) or verbose
+
+    def listeners(self, tags: list[str] | None, metadata: dict[str, Any] | None) -> dict[str, Any]:
+        """Say who hears of the run, for `configure`."""
+        return {
+            "inheritable_callbacks": self.callbacks,
+            "local_callbacks": self.tool.callbacks,
+            "verbose": self.verbose,
+            "inheritable_tags": tags or self.config.get("tags"),
+            "local_tags": self.tool.tags,
+            "inheritable_metadata": metadata or self.config.get("metadata"),
+            "local_metadata": self.tool.metadata,
+        }
+
+    def opening(
+        self, run_name: str | None, run_id: UUID | None, color: str | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Say what the start of the run reports; what is injected stays out of it."""
+        shown, tool = self.tool_input, self.tool
+        if isinstance(shown, dict):
+            schema = tool.args_schema
+            hidden = {*FILTERED_ARGS, *tool._injected_args_keys, *(() if schema is None else injected_fields(schema))}
+            shown = {key: value for key, value in shown.items() if key not in hidden}
+        return {
+            "serialized": {"name": tool.name, "description": tool.description},
+            "input_str": str(shown),
+            "inputs": shown if isinstance(shown, dict) else None,
+            "name": run_name or self.config.get("run_name") or tool.get_name(),
+            "run_id": run_id or self.config.get("run_id"),
+            "tool_call_id": self.tool_call_id,
+            "color": color,
+            **kwargs,
+        }
+
+    def below(self, manager: Any) -> RunnableConfig:
+        """Make the config of the calls inside of this one."""
+        return below(self.config) if manager is None else changed(self.config, callbacks=manager.get_child())
+
+    def arguments(
+        self, func: Callable[..., Any], inner: RunnableConfig, manager: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments for `_run`, with the config and the run manager where it takes them."""
+        args, kwargs = self.tool._to_args_and_kwargs(self.tool_input, self.tool_call_id)
+        signature = signature_of(func)
+        if signature.config_name is not None:
+            kwargs = {**kwargs, signature.config_name: inner}
+        if signature.takes("run_manager"):
+            kwargs = {**kwargs, "run_manager": manager}
+        return args, kwargs
+
+    def outcome(self, returned: Any) -> Outcome:
+        """Read what the tool returned."""
+        if self.tool.response_format == "content":
+            return Outcome(returned)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise InvalidArgument(
+                f"`{self.tool.name}` has `response_format='content_and_artifact'`, so it must return a tuple of two: "
+                f"content and artifact. It returned a `{type(returned).__name__}`."
+            )
+        return Outcome(*returned)
+
+    def handled(self, error: BaseException) -> Outcome | None:
+        """Return what stands for `error`, None where it is to be raised."""
+        tool = self.tool
+        if isinstance(error, ToolException):
+            default = str(error.args[0]) if error.args else "Tool execution error"
+            text = failure_text(tool.handle_tool_error, error, default)
+        elif _is_validation_error(error):
+            text = failure_text(tool.handle_validation_error, error, "Tool input validation error")
+        else:
+            return None
+        return None if text is None else Outcome(text, status="error")
+
+
+def _is_validation_error(error: BaseException) -> bool:
+    v1 = sys.modules.get("pydantic.v1")
+    return isinstance(error, ValidationError) or (v1 is not None and isinstance(error, v1.ValidationError))
+
+
+def _is_tool_call(input: Any) -> bool:
+    return isinstance(input, dict) and input.get("type") == "tool_call"
+
+
+def _prepared(input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Take a tool call apart; arguments are copied, so that the caller's stay as they are."""
+    tool_call_id = kwargs.pop("tool_call_id", None)
+    tool_input = input
+    if _is_tool_call(input):
+        tool_call_id, tool_input = input["id"], input["args"]
+    if isinstance(tool_input, dict):
+        tool_input = dict(tool_input)
+    return tool_input, {"config": settled(config), "tool_call_id": tool_call_id, **kwargs}

@@ -1,0 +1,199 @@
+"""`@tool` in all its forms, and runnables as tools."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypedDict, Unpack, cast, overload
+
+from pydantic import ConfigDict
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.runnables.base import Runnable
+from modelwire.tools.args_schema import (
+    ArgsSchema,
+    docstring_of,
+    is_typed_dict,
+    is_v1_model,
+    is_v2_model,
+    made_model,
+    model_from_typed_dict,
+)
+from modelwire.tools.base import BaseTool
+from modelwire.tools.simple import Tool
+from modelwire.tools.structured import StructuredTool
+
+__all__ = ["convert_runnable_to_tool", "tool"]
+
+
+class ToolOptions(TypedDict, total=False):
+    """What may be said of a tool beside its name and what it does."""
+
+    description: str | None
+    return_direct: bool
+    args_schema: ArgsSchema | None
+    infer_schema: bool
+    response_format: Literal["content", "content_and_artifact"]
+    parse_docstring: bool
+    error_on_invalid_docstring: bool
+    extras: dict[str, Any] | None
+
+
+@overload
+def tool(name_or_callable: Callable[..., Any], **options: Unpack[ToolOptions]) -> BaseTool: ...
+@overload
+def tool(name_or_callable: str, runnable: Runnable[Any, Any], **options: Unpack[ToolOptions]) -> BaseTool: ...
+@overload
+def tool(
+    name_or_callable: str | None = None, **options: Unpack[ToolOptions]
+) -> Callable[[Callable[..., Any] | Runnable[Any, Any]], BaseTool]: ...
+def tool(
+    name_or_callable: str | Callable[..., Any] | None = None,
+    runnable: Runnable[Any, Any] | None = None,
+    *,
+    description: str | None = None,
+    return_direct: bool = False,
+    args_schema: ArgsSchema | None = None,
+    infer_schema: bool = True,
+    response_format: Literal["content", "content_and_artifact"] = "content",
+    parse_docstring: bool = False,
+    error_on_invalid_docstring: bool = True,
+    extras: dict[str, Any] | None = None,
+) -> Any:
+    """Make a tool of a function, coroutine function or runnable.
+
+    `@tool`, `@tool("name")`, `@tool(parse_docstring=True)` and `tool("name", runnable)` all do. The docstring becomes
+    the description, the annotated parameters the schema. `infer_schema=False` makes a `Tool` of one argument.
+
+        @tool
+        def add(a: int, b: int) -> int:
+            "Add two numbers."
+            return a + b
+    """
+    options: dict[str, Any] = {
+        "return_direct": return_direct,
+        "args_schema": args_schema,
+        "response_format": response_format,
+        "extras": extras,
+    }
+
+    def made(name: str, source: Any) -> BaseTool:
+        if isinstance(source, Runnable):
+            return _of_runnable(name, source, description, options)
+        function, coroutine = (None, source) if inspect.iscoroutinefunction(source) else (source, None)
+        if infer_schema or args_schema is not None:
+            return StructuredTool.from_function(
+                function,
+                coroutine,
+                name=name,
+                description=description,
+                infer_schema=infer_schema,
+                parse_docstring=parse_docstring,
+                error_on_invalid_docstring=error_on_invalid_docstring,
+                **options,
+            )
+        said = description or docstring_of(source)
+        if said is None:
+            raise InvalidArgument(
+                f"Function must have either a docstring or description: the model learns from it what `{name}` does."
+            )
+        return Tool(name=name, func=function, coroutine=coroutine, description=said, **options)
+
+    if isinstance(name_or_callable, str):
+        own_name = name_or_callable
+        return made(own_name, runnable) if runnable is not None else lambda source: made(own_name, source)
+    if runnable is not None:
+        raise InvalidArgument("A runnable as a tool needs a name: `tool('name', runnable)`.")
+    if name_or_callable is None:
+        return lambda source: made(_name_of(source), source)
+    if not callable(name_or_callable):
+        raise InvalidType(f"`tool` takes a function or a name, not a `{type(name_or_callable).__name__}`.")
+    return made(_name_of(name_or_callable), name_or_callable)
+
+
+def _name_of(source: Any) -> str:
+    if isinstance(source, Runnable):
+        return str(source.get_name())
+    name = getattr(source, "__name__", None)
+    if not isinstance(name, str):
+        raise InvalidArgument(f"A `{type(source).__name__}` has no name of its own: write `@tool('name')`.")
+    return name
+
+
+# ---------------------------------------------------------------- runnables
+
+
+def convert_runnable_to_tool(
+    runnable: Runnable[Any, Any],
+    args_schema: ArgsSchema | None = None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    arg_types: Mapping[str, Any] | None = None,
+) -> BaseTool:
+    """Make a tool of a runnable that takes a text, or a dict whose keys are known.
+
+    They are read from its input type; where that does not say them, give an `args_schema`, or `arg_types` by name.
+    """
+    name = name or runnable.get_name()
+    if args_schema is None and arg_types is not None:
+        args_schema = made_model(name, {key: (kind, ...) for key, kind in arg_types.items()}, "", ConfigDict())
+    return _of_runnable(name, runnable, description, {"args_schema": args_schema})
+
+
+def _of_runnable(name: str, runnable: Runnable[Any, Any], description: str | None, options: dict[str, Any]) -> BaseTool:
+    said = description or f"Takes {_takes(runnable)}. {runnable!r}"
+    schema = options.get("args_schema")
+    if schema is None:
+        schema = _input_schema(name, runnable)
+        if schema is None:
+            return Tool(
+                name=name, func=runnable.invoke, coroutine=runnable.ainvoke, description=said, **_plain(options)
+            )
+
+    def call(**kwargs: Any) -> Any:
+        return runnable.invoke(kwargs)
+
+    async def acall(**kwargs: Any) -> Any:
+        return await runnable.ainvoke(kwargs)
+
+    return StructuredTool.from_function(call, acall, name=name, description=said, **{**options, "args_schema": schema})
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != "args_schema"}
+
+
+def _input_type(runnable: Runnable[Any, Any]) -> Any:
+    try:
+        return runnable.InputType
+    except TypeError:
+        return None
+
+
+def _takes(runnable: Runnable[Any, Any]) -> str:
+    kind = _input_type(runnable)
+    return f"a `{kind.__name__}`" if isinstance(kind, type) else "the input of a chain"
+
+
+def _input_schema(name: str, runnable: Runnable[Any, Any]) -> ArgsSchema | None:
+    """Return what the keys of the input are; None for a text."""
+    kind = _input_type(runnable)
+    if kind is str:
+        return None
+    if is_typed_dict(kind):
+        return model_from_typed_dict(kind, name=name)
+    model = runnable.get_input_schema()
+    if is_v1_model(model):
+        return cast("ArgsSchema", model)
+    if is_v2_model(model) and "root" not in model.model_fields and model.model_fields:
+        return cast("ArgsSchema", model)
+    schema = runnable.get_input_jsonschema()
+    if schema.get("type") == "string":
+        return None
+    if schema.get("properties"):
+        return cast("ArgsSchema", schema)
+    raise InvalidArgument(
+        f"The keys that `{name}` takes cannot be read from its input type. Give `arg_types={{'key': type}}`, an "
+        "`args_schema`, or annotate the function's parameter with a TypedDict."
+    )

@@ -1,0 +1,237 @@
+"""Functions, models, TypedDicts, tools and schemas in the shapes in which providers take tools. No I/O here.
+
+Shapes: https://platform.openai.com/docs/guides/function-calling and
+https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/implement-tool-use, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.tools.args_schema import (
+    create_schema_from_function,
+    docstring_of,
+    is_typed_dict,
+    is_v1_model,
+    is_v2_model,
+    json_schema_of,
+    model_from_typed_dict,
+)
+from modelwire.tools.docstring import parse_google_docstring
+from modelwire.tools.json_schema import inlined, strict_schema, without_titles
+
+if TYPE_CHECKING:
+    from modelwire.messages import BaseMessage
+    from modelwire.tools.base import BaseTool
+
+__all__ = [
+    "convert_to_anthropic_tool",
+    "convert_to_json_schema",
+    "convert_to_openai_function",
+    "convert_to_openai_tool",
+    "tool_example_to_messages",
+]
+
+JSON = dict[str, Any]
+
+# The types a JSON schema may have at its top; any other `type` of a dict is a provider's own kind of tool.
+JSON_TYPES = frozenset(("object", "array", "string", "number", "integer", "boolean", "null"))
+
+
+def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> JSON:
+    """Return `{"name", "description", "parameters"}`, the last two where there are any.
+
+    `function` is a function, a pydantic model class, a TypedDict class, a tool, a JSON schema with a title, or a tool
+    as OpenAI, Anthropic or Bedrock has it. With `strict`, every object is closed and all its properties are required;
+    what was given is never changed. Raises `InvalidArgument` for what cannot be said so.
+    """
+    converted = dict(_from_dict(function) if isinstance(function, Mapping) else _from_python(function))
+    if strict is None:
+        return converted
+    if converted.get("strict", strict) != strict:
+        raise InvalidArgument(
+            f"The tool `{converted.get('name')}` says `strict={converted['strict']}` and the call `strict={strict}`. "
+            "Say it in one place."
+        )
+    converted["strict"] = strict
+    if strict and "parameters" in converted:
+        converted["parameters"] = strict_schema(converted["parameters"])
+    return converted
+
+
+def convert_to_openai_tool(tool: Any, *, strict: bool | None = None) -> JSON:
+    """Return `{"type": "function", "function": {...}}`; a tool of a provider's own kind passes as it is."""
+    if is_own_kind(tool):
+        return dict(tool)
+    if isinstance(tool, Mapping) and tool.get("type") == "function" and isinstance(tool.get("function"), Mapping):
+        return {**tool, "function": convert_to_openai_function(tool["function"], strict=strict)}
+    return {"type": "function", "function": convert_to_openai_function(tool, strict=strict)}
+
+
+def convert_to_anthropic_tool(tool: Any, *, strict: bool | None = None) -> JSON:
+    """Return `{"name", "description", "input_schema"}`; a tool of a provider's own kind passes as it is.
+
+    A tool's `extras` (`cache_control`, `input_examples` ...) are added, as are those of a dict in either shape.
+    """
+    if is_own_kind(tool):
+        return dict(tool)
+    extras = dict(getattr(tool, "extras", None) or {})
+    if isinstance(tool, Mapping):
+        known = ("type", "function", "name", "title", "description", "input_schema", "parameters", "strict")
+        if "input_schema" in tool or "function" in tool:
+            extras |= {key: value for key, value in tool.items() if key not in known}
+    function = convert_to_openai_function(tool, strict=strict)
+    said: JSON = {"name": function["name"]}
+    if function.get("description"):
+        said["description"] = function["description"]
+    said["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
+    if function.get("strict"):
+        said["strict"] = True
+    return said | extras
+
+
+def convert_to_json_schema(schema: Any, *, strict: bool | None = None) -> JSON:
+    """Return one JSON schema with `title` and `description` at its top, of anything a tool can be made of."""
+    function = convert_to_openai_tool(schema, strict=strict)
+    if "function" not in function:
+        raise InvalidArgument(f"A tool of the type `{function.get('type')}` has no JSON schema.")
+    function = function["function"]
+    described = {"description": function["description"]} if "description" in function else {}
+    return {"title": function["name"], **described, **function.get("parameters", {})}
+
+
+def is_own_kind(tool: Any) -> bool:
+    """Tell a tool that is a provider's own: a dict with a `type` such as `web_search_20250305` or `apply_patch`."""
+    if not isinstance(tool, Mapping) or "input_schema" in tool:
+        return False
+    kind = tool.get("type")
+    return isinstance(kind, str) and kind != "function" and kind not in JSON_TYPES
+
+
+# ---------------------------------------------------------------- from dicts
+
+
+def _from_dict(tool: Mapping[str, Any]) -> JSON:
+    if "input_schema" in tool and "name" in tool:
+        return _named(tool, tool["name"], tool["input_schema"])
+    if "toolSpec" in tool:  # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html
+        spec = tool["toolSpec"]
+        return _named(spec, spec["name"], spec.get("inputSchema", {}).get("json"))
+    if isinstance(tool.get("function"), Mapping):
+        return _from_dict(tool["function"])
+    if "name" in tool:
+        return {key: value for key, value in tool.items() if key in ("name", "description", "parameters", "strict")}
+    if "title" in tool:
+        rest = {key: value for key, value in tool.items() if key not in ("title", "description")}
+        return _named(tool, tool["title"], without_titles(rest) if rest else None)
+    if "type" in tool or "properties" in tool:
+        raise InvalidArgument(
+            "A JSON schema used as a tool must have a top-level 'title' key: it becomes the name of the tool. "
+            f"This one has none: {_shortened(tool)}"
+        )
+    raise InvalidArgument(
+        "This dict is no tool: it has neither a `name`, nor the `title` of a JSON schema, nor the shape of a tool of "
+        f"OpenAI, Anthropic or Bedrock: {_shortened(tool)}"
+    )
+
+
+def _named(source: Mapping[str, Any], name: Any, parameters: Any) -> JSON:
+    function: JSON = {"name": name}
+    if "description" in source:
+        function["description"] = source["description"]
+    if parameters:
+        function["parameters"] = parameters
+    if "strict" in source:
+        function["strict"] = source["strict"]
+    return function
+
+
+def _shortened(value: Any, limit: int = 300) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+# ---------------------------------------------------------------- from Python
+
+
+def _from_python(thing: Any) -> JSON:
+    from modelwire.tools.base import BaseTool
+
+    if isinstance(thing, BaseTool):
+        return _from_tool(thing)
+    if is_v2_model(thing) or is_v1_model(thing):
+        return _from_model(thing)
+    if is_typed_dict(thing):
+        return _from_model(model_from_typed_dict(thing))
+    if callable(thing) and not isinstance(thing, type):
+        return _from_function(thing)
+    kind = f"the class `{thing.__name__}`" if isinstance(thing, type) else f"a `{type(thing).__name__}`"
+    raise InvalidType(
+        f"A tool or schema cannot be {kind}. Give a function, a pydantic model class, a TypedDict class, a tool, or a "
+        "dict: a JSON schema with a `title`, or a tool as a provider has it."
+    )
+
+
+def _from_model(model: Any, name: str | None = None, description: str | None = None) -> JSON:
+    schema = inlined(json_schema_of(model))
+    title, text = schema.pop("title", model.__name__), schema.pop("description", "")
+    description = text if description is None else description
+    said = {"description": description} if description else {}
+    return {"name": name or title, **said, "parameters": without_titles(schema)}
+
+
+def _from_function(function: Any) -> JSON:
+    name = getattr(function, "__name__", type(function).__name__)
+    model = create_schema_from_function(name, function, filter_args=None, parse_docstring=True, include_injected=False)
+    description, _ = parse_google_docstring(docstring_of(function))
+    return _from_model(model, name, description)
+
+
+def _from_tool(tool: BaseTool) -> JSON:
+    schema = tool.tool_call_schema
+    if not isinstance(schema, Mapping):
+        return _from_model(schema, tool.name, tool.description)
+    parameters = {key: value for key, value in schema.items() if key not in ("title", "description")}
+    said = {"description": tool.description} if tool.description else {}
+    return {"name": tool.name, **said, "parameters": without_titles(inlined(parameters))}
+
+
+# ---------------------------------------------------------------- examples
+
+
+def tool_example_to_messages(
+    input: str, tool_calls: Sequence[Any], tool_outputs: Sequence[str] | None = None, *, ai_response: str | None = None
+) -> list[BaseMessage]:
+    """Make the messages of an example: what was asked, the model's calls, their outputs, and perhaps its answer.
+
+    `tool_calls` are objects of pydantic models, each named like the tool it calls.
+    """
+    from modelwire.messages import AIMessage, HumanMessage, ToolMessage
+
+    if tool_outputs and len(tool_outputs) != len(tool_calls):
+        raise InvalidArgument(
+            f"There are {len(tool_calls)} tool calls and {len(tool_outputs)} outputs: their numbers must match."
+        )
+    outputs = tool_outputs or ["You have correctly called this tool."] * len(tool_calls)
+    calls = [
+        {
+            "id": str(uuid4()),
+            "type": "function",
+            "function": {"name": type(call).__name__, "arguments": _arguments(call)},
+        }
+        for call in tool_calls
+    ]
+    messages: list[BaseMessage] = [HumanMessage(content=input)]
+    messages.append(AIMessage(content="", additional_kwargs={"tool_calls": calls}))
+    for call, output in zip(calls, outputs, strict=True):
+        messages.append(ToolMessage(content=output, tool_call_id=str(call["id"])))
+    if ai_response:
+        messages.append(AIMessage(content=ai_response))
+    return messages
+
+
+def _arguments(call: Any) -> str:
+    return str(call.json() if is_v1_model(type(call)) else call.model_dump_json())

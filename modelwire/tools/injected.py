@@ -1,0 +1,122 @@
+"""Arguments that the program gives a tool and the model never sees: how they are marked, and how they are found."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from modelwire.runnables.config import RunnableConfig
+
+__all__ = ["FILTERED_ARGS", "InjectedToolArg", "InjectedToolCallId"]
+
+
+class InjectedToolArg:
+    """Marks an argument that the program gives: `state: Annotated[dict, InjectedToolArg]`."""
+
+
+class InjectedToolCallId(InjectedToolArg):
+    """Marks the argument that gets the id of the tool call: `call_id: Annotated[str, InjectedToolCallId]`."""
+
+
+class _DirectlyInjectedToolArg:
+    """A type whose every argument is given by the program, without a mark at the argument."""
+
+
+FILTERED_ARGS = ("run_manager", "callbacks")  # what a tool gets from us and no schema shows
+CONTEXT_ARGS = (*FILTERED_ARGS, "runtime")  # what needs no line in a docstring either
+
+
+class Signature(NamedTuple):
+    """What a function takes, read once."""
+
+    parameters: Mapping[str, inspect.Parameter]
+    hints: Mapping[str, Any]  # the annotations that can be resolved
+    config_name: str | None  # the parameter that takes the config
+    injected: frozenset[str]
+
+    def takes(self, name: str) -> bool:
+        """Tell whether there is a parameter of that name."""
+        return name in self.parameters
+
+
+def signature_of(func: Callable[..., Any]) -> Signature:
+    """Read the signature of `func`; the same function is read once."""
+    if inspect.ismethod(func):  # bound methods are made anew at every access
+        cached = _read_cached(func.__func__)
+        own = next(iter(cached.parameters), None)
+        return cached._replace(parameters={k: v for k, v in cached.parameters.items() if k != own})
+    try:
+        return _read_cached(func)
+    except TypeError:  # not hashable
+        return _read(func)
+
+
+def _read(func: Callable[..., Any]) -> Signature:
+    try:
+        parameters = dict(inspect.signature(func).parameters)
+    except (ValueError, TypeError):  # a built-in that does not say
+        parameters = {}
+    hints = _hints(func, parameters)
+    return Signature(
+        parameters,
+        hints,
+        next((name for name in parameters if _is_config(hints.get(name))), None),
+        frozenset(name for name in parameters if is_injected(hints.get(name))),
+    )
+
+
+_read_cached = functools.lru_cache(maxsize=1024)(_read)
+
+
+def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """Resolve the annotations one by one where some cannot be resolved; those are left out."""
+    annotations = {
+        name: parameter.annotation
+        for name, parameter in parameters.items()
+        if parameter.annotation is not inspect.Parameter.empty
+    }
+    namespace = getattr(_source(func), "__globals__", {})
+    hints: dict[str, Any] = {}
+    for name, annotation in annotations.items():
+        holder = types.SimpleNamespace(__annotations__={name: annotation})
+        try:
+            hints.update(get_type_hints(holder, globalns=namespace, include_extras=True))
+        except (NameError, AttributeError, TypeError, SyntaxError):
+            continue
+    return hints
+
+
+def _source(func: Any) -> Any:
+    """Return the function in whose module the annotations of `func` were written."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    func = inspect.unwrap(func)
+    if inspect.isclass(func):
+        made = func.__init__ if func.__init__ is not object.__init__ else func.__new__
+        return inspect.unwrap(made)
+    return func if hasattr(func, "__globals__") else getattr(func, "__func__", type(func).__call__)
+
+
+def _is_config(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(option is RunnableConfig for option in get_args(hint))
+    return hint is RunnableConfig
+
+
+def is_injected(hint: Any, kind: type = InjectedToolArg) -> bool:
+    """Tell whether an annotation is marked as `kind`, or is itself a type that is always injected."""
+    if get_origin(hint) is Annotated:
+        origin, *marks = get_args(hint)
+        return any(is_mark(mark, kind) for mark in marks) or is_injected(origin, kind)
+    bare = get_origin(hint) or hint
+    return kind is InjectedToolArg and isinstance(bare, type) and issubclass(bare, _DirectlyInjectedToolArg)
+
+
+def is_mark(mark: Any, kind: type) -> bool:
+    """Tell whether a piece of metadata is `kind`, as a class or an object of it."""
+    return isinstance(mark, kind) or (isinstance(mark, type) and issubclass(mark, kind))

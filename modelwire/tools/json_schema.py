@@ -1,0 +1,144 @@
+"""JSON schemas rewritten: references inlined, titles dropped, made strict. No I/O; what is given stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+__all__ = ["inlined", "is_free_form", "rebuilt", "schemas_within", "strict_schema", "without_titles"]
+
+Schema = dict[str, Any]
+
+# Where a schema holds other schemas. https://json-schema.org/draft/2020-12/schema, read 2026-11; `definitions` and a
+# list under `items` are of the drafts before it.
+BY_NAME = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+IN_LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
+SINGLE = (
+    "items", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else", "unevaluatedItems",
+    "unevaluatedProperties",
+)  # fmt: skip
+
+
+def rebuilt(schema: Mapping[str, Any], change: Callable[[Schema], Schema]) -> Schema:
+    """Copy `schema` with `change` applied to it and to every schema within, innermost first."""
+    new: Schema = {}
+    for key, value in schema.items():
+        if key in BY_NAME and isinstance(value, Mapping):
+            value = {name: _rebuilt_one(inner, change) for name, inner in value.items()}
+        elif isinstance(value, list) and (key in IN_LIST or key == "items"):
+            value = [_rebuilt_one(inner, change) for inner in value]
+        elif key in SINGLE:
+            value = _rebuilt_one(value, change)
+        new[key] = value
+    return change(new)
+
+
+def _rebuilt_one(schema: Any, change: Callable[[Schema], Schema]) -> Any:
+    return rebuilt(schema, change) if isinstance(schema, Mapping) else schema
+
+
+def schemas_within(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (where, schema) for `schema` and every schema within; a path reads `address.streets[].name`."""
+    yield path, schema
+    for key, value in schema.items():
+        if key in BY_NAME and isinstance(value, Mapping):
+            named = {f"{path}.{name}".lstrip("."): inner for name, inner in value.items()}
+        elif isinstance(value, list) and (key in IN_LIST or key == "items"):
+            named = {f"{path}{f'[{i}]' if key in ('items', 'prefixItems') else ''}": v for i, v in enumerate(value)}
+            if key in ("anyOf", "oneOf", "allOf"):  # the alternatives share the path of the whole
+                for inner in value:
+                    if isinstance(inner, Mapping):
+                        yield from schemas_within(inner, path)
+                continue
+        elif key in SINGLE:
+            named = {f"{path}[]" if key == "items" else path: value}
+        else:
+            continue
+        for where, inner in named.items():
+            if isinstance(inner, Mapping):
+                yield from schemas_within(inner, where)
+
+
+def without_titles(schema: Mapping[str, Any]) -> Schema:
+    """Drop the titles, which say a name once more; properties that are named `title` stay."""
+    return rebuilt(schema, lambda node: {key: value for key, value in node.items() if key != "title"})
+
+
+def is_free_form(schema: Mapping[str, Any]) -> bool:
+    """Tell whether `schema` is an object whose property names are not known beforehand."""
+    if schema.get("properties") or (schema.get("type") != "object" and "additionalProperties" not in schema):
+        return False
+    return schema.get("additionalProperties", True) is not False
+
+
+def strict_schema(schema: Mapping[str, Any]) -> Schema:
+    """Close every object and require all of its properties, as strict modes want it.
+
+    A default of null goes, as does a discriminator: strict modes know `anyOf` alone. What they cannot say at all is
+    for the caller to look for (`is_free_form`).
+    """
+    return rebuilt(schema, _closed)
+
+
+def _closed(node: Schema) -> Schema:
+    if "default" in node and node["default"] is None:
+        del node["default"]
+    if "oneOf" in node and "anyOf" not in node:
+        node["anyOf"] = node.pop("oneOf")
+        node.pop("discriminator", None)
+    properties = node.get("properties")
+    if node.get("type") == "object" or isinstance(properties, Mapping):
+        node["additionalProperties"] = False
+        if properties:
+            node["required"] = list(properties)
+    return node
+
+
+# ---------------------------------------------------------------- references
+
+
+def inlined(schema: Mapping[str, Any]) -> Schema:
+    """Put every local definition where it is referred to; those that refer to themselves stay references.
+
+    Keys beside a `$ref` (a description, a default) are laid over what it refers to.
+    """
+    definitions = {
+        f"#/{place}/{name}": inner
+        for place in ("$defs", "definitions")
+        for name, inner in (schema.get(place) or {}).items()
+    }
+    if not definitions:
+        return dict(schema)
+    recursive = {ref for ref in definitions if _reaches(ref, ref, definitions, set())}
+
+    def resolve(node: Schema) -> Schema:
+        ref = node.get("$ref")
+        if ref is None and len(node.get("allOf", ())) == 1:  # pydantic wraps a reference that has siblings so
+            only = node["allOf"][0]
+            return {**only, **{key: value for key, value in node.items() if key != "allOf"}}
+        if ref not in definitions or ref in recursive:
+            return node
+        target = rebuilt(definitions[ref], resolve)
+        return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+
+    body = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
+    new = rebuilt(body, resolve)
+    if new.get("$ref") in recursive:  # the whole is one of them; providers want an object at the top, not a reference
+        new = {**rebuilt(definitions[new["$ref"]], resolve), **{k: v for k, v in new.items() if k != "$ref"}}
+    for ref in sorted(recursive):
+        _, place, name = ref.split("/", 2)
+        new.setdefault(place, {})[name] = rebuilt(definitions[ref], resolve)
+    return new
+
+
+def _reaches(start: str, goal: str, definitions: Mapping[str, Any], seen: set[str]) -> bool:
+    """Tell whether the definition `start` refers to `goal`, however far down."""
+    for _, node in schemas_within(definitions[start]):
+        ref = node.get("$ref")
+        if ref == goal:
+            return True
+        if isinstance(ref, str) and ref in definitions and ref not in seen:
+            seen.add(ref)
+            if _reaches(ref, goal, definitions, seen):
+                return True
+    return False

@@ -1,0 +1,77 @@
+"""What a tool returned, as what the caller gets: the value itself, or the `ToolMessage` that answers the call."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from modelwire.errors import InvalidType
+from modelwire.messages import ToolMessage
+from modelwire.messages.tool import ToolOutputMixin
+
+__all__ = ["TOOL_MESSAGE_BLOCK_TYPES", "format_output"]
+
+# The content blocks a provider takes in the answer to a tool call, of OpenAI, Anthropic or Bedrock; read 2026-11.
+TOOL_MESSAGE_BLOCK_TYPES = (
+    "text", "image_url", "image", "json", "search_result", "custom_tool_call_output", "document", "file",
+)  # fmt: skip
+
+
+def format_output(
+    content: Any, artifact: Any, tool_call_id: str | None, name: str, status: Literal["success", "error"]
+) -> Any:
+    """Return `content` itself where no call with an id asked for it, else the `ToolMessage` that says it.
+
+    A `ToolOutputMixin` (a `ToolMessage` is one), or a list of them, is what the tool wants to be returned as it is.
+    Text and content blocks become the message's content, anything else its JSON.
+    """
+    if tool_call_id is None or isinstance(content, ToolOutputMixin):
+        return content
+    if isinstance(content, list) and content and all(isinstance(item, ToolOutputMixin) for item in content):
+        return content
+    said = message_content(content)
+    return ToolMessage(
+        content=stringified(content) if said is None else said,
+        artifact=artifact,
+        tool_call_id=tool_call_id,
+        name=name,
+        status=status,
+    )
+
+
+def message_content(content: Any) -> str | list[Any] | None:
+    """Return `content` as a message may have it, None where it is neither text nor content blocks."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list | tuple) and all(is_content_block(block) for block in content):
+        return list(content)
+    return None
+
+
+def is_content_block(block: Any) -> bool:
+    """Tell what may stand in a message's list of contents."""
+    return isinstance(block, str) or (isinstance(block, dict) and block.get("type") in TOOL_MESSAGE_BLOCK_TYPES)
+
+
+def stringified(value: Any) -> str:
+    """Return `value` as JSON, or as `str` has it where JSON cannot say it."""
+    import json
+
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
+
+
+def failure_text(handler: Any, error: BaseException, default: str) -> Any:
+    """Return what stands for an error under `handle_tool_error` and its like; None where the error is to be raised."""
+    if not handler:
+        return None
+    if handler is True:
+        return default
+    if isinstance(handler, str):
+        return handler
+    if callable(handler):
+        return handler(error)
+    raise InvalidType(
+        f"A handler of errors is a bool, a text or a function of the error, not a `{type(handler).__name__}`."
+    )

@@ -1,0 +1,84 @@
+"""`Tool`: a tool of one argument, usually a text."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from modelwire.errors import InvalidArgument
+from modelwire.runnables.config import RunnableConfig
+from modelwire.tools.args_schema import ArgsSchema
+from modelwire.tools.base import ToolException
+from modelwire.tools.structured import FunctionTool
+
+__all__ = ["Tool"]
+
+
+class Tool(FunctionTool):
+    """A function of one argument as a tool: `Tool("search", search, "Searches the web.")`."""
+
+    description: str = ""
+
+    def __init__(self, name: str, func: Callable[..., Any] | None, description: str = "", **kwargs: Any) -> None:
+        super().__init__(name=name, func=func, description=description, **kwargs)
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """What the model may give; without a schema, one text."""
+        return super().args if self.args_schema is not None else {"tool_input": {"type": "string"}}
+
+    @property
+    def tool_call_schema(self) -> ArgsSchema:
+        """What the model sees; without a schema, one text under a name that says so."""
+        if self.args_schema is not None:
+            return super().tool_call_schema
+        return {
+            "title": self.name,
+            "description": self.description,
+            "type": "object",
+            "properties": {"__arg1": {"type": "string"}},
+            "required": ["__arg1"],
+        }
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+        """Return the pydantic model of what it takes."""
+        if self.args_schema is not None:
+            return super().get_input_schema(config)
+        from pydantic import create_model
+
+        return create_model(f"{self.name}Input", tool_input=(str, ...))
+
+    def _to_args_and_kwargs(
+        self, tool_input: str | dict[str, Any], tool_call_id: str | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = super()._to_args_and_kwargs(tool_input, tool_call_id)
+        given = [*args, *kwargs.values()]
+        if len(given) != 1:
+            raise ToolException(
+                f"`{self.name}` takes one argument and was given {len(given)}. For more, use `StructuredTool`."
+            )
+        return tuple(given), {}
+
+    @classmethod
+    def from_function(
+        cls,
+        func: Callable[..., Any] | None,
+        name: str,
+        description: str,
+        return_direct: bool = False,  # noqa: FBT001, FBT002 - the place LangChain scripts use
+        args_schema: ArgsSchema | None = None,
+        coroutine: Callable[..., Awaitable[Any]] | None = None,
+        **kwargs: Any,
+    ) -> Tool:
+        """Make a tool of a function of one argument, or of a coroutine function, or of both."""
+        if func is None and coroutine is None:
+            raise InvalidArgument("A tool needs a `func` or a `coroutine`.")
+        return cls(
+            name=name,
+            func=func,
+            coroutine=coroutine,
+            description=description,
+            return_direct=return_direct,
+            args_schema=args_schema,
+            **kwargs,
+        )

@@ -1,0 +1,120 @@
+"""`StructuredTool`: a function, a coroutine function or both, as a tool of any number of arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from inspect import cleandoc
+from typing import Annotated, Any, Literal
+
+from pydantic import SkipValidation
+
+from modelwire.errors import InvalidArgument
+from modelwire.runnables.config import RunnableConfig, run_in_executor
+from modelwire.tools.args_schema import ArgsSchema, create_schema_from_function, docstring_of
+from modelwire.tools.base import BaseTool, SaidInJson
+from modelwire.tools.injected import signature_of
+
+__all__ = ["StructuredTool"]
+
+
+class FunctionTool(BaseTool):
+    """What a tool made of functions does."""
+
+    func: Annotated[Callable[..., Any] | None, SkipValidation(), SaidInJson] = None
+    coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation(), SaidInJson] = None
+
+    def _functions(self) -> list[Callable[..., Any]]:
+        return [func for func in (self.func, self.coroutine) if func is not None] or super()._functions()
+
+    def _run(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
+        if self.func is None:
+            raise NotImplementedError(f"`{self.name}` has a coroutine only: call it by `ainvoke`.")
+        return self.func(*args, **kwargs, **_context(self.func, config, run_manager))
+
+    async def _arun(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
+        if self.coroutine is not None:
+            return await self.coroutine(*args, **kwargs, **_context(self.coroutine, config, run_manager))
+        manager = run_manager.get_sync() if run_manager is not None else None
+        return await run_in_executor(None, self._run, *args, config=config, run_manager=manager, **kwargs)
+
+
+def _context(func: Callable[..., Any], config: RunnableConfig, run_manager: Any) -> dict[str, Any]:
+    """Return what `func` takes of the run it is in; where nobody listens, its manager tells nobody."""
+    signature = signature_of(func)
+    given: dict[str, Any] = {}
+    if signature.config_name is not None:
+        given[signature.config_name] = config
+    wanted = [name for name in ("callbacks", "run_manager") if signature.takes(name)]
+    if wanted and run_manager is None:
+        from modelwire.callbacks import CallbackManagerForToolRun
+
+        run_manager = CallbackManagerForToolRun.get_noop_manager()
+    for name in wanted:
+        given[name] = run_manager.get_child() if name == "callbacks" else run_manager
+    return given
+
+
+class StructuredTool(FunctionTool):
+    """A function of any number of arguments as a tool; `StructuredTool.from_function(f)` reads the rest from it."""
+
+    description: str = ""
+
+    @classmethod
+    def from_function(
+        cls,
+        func: Callable[..., Any] | None = None,
+        coroutine: Callable[..., Awaitable[Any]] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        return_direct: bool = False,  # noqa: FBT001, FBT002 - the place LangChain scripts use
+        args_schema: ArgsSchema | None = None,
+        infer_schema: bool = True,  # noqa: FBT001, FBT002
+        *,
+        response_format: Literal["content", "content_and_artifact"] = "content",
+        parse_docstring: bool = False,
+        error_on_invalid_docstring: bool = False,
+        **kwargs: Any,
+    ) -> StructuredTool:
+        """Make a tool of a function, or of a coroutine function, or of both.
+
+        Name, description and schema are the function's own where they are not given; with `parse_docstring` the
+        descriptions of its arguments come from its Google style docstring.
+        """
+        source = func if func is not None else coroutine
+        if source is None:
+            raise InvalidArgument("A tool needs a `func` or a `coroutine`.")
+        name = str(name or getattr(source, "__name__", type(source).__name__))
+        if args_schema is None and infer_schema:
+            args_schema = create_schema_from_function(
+                name,
+                source,
+                parse_docstring=parse_docstring,
+                error_on_invalid_docstring=error_on_invalid_docstring,
+            )
+            parsed = args_schema.__doc__ if parse_docstring else None
+        else:
+            parsed = None
+        return cls(
+            name=name,
+            func=func,
+            coroutine=coroutine,
+            args_schema=args_schema,
+            description=_description(name, description or parsed, source, args_schema),
+            return_direct=return_direct,
+            response_format=response_format,
+            **kwargs,
+        )
+
+
+def _description(name: str, given: str | None, source: Any, schema: Any) -> str:
+    """Return what the tool is said to do: as given, by the function's docstring, or by the schema."""
+    said = given or docstring_of(source)
+    if said is None and isinstance(schema, dict):
+        said = schema.get("description")
+    elif said is None and schema is not None:
+        said = docstring_of(schema) or ("" if isinstance(source, type) else None)
+    if said is None:
+        raise InvalidArgument(
+            f"Function must have a docstring if description not provided: the model learns from it what `{name}` does."
+        )
+    return cleandoc(said).strip()

@@ -1,0 +1,233 @@
+"""Tracers: handlers that keep each run as a `Run` below its parent. Subclasses say what to do with them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from modelwire.callbacks.base import AsyncCallbackHandler, BaseCallbackHandler
+from modelwire.runnables.listener import dict_from_result
+from modelwire.tracers.schemas import Run, now
+
+__all__ = ["AsyncBaseTracer", "BaseTracer"]
+
+KINDS = ("llm", "chat_model", "chain", "tool", "retriever")
+# Under which name a start's second argument stands in `inputs`, where it is no dict itself.
+_INPUT = {"llm": "prompts", "chat_model": "messages", "chain": "input", "tool": "input", "retriever": "query"}
+
+
+class _RunTree:
+    """The runs that are going on, by id. An end or error of a run that is not known is of no interest."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run_map: dict[str, Run] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ != __name__ and "_on_llm_new_token" in vars(cls):
+            # Only then: models stream for whoever hears their tokens, and a tracer as such does not.
+            setattr(cls, "on_llm_new_token", cls._hear_token)  # type: ignore[attr-defined]  # noqa: B010
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self  # a handler in a config that is copied is still that handler
+
+    def __copy__(self) -> Any:
+        return self
+
+    def _begun(self, kind: str, serialized: dict[str, Any] | None, given: Any, about: dict[str, Any]) -> Run:
+        metadata = about.pop("metadata", None) or {}
+        parent_id: UUID | None = about.pop("parent_run_id", None)
+        inputs = about.pop("inputs", None) or given
+        run = Run(
+            id=about.pop("run_id"),
+            name=about.pop("name", None) or (serialized or {}).get("name") or kind,
+            run_type=about.pop("run_type", None) or kind,
+            inputs=inputs if isinstance(inputs, dict) else {_INPUT[kind]: inputs},
+            start_time=now(),
+            parent_run_id=parent_id,
+            serialized=serialized,
+            tags=[*(about.pop("tags", None) or ())],
+            extra={**about, "metadata": {**metadata}},
+            parent_run=self.run_map.get(str(parent_id)),
+        )
+        run.events.append({"name": "start", "time": run.start_time})
+        if run.parent_run is not None:
+            run.parent_run.child_runs.append(run)
+        self.run_map[str(run.id)] = run
+        return run
+
+    def _over(self, run_id: UUID, about: dict[str, Any], what: str) -> Run | None:
+        run = self.run_map.pop(str(run_id), None)
+        if run is None:
+            return None
+        run.end_time = now()
+        run.events.append({"name": what, "time": run.end_time})
+        if about.get("inputs") is not None:
+            inputs = about["inputs"]
+            run.inputs = inputs if isinstance(inputs, dict) else {"input": inputs}
+        return run
+
+    def _ended(self, run_id: UUID, output: Any, about: dict[str, Any]) -> Run | None:
+        run = self._over(run_id, about, "end")
+        if run is not None:
+            run.outputs = _outputs(run.run_type, output)
+        return run
+
+    def _failed(self, run_id: UUID, error: BaseException, about: dict[str, Any]) -> Run | None:
+        from traceback import format_exception
+
+        run = self._over(run_id, about, "error")
+        if run is not None:
+            run.error = f"{error!r}\n\n{''.join(format_exception(error))}"
+            if about.get("response") is not None:
+                run.outputs = dict_from_result(about["response"])
+        return run
+
+    def _noted(self, run_id: UUID, name: str, about: dict[str, Any]) -> Run | None:
+        run = self.run_map.get(str(run_id))
+        if run is not None:
+            run.events.append({"name": name, "time": now(), "kwargs": about})
+        return run
+
+
+def _outputs(run_type: str, output: Any) -> dict[str, Any]:
+    if run_type in ("llm", "chat_model"):
+        return dict_from_result(output)
+    if run_type == "retriever":
+        return {"documents": output}
+    return output if isinstance(output, dict) else {"output": output}
+
+
+def _hooks() -> list[str]:
+    """Name what subclasses may override, each with the `Run` as its one argument."""
+    steps = [f"_on_{kind}_{step}" for kind in KINDS if kind != "chat_model" for step in ("start", "end", "error")]
+    return [*steps, "_on_chat_model_start", "_on_run_create", "_on_run_update"]
+
+
+class BaseTracer(_RunTree, BaseCallbackHandler, ABC):
+    """Keeps runs; `_persist_run` gets each outermost one when it is over.
+
+    Hooks to override: `_on_run_create(run)`, `_on_run_update(run)`, and one for each event, such as
+    `_on_chain_start(run)` or `_on_llm_error(run)`.
+    """
+
+    @abstractmethod
+    def _persist_run(self, run: Run) -> None:
+        """Take an outermost run that is over."""
+
+    def _start_trace(self, run: Run, hook: str) -> Run:
+        self._hear("_on_run_create", run)
+        self._hear(hook, run)
+        return run
+
+    def _end_trace(self, run: Run | None, hook: str) -> None:
+        if run is None:
+            return
+        if run.parent_run_id is None:
+            self._persist_run(run)
+        self._hear("_on_run_update", run)
+        self._hear(hook, run)
+
+    def _hear(self, hook: str, run: Run) -> None:
+        getattr(self, hook)(run)
+
+    def _hear_token(self, token: str, *, run_id: UUID, chunk: Any = None, **about: Any) -> None:
+        run = self._noted(run_id, "new_token", {"token": token, "chunk": chunk})
+        if run is not None:
+            self._on_llm_new_token(run, token, chunk)
+
+    if not TYPE_CHECKING:  # type checkers see the base's signature
+
+        def on_retry(self, retry_state, *, run_id, **about):
+            self._noted(run_id, "retry", {"attempt": getattr(retry_state, "attempt_number", None)})
+
+    def _on_llm_new_token(self, run: Run, token: str, chunk: Any) -> None:
+        """Hear a token of a model's run."""
+
+
+class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
+    """Does what `BaseTracer` does, with hooks that are coroutines."""
+
+    @abstractmethod
+    async def _persist_run(self, run: Run) -> None:
+        """Take an outermost run that is over."""
+
+    async def _start_trace(self, run: Run, hook: str) -> Run:
+        await self._hear("_on_run_create", run)
+        await self._hear(hook, run)
+        return run
+
+    async def _end_trace(self, run: Run | None, hook: str) -> None:
+        if run is None:
+            return
+        if run.parent_run_id is None:
+            await self._persist_run(run)
+        await self._hear("_on_run_update", run)
+        await self._hear(hook, run)
+
+    async def _hear(self, hook: str, run: Run) -> None:
+        await getattr(self, hook)(run)
+
+    async def _hear_token(self, token: str, *, run_id: UUID, chunk: Any = None, **about: Any) -> None:
+        run = self._noted(run_id, "new_token", {"token": token, "chunk": chunk})
+        if run is not None:
+            await self._on_llm_new_token(run, token, chunk)
+
+    if not TYPE_CHECKING:
+
+        async def on_retry(self, retry_state, *, run_id, **about):
+            self._noted(run_id, "retry", {"attempt": getattr(retry_state, "attempt_number", None)})
+
+    async def _on_llm_new_token(self, run: Run, token: str, chunk: Any) -> None:
+        """Hear a token of a model's run."""
+
+
+def _starting(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    hook = f"_on_{kind}_start"
+
+    def start(self: BaseTracer, serialized: Any, given: Any, **about: Any) -> None:
+        self._start_trace(self._begun(kind, serialized, given, about), hook)
+
+    async def astart(self: AsyncBaseTracer, serialized: Any, given: Any, **about: Any) -> None:
+        await self._start_trace(self._begun(kind, serialized, given, about), hook)
+
+    return start, astart
+
+
+def _ending(kind: str, step: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    hook = f"_on_{kind}_{step}"
+    close: Callable[..., Run | None] = _RunTree._ended if step == "end" else _RunTree._failed
+
+    def end(self: BaseTracer, result: Any, *, run_id: UUID, **about: Any) -> None:
+        self._end_trace(close(self, run_id, result, about), hook)
+
+    async def aend(self: AsyncBaseTracer, result: Any, *, run_id: UUID, **about: Any) -> None:
+        await self._end_trace(close(self, run_id, result, about), hook)
+
+    return end, aend
+
+
+def _define() -> None:
+    """Give both classes their events and their hooks: the same for every kind of run."""
+
+    def hear(self: Any, run: Run) -> None:
+        """Hear of a run."""
+
+    async def ahear(self: Any, run: Run) -> None:
+        """Hear of a run."""
+
+    both = dict.fromkeys(_hooks(), (hear, ahear))
+    for kind in KINDS:
+        both[f"on_{kind}_start"] = _starting(kind)
+        if kind != "chat_model":
+            both[f"on_{kind}_end"] = _ending(kind, "end")
+            both[f"on_{kind}_error"] = _ending(kind, "error")
+    for name, (method, coroutine) in both.items():
+        setattr(BaseTracer, name, method)
+        setattr(AsyncBaseTracer, name, coroutine)
+
+
+_define()

@@ -1,0 +1,94 @@
+"""Listeners to one runnable: functions that hear when its run starts, ends or fails, and nothing of the runs below."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
+
+from modelwire.tracers.base import AsyncBaseTracer, BaseTracer
+from modelwire.tracers.schemas import Run
+
+if TYPE_CHECKING:
+    from modelwire.runnables.config import RunnableConfig
+
+__all__ = ["AsyncRootListenersTracer", "RootListenersTracer"]
+
+# Called with the run, and with the config where it takes two arguments.
+Listener: TypeAlias = Callable[..., Any]
+AsyncListener: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+class _Root:
+    """Which run is the root: the first that starts."""
+
+    def __init__(
+        self,
+        *,
+        config: RunnableConfig,
+        on_start: Listener | None,
+        on_end: Listener | None,
+        on_error: Listener | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.root_id: UUID | None = None
+        self.listeners = {"start": on_start, "end": on_end, "error": on_error}
+
+    def _call(self, run: Run, step: str) -> Any:
+        listener = self.listeners[step]
+        if listener is None:
+            return None
+        return listener(run, self.config) if _takes_config(listener) else listener(run)
+
+    def _opens(self, run: Run) -> bool:
+        if self.root_id is not None:
+            return False
+        self.root_id = run.id
+        return True
+
+
+class RootListenersTracer(_Root, BaseTracer):
+    """Calls `on_start`, `on_end` or `on_error` for the first run it hears of."""
+
+    def _persist_run(self, run: Run) -> None:
+        """Keep nothing."""
+
+    def _on_run_create(self, run: Run) -> None:
+        if self._opens(run):
+            self._call(run, "start")
+
+    def _on_run_update(self, run: Run) -> None:
+        if run.id == self.root_id:
+            self._call(run, "end" if run.error is None else "error")
+
+
+class AsyncRootListenersTracer(_Root, AsyncBaseTracer):
+    """Awaits `on_start`, `on_end` or `on_error` for the first run it hears of."""
+
+    async def _persist_run(self, run: Run) -> None:
+        """Keep nothing."""
+
+    async def _on_run_create(self, run: Run) -> None:
+        if self._opens(run):
+            await self._acall(run, "start")
+
+    async def _on_run_update(self, run: Run) -> None:
+        if run.id == self.root_id:
+            await self._acall(run, "end" if run.error is None else "error")
+
+    async def _acall(self, run: Run, step: str) -> None:
+        answer = self._call(run, step)
+        if answer is not None:
+            await answer
+
+
+def _takes_config(listener: Listener) -> bool:
+    from inspect import Parameter, signature
+
+    try:
+        parameters = signature(listener).parameters.values()
+    except (ValueError, TypeError):  # a built-in that does not say
+        return False
+    positional = [p for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    return len(positional) > 1 or any(p.name == "config" for p in parameters)

@@ -1,0 +1,56 @@
+"""`Run`: what is known of one run, while it goes on and after. A plain value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+__all__ = ["Run", "now"]
+
+
+@dataclass
+class Run:
+    """One run of a runnable, a model, a tool or a retriever, with the runs below it.
+
+    `inputs` and `outputs` are dicts; a value that is none stands under "input" or "output". A streamed run learns its
+    inputs with its end. `run_type` is "chain", "prompt", "parser", "llm", "chat_model", "tool" or "retriever".
+    """
+
+    id: UUID
+    name: str
+    run_type: str
+    inputs: dict[str, Any]
+    start_time: datetime
+    parent_run_id: UUID | None = None
+    serialized: dict[str, Any] | None = None
+    tags: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)  # "metadata", and what the start said besides
+    events: list[dict[str, Any]] = field(default_factory=list)
+    end_time: datetime | None = None
+    outputs: dict[str, Any] | None = None
+    error: str | None = None  # class, text and traceback
+    child_runs: list[Run] = field(default_factory=list, repr=False)
+    parent_run: Run | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of the run."""
+        metadata: dict[str, Any] = self.extra.setdefault("metadata", {})
+        return metadata
+
+    @property
+    def trace_id(self) -> UUID:
+        """The id of the outermost run around this one."""
+        return self.id if self.parent_run is None else self.parent_run.trace_id
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from start to end."""
+        return None if self.end_time is None else (self.end_time - self.start_time).total_seconds()
+
+
+def now() -> datetime:
+    """Tell the time, in UTC."""
+    return datetime.now(UTC)

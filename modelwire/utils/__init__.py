@@ -1,0 +1,1 @@
+"""Paths that LangChain scripts import from; what they name lives elsewhere."""

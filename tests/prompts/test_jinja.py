@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pickle
+import sys
+import warnings
+from typing import Any
+
+import jinja2
+import pytest
+
+from modelwire.errors import InvalidTemplate, MissingDependency
+from modelwire.prompts import ChatPromptTemplate, PromptTemplate, get_template_variables, jinja2_formatter
+from modelwire.prompts import jinja as jinja_module
+
+
+def test_a_jinja2_template_is_filled_in(colour: Any) -> None:
+    template = "{% for name in names %}{{ loop.index }}. {{ name|upper }} {# no #}{% endfor %}"
+    prompt = PromptTemplate.from_template(template, template_format="jinja2")
+    assert prompt.input_variables == ["names"]
+    assert colour.invoke(prompt, {"names": ["ada", "{{ x }}"]}).to_string() == "1. ADA 2. {{ X }} "
+    assert jinja2_formatter("{{ a.b }}{{ a['b'] }}<{{ absent }}>", a={"b": "<"}) == "<<<>"
+    assert pickle.loads(pickle.dumps(prompt)) == prompt
+
+
+def test_messages_take_jinja2() -> None:
+    prompt = ChatPromptTemplate([("system", "You are {{ who }}."), ("human", "{{ q }}")], template_format="jinja2")
+    assert prompt.invoke({"who": "Ada", "q": "{{ who }}"}).to_string() == "System: You are Ada.\nHuman: {{ who }}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__bases__[0] }}",
+        "{{ x.append(1) }}",
+        "{{ x.__init__.__globals__ }}",
+        "{% for i in range(10**9) %}{% endfor %}",
+        "{{ none_such.name }}",
+    ],
+)
+def test_a_template_stays_in_its_sandbox(template: str) -> None:
+    values = [1]
+    with pytest.raises(InvalidTemplate, match="cannot be filled in"):
+        jinja2_formatter(template, x=values)
+    assert values == [1]
+
+
+def test_scripts_that_catch_jinja2s_own_errors_still_do() -> None:
+    with pytest.raises(jinja2.exceptions.SecurityError):
+        jinja2_formatter("{{ ''.__class__.__bases__ }}")
+    with pytest.raises(jinja2.exceptions.UndefinedError):
+        jinja2_formatter("{{ a.b }}")
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ x", "{% for %}", "{% include 'a' %}", "{% extends x %}", "{% import 'a' as b %}"]
+)
+def test_a_template_that_cannot_be_read_is_refused_when_it_is_made(template: str) -> None:
+    with pytest.raises(InvalidTemplate):
+        PromptTemplate.from_template(template, template_format="jinja2")
+
+
+def test_validation_warns_of_variables_that_differ() -> None:
+    with pytest.warns(UserWarning, match="Missing variables: {'foo'} Extra variables: {'bar'}"):
+        PromptTemplate("{{ foo }}", template_format="jinja2", input_variables=["bar"], validate_template=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PromptTemplate("{{ foo }}", template_format="jinja2", input_variables=["foo"], validate_template=True)
+    assert get_template_variables("{{ b }}{% set c = a %}{{ c }}", "jinja2") == ["a", "b"]
+
+
+def test_without_jinja2_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2.sandbox", None)
+    jinja_module._environment.cache_clear()
+    with pytest.raises(MissingDependency, match="pip install"):
+        PromptTemplate.from_template("{{ x }}", template_format="jinja2")

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pickle
+
+from modelwire.errors import ChatError, LangChainException, ModelError, ModelRefusalError, ModelwireError, Refused
+from modelwire.messages import AIMessage
+
+
+def test_a_refusal_keeps_what_the_model_said() -> None:
+    said = AIMessage("No.")
+    error = ModelRefusalError("Blocked.", raw_message=said)
+    assert isinstance(error, Refused)
+    assert str(error) == "Blocked."
+    assert error.is_retryable is error.retryable is False
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.raw_message) == (ModelRefusalError, "Blocked.", said)
+    assert str(ModelRefusalError()) == "Model refused to produce the requested output"
+
+
+def test_the_roots_have_langchains_names_too() -> None:
+    assert ModelError is ChatError
+    assert LangChainException is ModelwireError
+
+
+def test_a_refusal_block_is_said_in_words() -> None:
+    error = ModelRefusalError.from_refusal({"type": "refusal", "refusal": "No.", "extras": {"category": "cyber"}})
+    assert str(error) == "Model refused to produce the requested output (category='cyber'): No."

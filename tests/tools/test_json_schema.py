@@ -1,0 +1,89 @@
+"""Schemas rewritten, and the ones given left alone."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelwire.tools.json_schema import inlined, is_free_form, schemas_within, strict_schema, without_titles
+
+leaves = st.sampled_from([{"type": "string", "title": "T"}, {"type": "integer", "default": None}, {"enum": ["a", 1]}])
+
+
+def _objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    names = st.sampled_from(["title", "default", "properties", "a", "b"])
+    return st.one_of(
+        st.dictionaries(names, inner, max_size=3).map(lambda of: {"type": "object", "properties": of, "title": "O"}),
+        inner.map(lambda of: {"type": "array", "items": of}),
+        st.lists(inner, min_size=1, max_size=2).map(lambda of: {"anyOf": of}),
+    )
+
+
+schemas = st.recursive(leaves, _objects, max_leaves=8)
+
+
+@given(schemas)
+def test_strict_closes_every_object_and_changes_nothing_given(schema: dict[str, Any]) -> None:
+    before = deepcopy(schema)
+    strict = strict_schema(schema)
+    assert schema == before
+    for _, node in schemas_within(strict):
+        assert not ("default" in node and node["default"] is None)
+        if node.get("type") == "object":
+            assert node["additionalProperties"] is False
+            assert node.get("required", []) == list(node.get("properties", {}))
+    assert strict_schema(strict) == strict
+
+
+@given(schemas)
+def test_titles_go_and_properties_named_title_stay(schema: dict[str, Any]) -> None:
+    before = deepcopy(schema)
+    bare = without_titles(schema)
+    assert schema == before
+    assert not any("title" in node for _, node in schemas_within(bare))
+    names = [sorted(node.get("properties", {})) for _, node in schemas_within(schema)]
+    assert [sorted(node.get("properties", {})) for _, node in schemas_within(bare)] == names
+
+
+def test_definitions_are_inlined_with_what_stands_beside_the_reference() -> None:
+    to_place = {"$ref": "#/$defs/Place"}
+    schema = {
+        "type": "object",
+        "properties": {"home": {**to_place, "description": "d"}, "all": {"allOf": [to_place]}},
+        "$defs": {
+            "Place": {"type": "object", "properties": {"city": {"$ref": "#/$defs/City"}}},
+            "City": {"type": "string"},
+        },
+    }
+    place = {"type": "object", "properties": {"city": {"type": "string"}}}
+    assert inlined(schema) == {"type": "object", "properties": {"home": {**place, "description": "d"}, "all": place}}
+    assert "$defs" in schema
+
+
+def test_a_definition_that_contains_itself_stays_a_reference() -> None:
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
+    schema = {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
+    assert inlined(schema) == {**node, "$defs": {"Node": node}}
+    wrapped = {"type": "object", "properties": {"first": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}}
+    assert inlined(wrapped) == wrapped
+
+
+def test_alternatives_under_one_of_become_any_of_in_strict_mode() -> None:
+    schema = {"oneOf": [{"type": "string"}, {"type": "null"}], "discriminator": {"propertyName": "kind"}}
+    assert strict_schema(schema) == {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
+
+def test_free_form_objects_are_told() -> None:
+    assert is_free_form({"type": "object"})
+    assert is_free_form({"type": "object", "additionalProperties": {"type": "string"}})
+    assert not is_free_form({"type": "object", "properties": {"a": {}}})
+    assert not is_free_form({"type": "object", "additionalProperties": False})
+    assert not is_free_form({"type": "string"})
+
+
+def test_paths_name_the_part() -> None:
+    schema = {"properties": {"a": {"type": "array", "items": {"properties": {"b": {"anyOf": [{"type": "null"}]}}}}}}
+    assert [path for path, _ in schemas_within(schema)] == ["", "a", "a[]", "a[].b", "a[].b"]
