@@ -50,7 +50,7 @@ def test_{index}():
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makeconftest(CONFTEST.replace('pytest_plugins = ["pytester"]', ""))
-    pytester.makeini("[pytest]\nfilterwarnings = ignore")
+    pytester.makeini(f"[pytest]\nfilterwarnings = ignore\npythonpath = {Path(__file__).parent}")
     return pytester
 
 

@@ -174,11 +174,12 @@ def _listeners(model: BaseChatModel, config: RunnableConfig, options: dict[str, 
 
 
 def _opening(model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]) -> dict[str, Any]:
+    params = model._get_invocation_params(**options)  # a model of one's own may blot out secrets there
     return {
         "run_id": config.get("run_id"),
         "name": config.get("run_name") or model.get_name(),
-        "invocation_params": {**model._identifying_params, "_type": model._llm_type, **options},
-        "options": options,
+        "invocation_params": params,
+        "options": {name: params.get(name, value) for name, value in options.items()},
         "batch_size": 1,
     }
 

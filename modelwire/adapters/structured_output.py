@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError, did_you_mean
@@ -175,14 +176,26 @@ def _tools_parser(schema: Any) -> Runnable[Any, Any]:
     from modelwire.tools.function_calling import convert_to_openai_function
 
     if _is_model(schema):
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)
+        return _at_the_end(PydanticToolsParser)(tools=[schema], first_tool_only=True)
     return JsonOutputKeyToolsParser(key_name=convert_to_openai_function(schema)["name"], first_tool_only=True)
 
 
 def _text_parser(schema: Any) -> Runnable[Any, Any]:
     from modelwire.output_parsers import JsonOutputParser, PydanticOutputParser
 
-    return PydanticOutputParser(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()
+    return _at_the_end(PydanticOutputParser)(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()
+
+
+@cache
+def _at_the_end(parser: Any) -> Any:
+    """Let a parser of objects give the whole one only: half of a number is a number too, and says something else."""
+
+    class AtTheEnd(parser):  # type: ignore[misc]
+        def parse_result(self, result: list[Any], *, partial: bool = False) -> Any:
+            return None if partial else super().parse_result(result)
+
+    AtTheEnd.__name__ = AtTheEnd.__qualname__ = parser.__name__
+    return AtTheEnd
 
 
 def _read(asking: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool) -> Runnable[Any, Any]:

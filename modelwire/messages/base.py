@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.merge import Content, add_contents, merge_dicts
+from modelwire.messages.merge import Content, add_contents, merge_content, merge_dicts
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,7 +33,10 @@ __all__ = [
     "get_bolded_text",
     "get_msg_title_repr",
     "merge_chunks",
+    "merge_content",
     "merge_ids",
+    "message_to_dict",
+    "messages_to_dict",
 ]
 
 LC_AUTO_PREFIX = "lc_"
@@ -283,6 +286,16 @@ def merge_chunks(chunks: Iterable[_Chunk]) -> _Chunk:
     if not parts:
         raise InvalidArgument("No chunks to add up: the sum of nothing is no message.")
     return parts[0]._sum(parts[1:]) if len(parts) > 1 else parts[0]
+
+
+def message_to_dict(message: BaseMessage) -> dict[str, Any]:
+    """Make a dict `{"type": ..., "data": ...}` of a message."""
+    return {"type": message.type, "data": message.model_dump()}
+
+
+def messages_to_dict(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Make dicts of messages; `messages_from_dict` makes the messages again."""
+    return [message_to_dict(message) for message in messages]
 
 
 def get_msg_title_repr(title: str, *, bold: bool = False) -> str:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
-from modelwire.messages.base import BaseMessage, BaseMessageChunk, assemble
+from modelwire.messages.base import BaseMessage, BaseMessageChunk, assemble, message_to_dict, messages_to_dict
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
@@ -267,16 +267,6 @@ def _is_whole(cls: type[BaseMessage]) -> bool:
 
 
 # ---------------------------------------------------------------- dicts
-
-
-def message_to_dict(message: BaseMessage) -> dict[str, Any]:
-    """Make a dict `{"type": ..., "data": ...}` of a message."""
-    return {"type": message.type, "data": message.model_dump()}
-
-
-def messages_to_dict(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Make dicts of messages; `messages_from_dict` makes the messages again."""
-    return [message_to_dict(message) for message in messages]
 
 
 def messages_from_dict(messages: Sequence[dict[str, Any]]) -> list[BaseMessage]:

@@ -40,7 +40,7 @@ def count_tokens_approximately(
     if not chars_per_token > 0:
         raise InvalidArgument(f"`chars_per_token` must be above 0, not `{chars_per_token}`.")
     history = convert_to_messages(messages)
-    total = float(sum(ceil(len(_json(_schema(tool))) / chars_per_token) for tool in tools or ()))
+    total = float(sum(ceil(len(_schema(tool)) / chars_per_token) for tool in tools or ()))
     reported = estimated = None
     for message in history:
         chars, images = _size(message, count_name=count_name)
@@ -85,15 +85,11 @@ def _by_one_provider(history: Iterable[BaseMessage]) -> bool:
     return len(providers) == 1 and None not in providers
 
 
-def _schema(tool: Any) -> Any:
-    if isinstance(tool, Mapping):
-        return tool
-    from modelwire.utils.function_calling import convert_to_openai_tool
-
-    return convert_to_openai_tool(tool)
-
-
-def _json(value: Any) -> str:
+def _schema(tool: Any) -> str:
     import json
 
-    return json.dumps(value, default=str)
+    if not isinstance(tool, Mapping):
+        from modelwire.utils.function_calling import convert_to_openai_tool
+
+        tool = convert_to_openai_tool(tool)
+    return json.dumps(tool, default=str)

@@ -197,7 +197,9 @@ class EventsV1(EventsV2):
         return []
 
     def output(self, kind: str, output: Any) -> Any:
-        """Say what a run gave: of a model the whole result, as a dict."""
+        """Say what a run gave: of a model the whole result and of a retriever the documents, in a dict."""
+        if kind == "retriever":
+            return {"documents": output}
         return dict_from_result(output) if kind in ("chat_model", "llm") and output is not None else output
 
     def root_chunk(self, chunk: Any) -> None:

@@ -103,6 +103,21 @@ def test_a_model_says_what_sets_it_apart_and_no_secret() -> None:
     assert "canary" not in model._get_llm_string()
 
 
+def test_handlers_see_parameters_as_the_model_shows_them(colour: Any) -> None:
+    seen: list[Any] = []
+
+    class Discreet(Two):
+        def _get_invocation_params(self, stop: Any = None, **kwargs: Any) -> dict[str, Any]:
+            return {**super()._get_invocation_params(stop, **kwargs), "secret": "***"}
+
+    class Handler(BaseCallbackHandler):
+        def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
+            seen.append((kwargs["invocation_params"], kwargs["options"]))
+
+    colour.invoke(Discreet(), "q", {"callbacks": [Handler()]}, secret="raw")
+    assert seen == [({"_type": "two", "stop": None, "secret": "***"}, {"stop": None, "secret": "***"})]
+
+
 class Streams(Two):
     def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
         yield ChatGenerationChunk(message=AIMessageChunk(content="streamed"))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pickle
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from modelwire.globals import get_llm_cache, set_llm_cache
 from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage
 from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
 from modelwire.prompts import ChatPromptTemplate
-from modelwire.rate_limiters import BaseRateLimiter
+from modelwire.rate_limiters import BaseRateLimiter, InMemoryRateLimiter
 from modelwire.testing import FakeListChatModel, GenericFakeChatModel, ParrotFakeChatModel
 
 URLS = {
@@ -127,6 +128,32 @@ def test_handlers_hear_of_a_hit(colour: Any, cache: InMemoryCache) -> None:
     for _ in range(2):
         colour.invoke(model, "q", {"callbacks": [Handler()]})
     assert heard == ["start", "a", "start", "a"]
+
+
+def test_who_listens_for_tokens_fills_the_same_entry(colour: Any, cache: InMemoryCache) -> None:
+    tokens: list[str] = []
+
+    class Handler(BaseCallbackHandler):
+        def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None: ...
+
+        def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
+            tokens.append(token)
+
+    model = GenericFakeChatModel(messages=iter(["a b", "c"]), cache=cache)
+    answer = colour.invoke(model, "q", {"callbacks": [Handler()]})
+    assert tokens == ["a", " ", "b"]
+    assert (type(answer), answer.content) == (AIMessage, "a b")
+    again = colour.invoke(model, "q")
+    assert (type(again), again.content) == (AIMessage, "a b")
+    assert len(cache._cache) == 1
+
+
+def test_a_model_with_all_of_it_can_be_pickled(cache: InMemoryCache) -> None:
+    limiter = InMemoryRateLimiter(requests_per_second=7)
+    model = ChatOpenAI(model="m", api_key="k", base_url="http://localhost:1", cache=cache, rate_limiter=limiter)
+    other = pickle.loads(pickle.dumps(model))
+    assert isinstance(other.cache, InMemoryCache)
+    assert other.rate_limiter.requests_per_second == 7
 
 
 def test_a_cached_answer_survives_the_process(colour: Any, tmp_path: Path) -> None:

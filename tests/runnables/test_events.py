@@ -12,10 +12,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from modelwire.callbacks import BaseCallbackHandler, adispatch_custom_event, dispatch_custom_event
+from modelwire.documents import Document
 from modelwire.errors import CallerError
 from modelwire.messages import AIMessage, HumanMessage
 from modelwire.output_parsers import StrOutputParser
 from modelwire.prompts import ChatPromptTemplate
+from modelwire.retrievers import retriever
 from modelwire.runnables import (
     Runnable,
     RunnableConfig,
@@ -25,6 +27,7 @@ from modelwire.runnables import (
     RunnablePassthrough,
 )
 from modelwire.testing import GenericFakeChatModel
+from modelwire.tools import tool
 
 PROMPT = ChatPromptTemplate.from_messages([("human", "{q}")])
 
@@ -213,6 +216,36 @@ def test_version_1_tells_the_whole_result_of_a_model_and_no_custom_events() -> N
     end = next(event for event in found if event["event"] == "on_chat_model_end")
     assert end["data"]["output"]["generations"][0][0]["message"].content == "one two"
     assert not [event for event in found if event["event"] == "on_custom_event"]
+
+
+def test_version_1_tells_documents_in_a_dict_and_version_2_as_they_are() -> None:
+    @retriever
+    def find(query: str) -> list[Document]:
+        return [Document(query)]
+
+    for version, output in (("v1", {"documents": [Document("q")]}), ("v2", [Document("q")])):
+        found = events(find | RunnableLambda(len), "q", version=version)
+        end = next(event for event in found if event["event"] == "on_retriever_end")
+        assert end["data"] == {"input": {"query": "q"}, "output": output}
+
+
+def test_a_tool_that_fails_says_so_with_its_input() -> None:
+    @tool
+    def break_down(x: int) -> int:
+        """Fail."""
+        raise ValueError("boom")
+
+    async def read() -> list[Any]:
+        found = []
+        with pytest.raises(ValueError, match="boom"):
+            async for event in break_down.astream_events({"x": 1}, version="v2"):
+                found.append(event)
+        return found
+
+    start, error = asyncio.run(read())
+    assert (start["event"], start["data"]) == ("on_tool_start", {"input": {"x": 1}})
+    assert (error["event"], error["data"]["input"]) == ("on_tool_error", {"x": 1})
+    assert isinstance(error["data"]["error"], ValueError)
 
 
 def test_the_name_given_by_config_is_the_roots_in_both_versions() -> None:

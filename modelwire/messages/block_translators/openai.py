@@ -199,7 +199,8 @@ def _server_tool(item: Block, message: AIMessage) -> list[Block]:
     if extras:
         call["extras"] = extras
     result: Block = {"type": "server_tool_result", "tool_call_id": item.get("id") or ""}
-    result |= {"output": item[key] for key in OUTPUTS if item.get(key) is not None}
+    if outputs := [item[key] for key in OUTPUTS if item.get(key) is not None]:
+        result["output"] = outputs[0]
     if is_mcp or status in STATUSES:
         result["status"] = ("error" if error else "success") if is_mcp else STATUSES[str(status)]
     elif status:
