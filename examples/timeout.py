@@ -14,7 +14,7 @@ from modelwire import ChatPromptTemplate, StrOutputParser
 from modelwire.errors import Timeout
 
 prompt = ChatPromptTemplate.from_template("Tell a long story about a {thing}.")
-model = chosen_model(sys.argv[1:], lambda text: "once upon a time " * 10, pause_s=0.02)
+model = chosen_model(sys.argv[1:], lambda text: "once upon a time " * 10, pause_s=0.02, max_tokens=60)
 chain = prompt | model | StrOutputParser()
 
 

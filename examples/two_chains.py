@@ -52,7 +52,7 @@ together = asyncio.run(both.abatch(rows, {"max_concurrency": 6}))
 async_s = time.perf_counter() - begin
 
 if pd:
-    print(pd.DataFrame(together)[["city", "summary", "headline"]].to_string(index=False))
+    print(pd.DataFrame(together)[["city", "summary", "headline"]].to_string(index=False, max_colwidth=40))
 else:
     for row in together:
         print(f"{row['city']:>8}  {row['summary']:<40} {row['headline']}")

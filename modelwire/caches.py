@@ -80,7 +80,7 @@ class InMemoryCache(BaseCache):
             return {"_cache": dict(self._cache), "_maxsize": self._maxsize}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=RLock())
+        self._cache, self._maxsize, self._lock = state["_cache"], state["_maxsize"], RLock()
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """Return the generations kept for this question, or None."""

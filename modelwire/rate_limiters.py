@@ -55,7 +55,9 @@ class InMemoryRateLimiter(BaseRateLimiter):
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=Lock())
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._lock = Lock()
 
     def acquire(self, *, blocking: bool = True) -> bool:
         """Take one token. Wait for it if `blocking`; else tell whether there was one."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from pydantic import Field
 
@@ -51,19 +51,22 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
     metadata: dict[str, Any] | None = None
 
     @abstractmethod
-    def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
-    ) -> list[Document]:
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         """Find the documents for `query`."""
 
     async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
     ) -> list[Document]:
         """Find the documents for `query`; unless overridden, by the sync method in a thread."""
-        search = cast("Callable[..., list[Document]]", self._get_relevant_documents)
+        return await self._search_in_thread(query, run_manager=run_manager)
+
+    async def _search_in_thread(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
+    ) -> list[Document]:
+        search: Search = self._get_relevant_documents
         if accepted(search)[1]:
             kwargs["run_manager"] = run_manager.get_sync()
-        return await run_in_executor(None, search, query, **kwargs)
+        return await run_in_executor(None, lambda: self._listed(search(query, **kwargs)))
 
     def invoke(self, input: RetrieverInput, config: RunnableConfig | None = None, **kwargs: Any) -> RetrieverOutput:
         """Find the documents for `input`."""
@@ -110,8 +113,10 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
         return self._listed(documents)
 
     async def _afound(self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]) -> list[Document]:
-        search = acall_func_with_variable_args(self._aget_relevant_documents, query, config, run, **kwargs)
-        return self._listed(await covered(search, config.get("deadline"), self))
+        native = type(self)._aget_relevant_documents is not BaseRetriever._aget_relevant_documents
+        search = self._aget_relevant_documents if native else self._search_in_thread
+        found = acall_func_with_variable_args(search, query, config, run, **kwargs)
+        return self._listed(await covered(found, config.get("deadline"), self))
 
     def _listed(self, documents: Any) -> list[Document]:
         """Refuse what a step behind this one would stumble over."""
@@ -155,13 +160,10 @@ class FunctionRetriever(BaseRetriever):
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        if self.afunc is not None:
-            found = self.afunc(query, **_given(self.afunc, kwargs, run_manager, sync=False))
-            return [one async for one in found] if isinstance(found, AsyncIterator) else await found
-        if (search := self.func) is None:
-            raise InvalidType(f"`{self.get_name()}` has no function to search with.")
-        given = _given(search, kwargs, run_manager, sync=True)
-        return await run_in_executor(None, lambda: self._listed(search(query, **given)))
+        if self.afunc is None:
+            return await self._search_in_thread(query, run_manager=run_manager, **kwargs)
+        found = self.afunc(query, **_given(self.afunc, kwargs, run_manager, sync=False))
+        return [one async for one in found] if isinstance(found, AsyncIterator) else await found
 
 
 def _given(func: Callable[..., Any], kwargs: dict[str, Any], manager: Any, *, sync: bool) -> dict[str, Any]:

@@ -31,13 +31,14 @@ from modelwire.runnables.deadline import covered
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:
+    from modelwire.adapters.guarded_call import Guarded
     from modelwire.caches import BaseCache
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from modelwire.outputs import ChatGenerationChunk, ChatResult, LLMResult
     from modelwire.prompt_values import PromptValue
     from modelwire.runnables import Runnable
 
-__all__ = ["BaseChatModel", "LanguageModelInput", "chunk_from_message"]
+__all__ = ["BaseChatModel", "LanguageModelInput", "chunk_from_message", "only_message", "signed"]
 
 # A prompt value (anything with `to_messages`), a text, or a sequence of messages and what stands for one.
 LanguageModelInput: TypeAlias = Any
@@ -215,14 +216,12 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         """Answer `input`."""
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
-            if self._is_bare():
-                return self._answer(messages, stop, config, **kwargs)
-            return _only(_sign(self._guarded_result(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
+            return self._way()._answer(messages, stop, config, **kwargs)
         with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-            result = self._guarded_result(messages, stop, config, run=run, **kwargs)
-            _sign(result, f"lc_run--{run.manager.run_id}")
+            result = self._way()._result(messages, stop, config, run=run, **kwargs)
+            signed(result, f"lc_run--{run.manager.run_id}")
             run.end(result)
-        return _only(result)
+        return only_message(result)
 
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
@@ -231,14 +230,12 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         """Answer `input`."""
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
-            if self._is_bare():
-                return await self._aanswer(messages, stop, config, **kwargs)
-            return _only(_sign(await self._guarded_aresult(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
+            return await self._way()._aanswer(messages, stop, config, **kwargs)
         async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-            result = await self._guarded_aresult(messages, stop, config, run=run, **kwargs)
-            _sign(result, f"lc_run--{run.manager.run_id}")
+            result = await self._way()._aresult(messages, stop, config, run=run, **kwargs)
+            signed(result, f"lc_run--{run.manager.run_id}")
             await run.end(result)
-        return _only(result)
+        return only_message(result)
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
@@ -246,7 +243,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     ) -> Iterator[AIMessageChunk]:  # fmt: skip
         """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
         config, messages = settled(config), self._messages(input)
-        chunks = self._guarded_chunks(messages, stop, config, **kwargs)
+        chunks = self._way()._chunks(messages, stop, config, **kwargs)
         if not heard(self, config):
             return chunks
         return _told(start_model_run(self, messages, config, {"stop": stop, **kwargs}), chunks)
@@ -258,14 +255,14 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         """Answer `input` chunk by chunk; the chunks add up to the answer of `ainvoke`."""
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
-            return self._guarded_achunks(messages, stop, config, **kwargs)
+            return self._way()._achunks(messages, stop, config, **kwargs)
         return self._heard_astream(messages, stop, config, **kwargs)
 
     async def _heard_astream(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
         run = await astart_model_run(self, messages, config, {"stop": stop, **kwargs})
-        chunks = self._guarded_achunks(messages, stop, config, **kwargs)
+        chunks = self._way()._achunks(messages, stop, config, **kwargs)
         try:
             async with run:
                 async for chunk in chunks:
@@ -341,45 +338,13 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
 
     # ------------------------------------------------------------ what stands before a call: caches, rate limiters
 
-    def _is_bare(self) -> bool:
-        """Tell whether nothing does, as nearly always."""
-        return llm_cache is None and self.cache is None and self.rate_limiter is None and not self.output_version
+    def _way(self) -> BaseChatModel | Guarded:
+        """Return what answers a call: this model itself as a rule, or one with what stands before it."""
+        if llm_cache is None and self.cache is None and self.rate_limiter is None and not self.output_version:
+            return self
+        from modelwire.adapters.guarded_call import Guarded
 
-    def _guarded_result(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-    ) -> ChatResult:
-        if self._is_bare():
-            return self._result(messages, stop, config, **kwargs)
-        from modelwire.adapters import guarded_call
-
-        return guarded_call.result(self, messages, stop, config, **kwargs)
-
-    async def _guarded_aresult(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-    ) -> ChatResult:
-        if self._is_bare():
-            return await self._aresult(messages, stop, config, **kwargs)
-        from modelwire.adapters import guarded_call
-
-        return await guarded_call.aresult(self, messages, stop, config, **kwargs)
-
-    def _guarded_chunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-    ) -> Iterator[AIMessageChunk]:
-        if self._is_bare():
-            return self._chunks(messages, stop, config, **kwargs)
-        from modelwire.adapters import guarded_call
-
-        return guarded_call.chunks(self, messages, stop, config, **kwargs)
-
-    def _guarded_achunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-    ) -> AsyncIterator[AIMessageChunk]:
-        if self._is_bare():
-            return self._achunks(messages, stop, config, **kwargs)
-        from modelwire.adapters import guarded_call
-
-        return guarded_call.achunks(self, messages, stop, config, **kwargs)
+        return Guarded(self)
 
     def _cache_key(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
@@ -426,12 +391,12 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     def _answer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
-        return _only(_sign(self._result(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
+        return only_message(signed(self._result(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
 
     async def _aanswer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
-        return _only(_sign(await self._aresult(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
+        return only_message(signed(await self._aresult(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
 
     def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
@@ -516,11 +481,11 @@ def _whole(chunks: list[AIMessageChunk]) -> ChatResult:
     return ChatResult(generations=[ChatGenerationChunk(message=merge_chunks(chunks))])
 
 
-def _only(result: ChatResult) -> AIMessage:
+def only_message(result: ChatResult) -> AIMessage:
     return cast("AIMessage", result.generations[0].message)
 
 
-def _sign(result: ChatResult, answer_id: str) -> ChatResult:
+def signed(result: ChatResult, answer_id: str) -> ChatResult:
     """Name the answer where the model has not; later answers of the same result get a number."""
     for number, generation in enumerate(result.generations):
         if generation.message.id is None:

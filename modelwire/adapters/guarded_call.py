@@ -13,8 +13,12 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from copy import deepcopy
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from uuid import uuid4
 
-from modelwire.adapters import single_flight
+from modelwire.adapters import chat_model, single_flight
+from modelwire.adapters.chat_model import chunk_from_message
+from modelwire.adapters.chat_model import only_message as only
+from modelwire.adapters.chat_model import signed as sign
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import LC_ID_PREFIX, AIMessage, BaseMessage, merge_chunks, message_chunk_to_message
 from modelwire.outputs import ChatGeneration, ChatResult, Generation
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from modelwire.runnables.config import RunnableConfig
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["achunks", "aresult", "checked_cache", "chunks", "message_key", "request_key", "result"]
+__all__ = ["Guarded", "checked_cache", "llm_string", "message_key", "request_key"]
 
 _log = logging.getLogger(__name__)
 
@@ -194,72 +198,80 @@ async def _adrive(flow: _Flow, act: Callable[..., Any]) -> Any:
 # ---------------------------------------------------------------- what `BaseChatModel` calls
 
 
-def result(
-    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-) -> ChatResult:
-    """Answer a call."""
-    call = _Call(model, messages, stop, config, kwargs, on_loop=False)
-    return _versioned(model, _drive(_answered(call), call.do))
+class Guarded:
+    """A model as `BaseChatModel` calls it, with what stands before it."""
 
+    def __init__(self, model: BaseChatModel) -> None:
+        self.model = model
 
-async def aresult(
-    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-) -> ChatResult:
-    """Answer a call."""
-    call = _Call(model, messages, stop, config, kwargs, on_loop=True)
-    return _versioned(model, await _adrive(_answered(call), call.ado))
+    def _answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> AIMessage:
+        return only(sign(self._result(messages, stop, config, **kwargs), f"{LC_ID_PREFIX}-{uuid4()}"))
 
+    async def _aanswer(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> AIMessage:
+        return only(sign(await self._aresult(messages, stop, config, **kwargs), f"{LC_ID_PREFIX}-{uuid4()}"))
 
-def chunks(
-    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-) -> Iterator[AIMessageChunk]:
-    """Answer a call chunk by chunk."""
-    call = _Call(model, messages, stop, config, kwargs, on_loop=False)
-    found = _drive(_opened(call), call.do)
-    source = model._chunks(messages, stop, config, **kwargs) if found is None else iter([_one_chunk(found)])
-    received: list[AIMessageChunk] = []
-    version = _versions(model)
-    try:
-        for chunk in source:
-            if found is None and call.key is not None:
-                received.append(chunk)
-            yield version(chunk)
-        if received:
-            _drive(_stored(call, _sum(received)), call.do)
-    finally:
-        close(source)
+    def _result(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> ChatResult:
+        call = _Call(self.model, messages, stop, config, kwargs, on_loop=False)
+        return _versioned(self.model, _drive(_answered(call), call.do))
 
+    async def _aresult(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> ChatResult:
+        call = _Call(self.model, messages, stop, config, kwargs, on_loop=True)
+        return _versioned(self.model, await _adrive(_answered(call), call.ado))
 
-async def achunks(
-    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
-) -> AsyncIterator[AIMessageChunk]:
-    """Answer a call chunk by chunk."""
-    call = _Call(model, messages, stop, config, kwargs, on_loop=True)
-    found = await _adrive(_opened(call), call.ado)
-    version = _versions(model)
-    if found is not None:
-        yield version(_one_chunk(found))
-        return
-    source = model._achunks(messages, stop, config, **kwargs)
-    received: list[AIMessageChunk] = []
-    try:
-        async for chunk in source:
-            if call.key is not None:
-                received.append(chunk)
-            yield version(chunk)
-        if received:
-            await _adrive(_stored(call, _sum(received)), call.ado)
-    finally:
-        await aclose(source)
+    def _chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        call = _Call(self.model, messages, stop, config, kwargs, on_loop=False)
+        version = _versions(self.model)
+        found = _drive(_opened(call), call.do)
+        if found is not None:
+            yield version(_one_chunk(found))
+            return
+        source = self.model._chunks(messages, stop, config, **kwargs)
+        received: list[AIMessageChunk] = []
+        try:
+            for chunk in source:
+                if call.key is not None:
+                    received.append(chunk)
+                yield version(chunk)
+            if received:
+                _drive(_stored(call, _sum(received)), call.do)
+        finally:
+            close(source)
+
+    async def _achunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        call = _Call(self.model, messages, stop, config, kwargs, on_loop=True)
+        version = _versions(self.model)
+        found = await _adrive(_opened(call), call.ado)
+        if found is not None:
+            yield version(_one_chunk(found))
+            return
+        source = self.model._achunks(messages, stop, config, **kwargs)
+        received: list[AIMessageChunk] = []
+        try:
+            async for chunk in source:
+                if call.key is not None:
+                    received.append(chunk)
+                yield version(chunk)
+            if received:
+                await _adrive(_stored(call, _sum(received)), call.ado)
+        finally:
+            await aclose(source)
 
 
 def _one_chunk(found: ChatResult) -> AIMessageChunk:
-    from uuid import uuid4
-
-    from modelwire.adapters.chat_model import chunk_from_message
-
     chunk = chunk_from_message(cast("AIMessage", found.generations[0].message))
-    chunk.id = chunk.id or f"lc_run--{uuid4()}"
+    chunk.id = chunk.id or f"{LC_ID_PREFIX}-{uuid4()}"
     return chunk
 
 
@@ -284,8 +296,6 @@ def _acquire(model: BaseChatModel, deadline: float | None) -> None:
 
 
 def _cache_of(model: BaseChatModel) -> BaseCache | None:
-    from modelwire.adapters import chat_model
-
     given = model.cache
     if given is None or given is False:
         return chat_model.llm_cache if given is None else None

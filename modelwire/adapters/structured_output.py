@@ -98,9 +98,8 @@ def _response_format(model: WireChatModel, schema: Any, *, strict: bool | None) 
     anthropic = model.TOOL_SHAPE == "anthropic"
     if strict is None and not isinstance(schema, Mapping):
         strict = _defaults_to_strict(schema, plain, limits)
-    if limits is not None:
-        what = f"The form of the answer, `{function['name']}`,"
-        check_schema(plain, what, limits, strict=bool(strict) or anthropic)
+    what = f"The form of the answer, `{function['name']}`,"
+    check_schema(plain, what, limits, strict=bool(strict) or anthropic)
     if anthropic:
         said = _for_anthropic(plain)
     else:
@@ -124,8 +123,7 @@ def _defaults_to_strict(schema: Any, plain: JSON, limits: Any) -> bool | None:
     if is_typed_dict(schema):  # keys that may be left out would be made up
         return None
     try:
-        if limits is not None:
-            check_schema(plain, "", limits, strict=True)
+        check_schema(plain, "", limits, strict=True)
     except InvalidArgument:
         return None
     return True
@@ -171,7 +169,7 @@ def _is_model(schema: Any) -> bool:
     return isinstance(schema, type) and (hasattr(schema, "model_validate") or hasattr(schema, "parse_obj"))
 
 
-def _tools_parser(schema: Any) -> Runnable[Any, Any]:
+def _tools_parser(schema: Any) -> Any:
     from modelwire.output_parsers import JsonOutputKeyToolsParser, PydanticToolsParser
     from modelwire.tools.function_calling import convert_to_openai_function
 
@@ -180,7 +178,7 @@ def _tools_parser(schema: Any) -> Runnable[Any, Any]:
     return JsonOutputKeyToolsParser(key_name=convert_to_openai_function(schema)["name"], first_tool_only=True)
 
 
-def _text_parser(schema: Any) -> Runnable[Any, Any]:
+def _text_parser(schema: Any) -> Any:
     from modelwire.output_parsers import JsonOutputParser, PydanticOutputParser
 
     return _at_the_end(PydanticOutputParser)(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()

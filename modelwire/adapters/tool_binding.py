@@ -51,6 +51,7 @@ LIMITS: Mapping[str, Limits] = {
         source="https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations",
     ),
 }
+UNKNOWN = Limits(r".+", frozenset(), frozenset(), strict_recursion=True, source="strict mode closes every object")
 
 
 def bind_tools(
@@ -87,23 +88,22 @@ def _said(model: WireChatModel, tool: Any, *, strict: bool | None) -> JSON:
     from modelwire.tools.function_calling import convert_to_anthropic_tool, convert_to_openai_tool
 
     plain = convert_to_openai_tool(tool)
-    if "function" in plain and (limits := limits_of(model)) is not None:
-        function = plain["function"]
+    if "function" in plain:
+        function, limits = plain["function"], limits_of(model)
         what = f"The tool `{function.get('name')}`"
         _check_name(function.get("name"), what, limits)
-        check_schema(
-            function.get("parameters") or {},
-            what,
-            limits,
-            strict=bool(strict or (strict is None and function.get("strict"))),
-        )
-    convert = convert_to_anthropic_tool if model.TOOL_SHAPE == "anthropic" else convert_to_openai_tool
-    return convert(tool, strict=strict)
+        is_strict = function.get("strict") if strict is None else strict
+        check_schema(function.get("parameters") or {}, what, limits, strict=bool(is_strict))
+    if model.TOOL_SHAPE != "anthropic":
+        return convert_to_openai_tool(plain, strict=strict)
+    if not isinstance(tool, Mapping):  # which is what carries the extras itself
+        tool = {**plain, **(getattr(tool, "extras", None) or {})}
+    return convert_to_anthropic_tool(tool, strict=strict)
 
 
-def limits_of(model: WireChatModel) -> Limits | None:
+def limits_of(model: WireChatModel) -> Limits:
     """Return what the provider of `model` is known to take."""
-    return LIMITS.get(getattr(model, "provider", ""))
+    return LIMITS.get(getattr(model, "provider", ""), UNKNOWN)
 
 
 def _name(tool: JSON) -> str:

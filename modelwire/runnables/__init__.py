@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from modelwire.runnables.functions import RunnableGenerator as RunnableGenerator
     from modelwire.runnables.functions import RunnableLambda as RunnableLambda
     from modelwire.runnables.functions import chain as chain
+    from modelwire.runnables.history import RunnableWithMessageHistory as RunnableWithMessageHistory
     from modelwire.runnables.parallel import RunnableMap as RunnableMap
     from modelwire.runnables.parallel import RunnableParallel as RunnableParallel
     from modelwire.runnables.passthrough import RunnableAssign as RunnableAssign
@@ -68,6 +69,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
             "ConfigurableFieldSpec",
         ],
         "modelwire.runnables.functions": ["RunnableGenerator", "RunnableLambda", "chain"],
+        "modelwire.runnables.history": ["RunnableWithMessageHistory"],
         "modelwire.runnables.parallel": ["RunnableMap", "RunnableParallel"],
         "modelwire.runnables.passthrough": ["RunnableAssign", "RunnablePassthrough", "RunnablePick"],
         "modelwire.runnables.retry": ["RunnableRetry"],

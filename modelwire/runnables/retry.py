@@ -25,7 +25,10 @@ RetryIf: TypeAlias = tuple[type[BaseException], ...] | Callable[[BaseException],
 
 
 class ExponentialJitterParams(TypedDict, total=False):
-    """How long to wait between attempts, in seconds: tenacity's `wait_exponential_jitter`."""
+    """How long to wait, in seconds: `initial * exp_base ** (n - 1)` after attempt n, at most `max`, and up to `jitter`.
+
+    Left out they are 1, 2, no limit and 1.
+    """
 
     initial: float
     max: float
@@ -90,7 +93,9 @@ class RunnableRetry(RunnableBinding[Input, Output]):
 
         wait: Any = tenacity.wait_none()
         if self.wait_exponential_jitter:
-            wait = tenacity.wait_exponential_jitter(**(self.exponential_jitter_params or {}))
+            given: dict[str, Any] = dict(self.exponential_jitter_params or {})
+            jitter = tenacity.wait_random(0, given.pop("jitter", 1.0))
+            wait = tenacity.wait_exponential(multiplier=given.pop("initial", 1.0), **given) + jitter
         return {
             "stop": lambda state: state.attempt_number >= self.max_attempt_number or too_late(state),
             "wait": wait,

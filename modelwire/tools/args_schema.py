@@ -9,6 +9,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from copy import copy
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -106,8 +107,13 @@ def _hints_of(cls: type[Any]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=512)
-def _narrowed_model(model: type[BaseModel], name: str, description: str, hidden: frozenset[str]) -> type[BaseModel]:
-    """Make the model of what the language model may give: `model` without the `hidden` fields, under its new name."""
+def _narrowed_model(
+    model: type[BaseModel], name: str, description: str, hidden: frozenset[str], built: int
+) -> type[BaseModel]:
+    """Make the model of what the language model may give: `model` without the `hidden` fields, under its new name.
+
+    `built` changes when `model` is rebuilt.
+    """
     fields: dict[str, Any] = {
         field_name: (field.annotation, copy(field))
         for field_name, field in model.model_fields.items()
@@ -120,14 +126,15 @@ def _narrowed_model(model: type[BaseModel], name: str, description: str, hidden:
 def tool_call_schema(schema: Any, name: str, description: str, injected: Collection[str]) -> ArgsSchema:
     """Return `schema` without what is injected, under the tool's own name and description."""
     if is_v2_model(schema):
-        return _narrowed_model(schema, name, description, frozenset(injected) | injected_fields(schema))
+        hidden = frozenset(injected) | injected_fields(schema)
+        return _narrowed_model(schema, name, description, hidden, id(schema.__dict__.get("__pydantic_validator__")))
     json_schema = dict(schema) if isinstance(schema, Mapping) else {**json_schema_of(schema), "title": name}
-    hidden = {*injected, *injected_fields(schema)}
-    if hidden:
-        shown = {key: value for key, value in json_schema.get("properties", {}).items() if key not in hidden}
+    unseen = {*injected, *injected_fields(schema)}
+    if unseen:
+        shown = {key: value for key, value in json_schema.get("properties", {}).items() if key not in unseen}
         json_schema["properties"] = shown
         if "required" in json_schema:
-            json_schema["required"] = [key for key in json_schema["required"] if key not in hidden]
+            json_schema["required"] = [key for key in json_schema["required"] if key not in unseen]
     if description:
         json_schema["description"] = description
     return json_schema
@@ -322,9 +329,11 @@ def _replaced(annotation: Any, swap: Callable[[Any], Any]) -> Any:
 
 def made_model(name: str, fields: dict[str, Any], description: str, config: ConfigDict) -> type[BaseModel]:
     """Make a pydantic model; its fields may have any name but those that begin with an underscore."""
-    with warnings.catch_warnings():
-        # A parameter may be called `json` or `schema`: the fields of such a model are read from its `__dict__`.
-        warnings.filterwarnings("ignore", message=r"Field name .* shadows an attribute|.*protected namespace")
+    # A parameter may be called `json` or `schema`: the fields of such a model are read from its `__dict__`.
+    shadowing = any(hasattr(BaseModel, field) for field in fields)
+    with warnings.catch_warnings() if shadowing else nullcontext():
+        if shadowing:
+            warnings.filterwarnings("ignore", message=r"Field name .* shadows an attribute")
         made: type[BaseModel] = create_model(
             name, __config__=ConfigDict(**{**config, "protected_namespaces": ()}), __doc__=description or None, **fields
         )

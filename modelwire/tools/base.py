@@ -1,5 +1,7 @@
 """`BaseTool`: a Runnable that a language model may call. What is decided here is decided once for both colours."""
 
+# pyright: reportIncompatibleVariableOverride=false
+# (a tool has a name for sure, where other runnables may have one)
 from __future__ import annotations
 
 import sys
@@ -90,16 +92,16 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     `extras` are what only one provider knows of a tool.
     """
 
-    name: str
+    name: str  # pyright: ignore[reportGeneralTypeIssues] - here it is required
     description: str
-    args_schema: Annotated[ArgsSchema | None, SkipValidation(), SaidInJson] = None
+    args_schema: Annotated[Any, SaidInJson] = None  # an `ArgsSchema` or None; `Any`, so that a subclass may narrow it
     return_direct: bool = False  # for agents: the output is the answer
     verbose: bool = False
     callbacks: Any = Field(default=None, exclude=True)
     tags: list[str] | None = None
     metadata: dict[str, Any] | None = None
-    handle_tool_error: Annotated[Handler, SkipValidation(), SaidInJson] = False
-    handle_validation_error: Annotated[Handler, SkipValidation(), SaidInJson] = False
+    handle_tool_error: Annotated[Handler, SkipValidation, SaidInJson] = False
+    handle_validation_error: Annotated[Handler, SkipValidation, SaidInJson] = False
     response_format: Literal["content", "content_and_artifact"] = "content"
     extras: dict[str, Any] | None = None
 

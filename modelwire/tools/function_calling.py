@@ -7,6 +7,8 @@ https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/implement-tool-use,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -183,6 +185,9 @@ def _from_model(model: Any, name: str | None = None, description: str | None = N
     return {"name": name or title, **said, "parameters": without_titles(schema)}
 
 
+_from_model_cached = lru_cache(maxsize=512)(_from_model)
+
+
 def _from_function(function: Any) -> JSON:
     name = getattr(function, "__name__", type(function).__name__)
     model = create_schema_from_function(name, function, filter_args=None, parse_docstring=True, include_injected=False)
@@ -192,8 +197,8 @@ def _from_function(function: Any) -> JSON:
 
 def _from_tool(tool: BaseTool) -> JSON:
     schema = tool.tool_call_schema
-    if not isinstance(schema, Mapping):
-        return _from_model(schema, tool.name, tool.description)
+    if not isinstance(schema, Mapping):  # made by us for this tool, and never changed
+        return deepcopy(_from_model_cached(schema, tool.name, tool.description))
     parameters = {key: value for key, value in schema.items() if key not in ("title", "description")}
     said = {"description": tool.description} if tool.description else {}
     return {"name": tool.name, **said, "parameters": without_titles(inlined(parameters))}

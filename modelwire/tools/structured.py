@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from inspect import cleandoc
+from inspect import cleandoc, iscoroutinefunction
 from typing import Annotated, Any, Literal
 
 from pydantic import SkipValidation
@@ -20,8 +20,8 @@ __all__ = ["StructuredTool"]
 class FunctionTool(BaseTool):
     """What a tool made of functions does."""
 
-    func: Annotated[Callable[..., Any] | None, SkipValidation(), SaidInJson] = None
-    coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation(), SaidInJson] = None
+    func: Annotated[Callable[..., Any] | None, SkipValidation, SaidInJson] = None
+    coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation, SaidInJson] = None
 
     def _functions(self) -> list[Callable[..., Any]]:
         return [func for func in (self.func, self.coroutine) if func is not None] or super()._functions()
@@ -46,9 +46,10 @@ def _context(func: Callable[..., Any], config: RunnableConfig, run_manager: Any)
         given[signature.config_name] = config
     wanted = [name for name in ("callbacks", "run_manager") if signature.takes(name)]
     if wanted and run_manager is None:
-        from modelwire.callbacks import CallbackManagerForToolRun
+        from modelwire.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 
-        run_manager = CallbackManagerForToolRun.get_noop_manager()
+        kind = AsyncCallbackManagerForToolRun if iscoroutinefunction(func) else CallbackManagerForToolRun
+        run_manager = kind.get_noop_manager()
     for name in wanted:
         given[name] = run_manager.get_child() if name == "callbacks" else run_manager
     return given

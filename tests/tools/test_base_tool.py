@@ -301,6 +301,17 @@ def test_the_config_and_the_run_manager_are_given_to_those_who_ask(colour: Any) 
     assert seen == [({"k": 1}, {"k": 1}, [], []), ({"k": 1}, {"k": 1}, [listener], [listener])]
 
 
+def test_a_coroutine_gets_a_manager_that_can_be_awaited() -> None:
+    @tool
+    async def tell(what: str, run_manager: Any = None) -> str:
+        """Tell."""
+        await run_manager.on_text("x")
+        return what
+
+    for config in ({}, {"callbacks": [Listener()]}):
+        assert asyncio.run(tell.ainvoke({"what": "w"}, config)) == "w"
+
+
 def test_a_runnable_within_a_tool_is_its_child(colour: Any) -> None:
     inner = RunnableLambda(lambda x: x)
 

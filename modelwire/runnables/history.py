@@ -1,0 +1,199 @@
+"""`RunnableWithMessageHistory`: a runnable that remembers the conversation its config names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages import AIMessage, BaseMessage, HumanMessage, message_chunk_to_message
+from modelwire.runnables.addable import collected
+from modelwire.runnables.base import Runnable, coerce_to_runnable
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.fields import ConfigurableFieldSpec, get_unique_config_specs
+from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.step import Step
+
+if TYPE_CHECKING:
+    from modelwire.chat_history import BaseChatMessageHistory
+    from modelwire.runnables.graph import Graph
+
+__all__ = ["RunnableWithMessageHistory"]
+
+SESSION = ConfigurableFieldSpec(
+    id="session_id",
+    annotation=str,
+    name="Session ID",
+    description="Names the conversation.",
+    default="",
+    is_shared=True,
+)
+
+
+class RunnableWithMessageHistory(Step[Any, Any]):
+    """Run `runnable` on a conversation: its earlier messages go in, and the new ones are added when it has answered.
+
+    `get_session_history` returns the store of the conversation that `config["configurable"]["session_id"]` names; with
+    `history_factory_config` of those keys instead. The earlier messages stand under `history_messages_key` of the
+    input dict, without one before the new messages: those of `input_messages_key`, or the input itself. The answer is
+    under `output_messages_key`, where it is a dict. A call that fails, and a stream that is left early, add nothing.
+    """
+
+    def __init__(
+        self,
+        runnable: Any,
+        get_session_history: Callable[..., BaseChatMessageHistory],
+        *,
+        input_messages_key: str | None = None,
+        output_messages_key: str | None = None,
+        history_messages_key: str | None = None,
+        history_factory_config: Sequence[ConfigurableFieldSpec] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if not callable(get_session_history):
+            raise InvalidType("`get_session_history` must be a function that returns the store of a conversation.")
+        self.runnable: Runnable[Any, Any] = coerce_to_runnable(runnable, place="as what has a history")
+        self.get_session_history = get_session_history
+        self.input_messages_key = input_messages_key
+        self.output_messages_key = output_messages_key
+        self.history_messages_key = history_messages_key
+        self.history_factory_config = list(history_factory_config or (SESSION,))
+        self.name = name
+
+    @property
+    def InputType(self) -> Any:
+        """That of the runnable."""
+        return self.runnable.InputType
+
+    @property
+    def OutputType(self) -> Any:
+        """That of the runnable."""
+        return self.runnable.OutputType
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """What names the conversation, and what can be configured inside."""
+        return get_unique_config_specs([*self.runnable.config_specs, *self.history_factory_config])
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return that of the runnable."""
+        return self.runnable.get_graph(config)
+
+    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+        return (self.runnable,)
+
+    def __repr__(self) -> str:
+        return f"RunnableWithMessageHistory({self.runnable!r})"
+
+    # ---------------------------------------------------------------- the conversation
+
+    def _history(self, config: RunnableConfig) -> BaseChatMessageHistory:
+        """Open the conversation that `config` names."""
+        given = config.get("configurable") or {}
+        keys = [spec.id for spec in self.history_factory_config]
+        missing = [key for key in keys if key not in given]
+        if missing:
+            example = {"configurable": dict.fromkeys(keys, "...")}
+            raise InvalidArgument(
+                f"Missing keys {missing} in `config['configurable']`: they name the conversation. Call "
+                f"`.invoke(input, {example})`."
+            )
+        values = {key: given[key] for key in keys}
+        return self.get_session_history(*values.values()) if len(keys) == 1 else self.get_session_history(**values)
+
+    def _asked(self, input: Any) -> list[BaseMessage]:
+        """Read the new messages from the input."""
+        if isinstance(input, Mapping):
+            input = _entry(input, self.input_messages_key, "input_messages_key", "input")
+        return _messages(input, HumanMessage)
+
+    def _answered(self, output: Any) -> list[BaseMessage]:
+        """Read the new messages from the output."""
+        if isinstance(output, Mapping):
+            output = _entry(output, self.output_messages_key, "output_messages_key", "output")
+        return _messages(output, AIMessage)
+
+    def _joined(self, input: Any, earlier: list[BaseMessage]) -> Any:
+        """Put the earlier messages into the input."""
+        if self.history_messages_key is not None:
+            if not isinstance(input, Mapping):
+                raise InvalidType(
+                    f"With `history_messages_key` the input must be a dict, not a `{type(input).__name__}`: "
+                    f"`{self.history_messages_key}` is added to it."
+                )
+            return {**input, self.history_messages_key: earlier}
+        whole = [*earlier, *self._asked(input)]
+        keyed = isinstance(input, Mapping) and self.input_messages_key is not None
+        return {**input, self.input_messages_key: whole} if keyed else whole
+
+    # ---------------------------------------------------------------- calls
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Any:
+        history, asked = self._history(config), self._asked(input)
+        output = self.runnable.invoke(self._joined(input, list(history.messages)), config, **kwargs)
+        history.add_messages([*asked, *self._answered(output)])
+        return output
+
+    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Any:
+        history, asked = self._history(config), self._asked(input)
+        output = await self.runnable.ainvoke(self._joined(input, list(await history.aget_messages())), config, **kwargs)
+        await history.aadd_messages([*asked, *self._answered(output)])
+        return output
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Any]:
+        output = None
+        try:
+            items = list(input)
+            if not items:
+                return
+            whole, said = collected(items), []
+            history, asked = self._history(config), self._asked(whole)
+            output = self.runnable.stream(self._joined(whole, list(history.messages)), config, **kwargs)
+            for chunk in output:
+                said.append(chunk)
+                yield chunk
+            history.add_messages([*asked, *(self._answered(collected(said)) if said else ())])
+        finally:
+            close(output, input)
+
+    async def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Any]:
+        output = None
+        try:
+            items = [item async for item in input]
+            if not items:
+                return
+            whole, said = collected(items), []
+            history, asked = self._history(config), self._asked(whole)
+            earlier = list(await history.aget_messages())
+            output = self.runnable.astream(self._joined(whole, earlier), config, **kwargs)
+            async for chunk in output:
+                said.append(chunk)
+                yield chunk
+            await history.aadd_messages([*asked, *(self._answered(collected(said)) if said else ())])
+        finally:
+            await aclose(output, input)
+
+
+def _entry(value: Mapping[str, Any], key: str | None, parameter: str, usual: str) -> Any:
+    """Return what a dict holds under `key`, under its only key, or under the usual one."""
+    key = key or (next(iter(value)) if len(value) == 1 else usual)
+    if key not in value:
+        keys = ", ".join(f"`{each}`" for each in value)
+        raise InvalidArgument(f"No messages under `{key}`: the keys are {keys}. Name one with `{parameter}`.")
+    return value[key]
+
+
+def _messages(value: Any, kind: type[BaseMessage]) -> list[BaseMessage]:
+    """Read messages: one, several, or a text, which is one of `kind`."""
+    if isinstance(value, str):
+        return [kind(content=value)]
+    found = [value] if isinstance(value, BaseMessage) else list(value) if isinstance(value, Sequence) else [value]
+    for message in found:
+        if not isinstance(message, BaseMessage):
+            raise InvalidType(f"Expected a text, a message or a list of messages, not a `{type(message).__name__}`.")
+    return [message_chunk_to_message(cast("Any", message)) for message in found]

@@ -1,0 +1,125 @@
+"""`init_chat_model(..., configurable_fields=...)`: the config of a call says which model answers."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from typing import Any
+
+import httpx2
+import pytest
+
+from modelwire import init_chat_model
+from modelwire.adapters import ChatAnthropic, ChatOpenAI
+from modelwire.errors import InvalidArgument, InvalidType, UnknownModel
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-openai")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "canary-anthropic")
+
+
+def set_to(**values: Any) -> Any:
+    return {"configurable": values}
+
+
+def test_the_config_of_a_call_names_the_model() -> None:
+    model = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model", "temperature"), temperature=0.5)
+    plain, _ = model.prepare()
+    assert (type(plain), plain.model, plain.temperature) == (ChatOpenAI, "gpt-4o-mini", 0.5)
+    other, _ = model.prepare(set_to(model="anthropic:claude-sonnet-4-5", temperature=1))
+    assert (type(other), other.model, other.temperature) == (ChatAnthropic, "claude-sonnet-4-5", 1)
+    assert model.prepare(set_to(model="anthropic:claude-sonnet-4-5", temperature=1))[0] is other
+
+
+def test_what_is_not_listed_is_not_configurable() -> None:
+    model = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",))
+    made, _ = model.prepare(set_to(base_url="https://elsewhere.example", temperature=1))
+    assert (made.base_url, made.temperature) == (None, None)
+    loose = init_chat_model("openai:gpt-4o-mini", configurable_fields="any")
+    assert loose.prepare(set_to(temperature=1))[0].temperature == 1
+
+
+def test_a_prefix_tells_two_models_of_a_chain_apart() -> None:
+    first = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",), config_prefix="first")
+    assert first.prepare(set_to(first_model="gpt-5", model="gpt-x"))[0].model == "gpt-5"
+    assert [(spec.id, spec.default) for spec in first.config_specs] == [("first_model", "openai:gpt-4o-mini")]
+
+
+def test_without_a_model_the_config_must_name_one(colour: Any) -> None:
+    model = init_chat_model(configurable_fields=("model", "model_provider"))
+    assert model.prepare(set_to(model="gpt-5"))[0].model == "gpt-5"
+    with pytest.raises(UnknownModel, match="No model is named"):
+        colour.invoke(model, "hi")
+    with pytest.raises(UnknownModel, match="No model is named"):
+        colour.stream(model, "hi")
+
+
+def test_the_call_goes_to_the_chosen_provider(colour: Any) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append((request.url.path, json.loads(request.content).get("model")))
+        body: dict[str, Any] = {
+            "id": "1",
+            "model": "m",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+        }
+        return httpx2.Response(200, json=body)
+
+    transport = httpx2.MockTransport(answer)
+    model = init_chat_model(
+        "openai:gpt-4o-mini",
+        configurable_fields=("model",),
+        http_client=httpx2.Client(transport=transport),
+        http_async_client=httpx2.AsyncClient(transport=transport),
+    )
+    chain = model | (lambda message: message.content)
+    assert colour.invoke(chain, "hi") == "hello"
+    assert colour.invoke(chain, "hi", set_to(model="gpt-5")) == "hello"
+    assert colour.batch(model.bind(temperature=0), ["a"], set_to(model="gpt-4.1"))[0].content == "hello"
+    assert seen == [
+        ("/v1/chat/completions", "gpt-4o-mini"),
+        ("/v1/chat/completions", "gpt-5"),
+        ("/v1/chat/completions", "gpt-4.1"),
+    ]
+
+
+def test_tools_wait_for_the_model_that_is_chosen() -> None:
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    model = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",)).bind_tools([add])
+    openai, _ = model.prepare()
+    anthropic, _ = model.prepare(set_to(model="claude-sonnet-4-5"))
+    assert openai.kwargs["tools"][0]["function"]["name"] == "add"
+    assert anthropic.kwargs["tools"][0]["name"] == "add"
+    assert [spec.id for spec in model.config_specs] == ["model"]
+
+
+def test_other_attributes_are_the_models() -> None:
+    model = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",))
+    assert model.model == "gpt-4o-mini"
+    assert model.with_config(configurable={"model": "gpt-5"}).model == "gpt-5"
+    with pytest.raises(AttributeError):
+        _ = model.nothing
+
+
+def test_no_secret_is_shown_or_pickled() -> None:
+    model = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",), api_key="canary")
+    model.prepare()
+    assert "canary" not in repr(model)
+    pickled = pickle.dumps(model)
+    assert b"canary" not in pickled
+    assert pickle.loads(pickled).prepare(set_to(model="gpt-5"))[0].model == "gpt-5"
+    assert copy.copy(model).prepare()[0].model == "gpt-4o-mini"
+
+
+def test_bad_arguments_are_told_at_construction() -> None:
+    with pytest.raises(InvalidType, match="names of arguments"):
+        init_chat_model("gpt-5", configurable_fields="model")  # type: ignore[call-overload]
+    with pytest.raises(InvalidArgument, match="give those too"):
+        init_chat_model("gpt-5", config_prefix="x")
