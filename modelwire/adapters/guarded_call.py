@@ -421,10 +421,11 @@ def _named(value: Any) -> Any:
 def _versioned(model: BaseChatModel, answer: ChatResult) -> ChatResult:
     """Say the content in standard blocks where the model shall."""
     if model.output_version == "v1":
+        from modelwire.messages.block_translators.v1 import as_v1
+
         for generation in answer.generations:
-            message = generation.message = generation.message.model_copy()
-            message.content = cast("Any", message.content_blocks)
-            message.response_metadata = {**message.response_metadata, "output_version": "v1"}
+            if isinstance(generation.message, AIMessage):
+                generation.message = as_v1(generation.message)
     return answer
 
 
@@ -432,22 +433,6 @@ def _versions(model: BaseChatModel) -> Callable[[AIMessageChunk], AIMessageChunk
     """Make what turns the chunks of one stream, in order, into the version the model shall speak."""
     if model.output_version != "v1":
         return lambda chunk: chunk
-    places: dict[Any, int] = {}
-    run: list[Any] = [None, 0]  # the kind of the latest block, and how many runs of one kind came before it
+    from modelwire.messages.block_translators.v1 import V1Stream
 
-    def version(chunk: AIMessageChunk) -> AIMessageChunk:
-        blocks = [dict(block) for block in chunk.content_blocks]
-        for block in blocks:
-            kind = block.get("type")
-            if kind != run[0]:
-                run[:] = [kind, run[1] + 1]
-            # Blocks of the same place add up; a text and a tool call never do, whatever number each wire gives them.
-            place = ("given", kind, block["index"]) if "index" in block else ("run", run[1])
-            block["index"] = places.setdefault(place, len(places))
-        turned = chunk.model_copy()
-        turned.content = cast("Any", blocks)
-        if blocks:
-            turned.response_metadata = {**turned.response_metadata, "output_version": "v1"}
-        return turned
-
-    return version
+    return V1Stream().convert
