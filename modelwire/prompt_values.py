@@ -70,7 +70,6 @@ class StringPromptValue(PromptValue):
             BaseModel.__init__(self, text=text, **more)
 
     def to_string(self) -> str:
-        """Return the text."""
         return self.text
 
     def to_messages(self) -> list[BaseMessage]:

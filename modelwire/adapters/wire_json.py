@@ -29,6 +29,7 @@ __all__ = [
     "read_json",
     "request_id_of",
     "snippet",
+    "text_or_none",
 ]
 
 SNIPPET_CHARS = 200
@@ -157,18 +158,18 @@ def provider_words(body_json: Any) -> ProviderWords:
     if isinstance(body_json, list) and body_json:
         body_json = body_json[0]
     if not isinstance(body_json, Mapping):
-        return ProviderWords(_text(body_json))
+        return ProviderWords(text_or_none(body_json))
     inner = body_json.get("error")
     source: Mapping[str, Any] = inner if isinstance(inner, Mapping) else body_json
     details = source.get("details")
     return ProviderWords(
         message=_message_of(source, body_json),
         # OpenAI says `type`; Google `status` ("INVALID_ARGUMENT").
-        type=_text(source.get("type")) or _text(source.get("status")),
+        type=text_or_none(source.get("type")) or text_or_none(source.get("status")),
         code=_code(source.get("code")) or _code(body_json.get("code")),
         # Anthropic: https://docs.anthropic.com/en/api/errors, read 2026-11
-        detail_code=_text(details.get("error_code")) if isinstance(details, Mapping) else None,
-        request_id=_text(body_json.get("request_id")),
+        detail_code=text_or_none(details.get("error_code")) if isinstance(details, Mapping) else None,
+        request_id=text_or_none(body_json.get("request_id")),
         status=_status(source.get("status_code")) or _status(source.get("status")),
     )
 
@@ -195,14 +196,15 @@ def _first_words(value: Any) -> str | None:
     return None
 
 
-def _text(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
+    """Return `value` if it is a text with something in it."""
     return value if isinstance(value, str) and value else None
 
 
 def _code(value: Any) -> str | int | None:
     if isinstance(value, int):
         return value if not isinstance(value, bool) and 0 < abs(value) < 1_000_000 else None
-    return _text(value)
+    return text_or_none(value)
 
 
 def _status(value: Any) -> int | None:

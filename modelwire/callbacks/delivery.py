@@ -47,9 +47,7 @@ def deliver(
                 if (instead := _settle(handler, event_name, args, error)) is not None:
                     handle_event([handler], *instead, **kwargs)
                 continue
-            if answer is None:
-                continue
-            if iscoroutine(answer):
+            if answer is not None and iscoroutine(answer):
                 waiting.append(_finish(answer, handler, event_name, args, kwargs))
     finally:
         if waiting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
@@ -236,11 +236,68 @@ class AsyncCallbackManagerForRetrieverRun(AsyncParentRunManager, _RetrieverEvent
         return self._as(CallbackManagerForRetrieverRun)
 
 
-class CallbackManager(BaseCallbackManager):
+class _RunStarter(BaseCallbackManager):
+    """What the managers of either colour do alike."""
+
+    @classmethod
+    def configure(
+        cls,
+        inheritable_callbacks: Callbacks = None,
+        local_callbacks: Callbacks = None,
+        verbose: bool = False,  # noqa: FBT001, FBT002
+        inheritable_tags: list[str] | None = None,
+        local_tags: list[str] | None = None,
+        inheritable_metadata: dict[str, Any] | None = None,
+        local_metadata: dict[str, Any] | None = None,
+    ) -> Self:
+        """Make the manager of a run from what it inherits (callbacks may be the parent's child manager) and its own."""
+        if isinstance(inheritable_callbacks, BaseCallbackManager):
+            manager = inheritable_callbacks.copied_as(cls)
+        else:
+            manager = cls(handlers=[])
+            manager.set_handlers(_listed(inheritable_callbacks))
+        own = local_callbacks.handlers if isinstance(local_callbacks, BaseCallbackManager) else _listed(local_callbacks)
+        for handler in own:
+            manager.add_handler(handler, False)
+        for tags, inherit in ((inheritable_tags, True), (local_tags, False)):
+            if tags:
+                manager.add_tags(tags, inherit)
+        for metadata, inherit in ((inheritable_metadata, True), (local_metadata, False)):
+            if metadata:
+                manager.add_metadata(metadata, inherit)
+        for handler, inherit in hooked_handlers():
+            manager.add_handler(handler, inherit)
+        if verbose:
+            from modelwire.callbacks.printing import StdOutCallbackHandler
+
+            if not any(isinstance(handler, StdOutCallbackHandler) for handler in manager.handlers):
+                manager.add_handler(StdOutCallbackHandler(), False)
+        return manager
+
+    def _opened(self, run: type[Run], run_id: UUID | None) -> Run:
+        """Make the run manager of a run about to start."""
+        return run(
+            run_id=run_id if run_id is not None else uuid4(),
+            handlers=self.handlers,
+            inheritable_handlers=self.inheritable_handlers,
+            parent_run_id=self.parent_run_id,
+            tags=self.tags,
+            inheritable_tags=self.inheritable_tags,
+            metadata=self.metadata,
+            inheritable_metadata=self.inheritable_metadata,
+        )
+
+    def _about_custom(self, run_id: UUID | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if kwargs:
+            raise InvalidType(f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}.")
+        return {"run_id": run_id or uuid4(), "tags": self.tags, "metadata": self.metadata}
+
+
+class CallbackManager(_RunStarter):
     """Starts runs and tells handlers so, at once."""
 
-    def _start(self, run: Callable[..., Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
-        started = _opened(self, run, run_id)
+    def _start(self, run: type[Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
+        started = self._opened(run, run_id)
         if self.handlers:
             deliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs))
         return started
@@ -298,30 +355,11 @@ class CallbackManager(BaseCallbackManager):
     def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> None:
         """Tell of an event of the user's own, within the run `run_id`."""
         if self.handlers:
-            handle_event(
-                self.handlers, "on_custom_event", "ignore_custom_event", name, data, **_custom(self, run_id, kwargs)
-            )
-
-    @classmethod
-    def configure(
-        cls,
-        inheritable_callbacks: Callbacks = None,
-        local_callbacks: Callbacks = None,
-        verbose: bool = False,  # noqa: FBT001, FBT002
-        inheritable_tags: list[str] | None = None,
-        local_tags: list[str] | None = None,
-        inheritable_metadata: dict[str, Any] | None = None,
-        local_metadata: dict[str, Any] | None = None,
-    ) -> Self:
-        """Make the manager of a run from what it inherits (callbacks may be the parent's child manager) and its own."""
-        manager = _configured(
-            cls, inheritable_callbacks, local_callbacks, inheritable_tags, local_tags,
-            inheritable_metadata, local_metadata,
-        )  # fmt: skip
-        return _with_extras(manager, verbose)
+            about = self._about_custom(run_id, kwargs)
+            handle_event(self.handlers, "on_custom_event", "ignore_custom_event", name, data, **about)
 
 
-class AsyncCallbackManager(BaseCallbackManager):
+class AsyncCallbackManager(_RunStarter):
     """Starts runs and tells handlers so, when awaited."""
 
     @property
@@ -329,8 +367,8 @@ class AsyncCallbackManager(BaseCallbackManager):
         """Whether events are told with `await`."""
         return True
 
-    async def _start(self, run: Callable[..., Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
-        started = _opened(self, run, run_id)
+    async def _start(self, run: type[Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
+        started = self._opened(run, run_id)
         if self.handlers:
             await adeliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs))
         return started
@@ -390,27 +428,8 @@ class AsyncCallbackManager(BaseCallbackManager):
     async def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> None:
         """Tell of an event of the user's own, within the run `run_id`."""
         if self.handlers:
-            await ahandle_event(
-                self.handlers, "on_custom_event", "ignore_custom_event", name, data, **_custom(self, run_id, kwargs)
-            )
-
-    @classmethod
-    def configure(
-        cls,
-        inheritable_callbacks: Callbacks = None,
-        local_callbacks: Callbacks = None,
-        verbose: bool = False,  # noqa: FBT001, FBT002
-        inheritable_tags: list[str] | None = None,
-        local_tags: list[str] | None = None,
-        inheritable_metadata: dict[str, Any] | None = None,
-        local_metadata: dict[str, Any] | None = None,
-    ) -> Self:
-        """Make the manager of a run from what it inherits (callbacks may be the parent's child manager) and its own."""
-        manager = _configured(
-            cls, inheritable_callbacks, local_callbacks, inheritable_tags, local_tags,
-            inheritable_metadata, local_metadata,
-        )  # fmt: skip
-        return _with_extras(manager, verbose)
+            about = self._about_custom(run_id, kwargs)
+            await ahandle_event(self.handlers, "on_custom_event", "ignore_custom_event", name, data, **about)
 
 
 def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Manager:
@@ -428,74 +447,9 @@ def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Ma
     return child
 
 
-def _opened(manager: BaseCallbackManager, run: Callable[..., Run], run_id: UUID | None) -> Run:
-    """Make the run manager of a run about to start."""
-    return run(
-        run_id=run_id if run_id is not None else uuid4(),
-        handlers=manager.handlers,
-        inheritable_handlers=manager.inheritable_handlers,
-        parent_run_id=manager.parent_run_id,
-        tags=manager.tags,
-        inheritable_tags=manager.inheritable_tags,
-        metadata=manager.metadata,
-        inheritable_metadata=manager.inheritable_metadata,
-    )
-
-
 def _opening(run: BaseRunManager[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add to `kwargs` what a start says of its run."""
-    return {
-        "run_id": run.run_id,
-        "parent_run_id": run.parent_run_id,
-        "tags": run.tags,
-        "metadata": run.metadata,
-        **kwargs,
-    }
-
-
-def _custom(manager: BaseCallbackManager, run_id: UUID | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-    if kwargs:
-        raise InvalidType(f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}.")
-    return {"run_id": run_id or uuid4(), "tags": manager.tags, "metadata": manager.metadata}
-
-
-def _configured(
-    kind: type[Manager],
-    inheritable: Callbacks,
-    local: Callbacks,
-    inheritable_tags: list[str] | None,
-    local_tags: list[str] | None,
-    inheritable_metadata: dict[str, Any] | None,
-    local_metadata: dict[str, Any] | None,
-) -> Manager:
-    if isinstance(inheritable, BaseCallbackManager):
-        manager = inheritable.copied_as(kind)
-    else:
-        manager = kind(handlers=[])
-        for handler in _listed(inheritable):
-            manager.add_handler(handler, True)
-    own = local.handlers if isinstance(local, BaseCallbackManager) else _listed(local)
-    for handler in own:
-        manager.add_handler(handler, False)
-    for tags, inherit in ((inheritable_tags, True), (local_tags, False)):
-        if tags:
-            manager.add_tags(tags, inherit)
-    for metadata, inherit in ((inheritable_metadata, True), (local_metadata, False)):
-        if metadata:
-            manager.add_metadata(metadata, inherit)
-    return manager
-
-
-def _with_extras(manager: Manager, verbose: bool) -> Manager:  # noqa: FBT001
-    """Add the handlers of the hooks, and with `verbose` one that prints."""
-    for handler, inherit in hooked_handlers():
-        manager.add_handler(handler, inherit)
-    if verbose:
-        from modelwire.callbacks.printing import StdOutCallbackHandler
-
-        if not any(isinstance(handler, StdOutCallbackHandler) for handler in manager.handlers):
-            manager.add_handler(StdOutCallbackHandler(), False)
-    return manager
+    return run._about({"metadata": run.metadata, **kwargs})
 
 
 def _listed(callbacks: Any) -> Sequence[BaseCallbackHandler]:

@@ -75,103 +75,80 @@ class NonStandardAnnotation(TypedDict):
 Annotation = Citation | NonStandardAnnotation
 
 
-class TextContentBlock(TypedDict):
+class _Block(TypedDict):
+    """What most blocks may have: an id, their place in a stream, what the provider adds."""
+
+    id: NotRequired[str]
+    index: NotRequired[int | str]
+    extras: NotRequired[dict[str, Any]]
+
+
+class _Data(_Block):
+    """Data: by `url`, in `base64` (with `mime_type`), or by the id a provider gave an uploaded file."""
+
+    url: NotRequired[str]
+    base64: NotRequired[str]
+    file_id: NotRequired[str]
+    mime_type: NotRequired[str]
+
+
+class TextContentBlock(_Block):
     """A text."""
 
     type: Literal["text"]
-    id: NotRequired[str]
     text: str
     annotations: NotRequired[list[Annotation]]
-    index: NotRequired[int | str]
-    extras: NotRequired[dict[str, Any]]
 
 
-class ReasoningContentBlock(TypedDict):
+class ReasoningContentBlock(_Block):
     """What the model thought, as far as the provider shows it."""
 
     type: Literal["reasoning"]
-    id: NotRequired[str]
     reasoning: NotRequired[str]
-    index: NotRequired[int | str]
-    extras: NotRequired[dict[str, Any]]
 
 
-class RefusalContentBlock(TypedDict):
+class RefusalContentBlock(_Block):
     """The model's words for that it will not answer."""
 
     type: Literal["refusal"]
-    id: NotRequired[str]
     refusal: str
-    index: NotRequired[int | str]
-    extras: NotRequired[dict[str, Any]]
 
 
-class ImageContentBlock(TypedDict):
+class ImageContentBlock(_Data):
     """An image: by `url`, in `base64` (with `mime_type`), or by the id a provider gave an uploaded file."""
 
     type: Literal["image"]
-    id: NotRequired[str]
-    file_id: NotRequired[str]
-    mime_type: NotRequired[str]
-    index: NotRequired[int | str]
-    url: NotRequired[str]
-    base64: NotRequired[str]
-    extras: NotRequired[dict[str, Any]]
 
 
-class VideoContentBlock(TypedDict):
+class VideoContentBlock(_Data):
     """A video, given like an image."""
 
     type: Literal["video"]
-    id: NotRequired[str]
-    file_id: NotRequired[str]
-    mime_type: NotRequired[str]
-    index: NotRequired[int | str]
-    url: NotRequired[str]
-    base64: NotRequired[str]
-    extras: NotRequired[dict[str, Any]]
 
 
-class AudioContentBlock(TypedDict):
+class AudioContentBlock(_Data):
     """A sound, given like an image."""
 
     type: Literal["audio"]
-    id: NotRequired[str]
-    file_id: NotRequired[str]
-    mime_type: NotRequired[str]
-    index: NotRequired[int | str]
-    url: NotRequired[str]
-    base64: NotRequired[str]
-    extras: NotRequired[dict[str, Any]]
 
 
-class FileContentBlock(TypedDict):
+class FileContentBlock(_Data):
     """Any other file, given like an image."""
 
     type: Literal["file"]
-    id: NotRequired[str]
-    file_id: NotRequired[str]
-    mime_type: NotRequired[str]
-    index: NotRequired[int | str]
-    url: NotRequired[str]
-    base64: NotRequired[str]
-    extras: NotRequired[dict[str, Any]]
 
 
-class PlainTextContentBlock(TypedDict):
+class PlainTextContentBlock(_Block):
     """A document of plain text, for context; what is said to the model is a `text` block."""
 
     type: Literal["text-plain"]
-    id: NotRequired[str]
     file_id: NotRequired[str]
     mime_type: Literal["text/plain"]
-    index: NotRequired[int | str]
     url: NotRequired[str]
     base64: NotRequired[str]
     text: NotRequired[str]
     title: NotRequired[str]
     context: NotRequired[str]
-    extras: NotRequired[dict[str, Any]]
 
 
 class ServerToolCall(TypedDict):
@@ -185,27 +162,21 @@ class ServerToolCall(TypedDict):
     extras: NotRequired[dict[str, Any]]
 
 
-class ServerToolCallChunk(TypedDict):
+class ServerToolCallChunk(_Block):
     """A part of such a call; `args` is JSON text."""
 
     type: Literal["server_tool_call_chunk"]
     name: NotRequired[str]
     args: NotRequired[str]
-    id: NotRequired[str]
-    index: NotRequired[int | str]
-    extras: NotRequired[dict[str, Any]]
 
 
-class ServerToolResult(TypedDict):
+class ServerToolResult(_Block):
     """What the provider's own tool gave."""
 
     type: Literal["server_tool_result"]
-    id: NotRequired[str]
     tool_call_id: str
     status: Literal["success", "error"]
     output: NotRequired[Any]
-    index: NotRequired[int | str]
-    extras: NotRequired[dict[str, Any]]
 
 
 class NonStandardContentBlock(TypedDict):
@@ -282,33 +253,6 @@ def _block(kind: str, *, extras: dict[str, Any], **fields: Any) -> dict[str, Any
     return block
 
 
-def _data_block(
-    kind: str,
-    *,
-    url: str | None,
-    base64: str | None,
-    file_id: str | None,
-    mime_type: str | None,
-    id: str | None,
-    index: int | str | None,
-    extras: dict[str, Any],
-) -> dict[str, Any]:
-    if url is None and base64 is None and file_id is None:
-        raise InvalidArgument(f"An {kind} block must provide one of: `url`, `base64`, or `file_id`.")
-    if base64 is not None and mime_type is None and kind != "image":
-        raise InvalidArgument(f"`mime_type` is required when using `base64` data in an {kind} block.")
-    return _block(
-        kind,
-        id=ensure_id(id),
-        url=url,
-        base64=base64,
-        file_id=file_id,
-        mime_type=mime_type,
-        index=index,
-        extras=extras,
-    )
-
-
 def create_text_block(
     text: str,
     *,
@@ -322,72 +266,52 @@ def create_text_block(
     return cast("TextContentBlock", block)
 
 
-def create_image_block(
-    *,
-    url: str | None = None,
-    base64: str | None = None,
-    file_id: str | None = None,
-    mime_type: str | None = None,
-    id: str | None = None,
-    index: int | str | None = None,
-    **kwargs: Any,
-) -> ImageContentBlock:
-    """Make an image block."""
-    block = _data_block(
-        "image", url=url, base64=base64, file_id=file_id, mime_type=mime_type, id=id, index=index, extras=kwargs
-    )
-    return cast("ImageContentBlock", block)
+_DataBlock = TypeVar("_DataBlock", covariant=True)
 
 
-def create_video_block(
-    *,
-    url: str | None = None,
-    base64: str | None = None,
-    file_id: str | None = None,
-    mime_type: str | None = None,
-    id: str | None = None,
-    index: int | str | None = None,
-    **kwargs: Any,
-) -> VideoContentBlock:
-    """Make a video block."""
-    block = _data_block(
-        "video", url=url, base64=base64, file_id=file_id, mime_type=mime_type, id=id, index=index, extras=kwargs
-    )
-    return cast("VideoContentBlock", block)
+class _Creates(Protocol[_DataBlock]):
+    def __call__(
+        self,
+        *,
+        url: str | None = None,
+        base64: str | None = None,
+        file_id: str | None = None,
+        mime_type: str | None = None,
+        id: str | None = None,
+        index: int | str | None = None,
+        **kwargs: Any,
+    ) -> _DataBlock: ...
 
 
-def create_audio_block(
-    *,
-    url: str | None = None,
-    base64: str | None = None,
-    file_id: str | None = None,
-    mime_type: str | None = None,
-    id: str | None = None,
-    index: int | str | None = None,
-    **kwargs: Any,
-) -> AudioContentBlock:
-    """Make an audio block."""
-    block = _data_block(
-        "audio", url=url, base64=base64, file_id=file_id, mime_type=mime_type, id=id, index=index, extras=kwargs
-    )
-    return cast("AudioContentBlock", block)
+def _creates(kind: str, _made: type[_DataBlock]) -> _Creates[_DataBlock]:
+    """Make the function that makes blocks of this kind."""
+
+    def create(
+        *,
+        url: str | None = None,
+        base64: str | None = None,
+        file_id: str | None = None,
+        mime_type: str | None = None,
+        id: str | None = None,
+        index: int | str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        if url is None and base64 is None and file_id is None:
+            raise InvalidArgument(f"An {kind} block must provide one of: `url`, `base64`, or `file_id`.")
+        if base64 is not None and mime_type is None and kind != "image":
+            raise InvalidArgument(f"`mime_type` is required when using `base64` data in an {kind} block.")
+        where = {"url": url, "base64": base64, "file_id": file_id, "mime_type": mime_type}
+        return _block(kind, id=ensure_id(id), **where, index=index, extras=kwargs)
+
+    create.__name__ = create.__qualname__ = f"create_{kind}_block"
+    create.__doc__ = f"Make an {kind} block."
+    return create
 
 
-def create_file_block(
-    *,
-    url: str | None = None,
-    base64: str | None = None,
-    file_id: str | None = None,
-    mime_type: str | None = None,
-    id: str | None = None,
-    index: int | str | None = None,
-    **kwargs: Any,
-) -> FileContentBlock:
-    """Make a file block."""
-    block = _data_block(
-        "file", url=url, base64=base64, file_id=file_id, mime_type=mime_type, id=id, index=index, extras=kwargs
-    )
-    return cast("FileContentBlock", block)
+create_image_block = _creates("image", ImageContentBlock)
+create_video_block = _creates("video", VideoContentBlock)
+create_audio_block = _creates("audio", AudioContentBlock)
+create_file_block = _creates("file", FileContentBlock)
 
 
 def create_plaintext_block(

@@ -40,7 +40,6 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
 
     @property
     def InputType(self) -> Any:
-        """The type of what `invoke` takes."""
         return str | BaseMessage
 
     @property
@@ -107,7 +106,6 @@ class BaseOutputParser(BaseGenerationOutputParser[T]):
         return self.parse(result[0].text)
 
     async def aparse_result(self, result: list[Generation], *, partial: bool = False) -> T:
-        """Parse the text of the first candidate."""
         if type(self).parse_result is BaseOutputParser.parse_result:
             return await self.aparse(result[0].text)
         return await super().aparse_result(result, partial=partial)

@@ -70,7 +70,6 @@ class CommaSeparatedListOutputParser(ListOutputParser):
     """Reads `one, two, "three, with a comma"`; a line's end also ends an item. No text is no items."""
 
     def parse(self, text: str) -> list[str]:
-        """Read the items out of a text."""
         reader = _CommaReader()
         return [*reader.feed(text), *reader.end()]
 
@@ -78,7 +77,6 @@ class CommaSeparatedListOutputParser(ListOutputParser):
         return _CommaReader() if type(self).parse is CommaSeparatedListOutputParser.parse else super()._reader()
 
     def get_format_instructions(self) -> str:
-        """Ask for items with commas between."""
         return "Answer with a list of values that are separated by commas, for example: `foo, bar, baz`"
 
     @property
@@ -101,7 +99,6 @@ class _LinePatternParser(ListOutputParser):
             raise InvalidArgument(f"`pattern` needs a group, in parentheses, for the item: {self.pattern!r}.")
 
     def parse(self, text: str) -> list[str]:
-        """Read the items out of a text."""
         reader = _LineReader(self.pattern)
         return [*reader.feed(text), *reader.end()]
 
@@ -115,7 +112,6 @@ class NumberedListOutputParser(_LinePatternParser):
     pattern: str = r"(?<!\d)\d+\.\s([^\n]+)"  # looking back keeps a long row of digits linear
 
     def get_format_instructions(self) -> str:
-        """Ask for a numbered list."""
         return "Answer with a numbered list, each item on a line of its own, for example:\n\n1. foo\n\n2. bar\n\n3. baz"
 
     @property
@@ -129,7 +125,6 @@ class MarkdownListOutputParser(_LinePatternParser):
     pattern: str = r"^\s*[-*]\s([^\n]+)$"
 
     def get_format_instructions(self) -> str:
-        """Ask for a markdown list."""
         return "Answer with a markdown list, each item on a line of its own, for example:\n- foo\n- bar\n- baz"
 
     @property

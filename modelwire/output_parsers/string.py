@@ -26,11 +26,9 @@ class StrOutputParser(BaseTransformOutputParser[str]):
     """
 
     def parse(self, text: str) -> str:
-        """Return the text."""
         return text
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> str:
-        """Return the text of the first candidate."""
         return self.parse(result[0].text)
 
     def invoke(self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> str:
@@ -87,7 +85,6 @@ class StrOutputParser(BaseTransformOutputParser[str]):
         )
 
     def get_format_instructions(self) -> str:
-        """Say that any text will do."""
         return "Return the answer as plain text."
 
     @property

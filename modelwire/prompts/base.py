@@ -45,14 +45,14 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
 
     @abstractmethod
     def format(self, **kwargs: Any) -> Formatted:
-        """Fill in the variables; return the text of it."""
+        """Fill in the variables; return the text of it. Raises `MissingVariable`."""
 
     async def aformat_prompt(self, **kwargs: Any) -> PromptValue:
         """Fill in the variables."""
         return self.format_prompt(**kwargs)
 
     async def aformat(self, **kwargs: Any) -> Formatted:
-        """Fill in the variables; return the text of it."""
+        """Fill in the variables; return the text of it. Raises `MissingVariable`."""
         return self.format(**kwargs)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
@@ -80,7 +80,6 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
 
     @property
     def OutputType(self) -> Any:
-        """The type of what `invoke` returns."""
         return PromptValue
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:

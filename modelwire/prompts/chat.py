@@ -50,11 +50,9 @@ class BaseChatPromptTemplate(BasePromptTemplate[str], ABC):
         return self.format_messages(**kwargs)
 
     def format_prompt(self, **kwargs: Any) -> ChatPromptValue:
-        """Fill in the variables."""
         return ChatPromptValue.of(self.format_messages(**kwargs))
 
     async def aformat_prompt(self, **kwargs: Any) -> ChatPromptValue:
-        """Fill in the variables."""
         return ChatPromptValue.of(await self.aformat_messages(**kwargs))
 
     def format(self, **kwargs: Any) -> str:
@@ -62,7 +60,6 @@ class BaseChatPromptTemplate(BasePromptTemplate[str], ABC):
         return _transcript(self.format_messages(**kwargs))
 
     async def aformat(self, **kwargs: Any) -> str:
-        """Fill in the variables; return the messages as text, each line with its role."""
         return _transcript(await self.aformat_messages(**kwargs))
 
     @abstractmethod
@@ -134,11 +131,9 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
         return "chat"
 
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the variables. Raises `MissingVariable`."""
         return self.messages_of(kwargs)
 
     async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the variables. Raises `MissingVariable`."""
         return await self._amessages_of(kwargs)
 
     def messages_of(self, values: Mapping[str, Any]) -> list[BaseMessage]:
@@ -220,11 +215,9 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
         return True  # as a runnable; it has a length besides
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
-        """Show the prompt with its variables' names in braces."""
         return "\n\n".join(piece.pretty_repr(html=html) for piece in self.messages)
 
     def partial(self, **kwargs: Any) -> Self:
-        """Return a copy in which some variables are given: values, or functions that make them anew each time."""
         copied = super().partial(**kwargs)
         copied.messages = [*self.messages]
         return copied

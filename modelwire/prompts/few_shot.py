@@ -54,11 +54,9 @@ class FewShotPromptTemplate(StringPromptTemplate):
         return "few_shot"
 
     def format(self, **kwargs: Any) -> str:
-        """Fill in the variables. Raises `MissingVariable`."""
         return self._joined(_selected(self, kwargs), kwargs)
 
     async def aformat(self, **kwargs: Any) -> str:
-        """Fill in the variables. Raises `MissingVariable`."""
         return self._joined(await _aselected(self, kwargs), kwargs)
 
     def _joined(self, examples: list[dict[str, Any]], values: dict[str, Any]) -> str:
@@ -97,11 +95,9 @@ class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):
         return "few_shot_chat"
 
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the examples."""
         return self._messages(_selected(self, kwargs))
 
     async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the examples."""
         return self._messages(await _aselected(self, kwargs))
 
     def _messages(self, examples: list[dict[str, Any]]) -> list[BaseMessage]:

@@ -93,9 +93,7 @@ class ImagePromptTemplate(BasePromptTemplate[ImageURL]):
         return cast("ImageURL", filled)
 
     def format_prompt(self, **kwargs: Any) -> PromptValue:
-        """Fill in the variables."""
         return ImagePromptValue(image_url=self.format(**kwargs))
 
     async def aformat_prompt(self, **kwargs: Any) -> PromptValue:
-        """Fill in the variables."""
         return ImagePromptValue(image_url=await self.aformat(**kwargs))

@@ -105,7 +105,6 @@ class MessagesPlaceholder(BaseMessagePromptTemplate):
         return messages
 
     def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
-        """Append the messages given."""
         given = values.get(self.variable_name, ()) if self.optional else values[self.variable_name]
         if not isinstance(given, (list, tuple)):
             raise InvalidType(
@@ -119,7 +118,6 @@ class MessagesPlaceholder(BaseMessagePromptTemplate):
             messages.extend(convert_to_messages(given))
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
-        """Show the place with the variable's name in braces."""
         return f"{' Messages Placeholder '.center(80, '=')}\n\n{{{self.variable_name}}}"
 
     def __repr__(self) -> str:
@@ -186,7 +184,6 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
 
     @property
     def input_variables(self) -> list[str]:
-        """The variables that must be given."""
         if isinstance(self.prompt, StringPromptTemplate):
             return list(self.prompt.input_variables)
         names: dict[str, None] = {}
@@ -208,11 +205,9 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
         return self.format(**kwargs)
 
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the variables; the list holds one message."""
         return [self.format(**kwargs)]
 
     def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
-        """Append the message."""
         messages.append(self._message_of(values))
 
     def _message_of(self, values: Mapping[str, Any]) -> BaseMessage:

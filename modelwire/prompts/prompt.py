@@ -22,11 +22,9 @@ class StringPromptTemplate(BasePromptTemplate[str], ABC):
     """A prompt that is one text; subclasses write `format`."""
 
     def format_prompt(self, **kwargs: Any) -> PromptValue:
-        """Fill in the variables."""
         return StringPromptValue(text=self.format(**kwargs))
 
     async def aformat_prompt(self, **kwargs: Any) -> PromptValue:
-        """Fill in the variables."""
         return StringPromptValue(text=await self.aformat(**kwargs))
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
@@ -114,7 +112,6 @@ class PromptTemplate(StringPromptTemplate):
         return mustache_schema(self.template)
 
     def format(self, **kwargs: Any) -> str:
-        """Fill in the variables. Raises `MissingVariable`."""
         return self.text_of(kwargs)
 
     def __add__(self, other: Any) -> PromptTemplate:

@@ -55,7 +55,6 @@ class FStringTemplate(Template):
         self.variables = tuple(dict.fromkeys(name for _, name, _ in fields))
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Fill in `values`."""
         if not self._fields:
             return self._whole
         parts = self._parts.copy()

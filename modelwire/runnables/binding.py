@@ -75,7 +75,7 @@ class RunnableBinding(Runnable[Input, Output]):
         """Return the graph of `bound`."""
         return self.bound.get_graph(self._config(config))
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.bound,)
 
     def _given(self) -> dict[str, Any]:

@@ -74,14 +74,14 @@ class RunnableBranch(Step[Input, Output]):
         """Not known before a branch is chosen."""
         return Any
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return [self.default, *(part for pair in self.branches for part in pair)]
 
     def _loop_native(self) -> bool:
-        return all(loop_native(inner) for inner in self._inner())
+        return all(loop_native(inner) for inner in self._runnables_inside())
 
     def _may_block(self) -> bool:
-        return any(inner._may_block() for inner in self._inner())
+        return any(inner._may_block() for inner in self._runnables_inside())
 
     # ---------------------------------------------------------------- choosing
 

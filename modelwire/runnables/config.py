@@ -135,6 +135,11 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
     for key in _COPIED:
         _check_kind(key, ready[key])
         ready[key] = ready[key].copy()
+    for key in extras:
+        if not isinstance(key, str):
+            raise InvalidType(f"The keys of a config are strings, not `{key!r}`.")
+    if not isinstance(ready.get("run_name", ""), str):
+        raise InvalidType(f"`run_name` in a config must be a string, not a `{type(ready['run_name']).__name__}`.")
     ready["configurable"].update(extras)
     model = ready["configurable"].get("model")
     if model is not None and "model" not in ready["metadata"]:

@@ -431,5 +431,5 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
 
 def changed_configurable(config: RunnableConfig, configurable: dict[str, Any]) -> RunnableConfig:
     """Copy a settled config with other configurable values, the names of its run kept."""
-    kept = {key: config[key] for key in ("run_name", "run_id") if key in config}
+    kept = {key: value for key, value in config.items() if key in ("run_name", "run_id")}
     return changed(config, configurable=configurable, **kept)

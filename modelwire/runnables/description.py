@@ -96,7 +96,7 @@ class Described:
 
     # ---------------------------------------------------------------- what can be configured
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         """Give the runnables this one is made of."""
         return ()
 
@@ -105,7 +105,7 @@ class Described:
         """What `config={"configurable": {...}}` may hold for this runnable and those inside of it."""
         from modelwire.runnables.fields import get_unique_config_specs
 
-        return get_unique_config_specs(spec for inner in self._inner() for spec in inner.config_specs)
+        return get_unique_config_specs(spec for inner in self._runnables_inside() for spec in inner.config_specs)
 
     def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
         """Return what can be configured as a pydantic model, with the keys of the config named in `include`."""

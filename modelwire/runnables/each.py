@@ -55,7 +55,7 @@ class RunnableEach(Runnable[Sequence[Input], list[Output]]):  # pyright: ignore[
         """Return the graph of `bound`."""
         return self.bound.get_graph(config)
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.bound,)
 
     def __eq__(self, other: object) -> bool:

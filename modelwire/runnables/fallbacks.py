@@ -118,7 +118,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
         return call
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self.runnables
 
     def _loop_native(self) -> bool:

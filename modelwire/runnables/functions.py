@@ -23,6 +23,9 @@ from modelwire.runnables.step import Step, once
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from modelwire.runnables.fields import ConfigurableFieldSpec
+    from modelwire.runnables.graph import Graph
+
 __all__ = ["RunnableGenerator", "RunnableLambda", "chain"]
 
 In = TypeVar("In")
@@ -178,7 +181,26 @@ class RunnableLambda(Step[Input, Output]):
 
         return runnables_named(self.func or self.afunc)
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """Those of the runnables that the function's source names."""
+        from modelwire.runnables.source import visiting
+
+        with visiting(self) as first:
+            return super().config_specs if first else []
+
+    def get_graph(self, config: RunnableConfig | None = None) -> Graph:
+        """Return the graphs of the runnables that the function's source names, else the function as one node."""
+        from modelwire.runnables.source import visiting
+
+        with visiting(self) as first:
+            if first and (deps := self.deps):
+                from modelwire.runnables.graph import parallel_graph
+
+                return parallel_graph(self, deps, config)
+        return super().get_graph(config)
+
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self.deps
 
     def _loop_native(self) -> bool:

@@ -80,7 +80,7 @@ class RunnableWithMessageHistory(Step[Any, Any]):
         """Return that of the runnable."""
         return self.runnable.get_graph(config)
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.runnable,)
 
     def __repr__(self) -> str:

@@ -71,7 +71,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
 
         return parallel_graph(self, list(self.steps__.values()), config)
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self.steps__.values()
 
     def __eq__(self, other: object) -> bool:

@@ -160,7 +160,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
         return parallel_graph(self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config)
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.mapper,)
 
     def __eq__(self, other: object) -> bool:

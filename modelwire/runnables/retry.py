@@ -133,8 +133,8 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         for attempt in Retrying(**self._options(config)):
             with attempt:
                 inner = self._attempt_config(config, run, attempt.retry_state.attempt_number)
-                output = self.bound.invoke(input, inner, **{**self.kwargs, **kwargs})
-        return output
+                return self.bound.invoke(input, inner, **{**self.kwargs, **kwargs})
+        raise AssertionError("tenacity ends in an answer or in an error")
 
     async def _atried(
         self, input: Input, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
@@ -144,8 +144,8 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         async for attempt in AsyncRetrying(**self._options(config)):
             with attempt:
                 inner = self._attempt_config(config, run, attempt.retry_state.attempt_number)
-                output = await self.bound.ainvoke(input, inner, **{**self.kwargs, **kwargs})
-        return output
+                return await self.bound.ainvoke(input, inner, **{**self.kwargs, **kwargs})
+        raise AssertionError("tenacity ends in an answer or in an error")
 
     # ---------------------------------------------------------------- each input is tried on its own
 

@@ -51,14 +51,14 @@ class RouterRunnable(Runnable[RouterInput, Output]):
     def __repr__(self) -> str:
         return f"RouterRunnable(runnables={self.runnables!r})"
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self.runnables.values()
 
     def _loop_native(self) -> bool:
-        return all(loop_native(inner) for inner in self._inner())
+        return all(loop_native(inner) for inner in self._runnables_inside())
 
     def _may_block(self) -> bool:
-        return any(inner._may_block() for inner in self._inner())
+        return any(inner._may_block() for inner in self._runnables_inside())
 
     def _routed(self, input: Any) -> tuple[Runnable[Any, Output], Any]:
         if not isinstance(input, Mapping) or "key" not in input or "input" not in input:

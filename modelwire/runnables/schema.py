@@ -99,9 +99,10 @@ def schema_of(name: str, kind: Any) -> type[BaseModel]:
     """Return the model for the type `kind`: itself where it is one, else a new one called `name`."""
     if type(kind) is not GenericAlias and isinstance(kind, type) and _is_model(kind):
         return kind
+    shape: Any = kind
     if is_typeddict(kind) and sys.version_info < (3, 12) and type(kind).__module__ == "typing":
-        kind = _readable(kind)
-    return create_model(name, __base__=_Root, root=(kind, ...))
+        shape = _readable(kind)
+    return create_model(name, __base__=_Root, root=(shape, ...))
 
 
 def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:

@@ -100,7 +100,7 @@ class RunnableSequence(Step[Input, Output]):
 
         return sequence_graph(self.steps, config)
 
-    def _inner(self) -> Iterable[Runnable[Any, Any]]:
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self._steps
 
     def __eq__(self, other: object) -> bool:

@@ -5,9 +5,25 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["keys_read", "runnables_named", "shown"]
+__all__ = ["keys_read", "runnables_named", "shown", "visiting"]
+
+_visited: ContextVar[frozenset[int]] = ContextVar("visited", default=frozenset())
+
+
+@contextmanager
+def visiting(thing: object) -> Iterator[bool]:
+    """Tell whether `thing` is met for the first time on this way down: functions may name one another in circles."""
+    visited = _visited.get()
+    token = _visited.set(visited | {id(thing)})
+    try:
+        yield id(thing) not in visited
+    finally:
+        _visited.reset(token)
 
 
 def shown(func: Any) -> str:
@@ -91,7 +107,7 @@ def runnables_named(func: Any) -> list[Any]:
 
     try:
         named = inspect.getclosurevars(func)
-    except TypeError:  # no Python function
+    except (TypeError, ValueError):  # no Python function, or a name that is not set yet
         return []
     found: dict[int, Any] = {}
     for value in (*named.nonlocals.values(), *named.globals.values()):

@@ -173,11 +173,9 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
         """Check the input; raise pydantic's `ValidationError` where it does not fit the schema."""
-        schema = self.args_schema
         if isinstance(tool_input, str):
             return self._parsed_text(tool_input)
-        if schema is None:
-            schema = {}
+        schema = {} if self.args_schema is None else self.args_schema
         given = dict(tool_input)
         known = injected_fields(schema, InjectedToolCallId)
         for name in self._injected_by_call_id():
@@ -198,10 +196,9 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         return text
 
     def _injected_by_call_id(self) -> list[str]:
-        signatures = [signature_of(func) for func in self._functions()]
         return [
             name
-            for signature in signatures
+            for signature in map(signature_of, self._functions())
             for name in signature.injected
             if is_injected(signature.hints[name], InjectedToolCallId)
         ]
@@ -417,15 +414,11 @@ def _is_validation_error(error: BaseException) -> bool:
     return isinstance(error, ValidationError) or (v1 is not None and isinstance(error, v1.ValidationError))
 
 
-def _is_tool_call(input: Any) -> bool:
-    return isinstance(input, dict) and input.get("type") == "tool_call"
-
-
 def _prepared(input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Take a tool call apart; arguments are copied, so that the caller's stay as they are."""
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input
-    if _is_tool_call(input):
+    if isinstance(input, dict) and input.get("type") == "tool_call":
         tool_call_id, tool_input = input["id"], input["args"]
     if isinstance(tool_input, dict):
         tool_input = dict(tool_input)

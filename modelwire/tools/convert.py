@@ -143,13 +143,10 @@ def convert_runnable_to_tool(
 
 def _of_runnable(name: str, runnable: Runnable[Any, Any], description: str | None, options: dict[str, Any]) -> BaseTool:
     said = description or f"Takes {_takes(runnable)}. {runnable!r}"
-    schema = options.get("args_schema")
-    if schema is None:
-        schema = _input_schema(name, runnable)
-        if schema is None:
-            return Tool(
-                name=name, func=runnable.invoke, coroutine=runnable.ainvoke, description=said, **_plain(options)
-            )
+    if options.get("args_schema") is None:
+        options = {**options, "args_schema": _input_schema(name, runnable)}
+    if options["args_schema"] is None:
+        return Tool(name=name, func=runnable.invoke, coroutine=runnable.ainvoke, description=said, **options)
 
     def call(**kwargs: Any) -> Any:
         return runnable.invoke(kwargs)
@@ -157,11 +154,7 @@ def _of_runnable(name: str, runnable: Runnable[Any, Any], description: str | Non
     async def acall(**kwargs: Any) -> Any:
         return await runnable.ainvoke(kwargs)
 
-    return StructuredTool.from_function(call, acall, name=name, description=said, **{**options, "args_schema": schema})
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key != "args_schema"}
+    return StructuredTool.from_function(call, acall, name=name, description=said, **options)
 
 
 def _input_type(runnable: Runnable[Any, Any]) -> Any:
@@ -184,9 +177,7 @@ def _input_schema(name: str, runnable: Runnable[Any, Any]) -> ArgsSchema | None:
     if is_typed_dict(kind):
         return model_from_typed_dict(kind, name=name)
     model = runnable.get_input_schema()
-    if is_v1_model(model):
-        return cast("ArgsSchema", model)
-    if is_v2_model(model) and "root" not in model.model_fields and model.model_fields:
+    if is_v1_model(model) or (is_v2_model(model) and model.model_fields and "root" not in model.model_fields):
         return cast("ArgsSchema", model)
     schema = runnable.get_input_jsonschema()
     if schema.get("type") == "string":

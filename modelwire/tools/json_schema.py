@@ -21,15 +21,14 @@ SINGLE = (
 
 def rebuilt(schema: Mapping[str, Any], change: Callable[[Schema], Schema]) -> Schema:
     """Copy `schema` with `change` applied to it and to every schema within, innermost first."""
-    new: Schema = {}
+    new: Schema = dict(schema)
     for key, value in schema.items():
         if key in BY_NAME and isinstance(value, Mapping):
-            value = {name: _rebuilt_one(inner, change) for name, inner in value.items()}
+            new[key] = {name: _rebuilt_one(inner, change) for name, inner in value.items()}
         elif isinstance(value, list) and (key in IN_LIST or key == "items"):
-            value = [_rebuilt_one(inner, change) for inner in value]
+            new[key] = [_rebuilt_one(inner, change) for inner in value]
         elif key in SINGLE:
-            value = _rebuilt_one(value, change)
-        new[key] = value
+            new[key] = _rebuilt_one(value, change)
     return change(new)
 
 
@@ -42,19 +41,16 @@ def schemas_within(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[
     yield path, schema
     for key, value in schema.items():
         if key in BY_NAME and isinstance(value, Mapping):
-            named = {f"{path}.{name}".lstrip("."): inner for name, inner in value.items()}
-        elif isinstance(value, list) and (key in IN_LIST or key == "items"):
-            named = {f"{path}{f'[{i}]' if key in ('items', 'prefixItems') else ''}": v for i, v in enumerate(value)}
-            if key in ("anyOf", "oneOf", "allOf"):  # the alternatives share the path of the whole
-                for inner in value:
-                    if isinstance(inner, Mapping):
-                        yield from schemas_within(inner, path)
-                continue
+            found = [(f"{path}.{name}".lstrip("."), inner) for name, inner in value.items()]
+        elif isinstance(value, list) and key in ("items", "prefixItems"):
+            found = [(f"{path}[{position}]", inner) for position, inner in enumerate(value)]
+        elif isinstance(value, list) and key in IN_LIST:  # the alternatives share the path of the whole
+            found = [(path, inner) for inner in value]
         elif key in SINGLE:
-            named = {f"{path}[]" if key == "items" else path: value}
+            found = [(f"{path}[]" if key == "items" else path, value)]
         else:
             continue
-        for where, inner in named.items():
+        for where, inner in found:
             if isinstance(inner, Mapping):
                 yield from schemas_within(inner, where)
 

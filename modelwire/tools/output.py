@@ -28,9 +28,12 @@ def format_output(
         return content
     if isinstance(content, list) and content and all(isinstance(item, ToolOutputMixin) for item in content):
         return content
-    said = message_content(content)
+    if isinstance(content, list | tuple) and all(_is_content_block(block) for block in content):
+        content = list(content)
+    elif not isinstance(content, str):
+        content = _stringified(content)
     return ToolMessage(
-        content=stringified(content) if said is None else said,
+        content=content,
         artifact=artifact,
         tool_call_id=tool_call_id,
         name=name,
@@ -38,21 +41,11 @@ def format_output(
     )
 
 
-def message_content(content: Any) -> str | list[Any] | None:
-    """Return `content` as a message may have it, None where it is neither text nor content blocks."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list | tuple) and all(is_content_block(block) for block in content):
-        return list(content)
-    return None
-
-
-def is_content_block(block: Any) -> bool:
-    """Tell what may stand in a message's list of contents."""
+def _is_content_block(block: Any) -> bool:
     return isinstance(block, str) or (isinstance(block, dict) and block.get("type") in TOOL_MESSAGE_BLOCK_TYPES)
 
 
-def stringified(value: Any) -> str:
+def _stringified(value: Any) -> str:
     """Return `value` as JSON, or as `str` has it where JSON cannot say it."""
     import json
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import SkipValidation
 
 from modelwire.errors import InvalidArgument
-from modelwire.runnables.config import RunnableConfig, run_in_executor
+from modelwire.runnables.config import RunnableConfig
 from modelwire.tools.args_schema import ArgsSchema, create_schema_from_function, docstring_of
 from modelwire.tools.base import BaseTool, SaidInJson
 from modelwire.tools.injected import signature_of
@@ -34,8 +34,7 @@ class FunctionTool(BaseTool):
     async def _arun(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
         if self.coroutine is not None:
             return await self.coroutine(*args, **kwargs, **_context(self.coroutine, config, run_manager))
-        manager = run_manager.get_sync() if run_manager is not None else None
-        return await run_in_executor(None, self._run, *args, config=config, run_manager=manager, **kwargs)
+        return await super()._arun(*args, config=config, run_manager=run_manager, **kwargs)
 
 
 def _context(func: Callable[..., Any], config: RunnableConfig, run_manager: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
@@ -16,7 +16,6 @@ __all__ = ["AsyncRootListenersTracer", "RootListenersTracer"]
 
 # Called with the run, and with the config where it takes two arguments.
 Listener: TypeAlias = Callable[..., Any]
-AsyncListener: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 class _Root:

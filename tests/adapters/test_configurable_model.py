@@ -10,9 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from modelwire import init_chat_model
+from modelwire import ChatPromptTemplate, StrOutputParser, init_chat_model
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.errors import InvalidArgument, InvalidType, UnknownModel
+from modelwire.runnables import ConfigurableField
 
 
 @pytest.fixture(autouse=True)
@@ -123,3 +124,34 @@ def test_bad_arguments_are_told_at_construction() -> None:
         init_chat_model("gpt-5", configurable_fields="model")  # type: ignore[call-overload]
     with pytest.raises(InvalidArgument, match="give those too"):
         init_chat_model("gpt-5", config_prefix="x")
+
+
+def test_a_built_chain_changes_its_provider_by_config(colour: Any) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        if request.url.path == "/v1/messages":
+            content = [{"type": "text", "text": "anthropic"}]
+            body: dict[str, Any] = {
+                "id": "1", "type": "message", "role": "assistant", "model": "m", "content": content,
+                "stop_reason": "end_turn", "usage": usage,
+            }  # fmt: skip
+        else:
+            message = {"role": "assistant", "content": "openai"}
+            body = {"id": "1", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+        return httpx2.Response(200, json=body)
+
+    transport = httpx2.MockTransport(answer)
+    clients: dict[str, Any] = {
+        "http_client": httpx2.Client(transport=transport),
+        "http_async_client": httpx2.AsyncClient(transport=transport),
+    }
+    model = ChatOpenAI(model="gpt-5", **clients).configurable_alternatives(
+        ConfigurableField(id="llm"), default_key="openai", anthropic=ChatAnthropic(model="claude-x", **clients)
+    )
+    chain = ChatPromptTemplate.from_template("{question}") | model | StrOutputParser()
+    question = {"question": "who?"}
+    assert colour.invoke(chain, question) == "openai"
+    assert colour.invoke(chain, question, set_to(llm="anthropic")) == "anthropic"
+    assert colour.batch(chain, [question] * 2, [set_to(), set_to(llm="anthropic")]) == ["openai", "anthropic"]
+    assert colour.invoke(chain.with_config(configurable={"llm": "anthropic"}), question) == "anthropic"
+    assert [spec.id for spec in chain.config_specs] == ["llm"]

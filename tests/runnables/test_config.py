@@ -82,7 +82,7 @@ def test_config_that_is_no_dict_is_refused(colour: Any, config: Any) -> None:
         colour.invoke(RunnableLambda(str), 1, config)
 
 
-@pytest.mark.parametrize(("key", "value"), [("tags", "a"), ("metadata", ["a"]), ("configurable", "x")])
+@pytest.mark.parametrize(("key", "value"), [("tags", "a"), ("metadata", ["a"]), ("configurable", "x"), ("run_name", 3)])
 def test_config_entry_of_a_wrong_kind_is_refused(key: str, value: Any) -> None:
     with pytest.raises(InvalidType, match=f"`{key}` in a config must be a"):
         ensure_config({key: value})  # type: ignore[misc]
@@ -258,3 +258,8 @@ def test_plain_runnable_sees_none_in_its_own_call_and_a_full_config_in_a_batch()
     assert list(Plain().stream(1)) == [1]
     Plain().batch([1, 2], {"metadata": {"m": 1}})
     assert seen == [None, *[{**DEFAULTS, "metadata": {"m": 1}}] * 2]
+
+
+def test_a_key_that_is_no_string_is_refused() -> None:
+    with pytest.raises(InvalidType, match="The keys of a config are strings, not `5`"):
+        ensure_config({5: "x"})  # type: ignore[misc]

@@ -233,3 +233,46 @@ def test_exception_of_the_function_comes_through_as_it_is(colour: Any) -> None:
         with pytest.raises(KeyError) as caught:
             call(RunnableLambda(fail) | RunnablePassthrough(), 1)
         assert caught.value is error
+
+
+def test_an_object_whose_call_is_a_generator_streams(colour: Any) -> None:
+    class Twice:
+        def __call__(self, chunks: Iterator[int]) -> Iterator[int]:
+            for chunk in chunks:
+                yield chunk
+                yield chunk
+
+    class ATwice:
+        async def __call__(self, chunks: AsyncIterator[int]) -> AsyncIterator[int]:
+            async for chunk in chunks:
+                yield chunk
+                yield chunk
+
+    assert colour.stream(RunnableGenerator(Twice(), ATwice()), 1) == [1, 1]
+    with pytest.raises(NotImplementedError):
+        RunnableGenerator(ATwice()).invoke(1)
+
+
+def test_the_runnables_a_function_names_are_its_parts() -> None:
+    from modelwire.runnables import ConfigurableField
+
+    inner = RunnableLambda(one_more).configurable_alternatives(
+        ConfigurableField(id="which"), other=RunnableLambda(one_more)
+    )
+
+    def outer(x: int) -> Any:
+        return inner if x else inner.invoke(x)
+
+    assert RunnableLambda(outer).deps == [inner]
+    assert [spec.id for spec in RunnableLambda(outer).config_specs] == ["which"]
+    assert "one_more" in {node.name for node in RunnableLambda(outer).get_graph().nodes.values()}
+    assert RunnableLambda(len).deps == []
+
+
+def test_functions_that_name_one_another_in_circles_can_be_described() -> None:
+    there = RunnableLambda(lambda x: back)
+    back = RunnableLambda(lambda x: there)
+    assert there.config_specs == []
+    assert there.get_graph().draw_ascii().count("Lambda |") == 1
+    with pytest.raises(RecursionError, match="Recursion limit reached"):
+        there.invoke(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.wire_json import text_or_none
 from modelwire.messages.tool_calls import parse_tool_args
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "content_and_thinking",
+    "dict_or_empty",
     "error_within",
     "generated_call_id",
     "merged_details",
@@ -23,7 +25,6 @@ __all__ = [
     "reasoning_text",
     "response_extras",
     "response_metadata",
-    "text_or_none",
     "tool_call_parts",
     "tool_calls_of",
     "usage_of",
@@ -142,7 +143,7 @@ def tool_call_parts(call: Mapping[str, Any]) -> tuple[str | None, str | None, bo
     Some services leave `type` away (Mistral), send both structs, one of them empty (Snowflake), null or an object
     for arguments. Read 2026-11.
     """
-    function, custom = _dict(call.get("function")), _dict(call.get("custom"))
+    function, custom = dict_or_empty(call.get("function")), dict_or_empty(call.get("custom"))
     if call.get("type") == "custom" or (custom and not function) or (custom.get("name") and not function.get("name")):
         return text_or_none(custom.get("name")), text_or_none(custom.get("input")), True
     arguments = function.get("arguments")
@@ -184,12 +185,12 @@ def usage_of(usage: Any) -> UsageMetadata | None:
         "output_tokens": made,
         "total_tokens": sent + made if total is None else total,
     }
-    given = _dict(usage.get("prompt_tokens_details"))
+    given = dict_or_empty(usage.get("prompt_tokens_details"))
     if "cached_tokens" not in given:  # DeepSeek; Moonshot (2026-11)
         given = {**given, "cached_tokens": usage.get("prompt_cache_hit_tokens", usage.get("cached_tokens"))}
     if into := _counts(given, INPUT_DETAILS):
         result["input_token_details"] = into  # type: ignore[typeddict-item]
-    if out := _counts(_dict(usage.get("completion_tokens_details")), OUTPUT_DETAILS):
+    if out := _counts(dict_or_empty(usage.get("completion_tokens_details")), OUTPUT_DETAILS):
         result["output_token_details"] = out  # type: ignore[typeddict-item]
     return result
 
@@ -290,9 +291,5 @@ def _is_hollow(value: Any) -> bool:
     return isinstance(value, dict) and not any(value.values())
 
 
-def _dict(value: Any) -> JSON:
+def dict_or_empty(value: Any) -> JSON:
     return value if isinstance(value, dict) else {}
-
-
-def text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -16,12 +16,18 @@ from modelwire.adapters.openai.answer import (
     reasoning_text,
     response_extras,
     response_metadata,
-    text_or_none,
     tool_calls_of,
     usage_of,
 )
 from modelwire.adapters.openai.turns import OPENAI, Dialect, turns_from_messages
-from modelwire.adapters.wire_json import error_from_json, error_from_reply, malformed, read_json, request_id_of
+from modelwire.adapters.wire_json import (
+    error_from_json,
+    error_from_reply,
+    malformed,
+    read_json,
+    request_id_of,
+    text_or_none,
+)
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage
 from modelwire.transport.wire import WireRequest

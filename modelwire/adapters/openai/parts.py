@@ -44,7 +44,6 @@ FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras"})
 # https://platform.openai.com/docs/guides/audio, read 2026-11: `wav` and `mp3`; compatible services take more.
 AUDIO_FORMATS = {"x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mpeg": "mp3", "mpga": "mp3", "x-m4a": "m4a"}
 
-TEXT_ONLY = frozenset({"text", "text-plain"})
 ALLOWED = {
     "user": frozenset({"text", "image", "audio", "file"}),
     "assistant": frozenset({"text", "refusal"}),

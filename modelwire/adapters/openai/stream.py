@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from modelwire.adapters.openai.answer import (
     JSON,
     content_and_thinking,
+    dict_or_empty,
     error_within,
     generated_call_id,
     merged_details,
@@ -21,11 +22,10 @@ from modelwire.adapters.openai.answer import (
     reasoning_text,
     response_extras,
     response_metadata,
-    text_or_none,
     tool_call_parts,
     usage_of,
 )
-from modelwire.adapters.wire_json import error_from_json, malformed, read_json
+from modelwire.adapters.wire_json import error_from_json, malformed, read_json, text_or_none
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.tool_calls import parse_tool_args
@@ -140,7 +140,7 @@ class ChatCompletionsDecoder:
                 response[key] = answer[key]
         if self._id is None:
             self._id = text_or_none(answer.get("id"))
-        usage = answer.get("usage") or _nested(answer, "x_groq", "usage")
+        usage = answer.get("usage") or dict_or_empty(answer.get("x_groq")).get("usage")
         if isinstance(usage, dict) and usage:
             self._usage = usage  # the last one counts: some services send a running total with every event
         choice = _first_choice(answer.get("choices"))
@@ -298,11 +298,6 @@ def _first_choice(choices: Any) -> JSON:
         if isinstance(choice, dict) and not choice.get("index"):
             return choice
     return {}
-
-
-def _nested(answer: JSON, outer: str, inner: str) -> Any:
-    value = answer.get(outer)
-    return value.get(inner) if isinstance(value, dict) else None
 
 
 def _is_whole(pieces: list[str]) -> bool:

@@ -40,17 +40,14 @@ def turns_from_messages(messages: Sequence[BaseMessage], dialect: Dialect) -> li
     """
     turns: list[Turn] = []
     for position, message in enumerate(messages):
-        say = SAY.get(getattr(message, "type", None) or "")
+        kind = str(getattr(message, "type", None)).removesuffix("MessageChunk").lower()
+        if kind == "remove":
+            raise InvalidArgument(f"Message {position} is a `RemoveMessage`: it edits a history and cannot be sent.")
+        say = SAY.get(kind)
         if say is None:
-            raise _foreign(message, position)
+            raise InvalidType(f"Message {position} is a `{type(message).__name__}`, which is no message we can send.")
         turns += say(message, position, dialect)
     return turns
-
-
-def _foreign(message: Any, position: int) -> InvalidArgument:
-    if getattr(message, "type", None) == "remove":
-        return InvalidArgument(f"Message {position} is a `RemoveMessage`: it edits a history and cannot be sent.")
-    return InvalidType(f"Message {position} is a `{type(message).__name__}`, which is no message we can send.")
 
 
 # ---------------------------------------------------------------- one function a message type
@@ -122,17 +119,11 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
 
 SAY: dict[str, Callable[[Any, int, Dialect], Iterable[Turn]]] = {
     "human": _human,
-    "HumanMessageChunk": _human,
     "ai": _ai,
-    "AIMessageChunk": _ai,
     "system": _system,
-    "SystemMessageChunk": _system,
     "tool": _tool,
-    "ToolMessageChunk": _tool,
     "chat": _chat,
-    "ChatMessageChunk": _chat,
     "function": _function,
-    "FunctionMessageChunk": _function,
 }
 
 
