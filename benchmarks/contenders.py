@@ -55,6 +55,9 @@ class Contender(ABC):
     def read_stream(self, take: Take) -> None:
         raise NotInstalled("no synchronous stream")
 
+    async def acall_chain(self) -> str:
+        raise NotInstalled("no chains")
+
     async def read_chain(self, take: Take) -> None:
         """Stream `prompt | model | parser`."""
         raise NotInstalled("no chains")
@@ -235,12 +238,20 @@ class _ChatModels(Contender):
         for chunk in self.model.stream(QUESTION):
             take(chunk.content)
 
+    async def acall_chain(self) -> str:
+        text: str = await self.chain.ainvoke({"question": QUESTION})
+        return text
+
     async def read_chain(self, take: Take) -> None:
+        async for text in self.chain.astream({"question": QUESTION}):
+            take(text)
+
+    @property
+    def chain(self) -> Any:
         if self._chain is None:
             prompt = _take(self.prompts_module, "ChatPromptTemplate").from_messages([("human", "{question}")])
             self._chain = prompt | self.model | _take(self.parsers_module, "StrOutputParser")()
-        async for text in self._chain.astream({"question": QUESTION}):
-            take(text)
+        return self._chain
 
     async def read_events(self, take: Take) -> None:
         if not hasattr(self.model, "astream_events"):

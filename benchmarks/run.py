@@ -19,7 +19,9 @@ from benchmarks.lineup import Lineup
 from benchmarks.servers import running_servers
 from benchmarks.tables import Table
 
-BENCHES = ("cold_start", "call_overhead", "concurrency", "stream_decoding", "live_streams", "batch_memory")
+BENCHES = (
+    "cold_start", "call_overhead", "chain_overhead", "concurrency", "stream_decoding", "live_streams", "batch_memory",
+)  # fmt: skip
 _BUSY_LOAD = 0.7
 
 
