@@ -83,11 +83,9 @@ class InMemoryCache(BaseCache):
         self._cache, self._maxsize, self._lock = state["_cache"], state["_maxsize"], RLock()
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """Return the generations kept for this question, or None."""
         return self._cache.get((prompt, llm_string))
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep the generations for this question."""
         with self._lock:
             self._cache.pop((prompt, llm_string), None)
             if self._maxsize is not None and len(self._cache) >= self._maxsize:
@@ -95,20 +93,16 @@ class InMemoryCache(BaseCache):
             self._cache[prompt, llm_string] = return_val
 
     def clear(self, **kwargs: Any) -> None:
-        """Forget everything."""
         with self._lock:
             self._cache.clear()
 
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """Return the generations kept for this question, or None."""
         return self.lookup(prompt, llm_string)
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep the generations for this question."""
         self.update(prompt, llm_string, return_val)
 
     async def aclear(self, **kwargs: Any) -> None:
-        """Forget everything."""
         self.clear()
 
 
@@ -151,7 +145,6 @@ class SQLiteCache(BaseCache):
         return f"SQLiteCache({self.path!r})"
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """Return the generations kept for this question, or None."""
         query = "SELECT answer FROM answers WHERE question = ?"
         row = self._try(lambda connection: connection.execute(query, (_digest(prompt, llm_string),)).fetchone())
         if row is None:
@@ -163,7 +156,6 @@ class SQLiteCache(BaseCache):
             return None
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep the generations for this question."""
         try:
             answer = json.dumps([_written(generation) for generation in return_val], separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as exc:

@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages import BaseMessage, BaseMessageChunk
+from modelwire.messages.base import BaseMessage, BaseMessageChunk, set_slots
 
 __all__ = [
     "ChatGeneration",
@@ -24,18 +24,13 @@ __all__ = [
     "RunInfo",
 ]
 
-_put = object.__setattr__
-
 
 class _Value(BaseModel):
     model_config = ConfigDict(defer_build=True, arbitrary_types_allowed=True)
 
     def _fill(self, **values: Any) -> None:
         """Set every field, unchecked."""
-        _put(self, "__dict__", values)
-        _put(self, "__pydantic_fields_set__", set(values))
-        _put(self, "__pydantic_extra__", None)
-        _put(self, "__pydantic_private__", None)
+        set_slots(self, values, set(values))
 
     def _check(self, **values: Any) -> None:
         """Set the fields as pydantic would: for subclasses with fields of their own, and for dumps read back."""
@@ -85,10 +80,14 @@ class ChatGeneration(Generation):
         self, *, message: BaseMessage | dict[str, Any], generation_info: dict[str, Any] | None = None, **more: Any
     ) -> None:
         if not isinstance(message, (BaseMessage, dict)):
-            raise InvalidType(f"`message` must be a message, not a `{_type_name(message)}`.")
-        if type(self) is ChatGeneration and not isinstance(message, dict) and more.keys() <= _OWN:
+            raise InvalidType(f"`message` must be a message, not a `{type(message).__name__}`.")
+        self._take(message, generation_info, more)
+
+    def _take(self, message: Any, generation_info: dict[str, Any] | None, more: dict[str, Any]) -> None:
+        kind = type(self)
+        if kind in (ChatGeneration, ChatGenerationChunk) and not isinstance(message, dict) and more.keys() <= _OWN:
             text = _text_of(message)
-            self._fill(text=text, generation_info=generation_info, type="ChatGeneration", message=message)
+            self._fill(text=text, generation_info=generation_info, type=kind.__name__, message=message)
         else:
             self._check(message=message, generation_info=generation_info, **more)
             self.text = _text_of(self.message)
@@ -105,15 +104,10 @@ class ChatGenerationChunk(ChatGeneration):
     ) -> None:
         if not isinstance(message, (BaseMessageChunk, dict)):
             raise InvalidType(
-                f"`message` of a `ChatGenerationChunk` must be a message chunk, not a `{_type_name(message)}`."
+                f"`message` of a `ChatGenerationChunk` must be a message chunk, not a `{type(message).__name__}`."
                 " Yield an `AIMessageChunk`."
             )
-        if type(self) is ChatGenerationChunk and not isinstance(message, dict) and more.keys() <= _OWN:
-            text = _text_of(message)
-            self._fill(text=text, generation_info=generation_info, type="ChatGenerationChunk", message=message)
-        else:
-            self._check(message=message, generation_info=generation_info, **more)
-            self.text = _text_of(self.message)
+        self._take(message, generation_info, more)
 
     def __add__(self, other: ChatGenerationChunk | list[ChatGenerationChunk]) -> ChatGenerationChunk:
         others = other if isinstance(other, list) else [other]
@@ -139,12 +133,14 @@ class ChatResult(_Value):
         **more: Any,
     ) -> None:
         if isinstance(generations, (str, bytes, dict)) or not isinstance(generations, Sequence):
-            raise InvalidType(f"`generations` must be a list of `ChatGeneration`, not a `{_type_name(generations)}`.")
+            raise InvalidType(
+                f"`generations` must be a list of `ChatGeneration`, not a `{type(generations).__name__}`."
+            )
         given: Sequence[Any] = generations
         wrong = next((item for item in given if not isinstance(item, (ChatGeneration, dict))), None)
         if wrong is not None:
             raise InvalidType(
-                f"`generations` must hold `ChatGeneration`, not a `{_type_name(wrong)}`."
+                f"`generations` must hold `ChatGeneration`, not a `{type(wrong).__name__}`."
                 " Wrap the message: `ChatGeneration(message=...)`."
             )
         if type(self) is ChatResult and not more and not any(isinstance(item, dict) for item in generations):
@@ -202,7 +198,7 @@ def _generation(item: Generation | dict[str, Any]) -> Generation:
     if isinstance(item, Generation):
         return item
     if not isinstance(item, dict):
-        raise InvalidType(f"`generations` must hold lists of `Generation`, not a `{_type_name(item)}`.")
+        raise InvalidType(f"`generations` must hold lists of `Generation`, not a `{type(item).__name__}`.")
     return ChatGeneration(**item) if "message" in item else Generation(**item)
 
 
@@ -226,7 +222,3 @@ def _merged_info(parts: Sequence[Generation]) -> dict[str, Any] | None:
     from modelwire.messages.merge import merge_dicts
 
     return merge_dicts(*infos)
-
-
-def _type_name(value: object) -> str:
-    return type(value).__name__

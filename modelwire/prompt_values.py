@@ -9,27 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict
 
 from modelwire.errors import InvalidType
-from modelwire.messages import BaseMessage
+from modelwire.messages.base import BaseMessage, set_slots
 
 if TYPE_CHECKING:
     from modelwire.prompts.image import ImagePromptValue as ImagePromptValue
     from modelwire.prompts.image import ImageURL as ImageURL
 
 __all__ = ["ChatPromptValue", "ImagePromptValue", "ImageURL", "PromptValue", "StringPromptValue"]
-
-# The slots of a pydantic model, set past `BaseModel.__setattr__` (as `BaseModel.model_construct` does).
-_set_fields = BaseModel.__dict__["__dict__"].__set__
-_set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
-_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
-_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
-
-
-def assemble(model: BaseModel, fields: dict[str, Any], given: set[str]) -> None:
-    """Set all fields of a pydantic object, unchecked, without building its schema."""
-    _set_fields(model, fields)
-    _set_fields_set(model, given)
-    _set_extra(model, None)
-    _set_private(model, None)
 
 
 class AsGiven:
@@ -65,7 +51,7 @@ class StringPromptValue(PromptValue):
         if not isinstance(text, str):
             raise InvalidType(f"`text` must be a `str`, not a `{text.__class__.__name__}`.")
         if type(self) is StringPromptValue:
-            assemble(self, {"text": text, "type": "StringPromptValue"}, {"text"})
+            set_slots(self, {"text": text, "type": "StringPromptValue"}, {"text"})
         else:
             BaseModel.__init__(self, text=text, **more)
 
@@ -98,7 +84,7 @@ class ChatPromptValue(PromptValue):
     def of(cls, messages: list[BaseMessage]) -> ChatPromptValue:
         """Wrap a list that is known to hold messages; the list is not copied."""
         value = cls.__new__(cls)
-        assemble(value, {"messages": messages, "type": "ChatPromptValue"}, {"messages"})
+        set_slots(value, {"messages": messages, "type": "ChatPromptValue"}, {"messages"})
         return value
 
     def to_string(self) -> str:

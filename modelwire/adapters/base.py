@@ -25,6 +25,7 @@ from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chunks, message_chunk_to_message
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import settled
+from modelwire.transport.address import address_of
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.flow import Exchange, Timeouts, call_flow, gathered_flow, stream_flow
 from modelwire.transport.lines import AsyncLine, async_line, sync_line
@@ -115,7 +116,7 @@ class WireChatModel(BaseChatModel):
                 try:
                     super().__init__(**values)
                 except ValidationError as exc:
-                    raise InvalidArgument(_complaint(type(self), exc)) from exc
+                    raise _complaint(type(self), exc) from exc
 
     @classmethod
     def _read_arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +132,8 @@ class WireChatModel(BaseChatModel):
         for field, variables in cls._environment_fields().items():
             if values.get(field) is None and (value := _environment(variables)) is not None:
                 values[field] = value
+        if not isinstance(values.get("timeout"), (int, float, str, type(None))):
+            values["timeout"] = _seconds(values["timeout"])
         for field in cls.SECRETS:
             if isinstance(values.get(field), str):
                 values[field] = Secret(values[field])
@@ -160,20 +163,19 @@ class WireChatModel(BaseChatModel):
 
     def model_post_init(self, context: Any, /) -> None:
         """Check what can be checked before any request."""
-        if self.max_retries < 0:
-            raise InvalidArgument(f"`max_retries` must be 0 or more, not {self.max_retries}.")
-        for name in ("timeout", "max_wait"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InvalidArgument(f"`{name}` must be more than 0 seconds, not {value}.")
-        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
-            raise InvalidArgument("`base_url` must start with `http://` or `https://`.")
+        _check_patience({name: getattr(self, name) for name in _PATIENCE})
+        if self.base_url is not None:
+            address_of(self.base_url)
+        for name, is_async in (("http_client", False), ("http_async_client", True)):
+            _check_client(name, getattr(self, name), is_async=is_async)
         self._endpoint()
 
     def __getstate__(self) -> dict[Any, Any]:
         """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there."""
         state = super().__getstate__()
-        fields = state["__dict__"] | dict.fromkeys((*self.SECRETS, *_CLIENTS))
+        fields = state["__dict__"] | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
+        if fields["base_url"] is not None:
+            fields["base_url"] = address_of(fields["base_url"]).url
         for name in ("default_headers", "extra_headers"):
             if fields[name]:
                 fields[name] = {key: v for key, v in fields[name].items() if key.lower() not in SECRET_HEADERS}
@@ -248,7 +250,7 @@ class WireChatModel(BaseChatModel):
             extra_headers = {**extra_headers, **(kwargs.pop("extra_headers", None) or {})}
             model = kwargs.pop("model", model)
             for name, value in kwargs.items():
-                name = self.ALIASES.get(name, name)
+                name = _parameter(type(self), name)
                 if value is not None:
                     params[name] = value
                 else:
@@ -270,15 +272,16 @@ class WireChatModel(BaseChatModel):
         kwargs: dict[str, Any], *, stream: bool,
     ) -> Exchange[AIMessage, AIMessageChunk]:  # fmt: skip
         codec = self._codec()
+        patience = self._patience(kwargs)
         request = codec.encode(self._call(messages, stop, kwargs, stream=stream))
         deadline = config.get("deadline")
         return Exchange(
             url=request.url,
-            headers={**_OUR_HEADERS, **request.headers},
+            headers=_with_ours(request.headers),
             content=_json_bytes(request.body),
             wire=codec,
-            policy=_policy(self.max_retries, self.max_wait),
-            timeouts=_timeouts(self.timeout),
+            policy=_policy(patience["max_retries"], patience["max_wait"]),
+            timeouts=_timeouts(patience["timeout"]),
             clock=time.monotonic,
             rng=_rng,
             merge=merge_chunks,
@@ -288,12 +291,24 @@ class WireChatModel(BaseChatModel):
             timeout_s=getattr(deadline, "limit_s", None),
         )
 
+    def _patience(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Take the settings of patience out of the keywords of a call; they win over the model's for this call."""
+        patience = {name: getattr(self, name) for name in _PATIENCE}
+        for name in [name for name in kwargs if self.ALIASES.get(name, name) in _PATIENCE]:
+            field, value = self.ALIASES.get(name, name), kwargs.pop(name)
+            patience[field] = _seconds(value) if field == "timeout" else value
+        if kwargs or patience["max_retries"] != self.max_retries:
+            _check_patience(patience)
+        return patience
+
     def _cache_key(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> tuple[str, str] | None:
         from modelwire.adapters.guarded_call import request_key
 
-        return request_key(self._codec().encode(self._call(messages, stop, dict(kwargs), stream=False)))
+        kwargs = dict(kwargs)
+        self._patience(kwargs)
+        return request_key(self._codec().encode(self._call(messages, stop, kwargs, stream=False)))
 
     # ------------------------------------------------------------ tools and forms
 
@@ -430,6 +445,60 @@ def _fill(model: WireChatModel, values: dict[str, Any]) -> bool:
     return True
 
 
+_PATIENCE = ("timeout", "max_retries", "max_wait")
+# What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
+_CONFIG_KEYS = ("callbacks", "max_concurrency", "recursion_limit", "run_name", "run_id", "configurable")
+
+
+@cache
+def _parameter(cls: type[WireChatModel], name: str) -> str:
+    """Return the common name of a keyword of a call. Raises `InvalidArgument` for what is no parameter, and slips."""
+    from difflib import get_close_matches
+
+    name = cls.ALIASES.get(name, name)
+    if name in cls.PARAMETERS:
+        return name
+    if name in _CONFIG_KEYS:
+        raise InvalidArgument(f'`{name}` belongs into the config of a call: `config={{"{name}": ...}}`.')
+    if name in cls.model_fields and name not in ("metadata", "tags", "name"):
+        raise InvalidArgument(f"`{name}` is set when `{cls.__name__}` is made, not for one call.")
+    if get_close_matches(name, [*cls.PARAMETERS, *_PATIENCE, *cls.ALIASES], n=1, cutoff=0.85):
+        raise InvalidArgument(
+            f"There is no parameter `{name}`. {did_you_mean(name, [*cls.PARAMETERS, *_PATIENCE])} "
+            f'To send `{name}` as it is, write `extra_body={{"{name}": ...}}`.'
+        )
+    return name
+
+
+def _seconds(timeout: Any) -> Any:
+    """Read a timeout in the forms of httpx too: of a `Timeout` or a tuple, the limit for reading."""
+    if isinstance(timeout, tuple):
+        return timeout[1] if len(timeout) > 1 else timeout[0]
+    return getattr(timeout, "read", timeout)
+
+
+def _check_patience(patience: Mapping[str, Any]) -> None:
+    retries = patience["max_retries"]
+    if not isinstance(retries, int) or retries < 0:
+        raise InvalidArgument(f"`max_retries` must be a whole number, 0 or more, not {retries!r}.")
+    for name in ("timeout", "max_wait"):
+        value = patience[name]
+        if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
+            raise InvalidArgument(f"`{name}` must be more than 0 seconds and finite, not {value!r}.")
+
+
+def _check_client(name: str, client: Any, *, is_async: bool) -> None:
+    """Refuse what is no HTTP client, and a client of the other colour."""
+    if client is None:
+        return
+    kind = type(client).__name__
+    if not (hasattr(client, "send") and hasattr(client, "build_request")):
+        raise InvalidArgument(f"`{name}` must be an HTTP client of httpx2 or httpx, not a `{kind}`.")
+    if hasattr(client, "aclose") != is_async and hasattr(client, "close") == is_async:
+        other = "http_client" if is_async else "http_async_client"
+        raise InvalidArgument(f"`{name}` was given a `{kind}`, which belongs into `{other}`.")
+
+
 def _is_plain(value: Any, annotation: Any) -> bool:
     """Tell whether `value` is of the very type that `annotation` names, one of those that need no conversion."""
     if annotation is Any:
@@ -442,11 +511,21 @@ def _is_plain(value: Any, annotation: Any) -> bool:
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-def _complaint(cls: type[WireChatModel], exc: ValidationError) -> str:
+def _complaint(cls: type[WireChatModel], exc: ValidationError) -> Exception:
     """Say what is wrong with the arguments; their values stay out of it."""
-    wrong = exc.errors(include_url=False, include_input=False, include_context=False)
-    said = [f"`{'.'.join(str(part) for part in error['loc'])}`: {error['msg']}" for error in wrong]
-    return f"`{cls.__name__}` cannot be made: {'; '.join(said)}."
+    said = []
+    for error in exc.errors(include_url=False, include_input=False):
+        ours = error.get("ctx", {}).get("error")
+        if isinstance(ours, InvalidArgument):
+            return ours
+        said.append(f"`{'.'.join(str(part) for part in error['loc'])}`: {error['msg']}")
+    return InvalidArgument(f"`{cls.__name__}` cannot be made: {'; '.join(said)}.")
+
+
+def _with_ours(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Add the headers every call has; the user's own of the same name win."""
+    named = {name.lower() for name in headers}
+    return {**{name: value for name, value in _OUR_HEADERS.items() if name.lower() not in named}, **headers}
 
 
 _OUR_HEADERS = {"User-Agent": f"modelwire/{__version__}", "Accept-Encoding": "gzip, deflate"}
@@ -499,7 +578,7 @@ def _checked_key(key: str, owner: str) -> str:
 
 def _checked_header(name: str, value: str) -> str:
     """Return the name of a header that may be sent; the value is never shown."""
-    if not value.isascii() or not value.replace("\t", " ").isprintable():
+    if not value.isascii() or not value.replace("\t", " ").isprintable() or value != value.strip():
         raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
     return name
 

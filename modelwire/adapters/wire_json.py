@@ -77,12 +77,7 @@ _NAMED_KEY = r"(?i)(\bapi[ _-]?key(?: provided)?[\"'`]?\s*[:=]\s*[\"'`]?)(?!\S*\
 
 
 def read_json(
-    body: bytes,
-    *,
-    provider: str,
-    request_id: str | None = None,
-    status: int | None = None,
-    what: str = "answer",
+    body: bytes, *, provider: str, request_id: str | None = None, status: int | None = None, what: str = "answer"
 ) -> Any:
     """Parse an answer or an event, whatever its content type says; white space around it is fine.
 
@@ -102,12 +97,7 @@ def read_json(
 
 
 def malformed(
-    message: str,
-    body: Any,
-    *,
-    provider: str,
-    request_id: str | None = None,
-    status: int | None = None,
+    message: str, body: Any, *, provider: str, request_id: str | None = None, status: int | None = None
 ) -> MalformedResponse:
     """Make the error for an answer nobody can read; a piece of the answer (bytes, text or parsed JSON) is shown."""
     if not isinstance(body, bytes | str):

@@ -44,37 +44,17 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
-        "modelwire.callbacks.base": [
-            "AsyncCallbackHandler",
-            "BaseCallbackHandler",
-            "BaseCallbackManager",
-            "Callbacks",
-        ],
-        "modelwire.callbacks.custom": ["adispatch_custom_event", "dispatch_custom_event"],
-        "modelwire.callbacks.delivery": ["ahandle_event", "handle_event"],
-        "modelwire.callbacks.hooks": ["listening", "register_configure_hook"],
-        "modelwire.callbacks.manager": [
-            "AsyncCallbackManager",
-            "AsyncCallbackManagerForChainRun",
-            "AsyncCallbackManagerForLLMRun",
-            "AsyncCallbackManagerForRetrieverRun",
-            "AsyncCallbackManagerForToolRun",
-            "AsyncParentRunManager",
-            "AsyncRunManager",
-            "BaseRunManager",
-            "CallbackManager",
-            "CallbackManagerForChainRun",
-            "CallbackManagerForLLMRun",
-            "CallbackManagerForRetrieverRun",
-            "CallbackManagerForToolRun",
-            "ParentRunManager",
-            "RunManager",
-        ],
-        "modelwire.callbacks.printing": [
-            "FileCallbackHandler",
-            "StdOutCallbackHandler",
-            "StreamingStdOutCallbackHandler",
-        ],
-        "modelwire.callbacks.usage": ["UsageMetadataCallbackHandler", "get_usage_metadata_callback"],
+        "modelwire.callbacks.base": "AsyncCallbackHandler BaseCallbackHandler BaseCallbackManager Callbacks",
+        "modelwire.callbacks.custom": "adispatch_custom_event dispatch_custom_event",
+        "modelwire.callbacks.delivery": "ahandle_event handle_event",
+        "modelwire.callbacks.hooks": "listening register_configure_hook",
+        "modelwire.callbacks.manager": (
+            "AsyncCallbackManager AsyncCallbackManagerForChainRun AsyncCallbackManagerForLLMRun"
+            " AsyncCallbackManagerForRetrieverRun AsyncCallbackManagerForToolRun AsyncParentRunManager AsyncRunManager"
+            " BaseRunManager CallbackManager CallbackManagerForChainRun CallbackManagerForLLMRun"
+            " CallbackManagerForRetrieverRun CallbackManagerForToolRun ParentRunManager RunManager"
+        ),
+        "modelwire.callbacks.printing": "FileCallbackHandler StdOutCallbackHandler StreamingStdOutCallbackHandler",
+        "modelwire.callbacks.usage": "UsageMetadataCallbackHandler get_usage_metadata_callback",
     },
 )

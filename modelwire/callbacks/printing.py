@@ -24,24 +24,19 @@ class StdOutCallbackHandler(BaseCallbackHandler):
         print(text)
 
     def on_chain_start(self, serialized: dict[str, Any] | None, inputs: Any, **kwargs: Any) -> None:
-        """Print the chain's name."""
         name = kwargs.get("name") or (serialized or {}).get("name") or "chain"
         self._say(f"> {name} starts")
 
     def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
-        """Print that a chain is done."""
         self._say("> chain ends")
 
     def on_chain_error(self, error: BaseException, **kwargs: Any) -> None:
-        """Print the class of the error."""
         self._say(f"> chain fails: {type(error).__name__}")
 
     def on_tool_end(self, output: Any, **kwargs: Any) -> None:
-        """Print a tool's output."""
         self._say(str(output))
 
     def on_text(self, text: str, **kwargs: Any) -> None:
-        """Print the text."""
         self._say(text)
 
 
@@ -78,6 +73,5 @@ class StreamingStdOutCallbackHandler(BaseCallbackHandler):
         """Do nothing."""
 
     def on_llm_new_token(self, token: str, **kwargs: Any) -> None:
-        """Print the token, with nothing added."""
         sys.stdout.write(token)
         sys.stdout.flush()

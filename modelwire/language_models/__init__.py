@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
-        "modelwire.adapters.chat_model": ["BaseChatModel", "LanguageModelInput"],
-        "modelwire.language_models.base": ["BaseLanguageModel", "LanguageModelLike", "LanguageModelOutput"],
-        "modelwire.language_models.simple": ["SimpleChatModel"],
-        "modelwire.testing.fake_chat_models": [
-            "FakeListChatModel",
-            "FakeMessagesListChatModel",
-            "GenericFakeChatModel",
-            "ParrotFakeChatModel",
-        ],
+        "modelwire.adapters.chat_model": "BaseChatModel LanguageModelInput",
+        "modelwire.language_models.base": "BaseLanguageModel LanguageModelLike LanguageModelOutput",
+        "modelwire.language_models.simple": "SimpleChatModel",
+        "modelwire.testing.fake_chat_models": (
+            "FakeListChatModel FakeMessagesListChatModel GenericFakeChatModel ParrotFakeChatModel"
+        ),
     },
 )

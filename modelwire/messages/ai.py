@@ -79,15 +79,7 @@ class AIMessage(BaseMessage):
         additional_kwargs: dict[Any, Any] | None = None,
     ) -> Self:
         """Make an answer of decoded, clean values, unchecked; the dicts given belong to it from now on."""
-        given: dict[str, Any] = {
-            "additional_kwargs": additional_kwargs,
-            "response_metadata": response_metadata,
-            "id": id,
-            "tool_calls": tool_calls,
-            "invalid_tool_calls": invalid_tool_calls,
-            "usage_metadata": usage_metadata,
-        }
-        fields = {
+        fields: dict[str, Any] = {
             "content": content,
             "additional_kwargs": {} if additional_kwargs is None else additional_kwargs,
             "response_metadata": {} if response_metadata is None else response_metadata,
@@ -98,7 +90,7 @@ class AIMessage(BaseMessage):
             "invalid_tool_calls": list(invalid_tool_calls),
             "usage_metadata": usage_metadata,
         }
-        return assemble(cls, fields, {"content", *(name for name, value in given.items() if value)})
+        return assemble(cls, fields, {"content", *(name for name, value in fields.items() if value and name != "type")})
 
     @model_validator(mode="before")
     @classmethod

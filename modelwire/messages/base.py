@@ -60,6 +60,16 @@ _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 _new = object.__new__
 
 
+def set_slots(
+    model: BaseModel, fields: dict[str, Any], fields_set: set[str], extra: dict[str, Any] | None = None
+) -> None:
+    """Set all fields of a pydantic object, unchecked and without building its schema; `extra` where it takes others."""
+    set_fields(model, fields)
+    _set_fields_set(model, fields_set)
+    _set_extra(model, extra)
+    _set_private(model, None)
+
+
 def assemble(cls: type[_Message], fields: dict[str, Any], fields_set: set[str]) -> _Message:
     """Make a message of `fields`, which must be all of its class, in order and clean; nothing is checked or copied."""
     message = _new(cls)
@@ -120,10 +130,7 @@ class BaseMessage(BaseModel):
         if not blanks.quick or any(name not in given for name in blanks.required):
             return False
         given["content"] = content
-        set_fields(self, _filled(blanks.fields, given))
-        _set_fields_set(self, set(given))
-        _set_extra(self, {})
-        _set_private(self, None)
+        set_slots(self, _filled(blanks.fields, given), set(given), {})
         return True
 
     @property

@@ -6,7 +6,7 @@ none of them is a `non_standard` one with the provider's own block under `value`
 
 # Without `from __future__ import annotations`: the dicts' `__annotations__` are types, for those who read them.
 from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, cast
+from typing import Any, Literal, NotRequired, Protocol, TypeVar, cast
 
 from typing_extensions import TypedDict
 
@@ -304,7 +304,7 @@ def _creates(kind: str, _made: type[_DataBlock]) -> _Creates[_DataBlock]:
         return _block(kind, id=ensure_id(id), **where, index=index, extras=kwargs)
 
     create.__name__ = create.__qualname__ = f"create_{kind}_block"
-    create.__doc__ = f"Make an {kind} block."
+    create.__doc__ = f"Make a block of type `{kind}`."
     return create
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,18 +32,8 @@ TYPES = {
     "function": "FunctionMessage",
     "chat": "ChatMessage",
     "remove": "RemoveMessage",
-    **{
-        name: name
-        for name in (
-            "HumanMessageChunk",
-            "AIMessageChunk",
-            "SystemMessageChunk",
-            "ToolMessageChunk",
-            "FunctionMessageChunk",
-            "ChatMessageChunk",
-        )
-    },
 }
+TYPES |= {f"{name}Chunk": f"{name}Chunk" for name in TYPES.values() if name != "RemoveMessage"}
 # The roles people and providers write -> type. OpenAI's newer models call the system message `developer`.
 _TYPE_OF_ROLE = {
     "human": "human",
@@ -228,20 +218,19 @@ def _is_clean(content: Any) -> bool:
     )
 
 
-_IS_RIGHT: dict[str, Callable[[Any], bool]] = {
-    "name": lambda value: isinstance(value, str),
-    "id": lambda value: isinstance(value, str),
-    "tool_call_id": lambda value: isinstance(value, str),
-    "additional_kwargs": lambda value: isinstance(value, dict),
-    "tool_calls": lambda value: isinstance(value, list),  # `_read_tool_calls` made them
-    "invalid_tool_calls": lambda value: value == [],
-    "artifact": lambda _: True,
+# Fields that need no more checking than this; `tool_calls` are what `_read_tool_calls` made.
+_RIGHT = {
+    "name": str,
+    "id": str,
+    "tool_call_id": str,
+    "additional_kwargs": dict,
+    "tool_calls": list,
+    "artifact": object,
 }
 
 
 def _is_right(name: str, value: Any) -> bool:
-    check = _IS_RIGHT.get(name)
-    return check is not None and check(value)
+    return isinstance(value, _RIGHT.get(name, ())) or (name == "invalid_tool_calls" and value == [])
 
 
 # ---------------------------------------------------------------- chunks
@@ -251,7 +240,8 @@ def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
     """Make the message that a chunk (a sum, usually) says, unchecked; return a message that is no chunk as it is."""
     if not isinstance(chunk, BaseMessageChunk):
         return chunk
-    cls = next(base for base in type(chunk).__mro__ if issubclass(base, BaseMessage) and _is_whole(base))
+    bases = (base for base in type(chunk).__mro__ if issubclass(base, BaseMessage))
+    cls = next(base for base in bases if not issubclass(base, BaseMessageChunk))
     values = chunk.__dict__
     fields = {name: values[name] for name in cls.__pydantic_fields__}
     fields["type"] = cls.__pydantic_fields__["type"].default
@@ -260,10 +250,6 @@ def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
 
         fields["content"] = with_calls_whole(fields["content"], cast("AIMessage", chunk))
     return assemble(cls, fields, (chunk.__pydantic_fields_set__ & fields.keys()) - {"type"})
-
-
-def _is_whole(cls: type[BaseMessage]) -> bool:
-    return not issubclass(cls, BaseMessageChunk)
 
 
 # ---------------------------------------------------------------- dicts

@@ -40,19 +40,16 @@ def convert_to_openai_data_block(
 
 def _image_url(block: dict[str, Any]) -> str:
     if "url" in block:
-        return _text(block["url"])
+        url = block["url"]
+        if not isinstance(url, str):
+            raise InvalidType(f"`url` must be a text, not a `{type(url).__name__}`.")
+        return url
     if "base64" in block or block.get("source_type") == "base64":
         if "mime_type" not in block:
             raise InvalidArgument("`mime_type` key is required for base64 data.")
         data = block["data"] if "data" in block else block["base64"]
         return f"data:{block['mime_type']};base64,{data}"
     raise InvalidArgument("Unsupported source type. Only `url` and `base64` are supported.")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidType(f"`url` must be a text, not a `{type(value).__name__}`.")
-    return value
 
 
 def _image(block: dict[str, Any], api: str) -> dict[str, Any]:
@@ -79,8 +76,9 @@ def _file(block: dict[str, Any], api: str) -> dict[str, Any]:
     if "base64" in block or block.get("source_type") == "base64":
         data = block["data"] if block.get("source_type") == "base64" else block["base64"]
         file = {"file_data": f"data:{block.get('mime_type', 'application/pdf')};base64,{data}"}
-        names = (more.get(key) for more in _more(block) for key in ("filename", "name", "title"))
-        file = named_file({**file, "filename": block.get("filename") or next(filter(None, names), None)})
+        places = [more for more in (block.get("extras"), block.get("metadata")) if isinstance(more, dict)]
+        names = [block.get("filename"), *(more.get(key) for more in places for key in ("filename", "name", "title"))]
+        file = named_file({**file, "filename": next(filter(None, names), None)})
     elif "file_id" in block or block.get("source_type") == "id":
         file = {"file_id": block["file_id"] if "file_id" in block else block["id"]}
     elif "url" in block:
@@ -101,7 +99,3 @@ def named_file(file: Mapping[str, Any]) -> dict[str, Any]:
     text = f"OpenAI wants a name with every file; give `filename` in the file block. Sent as {UNNAMED_FILE}."
     warnings.warn(text, stacklevel=2)
     return {**file, "filename": UNNAMED_FILE}
-
-
-def _more(block: dict[str, Any]) -> list[dict[str, Any]]:
-    return [more for more in (block.get("extras"), block.get("metadata")) if isinstance(more, dict)]

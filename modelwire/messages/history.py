@@ -33,10 +33,7 @@ class HistoryTool(Protocol[_P]):
     ) -> Runnable[Any, list[BaseMessage]]: ...
     @overload
     def __call__(
-        self,
-        messages: Iterable[MessageLikeRepresentation] | PromptValue,
-        *args: _P.args,
-        **kwargs: _P.kwargs,
+        self, messages: Iterable[MessageLikeRepresentation] | PromptValue, *args: _P.args, **kwargs: _P.kwargs
     ) -> list[BaseMessage]: ...
 
 
@@ -213,11 +210,10 @@ def _joined(run: Sequence[BaseMessage], separator: str) -> BaseMessage:
     if answers:
         update["tool_calls"] = [call for answer in answers for call in answer.tool_calls]
         update["invalid_tool_calls"] = [call for answer in answers for call in answer.invalid_tool_calls]
-        usages = [answer.usage_metadata for answer in answers if answer.usage_metadata is not None]
-        total = usages[0] if usages else None
-        for usage in usages[1:]:
-            total = add_usage(total, usage)
-        update["usage_metadata"] = total
+        update["usage_metadata"] = None
+        for answer in answers:
+            if answer.usage_metadata is not None:
+                update["usage_metadata"] = add_usage(update["usage_metadata"], answer.usage_metadata)
     joined = first.model_copy(deep=True)
     return joined.model_copy(update={name: value for name, value in update.items() if value != getattr(first, name)})
 

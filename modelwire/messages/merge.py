@@ -105,35 +105,32 @@ class _ListSum:
     differ; a delta without id belongs to the latest element of its index. `None` as index never merges.
     """
 
-    __slots__ = ("by_id", "groups", "latest")
+    __slots__ = ("groups", "indexed")
 
     def __init__(self, items: Iterable[Any]) -> None:
         self.groups: list[list[Any]] = []
-        self.latest: dict[int | str, tuple[list[Any], bool]] = {}  # index -> (group, whether it has an id)
-        self.by_id: dict[tuple[int | str, str], list[Any]] = {}
+        # index -> id -> group, the latest one last
+        self.indexed: dict[int | str | None, dict[str | None, list[Any]]] = {}
         for item in items:
-            self._append(item, _index_of(item))
+            self._begin(item, _index_of(item))
 
     def add(self, items: Iterable[Any]) -> None:
         for item in items:
             index = _index_of(item)
-            if index is None:
-                self.groups.append([item])
+            known = self.indexed.get(index)
+            if known is None:
+                self._begin(item, index)
                 continue
             identity = item.get("id")
-            latest = self.latest.get(index)
             if not identity or not isinstance(identity, str):
-                group = latest[0] if latest else None
+                known[next(reversed(known))].append(item)
+            elif identity in known:
+                known[identity].append(item)
+            elif next(reversed(known)) is None:  # the latest has no id yet: this is its
+                known[identity] = known.pop(None)
+                known[identity].append(item)
             else:
-                group = self.by_id.get((index, identity))
-                if group is None and latest is not None and not latest[1]:
-                    group = latest[0]
-                    self.by_id[index, identity] = group
-                    self.latest[index] = (group, True)
-            if group is None:
-                self._append(item, index)
-            else:
-                group.append(item)
+                self._begin(item, index)
 
     def add_text(self, text: str) -> None:
         if self.groups and isinstance(self.groups[-1][0], str):
@@ -153,15 +150,16 @@ class _ListSum:
                 items = [{**first, "text": text + (first.get("text") or "")}, *items[1:]]
         self.add(items)
 
-    def _append(self, item: Any, index: int | str | None) -> None:
+    def _begin(self, item: Any, index: int | str | None) -> None:
+        """Begin an element, the latest at its index."""
         group = [item]
         self.groups.append(group)
         if index is not None:
-            identity = item.get("id")
-            has_id = bool(identity) and isinstance(identity, str)
-            self.latest[index] = (group, has_id)
-            if has_id:
-                self.by_id[index, identity] = group
+            known, identity = self.indexed.setdefault(index, {}), item.get("id")
+            if not identity or not isinstance(identity, str):
+                identity = None
+            known.pop(identity, None)
+            known[identity] = group
 
     def result(self) -> list[Any]:
         return [group[0] if len(group) == 1 else _merge_group(group) for group in self.groups]

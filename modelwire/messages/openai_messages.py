@@ -242,11 +242,7 @@ def _data(block: Block) -> Part:
 
 
 # A block of a tool call: where it has its id and its arguments.
-_CALLS = {
-    "tool_call": ("id", "args"),
-    "tool_use": ("id", "input"),
-    "function_call": ("call_id", "arguments"),
-}
+_CALLS = {"tool_call": ("id", "args"), "tool_use": ("id", "input"), "function_call": ("call_id", "arguments")}
 # What a block is in OpenAI's words: nothing for an empty dict; `None` where it is not what it seems.
 _WRITERS: dict[str, Callable[[Block, str], Part | None]] = {
     "text": _text,

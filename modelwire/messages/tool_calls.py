@@ -141,11 +141,10 @@ def default_tool_parser(raw_tool_calls: list[dict[str, Any]]) -> tuple[list[Tool
         if not isinstance(function, Mapping):
             continue
         name, args = function.get("name"), function.get("arguments")
-        if isinstance(args, Mapping):  # some services send the object itself
-            calls.append(tool_call(name=name or "", args=dict(args), id=raw.get("id")))
-            continue
         try:
-            calls.append(tool_call(name=name or "", args=parse_tool_args(args), id=raw.get("id")))
+            # some services send the object itself
+            parsed = dict(args) if isinstance(args, Mapping) else parse_tool_args(args)
+            calls.append(tool_call(name=name or "", args=parsed, id=raw.get("id")))
         except ValueError as exc:
             invalid.append(invalid_tool_call(name=name, args=args, id=raw.get("id"), error=str(exc)))
     return calls, invalid
@@ -156,9 +155,6 @@ def default_tool_chunk_parser(raw_tool_calls: list[dict[str, Any]]) -> list[Tool
     chunks = []
     for raw in raw_tool_calls:
         function = raw.get("function") or {}
-        chunks.append(
-            tool_call_chunk(
-                name=function.get("name"), args=function.get("arguments"), id=raw.get("id"), index=raw.get("index")
-            )
-        )
+        name, args = function.get("name"), function.get("arguments")
+        chunks.append(tool_call_chunk(name=name, args=args, id=raw.get("id"), index=raw.get("index")))
     return chunks

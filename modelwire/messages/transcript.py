@@ -60,9 +60,9 @@ def _as_line(message: BaseMessage, role: str) -> str:
     line = f"{role}: {message.text}"
     if isinstance(message, AIMessage):
         if message.tool_calls:
-            line += f"{message.tool_calls}"
-        elif "function_call" in message.additional_kwargs:
-            line += f"{message.additional_kwargs['function_call']}"
+            return f"{line}{message.tool_calls}"
+        if "function_call" in message.additional_kwargs:
+            return f"{line}{message.additional_kwargs['function_call']}"
     return line
 
 
@@ -84,7 +84,7 @@ def _quote(value: object) -> str:
 def _json(value: object) -> str:
     import json
 
-    return _escape(json.dumps(value, ensure_ascii=False, default=str))
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _as_xml(message: BaseMessage, role: str) -> str:
@@ -102,7 +102,8 @@ def _calls(message: BaseMessage) -> Iterator[str]:
     if not isinstance(message, AIMessage):
         return
     for call in message.tool_calls:
-        yield f"<tool_call id={_quote(call['id'] or '')} name={_quote(call['name'])}>{_json(call['args'])}</tool_call>"
+        attributes = f"id={_quote(call['id'] or '')} name={_quote(call['name'])}"
+        yield f"<tool_call {attributes}>{_escape(_json(call['args']))}</tool_call>"
     function = message.additional_kwargs.get("function_call")
     if isinstance(function, dict) and not message.tool_calls:
         arguments = _escape(str(function.get("arguments", "")))
@@ -148,15 +149,11 @@ def _image_url(block: dict[str, Any]) -> str | None:
 
 def _server_call(block: dict[str, Any]) -> str:
     attributes = f"id={_quote(block.get('id', ''))} name={_quote(block.get('name', ''))}"
-    return f"<server_tool_call {attributes}>{_json(block.get('args', {}))}</server_tool_call>"
+    return f"<server_tool_call {attributes}>{_escape(_json(block.get('args', {})))}</server_tool_call>"
 
 
 def _server_result(block: dict[str, Any]) -> str:
-    output = ""
-    if block.get("output"):
-        import json
-
-        output = json.dumps(block["output"], ensure_ascii=False, default=str)
+    output = _json(block["output"]) if block.get("output") else ""
     if len(output) > RESULT_CHARS:
         output = output[: RESULT_CHARS - 3] + "..."
     attributes = f"tool_call_id={_quote(block.get('tool_call_id', ''))} status={_quote(block.get('status', ''))}"

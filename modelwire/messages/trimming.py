@@ -59,14 +59,15 @@ def trim_messages(
     check_kinds(start_on, "start_on")
     check_kinds(end_on, "end_on")
     count = _counter(token_counter)
-    split = _splitter(text_splitter)
+    splitter = _splitter(text_splitter)
+    split = splitter if allow_partial else None
     if not messages:
         return []
     if strategy == "first":
-        return _ended(_first(messages, max_tokens, count, split if allow_partial else None), end_on)
+        return _ended(_fitting([], messages, max_tokens, count, split, from_end=False), end_on)
     head = messages[:1] if include_system and messages[0].type.startswith(("system", "System")) else []
     body = _ended(messages[len(head) :], end_on)
-    kept = _last(head, body, max_tokens, count, split if allow_partial else None)
+    kept = _fitting(head, body, max_tokens, count, split, from_end=True)
     while start_on and kept and not is_of_type(kept[0], start_on):
         kept = kept[1:]
     return head + kept
@@ -79,24 +80,24 @@ def _ended(messages: list[BaseMessage], end_on: Kinds | None) -> list[BaseMessag
     return messages[:end]
 
 
-def _first(messages: list[BaseMessage], limit: int, count: Count, split: Split | None) -> list[BaseMessage]:
-    kept = _largest(len(messages), lambda n: count(messages[:n]), limit)
-    if kept == len(messages) or split is None:
-        return messages[:kept]
-    part = _part(messages[kept], lambda part: count([*messages[:kept], part]) <= limit, split, from_end=False)
-    return messages[:kept] if part is None else [*messages[:kept], part]
-
-
-def _last(
-    head: list[BaseMessage], body: list[BaseMessage], limit: int, count: Count, split: Split | None
+def _fitting(
+    head: list[BaseMessage], body: list[BaseMessage], limit: int, count: Count, split: Split | None, *, from_end: bool
 ) -> list[BaseMessage]:
-    size = len(body)
-    kept = _largest(size, lambda n: count([*head, *body[size - n :]]), limit)
-    tail = body[size - kept :]
-    if kept == size or split is None:
-        return tail
-    part = _part(body[size - kept - 1], lambda part: count([*head, part, *tail]) <= limit, split, from_end=True)
-    return tail if part is None else [part, *tail]
+    """Return what of the body fits after the head: whole messages and, with `split`, a part of the next one."""
+
+    def whole(n: int) -> list[BaseMessage]:
+        return body[len(body) - n :] if from_end else body[:n]
+
+    n = _largest(len(body), lambda n: count([*head, *whole(n)]), limit)
+    if n == len(body) or split is None:
+        return whole(n)
+
+    def with_part(part: BaseMessage) -> list[BaseMessage]:
+        return [part, *whole(n)] if from_end else [*whole(n), part]
+
+    edge = body[len(body) - n - 1] if from_end else body[n]
+    part = _part(edge, lambda part: count([*head, *with_part(part)]) <= limit, split, from_end=from_end)
+    return whole(n) if part is None else with_part(part)
 
 
 def _largest(size: int, tokens: Callable[[int], int], limit: int) -> int:

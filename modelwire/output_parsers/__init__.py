@@ -29,21 +29,14 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
-        "modelwire.output_parsers.base": ["BaseGenerationOutputParser", "BaseLLMOutputParser", "BaseOutputParser"],
-        "modelwire.output_parsers.json": ["JsonOutputParser", "SimpleJsonOutputParser"],
-        "modelwire.output_parsers.list": [
-            "CommaSeparatedListOutputParser",
-            "ListOutputParser",
-            "MarkdownListOutputParser",
-            "NumberedListOutputParser",
-        ],
-        "modelwire.output_parsers.openai_tools": [
-            "JsonOutputKeyToolsParser",
-            "JsonOutputToolsParser",
-            "PydanticToolsParser",
-        ],
-        "modelwire.output_parsers.pydantic": ["PydanticOutputParser"],
-        "modelwire.output_parsers.string": ["StrOutputParser"],
-        "modelwire.output_parsers.transform": ["BaseCumulativeTransformOutputParser", "BaseTransformOutputParser"],
+        "modelwire.output_parsers.base": "BaseGenerationOutputParser BaseLLMOutputParser BaseOutputParser",
+        "modelwire.output_parsers.json": "JsonOutputParser SimpleJsonOutputParser",
+        "modelwire.output_parsers.list": (
+            "CommaSeparatedListOutputParser ListOutputParser MarkdownListOutputParser NumberedListOutputParser"
+        ),
+        "modelwire.output_parsers.openai_tools": "JsonOutputKeyToolsParser JsonOutputToolsParser PydanticToolsParser",
+        "modelwire.output_parsers.pydantic": "PydanticOutputParser",
+        "modelwire.output_parsers.string": "StrOutputParser",
+        "modelwire.output_parsers.transform": "BaseCumulativeTransformOutputParser BaseTransformOutputParser",
     },
 )

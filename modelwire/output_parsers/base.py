@@ -60,17 +60,23 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
         """Parse a model's answer, or a text."""
         run = start_run(self, input, settled(config), "parser", {})
         if run is None:
-            return self.parse_result([generation_of(input, self)])
+            return self._read(input)
         with run:
-            return run.end(self.parse_result([generation_of(input, self)]))
+            return run.end(self._read(input))
 
     async def ainvoke(self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> T:
         """Parse a model's answer, or a text."""
         run = await astart_run(self, input, settled(config), "parser", {})
         if run is None:
-            return await self.aparse_result([generation_of(input, self)])
+            return await self._aread(input)
         async with run:
-            return await run.end(await self.aparse_result([generation_of(input, self)]))
+            return await run.end(await self._aread(input))
+
+    def _read(self, input: Any) -> T:
+        return self.parse_result([generation_of(input, self)])
+
+    async def _aread(self, input: Any) -> T:
+        return await self.aparse_result([generation_of(input, self)])
 
     def _loop_native(self) -> bool:
         kind = type(self)

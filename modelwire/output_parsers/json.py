@@ -10,7 +10,7 @@ from modelwire.output_parsers.refusal import check_refusal
 from modelwire.output_parsers.transform import BaseCumulativeTransformOutputParser
 from modelwire.outputs import Generation
 
-__all__ = ["JsonOutputParser", "SimpleJsonOutputParser", "check_model", "json_patch", "schema_instructions"]
+__all__ = ["JsonOutputParser", "SimpleJsonOutputParser", "check_model", "json_patch"]
 
 
 class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
@@ -56,9 +56,19 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
 
     def get_format_instructions(self) -> str:
         """Ask for JSON, of the form of `pydantic_object` where there is one."""
-        if self.pydantic_object is None:
+        model = self.pydantic_object
+        if model is None:
             return "Answer with a JSON object."
-        return schema_instructions(self.pydantic_object)
+        import json
+
+        schema = model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema()
+        described = {key: value for key, value in schema.items() if key not in ("title", "type")}
+        return (
+            "Answer with one JSON object that is valid for the JSON schema below, and nothing else."
+            " The object holds the values themselves: for the schema"
+            ' {"properties": {"name": {"type": "string"}}, "required": ["name"]} the answer is {"name": "Ada"}.\n'
+            f"```json\n{json.dumps(described, ensure_ascii=False)}\n```"
+        )
 
     @property
     def _type(self) -> str:
@@ -68,31 +78,14 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
 SimpleJsonOutputParser = JsonOutputParser
 
 
-def schema_instructions(model: Any) -> str:
-    """Ask for JSON that is valid for a pydantic class, without title and type of the outermost object."""
-    import json
-
-    schema = model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema()
-    described = {key: value for key, value in schema.items() if key not in ("title", "type")}
-    return (
-        "Answer with one JSON object that is valid for the JSON schema below, and nothing else."
-        " The object holds the values themselves: for the schema"
-        ' {"properties": {"name": {"type": "string"}}, "required": ["name"]} the answer is {"name": "Ada"}.\n'
-        f"```json\n{json.dumps(described, ensure_ascii=False)}\n```"
-    )
-
-
 def json_patch(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
     """List the operations of a JSON Patch (RFC 6902) that makes `after` of `before`."""
     if isinstance(before, dict) and isinstance(after, dict):
         patch = [{"op": "remove", "path": _below(path, key)} for key in before if key not in after]
         for key, value in after.items():
             where = _below(path, key)
-            patch += (
-                json_patch(before[key], value, where)
-                if key in before
-                else [{"op": "add", "path": where, "value": value}]
-            )
+            added = [{"op": "add", "path": where, "value": value}]
+            patch += json_patch(before[key], value, where) if key in before else added
         return patch
     if isinstance(before, list) and isinstance(after, list):
         shared = min(len(before), len(after))

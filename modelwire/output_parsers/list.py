@@ -13,12 +13,7 @@ from modelwire.output_parsers.string import text_of
 from modelwire.output_parsers.transform import BaseTransformOutputParser
 from modelwire.runnables.closing import aclose, close
 
-__all__ = [
-    "CommaSeparatedListOutputParser",
-    "ListOutputParser",
-    "MarkdownListOutputParser",
-    "NumberedListOutputParser",
-]
+__all__ = ["CommaSeparatedListOutputParser", "ListOutputParser", "MarkdownListOutputParser", "NumberedListOutputParser"]
 
 
 class ItemReader(Protocol):
@@ -26,11 +21,9 @@ class ItemReader(Protocol):
 
     def feed(self, text: str) -> list[str]:
         """Return the items that `text` completes."""
-        ...
 
     def end(self) -> list[str]:
         """Return what the end of the text completes."""
-        ...
 
 
 class ListOutputParser(BaseTransformOutputParser[list[str]]):

@@ -112,10 +112,7 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         """Read the tool calls of the first candidate. Raises `OutputParserException` or `ModelRefusalError`."""
         calls = self._calls(result, partial=partial)
-        shown = [self._shown(call) for call in calls]
-        if self.first_tool_only:
-            return shown[0] if shown else None
-        return shown
+        return self._chosen([self._shown(call) for call in calls])
 
     def _calls(self, result: list[Generation], *, partial: bool) -> list[dict[str, Any]]:
         """Return what calls there are, of those this parser is for."""
@@ -143,6 +140,9 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
 
     def _wanted(self, name: str | None) -> bool:
         return True
+
+    def _chosen(self, values: list[Any]) -> Any:
+        return (values[0] if values else None) if self.first_tool_only else values
 
     def _shown(self, call: dict[str, Any]) -> Any:
         shown = {"args": call["args"], "type": call["name"]}
@@ -202,9 +202,7 @@ class PydanticToolsParser(JsonOutputToolsParser):
                         call["name"],
                     )
                 raise
-        if self.first_tool_only:
-            return objects[0] if objects else None
-        return objects
+        return self._chosen(objects)
 
 
 def _cut_short(answer: Any) -> bool:

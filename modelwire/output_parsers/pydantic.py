@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar, cast
 
 from modelwire.errors import OutputParserException
-from modelwire.output_parsers.json import JsonOutputParser, schema_instructions
+from modelwire.output_parsers.json import JsonOutputParser
 from modelwire.outputs import Generation
 
 __all__ = ["PydanticOutputParser", "model_name", "validate"]
@@ -45,10 +45,6 @@ class PydanticOutputParser(JsonOutputParser, Generic[Model]):
             raise OutputParserException(
                 f"Failed to parse {name} from completion {_json(value)}. Got: {exc}", llm_output=_json(value)
             ) from exc
-
-    def get_format_instructions(self) -> str:
-        """Ask for JSON of the form of `pydantic_object`."""
-        return schema_instructions(self.pydantic_object)
 
     @property
     def _type(self) -> str:

@@ -32,10 +32,7 @@ def _refusal(message: AIMessage, ended: Any) -> dict[str, Any] | None:
     if isinstance(said, str) and said:
         return {"type": "refusal", "refusal": said}
     if ended == "refusal":  # Anthropic's stop reason; its `stop_details` say why
-        details = message.response_metadata.get("stop_details") or {}
-        return {
-            "type": "refusal",
-            "refusal": details.get("explanation") or "",
-            "extras": {"category": details.get("category")},
-        }
+        from modelwire.messages.block_translators.anthropic import refusal
+
+        return refusal(message.response_metadata.get("stop_details"))
     return None

@@ -9,8 +9,6 @@ from modelwire.messages import BaseMessage
 from modelwire.output_parsers.base import not_an_answer
 from modelwire.output_parsers.transform import BaseTransformOutputParser
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, settled
-from modelwire.runnables.run import astart_run, start_run
 
 if TYPE_CHECKING:
     from modelwire.outputs import Generation
@@ -31,35 +29,17 @@ class StrOutputParser(BaseTransformOutputParser[str]):
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> str:
         return self.parse(result[0].text)
 
-    def invoke(self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> str:
-        """Return the text of a message."""
-        if not self._is_plain():
-            return super().invoke(input, config, **kwargs)
-        run = start_run(self, input, settled(config), "parser", {})
-        if run is None:
-            return text_of(input, self)
-        with run:
-            return run.end(text_of(input, self))
+    def _read(self, input: Any) -> str:
+        return text_of(input, self) if self._is_plain() else super()._read(input)
 
-    async def ainvoke(self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> str:
-        """Return the text of a message."""
-        if not self._is_plain():
-            return await super().ainvoke(input, config, **kwargs)
-        run = await astart_run(self, input, settled(config), "parser", {})
-        if run is None:
-            return text_of(input, self)
-        async with run:
-            return await run.end(text_of(input, self))
+    async def _aread(self, input: Any) -> str:
+        return text_of(input, self) if self._is_plain() else await super()._aread(input)
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[str]:
-        if not self._is_plain():
-            return super()._transform(input)
-        return self._texts(input)
+        return self._texts(input) if self._is_plain() else super()._transform(input)
 
     def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[str]:
-        if not self._is_plain():
-            return super()._atransform(input)
-        return self._atexts(input)
+        return self._atexts(input) if self._is_plain() else super()._atransform(input)
 
     def _texts(self, input: Iterator[str | BaseMessage]) -> Iterator[str]:
         try:

@@ -69,37 +69,36 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[T]:
         so_far: Generation | None = None
-        prev: T | None = None
+        seen: list[T | None] = [None]
         try:
             for chunk in input:
                 so_far = self._joined(so_far, chunk)
-                parsed = self.parse_result([so_far], partial=True)
-                if parsed is not None and parsed != prev:
-                    yield self._diff(prev, parsed) if self.diff else parsed
-                    prev = parsed
+                yield from self._news(seen, self.parse_result([so_far], partial=True))
             if so_far is not None:
-                parsed = self.parse_result([so_far])
-                if parsed is not None and parsed != prev:
-                    yield self._diff(prev, parsed) if self.diff else parsed
+                yield from self._news(seen, self.parse_result([so_far]))
         finally:
             close(input)
 
     async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[T]:
         so_far: Generation | None = None
-        prev: T | None = None
+        seen: list[T | None] = [None]
         try:
             async for chunk in input:
                 so_far = self._joined(so_far, chunk)
-                parsed = await self.aparse_result([so_far], partial=True)
-                if parsed is not None and parsed != prev:
-                    yield self._diff(prev, parsed) if self.diff else parsed
-                    prev = parsed
+                for value in self._news(seen, await self.aparse_result([so_far], partial=True)):
+                    yield value
             if so_far is not None:
-                parsed = await self.aparse_result([so_far])
-                if parsed is not None and parsed != prev:
-                    yield self._diff(prev, parsed) if self.diff else parsed
+                for value in self._news(seen, await self.aparse_result([so_far])):
+                    yield value
         finally:
             await aclose(input)
+
+    def _news(self, seen: list[T | None], parsed: T | None) -> Iterator[T]:
+        """Yield what was parsed, or its difference, where it is not the one value in `seen`; put it there."""
+        prev = seen[0]
+        if parsed is not None and parsed != prev:
+            seen[0] = parsed
+            yield self._diff(prev, parsed) if self.diff else parsed
 
     def _joined(self, so_far: Generation | None, chunk: Any) -> Generation:
         """Add a chunk to what has come; a whole message is all there is."""

@@ -35,28 +35,18 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
-        "modelwire.prompts.base": ["BasePromptTemplate"],
-        "modelwire.prompts.chat": ["BaseChatPromptTemplate", "ChatPromptTemplate", "MessageLikeRepresentation"],
-        "modelwire.prompts.dict": ["DictPromptTemplate"],
-        "modelwire.prompts.few_shot": ["FewShotChatMessagePromptTemplate", "FewShotPromptTemplate"],
-        "modelwire.prompts.image": ["ImagePromptTemplate"],
-        "modelwire.prompts.message": [
-            "AIMessagePromptTemplate",
-            "BaseMessagePromptTemplate",
-            "BaseStringMessagePromptTemplate",
-            "ChatMessagePromptTemplate",
-            "HumanMessagePromptTemplate",
-            "MessagesPlaceholder",
-            "SystemMessagePromptTemplate",
-        ],
-        "modelwire.prompts.prompt": ["PromptTemplate", "StringPromptTemplate"],
-        "modelwire.prompts.string": [
-            "check_valid_template",
-            "jinja2_formatter",
-            "mustache_formatter",
-            "validate_jinja2",
-        ],
-        "modelwire.prompts.structured": ["StructuredPrompt"],
-        "modelwire.prompts.template": ["PromptTemplateFormat", "get_template_variables"],
+        "modelwire.prompts.base": "BasePromptTemplate",
+        "modelwire.prompts.chat": "BaseChatPromptTemplate ChatPromptTemplate MessageLikeRepresentation",
+        "modelwire.prompts.dict": "DictPromptTemplate",
+        "modelwire.prompts.few_shot": "FewShotChatMessagePromptTemplate FewShotPromptTemplate",
+        "modelwire.prompts.image": "ImagePromptTemplate",
+        "modelwire.prompts.message": (
+            "AIMessagePromptTemplate BaseMessagePromptTemplate BaseStringMessagePromptTemplate"
+            " ChatMessagePromptTemplate HumanMessagePromptTemplate MessagesPlaceholder SystemMessagePromptTemplate"
+        ),
+        "modelwire.prompts.prompt": "PromptTemplate StringPromptTemplate",
+        "modelwire.prompts.string": "check_valid_template jinja2_formatter mustache_formatter validate_jinja2",
+        "modelwire.prompts.structured": "StructuredPrompt",
+        "modelwire.prompts.template": "PromptTemplateFormat get_template_variables",
     },
 )

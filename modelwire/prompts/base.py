@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
-from pydantic.fields import FieldInfo
 
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.prompt_values import PromptValue, assemble
-from modelwire.prompts.template import missing
+from modelwire.messages.base import set_slots
+from modelwire.prompt_values import PromptValue
+from modelwire.prompts.template import check_given
 from modelwire.runnables.config import RunnableConfig, changed, settled
 from modelwire.runnables.run import astart_run, start_run
 from modelwire.runnables.serializable import RunnableSerializable
@@ -127,7 +127,7 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
             return {self.input_variables[0]: input}
         for name in self.input_variables:
             if name not in input:
-                raise missing(type(self).__name__, self.input_variables, [str(key) for key in input])
+                check_given(self, self.input_variables, input)
         return input
 
     def _with_partials(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -159,8 +159,11 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
     def _fill(self, values: dict[str, Any]) -> None:
         """Set the fields, unchecked, the others to their defaults."""
         fields = type(self).__pydantic_fields__
-        complete = {name: values[name] if name in values else _blank(field) for name, field in fields.items()}
-        assemble(self, complete, {name for name in values if name in fields})
+        complete = {
+            name: values[name] if name in values else field.get_default(call_default_factory=True, validated_data={})
+            for name, field in fields.items()
+        }
+        set_slots(self, complete, {name for name in values if name in fields})
 
     def _check(self, values: dict[str, Any]) -> None:
         """Set the fields as pydantic would: for subclasses with fields of their own."""
@@ -168,8 +171,3 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
             BaseModel.__init__(self, **values)
         except ValidationError as exc:
             raise InvalidArgument(f"`{type(self).__name__}` cannot be made of this: {exc}") from exc
-
-
-def _blank(field: FieldInfo) -> Any:
-    factory = cast("Callable[[], Any] | None", field.default_factory)
-    return field.default if factory is None else factory()

@@ -20,7 +20,7 @@ from modelwire.prompts.message import (
     SystemMessagePromptTemplate,
 )
 from modelwire.prompts.prompt import PromptTemplate
-from modelwire.prompts.template import missing
+from modelwire.prompts.template import check_given
 
 if TYPE_CHECKING:
     from typing import Self
@@ -74,10 +74,7 @@ class BaseChatPromptTemplate(BasePromptTemplate[str], ABC):
 Piece: TypeAlias = Union[BaseMessage, BaseMessagePromptTemplate, BaseChatPromptTemplate]
 MessageLike: TypeAlias = Piece
 MessageLikeRepresentation: TypeAlias = Union[
-    Piece,
-    str,
-    tuple[Union[str, type[BaseMessage]], Union[str, Sequence[Any]]],
-    dict[str, Any],
+    Piece, str, tuple[Union[str, type[BaseMessage]], Union[str, Sequence[Any]]], dict[str, Any]
 ]
 """What can stand in the list: a message, a template or placeholder, another chat prompt, a text (human),
 `(role, text)`, `(role, blocks)`, `(message class, text)`, `("placeholder", "{name}")`, or
@@ -96,11 +93,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
     validate_template: bool = False
 
     def __init__(
-        self,
-        messages: Sequence[MessageLikeRepresentation],
-        *,
-        template_format: str = "f-string",
-        **kwargs: Any,
+        self, messages: Sequence[MessageLikeRepresentation], *, template_format: str = "f-string", **kwargs: Any
     ) -> None:
         partials = kwargs.pop("partial_variables", None) or {}
         declared = kwargs.pop("input_variables", None)
@@ -144,7 +137,8 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
             for piece in self.messages:
                 _add(piece, messages, full)
         except KeyError as exc:
-            raise self._explained(exc, values) from exc
+            check_given(self, self.input_variables, values, exc)
+            raise  # a value's own
         return messages
 
     async def _amessages_of(self, values: Mapping[str, Any]) -> list[BaseMessage]:
@@ -157,13 +151,9 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
                 else:
                     _add(piece, messages, full)
         except KeyError as exc:
-            raise self._explained(exc, values) from exc
+            check_given(self, self.input_variables, values, exc)
+            raise  # a value's own
         return messages
-
-    def _explained(self, error: KeyError, values: Mapping[str, Any]) -> KeyError:
-        if all(name in values for name in self.input_variables):
-            return error  # a value's own
-        return missing(type(self).__name__, self.input_variables, [str(key) for key in values])
 
     def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
         if type(self) is ChatPromptTemplate:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwire.errors import InvalidType
-from modelwire.prompts.template import BlockTemplate, missing
+from modelwire.prompts.template import BlockTemplate, check_given
 from modelwire.runnables.config import RunnableConfig, settled
 from modelwire.runnables.run import astart_run, start_run
 from modelwire.runnables.serializable import RunnableSerializable
@@ -46,9 +46,8 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
         try:
             filled: dict[str, Any] = read.fill(kwargs)
         except KeyError as exc:
-            if all(name in kwargs for name in read.variables):
-                raise  # a value's own
-            raise missing(type(self).__name__, read.variables, kwargs) from exc
+            check_given(self, read.variables, kwargs, exc)
+            raise  # a value's own
         return filled
 
     async def aformat(self, **kwargs: Any) -> dict[str, Any]:

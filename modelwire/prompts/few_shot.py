@@ -60,14 +60,10 @@ class FewShotPromptTemplate(StringPromptTemplate):
         return self._joined(await _aselected(self, kwargs), kwargs)
 
     def _joined(self, examples: list[dict[str, Any]], values: dict[str, Any]) -> str:
-        around = [
-            PromptTemplate(
-                text, template_format=self.template_format, partial_variables=self.partial_variables
-            ).text_of(values)
-            for text in (self.prefix, self.suffix)
-        ]
+        more: dict[str, Any] = {"template_format": self.template_format, "partial_variables": self.partial_variables}
+        before, after = (PromptTemplate(text, **more).text_of(values) for text in (self.prefix, self.suffix))
         shown = [self.example_prompt.format(**_used(self.example_prompt, example)) for example in examples]
-        return self.example_separator.join(text for text in (around[0], *shown, around[1]) if text)
+        return self.example_separator.join(text for text in (before, *shown, after) if text)
 
 
 class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):

@@ -11,7 +11,7 @@ from modelwire.errors import InvalidArgument, InvalidTemplate
 from modelwire.messages import BaseMessage
 from modelwire.prompt_values import PromptValue
 from modelwire.prompts.base import BasePromptTemplate
-from modelwire.prompts.template import BlockTemplate, missing
+from modelwire.prompts.template import BlockTemplate, check_given
 
 __all__ = ["ImagePromptTemplate", "ImagePromptValue", "ImageURL"]
 
@@ -80,9 +80,8 @@ class ImagePromptTemplate(BasePromptTemplate[ImageURL]):
         try:
             filled = {**read.fill(values), **{name: kwargs[name] for name in _OWN if kwargs.get(name)}}
         except KeyError as exc:
-            if all(name in values for name in read.variables):
-                raise  # a value's own
-            raise missing(type(self).__name__, self.input_variables, kwargs) from exc
+            check_given(self, self.input_variables, kwargs, exc)
+            raise  # a value's own
         if "path" in filled:
             raise InvalidTemplate("An image prompt reads no files: give the image by `url` (https or data:).")
         if not filled.get("url"):

@@ -21,14 +21,14 @@ __all__ = ["Jinja2Template"]
 class Jinja2Template(Template):
     """A jinja2 template. Files are not read: `include`, `import` and `extends` are refused."""
 
-    __slots__ = ("_compiled", "_text")
+    __slots__ = ("_compiled",)
 
     def __init__(self, text: str) -> None:
         environment = _environment()
         from jinja2 import meta
         from jinja2.exceptions import TemplateSyntaxError
 
-        self._text = text
+        super().__init__(text)
         try:
             tree = environment.parse(text)
             if next(meta.find_referenced_templates(tree), _NONE) is not _NONE:
@@ -49,9 +49,6 @@ class Jinja2Template(Template):
         except OverflowError as exc:  # the sandbox's own word for a `range` that is too long
             raise InvalidTemplate(f"The jinja2 template cannot be filled in: {exc}") from exc
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Jinja2Template, (self._text,)
-
 
 _NONE: Any = object()
 
@@ -67,10 +64,4 @@ def _environment() -> SandboxedEnvironment:
 
 def _failure(kind: type[Exception]) -> type[InvalidTemplate]:
     """Return a class that is `InvalidTemplate` and jinja2's own, for scripts that catch the latter."""
-    made = _failures.get(kind.__name__)
-    if made is None:
-        made = _failures[kind.__name__] = type(kind.__name__, (InvalidTemplate, kind), {"__module__": __name__})
-    return made
-
-
-_failures: dict[str, type[InvalidTemplate]] = {}
+    return type(kind.__name__, (InvalidTemplate, kind), {"__module__": __name__})

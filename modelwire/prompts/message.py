@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType
 from modelwire.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, convert_to_messages
 from modelwire.prompts.prompt import PromptTemplate, StringPromptTemplate
-from modelwire.prompts.template import BlockTemplate, missing
+from modelwire.prompts.template import BlockTemplate, check_given
 
 if TYPE_CHECKING:
     from typing import Self
@@ -99,9 +99,8 @@ class MessagesPlaceholder(BaseMessagePromptTemplate):
         try:
             self.add_messages(messages, kwargs)
         except KeyError as exc:
-            if self.variable_name in kwargs:
-                raise
-            raise missing(type(self).__name__, self.input_variables, kwargs) from exc
+            check_given(self, self.input_variables, kwargs, exc)
+            raise  # a message's own
         return messages
 
     def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
@@ -135,9 +134,7 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     message_class: ClassVar[type[BaseMessage]]
 
     def __init__(
-        self,
-        prompt: StringPromptTemplate | Sequence[Any],
-        additional_kwargs: dict[str, Any] | None = None,
+        self, prompt: StringPromptTemplate | Sequence[Any], additional_kwargs: dict[str, Any] | None = None
     ) -> None:
         pieces: Any = [prompt] if isinstance(prompt, StringPromptTemplate) else prompt
         if isinstance(pieces, (str, Mapping)) or not isinstance(pieces, Sequence):
@@ -194,11 +191,10 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     def format(self, **kwargs: Any) -> BaseMessage:
         """Fill in the variables. Raises `MissingVariable`."""
         try:
-            return self._message_of(kwargs)
+            return self._with_content(self._content(kwargs))
         except KeyError as exc:
-            if all(name in kwargs for name in self.input_variables):
-                raise
-            raise missing(type(self).__name__, self.input_variables, kwargs) from exc
+            check_given(self, self.input_variables, kwargs, exc)
+            raise  # a value's own
 
     async def aformat(self, **kwargs: Any) -> BaseMessage:
         """Fill in the variables. Raises `MissingVariable`."""
@@ -208,10 +204,7 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
         return [self.format(**kwargs)]
 
     def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
-        messages.append(self._message_of(values))
-
-    def _message_of(self, values: Mapping[str, Any]) -> BaseMessage:
-        return self._with_content(self._content(values))
+        messages.append(self._with_content(self._content(values)))
 
     def _content(self, values: Mapping[str, Any]) -> str | list[Any]:
         prompt = self.prompt
@@ -255,10 +248,7 @@ class ChatMessagePromptTemplate(BaseStringMessagePromptTemplate):
     message_class = ChatMessage
 
     def __init__(
-        self,
-        prompt: StringPromptTemplate | Sequence[Any],
-        role: str,
-        additional_kwargs: dict[str, Any] | None = None,
+        self, prompt: StringPromptTemplate | Sequence[Any], role: str, additional_kwargs: dict[str, Any] | None = None
     ) -> None:
         super().__init__(prompt, additional_kwargs)
         self.role = role

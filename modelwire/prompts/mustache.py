@@ -49,10 +49,10 @@ class _Tag(NamedTuple):
 class MustacheTemplate(Template):
     """A template with `{{name}}` in it. Its variables are the names it begins with: `user` of `{{user.name}}`."""
 
-    __slots__ = ("_nodes", "_text")
+    __slots__ = ("_nodes",)
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        super().__init__(text)
         self._nodes = _tree(text)
         paths = [node.path for node in self._nodes if not isinstance(node, str)]
         self.variables = tuple(dict.fromkeys(path[0] for path in paths if path))
@@ -62,9 +62,6 @@ class MustacheTemplate(Template):
         out: list[str] = []
         _render(self._nodes, [values], out)
         return "".join(out)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return MustacheTemplate, (self._text,)
 
 
 def paths(template: MustacheTemplate) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.prompt_values import PromptValue, StringPromptValue
 from modelwire.prompts.base import BasePromptTemplate
-from modelwire.prompts.template import Template, compile_template, missing
+from modelwire.prompts.template import Template, check_given, compile_template
 from modelwire.runnables.config import RunnableConfig
 
 __all__ = ["PromptTemplate", "StringPromptTemplate"]
@@ -139,9 +139,8 @@ class PromptTemplate(StringPromptTemplate):
         try:
             return self._template().render(self._with_partials(values))
         except KeyError as exc:
-            if all(name in values for name in self.input_variables):
-                raise  # a value's own
-            raise missing(type(self).__name__, self.input_variables, [str(key) for key in values]) from exc
+            check_given(self, self.input_variables, values, exc)
+            raise  # a value's own
 
     def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
         if type(self) is PromptTemplate:

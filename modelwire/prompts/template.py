@@ -16,23 +16,29 @@ __all__ = [
     "BlockTemplate",
     "PromptTemplateFormat",
     "Template",
+    "check_given",
     "compile_template",
     "get_template_variables",
-    "missing",
 ]
 
 
 class Template:
     """A template that has been read. Every entry of `TEMPLATE_FORMATS` makes a subclass's instance."""
 
-    __slots__ = ("variables",)
+    __slots__ = ("text", "variables")
 
     variables: tuple[str, ...]
     """The names of its variables, each once, in order of appearance."""
 
+    def __init__(self, text: str) -> None:
+        self.text = text
+
     def render(self, values: Mapping[str, Any]) -> str:
         """Fill in `values`. Raises `KeyError` for the first one missing."""
         raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.text,)
 
 
 class FStringTemplate(Template):
@@ -41,6 +47,7 @@ class FStringTemplate(Template):
     __slots__ = ("_fields", "_parts", "_whole")
 
     def __init__(self, text: str) -> None:
+        super().__init__(text)
         parts: list[str] = []
         fields: list[tuple[int, str, str]] = []  # place in `parts`, name, format
         for literal, name, spec in _pieces(text):
@@ -62,12 +69,6 @@ class FStringTemplate(Template):
             value = values[name]
             parts[place] = value if type(value) is str and not spec else format(value, spec)
         return "".join(parts)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        doubled = [part.replace("{", "{{").replace("}", "}}") for part in self._parts]
-        for place, name, spec in self._fields:
-            doubled[place] = f"{{{name}:{spec}}}" if spec else f"{{{name}}}"
-        return FStringTemplate, ("".join(doubled),)
 
 
 def _read_mustache(text: str) -> Template:
@@ -108,14 +109,19 @@ def get_template_variables(template: str, template_format: str = "f-string") -> 
     return sorted(compile_template(template, template_format).variables)
 
 
-def missing(who: str, expected: Collection[str], given: Collection[str]) -> MissingVariable:
-    """Make the error that names the variables a prompt did not get."""
-    absent = sorted(set(expected) - set(given))
-    one = absent[0]
-    return MissingVariable(
-        f"Input to `{who}` is missing variables {absent}. Expected: {sorted(expected)}. Received: {sorted(given)}.\n"
+def check_given(
+    prompt: object, expected: Collection[str], given: Collection[object], cause: KeyError | None = None
+) -> None:
+    """Raise the error that names the variables a prompt did not get, if there are any."""
+    absent = sorted([name for name in expected if name not in given])
+    if not absent:
+        return
+    one, received = absent[0], sorted(map(str, given))
+    raise MissingVariable(
+        f"Input to `{type(prompt).__name__}` is missing variables {absent}."
+        f" Expected: {sorted(expected)}. Received: {received}.\n"
         f"If {{{one}}} is meant to be part of the text and not a variable, double its braces: {{{{{one}}}}}."
-    )
+    ) from cause
 
 
 class BlockTemplate:
@@ -126,8 +132,9 @@ class BlockTemplate:
     def __init__(self, template: Any, template_format: str = "f-string") -> None:
         self.template = template
         self.template_format = template_format
-        self._made = _compile_nested(template, template_format)
-        self.variables = tuple(dict.fromkeys(_nested_variables(self._made)))
+        names: dict[str, None] = {}
+        self._made = _compile_nested(template, template_format, names)
+        self.variables = tuple(names)
 
     def fill(self, values: Mapping[str, Any]) -> Any:
         """Return a new value with the variables filled in. Raises `KeyError` for the first one missing."""
@@ -147,28 +154,19 @@ class BlockTemplate:
 _DEEPEST = 100  # levels of nesting; real content blocks have fewer than ten
 
 
-def _compile_nested(value: Any, template_format: str, depth: int = 0) -> Any:
-    """Read every string; what has no variables in it stays a plain value."""
+def _compile_nested(value: Any, template_format: str, names: dict[str, None], depth: int = 0) -> Any:
+    """Read every string, add its variables to `names`; what has none in it stays a plain value."""
     if depth > _DEEPEST:
         raise InvalidTemplate(f"A content block is nested more than {_DEEPEST} levels deep.")
     if isinstance(value, str):
         template = compile_template(value, template_format)
+        names.update(dict.fromkeys(template.variables))
         return template if template.variables else template.render({})
     if isinstance(value, dict):
-        return {key: _compile_nested(item, template_format, depth + 1) for key, item in value.items()}
+        return {key: _compile_nested(item, template_format, names, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_compile_nested(item, template_format, depth + 1) for item in value]
+        return [_compile_nested(item, template_format, names, depth + 1) for item in value]
     return value
-
-
-def _nested_variables(made: Any) -> Iterator[str]:
-    if isinstance(made, dict):
-        made = list(made.values())
-    if isinstance(made, list):
-        for item in made:
-            yield from _nested_variables(item)
-    elif isinstance(made, Template):
-        yield from made.variables
 
 
 def _fill_nested(made: Any, values: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
+from modelwire import _lazy
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.closing import aclose, close
@@ -253,10 +254,7 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         from modelwire.runnables.fallbacks import RunnableWithFallbacks
 
         return RunnableWithFallbacks(
-            runnable=self,
-            fallbacks=fallbacks,
-            exceptions_to_handle=exceptions_to_handle,
-            exception_key=exception_key,
+            runnable=self, fallbacks=fallbacks, exceptions_to_handle=exceptions_to_handle, exception_key=exception_key
         )
 
     def with_listeners(
@@ -438,27 +436,15 @@ def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]
     )
 
 
-_HOMES = {
-    "RunnableAssign": "passthrough",
-    "RunnableBinding": "binding",
-    "RunnableEach": "each",
-    "RunnableGenerator": "functions",
-    "RunnableLambda": "functions",
-    "RunnableMap": "parallel",
-    "RunnableParallel": "parallel",
-    "RunnablePassthrough": "passthrough",
-    "RunnablePick": "passthrough",
-    "RunnableSequence": "sequence",
-    "RunnableSerializable": "serializable",
-    "chain": "functions",
-}
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(f"modelwire.runnables.{home}"), name)
-    return value
+__getattr__, __dir__, _ = _lazy.exports(
+    __name__,
+    {
+        "modelwire.runnables.binding": "RunnableBinding",
+        "modelwire.runnables.each": "RunnableEach",
+        "modelwire.runnables.functions": "RunnableGenerator RunnableLambda chain",
+        "modelwire.runnables.parallel": "RunnableMap RunnableParallel",
+        "modelwire.runnables.passthrough": "RunnableAssign RunnablePassthrough RunnablePick",
+        "modelwire.runnables.sequence": "RunnableSequence",
+        "modelwire.runnables.serializable": "RunnableSerializable",
+    },
+)

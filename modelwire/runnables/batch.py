@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, element_config, started, warn_of_run_id
+from modelwire.runnables.config import Configs, RunnableConfig, element_config, started, warn_of_run_id
 from modelwire.runnables.native import loop_native
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ Finished: TypeAlias = tuple[int, Any, BaseException | None]
 # ---------------------------------------------------------------- inputs and their configs
 
 
-def _rows(
-    inputs: Any, config: RunnableConfig | Sequence[RunnableConfig] | None
-) -> tuple[Iterator[tuple[Any, RunnableConfig]], int | None]:
+def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableConfig]], int | None]:
     """Pair each input with its config, lazily; return the first one's `max_concurrency` too. Check what can be now."""
     one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(type(inputs), "model_fields")  # a message, say
     if one_value or not isinstance(inputs, Iterable):
@@ -63,13 +61,9 @@ def _rows(
             raise _mismatch(len(ready), f"{length} inputs")
         return _matched(iter(inputs), ready), ready[0].get("max_concurrency") if ready else None
     first = element_config(config)
-    if "run_id" in first and _several(inputs):
+    if "run_id" in first and not (isinstance(inputs, Sized) and len(inputs) <= 1):
         warn_of_run_id()
     return _repeated(iter(inputs), first), first.get("max_concurrency")
-
-
-def _several(inputs: Iterable[Any]) -> bool:
-    return not isinstance(inputs, Sized) or len(inputs) > 1
 
 
 def _repeated(inputs: Iterator[Input], first: RunnableConfig) -> Iterator[tuple[Input, RunnableConfig]]:
@@ -104,13 +98,31 @@ def _mismatch(configs: int, inputs: str) -> InvalidArgument:
 def batch(
     runnable: Runnable[Input, Output],
     inputs: Iterable[Input],
-    config: RunnableConfig | Sequence[RunnableConfig] | None,
+    config: Configs,
     *,
     return_exceptions: bool,
     kwargs: dict[str, Any],
 ) -> list[Any]:
     """See `Runnable.batch`."""
     finished = batch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+    return _in_order(finished)
+
+
+async def abatch(
+    runnable: Runnable[Input, Output],
+    inputs: Iterable[Input],
+    config: Configs,
+    *,
+    return_exceptions: bool,
+    kwargs: dict[str, Any],
+) -> list[Any]:
+    """See `Runnable.abatch`."""
+    finished = abatch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+    return await _ain_order(finished)
+
+
+def _in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
+    """Collect the outputs where their inputs were."""
     outputs: list[Any] = []
     try:
         for position, output in finished:
@@ -120,16 +132,7 @@ def batch(
     return outputs
 
 
-async def abatch(
-    runnable: Runnable[Input, Output],
-    inputs: Iterable[Input],
-    config: RunnableConfig | Sequence[RunnableConfig] | None,
-    *,
-    return_exceptions: bool,
-    kwargs: dict[str, Any],
-) -> list[Any]:
-    """See `Runnable.abatch`."""
-    finished = abatch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+async def _ain_order(finished: AsyncIterator[tuple[int, Any]]) -> list[Any]:
     outputs: list[Any] = []
     try:
         async for position, output in finished:
@@ -149,7 +152,7 @@ def _place(outputs: list[Any], position: int, output: Any) -> None:
 def batch_as_completed(
     runnable: Runnable[Input, Output],
     inputs: Iterable[Input],
-    config: RunnableConfig | Sequence[RunnableConfig] | None,
+    config: Configs,
     *,
     return_exceptions: bool,
     kwargs: dict[str, Any],
@@ -165,7 +168,7 @@ def batch_as_completed(
 def abatch_as_completed(
     runnable: Runnable[Input, Output],
     inputs: Iterable[Input],
-    config: RunnableConfig | Sequence[RunnableConfig] | None,
+    config: Configs,
     *,
     return_exceptions: bool,
     kwargs: dict[str, Any],
@@ -441,23 +444,9 @@ async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
 def joined(calls: Sequence[Callable[[], Output]], limit: int | None) -> list[Output]:
     """Run sync calls side by side in threads and return what they return, in order; the first error is raised."""
     crew = _ThreadCrew(min(limit or THREAD_CONCURRENCY, len(calls)))
-    finished = _outputs(_finished(iter(calls), crew), return_exceptions=False)
-    outputs: list[Any] = []
-    try:
-        for position, output in finished:
-            _place(outputs, position, output)
-    finally:
-        close(finished)
-    return outputs
+    return _in_order(_outputs(_finished(iter(calls), crew), return_exceptions=False))
 
 
 async def gathered(calls: Sequence[Callable[[], Coroutine[Any, Any, Output]]], limit: int | None) -> list[Output]:
     """Run async calls side by side and return what they return, in order; the first error cancels the rest."""
-    finished = _aoutputs(_afinished(iter(calls), limit or len(calls)), return_exceptions=False)
-    outputs: list[Any] = []
-    try:
-        async for position, output in finished:
-            _place(outputs, position, output)
-    finally:
-        await aclose(finished)
-    return outputs
+    return await _ain_order(_aoutputs(_afinished(iter(calls), limit or len(calls)), return_exceptions=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.calling import accepted
-from modelwire.runnables.config import RunnableConfig, merge_configs
+from modelwire.runnables.config import Configs, RunnableConfig, merge_configs
 from modelwire.runnables.native import loop_native
 
 if TYPE_CHECKING:
@@ -125,9 +125,7 @@ class RunnableBinding(Runnable[Input, Output]):
         merged = merge_configs(self.config, config)
         return merge_configs(merged, *(make(merged) for make in self.config_factories))
 
-    def _configs(
-        self, config: RunnableConfig | Sequence[RunnableConfig] | None
-    ) -> RunnableConfig | Sequence[RunnableConfig] | None:
+    def _configs(self, config: Configs) -> Configs:
         if isinstance(config, Sequence):
             return cast("list[RunnableConfig]", [self._config(one) for one in config])
         return self._config(config)
@@ -200,12 +198,7 @@ class RunnableBinding(Runnable[Input, Output]):
         return self.bound.astream_log(input, self._config(config), diff=diff, **{**self.kwargs, **kwargs})
 
     def batch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Batch what is bound."""
         if self.config_factories:  # they make a config for one call
@@ -214,12 +207,7 @@ class RunnableBinding(Runnable[Input, Output]):
         return self.bound.batch(inputs, self._configs(config), return_exceptions=return_exceptions, **given)
 
     async def abatch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Batch what is bound."""
         if self.config_factories:  # they make a config for one call
@@ -228,12 +216,7 @@ class RunnableBinding(Runnable[Input, Output]):
         return await self.bound.abatch(inputs, self._configs(config), return_exceptions=return_exceptions, **given)
 
     def batch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> Iterator[tuple[int, Any]]:
         """Batch what is bound."""
         if self.config_factories:  # they make a config for one call
@@ -244,12 +227,7 @@ class RunnableBinding(Runnable[Input, Output]):
         )
 
     def abatch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> AsyncIterator[tuple[int, Any]]:
         """Batch what is bound."""
         if self.config_factories:  # they make a config for one call

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
-from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, cast
 from uuid import UUID
 
 from modelwire.errors import InvalidArgument, InvalidType
@@ -55,6 +55,9 @@ class RunnableConfig(TypedDict, total=False):
     configurable: dict[str, Any]  # values for configurable fields, and for anything of the user's own
     timeout: float | None  # seconds for the whole call, queueing and retries included
     deadline: float  # set by the outermost call from its `timeout`; not for users
+
+
+Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None  # for all inputs of a batch, or one for each
 
 
 _COPIED = ("tags", "metadata", "configurable")
@@ -269,7 +272,7 @@ def started(config: RunnableConfig) -> RunnableConfig:
     return cast("RunnableConfig", _Settled(_clocked(dict(config))))
 
 
-def get_config_list(config: RunnableConfig | Sequence[RunnableConfig] | None, length: int) -> list[RunnableConfig]:
+def get_config_list(config: Configs, length: int) -> list[RunnableConfig]:
     """Make one complete config for each of `length` inputs; a `run_id` in a single config is the first input's."""
     if length < 0:
         raise InvalidArgument(f"`length` must be 0 or more, not {length}.")

@@ -222,12 +222,7 @@ class EventsV1(EventsV2):
 
 
 def astream_events(
-    runnable: Runnable[Any, Any],
-    input: Any,
-    config: RunnableConfig | None,
-    *,
-    version: str,
-    **kwargs: Any,
+    runnable: Runnable[Any, Any], input: Any, config: RunnableConfig | None, *, version: str, **kwargs: Any
 ) -> AsyncIterator[StreamEvent]:
     """Stream `runnable` and yield the events of its runs. A slow reader holds it; one that leaves cancels it."""
     if version not in ("v1", "v2"):

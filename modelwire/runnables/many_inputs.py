@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.config import Configs
 
 if TYPE_CHECKING:
     from modelwire.runnables.each import RunnableEach
@@ -26,29 +26,14 @@ class ManyInputs(Generic[Input, Output]):
 
     @overload
     def batch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: Literal[False] = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = ..., **kwargs: Any
     ) -> list[Output]: ...
     @overload
     def batch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool, **kwargs: Any
     ) -> list[Output | Exception]: ...
     def batch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Invoke on each input, `max_concurrency` at a time, and return the outputs in the inputs' order.
 
@@ -61,29 +46,14 @@ class ManyInputs(Generic[Input, Output]):
 
     @overload
     async def abatch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: Literal[False] = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = ..., **kwargs: Any
     ) -> list[Output]: ...
     @overload
     async def abatch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool, **kwargs: Any
     ) -> list[Output | Exception]: ...
     async def abatch(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Do what `batch` does, in the other colour."""
         from modelwire.runnables.batch import abatch
@@ -92,29 +62,14 @@ class ManyInputs(Generic[Input, Output]):
 
     @overload
     def batch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: Literal[False] = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = ..., **kwargs: Any
     ) -> Iterator[tuple[int, Output]]: ...
     @overload
     def batch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool, **kwargs: Any
     ) -> Iterator[tuple[int, Output | Exception]]: ...
     def batch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> Iterator[tuple[int, Any]]:
         """Yield (position of the input, output) as calls finish. Closing the iterator cancels what is in flight."""
         from modelwire.runnables.batch import batch_as_completed
@@ -123,29 +78,14 @@ class ManyInputs(Generic[Input, Output]):
 
     @overload
     def abatch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: Literal[False] = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = ..., **kwargs: Any
     ) -> AsyncIterator[tuple[int, Output]]: ...
     @overload
     def abatch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool, **kwargs: Any
     ) -> AsyncIterator[tuple[int, Output | Exception]]: ...
     def abatch_as_completed(
-        self,
-        inputs: Iterable[Input],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
+        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> AsyncIterator[tuple[int, Any]]:
         """Do what `batch_as_completed` does, in the other colour."""
         from modelwire.runnables.batch import abatch_as_completed

@@ -8,15 +8,7 @@ from typing import Any, TypeVar
 
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import RunnableConfig, below, settled
-from modelwire.runnables.run import (
-    AsyncRun,
-    Run,
-    aobserved_stream,
-    astart_run,
-    listening,
-    observed_stream,
-    start_run,
-)
+from modelwire.runnables.run import AsyncRun, Run, aobserved_stream, astart_run, listening, observed_stream, start_run
 
 __all__ = ["Step", "once"]
 

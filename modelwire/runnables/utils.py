@@ -22,15 +22,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
-        "modelwire.runnables.addable": ["AddableDict", "aadd", "add"],
-        "modelwire.runnables.base": ["Input", "Output"],
-        "modelwire.runnables.fields": [
-            "AnyConfigurableField",
-            "ConfigurableField",
-            "ConfigurableFieldMultiOption",
-            "ConfigurableFieldSingleOption",
-            "ConfigurableFieldSpec",
-            "get_unique_config_specs",
-        ],
+        "modelwire.runnables.addable": "AddableDict aadd add",
+        "modelwire.runnables.base": "Input Output",
+        "modelwire.runnables.fields": (
+            "AnyConfigurableField ConfigurableField ConfigurableFieldMultiOption ConfigurableFieldSingleOption"
+            " ConfigurableFieldSpec get_unique_config_specs"
+        ),
     },
 )

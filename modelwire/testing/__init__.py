@@ -17,13 +17,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
-        "modelwire.testing.fake_chat_models": [
-            "FakeChatModel",
-            "FakeListChatModel",
-            "FakeListChatModelError",
-            "FakeMessagesListChatModel",
-            "GenericFakeChatModel",
-            "ParrotFakeChatModel",
-        ],
+        "modelwire.testing.fake_chat_models": (
+            "FakeChatModel FakeListChatModel FakeListChatModelError FakeMessagesListChatModel GenericFakeChatModel"
+            " ParrotFakeChatModel"
+        ),
     },
 )

@@ -226,9 +226,10 @@ class GenericFakeChatModel(BaseChatModel):
 def _words(message: AIMessage) -> list[AIMessageChunk]:
     """Take a message apart: its content, its tool calls, what is beside the content; the last chunk has the rest."""
     content = message.content
-    pieces: list[Any] = [piece for piece in re.split(r"(\s)", content) if piece] if isinstance(content, str) else []
-    if not isinstance(content, str):
-        pieces = [[_placed(block, number)] for number, block in enumerate(content)]
+    if isinstance(content, str):
+        pieces: list[Any] = [piece for piece in re.split(r"(\s)", content) if piece]
+    else:  # each block gets its place, so that it adds up with no other
+        pieces = [[{"index": i, **block} if isinstance(block, dict) else block] for i, block in enumerate(content)]
     chunks = [AIMessageChunk(content=piece) for piece in pieces]
     for number, call in enumerate(message.tool_calls):
         part = tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=number)
@@ -244,11 +245,6 @@ def _words(message: AIMessage) -> list[AIMessageChunk]:
     for chunk in chunks:
         chunk.id, chunk.name = message.id, message.name
     return chunks
-
-
-def _placed(block: Any, number: int) -> Any:
-    """Give a block its place, so that it adds up with no other."""
-    return {"index": number, **block} if isinstance(block, dict) else block
 
 
 def _parts(key: str, value: Any) -> list[Any]:

@@ -33,31 +33,17 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
-        "modelwire.tools.args_schema": ["create_schema_from_function"],
-        "modelwire.tools.base": [
-            "FILTERED_ARGS",
-            "ArgsSchema",
-            "BaseTool",
-            "InjectedToolArg",
-            "InjectedToolCallId",
-            "SchemaAnnotationError",
-            "ToolException",
-        ],
-        "modelwire.tools.convert": ["convert_runnable_to_tool", "tool"],
-        "modelwire.tools.function_calling": [
-            "convert_to_anthropic_tool",
-            "convert_to_json_schema",
-            "convert_to_openai_function",
-            "convert_to_openai_tool",
-        ],
-        "modelwire.tools.render": [
-            "BaseToolkit",
-            "ToolsRenderer",
-            "render_text_description",
-            "render_text_description_and_args",
-        ],
-        "modelwire.tools.retriever": ["RetrieverInput", "create_retriever_tool"],
-        "modelwire.tools.simple": ["Tool"],
-        "modelwire.tools.structured": ["StructuredTool"],
+        "modelwire.tools.args_schema": "create_schema_from_function",
+        "modelwire.tools.base": (
+            "FILTERED_ARGS ArgsSchema BaseTool InjectedToolArg InjectedToolCallId SchemaAnnotationError ToolException"
+        ),
+        "modelwire.tools.convert": "convert_runnable_to_tool tool",
+        "modelwire.tools.function_calling": (
+            "convert_to_anthropic_tool convert_to_json_schema convert_to_openai_function convert_to_openai_tool"
+        ),
+        "modelwire.tools.render": "BaseToolkit ToolsRenderer render_text_description render_text_description_and_args",
+        "modelwire.tools.retriever": "RetrieverInput create_retriever_tool",
+        "modelwire.tools.simple": "Tool",
+        "modelwire.tools.structured": "StructuredTool",
     },
 )

@@ -381,7 +381,7 @@ class _Run:
         signature = signature_of(func)
         if signature.config_name is not None:
             kwargs = {**kwargs, signature.config_name: inner}
-        if signature.takes("run_manager"):
+        if "run_manager" in signature.parameters:
             kwargs = {**kwargs, "run_manager": manager}
         return args, kwargs
 

@@ -31,15 +31,13 @@ def parse_google_docstring(
     for paragraph in paragraphs:
         if paragraph.startswith(_ARGUMENTS):
             arguments = paragraph
-        elif arguments is None and not _SECTION.match(paragraph):
+        elif arguments is not None:
+            if not paragraph.startswith((" ", "\t")):
+                break
+            arguments += "\n" + paragraph  # after a blank line inside of the section
+        elif not _SECTION.match(paragraph):
             said.append(paragraph.strip())
-        elif arguments is None and not said:
-            continue
-        elif arguments is None:
-            break
-        elif paragraph.startswith((" ", "\t")):  # a blank line inside of the section
-            arguments += "\n" + paragraph
-        else:
+        elif said:
             break
     found = _descriptions(arguments) if arguments is not None else {}
     if named is not None:

@@ -37,10 +37,6 @@ class Signature(NamedTuple):
     config_name: str | None  # the parameter that takes the config
     injected: frozenset[str]
 
-    def takes(self, name: str) -> bool:
-        """Tell whether there is a parameter of that name."""
-        return name in self.parameters
-
 
 def signature_of(func: Callable[..., Any]) -> Signature:
     """Read the signature of `func`; the same function is read once."""

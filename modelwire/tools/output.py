@@ -32,13 +32,7 @@ def format_output(
         content = list(content)
     elif not isinstance(content, str):
         content = _stringified(content)
-    return ToolMessage(
-        content=content,
-        artifact=artifact,
-        tool_call_id=tool_call_id,
-        name=name,
-        status=status,
-    )
+    return ToolMessage(content=content, artifact=artifact, tool_call_id=tool_call_id, name=name, status=status)
 
 
 def _is_content_block(block: Any) -> bool:

@@ -43,7 +43,7 @@ def _context(func: Callable[..., Any], config: RunnableConfig, run_manager: Any)
     given: dict[str, Any] = {}
     if signature.config_name is not None:
         given[signature.config_name] = config
-    wanted = [name for name in ("callbacks", "run_manager") if signature.takes(name)]
+    wanted = [name for name in ("callbacks", "run_manager") if name in signature.parameters]
     if wanted and run_manager is None:
         from modelwire.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 
@@ -84,16 +84,12 @@ class StructuredTool(FunctionTool):
         if source is None:
             raise InvalidArgument("A tool needs a `func` or a `coroutine`.")
         name = str(name or getattr(source, "__name__", type(source).__name__))
+        parsed = None
         if args_schema is None and infer_schema:
             args_schema = create_schema_from_function(
-                name,
-                source,
-                parse_docstring=parse_docstring,
-                error_on_invalid_docstring=error_on_invalid_docstring,
+                name, source, parse_docstring=parse_docstring, error_on_invalid_docstring=error_on_invalid_docstring
             )
             parsed = args_schema.__doc__ if parse_docstring else None
-        else:
-            parsed = None
         return cls(
             name=name,
             func=func,

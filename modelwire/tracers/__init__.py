@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
-        "modelwire.runnables.log": ["RunLog", "RunLogPatch"],
-        "modelwire.tracers.base": ["AsyncBaseTracer", "BaseTracer"],
-        "modelwire.tracers.context": ["collect_runs"],
-        "modelwire.tracers.root_listeners": ["AsyncRootListenersTracer", "RootListenersTracer"],
-        "modelwire.tracers.run_collector": ["RunCollectorCallbackHandler"],
-        "modelwire.tracers.schemas": ["Run"],
+        "modelwire.runnables.log": "RunLog RunLogPatch",
+        "modelwire.tracers.base": "AsyncBaseTracer BaseTracer",
+        "modelwire.tracers.context": "collect_runs",
+        "modelwire.tracers.root_listeners": "AsyncRootListenersTracer RootListenersTracer",
+        "modelwire.tracers.run_collector": "RunCollectorCallbackHandler",
+        "modelwire.tracers.schemas": "Run",
     },
 )

@@ -101,12 +101,6 @@ def _outputs(run_type: str, output: Any) -> dict[str, Any]:
     return output if isinstance(output, dict) else {"output": output}
 
 
-def _hooks() -> list[str]:
-    """Name what subclasses may override, each with the `Run` as its one argument."""
-    steps = [f"_on_{kind}_{step}" for kind in KINDS if kind != "chat_model" for step in ("start", "end", "error")]
-    return [*steps, "_on_chat_model_start", "_on_run_create", "_on_run_update"]
-
-
 class BaseTracer(_RunTree, BaseCallbackHandler, ABC):
     """Keeps runs; `_persist_run` gets each outermost one when it is over.
 
@@ -118,10 +112,9 @@ class BaseTracer(_RunTree, BaseCallbackHandler, ABC):
     def _persist_run(self, run: Run) -> None:
         """Take an outermost run that is over."""
 
-    def _start_trace(self, run: Run, hook: str) -> Run:
+    def _start_trace(self, run: Run, hook: str) -> None:
         self._hear("_on_run_create", run)
         self._hear(hook, run)
-        return run
 
     def _end_trace(self, run: Run | None, hook: str) -> None:
         if run is None:
@@ -155,10 +148,9 @@ class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
     async def _persist_run(self, run: Run) -> None:
         """Take an outermost run that is over."""
 
-    async def _start_trace(self, run: Run, hook: str) -> Run:
+    async def _start_trace(self, run: Run, hook: str) -> None:
         await self._hear("_on_run_create", run)
         await self._hear(hook, run)
-        return run
 
     async def _end_trace(self, run: Run | None, hook: str) -> None:
         if run is None:
@@ -219,12 +211,11 @@ def _define() -> None:
     async def ahear(self: Any, run: Run) -> None:
         """Hear of a run."""
 
-    both = dict.fromkeys(_hooks(), (hear, ahear))
+    both = {"_on_run_create": (hear, ahear), "_on_run_update": (hear, ahear)}
     for kind in KINDS:
-        both[f"on_{kind}_start"] = _starting(kind)
-        if kind != "chat_model":
-            both[f"on_{kind}_end"] = _ending(kind, "end")
-            both[f"on_{kind}_error"] = _ending(kind, "error")
+        for step in ("start",) if kind == "chat_model" else ("start", "end", "error"):
+            both[f"_on_{kind}_{step}"] = hear, ahear
+            both[f"on_{kind}_{step}"] = _starting(kind) if step == "start" else _ending(kind, step)
     for name, (method, coroutine) in both.items():
         setattr(BaseTracer, name, method)
         setattr(AsyncBaseTracer, name, coroutine)

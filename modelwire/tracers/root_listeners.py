@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from modelwire.runnables.listeners import Listener
 from modelwire.tracers.base import AsyncBaseTracer, BaseTracer
 from modelwire.tracers.schemas import Run
 
@@ -14,20 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncRootListenersTracer", "RootListenersTracer"]
 
-# Called with the run, and with the config where it takes two arguments.
-Listener: TypeAlias = Callable[..., Any]
-
 
 class _Root:
     """Which run is the root: the first that starts."""
 
     def __init__(
-        self,
-        *,
-        config: RunnableConfig,
-        on_start: Listener | None,
-        on_end: Listener | None,
-        on_error: Listener | None,
+        self, *, config: RunnableConfig, on_start: Listener | None, on_end: Listener | None, on_error: Listener | None
     ) -> None:
         super().__init__()
         self.config = config

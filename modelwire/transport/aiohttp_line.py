@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from io import BytesIO
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from modelwire.errors import InvalidArgument
+from modelwire.transport.body import unpacking
 from modelwire.transport.failures import unsendable
-from modelwire.transport.lines import AsyncLine, origin_of
+from modelwire.transport.lines import AsyncLine, has_proxy
 from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
@@ -27,27 +30,41 @@ class AiohttpLine(AsyncLine):
         session = (await self._open()).client
         exchange, patience = self.exchange, self.exchange.timeouts
         began = monotonic()
+        refused: InvalidArgument | None = None
         try:
             self._response = response = await session.post(
-                _without_user(exchange.url) if "Authorization" in exchange.headers else exchange.url,
-                data=exchange.content,
-                headers=exchange.headers,
+                self.address.url,
+                data=BytesIO(exchange.content),
+                headers={**self.headers(), "Content-Length": str(len(exchange.content))},
                 allow_redirects=False,
+                proxy=self._proxy or self._environments_proxy(),
                 timeout=aiohttp.ClientTimeout(sock_connect=patience.connect_s, sock_read=patience.first_byte_s),
             )
         except ValueError as exc:
-            raise unsendable(exc, origin=origin_of(exchange.url)) from exc
-        body = b""
-        if not step.stream:
-            body = await response.read()
-            await self.close()
+            refused = unsendable(exc, origin=self.address.authority)
+        if refused is not None:  # raised here, so that what aiohttp said of a header does not hang on it
+            raise refused
+        self._unpacking = unpacking(response.headers.get("content-encoding"), strict=response.status == 200)
+        body = b"" if step.stream else await self._whole()
         return Reply(response.status, response.headers, body, exchange.url, monotonic() - began)
+
+    def _environments_proxy(self) -> str | None:
+        """Look the proxy up ourselves: aiohttp's own look-up attaches what `.netrc` says, too."""
+        if self._settings.direct or not has_proxy():
+            return None
+        from urllib.request import getproxies, proxy_bypass
+
+        host = self.address.authority
+        return None if proxy_bypass(host) else getproxies().get("https" if self.address.secure else "http")
 
     async def read(self) -> bytes | None:
         """Return the next bytes of the open answer, None at its end."""
+        return await self._read()
+
+    async def _read(self) -> bytes | None:
         async with self._cover():
             data: bytes = await self._response.content.readany()
-        return data or None
+        return self._unpacked(data or None)
 
     def _cover(self) -> Any:
         """Limit one read where `sock_read` does not: by the idle limit if it is shorter, and by the call's deadline."""
@@ -71,10 +88,3 @@ class AiohttpLine(AsyncLine):
                 response.close()
         if lease is not None:
             lease.release()
-
-
-def _without_user(url: str) -> str:
-    """Drop `user:password@`: a key says who we are, and aiohttp refuses to be told twice."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"

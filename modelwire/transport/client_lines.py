@@ -8,6 +8,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.errors import InvalidArgument
 from modelwire.transport.lines import AsyncLine, Line, SyncLine
 from modelwire.transport.wire import Reply
 
@@ -19,15 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClientLine", "SyncClientLine"]
 
 
-def _request(line: Line, client: Any, step: Send) -> Any:
-    exchange = line.exchange
+def _request(line: Line, client: Any) -> Any:
     return client.build_request(
         "POST",
-        exchange.url,
-        headers=exchange.headers,
-        content=exchange.content,
-        extensions={"timeout": line.timeout(step)},
+        line.address.url,
+        headers=line.headers(),
+        content=line.exchange.content,
+        extensions={"timeout": line.timeout()},
     )
+
+
+def _failure(line: Line, exc: Exception, found: Exception) -> Exception:
+    """A client of the user's own may be closed, or of a loop that is: httpx says so with a bare `RuntimeError`."""
+    if found is exc and isinstance(exc, RuntimeError) and line.client is not None:
+        error = InvalidArgument(f"The HTTP client given to the model cannot be used: {exc} Give it an open one.")
+        error.__cause__ = exc
+        return error
+    return found
 
 
 class SyncClientLine(SyncLine):
@@ -36,9 +45,13 @@ class SyncClientLine(SyncLine):
     engine = "client"
     _bytes: Generator[bytes] = cast("Any", None)  # the body, while it is open
 
+    def failure(self, exc: Exception) -> Exception:
+        """Return what `exc` is in our words."""
+        return _failure(self, exc, super().failure(exc))
+
     def send(self, step: Send) -> Reply:
         client = self.client or self._open().client
-        request = _request(self, client, step)
+        request = _request(self, client)
         began = monotonic()
         # With a deadline the body is read piece by piece, so that a slow trickle cannot outlast it.
         in_pieces = step.stream or step.remaining_s is not None
@@ -67,9 +80,13 @@ class AsyncClientLine(AsyncLine):
     engine = "client"
     _bytes: AsyncGenerator[bytes] = cast("Any", None)  # the body, while it is open
 
+    def failure(self, exc: Exception) -> Exception:
+        """Return what `exc` is in our words."""
+        return _failure(self, exc, super().failure(exc))
+
     async def _send(self, step: Send) -> Reply:
         client = self.client or (await self._open()).client
-        request = _request(self, client, step)
+        request = _request(self, client)
         began = monotonic()
         self._response = response = await client.send(request, stream=step.stream, follow_redirects=False)
         body = b""

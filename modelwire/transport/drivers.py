@@ -102,6 +102,7 @@ def _resume(flow: Generator[Any, Any, M], outcome: object = None, failure: Excep
 def _advance(flow: Generator[Any, Any, M], step: Any, line: SyncLine, on_retry: OnRetry | None) -> Any:
     """Do one step; whatever comes of it, good or bad, is the flow's to judge."""
     outcome: object = None
+    failure: Exception | None = None
     try:
         if type(step) is Read:
             outcome = line.read()
@@ -113,13 +114,14 @@ def _advance(flow: Generator[Any, Any, M], step: Any, line: SyncLine, on_retry: 
                 on_retry(step)
             time.sleep(step.seconds)
     except Exception as exc:  # noqa: BLE001 - the line says what it is, the flow what follows
-        return _resume(flow, failure=line.failure(exc))
-    return _resume(flow, outcome)
+        failure = line.failure(exc)
+    return _resume(flow, outcome, failure)  # outside of the handler: an error says its cause itself, or hides it
 
 
 async def _aadvance(flow: Generator[Any, Any, M], step: Any, line: AsyncLine, on_retry: OnRetry | None) -> Any:
     """Do one step; whatever comes of it, good or bad, is the flow's to judge."""
     outcome: object = None
+    failure: Exception | None = None
     try:
         if type(step) is Read:
             outcome = await line.read()
@@ -133,5 +135,5 @@ async def _aadvance(flow: Generator[Any, Any, M], step: Any, line: AsyncLine, on
                 on_retry(step)
             await sleep(step.seconds)
     except Exception as exc:  # noqa: BLE001 - the line says what it is, the flow what follows
-        return _resume(flow, failure=line.failure(exc))
-    return _resume(flow, outcome)
+        failure = line.failure(exc)
+    return _resume(flow, outcome, failure)  # outside of the handler: an error says its cause itself, or hides it

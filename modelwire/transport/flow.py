@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from modelwire.errors import ChatError, IncompleteStream, StreamInterrupted
+from modelwire.transport.body import Whole
 from modelwire.transport.failures import timed_out
 from modelwire.transport.retry import GiveUp, History, RetryPolicy, read_retry_after, wait_before_retry
 from modelwire.transport.sse import SSEDecoder
@@ -280,7 +281,7 @@ def _ask_stream(exchange: Exchange[M, C], taker: _Taker[C]) -> Generator[Step[C]
             finally:
                 yield from taker.take(chunks, data)  # also before a failure: it did come
             if unframed is not None:
-                unframed = None if events else unframed + data[:_UNFRAMED_BYTES]
+                unframed = None if events else (unframed + data)[:_UNFRAMED_BYTES]
             exchange.remaining_s()
             data = yield READ
         if unframed:
@@ -293,7 +294,7 @@ def _ask_stream(exchange: Exchange[M, C], taker: _Taker[C]) -> Generator[Step[C]
         raise
 
 
-_UNFRAMED_BYTES = 4096  # of each read: enough for an error to show what came instead of a stream
+_UNFRAMED_BYTES = 4096  # enough for an error to show what came instead of a stream
 
 
 def _first_bytes() -> Generator[Step[Any], Any, bytes | None]:
@@ -308,10 +309,10 @@ def _first_bytes() -> Generator[Step[Any], Any, bytes | None]:
 
 
 def _rest() -> Generator[Step[Any], Any, bytes]:
-    pieces: list[bytes] = []
+    whole = Whole()
     while (data := (yield READ)) is not None:
-        pieces.append(data)
-    return b"".join(pieces)
+        whole.add(data)
+    return whole.joined()
 
 
 class _Taker(Protocol[C]):
@@ -358,8 +359,9 @@ class _HandedOut(Generic[M, C]):
     def _fold(self) -> None:
         chunks = self._folded
         try:
-            for event in self._framing.feed(b"".join(self._held)):
-                chunks += self._decoder.feed(event)
+            for data in self._held:
+                for event in self._framing.feed(data):
+                    chunks += self._decoder.feed(event)
         except ChatError:  # the failure that ended the stream: what came before it is all there
             pass
         self._held, self._held_bytes = [], 0

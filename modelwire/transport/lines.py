@@ -7,25 +7,26 @@ and a chat call needs no cookies, redirects or event hooks. `client_lines` and `
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from modelwire._lazy import importing
 from modelwire.errors import ChatError, InvalidArgument
-from modelwire.transport.body import unpacking
+from modelwire.transport.address import address_of
+from modelwire.transport.body import Whole, joined, unpacking
 from modelwire.transport.failures import error_of, unsendable
 from modelwire.transport.pools import AsyncPool, ClientSettings, Lease, SyncPool, async_pool, sync_pool
 from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Generator, Mapping
 
     from modelwire.transport.body import Unpacking
     from modelwire.transport.flow import Exchange, Send
 
-__all__ = ["AsyncLine", "Line", "SyncLine", "async_line", "origin_of", "sync_line"]
+__all__ = ["AsyncLine", "Line", "SyncLine", "async_line", "has_proxy", "sync_line"]
 
 _CLOCK_SLACK_S = 0.001  # a timer may ring this early
 
@@ -62,40 +63,51 @@ class Line:
     def __init__(self, exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None) -> None:
         self.exchange = exchange
         self.client = client
-        direct = proxy is None and _is_loopback(exchange.url)
-        self._settings = ClientSettings(exchange.url.startswith("https:"), proxy, direct, self.engine)
+        self.address = address = address_of(exchange.url)
+        self._proxy = proxy
+        self._settings = ClientSettings(address.secure, proxy, proxy is None and address.is_loopback, self.engine)
         self._timeout: dict[str, float] = {}
         self._lease: Lease[Any] | None = None
         self._response: Any = None
         self._unpacking: Unpacking | None = None
 
-    def timeout(self, step: Send) -> dict[str, float]:
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers to send; a user and password in the URL count where no header says who we are."""
+        headers = self.exchange.headers
+        if self.address.basic is None or any(name.lower() == "authorization" for name in headers):
+            return headers
+        return {**headers, "Authorization": self.address.basic}
+
+    def timeout(self) -> dict[str, float]:
         """Return the limits of a try, which stay ours to change while the answer comes in."""
-        patience, left_s = self.exchange.timeouts, step.remaining_s
+        patience, left_s = self.exchange.timeouts, self.exchange.remaining_s()
         connect_s, first_byte_s = patience.connect_s, patience.first_byte_s
         if left_s is not None:
             connect_s, first_byte_s = min(connect_s, left_s), min(first_byte_s, left_s)
         self._timeout = {"connect": connect_s, "read": first_byte_s, "write": first_byte_s, "pool": first_byte_s}
         return self._timeout
 
-    def _request(self, step: Send) -> Any:
+    def _request(self) -> Any:
         import httpcore2
 
-        exchange = self.exchange
-        place = _place(exchange.url)
-        headers = [*place.headers, (b"Content-Length", b"%d" % len(exchange.content))]
+        exchange, address, given = self.exchange, self.address, self.headers()
+        headers = [(b"Content-Length", b"%d" % len(exchange.content))]
         try:
-            headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in exchange.headers.items()]
+            if not any(name.lower() == "host" for name in given):
+                headers.insert(0, (b"Host", address.authority.encode("ascii")))
+            headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in given.items()]
         except UnicodeEncodeError as exc:
-            raise unsendable(exc, origin=origin_of(exchange.url)) from None
+            raise unsendable(exc, origin=address.authority) from None
         return httpcore2.Request(
-            b"POST", place.url, headers=headers, content=exchange.content, extensions={"timeout": self.timeout(step)}
-        )
+            b"POST", _url(address.url), headers=headers, content=exchange.content,
+            extensions={"timeout": self.timeout()},
+        )  # fmt: skip
 
     def _head(self, response: Any) -> dict[str, str]:
         """Read the headers of an answer, and see to the compression they name."""
         headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in response.headers}
-        self._unpacking = unpacking(headers.get("content-encoding"))
+        # An error is told by its status; its words, where they cannot be unpacked, are no reason to hide that.
+        self._unpacking = unpacking(headers.get("content-encoding"), strict=response.status == 200)
         return headers
 
     def _body_begins(self) -> None:
@@ -121,8 +133,10 @@ class Line:
         if timed_out and exchange.deadline is not None and exchange.clock() >= exchange.deadline - _CLOCK_SLACK_S:
             # Whichever clock rang: at the call's own deadline, that is what has happened.
             return _because(exchange.out_of_time(), exc)
-        error = error_of(exc, origin=origin_of(exchange.url))
-        return exc if error is None else _because(error, exc)
+        error = error_of(exc, origin=self.address.authority)
+        if error is None or isinstance(error, InvalidArgument):  # what the client says of a header may show it
+            return error or exc
+        return _because(error, exc)
 
 
 class SyncLine(Line):
@@ -133,14 +147,14 @@ class SyncLine(Line):
     def send(self, step: Send) -> Reply:
         """Send the request; come back with the whole answer, or for a stream with its head."""
         pool = self._open().client
-        request = self._request(step)
+        request = self._request()
         began = monotonic()
         self._response = response = pool.handle_request(request)
         headers, body = self._head(response), b""
         self._body_begins()
         self._bytes = iter(response.stream)
         if not step.stream:
-            body = b"".join(iter(self.read, None))
+            body = joined(iter(self.read, None))
             self.close()
         return Reply(response.status, headers, body, self.exchange.url, monotonic() - began)
 
@@ -160,6 +174,8 @@ class SyncLine(Line):
                 body.close()
             if response is not None:
                 response.close()
+        except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is gone; what was read stays read
+            _log_close(exc)
         finally:
             if lease is not None:
                 lease.release()
@@ -198,19 +214,22 @@ class AsyncLine(Line):
 
     async def _send(self, step: Send) -> Reply:
         pool = (await self._open()).client
-        request = self._request(step)
+        request = self._request()
         began = monotonic()
         self._response = response = await pool.handle_async_request(request)
         headers, body = self._head(response), b""
         self._body_begins()
         self._bytes = aiter(response.stream)
         if not step.stream:
-            pieces = []
-            while (data := await self._read()) is not None:
-                pieces.append(data)
-            body = b"".join(pieces)
-            await self.close()
+            body = await self._whole()
         return Reply(response.status, headers, body, self.exchange.url, monotonic() - began)
+
+    async def _whole(self) -> bytes:
+        whole = Whole()
+        while (data := await self._read()) is not None:
+            whole.add(data)
+        await self.close()
+        return whole.joined()
 
     async def _read(self) -> bytes | None:
         return self._unpacked(await anext(self._bytes, None))
@@ -225,6 +244,8 @@ class AsyncLine(Line):
                 await body.aclose()
             if response is not None:
                 await response.aclose()
+        except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is gone; what was read stays read
+            _log_close(exc)
         finally:
             if lease is not None:
                 lease.release()
@@ -238,44 +259,28 @@ class AsyncLine(Line):
 # ---------------------------------------------------------------- addresses
 
 
-class _Place(NamedTuple):
-    """Where a URL leads, and the headers that say so."""
-
-    url: Any
-    headers: list[tuple[bytes, bytes]]
+_urls: dict[str, Any] = {}  # read once: a program calls a handful
 
 
-_places: dict[str, _Place] = {}  # read once: a program calls a handful
+def _url(text: str) -> Any:
+    url = _urls.get(text)
+    if url is None:
+        import httpcore2
 
-
-def _place(url: str) -> _Place:
-    place = _places.get(url)
-    if place is None:
-        with importing():
-            import httpcore2
-
-        authority = url.partition("://")[2].partition("/")[0].partition("?")[0].encode("ascii")
-        user, at, host = authority.rpartition(b"@")
-        place = _Place(httpcore2.URL(url), [(b"Host", host)])
-        if at:
-            from base64 import b64encode
-            from urllib.parse import unquote_to_bytes
-
-            place.headers.append((b"Authorization", b"Basic " + b64encode(unquote_to_bytes(user))))
-        if len(_places) < 1000:  # never let a hostile program grow it
-            _places[url] = place
-    return place
+        url = httpcore2.URL(text)
+        if len(_urls) < 1000:  # never let a hostile program grow it
+            _urls[text] = url
+    return url
 
 
 def _wants_a_client(url: str, proxy: str | None) -> bool:
     """Whether the call is one for httpx2: through a proxy, or to an address that has to be made a URL first."""
-    return proxy is not None or not (url.isascii() and url.isprintable() and " " not in url) or _has_proxy(url)
+    address = address_of(url)
+    return proxy is not None or not address.is_plain or (not address.is_loopback and has_proxy())
 
 
-def _has_proxy(url: str) -> bool:
-    """Whether the environment names a proxy that may be meant for `url`; `NO_PROXY` is for httpx2 to read."""
-    if _is_loopback(url):
-        return False
+def has_proxy() -> bool:
+    """Whether the environment names a proxy; for what it is meant, and `NO_PROXY`, is for httpx2 to read."""
     if sys.platform in ("darwin", "win32"):  # the system's settings count too
         from urllib.request import getproxies
 
@@ -286,14 +291,8 @@ def _has_proxy(url: str) -> bool:
 _PROXY_VARIABLES = tuple(name for base in ("http_proxy", "https_proxy", "all_proxy") for name in (base, base.upper()))
 
 
-def _is_loopback(url: str) -> bool:
-    """Whether a URL is this machine's own: no proxy can reach that, so none is asked, `NO_PROXY` or not."""
-    return origin_of(url).startswith(("127.0.0.1", "localhost", "[::1]"))
-
-
-def origin_of(url: str) -> str:
-    """Return `host:port` of a URL, without user, password, path or query."""
-    return url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+def _log_close(exc: Exception) -> None:
+    logging.getLogger(__name__).debug("a connection did not close cleanly: %s", type(exc).__name__)
 
 
 def _because(error: Exception, cause: Exception) -> Exception:

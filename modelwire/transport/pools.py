@@ -15,8 +15,9 @@ import atexit
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from modelwire._lazy import importing
@@ -136,7 +137,7 @@ class SyncPool(_Pool[Any]):
             self._place_free.notify()
 
     def _make_client(self) -> Any:
-        with importing():
+        with importing("httpcore2"):
             if self.settings.engine == "client":
                 import httpx2
 
@@ -148,7 +149,8 @@ class SyncPool(_Pool[Any]):
     def close(self) -> None:
         """Close every connection."""
         for shard in self.shards:
-            shard.client.close()
+            with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
+                shard.client.close()
 
 
 class AsyncPool(_Pool[Any]):
@@ -156,43 +158,34 @@ class AsyncPool(_Pool[Any]):
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[_Shard[Any]]] = deque()
 
     async def lease(self) -> Lease[Any]:
-        """Wait for a place, first come first served."""
-        shard = None if self._waiting else self._take()
-        while shard is None:
-            await self._place_free()
-            shard = self._take()
+        """Wait for a place, first come first served: whoever leaves hands the place to the one in front."""
+        shard = self._take()  # there is none while anybody waits
+        if shard is None:
+            import asyncio
+
+            waiter: asyncio.Future[_Shard[Any]] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                shard = await waiter
+            except asyncio.CancelledError:
+                if not waiter.cancelled():
+                    self._release(waiter.result())  # we were given a place and do not take it
+                raise
         return Lease(self, shard)
-
-    async def _place_free(self) -> None:
-        import asyncio
-
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._wake_next()  # we were given a place and do not take it
-            else:
-                self._waiting.remove(waiter)
-            raise
 
     def _release(self, shard: _Shard[Any]) -> None:
         self._give_back(shard)
-        self._wake_next()
-
-    def _wake_next(self) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(cast("_Shard[Any]", self._take()))  # there is a place: one was just given back
                 return
 
     def _make_client(self) -> Any:
-        with importing():
+        with importing("httpcore2"):
             if self.settings.engine == "client":
                 import httpx2
 
@@ -204,7 +197,8 @@ class AsyncPool(_Pool[Any]):
     async def aclose(self) -> None:
         """Close every connection."""
         for shard in self.shards:
-            await shard.client.aclose()
+            with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
+                await shard.client.aclose()
 
 
 class AiohttpPool(AsyncPool):
@@ -221,8 +215,7 @@ class AiohttpPool(AsyncPool):
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=KEEPALIVE_EXPIRY_S),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=not self.settings.direct,
-            proxy=self.settings.proxy,
+            auto_decompress=False,  # `transport.body` does, with its limits
         )
 
     async def aclose(self) -> None:

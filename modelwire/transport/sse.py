@@ -30,7 +30,9 @@ class SSEDecoder:
         self._data: bytes | list[bytes] | None = None  # one line as it is; several as a list
 
     def feed(self, data: bytes) -> list[ServerEvent]:
-        """Return the events that end within `data`. Raises `MalformedResponse` for an event without end."""
+        """Return the events that end within `data`. Raises `MalformedResponse` after an event without end."""
+        if self._pending_bytes > self._max_event_bytes:
+            raise self._endless()
         if self._start is not None:
             data = self._skip_bom(data)
         if self._after_cr and data:
@@ -105,12 +107,13 @@ class SSEDecoder:
         self._hold(len(value) + 1)
 
     def _hold(self, size: int) -> None:
-        self._pending_bytes += size
-        if self._pending_bytes > self._max_event_bytes:
-            raise MalformedResponse(
-                f"A streamed event has more than {self._max_event_bytes:,} bytes and no end in sight; "
-                "the connection was given up."
-            )
+        self._pending_bytes += size  # over the limit, the next bytes are refused: what has ended before is handed out
+
+    def _endless(self) -> MalformedResponse:
+        return MalformedResponse(
+            f"A streamed event has more than {self._max_event_bytes:,} bytes and no end in sight; "
+            "the connection was given up."
+        )
 
 
 def _size(data: bytes | list[bytes] | None) -> int:

@@ -39,8 +39,16 @@ class WireRequest:
         self.method = method
 
     def __repr__(self) -> str:
-        shown = {name: "**********" if _is_secret(name) else value for name, value in self.headers.items()}
-        return f"WireRequest({self.method} {self.url}, headers={shown}, body={dict(self.body)}, stream={self.stream})"
+        shown = {
+            name: value if name.lower() in _SHOWN_HEADERS else "**********" for name, value in self.headers.items()
+        }
+        scheme, separator, rest = self.url.partition("?")[0].partition("://")
+        authority, slash, path = rest.partition("/")
+        url = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+        return f"WireRequest({self.method} {url}, headers={shown}, body={dict(self.body)}, stream={self.stream})"
+
+
+_SHOWN_HEADERS = frozenset({"accept", "anthropic-beta", "anthropic-version", "content-type"})
 
 
 class Reply:
@@ -62,7 +70,3 @@ class Reply:
 
 
 SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie", "x-goog-api-key"})
-
-
-def _is_secret(header: str) -> bool:
-    return header.lower() in SECRET_HEADERS

@@ -370,7 +370,9 @@ def test_a_batch_with_only_a_sync_client_uses_it(wire: Wire) -> None:
 
 
 def test_no_secret_is_shown_or_carried_away(wire: Wire) -> None:
-    model = wire.model(default_headers={"Authorization": f"Bearer {KEY}", "X-Team": "blue"}, http_client=object())
+    headers = {"Authorization": f"Bearer {KEY}", "X-Team": "blue"}
+    client = httpx2.Client()
+    model = wire.model(default_headers=headers, http_client=client)
     shown = [
         repr(model),
         str(model),
@@ -483,3 +485,58 @@ def test_the_aiohttp_engine_answers_streams_and_batches(wire: Wire, raw_server: 
     assert [a.content for a in model.batch(["a", "b"])] == ["Good day"] * 2
     with pytest.raises(InvalidArgument, match="engine"):
         wire.model(engine="curl")
+
+
+# ---------------------------------------------------------------- what belongs to a call, and what does not
+
+
+def test_patience_may_be_set_for_one_call_and_is_never_sent(colour: Any, wire: Wire, raw_server: Any) -> None:
+    server = raw_server([[30.0]])
+    model = wire.model(base_url=server.url.removesuffix("/v1"), max_retries=4)
+    with pytest.raises(Timeout, match="Nothing was received"):
+        colour.invoke(model, "hi", timeout=0.1, max_retries=0)
+    assert b"timeout" not in server.requests[0].partition(b"\r\n\r\n")[2]
+    with pytest.raises(InvalidArgument, match="max_retries"):
+        colour.invoke(model, "hi", max_retries=-1)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "said"),
+    [
+        ({"max_concurrency": 1}, "config"),
+        ({"base_url": "http://127.0.0.1"}, "when .* is made"),
+        ({"temprature": 1}, "Did you mean `temperature`"),
+    ],
+)
+def test_a_keyword_that_is_no_parameter_is_refused(wire: Wire, keywords: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        wire.model().invoke("hi", **keywords)
+
+
+def test_timeouts_in_the_forms_of_httpx_are_read(wire: Wire) -> None:
+    assert wire.model(timeout=httpx.Timeout(3)).timeout == 3
+    assert wire.model(request_timeout=(1, 2)).timeout == 2
+    assert wire.model(timeout=httpx2.Timeout(5, connect=1)).timeout == 5
+
+
+@pytest.mark.parametrize("client", ["x", httpx2.AsyncClient])
+def test_a_client_that_cannot_carry_the_call_is_refused(wire: Wire, client: Any) -> None:
+    made = client() if callable(client) else client
+    with pytest.raises(InvalidArgument, match="http_client"):
+        wire.model(http_client=made)
+    if callable(client):
+        asyncio.run(made.aclose())
+
+
+def test_a_closed_client_is_said_to_be_that(colour: Any, wire: Wire) -> None:
+    sync, other = httpx2.Client(), httpx2.AsyncClient()
+    sync.close()
+    asyncio.run(other.aclose())
+    with pytest.raises(InvalidArgument, match="closed"):
+        colour.invoke(wire.model(http_client=sync, http_async_client=other), "hi")
+
+
+def test_what_is_not_supported_yet_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidArgument, match="not supported yet"):
+        ChatOpenAI(model="m", api_key=KEY, use_responses_api=True)
+    assert ChatOpenAI(model="m", api_key=KEY, use_responses_api=False).model_kwargs == {}

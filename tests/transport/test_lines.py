@@ -363,3 +363,52 @@ def test_cancelling_a_call_gives_its_connection_back(raw_server: Any) -> None:
         return await adrive(call_flow(again), AsyncLine(again))
 
     assert asyncio.run(cancel()) == "hello"
+
+
+# ---------------------------------------------------------------- who we are
+
+
+def test_a_key_wins_over_a_user_in_the_url_and_is_sent_once(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[answer()], [answer()]])
+    with_user = server.url.replace("http://", "http://user:pw@")
+    caller.call(exchange(with_user))
+    ex = exchange(with_user)
+    del ex.headers["Authorization"]
+    caller.call(ex)
+    heads = [request.lower().count(b"authorization:") for request in server.requests]
+    assert heads == [1, 1]
+    assert b"bearer secret-canary" in server.requests[0].lower()
+    assert b"basic dxnlcjpwdw==" in server.requests[1].lower()
+
+
+def test_an_error_is_told_by_its_status_whatever_its_compression(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[answer(b"xx", status=401, headers="content-encoding: br\r\n")]])
+    with pytest.raises(Exception, match="401"):
+        caller.call(exchange(server.url))
+    assert len(server.requests) == 1
+
+
+def test_what_the_client_says_of_a_bad_header_hangs_on_nothing(caller: Caller, raw_server: Any) -> None:
+    server = raw_server([[answer()]])
+    ex = exchange(server.url)
+    ex.headers["x-note"] = "a\r\nx-evil: secret-canary"
+    with pytest.raises(InvalidArgument) as caught:
+        caller.call(ex)
+    seen, error = [], caught.value
+    while error is not None:
+        seen.append(repr(error))
+        error = error.__cause__ or error.__context__
+    assert not any("secret-canary" in text for text in seen)
+
+
+def test_a_part_is_told_though_what_followed_was_too_large(caller: Caller, raw_server: Any) -> None:
+    import gzip
+
+    from modelwire.transport.sse import MAX_EVENT_BYTES
+
+    packed = gzip.compress(sse("a", "b") + b"data: " + b"x" * (MAX_EVENT_BYTES + 10))
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n"
+    server = raw_server([[head, chunk(packed), END_CHUNKED]])
+    with pytest.raises(IncompleteStream) as caught:
+        caller.stream(exchange(server.url, policy=RetryPolicy(max_retries=0)))
+    assert caught.value.partial == "ab"

@@ -116,3 +116,25 @@ def test_a_forked_child_starts_with_pools_of_its_own() -> None:
     assert os.read(read_end, 10) == b"own"
     os.close(read_end)
     os.close(write_end)
+
+
+def test_a_waiter_cancelled_before_it_runs_stays_cancelled_and_nobody_overtakes() -> None:
+    async def go() -> None:
+        pool = AsyncPool(PLAIN, limit=1)
+        first = await pool.lease()
+        one, two = asyncio.create_task(pool.lease()), asyncio.create_task(pool.lease())
+        await asyncio.sleep(0)
+        one.cancel()
+        first.release()  # `one` is cancelled and has not run yet
+        overtaker = asyncio.create_task(pool.lease())
+        await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await one
+        lease = await asyncio.wait_for(two, 5)
+        assert not overtaker.done()
+        lease.release()
+        (await overtaker).release()
+        assert pool.in_flight == 0
+        await pool.aclose()
+
+    asyncio.run(go())

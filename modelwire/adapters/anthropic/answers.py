@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.adapters.wire_json import error_from_json, malformed
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
-from modelwire.messages.tool_calls import parse_tool_args
+from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args, tool_call
 
 if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
@@ -118,9 +118,9 @@ def _tool_calls(blocks: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
         try:
             if not isinstance(args, dict):
                 args = parse_tool_args(args if args is None or isinstance(args, str) else str(args))
-            calls.append({"name": name, "args": args, "id": id, "type": "tool_call"})
+            calls.append(tool_call(name=name, args=args, id=id))
         except ValueError as exc:
-            invalid.append({"name": name, "args": str(args), "id": id, "error": str(exc), "type": "invalid_tool_call"})
+            invalid.append(invalid_tool_call(name=name, args=str(args), id=id, error=str(exc)))
     return calls, invalid
 
 

@@ -33,11 +33,7 @@ ANSWER_KEYS = frozenset({"index", "partial_json"})
 RESULT_TYPES = frozenset({"document", "search_result", "tool_reference"})
 # What a document takes beside its source, wherever the caller has put it.
 DOCUMENT_KEYS = ("title", "context", "citations")
-NO_WIRE = {
-    "audio": "audio",
-    "input_audio": "audio",
-    "video": "video",
-}
+NO_WIRE = {"audio": "audio", "input_audio": "audio", "video": "video"}
 
 
 # ---------------------------------------------------------------- the user's

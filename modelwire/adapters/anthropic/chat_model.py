@@ -51,13 +51,8 @@ class ChatAnthropic(WireChatModel):
     }
     PARAMETERS: ClassVar = (
         *WireChatModel.PARAMETERS,
-        "top_k",
-        "thinking",
-        "betas",
-        "mcp_servers",
-        "context_management",
-        "service_tier",
-    )
+        "top_k", "thinking", "betas", "mcp_servers", "context_management", "service_tier",
+    )  # fmt: skip
     # https://docs.anthropic.com/en/api/client-sdks, read 2026-11; ANTHROPIC_API_URL is LangChain's.
     KEY_VARIABLES: ClassVar = ("ANTHROPIC_API_KEY",)
     URL_VARIABLES: ClassVar = ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_URL")

@@ -10,7 +10,7 @@ sum; encoding drops it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -25,11 +25,8 @@ from modelwire.adapters.anthropic.answers import (
 from modelwire.adapters.wire_json import malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
-from modelwire.messages.tool_calls import parse_tool_args
+from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
 from modelwire.transport.wire import ServerEvent
-
-if TYPE_CHECKING:
-    from modelwire.messages import ToolCallChunk
 
 __all__ = ["MessagesStreamDecoder"]
 
@@ -98,7 +95,8 @@ class MessagesStreamDecoder:
             seen = "before its first event" if not self._started else "before `message_stop` or a stop reason"
             raise IncompleteStream(f"The stream of `{self._provider}` ended {seen}.", provider=self._provider)
         self._ended = True
-        last = self._finished_arguments()
+        open_ones, self._arguments = self._arguments, {}  # the provider stopped, so they are as they are
+        last = [chunk for index, arguments in open_ones.items() for chunk in self._arguments_end(index, arguments)]
         metadata = {**(self._opening or {}), **self._ending}
         if self._usage:
             metadata["usage"] = self._usage
@@ -186,13 +184,7 @@ class MessagesStreamDecoder:
     def _tool_use_start(self, index: int, block: dict[str, Any]) -> list[AIMessageChunk]:
         block = with_id(block, self._id, index)
         self._arguments[index] = _Arguments(block, is_ours=True)
-        call: ToolCallChunk = {
-            "name": block.get("name"),
-            "args": "",
-            "id": block["id"],
-            "index": index,
-            "type": "tool_call_chunk",
-        }
+        call = tool_call_chunk(name=block.get("name"), args="", id=block["id"], index=index)
         return self._block(index, {key: value for key, value in block.items() if key != "input"}, call=call)
 
     def _delta(self, index: int, delta: dict[str, Any]) -> list[AIMessageChunk]:
@@ -221,7 +213,7 @@ class MessagesStreamDecoder:
         if arguments is None or not text:
             return []
         arguments.parts.append(text)
-        return self._listed([], _more(index, text)) if arguments.is_ours else []
+        return self._listed([], tool_call_chunk(args=text, index=index)) if arguments.is_ours else []
 
     def _block_stop(self, data: dict[str, Any]) -> list[AIMessageChunk]:
         index = data["index"]
@@ -239,13 +231,8 @@ class MessagesStreamDecoder:
             except ValueError:  # cut off by `max_tokens`: `invalid_tool_calls` of the sum has the text
                 value = value or {}
         elif arguments.is_ours:
-            call = _more(index, to_json(value or {}).decode())
+            call = tool_call_chunk(args=to_json(value or {}).decode(), index=index)
         return self._block(index, {"type": arguments.block["type"], "input": value}, call=call)
-
-    def _finished_arguments(self) -> list[AIMessageChunk]:
-        """End the blocks that the provider has not: it stopped, so they are as they are."""
-        open_ones, self._arguments = self._arguments, {}
-        return [chunk for index, arguments in open_ones.items() for chunk in self._arguments_end(index, arguments)]
 
     def _message_delta(self, data: dict[str, Any]) -> list[AIMessageChunk]:
         delta = data.get("delta") or {}
@@ -270,11 +257,6 @@ class MessagesStreamDecoder:
         if isinstance(data, dict) and (event.event == "error" or data.get("type") == "error" or "error" in data):
             raise event_error(data, provider=self._provider)
         return []
-
-
-def _more(index: int, text: str) -> ToolCallChunk:
-    """Make the chunk of a tool call's arguments; name and id are said at its start."""
-    return {"name": None, "args": text, "id": None, "index": index, "type": "tool_call_chunk"}
 
 
 def _string(value: Any) -> str:

@@ -199,9 +199,8 @@ def _thinking(item: Mapping[str, Any]) -> Block | None:
 
 def _server_tool(item: Mapping[str, Any]) -> Block | None:
     """Say LangChain's v1 blocks about tools that ran at the provider's."""
-    extras: Mapping[str, Any] = {}
-    if isinstance(kept := item.get("extras"), Mapping):
-        extras = kept
+    kept = item.get("extras")
+    extras: Mapping[str, Any] = kept if isinstance(kept, Mapping) else {}
     if item["type"] == "server_tool_call":
         name = "code_execution" if item.get("name") == "code_interpreter" else item.get("name")
         call = {"id": item.get("id"), "name": name, "input": item.get("args") or {}}

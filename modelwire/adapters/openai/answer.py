@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wire_json import text_or_none
-from modelwire.messages.tool_calls import parse_tool_args
+from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args, tool_call
 
 if TYPE_CHECKING:
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
@@ -126,14 +126,12 @@ def tool_calls_of(raw: Any, response: Mapping[str, Any]) -> tuple[list[ToolCall]
         name, text, custom = tool_call_parts(call)
         id_ = text_or_none(call.get("id")) or generated_call_id(response, position, name)
         if custom:  # free text; under the name LangChain scripts find the argument of a tool that has one
-            calls.append({"name": name or "", "args": {"__arg1": text or ""}, "id": id_, "type": "tool_call"})
+            calls.append(tool_call(name=name or "", args={"__arg1": text or ""}, id=id_))
             continue
         try:
-            args = parse_tool_args(text)
+            calls.append(tool_call(name=name or "", args=parse_tool_args(text), id=id_))
         except ValueError as exc:
-            invalid.append({"name": name, "args": text, "id": id_, "error": str(exc), "type": "invalid_tool_call"})
-        else:
-            calls.append({"name": name or "", "args": args, "id": id_, "type": "tool_call"})
+            invalid.append(invalid_tool_call(name=name, args=text, id=id_, error=str(exc)))
     return calls, invalid
 
 

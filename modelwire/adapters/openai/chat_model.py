@@ -12,6 +12,7 @@ from pydantic.fields import Field
 
 from modelwire.adapters.base import WireChatModel
 from modelwire.adapters.openai.chat_completions import ChatCompletionsCodec
+from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelwire.adapters.codec import Codec
@@ -56,19 +57,9 @@ class ChatOpenAI(WireChatModel):
     }
     PARAMETERS: ClassVar = (
         *WireChatModel.PARAMETERS,
-        "frequency_penalty",
-        "presence_penalty",
-        "seed",
-        "n",
-        "logprobs",
-        "top_logprobs",
-        "logit_bias",
-        "reasoning_effort",
-        "verbosity",
-        "service_tier",
-        "store",
-        "user",
-    )
+        "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "top_logprobs", "logit_bias",
+        "reasoning_effort", "verbosity", "service_tier", "store", "user",
+    )  # fmt: skip
     # https://platform.openai.com/docs/api-reference/authentication, read 2026-11; OPENAI_API_BASE is LangChain's.
     KEY_VARIABLES: ClassVar = ("OPENAI_API_KEY",)
     URL_VARIABLES: ClassVar = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
@@ -77,6 +68,14 @@ class ChatOpenAI(WireChatModel):
         "organization": ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION"),
         "project": ("OPENAI_PROJECT_ID",),
     }
+
+    @classmethod
+    def _read_arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name in ("use_responses_api", "client"):
+            if given.get(name):
+                raise InvalidArgument(f"`{name}` is not supported yet: `ChatOpenAI` speaks Chat Completions by itself.")
+            given.pop(name, None)
+        return super()._read_arguments(given)
 
     @property
     def _llm_type(self) -> str:

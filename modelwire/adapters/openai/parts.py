@@ -16,27 +16,12 @@ __all__ = ["MODEL_WORK", "parts_from_blocks"]
 Part = dict[str, Any]
 
 # What a model did beside speaking. On this wire the calls travel as `tool_calls`, the rest has no place: dropped.
-MODEL_WORK = frozenset(
-    {
-        "thinking",
-        "redacted_thinking",
-        "reasoning",
-        "reasoning_content",
-        "tool_use",
-        "tool_call",
-        "tool_call_chunk",
-        "invalid_tool_call",
-        "input_json_delta",
-        "function_call",
-        "custom_tool_call",
-        "server_tool_use",
-        "server_tool_call",
-        "server_tool_call_chunk",
-        "server_tool_result",
-        "mcp_tool_use",
-        "container_upload",
-    }
-)
+MODEL_WORK = frozenset({
+    "thinking", "redacted_thinking", "reasoning", "reasoning_content",
+    "tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "input_json_delta", "function_call",
+    "custom_tool_call", "server_tool_use", "server_tool_call", "server_tool_call_chunk", "server_tool_result",
+    "mcp_tool_use", "container_upload",
+})  # fmt: skip
 
 # Keys that other wires and the message classes put on blocks; OpenAI refuses parameters it does not know.
 FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras"})
@@ -44,20 +29,12 @@ FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras"})
 # https://platform.openai.com/docs/guides/audio, read 2026-11: `wav` and `mp3`; compatible services take more.
 AUDIO_FORMATS = {"x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mpeg": "mp3", "mpga": "mp3", "x-m4a": "m4a"}
 
-ALLOWED = {
-    "user": frozenset({"text", "image", "audio", "file"}),
-    "assistant": frozenset({"text", "refusal"}),
-}
+ALLOWED = {"user": frozenset({"text", "image", "audio", "file"}), "assistant": frozenset({"text", "refusal"})}
 ONLY_TEXT = frozenset({"text"})
 
 
 def parts_from_blocks(
-    blocks: Sequence[Any],
-    *,
-    role: str,
-    position: int,
-    extra_types: Collection[str] = (),
-    cache_control: bool = False,
+    blocks: Sequence[Any], *, role: str, position: int, extra_types: Collection[str] = (), cache_control: bool = False
 ) -> list[Part]:
     """Return the content parts for `blocks`, the content list of message number `position` (from 0).
 
@@ -177,11 +154,8 @@ def _audio(block: Mapping[str, Any], place: _Place) -> Part:
     source = _source(block, place)
     if source.kind != "base64":
         raise InvalidArgument(f"{place}: Chat Completions takes audio as base64 only, not by `{source.kind}`.")
-    subtype = source.mime(place).partition("/")[2].partition(";")[0]
-    return {
-        "type": "input_audio",
-        "input_audio": {"data": source.value, "format": AUDIO_FORMATS.get(subtype, subtype)},
-    }
+    subtype = source.subtype(place)
+    return {"type": "input_audio", "input_audio": {"data": source.value, "format": AUDIO_FORMATS.get(subtype, subtype)}}
 
 
 def _input_audio(block: Mapping[str, Any], place: _Place) -> Part:
@@ -201,12 +175,9 @@ def _file(block: Mapping[str, Any], place: _Place) -> Part:
             f"{place}: Chat Completions takes files as base64 or by `file_id`, not by URL; we fetch nothing unasked."
         )
     # The wire needs a name; https://platform.openai.com/docs/guides/pdf-files, read 2026-11.
-    name = block.get("filename") or _extra(block, "filename") or block.get("title") or _file_name(source.mime(place))
+    name = block.get("filename") or _extra(block, "filename") or block.get("title")
+    name = name or f"file.{source.subtype(place) or 'bin'}"
     return {"type": "file", "file": {"filename": name, "file_data": source.data_url(place)}}
-
-
-def _file_name(mime_type: str) -> str:
-    return f"file.{mime_type.partition('/')[2].partition(';')[0] or 'bin'}"
 
 
 def _extra(block: Mapping[str, Any], key: str) -> Any:
@@ -246,6 +217,9 @@ class _Source(NamedTuple):
         if not isinstance(self.mime_type, str) or not self.mime_type:
             raise InvalidArgument(f"{place}: base64 data needs `mime_type`, such as `image/png`.")
         return self.mime_type
+
+    def subtype(self, place: _Place) -> str:
+        return self.mime(place).partition("/")[2].partition(";")[0]
 
     def data_url(self, place: _Place) -> str:
         if self.value.startswith("data:"):

@@ -28,7 +28,7 @@ from modelwire.adapters.openai.answer import (
 from modelwire.adapters.wire_json import error_from_json, malformed, read_json, text_or_none
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
-from modelwire.messages.tool_calls import parse_tool_args
+from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
 from modelwire.transport.wire import ServerEvent
 
 __all__ = ["ChatCompletionsDecoder"]
@@ -56,21 +56,9 @@ class ChatCompletionsDecoder:
     """Decodes one stream; choice 0 only."""
 
     __slots__ = (
-        "_call",
-        "_call_by_wire_index",
-        "_calls",
-        "_details",
-        "_done",
-        "_extras",
-        "_finish_reason",
-        "_held",
-        "_id",
-        "_logprobs",
-        "_provider",
-        "_response",
-        "_usage",
-        "request_id",
-    )
+        "_call", "_call_by_wire_index", "_calls", "_details", "_done", "_extras", "_finish_reason", "_held", "_id",
+        "_logprobs", "_provider", "_response", "_usage", "request_id",
+    )  # fmt: skip
 
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
@@ -187,16 +175,16 @@ class ChatCompletionsDecoder:
 
     # ------------------------------------------------------------ tool calls
 
-    def _tool_call_chunks(self, pieces: Any) -> list[Any]:
+    def _tool_call_chunks(self, pieces: Any) -> list[ToolCallChunk]:
         if not isinstance(pieces, list):
             return []
-        chunks: list[Any] = []
+        chunks: list[ToolCallChunk] = []
         for piece in pieces:
             if isinstance(piece, dict):
                 _add_tool_call_chunk(chunks, self._tool_call_chunk(piece))
         return chunks
 
-    def _tool_call_chunk(self, piece: JSON) -> JSON:
+    def _tool_call_chunk(self, piece: JSON) -> ToolCallChunk:
         id_ = text_or_none(piece.get("id"))
         name, text, custom = tool_call_parts(piece)
         call = self._call_of(piece.get("index"), id_, name)
@@ -210,7 +198,7 @@ class ChatCompletionsDecoder:
             call.custom = True
         if text:
             call.pieces.append(text)
-        return {"name": new_name, "args": text, "id": new_id, "index": call.index, "type": "tool_call_chunk"}
+        return tool_call_chunk(name=new_name, args=text, id=new_id, index=call.index)
 
     def _call_of(self, wire_index: Any, id_: str | None, name: str | None) -> _Call:
         """Return the call a piece belongs to.
@@ -267,22 +255,20 @@ class ChatCompletionsDecoder:
             )
         ]
 
-    def _last_tool_call_chunks(self) -> list[Any]:
+    def _last_tool_call_chunks(self) -> list[ToolCallChunk]:
         """Give the calls that came without an id one, and end the text of custom ones."""
         return [
-            {
-                "name": None,
-                "args": '"}' if call.custom else None,
-                "id": None if call.id else generated_call_id(self._response, call.index, call.name),
-                "index": call.index,
-                "type": "tool_call_chunk",
-            }
+            tool_call_chunk(
+                args='"}' if call.custom else None,
+                id=None if call.id else generated_call_id(self._response, call.index, call.name),
+                index=call.index,
+            )
             for call in self._calls
             if call.custom or not call.id
         ]
 
 
-def _add_tool_call_chunk(chunks: list[Any], chunk: JSON) -> None:
+def _add_tool_call_chunk(chunks: list[ToolCallChunk], chunk: ToolCallChunk) -> None:
     """Add a piece to those of its event: a sum joins the calls of two chunks, not two of one chunk."""
     for other in chunks:
         if other["index"] == chunk["index"]:

@@ -40,10 +40,10 @@ def turns_from_messages(messages: Sequence[BaseMessage], dialect: Dialect) -> li
     """
     turns: list[Turn] = []
     for position, message in enumerate(messages):
-        kind = str(getattr(message, "type", None)).removesuffix("MessageChunk").lower()
+        kind = getattr(message, "type", "")
+        say = SAY.get(kind) or SAY.get(str(kind).removesuffix("MessageChunk").lower())  # chunks are messages here
         if kind == "remove":
             raise InvalidArgument(f"Message {position} is a `RemoveMessage`: it edits a history and cannot be sent.")
-        say = SAY.get(kind)
         if say is None:
             raise InvalidType(f"Message {position} is a `{type(message).__name__}`, which is no message we can send.")
         turns += say(message, position, dialect)

@@ -16,6 +16,7 @@ from modelwire.messages.block_translators.standard import (
     is_known_block,
     is_unfinished,
     non_standard,
+    rest,
     standard_block,
     with_tool_calls,
 )
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
     from modelwire.messages.content import ContentBlock
 
-__all__ = ["translate_content", "translate_content_chunk"]
+__all__ = ["refusal", "translate_content", "translate_content_chunk"]
 
 Block = dict[str, Any]
 
@@ -56,17 +57,11 @@ def translate_content(message: AIMessage) -> list[ContentBlock]:
             blocks.append(translated)
     blocks = with_tool_calls(blocks, message)
     if message.response_metadata.get("stop_reason") == "refusal" and not any(b["type"] == "refusal" for b in blocks):
-        blocks.append(_refusal(message.response_metadata.get("stop_details")))
+        blocks.append(refusal(message.response_metadata.get("stop_details")))
     return cast("list[ContentBlock]", blocks)
 
 
 translate_content_chunk = translate_content
-
-
-def _rest(block: Block, *known: str) -> Block:
-    """Return `{"extras": ...}` with what the block has beyond the keys known, nothing where it has none."""
-    extras = {key: value for key, value in block.items() if key not in ("type", "index", *known)}
-    return {"extras": extras} if extras else {}
 
 
 def _text(block: Block, message: AIMessage) -> list[Block]:
@@ -83,16 +78,16 @@ def _annotation(citation: Any) -> Block:
         return {"type": "non_standard_annotation", "value": citation}
     said: Block = {"type": "citation", "cited_text": citation["cited_text"]}
     said |= {key: citation[of] for key, of in (("url", "url"), ("title", title)) if citation.get(of) is not None}
-    return said | _rest(citation, "cited_text", "url", title)
+    return said | rest(citation, "cited_text", "url", title)
 
 
 def _thinking(block: Block, message: AIMessage) -> list[Block]:
-    return [{"type": "reasoning", "reasoning": block.get("thinking") or "", **_rest(block, "thinking")}]
+    return [{"type": "reasoning", "reasoning": block.get("thinking") or "", **rest(block, "thinking")}]
 
 
 def _tool_use(block: Block, message: AIMessage) -> list[Block]:
     """Say a call of the caller's: as far as it has come in a stream, else with the arguments the message read."""
-    extras = _rest(block, "id", "name", "input", "partial_json")
+    extras = rest(block, "id", "name", "input", "partial_json")
     said = call_blocks(message, block.get("id"), block.get("index"))
     if said is not None:
         return [{**call, **extras} for call in said]
@@ -114,7 +109,7 @@ def _arguments_delta(block: Block, message: AIMessage) -> list[Block]:
 def _server_tool_use(block: Block, message: AIMessage) -> list[Block]:
     name = str(block.get("name") or "")
     said: Block = {"name": STANDARD_NAMES.get(name, name), "id": block.get("id")}
-    extras = _rest(block, "id", "name", "input", "partial_json")
+    extras = rest(block, "id", "name", "input", "partial_json")
     if block["type"] == "mcp_tool_use":
         said["name"] = "remote_mcp"
         extras = {"extras": {"tool_name": name, **extras.get("extras", {})}}
@@ -139,7 +134,7 @@ def _server_tool_result(block: Block) -> Block:
     output = block.get("content")
     kind = str(output.get("type", "")) if isinstance(output, Mapping) else ""
     failed = block.get("is_error") is True or kind.endswith("_error")
-    extras = {"block_type": block["type"], **_rest(block, "tool_use_id", "content", "is_error").get("extras", {})}
+    extras = {"block_type": block["type"], **rest(block, "tool_use_id", "content", "is_error").get("extras", {})}
     result: Block = {
         "type": "server_tool_result",
         "tool_call_id": block.get("tool_use_id") or "",
@@ -151,13 +146,11 @@ def _server_tool_result(block: Block) -> Block:
     return result
 
 
-def _refusal(details: Any) -> Block:
+def refusal(details: Any) -> Block:
     """Say that the model refused; https://docs.claude.com/en/docs/test-and-evaluate/strengthen-guardrails, 2026-11."""
     known = details if isinstance(details, Mapping) else {}
-    refusal: Block = {"type": "refusal", "refusal": known.get("explanation") or ""}
-    if known.get("category"):
-        refusal["extras"] = {"category": known["category"]}
-    return refusal
+    said: Block = {"type": "refusal", "refusal": known.get("explanation") or ""}
+    return {**said, "extras": {"category": known["category"]}} if known.get("category") else said
 
 
 def _other(block: Block, message: AIMessage) -> list[Block]:

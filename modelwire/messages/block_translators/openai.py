@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.messages.block_translators.standard import (
     call_blocks,
     non_standard,
+    rest,
     standard_block,
     with_tool_calls,
 )
@@ -91,12 +92,6 @@ def _indexed(block: Block, item: Block, kind: str, *, after: int = 0) -> Block:
     return {**block, "index": f"lc_{kind}_{index + after}"} if isinstance(index, int) else block
 
 
-def _rest(item: Block, *known: str, **extras: Any) -> Block:
-    """Return `{"extras": ...}` with what the item has beyond the keys known, nothing where it has none."""
-    rest = {**extras, **{key: value for key, value in item.items() if key not in ("type", "id", "index", *known)}}
-    return {"extras": rest} if rest else {}
-
-
 # ---------------------------------------------------------------- what the model says
 
 
@@ -124,7 +119,7 @@ def _annotation(annotation: Any) -> Block:
 
 def _refusal(item: Block, message: AIMessage) -> list[Block]:
     said: Block = {key: item[key] for key in ("id", "index") if key in item}
-    extras = {**item.get("extras", {}), **_rest(item, "refusal", "extras").get("extras", {})}
+    extras = {**item.get("extras", {}), **rest(item, "id", "refusal", "extras").get("extras", {})}
     more = {"extras": extras} if extras else {}
     return [{"type": "refusal", "refusal": item.get("refusal") or "", **said, **more}]
 
@@ -134,7 +129,7 @@ def _reasoning(item: Block, message: AIMessage | None) -> list[Block]:
     if "reasoning" in item or not ("summary" in item or "content" in item):
         return [dict(item)]  # a standard block
     parts = item.get("summary") or item.get("content") or []
-    rest = _rest(item, "summary", *(() if item.get("summary") else ("content",)))
+    more = rest(item, "id", "summary", *(() if item.get("summary") else ("content",)))
     blocks: list[Block] = []
     for at, part in enumerate(parts if isinstance(parts, list) and parts else [{}]):
         block: Block = {"type": "reasoning"}
@@ -146,7 +141,7 @@ def _reasoning(item: Block, message: AIMessage | None) -> list[Block]:
             place = part.get("index", at) if isinstance(part, Mapping) else at
             # In hexadecimal: no two places of two numbers look the same, and it is one word.
             block["index"] = "lc_rs_" + f"{item['index']}_{place}".encode().hex()
-        blocks.append(block if at else {**block, **rest})
+        blocks.append(block if at else {**block, **more})
     return blocks
 
 
@@ -154,8 +149,8 @@ def _reasoning(item: Block, message: AIMessage | None) -> list[Block]:
 
 
 def _function_call(item: Block, message: AIMessage) -> list[Block]:
-    item_id = {"item_id": item["id"]} if item.get("id") else {}
-    extras = _rest(item, "call_id", "name", "arguments", "input", **item_id)
+    known = ("id", "call_id", "name", "arguments", "input")
+    extras = rest({"item_id": item["id"], **item} if item.get("id") else item, *known)
     said = call_blocks(message, item.get("call_id"), item.get("index"))
     if said is None:
         said = [_parsed(item)]
@@ -237,7 +232,7 @@ def _image(item: Block, message: AIMessage) -> list[Block]:
         image["mime_type"] = f"image/{item['output_format']}"
     if item.get("id"):
         image["id"] = item["id"]
-    return [_indexed({**image, **_rest(item, "result")}, item, "img")]
+    return [_indexed({**image, **rest(item, "id", "result")}, item, "img")]
 
 
 def _other(item: Block, message: AIMessage) -> list[Block]:

@@ -22,6 +22,7 @@ __all__ = [
     "is_known_block",
     "is_unfinished",
     "non_standard",
+    "rest",
     "standard_block",
     "standard_blocks",
     "with_calls_whole",
@@ -74,6 +75,12 @@ def non_standard(block: Block) -> Block:
         return {"type": "non_standard", "value": block}
     value = {key: item for key, item in block.items() if key != "index"}
     return {"type": "non_standard", "value": value, "index": block["index"]}
+
+
+def rest(block: Block, *known: str) -> Block:
+    """Return `{"extras": ...}` with what the block has beyond the keys known, nothing where it has none."""
+    extras = {key: value for key, value in block.items() if key not in ("type", "index", *known)}
+    return {"extras": extras} if extras else {}
 
 
 # ---------------------------------------------------------------- tool calls
@@ -155,6 +162,15 @@ def _made(kind: str, block: Block, used: frozenset[str] | set[str], **fields: An
     return made
 
 
+# Where data is, by the kind of its source: in the older form, and in Anthropic's.
+_OLDER = {"url": ("url", "url"), "base64": ("base64", "data"), "id": ("file_id", "id")}
+_ANTHROPIC = {
+    "base64": {"base64": "data", "mime_type": "media_type"},
+    "url": {"url": "url"},
+    "file": {"file_id": "file_id"},
+}
+
+
 def _from_source_type(block: Block) -> Block | None:
     """Read the older form of data blocks: `source_type` says where the data is."""
     kind, source = block.get("type"), block["source_type"]
@@ -162,15 +178,12 @@ def _from_source_type(block: Block) -> Block | None:
         return None
     used = {"source_type", "data", "url", "mime_type", "text"}
     mime_type = block.get("mime_type")
-    if source == "url" and "url" in block:
-        return _made(kind, block, used, url=block["url"], mime_type=mime_type)
-    if source == "base64" and "data" in block:
-        return _made(kind, block, used, base64=block["data"], mime_type=mime_type)
-    if source == "id" and "id" in block:
-        return _made(kind, block, used | {"id"}, file_id=block["id"], mime_type=mime_type)
     if source == "text" and kind == "file" and "text" in block:
         return _made("text-plain", block, used, text=block["text"], mime_type=mime_type or "text/plain")
-    return None
+    ours, theirs = _OLDER.get(str(source), ("", ""))
+    if theirs not in block:
+        return None
+    return _made(kind, block, used | {theirs}, **{ours: block[theirs]}, mime_type=mime_type)
 
 
 def _split_data_url(url: str) -> tuple[str, str] | None:
@@ -227,17 +240,11 @@ def _from_source(block: Block) -> Block | None:
     if kind == "file":  # a standard file has no place of its own for these
         rest["extras"] = {**{k: block[k] for k in ("title", "context") if block.get(k)}, **block.get("extras", {})}
     used = {"source", "title", "context"}
-    where = source.get("type")
-    if where == "base64":
-        return _made(kind, rest, used, base64=source.get("data"), mime_type=source.get("media_type"))
-    if where == "url":
-        return _made(kind, rest, used, url=source.get("url"))
-    if where == "file":
-        return _made(kind, rest, used, file_id=source.get("file_id"))
-    if where == "text":
+    if source.get("type") == "text":
         mime_type = source.get("media_type", "text/plain")
         return _made("text-plain", rest, used, text=source.get("data"), mime_type=mime_type)
-    return None
+    where = _ANTHROPIC.get(str(source.get("type")), {})
+    return _made(kind, rest, used, **{ours: source.get(theirs) for ours, theirs in where.items()}) if where else None
 
 
 _FOREIGN: dict[str, Callable[[Block], Block | None]] = {
