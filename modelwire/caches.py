@@ -121,7 +121,10 @@ class SQLiteCache(BaseCache):
     (a damaged or locked file, one of another version, an answer that is not JSON) is a miss, and says so in the log.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, database_path: str | os.PathLike[str] | None = None
+    ) -> None:
+        path = path if path is not None else database_path  # LangChain's name for it
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidType(f"`path` must be the path of a file, not a `{type(path).__name__}`.")
         self.path = os.path.expanduser(path)

@@ -10,7 +10,7 @@
 
     [models.house]
     provider = "anthropic"
-    model = "claude-sonnet-4-5"
+    model = "claude-sonnet-4-5"     # or both in one: model = "anthropic:claude-sonnet-4-5"
     base_url = "https://llm.example.org"
     api_key_env = "HOUSE_KEY"      # the variable that holds the key; a key itself does not belong into a file
 
@@ -23,6 +23,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -220,6 +221,10 @@ class _Reader:
         for key in self.KEYS:
             if key in given and not isinstance(given[key], str):
                 raise self.error(f"`{key}` of `models.{name}` must be a string", key, name)
+        if "provider" not in given and "model" in given:
+            with suppress(UnknownModel):  # `model = "openai:gpt-4o-mini"` says both
+                said = _row_of(given["model"], None, ModelFile())
+                given |= {"provider": said.provider, "model": said.model}
         for key in ("provider", "model"):
             if key not in given:
                 slip = next((other for other in given if other not in self.KEYS and _alike(other, key)), None)

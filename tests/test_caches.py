@@ -287,3 +287,7 @@ def test_a_forked_process_opens_the_file_for_itself(tmp_path: Path) -> None:
         os._exit(0 if seen else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert cache.lookup("q", "m") == texts("child")
+
+
+def test_the_file_may_be_named_as_langchain_names_it(tmp_path: Path) -> None:
+    assert SQLiteCache(database_path=str(tmp_path / "c.db")).path == SQLiteCache(tmp_path / "c.db").path

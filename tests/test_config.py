@@ -121,6 +121,7 @@ def test_no_name_at_all_says_the_ways_to_give_one() -> None:
         ("models = 3\n", 1, "tables"),
         ('[models]\n\nb = "openai:x"\n', 3, "must be a table"),
         ('[models.b]\nprovider = "openai"\n', 1, "has no `model`"),
+        ('[models.b]\nmodel = "nobody-knows"\n', 1, "has no `provider`"),
         ('[models.a]\nprovider="openai"\nmodel="m"\n[models.b]\nprovder = "openai"\nmodel = "m"\n', 5, "`provder`"),
         ('[models.b]\nprovider = "openai"\nmodel = 4\n', 3, "must be a string"),
         ('[models.b]\nprovider = "openai"\nmodel = "m"\napi_key = "canary"\n', 4, "api_key_env"),
@@ -154,3 +155,10 @@ def test_arguments_of_a_row_reach_the_model_as_they_are(tmp_path: Path) -> None:
     path.write_text('[models.b]\nprovider="openai"\nmodel="m"\nseed=7\n[models.b.model_kwargs]\ncustom=[1, 2]\n')
     body: dict[str, Any] = dict(init_chat_model("b", config_file=path).build_request("hi").body)
     assert (body["seed"], body["custom"]) == (7, [1, 2])
+
+
+def test_a_row_may_name_provider_and_model_in_one(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text('[models.b]\nmodel = "anthropic:claude-x"\n[models.c]\nmodel = "gpt-x"\n')
+    assert type(init_chat_model("b", config_file=path)) is ChatAnthropic
+    assert type(init_chat_model("c", config_file=path)) is ChatOpenAI

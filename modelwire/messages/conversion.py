@@ -98,7 +98,7 @@ def convert_to_message(message: MessageLikeRepresentation | Any) -> BaseMessage:
 
 def _foreign(message: object) -> InvalidType:
     return InvalidType(
-        f"Unsupported message type: `{type(message).__name__}`. "
+        f"Unsupported message type: `{type(message).__module__.partition('.')[0]}`'s `{type(message).__name__}`. "
         "Give a message of `modelwire.messages`, a text, a `(role, content)` pair or a dict with `role` and `content`."
     )
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from modelwire.prompts.chat import ChatPromptTemplate as ChatPromptTemplate
     from modelwire.prompts.chat import MessageLikeRepresentation as MessageLikeRepresentation
     from modelwire.prompts.dict import DictPromptTemplate as DictPromptTemplate
+    from modelwire.prompts.document import aformat_document as aformat_document
+    from modelwire.prompts.document import format_document as format_document
     from modelwire.prompts.few_shot import FewShotChatMessagePromptTemplate as FewShotChatMessagePromptTemplate
     from modelwire.prompts.few_shot import FewShotPromptTemplate as FewShotPromptTemplate
     from modelwire.prompts.image import ImagePromptTemplate as ImagePromptTemplate
@@ -38,6 +40,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
         "modelwire.prompts.base": "BasePromptTemplate",
         "modelwire.prompts.chat": "BaseChatPromptTemplate ChatPromptTemplate MessageLikeRepresentation",
         "modelwire.prompts.dict": "DictPromptTemplate",
+        "modelwire.prompts.document": "aformat_document format_document",
         "modelwire.prompts.few_shot": "FewShotChatMessagePromptTemplate FewShotPromptTemplate",
         "modelwire.prompts.image": "ImagePromptTemplate",
         "modelwire.prompts.message": (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.calling import accepted
 from modelwire.runnables.config import Configs, RunnableConfig, merge_configs
+from modelwire.runnables.forwarding import Call, Forwarding
 from modelwire.runnables.native import loop_native
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["RunnableBinding"]
 
 
-class RunnableBinding(Runnable[Input, Output]):
+class RunnableBinding(Forwarding[Input, Output]):
     """`bound`, called with `kwargs` and with `config` laid under the config of each call.
 
     `config_factories` are functions of the merged config that return a config to lay over it. Attributes that a
@@ -157,33 +158,8 @@ class RunnableBinding(Runnable[Input, Output]):
 
     # ---------------------------------------------------------------- calls
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke what is bound."""
-        return self.bound.invoke(input, self._config(config), **{**self.kwargs, **kwargs})
-
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke what is bound."""
-        return await self.bound.ainvoke(input, self._config(config), **{**self.kwargs, **kwargs})
-
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
-        """Stream what is bound."""
-        return self.bound.stream(input, self._config(config), **{**self.kwargs, **kwargs})
-
-    def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
-        """Stream what is bound."""
-        return self.bound.astream(input, self._config(config), **{**self.kwargs, **kwargs})
-
-    def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Output]:
-        """Stream what is bound."""
-        return self.bound.transform(input, self._config(config), **{**self.kwargs, **kwargs})
-
-    def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Output]:
-        """Stream what is bound."""
-        return self.bound.atransform(input, self._config(config), **{**self.kwargs, **kwargs})
+    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+        return self.bound, input, self._config(config), {**self.kwargs, **kwargs}
 
     def astream_events(
         self, input: Any, config: RunnableConfig | None = None, *, version: Literal["v1", "v2"] = "v2", **kwargs: Any

@@ -307,26 +307,22 @@ def set_config_context(config: RunnableConfig) -> Generator[Context, None, None]
     yield context
 
 
+def _inheritable(config: RunnableConfig) -> dict[str, Any]:
+    return {f"inheritable_{key}": config.get(key) for key in ("callbacks", "tags", "metadata")}
+
+
 def get_callback_manager_for_config(config: RunnableConfig) -> CallbackManager:
     """Make the manager with which a sync run under `config` starts."""
     from modelwire.callbacks import CallbackManager
 
-    return CallbackManager.configure(
-        inheritable_callbacks=config.get("callbacks"),
-        inheritable_tags=config.get("tags"),
-        inheritable_metadata=config.get("metadata"),
-    )
+    return CallbackManager.configure(**_inheritable(config))
 
 
 def get_async_callback_manager_for_config(config: RunnableConfig) -> AsyncCallbackManager:
     """Make the manager with which an async run under `config` starts."""
     from modelwire.callbacks import AsyncCallbackManager
 
-    return AsyncCallbackManager.configure(
-        inheritable_callbacks=config.get("callbacks"),
-        inheritable_tags=config.get("tags"),
-        inheritable_metadata=config.get("metadata"),
-    )
+    return AsyncCallbackManager.configure(**_inheritable(config))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ They have no run of their own: what was chosen under the config of a call runs, 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from enum import Enum
 from functools import lru_cache, wraps
@@ -26,6 +26,7 @@ from modelwire.runnables.fields import (
     ConfigurableFieldSpec,
     get_unique_config_specs,
 )
+from modelwire.runnables.forwarding import Call, Forwarding
 from modelwire.runnables.native import loop_native
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["DynamicRunnable", "RunnableConfigurableAlternatives", "RunnableConfi
 DECLARATIVE = frozenset({"bind_tools", "with_structured_output"})
 
 
-class DynamicRunnable(Runnable[Input, Output]):
+class DynamicRunnable(Forwarding[Input, Output]):
     """A runnable that the config of a call turns into another one: see `prepare`.
 
     Attributes are those of `default`. A method of it that returns a runnable (`bind_tools`, say) returns one that is
@@ -138,41 +139,9 @@ class DynamicRunnable(Runnable[Input, Output]):
 
         return call
 
-    # ---------------------------------------------------------------- calls
-
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke what `config` chooses."""
+    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         runnable, ready = self.prepare(config)
-        return runnable.invoke(input, ready, **kwargs)
-
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke what `config` chooses."""
-        runnable, ready = self.prepare(config)
-        return await runnable.ainvoke(input, ready, **kwargs)
-
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
-        """Stream what `config` chooses."""
-        runnable, ready = self.prepare(config)
-        return runnable.stream(input, ready, **kwargs)
-
-    def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
-        """Stream what `config` chooses."""
-        runnable, ready = self.prepare(config)
-        return runnable.astream(input, ready, **kwargs)
-
-    def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Output]:
-        """Stream what `config` chooses."""
-        runnable, ready = self.prepare(config)
-        return runnable.transform(input, ready, **kwargs)
-
-    def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Output]:
-        """Stream what `config` chooses."""
-        runnable, ready = self.prepare(config)
-        return runnable.atransform(input, ready, **kwargs)
+        return runnable, input, ready, kwargs
 
 
 def _config_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | None, RunnableConfig | None]:

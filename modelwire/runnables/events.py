@@ -12,7 +12,6 @@ from uuid import UUID
 
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
-from modelwire.runnables.closing import aclose
 from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, dict_from_result, message_of, overheard
 from modelwire.runnables.relay import Relay
 
@@ -239,13 +238,7 @@ def astream_events(
     events = cast("EventsV2", listener)
 
     async def produce() -> None:
-        chunks = runnable.astream(input, ready, **kwargs)
-        try:
-            async for chunk in chunks:
-                events.root_chunk(chunk)
-                await relay.breathe()
-            events.root_ended()
-        finally:
-            await aclose(chunks)
+        await relay.follow(lambda: runnable.astream(input, ready, **kwargs), events.root_chunk)
+        events.root_ended()
 
     return relay.read(produce)

@@ -113,22 +113,19 @@ class Graph:
 
     def trim_first_node(self) -> None:
         """Remove the first node, if one edge leads from it and what follows is then the first."""
-        first = self.first_node()
-        leaving = [edge for edge in self.edges if first is not None and edge.source == first.id]
-        if first is not None and len(leaving) == 1 and self._remains_one_end(first, "target"):
-            self.remove_node(first)
+        self._trim(self.first_node(), "source", "target")
 
     def trim_last_node(self) -> None:
         """Remove the last node, if one edge leads to it and what comes before is then the last."""
-        last = self.last_node()
-        coming = [edge for edge in self.edges if last is not None and edge.target == last.id]
-        if last is not None and len(coming) == 1 and self._remains_one_end(last, "source"):
-            self.remove_node(last)
+        self._trim(self.last_node(), "target", "source")
 
-    def _remains_one_end(self, without: Node, side: str) -> bool:
-        left = [edge for edge in self.edges if without.id not in (edge.source, edge.target)]
-        inside = {getattr(edge, side) for edge in left}
-        return len([id for id in self.nodes if id != without.id and id not in inside]) == 1
+    def _trim(self, node: Node | None, side: str, other: str) -> None:
+        """Remove an end of the graph, if one edge has it on this `side` and one end remains there."""
+        if node is None or sum(getattr(edge, side) == node.id for edge in self.edges) != 1:
+            return
+        inside = {getattr(edge, other) for edge in self.edges if node.id not in (edge.source, edge.target)}
+        if len(self.nodes.keys() - inside - {node.id}) == 1:
+            self.remove_node(node)
 
     # ---------------------------------------------------------------- showing
 

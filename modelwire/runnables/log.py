@@ -223,17 +223,8 @@ async def astream_log(
     ready, listener = overheard(config, lambda root_id: LogListener(root_id, name, chosen, relay, listed=listed))
     log = cast("LogListener", listener)
 
-    async def produce() -> None:
-        chunks = runnable.astream(input, ready, **kwargs)
-        try:
-            async for chunk in chunks:
-                log.root_chunk(chunk)
-                await relay.breathe()
-        finally:
-            await aclose(chunks)
-
     so_far = RunLog(state=None)
-    patches = relay.read(produce)
+    patches = relay.read(lambda: relay.follow(lambda: runnable.astream(input, ready, **kwargs), log.root_chunk))
     try:
         async for patch in patches:
             if diff:

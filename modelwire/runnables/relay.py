@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from modelwire.runnables.closing import aclose
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
@@ -43,6 +45,16 @@ class Relay(Generic[Item]):
         if len(self._items) >= AHEAD and self._loop is not None:
             self._held = self._loop.create_future()
             await self._held
+
+    async def follow(self, stream: Callable[[], AsyncIterator[Any]], hear: Callable[[Any], None]) -> None:
+        """Let `hear` hear a stream, as fast as the reader takes what is put."""
+        chunks = stream()
+        try:
+            async for chunk in chunks:
+                hear(chunk)
+                await self.breathe()
+        finally:
+            await aclose(chunks)
 
     async def read(self, produce: Callable[[], Awaitable[None]]) -> AsyncIterator[Item]:
         """Run `produce` in a task and yield what it puts; raise what it raises, after the items before it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.base import Output, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.forwarding import Call, Forwarding
 from modelwire.runnables.native import loop_native
 
 __all__ = ["RouterInput", "RouterRunnable"]
@@ -22,7 +23,7 @@ class RouterInput(TypedDict):
     input: Any
 
 
-class RouterRunnable(Runnable[RouterInput, Output]):
+class RouterRunnable(Forwarding[RouterInput, Output]):
     """Pass `input["input"]` to the runnable called `input["key"]`. It has no run of its own."""
 
     def __init__(self, runnables: Mapping[str, Any], *, name: str | None = None) -> None:
@@ -60,7 +61,7 @@ class RouterRunnable(Runnable[RouterInput, Output]):
     def _may_block(self) -> bool:
         return any(inner._may_block() for inner in self._runnables_inside())
 
-    def _routed(self, input: Any) -> tuple[Runnable[Any, Output], Any]:
+    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         if not isinstance(input, Mapping) or "key" not in input or "input" not in input:
             raise InvalidType("The input of a `RouterRunnable` must be a dict with `key` and `input`.")
         key = input["key"]
@@ -68,24 +69,7 @@ class RouterRunnable(Runnable[RouterInput, Output]):
             raise InvalidArgument(
                 f"No runnable associated with key '{key}'. {did_you_mean(str(key), [*self.runnables])}"
             )
-        return self.runnables[key], input["input"]
+        return self.runnables[key], input["input"], config, kwargs
 
-    def invoke(self, input: RouterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke the runnable that the input names."""
-        runnable, value = self._routed(input)
-        return runnable.invoke(value, config, **kwargs)
-
-    async def ainvoke(self, input: RouterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke the runnable that the input names."""
-        runnable, value = self._routed(input)
-        return await runnable.ainvoke(value, config, **kwargs)
-
-    def stream(self, input: RouterInput, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
-        """Stream the runnable that the input names."""
-        runnable, value = self._routed(input)
-        return runnable.stream(value, config, **kwargs)
-
-    def astream(self, input: RouterInput, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
-        """Stream the runnable that the input names."""
-        runnable, value = self._routed(input)
-        return runnable.astream(value, config, **kwargs)
+    transform = Runnable.transform  # which runnable it is shows when the whole input is there
+    atransform = Runnable.atransform

@@ -36,17 +36,20 @@ def shown(func: Any) -> str:
 
 def lambda_source(func: Any) -> str | None:
     """Find the source of a lambda; None when it is not to be had, or when its line holds several that fit."""
-    try:
-        lines, _ = inspect.getsourcelines(func)
-        tree = _parsed(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError):
-        return None
-    wanted = func.__code__.co_code, func.__code__.co_consts
-    lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+    lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
     if len(lambdas) > 1:
+        wanted = func.__code__.co_code, func.__code__.co_consts
         fitting = [node for node in lambdas if _compiled(node) == wanted]
         lambdas = fitting or lambdas
     return ast.unparse(lambdas[0]) if lambdas else None
+
+
+def _nodes(func: Any) -> list[ast.AST]:
+    """List the nodes of the lines that define a function; none where they are not to be had."""
+    try:
+        return [*ast.walk(_parsed(textwrap.dedent("".join(inspect.getsourcelines(func)[0]))))]
+    except (OSError, TypeError, SyntaxError):
+        return []
 
 
 def _parsed(text: str) -> ast.AST:
@@ -74,12 +77,10 @@ def _compiled(node: ast.Lambda) -> tuple[bytes, tuple[Any, ...]] | None:
 
 def keys_read(func: Any) -> list[str]:
     """List the keys that a function reads from its first argument: of `x["a"]` and `x.get("a")`, sorted."""
-    try:
-        tree = _parsed(textwrap.dedent("".join(inspect.getsourcelines(func)[0])))
-    except (OSError, TypeError, SyntaxError):
+    code = getattr(func, "__code__", None)
+    if code is None:
         return []
-    code = func.__code__
-    nodes = [node for node in ast.walk(tree) if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef))]
+    nodes = [node for node in _nodes(func) if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef))]
     lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
     if code.co_name == "<lambda>" and len(lambdas) > 1:
         lambdas = [node for node in lambdas if _compiled(node) == (code.co_code, code.co_consts)]

@@ -35,8 +35,9 @@ class _Shared:
         return (END,) if self.ended else None
 
     def arrived(self, item: Any, queue: deque[Any]) -> Any:
-        """Keep a pulled item for the other readers."""
-        for other in self.queues:
+        """Keep a pulled item for the other readers, or note the end."""
+        self.ended = item is END
+        for other in () if self.ended else self.queues:
             if other is not queue:
                 other.append((item,))
         return (item,)
@@ -62,8 +63,7 @@ def teed(source: Iterator[Any], readers: int) -> list[Iterator[Any]]:
             except BaseException as exc:
                 shared.error = exc
                 raise
-            shared.ended = item is END
-            return (END,) if shared.ended else shared.arrived(item, queue)
+            return shared.arrived(item, queue)
 
     def read(queue: deque[Any]) -> Iterator[Any]:
         try:
@@ -91,8 +91,7 @@ def ateed(source: AsyncIterator[Any], readers: int) -> list[AsyncIterator[Any]]:
             except BaseException as exc:
                 shared.error = exc
                 raise
-            shared.ended = item is END
-            return (END,) if shared.ended else shared.arrived(item, queue)
+            return shared.arrived(item, queue)
 
     async def read(queue: deque[Any]) -> AsyncIterator[Any]:
         try:

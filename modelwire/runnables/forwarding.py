@@ -1,0 +1,57 @@
+"""`Forwarding`: a runnable without a run of its own, whose calls go on to another one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeAlias
+
+from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.config import RunnableConfig
+
+__all__ = ["Forwarding"]
+
+# What runs, the input and the config it is given, and the keywords.
+Call: TypeAlias = tuple[Runnable[Any, Any], Any, RunnableConfig | None, dict[str, Any]]
+
+
+class Forwarding(Runnable[Input, Output]):
+    """A runnable that passes its calls on: a subclass says in `_forwarded` to what, and with what."""
+
+    @abstractmethod
+    def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
+        """Return the call to make in the place of one with these arguments."""
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke what stands behind."""
+        runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
+        return runnable.invoke(input, config, **kwargs)  # type: ignore[no-any-return]
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+        """Invoke what stands behind."""
+        runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
+        return await runnable.ainvoke(input, config, **kwargs)  # type: ignore[no-any-return]
+
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
+        """Stream what stands behind."""
+        runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
+        return runnable.stream(input, config, **kwargs)
+
+    def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
+        """Stream what stands behind."""
+        runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
+        return runnable.astream(input, config, **kwargs)
+
+    def transform(
+        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Output]:
+        """Stream what stands behind."""
+        runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
+        return runnable.transform(input, config, **kwargs)
+
+    def atransform(
+        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Output]:
+        """Stream what stands behind."""
+        runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
+        return runnable.atransform(input, config, **kwargs)
