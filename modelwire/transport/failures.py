@@ -45,6 +45,10 @@ _BY_NAME: dict[str, tuple[type[WireError], str]] = {
     "TimeoutError": (Timeout, "Nothing was received in time"),
     "OSError": (ConnectionLost, "The connection broke before the answer was complete"),
 }
+_HINTS: dict[type[WireError], str] = {
+    ConnectFailed: " Is it up, and is `base_url` right?",
+    Timeout: " The limit of silence is the model's `timeout`.",
+}
 _CALLERS_FAULT = frozenset({"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "CookieConflict"})
 # httpcore's words for a kept-alive connection that the server had already closed: no byte of an answer came.
 _STALE = ("without sending a response", "Server disconnected")  # httpx2 and httpx; aiohttp
@@ -66,7 +70,8 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
         if name in _BY_NAME:
             cls, sentence = _BY_NAME[name]
             said = f" ({exc})" if str(exc) else ""
-            error = cls(f"{sentence}: {origin}{said}.")
+            hint = _HINTS.get(cls, "")
+            error = cls(f"{sentence}: {origin}{said}.{hint}")
             if str(exc).endswith(_STALE) or _STALE[0] in str(exc):
                 error.code = "stale_connection"
             return error

@@ -233,7 +233,7 @@ def _try_until_done(
             )
             if isinstance(wait, GiveUp):
                 if wait:
-                    error.message = f"{error.message} {wait}"
+                    error.message = f"{error.message.rstrip('. ')}. {wait}"
                 raise
             failed = error
         yield Sleep(wait, failed, len(exchange.history.attempts))
