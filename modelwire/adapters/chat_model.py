@@ -243,10 +243,23 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     ) -> Iterator[AIMessageChunk]:  # fmt: skip
         """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
         config, messages = settled(config), self._messages(input)
-        chunks = self._way()._chunks(messages, stop, config, **kwargs)
         if not heard(self, config):
-            return chunks
-        return _told(start_model_run(self, messages, config, {"stop": stop, **kwargs}), chunks)
+            return self._way()._chunks(messages, stop, config, **kwargs)
+        return self._heard_stream(messages, stop, config, **kwargs)
+
+    def _heard_stream(
+        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        run = start_model_run(self, messages, config, {"stop": stop, **kwargs})
+        chunks = self._way()._chunks(messages, stop, config, **kwargs)
+        try:
+            with run:
+                for chunk in chunks:
+                    run.token(chunk)
+                    yield chunk
+                run.end(_whole(run.received))
+        finally:
+            close(chunks)
 
     def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
@@ -406,13 +419,12 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
             yield chunk_from_message(self._answer(messages, stop, config, **kwargs))
             return
         chunks = self._stream(messages, stop=stop, **kwargs)
-        position: str | None = "last"  # of nothing, nothing is left to be said
+        message: AIMessageChunk | None = None
         try:
             for chunk in chunks:
                 message = _signed_chunk(chunk, answer_id)
-                position = message.chunk_position
                 yield message
-            if position != "last":
+            if self._last_of_stream(message).chunk_position != "last":
                 yield AIMessageChunk.from_wire("", id=answer_id, chunk_position="last")
         finally:
             close(chunks)
@@ -425,16 +437,23 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
             yield chunk_from_message(await self._aanswer(messages, stop, config, **kwargs))
             return
         chunks = self._astream(messages, stop=stop, **kwargs)
-        position: str | None = "last"
+        message: AIMessageChunk | None = None
         try:
             async for chunk in chunks:
                 message = _signed_chunk(chunk, answer_id)
-                position = message.chunk_position
                 yield message
-            if position != "last":
+            if self._last_of_stream(message).chunk_position != "last":
                 yield AIMessageChunk.from_wire("", id=answer_id, chunk_position="last")
         finally:
             await aclose(chunks)
+
+    def _last_of_stream(self, message: AIMessageChunk | None) -> AIMessageChunk:
+        if message is None:
+            raise InvalidArgument(
+                f"The stream of `{self.get_name()}` ended without a chunk. "
+                "Its `_stream` or `_astream` must yield at least one, be it of no text."
+            )
+        return message
 
     def _streaming_is_off(self, kwargs: Mapping[str, Any]) -> bool:
         """Tell whether a stream of this call shall give the whole answer at once."""
@@ -462,17 +481,6 @@ def _listed(input: Any) -> Any:
     if isinstance(input, (str, BaseMessage, Mapping)):
         return [input]
     return input
-
-
-def _told(run: ModelRun, chunks: Iterator[AIMessageChunk]) -> Iterator[AIMessageChunk]:
-    try:
-        with run:
-            for chunk in chunks:
-                run.token(chunk)
-                yield chunk
-            run.end(_whole(run.received))
-    finally:
-        close(chunks)
 
 
 def _whole(chunks: list[AIMessageChunk]) -> ChatResult:

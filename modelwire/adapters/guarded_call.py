@@ -26,6 +26,8 @@ from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.deadline import check, covered
 
 if TYPE_CHECKING:
+    import asyncio
+
     from modelwire.adapters.chat_model import BaseChatModel
     from modelwire.caches import BaseCache
     from modelwire.messages import AIMessageChunk
@@ -54,10 +56,10 @@ class _Call:
         config: RunnableConfig,
         kwargs: dict[str, Any],
         *,
-        on_loop: bool,
+        loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         self.model, self.messages, self.stop, self.config, self.kwargs = model, messages, stop, config, kwargs
-        self.on_loop = on_loop
+        self.loop = loop  # on which it runs; None is a sync call
         self.deadline = config.get("deadline")
         self.cache: Any = _cache_of(model)
         self.key: tuple[str, str] | None = None
@@ -67,10 +69,10 @@ class _Call:
 
     def join(self) -> tuple[single_flight.Flight, bool]:
         place = id(self.cache), self.key  # the cache lives as long as the call
-        return single_flight.join(place, on_loop=self.on_loop, loop_native=self.model._loop_native())
+        return single_flight.join(place, loop=self.loop)
 
     def may_wait_for(self, flight: single_flight.Flight) -> bool:
-        return self.on_loop or flight.may_be_awaited_by_thread()
+        return flight.may_be_awaited(self.loop)
 
     def do(self, step: str, *given: Any) -> Any:
         if step == "call":
@@ -94,6 +96,12 @@ class _Call:
         if step == "look":
             return await self.cache.alookup(*cast("tuple[str, str]", self.key))
         return await self.cache.aupdate(*cast("tuple[str, str]", self.key), *given)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    import asyncio
+
+    return asyncio.get_running_loop()
 
 
 # A step by its name, with what it takes; sent back is what came of it.
@@ -217,19 +225,19 @@ class Guarded:
     def _result(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> ChatResult:
-        call = _Call(self.model, messages, stop, config, kwargs, on_loop=False)
+        call = _Call(self.model, messages, stop, config, kwargs, loop=None)
         return _versioned(self.model, _drive(_answered(call), call.do))
 
     async def _aresult(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> ChatResult:
-        call = _Call(self.model, messages, stop, config, kwargs, on_loop=True)
+        call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
         return _versioned(self.model, await _adrive(_answered(call), call.ado))
 
     def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
-        call = _Call(self.model, messages, stop, config, kwargs, on_loop=False)
+        call = _Call(self.model, messages, stop, config, kwargs, loop=None)
         version = _versions(self.model)
         found = _drive(_opened(call), call.do)
         if found is not None:
@@ -250,7 +258,7 @@ class Guarded:
     async def _achunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
-        call = _Call(self.model, messages, stop, config, kwargs, on_loop=True)
+        call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
         version = _versions(self.model)
         found = await _adrive(_opened(call), call.ado)
         if found is not None:

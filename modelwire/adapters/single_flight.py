@@ -1,5 +1,7 @@
 """Identical calls at the same time: the first one flies, the others wait for what it brings.
 
+A call waits for one on its own event loop or one that another thread makes. For one on another loop it does not: that
+loop may stand still until the call is done, as when code on it calls `batch`.
 A flight that brings nothing (it failed, it was cancelled) wakes its followers all the same: one of them flies next.
 """
 
@@ -8,7 +10,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Flight", "find", "join"]
 
@@ -16,13 +21,11 @@ __all__ = ["Flight", "find", "join"]
 class Flight:
     """One call that others may wait for. `result` is None until it has landed well."""
 
-    def __init__(self, key: tuple[Any, ...], *, on_loop: bool, loop_native: bool) -> None:
+    def __init__(self, key: tuple[Any, ...], *, loop: asyncio.AbstractEventLoop | None) -> None:
         self.result: Any = None
         self._key = key
         self._thread = threading.get_ident()
-        # A thread may wait for another thread's call, and for one on an event loop that needs no thread to go on:
-        # were all threads of a pool waiting for a call that stands in that pool's queue, none would ever end.
-        self._frees_threads = loop_native or not on_loop
+        self._loop = loop
         self._landed = False
         self._waiters: list[Callable[[], None]] = []
         self._lock = threading.RLock()  # re-entrant: the garbage collector may end a call at any place
@@ -40,9 +43,11 @@ class Flight:
         for wake in waiters:
             wake()
 
-    def may_be_awaited_by_thread(self) -> bool:
-        """Tell whether the calling thread may stand still until this flight lands."""
-        return self._frees_threads and self._thread != threading.get_ident()
+    def may_be_awaited(self, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Tell whether this flight lands though the caller waits: on `loop`, or with None by standing still."""
+        if self._loop is not None:
+            return self._loop is loop
+        return self._thread != threading.get_ident()
 
     def wait(self, timeout_s: float | None) -> None:
         """Stand still until it has landed, or for `timeout_s`."""
@@ -87,13 +92,13 @@ def find(key: tuple[Any, ...]) -> Flight | None:
     return _board.get(key)
 
 
-def join(key: tuple[Any, ...], *, on_loop: bool, loop_native: bool) -> tuple[Flight, bool]:
-    """Return the flight of `key`, and whether it is the caller's to fly."""
+def join(key: tuple[Any, ...], *, loop: asyncio.AbstractEventLoop | None) -> tuple[Flight, bool]:
+    """Return the flight of `key`, and whether it is the caller's to fly: on `loop`, or with None in its thread."""
     with _board_lock:
         found = _board.get(key)
         if found is not None:
             return found, False
-        flight = _board[key] = Flight(key, on_loop=on_loop, loop_native=loop_native)
+        flight = _board[key] = Flight(key, loop=loop)
         return flight, True
 
 

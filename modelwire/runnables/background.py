@@ -8,6 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 __all__ = ["BackgroundLoop", "background_loop"]
 
@@ -22,13 +23,14 @@ class BackgroundLoop:
         self.loop = asyncio.new_event_loop()
         self._posted: deque[Callable[[], object]] = deque()
         self._woken = False
+        self._ending = False
         self._stopped = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="modelwire-background", daemon=True)
         self._thread.start()
 
     def is_usable(self) -> bool:
         """Tell whether the loop runs, and in this process: a fork copies the loop but not its thread."""
-        return self.pid == os.getpid() and self._thread.is_alive()
+        return self.pid == os.getpid() and self._thread.is_alive() and not self._ending
 
     def is_here(self) -> bool:
         """Tell whether the caller is on the loop's own thread, where waiting for the loop would never end."""
@@ -39,7 +41,11 @@ class BackgroundLoop:
         self._posted.append(act)
         if not self._woken:
             self._woken = True
-            self.loop.call_soon_threadsafe(self._drain)
+            try:
+                self.loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:  # the loop is closed; the next post shall hear of it as well
+                self._woken = False
+                raise
 
     def _drain(self) -> None:
         self._woken = False  # first, so that a post that comes while we drain wakes us again
@@ -48,7 +54,16 @@ class BackgroundLoop:
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:  # cancels and closes what is left at its end
-            runner.run(self._until_stopped())
+            loop = runner.get_loop()
+            until_stopped = loop.create_task(self._until_stopped())
+            try:
+                while not until_stopped.done():
+                    # A SystemExit in any task ends `run_until_complete`, but not the loop. The task keeps it, and it
+                    # is raised where that call is read: the calls of everybody else go on.
+                    with suppress(SystemExit, KeyboardInterrupt):
+                        loop.run_until_complete(until_stopped)
+            finally:
+                self._ending = True
 
     async def _until_stopped(self) -> None:
         await self._stopped.wait()

@@ -8,11 +8,12 @@ event loop), `_afinished` awaits tasks of its own loop.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
 from contextvars import Context, copy_context
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.closing import aclose, close
@@ -162,7 +163,7 @@ def batch_as_completed(
     crew = _crew(runnable, inputs, limit)
     invoke = runnable.ainvoke if isinstance(crew, _LoopCrew) else runnable.invoke
     calls = (_call(invoke, input, one, kwargs) for input, one in rows)
-    return _outputs(_finished(calls, crew), return_exceptions=return_exceptions)
+    return _finished(calls, crew, return_exceptions=return_exceptions)
 
 
 def abatch_as_completed(
@@ -181,14 +182,6 @@ def abatch_as_completed(
 
 def _call(invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Callable[[], Any]:
     return lambda: invoke(input, started(config), **kwargs)
-
-
-def _outputs(finished: Iterator[Finished], *, return_exceptions: bool) -> Iterator[tuple[int, Any]]:
-    try:
-        for position, output, error in finished:
-            yield position, _judged(output, error, return_exceptions)
-    finally:
-        close(finished)
 
 
 async def _aoutputs(finished: AsyncIterator[Finished], *, return_exceptions: bool) -> AsyncIterator[tuple[int, Any]]:
@@ -211,25 +204,24 @@ def _judged(output: Any, error: BaseException | None, return_exceptions: bool) -
 # ---------------------------------------------------------------- calls that run elsewhere
 
 
-class _Crew(Protocol):
+class _Crew(ABC):
     """Runs calls and reports each exactly once, from wherever it ran."""
 
     limit: int
-    interruptible: bool  # whether `cancel` ends a call that is running
+    interruptible = False  # whether `cancel` ends a call that is running
 
+    @abstractmethod
     def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None: ...
 
-    def cancel(self) -> None:
+    def cancel(self) -> None:  # noqa: B027 - most have nothing to do
         """Cancel what can be cancelled; the rest finishes. All of it still reports."""
 
-    def dismiss(self) -> None:
+    def dismiss(self) -> None:  # noqa: B027 - the same
         """Let go of the workers."""
 
 
-class _ThreadCrew:
+class _ThreadCrew(_Crew):
     """Runs sync calls in threads."""
-
-    interruptible = False
 
     def __init__(self, limit: int) -> None:
         from concurrent.futures import ThreadPoolExecutor
@@ -260,11 +252,10 @@ class _ThreadCrew:
         self._pool.shutdown(wait=False)
 
 
-class _InlineCrew:
+class _InlineCrew(_Crew):
     """Runs the one call there is on the caller's thread."""
 
     limit = 1
-    interruptible = False
 
     def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
         try:
@@ -273,14 +264,8 @@ class _InlineCrew:
             finished = position, None, exc
         report(finished)
 
-    def cancel(self) -> None:
-        pass
 
-    def dismiss(self) -> None:
-        pass
-
-
-class _LoopCrew:
+class _LoopCrew(_Crew):
     """Runs async calls as tasks of the background loop."""
 
     interruptible = True
@@ -319,9 +304,6 @@ class _LoopCrew:
 
         self._home.post(act)
 
-    def dismiss(self) -> None:
-        pass
-
 
 def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
     """Choose where the calls of a sync batch run."""
@@ -335,7 +317,7 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
     return _ThreadCrew(limit or THREAD_CONCURRENCY)
 
 
-def _finished(calls: Iterator[Callable[[], Any]], crew: _Crew) -> Iterator[Finished]:
+def _finished(calls: Iterator[Callable[[], Any]], crew: _Crew, *, return_exceptions: bool) -> Iterator[tuple[int, Any]]:
     """Run the calls on the crew, `crew.limit` at a time; yield what came of each. Leaving early cancels the rest."""
     from queue import SimpleQueue
 
@@ -353,11 +335,11 @@ def _finished(calls: Iterator[Callable[[], Any]], crew: _Crew) -> Iterator[Finis
                 crew.start(sent, call, reports.put)
                 sent += 1
             if reported < sent:
-                finished = reports.get()
+                position, output, error = reports.get()
                 reported += 1
-                yield finished
-    except KeyboardInterrupt:
-        awaits_rest = crew.interruptible  # whoever pressed Ctrl-C does not wait for what cannot be stopped
+                yield position, _judged(output, error, return_exceptions)
+    except (KeyboardInterrupt, GeneratorExit):  # a Ctrl-C here, or where the outputs are read
+        awaits_rest = crew.interruptible  # whoever pressed it does not wait for what cannot be stopped
         raise
     finally:
         close(calls)
@@ -444,7 +426,7 @@ async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
 def joined(calls: Sequence[Callable[[], Output]], limit: int | None) -> list[Output]:
     """Run sync calls side by side in threads and return what they return, in order; the first error is raised."""
     crew = _ThreadCrew(min(limit or THREAD_CONCURRENCY, len(calls)))
-    return _in_order(_outputs(_finished(iter(calls), crew), return_exceptions=False))
+    return _in_order(_finished(iter(calls), crew, return_exceptions=False))
 
 
 async def gathered(calls: Sequence[Callable[[], Coroutine[Any, Any, Output]]], limit: int | None) -> list[Output]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.calling import accepted
@@ -27,6 +27,10 @@ class RunnableBinding(Forwarding[Input, Output]):
     `config_factories` are functions of the merged config that return a config to lay over it. Attributes that a
     binding does not have are those of `bound`; its methods that take a `config` get the binding's.
     """
+
+    _parameters: ClassVar[tuple[str, ...]] = (
+        "bound", "kwargs", "config", "config_factories", "custom_input_type", "custom_output_type"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -81,14 +85,7 @@ class RunnableBinding(Forwarding[Input, Output]):
 
     def _given(self) -> dict[str, Any]:
         """Return what this binding was made with."""
-        return {
-            "bound": self.bound,
-            "kwargs": self.kwargs,
-            "config": self.config,
-            "config_factories": self.config_factories,
-            "custom_input_type": self.custom_input_type,
-            "custom_output_type": self.custom_output_type,
-        }
+        return {name: getattr(self, name) for name in self._parameters}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._given() == cast("RunnableBinding[Any, Any]", other)._given()
@@ -125,11 +122,6 @@ class RunnableBinding(Forwarding[Input, Output]):
             return config
         merged = merge_configs(self.config, config)
         return merge_configs(merged, *(make(merged) for make in self.config_factories))
-
-    def _configs(self, config: Configs) -> Configs:
-        if isinstance(config, Sequence):
-            return cast("list[RunnableConfig]", [self._config(one) for one in config])
-        return self._config(config)
 
     # ---------------------------------------------------------------- the same, with more given
 
@@ -173,42 +165,39 @@ class RunnableBinding(Forwarding[Input, Output]):
         """Yield the log of what is bound."""
         return self.bound.astream_log(input, self._config(config), diff=diff, **{**self.kwargs, **kwargs})
 
+    def _batching(
+        self, config: Configs, kwargs: dict[str, Any]
+    ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]]:
+        """Return what batches in the place of this binding, and with what."""
+        if self.config_factories:  # they make a config for one call, so each call comes through here
+            return cast("Runnable[Input, Output]", super()), config, kwargs
+        ready: Any = [self._config(one) for one in config] if isinstance(config, Sequence) else self._config(config)
+        return self.bound, ready, {**self.kwargs, **kwargs}
+
     def batch(
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Batch what is bound."""
-        if self.config_factories:  # they make a config for one call
-            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        given = {**self.kwargs, **kwargs}
-        return self.bound.batch(inputs, self._configs(config), return_exceptions=return_exceptions, **given)
+        runnable, config, kwargs = self._batching(config, kwargs)
+        return runnable.batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     async def abatch(
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Batch what is bound."""
-        if self.config_factories:  # they make a config for one call
-            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        given = {**self.kwargs, **kwargs}
-        return await self.bound.abatch(inputs, self._configs(config), return_exceptions=return_exceptions, **given)
+        runnable, config, kwargs = self._batching(config, kwargs)
+        return await runnable.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     def batch_as_completed(
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> Iterator[tuple[int, Any]]:
         """Batch what is bound."""
-        if self.config_factories:  # they make a config for one call
-            return super().batch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        given = {**self.kwargs, **kwargs}
-        return self.bound.batch_as_completed(
-            inputs, self._configs(config), return_exceptions=return_exceptions, **given
-        )
+        runnable, config, kwargs = self._batching(config, kwargs)
+        return runnable.batch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     def abatch_as_completed(
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> AsyncIterator[tuple[int, Any]]:
         """Batch what is bound."""
-        if self.config_factories:  # they make a config for one call
-            return super().abatch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        given = {**self.kwargs, **kwargs}
-        return self.bound.abatch_as_completed(
-            inputs, self._configs(config), return_exceptions=return_exceptions, **given
-        )
+        runnable, config, kwargs = self._batching(config, kwargs)
+        return runnable.abatch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)

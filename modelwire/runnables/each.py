@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.runnables.base import Input, Output, Runnable
-from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.native import loop_native
-from modelwire.runnables.run import astart_run, start_run
+from modelwire.runnables.run import AsyncRun, Run
+from modelwire.runnables.step import Reported
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["RunnableEach"]
 
 
-class RunnableEach(Runnable[Sequence[Input], list[Output]]):  # pyright: ignore[reportInvalidTypeArguments]
+class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[reportInvalidTypeArguments]
     """Run `bound` on each item of the input list, as a batch."""
 
     def __init__(self, *, bound: Runnable[Input, Output], name: str | None = None) -> None:
@@ -77,22 +78,10 @@ class RunnableEach(Runnable[Sequence[Input], list[Output]]):  # pyright: ignore[
         """Pass `kwargs` to every call of `bound`."""
         return RunnableEach(bound=self.bound.bind(**kwargs), name=self.name)
 
-    def invoke(self, input: Sequence[Input], config: RunnableConfig | None = None, **kwargs: Any) -> list[Output]:
-        """Run `bound` on each item."""
-        config = settled(config)
-        run = start_run(self, input, config)
-        if run is None:
-            return cast("list[Output]", self.bound.batch(input, below(config), **kwargs))
-        with run:
-            return run.end(cast("list[Output]", self.bound.batch(input, run.below(), **kwargs)))
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> list[Output]:
+        return cast("list[Output]", self.bound.batch(input, config, **kwargs))
 
-    async def ainvoke(
-        self, input: Sequence[Input], config: RunnableConfig | None = None, **kwargs: Any
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> list[Output]:
-        """Run `bound` on each item."""
-        config = settled(config)
-        run = await astart_run(self, input, config)
-        if run is None:
-            return cast("list[Output]", await self.bound.abatch(input, below(config), **kwargs))
-        async with run:
-            return await run.end(cast("list[Output]", await self.bound.abatch(input, run.below(), **kwargs)))
+        return cast("list[Output]", await self.bound.abatch(input, config, **kwargs))

@@ -141,9 +141,7 @@ class RunnableLambda(Step[Input, Output]):
         self._astreams = inspect.isasyncgenfunction(self.afunc)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RunnableLambda):
-            return False
-        return self.func == other.func and self.afunc == other.afunc
+        return isinstance(other, RunnableLambda) and (self.func, self.afunc) == (other.func, other.afunc)
 
     def __hash__(self) -> int:
         return hash((self.func, self.afunc))

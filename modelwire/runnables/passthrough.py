@@ -208,9 +208,10 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
     async def _achunks(
         self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[dict[str, Any]]:
-        from modelwire.runnables.weaving import ateed
+        from modelwire.runnables.weaving import Pulled, ateed
 
-        passed, mapped = ateed(input, 2)
+        pulled = Pulled(input)
+        passed, mapped = ateed(pulled, 2)
         added = self.mapper.atransform(mapped, config, **kwargs)
         try:
             async for chunk in passed:
@@ -219,7 +220,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
             async for chunk in added:
                 yield chunk
         finally:
-            await aclose(added, passed, mapped, input)
+            await aclose(added, passed, mapped, pulled)
 
 
 class RunnablePick(Step[dict[str, Any], Any]):

@@ -49,6 +49,11 @@ class RunnableRetry(RunnableBinding[Input, Output]):
     Streams are not retried: their chunks have been handed out. No attempt starts that would come after the deadline.
     """
 
+    _parameters = (
+        *RunnableBinding._parameters,
+        "retry_exception_types", "wait_exponential_jitter", "exponential_jitter_params", "max_attempt_number",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
@@ -72,15 +77,6 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         self.exponential_jitter_params = exponential_jitter_params
         self.max_attempt_number = max_attempt_number
         self._retries = _predicate(retry_exception_types)
-
-    def _given(self) -> dict[str, Any]:
-        return {
-            **super()._given(),
-            "retry_exception_types": self.retry_exception_types,
-            "wait_exponential_jitter": self.wait_exponential_jitter,
-            "exponential_jitter_params": self.exponential_jitter_params,
-            "max_attempt_number": self.max_attempt_number,
-        }
 
     def _options(self, config: RunnableConfig) -> dict[str, Any]:
         """Say in tenacity's words when to stop, how long to wait, and for which errors."""

@@ -104,9 +104,7 @@ class RunnableSequence(Step[Input, Output]):
         return self._steps
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RunnableSequence):
-            return False
-        return self._steps == other._steps and self.name == other.name
+        return isinstance(other, RunnableSequence) and (self._steps, self.name) == (other._steps, other.name)
 
     def __hash__(self) -> int:
         return hash(self._steps)

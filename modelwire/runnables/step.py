@@ -10,15 +10,15 @@ from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import RunnableConfig, below, settled
 from modelwire.runnables.run import AsyncRun, Run, aobserved_stream, astart_run, listening, observed_stream, start_run
 
-__all__ = ["Step", "once"]
+__all__ = ["Reported", "Step", "once"]
 
 Item = TypeVar("Item")
 
 
-class Step(Runnable[Input, Output]):
-    """A runnable in four methods: one value or a stream of chunks, in both colours.
+class Reported(Runnable[Input, Output]):
+    """A runnable whose calls are reported.
 
-    Each gets the config for calls inside of it, and the run it is, which is None when nobody listens.
+    Its own methods get the config for calls inside of it, and the run it is, which is None when nobody listens.
     """
 
     name: str | None = None
@@ -30,16 +30,6 @@ class Step(Runnable[Input, Output]):
     async def _avalue(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> Output: ...
-
-    @abstractmethod
-    def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[Output]: ...
-
-    @abstractmethod
-    def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
-    ) -> AsyncIterator[Output]: ...
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Turn one input into one output."""
@@ -58,6 +48,20 @@ class Step(Runnable[Input, Output]):
             return await self._avalue(input, below(config), None, kwargs)
         async with run:
             return await run.end(await self._avalue(input, run.below(), run, kwargs))
+
+
+class Step(Reported[Input, Output]):
+    """A runnable in four methods: one value or a stream of chunks, in both colours."""
+
+    @abstractmethod
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]: ...
+
+    @abstractmethod
+    def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]: ...
 
     def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
         """Yield the output in chunks as they come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelwire.runnables.addable import AddableDict
 from modelwire.runnables.base import Runnable
@@ -13,7 +13,10 @@ from modelwire.runnables.calling import END
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig
 
-__all__ = ["ateed", "awoven", "teed", "woven"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Pulled", "ateed", "awoven", "teed", "woven"]
 
 Branch = tuple[str, Runnable[Any, Any], RunnableConfig]
 
@@ -75,7 +78,42 @@ def teed(source: Iterator[Any], readers: int) -> list[Iterator[Any]]:
     return [read(queue) for queue in shared.queues]
 
 
-def ateed(source: AsyncIterator[Any], readers: int) -> list[AsyncIterator[Any]]:
+class Pulled:
+    """An async stream, pulled in tasks of its own: a reader cancelled as it waits leaves the pull to the next one."""
+
+    def __init__(self, source: AsyncIterator[Any]) -> None:
+        self._source = source
+        self._context = copy_context()
+        self._task: asyncio.Task[tuple[Any, BaseException | None]] | None = None
+
+    async def next(self) -> tuple[Any, BaseException | None]:
+        """Return the next item, END after the last one, and the error there was; by one reader at a time."""
+        import asyncio
+
+        if self._task is None:
+            self._task = asyncio.create_task(self._pull(), context=self._context)
+        task = self._task
+        await asyncio.wait([task])  # which, cancelled, leaves the task alone
+        self._task = None
+        return task.result()
+
+    async def _pull(self) -> tuple[Any, BaseException | None]:
+        try:
+            return await anext(self._source, END), None
+        except BaseException as exc:  # noqa: BLE001 - it is raised where the stream is read
+            return END, exc
+
+    async def aclose(self) -> None:
+        """Cancel the pull nobody waits for and close the stream."""
+        if self._task is not None:
+            import asyncio
+
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await aclose(self._source)
+
+
+def ateed(source: Pulled, readers: int) -> list[AsyncIterator[Any]]:
     """Give each reader all items of `source`, pulled when the first of them asks; they may be in different tasks."""
     from asyncio import Lock
 
@@ -86,11 +124,9 @@ def ateed(source: AsyncIterator[Any], readers: int) -> list[AsyncIterator[Any]]:
             held = shared.waiting(queue)
             if held is not None:
                 return held
-            try:
-                item = await anext(source, END)
-            except BaseException as exc:
-                shared.error = exc
-                raise
+            item, shared.error = await source.next()
+            if shared.error is not None:
+                raise shared.error
             return shared.arrived(item, queue)
 
     async def read(queue: deque[Any]) -> AsyncIterator[Any]:
@@ -168,7 +204,8 @@ async def awoven(
     source: AsyncIterator[Any], branches: list[Branch], *, limit: int | None, kwargs: dict[str, Any]
 ) -> AsyncIterator[AddableDict]:
     """Stream every branch over `source`, `limit` of them pulled at a time, and yield chunks as they come."""
-    readers = ateed(source, len(branches))
+    pulled = Pulled(source)
+    readers = ateed(pulled, len(branches))
     streams = {
         key: step.atransform(reader, config, **kwargs)
         for reader, (key, step, config) in zip(readers, branches, strict=True)
@@ -178,7 +215,7 @@ async def awoven(
         async for key, chunk in chunks:
             yield AddableDict({key: chunk})
     finally:
-        await aclose(chunks, *streams.values(), *readers, source)
+        await aclose(chunks, *streams.values(), *readers, pulled)
 
 
 async def _pumped(streams: dict[str, AsyncIterator[Any]], limit: int) -> AsyncIterator[tuple[str, Any]]:
@@ -199,7 +236,7 @@ async def _pumped(streams: dict[str, AsyncIterator[Any]], limit: int) -> AsyncIt
                     return
                 await asked[key].wait()
                 asked[key].clear()
-        except Exception as exc:  # noqa: BLE001 - it is raised where the streams are read
+        except BaseException as exc:  # noqa: BLE001 - it is raised where the streams are read
             reports.put_nowait((key, END, exc))
 
     tasks = [asyncio.create_task(pump(key, stream)) for key, stream in streams.items()]

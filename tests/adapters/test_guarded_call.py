@@ -22,6 +22,7 @@ from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage
 from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.rate_limiters import BaseRateLimiter, InMemoryRateLimiter
+from modelwire.runnables import RunnableLambda
 from modelwire.testing import FakeListChatModel, GenericFakeChatModel, ParrotFakeChatModel
 
 URLS = {
@@ -465,14 +466,11 @@ def test_tasks_that_ask_the_same_share_one_call(cache: InMemoryCache) -> None:
     assert asyncio.run(ask()) == ["answer 1"] * 8
 
 
-@pytest.mark.parametrize("first", ["thread", "task"])
-def test_a_thread_and_a_task_share_one_call(cache: InMemoryCache, first: str) -> None:
+def test_a_task_waits_for_a_threads_call(cache: InMemoryCache) -> None:
     model = gate(cache)
-    ask = {"thread": lambda: model.invoke("q").content, "task": lambda: asyncio.run(model.ainvoke("q")).content}
-    second = "task" if first == "thread" else "thread"
-    threads, results = in_threads(1, ask[first])
+    threads, results = in_threads(1, lambda: model.invoke("q").content)
     until(lambda: len(model.came) == 1)
-    more, later = in_threads(1, ask[second])
+    more, later = in_threads(1, lambda: asyncio.run(model.ainvoke("q")).content)
     until(followers(1))
     model.gate.set()
     finish(threads + more)
@@ -568,15 +566,40 @@ def test_a_sync_call_inside_its_own_loop_does_not_wait_for_that_loop(cache: InMe
     assert asyncio.run(ask()) == ["answer 2", "answer 2"]
 
 
-def test_threads_do_not_wait_for_a_task_that_may_need_a_thread_itself(cache: InMemoryCache) -> None:
-    model = gate(cache, native=False)
-    threads, results = in_threads(1, lambda: asyncio.run(model.ainvoke("q")).content)
-    until(lambda: len(model.came) == 1)
-    more, _ = in_threads(1, lambda: model.invoke("q"))
-    until(lambda: len(model.came) == 2)
-    model.gate.set()
-    finish(threads + more)
-    assert len(results) == 1
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("way", ["batch", "batch in threads", "stream in a thread", "another loop"])
+def test_what_a_loop_stands_still_for_does_not_wait_for_a_call_on_that_loop(
+    cache: InMemoryCache,
+    native: bool,
+    way: str,
+) -> None:
+    model = gate(cache, native=native)
+
+    def ask_there() -> Any:
+        return asyncio.run(model.ainvoke("q"))
+
+    def act() -> Any:
+        if way == "batch":
+            return model.batch(["q", "r"])
+        if way == "batch in threads":
+            return (RunnableLambda(str) | model).batch(["q", "r"])
+        ways: dict[str, Any] = {"stream in a thread": lambda: list(model.stream("q")), "another loop": ask_there}
+        threads, results = in_threads(1, ways[way])
+        finish(threads)
+        return results
+
+    async def ask() -> tuple[Any, Any]:
+        task = asyncio.create_task(model.ainvoke("q"))
+        await asyncio.sleep(0)
+        assert model.came == [None]  # it leads, and from here on its loop stands still
+        model.gate.set()
+        return act(), await task
+
+    threads, results = in_threads(1, lambda: asyncio.run(ask()))
+    finish(threads)
+    found, answered = results[0]
+    assert found
+    assert str(answered.content).startswith("answer")
 
 
 def test_a_stream_waits_for_the_same_call_in_flight(colour: Any, cache: InMemoryCache) -> None:

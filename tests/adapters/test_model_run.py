@@ -9,7 +9,7 @@ from support.provider_bodies import openai_answer, openai_stream
 
 from modelwire.adapters import BaseChatModel, ChatOpenAI
 from modelwire.callbacks import AsyncCallbackHandler, BaseCallbackHandler
-from modelwire.errors import BadRequest, IncompleteStream
+from modelwire.errors import BadRequest, IncompleteStream, InvalidArgument
 from modelwire.messages import AIMessage, AIMessageChunk
 from modelwire.output_parsers import StrOutputParser
 from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -167,6 +167,14 @@ def test_leaving_a_stream_early_ends_it_once(httpx2_mock: Any) -> None:
     assert [kind for kind, _ in ear.heard] == ["start", "token", "end"] * 2
 
 
+def test_a_stream_nobody_reads_is_no_run(ear: Any) -> None:
+    stream: Any = model().stream("hi", {"callbacks": [ear]})
+    stream.close()
+    unread: Any = model().astream("hi", {"callbacks": [ear]})
+    asyncio.run(unread.aclose())
+    assert ear.heard == []
+
+
 def test_a_handler_learns_whose_run_it_is(colour: Any, httpx2_mock: Any) -> None:
     httpx2_mock.post(URL).respond(json=openai_answer())
     ear = Ear()
@@ -217,3 +225,27 @@ def test_a_model_of_ones_own_may_stream(colour: Any, ear: Any) -> None:
     assert [chunk.content for chunk in chunks if chunk.content] == ["a", "b", "c"]
     assert len({chunk.id for chunk in chunks}) == 1
     assert ear.heard[-1] == ("end", "abc")
+
+
+def test_a_stream_without_a_chunk_is_an_error_whoever_hears_it(colour: Any, ear: Any) -> None:
+    class Mute(BaseChatModel):
+        @property
+        def _llm_type(self) -> str:
+            return "mute"
+
+        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+            raise AssertionError("a stream was asked for")
+
+        def _stream(
+            self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+        ) -> Iterator[ChatGenerationChunk]:
+            return iter(())
+
+    for ask in (
+        lambda: colour.stream(Mute(), "hi"),
+        lambda: colour.stream(Mute(), "hi", {"callbacks": [ear]}),
+        lambda: colour.invoke(Mute(), "hi", {"callbacks": [ear]}),
+    ):
+        with pytest.raises(InvalidArgument, match="The stream of `Mute` ended without a chunk"):
+            ask()
+    assert ear.heard == [("start", ["hi"]), ("error", ("InvalidArgument", None))] * 2

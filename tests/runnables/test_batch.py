@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
-from modelwire.runnables import Runnable, RunnableLambda, RunnablePassthrough
-from modelwire.runnables.background import background_loop
+from modelwire.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
+from modelwire.runnables.background import BackgroundLoop, background_loop
 from modelwire.runnables.batch import LOOP_CONCURRENCY, THREAD_CONCURRENCY
 from modelwire.runnables.native import loop_native
 
@@ -356,6 +356,69 @@ def test_an_exit_in_a_call_reaches_the_caller_and_leaves_the_loop_alive() -> Non
     with pytest.raises(SystemExit):
         Waiting().batch([1, SystemExit(3)])
     assert Waiting().batch([1, 2]) == [1, 2]
+
+
+def test_an_exit_in_a_task_of_a_call_does_so_as_well() -> None:
+    home = background_loop()
+    both = RunnableParallel(a=Waiting(), b=Waiting())
+    assert loop_native(both)
+    with pytest.raises(SystemExit):
+        both.batch([*range(20), SystemExit(3), *range(20)])
+    threads = [threading.Thread(target=both.batch, args=([1, 2],), daemon=True)]
+    [thread.start() for thread in threads]
+    [thread.join(20) for thread in threads]
+    assert not any(thread.is_alive() for thread in threads)
+    assert both.batch([1, 2]) == [{"a": 1, "b": 1}, {"a": 2, "b": 2}]
+    assert background_loop() is home
+
+
+def test_a_loop_that_has_ended_takes_no_calls() -> None:
+    ended = BackgroundLoop()
+    assert ended.is_usable()
+    ended.close()
+    assert not ended.is_usable()
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            ended.post(lambda: None)
+
+
+def test_leaving_a_batch_in_threads_does_not_wait_for_running_calls() -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def wait(x: int) -> int:
+        if x == 0:
+            assert begun.wait(20)
+        else:
+            begun.set()
+            assert gate.wait(20)
+        return x
+
+    stream: Any = RunnableLambda(wait).batch_as_completed([0, 1, 2, 3], {"max_concurrency": 2})
+    assert next(stream) == (0, 0)
+    leaver = threading.Thread(target=stream.close, daemon=True)
+    leaver.start()
+    leaver.join(10)
+    left = not leaver.is_alive()
+    gate.set()
+    leaver.join(20)
+    assert left
+
+
+def test_a_failed_batch_in_threads_waits_for_running_calls() -> None:
+    ended: list[int] = []
+    begun = threading.Event()
+
+    def work(x: int) -> None:
+        if x == 0:
+            assert begun.wait(20)
+            raise ValueError("zero")
+        begun.set()
+        threading.Event().wait(0.1)
+        ended.append(x)
+
+    with pytest.raises(ValueError, match="zero"):
+        RunnableLambda(work).batch([0, 1], {"max_concurrency": 2})
+    assert ended == [1]
 
 
 def test_a_chain_is_loop_native_when_all_its_steps_are() -> None:

@@ -21,7 +21,7 @@ from modelwire.runnables import (
     RunnableParallel,
     RunnablePassthrough,
 )
-from modelwire.runnables.weaving import ateed, teed
+from modelwire.runnables.weaving import Pulled, ateed, teed
 
 
 def letters(times: int) -> RunnableGenerator[str, str]:
@@ -220,7 +220,7 @@ def test_each_reader_of_a_stream_gets_all_of_it_and_its_error() -> None:
         raise ValueError("source")
 
     async def main() -> None:
-        for reader in ateed(asource(), 2):
+        for reader in ateed(Pulled(asource()), 2):
             assert await anext(reader) == 1
             with pytest.raises(ValueError, match="source"):
                 await anext(reader)
@@ -233,3 +233,69 @@ def test_parallels_of_the_same_branches_are_equal() -> None:
     assert RunnableParallel(a=step) == RunnableParallel({"a": step})
     assert RunnableParallel(a=step) != RunnableParallel(b=step)
     assert hash(RunnableParallel(a=step)) == hash(RunnableParallel({"a": step}))
+
+
+def test_a_branch_that_cancels_itself_ends_the_stream() -> None:
+    async def cancelled(x: int) -> int:
+        sleeping = asyncio.create_task(asyncio.sleep(30))
+        sleeping.cancel()
+        await sleeping
+        return x
+
+    async def main() -> None:
+        parallel = RunnableParallel(a=RunnableLambda(cancelled), b=RunnablePassthrough())
+
+        async def read() -> None:
+            async for _ in parallel.astream(1):
+                pass
+
+        reading = asyncio.create_task(read())
+        done, _ = await asyncio.wait([reading], timeout=20)
+        assert done
+        assert reading.cancelled()
+
+    asyncio.run(main())
+
+
+def test_a_branch_that_tires_of_its_input_leaves_it_to_the_others() -> None:
+    closed: list[bool] = []
+
+    async def slow(chunks: AsyncIterator[int]) -> AsyncIterator[int]:
+        seen = ContextVar("seen", default=0)
+        async for _ in chunks:
+            token = seen.set(1)
+            try:
+                for number in range(3):
+                    await asyncio.sleep(0.05)
+                    yield number
+            finally:
+                seen.reset(token)  # in the context it was set in, whoever asks for the next number
+                closed.append(True)
+
+    async def impatient(chunks: AsyncIterator[int]) -> AsyncIterator[int | str]:
+        try:
+            async with asyncio.timeout(0.01):
+                async for chunk in chunks:
+                    yield chunk
+        except TimeoutError:
+            yield "gave up"
+
+    async def plain(chunks: AsyncIterator[int]) -> AsyncIterator[int]:
+        async for chunk in chunks:
+            yield chunk
+
+    def chain(*readers: Any) -> Any:
+        return RunnableGenerator(slow) | RunnableParallel({str(i): RunnableGenerator(r) for i, r in enumerate(readers)})
+
+    async def read(*readers: Any) -> list[Any]:
+        chunks = [chunk async for chunk in chain(*readers).astream(1)]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return chunks
+
+    async def main() -> None:
+        async with asyncio.timeout(20):
+            assert await read(impatient, plain) == [{"0": "gave up"}, {"1": 0}, {"1": 1}, {"1": 2}]
+            assert await read(impatient, impatient) == [{"0": "gave up"}, {"1": "gave up"}]
+        assert closed == [True, True]
+
+    asyncio.run(main())
