@@ -6,18 +6,30 @@ flow carries it out (`transport.flow`). What differs between providers is data a
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic.fields import Field
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
 from modelwire import __version__
+from modelwire.adapters.arguments import (
+    PATIENCE,
+    check_client,
+    check_patience,
+    checked_header,
+    checked_key,
+    complaint,
+    fill,
+    from_environment,
+    names_a_key,
+    parameter_of,
+    seconds_of,
+)  # fmt: skip
 from modelwire.adapters.chat_model import BaseChatModel, chunk_from_message
 from modelwire.adapters.codec import ChatCall, Codec, Endpoint
 from modelwire.adapters.secret import Secret, reveal
@@ -112,11 +124,11 @@ class WireChatModel(BaseChatModel):
 
         def __init__(self, **given: Any) -> None:
             values = self._read_arguments(given)
-            if not _fill(self, values):
+            if not fill(self, values):
                 try:
                     super().__init__(**values)
                 except ValidationError as exc:
-                    raise _complaint(type(self), exc) from exc
+                    raise complaint(type(self), exc) from exc
 
     @classmethod
     def _read_arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -130,10 +142,10 @@ class WireChatModel(BaseChatModel):
         if unknown:
             values["model_kwargs"] = {**(values.get("model_kwargs") or {}), **cls._accepted(unknown)}
         for field, variables in cls._environment_fields().items():
-            if values.get(field) is None and (value := _environment(variables)) is not None:
+            if values.get(field) is None and (value := from_environment(variables)) is not None:
                 values[field] = value
         if not isinstance(values.get("timeout"), (int, float, str, type(None))):
-            values["timeout"] = _seconds(values["timeout"])
+            values["timeout"] = seconds_of(values["timeout"])
         for field in cls.SECRETS:
             if isinstance(values.get(field), str):
                 values[field] = Secret(values[field])
@@ -163,11 +175,11 @@ class WireChatModel(BaseChatModel):
 
     def model_post_init(self, context: Any, /) -> None:
         """Check what can be checked before any request."""
-        _check_patience({name: getattr(self, name) for name in _PATIENCE})
+        check_patience({name: getattr(self, name) for name in PATIENCE})
         if self.base_url is not None:
             address_of(self.base_url)
         for name, is_async in (("http_client", False), ("http_async_client", True)):
-            _check_client(name, getattr(self, name), is_async=is_async)
+            check_client(name, getattr(self, name), is_async=is_async)
         self._endpoint()
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -185,7 +197,7 @@ class WireChatModel(BaseChatModel):
         super().__setstate__(state)
         variables = self._environment_fields()
         for field in self.SECRETS:
-            if getattr(self, field) is None and (secret := _environment(variables[field])) is not None:
+            if getattr(self, field) is None and (secret := from_environment(variables[field])) is not None:
                 setattr(self, field, Secret(secret))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -217,15 +229,15 @@ class WireChatModel(BaseChatModel):
 
     def _endpoint(self) -> Endpoint:
         key = reveal(self.api_key)
-        headers = self._auth_headers(_checked_key(key, type(self).__name__)) if key else {}
+        headers = self._auth_headers(checked_key(key, type(self).__name__)) if key else {}
         headers |= self._identity_headers()
-        if self.base_url is None and not _names_a_key(headers) and not _names_a_key(self.default_headers):
+        if self.base_url is None and not names_a_key(headers) and not names_a_key(self.default_headers):
             raise MissingKey(
                 f"`{type(self).__name__}` needs an API key: set {' or '.join(f'`{v}`' for v in self.KEY_VARIABLES)} "
                 "in the environment, or pass `api_key=`."
             )
         for name, value in (self.default_headers or {}).items():
-            headers[_checked_header(name, value)] = value
+            headers[checked_header(name, value)] = value
         return Endpoint((self.base_url or self.DEFAULT_URL).rstrip("/"), headers)
 
     def _params(self) -> dict[str, Any]:
@@ -250,13 +262,13 @@ class WireChatModel(BaseChatModel):
             extra_headers = {**extra_headers, **(kwargs.pop("extra_headers", None) or {})}
             model = kwargs.pop("model", model)
             for name, value in kwargs.items():
-                name = _parameter(type(self), name)
+                name = parameter_of(type(self), name)
                 if value is not None:
                     params[name] = value
                 else:
                     params.pop(name, None)
         for name, value in extra_headers.items():
-            _checked_header(name, value)
+            checked_header(name, value)
         return ChatCall(
             messages=messages,
             model=model,
@@ -293,12 +305,12 @@ class WireChatModel(BaseChatModel):
 
     def _patience(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Take the settings of patience out of the keywords of a call; they win over the model's for this call."""
-        patience = {name: getattr(self, name) for name in _PATIENCE}
-        for name in [name for name in kwargs if self.ALIASES.get(name, name) in _PATIENCE]:
+        patience = {name: getattr(self, name) for name in PATIENCE}
+        for name in [name for name in kwargs if self.ALIASES.get(name, name) in PATIENCE]:
             field, value = self.ALIASES.get(name, name), kwargs.pop(name)
-            patience[field] = _seconds(value) if field == "timeout" else value
+            patience[field] = seconds_of(value) if field == "timeout" else value
         if kwargs or patience["max_retries"] != self.max_retries:
-            _check_patience(patience)
+            check_patience(patience)
         return patience
 
     def _cache_key(
@@ -421,107 +433,6 @@ class WireChatModel(BaseChatModel):
             await aclose(chunks)
 
 
-def _fill(model: WireChatModel, values: dict[str, Any]) -> bool:
-    """Set the fields without pydantic where nothing needs its validation; tell whether that was so.
-
-    Building the schema of a model takes 10 ms of a script's start, and most scripts give a few strings and numbers.
-    """
-    cls = type(model)
-    validators = cls.__pydantic_decorators__
-    if validators.field_validators or validators.model_validators or cls.__private_attributes__:
-        return False
-    fields = cls.model_fields
-    if not all(_is_plain(value, fields[name].annotation) for name, value in values.items()):
-        return False
-    if any(name not in values and field.is_required() for name, field in fields.items()):
-        return False
-    put = object.__setattr__
-    filled = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-    put(model, "__dict__", filled | values)
-    put(model, "__pydantic_fields_set__", set(values))
-    put(model, "__pydantic_extra__", None)
-    put(model, "__pydantic_private__", None)
-    model.model_post_init(None)
-    return True
-
-
-_PATIENCE = ("timeout", "max_retries", "max_wait")
-# What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
-_CONFIG_KEYS = ("callbacks", "max_concurrency", "recursion_limit", "run_name", "run_id", "configurable")
-
-
-@cache
-def _parameter(cls: type[WireChatModel], name: str) -> str:
-    """Return the common name of a keyword of a call. Raises `InvalidArgument` for what is no parameter, and slips."""
-    from difflib import get_close_matches
-
-    name = cls.ALIASES.get(name, name)
-    if name in cls.PARAMETERS:
-        return name
-    if name in _CONFIG_KEYS:
-        raise InvalidArgument(f'`{name}` belongs into the config of a call: `config={{"{name}": ...}}`.')
-    if name in cls.model_fields and name not in ("metadata", "tags", "name"):
-        raise InvalidArgument(f"`{name}` is set when `{cls.__name__}` is made, not for one call.")
-    if get_close_matches(name, [*cls.PARAMETERS, *_PATIENCE, *cls.ALIASES], n=1, cutoff=0.85):
-        raise InvalidArgument(
-            f"There is no parameter `{name}`. {did_you_mean(name, [*cls.PARAMETERS, *_PATIENCE])} "
-            f'To send `{name}` as it is, write `extra_body={{"{name}": ...}}`.'
-        )
-    return name
-
-
-def _seconds(timeout: Any) -> Any:
-    """Read a timeout in the forms of httpx too: of a `Timeout` or a tuple, the limit for reading."""
-    if isinstance(timeout, tuple):
-        return timeout[1] if len(timeout) > 1 else timeout[0]
-    return getattr(timeout, "read", timeout)
-
-
-def _check_patience(patience: Mapping[str, Any]) -> None:
-    retries = patience["max_retries"]
-    if not isinstance(retries, int) or retries < 0:
-        raise InvalidArgument(f"`max_retries` must be a whole number, 0 or more, not {retries!r}.")
-    for name in ("timeout", "max_wait"):
-        value = patience[name]
-        if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
-            raise InvalidArgument(f"`{name}` must be more than 0 seconds and finite, not {value!r}.")
-
-
-def _check_client(name: str, client: Any, *, is_async: bool) -> None:
-    """Refuse what is no HTTP client, and a client of the other colour."""
-    if client is None:
-        return
-    kind = type(client).__name__
-    if not (hasattr(client, "send") and hasattr(client, "build_request")):
-        raise InvalidArgument(f"`{name}` must be an HTTP client of httpx2 or httpx, not a `{kind}`.")
-    if hasattr(client, "aclose") != is_async and hasattr(client, "close") == is_async:
-        other = "http_client" if is_async else "http_async_client"
-        raise InvalidArgument(f"`{name}` was given a `{kind}`, which belongs into `{other}`.")
-
-
-def _is_plain(value: Any, annotation: Any) -> bool:
-    """Tell whether `value` is of the very type that `annotation` names, one of those that need no conversion."""
-    if annotation is Any:
-        return True
-    kinds = get_args(annotation) or (annotation,)
-    kind = type(value)
-    return kind in _PLAIN and (kind in kinds or (kind is int and float in kinds))
-
-
-_PLAIN = frozenset({str, int, float, bool, type(None)})
-
-
-def _complaint(cls: type[WireChatModel], exc: ValidationError) -> Exception:
-    """Say what is wrong with the arguments; their values stay out of it."""
-    said = []
-    for error in exc.errors(include_url=False, include_input=False):
-        ours = error.get("ctx", {}).get("error")
-        if isinstance(ours, InvalidArgument):
-            return ours
-        said.append(f"`{'.'.join(str(part) for part in error['loc'])}`: {error['msg']}")
-    return InvalidArgument(f"`{cls.__name__}` cannot be made: {'; '.join(said)}.")
-
-
 def _with_ours(headers: Mapping[str, str]) -> Mapping[str, str]:
     """Add the headers every call has; the user's own of the same name win."""
     named = {name.lower() for name in headers}
@@ -541,11 +452,6 @@ def _timeouts(silence_s: float | None) -> Timeouts:
     return Timeouts() if silence_s is None else Timeouts(first_byte_s=silence_s, idle_s=silence_s)
 
 
-def _environment(variables: Sequence[str]) -> str | None:
-    """Return the first of `variables` that is set to something."""
-    return next((value for name in variables if (value := os.environ.get(name))), None)
-
-
 def _json_bytes(body: Mapping[str, Any]) -> bytes:
     try:
         return to_json(body)
@@ -561,26 +467,6 @@ def _is_json(value: Any) -> bool:
     except (PydanticSerializationError, UnicodeEncodeError, ValueError):
         return False
     return True
-
-
-def _names_a_key(headers: Mapping[str, str] | None) -> bool:
-    return any(name.lower() in SECRET_HEADERS for name in headers or ())
-
-
-def _checked_key(key: str, owner: str) -> str:
-    if not key.isascii() or not key.isprintable() or key != key.strip():
-        raise InvalidArgument(
-            f"The API key of `{owner}` has a line break, a space at its end, or another character no key has. "
-            "It was not sent; look for a stray newline where it is read."
-        )
-    return key
-
-
-def _checked_header(name: str, value: str) -> str:
-    """Return the name of a header that may be sent; the value is never shown."""
-    if not value.isascii() or not value.replace("\t", " ").isprintable() or value != value.strip():
-        raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
-    return name
 
 
 def _message_of(chunk: AIMessageChunk) -> AIMessage:

@@ -1,0 +1,147 @@
+"""What a model is made and called with: read, checked, and refused by name before any request. No I/O here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic_core import ValidationError
+
+from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.transport.wire import SECRET_HEADERS
+
+if TYPE_CHECKING:
+    from modelwire.adapters.base import WireChatModel
+
+__all__ = [
+    "PATIENCE", "check_client", "check_patience", "checked_header", "checked_key", "complaint", "fill",
+    "from_environment", "names_a_key", "parameter_of", "seconds_of",
+]  # fmt: skip
+
+
+def fill(model: WireChatModel, values: dict[str, Any]) -> bool:
+    """Set the fields without pydantic where nothing needs its validation; tell whether that was so.
+
+    Building the schema of a model takes 10 ms of a script's start, and most scripts give a few strings and numbers.
+    """
+    cls = type(model)
+    validators = cls.__pydantic_decorators__
+    if validators.field_validators or validators.model_validators or cls.__private_attributes__:
+        return False
+    fields = cls.model_fields
+    if not all(_is_plain(value, fields[name].annotation) for name, value in values.items()):
+        return False
+    if any(name not in values and field.is_required() for name, field in fields.items()):
+        return False
+    put = object.__setattr__
+    filled = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    put(model, "__dict__", filled | values)
+    put(model, "__pydantic_fields_set__", set(values))
+    put(model, "__pydantic_extra__", None)
+    put(model, "__pydantic_private__", None)
+    model.model_post_init(None)
+    return True
+
+
+PATIENCE = ("timeout", "max_retries", "max_wait")
+# What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
+_CONFIG_KEYS = ("callbacks", "max_concurrency", "recursion_limit", "run_name", "run_id", "configurable")
+
+
+@cache
+def parameter_of(cls: type[WireChatModel], name: str) -> str:
+    """Return the common name of a keyword of a call. Raises `InvalidArgument` for what is no parameter, and slips."""
+    from difflib import get_close_matches
+
+    name = cls.ALIASES.get(name, name)
+    if name in cls.PARAMETERS:
+        return name
+    if name in _CONFIG_KEYS:
+        raise InvalidArgument(f'`{name}` belongs into the config of a call: `config={{"{name}": ...}}`.')
+    if name in cls.model_fields and name not in ("metadata", "tags", "name"):
+        raise InvalidArgument(f"`{name}` is set when `{cls.__name__}` is made, not for one call.")
+    if get_close_matches(name, [*cls.PARAMETERS, *PATIENCE, *cls.ALIASES], n=1, cutoff=0.85):
+        raise InvalidArgument(
+            f"There is no parameter `{name}`. {did_you_mean(name, [*cls.PARAMETERS, *PATIENCE])} "
+            f'To send `{name}` as it is, write `extra_body={{"{name}": ...}}`.'
+        )
+    return name
+
+
+def seconds_of(timeout: Any) -> Any:
+    """Read a timeout in the forms of httpx too: of a `Timeout` or a tuple, the limit for reading."""
+    if isinstance(timeout, tuple):
+        return timeout[1] if len(timeout) > 1 else timeout[0]
+    return getattr(timeout, "read", timeout)
+
+
+def check_patience(patience: Mapping[str, Any]) -> None:
+    retries = patience["max_retries"]
+    if not isinstance(retries, int) or retries < 0:
+        raise InvalidArgument(f"`max_retries` must be a whole number, 0 or more, not {retries!r}.")
+    for name in ("timeout", "max_wait"):
+        value = patience[name]
+        if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
+            raise InvalidArgument(f"`{name}` must be more than 0 seconds and finite, not {value!r}.")
+
+
+def check_client(name: str, client: Any, *, is_async: bool) -> None:
+    """Refuse what is no HTTP client, and a client of the other colour."""
+    if client is None:
+        return
+    kind = type(client).__name__
+    if not (hasattr(client, "send") and hasattr(client, "build_request")):
+        raise InvalidArgument(f"`{name}` must be an HTTP client of httpx2 or httpx, not a `{kind}`.")
+    if hasattr(client, "aclose") != is_async and hasattr(client, "close") == is_async:
+        other = "http_client" if is_async else "http_async_client"
+        raise InvalidArgument(f"`{name}` was given a `{kind}`, which belongs into `{other}`.")
+
+
+def _is_plain(value: Any, annotation: Any) -> bool:
+    """Tell whether `value` is of the very type that `annotation` names, one of those that need no conversion."""
+    if annotation is Any:
+        return True
+    kinds = get_args(annotation) or (annotation,)
+    kind = type(value)
+    return kind in _PLAIN and (kind in kinds or (kind is int and float in kinds))
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def complaint(cls: type[WireChatModel], exc: ValidationError) -> Exception:
+    """Say what is wrong with the arguments; their values stay out of it."""
+    said = []
+    for error in exc.errors(include_url=False, include_input=False):
+        ours = error.get("ctx", {}).get("error")
+        if isinstance(ours, InvalidArgument):
+            return ours
+        said.append(f"`{'.'.join(str(part) for part in error['loc'])}`: {error['msg']}")
+    return InvalidArgument(f"`{cls.__name__}` cannot be made: {'; '.join(said)}.")
+
+
+def from_environment(variables: Sequence[str]) -> str | None:
+    """Return the first of `variables` that is set to something."""
+    return next((value for name in variables if (value := os.environ.get(name))), None)
+
+
+def names_a_key(headers: Mapping[str, str] | None) -> bool:
+    return any(name.lower() in SECRET_HEADERS for name in headers or ())
+
+
+def checked_key(key: str, owner: str) -> str:
+    if not key.isascii() or not key.isprintable() or key != key.strip():
+        raise InvalidArgument(
+            f"The API key of `{owner}` has a line break, a space at its end, or another character no key has. "
+            "It was not sent; look for a stray newline where it is read."
+        )
+    return key
+
+
+def checked_header(name: str, value: str) -> str:
+    """Return the name of a header that may be sent; the value is never shown."""
+    if not value.isascii() or not value.replace("\t", " ").isprintable() or value != value.strip():
+        raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
+    return name
