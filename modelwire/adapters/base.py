@@ -32,6 +32,7 @@ from modelwire.adapters.arguments import (
 )  # fmt: skip
 from modelwire.adapters.chat_model import BaseChatModel, chunk_from_message
 from modelwire.adapters.codec import ChatCall, Codec, Endpoint
+from modelwire.adapters.model_run import llm_output_of
 from modelwire.adapters.secret import Secret, reveal
 from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chunks, message_chunk_to_message
@@ -476,8 +477,4 @@ def _message_of(chunk: AIMessageChunk) -> AIMessage:
 def _result_of(message: AIMessage) -> ChatResult:
     from modelwire.outputs import ChatGeneration, ChatResult
 
-    about = message.response_metadata
-    return ChatResult(
-        generations=[ChatGeneration(message=message)],
-        llm_output={key: about[key] for key in ("model_name", "token_usage", "usage") if key in about},
-    )
+    return ChatResult(generations=[ChatGeneration(message=message)], llm_output=llm_output_of(message))

@@ -15,14 +15,20 @@ from uuid import UUID, uuid4
 from pydantic.fields import Field
 from pydantic_core import to_json
 
-from modelwire.adapters.model_run import AsyncModelRun, ModelRun, astart_model_run, heard, start_model_run
+from modelwire.adapters.model_run import (
+    AsyncModelRun,
+    ModelRun,
+    astart_model_run,
+    heard,
+    result_of_chunks,
+    start_model_run,
+)  # fmt: skip
 from modelwire.errors import InvalidArgument
 from modelwire.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
     convert_to_messages,
-    merge_chunks,
     tool_call_chunk,
 )
 from modelwire.runnables.closing import aclose, close
@@ -257,7 +263,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
                 for chunk in chunks:
                     run.token(chunk)
                     yield chunk
-                run.end(_whole(run.received))
+                run.end(result_of_chunks(run.received))
         finally:
             close(chunks)
 
@@ -281,7 +287,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
                 async for chunk in chunks:
                     await run.token(chunk)
                     yield chunk
-                await run.end(_whole(run.received))
+                await run.end(result_of_chunks(run.received))
         finally:
             await aclose(chunks)
 
@@ -481,12 +487,6 @@ def _listed(input: Any) -> Any:
     if isinstance(input, (str, BaseMessage, Mapping)):
         return [input]
     return input
-
-
-def _whole(chunks: list[AIMessageChunk]) -> ChatResult:
-    from modelwire.outputs import ChatGenerationChunk, ChatResult
-
-    return ChatResult(generations=[ChatGenerationChunk(message=merge_chunks(chunks))])
 
 
 def only_message(result: ChatResult) -> AIMessage:

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from modelwire.outputs import ChatResult, LLMResult
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["AsyncModelRun", "ModelRun", "astart_model_run", "heard", "start_model_run"]
+__all__ = [
+    "AsyncModelRun",
+    "ModelRun",
+    "astart_model_run",
+    "heard",
+    "llm_output_of",
+    "result_of_chunks",
+    "start_model_run",
+]
 
 
 class _Opened:
@@ -88,10 +96,10 @@ class ModelRun(_Opened):
         if self._over:
             return
         if isinstance(error, GeneratorExit):  # the reader has left the stream: it ended there, it did not fail
-            self.end(_result_of(self.received))
+            self.end(result_of_chunks(self.received))
         elif error is not None:
             self._over = True
-            self.manager.on_llm_error(error, response=_llm_result(_result_of(self.received)))
+            self.manager.on_llm_error(error, response=_llm_result(result_of_chunks(self.received)))
 
 
 class AsyncModelRun(_Opened):
@@ -128,10 +136,10 @@ class AsyncModelRun(_Opened):
         if self._over:
             return
         if isinstance(error, GeneratorExit):
-            await self.end(_result_of(self.received))
+            await self.end(result_of_chunks(self.received))
         elif error is not None:
             self._over = True
-            await self.manager.on_llm_error(error, response=_llm_result(_result_of(self.received)))
+            await self.manager.on_llm_error(error, response=_llm_result(result_of_chunks(self.received)))
 
 
 def start_model_run(
@@ -200,13 +208,17 @@ def _whole(chunks: list[AIMessageChunk]) -> ChatResult:
     from modelwire.outputs import ChatGeneration, ChatResult
 
     message = message_chunk_to_message(merge_chunks(chunks))
+    return ChatResult(generations=[ChatGeneration(message=message)], llm_output=llm_output_of(message) or None)
+
+
+def llm_output_of(message: BaseMessage) -> dict[str, Any]:
+    """Return what a result says of its answer as a whole, from the answer's own metadata."""
     about = message.response_metadata
-    said = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
-    return ChatResult(generations=[ChatGeneration(message=message)], llm_output=said or None)
+    return {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
 
 
-def _result_of(chunks: list[AIMessageChunk]) -> ChatResult:
-    """What came of an answer that was not finished: the sum of its chunks, or nothing."""
+def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:
+    """Return what came of a streamed answer, finished or not: the sum of its chunks, or nothing."""
     from modelwire.messages import merge_chunks
     from modelwire.outputs import ChatGenerationChunk, ChatResult
 

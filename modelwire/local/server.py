@@ -68,7 +68,7 @@ class LocalServer:
         self._end = weakref.finalize(self, _end, self._process, self._log)
         try:
             self.base_url: str = _await_ready(self._process, self._log, start_timeout_s)
-        except BaseException:
+        except BaseException:  # Ctrl-C while it starts, too: no child may stay behind
             self.stop()
             raise
 

@@ -14,7 +14,7 @@ def close(*iterators: Any) -> None:
         if closing is not None:
             try:
                 closing()
-            except BaseException:
+            except BaseException:  # whatever it is, the rest still has to be closed
                 close(*iterators[position + 1 :])
                 raise
 
@@ -26,6 +26,6 @@ async def aclose(*iterators: Any) -> None:
         if closing is not None:
             try:
                 await closing()
-            except BaseException:
+            except BaseException:  # whatever it is, the rest still has to be closed
                 await aclose(*iterators[position + 1 :])
                 raise

@@ -241,10 +241,6 @@ def _try_until_done(
 
 def _ask(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
     reply: Reply = yield Send(stream=False, remaining_s=exchange.remaining_s())
-    return _read_whole(exchange, reply)
-
-
-def _read_whole(exchange: Exchange[M, C], reply: Reply) -> M:
     if reply.status != 200:
         raise _error_of(exchange, reply)
     return exchange.wire.decode(reply)

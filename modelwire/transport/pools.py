@@ -262,7 +262,6 @@ _lock = threading.Lock()
 _sync_pools: dict[ClientSettings, SyncPool] = {}
 _loop_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = WeakKeyDictionary()
 _left_to_the_parent: list[object] = []  # after a fork: the parent's sockets, kept so that nothing here closes them
-_trust: ssl.SSLContext | None = None
 
 
 def sync_pool(settings: ClientSettings) -> SyncPool:
@@ -313,15 +312,12 @@ def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
     }
 
 
+@cache
 def _trust_store() -> ssl.SSLContext:
     """Build the TLS context once a process: reading the trust store takes longer than a request on a LAN."""
-    global _trust
-    with _lock:
-        if _trust is None:
-            import httpcore2
+    import httpcore2
 
-            _trust = httpcore2.default_ssl_context()
-        return _trust
+    return httpcore2.default_ssl_context()
 
 
 @cache
