@@ -56,7 +56,7 @@ def parameter_of(cls: type[WireChatModel], name: str) -> str:
     from difflib import get_close_matches
 
     name = cls.ALIASES.get(name, name)
-    if name in cls.PARAMETERS:
+    if name in cls.PARAMETERS or name in cls.SENDABLE:
         return name
     if name in _CONFIG_KEYS:
         raise InvalidArgument(f'`{name}` belongs into the config of a call: `config={{"{name}": ...}}`.')

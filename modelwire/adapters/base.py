@@ -98,6 +98,7 @@ class WireChatModel(BaseChatModel):
     }
     # Fields that are parameters of the call under their own name.
     PARAMETERS: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "stop")
+    SENDABLE: ClassVar[frozenset[str]] = frozenset()  # known parameters of the provider's that have no field
     # Where the provider documents its settings: environment variables, most telling first, and the address.
     KEY_VARIABLES: ClassVar[tuple[str, ...]] = ()
     URL_VARIABLES: ClassVar[tuple[str, ...]] = ()
@@ -108,7 +109,8 @@ class WireChatModel(BaseChatModel):
 
     # ------------------------------------------------------------ what a provider adds
 
-    def _codec(self) -> Codec:
+    def _codec(self, call: ChatCall) -> Codec:
+        """Return who says `call`: most models have one way to say all of them."""
         raise NotImplementedError
 
     def _auth_headers(self, key: str) -> dict[str, str]:
@@ -161,17 +163,19 @@ class WireChatModel(BaseChatModel):
         """Take unknown arguments for parameters of the provider's, unless they look like a slip."""
         from difflib import get_close_matches
 
-        for name in unknown:
+        strange = [name for name in unknown if name not in cls.SENDABLE]
+        for name in strange:
             if get_close_matches(name, list(cls.model_fields), n=1, cutoff=0.85):
                 raise InvalidArgument(
                     f"`{cls.__name__}` has no parameter `{name}`. {did_you_mean(name, list(cls.model_fields))} "
                     f"To send `{name}` as it is, write `model_kwargs={{'{name}': ...}}`."
                 )
-        warnings.warn(
-            f"{', '.join(f'`{name}`' for name in unknown)}: no parameter `{cls.__name__}` knows; sent to the provider "
-            "as it is. Write it in `model_kwargs` to say that this is meant.",
-            stacklevel=4,
-        )
+        if strange:
+            warnings.warn(
+                f"{', '.join(f'`{name}`' for name in strange)}: no parameter `{cls.__name__}` knows; sent to the "
+                "provider as it is. Write it in `model_kwargs` to say that this is meant.",
+                stacklevel=4,
+            )
         return unknown
 
     def model_post_init(self, context: Any, /) -> None:
@@ -217,9 +221,7 @@ class WireChatModel(BaseChatModel):
 
     def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
         """Return what a call with these arguments would send, without sending it."""
-        return self._codec().encode(
-            self._call(self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream)
-        )
+        return self._said(self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream)[1]
 
     def _messages(self, input: Any) -> list[BaseMessage]:
         """Read the input of a call; raise before any request when there is nothing to answer."""
@@ -280,13 +282,20 @@ class WireChatModel(BaseChatModel):
             extra_headers=extra_headers,
         )
 
+    def _said(
+        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool
+    ) -> tuple[Codec, WireRequest]:
+        """Return the call in the provider's words, and the codec that said it and will read the answer."""
+        call = self._call(messages, stop, kwargs, stream=stream)
+        codec = self._codec(call)
+        return codec, codec.encode(call)
+
     def _exchange(
         self, messages: Sequence[BaseMessage], stop: list[str] | str | None, config: RunnableConfig,
         kwargs: dict[str, Any], *, stream: bool,
     ) -> Exchange[AIMessage, AIMessageChunk]:  # fmt: skip
-        codec = self._codec()
         patience = self._patience(kwargs)
-        request = codec.encode(self._call(messages, stop, kwargs, stream=stream))
+        codec, request = self._said(messages, stop, kwargs, stream=stream)
         deadline = config.get("deadline")
         return Exchange(
             url=request.url,
@@ -321,7 +330,7 @@ class WireChatModel(BaseChatModel):
 
         kwargs = dict(kwargs)
         self._patience(kwargs)
-        return request_key(self._codec().encode(self._call(messages, stop, kwargs, stream=False)))
+        return request_key(self._said(messages, stop, kwargs, stream=False)[1])
 
     # ------------------------------------------------------------ tools and forms
 

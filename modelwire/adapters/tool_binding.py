@@ -109,6 +109,8 @@ def limits_of(model: WireChatModel) -> Limits:
 def _name(tool: JSON) -> str:
     inner = tool.get("function")
     name = inner.get("name") if isinstance(inner, Mapping) else tool.get("name")
+    if name is None and "mcp_server_name" in tool:  # Anthropic's `mcp_toolset`, one a server
+        return f"{tool.get('type')} {tool['mcp_server_name']}"
     return str(name or tool.get("type"))
 
 

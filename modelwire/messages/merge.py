@@ -183,6 +183,8 @@ def _merge_group(group: list[Any]) -> Any:
         return merge_dicts(*group)
     if kind != "non_standard":
         group = [_as_extras(item) if item.get("type") == "non_standard" else item for item in group]
+    else:
+        group = [group[0], *(_without_inner_type(item) for item in group[1:])]
     columns = merge_dicts(*({**item, "type": None} for item in group))
     columns["type"] = kind
     return columns
@@ -191,6 +193,12 @@ def _merge_group(group: list[Any]) -> Any:
 def _as_extras(block: dict[Any, Any]) -> dict[Any, Any]:
     """Say what a provider added to a standard block under `extras`, where standard blocks keep it."""
     return {"index": block["index"], "extras": block.get("value", {})}
+
+
+def _without_inner_type(block: dict[Any, Any]) -> dict[Any, Any]:
+    """Leave out the type of the provider's own block: its first piece has said it."""
+    value = block.get("value")
+    return {**block, "value": {k: v for k, v in value.items() if k != "type"}} if isinstance(value, dict) else block
 
 
 def merge_lists(left: list[Any] | None, *others: list[Any] | None) -> list[Any] | None:

@@ -122,6 +122,14 @@ def test_a_providers_own_tools_pass_beside_others(model: Any) -> None:
     }
 
 
+def test_one_toolset_a_server_is_no_name_twice() -> None:
+    toolsets = [{"type": "mcp_toolset", "mcp_server_name": name} for name in "ab"]
+    model = ChatAnthropic(model="m", api_key="none")
+    assert model.bind_tools(toolsets).kwargs["tools"] == toolsets
+    with pytest.raises(InvalidArgument, match="mcp_toolset a"):
+        model.bind_tools([toolsets[0], toolsets[0]])
+
+
 def test_extras_of_a_tool_reach_anthropic() -> None:
     marked = tool(extras={"cache_control": {"type": "ephemeral"}})(weather)
     assert body_of(MODELS["anthropic"], [marked])["tools"] == [{**ANTHROPIC, "cache_control": {"type": "ephemeral"}}]

@@ -115,6 +115,12 @@ def test_the_first_type_of_a_block_holds() -> None:
     ]
 
 
+def test_pieces_of_a_providers_own_block_say_its_type_once() -> None:
+    pieces = [{"index": 0, "type": "non_standard", "value": {"type": "compaction", "content": t}} for t in "ab"]
+    whole = {"index": 0, "type": "non_standard", "value": {"type": "compaction", "content": "ab"}}
+    assert merge_lists(pieces[:1], pieces[1:]) == [whole]
+
+
 def test_a_non_standard_delta_of_a_standard_block_goes_under_its_extras() -> None:
     block = {"index": 0, "type": "text", "text": "a"}
     delta = {"index": 0, "type": "non_standard", "value": {"signature": "s"}}

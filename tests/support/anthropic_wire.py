@@ -22,18 +22,20 @@ def text(value: str, **more: Any) -> dict[str, Any]:
     return {"type": "text", "text": value, **more}
 
 
-def whole(content: list[dict[str, Any]]) -> bytes:
+def whole(content: list[dict[str, Any]], **more: Any) -> bytes:
     return json.dumps(
         {
             "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "content": content,
             "stop_reason": "end_turn", "stop_sequence": None, "usage": USAGE,
+            **more,
         }
     ).encode()  # fmt: skip
 
 
-def events_of(content: list[dict[str, Any]]) -> bytes:
-    """Stream an answer as Anthropic does, a few characters a delta."""
-    start = json.loads(whole([])) | {"stop_reason": None, "usage": USAGE | {"output_tokens": 1}}
+def events_of(content: list[dict[str, Any]], **more: Any) -> bytes:
+    """Stream an answer as Anthropic does, a few characters a delta; `more` is what else the answer says."""
+    usage = more.get("usage", USAGE)
+    start = json.loads(whole([])) | {"stop_reason": None, "usage": usage | {"output_tokens": 1}}
     events: list[dict[str, Any]] = [{"type": "message_start", "message": start}, {"type": "ping"}]
     for index, block in enumerate(content):
         first, deltas = started(block)
@@ -41,7 +43,11 @@ def events_of(content: list[dict[str, Any]]) -> bytes:
         events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
         events.append({"type": "content_block_stop", "index": index})
     end = {"stop_reason": "end_turn", "stop_sequence": None}
-    events += [{"type": "message_delta", "delta": end, "usage": {"output_tokens": 5}}, {"type": "message_stop"}]
+    end |= {key: value for key, value in more.items() if key not in ("usage", "context_management")}
+    last: dict[str, Any] = {"type": "message_delta", "delta": end, "usage": {"output_tokens": 5}}
+    if "context_management" in more:  # beside the delta, not in it
+        last["context_management"] = more["context_management"]
+    events += [last, {"type": "message_stop"}]
     return "".join(
         f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n" for event in events
     ).encode()
@@ -60,6 +66,8 @@ def started(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]
         text = json.dumps(block["input"], ensure_ascii=False) if block["input"] else ""
         deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ["", *cut(text)]]
         return block | {"input": {}}, deltas
+    if block["type"] == "compaction":
+        return {"type": "compaction", "content": None}, [{**block, "type": "compaction_delta"}]
     return block, []
 
 

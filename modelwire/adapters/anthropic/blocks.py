@@ -131,9 +131,17 @@ def _file(item: Mapping[str, Any]) -> Block:
 
 def _from_openai_file(file: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: file[key] for key in ("file_id", "filename") if key in file}
-    if isinstance(data := file.get("file_data"), str):
+    if isinstance(data := file.get("file_data") or file.get("file_url"), str):
         found["url"] = data
     return found
+
+
+def _input_image(item: Mapping[str, Any]) -> Block:
+    return _image_url(item) if item.get("image_url") else _image(item)
+
+
+def _input_file(item: Mapping[str, Any]) -> Block:
+    return _file({**item, **_from_openai_file(item)})
 
 
 def _text_file(item: Mapping[str, Any]) -> Block:
@@ -153,11 +161,13 @@ def _non_standard(item: Mapping[str, Any]) -> Block | None:
 
 _USER: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
     "text": text_block,
-    "input_text": text_block,  # OpenAI Responses
+    "input_text": text_block,  # OpenAI Responses, as are `output_text`, `input_image`, `input_file`
     "output_text": text_block,
     "refusal": _refusal,
     "image": _image,
     "image_url": _image_url,
+    "input_image": _input_image,
+    "input_file": _input_file,
     "file": _file,
     "text-plain": _text_file,
     "non_standard": _non_standard,
@@ -295,6 +305,8 @@ def tool_result(content: str | Sequence[Any], *, tool_call_id: str, is_error: bo
             block["content"] = content
     elif blocks := _result_blocks(content):
         block["content"] = blocks
+        for marked in [inner for inner in blocks if "cache_control" in inner]:  # a breakpoint is the whole result's
+            block["cache_control"] = marked.pop("cache_control")
     if is_error:
         block["is_error"] = True
     return block

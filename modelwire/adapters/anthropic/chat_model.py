@@ -15,7 +15,10 @@ from modelwire.adapters.base import WireChatModel
 from modelwire.adapters.secret import reveal
 
 if TYPE_CHECKING:
-    from modelwire.adapters.codec import Codec
+    from collections.abc import Sequence
+
+    from modelwire.adapters.codec import ChatCall, Codec
+    from modelwire.messages import BaseMessage
 
 __all__ = ["ChatAnthropic"]
 
@@ -35,10 +38,16 @@ class ChatAnthropic(WireChatModel):
     top_k: int | None = None
     thinking: dict[str, Any] | None = None
     effort: str | None = None
-    betas: list[str] | None = None
-    mcp_servers: list[dict[str, Any]] | None = None
+    output_config: dict[str, Any] | None = None
+    betas: list[str] | None = None  # features for the header `anthropic-beta`, beside those that parameters need
+    mcp_servers: list[dict[str, Any]] | None = Field(default=None, repr=False)  # may hold a token
     context_management: dict[str, Any] | None = None
+    container: dict[str, Any] | str | None = None
+    reuse_last_container: bool | None = None  # go on in the container that the latest answer names
+    inference_geo: str | None = None
     service_tier: str | None = None
+    speed: str | None = None
+    user_profile_id: str | None = None
 
     provider: str = Field(default="anthropic", repr=False, exclude=True)  # as errors and metadata name it
 
@@ -48,11 +57,19 @@ class ChatAnthropic(WireChatModel):
         "anthropic_api_url": "base_url",
         "anthropic_proxy": "proxy",
         "default_request_timeout": "timeout",
+        "reasoning_effort": "effort",
     }
     PARAMETERS: ClassVar = (
         *WireChatModel.PARAMETERS,
-        "top_k", "thinking", "betas", "mcp_servers", "context_management", "service_tier",
+        "top_k", "thinking", "effort", "output_config", "betas", "mcp_servers", "context_management", "container",
+        "inference_geo", "service_tier", "speed", "user_profile_id",
     )  # fmt: skip
+    # anthropic 2.11, `beta.message_create_params`; `metadata` is a field of every model's, so `model_kwargs` has it.
+    SENDABLE: ClassVar = frozenset((
+        "billing_policy", "cache_control", "compaction", "diagnostics", "fallback_credit_token", "fallbacks",
+        "output_format", "parallel_tool_calls", "response_format", "system", "thread", "tool_choice", "tools",
+        "workspace_id",
+    ))  # fmt: skip
     # https://docs.anthropic.com/en/api/client-sdks, read 2026-11; ANTHROPIC_API_URL is LangChain's.
     KEY_VARIABLES: ClassVar = ("ANTHROPIC_API_KEY",)
     URL_VARIABLES: ClassVar = ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_URL")
@@ -65,14 +82,25 @@ class ChatAnthropic(WireChatModel):
     def _llm_type(self) -> str:
         return "anthropic-chat"
 
-    def _codec(self) -> Codec:
+    def _codec(self, call: ChatCall) -> Codec:
         return _codec(self.provider)
 
     def _params(self) -> dict[str, Any]:
         params = super()._params()
-        if self.effort is not None:
-            params["output_config"] = {"effort": self.effort, **params.get("output_config", {})}
+        config = params.get("output_config")
+        if isinstance(config, dict) and "effort" in config:  # a call may set one without the other
+            params["output_config"] = {name: value for name, value in config.items() if name != "effort"}
+            params.setdefault("effort", config["effort"])
         return params
+
+    def _call(
+        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool
+    ) -> ChatCall:
+        if self.reuse_last_container and self.container is None and "container" not in kwargs:
+            named = (message.response_metadata.get("container") for message in reversed(messages))
+            if (last := next((it["id"] for it in named if isinstance(it, dict) and it.get("id")), None)) is not None:
+                kwargs["container"] = last
+        return super()._call(messages, stop, kwargs, stream=stream)
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"x-api-key": key}

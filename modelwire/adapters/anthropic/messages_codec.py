@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.anthropic.answers import read_message
 from modelwire.adapters.anthropic.messages_stream import MessagesStreamDecoder
-from modelwire.adapters.anthropic.parameters import max_tokens_of, say_parameters, takes_system_turns
+from modelwire.adapters.anthropic.parameters import (
+    features_needed,
+    max_tokens_of,
+    say_parameters,
+    takes_system_turns,
+)
 from modelwire.adapters.anthropic.turns import say_history
 from modelwire.adapters.wire_json import error_from_reply, read_json
-from modelwire.errors import BadRequest, ContextTooLong, InvalidType
+from modelwire.errors import BadRequest, ContextTooLong, InvalidArgument, InvalidType
 from modelwire.transport.wire import WireRequest
 
 if TYPE_CHECKING:
@@ -32,6 +37,9 @@ ANTHROPIC_VERSION = "2023-06-01"
 # Only the words tell this 400 from others: its type is `invalid_request_error`, it has no code. "prompt is too long:
 # 205573 tokens > 200000 maximum", "input length and `max_tokens` exceed context limit": seen in public issues, 2026-11.
 TOO_LONG = ("prompt is too long", "exceed context limit")
+
+# Parameters of the SDK's that travel as headers (anthropic 2.11, `Messages.create`).
+HEADERS = {"user_profile_id": "anthropic-user-profile-id", "workspace_id": "anthropic-workspace-id"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +62,17 @@ class MessagesCodec:
         body: dict[str, Any] = {"model": call.model, "messages": turns}
         if system:
             body["system"] = system
+        headers = {HEADERS[name]: _one_line(name, params.pop(name)) for name in HEADERS if name in params}
+        if system and "system" in params:
+            raise InvalidArgument(
+                "The system prompt is said twice: in the messages and as `system`. Leave one of them out."
+            )
         body |= say_parameters(params, max_tokens=self.max_tokens(call.model))
         if call.stream:
             body["stream"] = True
         return WireRequest(
             url=_url(call.endpoint.base_url),
-            headers=_headers(call, betas),
+            headers=_headers(call, headers, betas, body),
             body=body | dict(call.extra_body),
             stream=call.stream,
         )
@@ -94,9 +107,9 @@ def _url(base_url: str) -> str:
     return f"{base_url}/messages" if base_url.endswith("/v1") else f"{base_url}/v1/messages"
 
 
-def _headers(call: ChatCall, betas: Any) -> dict[str, str]:
-    """Join the headers; the caller's win, but beta features add up: those of `betas` and those of every header."""
-    headers = {"content-type": "application/json", "anthropic-version": ANTHROPIC_VERSION}
+def _headers(call: ChatCall, said: Mapping[str, str], betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
+    """Join the headers; the caller's win, but beta features add up: named ones of every place, and what is needed."""
+    headers = {"content-type": "application/json", "anthropic-version": ANTHROPIC_VERSION, **said}
     features = [] if betas is None else _features(betas)
     for given in (call.endpoint.headers, call.extra_headers):
         for name, value in given.items():
@@ -104,14 +117,20 @@ def _headers(call: ChatCall, betas: Any) -> dict[str, str]:
                 features += _features(value)
             else:
                 headers[name.lower()] = value
-    if features:
-        headers["anthropic-beta"] = ",".join(dict.fromkeys(features))
+    if features := [*dict.fromkeys(features), *features_needed({**body, **said} if said else body, features)]:
+        headers["anthropic-beta"] = _one_line("betas", ",".join(features))
     return headers
+
+
+def _one_line(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+        raise InvalidArgument(f"`{name}` is sent as a header, so it must be a string of one line of printable ASCII.")
+    return value
 
 
 def _features(betas: Any) -> list[str]:
     if isinstance(betas, str):
         return [name for part in betas.split(",") if (name := part.strip())]
-    if isinstance(betas, list | tuple) and all(isinstance(name, str) for name in betas):
-        return list(betas)
-    raise InvalidType(f"`betas` must be a list of strings, not `{type(betas).__name__}`.")
+    if not isinstance(betas, list | tuple) or not all(isinstance(name, str) for name in betas):
+        raise InvalidType(f"`betas` must be a list of strings, not `{type(betas).__name__}`.")
+    return [name for names in betas for name in _features(names)]

@@ -97,7 +97,7 @@ class MessagesStreamDecoder:
         self._ended = True
         open_ones, self._arguments = self._arguments, {}  # the provider stopped, so they are as they are
         last = [chunk for index, arguments in open_ones.items() for chunk in self._arguments_end(index, arguments)]
-        metadata = {**(self._opening or {}), **self._ending}
+        metadata = {**(self._opening or {"model_provider": MODEL_PROVIDER}), **self._ending}
         if self._usage:
             metadata["usage"] = self._usage
         if self.request_id is not None:

@@ -5,12 +5,13 @@ Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11. A paramet
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modelwire.errors import InvalidArgument, InvalidType
 
-__all__ = ["DEFAULT_MAX_TOKENS", "max_tokens_of", "say_parameters", "takes_system_turns"]
+__all__ = ["DEFAULT_MAX_TOKENS", "features_needed", "max_tokens_of", "say_parameters", "takes_system_turns"]
 
 # ---------------------------------------------------------------- facts about models
 
@@ -71,8 +72,8 @@ def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, A
         body["tools"] = tools
     if (choice := _tool_choice(said, has_tools="tools" in body)) is not None:
         body["tool_choice"] = choice
-    if "response_format" in said and (form := _output_format(said.pop("response_format"))) is not None:
-        body["output_config"] = {**(said.pop("output_config", None) or {}), "format": form}
+    if not OUTPUT_NAMES.isdisjoint(said) and (config := _output_config(said)):
+        body["output_config"] = config
     return body | said
 
 
@@ -119,9 +120,11 @@ def say_tool(tool: Any) -> dict[str, Any]:
     said["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
     if function.get("strict"):
         said["strict"] = True
-    if "cache_control" in tool:
-        said["cache_control"] = tool["cache_control"]
-    return said
+    return said | {key: tool[key] for key in TOOL_KEYS if key in tool}
+
+
+# What Anthropic's tools have beside OpenAI's (anthropic 2.11, `ToolParam`).
+TOOL_KEYS = ("allowed_callers", "cache_control", "defer_loading", "eager_input_streaming", "input_examples")
 
 
 def _tool_choice(said: dict[str, Any], *, has_tools: bool) -> dict[str, Any] | None:
@@ -159,6 +162,23 @@ def say_tool_choice(choice: Any) -> dict[str, Any] | None:
 # ---------------------------------------------------------------- the answer's form
 
 
+OUTPUT_NAMES = frozenset(("effort", "output_config", "output_format", "response_format"))
+
+
+def _output_config(said: dict[str, Any]) -> dict[str, Any]:
+    """Take what is set about the output: `effort`, and the form under OpenAI's name or Anthropic's old one."""
+    config = said.pop("output_config", None) or {}
+    if not isinstance(config, Mapping):
+        raise InvalidType(f"`output_config` must be a dict, not `{type(config).__name__}`.")
+    config = dict(config)
+    if "effort" in said:
+        config = {"effort": said.pop("effort"), **config}
+    for name in ("output_format", "response_format"):
+        if name in said and (form := _output_format(said.pop(name))) is not None:
+            config["format"] = form
+    return config
+
+
 def _output_format(form: Any) -> dict[str, Any] | None:
     """Say OpenAI's `response_format`: a JSON schema. Text is what comes anyway.
 
@@ -175,3 +195,73 @@ def _output_format(form: Any) -> dict[str, Any] | None:
             "The Anthropic Messages API takes a `response_format` of type `json_schema` with its `schema` only."
         )
     return {"type": "json_schema", "schema": dict(schema)}
+
+
+# ---------------------------------------------------------------- beta features
+
+# What only the beta types of `anthropic` 2.11 have, and the feature the header `anthropic-beta` must name for it, as of
+# 2026-11; and, of what is beyond beta in the API version the SDK speaks (2026-10-21), what was not yet in the one we
+# speak: `speed`, `skills`, files by id, profiles, the first code execution. Naming a feature too many does no harm.
+FEATURE_OF_PARAMETER = {
+    "anthropic-user-profile-id": "user-profiles-2026-03-24",  # a header
+    "billing_policy": "user-profiles-billing-2026-10-01",
+    "compaction": "compact-2026-09-04",
+    "fallback_credit_token": "fallback-credit-2026-07-01",
+    "fallbacks": "server-side-fallback-2026-07-01",
+    "mcp_servers": "mcp-client-2025-11-20",
+    "speed": "fast-mode-2026-02-01",
+    "thread": "message-threads-2026-08-12",
+}
+# The same by `type`, of tools and of the edits of `context_management`.
+FEATURE_OF_TYPE = {
+    "advisor_20260301": "advisor-tool-2026-03-01",
+    "bash_20241022": "computer-use-2024-10-22",
+    "code_execution_20250522": "code-execution-2025-05-22",
+    "computer_20241022": "computer-use-2024-10-22",
+    "computer_20250124": "computer-use-2025-01-24",
+    "computer_20251124": "computer-use-2025-11-24",
+    "mcp_toolset": "mcp-client-2025-11-20",
+    "text_editor_20241022": "computer-use-2024-10-22",
+    "clear_thinking_20251015": "context-management-2025-06-27",
+    "clear_tool_uses_20250919": "context-management-2025-06-27",
+    "compact_20260112": "compact-2026-01-12",
+}
+
+
+def features_needed(said: Mapping[str, Any], named: Iterable[str]) -> list[str]:
+    """Return the beta features that what is said needs beside those `named`; another date of one of these will do."""
+    needed = [FEATURE_OF_PARAMETER[name] for name in FEATURE_OF_PARAMETER if name in said]
+    if "tools" in said:
+        needed += _by_type(said["tools"])
+    if "context_management" in said:
+        needed += _by_type(_part(said, "context_management", "edits"))
+    if "output_config" in said and _part(said, "output_config", "task_budget"):
+        needed.append("task-budgets-2026-03-13")
+    if "container" in said and _part(said, "container", "skills"):
+        needed.append("skills-2025-10-02")
+    for turn in said["messages"]:
+        if turn["content"].__class__ is not str and any(map(_is_file, turn["content"])):
+            needed.append("files-api-2025-04-14")
+    if not needed:
+        return needed
+    known = {_undated(feature) for feature in named}
+    return [feature for feature in dict.fromkeys(needed) if _undated(feature) not in known]
+
+
+def _by_type(items: Any) -> list[str]:
+    said = [item.get("type") for item in items if isinstance(item, Mapping)] if isinstance(items, Sequence) else []
+    return [FEATURE_OF_TYPE[kind] for kind in said if isinstance(kind, str) and kind in FEATURE_OF_TYPE]
+
+
+def _part(said: Mapping[str, Any], name: str, part: str) -> Any:
+    whole = said.get(name)
+    return whole.get(part) if isinstance(whole, Mapping) else None
+
+
+def _is_file(block: Mapping[str, Any]) -> bool:
+    source = block.get("source")
+    return block["type"] == "container_upload" or (isinstance(source, Mapping) and source.get("type") == "file")
+
+
+def _undated(feature: str) -> str:
+    return re.sub(r"-\d{4}-\d\d-\d\d$", "", feature)

@@ -16,7 +16,7 @@ The first turn may be the assistant's (https://docs.anthropic.com/en/release-not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.anthropic.blocks import (
@@ -31,6 +31,7 @@ from modelwire.adapters.anthropic.blocks import (
     user_block,
     user_blocks,
 )
+from modelwire.adapters.anthropic.standard_blocks import citations_of, server_tool_result, server_tool_use, thinking
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import AIMessage, BaseMessage
 
@@ -89,7 +90,7 @@ def _turn(message: Any, answered: AbstractSet[str]) -> Turn:
     if kind == "chat":
         kind = message.role.lower()  # type: ignore[attr-defined]  # a `ChatMessage`
     if kind == "tool":
-        return "user", [_tool_result(message)]
+        return "user", _tool_results(message)
     role = ROLES.get(kind)
     if role is None:
         known = ", ".join(f"`{name}`" for name in ROLES)
@@ -101,11 +102,15 @@ def _turn(message: Any, answered: AbstractSet[str]) -> Turn:
     return role, _system_content(message.content) if role == "system" else _user_content(message.content)
 
 
-def _tool_result(message: BaseMessage) -> Block:
+def _tool_results(message: BaseMessage) -> list[Block]:
+    """Say what a tool answered; who writes `tool_result` blocks himself has said all."""
+    content = message.content
+    if content and all(isinstance(block, Mapping) and block.get("type") == "tool_result" for block in content):
+        return user_blocks(content)
     id = getattr(message, "tool_call_id", None)
     if not isinstance(id, str):
         raise InvalidArgument("A message of role `tool` needs a `tool_call_id`: use `ToolMessage`.")
-    return tool_result(message.content, tool_call_id=id, is_error=getattr(message, "status", None) == "error")
+    return [tool_result(content, tool_call_id=id, is_error=getattr(message, "status", None) == "error")]
 
 
 def _user_content(content: str | Sequence[Any]) -> Said:
@@ -127,17 +132,21 @@ def _assistant_content(message: AIMessage, answered: AbstractSet[str]) -> Said:
     A tool call's arguments come from `tool_calls`, which the caller may have changed. A call that did not parse is said
     only where a tool message answers it, because the wire wants both or none.
     """
-    content = message.content
+    content: Any = message.content
     calls, invalid = list(message.tool_calls), message.invalid_tool_calls
     if isinstance(content, str) and not calls and not invalid:
         return content if content.strip() else ""
+    if message.response_metadata.get("output_version") == "v1":
+        content = message.content_blocks  # a stream's sum has its calls whole there
+        if message.response_metadata.get("stop_reason") == "refusal":  # why it refused is nothing the model has said
+            content = [block for block in content if block["type"] != "refusal"]
     own = message.response_metadata.get("model_provider") in (None, "anthropic")
     blocks: list[Block] = []
     for item in [content] if isinstance(content, str) else content:
         if isinstance(item, Mapping) and item.get("type") in ("tool_use", "tool_call"):
             call = _taken(calls, item.get("id"))
             if call is not None or not any(bad["id"] == item.get("id") for bad in invalid):
-                blocks.append(_tool_use_again(item, call))
+                blocks.append(_tool_use_again(item, call, own=own))
         elif (block := _assistant_block(item, own=own)) is not None:
             blocks.append(block)
     blocks += [tool_use(call) for call in calls]
@@ -153,11 +162,13 @@ def _taken(calls: list[ToolCall], id: str | None) -> ToolCall | None:
     return None
 
 
-def _tool_use_again(item: Mapping[str, Any], call: Mapping[str, Any] | None) -> Block:
+def _tool_use_again(item: Mapping[str, Any], call: Mapping[str, Any] | None, *, own: bool) -> Block:
     """Return a tool call's block with its other fields (`caller`, `cache_control`) as they came."""
     block = as_it_is(item)
     arguments = block.pop("args", None) or block.get("input")
-    block.pop("extras", None)
+    extras = block.pop("extras", None)
+    if own and isinstance(extras, Mapping):
+        block = {**extras, **block}
     block |= {"type": "tool_use", "id": tool_use_id(item.get("id"))}
     block["input"] = call["args"] if call is not None else arguments if isinstance(arguments, dict) else {}
     return block
@@ -168,48 +179,27 @@ def _assistant_block(item: Any, *, own: bool) -> Block | None:
     kind = item.get("type") if isinstance(item, Mapping) else None
     if kind in ("thinking", "redacted_thinking"):
         return as_it_is(item) if kind == "redacted_thinking" or "signature" in item else None
-    if kind == "reasoning":
-        return _thinking(item)
+    if kind == "text":
+        return text_block({**item, "citations": citations_of(item) if own else None})
+    if kind in _STANDARD:
+        return _STANDARD[kind](item) if own else None
     if kind in _CALLS_OF_OTHERS:
         return None
-    if kind in ("server_tool_call", "server_tool_result"):
-        return _server_tool(item) if own else None
-    if kind == "text" and not own:
-        return text_block({**item, "citations": None})
     if kind in _SAID_BY_ANYONE or not isinstance(item, Mapping) or own:
         return user_block(item)
     return None
 
 
+_STANDARD: dict[Any, Callable[[Mapping[str, Any]], Block | None]] = {
+    "reasoning": thinking,
+    "server_tool_call": server_tool_use,
+    "server_tool_result": server_tool_result,
+}
 _SAID_BY_ANYONE = frozenset({"text", "output_text", "refusal", "image", "image_url", "file", "text-plain"})
 # What `tool_calls` and `invalid_tool_calls` say too.
 _CALLS_OF_OTHERS = frozenset(
     {"function_call", "custom_tool_call", "input_json_delta", "tool_call_chunk", "invalid_tool_call"}
 )
-
-
-def _thinking(item: Mapping[str, Any]) -> Block | None:
-    """Say LangChain's v1 `reasoning` block, where it has kept Anthropic's signature."""
-    extras = item.get("extras")
-    signature = item.get("signature") or (extras.get("signature") if isinstance(extras, Mapping) else None)
-    if not isinstance(signature, str):
-        return None
-    return {"type": "thinking", "thinking": item.get("reasoning") or "", "signature": signature}
-
-
-def _server_tool(item: Mapping[str, Any]) -> Block | None:
-    """Say LangChain's v1 blocks about tools that ran at the provider's."""
-    kept = item.get("extras")
-    extras: Mapping[str, Any] = kept if isinstance(kept, Mapping) else {}
-    if item["type"] == "server_tool_call":
-        name = "code_execution" if item.get("name") == "code_interpreter" else item.get("name")
-        call = {"id": item.get("id"), "name": name, "input": item.get("args") or {}}
-        return {"type": "server_tool_use", **extras, **call}
-    block_type = extras.get("block_type")
-    if not isinstance(block_type, str):
-        return None
-    rest = {key: value for key, value in extras.items() if key != "block_type"}
-    return {"type": block_type, **rest, "tool_use_id": item.get("tool_call_id"), "content": item.get("output")}
 
 
 # ---------------------------------------------------------------- turns

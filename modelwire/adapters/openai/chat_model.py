@@ -15,7 +15,7 @@ from modelwire.adapters.openai.chat_completions import ChatCompletionsCodec
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from modelwire.adapters.codec import Codec
+    from modelwire.adapters.codec import ChatCall, Codec
 
 __all__ = ["ChatOpenAI"]
 
@@ -81,7 +81,7 @@ class ChatOpenAI(WireChatModel):
     def _llm_type(self) -> str:
         return "openai-chat"
 
-    def _codec(self) -> Codec:
+    def _codec(self, call: ChatCall) -> Codec:
         return _codec(self.provider, stream_usage=self.stream_usage)
 
     def _auth_headers(self, key: str) -> dict[str, str]:

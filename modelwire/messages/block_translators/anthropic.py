@@ -110,7 +110,7 @@ def _server_tool_use(block: Block, message: AIMessage) -> list[Block]:
     name = str(block.get("name") or "")
     said: Block = {"name": STANDARD_NAMES.get(name, name), "id": block.get("id")}
     extras = rest(block, "id", "name", "input", "partial_json")
-    if block["type"] == "mcp_tool_use":
+    if block["type"] == "mcp_tool_use" and name:  # the end of one, in a stream, has its input only
         said["name"] = "remote_mcp"
         extras = {"extras": {"tool_name": name, **extras.get("extras", {})}}
     if is_unfinished(message):

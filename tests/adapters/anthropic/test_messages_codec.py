@@ -9,7 +9,15 @@ import pytest
 
 from modelwire.adapters.anthropic.messages_codec import MessagesCodec
 from modelwire.adapters.codec import ChatCall, Codec, Endpoint
-from modelwire.errors import BadRequest, ContextTooLong, InvalidType, Overloaded, QuotaExhausted, RateLimited
+from modelwire.errors import (
+    BadRequest,
+    ContextTooLong,
+    InvalidArgument,
+    InvalidType,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+)
 from modelwire.messages import HumanMessage
 from modelwire.transport.wire import Reply, WireRequest
 
@@ -96,3 +104,24 @@ def test_an_error_answer_is_the_error_of_its_codes(status: int, said: dict[str, 
     assert type(raised) is error
     assert (raised.status, raised.type, raised.request_id) == (status, said["type"], "req_1")
     assert said["message"] in str(raised)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"betas": 5}, {"betas": [5]}, {"betas": ["a\r\nx-api-key: b"]}, {"user_profile_id": "a\nb"}, {"workspace_id": 5}],
+)
+def test_what_no_header_can_say_is_refused(params: dict[str, Any]) -> None:
+    with pytest.raises((InvalidArgument, InvalidType), match=next(iter(params))):
+        encoded(params=params)
+
+
+def test_a_feature_needed_is_named_once_and_another_date_of_it_will_do() -> None:
+    def features(**params: Any) -> str | None:
+        return encoded(params=params).headers.get("anthropic-beta")
+
+    toolset = {"type": "mcp_toolset", "mcp_server_name": "s"}
+    assert features() is None
+    assert features(mcp_servers=[{}], tools=[toolset, toolset]) == "mcp-client-2025-11-20"
+    assert features(mcp_servers=[{}], betas=["mcp-client-2025-04-04"]) == "mcp-client-2025-04-04"
+    assert features(mcp_servers=[{}], betas="compact-2026-01-12") == "compact-2026-01-12,mcp-client-2025-11-20"
+    assert features(context_management={"edits": 5}, tools=[{"type": "custom", "name": "f"}]) is None

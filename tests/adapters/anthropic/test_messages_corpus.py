@@ -24,6 +24,7 @@ from modelwire.messages import (
     ToolMessage,
     merge_chunks,
 )
+from modelwire.messages.block_translators.v1 import V1Stream, as_v1
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import Reply
 
@@ -250,6 +251,8 @@ def test_every_recorded_request_is_encoded_as_it_was_sent() -> None:
         ours = call_of(body)
         rest = {name: value for name, value in ours.items() if name not in ("messages", "stream")}
         sent = {name: value for name, value in body.items() if name not in ("messages", "stream")}
+        if "output_format" in sent:  # its name in 2025
+            sent["output_config"] = {"format": sent.pop("output_format")}
         if rest != {name: value for name, value in sent.items() if value != []}:
             wrong[record["id"]] = {n: (rest.get(n), sent.get(n)) for n in rest | sent if rest.get(n) != sent.get(n)}
         elif turns_of(ours) != turns_of(body):
@@ -291,3 +294,47 @@ def test_every_recorded_history_can_be_said_on_the_other_wire() -> None:
         assert codec.encode(call).body["messages"]
         said += 1
     assert said > 150
+
+
+def said_again(answer: AIMessage) -> list[dict[str, Any]]:
+    call = ChatCall([HumanMessage("a"), answer, HumanMessage("b")], "m", Endpoint("https://api.anthropic.com"))
+    content = CODEC.encode(call).body["messages"][1]["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def as_came(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the blocks of a whole recorded answer: neighbouring plain texts at its head joined, blank ones gone."""
+    blocks: list[dict[str, Any]] = []
+    for block in map(plain, json.loads(record["response_body_text"])["content"]):
+        if block["type"] == "text" and all(b["type"] == "text" and "citations" not in b for b in [*blocks, block]):
+            blocks = [{"type": "text", "text": "".join(b["text"] for b in [*blocks, block])}]
+        elif block["type"] != "text" or block["text"].strip():
+            blocks.append(block)
+    return blocks
+
+
+def test_every_recorded_answer_returns_in_the_next_turn_as_it_came() -> None:
+    """Also in standard blocks, from a stream or whole."""
+    wrong, compared = {}, 0
+    for record in records():
+        if "error" in record["expected"] or record["status"] >= 300:
+            continue
+        if record["stream"]:
+            chunks, version = streamed(body_of(record)), V1Stream()
+            answer: AIMessage = merge_chunks(chunks)
+            standard: AIMessage = merge_chunks([version.convert(chunk) for chunk in chunks])
+        else:
+            answer = decoded(record)
+            standard = as_v1(answer)
+        if not any(getattr(b, "get", str(b).strip().startswith)("type") for b in answer.content_blocks):
+            continue  # an answer that says nothing
+        once = [plain(block) for block in said_again(answer)]
+        again = [plain(block) for block in said_again(standard)]
+        came = once if record["stream"] else as_came(record)
+        if not once == again == came:
+            wrong[record["id"]] = [
+                pair for pair in zip(came, once, again, strict=False) if len(set(map(str, pair))) > 1
+            ]
+        compared += 1
+    assert compared > 200
+    assert not wrong, f"{len(wrong)} of {compared}: {str(wrong)[:3000]}"

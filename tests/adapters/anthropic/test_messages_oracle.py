@@ -9,6 +9,7 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
+from support.anthropic_types import check_type
 from support.anthropic_wire import THINKING, USE, USE_2, blocks_of, events_of, streamed, text, whole
 
 from modelwire.adapters.anthropic.messages_codec import MessagesCodec
@@ -290,7 +291,9 @@ def test_the_body_is_the_one_the_sdk_sends(name: str) -> None:
     request = CODEC.encode(
         ChatCall(messages, "m", Endpoint("https://api.anthropic.com"), LIMIT | params, stream=stream)
     )
-    assert json.loads(json.dumps(dict(request.body))) == sent_by_the_sdk(arguments)
+    body = json.loads(json.dumps(dict(request.body)))
+    assert body == sent_by_the_sdk(arguments)
+    check_type(body, beta=False)
 
 
 # ---------------------------------------------------------------- answers

@@ -145,6 +145,7 @@ def test_a_schema_joins_the_other_output_settings() -> None:
         ({"stop": 5}, InvalidType),
         ({"response_format": {"type": "json_object"}}, InvalidArgument),
         ({"response_format": "json"}, InvalidType),
+        ({"output_config": "low"}, InvalidType),
     ],
 )
 def test_what_nobody_can_say_is_refused(params: dict[str, Any], error: type[Exception]) -> None:

@@ -267,3 +267,9 @@ def test_any_history_is_said_by_the_rules_of_the_wire(messages: list[Any], syste
     if said and roles[-1] == "assistant":
         last = said[-1]["content"] if isinstance(said[-1]["content"], str) else said[-1]["content"][-1].get("text", "")
         assert last == last.rstrip()
+
+
+def test_a_tool_message_of_tool_results_is_said_as_it_is() -> None:
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "r", "toolset_name": "browser"}
+    messages = [HumanMessage("a"), ToolMessage([result], tool_call_id="toolu_1")]
+    assert say_history(messages)[1] == [{"role": "user", "content": [result, {"type": "text", "text": "a"}]}]
