@@ -84,7 +84,8 @@ class Line:
         connect_s, first_byte_s = patience.connect_s, patience.first_byte_s
         if left_s is not None:
             connect_s, first_byte_s = min(connect_s, left_s), min(first_byte_s, left_s)
-        self._timeout = {"connect": connect_s, "read": first_byte_s, "write": first_byte_s, "pool": first_byte_s}
+        limit_s = self._limit(first_byte_s)
+        self._timeout = {"connect": connect_s, "read": limit_s, "write": limit_s, "pool": first_byte_s}
         return self._timeout
 
     def _request(self) -> Any:
@@ -114,7 +115,11 @@ class Line:
         """From now on the answer may be silent for `idle_s`, not for `first_byte_s`."""
         left_s = self.exchange.remaining_s()
         idle_s = self.exchange.timeouts.idle_s
-        self._timeout["read"] = idle_s if left_s is None else min(idle_s, left_s)
+        self._timeout["read"] = self._limit(idle_s if left_s is None else min(idle_s, left_s))
+
+    def _limit(self, silence_s: float) -> float:
+        """Return the limit of one read or write."""
+        return silence_s
 
     def _unpacked(self, data: bytes | None) -> bytes | None:
         if self._unpacking is None:
@@ -143,6 +148,13 @@ class SyncLine(Line):
     """A sync line over the process's shared pool."""
 
     _bytes: Generator[bytes] = cast("Any", None)  # the body, while it is open
+
+    def _limit(self, silence_s: float) -> float:
+        if self.exchange.deadline is None:
+            return silence_s
+        from modelwire.transport.deadline_streams import Limit
+
+        return Limit.of(silence_s, self.exchange.remaining_s)
 
     def send(self, step: Send) -> Reply:
         """Send the request; come back with the whole answer, or for a stream with its head."""

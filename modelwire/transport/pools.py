@@ -144,7 +144,10 @@ class SyncPool(_Pool[Any]):
                 return httpx2.Client(**_client_arguments(self.settings))
             import httpcore2
 
-            return httpcore2.ConnectionPool(**_pool_arguments(self.settings))
+            from modelwire.transport.deadline_streams import DeadlineBackend
+
+            backend: Any = DeadlineBackend()
+            return httpcore2.ConnectionPool(network_backend=backend, **_pool_arguments(self.settings))
 
     def close(self) -> None:
         """Close every connection."""

@@ -1,0 +1,68 @@
+"""Sockets of sync calls whose reads and writes know when the whole call has to be over. The only I/O is httpcore2's.
+
+httpcore2 takes one limit for a try and grants it to every read anew, so a server that trickles header lines could hold
+a call past its deadline; an async call has `asyncio.timeout` around all of it. A `Limit` carries the deadline along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["DeadlineBackend", "Limit"]
+
+_SHORTEST_S = 0.001  # 0 would make the socket a non-blocking one
+
+
+class Limit(float):
+    """Seconds of silence, and at the same time never more than is left of the call."""
+
+    __slots__ = ("remaining_s",)
+    remaining_s: Callable[[], float | None]  # raises where nothing is left
+
+    @classmethod
+    def of(cls, silence_s: float, remaining_s: Callable[[], float | None]) -> Limit:
+        limit = cls(silence_s)
+        limit.remaining_s = remaining_s
+        return limit
+
+
+def _now(limit: float | None) -> float | None:
+    if type(limit) is not Limit:
+        return limit
+    left_s = limit.remaining_s()
+    return float(limit) if left_s is None else max(min(limit, left_s), _SHORTEST_S)
+
+
+class DeadlineBackend:
+    """httpcore2's sync backend; its streams look at the clock before every read and write."""
+
+    def __init__(self) -> None:
+        import httpcore2
+
+        self._backend = httpcore2.SyncBackend()
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> _Stream:
+        return _Stream(self._backend.connect_tcp(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+class _Stream:
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> Any:
+        return self._stream.read(max_bytes, _now(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _now(timeout))
+
+    def start_tls(self, *args: Any, **kwargs: Any) -> _Stream:
+        return _Stream(self._stream.start_tls(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
