@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
@@ -39,11 +39,11 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
             for generation in row:
                 message = getattr(generation, "message", None)
                 usage = getattr(message, "usage_metadata", None)
-                model = (getattr(message, "response_metadata", None) or {}).get("model_name")
-                if usage and model:
-                    self._add(model, usage)
+                metadata = getattr(message, "response_metadata", None) or {}
+                if usage and metadata.get("model_name"):
+                    self._add(metadata["model_name"], usage, metadata)
 
-    def _add(self, model: str, usage: UsageMetadata) -> None:
+    def _add(self, model: str, usage: UsageMetadata, metadata: Mapping[str, Any]) -> None:
         from modelwire.messages.ai import add_usage
 
         with self._lock:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from modelwire.runnables.base import coerce_to_runnable as coerce_to_runnable
     from modelwire.runnables.binding import RunnableBinding as RunnableBinding
     from modelwire.runnables.branch import RunnableBranch as RunnableBranch
+    from modelwire.runnables.branch import RunnableRoute as RunnableRoute
+    from modelwire.runnables.branch import route as route
     from modelwire.runnables.config import RunnableConfig as RunnableConfig
     from modelwire.runnables.config import ensure_config as ensure_config
     from modelwire.runnables.config import get_config_list as get_config_list
@@ -50,7 +52,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
         "modelwire.runnables.addable": "AddableDict aadd add",
         "modelwire.runnables.base": "Runnable RunnableLike coerce_to_runnable",
         "modelwire.runnables.binding": "RunnableBinding",
-        "modelwire.runnables.branch": "RunnableBranch",
+        "modelwire.runnables.branch": "RunnableBranch RunnableRoute route",
         "modelwire.runnables.config": (
             "RunnableConfig ensure_config get_config_list merge_configs patch_config run_in_executor"
         ),

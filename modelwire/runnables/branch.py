@@ -1,11 +1,11 @@
-"""`RunnableBranch`: the first branch whose condition holds."""
+"""One of several runnables, chosen by the input: the first branch whose condition holds, or the route that is named."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
@@ -18,10 +18,76 @@ from modelwire.runnables.step import Step
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["RunnableBranch"]
+__all__ = ["RunnableBranch", "RunnableRoute", "route"]
+
+Chosen = tuple[Runnable[Input, Output], RunnableConfig]  # what to run, with the config of its call
 
 
-class RunnableBranch(Step[Input, Output]):
+class _Choice(Step[Input, Output]):
+    """What the ways to choose have in common: running what was chosen."""
+
+    def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
+        raise NotImplementedError
+
+    async def _achosen(self, input: Any, config: RunnableConfig, run: AsyncRun | None) -> Chosen[Input, Output]:
+        raise NotImplementedError
+
+    @property
+    def InputType(self) -> Any:
+        """Not known before the choice."""
+        return Any
+
+    @property
+    def OutputType(self) -> Any:
+        """Not known before the choice."""
+        return Any
+
+    def _loop_native(self) -> bool:
+        return all(loop_native(inner) for inner in self._runnables_inside())
+
+    def _may_block(self) -> bool:
+        return any(inner._may_block() for inner in self._runnables_inside())
+
+    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+        body, inner = self._chosen(input, config, run)
+        return body.invoke(input, inner, **kwargs)
+
+    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+        body, inner = await self._achosen(input, config, run)
+        return await body.ainvoke(input, inner, **kwargs)
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]:
+        """Choose by the whole input, then stream what was chosen."""
+        output = None
+        try:
+            items = list(input)
+            if items:
+                whole = collected(items)
+                body, inner = self._chosen(whole, config, run)
+                output = body.stream(whole, inner, **kwargs)
+                yield from output
+        finally:
+            close(output, input)
+
+    async def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]:
+        output = None
+        try:
+            items = [item async for item in input]
+            if items:
+                whole = collected(items)
+                body, inner = await self._achosen(whole, config, run)
+                output = body.astream(whole, inner, **kwargs)
+                async for chunk in output:
+                    yield chunk
+        finally:
+            await aclose(output, input)
+
+
+class RunnableBranch(_Choice[Input, Output]):
     """Pairs of a condition and what to run where it holds, and at the end what to run where none does.
 
     Example:
@@ -64,83 +130,86 @@ class RunnableBranch(Step[Input, Output]):
         asked = [*(body for _, body in self.branches), self.default, *(condition for condition, _ in self.branches)]
         return first_input(asked, config) or super().get_input_schema(config)
 
-    @property
-    def InputType(self) -> Any:
-        """Not known before a branch is chosen."""
-        return Any
-
-    @property
-    def OutputType(self) -> Any:
-        """Not known before a branch is chosen."""
-        return Any
-
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return [self.default, *(part for pair in self.branches for part in pair)]
 
-    def _loop_native(self) -> bool:
-        return all(loop_native(inner) for inner in self._runnables_inside())
-
-    def _may_block(self) -> bool:
-        return any(inner._may_block() for inner in self._runnables_inside())
-
     # ---------------------------------------------------------------- choosing
 
-    def _chosen(
-        self, input: Any, config: RunnableConfig, run: Run | None
-    ) -> tuple[Runnable[Input, Output], RunnableConfig]:
-        """Ask the conditions in order; return what to run, with the config of its call."""
+    def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
+        """Ask the conditions in order."""
         check(config.get("deadline"), self)
         for number, (condition, body) in enumerate(self.branches, 1):
             if condition.invoke(input, run.below(f"condition:{number}") if run else config):
                 return body, run.below(f"branch:{number}") if run else config
         return self.default, run.below("branch:default") if run else config
 
-    async def _achosen(
-        self, input: Any, config: RunnableConfig, run: AsyncRun | None
-    ) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    async def _achosen(self, input: Any, config: RunnableConfig, run: AsyncRun | None) -> Chosen[Input, Output]:
         check(config.get("deadline"), self)
         for number, (condition, body) in enumerate(self.branches, 1):
             if await condition.ainvoke(input, run.below(f"condition:{number}") if run else config):
                 return body, run.below(f"branch:{number}") if run else config
         return self.default, run.below("branch:default") if run else config
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
-        body, inner = self._chosen(input, config, run)
-        return body.invoke(input, inner, **kwargs)
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
-        body, inner = await self._achosen(input, config, run)
-        return await body.ainvoke(input, inner, **kwargs)
+class RunnableRoute(_Choice[Input, Output]):
+    """A function (or runnable) of the input that names one of `routes`; what is named runs on the same input."""
 
-    def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[Output]:
-        """Choose by the whole input, then stream what was chosen."""
-        output = None
-        try:
-            items = list(input)
-            if items:
-                whole = collected(items)
-                body, inner = self._chosen(whole, config, run)
-                output = body.stream(whole, inner, **kwargs)
-                yield from output
-        finally:
-            close(output, input)
+    def __init__(
+        self, choose: Any, routes: Mapping[str, Any], *, default: str | None = None, name: str | None = None
+    ) -> None:
+        if not isinstance(routes, Mapping) or not routes:
+            raise InvalidArgument("`route` needs `routes`: a dict of what to run, each under its name.")
+        if default is not None and default not in routes:
+            raise InvalidArgument(f"`default` is `{default}`. {did_you_mean(default, list(routes))}")
+        self.choose: Runnable[Input, str] = coerce_to_runnable(choose, place="as what names the route")
+        self.routes: dict[str, Runnable[Input, Output]] = {
+            key: coerce_to_runnable(body, place=f"as the route `{key}`") for key, body in routes.items()
+        }
+        self.default = default
+        self.name = name
 
-    async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
-    ) -> AsyncIterator[Output]:
-        output = None
-        try:
-            items = [item async for item in input]
-            if items:
-                whole = collected(items)
-                body, inner = await self._achosen(whole, config, run)
-                output = body.astream(whole, inner, **kwargs)
-                async for chunk in output:
-                    yield chunk
-        finally:
-            await aclose(output, input)
+    def __repr__(self) -> str:
+        return f"RunnableRoute({self.choose!r}, {self.routes!r})"
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return the first schema that says more than `Any`, of the routes and of what chooses."""
+        from modelwire.runnables.schema import first_input
+
+        return first_input([*self.routes.values(), self.choose], config) or super().get_input_schema(config)
+
+    def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
+        return [self.choose, *self.routes.values()]
+
+    def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
+        check(config.get("deadline"), self)
+        key = self._known(self.choose.invoke(input, run.below("choose") if run else config))
+        return self.routes[key], run.below(f"route:{key}") if run else config
+
+    async def _achosen(self, input: Any, config: RunnableConfig, run: AsyncRun | None) -> Chosen[Input, Output]:
+        check(config.get("deadline"), self)
+        key = self._known(await self.choose.ainvoke(input, run.below("choose") if run else config))
+        return self.routes[key], run.below(f"route:{key}") if run else config
+
+    def _known(self, key: Any) -> str:
+        if isinstance(key, str) and key in self.routes:
+            return key
+        if self.default is not None:
+            return self.default
+        raise InvalidArgument(f"There is no route `{key}`. {did_you_mean(str(key), list(self.routes))}")
+
+
+def route(
+    choose: Any, routes: Mapping[str, Any], *, default: str | None = None, name: str | None = None
+) -> RunnableRoute[Any, Any]:
+    """Send each input to the one of `routes` that `choose` names: a cheap model for the easy ones, say.
+
+    `choose` is a function (sync or async) or runnable from the input to a key of `routes`. A key that is not there
+    runs `default`, or raises `InvalidArgument`.
+
+    Example:
+        route(lambda text: "good" if len(text) > 500 else "cheap", {"cheap": small_model, "good": large_model})
+    """
+    return RunnableRoute(choose, routes, default=default, name=name)
 
 
 def _pair(pair: Any, number: int) -> tuple[Runnable[Any, bool], Runnable[Any, Any]]:
