@@ -47,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--n-ctx", type=int, default=N_CTX, help="tokens of all slots together (default: %(default)s)")
     serve.add_argument("--n-parallel", type=int, default=N_PARALLEL, help="answers at a time (default: %(default)s)")
     serve.set_defaults(run=_local_serve)
+
+    from modelwire.jobs.commands import register
+    from modelwire.testing.serve_command import register as register_serve
+
+    register_serve(commands)
+    register(commands)
     return parser
 
 

@@ -29,7 +29,14 @@ ModelwireError
 │       ├── MalformedResponse   an answer nobody can read
 │       └── IncompleteStream    a stream without its terminal mark; `.partial`
 │           └── StreamInterrupted    it broke after chunks had been handed out
-└── OutputParserException       also a ValueError: the answer came, its text does not parse
+├── OutputParserException       also a ValueError: the answer came, its text does not parse
+└── JobError                    a job cannot start or go on; the rows it has finished are kept
+    ├── JobChanged              the input, the prompt or the model is not what the job began with
+    ├── JobBusy                 another process runs it
+    ├── JobStopped              the same failure for every row: a wrong key, no credit, an outage
+    └── DiskError               also an OSError: a full or broken disk; `.path`
+
+`ParameterWarning`, no error: a parameter was fitted to the model before it was sent.
 """
 
 from __future__ import annotations
@@ -48,11 +55,16 @@ __all__ = [
     "ConnectFailed",
     "ConnectionLost",
     "ContextTooLong",
+    "DiskError",
     "IncompleteStream",
     "InvalidArgument",
     "InvalidConfig",
     "InvalidTemplate",
     "InvalidType",
+    "JobBusy",
+    "JobChanged",
+    "JobError",
+    "JobStopped",
     "LangChainException",
     "MalformedResponse",
     "MissingDependency",
@@ -64,6 +76,7 @@ __all__ = [
     "NotFound",
     "OutputParserException",
     "Overloaded",
+    "ParameterWarning",
     "PermissionDenied",
     "ProviderError",
     "ProxyFailed",
@@ -151,6 +164,10 @@ class MissingKey(CallerError):
 
 class MissingDependency(CallerError, ImportError):
     """A part of modelwire needs an extra that is not installed."""
+
+
+class ParameterWarning(UserWarning):
+    """A parameter was changed or left out, because the model does not take it as it was given."""
 
 
 # ---------------------------------------------------------------- a call failed
@@ -388,6 +405,40 @@ class OutputParserException(ModelwireError, ValueError):
         self.observation = observation
         self.llm_output = llm_output
         self.send_to_llm = send_to_llm
+
+
+# ---------------------------------------------------------------- long work
+
+
+class JobError(ModelwireError):
+    """A job cannot start or go on. What it has finished is kept."""
+
+
+class JobChanged(JobError):
+    """A job is run again with another input, prompt or model than it began with."""
+
+
+class JobBusy(JobError):
+    """Another process runs the job."""
+
+
+class JobStopped(JobError):
+    """A job met what would fail every row, and has stopped; it goes on when it is run again."""
+
+
+class DiskError(JobError, OSError):
+    """A file cannot be written or read."""
+
+    __str__ = Exception.__str__  # OSError would show the arguments its own way
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+    @classmethod
+    def of(cls, error: OSError, path: object) -> DiskError:
+        """Say of an `OSError` which file it is about."""
+        return cls(f"`{path}`: {error.strerror or error}. What was finished before is kept.", path=str(path))
 
 
 # LangChain's names for the roots: `except ModelError` catches what it did.

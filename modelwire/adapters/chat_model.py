@@ -19,9 +19,12 @@ from modelwire.adapters.model_run import (
     AsyncModelRun,
     ModelRun,
     astart_model_run,
+    atallied,
     heard,
+    on_answer,
     result_of_chunks,
     start_model_run,
+    tallied,
 )  # fmt: skip
 from modelwire.errors import InvalidArgument
 from modelwire.messages import (
@@ -222,12 +225,16 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         """Answer `input`."""
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
-            return self._way()._answer(messages, stop, config, **kwargs)
-        with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-            result = self._way()._result(messages, stop, config, run=run, **kwargs)
-            signed(result, f"lc_run--{run.manager.run_id}")
-            run.end(result)
-        return only_message(result)
+            answer = self._way()._answer(messages, stop, config, **kwargs)
+        else:
+            with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
+                result = self._way()._result(messages, stop, config, run=run, **kwargs)
+                signed(result, f"lc_run--{run.manager.run_id}")
+                run.end(result)
+            answer = only_message(result)
+        if (tell := on_answer.get()) is not None:
+            tell(answer)
+        return answer
 
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
@@ -236,12 +243,16 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         """Answer `input`."""
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
-            return await self._way()._aanswer(messages, stop, config, **kwargs)
-        async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-            result = await self._way()._aresult(messages, stop, config, run=run, **kwargs)
-            signed(result, f"lc_run--{run.manager.run_id}")
-            await run.end(result)
-        return only_message(result)
+            answer = await self._way()._aanswer(messages, stop, config, **kwargs)
+        else:
+            async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
+                result = await self._way()._aresult(messages, stop, config, run=run, **kwargs)
+                signed(result, f"lc_run--{run.manager.run_id}")
+                await run.end(result)
+            answer = only_message(result)
+        if (tell := on_answer.get()) is not None:
+            tell(answer)
+        return answer
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
@@ -249,9 +260,9 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     ) -> Iterator[AIMessageChunk]:  # fmt: skip
         """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
         config, messages = settled(config), self._messages(input)
-        if not heard(self, config):
-            return self._way()._chunks(messages, stop, config, **kwargs)
-        return self._heard_stream(messages, stop, config, **kwargs)
+        way = self._way()._chunks if not heard(self, config) else self._heard_stream
+        chunks, tell = way(messages, stop, config, **kwargs), on_answer.get()
+        return chunks if tell is None else tallied(chunks, tell)
 
     def _heard_stream(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
@@ -273,9 +284,9 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
     ) -> AsyncIterator[AIMessageChunk]:  # fmt: skip
         """Answer `input` chunk by chunk; the chunks add up to the answer of `ainvoke`."""
         config, messages = settled(config), self._messages(input)
-        if not heard(self, config):
-            return self._way()._achunks(messages, stop, config, **kwargs)
-        return self._heard_astream(messages, stop, config, **kwargs)
+        way = self._way()._achunks if not heard(self, config) else self._heard_astream
+        chunks, tell = way(messages, stop, config, **kwargs), on_answer.get()
+        return chunks if tell is None else atallied(chunks, tell)
 
     async def _heard_astream(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any

@@ -5,17 +5,18 @@ Nobody listening (`heard` tells) means no run at all: the model goes straight to
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.callbacks.hooks import listening
 from modelwire.runnables.closing import aclose, close
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from modelwire.adapters.chat_model import BaseChatModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-    from modelwire.messages import AIMessageChunk, BaseMessage
+    from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
     from modelwire.outputs import ChatResult, LLMResult
     from modelwire.runnables import RunnableConfig
 
@@ -23,11 +24,17 @@ __all__ = [
     "AsyncModelRun",
     "ModelRun",
     "astart_model_run",
+    "atallied",
     "heard",
-    "llm_output_of",
+    "on_answer",
+    "result_of",
     "result_of_chunks",
     "start_model_run",
+    "tallied",
 ]
+
+# Told of every answer in its context, whoever listens to the run: how a job counts what a row cost. In place.
+on_answer: ContextVar[Callable[[AIMessage], object] | None] = ContextVar("on_answer", default=None)
 
 
 class _Opened:
@@ -205,16 +212,31 @@ def _llm_result(result: ChatResult) -> LLMResult:
 
 def _whole(chunks: list[AIMessageChunk]) -> ChatResult:
     from modelwire.messages import merge_chunks, message_chunk_to_message
+
+    return result_of(message_chunk_to_message(merge_chunks(chunks)))
+
+
+def result_of(message: BaseMessage) -> ChatResult:
+    """Return the result an answer is: one generation a choice; tokens are counted for all, and with the first."""
     from modelwire.outputs import ChatGeneration, ChatResult
 
-    message = message_chunk_to_message(merge_chunks(chunks))
-    return ChatResult(generations=[ChatGeneration(message=message)], llm_output=llm_output_of(message) or None)
-
-
-def llm_output_of(message: BaseMessage) -> dict[str, Any]:
-    """Return what a result says of its answer as a whole, from the answer's own metadata."""
     about = message.response_metadata
-    return {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
+    messages = [message, *(_answer_of(choice, message) for choice in about.get("other_choices", ()))]
+    output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
+    return ChatResult(generations=[ChatGeneration(message=each) for each in messages], llm_output=output or None)
+
+
+def _answer_of(choice: dict[str, Any], first: BaseMessage) -> AIMessage:
+    from modelwire.messages import AIMessage
+
+    about = {name: value for name, value in first.response_metadata.items() if name not in _OF_ALL}
+    said = {name: choice[name] for name in _SAID}
+    more = {name: value for name, value in choice.items() if name not in (*_SAID, "index")}
+    return AIMessage.from_wire(id=first.id, response_metadata=about | more, **said)
+
+
+_OF_ALL = ("other_choices", "token_usage")
+_SAID = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
 
 
 def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:
@@ -223,3 +245,36 @@ def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:
     from modelwire.outputs import ChatGenerationChunk, ChatResult
 
     return ChatResult(generations=[ChatGenerationChunk(message=merge_chunks(chunks))] if chunks else [])
+
+
+def tallied(chunks: Iterator[AIMessageChunk], tell: Callable[[AIMessage], object]) -> Iterator[AIMessageChunk]:
+    """Hand on the chunks of a stream, and tell `on_answer`'s of their sum."""
+    received: list[AIMessageChunk] = []
+    try:
+        for chunk in chunks:
+            received.append(chunk)
+            yield chunk
+    finally:
+        _tell_sum(received, tell)
+        close(chunks)
+
+
+async def atallied(
+    chunks: AsyncIterator[AIMessageChunk], tell: Callable[[AIMessage], object]
+) -> AsyncIterator[AIMessageChunk]:
+    """Hand on the chunks of a stream, and tell `on_answer`'s of their sum."""
+    received: list[AIMessageChunk] = []
+    try:
+        async for chunk in chunks:
+            received.append(chunk)
+            yield chunk
+    finally:
+        _tell_sum(received, tell)
+        await aclose(chunks)
+
+
+def _tell_sum(received: list[AIMessageChunk], tell: Callable[[AIMessage], object]) -> None:
+    from modelwire.messages import merge_chunks, message_chunk_to_message
+
+    if received:
+        tell(cast("AIMessage", message_chunk_to_message(merge_chunks(received))))

@@ -1,0 +1,27 @@
+"""Long work: tables of a million rows that survive a crash. `run_job` asks a chain about every row of a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelwire import _lazy
+
+if TYPE_CHECKING:
+    from modelwire.jobs.cost import price_of as price_of
+    from modelwire.jobs.folder import JobFolder as JobFolder
+    from modelwire.jobs.job import JobOptions as JobOptions
+    from modelwire.jobs.job import JobResult as JobResult
+    from modelwire.jobs.job import arun_job as arun_job
+    from modelwire.jobs.job import run_job as run_job
+    from modelwire.jobs.tracking import CostTracker as CostTracker
+    from modelwire.jobs.tracking import track as track
+
+__getattr__, __dir__, __all__ = _lazy.exports(
+    __name__,
+    {
+        "modelwire.jobs.job": "JobOptions JobResult arun_job run_job",
+        "modelwire.jobs.folder": "JobFolder",
+        "modelwire.jobs.cost": "price_of",
+        "modelwire.jobs.tracking": "CostTracker track",
+    },
+)

@@ -1,0 +1,237 @@
+"""`modelwire batch` and `modelwire jobs`: what is typed becomes a call of `run_job`."""
+
+# ruff: noqa: T201 - a command prints
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelwire.errors import InvalidArgument, MissingKey
+
+__all__ = ["batch", "list_jobs", "register", "retry", "show"]
+
+FAILURES_SHOWN = 10
+
+
+def register(commands: Any) -> None:
+    """Add the commands to those of `modelwire`."""
+    parser = commands.add_parser(
+        "batch",
+        help="ask a prompt about every row of a file",
+        description="Ask a prompt about every row of a CSV, TSV, JSON lines or Parquet file. Killed at any moment, the "
+        "same command goes on where it was.",
+        epilog='example: modelwire batch reviews.csv --prompt "Summarise: {review}" --model openai:gpt-4o-mini '
+        "--output summaries.csv",
+    )
+    add = parser.add_argument
+    add("input", help="a .csv, .tsv, .jsonl or .parquet file")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--prompt", metavar="TEXT", help="the question; {column} is filled in from the row")
+    what.add_argument("--prompt-file", metavar="FILE", help="a file that holds the question")
+    what.add_argument("--chain", metavar="MODULE:NAME", help="a chain in a Python module of this folder")
+    add("--model", help="such as openai:gpt-4o-mini, or a row of modelwire.toml (default: $MODELWIRE_MODEL)")
+    add("--system", metavar="TEXT", help="a system message before the question")
+    add("--schema", metavar="FILE", help="a JSON schema of the answers; each property becomes a column")
+    add("--param", metavar="NAME=VALUE", action="append", default=[], help="of the model, such as temperature=0")
+    add("--output", "-o", required=True, metavar="FILE", help="a .csv, .tsv, .jsonl or .parquet file")
+    add("--job-dir", metavar="FOLDER", help="where the job's state lies (default: OUTPUT.job)")
+    add("--order", choices=("input", "arrival"), default="input", help="of the output (default: %(default)s)")
+    add("--max-concurrency", type=int, metavar="N", help="rows at a time (default: 200, less where a limit is met)")
+    add("--max-cost", metavar="USD", help="begin no new row when about this much is spent")
+    add("--limit", type=int, metavar="N", help="only the first N rows; a higher limit later goes on from there")
+    add("--sample", type=int, metavar="N", help="only N rows, chosen by --seed")
+    add("--seed", type=int, default=0, help="of --sample (default: %(default)s)")
+    add("--encoding", default="utf-8", help="of a CSV or TSV file (default: %(default)s)")
+    add("--no-dedupe", action="store_true", help="ask equal rows again")
+    add("--retry-failed", action="store_true", help="ask rows again that have failed")
+    add("--formula-guard", action="store_true", help="keep a spreadsheet from taking an answer for a formula")
+    add("--dry-run", action="store_true", help="show three filled prompts and an estimate, ask nothing")
+    add("--quiet", "-q", action="store_true", help="show no progress")
+    parser.set_defaults(run=batch)
+
+    jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry")
+    jobs_commands = jobs.add_subparsers(required=True, metavar="COMMAND")
+    for name, help_text, act in (
+        ("list", "one line for each job", list_jobs),
+        ("show", "how one job stands, and which rows have failed", show),
+        ("retry", "ask the rows of a job again that have failed", retry),
+    ):
+        command = jobs_commands.add_parser(name, help=help_text)
+        if act is not list_jobs:
+            command.add_argument("job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder")
+        command.add_argument("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
+        if act is retry:
+            command.add_argument("--quiet", "-q", action="store_true", help="show no progress")
+        command.set_defaults(run=act)
+
+
+# ---------------------------------------------------------------- batch
+
+
+_KEPT = (
+    "input", "prompt", "chain", "model", "system", "schema", "param", "output", "job_dir", "order", "max_concurrency",
+    "max_cost", "limit", "sample", "seed", "encoding", "no_dedupe", "formula_guard",
+)  # fmt: skip
+_PATHS = ("input", "output", "job_dir")
+
+
+def batch(options: argparse.Namespace) -> None:
+    """Run `modelwire batch`."""
+    given = vars(options)
+    if options.prompt_file is not None:
+        given["prompt"] = _read(options.prompt_file)
+    if options.schema is not None:
+        given["schema"] = _json(options.schema)
+    if options.dry_run:
+        _dry_run(given)
+        return
+    _run(given, retry_failed=options.retry_failed, quiet=options.quiet)
+
+
+def _run(given: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> None:
+    from modelwire.jobs import run_job
+
+    command = {name: given[name] for name in _KEPT}
+    command |= {name: str(Path(given[name]).absolute()) for name in _PATHS if given[name] is not None}
+    command["folder"] = given.get("folder") or str(Path.cwd())
+    result = run_job(
+        _work(given), given["input"], output=given["output"], model=_model(given), system=given["system"],
+        schema=given["schema"], job_dir=given["job_dir"], order=given["order"],
+        max_concurrency=given["max_concurrency"], max_cost=given["max_cost"], limit=given["limit"],
+        sample=given["sample"], seed=given["seed"], encoding=given["encoding"], dedupe=not given["no_dedupe"],
+        retry_failed=retry_failed, formula_guard=given["formula_guard"], quiet=quiet, command=command,
+    )  # fmt: skip
+    if not quiet:
+        print(result, file=sys.stderr)
+        if result.stopped == "max_cost":
+            print(f"Stopped near --max-cost {given['max_cost']}; a higher one goes on.", file=sys.stderr)
+        if result.failed:
+            print(
+                f"Put right what failed, in the input too; `modelwire jobs retry {result.job_id}` asks it again.",
+                file=sys.stderr,
+            )
+    if result.complete:
+        print(result.output)
+
+
+def _work(given: Mapping[str, Any]) -> Any:
+    if given["chain"] is None:
+        return given["prompt"]
+    from importlib import import_module
+
+    module, colon, name = given["chain"].partition(":")
+    if not colon:
+        raise InvalidArgument(f"`--chain {given['chain']}` names no chain in the module: write MODULE:NAME.")
+    sys.path.insert(0, given.get("folder") or str(Path.cwd()))
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as exc:
+        raise InvalidArgument(f"There is no module `{exc.name}`; `--chain` looks in the working folder.") from exc
+    except AttributeError as exc:
+        raise InvalidArgument(f"The module `{module}` has no `{name}`.") from exc
+
+
+def _model(given: Mapping[str, Any]) -> Any:
+    if given["chain"] is not None:
+        return given["model"]
+    from modelwire.config import init_chat_model
+
+    parameters = dict(_parameter(text) for text in given["param"])
+    return init_chat_model(given["model"], **parameters)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidArgument(f"`--param {text}` has no value: write NAME=VALUE.")
+    if "key" in name or "header" in name:
+        raise MissingKey(f"`--param {name}`: a secret does not belong on a command line; put it in the environment.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _dry_run(given: Mapping[str, Any]) -> None:
+    from modelwire.jobs.preview import preview
+    from modelwire.jobs.rows import open_source
+    from modelwire.jobs.work import make_work
+
+    source = open_source(given["input"], encoding=given["encoding"])
+    work = make_work(_work(given), _model(given), system=given["system"], schema=given["schema"])
+    work.check_columns(source.columns)
+    for line in preview(work, source, limit=given["limit"]):
+        print(line)
+    source.close()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip("\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidArgument(f"`{path}` cannot be read: {exc}.") from exc
+
+
+def _json(path: str) -> Any:
+    try:
+        return json.loads(_read(path))
+    except ValueError as exc:
+        raise InvalidArgument(f"`{path}` is not valid JSON: {exc}.") from exc
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def list_jobs(options: argparse.Namespace) -> None:
+    """Run `modelwire jobs list`."""
+    from modelwire.jobs.folder import jobs_below
+
+    print(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
+    for job in jobs_below(Path(options.dir)):
+        numbers = job.summary()
+        rows, failed, cost = (numbers.get(name, "-") for name in ("rows", "failed", "cost"))
+        cost = "?" if numbers.get("unpriced") else cost
+        print(f"{job.id:<10}{job.state():<13}{rows:>10}{failed:>8}{cost!s:>10.8}  {job.path}")
+
+
+def show(options: argparse.Namespace) -> None:
+    """Run `modelwire jobs show`: what the job is, how it stands, and its first failed rows."""
+    from modelwire.jobs.folder import find_job
+    from modelwire.jobs.results import stored_records
+
+    job = find_job(options.job, Path(options.dir))
+    about = job.about
+    print(f"job      {job.id}, {job.state()}, begun {about['begun']}")
+    print(f"folder   {job.path}")
+    for name, value in about["fingerprint"].items():
+        shown = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else value
+        print(f"{name:<9}{shown}")
+    failed: dict[int, str] = {}
+    rows = 0
+    for record in stored_records(job.path):
+        rows = max(rows, record["n"] + 1)
+        failed.pop(record["n"], None)
+        if "error" in record:
+            error = record["error"]
+            failed[record["n"]] = error if error.startswith("Line ") else f"Line {record['line']}: {error}"
+    print(f"rows     {rows:,} so far, {len(failed):,} failed")
+    for text in list(failed.values())[:FAILURES_SHOWN]:
+        print(f"         {text}")
+    if len(failed) > FAILURES_SHOWN:
+        print(f"         and {len(failed) - FAILURES_SHOWN:,} more; `error` in the output has them all")
+
+
+def retry(options: argparse.Namespace) -> None:
+    """Run `modelwire jobs retry`."""
+    from modelwire.jobs.folder import find_job
+
+    job = find_job(options.job, Path(options.dir))
+    command = job.about.get("command")
+    if not command:
+        raise InvalidArgument(f"`{job.path}` was run from Python: run it again there, with `retry_failed=True`.")
+    _run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)

@@ -1,0 +1,96 @@
+"""What answers cost: US dollars as `Decimal`, by the price list of the package `genai-prices`. No I/O here.
+
+Prices are those of the list as it was installed; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from modelwire.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from modelwire.messages import AIMessage
+
+__all__ = ["BATCH_SHARE", "price_of", "price_of_usage"]
+
+# Both Batch APIs ask half of the price: https://platform.openai.com/docs/guides/batch,
+# https://docs.anthropic.com/en/docs/build-with-claude/batch-processing, read 2026-11.
+BATCH_SHARE = Decimal("0.5")
+
+FREE = frozenset({"local"})  # runs on the user's own machine
+
+# Providers whose name in the list is another than ours (genai-prices 0.2.3).
+LISTED_AS = {
+    "azure_openai": "azure", "bedrock": "aws", "google_genai": "google", "gemini": "google", "mistralai": "mistral",
+    "moonshot": "moonshotai", "xai": "x-ai",
+}  # fmt: skip
+
+# Details of `UsageMetadata`, and what the list calls them.
+LISTED_INPUTS = {
+    "cache_read": "cache_read_tokens", "cache_creation": "cache_write_tokens", "audio": "input_audio_tokens",
+    "ephemeral_5m_input_tokens": "cache_write_5m_tokens", "ephemeral_1h_input_tokens": "cache_write_1h_tokens",
+}  # fmt: skip
+LISTED_OUTPUTS = {"audio": "output_audio_tokens", "reasoning": "output_reasoning_tokens"}
+
+
+def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
+    """Return what an answer cost in USD; None where its usage is not known, or no price of its model.
+
+    `batch=True` for one that came through a provider's Batch API. An answer out of a cache of ours costs nothing.
+    Raises `MissingDependency` without `modelwire[jobs]`.
+    """
+    about = message.response_metadata
+    model, provider = about.get("model_name") or about.get("model"), about.get("model_provider")
+    if not model or message.usage_metadata is None:
+        return None
+    return price_of_usage(message.usage_metadata, str(model), provider=provider, batch=batch)
+
+
+def price_of_usage(
+    usage: Mapping[str, Any], model: str, *, provider: str | None = None, batch: bool = False
+) -> Decimal | None:
+    """Return the price in USD of what one call used; None for a model of which no price is known.
+
+    `usage` is a `UsageMetadata` of one call: some prices depend on its length. Reasoning tokens that a provider counts
+    in the total only are priced as output, as it bills them.
+    """
+    if "total_cost" in usage:  # the mark of an answer out of a cache, see `adapters.guarded_call`
+        return Decimal(str(usage["total_cost"]))
+    if provider in FREE:
+        return Decimal(0)
+    sent = int(usage.get("input_tokens") or 0)
+    counts = {
+        "input_tokens": sent,
+        "output_tokens": max(int(usage.get("output_tokens") or 0), int(usage.get("total_tokens") or 0) - sent),
+    }
+    for details, names in (("input_token_details", LISTED_INPUTS), ("output_token_details", LISTED_OUTPUTS)):
+        counts |= {names[name]: int(n) for name, n in (usage.get(details) or {}).items() if n and name in names}
+    written = counts.get("cache_write_5m_tokens", 0) + counts.get("cache_write_1h_tokens", 0)
+    if written > counts.get("cache_write_tokens", 0):
+        counts["cache_write_tokens"] = written
+    price = _price(model, LISTED_AS.get(provider or "", provider), tuple(counts.items()))
+    return price * BATCH_SHARE if price is not None and batch else price
+
+
+@lru_cache(maxsize=100_000)  # the list takes 0.1 to 0.2 ms a call; rows of a table repeat their counts
+def _price(model: str, provider: str | None, counts: tuple[tuple[str, int], ...]) -> Decimal | None:
+    listed = _list()
+    try:
+        return Decimal(listed.calc_price(listed.Usage(**dict(counts)), model, provider_id=provider).total_price)
+    except LookupError:  # neither the provider nor the model, or one of them, is in the list
+        return None
+    except ValueError:  # counts that contradict each other: more cached than sent, say
+        return None
+
+
+@cache
+def _list() -> Any:
+    try:
+        import genai_prices
+    except ImportError as exc:
+        raise MissingDependency('Prices need genai-prices: `pip install "modelwire[jobs]"`.') from exc
+    return genai_prices

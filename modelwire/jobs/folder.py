@@ -1,0 +1,156 @@
+"""The folder of a job: what it is (`job.json`), who runs it (`lock`), its records (`log`), its end (`summary.json`).
+
+Every file is its owner's alone (0600), and none holds a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
+from modelwire.jobs.log import write_whole
+
+__all__ = ["JobFolder", "find_job", "jobs_below"]
+
+SUFFIX = ".job"
+VERSION = 1
+
+
+class JobFolder:
+    """One job's folder. `about` is what `job.json` says, {} before the first run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.about = self._read("job.json")
+        self._lock: int | None = None
+
+    @property
+    def id(self) -> str:
+        """The job's name on the command line."""
+        return str(self.about.get("id", ""))
+
+    def claim(self) -> None:
+        """Make the folder and take it for this process. Raises `JobBusy` when another one has it."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            if not _locked(lock):
+                holder = os.read(lock, 500).decode(errors="replace").strip()
+                os.close(lock)
+                raise JobBusy(f"`{self.path}` is being worked on by {holder or 'another process'}. Wait, or end that.")
+            self._lock = lock
+            os.ftruncate(lock, 0)
+            os.write(lock, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode())
+            self.about = self._read("job.json")
+        except OSError as exc:
+            self.release()
+            raise DiskError.of(exc, self.path) from exc
+
+    def release(self) -> None:
+        """Let other processes have it."""
+        if self._lock is not None:
+            os.close(self._lock)  # and the lock with it, as at the end of a process however it ends
+            self._lock = None
+
+    def agree(
+        self, fingerprint: dict[str, Any], command: dict[str, Any] | None, *, input_may_differ: bool = False
+    ) -> None:
+        """Write down what the job is, or raise `JobChanged` when it was another.
+
+        The input may differ where failed rows are retried: they may have been put right. Each answered row is compared
+        for itself when it is read.
+        """
+        if self.about:
+            from modelwire.jobs.work import differences
+
+            if input_may_differ:
+                self.about["fingerprint"]["input"] = fingerprint["input"]
+            changed = differences(self.about["fingerprint"], fingerprint)
+            if changed:
+                raise JobChanged(
+                    f"`{self.path}` holds a job that began with something else. {'; '.join(changed)}. "
+                    "Put it back, name another output or job folder, or delete that folder to begin anew."
+                )
+        else:
+            self.about = {"version": VERSION, "id": uuid4().hex[:8], "begun": _now(), "fingerprint": fingerprint}
+        self.about["command"] = command
+        self._write("job.json", self.about)
+        with suppress(OSError):
+            (self.path / "summary.json").unlink()  # of the run before this one
+
+    def summary(self) -> dict[str, Any]:
+        """Return how the last run ended; {} when it was not asked, as after a kill."""
+        return self._read("summary.json")
+
+    def end(self, summary: dict[str, Any]) -> None:
+        """Write down how the run ended."""
+        self._write("summary.json", {**summary, "ended": _now()})
+
+    def state(self) -> str:
+        """Say in a word how the job stands."""
+        try:
+            lock = os.open(self.path / "lock", os.O_RDWR)
+        except OSError:
+            return "not begun"
+        try:
+            if not _locked(lock):
+                return "running"
+        finally:
+            os.close(lock)
+        return str(self.summary().get("state", "interrupted"))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.path / name).read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as exc:
+            raise DiskError.of(exc, self.path / name) from exc
+        except ValueError as exc:
+            raise InvalidArgument(f"`{self.path / name}` is not a job's: {exc}.") from exc
+        return found
+
+    def _write(self, name: str, data: dict[str, Any]) -> None:
+        write_whole(self.path / name, json.dumps(data, indent=2).encode() + b"\n")
+
+
+def _locked(fd: int) -> bool:
+    """Take the lock on an open file if nobody has it; it ends with the file, or with the process."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def jobs_below(folder: Path) -> Iterator[JobFolder]:
+    """Find the jobs in a folder, oldest first."""
+    found = [JobFolder(path.parent) for path in folder.glob(f"*{SUFFIX}/job.json")]
+    yield from sorted(found, key=lambda job: str(job.about.get("begun")))
+
+
+def find_job(name: str, folder: Path) -> JobFolder:
+    """Find a job by its id, or by its folder's path. Raises `InvalidArgument`."""
+    for path in (Path(name), Path(f"{name}{SUFFIX}")):
+        if (path / "job.json").is_file():
+            return JobFolder(path)
+    job = next((job for job in jobs_below(folder) if job.id == name), None)
+    if job is None:
+        raise InvalidArgument(f"There is no job `{name}` in `{folder}`. `modelwire jobs list` shows those there are.")
+    return job

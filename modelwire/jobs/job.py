@@ -1,0 +1,137 @@
+"""What a job is told and what it tells: `run_job`, its options and its result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+
+if TYPE_CHECKING:
+    from modelwire.runnables import RunnableConfig
+
+__all__ = ["JobOptions", "JobResult", "arun_job", "checked_options", "run_job"]
+
+
+class JobOptions(TypedDict, total=False):
+    """The keywords of `run_job`; all but `output` may be left out."""
+
+    output: str | os.PathLike[str]  # .jsonl, .csv, .tsv or .parquet; appears when all rows are done
+    model: Any  # for a prompt: a chat model, or a string such as "openai:gpt-4o-mini"
+    system: str | None  # a system message before a prompt that is a text
+    schema: Any  # with a prompt: the form of the answers, a pydantic class or a JSON schema
+    job_dir: str | os.PathLike[str] | None  # where its state lies; `OUTPUT.job` by default
+    order: Literal["input", "arrival"]  # of the output's rows
+    max_concurrency: int | None  # rows at a time
+    max_cost: Decimal | float | str | None  # USD, of all runs together; near it no new row is begun
+    limit: int | None  # only the first rows; a later run with a higher limit goes on from there
+    sample: int | None  # only so many rows, chosen by `seed`
+    seed: int
+    dedupe: bool  # ask equal questions once
+    retry_failed: bool  # ask rows again that have failed
+    formula_guard: bool  # in CSV, a quote before text that a spreadsheet would take for a formula
+    encoding: str  # of CSV
+    config: RunnableConfig | None  # for every row
+    quiet: bool  # no progress
+    command: dict[str, Any] | None  # how `modelwire jobs retry` runs it again
+
+
+_DEFAULTS: dict[str, Any] = {
+    "model": None, "system": None, "schema": None, "job_dir": None, "order": "input", "max_concurrency": None,
+    "max_cost": None, "limit": None, "sample": None, "seed": 0, "dedupe": True, "retry_failed": False,
+    "formula_guard": False, "encoding": "utf-8", "config": None, "quiet": False, "command": None,
+}  # fmt: skip
+
+
+def checked_options(given: JobOptions) -> dict[str, Any]:
+    """Complete the options with the defaults. Raises `InvalidArgument` for what cannot be."""
+    for name in given:
+        if name != "output" and name not in _DEFAULTS:
+            raise InvalidType(f"A job has no option `{name}`. {did_you_mean(name, ['output', *_DEFAULTS])}")
+    if not isinstance(given.get("output"), (str, os.PathLike)):
+        raise InvalidType("A job needs `output`, the path of the file its results go to.")
+    options: dict[str, Any] = {**_DEFAULTS, **given}
+    for name in ("max_concurrency", "limit", "sample"):
+        value = options[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InvalidArgument(f"`{name}` must be a whole number of at least 1, not {value!r}.")
+    if options["max_cost"] is not None:
+        try:
+            options["max_cost"] = Decimal(str(options["max_cost"]))
+        except InvalidOperation as exc:
+            raise InvalidArgument(f"`max_cost` must be an amount in USD, not {options['max_cost']!r}.") from exc
+    return options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """How a job ended. Rows, tokens and cost (USD) are those of all its runs; `asked` and `elapsed_s` of this one."""
+
+    output: Path
+    job_dir: Path
+    job_id: str
+    complete: bool  # every row has a result, and the output is written
+    stopped: str | None  # "max_cost" or "interrupted", else None
+    rows: int
+    failed: int
+    asked: int
+    same: int  # rows that were given the answer of an equal one
+    cached: int  # answers from the model's cache
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal
+    unpriced: int  # answered rows whose price is not known: `cost` is that of the others
+    saved: Decimal  # about what the rows of `same` would have cost
+    elapsed_s: float
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what counts something, for JSON."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: str(value) if isinstance(value, Decimal) else value for name, value in told.items()
+                if isinstance(value, (int, float, Decimal))}  # fmt: skip
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the output as dicts. Needs the output to be there."""
+        from modelwire.jobs.rows import open_source
+
+        return (row.values for row in open_source(self.output))
+
+    def __str__(self) -> str:
+        parts = [f"{self.rows:,} rows"]
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        parts += [f"{self.same:,} equal to another"] if self.same else []
+        parts += [f"{self.cached:,} answers from the cache"] if self.cached else []
+        parts.append(f"{self.input_tokens:,} + {self.output_tokens:,} tokens")
+        cost = f"${self.cost:.4f}" if self.cost or not self.unpriced else "cost unknown"
+        parts.append(cost + (f" ({self.unpriced:,} rows of unknown price)" if self.unpriced and self.cost else ""))
+        parts += [f"about ${self.saved:.4f} saved"] if self.saved else []
+        return f"{', '.join(parts)}, {self.elapsed_s:,.1f} s"
+
+
+def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
+    """Ask `work` about every row, and write a table with the answers; run again, it goes on where it was.
+
+    `work` is any chain, or a prompt (a template with `{column}`s) together with `model=`. `rows` is the path of a CSV,
+    TSV, JSON lines or Parquet file, a data frame, or an iterable of dicts or texts. A row that cannot be read or
+    answered fails alone, and says so in the column `error`. Finished rows survive a crash of any kind.
+
+    A Ctrl-C or SIGTERM lets the calls in flight end (at most 10 s) before it is raised. Raises `JobChanged`, `JobBusy`,
+    `JobStopped`, `DiskError`.
+
+    Example:
+        run_job("Summarise: {review}", "reviews.csv", model="openai:gpt-4o-mini", output="summaries.csv")
+    """
+    from modelwire.jobs.runner import run_in_background
+
+    return run_in_background(work, rows, options)
+
+
+async def arun_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
+    """Run a job on this event loop; see `run_job`. Signals are the caller's; cancelled, it can be run again."""
+    from modelwire.jobs.runner import run_here
+
+    return await run_here(work, rows, options)

@@ -1,0 +1,248 @@
+"""Where results go: a table as JSON lines, CSV or Parquet. It appears when it is whole, not before.
+
+Its columns are the input's, then the answer's (`answer`, or one for each key of a structured answer), then what the job
+knows of the row. A name that is taken gets a prefix: `answer_` for the answer's, `job_` for the job's.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+from modelwire.errors import DiskError, InvalidArgument, did_you_mean
+from modelwire.jobs.log import sync_folder
+from modelwire.jobs.results import Results, json_of
+from modelwire.jobs.rows import INPUT_COLUMN, require_pyarrow
+
+__all__ = ["ABOUT", "check_output", "write_output"]
+
+ABOUT = ("error", "input_tokens", "output_tokens", "cost", "latency_s", "attempts")  # of a row; cost in USD
+ORDERS = ("input", "arrival")
+BATCH_ROWS = 1000  # of a Parquet file
+
+
+def check_output(path: Path, order: str) -> None:
+    """Raise before any request for an output that cannot be written."""
+    if path.suffix.lower() not in _WRITERS:
+        raise InvalidArgument(
+            f"The format of the output `{path}` is told by the end of its name. "
+            f"{did_you_mean(path.suffix, list(_WRITERS))}"
+        )
+    if order not in ORDERS:
+        raise InvalidArgument(f"`order` is {order!r}. {did_you_mean(str(order), ORDERS)}")
+    if not path.absolute().parent.is_dir():
+        raise InvalidArgument(f"There is no folder `{path.parent}` for the output.")
+    if _WRITERS[path.suffix.lower()] is _ParquetWriter:
+        require_pyarrow()
+
+
+def write_output(results: Results, path: Path, *, order: str = "input", formula_guard: bool = False) -> int:
+    """Write the table of all rows that have a record; return how many. Raises `DiskError`."""
+    writer_class = _WRITERS[path.suffix.lower()]
+    columns = _Columns(with_kinds=writer_class is _ParquetWriter)
+    for record in results.records(by_arrival=True):
+        columns.see(record)
+    with _appearing(path) as file:
+        writer = writer_class(file, columns, formula_guard=formula_guard)
+        count = 0
+        for record in results.records(by_arrival=order == "arrival"):
+            writer.write(columns.row(record))
+            count += 1
+        writer.close()
+    return count
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that gets its name when it is written and synced. It is the owner's alone until then."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException as exc:
+        part.unlink(missing_ok=True)
+        if isinstance(exc, OSError):
+            raise DiskError.of(exc, path) from exc
+        raise
+    sync_folder(path.parent)
+
+
+# ---------------------------------------------------------------- columns
+
+
+class _Columns:
+    """The columns of a table, and what kinds of values each has. Reads every record before the first is written."""
+
+    def __init__(self, *, with_kinds: bool) -> None:
+        self._input: dict[str, None] = {}
+        self._answer: dict[str, None] = {}
+        self._kinds: dict[tuple[str, str], set[type]] = {}
+        self._with_kinds = with_kinds
+        self._names: dict[tuple[str, str], str] | None = None
+
+    def see(self, record: dict[str, Any]) -> None:
+        row, answer = _parts(record)
+        for part, known, values in (("input", self._input, row), ("answer", self._answer, answer)):
+            if not values.keys() <= known.keys():
+                known.update(dict.fromkeys(values))
+            if self._with_kinds:
+                for name, value in values.items():
+                    self._kinds.setdefault((part, name), set()).add(_kind(value))
+
+    @property
+    def names(self) -> dict[tuple[str, str], str]:
+        """The column of each value, by where it comes from and its name there; in order."""
+        if self._names is None:
+            self._names = {}
+            taken: set[str] = set()
+            for part, names in (("input", self._input), ("answer", self._answer or {"answer": None}), ("job", ABOUT)):
+                for name in names:
+                    column = name
+                    while column in taken:
+                        column = f"{part}_{column}"
+                    taken.add(column)
+                    self._names[part, name] = column
+        return self._names
+
+    def kinds(self) -> dict[str, set[type]]:
+        """Return the types that each column holds, None left out."""
+        return {column: self._kinds.get(key, set()) - {type(None)} for key, column in self.names.items()}
+
+    def row(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of a row by column."""
+        row, answer = _parts(record)
+        parts = {"input": row, "answer": answer, "job": record}
+        return {column: parts[part].get(name) for (part, name), column in self.names.items()}
+
+
+def _kind(value: Any) -> type:
+    """Return the type of a value; a whole number beyond 64 bits is of none that a file knows."""
+    return object if type(value) is int and not -(2**63) <= value < 2**63 else type(value)
+
+
+def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the values of a row, and of its answer, by name."""
+    row, answer = record["row"], record.get("answer")
+    if not isinstance(row, dict):
+        row = {} if row is None else {INPUT_COLUMN: row}
+    if not isinstance(answer, dict):
+        answer = {} if answer is None else {"answer": answer}
+    if "cost" in record:
+        record["cost"] = Decimal(record["cost"])
+    return row, answer
+
+
+# ---------------------------------------------------------------- formats
+
+
+class _Writer(ABC):
+    def __init__(self, file: IO[bytes], columns: _Columns, *, formula_guard: bool) -> None:
+        self._file = file
+
+    @abstractmethod
+    def write(self, row: dict[str, Any]) -> None: ...
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to finish
+        """Write what comes after the last row."""
+
+
+class _JsonlWriter(_Writer):
+    def write(self, row: dict[str, Any]) -> None:
+        self._file.write(json_of(_with_floats(row)) + b"\n")
+
+
+def _with_floats(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: float(value) if type(value) is Decimal else value for name, value in row.items()}
+
+
+class _CsvWriter(_Writer):
+    """Lists and dicts in a cell are JSON. The guard keeps a spreadsheet from taking an answer for a formula."""
+
+    DELIMITER = ","
+
+    def __init__(self, file: IO[bytes], columns: _Columns, *, formula_guard: bool) -> None:
+        import csv
+        from io import TextIOWrapper
+
+        super().__init__(file, columns, formula_guard=formula_guard)
+        self._guard = formula_guard
+        self._text = TextIOWrapper(file, encoding="utf-8", newline="")
+        self._csv = csv.writer(self._text, delimiter=self.DELIMITER, lineterminator="\n")
+        self._csv.writerow(columns.names.values())
+
+    def write(self, row: dict[str, Any]) -> None:
+        self._csv.writerow([self._cell(value) for value in row.values()])
+
+    def _cell(self, value: Any) -> Any:
+        if isinstance(value, (dict, list)):
+            return json_of(value).decode()
+        if isinstance(value, Decimal):
+            return f"{value:f}"
+        if self._guard and isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+            return f"'{value}"
+        return value
+
+    def close(self) -> None:
+        self._text.flush()
+        self._text.detach()
+
+
+class _TsvWriter(_CsvWriter):
+    DELIMITER = "\t"
+
+
+class _ParquetWriter(_Writer):
+    """A column of one kind of value has its type; one of several kinds, or of lists and dicts, is JSON text."""
+
+    def __init__(self, file: IO[bytes], columns: _Columns, *, formula_guard: bool) -> None:
+        super().__init__(file, columns, formula_guard=formula_guard)
+        pa = self._pa = require_pyarrow()
+        plain = {frozenset({str}): pa.string(), frozenset({bool}): pa.bool_(), frozenset({int}): pa.int64()}
+        number: dict[frozenset[type], Any] = {
+            frozenset(kinds): pa.float64() for kinds in ({float}, {int, float}, {Decimal})
+        }
+        known: dict[frozenset[type], Any] = {**plain, **number, frozenset(): pa.string()}
+        of_job = {"input_tokens": pa.int64(), "output_tokens": pa.int64(), "attempts": pa.int64()}
+        of_job |= {"cost": pa.float64(), "latency_s": pa.float64(), "error": pa.string()}
+        own = {column: of_job[name] for (part, name), column in columns.names.items() if part == "job"}
+        types = {column: own.get(column, known.get(frozenset(kinds))) for column, kinds in columns.kinds().items()}
+        self._as_text = {column for column, kind in types.items() if kind is None}
+        self._schema = pa.schema([(column, kind or pa.string()) for column, kind in types.items()])
+        self._parquet = pa.parquet.ParquetWriter(file, self._schema)
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, row: dict[str, Any]) -> None:
+        row = _with_floats(row)
+        for name in self._as_text:
+            if row[name] is not None and not isinstance(row[name], str):
+                row[name] = json_of(row[name]).decode()
+        self._rows.append(row)
+        if len(self._rows) >= BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._parquet.write_batch(self._pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
+        self._rows.clear()
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._parquet.close()
+
+
+_WRITERS: dict[str, type[_Writer]] = {
+    ".csv": _CsvWriter,
+    ".tsv": _TsvWriter,
+    ".jsonl": _JsonlWriter,
+    ".ndjson": _JsonlWriter,
+    ".parquet": _ParquetWriter,
+    ".pq": _ParquetWriter,
+}

@@ -1,0 +1,126 @@
+"""How a job stands, shown while it runs: a bar on a terminal (with rich), a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Progress", "Standing"]
+
+LINE_EVERY_S = 5.0
+BAR_EVERY_S = 0.25
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """The numbers of a job. Tokens and cost are those paid, by earlier runs too; cost is in USD."""
+
+    rows: int = 0  # with a record, the failed among them
+    failed: int = 0
+    asked: int = 0  # rows that this run has finished
+    same: int = 0  # rows whose question had been asked by another row
+    cached: int = 0  # answers that came from the model's cache
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0  # answered rows whose model has no known price
+    total: float | None = None  # rows there will be, about
+    elapsed_s: float = 0.0  # of this run
+
+    @property
+    def rate(self) -> float:
+        """Rows a second, of this run."""
+        return self.asked / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    def saved(self) -> Decimal:
+        """Return about what the rows of `same` would have cost: as much as the others did."""
+        paid = self.rows - self.same
+        return (self.cost / paid * self.same).quantize(Decimal("0.000001")) if paid else Decimal(0)
+
+    @property
+    def fraction(self) -> float | None:
+        """How much is done, from 0 to 1."""
+        return min(1.0, self.rows / self.total) if self.total else None
+
+    def left_s(self) -> float | None:
+        """Guess the seconds until all is done."""
+        return max(0.0, self.total - self.rows) / self.rate if self.total is not None and self.rate else None
+
+    def said(self) -> str:
+        """Say it in one line."""
+        parts = [f"{self.rows:,} rows"]
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
+        parts.append(f"{self.rate:,.1f}/s")
+        parts.append(f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens")
+        parts.append(self.cost_text())
+        if (left_s := self.left_s()) is not None:
+            parts.append(f"{_clock(left_s)} left")
+        return "  ".join(parts)
+
+    def cost_text(self) -> str:
+        """Say what was paid, as far as that is known."""
+        if not self.unpriced:
+            return f"${self.cost:.4f}"
+        return f"${self.cost:.4f} and {self.unpriced:,} rows of unknown price" if self.cost else "cost unknown"
+
+
+def _short(count: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= 10 * size:
+            return f"{count / size:,.0f}{unit}"
+    return f"{count:,}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """Shows a job on `stderr`; with `quiet`, nothing."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self.every_s = LINE_EVERY_S
+        self._quiet = quiet
+        if not quiet and sys.stderr.isatty():
+            self._open_bar()
+
+    def _open_bar(self) -> None:
+        try:
+            rich: Any = import_module("rich.progress")
+            console: Any = import_module("rich.console").Console(stderr=True)
+        except ImportError:
+            return  # lines do as well
+        texts = [rich.TextColumn(text) for text in ("{task.percentage:>3.0f}%", "{task.fields[said]}")]
+        self._bar = rich.Progress(rich.BarColumn(bar_width=30), *texts, console=console, auto_refresh=False)
+        self._task = self._bar.add_task("", total=None, said="")
+        self._bar.start()
+        self.every_s = BAR_EVERY_S
+
+    def show(self, standing: Standing) -> None:
+        """Show how the job stands now."""
+        said = standing.said()
+        if self._bar is not None:
+            total = None if standing.fraction is None else 1.0
+            self._bar.update(self._task, total=total, completed=standing.fraction or 0.0, said=said, refresh=True)
+        else:
+            self.say(said)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        elif not self._quiet:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - what it is for
+
+    def close(self) -> None:
+        """Let the terminal be."""
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,476 @@
+"""The loop of a file job: rows in, one bounded window of calls, records out. Imported when a job is run.
+
+A worker keeps its place in the window until the record of its row is synced. So the rows that a crash at any moment
+loses, and that are asked again, are never more than `max_concurrency`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any
+
+from modelwire.adapters.model_run import on_answer
+from modelwire.errors import (
+    AuthenticationError,
+    ChatError,
+    DiskError,
+    InvalidArgument,
+    JobChanged,
+    JobStopped,
+    MissingDependency,
+    MissingKey,
+    NotFound,
+    PermissionDenied,
+    QuotaExhausted,
+    RetryClass,
+)
+from modelwire.jobs.folder import JobFolder
+from modelwire.jobs.job import JobOptions, JobResult, checked_options
+from modelwire.jobs.output import check_output, write_output
+from modelwire.jobs.progress import Progress, Standing
+from modelwire.jobs.results import ANSWERED, FAILED, UNKNOWN, Record, Results, digest_of, json_of
+from modelwire.jobs.rows import Row, open_source
+from modelwire.jobs.work import Tally, Work, answer_value, decimal_of, failure_text, make_work
+from modelwire.runnables.config import element_config, started
+from modelwire.transport.retry import on_failed_attempt
+
+__all__ = ["FileJob", "run_here", "run_in_background"]
+
+IN_FLIGHT = 200  # calls at a time where nobody says; how fast they go out is the provider's rate limit's to say
+DRAIN_S = 10.0  # how long calls in flight may take to end after a Ctrl-C, a SIGTERM or an error of the job
+SYNC_GAP_S = 0.004  # between two syncs of the log: a disk does a few hundred a second
+PAUSE_S = 2.0  # before a row is asked again that was throttled for as long as its model waits
+LONGEST_PAUSE_S = 3600.0  # told to come back later than that, a job stops
+FAILURES_IN_A_ROW = 50  # at least, and more than the window: then every row fails
+SKIPPED_AT_ONCE = 500  # finished rows passed over before others get their turn
+
+_SIGNALS = ("interrupted", "terminated")  # why a job stops that was told to
+
+# What fails every row the same way, so that going on would only fail them all.
+_HOPELESS = (
+    AuthenticationError, PermissionDenied, NotFound, QuotaExhausted, MissingKey, MissingDependency,
+)  # fmt: skip
+
+
+class _Question:
+    """A row on its way: its JSON, and the digests it is known by."""
+
+    __slots__ = ("check", "row", "row_json")
+
+    def __init__(self, row: Row) -> None:
+        if row.problem is None:
+            try:
+                self.row_json = json_of(row.values)
+            except (ValueError, UnicodeError) as exc:  # half of a character, say
+                row = row._replace(values=None, problem=f"The row cannot be written as JSON: {exc}")
+        if row.problem is not None:
+            self.row_json = json_of(None)
+        self.row = row
+        self.check = digest_of(self.row_json if row.problem is None else row.problem.encode(errors="replace"))
+
+
+class FileJob:
+    """One run of a job. Everything that can be checked before the first request is, when it is made."""
+
+    def __init__(self, work: Any, rows: Any, given: JobOptions) -> None:
+        self.options = options = checked_options(given)
+        self.output = Path(options["output"])
+        check_output(self.output, options["order"])
+        self.work: Work = make_work(work, options["model"], system=options["system"], schema=options["schema"])
+        self.source = open_source(rows, encoding=options["encoding"])
+        self.folder = JobFolder(Path(options["job_dir"] or f"{self.output}.job"))
+        self.standing = Standing()
+        self.stopped: str | None = None  # why no new row is begun
+        self._error: BaseException | None = None
+        try:
+            self.work.check_columns(self.source.columns)
+            self.config = element_config(options["config"])
+            self.window = options["max_concurrency"] or self.config.get("max_concurrency") or IN_FLIGHT
+            fingerprint = self._fingerprint(rows)
+            self.folder.claim()
+            self.folder.agree(fingerprint, options["command"], input_may_differ=options["retry_failed"])
+            self.results = Results(self.folder.path)
+            for record in self.results.recover():
+                self._count(record)
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        self.source.close()
+        if hasattr(self, "results"):
+            self.results.log.close()
+        self.folder.release()
+
+    def _fingerprint(self, rows: Any) -> dict[str, Any]:
+        if isinstance(rows, (str, Path)) and self.output.resolve() == Path(rows).resolve():
+            raise InvalidArgument(f"`{self.output}` is the input; name another output.")
+        return {"input": self.source.fingerprint(), "work": self.work.described()}
+
+    # ------------------------------------------------------------ the run
+
+    async def run(self) -> JobResult:
+        """Ask the rows that have no answer yet; write the output when all have one."""
+        self._loop = asyncio.get_running_loop()
+        self._rows = self._chosen()
+        self._exhausted = False
+        self._read = 0  # rows seen
+        counts = [count for count in (self.options["limit"], self.options["sample"]) if count is not None]
+        self._most = min(counts, default=None)  # rows that will be seen
+        self._asking: dict[bytes, asyncio.Future[dict[str, Any]]] = {}
+        self._in_flight = self._failures = 0
+        self._lines: list[bytes] = []
+        self._dirty, self._synced, self._over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="modelwire-job")
+        self._began = monotonic()
+        self.progress = Progress(quiet=self.options["quiet"])
+        try:
+            await self._run_workers()
+            return await self._end()
+        finally:
+            self.progress.close()
+            self._disk.shutdown(wait=True)
+            self._close()
+
+    async def _run_workers(self) -> None:
+        workers = {asyncio.create_task(self._worker()) for _ in range(self.window)}
+        others = [asyncio.create_task(self._sync_for_ever()), asyncio.create_task(self._show_for_ever())]
+        over = asyncio.create_task(self._over.wait())
+        finished: asyncio.Future[Any] = asyncio.gather(*workers, return_exceptions=True)
+        try:
+            await asyncio.wait({over, finished}, return_when=asyncio.FIRST_COMPLETED)
+            if not finished.done() and not isinstance(self._error, DiskError):
+                await asyncio.wait({finished}, timeout=DRAIN_S)
+        finally:
+            for task in (*workers, *others, over):
+                task.cancel()
+            await asyncio.gather(*workers, *others, over, return_exceptions=True)
+            self._sync_rest()
+
+    async def _end(self) -> JobResult:
+        self._measure()
+        complete = self.stopped is None and self._error is None
+        if complete:
+            try:
+                self._check_end()
+                if self.standing.asked or not self.output.exists():
+                    await self._loop.run_in_executor(self._disk, self._write)
+            except (DiskError, JobChanged) as exc:
+                self._error, complete = exc, False
+        if self.stopped in _SIGNALS:
+            self.progress.say(f"{self.standing.rows:,} rows are done and kept. The same command goes on from there.")
+        result = self._result(complete=complete)
+        self._end_folder(result)
+        if self._error is not None:
+            raise self._error
+        return result
+
+    def _write(self) -> None:
+        write_output(
+            self.results, self.output, order=self.options["order"], formula_guard=self.options["formula_guard"]
+        )
+
+    def _end_folder(self, result: JobResult) -> None:
+        """Write down how it ended; a disk that fails now must not hide why the job has stopped."""
+        try:
+            self.folder.end({"state": "complete" if result.complete else "interrupted", **result.numbers()})
+        except DiskError as exc:
+            self._error = self._error or exc
+
+    def _result(self, *, complete: bool) -> JobResult:
+        s = self.standing
+        return JobResult(
+            output=self.output, job_dir=self.folder.path, job_id=self.folder.id, complete=complete,
+            stopped=self.stopped, rows=s.rows, failed=s.failed, asked=s.asked, same=s.same, cached=s.cached,
+            input_tokens=s.input_tokens, output_tokens=s.output_tokens, cost=s.cost, unpriced=s.unpriced,
+            saved=s.saved(), elapsed_s=s.elapsed_s,
+        )  # fmt: skip
+
+    def stop(self, reason: str) -> None:
+        """Begin no new row, and let those in flight end within `DRAIN_S`; call it on the job's loop."""
+        if self.stopped is None:
+            self.stopped = reason
+            if reason in _SIGNALS:
+                self.progress.say(f"Waiting at most {DRAIN_S:.0f} s for {self._in_flight} calls; Ctrl-C leaves them.")
+        self._over.set()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self.stop("error")
+
+    # ------------------------------------------------------------ rows
+
+    def _chosen(self) -> Iterator[Row]:
+        sample, limit = self.options["sample"], self.options["limit"]
+        rows: Iterator[Row] = iter(self.source)
+        if sample is not None:
+            rows = iter(sampled(rows, sample, self.options["seed"]))
+        return rows if limit is None else islice(rows, limit)
+
+    async def _next(self) -> _Question | None:
+        """Return the next row that has to be asked; None when there is none, or none may be begun."""
+        skipped = 0
+        while self.stopped is None and not self._exhausted and not self._is_spent():
+            row = next(self._rows, None)
+            if row is None:
+                self._exhausted = True
+                break
+            self._read += 1
+            question = _Question(row)
+            if not self._has_result(question):
+                return question
+            skipped += 1
+            if skipped % SKIPPED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return None
+
+    def _has_result(self, question: _Question) -> bool:
+        state = self.results.state(question.row.number)
+        if state == UNKNOWN or (state == FAILED and self.options["retry_failed"]):
+            return False
+        if not self.results.agrees(question.row.number, question.check):
+            raise JobChanged(
+                f"Line {question.row.line} of the input is not what it was when `{self.folder.path}` had it answered. "
+                "Put it back, or name another output or job folder."
+            )
+        return True
+
+    def _check_end(self) -> None:
+        whole = self._exhausted and self.options["limit"] is None and self.options["sample"] is None
+        if whole and self._read < self.results.end:
+            raise JobChanged(
+                f"The input has {self._read:,} rows and had {self.results.end:,} when `{self.folder.path}` had them "
+                "answered. Put it back, or name another output or job folder."
+            )
+
+    def _is_spent(self) -> bool:
+        most = self.options["max_cost"]
+        if most is None:
+            return False
+        paid = self.standing.rows - self.standing.same
+        expected = self.standing.cost / paid * self._in_flight if paid else 0
+        if self.standing.cost + expected < most:
+            return False
+        self.stopped = "max_cost"  # nothing is urgent: what is in flight ends in its own time
+        return True
+
+    async def _worker(self) -> None:
+        try:
+            while (question := await self._next()) is not None:
+                self._in_flight += 1
+                try:
+                    about = await self._come_by(question)
+                finally:
+                    self._in_flight -= 1
+                if about is not None:
+                    await self._synced.wait()
+        except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
+            self._fail(exc)
+
+    async def _come_by(self, question: _Question) -> dict[str, Any] | None:
+        """Get what is to be recorded of a row, and record it: by its problem, an equal row, or asking."""
+        row = question.row
+        if row.problem is not None:
+            return self._record(question, {"error": f"Line {row.line}: {row.problem}", "attempts": 0})
+        if not self.options["dedupe"]:
+            return self._record(question, await self._ask(row.values))
+        asked = digest_of(json_of(self.work.question(row.values)))
+        same = self.results.answers.find(asked)
+        if same is None and (flight := self._asking.get(asked)) is not None:
+            about = await asyncio.shield(flight)
+            if "error" in about:
+                return self._record(question, {"error": about["error"], "attempts": 0})
+            same = self.results.answers.find(asked)
+        if same is not None:
+            return self._record(question, {"same": same, "attempts": 0})
+        flight = self._asking[asked] = self._loop.create_future()
+        try:
+            about = await self._ask(row.values)
+            if "error" not in about:
+                about["ask"] = asked.hex()
+            about = self._record(question, about)
+            if "error" not in about:
+                self.results.answers.add(asked, row.number)
+            flight.set_result(about)
+        finally:
+            del self._asking[asked]
+            flight.cancel()
+        return about
+
+    async def _ask(self, values: Any) -> dict[str, Any]:
+        tally = Tally()
+        on_answer.set(tally.messages.append)
+        on_failed_attempt.set(tally.failed_attempts.append)
+        began = monotonic()
+        try:
+            answer = await self._patiently(values)
+            about = {"answer": answer_value(answer)}
+            self._failures = 0
+        except _HOPELESS as exc:
+            raise _stopped(str(exc)) from exc
+        except JobStopped:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a chain raises fails its row
+            about = {"error": failure_text(exc)}
+            self._failures += isinstance(exc, ChatError)
+        return {**about, **tally.about(), "latency_s": round(monotonic() - began, 3)}
+
+    async def _patiently(self, values: Any) -> Any:
+        """Ask; a row that is throttled for as long as its model waits is asked again, as often as it takes."""
+        while True:
+            try:
+                return await self.work.chain.ainvoke(values, started(self.config))
+            except ChatError as exc:
+                if exc.retry_class not in (RetryClass.THROTTLE, RetryClass.OVERLOAD) or self.stopped is not None:
+                    raise
+                pause_s = max(exc.retry_after or 0.0, PAUSE_S)
+                if pause_s > LONGEST_PAUSE_S:
+                    raise _stopped(f"{exc} The provider asks to come back in {pause_s:,.0f} s.") from exc
+            await asyncio.sleep(pause_s)
+
+    # ------------------------------------------------------------ records
+
+    def _record(self, question: _Question, about: dict[str, Any]) -> dict[str, Any]:
+        """Place a record and count it; it is there when `_synced` says so."""
+        record = Record(question.row.number, question.row.line, question.row_json, question.check, about)
+        self._lines.append(self.results.place(record))
+        self._dirty.set()
+        self.standing.asked += 1
+        self._count(about)
+        if self._failures > max(FAILURES_IN_A_ROW, self.window):
+            raise _stopped(f"The last {self._failures} rows that were asked have all failed: {about.get('error')}")
+        if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
+            raise _stopped("`max_cost` cannot be held: the price of the model is not known.")
+        return about
+
+    def _count(self, about: dict[str, Any]) -> None:
+        s = self.standing
+        s.input_tokens += about.get("input_tokens", 0)
+        s.output_tokens += about.get("output_tokens", 0)
+        s.cached += about.get("cached", 0)
+        cost = decimal_of(about.get("cost"))
+        if cost is not None:
+            s.cost += cost
+        elif about.get("answer") is not None and about.get("attempts"):
+            s.unpriced += 1
+        s.same += "same" in about
+
+    def _measure(self) -> None:
+        s = self.standing
+        s.elapsed_s = monotonic() - self._began
+        s.failed = self.results.count(FAILED)
+        s.rows = self.results.count(ANSWERED) + s.failed
+        fraction = self.source.fraction()
+        s.total = self._most or self.source.total or (self._read / fraction if fraction else None)
+
+    async def _sync_for_ever(self) -> None:
+        """Write and sync what has come, and let the workers go that wait for it."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            lines, self._lines = self._lines, []
+            synced, self._synced = self._synced, asyncio.Event()
+            try:
+                await asyncio.shield(self._loop.run_in_executor(self._disk, self.results.log.write, lines))
+            except DiskError as exc:
+                self._fail(exc)
+                return
+            synced.set()
+            await asyncio.sleep(SYNC_GAP_S)
+
+    def _sync_rest(self) -> None:
+        """Write what is left when all tasks have ended."""
+        if isinstance(self._error, DiskError):
+            return
+        try:
+            # Behind a write that may still be under way: the one thread of `_disk` does them in order.
+            self._disk.submit(self.results.log.write, self._lines).result()
+        except DiskError as exc:
+            self._fail(exc)
+
+    async def _show_for_ever(self) -> None:
+        if self.options["quiet"]:
+            return
+        while True:
+            await asyncio.sleep(self.progress.every_s)
+            self._measure()
+            self.progress.show(self.standing)
+
+
+def _stopped(why: str) -> JobStopped:
+    return JobStopped(
+        f"{why.rstrip('. ')}. The job has stopped and its finished rows are kept: run the same command again to go on."
+    )
+
+
+def sampled(rows: Iterator[Row], count: int, seed: int) -> list[Row]:
+    """Choose `count` rows, each as likely as any other, in their order; the same ones for the same seed."""
+    rng = Random(seed)  # noqa: S311 - chooses rows, keeps no secret
+    kept: list[Row] = []
+    for place, row in enumerate(rows):
+        if place < count:
+            kept.append(row)
+        elif (at := rng.randrange(place + 1)) < count:
+            kept[at] = row
+    return sorted(kept)
+
+
+# ---------------------------------------------------------------- from sync code, with signals
+
+
+async def run_here(work: Any, rows: Any, options: JobOptions) -> JobResult:
+    """Run a job on this event loop; cancelling it leaves it resumable."""
+    job = await asyncio.to_thread(FileJob, work, rows, options)
+    return await job.run()
+
+
+def run_in_background(work: Any, rows: Any, options: JobOptions) -> JobResult:
+    """Run a job on the background loop and wait. A Ctrl-C or SIGTERM drains it; a second Ctrl-C does not wait."""
+    from modelwire.runnables.background import background_loop
+
+    job = FileJob(work, rows, options)
+    home = background_loop()
+    future = asyncio.run_coroutine_threadsafe(job.run(), home.loop)
+    with _on_sigterm(lambda: home.post(lambda: job.stop("terminated"))):
+        result = _awaited(future, lambda: home.post(lambda: job.stop("interrupted")))
+    if result.stopped == "interrupted":
+        raise KeyboardInterrupt
+    if result.stopped == "terminated":
+        raise SystemExit(128 + signal.SIGTERM)
+    return result
+
+
+def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:
+    pressed = 0
+    while True:
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            pressed += 1
+            if pressed > 1:
+                future.cancel()
+                raise
+            stop()
+
+
+@contextmanager
+def _on_sigterm(act: Callable[[], None]) -> Iterator[None]:
+    """Have SIGTERM do `act`, where signals can be had: in the main thread, and when nobody else has taken it."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: act())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

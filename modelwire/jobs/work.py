@@ -1,0 +1,214 @@
+"""What a job asks: the chain, what of a row goes into it, what came out of it, and how it is told from another one."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.jobs.results import json_of
+from modelwire.messages import AIMessage, BaseMessage
+from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
+from modelwire.runnables import (
+    Runnable,
+    RunnableAssign,
+    RunnableBinding,
+    RunnableLambda,
+    RunnableParallel,
+    RunnableSequence,
+)
+
+if TYPE_CHECKING:
+    from modelwire.errors import Attempt
+
+__all__ = ["Tally", "Work", "answer_value", "decimal_of", "differences", "failure_text", "make_work", "price"]
+
+
+class Work:
+    """A chain, and the columns it takes; None for those of which nobody knows."""
+
+    def __init__(self, chain: Runnable[Any, Any]) -> None:
+        self.chain = chain
+        first = chain.first if isinstance(chain, RunnableSequence) else chain
+        self.prompt = first if isinstance(first, BasePromptTemplate) else None
+        self.columns = None if self.prompt is None else sorted(self.prompt.input_variables)
+        optional = [] if self.prompt is None else self.prompt.optional_variables
+        self._asked = None if self.columns is None else tuple(sorted({*self.columns, *optional}))
+
+    def question(self, values: Any) -> Any:
+        """Return what of a row makes the question: equal questions are asked once."""
+        if self._asked is None or not isinstance(values, dict):
+            return values
+        return [values.get(name) for name in self._asked]
+
+    def check_columns(self, columns: Sequence[str] | None) -> None:
+        """Raise `InvalidArgument` when the prompt names a column that the input has not."""
+        if columns is None:
+            return
+        for name in self.columns or ():
+            if name not in columns:
+                raise InvalidArgument(f"The prompt names the column `{name}`. {did_you_mean(name, columns)}")
+
+    def described(self) -> str:
+        """Return a text that changes when the prompt or the model does, without secrets."""
+        return _described(self.chain)
+
+
+def make_work(work: Any, model: Any = None, *, system: str | None = None, schema: Any = None) -> Work:
+    """Make the work of a chain, or of a prompt (a template with `{column}`s in it) and a model."""
+    if isinstance(work, Runnable) and model is None:
+        return Work(work)
+    if not isinstance(work, (str, BasePromptTemplate)):
+        if isinstance(work, Runnable):
+            raise InvalidArgument("`model` is for a prompt; a chain has its own model.")
+        raise InvalidType(f"A job's work is a chain or a prompt, not a `{type(work).__name__}`.")
+    if model is None:
+        raise InvalidArgument('A prompt needs a model: give `model="openai:gpt-4o-mini"`, or a chat model.')
+    if isinstance(model, str):
+        from modelwire.config import init_chat_model
+
+        model = init_chat_model(model)
+    if schema is not None:
+        model = model.with_structured_output(schema)
+    if isinstance(work, str):
+        messages: list[Any] = [("human", work)] if system is None else [("system", system), ("human", work)]
+        work = ChatPromptTemplate.from_messages(messages)
+    return Work(work | model)
+
+
+# ---------------------------------------------------------------- what tells one chain from another
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_SECRET = re.compile(
+    r"""(['"]?[\w-]*(?:key|token|auth|secret|password|cookie)[\w-]*['"]?\s*[:=]\s*)(['"]).*?\2""", re.IGNORECASE
+)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, RunnableSequence):
+        return "\n| ".join(_described(step) for step in value.steps)
+    if isinstance(value, RunnableAssign):
+        return f"RunnableAssign({_described(value.mapper)})"
+    if isinstance(value, RunnableParallel):
+        return ", ".join(f"{name}: {_described(step)}" for name, step in value.steps__.items())
+    if isinstance(value, RunnableBinding):
+        return f"{_described(value.bound)} with {_shown(value.kwargs)}"
+    if isinstance(value, RunnableLambda):
+        return f"RunnableLambda({_source(getattr(value, 'func', None) or getattr(value, 'afunc', None))})"
+    parameters = getattr(value, "_identifying_params", None)  # of a model: not its timeouts, nor its address
+    return _shown(value) if parameters is None else f"{type(value).__name__}({_shown(dict(parameters))})"
+
+
+def _shown(value: Any) -> str:
+    from modelwire.adapters.wire_json import mask_secrets
+
+    return mask_secrets(_SECRET.sub(r"\1'***'", _ADDRESS.sub("", repr(value))))
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function).strip()
+    except (OSError, TypeError):
+        return getattr(function, "__qualname__", type(function).__name__)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what differs between two fingerprints, one sentence each."""
+    return [
+        f"{name}: {_apart(str(before.get(name)), str(now.get(name)))}"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _apart(before: str, now: str, around: int = 30) -> str:
+    """Show two texts around the first place where they differ."""
+    start = 0
+    while start < min(len(before), len(now)) and before[start] == now[start]:
+        start += 1
+    cut = max(0, start - around)
+    end = start + 2 * around
+    old, new = (f"{'...' * (cut > 0)}{text[cut:end]}{'...' * (len(text) > end)}" for text in (before, now))
+    return f"{old!r} became {new!r}"
+
+
+# ---------------------------------------------------------------- what came of one row
+
+
+def answer_value(answer: Any) -> Any:
+    """Return an answer as JSON has it: a message is its text, or its tool calls; an object its fields.
+
+    Raises `ValueError` for what JSON does not have.
+    """
+    if isinstance(answer, BaseMessage):
+        calls = getattr(answer, "tool_calls", None)
+        answer = str(answer.text) or calls or ""
+    return from_json(json_of(answer))
+
+
+def decimal_of(text: str | None) -> Decimal | None:
+    """Read an amount of USD in a record."""
+    return None if text is None else Decimal(text)
+
+
+class Tally:
+    """Hears of the answers and the failed attempts of one row, from whatever thread."""
+
+    __slots__ = ("failed_attempts", "messages")
+
+    def __init__(self) -> None:
+        self.messages: list[AIMessage] = []
+        self.failed_attempts: list[Attempt] = []
+
+    def about(self) -> dict[str, Any]:
+        """Return tokens, cost and attempts, as a record has them; None where nobody said."""
+        paid = [message for message in self.messages if not _of_a_cache(message)]
+        usages = [usage for message in paid if (usage := getattr(message, "usage_metadata", None)) is not None]
+        about: dict[str, Any] = {"attempts": len(paid) + len(self.failed_attempts)}
+        if usages:
+            about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
+            about["output_tokens"] = sum(usage["output_tokens"] for usage in usages)
+        costs = [cost for message in paid if (cost := price(message)) is not None]
+        if len(costs) == len(paid):  # the sum of some would look like all of it
+            about["cost"] = str(sum(costs, Decimal(0)))
+        if len(paid) < len(self.messages):
+            about["cached"] = len(self.messages) - len(paid)
+        return about
+
+
+def _of_a_cache(message: AIMessage) -> bool:
+    usage: Any = getattr(message, "usage_metadata", None)
+    return usage is not None and usage.get("total_cost") == 0
+
+
+def price(message: AIMessage) -> Decimal | None:
+    """Return what an answer costs in USD, None where no price is known."""
+    price_of = _pricing()
+    return None if price_of is None else price_of(message)
+
+
+@cache
+def _pricing() -> Callable[[AIMessage], Decimal | None] | None:
+    """Return what knows prices; None without the price list, and costs are unknown."""
+    from importlib.util import find_spec
+
+    if find_spec("genai_prices") is None:
+        return None
+    from modelwire.jobs.cost import price_of
+
+    return price_of
+
+
+def failure_text(error: BaseException) -> str:
+    """Say an error in one line of a table."""
+    from modelwire.adapters.wire_json import mask_secrets
+
+    text = " ".join(mask_secrets(str(error)).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

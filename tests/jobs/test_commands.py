@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwire import cli
+from modelwire.jobs import preview, progress, work
+from modelwire.jobs.progress import Progress, Standing
+
+CHAIN = """
+from modelwire.prompts import ChatPromptTemplate
+from modelwire.testing import ParrotFakeChatModel
+
+chain = ChatPromptTemplate.from_template("Say {text}") | ParrotFakeChatModel()
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "parrot_chain.py").write_text(CHAIN)
+    (tmp_path / "in.csv").write_text('id,text\n1,a\n2,"b\n3,"c"\n')
+    monkeypatch.delitem(sys.modules, "parrot_chain", raising=False)
+    return tmp_path
+
+
+def batch(*more: str) -> int:
+    return cli.main(["batch", "in.csv", "--chain", "parrot_chain:chain", "-o", "out.csv", *more])
+
+
+def test_batch_writes_the_table_and_says_where_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert batch() == 0
+    said = capsys.readouterr()
+    assert said.out == "out.csv\n"
+    assert "3 rows, 1 failed" in said.err
+    assert (here / "out.csv").read_text().splitlines()[1].startswith("1,a,Say a,,")
+
+
+def test_quiet_says_nothing_but_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert batch("--quiet") == 0
+    assert capsys.readouterr() == ("out.csv\n", "")
+
+
+def test_jobs_are_listed_shown_and_retried(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batch("-q")
+    capsys.readouterr()
+    assert cli.main(["jobs", "list"]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    job_id, state, rows, failed, _, folder = line.split()
+    assert header.split()[0] == "ID"
+    assert (state, rows, failed, folder) == ("complete", "3", "1", "out.csv.job")
+    for name in (job_id, "out.csv.job", "out.csv"):
+        assert cli.main(["jobs", "show", name]) == 0
+        said = capsys.readouterr().out
+        assert "3 so far, 1 failed" in said
+        assert "Line 3: A quote is opened and not closed." in said
+        assert "Say {text}" in said
+    assert cli.main(["jobs", "retry", job_id, "-q"]) == 0
+    assert capsys.readouterr().out == f"{here / 'out.csv'}\n"
+
+
+def test_retry_works_from_another_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    batch("-q", "--limit", "1")
+    (here / "out.csv").unlink()
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert cli.main(["jobs", "retry", str(here / "out.csv.job"), "-q"]) == 0
+    assert (here / "out.csv").exists()
+
+
+def test_a_killed_job_is_listed_as_interrupted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batch("-q")
+    (here / "out.csv.job" / "summary.json").unlink()
+    capsys.readouterr()
+    cli.main(["jobs", "list"])
+    assert "interrupted" in capsys.readouterr().out
+
+
+def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_pricing", lambda: lambda message: Decimal("0.001"))
+    monkeypatch.setattr(preview, "MEASURED_ROWS", 1000)
+    (here / "in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(5000)))
+    arguments = ["batch", "in.csv", "--prompt", "Sum up {text}", "--system", "Be kind.", "-o", "out.csv", "--dry-run"]
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert cli.main([*arguments, "--model", "openai:gpt-4o-mini", "--param", "max_tokens=50"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("--- line 2\nsystem: Be kind.\nhuman: Sum up row 0\n--- line 3\n")
+    assert "row 3" not in said
+    estimate = next(line for line in said.splitlines() if line.startswith("About"))
+    rows = int(estimate.split()[1].replace(",", ""))
+    assert 4000 < rows < 6000
+    assert f"{rows * 50:,} of answers" in estimate
+    assert f"about ${rows / 1000:,.4f}" in said
+    assert not (here / "out.csv.job").exists()
+
+
+def test_a_dry_run_says_which_rows_cannot_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert batch("--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "cannot be read: A quote" in said
+    assert "no price for this chain" in said
+    assert "1 of the first 3 rows cannot be asked." in said
+
+
+def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def run_job(given: Any, rows: Any, **options: Any) -> Any:
+        seen.update(options, work=given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modelwire.jobs.run_job", run_job)
+    (here / "p.txt").write_text("Sum up {text}\n")
+    (here / "s.json").write_text('{"title": "T", "type": "object", "properties": {}}')
+    arguments = ["--prompt-file", "p.txt", "--schema", "s.json", "--model", "openai:m", "--param", "api_base=x"]
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    with pytest.warns(UserWarning, match="api_base"):
+        assert cli.main(["batch", "in.csv", "-o", "out.csv", "--max-cost", "2", *arguments]) == 130
+    assert (seen["work"], seen["schema"]["title"], seen["max_cost"]) == ("Sum up {text}", "T", "2")
+    assert seen["command"]["prompt"] == "Sum up {text}"
+    assert Path(seen["command"]["input"]).is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--chain", "parrot_chain"], "MODULE:NAME"),
+        (["--chain", "parrot_chain:chian"], "no `chian`"),
+        (["--chain", "parot_chain:chain"], "`parot_chain`"),
+        (["--prompt-file", "nowhere.txt"], "nowhere.txt"),
+        (["--prompt", "{text}", "--model", "openai:m", "--param", "api_key=k"], "environment"),
+        (["--prompt", "{text}", "--model", "openai:m", "--param", "api"], "NAME=VALUE"),
+        (["--prompt", "{text}", "--schema", "in.csv"], "not valid JSON"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["batch", "in.csv", "-o", "out.csv", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_an_unknown_job_and_one_from_python_are_explained(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from modelwire.jobs import run_job
+    from modelwire.runnables import RunnableLambda
+
+    assert cli.main(["jobs", "show", "abc"]) == 1
+    assert "no job `abc`" in capsys.readouterr().err
+    run_job(RunnableLambda(len), ["a"], output="py.jsonl", quiet=True)
+    assert cli.main(["jobs", "retry", "py.jsonl"]) == 1
+    assert "from Python" in capsys.readouterr().err
+
+
+def test_every_option_has_its_line_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["batch"], ["jobs"], ["jobs", "show"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, "--help"])
+        assert end.value.code == 0
+    said = capsys.readouterr().out
+    for name in ("--max-cost", "--limit", "--dry-run", "--order", "retry"):
+        assert name in said
+
+
+# ---------------------------------------------------------------- progress
+
+
+def test_elsewhere_than_on_a_terminal_progress_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Progress()
+    shown.show(Standing())
+    standing = Standing(
+        rows=1200, asked=1200, failed=3, input_tokens=123_456, output_tokens=900, cost=Decimal("1.5"), elapsed_s=60,
+        total=2400,
+    )  # fmt: skip
+    shown.show(standing)
+    shown.close()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "1,200 rows  3 failed  20.0/s  123k + 900 tokens  $1.5000  1:00 left"
+
+
+def test_time_left_goes_by_the_rate_of_this_run() -> None:
+    assert Standing(rows=60, asked=10, total=100, elapsed_s=10).left_s() == 40
+    assert Standing(rows=60, total=100).left_s() is None
+    assert Standing(rows=60, asked=10, elapsed_s=10).left_s() is None
+
+
+def test_a_refused_run_leaves_the_job_as_it_was(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batch("-q")
+    (here / "in.csv").write_text("id,text\n1,b\n")
+    assert batch("-q") == 1
+    cli.main(["jobs", "list"])
+    assert "complete" in capsys.readouterr().out
+
+
+def test_quiet_progress_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Progress(quiet=True)
+    shown.show(Standing())
+    shown.close()
+    assert capsys.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_a_bar_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    shown = Progress()
+    assert shown.every_s == progress.BAR_EVERY_S
+    shown.show(Standing(rows=5, asked=5, total=10, elapsed_s=1))
+    shown.close()
+    assert "50%" in terminal.getvalue()
+    assert "5 rows" in terminal.getvalue()
+
+
+def test_a_job_shows_how_it_stands_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import asyncio
+
+    from modelwire.jobs import run_job
+    from modelwire.runnables import RunnableLambda
+
+    async def slow(row: Any) -> str:
+        await asyncio.sleep(0.05)
+        return "done"
+
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.02)
+    monkeypatch.setattr(Progress, "every_s", 0.02, raising=False)
+    run_job(RunnableLambda(slow), ["a", "b", "c"], output=tmp_path / "o.jsonl", max_concurrency=1)
+    assert " rows " in capsys.readouterr().err
+
+
+def test_records_are_json_that_anybody_can_read(here: Path) -> None:
+    batch("-q")
+    lines = (here / "out.csv.job" / "log").read_bytes().splitlines()
+    assert json.loads(lines[0][9:])["answer"] == "Say a"

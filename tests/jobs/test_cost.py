@@ -1,0 +1,83 @@
+"""What answers cost, by the list of `genai-prices`; the expected sums come from that list, not from here."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from modelwire.jobs import price_of
+from modelwire.jobs.cost import BATCH_SHARE, price_of_usage
+from modelwire.messages import AIMessage
+
+genai_prices = pytest.importorskip("genai_prices", reason="`modelwire[jobs]` is not installed")
+
+
+def listed(model: str, provider: str, **counts: int) -> Decimal:
+    return Decimal(genai_prices.calc_price(genai_prices.Usage(**counts), model, provider_id=provider).total_price)
+
+
+def answer(usage: Any, model: str = "gpt-4o-mini", provider: str = "openai") -> AIMessage:
+    return AIMessage("a", usage_metadata=usage, response_metadata={"model_name": model, "model_provider": provider})
+
+
+def usage(sent: int, made: int, total: int | None = None, **details: dict[str, int]) -> dict[str, Any]:
+    return {"input_tokens": sent, "output_tokens": made, "total_tokens": total or sent + made, **details}
+
+
+CASES = {
+    "plain": (usage(1000, 100), "gpt-4o-mini", "openai", {"input_tokens": 1000, "output_tokens": 100}),
+    "read from the cache": (
+        usage(1000, 100, input_token_details={"cache_read": 800}), "gpt-4o-mini", "openai",
+        {"input_tokens": 1000, "output_tokens": 100, "cache_read_tokens": 800},
+    ),
+    "written into the cache for an hour": (
+        usage(1000, 10, input_token_details={
+            "cache_read": 100, "cache_creation": 600, "ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 600,
+        }), "claude-sonnet-4-5", "anthropic",
+        {"input_tokens": 1000, "output_tokens": 10, "cache_read_tokens": 100, "cache_write_tokens": 600,
+         "cache_write_1h_tokens": 600},
+    ),
+    "lifetimes without their sum": (
+        usage(1000, 10, input_token_details={"ephemeral_5m_input_tokens": 600}), "claude-sonnet-4-5", "anthropic",
+        {"input_tokens": 1000, "output_tokens": 10, "cache_write_tokens": 600, "cache_write_5m_tokens": 600},
+    ),
+    "reasoning is output": (
+        usage(10, 500, output_token_details={"reasoning": 400}), "o3-mini", "openai",
+        {"input_tokens": 10, "output_tokens": 500},
+    ),
+    "reasoning in the total only": (
+        usage(35, 12, 109), "gemini-2.5-flash", "google_genai", {"input_tokens": 35, "output_tokens": 74},
+    ),
+    "a long prompt, dearer": (
+        usage(300_000, 10), "claude-sonnet-4-5", "anthropic", {"input_tokens": 300_000, "output_tokens": 10},
+    ),
+}  # fmt: skip
+LISTED_AS = {"google_genai": "google"}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_tokens_are_priced_by_what_they_are(case: Any) -> None:
+    used, model, provider, counts = case
+    price = price_of(answer(used, model, provider))
+    assert price == listed(model, LISTED_AS.get(provider, provider), **counts)
+    assert isinstance(price, Decimal)
+    assert price > 0
+    assert price_of(answer(used, model, provider), batch=True) == price * BATCH_SHARE
+
+
+def test_an_unknown_model_or_usage_has_no_price() -> None:
+    assert price_of(answer(usage(1, 1), "no-such-model-at-all")) is None
+    assert price_of(answer(usage(1, 1), provider="no-such-provider")) is None
+    assert price_of(answer(None)) is None
+    assert price_of(AIMessage("a", usage_metadata=usage(1, 1))) is None  # type: ignore[arg-type]
+
+
+def test_an_answer_out_of_the_cache_and_a_local_model_cost_nothing() -> None:
+    assert price_of_usage({**usage(1000, 100), "total_cost": 0}, "gpt-4o-mini", provider="openai") == 0
+    assert price_of(answer(usage(1000, 100), "smollm2", "local")) == 0
+
+
+def test_counts_that_contradict_each_other_have_no_price() -> None:
+    assert price_of(answer(usage(10, 1, input_token_details={"cache_read": 800}))) is None

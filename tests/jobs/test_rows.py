@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelwire.errors import DiskError, InvalidArgument, InvalidType
+from modelwire.jobs import rows
+from modelwire.jobs.rows import Row, open_source
+
+
+def read(tmp_path: Path, name: str, data: bytes, **options: Any) -> list[Row]:
+    path = tmp_path / name
+    path.write_bytes(data)
+    source = open_source(path, **options)
+    try:
+        return list(source)
+    finally:
+        source.close()
+
+
+def outline(found: list[Row]) -> list[tuple[int, Any]]:
+    """Return the line of each row, with its last value or the word that tells its problem."""
+    return [(row.line, list(row.values.values())[-1] if row.problem is None else Exception) for row in found]
+
+
+# Each a body under the header `id,text` on line 1, with the line of each row and what is in it.
+CSV_BODIES: dict[str, tuple[bytes, list[tuple[int, Any]]]] = {
+    "plain": (b"1,a\n2,b\n", [(2, "a"), (3, "b")]),
+    "no line feed at the end": (b"1,a\n2,b", [(2, "a"), (3, "b")]),
+    "CRLF": (b"1,a\r\n2,b\r\n", [(2, "a"), (3, "b")]),
+    "a cell of several lines": (b'1,"a\nb"\n2,c\n', [(2, "a\nb"), (4, "c")]),
+    "doubled quotes": (b'1,"say ""a"""\n', [(2, 'say "a"')]),
+    "empty lines": (b"1,a\n\n\n2,b\n", [(2, "a"), (5, "b")]),
+    "an open quote before quoted rows": (b'1,"a\n2,"b"\n3,c\n', [(2, Exception), (3, "b"), (4, "c")]),
+    "an open quote before plain rows": (b'1,"a\n2,b\n3,c\n', [(2, Exception), (3, "b"), (4, "c")]),
+    "two open quotes": (b'1,"a\n2,b\n3,"c\n4,d\n', [(2, Exception), (3, "b"), (4, Exception), (5, "d")]),
+    "a quote inside of a cell": (b'1,"a"b\n2,c\n', [(2, Exception), (3, "c")]),
+    "a cell too many": (b"1,a,b\n2,c\n", [(2, Exception), (3, "c")]),
+    "a cell too few": (b"1\n2,c\n", [(2, Exception), (3, "c")]),
+    "bytes that are no text": (b"1,\xff\xfe\n2,\xc3\xa9\n", [(2, Exception), (3, "é")]),
+    "NUL": (b"1,a\0b\n2,c\n", [(2, Exception), (3, "c")]),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), CSV_BODIES.values(), ids=CSV_BODIES)
+def test_a_bad_csv_row_fails_alone_with_its_line(tmp_path: Path, body: bytes, expected: list[tuple[int, Any]]) -> None:
+    found = read(tmp_path, "t.csv", b"id,text\n" + body)
+    assert outline(found) == expected
+    assert [row.number for row in found] == list(range(len(expected)))
+
+
+CELLS = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=20)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=20))
+def test_what_csv_writes_is_read_back(table: list[tuple[str, str]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerows([("a", "b"), *table])
+    source = object.__new__(rows._CsvSource)
+    source.path, source.encoding, source._file = Path("t.csv"), "utf-8", io.StringIO(text.getvalue(), newline="")
+    source._lines = rows._Lines(source._file)
+    source.columns = source._header()
+    assert [tuple(row.values.values()) for row in source._rows()] == table
+
+
+@pytest.mark.parametrize("filler", ["x" * 200, "x\n" * 100], ids=["one line", "many lines"])
+def test_a_huge_cell_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filler: str) -> None:
+    monkeypatch.setattr(rows, "MAX_ROW_CHARS", 100)
+    found = read(tmp_path, "t.csv", f'id,text\n1,"{filler}"\n2,b\n'.encode())
+    assert found[0].problem is not None
+    assert found[0].line == 2
+    assert found[-1].values == {"id": "2", "text": "b"}
+    lines = read(tmp_path, "t.jsonl", b'{"a":"' + b"x" * 200 + b'"}\n{"a":1}\n')
+    assert [(row.line, row.problem is None) for row in lines] == [(1, False), (2, True)]
+
+
+def test_a_cell_of_a_megabyte_is_read(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, "t.csv", b"a,b\n1," + b"x" * 2**20 + b"\n")
+    assert len(row.values["b"]) == 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "options"),
+    [
+        ("t.tsv", b"a\tb\n1\t2\n", {}),
+        ("t.csv", b"a;b\n1;2\n", {}),
+        ("t.csv", b"\xef\xbb\xbfa,b\n1,2\n", {}),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), {"encoding": "utf-16"}),
+    ],
+)
+def test_delimiters_and_encodings(tmp_path: Path, name: str, data: bytes, options: Any) -> None:
+    assert [row.values for row in read(tmp_path, name, data, **options)] == [{"a": "1", "b": "2"}]
+
+
+def test_a_column_without_a_name_gets_one(tmp_path: Path) -> None:
+    assert read(tmp_path, "t.csv", b",b\n1,2\n")[0].values == {"column_1": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("t.csv", b"a,a\n1,2\n", "`a` twice"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "encoding"),
+        ("t.csv", b'"a,b\n', "header"),
+        ("t.xlsx", b"", "`.csv`"),
+        ("t.parquet", b"nothing of the kind", "not a Parquet file"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_before_anything_is_asked(
+    tmp_path: Path, name: str, data: bytes, says: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=says):
+        read(tmp_path, name, data)
+
+
+def test_a_missing_file_or_encoding_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"nowhere\.csv"):
+        open_source(tmp_path / "nowhere.csv")
+    (tmp_path / "t.csv").write_text("a\n")
+    with pytest.raises(InvalidArgument, match="utf-99"):
+        open_source(tmp_path / "t.csv", encoding="utf-99")
+    for given_ in (5, {"a": 1}, b"abc"):
+        with pytest.raises(InvalidType):
+            open_source(given_)
+
+
+def test_a_bad_json_line_fails_alone_with_its_line(tmp_path: Path) -> None:
+    body = b'{"a":1}\n{"a":\n\n"text"\n[1]\n{"a":"\xff"}\n{"a":"\0"}\n{"a":"\\ud800"}\n{"a":2}'
+    found = read(tmp_path, "t.jsonl", body)
+    assert [(row.line, row.problem is None) for row in found] == [
+        (1, True), (2, False), (4, True), (5, False), (6, False), (7, False), (8, False), (9, True),
+    ]  # fmt: skip
+    assert found[2].values == "text"
+
+
+def test_parquet_and_frames_give_plain_rows(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pa.table({"a": [1, None], "b": ["x", "y"]})
+    expected = [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]
+    parquet.write_table(table, tmp_path / "t.parquet")
+    source = open_source(tmp_path / "t.parquet")
+    assert (source.columns, source.total) == (["a", "b"], 2)
+    assert [row.values for row in source] == expected
+    source.close()
+    assert [row.values for row in open_source(table)] == expected
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1.0, None], "b": ["x", "y"]})
+    source = open_source(frame)
+    assert (source.columns, source.total) == (["a", "b"], 2)
+    assert [row.values for row in source] == expected
+
+
+def test_a_polars_frame_is_known_by_its_methods() -> None:
+    frame = SimpleNamespace(columns=["a"], iter_rows=lambda *, named: iter([{"a": 1}]), __len__=lambda: 1)
+    assert [row.values for row in open_source(frame)] == [{"a": 1}]
+
+
+def test_an_iterable_is_read_one_row_at_a_time() -> None:
+    read_so_far = []
+
+    def each() -> Any:
+        for n in range(3):
+            read_so_far.append(n)
+            yield {"n": n} if n else "text"
+
+    found = iter(open_source(each()))
+    assert next(found).values == "text"
+    assert read_so_far == [0]
+    assert next(iter(open_source([object()]))).problem is not None
+
+
+def test_a_fingerprint_sees_the_size_and_both_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "EDGE_BYTES", 16)
+    path = tmp_path / "t.csv"
+
+    def fingerprint(data: bytes) -> dict[str, Any]:
+        path.write_bytes(data)
+        source = open_source(path)
+        source.close()
+        return source.fingerprint()
+
+    body = b"a,b\n" + b"1,2\n" * 30
+    same = fingerprint(body)
+    assert fingerprint(body) == same
+    for other in (body + b"1,2\n", body[:-2] + b"3\n", b"c" + body[1:]):
+        assert fingerprint(other) != same
+
+
+def test_a_disk_that_fails_while_rows_are_read_is_a_disk_error(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_bytes(b"{}\n")
+    source = open_source(tmp_path / "t.jsonl")
+    source._file.close()  # type: ignore[attr-defined]
+
+    class Failing:
+        def readline(self, _: int) -> bytes:
+            raise OSError(5, "Input/output error")
+
+        def close(self) -> None:
+            pass
+
+    source._file = Failing()  # type: ignore[attr-defined]
+    with pytest.raises(DiskError, match="Input/output error"):
+        list(source)

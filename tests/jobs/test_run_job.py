@@ -1,0 +1,577 @@
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import resource
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from modelwire.caches import InMemoryCache
+from modelwire.errors import (
+    AuthenticationError,
+    BadRequest,
+    DiskError,
+    InvalidArgument,
+    InvalidType,
+    JobBusy,
+    JobChanged,
+    JobStopped,
+    MissingVariable,
+    RateLimited,
+)
+from modelwire.jobs import JobResult, arun_job, run_job, runner, work
+from modelwire.messages import AIMessage
+from modelwire.prompts import ChatPromptTemplate
+from modelwire.runnables import Runnable, RunnableLambda
+from modelwire.testing import GenericFakeChatModel, ParrotFakeChatModel
+
+FILES = (".jsonl", ".csv", ".tsv", ".parquet")
+
+
+class Asked:
+    """A chain that answers `f` of its input, and remembers what it was asked."""
+
+    def __init__(self, answer: Callable[[Any], Any] = lambda row: f"answer to {row['text']}") -> None:
+        self.inputs: list[Any] = []
+        self.answer = answer
+
+    async def __call__(self, row: Any) -> Any:
+        self.inputs.append(row)
+        await asyncio.sleep(0)
+        return self.answer(row)
+
+    @property
+    def chain(self) -> Runnable[Any, Any]:
+        return RunnableLambda(self)
+
+
+@pytest.fixture(params=["run_job", "arun_job"])
+def job(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., JobResult]:
+    """Run a job, both ways, quietly, its output in `tmp_path` unless told otherwise."""
+
+    def run(chain: Any, rows: Any, **options: Any) -> JobResult:
+        options = {"output": tmp_path / "out.jsonl", "quiet": True, **options}
+        if request.param == "run_job":
+            return run_job(chain, rows, **options)
+        return asyncio.run(arun_job(chain, rows, **options))
+
+    return run
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
+    return lambda: [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+
+
+def texts(count: int) -> list[dict[str, Any]]:
+    return [{"id": n, "text": f"t{n}"} for n in range(count)]
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+def test_every_row_has_its_answer_in_the_order_of_the_input(job: Any, out: Any) -> None:
+    result = job(Asked().chain, texts(500))
+    assert [(row["id"], row["answer"]) for row in out()] == [(n, f"answer to t{n}") for n in range(500)]
+    assert (result.rows, result.failed, result.complete, result.stopped) == (500, 0, True, None)
+    assert [row["answer"] for row in result] == [f"answer to t{n}" for n in range(500)]
+    assert out()[0].keys() == {
+        "id", "text", "answer", "error", "input_tokens", "output_tokens", "cost", "latency_s", "attempts",
+    }  # fmt: skip
+
+
+def test_the_order_of_arrival_is_the_order_in_which_rows_were_done(job: Any, out: Any) -> None:
+    async def slow_first(row: Any) -> str:
+        await asyncio.sleep(0.05 if row["id"] == 0 else 0)
+        return "done"
+
+    job(RunnableLambda(slow_first), texts(5), order="arrival")
+    assert [row["id"] for row in out()][-1] == 0
+    assert sorted(row["id"] for row in out()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("suffix", FILES)
+@pytest.mark.parametrize("given", FILES)
+def test_any_kind_of_file_goes_in_and_out(tmp_path: Path, given: str, suffix: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = [{"name": "a", "text": 'x,\n"y" é'}, {"name": "b", "text": "=1+1"}]
+    source, target = tmp_path / f"in{given}", tmp_path / f"out{suffix}"
+    if given == ".jsonl":
+        source.write_text("".join(json.dumps(row) + "\n" for row in table))
+    elif given == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(table), source)
+    else:
+        with source.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["name", "text"], delimiter="\t" if given == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(table)
+    found = list(run_job("{text}", source, model=ParrotFakeChatModel(), output=target, quiet=True))
+    assert [(row["name"], row["text"], row["answer"]) for row in found] == [
+        (row["name"], row["text"], row["text"]) for row in table
+    ]
+    assert not target.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+
+
+class Wine(BaseModel):
+    grape: str | None
+    year: int
+    notes: list[str]
+
+
+@pytest.mark.parametrize("suffix", FILES)
+def test_a_structured_answer_becomes_columns(tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("pyarrow")
+    chain = RunnableLambda(lambda row: Wine(grape=None if row["year"] else "x", year=row["year"], notes=["oak"]))
+    result = run_job(chain, [{"year": 0}, {"year": 10**30}], output=tmp_path / f"out{suffix}", quiet=True)
+    first, second = result
+    assert list(first)[:4] == ["year", "grape", "answer_year", "notes"]
+    # A whole number beyond 64 bits, and a list, are JSON text where a format has neither.
+    assert str(first["answer_year"]) == "0"
+    assert str(second["answer_year"]) == str(10**30)
+    assert first["notes"] == (["oak"] if suffix == ".jsonl" else '["oak"]')
+    assert second["grape"] in (None, "")
+
+
+def test_names_that_the_input_has_already_are_set_apart(job: Any, out: Any) -> None:
+    job(RunnableLambda(lambda row: "yes"), [{"answer": 1, "error": 2, "cost": 3}])
+    (row,) = out()
+    assert (row["answer"], row["error"], row["cost"]) == (1, 2, 3)
+    assert (row["answer_answer"], row["job_error"], row["attempts"]) == ("yes", None, 0)
+
+
+def test_the_formula_guard_quotes_what_a_spreadsheet_would_run(tmp_path: Path) -> None:
+    (row,) = run_job(
+        RunnableLambda(lambda row: "=cmd()"), [{"n": -1}], output=tmp_path / "o.csv", quiet=True, formula_guard=True
+    )
+    assert (row["answer"], row["n"]) == ("'=cmd()", "-1")
+
+
+def test_texts_are_rows_of_one_column(job: Any, out: Any) -> None:
+    job(ParrotFakeChatModel(), ["a", "b"])
+    assert [(row["input"], row["answer"]) for row in out()] == [("a", "a"), ("b", "b")]
+
+
+@pytest.mark.parametrize("answer", [float("nan"), b"\xff", {1: 2}, object(), AIMessage("hi"), None, ["a"], 1.5, ""])
+def test_any_answer_can_be_written(job: Any, out: Any, answer: Any) -> None:
+    assert job(RunnableLambda(lambda row: answer), [{"a": 1}]).failed == 0
+    assert len(out()) == 1
+
+
+def test_half_of_a_character_fails_its_row_alone(job: Any, out: Any) -> None:
+    result = job(RunnableLambda(lambda row: row["text"] * 2), [{"text": "\ud800"}, {"text": "a"}])
+    assert (result.rows, result.failed) == (2, 1)
+    assert [row["answer"] for row in out()] == [None, "aa"]
+    assert job(RunnableLambda(lambda row: "\ud800"), ["b"], output=out_path(result)).failed == 1
+
+
+def out_path(result: JobResult) -> Path:
+    return result.output.with_name("other.jsonl")
+
+
+# ---------------------------------------------------------------- bad rows, failing rows
+
+
+def test_bad_rows_fail_alone_with_their_line(tmp_path: Path, job: Any, out: Any) -> None:
+    (tmp_path / "t.csv").write_bytes(b'id,text\n1,a\n2,"b\n3,"c"\n4,\xff\n5,d\n')
+    result = job("{text}", tmp_path / "t.csv", model=ParrotFakeChatModel())
+    assert (result.rows, result.failed) == (5, 2)
+    assert [(row["answer"], (row["error"] or "")[:7]) for row in out()] == [
+        ("a", ""), (None, "Line 3:"), ("c", ""), (None, "Line 5:"), ("d", ""),
+    ]  # fmt: skip
+
+
+def test_a_row_without_a_column_fails_alone(job: Any, out: Any) -> None:
+    job("{text}", [{"text": "a"}, {"txt": "b"}], model=ParrotFakeChatModel())
+    assert [row["answer"] for row in out()] == ["a", None]
+    assert "text" in out()[1]["error"]
+
+
+def test_a_column_that_no_row_has_is_refused_before_anything_is_asked(tmp_path: Path, job: Any) -> None:
+    (tmp_path / "t.csv").write_text("id,text\n1,a\n")
+    with pytest.raises(InvalidArgument, match="Did you mean `text`"):
+        job("{txt}", tmp_path / "t.csv", model=ParrotFakeChatModel())
+    assert not (tmp_path / "out.jsonl.job").exists()
+
+
+def test_failed_rows_stay_failed_until_they_are_retried(job: Any, out: Any) -> None:
+    broken = True
+    asked = Asked()
+
+    def answer(row: Any) -> str:
+        if broken and row["id"] % 2:
+            raise BadRequest("no such thing sk-abcdefghijklmnopqrstuvwx")
+        return "fine"
+
+    asked.answer = answer
+    assert job(asked.chain, texts(4)).failed == 2
+    assert out()[1]["error"].startswith("BadRequest: no such thing")
+    assert "sk-abc" not in out()[1]["error"]
+    assert job(asked.chain, texts(4)).asked == 0
+    broken = False
+    result = job(asked.chain, texts(4), retry_failed=True)
+    assert (result.asked, result.failed, result.rows) == (2, 0, 4)
+    assert [row["answer"] for row in out()] == ["fine"] * 4
+    assert [row["error"] for row in out()] == [None] * 4
+
+
+def test_a_row_put_right_in_the_input_is_asked_by_a_retry_and_no_other_may_change(
+    tmp_path: Path, job: Any, out: Any
+) -> None:
+    path = tmp_path / "t.csv"
+    asked = Asked()
+    path.write_text('id,text\n1,a\n2,"b\n3,"c"\n')
+    assert job(asked.chain, path).failed == 1
+    path.write_text('id,text\n1,a\n2,"b"\n3,"c"\n')
+    with pytest.raises(JobChanged, match="input"):
+        job(asked.chain, path)
+    result = job(asked.chain, path, retry_failed=True)
+    assert (result.asked, result.failed) == (1, 0)
+    assert [row["answer"] for row in out()] == ["answer to a", "answer to b", "answer to c"]
+    path.write_text('id,text\n1,a\n2,"b"\n3,"d"\n')
+    with pytest.raises(JobChanged, match="Line 4"):
+        job(asked.chain, path, retry_failed=True)
+
+
+def failing(error: Exception) -> Runnable[Any, Any]:
+    def fail(row: Any) -> str:
+        raise error
+
+    return Asked(fail).chain
+
+
+def test_what_would_fail_every_row_stops_the_job_and_fails_none(job: Any, tmp_path: Path) -> None:
+    key_is_wrong = True
+    asked = Asked()
+
+    def answer(row: Any) -> str:
+        if key_is_wrong:
+            raise AuthenticationError("wrong key")
+        return "fine"
+
+    asked.answer = answer
+    with pytest.raises(JobStopped, match="wrong key") as caught:
+        job(asked.chain, texts(100), max_concurrency=4)
+    assert isinstance(caught.value.__cause__, AuthenticationError)
+    assert len(asked.inputs) <= 4
+    assert not (tmp_path / "out.jsonl").exists()
+    key_is_wrong = False
+    result = job(asked.chain, texts(100))
+    assert (result.failed, result.asked) == (0, 100)
+
+
+def test_when_all_rows_fail_the_job_stops(job: Any) -> None:
+    chain = failing(BadRequest("no"))
+    with pytest.raises(JobStopped, match="have all failed: BadRequest: no"):
+        job(chain, texts(1000), max_concurrency=4)
+
+
+def test_a_throttled_row_is_asked_again(job: Any, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "PAUSE_S", 0.0)
+    asked = Asked()
+
+    def answer(row: Any) -> str:
+        if len(asked.inputs) < 5:
+            raise RateLimited("slow down")
+        return "fine"
+
+    asked.answer = answer
+    assert job(asked.chain, texts(1)).failed == 0
+    assert len(asked.inputs) == 5
+
+
+def test_a_provider_that_asks_to_come_back_tomorrow_stops_the_job(job: Any) -> None:
+    with pytest.raises(JobStopped, match="86,400 s"):
+        job(failing(RateLimited("day limit", retry_after=86400)), texts(3))
+
+
+# ---------------------------------------------------------------- asked once
+
+
+def test_equal_questions_are_asked_once_and_the_saving_is_told(job: Any, out: Any) -> None:
+    model = ParrotFakeChatModel(cache=False)
+    rows = [{"id": n, "text": f"t{n % 3}"} for n in range(60)]
+    result = job("{text}", rows, model=model, max_concurrency=7)
+    assert result.same == 57
+    assert [row["answer"] for row in out()] == [row["text"] for row in rows]
+    assert sum(row["attempts"] for row in out()) == 3
+    assert job("{text}", rows, model=model).asked == 0
+
+
+def test_without_dedupe_each_row_is_asked(job: Any) -> None:
+    asked = Asked()
+    assert job(asked.chain, [{"text": "a"}] * 5, dedupe=False).same == 0
+    assert len(asked.inputs) == 5
+
+
+def test_an_equal_row_shares_a_failure_in_flight_but_not_an_old_one(job: Any) -> None:
+    asked = Asked()
+
+    def answer(row: Any) -> str:
+        if len(asked.inputs) == 1:
+            raise BadRequest("the first time")
+        return "fine"
+
+    asked.answer = answer
+    result = job(asked.chain, [{"text": "a"}] * 4 + [{"text": "b"}], max_concurrency=4)
+    assert (result.failed, len(asked.inputs)) == (4, 2)
+    assert job(asked.chain, [{"text": "a"}] * 4 + [{"text": "b"}], retry_failed=True).failed == 0
+    assert len(asked.inputs) == 3
+
+
+def test_the_cache_of_the_model_serves_jobs_and_is_counted(tmp_path: Path) -> None:
+    cache = InMemoryCache()
+    said = AIMessage("hi", usage_metadata={"input_tokens": 3, "output_tokens": 2, "total_tokens": 5})
+
+    def once(name: str) -> JobResult:
+        model = GenericFakeChatModel(messages=iter([said] * 2), cache=cache)
+        return run_job("{text}", texts(2), model=model, output=tmp_path / name, quiet=True)
+
+    first, second = once("a.jsonl"), once("b.jsonl")
+    assert (first.cached, first.input_tokens, first.output_tokens) == (0, 6, 4)
+    assert (second.cached, second.input_tokens) == (2, 0)
+    assert "2 answers from the cache" in str(second)
+
+
+# ---------------------------------------------------------------- tokens, cost, attempts
+
+
+def priced(monkeypatch: pytest.MonkeyPatch, price: Decimal | None) -> None:
+    monkeypatch.setattr(work, "_pricing", lambda: lambda message: price)
+
+
+def spending() -> Any:
+    said = AIMessage("hi", usage_metadata={"input_tokens": 10, "output_tokens": 5, "total_tokens": 15})
+    return GenericFakeChatModel(messages=iter([said] * 10_000))
+
+
+def test_tokens_and_cost_add_up_over_the_calls_of_a_row_and_over_runs(
+    job: Any, out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    priced(monkeypatch, Decimal("0.1"))
+    model = spending()
+
+    async def twice(row: Any) -> Any:
+        await model.ainvoke("one")
+        async for _ in model.astream("two"):
+            pass
+        return model.invoke("three")
+
+    chain = RunnableLambda(twice)
+    job(chain, texts(3), limit=1)
+    result = job(chain, texts(3))
+    assert [(row["input_tokens"], row["output_tokens"], row["attempts"]) for row in out()] == [(30, 15, 3)] * 3
+    assert [row["cost"] for row in out()] == [0.3] * 3
+    assert (result.input_tokens, result.cost, result.asked) == (90, Decimal("0.9"), 2)
+
+
+def test_max_cost_stops_and_more_money_goes_on(job: Any, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    priced(monkeypatch, Decimal("0.01"))
+    options: dict[str, Any] = {"model": spending(), "max_concurrency": 3}
+    result = job("{text}", texts(100), max_cost="0.20", **options)
+    assert (result.stopped, result.complete) == ("max_cost", False)
+    assert Decimal("0.15") <= result.cost <= Decimal("0.22")
+    assert not result.output.exists()
+    result = job("{text}", texts(100), max_cost=10, **options)
+    assert (result.complete, result.cost, len(out())) == (True, Decimal("1.00"), 100)
+
+
+def test_an_unknown_price_is_said_and_cannot_hold_a_max_cost(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    priced(monkeypatch, None)
+    result = job("{text}", texts(2), model=spending())
+    assert (result.unpriced, result.cost) == (2, 0)
+    assert "cost unknown" in str(result)
+    with pytest.raises(JobStopped, match="price"):
+        job("{text}", texts(20), model=spending(), max_cost=1, output=out_path(result))
+
+
+# ---------------------------------------------------------------- going on
+
+
+def test_limit_and_sample_choose_rows_and_a_later_run_goes_on(job: Any, out: Any) -> None:
+    asked = Asked()
+    assert job(asked.chain, texts(50), limit=3).rows == 3
+    assert [row["id"] for row in out()] == [0, 1, 2]
+    sample = job(asked.chain, texts(50), sample=10, seed=7)
+    ids = [row["id"] for row in out()]
+    assert sample.rows == len(ids)
+    assert sorted({*ids, 0, 1, 2}) == ids
+    assert job(asked.chain, texts(50), sample=10, seed=7).asked == 0
+    assert job(asked.chain, texts(50)).rows == 50
+    assert len(asked.inputs) == 50
+
+
+def test_a_changed_prompt_model_or_input_is_refused_with_the_difference(tmp_path: Path, job: Any) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,text\n1,a\n2,b\n")
+    job("Say {text}", path, model=ParrotFakeChatModel())
+    with pytest.raises(JobChanged, match=r"work: .*Say .* became .*Sing "):
+        job("Sing {text}", path, model=ParrotFakeChatModel())
+    with pytest.raises(JobChanged, match=r"Parrot.* became .*Generic"):
+        job("Say {text}", path, model=GenericFakeChatModel(messages=iter(())))
+    path.write_text("id,text\n1,a\n2,c\n")
+    with pytest.raises(JobChanged, match="input"):
+        job("Say {text}", path, model=ParrotFakeChatModel())
+    path.write_text("id,text\n1,a\n2,b\n")
+    assert job("Say {text}", path, model=ParrotFakeChatModel()).complete
+
+
+def test_patience_and_address_are_not_the_question(tmp_path: Path, job: Any) -> None:
+    from modelwire.adapters import ChatOpenAI
+
+    def described(**changed: Any) -> str:
+        model = ChatOpenAI(**{"model": "m", "api_key": "k", "max_retries": 1, **changed})
+        chain = RunnableLambda(len).assign(x=ChatPromptTemplate.from_template("{a}") | model.bind(stop=["."]))
+        return work.make_work(chain).described()
+
+    assert described(max_retries=5, timeout=3, base_url="http://127.0.0.1:9") == described()
+    assert described(temperature=1) != described()
+
+
+def test_rows_that_changed_or_went_away_are_noticed_without_a_file(job: Any) -> None:
+    chain = Asked().chain
+    job(chain, texts(5))
+    changed = [*texts(3), {"id": 3, "text": "another"}]
+    with pytest.raises(JobChanged, match="Line 4"):
+        job(chain, changed)
+    with pytest.raises(JobChanged, match="3 rows and had 5"):
+        job(chain, texts(3))
+    assert job(chain, texts(6)).asked == 1
+
+
+def test_a_job_that_runs_is_refused_to_others(tmp_path: Path) -> None:
+    async def both() -> None:
+        began, gate = asyncio.Event(), asyncio.Event()
+
+        async def wait(row: Any) -> str:
+            began.set()
+            await gate.wait()
+            return "done"
+
+        options: Any = {"output": tmp_path / "out.jsonl", "quiet": True}
+        first = asyncio.create_task(arun_job(RunnableLambda(wait), texts(1), **options))
+        await began.wait()
+        with pytest.raises(JobBusy, match=f"process {os.getpid()}"):
+            await arun_job(RunnableLambda(wait), texts(1), **options)
+        gate.set()
+        assert (await first).complete
+
+    asyncio.run(both())
+
+
+def test_a_cancelled_job_goes_on(tmp_path: Path) -> None:
+    many = asyncio.Event()
+    asked = Asked(lambda row: many.set() if len(asked.inputs) >= 300 else "done")
+
+    async def cancelled() -> None:
+        running = asyncio.create_task(arun_job(asked.chain, endless(), output=tmp_path / "o.jsonl", quiet=True))
+        await many.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancelled())
+    before = len(asked.inputs)
+    result = run_job(asked.chain, endless(), output=tmp_path / "o.jsonl", quiet=True, limit=before)
+    assert result.rows == before
+    assert len(asked.inputs) - before <= runner.IN_FLIGHT
+
+
+def endless() -> Iterator[dict[str, Any]]:
+    n = 0
+    while True:
+        yield {"text": f"t{n}"}
+        n += 1
+
+
+# ---------------------------------------------------------------- disks, secrets, wrong arguments
+
+
+@contextmanager
+def file_limit(size_bytes: int) -> Iterator[None]:
+    """Have the disk be full as soon as a file reaches this size."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_stops_the_job_and_room_lets_it_go_on(tmp_path: Path, job: Any, out: Any) -> None:
+    asked = Asked(lambda row: "x" * 1000)
+    with file_limit(50_000), pytest.raises(DiskError, match=r"out\.jsonl\.job/log"):
+        job(asked.chain, texts(100), max_concurrency=10)
+    assert job(asked.chain, texts(100)).rows == 100
+    assert 100 <= len(asked.inputs) <= 100 + 10
+    (tmp_path / "out.jsonl").unlink()
+    with file_limit(50_000), pytest.raises(DiskError, match=r"out\.jsonl`"):
+        job(asked.chain, texts(100))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl.job"]
+    assert job(asked.chain, texts(100)).asked == 0
+    assert len(out()) == 100
+
+
+def test_no_secret_is_in_a_jobs_folder(tmp_path: Path, job: Any) -> None:
+    from modelwire.adapters import ChatOpenAI
+
+    canary = "sk-canary0123456789abcdef"
+    model = ChatOpenAI(
+        model="m", api_key=canary, default_headers={"x-api-key": canary}, base_url="http://127.0.0.1:9", max_retries=0
+    )
+    bound = model.bind(extra_headers={"Authorization": f"Bearer {canary}"}, api_token="plain-secret-word")
+    chain = ChatPromptTemplate.from_template("{text}") | bound
+    assert job(chain, texts(3)).failed == 3
+    for path in (tmp_path / "out.jsonl.job").iterdir():
+        assert canary not in path.read_text()
+        assert "plain-secret-word" not in path.read_text()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"output": "out.doc"}, "`.csv`"),
+        ({"output": "no folder/out.csv"}, "no folder"),
+        ({"order": "inpt"}, "Did you mean `input`"),
+        ({"limit": 0}, "`limit`"),
+        ({"max_concurrency": "many"}, "`max_concurrency`"),
+        ({"max_cost": "much"}, "`max_cost`"),
+        ({"modl": "x"}, "Did you mean `model`"),
+        ({"output": None}, "`output`"),
+        ({"model": ParrotFakeChatModel()}, "its own model"),
+    ],
+)
+def test_wrong_options_are_refused(job: Any, options: Any, says: str) -> None:
+    with pytest.raises(InvalidArgument, match=says):
+        job(Asked().chain, texts(1), **options)
+
+
+def test_a_prompt_needs_a_model_and_a_job_its_work(job: Any) -> None:
+    with pytest.raises(InvalidArgument, match="model"):
+        job("{text}", texts(1))
+    with pytest.raises(InvalidType, match="`int`"):
+        job(5, texts(1))
+    assert issubclass(MissingVariable, KeyError)
+
+
+def test_an_error_of_the_rows_ends_the_job_and_what_is_done_is_kept(job: Any) -> None:
+    asked = Asked()
+
+    def rows() -> Iterator[Any]:
+        yield from texts(10)
+        raise RuntimeError("the database has gone")
+
+    with pytest.raises(RuntimeError, match="the database"):
+        job(asked.chain, rows())
+    assert job(asked.chain, texts(10)).asked == 0

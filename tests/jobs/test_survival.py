@@ -1,0 +1,180 @@
+"""Jobs in processes of their own, killed and stopped in every way there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support.job_program import WINDOW
+
+PROGRAM = Path(__file__).parents[1] / "support" / "job_program.py"
+PATIENCE_S = 60.0
+
+
+class Scene:
+    """An input of `rows` rows, and the program that asks about them."""
+
+    def __init__(self, folder: Path, rows: int, wait_ms: float = 5) -> None:
+        self.rows = rows
+        self.input, self.output, self.asked = (folder / name for name in ("in.csv", "out.jsonl", "asked"))
+        self.input.write_text("id,text\n" + "".join(f"{n},t{n}\n" for n in range(rows)))
+        self.asked.touch()
+        self.wait_ms = wait_ms
+
+    def start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, str(PROGRAM), str(self.input), str(self.output), str(self.asked), str(self.wait_ms)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def asked_bytes(self) -> int:
+        return self.asked.stat().st_size
+
+    def wait_for(self, size_bytes: int, program: subprocess.Popen[str]) -> bool:
+        """Wait until so much has been asked; tell whether the program still runs."""
+        ends = time.monotonic() + PATIENCE_S
+        while self.asked_bytes() < size_bytes and program.poll() is None:
+            assert time.monotonic() < ends, "the job does not go on"
+            time.sleep(0.001)
+        return program.poll() is None
+
+    def finish(self) -> str:
+        program = self.start()
+        said, errors = program.communicate(timeout=PATIENCE_S)
+        assert program.returncode == 0, errors
+        return said
+
+    def check(self, *, interruptions: int) -> None:
+        """Every row is there once, and what was asked twice was in flight when the job was interrupted."""
+        rows = [json.loads(line) for line in self.output.read_text().splitlines()]
+        assert [(row["id"], row["answer"], row["error"]) for row in rows] == [
+            (str(n), f"answer to t{n}", None) for n in range(self.rows)
+        ]
+        asked = Counter(self.asked.read_text().split())
+        assert len(asked) == self.rows
+        assert asked.total() - self.rows <= WINDOW * interruptions
+
+
+def killed_often(scene: Scene, kills: int, seed: int) -> None:
+    rng = random.Random(seed)
+    done = 0
+    while done < kills:
+        program = scene.start()
+        alive = scene.wait_for(scene.asked_bytes() + rng.randrange(1, 8 * scene.rows // kills), program)
+        time.sleep(rng.uniform(0, 0.01))
+        program.kill()
+        program.communicate(timeout=PATIENCE_S)
+        done += 1
+        if not alive and scene.output.exists():
+            break
+    assert done >= kills * 3 // 4
+    scene.finish()
+    scene.check(interruptions=done)
+
+
+def test_a_job_killed_at_any_moment_completes_without_a_row_missing_or_twice(tmp_path: Path) -> None:
+    killed_often(Scene(tmp_path, rows=400), kills=5, seed=1)
+
+
+@pytest.mark.long
+def test_fifty_kills_of_a_job_of_two_thousand_rows(tmp_path: Path) -> None:
+    killed_often(Scene(tmp_path, rows=2000), kills=50, seed=50)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)], ids=["INT", "TERM"]
+)
+def test_a_signal_drains_the_job_and_it_goes_on(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    scene = Scene(tmp_path, rows=300, wait_ms=50)
+    program = scene.start()
+    assert scene.wait_for(200, program)
+    program.send_signal(sent)
+    program.communicate(timeout=PATIENCE_S)
+    assert program.returncode in (code, 130)
+    assert json.loads((tmp_path / "out.jsonl.job" / "summary.json").read_text())["state"] == "interrupted"
+    assert not scene.output.exists()
+    scene.finish()
+    scene.check(interruptions=0)  # those in flight were waited for
+
+
+def test_calls_that_do_not_end_are_not_waited_for_for_ever(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, rows=100, wait_ms=60_000)
+    program = scene.start()
+    assert scene.wait_for(1, program)
+    began = time.monotonic()
+    program.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    program.send_signal(signal.SIGINT)  # the second one does not wait at all
+    program.communicate(timeout=PATIENCE_S)
+    assert program.returncode != 0
+    assert time.monotonic() - began < 10
+
+
+def test_a_second_process_is_refused_and_a_dead_one_is_no_hindrance(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, rows=60, wait_ms=200)
+    first = scene.start()
+    assert scene.wait_for(1, first)
+    second = scene.start()
+    _, errors = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode != 0
+    assert f"process {first.pid} on" in errors
+    assert "JobBusy" in errors
+    first.kill()
+    first.communicate(timeout=PATIENCE_S)
+    scene.wait_ms = 1
+    scene.finish()
+    scene.check(interruptions=1)
+
+
+def test_a_torn_log_costs_its_last_row_only(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, rows=50, wait_ms=1)
+    scene.finish()
+    log = tmp_path / "out.jsonl.job" / "log"
+    os.truncate(log, log.stat().st_size - 7)
+    assert "50 rows" in scene.finish()
+    asked = Counter(scene.asked.read_text().split())
+    assert asked.total() == 51
+
+
+MEMORY = """
+import resource, sys
+from modelwire.jobs import run_job
+from modelwire.runnables import RunnableLambda
+
+async def answer(row):
+    return "answer to " + row["text"]
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+result = run_job(RunnableLambda(answer), sys.argv[1], output=sys.argv[2], quiet=True)
+print(result.rows, peak_mb())
+"""
+
+
+def peak_mb(folder: Path, rows: int) -> float:
+    path = folder / f"{rows}.csv"
+    with path.open("w") as file:
+        file.write("id,text\n")
+        file.writelines(f"{n},a review of wine number {n} with its notes of cherry and oak\n" for n in range(rows))
+    command = [sys.executable, "-c", MEMORY, str(path), str(folder / f"{rows}.out.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    count, peak = done.stdout.split()
+    assert int(count) == rows
+    return float(peak)
+
+
+@pytest.mark.long
+def test_a_million_rows_fit_into_300_mb(tmp_path: Path) -> None:
+    assert peak_mb(tmp_path, 1_000_000) < 300
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    small, large = peak_mb(tmp_path, 1_000), peak_mb(tmp_path, 40_000)
+    assert large - small < 15  # 40 bytes a row, and what the allocator keeps

@@ -1,0 +1,98 @@
+"""`track`: tokens, dollars and seconds of a block."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from modelwire.jobs import CostTracker, price_of, track
+from modelwire.jobs.tracking import percentile
+from modelwire.messages import AIMessage
+from modelwire.testing import GenericFakeChatModel
+
+pytest.importorskip("genai_prices", reason="`modelwire[jobs]` is not installed")
+
+
+def answer(model: str = "gpt-4o-mini") -> AIMessage:
+    return AIMessage(
+        "hi there",
+        usage_metadata={"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100},
+        response_metadata={"model_name": model, "model_provider": "openai"},
+    )
+
+
+def fake(*answers: Any) -> GenericFakeChatModel:
+    return GenericFakeChatModel(messages=iter(answers))
+
+
+def test_a_block_counts_its_calls_in_either_colour(colour: Any) -> None:
+    model = fake(answer(), answer(), answer("gpt-nobody-knows"))
+    with track() as spent:
+        for _ in range(3):
+            colour.invoke(model, "hi")
+    assert spent.total.calls == 3
+    assert spent.cost == 2 * (price_of(answer()) or Decimal("nan"))
+    assert spent.total.unpriced == 1
+    assert spent.by_model["gpt-4o-mini"].calls == 2
+    assert spent.usage_metadata["gpt-4o-mini"]["input_tokens"] == 2000
+    assert len(spent.latencies_s) == 3
+    assert "unknown" in str(spent)
+    assert "p95" in str(spent)
+
+
+def test_calls_outside_of_the_block_do_not_count() -> None:
+    model = fake(answer(), answer())
+    with track() as spent:
+        model.invoke("hi")
+    model.invoke("hi")
+    assert spent.total.calls == 1
+
+
+def test_blocks_within_blocks_both_count() -> None:
+    with track() as outer:
+        with track() as inner:
+            fake(answer()).invoke("hi")
+        fake(answer()).invoke("hi")
+    assert (outer.total.calls, inner.total.calls) == (2, 1)
+
+
+def test_failures_are_counted_with_their_seconds() -> None:
+    class Failing(GenericFakeChatModel):
+        def _generate(self, *args: Any, **kwargs: Any) -> Any:
+            raise ValueError("no")
+
+    with track() as spent, pytest.raises(ValueError, match="no"):
+        Failing(messages=iter(())).invoke("hi")
+    assert (spent.errors, spent.total.calls, len(spent.latencies_s)) == (1, 0, 1)
+
+
+def test_calls_of_many_threads_add_up() -> None:
+    tracker = CostTracker()
+
+    def one(_: int) -> None:
+        run = uuid4()
+        tracker.on_chat_model_start({}, [], run_id=run)
+        tracker._add("gpt-4o-mini", answer().usage_metadata, {"model_provider": "openai"})  # type: ignore[arg-type]
+        tracker._ended(run)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(400)))
+    assert tracker.total.calls == 400
+    assert tracker.cost == 400 * (price_of(answer()) or Decimal("nan"))
+    assert not tracker._started
+
+
+def test_nothing_called_is_said_without_numbers() -> None:
+    with track() as spent:
+        pass
+    assert (spent.elapsed_s, spent.calls_per_s, spent.tokens_per_s, spent.latency_s(50)) == (0, 0, 0, None)
+    assert "0 calls" in str(spent)
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(0, 1), (25, 1), (50, 2), (75, 3), (76, 4), (100, 4)])
+def test_a_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
+    assert percentile([4, 2, 3, 1], percent) == expected
