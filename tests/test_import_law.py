@@ -60,7 +60,11 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "messages", "outputs", "runnables", "callbacks", "adapters", "transport", "language_models"},
         set(),
     ),
-    "cli": ({"errors"}, {"local", "config", "adapters"}),
+    "jobs": (
+        {"errors", "messages", "prompts", "runnables", "callbacks", "adapters.model_run", "transport.retry"},
+        {"config", "adapters"},
+    ),
+    "cli": ({"errors"}, {"local", "config", "adapters", "jobs", "testing"}),
 }
 HEAVY = {"httpx2", "httpx", "openai", "anthropic", "tenacity", "aiohttp", "rich", "pydantic", "asyncio", "jinja2"}
 NEVER_AT_MODULE_LEVEL = {
@@ -137,7 +141,7 @@ def _broken(source: str, path: Path) -> list[str]:
     home = module.split(".")[0]
     wire_chat_model = module.count(".") and home == "adapters" and path.stem in CHAT_MODEL_MODULES
     if wire_chat_model:
-        top = top | {"adapters.base", "adapters.chat_model", "adapters.secret"}
+        top = top | {"adapters.arguments", "adapters.base", "adapters.chat_model", "adapters.secret"}
     found = []
     for target, inside, line in _imports(ast.parse(source), path):
         if not _within(target, "modelwire"):

@@ -1,4 +1,4 @@
-"""What stands in for a provider in tests: models whose answers are written down beforehand."""
+"""What stands in for a provider in tests: models whose answers are written down, and a server that speaks the wires."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from modelwire.testing.fake_chat_models import FakeMessagesListChatModel as FakeMessagesListChatModel
     from modelwire.testing.fake_chat_models import GenericFakeChatModel as GenericFakeChatModel
     from modelwire.testing.fake_chat_models import ParrotFakeChatModel as ParrotFakeChatModel
+    from modelwire.testing.server import Answer as Answer
+    from modelwire.testing.server import BatchPlan as BatchPlan
+    from modelwire.testing.server import Fault as Fault
+    from modelwire.testing.server import Limits as Limits
+    from modelwire.testing.server import Lognormal as Lognormal
+    from modelwire.testing.server import ProviderServer as ProviderServer
+    from modelwire.testing.server import Rule as Rule
+    from modelwire.testing.server import faults as faults
 
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
@@ -21,5 +29,6 @@ __getattr__, __dir__, __all__ = _lazy.exports(
             "FakeChatModel FakeListChatModel FakeListChatModelError FakeMessagesListChatModel GenericFakeChatModel"
             " ParrotFakeChatModel"
         ),
+        "modelwire.testing.server": "Answer BatchPlan Fault Limits Lognormal ProviderServer Rule faults",
     },
 )

@@ -1,0 +1,87 @@
+"""`modelwire serve`: a `ProviderServer` in the foreground."""
+
+# ruff: noqa: T201 - a command prints
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from modelwire.errors import InvalidArgument
+
+__all__ = ["register"]
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser's."""
+    serve = commands.add_parser(
+        "serve",
+        help="a provider for tests: speaks the OpenAI and Anthropic wires, with limits and faults, until Ctrl-C",
+    )
+    say = serve.add_argument
+    say("--port", type=int, default=0, help="default: any free one")
+    say("--answer", metavar="TEXT", help="what it always says (default: what the user said)")
+    say("--latency", type=float, default=0.0, metavar="S", help="seconds to an answer, in the median")
+    say("--sigma", type=float, default=0.0, help="how far latencies spread: lognormal, 0.4 is much like life")
+    say("--chunk-gap", type=float, default=0.0, metavar="S", help="seconds between the words of a stream")
+    say("--rpm", type=float, help="requests a minute, for each key and model")
+    say("--tpm", type=float, help="tokens a minute")
+    say("--window", type=float, default=60.0, metavar="S", help="how long a burst may spend ahead: 60 (default) or 1")
+    say("--max-concurrent", type=int, help="requests in flight; above it 503")
+    say(
+        "--headers",
+        choices=["own", "openai", "anthropic", "retry-after", "none", "lying"],
+        default="own",
+        help="how it speaks of its limits (default: as each provider does)",
+    )
+    say(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME=RATE",
+        help="what goes wrong, and how often: `reset_body=0.1`, `503=0.05`; may be given more than once",
+    )
+    say("--time-scale", type=float, default=1.0, help="how long its seconds are: 0.01 makes a minute 0.6 s")
+    say("--seed", type=int, default=0, help="of what is random")
+    serve.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from modelwire.testing import Limits, Lognormal, ProviderServer
+
+    server = ProviderServer(
+        latency=Lognormal(options.latency, options.sigma) if options.sigma else options.latency,
+        chunk_gap_s=options.chunk_gap,
+        limits=Limits(
+            rpm=options.rpm,
+            tpm=options.tpm,
+            window_s=options.window,
+            max_concurrent=options.max_concurrent,
+            headers=options.headers,
+        ),
+        faults=dict(_rate(given) for given in options.fault),
+        time_scale=options.time_scale,
+        seed=options.seed,
+        keep=0,
+        port=options.port,
+    )
+    if options.answer is not None:
+        server.default = options.answer
+    with server:
+        print("A provider for tests answers; Ctrl-C ends it. Any key will do. Point scripts at it:")
+        print(f"  export OPENAI_BASE_URL={server.base_url_for('openai')} OPENAI_API_KEY=test")
+        print(f"  export ANTHROPIC_BASE_URL={server.base_url_for('anthropic')} ANTHROPIC_API_KEY=test", flush=True)
+        try:
+            server.wait()
+        finally:
+            counts = server.counts
+            print(f"\n{counts.requests} requests, {counts.answered} chat calls answered, {counts.throttled} throttled")
+            print(f"by status: {dict(counts.by_status)}  by fault: {dict(counts.by_fault)}")
+
+
+def _rate(given: str) -> tuple[str, float]:
+    name, _, rate = given.partition("=")
+    try:
+        return name, float(rate)
+    except ValueError as exc:
+        raise InvalidArgument(f"`--fault {given}` is not `NAME=RATE`, such as `reset_body=0.1`.") from exc

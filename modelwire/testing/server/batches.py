@@ -1,0 +1,477 @@
+"""The Batch APIs of OpenAI (with its files) and Anthropic, with every odd thing they do. No I/O here.
+
+Wire formats: https://platform.openai.com/docs/api-reference/batch, https://platform.openai.com/docs/api-reference/files
+and https://docs.anthropic.com/en/api/creating-message-batches, read 2026-11; the lines of OpenAI's files as its guide
+shows them (https://platform.openai.com/docs/guides/batch).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+from pydantic_core import from_json, to_json
+
+from modelwire.testing.server import faults
+from modelwire.testing.server.replies import End, Reply, Step, json_reply
+from modelwire.testing.server.requests import SeenRequest
+from modelwire.testing.server.wires import error_reply
+
+__all__ = ["BatchDesk", "BatchPlan", "SeenBatch"]
+
+Oddity = Literal["missing", "duplicate", "null", "expired"]
+Outcome = Literal["completed", "failed", "expired", "cancelled", "token_limit_exceeded"]
+DAY_S = 86_400
+_WIRE_OF_URL = {"/v1/chat/completions": "openai", "/v1/responses": "responses"}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """What becomes of a batch.
+
+    It ends when its status has been asked for `polls` times, or, where `seconds` is given, after so many. Where it
+    does not complete, `done` is the share of its rows that have an answer all the same. `rows` says, by their
+    position, which of them are odd: in neither file, there twice, `response: null`, expired. `foreign` rows that nobody
+    sent are added. `errors` are those of a failed validation. `lose_create` drops the connection after the batch has
+    been made; `cut_results` ends the first download after so many bytes; `results_host` is where Anthropic's
+    `results_url` points to.
+    """
+
+    polls: int = 2
+    seconds: float | None = None
+    outcome: Outcome = "completed"
+    done: float = 1.0
+    rows: Mapping[int, Oddity] = field(default_factory=dict)
+    foreign: int = 0
+    errors: Sequence[Mapping[str, Any]] = ()
+    lose_create: bool = False
+    cut_results: int | None = None
+    results_host: str | None = None
+
+
+@dataclass(slots=True)
+class SeenBatch:
+    """A batch that was made; `rows` are (custom_id, wire, body) in the order they came."""
+
+    id: str
+    wire: str  # openai (its rows may speak Responses too) or anthropic
+    rows: list[tuple[str, str, dict[str, Any]]]
+    plan: BatchPlan
+    made_s: float  # on the server's clock
+    made_at: int  # epoch seconds
+    fields: dict[str, Any]  # of the request that made it
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    polls: int = 0
+    cancelled_at_share: float | None = None
+    ended_at: int | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    results: bytes = b""  # Anthropic's
+    counts: dict[str, int] = field(default_factory=dict)  # once it has ended
+    usage: dict[str, int] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0})
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.errors or self.plan.errors:
+            return "failed"
+        return "cancelled" if self.cancelled_at_share is not None else self.plan.outcome
+
+    def share(self, now_s: float) -> float:
+        """Return how much of its time has passed; 1 at the end."""
+        if self.plan.seconds is not None:
+            return min(1.0, (now_s - self.made_s) / self.plan.seconds)
+        return min(1.0, self.polls / max(1, self.plan.polls))
+
+
+Answered = tuple[str, int | None, Any]  # (custom_id, status, body), no status where there is no answer
+AnswerRow = Callable[[str, dict[str, Any], int], tuple[int, Any]]  # (wire, body, number) -> (status, body)
+_PATH = re.compile(r"(/messages)?/(files|batches)(?:/([^/]+))?(?:/(content|cancel|results))?$")
+
+
+class BatchDesk:
+    """Keeps files and batches. `made` are all batches, oldest first."""
+
+    def __init__(
+        self,
+        answer_row: AnswerRow,
+        now_s: Callable[[], float],
+        plans: BatchPlan | Sequence[BatchPlan] | None,
+    ) -> None:
+        self.made: list[SeenBatch] = []
+        self.files: dict[str, tuple[dict[str, Any], bytes]] = {}
+        self.plan = plans if isinstance(plans, BatchPlan) else BatchPlan()  # of every batch beyond those below
+        self.plans: list[BatchPlan] = list(plans) if plans is not None and not isinstance(plans, BatchPlan) else []
+        self._answer_row = answer_row
+        self._now_s = now_s
+        self._cut: set[str] = set()  # what has been cut once
+        self._rows_answered = 0
+        self._files_made = 0
+
+    def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
+        """Answer what concerns files and batches; None for all else."""
+        found = _PATH.search(request.path)
+        if found is None:
+            return None
+        wire, kind, id_, action = "anthropic" if found[1] else "openai", found[2], found[3], found[4]
+        name = f"{request.method} {kind}{'/id' if id_ else ''}{'/' + action if action else ''}"
+        known = self.files if kind == "files" else [batch.id for batch in self._of(wire)]
+        if id_ and id_ not in known:
+            return error_reply(
+                wire, 404, number=request.number, message=f"No such {kind[:-1]}: `{id_}`.", code="not_found"
+            )
+        handler = _HANDLERS.get((wire, name))
+        return None if handler is None else handler(self, request, id_, base_url)
+
+    def _found(self, wire: str, id_: str) -> SeenBatch:
+        return next(batch for batch in self._of(wire) if batch.id == id_)
+
+    # ---------------------------------------------------------------- files
+
+    def _add_file(self, name: str, purpose: str, content: bytes) -> dict[str, Any]:
+        now = int(time.time())
+        self._files_made += 1
+        record: dict[str, Any] = {
+            "id": f"file-{self._files_made}", "object": "file", "bytes": len(content), "filename": name,
+            "purpose": purpose, "status": "processed", "created_at": now, "expires_at": now + 30 * DAY_S,
+        }  # fmt: skip
+        self.files[record["id"]] = record, content
+        return record
+
+    def upload(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        parts = dict(_form(request))
+        if "file" not in parts or "purpose" not in parts:
+            return error_reply("openai", 400, number=request.number, message="`file` and `purpose` are required.")
+        filename, content = parts["file"]
+        return json_reply(200, self._add_file(filename or "upload", parts["purpose"][1].decode(), content))
+
+    def list_files(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        return _page([record for record, _ in reversed(self.files.values())], request, 10_000)
+
+    def show_file(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        return json_reply(200, self.files[id_][0])
+
+    def delete_file(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        del self.files[id_]
+        return json_reply(200, {"id": id_, "object": "file", "deleted": True})
+
+    def content(self, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
+        made_by = next((batch for batch in self.made if id_ in batch.files.values()), None)
+        return self._download(request, id_, self.files[id_][1], made_by, "application/octet-stream")
+
+    def _download(
+        self, request: SeenRequest, id_: str, content: bytes, batch: SeenBatch | None, kind: str
+    ) -> Reply | Iterable[Step]:
+        reply = Reply(200, {"content-type": kind, "accept-ranges": "bytes"}, [content])
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+        if asked:
+            first, last = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
+            if first > last:
+                return Reply(416, {"content-range": f"bytes */{len(content)}"}, [b""])
+            reply.status, reply.parts = 206, [content[first : last + 1]]
+            reply.headers["content-range"] = f"bytes {first}-{last}/{len(content)}"
+        limit = batch.plan.cut_results if batch is not None else None
+        if limit is not None and id_ not in self._cut:
+            self._cut.add(id_)
+            return faults.cut(after_bytes=limit).play(reply, "openai", request.number)
+        return reply
+
+    # ---------------------------------------------------------------- making batches
+
+    def _make(self, wire: str, rows: list[tuple[str, str, dict[str, Any]]], fields: dict[str, Any]) -> SeenBatch:
+        plan = self.plans.pop(0) if self.plans else self.plan
+        prefix = "msgbatch" if wire == "anthropic" else "batch"
+        batch = SeenBatch(f"{prefix}_{len(self.made) + 1}", wire, rows, plan, self._now_s(), int(time.time()), fields)
+        self.made.append(batch)
+        return batch
+
+    def make_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
+        fields = request.fields
+        file = self.files.get(str(fields.get("input_file_id")))
+        url = str(fields.get("endpoint"))
+        if file is None or url not in _WIRE_OF_URL:
+            missing = "`input_file_id` names no file" if file is None else f"`{url}` is no endpoint of this server"
+            return error_reply("openai", 400, number=request.number, message=f"{missing}.")
+        rows, errors = _read_rows(file[1], url)
+        batch = self._make("openai", rows, fields)
+        batch.errors = errors
+        return iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, self._openai_record(batch, 0.0))
+
+    def make_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
+        asked = request.fields.get("requests") or []
+        names = [str(row.get("custom_id")) for row in asked]
+        bad = next((name for name in names if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name)), None)
+        if not asked or bad is not None or len(set(names)) < len(names):
+            message = "`requests` must be a list of rows, each with a `custom_id` of its own: `^[a-zA-Z0-9_-]{1,64}$`."
+            return error_reply("anthropic", 400, number=request.number, message=message)
+        rows = [(name, "anthropic", row.get("params") or {}) for name, row in zip(names, asked, strict=True)]
+        batch = self._make("anthropic", rows, {})
+        return (
+            iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, self._anthropic_record(batch, base_url))
+        )
+
+    # ---------------------------------------------------------------- watching them
+
+    def list_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        return _page([self._openai_record(batch, None) for batch in reversed(self._of("openai"))], request, 20)
+
+    def list_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        return _page(
+            [self._anthropic_record(batch, base_url) for batch in reversed(self._of("anthropic"))], request, 20
+        )
+
+    def _of(self, wire: str) -> list[SeenBatch]:
+        return [batch for batch in self.made if batch.wire == wire]
+
+    def show_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        batch = self._found("openai", id_)
+        batch.polls += 1
+        return json_reply(200, self._openai_record(batch, None))
+
+    def show_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        batch = self._found("anthropic", id_)
+        batch.polls += 1
+        return json_reply(200, self._anthropic_record(batch, base_url))
+
+    def cancel_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        self._cancel(self._found("openai", id_))
+        return json_reply(200, self._openai_record(self._found("openai", id_), None))
+
+    def cancel_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        self._cancel(self._found("anthropic", id_))
+        return json_reply(200, self._anthropic_record(self._found("anthropic", id_), base_url))
+
+    def _cancel(self, batch: SeenBatch) -> None:
+        if batch.ended_at is None and batch.cancelled_at_share is None:
+            batch.cancelled_at_share = min(batch.share(self._now_s()), batch.plan.done)
+            batch.polls = max(batch.polls, batch.plan.polls - 1)  # one more look, and it has ended
+
+    def delete_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        batch = self._found("anthropic", id_)
+        if batch.ended_at is None:
+            return error_reply("anthropic", 400, number=request.number, message="The batch has not ended.")
+        self.made.remove(batch)
+        return json_reply(200, {"id": id_, "type": "message_batch_deleted"})
+
+    def results(self, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
+        batch = self._found("anthropic", id_)
+        if batch.ended_at is None:
+            return error_reply("anthropic", 404, number=request.number, message="There are no results yet.")
+        return self._download(request, id_, batch.results, batch, "application/x-jsonl")
+
+    # ---------------------------------------------------------------- what they look like
+
+    def _openai_record(self, batch: SeenBatch, share: float | None) -> dict[str, Any]:
+        share = batch.share(self._now_s()) if share is None else share
+        outcome, total = batch.outcome, len(batch.rows)
+        refused = outcome in ("failed", "token_limit_exceeded")
+        if share >= 1:
+            self._end(batch)
+            status: str = "failed" if refused else outcome
+        elif batch.cancelled_at_share is not None:
+            status = "cancelling"
+        else:
+            status = "validating" if share <= 0 or refused else "in_progress" if share < 0.9 else "finalizing"
+        counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
+        errors = [*batch.errors, *batch.plan.errors]
+        if outcome == "token_limit_exceeded":
+            errors.append({"code": outcome, "message": "Enqueued token limit reached for this model."})
+        errors = [{"code": None, "line": None, "message": "", "param": None, **error} for error in errors]
+        began, ended = batch.made_at, batch.ended_at
+        return {
+            "id": batch.id,
+            "object": "batch",
+            "endpoint": batch.fields.get("endpoint"),
+            "model": batch.rows[0][2].get("model") if batch.rows else None,
+            "errors": {"object": "list", "data": errors} if status == "failed" else None,
+            "input_file_id": batch.fields.get("input_file_id"),
+            "completion_window": batch.fields.get("completion_window", "24h"),
+            "status": status,
+            "output_file_id": batch.files.get("output"),
+            "error_file_id": batch.files.get("error"),
+            "created_at": began,
+            "in_progress_at": began if status != "validating" and not refused else None,
+            "expires_at": began + DAY_S,
+            **{
+                f"{name}_at": ended if status == name else None
+                for name in ("completed", "failed", "expired", "cancelled")
+            },
+            "finalizing_at": ended if status == "completed" else None,
+            "cancelling_at": began if batch.cancelled_at_share is not None else None,
+            "request_counts": counts if status != "validating" and not refused else dict.fromkeys(counts, 0),
+            "metadata": batch.fields.get("metadata"),
+            "usage": batch.usage,
+        }
+
+    def _anthropic_record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
+        if batch.share(self._now_s()) >= 1:
+            self._end(batch)
+        ended, cancelled = batch.ended_at, batch.cancelled_at_share is not None
+        # All counts but `processing` stay 0 until the whole batch has ended.
+        nothing = {"processing": len(batch.rows), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+        status = "ended" if ended is not None else "canceling" if cancelled else "in_progress"
+        host = (batch.plan.results_host or base_url).rstrip("/")
+        return {
+            "id": batch.id,
+            "type": "message_batch",
+            "processing_status": status,
+            "request_counts": batch.counts or nothing,
+            "created_at": _iso(batch.made_at),
+            "expires_at": _iso(batch.made_at + DAY_S),
+            "ended_at": None if ended is None else _iso(ended),
+            "cancel_initiated_at": _iso(batch.made_at) if cancelled else None,
+            "archived_at": None,
+            "results_url": None if ended is None else f"{host}/v1/messages/batches/{batch.id}/results",
+        }
+
+    # ---------------------------------------------------------------- their end
+
+    def _end(self, batch: SeenBatch) -> None:
+        """Answer the rows and write the results, once; last row first, since no order is promised."""
+        if batch.ended_at is not None:
+            return
+        batch.ended_at = int(time.time())
+        if batch.outcome in ("failed", "token_limit_exceeded") and batch.wire == "openai":
+            return
+        answered = list(self._answered(batch))
+        foreign: list[Answered] = [(f"foreign-{index}", 200, {}) for index in range(batch.plan.foreign)]
+        if batch.wire == "openai":
+            self._write_files(batch, answered, foreign)
+        else:
+            self._write_results(batch, answered, foreign)
+
+    def _answered(self, batch: SeenBatch) -> Iterator[Answered]:
+        share = batch.cancelled_at_share
+        if share is None:
+            share = 1.0 if batch.outcome == "completed" else batch.plan.done
+        done = int(len(batch.rows) * share)
+        for index in range(len(batch.rows) - 1, -1, -1):
+            custom_id, wire, body = batch.rows[index]
+            oddity = batch.plan.rows.get(index)
+            if oddity == "missing":
+                continue
+            if index >= done or oddity in ("null", "expired"):
+                yield custom_id, None, "server_error" if oddity == "null" else "expired" if oddity else batch.outcome
+                continue
+            self._rows_answered += 1
+            status, said = self._answer_row(wire, body, self._rows_answered)
+            usage = said.get("usage") or {} if isinstance(said, dict) else {}
+            for name, chat_name in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens")):
+                batch.usage[name] += usage.get(name, usage.get(chat_name, 0))
+                batch.usage["total_tokens"] += usage.get(name, usage.get(chat_name, 0))
+            yield from [(custom_id, status, said)] * (2 if oddity == "duplicate" else 1)
+
+    def _write_files(self, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]) -> None:
+        lines: dict[str, list[bytes]] = {"output": [], "error": []}
+        for number, (custom_id, status, said) in enumerate([*answered, *foreign]):
+            response = error = None
+            if status is None:
+                code = said if said == "server_error" else f"batch_{said}"
+                error = {"code": code, "message": "This request was not executed."}
+            else:
+                response = {"status_code": status, "request_id": f"req_{number}", "body": said}
+            line = {"id": f"batch_req_{number}", "custom_id": custom_id, "response": response, "error": error}
+            lines["output" if status is not None and status < 400 else "error"].append(to_json(line) + b"\n")
+        for name, written in lines.items():
+            if written:
+                record = self._add_file(f"{batch.id}_{name}.jsonl", "batch_output", b"".join(written))
+                batch.files[name] = record["id"]
+        good = {custom_id for custom_id, status, _ in answered if status is not None and status < 400}
+        total = len(batch.rows)
+        batch.counts = {"total": total, "completed": len(good), "failed": total - len(good)}
+
+    def _write_results(self, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]) -> None:
+        counts = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+        lines, counted = [], set()
+        for custom_id, status, said in [*answered, *foreign]:
+            result: dict[str, Any]
+            if status is not None and status < 400:
+                result = {"type": "succeeded", "message": said}
+            elif status is not None or said == "server_error":
+                error = said if status is not None else {"type": "api_error", "message": "Internal server error"}
+                wrapped = error if "error" in error else {"type": "error", "error": error, "request_id": None}
+                result = {"type": "errored", "error": wrapped}
+            else:
+                result = {"type": "canceled" if said == "cancelled" else "expired"}
+            lines.append(to_json({"custom_id": custom_id, "result": result}) + b"\n")
+            if custom_id not in counted and not custom_id.startswith("foreign-"):
+                counts[result["type"]] += 1
+            counted.add(custom_id)
+        batch.results, batch.counts = b"".join(lines), counts
+
+
+_Handler = Callable[[BatchDesk, SeenRequest, str, str], "Reply | Iterable[Step]"]
+_HANDLERS: dict[tuple[str, str], _Handler] = {
+    ("openai", "POST files"): BatchDesk.upload,
+    ("openai", "GET files"): BatchDesk.list_files,
+    ("openai", "GET files/id"): BatchDesk.show_file,
+    ("openai", "DELETE files/id"): BatchDesk.delete_file,
+    ("openai", "GET files/id/content"): BatchDesk.content,
+    ("openai", "POST batches"): BatchDesk.make_openai,
+    ("openai", "GET batches"): BatchDesk.list_openai,
+    ("openai", "GET batches/id"): BatchDesk.show_openai,
+    ("openai", "POST batches/id/cancel"): BatchDesk.cancel_openai,
+    ("anthropic", "POST batches"): BatchDesk.make_anthropic,
+    ("anthropic", "GET batches"): BatchDesk.list_anthropic,
+    ("anthropic", "GET batches/id"): BatchDesk.show_anthropic,
+    ("anthropic", "POST batches/id/cancel"): BatchDesk.cancel_anthropic,
+    ("anthropic", "DELETE batches/id"): BatchDesk.delete_anthropic,
+    ("anthropic", "GET batches/id/results"): BatchDesk.results,
+}
+
+
+def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]]:
+    """Yield the parts of a multipart form (RFC 7578): name, then file name and content."""
+    boundary = re.search(r'boundary="?([^";]+)', request.headers.get("content-type", ""))
+    if boundary is None:
+        return
+    for part in request.content.split(b"--" + boundary[1].encode())[1:-1]:
+        head, _, content = part.partition(b"\r\n\r\n")
+        names = dict(re.findall(r'\b(name|filename)="([^"]*)"', head.decode("utf-8", "replace")))
+        yield names.get("name", ""), (names.get("filename"), content[:-2])
+
+
+def _read_rows(content: bytes, url: str) -> tuple[list[tuple[str, str, dict[str, Any]]], list[dict[str, Any]]]:
+    """Return the rows of an input file, and what is wrong with its lines."""
+    rows: list[tuple[str, str, dict[str, Any]]] = []
+    errors: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for number, line in enumerate(filter(None, content.splitlines()), 1):
+        try:
+            row = from_json(line)
+            custom_id, body = str(row["custom_id"]), dict(row["body"])
+        except (ValueError, KeyError, TypeError):
+            errors.append({"code": "invalid_json_line", "line": number, "message": "This line is not parseable."})
+            continue
+        if custom_id in seen:
+            errors.append({"code": "duplicate_custom_id", "line": number, "message": f"`{custom_id}` is there twice."})
+        seen.add(custom_id)
+        rows.append((custom_id, _WIRE_OF_URL[url], body))
+    if not rows and not errors:
+        errors.append({"code": "empty_file", "message": "The input file is empty."})
+    return rows, errors
+
+
+def _page(rows: list[dict[str, Any]], request: SeenRequest, usual: int) -> Reply:
+    """Return a page of a list, newest first: `after` (or `after_id`, `before_id`) and `limit`."""
+    asked = {name: values[0] for name, values in parse_qs(request.query).items()}
+    ids = [row["id"] for row in rows]
+    start, limit = 0, int(asked.get("limit", usual))
+    after, before = asked.get("after", asked.get("after_id")), asked.get("before_id")
+    if after in ids:
+        start = ids.index(after) + 1
+    elif before in ids:
+        start = max(0, ids.index(before) - limit)
+        limit = min(limit, ids.index(before))
+    page = rows[start : start + limit]
+    more = start > 0 if before in ids else start + limit < len(rows)
+    ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
+    return json_reply(200, {"object": "list", "data": page, "has_more": more, **ends})
+
+
+def _iso(epoch_s: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,210 @@
+"""One connection of the server: HTTP/1.1 requests in, the steps of their answers out (RFC 9112).
+
+A protocol for an asyncio transport, by duck typing: asyncio itself is imported by who makes the server.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from modelwire.testing.server.replies import FOREVER_S, End, Reply, Step
+from modelwire.testing.server.requests import SeenRequest
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Connection"]
+
+MAX_HEAD_BYTES = 64 * 1024
+_RST = struct.pack("ii", 1, 0)  # SO_LINGER: on, no seconds: the system forgets what is unsent and resets
+
+Handle = Callable[[SeenRequest], bytes | Iterable[Step]]
+Finished = Callable[[SeenRequest, bool], None]  # (request, whether all of the answer went)
+
+
+class Connection:
+    """Reads requests one after the other; the next one is looked at when the last is answered."""
+
+    def __init__(
+        self,
+        handle: Handle,
+        finished: Finished,
+        loop: asyncio.AbstractEventLoop,
+        open_ones: set[Connection],
+        time_scale: float,
+    ) -> None:
+        self._handle = handle
+        self._finished = finished
+        self._loop = loop
+        self._open = open_ones
+        self._time_scale = time_scale
+        self._buffer = bytearray()
+        self._head: tuple[str, str, dict[str, str]] | None = None  # of the request whose body is awaited
+        self._playing: asyncio.Task[None] | None = None
+
+    # ---------------------------------------------------------------- what asyncio calls
+
+    def connection_made(self, transport: Any) -> None:
+        import asyncio
+
+        self._transport = transport
+        self._writable = asyncio.Event()  # not set while the client does not read
+        self._writable.set()
+        self._open.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._playing is None:
+            self._answer_what_is_there()
+
+    def eof_received(self) -> bool:
+        return False  # HTTP clients that say no more have gone; none is known that waits with half a connection
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.discard(self)
+        if self._playing is not None:
+            self._playing.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
+
+    # ---------------------------------------------------------------- requests
+
+    def _answer_what_is_there(self) -> None:
+        while (request := self._read()) is not None:
+            steps = self._handle(request)
+            if not isinstance(steps, bytes):
+                self._playing = self._loop.create_task(self._play(request, steps))
+                return
+            request.status = int(steps[9:12])
+            self._finished(request, True)  # first: who has read our answer finds it counted
+            self._transport.write(steps)
+            if request.headers.get("connection") == "close":
+                self._transport.close()
+                return
+
+    def _read(self) -> SeenRequest | None:
+        """Take one whole request from the buffer, or nothing."""
+        if self._head is None:
+            self._head = self._read_head()
+            if self._head is None:
+                return None
+        method, target, headers = self._head
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            content = self._read_chunks()
+        else:
+            content = self._read_bytes(int(headers.get("content-length", "0")))
+        if content is None:
+            return None
+        self._head = None
+        return SeenRequest(method, target, headers, content)
+
+    def _read_head(self) -> tuple[str, str, dict[str, str]] | None:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._buffer) > MAX_HEAD_BYTES:
+                self._refuse(431)
+            return None
+        first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
+        del self._buffer[: end + 4]
+        words, headers = first.split(" "), {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        length = headers.get("content-length", "0")
+        if len(words) != 3 or not length.isascii() or not length.isdecimal():
+            self._refuse(400)
+            return None
+        if headers.get("expect", "").lower() == "100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return words[0], words[1], headers
+
+    def _refuse(self, status: int) -> None:
+        self._buffer.clear()
+        self._transport.write(Reply(status, {"connection": "close"}, [b""]).head())
+        self._transport.close()
+
+    def _read_bytes(self, length: int) -> bytes | None:
+        if len(self._buffer) < length:
+            return None
+        content = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return content
+
+    def _read_chunks(self) -> bytes | None:
+        """Join the chunks of a body when all of them are there (RFC 9112, 7.1)."""
+        content, at = bytearray(), 0
+        while (line_end := self._buffer.find(b"\r\n", at)) >= 0:
+            size = int(bytes(self._buffer[at:line_end]).partition(b";")[0] or b"0", 16)
+            begin, end = line_end + 2, line_end + 2 + size
+            if len(self._buffer) < end + 2:
+                return None
+            if size == 0:
+                del self._buffer[: end + 2]
+                return bytes(content)
+            content += self._buffer[begin:end]
+            at = end + 2
+        return None
+
+    # ---------------------------------------------------------------- answers
+
+    async def _play(self, request: SeenRequest, steps: Iterable[Step]) -> None:
+        playing = iter(steps)
+        step, following = next(playing, b""), next(playing, None)
+        try:
+            while following is not None:
+                await self._do(request, step)
+                step, following = following, next(playing, None)
+        except BaseException:
+            self._finished(request, False)
+            raise
+        if isinstance(step, bytes):
+            self._note_status(request, step)
+        self._finished(request, True)  # before the last step, for the same reason
+        await self._do(request, step)
+        if isinstance(step, End) or self._transport.is_closing():
+            return
+        self._playing = None
+        if request.headers.get("connection") == "close":
+            self._transport.close()
+        else:
+            self._answer_what_is_there()
+
+    async def _do(self, request: SeenRequest, step: Step) -> None:
+        """Do one step; cancelled where the client goes meanwhile."""
+        import asyncio
+
+        if isinstance(step, End):
+            self._end(step)
+        elif isinstance(step, bytes):
+            self._note_status(request, step)
+            self._transport.write(step)
+            await asyncio.sleep(0)  # an endless answer leaves room for the others
+            await self._writable.wait()
+        elif step == FOREVER_S:
+            await self._loop.create_future()
+        elif step > 0:
+            await asyncio.sleep(step * self._time_scale)
+
+    @staticmethod
+    def _note_status(request: SeenRequest, step: bytes) -> None:
+        if step.startswith(b"HTTP/1.1 ") and not step.startswith(b"HTTP/1.1 1"):
+            request.status = int(step[9:12])
+
+    def _end(self, how: End) -> None:
+        if how is End.CLOSE:
+            self._transport.close()
+            return
+        import socket
+
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+        self._transport.abort()

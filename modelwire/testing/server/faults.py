@@ -1,0 +1,405 @@
+"""What can go wrong between a provider and its client, each a rewriting of a good reply. No I/O here.
+
+    server.say(faults.reset("body").on("an answer that breaks off"), "the answer of the next request")
+
+`NAMED` has one of each under its name, for random faults and the command line. The names in brackets below are the
+lines of the fault catalogue that the package's own tests follow.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import chain, repeat
+from typing import Any, Literal
+
+from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
+from modelwire.testing.server.replies import FOREVER_S, LAST_CHUNK, End, Reply, Step, chunk, sse
+from modelwire.testing.server.wires import error_body, error_reply
+from modelwire.transport.classify import BY_STATUS
+
+__all__ = [
+    "NAMED",
+    "Fault",
+    "Rule",
+    "bad_chunk_size",
+    "billing",
+    "byte_by_byte",
+    "close",
+    "content_length",
+    "cut",
+    "early_hints",
+    "empty",
+    "endless_event",
+    "endless_header",
+    "error_event",
+    "error_under_200",
+    "garbage",
+    "gzip_bomb",
+    "gzip_garbage",
+    "html",
+    "malformed_json",
+    "named",
+    "no_terminal_mark",
+    "of_error",
+    "redirect",
+    "reset",
+    "slow",
+    "stall",
+    "status",
+    "wrong_content_type",
+]
+
+SETTLE_S = 0.02  # between the last bytes and a reset, so that they arrive before it does
+
+Play = Callable[[Reply, str, int], Iterable[Step]]  # (a good reply, the wire, the request's number)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong. `answer` is the good one that it spoils; None takes whatever comes next."""
+
+    name: str
+    play: Play = field(repr=False)
+    answer: Any = None
+
+    def on(self, answer: Any) -> Fault:
+        """Return this fault, spoiling `answer`."""
+        return replace(self, answer=answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a fault happens: every n-th request, with a probability, during a time, where `when` says so; all of them.
+
+    `between_s` is in seconds since the server's start, on its own clock. At most `times` times.
+    """
+
+    fault: Fault | str
+    every: int | None = None
+    rate: float | None = None
+    between_s: tuple[float, float] | None = None
+    when: Callable[[Any], bool] | None = None
+    times: int | None = None
+
+
+def _of_reply(name: str, change: Callable[[Reply], Iterable[Step]]) -> Fault:
+    return Fault(name, lambda reply, wire, number: change(reply))
+
+
+# ---------------------------------------------------------------- answers that say no
+
+
+def status(
+    code: int,
+    *,
+    retry_after: float | str | None = None,
+    retry_after_form: Literal["seconds", "ms", "date"] = "seconds",
+    type: str | None = None,
+    error_code: str | int | None = None,
+    message: str = "",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Fault:
+    """Answer with an HTTP status, in the words of the wire (S1-S9).
+
+    `retry_after` as a text is sent as it is. `body` replaces the JSON.
+    """
+
+    def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
+        named = {**_retry_after(retry_after, retry_after_form), **(headers or {})}
+        said = error_reply(wire, code, number=number, headers=named, message=message, type=type, code=error_code)
+        if body is not None:
+            said.parts = [body]
+        yield said.head() + said.body
+
+    return Fault(f"status_{code}", play)
+
+
+def _retry_after(value: float | str | None, form: str) -> dict[str, str]:
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        return {"retry-after": value}
+    if form == "ms":
+        return {"retry-after-ms": f"{value * 1000:.0f}"}
+    if form == "date":
+        from email.utils import formatdate
+        from time import time
+
+        now = time()
+        return {"date": formatdate(now, usegmt=True), "retry-after": formatdate(now + value, usegmt=True)}
+    return {"retry-after": f"{value:g}"}
+
+
+# RELIABILITY: these are 429s that waiting does not cure. https://platform.openai.com/docs/guides/error-codes, and
+# `anthropic.types.shared` (`enforced_spend_limit_reached`), read 2026-11.
+def billing(code: str | None = None) -> Fault:
+    """Answer 429 for want of money (S8): waiting does not help. The code is the wire's usual one unless given."""
+
+    def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
+        said = code or ("enforced_spend_limit_reached" if wire == "anthropic" else "insufficient_quota")
+        kind = None if wire == "anthropic" else "insufficient_quota"
+        answer = error_reply(wire, 429, number=number, type=kind, code=said, message="You exceeded your quota.")
+        yield answer.head() + answer.body
+
+    return Fault("billing", play)
+
+
+def error_under_200(code: int = 502) -> Fault:
+    """Answer 200 with an error for a body, its status inside (P4; OpenRouter)."""
+
+    def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
+        answer = error_reply(wire, code, number=number, code=code)
+        answer.status = 200
+        yield answer.head() + answer.body
+
+    return Fault("error_under_200", play)
+
+
+def error_event(after_events: int = 0, *, status: int = 529, type: str | None = None, code: str | None = None) -> Fault:
+    """Break a stream by an error event after so many events of its content (P21, P22)."""
+
+    def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
+        said = error_body(wire, status, type=type, code=code, number=number)
+        if wire == "responses":  # flat: `openai.types.responses.ResponseErrorEvent`
+            error = said["error"]
+            said = {"type": "error", "sequence_number": reply.opening + after_events, "param": None}
+            said |= {"code": error["code"] or error["type"], "message": error["message"]}
+        kept = reply.parts[: reply.opening] + reply.content[:after_events]
+        event = sse(said, None if wire == "openai" else "error")
+        yield b"".join((reply.head(), *reply.frames([*kept, event]), LAST_CHUNK))
+
+    return Fault("error_event", play)
+
+
+def of_error(error: ProviderError) -> Fault:
+    """Answer as the provider did that made us raise `error`."""
+    usual = next((code for code, cls in BY_STATUS.items() if cls is type(error)), 500)
+    return status(
+        error.status or usual,
+        retry_after=error.retry_after,
+        type=error.type,
+        error_code=error.code,
+        message=error.message,
+    )
+
+
+# ---------------------------------------------------------------- answers that break off
+
+
+def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None) -> bytes:
+    """Return the first bytes of a reply: its head, and so many events of its content or bytes of its body."""
+    if bytes_ is None and reply.is_stream:
+        kept = reply.parts[: reply.opening] + reply.content[: len(reply.content) // 2 if events is None else events]
+        return b"".join((reply.head(), *reply.frames(kept)))
+    body = reply.body
+    body = body[: len(body) // 2 if bytes_ is None else bytes_]
+    return reply.head() + (chunk(body) if reply.is_stream and body else body)
+
+
+def cut(*, after_events: int | None = None, after_bytes: int | None = None) -> Fault:
+    """Close in the middle of the body: after so many events of the content, so many bytes, or half of it (N9, N11)."""
+    return _of_reply("cut", lambda reply: (_begun(reply, events=after_events, bytes_=after_bytes), End.CLOSE))
+
+
+def no_terminal_mark() -> Fault:
+    """End a stream properly, but without its terminal mark (P12): no finish reason, no `[DONE]`, no `message_stop`."""
+
+    def change(reply: Reply) -> Iterable[Step]:
+        kept = reply.parts[: len(reply.parts) - reply.closing]
+        yield b"".join((reply.head(), *reply.frames(kept), LAST_CHUNK if reply.is_stream else b""))
+
+    return _of_reply("no_terminal_mark", change)
+
+
+def reset(at: Literal["request", "headers", "body"] = "request", *, after_events: int | None = None) -> Fault:
+    """Reset the connection: instead of an answer (N6), after the headers (N8), or in mid-body (N9-N11)."""
+    begun: dict[str, Callable[[Reply], tuple[Step, ...]]] = {
+        "request": lambda reply: (),
+        "headers": lambda reply: (reply.head(), SETTLE_S),
+        "body": lambda reply: (_begun(reply, events=after_events), SETTLE_S),
+    }
+    play = begun[at]
+    return _of_reply(f"reset_{at}", lambda reply: (*play(reply), End.RESET))
+
+
+def close() -> Fault:
+    """Close without an answer (N7)."""
+    return Fault("close", lambda reply, wire, number: (End.CLOSE,))
+
+
+# ---------------------------------------------------------------- answers that take their time
+
+
+def stall(at: Literal["request", "body"] = "request", *, seconds: float = FOREVER_S, after_events: int = 1) -> Fault:
+    """Say nothing for so many seconds, before the answer (N12) or in mid-body (N13); then go on as if nothing was."""
+
+    def change(reply: Reply) -> Iterable[Step]:
+        whole = _whole(reply)
+        begun = b"" if at == "request" else _begun(reply, events=after_events)
+        yield from (begun, seconds, whole[len(begun) :])
+
+    return _of_reply(f"stall_{at}", change)
+
+
+def slow(bytes_per_tick: int = 1, tick_s: float = 1.0) -> Fault:
+    """Send a few bytes at a time (N14)."""
+
+    def change(reply: Reply) -> Iterable[Step]:
+        whole = _whole(reply)
+        yield whole[:bytes_per_tick]
+        for start in range(bytes_per_tick, len(whole), bytes_per_tick):
+            yield from (tick_s, whole[start : start + bytes_per_tick])
+
+    return _of_reply("slow", change)
+
+
+def byte_by_byte() -> Fault:
+    """Send every byte as a packet of its own (N26): a good answer all the same."""
+    return replace(slow(1, 0.0), name="byte_by_byte")
+
+
+def _whole(reply: Reply) -> bytes:
+    return b"".join((reply.head(), *reply.frames(), LAST_CHUNK if reply.is_stream else b""))
+
+
+# ---------------------------------------------------------------- bodies nobody can read
+
+
+def _instead(name: str, body: bytes, **headers: str) -> Fault:
+    return _of_reply(name, lambda reply: (Reply(200, {**reply.headers, **headers}, [body]).head() + body,))
+
+
+def malformed_json() -> Fault:
+    """Break the JSON of the answer, or of each event of a stream (P1)."""
+
+    def change(reply: Reply) -> Iterable[Step]:
+        broken = [part.replace(b'":', b'"', 1) for part in reply.parts]
+        yield _whole(replace(reply, parts=broken))
+
+    return _of_reply("malformed_json", change)
+
+
+def html() -> Fault:
+    """Answer 200 with a page (P2)."""
+    page = b"<!doctype html><html><body><h1>Welcome to the hotel's network</h1></body></html>"
+    return _instead("html", page, **{"content-type": "text/html"})
+
+
+def empty() -> Fault:
+    """Answer 200 with nothing (P3)."""
+    return _instead("empty", b"")
+
+
+def wrong_content_type(value: str = "text/plain") -> Fault:
+    """Send a good answer under a wrong content type (P25)."""
+    return _of_reply("wrong_content_type", lambda reply: (_whole(_with(reply, "content-type", value)),))
+
+
+def _with(reply: Reply, name: str, value: str) -> Reply:
+    return replace(reply, headers={**reply.headers, name: value})
+
+
+def content_length(off_by: int = 10) -> Fault:
+    """Announce more bytes than come, then close (N16); or, below zero, fewer than come (N17)."""
+
+    def change(reply: Reply) -> Iterable[Step]:
+        body = reply.body
+        head = reply.head(transfer_encoding=None, content_length=str(max(0, len(body) + off_by)))
+        yield from (head + body, End.CLOSE)
+
+    return _of_reply("content_length", change)
+
+
+def bad_chunk_size() -> Fault:
+    """Frame the body by a chunk whose size is no number (N18)."""
+
+    def change(reply: Reply) -> Iterable[Step]:
+        yield reply.head(transfer_encoding="chunked", content_length=None) + b"zz\r\n" + reply.body + b"\r\n"
+        yield from (SETTLE_S, End.CLOSE)
+
+    return _of_reply("bad_chunk_size", change)
+
+
+def gzip_garbage() -> Fault:
+    """Announce gzip and send none (N20)."""
+    return _instead("gzip_garbage", b"\x1f\x8b\x08 this is no gzip at all", **{"content-encoding": "gzip"})
+
+
+def gzip_bomb(decoded_bytes: int = 200_000_000) -> Fault:
+    """Send a small body that decodes to a huge one (N21)."""
+
+    def change(reply: Reply) -> Iterable[Step]:
+        body = _bomb(decoded_bytes)
+        bomb = Reply(200, {**reply.headers, "content-encoding": "gzip"}, [body])
+        yield bomb.head() + body
+
+    return _of_reply("gzip_bomb", change)
+
+
+@cache
+def _bomb(decoded_bytes: int) -> bytes:
+    packer, block = zlib.compressobj(9, wbits=31), b" " * 1_000_000
+    blocks = (packer.compress(block) for _ in range(decoded_bytes // len(block)))
+    return b"".join((packer.compress(b"{"), *blocks, packer.flush()))
+
+
+def garbage() -> Fault:
+    """Send bytes that are no HTTP."""
+    return Fault("garbage", lambda reply, wire, number: (b"\x16\x03\x01 hello?\r\n\r\n", SETTLE_S, End.CLOSE))
+
+
+def endless_header() -> Fault:
+    """Send a header line without end (N19)."""
+    return Fault("endless_header", lambda *_: chain([b"HTTP/1.1 200 OK\r\nx-long: "], repeat(b"a" * 65536)))
+
+
+def endless_event() -> Fault:
+    """Send an event of a stream without end (P15)."""
+    return _of_reply(
+        "endless_event",
+        lambda reply: chain(
+            [reply.head(transfer_encoding="chunked", content_length=None, content_type="text/event-stream")],
+            [chunk(b"data: ")],
+            repeat(chunk(b"a" * 65536)),
+        ),
+    )
+
+
+# ---------------------------------------------------------------- HTTP that is legal, and rare
+
+
+def redirect(location: str = "http://127.0.0.1:1/elsewhere", code: int = 307) -> Fault:
+    """Send the client to another origin, which must not get the key (N23)."""
+    reply = Reply(code, {"location": location}, [b""])
+    return Fault("redirect", lambda *_: (reply.head(),))
+
+
+def early_hints() -> Fault:
+    """Send 103 before the answer (N22): a good one all the same."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n"
+    return _of_reply("early_hints", lambda reply: (hints, _whole(reply)))
+
+
+# ---------------------------------------------------------------- by name
+
+_PLAIN = (
+    billing(), error_under_200(), error_event(), cut(), no_terminal_mark(), reset("request"), reset("headers"),
+    reset("body"), close(), stall("request"), stall("body"), slow(), byte_by_byte(), malformed_json(), html(), empty(),
+    wrong_content_type(), content_length(), bad_chunk_size(), gzip_garbage(), gzip_bomb(), garbage(), endless_header(),
+    endless_event(), redirect(), early_hints(), replace(error_event(1), name="error_event_after"),
+)  # fmt: skip
+NAMED: dict[str, Fault] = {fault.name: fault for fault in _PLAIN}
+
+
+def named(name: str) -> Fault:
+    """Return the fault called `name`: one of `NAMED`, or a status (`503`, `status_503`)."""
+    code = name.removeprefix("status_")
+    if code.isdecimal() and 100 <= int(code) <= 599:
+        return status(int(code))
+    if name not in NAMED:
+        raise InvalidArgument(f"No fault is called `{name}`. {did_you_mean(name, list(NAMED))}")
+    return NAMED[name]

@@ -1,0 +1,181 @@
+"""A provider's rate limits: token buckets and fixed windows, and the headers that speak of them. No I/O, no clock here.
+
+Headers: https://platform.openai.com/docs/guides/rate-limits and https://docs.anthropic.com/en/api/rate-limits, read
+2026-11.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Bucket", "Limiter", "Limits", "Refusal", "Window", "duration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a key may ask of a model, and how the server speaks of it.
+
+    `window_s` is the time in which the whole of a minute's share of that time may be spent at once: 60 lets a minute's
+    requests come in one burst, 1 a second's. `fixed` windows are filled up at their end, buckets all the time.
+    `refused_cost` is what a refused request takes from the bucket all the same. Above `max_concurrent` requests in
+    flight the server answers `busy_status`. `headers`: each provider's own, `retry-after` alone, none; or `lying`:
+    OpenAI's, that promise ten times as much.
+    """
+
+    rpm: float | None = None
+    tpm: float | None = None
+    window_s: float = 60.0
+    fixed: bool = False
+    refused_cost: float = 0.0
+    max_concurrent: int | None = None
+    busy_status: int = 503
+    headers: Literal["own", "openai", "anthropic", "retry-after", "none", "lying"] = "own"
+    pooled: bool = False  # one limit for all models of a key
+
+
+class Bucket:
+    """Fills all the time, up to what it holds."""
+
+    def __init__(self, per_minute: float, window_s: float, now_s: float) -> None:
+        self.rate = per_minute / 60
+        self.capacity = max(1.0, self.rate * window_s)
+        self.level = self.capacity
+        self._at_s = now_s
+
+    def refill(self, now_s: float) -> None:
+        self.level = min(self.capacity, self.level + (now_s - self._at_s) * self.rate)
+        self._at_s = now_s
+
+    def wait_s(self, cost: float) -> float:
+        """Return the seconds until `cost` is there, 0 when it is; never more than a full bucket takes."""
+        missing = min(cost, self.capacity) - self.level
+        return missing / self.rate if missing > 1e-9 else 0.0
+
+    def full_in_s(self) -> float:
+        return (self.capacity - self.level) / self.rate
+
+
+class Window(Bucket):
+    """Is filled up at the end of each window."""
+
+    def __init__(self, per_minute: float, window_s: float, now_s: float) -> None:
+        super().__init__(per_minute, window_s, now_s)
+        self._window_s = window_s
+        self._now_s = now_s
+
+    def refill(self, now_s: float) -> None:
+        self._now_s = now_s
+        passed = (now_s - self._at_s) // self._window_s
+        if passed > 0:
+            self.level = self.capacity
+            self._at_s += passed * self._window_s
+
+    def wait_s(self, cost: float) -> float:
+        return self.full_in_s() if min(cost, self.capacity) - self.level > 1e-9 else 0.0
+
+    def full_in_s(self) -> float:
+        return self._at_s + self._window_s - self._now_s
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Too many requests, or too many tokens: what came short, and when to come again."""
+
+    of: Literal["requests", "tokens"]
+    wait_s: float
+
+
+class Limiter:
+    """The buckets of every key and model."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._buckets: dict[tuple[str, str], dict[str, Bucket]] = {}
+
+    def change(self, limits: Limits, now_s: float) -> None:
+        """Take other limits; what was spent stays spent, in proportion."""
+        old, self._buckets = self._buckets, {}
+        self.limits = limits
+        for at, buckets in old.items():
+            for name, fresh in self._of(at, now_s).items():
+                if name in buckets:
+                    buckets[name].refill(now_s)
+                    fresh.level *= buckets[name].level / buckets[name].capacity
+
+    def _of(self, at: tuple[str, str], now_s: float) -> dict[str, Bucket]:
+        if self.limits.pooled:
+            at = at[0], ""
+        found = self._buckets.get(at)
+        if found is None:
+            make = Window if self.limits.fixed else Bucket
+            shares = {"requests": self.limits.rpm, "tokens": self.limits.tpm}
+            found = self._buckets[at] = {
+                name: make(share, self.limits.window_s, now_s) for name, share in shares.items() if share is not None
+            }
+        return found
+
+    def admit(self, at: tuple[str, str], tokens: float, now_s: float) -> Refusal | None:
+        """Let one request of (key, model) in, for so many tokens; or say why not."""
+        buckets, costs = self._of(at, now_s), {"requests": 1.0, "tokens": tokens}
+        worst: Refusal | None = None
+        for name, bucket in buckets.items():
+            bucket.refill(now_s)
+            wait_s = bucket.wait_s(costs[name])
+            if wait_s and (worst is None or wait_s > worst.wait_s):
+                worst = Refusal("requests" if name == "requests" else "tokens", wait_s)
+        share = 1.0 if worst is None else self.limits.refused_cost
+        for name, bucket in buckets.items():
+            bucket.level = max(0.0, bucket.level - share * costs[name])
+        return worst
+
+    def settle(self, at: tuple[str, str], tokens: float, now_s: float) -> None:
+        """Give back tokens that were reserved and not used (below zero: take more)."""
+        bucket = self._of(at, now_s).get("tokens")
+        if bucket is not None:
+            bucket.refill(now_s)
+            bucket.level = max(0.0, min(bucket.capacity, bucket.level + tokens))
+
+    def headers(
+        self, at: tuple[str, str], wire: str, now_s: float, refused: Refusal | None, *, scale: float, epoch_s: float
+    ) -> dict[str, str]:
+        """Return the headers of an answer. `scale` makes our seconds the client's, whose time is now `epoch_s`."""
+        dialect = self.limits.headers
+        if dialect == "own":
+            dialect = "anthropic" if wire == "anthropic" else "openai"
+        out: dict[str, str] = {}
+        if dialect == "none":
+            return out
+        for name, bucket in self._of(at, now_s).items() if dialect != "retry-after" else ():
+            full_in_s = bucket.full_in_s() * scale
+            if dialect == "anthropic":
+                values = (f"{bucket.capacity:.0f}", f"{math.floor(bucket.level)}", _rfc3339(epoch_s + full_in_s))
+                names = [f"anthropic-ratelimit-{name}-{what}" for what in ("limit", "remaining", "reset")]
+            else:
+                limit, left = (10 * bucket.capacity,) * 2 if dialect == "lying" else (bucket.capacity, bucket.level)
+                reset = "1ms" if dialect == "lying" else duration(full_in_s)
+                values = (f"{limit:.0f}", f"{math.floor(left)}", reset)
+                names = [f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset")]
+            out.update(zip(names, values, strict=True))
+        if refused is not None and dialect != "lying":
+            seconds = refused.wait_s * scale
+            out["retry-after"] = str(math.ceil(seconds)) if scale == 1 else f"{seconds:.3f}"
+            if dialect == "openai":
+                out["retry-after-ms"] = str(math.ceil(seconds * 1000))
+        return out
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as OpenAI does (a Go duration): `12ms`, `2.5s`, `6m0s`, `1h2m3s`."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(round(seconds, 2), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{round(rest, 2):g}s"
+
+
+def _rfc3339(epoch_s: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,456 @@
+"""`ProviderServer`: a provider on loopback that says what it is told to, on all three wires, and remembers.
+
+It runs on an event loop in a thread of its own; functions of a script run there too, and hold up all answers while
+they do.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from modelwire.errors import ConnectFailed, InvalidArgument, did_you_mean
+from modelwire.testing.server.answers import Answer, Script, answer_of
+from modelwire.testing.server.batches import BatchDesk, BatchPlan
+from modelwire.testing.server.connection import Connection
+from modelwire.testing.server.faults import Fault, Rule, named
+from modelwire.testing.server.limits import Limiter, Limits
+from modelwire.testing.server.replies import End, Reply, Step, json_reply
+from modelwire.testing.server.requests import Counts, Seen, SeenRequest
+from modelwire.testing.server.wires import Call, answer_reply, body_of, error_reply, raw_reply
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import TracebackType
+
+    from modelwire.adapters.chat_model import BaseChatModel
+
+__all__ = ["Lognormal", "ProviderServer"]
+
+Wire = Literal["openai", "responses", "anthropic"]
+MODELS: dict[str, str] = {"openai": "gpt-test", "responses": "gpt-test", "anthropic": "claude-test"}
+_WIRE_OF_PATH = {"/chat/completions": "openai", "/responses": "responses", "/messages": "anthropic"}
+_STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lognormal:
+    """A latency that is mostly near its median and sometimes far above it."""
+
+    median_s: float
+    sigma: float = 0.4
+
+    def draw(self, rng: random.Random) -> float:
+        return self.median_s * rng.lognormvariate(0, self.sigma)
+
+
+Latency = float | Lognormal | Callable[[SeenRequest], float]
+
+
+def echo(request: SeenRequest) -> Answer:
+    """Say again what the user said: the answer of a server that was told nothing."""
+    return Answer(request.text)
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A rule at work."""
+
+    rule: Rule
+    fault: Fault
+    below: float  # its probability, and those of the rules before it
+    happened: int = 0
+
+
+class ProviderServer:
+    """Serve OpenAI's and Anthropic's wires on a loopback port, in a thread of its own, until it is closed.
+
+    `answers` are given one a request, in order; `default` after the last, and where there are none: the user's words
+    again, unless told otherwise. An entry may be a text, an `Answer`, an `AIMessage`, a dict or a list of events (as
+    they are), bytes, a `Fault`, a `ProviderError`, or a function of the request that returns one of these.
+    `faults` happen by themselves: `Rule`s, or probabilities by the names of `faults.NAMED`. `latency` is in seconds.
+    `time_scale=0.01` makes the server's every second a hundredth of one, so that minutes of limits pass in a test.
+    `keep` bounds `requests`; `counts` are exact all the same. `seed` makes what is random the same in every run.
+
+        with ProviderServer(["Hello!"]) as server:
+            server.model("openai").invoke("hi").content  # 'Hello!'
+    """
+
+    def __init__(
+        self,
+        answers: Iterable[Any] = (),
+        *,
+        default: Any = echo,
+        faults: Sequence[Rule] | Mapping[str, float] = (),
+        latency: Latency = 0.0,
+        chunk_gap_s: float = 0.0,
+        limits: Limits | None = None,
+        batches: BatchPlan | Sequence[BatchPlan] | None = None,
+        time_scale: float = 1.0,
+        seed: int = 0,
+        keep: int | None = None,
+        port: int = 0,
+    ) -> None:
+        if isinstance(answers, str):
+            answers = [answers]
+        if time_scale <= 0:
+            raise InvalidArgument(f"`time_scale` must be above 0, not {time_scale!r}.")
+        self.latency = latency
+        self.chunk_gap_s = chunk_gap_s
+        self.time_scale = time_scale
+        self.batches = BatchDesk(self._row, self.now_s, batches)
+        self.failures: list[Exception] = []  # of functions in the script; the client saw a 500
+        self._script = Script(answers, default)
+        self._rng = random.Random(seed)  # noqa: S311 - not for secrets: the same in every run
+        self._limiter = Limiter(limits or Limits())
+        self._seen = Seen(keep)
+        self._port = port
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: Callable[[], object] = bool  # told to the loop; does nothing before there is one
+        self._connections: set[Connection] = set()
+        self._started_s = time.monotonic()
+        self._charged: dict[int, tuple[tuple[str, str], float]] = {}  # tokens reserved by requests in flight
+        self._chat_calls = 0
+        self.faults = faults
+
+    # ---------------------------------------------------------------- life
+
+    def start(self) -> ProviderServer:
+        """Listen, and return. `with` does it too."""
+        if self._thread is not None:
+            return self
+        ready, trouble = threading.Event(), list[OSError]()
+        self._thread = threading.Thread(
+            target=self._run, args=(ready, trouble), name="modelwire-provider-server", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+        if trouble:
+            self._thread = None
+            raise ConnectFailed(f"The provider server cannot listen on port {self._port}: {trouble[0]}")
+        return self
+
+    def close(self) -> None:
+        """Drop every connection and stop listening; a second call does nothing."""
+        thread, self._thread = self._thread, None
+        if thread is None or self._loop is None:
+            return
+        self._loop.call_soon_threadsafe(self._stop)
+        thread.join(_STOP_TIMEOUT_S)
+
+    def wait(self) -> None:
+        """Wait until it is closed, by another thread or Ctrl-C."""
+        while self._thread is not None:
+            self._thread.join(0.2)  # with a limit: else Ctrl-C would wait too, on Windows
+
+    def __enter__(self) -> ProviderServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+        if kind is None and self.failures:
+            raise self.failures[0]
+
+    def _run(self, ready: threading.Event, trouble: list[OSError]) -> None:
+        import asyncio
+
+        async def serve() -> None:
+            loop = self._loop = asyncio.get_running_loop()
+            told = asyncio.Event()
+            self._stop = told.set
+
+            def connection() -> Any:
+                return Connection(self._handle, self._finished, loop, self._connections, self.time_scale)
+
+            try:
+                listener = await loop.create_server(connection, "127.0.0.1", self._port, backlog=4096)
+            except OSError as exc:
+                trouble.append(exc)
+                return
+            self._port = listener.sockets[0].getsockname()[1]
+            self._started_s = time.monotonic()
+            ready.set()
+            await told.wait()
+            listener.close()
+            for one in list(self._connections):
+                one.close()
+            await asyncio.sleep(0)  # the connections hear that they are lost, and their tasks end
+
+        try:
+            asyncio.run(serve())
+        finally:
+            ready.set()
+
+    # ---------------------------------------------------------------- where it is
+
+    @property
+    def base_url(self) -> str:
+        """The origin. Anthropic's clients take it as it is, OpenAI's want `/v1` behind it: `base_url_for`."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def base_url_for(self, wire: Wire) -> str:
+        """Return the `base_url` that the clients of a wire take."""
+        return self.base_url if wire == "anthropic" else f"{self.base_url}/v1"
+
+    def model(self, wire: Wire = "openai", **arguments: Any) -> BaseChatModel:
+        """Make a chat model that speaks to this server; `arguments` are its class's."""
+        if wire not in MODELS:
+            raise InvalidArgument(f"There is no wire `{wire}`. {did_you_mean(wire, list(MODELS))}")
+        own: dict[str, Any] = {"model": MODELS[wire], "base_url": self.base_url_for(wire), "api_key": "test-key"}
+        if wire == "responses":
+            own["use_responses_api"] = True
+        given = {**own, **arguments}
+        if wire == "anthropic":
+            from modelwire.adapters import ChatAnthropic
+
+            return ChatAnthropic(**given)
+        from modelwire.adapters import ChatOpenAI
+
+        return ChatOpenAI(**given)
+
+    # ---------------------------------------------------------------- what it is told
+
+    def say(self, *answers: Any) -> None:
+        """Add answers to the script."""
+        self._script.extend(answers)
+
+    @property
+    def default(self) -> Any:
+        """What is said after the last answer of the script."""
+        return self._script.default
+
+    @default.setter
+    def default(self, answer: Any) -> None:
+        self._script.default = answer
+
+    @property
+    def limits(self) -> Limits:
+        """The rate limits. Others may be set while it runs; what was spent stays spent."""
+        return self._limiter.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        if self._loop is None or self._thread is None:
+            self._limiter.change(limits, self.now_s())
+        else:
+            self._loop.call_soon_threadsafe(self._limiter.change, limits, self.now_s())
+
+    @property
+    def faults(self) -> Sequence[Rule]:
+        """The faults that happen by themselves; the first rule that holds wins."""
+        return [one.rule for one in self._rules]
+
+    @faults.setter
+    def faults(self, given: Sequence[Rule] | Mapping[str, float]) -> None:
+        rules = [Rule(name, rate=rate) for name, rate in given.items()] if isinstance(given, Mapping) else given
+        # The probabilities stand side by side on one line, and each request draws one number: at most one happens.
+        standing: list[_Standing] = []
+        below = 0.0
+        for rule in rules:
+            below += rule.rate or 0.0
+            standing.append(_Standing(rule, named(rule.fault) if isinstance(rule.fault, str) else rule.fault, below))
+        if below > 1:
+            raise InvalidArgument(f"The rates of the faults add up to {below:g}, above 1.")
+        self._rules = standing
+
+    # ---------------------------------------------------------------- what it saw
+
+    @property
+    def requests(self) -> list[SeenRequest]:
+        """The requests so far, oldest first: all of them, or the last `keep`."""
+        return list(self._seen.requests)
+
+    @property
+    def counts(self) -> Counts:
+        """What became of all requests."""
+        return self._seen.counts
+
+    def now_s(self) -> float:
+        """Return the seconds since the start, on the server's own clock."""
+        return (time.monotonic() - self._started_s) / self.time_scale
+
+    # ---------------------------------------------------------------- a request's way
+
+    def _handle(self, request: SeenRequest) -> bytes | Iterable[Step]:
+        self._seen.begin(request, self.now_s())
+        try:
+            return self._answer(request, request.path.rstrip("/"))
+        except Exception as exc:  # noqa: BLE001 - functions of the user's
+            self.failures.append(exc)
+            message = f"The script failed: {exc!r}"
+            return error_reply(request.wire or "openai", 500, number=request.number, message=message).steps()
+
+    def _answer(self, request: SeenRequest, path: str) -> bytes | Iterable[Step]:
+        if request.method == "POST":
+            request.wire = next((wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end)), None)
+            if request.wire is not None:
+                return self._chat(request)
+        reply = self.batches.handle(request, self.base_url) or self._other(request, path)
+        return reply.steps() if isinstance(reply, Reply) else reply
+
+    def _finished(self, request: SeenRequest, whole: bool) -> None:  # noqa: FBT001 - called by a connection
+        now_s = self.now_s()
+        charged = self._charged.pop(request.number, None)
+        if charged is not None:
+            self._limiter.settle(*charged, now_s)
+        self._seen.end(request, now_s, whole=whole)
+
+    def _chat(self, request: SeenRequest) -> bytes | Iterable[Step]:
+        wire, number = request.wire or "", request.number
+        self._chat_calls += 1
+        if not isinstance(request.body, dict):
+            return error_reply(wire, 400, number=number, message="The body is no JSON object.").steps()
+        fault = self._fault_now(request)
+        if fault is not None and fault.name.startswith("status_"):
+            return self._spoiled(fault, request, None)  # an outage asks no bucket
+        limited = self._limit(request)
+        if isinstance(limited, Reply):
+            return limited.steps()
+        entry = self._script.take()
+        said = answer_of(entry, request)
+        if fault is not None:
+            self._script.put_back(entry)  # the retry gets what this request would have got
+            said = fault.on(said) if fault.answer is None else fault
+        return self._said(said, request, limited)
+
+    def _said(self, said: Any, request: SeenRequest, headers: dict[str, str]) -> bytes | Iterable[Step]:
+        if isinstance(said, bytes):
+            return iter((said, End.CLOSE))
+        if isinstance(said, Fault):
+            return self._spoiled(said, request, headers)
+        return self._reply(said, request, headers).steps()
+
+    def _spoiled(self, fault: Fault, request: SeenRequest, headers: dict[str, str] | None) -> Iterable[Step]:
+        request.fault = fault.name
+        said = answer_of("" if headers is None else (fault.answer or self._script.default), request)
+        if isinstance(said, (Fault, bytes)):  # nothing of theirs can be spoiled
+            said = Answer()
+        good = self._reply(said, request, headers or {})
+        return fault.play(good, request.wire or "", request.number)
+
+    def _reply(self, said: Any, request: SeenRequest, headers: dict[str, str]) -> Reply:
+        call = _call(request, said if isinstance(said, Answer) else Answer())
+        if not isinstance(said, Answer):
+            reply = raw_reply(said, call)
+            own_latency_s = own_gap_s = None
+        else:
+            self._settle_later(request, call)
+            reply = answer_reply(said, call)
+            own_latency_s, own_gap_s = said.latency_s, said.chunk_gap_s
+        reply.headers.update(headers)
+        reply.latency_s = self._latency_s(request) if own_latency_s is None else own_latency_s
+        reply.gap_s = self.chunk_gap_s if own_gap_s is None else own_gap_s
+        return reply
+
+    def _latency_s(self, request: SeenRequest) -> float:
+        latency = self.latency
+        if isinstance(latency, Lognormal):
+            return latency.draw(self._rng)
+        return latency(request) if callable(latency) else latency
+
+    def _fault_now(self, request: SeenRequest) -> Fault | None:
+        if not self._rules:
+            return None
+        drawn, now_s, before = self._rng.random(), self.now_s(), 0.0
+        for one in self._rules:
+            rule = one.rule
+            holds = (
+                (rule.every is None or self._chat_calls % rule.every == 0)
+                and (rule.rate is None or before <= drawn < one.below)
+                and (rule.between_s is None or rule.between_s[0] <= now_s < rule.between_s[1])
+                and (rule.when is None or rule.when(request))
+                and (rule.times is None or one.happened < rule.times)
+            )
+            before = one.below
+            if holds:
+                one.happened += 1
+                return one.fault
+        return None
+
+    # ---------------------------------------------------------------- limits
+
+    def _limit(self, request: SeenRequest) -> Reply | dict[str, str]:
+        """Return the reply that refuses, or the headers of one that does not."""
+        limits, wire, number = self._limiter.limits, request.wire or "", request.number
+        if limits.max_concurrent is not None and self._seen.counts.in_flight > limits.max_concurrent:
+            return error_reply(wire, limits.busy_status, number=number)
+        if limits.rpm is None and limits.tpm is None:
+            return {}
+        at, now_s = (request.key_hash, request.model), self.now_s()
+        tokens = _reserved_tokens(request)
+        refused = self._limiter.admit(at, tokens, now_s)
+        headers = self._limiter.headers(at, wire, now_s, refused, scale=self.time_scale, epoch_s=time.time())
+        if refused is None:
+            self._charged[number] = at, tokens
+            return headers
+        return error_reply(wire, 429, number=number, headers=headers, message=f"Too many {refused.of}.")
+
+    def _settle_later(self, request: SeenRequest, call: Call) -> None:
+        if request.number in self._charged:
+            at, reserved = self._charged[request.number]
+            self._charged[request.number] = at, reserved - call.usage.total
+
+    # ---------------------------------------------------------------- the rest of the API
+
+    def _row(self, wire: str, body: dict[str, Any], number: int) -> tuple[int, Any]:
+        """Return status and body of one row of a batch; it takes its answer from the script like any request."""
+        from pydantic_core import to_json
+
+        request = SeenRequest("POST", "", {}, to_json(body))
+        request.wire, request.number = wire, number
+        said = answer_of(self._script.take(), request)
+        if isinstance(said, Fault):
+            steps = list(said.play(self._reply(answer_of("", request), request, {}), wire, number))
+            first = steps[0] if steps and isinstance(steps[0], bytes) else b"HTTP/1.1 500 \r\n\r\nnull"
+            from pydantic_core import from_json
+
+            return int(first[9:12]), from_json(first.partition(b"\r\n\r\n")[2] or b"null")
+        return 200, said if isinstance(said, dict) else body_of(said, _call(request, said))
+
+    def _other(self, request: SeenRequest, path: str) -> Reply:
+        wire = "anthropic" if "anthropic-version" in request.headers else "openai"
+        if request.method == "POST" and path.endswith("/messages/count_tokens"):
+            return json_reply(200, {"input_tokens": max(1, len(request.content) // 4)})
+        if request.method == "GET" and path.endswith("/models"):
+            rows = [_model_row(wire, name) for name in sorted(set(MODELS.values()))]
+            page = {"has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
+            return json_reply(200, {"data": rows, **(page if wire == "anthropic" else {"object": "list"})})
+        if request.method == "GET" and "/models/" in path:
+            return json_reply(200, _model_row(wire, path.rpartition("/")[2]))
+        message = f"There is nothing at {request.method} {request.path}. OpenAI's clients want a `base_url` with `/v1`."
+        return error_reply(wire, 404, number=request.number, message=message, code="not_found")
+
+
+def _call(request: SeenRequest, answer: Answer) -> Call:
+    options = request.fields.get("stream_options")
+    return Call(
+        request.wire or "",
+        request.number,
+        request.model,
+        request.stream,
+        answer.tokens(len(request.content)),
+        isinstance(options, dict) and options.get("include_usage") is True,
+    )
+
+
+def _reserved_tokens(request: SeenRequest) -> float:
+    """Count what a request takes from the bucket at its start: its own tokens, and all that it allows the answer."""
+    fields = request.fields
+    allowed = next(
+        (fields[name] for name in ("max_tokens", "max_completion_tokens", "max_output_tokens") if fields.get(name)), 0
+    )
+    return len(request.content) // 4 + (allowed if isinstance(allowed, int) else 0)
+
+
+def _model_row(wire: str, name: str) -> dict[str, Any]:
+    if wire == "anthropic":
+        row = {"type": "model", "id": name, "display_name": name, "created_at": "2025-01-01T00:00:00Z"}
+        return {**row, "lifecycle": "active"}
+    return {"id": name, "object": "model", "created": 1_735_689_600, "owned_by": "modelwire"}

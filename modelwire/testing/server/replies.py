@@ -1,0 +1,105 @@
+"""A response before it becomes bytes, and the steps that say it: bytes to send, seconds to wait, an end. No I/O here.
+
+Every fault is another way to step through a reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pydantic_core import to_json
+
+__all__ = ["FOREVER_S", "LAST_CHUNK", "End", "Reply", "Step", "chunk", "json_reply", "sse"]
+
+FOREVER_S = float("inf")  # waited for until the client goes
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class End(Enum):
+    """How a connection ends that does not live on."""
+
+    CLOSE = "close"  # FIN, after all that was sent
+    RESET = "reset"  # RST: the client's next read fails
+
+
+Step = bytes | float | End
+
+
+@dataclass(slots=True)
+class Reply:
+    """Status, headers, and the parts of the body: one of an answer that is whole, one an event of a stream."""
+
+    status: int
+    headers: dict[str, str]
+    parts: list[bytes]
+    is_stream: bool = False
+    opening: int = 0  # so many parts come before a stream's content,
+    closing: int = 0  # and so many after it: its terminal marks
+    latency_s: float = 0.0
+    gap_s: float = 0.0  # between the parts of a stream
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.parts)
+
+    @property
+    def content(self) -> list[bytes]:
+        """The parts of a stream that carry the answer itself."""
+        return self.parts[self.opening : len(self.parts) - self.closing]
+
+    def head(self, **changed: str | None) -> bytes:
+        """Return status line and headers, framed for the whole body; `changed` (None drops it) by `_` for `-`."""
+        framing = {"transfer-encoding": "chunked"} if self.is_stream else {"content-length": str(len(self.body))}
+        named = {**framing, **self.headers, **{name.replace("_", "-"): value for name, value in changed.items()}}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value is not None)
+        return f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'X')}\r\n{lines}\r\n".encode("latin-1")
+
+    def frames(self, parts: Iterable[bytes] | None = None) -> list[bytes]:
+        """Return the parts (all of them, or those given) as they go down the connection."""
+        given = self.parts if parts is None else list(parts)
+        return [chunk(part) for part in given] if self.is_stream else given
+
+    def steps(self) -> bytes | Iterator[Step]:
+        """Return the bytes of an answer that waits for nothing, else its steps."""
+        if not self.is_stream:
+            whole = self.head() + self.body
+            return iter((self.latency_s, whole)) if self.latency_s else whole
+        if not self.gap_s:
+            whole = b"".join((self.head(), *self.frames(), LAST_CHUNK))
+            return iter((self.latency_s, whole)) if self.latency_s else whole
+        return self._spaced()
+
+    def _spaced(self) -> Iterator[Step]:
+        first, *rest = self.frames()
+        yield self.latency_s
+        yield self.head() + first
+        for part in rest:
+            yield self.gap_s
+            yield part
+        yield LAST_CHUNK
+
+
+def chunk(data: bytes) -> bytes:
+    """Frame one chunk (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(status, {"content-type": "application/json", **(headers or {})}, [to_json(body)])
+
+
+def sse(data: Any, event: str | None = None) -> bytes:
+    """Write one server-sent event; a text goes as it is, all else as JSON."""
+    written = data.encode() if isinstance(data, str) else to_json(data)
+    return b"data: %b\n\n" % written if event is None else b"event: %b\ndata: %b\n\n" % (event.encode(), written)
+
+
+_REASONS = {
+    200: "OK", 206: "Partial Content", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized",
+    402: "Payment Required", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 413: "Content Too Large",
+    416: "Range Not Satisfiable", 422: "Unprocessable Content", 429: "Too Many Requests",
+    500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+}  # fmt: skip

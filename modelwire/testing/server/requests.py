@@ -1,0 +1,133 @@
+"""What the server has seen: requests as they came, and counts of what became of them."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+__all__ = ["Counts", "Seen", "SeenRequest"]
+
+SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"})
+
+
+class SeenRequest:
+    """One request. `headers` have lower-case names and whole values; the repr masks what is secret."""
+
+    status: int | None = None  # of our answer, when it has begun
+    fault: str | None = None  # the name of the fault it met
+    in_flight_s: float | None = None  # from its last byte to the end of our answer
+    wire: str | None = None  # openai, responses, anthropic; None for what is no chat call
+    number: int = 0  # the first request is 1
+
+    def __init__(self, method: str, target: str, headers: dict[str, str], content: bytes) -> None:
+        self.method = method
+        self.path, _, self.query = target.partition("?")
+        self.headers = headers
+        self.content = content
+        self.at_s = 0.0  # seconds since the server's start, on its own clock (`time_scale`)
+
+    @cached_property
+    def body(self) -> Any:
+        """The content as JSON, or None."""
+        from pydantic_core import from_json
+
+        try:
+            return from_json(self.content)
+        except ValueError:
+            return None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The content where it is a JSON object, else an empty one."""
+        return self.body if isinstance(self.body, dict) else {}
+
+    @property
+    def model(self) -> str:
+        return str(self.fields.get("model", ""))
+
+    @property
+    def stream(self) -> bool:
+        return self.fields.get("stream") is True
+
+    @property
+    def messages(self) -> list[Any]:
+        """What was said so far, in the wire's own shape."""
+        said = self.fields.get("messages", self.fields.get("input", []))
+        return said if isinstance(said, list) else [{"role": "user", "content": said}]
+
+    @property
+    def text(self) -> str:
+        """The latest text of the user."""
+        for message in reversed(self.messages):
+            if isinstance(message, dict) and message.get("role") == "user":
+                return _text(message.get("content"))
+        return ""
+
+    @cached_property
+    def key_hash(self) -> str:
+        """Twelve hex digits that stand for the key; empty without one."""
+        from hashlib import sha256
+
+        key = self.headers.get("authorization") or self.headers.get("x-api-key") or self.headers.get("api-key", "")
+        return sha256(key.removeprefix("Bearer ").encode("latin-1")).hexdigest()[:12] if key else ""
+
+    def __repr__(self) -> str:
+        masked = {name: "***" if name in SECRET_HEADERS else value for name, value in self.headers.items()}
+        return (
+            f"SeenRequest({self.number}, {self.method} {self.path}, status={self.status}, fault={self.fault},"
+            f" at_s={self.at_s:.3f}, key_hash={self.key_hash!r}, headers={masked}, body={self.body!r:.400})"
+        )
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Exact, whatever is kept. Every request to a chat wire is in `chat_calls`, once."""
+
+    requests: int = 0  # of any kind
+    chat_calls: int = 0
+    answered: int = 0  # chat calls with a whole 2xx answer and no fault
+    throttled: int = 0  # 429, 503 and 529, by the limits or by a fault
+    abandoned: int = 0  # the client went before our answer had ended
+    by_status: Counter[int] = field(default_factory=Counter)
+    by_fault: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    max_in_flight: int = 0
+
+
+class Seen:
+    """Keeps the latest requests and counts all of them. Called by the server's own thread only."""
+
+    def __init__(self, keep: int | None) -> None:
+        self.requests: deque[SeenRequest] = deque(maxlen=keep)
+        self.counts = Counts()
+
+    def begin(self, request: SeenRequest, now_s: float) -> None:
+        counts = self.counts
+        counts.requests += 1
+        request.number, request.at_s = counts.requests, now_s
+        self.requests.append(request)
+        counts.in_flight += 1
+        counts.max_in_flight = max(counts.max_in_flight, counts.in_flight)
+
+    def end(self, request: SeenRequest, now_s: float, *, whole: bool) -> None:
+        counts, status = self.counts, request.status
+        counts.in_flight -= 1
+        request.in_flight_s = now_s - request.at_s
+        if status is not None:
+            counts.by_status[status] += 1
+        if request.fault is not None:
+            counts.by_fault[request.fault] += 1
+        if request.wire is None:
+            return
+        counts.chat_calls += 1
+        counts.answered += whole and request.fault is None and status is not None and 200 <= status < 300
+        counts.throttled += status in (429, 503, 529)
+        counts.abandoned += not whole and request.fault is None

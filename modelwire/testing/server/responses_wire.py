@@ -1,0 +1,138 @@
+"""How OpenAI's Responses wire says an `Answer`, whole and streamed. No I/O here.
+
+Wire format: https://platform.openai.com/docs/api-reference/responses-streaming, read 2026-11, and the types of
+`openai.types.responses`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelwire.testing.server.answers import Answer, pieces
+from modelwire.testing.server.replies import sse
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.wires import Call
+
+__all__ = ["body", "events"]
+
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def _items(answer: Answer, call: Call) -> list[dict[str, Any]]:
+    from modelwire.testing.server.wires import calls_of
+
+    items: list[dict[str, Any]] = []
+    if answer.reasoning:
+        summary = [{"type": "summary_text", "text": answer.reasoning}]
+        items.append({"type": "reasoning", "id": f"rs_{call.number}", "summary": summary})
+    content: list[dict[str, Any]] = []
+    if answer.text or not (answer.refusal or answer.tool_calls):
+        content.append({"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []})
+    if answer.refusal:
+        content.append({"type": "refusal", "refusal": answer.refusal})
+    if content:
+        said = {"type": "message", "id": f"msg_{call.number}", "role": "assistant", "status": "completed"}
+        items.append({**said, "content": content})
+    items += [
+        {
+            "type": "function_call",
+            "id": f"fc_{call.number}_{index}",
+            "call_id": one.id,
+            "name": one.name,
+            "arguments": one.text,
+            "status": "completed",
+        }
+        for index, one in enumerate(calls_of(answer, call))
+    ]
+    return items
+
+
+def body(answer: Answer, call: Call) -> dict[str, Any]:
+    """Return the response object."""
+    reason, usage = _INCOMPLETE.get(answer.stop_reason), call.usage
+    return {
+        "id": f"resp_{call.number}",
+        "object": "response",
+        "created_at": call.created,
+        "status": "incomplete" if reason else "completed",
+        "error": None,
+        "incomplete_details": {"reason": reason} if reason else None,
+        "instructions": None,
+        "metadata": {},
+        "model": answer.model or call.model,
+        "output": _items(answer, call),
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+            "output_tokens": usage.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+            "total_tokens": usage.total,
+        },
+    }
+
+
+class _Events:
+    """Numbers the events as they are written."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def add(self, kind: str, **fields: Any) -> None:
+        name = f"response.{kind}"
+        self.written.append(sse({"type": name, "sequence_number": len(self.written), **fields}, name))
+
+
+def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Return the events before the content, those of the content, and those after it."""
+    whole = body(answer, call)
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    out = _Events()
+    out.add("created", response=begun)
+    out.add("in_progress", response=begun)
+    for index, item in enumerate(whole["output"]):
+        _ITEMS[item["type"]](out, item, {"item_id": item["id"], "output_index": index})
+        out.add("output_item.done", output_index=index, item=item)
+    out.add(whole["status"], response=whole)
+    return out.written[:2], out.written[2:-1], out.written[-1:]
+
+
+def _reasoning(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
+    text = item["summary"][0]["text"]
+    out.add("output_item.added", output_index=at["output_index"], item={**item, "summary": []})
+    at = {**at, "summary_index": 0}
+    out.add("reasoning_summary_part.added", **at, part={"type": "summary_text", "text": ""})
+    for piece in pieces(text):
+        out.add("reasoning_summary_text.delta", **at, delta=piece)
+    out.add("reasoning_summary_text.done", **at, text=text)
+    out.add("reasoning_summary_part.done", **at, part=item["summary"][0])
+
+
+def _message(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
+    out.add("output_item.added", output_index=at["output_index"], item={**item, "status": "in_progress", "content": []})
+    for number, part in enumerate(item["content"]):
+        name, key = ("output_text", "text") if part["type"] == "output_text" else ("refusal", "refusal")
+        here = {**at, "content_index": number}
+        extra: dict[str, Any] = {"logprobs": []} if key == "text" else {}
+        out.add("content_part.added", **here, part={**part, key: ""})
+        for piece in pieces(part[key]):
+            out.add(f"{name}.delta", **here, delta=piece, **extra)
+        out.add(f"{name}.done", **here, **{key: part[key]}, **extra)
+        out.add("content_part.done", **here, part=part)
+
+
+def _function_call(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
+    empty = {**item, "arguments": "", "status": "in_progress"}
+    out.add("output_item.added", output_index=at["output_index"], item=empty)
+    text = item["arguments"]
+    for start in range(0, len(text), 12):
+        out.add("function_call_arguments.delta", **at, delta=text[start : start + 12])
+    out.add("function_call_arguments.done", **at, arguments=text, name=item["name"])
+
+
+_ITEMS = {"reasoning": _reasoning, "message": _message, "function_call": _function_call}
