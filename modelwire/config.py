@@ -112,18 +112,18 @@ def init_chat_model(
 
 def _row_of(name: str, provider: str | None, file: ModelFile) -> ModelRow:
     """Read `provider:model`, or a model's name alone."""
-    from modelwire.adapters.registry import PROVIDERS, provider_of
+    from modelwire.adapters.registry import provider_names, provider_of, row_of
 
     prefix, colon, rest = name.partition(":")
     if provider is not None:
         return ModelRow(provider, rest if colon and prefix == provider else name)
-    if colon and prefix in PROVIDERS:
+    if colon and row_of(prefix) is not None:
         if not rest:
             raise UnknownModel(f"`{name}` names no model after the colon.")
         return ModelRow(prefix, rest)
     if (guessed := provider_of(name)) is not None:
         return ModelRow(guessed, name)
-    known = [*PROVIDERS, *file.models]
+    known = [*provider_names(), *file.models]
     raise UnknownModel(
         f"`{name}` is no row of `{FILE_NAME}` and names no provider. Write `provider:model`, such as "
         f"`openai:gpt-4o-mini`. {did_you_mean(prefix if colon else name, known)}"

@@ -14,6 +14,8 @@ import pytest
 from support.colours import AsyncColour, SyncColour
 from support.raw_server import RawServer
 
+from modelwire.transport.governor import registry
+
 T = TypeVar("T")
 
 pytest_plugins = ["pytester"]
@@ -183,6 +185,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
         if name.startswith(_FOREIGN) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+
+
+@pytest.fixture(autouse=True)
+def no_limits_learned() -> None:
+    """Forget what another test's provider allowed."""
+    registry.forget()
 
 
 # ---------------------------------------------------------------- the real model

@@ -8,6 +8,7 @@ from modelwire import _lazy
 
 if TYPE_CHECKING:
     from modelwire.adapters.anthropic.chat_model import ChatAnthropic as ChatAnthropic
+    from modelwire.adapters.azure import AzureChatOpenAI as AzureChatOpenAI
     from modelwire.adapters.chat_model import BaseChatModel as BaseChatModel
     from modelwire.adapters.openai.chat_model import ChatOpenAI as ChatOpenAI
 
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
     {
         "modelwire.adapters.anthropic.chat_model": ["ChatAnthropic"],
+        "modelwire.adapters.azure": ["AzureChatOpenAI"],
         "modelwire.adapters.chat_model": ["BaseChatModel"],
         "modelwire.adapters.openai.chat_model": ["ChatOpenAI"],
     },

@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic_core import ValidationError
+from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
 from modelwire.errors import InvalidArgument, did_you_mean
 from modelwire.transport.wire import SECRET_HEADERS
 
 if TYPE_CHECKING:
     from modelwire.adapters.base import WireChatModel
+    from modelwire.adapters.compatible import Service
 
 __all__ = [
-    "PATIENCE", "check_client", "check_patience", "checked_header", "checked_key", "complaint", "fill",
-    "from_environment", "names_a_key", "parameter_of", "seconds_of",
+    "PATIENCE", "check_client", "check_limits", "check_patience", "checked_headers", "checked_key", "complaint", "fill",
+    "from_environment", "json_bytes", "name_service", "names_a_key", "parameter_of", "seconds_of",
+    "service_for",
 ]  # fmt: skip
 
 
@@ -87,6 +89,15 @@ def check_patience(patience: Mapping[str, Any]) -> None:
             raise InvalidArgument(f"`{name}` must be more than 0 seconds and finite, not {value!r}.")
 
 
+def check_limits(model: WireChatModel) -> None:
+    for name in ("rpm", "tpm"):
+        value = getattr(model, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise InvalidArgument(f"`{name}` must be more than 0 a minute and finite, not {value!r}.")
+    if model.rate_limit not in ("auto", None):
+        raise InvalidArgument(f'`rate_limit` must be "auto" or None, not {model.rate_limit!r}.')
+
+
 def check_client(name: str, client: Any, *, is_async: bool) -> None:
     """Refuse what is no HTTP client, and a client of the other colour."""
     if client is None:
@@ -127,6 +138,32 @@ def from_environment(variables: Sequence[str]) -> str | None:
     return next((value for name in variables if (value := os.environ.get(name))), None)
 
 
+_NO_ROW = (None, "openai", "anthropic", "local")
+
+
+def service_for(cls: type[WireChatModel], values: Mapping[str, Any]) -> Service | None:
+    """Return the row of the compatible service that a model of these values calls, None where it is no such service."""
+    provider = values.get("provider")
+    if provider is None and "provider" in cls.model_fields:
+        provider = cls.model_fields["provider"].default
+    if provider in _NO_ROW:
+        return None
+    from modelwire.adapters.compatible import service_of
+
+    return service_of(str(provider))
+
+
+def name_service(cls: type[WireChatModel], values: dict[str, Any]) -> None:
+    """Call a service by its own name. Raises `InvalidArgument` for one nobody knows, unless an address is given."""
+    service = service_for(cls, values)
+    if service is not None:
+        values["provider"] = service.name
+    elif values.get("provider") not in _NO_ROW and values.get("base_url") is None:
+        from modelwire.adapters.compatible import unknown_service
+
+        raise unknown_service(str(values["provider"]))
+
+
 def names_a_key(headers: Mapping[str, str] | None) -> bool:
     return any(name.lower() in SECRET_HEADERS for name in headers or ())
 
@@ -140,8 +177,27 @@ def checked_key(key: str, owner: str) -> str:
     return key
 
 
-def checked_header(name: str, value: str) -> str:
-    """Return the name of a header that may be sent; the value is never shown."""
-    if not value.isascii() or not value.replace("\t", " ").isprintable() or value != value.strip():
-        raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
-    return name
+def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return headers that may be sent; a value is never shown."""
+    for name, value in (headers or {}).items():
+        if not value.isascii() or not value.replace("\t", " ").isprintable() or value != value.strip():
+            raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
+    return dict(headers or {})
+
+
+def json_bytes(body: Mapping[str, Any]) -> bytes:
+    """Return the body of a request as it is sent. Raises `InvalidArgument` for what JSON cannot say."""
+    try:
+        return to_json(body)
+    except (PydanticSerializationError, UnicodeEncodeError, ValueError) as exc:
+        field = next((name for name, value in body.items() if not _is_json(value)), None)
+        what = f"`{field}`" if field else "The request"
+        raise InvalidArgument(f"{what} cannot be said in JSON: {type(exc).__name__}.") from exc
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        to_json(value)
+    except (PydanticSerializationError, UnicodeEncodeError, ValueError):
+        return False
+    return True

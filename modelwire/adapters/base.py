@@ -9,45 +9,53 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic.fields import Field
-from pydantic_core import PydanticSerializationError, ValidationError, to_json
+from pydantic_core import ValidationError
 
 from modelwire import __version__
 from modelwire.adapters.arguments import (
     PATIENCE,
     check_client,
+    check_limits,
     check_patience,
-    checked_header,
+    checked_headers,
     checked_key,
     complaint,
     fill,
     from_environment,
+    json_bytes,
+    name_service,
     names_a_key,
     parameter_of,
     seconds_of,
+    service_for,
 )  # fmt: skip
 from modelwire.adapters.chat_model import BaseChatModel, chunk_from_message
 from modelwire.adapters.codec import ChatCall, Codec, Endpoint
-from modelwire.adapters.model_run import llm_output_of
+from modelwire.adapters.model_run import result_of
 from modelwire.adapters.secret import Secret, reveal
-from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
+from modelwire.errors import InvalidArgument, MissingKey, ParameterWarning, did_you_mean
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chunks, message_chunk_to_message
 from modelwire.runnables.closing import aclose
-from modelwire.runnables.config import settled
+from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.transport.address import address_of
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.flow import Exchange, Timeouts, call_flow, gathered_flow, stream_flow
-from modelwire.transport.lines import AsyncLine, async_line, sync_line
+from modelwire.transport.lines import AsyncLine, SyncLine, async_line, sync_line
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.wire import SECRET_HEADERS, WireRequest
 
 if TYPE_CHECKING:
+    from modelwire.adapters.compatible import Service
     from modelwire.outputs import ChatGenerationChunk, ChatResult
     from modelwire.runnables import Runnable, RunnableConfig
+    from modelwire.transport.governor.gate import Governor
+    from modelwire.transport.governor.limits import Limits
 
 __all__ = ["WireChatModel"]
 
@@ -60,10 +68,13 @@ class WireChatModel(BaseChatModel):
 
     A parameter that is None is not sent. `timeout` limits the silence of one attempt in seconds (first byte, and
     between two bytes); for the whole call give `config={"timeout": ...}`. `max_retries` counts bad luck only: being
-    told to come back later is bounded by `max_wait` seconds; `max_retries=0` switches every retry off.
+    told to come back later is bounded by `max_wait` seconds; `max_retries=0` switches every retry off. The provider's
+    rate limit is found out and kept (`limits()` shows it), shared by all models of this process with the same key;
+    `rpm` and `tpm` state requests and tokens a minute that are known, `rate_limit=None` switches all of it off.
     `model_kwargs` and unknown keywords of a call are parameters too; `extra_body` is merged into the body last.
     `http_client` and `http_async_client` (httpx2 or httpx) are used instead of the shared ones; `engine="aiohttp"` has
-    the shared async one be aiohttp's, for very many calls at a time.
+    the shared async one be aiohttp's, for very many calls at a time. `client` and `async_client` are clients of the
+    provider's SDK (`AzureOpenAI(...)`, `AnthropicBedrock(...)`): calls go through them, to their address, as them.
     """
 
     model: str
@@ -76,6 +87,7 @@ class WireChatModel(BaseChatModel):
     stop: list[str] | str | None = None
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     extra_body: dict[str, Any] | None = None
+    strict_params: bool = False  # raise where a parameter would be changed or left out for the model, not warn
     extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
     default_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
 
@@ -83,10 +95,15 @@ class WireChatModel(BaseChatModel):
     timeout: float | None = None
     max_retries: int = 4
     max_wait: float = 60.0
+    rate_limit: Literal["auto"] | None = "auto"
+    rpm: float | None = None
+    tpm: float | None = None
     proxy: str | None = Field(default=None, repr=False, exclude=True)
     engine: Literal["httpx2", "aiohttp"] = "httpx2"  # for async calls; aiohttp needs the extra of that name
     http_client: Any = Field(default=None, repr=False, exclude=True)
     http_async_client: Any = Field(default=None, repr=False, exclude=True)
+    client: Any = Field(default=None, repr=False, exclude=True)
+    async_client: Any = Field(default=None, repr=False, exclude=True)
 
     # Other names for fields, as LangChain and the SDKs have them.
     ALIASES: ClassVar[Mapping[str, str]] = {
@@ -98,7 +115,12 @@ class WireChatModel(BaseChatModel):
     }
     # Fields that are parameters of the call under their own name.
     PARAMETERS: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "stop")
-    SENDABLE: ClassVar[frozenset[str]] = frozenset()  # known parameters of the provider's that have no field
+    # Known parameters that have no field: here, those that are understood on every wire (`adapters.parameters`).
+    SENDABLE: ClassVar[frozenset[str]] = frozenset((
+        "effort", "frequency_penalty", "logit_bias", "logprobs", "n", "output_config", "output_format",
+        "parallel_tool_calls", "presence_penalty", "reasoning", "reasoning_effort", "response_format", "seed",
+        "service_tier", "store", "thinking", "tool_choice", "tools", "top_k", "top_logprobs", "user", "verbosity",
+    ))  # fmt: skip
     # Where the provider documents its settings: environment variables, most telling first, and the address.
     KEY_VARIABLES: ClassVar[tuple[str, ...]] = ()
     URL_VARIABLES: ClassVar[tuple[str, ...]] = ()
@@ -144,9 +166,16 @@ class WireChatModel(BaseChatModel):
         unknown = {name: values.pop(name) for name in list(values) if name not in cls.model_fields}
         if unknown:
             values["model_kwargs"] = {**(values.get("model_kwargs") or {}), **cls._accepted(unknown)}
-        for field, variables in cls._environment_fields().items():
+        through_sdk = values.get("client") is not None or values.get("async_client") is not None
+        if through_sdk:
+            from modelwire.adapters.sdk_clients import take_sdk_clients
+
+            take_sdk_clients(cls, values)
+        for field, variables in ({} if through_sdk else cls._environment_fields(values)).items():
             if values.get(field) is None and (value := from_environment(variables)) is not None:
                 values[field] = value
+        if not through_sdk:
+            name_service(cls, values)
         if not isinstance(values.get("timeout"), (int, float, str, type(None))):
             values["timeout"] = seconds_of(values["timeout"])
         for field in cls.SECRETS:
@@ -155,7 +184,9 @@ class WireChatModel(BaseChatModel):
         return values
 
     @classmethod
-    def _environment_fields(cls) -> dict[str, tuple[str, ...]]:
+    def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        if (service := service_for(cls, values)) is not None:  # a service never gets what another's variables hold
+            return {"api_key": service.keys, "base_url": service.url_variables}
         return {"api_key": cls.KEY_VARIABLES, "base_url": cls.URL_VARIABLES, **cls.ENVIRONMENT}
 
     @classmethod
@@ -185,6 +216,7 @@ class WireChatModel(BaseChatModel):
             address_of(self.base_url)
         for name, is_async in (("http_client", False), ("http_async_client", True)):
             check_client(name, getattr(self, name), is_async=is_async)
+        check_limits(self)
         self._endpoint()
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -193,6 +225,8 @@ class WireChatModel(BaseChatModel):
         fields = state["__dict__"] | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
         if fields["base_url"] is not None:
             fields["base_url"] = address_of(fields["base_url"]).url
+        for name in ("client", "async_client"):  # to be missed where it is gone: no other address may stand in for it
+            fields[name] = fields[name] and type(fields[name]).__name__
         for name in ("default_headers", "extra_headers"):
             if fields[name]:
                 fields[name] = {key: v for key, v in fields[name].items() if key.lower() not in SECRET_HEADERS}
@@ -200,9 +234,9 @@ class WireChatModel(BaseChatModel):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        variables = self._environment_fields()
+        variables = self._environment_fields(self.__dict__)
         for field in self.SECRETS:
-            if getattr(self, field) is None and (secret := from_environment(variables[field])) is not None:
+            if getattr(self, field) is None and (secret := from_environment(variables.get(field, ()))) is not None:
                 setattr(self, field, Secret(secret))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -230,18 +264,37 @@ class WireChatModel(BaseChatModel):
             raise InvalidArgument(f"`{self.get_name()}` was given an empty list of messages; give it at least one.")
         return messages
 
+    def _through_sdk(self) -> bool:
+        return self.client is not None or self.async_client is not None
+
     def _endpoint(self) -> Endpoint:
+        if self._through_sdk():
+            from modelwire.adapters.sdk_clients import endpoint_of_sdk
+
+            return endpoint_of_sdk(self, checked_headers(self.default_headers))
+        service = service_for(type(self), self.__dict__)
         key = reveal(self.api_key)
-        headers = self._auth_headers(checked_key(key, type(self).__name__)) if key else {}
+        headers = {}
+        if key:
+            checked_key(key, type(self).__name__)
+            headers = self._auth_headers(key) if service is None else service.auth_headers(key)
         headers |= self._identity_headers()
-        if self.base_url is None and not names_a_key(headers) and not names_a_key(self.default_headers):
-            raise MissingKey(
-                f"`{type(self).__name__}` needs an API key: set {' or '.join(f'`{v}`' for v in self.KEY_VARIABLES)} "
-                "in the environment, or pass `api_key=`."
-            )
-        for name, value in (self.default_headers or {}).items():
-            headers[checked_header(name, value)] = value
-        return Endpoint((self.base_url or self.DEFAULT_URL).rstrip("/"), headers)
+        needed = self.base_url is None if service is None else service.needs_key(self.base_url)
+        if needed and not names_a_key(headers) and not names_a_key(self.default_headers):
+            raise self._missing_key(service)
+        headers |= checked_headers(self.default_headers)
+        url = self.base_url or (self.DEFAULT_URL if service is None else service.address(self._wire()))
+        return Endpoint(url.rstrip("/"), headers)
+
+    def _missing_key(self, service: Service | None) -> MissingKey:
+        variables = " or ".join(f"`{name}`" for name in (self.KEY_VARIABLES if service is None else service.keys))
+        owner = f"`{type(self).__name__}` needs an API key" + (f" for `{service.name}`" if service else "")
+        see = f" See {service.docs}." if service else ""
+        return MissingKey(f"{owner}: set {variables} in the environment, or pass `api_key=`.{see}")
+
+    def _wire(self) -> str:
+        """Return the wire this model speaks, as the rows of services name it."""
+        return self.TOOL_SHAPE
 
     def _params(self) -> dict[str, Any]:
         """The parameters set on the model, by their common names."""
@@ -270,8 +323,7 @@ class WireChatModel(BaseChatModel):
                     params[name] = value
                 else:
                     params.pop(name, None)
-        for name, value in extra_headers.items():
-            checked_header(name, value)
+        checked_headers(extra_headers)
         return ChatCall(
             messages=messages,
             model=model,
@@ -288,7 +340,27 @@ class WireChatModel(BaseChatModel):
         """Return the call in the provider's words, and the codec that said it and will read the answer."""
         call = self._call(messages, stop, kwargs, stream=stream)
         codec = self._codec(call)
-        return codec, codec.encode(call)
+        if call.params:
+            model, wire = str(call.model), getattr(codec, "wire", "")  # a codec of one's own may have none
+            if not _touched(codec.provider, wire, model).isdisjoint(call.params):
+                call.params = self._fitted(call.params, codec.provider, model, wire)
+        request = codec.encode(call)
+        if self._through_sdk():
+            from modelwire.adapters.sdk_clients import direct_to_sdk
+
+            direct_to_sdk(self, request)
+        return codec, request
+
+    def _fitted(self, params: Mapping[str, Any], provider: str, model: str, wire: str) -> Mapping[str, Any]:
+        """Return the parameters as the model takes them; say which had to be changed, or refuse to."""
+        from modelwire.adapters.parameters import fit_parameters
+
+        params, notes = fit_parameters(params, provider=provider, model=model, wire=wire)
+        if notes and self.strict_params:
+            raise InvalidArgument(" ".join(note.message for note in notes))
+        for note in notes:  # once for each text: the place is always this one
+            warnings.warn(note.message, ParameterWarning, stacklevel=1)
+        return params
 
     def _exchange(
         self, messages: Sequence[BaseMessage], stop: list[str] | str | None, config: RunnableConfig,
@@ -299,10 +371,10 @@ class WireChatModel(BaseChatModel):
         deadline = config.get("deadline")
         return Exchange(
             url=request.url,
-            headers=_with_ours(request.headers),
-            content=_json_bytes(request.body),
+            headers=request.headers if self._through_sdk() else _with_ours(request.headers),
+            content=json_bytes(request.body),
             wire=codec,
-            policy=_policy(patience["max_retries"], patience["max_wait"]),
+            policy=_policy(patience["max_retries"], self._max_wait_s(patience["max_wait"])),
             timeouts=_timeouts(patience["timeout"]),
             clock=time.monotonic,
             rng=_rng,
@@ -311,11 +383,39 @@ class WireChatModel(BaseChatModel):
             model=request.body.get("model"),
             deadline=deadline,
             timeout_s=getattr(deadline, "limit_s", None),
+            governor=None if self.rate_limit is None else self._governor(request),
+            patient=in_batch.get(),
+            max_output=next((n for name in _OUTPUT_LIMITS if isinstance(n := request.body.get(name), int)), None),
         )
+
+    def _max_wait_s(self, max_wait_s: float) -> float:
+        """Return how long a call lets itself be put off: a row of a batch as long as it takes, unless told otherwise."""
+        if in_batch.get() and self.rate_limit is not None and max_wait_s == type(self).model_fields["max_wait"].default:
+            return inf
+        return max_wait_s
+
+    def _governor(self, request: WireRequest) -> Governor:
+        from modelwire.transport.governor.registry import governor_of
+
+        return governor_of(
+            request.url, request.headers, request.body.get("model") or self.model, now=time.monotonic(), rng=_rng,
+            who=getattr(self.client or self.async_client, "api_key", None),
+            requests_per_minute=self.rpm, tokens_per_minute=self.tpm,
+        )  # fmt: skip
+
+    def limits(self) -> Limits:
+        """Return what is known now of the provider's limits for this credential and model, learned or advertised.
+
+            >>> ChatOpenAI(model="gpt-4o-mini", api_key="k").limits()
+            Limits(none known)
+        """
+        return self._governor(self.build_request("hi")).limits(time.monotonic())
 
     def _patience(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Take the settings of patience out of the keywords of a call; they win over the model's for this call."""
         patience = {name: getattr(self, name) for name in PATIENCE}
+        if patience["timeout"] is None and self._through_sdk():
+            patience["timeout"] = seconds_of(getattr(self.client or self.async_client, "timeout", None))
         for name in [name for name in kwargs if self.ALIASES.get(name, name) in PATIENCE]:
             field, value = self.ALIASES.get(name, name), kwargs.pop(name)
             patience[field] = seconds_of(value) if field == "timeout" else value
@@ -356,16 +456,38 @@ class WireChatModel(BaseChatModel):
 
         return structured_by_wire(self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
 
+    # ------------------------------------------------------------ before the first call
+
+    def warmup(self, n: int = 1) -> int:
+        """Open `n` connections (0 to 1000) for sync calls, so that the first ones need not; return how many are open.
+
+        No call is made and no key sent: each connection gets a `HEAD`. 0 where calls go through a proxy, another
+        engine or a client of your own. Raises the wire's error when none can be opened.
+        """
+        from modelwire.transport.warmup import warm
+
+        exchange = self._exchange(self._messages("hi"), None, settled(None), {}, stream=False)
+        return warm(lambda: self._sync_line(exchange), n)
+
+    async def awarmup(self, n: int = 1) -> int:
+        """Open `n` connections for the calls of this event loop; see `warmup`."""
+        from modelwire.transport.warmup import awarm
+
+        exchange = self._exchange(self._messages("hi"), None, settled(None), {}, stream=False)
+        return await awarm(lambda: self._async_line(exchange), n)
+
     # ------------------------------------------------------------ how a call is answered
 
     def _loop_native(self) -> bool:
+        if self.client is not None:
+            return self.async_client is not None
         return self.http_client is None or self.http_async_client is not None
 
     def _answer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
         exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
-        line = sync_line(exchange, self.http_client, proxy=self.proxy)
+        line = self._sync_line(exchange)
         if self.streaming:
             return _message_of(drive(gathered_flow(exchange), line))
         return drive(call_flow(exchange), line)
@@ -373,6 +495,8 @@ class WireChatModel(BaseChatModel):
     async def _aanswer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
+        if not self._loop_native() and self.client is not None:  # an SDK's sync client has the key: in a thread then
+            return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
         line = self._async_line(exchange)
         if self.streaming:
@@ -385,42 +509,57 @@ class WireChatModel(BaseChatModel):
         if self._streaming_is_off(kwargs):
             return super()._chunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
-        return drive_stream(stream_flow(exchange), sync_line(exchange, self.http_client, proxy=self.proxy))
+        return drive_stream(stream_flow(exchange), self._sync_line(exchange))
 
     def _achunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
         if self._streaming_is_off(kwargs):
             return super()._achunks(messages, stop, config, **kwargs)
+        if not self._loop_native() and self.client is not None:
+            from modelwire.adapters.sdk_clients import by_thread
+
+            return by_thread(self._chunks(messages, stop, config, **kwargs))
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
         return adrive_stream(stream_flow(exchange), self._async_line(exchange))
 
+    def _sync_line(self, exchange: Exchange[AIMessage, AIMessageChunk]) -> SyncLine:
+        if self._through_sdk():
+            from modelwire.adapters.sdk_clients import sync_sdk_line
+
+            return sync_sdk_line(self, exchange)
+        return sync_line(exchange, self.http_client, proxy=self.proxy)
+
     def _async_line(self, exchange: Exchange[AIMessage, AIMessageChunk]) -> AsyncLine:
+        if self._through_sdk():
+            from modelwire.adapters.sdk_clients import async_sdk_line
+
+            return async_sdk_line(self, exchange)
         return async_line(exchange, self.http_async_client, proxy=self.proxy, engine=self.engine)
 
     def _whole_result(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, run_manager: object,
         **kwargs: Any,
     ) -> ChatResult:  # fmt: skip
-        return _result_of(self._answer(messages, stop, config, **kwargs))
+        return result_of(self._answer(messages, stop, config, **kwargs))
 
     async def _whole_aresult(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, run_manager: object,
         **kwargs: Any,
     ) -> ChatResult:  # fmt: skip
-        return _result_of(await self._aanswer(messages, stop, config, **kwargs))
+        return result_of(await self._aanswer(messages, stop, config, **kwargs))
 
     # ------------------------------------------------------------ the hooks, for subclasses that call `super()`
 
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        return _result_of(self._answer(messages, stop, settled(None), **kwargs))
+        return result_of(self._answer(messages, stop, settled(None), **kwargs))
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        return _result_of(await self._aanswer(messages, stop, settled(None), **kwargs))
+        return result_of(await self._aanswer(messages, stop, settled(None), **kwargs))
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -449,7 +588,16 @@ def _with_ours(headers: Mapping[str, str]) -> Mapping[str, str]:
     return {**{name: value for name, value in _OUR_HEADERS.items() if name.lower() not in named}, **headers}
 
 
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # in tokens, by wire
 _OUR_HEADERS = {"User-Agent": f"modelwire/{__version__}", "Accept-Encoding": "gzip, deflate"}
+
+
+@lru_cache(maxsize=256)
+def _touched(provider: str, wire: str, model: str) -> frozenset[str]:
+    """Return the parameters that may have to be fitted to the model; asked at every call that has any."""
+    from modelwire.adapters.parameters import touched_parameters
+
+    return touched_parameters(provider, wire, model)
 
 
 @cache
@@ -462,28 +610,5 @@ def _timeouts(silence_s: float | None) -> Timeouts:
     return Timeouts() if silence_s is None else Timeouts(first_byte_s=silence_s, idle_s=silence_s)
 
 
-def _json_bytes(body: Mapping[str, Any]) -> bytes:
-    try:
-        return to_json(body)
-    except (PydanticSerializationError, UnicodeEncodeError, ValueError) as exc:
-        field = next((name for name, value in body.items() if not _is_json(value)), None)
-        what = f"`{field}`" if field else "The request"
-        raise InvalidArgument(f"{what} cannot be said in JSON: {type(exc).__name__}.") from exc
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        to_json(value)
-    except (PydanticSerializationError, UnicodeEncodeError, ValueError):
-        return False
-    return True
-
-
 def _message_of(chunk: AIMessageChunk) -> AIMessage:
     return cast("AIMessage", message_chunk_to_message(chunk))
-
-
-def _result_of(message: AIMessage) -> ChatResult:
-    from modelwire.outputs import ChatGeneration, ChatResult
-
-    return ChatResult(generations=[ChatGeneration(message=message)], llm_output=llm_output_of(message))

@@ -19,6 +19,7 @@ from modelwire.adapters import chat_model, single_flight
 from modelwire.adapters.chat_model import chunk_from_message
 from modelwire.adapters.chat_model import only_message as only
 from modelwire.adapters.chat_model import signed as sign
+from modelwire.adapters.model_run import result_of
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import LC_ID_PREFIX, AIMessage, BaseMessage, merge_chunks, message_chunk_to_message
 from modelwire.outputs import ChatGeneration, ChatResult, Generation
@@ -284,7 +285,7 @@ def _one_chunk(found: ChatResult) -> AIMessageChunk:
 
 
 def _sum(received: Sequence[AIMessageChunk]) -> ChatResult:
-    return ChatResult(generations=[ChatGeneration(message=message_chunk_to_message(merge_chunks(received)))])
+    return result_of(message_chunk_to_message(merge_chunks(received)))
 
 
 def _acquire(model: BaseChatModel, deadline: float | None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.arguments import service_for
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError, did_you_mean
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ def structured_by_wire(
     anthropic = model.TOOL_SHAPE == "anthropic"
     _check(schema)
     if method is None:
-        # Anthropic refuses a forced tool beside extended thinking:
+        # Anthropic refuses a forced tool beside extended thinking, and of its latest models altogether:
         # https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11.
         method = "function_calling" if anthropic and not _thinks(model) else "json_schema"
+        if not anthropic and (service := service_for(type(model), model.__dict__)) is not None:
+            method = service.structured_by
     if method not in METHODS:
         raise InvalidArgument(f"`method` is `{method}`. {did_you_mean(str(method), METHODS)}")
     if method == "json_mode" and anthropic and schema is not None:
@@ -75,6 +78,10 @@ def _check(schema: Any) -> None:
 
 
 def _thinks(model: Any) -> bool:
+    from modelwire.adapters.parameters import takes_forced_tools
+
+    if not takes_forced_tools("anthropic", "messages", model.model):
+        return True
     thinking = getattr(model, "thinking", None)
     return isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
 

@@ -107,7 +107,7 @@ def limits_of(model: WireChatModel) -> Limits:
 
 
 def _name(tool: JSON) -> str:
-    inner = tool.get("function")
+    inner = tool.get("function", tool.get(str(tool.get("type"))))  # also `{"type": "custom", "custom": {...}}`
     name = inner.get("name") if isinstance(inner, Mapping) else tool.get("name")
     if name is None and "mcp_server_name" in tool:  # Anthropic's `mcp_toolset`, one a server
         return f"{tool.get('type')} {tool['mcp_server_name']}"

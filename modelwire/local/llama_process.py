@@ -40,6 +40,7 @@ def _start(options: dict[str, Any]) -> Any:
     params.n_parallel = options["n_parallel"]
     params.cpuparams.n_threads = options["n_threads"]
     params.use_jinja = True
+    params.chat_template = options["chat_template"]  # empty: the weights' own
     params.verbosity = 1  # errors only: the log is for a start that fails
     params.cache_ram_mib = 256  # old prompts kept in memory; its own default is 8 GB
     params.ui = False

@@ -57,6 +57,7 @@ class LocalServer:
             "packages": packages,
             "model": str(self.model_path),
             "alias": self.model_name,
+            "chat_template": KNOWN[str(model)].chat_template if model in KNOWN else "",
             "n_ctx": _positive("n_ctx", n_ctx),
             "n_parallel": _positive("n_parallel", n_parallel),
             "n_threads": _half_the_cores() if n_threads is None else _positive("n_threads", n_threads),

@@ -22,6 +22,7 @@ from modelwire.errors import (
     UnknownModel,
     did_you_mean,
 )
+from modelwire.local.chat_template import SMOLLM2_WITH_TOOLS
 
 if TYPE_CHECKING:
     import subprocess
@@ -47,6 +48,7 @@ class Weights:
     sha256: str
     size_bytes: int
     licence: str
+    chat_template: str = ""  # instead of the one inside the weights
 
     @property
     def path(self) -> Path:
@@ -66,6 +68,7 @@ KNOWN = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         size_bytes=98_362_432,
         licence="Apache-2.0",
+        chat_template=SMOLLM2_WITH_TOOLS,
     )
 }
 

@@ -150,7 +150,10 @@ def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
     if role == "developer":
         fields["additional_kwargs"] = {**_DEVELOPER, **fields.get("additional_kwargs", {})}
     if fields.get("tool_calls"):
-        fields.update(_read_tool_calls(fields["tool_calls"], fields.get("invalid_tool_calls") or []))
+        raw = fields["tool_calls"]
+        fields.update(_read_tool_calls(raw, fields.get("invalid_tool_calls") or []))
+        if extras := _extras_of(raw):
+            fields["additional_kwargs"] = {**extras, **fields.get("additional_kwargs", {})}
     return _build(kind, class_name, content, fields)
 
 
@@ -179,8 +182,8 @@ def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
     calls = []
     invalid = list(invalid)
     for raw in raw_calls:
-        if isinstance(raw, Mapping) and isinstance(raw.get("function"), Mapping):
-            read, unread = default_tool_parser([cast("dict[str, Any]", raw)])
+        read, unread = default_tool_parser([cast("dict[str, Any]", raw)]) if isinstance(raw, Mapping) else ([], [])
+        if read or unread:
             calls += read
             invalid += unread
         elif isinstance(raw, Mapping) and isinstance(raw.get("name"), str) and isinstance(raw.get("args"), Mapping):
@@ -191,6 +194,15 @@ def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
                 f"A tool call of type `{kind}` cannot be read: give `name`, `args` and `id`, or OpenAI's `function`."
             )
     return {"tool_calls": calls, "invalid_tool_calls": invalid}
+
+
+def _extras_of(raw_calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what calls in OpenAI's shape have to be given back with, where messages keep it."""
+    from modelwire.messages.tool_calls import CALL_EXTRAS, tool_call_extras
+
+    raw = [call for call in raw_calls if "args" not in call and call.get("id")]
+    extras = {call["id"]: more for call in raw if (more := tool_call_extras(call))}
+    return {CALL_EXTRAS: extras} if extras else {}
 
 
 def _message_class(name: str) -> type[BaseMessage]:

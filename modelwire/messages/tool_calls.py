@@ -13,12 +13,17 @@ __all__ = [
     "ToolCallChunk",
     "default_tool_chunk_parser",
     "default_tool_parser",
+    "free_text_call",
     "invalid_tool_call",
     "parse_tool_args",
     "read_tool_call_chunks",
     "tool_call",
     "tool_call_chunk",
+    "tool_call_extras",
 ]
+
+# Where an AIMessage's `additional_kwargs` keep what calls have beside name and arguments: id of a call -> extras.
+CALL_EXTRAS = "tool_call_extras"
 
 
 class ToolCall(TypedDict):
@@ -69,6 +74,11 @@ def invalid_tool_call(
 ) -> InvalidToolCall:
     """Make a tool call that cannot be carried out."""
     return {"type": "invalid_tool_call", "id": id, "name": name, "args": args, "error": error}
+
+
+def free_text_call(name: str | None, text: str | None, id: str | None) -> ToolCall:
+    """Make the call of a custom tool: its free text is under the name LangChain's tools of one argument have."""
+    return tool_call(name=name or "", args={"__arg1": text or ""}, id=id)
 
 
 def parse_tool_args(text: str | None) -> dict[str, Any]:
@@ -133,12 +143,14 @@ def _parse_so_far(args: str | None) -> dict[str, Any]:
 
 
 def default_tool_parser(raw_tool_calls: list[dict[str, Any]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Read tool calls in OpenAI's shape; those without a `function` are left out."""
+    """Read tool calls in OpenAI's shape; those that are neither a `function`'s nor a `custom` tool's are left out."""
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for raw in raw_tool_calls:
-        function = raw.get("function")
+        function, custom = raw.get("function"), raw.get("custom")
         if not isinstance(function, Mapping):
+            if isinstance(custom, Mapping) and custom.get("name"):
+                calls.append(free_text_call(custom.get("name"), custom.get("input"), raw.get("id")))
             continue
         name, args = function.get("name"), function.get("arguments")
         try:
@@ -148,6 +160,18 @@ def default_tool_parser(raw_tool_calls: list[dict[str, Any]]) -> tuple[list[Tool
         except ValueError as exc:
             invalid.append(invalid_tool_call(name=name, args=args, id=raw.get("id"), error=str(exc)))
     return calls, invalid
+
+
+def tool_call_extras(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a call in OpenAI's shape has to be given back with: what a service adds, the type of another kind.
+
+    Gemini's compatible endpoint signs the thought behind a call in its `extra_content` (2026-11).
+    """
+    extras = {key: value for key, value in raw.items() if value and key not in _READ_OF_CALL}
+    return {"type": "custom", **extras} if raw.get("type") == "custom" else extras
+
+
+_READ_OF_CALL = frozenset(("id", "type", "function", "custom", "index"))
 
 
 def default_tool_chunk_parser(raw_tool_calls: list[dict[str, Any]]) -> list[ToolCallChunk]:

@@ -65,10 +65,9 @@ class ChatAnthropic(WireChatModel):
         "inference_geo", "service_tier", "speed", "user_profile_id",
     )  # fmt: skip
     # anthropic 2.11, `beta.message_create_params`; `metadata` is a field of every model's, so `model_kwargs` has it.
-    SENDABLE: ClassVar = frozenset((
+    SENDABLE: ClassVar = WireChatModel.SENDABLE | frozenset((
         "billing_policy", "cache_control", "compaction", "diagnostics", "fallback_credit_token", "fallbacks",
-        "output_format", "parallel_tool_calls", "response_format", "system", "thread", "tool_choice", "tools",
-        "workspace_id",
+        "system", "thread", "workspace_id",
     ))  # fmt: skip
     # https://docs.anthropic.com/en/api/client-sdks, read 2026-11; ANTHROPIC_API_URL is LangChain's.
     KEY_VARIABLES: ClassVar = ("ANTHROPIC_API_KEY",)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelwire.adapters.anthropic.answers import read_message
 from modelwire.adapters.anthropic.messages_stream import MessagesStreamDecoder
@@ -49,6 +49,8 @@ class MessagesCodec:
     `max_tokens` and `system_turns` are facts about models: the limit to send where the caller set none, and whether a
     system message may come after the head of the history. A service with models of its own brings its own.
     """
+
+    wire: ClassVar = "messages"  # as `model_families` calls it
 
     provider: str = "anthropic"
     max_tokens: Callable[[str], int] = max_tokens_of

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wire_json import text_or_none
-from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args, tool_call
+from modelwire.messages.tool_calls import (
+    CALL_EXTRAS,
+    free_text_call,
+    invalid_tool_call,
+    parse_tool_args,
+    tool_call,
+    tool_call_extras,
+)
 
 if TYPE_CHECKING:
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
@@ -22,6 +29,8 @@ __all__ = [
     "generated_call_id",
     "merged_details",
     "message_extras",
+    "message_fields",
+    "other_choice",
     "reasoning_text",
     "response_extras",
     "response_metadata",
@@ -31,6 +40,29 @@ __all__ = [
 ]
 
 JSON = dict[str, Any]
+
+
+# ---------------------------------------------------------------- a whole message
+
+
+def message_fields(message: Mapping[str, Any], response: Mapping[str, Any]) -> JSON:
+    """Return what a whole message says: `content`, `tool_calls`, `invalid_tool_calls`, `additional_kwargs`."""
+    content, thought = content_and_thinking(message.get("content"))
+    thought += reasoning_text(message)
+    kwargs = message_extras(message)
+    if thought:
+        kwargs["reasoning_content"] = thought
+    if details := message.get("reasoning_details"):
+        kwargs["reasoning_details"] = details
+    calls, invalid, extras = tool_calls_of(message.get("tool_calls"), response)
+    if extras:
+        kwargs[CALL_EXTRAS] = extras
+    return {"content": content, "tool_calls": calls, "invalid_tool_calls": invalid, "additional_kwargs": kwargs}
+
+
+def other_choice(index: Any, fields: JSON, *, finish_reason: str | None, logprobs: Any, extras: JSON) -> JSON:
+    """Return a choice that is not the answer, as `response_metadata["other_choices"]` has them."""
+    return {**extras, "index": index, **fields, "finish_reason": finish_reason, "logprobs": logprobs}
 
 
 # ---------------------------------------------------------------- text and reasoning
@@ -115,24 +147,27 @@ def _same_entry(last: JSON, piece: JSON) -> bool:
 # ---------------------------------------------------------------- tool calls
 
 
-def tool_calls_of(raw: Any, response: Mapping[str, Any]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Return the calls of a whole message, those whose arguments parse and the others."""
+def tool_calls_of(raw: Any, response: Mapping[str, Any]) -> tuple[list[ToolCall], list[InvalidToolCall], JSON]:
+    """Return the calls of a whole message, those whose arguments parse and the others; and their extras by id."""
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
+    extras: JSON = {}
     for call in raw if isinstance(raw, list) else ():
         if not isinstance(call, dict):
             continue
         position = len(calls) + len(invalid)
         name, text, custom = tool_call_parts(call)
         id_ = text_or_none(call.get("id")) or generated_call_id(response, position, name)
-        if custom:  # free text; under the name LangChain scripts find the argument of a tool that has one
-            calls.append(tool_call(name=name or "", args={"__arg1": text or ""}, id=id_))
+        if more := tool_call_extras({**call, "type": "custom"} if custom else call):
+            extras[id_] = more
+        if custom:
+            calls.append(free_text_call(name, text, id_))
             continue
         try:
             calls.append(tool_call(name=name or "", args=parse_tool_args(text), id=id_))
         except ValueError as exc:
             invalid.append(invalid_tool_call(name=name, args=text, id=id_, error=str(exc)))
-    return calls, invalid
+    return calls, invalid, extras
 
 
 def tool_call_parts(call: Mapping[str, Any]) -> tuple[str | None, str | None, bool]:

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.openai.answer import (
-    content_and_thinking,
     error_within,
-    message_extras,
-    reasoning_text,
+    message_fields,
+    other_choice,
     response_extras,
     response_metadata,
-    tool_calls_of,
     usage_of,
 )
 from modelwire.adapters.openai.turns import OPENAI, Dialect, turns_from_messages
@@ -47,7 +45,10 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
     path: str = "/chat/completions"
     max_tokens_name: str = "max_completion_tokens"  # OpenAI's own since 2024-09; most clones know `max_tokens` only
     takes_stream_options: bool = True  # else usage in streams is not asked for
+    renames: tuple[tuple[str, str], ...] = ()  # parameters, ours -> its own
     dialect: Dialect = OPENAI
+
+    wire: str = "chat"  # as `model_families` calls it
 
     # ------------------------------------------------------------ out
 
@@ -56,14 +57,17 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
         if not call.messages:
             raise InvalidArgument("`messages` is empty: a chat call needs at least one message.")
         body: dict[str, Any] = {
-            "messages": turns_from_messages(call.messages, self.dialect),
+            "messages": turns_from_messages(call.messages, self.dialect, provider=self.provider),
             "model": call.model,
             **self._params(call.params),
         }
+        options = body.pop("stream_options", None)  # a model may have them set, and a whole answer takes none
         if call.stream:
             body["stream"] = True
-            if self.takes_stream_options and "stream_options" not in body:
-                body["stream_options"] = {"include_usage": True}
+            if self.takes_stream_options and isinstance(options, Mapping | None):
+                options = {"include_usage": True, **(options or {})}
+            if options is not None:
+                body["stream_options"] = options
         body.update(call.extra_body)
         base, question_mark, query = call.endpoint.base_url.partition("?")
         return WireRequest(
@@ -79,6 +83,10 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
         if "max_tokens" in said and self.max_tokens_name != "max_tokens":
             max_tokens = said.pop("max_tokens")
             said.setdefault(self.max_tokens_name, max_tokens)
+        for ours, theirs in self.renames:
+            if ours in said:
+                value = said.pop(ours)
+                said.setdefault(theirs, value)
         if "tools" in said or "tool_choice" in said:
             from modelwire.adapters.openai.tool_params import tool_params
 
@@ -93,8 +101,8 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
         response = read_json(reply.body, provider=self.provider, request_id=request_id, status=reply.status)
         if failed := error_within(response):
             raise error_from_json(failed, provider=self.provider, status=reply.status, headers=reply.headers)
-        choice = _first_choice(response)
-        if choice is None:
+        choices = _choices(response)
+        if not choices:
             raise malformed(
                 f"The answer of `{self.provider}` has no `choices` with a `message`.",
                 reply.body,
@@ -102,35 +110,27 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
                 request_id=request_id,
                 status=reply.status,
             )
-        return self._message(response, choice, request_id)
+        return self._message(response, choices, request_id)
 
-    def _message(self, response: dict[str, Any], choice: dict[str, Any], request_id: str | None) -> AIMessage:
-        message = _message_of(choice)
-        content, thought = content_and_thinking(message.get("content"))
-        thought += reasoning_text(message)
-        kwargs = message_extras(message)
-        if thought:
-            kwargs["reasoning_content"] = thought
-        if details := message.get("reasoning_details"):
-            kwargs["reasoning_details"] = details
-        calls, invalid = tool_calls_of(message.get("tool_calls"), response)
+    def _message(self, response: dict[str, Any], choices: list[dict[str, Any]], request_id: str | None) -> AIMessage:
+        choice = choices[0]
         usage = response.get("usage")
+        metadata = response_metadata(
+            response,
+            provider=self.provider,
+            finish_reason=text_or_none(choice.get("finish_reason")),
+            logprobs=choice.get("logprobs"),
+            usage=usage,
+            extras=response_extras(response, choice),
+            request_id=request_id,
+        )
+        if len(choices) > 1:
+            metadata["other_choices"] = [_other_choice(other, response) for other in choices[1:]]
         return AIMessage.from_wire(
-            content,
             id=text_or_none(response.get("id")),
-            tool_calls=calls,
-            invalid_tool_calls=invalid,
             usage_metadata=usage_of(usage),
-            response_metadata=response_metadata(
-                response,
-                provider=self.provider,
-                finish_reason=text_or_none(choice.get("finish_reason")),
-                logprobs=choice.get("logprobs"),
-                usage=usage,
-                extras=response_extras(response, choice),
-                request_id=request_id,
-            ),
-            additional_kwargs=kwargs,
+            response_metadata=metadata,
+            **message_fields(_message_of(choice), response),
         )
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
@@ -153,13 +153,28 @@ def _merged_headers(*groups: Mapping[str, str]) -> dict[str, str]:
     return dict(merged.values())
 
 
-def _first_choice(response: Any) -> dict[str, Any] | None:
-    """Return choice 0, or the first there is, if it has a message."""
+def _choices(response: Any) -> list[dict[str, Any]]:
+    """Return the choices that have a message, choice 0 (or one without a number) first."""
     choices = response.get("choices") if isinstance(response, dict) else None
     if not isinstance(choices, list):
-        return None
+        return []
     readable = [choice for choice in choices if isinstance(choice, dict) and isinstance(_message_of(choice), dict)]
-    return min(readable, key=lambda choice: bool(choice.get("index")), default=None)
+    return sorted(readable, key=_number) if len(readable) > 1 else readable
+
+
+def _number(choice: dict[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def _other_choice(choice: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    return other_choice(
+        choice.get("index"),
+        message_fields(_message_of(choice), response),
+        finish_reason=text_or_none(choice.get("finish_reason")),
+        logprobs=choice.get("logprobs"),
+        extras=response_extras({}, choice),
+    )
 
 
 def _message_of(choice: dict[str, Any]) -> Any:

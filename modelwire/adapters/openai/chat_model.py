@@ -5,26 +5,43 @@ Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.fields import Field
 
+from modelwire.adapters.arguments import service_for
 from modelwire.adapters.base import WireChatModel
 from modelwire.adapters.openai.chat_completions import ChatCompletionsCodec
-from modelwire.errors import InvalidArgument
+from modelwire.adapters.openai.turns import Dialect
 
 if TYPE_CHECKING:
     from modelwire.adapters.codec import ChatCall, Codec
 
 __all__ = ["ChatOpenAI"]
 
+# What only the Responses API has: parameters, tools that OpenAI runs, models (by the beginnings and parts of names).
+# https://platform.openai.com/docs/api-reference/responses/create, and `ResponsesModel` of openai 3.52; read 2026-11.
+RESPONSES_ONLY = frozenset((
+    "background", "context_management", "conversation", "include", "instructions", "max_output_tokens",
+    "max_tool_calls", "previous_response_id", "prompt", "text", "truncation",
+))  # fmt: skip
+RESPONSES_TOOLS = frozenset((
+    "apply_patch", "code_interpreter", "computer", "computer_use_preview", "file_search", "image_generation",
+    "local_shell", "mcp", "namespace", "programmatic_tool_calling", "shell", "tool_search", "web_search",
+    "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11",
+))  # fmt: skip
+RESPONSES_MODELS = ("o1-pro", "computer-use-", "codex-", "gpt-daybreak-", "gpt-rosalind-", "gpt-6-rosalind")
+RESPONSES_MODEL_PARTS = ("-deep-research", "-codex", "-cyber", "-pro")
+
 
 class ChatOpenAI(WireChatModel):
-    """Chat with OpenAI, or with a service that speaks Chat Completions, at `base_url`.
+    """Chat with OpenAI, or with a service that speaks Chat Completions: one that `provider` names, or at `base_url`.
 
     The key comes from `api_key` or `OPENAI_API_KEY`; under a `base_url` of your own none is needed. `organization`
-    and `project` default to `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`, `base_url` to `OPENAI_BASE_URL`.
+    and `project` default to `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`, `base_url` to `OPENAI_BASE_URL`. With a
+    `provider` such as "groq" (`adapters.compatible` lists them) key, address and ways are that service's.
 
         ChatOpenAI(model="gpt-4o-mini", temperature=0).invoke("hi").content
     """
@@ -46,6 +63,13 @@ class ChatOpenAI(WireChatModel):
     user: str | None = None
     stream_usage: bool = True  # ask for the token counts of streams too
 
+    # The Responses API: None is by itself, where a parameter, a tool or the model is only there.
+    use_responses_api: bool | None = None
+    use_previous_response_id: bool = False  # send what came after its latest answer, and name that
+    reasoning: dict[str, Any] | None = None
+    include: list[str] | None = None
+    truncation: str | None = None
+
     provider: str = Field(default="openai", repr=False, exclude=True)  # as errors and metadata name it
 
     ALIASES: ClassVar = {
@@ -54,12 +78,23 @@ class ChatOpenAI(WireChatModel):
         "openai_api_base": "base_url",
         "openai_organization": "organization",
         "openai_proxy": "proxy",
+        "root_client": "client",
+        "root_async_client": "async_client",
     }
     PARAMETERS: ClassVar = (
         *WireChatModel.PARAMETERS,
         "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "top_logprobs", "logit_bias",
         "reasoning_effort", "verbosity", "service_tier", "store", "user",
+        "reasoning", "include", "truncation",
     )  # fmt: skip
+    # https://platform.openai.com/docs/api-reference/chat/create and .../responses/create, read 2026-11: known, without
+    # a field.
+    SENDABLE: ClassVar = WireChatModel.SENDABLE | frozenset((
+        "audio", "function_call", "functions", "metadata", "modalities", "moderation", "parallel_tool_calls",
+        "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "response_format",
+        "safety_identifier", "stream_options", "tool_choice", "tools", "web_search_options",
+        "access_programs", "image", *RESPONSES_ONLY,
+    ))  # fmt: skip
     # https://platform.openai.com/docs/api-reference/authentication, read 2026-11; OPENAI_API_BASE is LangChain's.
     KEY_VARIABLES: ClassVar = ("OPENAI_API_KEY",)
     URL_VARIABLES: ClassVar = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
@@ -69,20 +104,40 @@ class ChatOpenAI(WireChatModel):
         "project": ("OPENAI_PROJECT_ID",),
     }
 
-    @classmethod
-    def _read_arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
-        for name in ("use_responses_api", "client"):
-            if given.get(name):
-                raise InvalidArgument(f"`{name}` is not supported yet: `ChatOpenAI` speaks Chat Completions by itself.")
-            given.pop(name, None)
-        return super()._read_arguments(given)
-
     @property
     def _llm_type(self) -> str:
         return "openai-chat"
 
     def _codec(self, call: ChatCall) -> Codec:
+        asked = self.use_responses_api
+        if asked or (asked is None and self.provider == "openai" and self._is_only_in_responses(call)):
+            from modelwire.adapters.openai.responses_codec import ResponsesCodec
+
+            return ResponsesCodec(self.provider)
         return _codec(self.provider, stream_usage=self.stream_usage)
+
+    def _is_only_in_responses(self, call: ChatCall) -> bool:
+        """Tell whether Chat Completions has no words for what is asked, or not that model."""
+        params, model = call.params, call.model
+        if not RESPONSES_ONLY.isdisjoint(params) or self.use_previous_response_id:
+            return True
+        reasoning = params.get("reasoning")
+        if isinstance(reasoning, Mapping) and reasoning.keys() - {"effort", "budget_tokens"}:  # a summary of it
+            return True
+        if any(isinstance(tool, Mapping) and tool.get("type") in RESPONSES_TOOLS for tool in params.get("tools") or ()):
+            return True
+        if model.startswith(RESPONSES_MODELS):
+            return True
+        return model.startswith(("gpt-", "o3", "o4")) and any(part in model for part in RESPONSES_MODEL_PARTS)
+
+    def _params(self) -> dict[str, Any]:
+        params = super()._params()
+        if self.use_previous_response_id:
+            params["use_previous_response_id"] = True
+        return params
+
+    def _wire(self) -> str:
+        return "responses" if self.use_responses_api else super()._wire()
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"}
@@ -97,4 +152,15 @@ class ChatOpenAI(WireChatModel):
 
 @cache
 def _codec(provider: str, *, stream_usage: bool) -> ChatCompletionsCodec:
-    return ChatCompletionsCodec(provider=provider, takes_stream_options=stream_usage)
+    service = service_for(ChatOpenAI, {"provider": provider})
+    if service is None:
+        return ChatCompletionsCodec(provider=provider, takes_stream_options=stream_usage)
+    return ChatCompletionsCodec(
+        provider=provider,
+        max_tokens_name=service.max_tokens_name,
+        takes_stream_options=stream_usage and service.takes_stream_options,
+        renames=service.renames,
+        dialect=Dialect(
+            cache_control=service.cache_control, replayed=service.replayed, thinking_parts=service.replays_thinking
+        ),
+    )

@@ -22,9 +22,12 @@ MODEL_WORK = frozenset({
     "custom_tool_call", "server_tool_use", "server_tool_call", "server_tool_call_chunk", "server_tool_result",
     "mcp_tool_use", "container_upload",
 })  # fmt: skip
+# The items of the Responses API, most of them by their endings (`web_search_call`, `apply_patch_call_output`).
+RESPONSES_ITEMS = frozenset({"additional_tools", "compaction", "mcp_approval_request", "mcp_list_tools", "program"})
+MODEL_WORK_ENDINGS = ("_tool_result", "_call", "_output")
 
 # Keys that other wires and the message classes put on blocks; OpenAI refuses parameters it does not know.
-FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras"})
+FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras", "phase"})
 
 # https://platform.openai.com/docs/guides/audio, read 2026-11: `wav` and `mp3`; compatible services take more.
 AUDIO_FORMATS = {"x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mpeg": "mp3", "mpga": "mp3", "x-m4a": "m4a"}
@@ -53,8 +56,10 @@ def parts_from_blocks(
         if kind in extra_types:
             parts.append(block)
         elif kind == "non_standard":
-            parts.append(place.mapping(block, "value"))
-        elif role == "assistant" and (kind in MODEL_WORK or kind.endswith("_tool_result")):
+            value = place.mapping(block, "value")
+            if not (role == "assistant" and _is_model_work(str(value.get("type")))):
+                parts.append(value)
+        elif role == "assistant" and _is_model_work(kind):
             continue
         else:
             say = SAYABLE.get(kind)
@@ -67,6 +72,10 @@ def parts_from_blocks(
                 part = {**part, "cache_control": block["cache_control"]}
             parts.append(part)
     return parts
+
+
+def _is_model_work(kind: str) -> bool:
+    return kind in MODEL_WORK or kind in RESPONSES_ITEMS or kind.endswith(MODEL_WORK_ENDINGS)
 
 
 class _Place(NamedTuple):
@@ -162,6 +171,22 @@ def _input_audio(block: Mapping[str, Any], place: _Place) -> Part:
     return {"type": "input_audio", "input_audio": place.mapping(block, "input_audio")}
 
 
+def _input_image(block: Mapping[str, Any], place: _Place) -> Part:
+    """Say an image as the Responses API has it."""
+    if not block.get("image_url"):
+        return _image(block, place)
+    image = {"url": place.text(block, "image_url")}
+    detail = block.get("detail")
+    return {"type": "image_url", "image_url": {**image, "detail": detail} if detail else image}
+
+
+def _input_file(block: Mapping[str, Any], place: _Place) -> Part:
+    """Say a file as the Responses API has it."""
+    if block.get("file_url"):
+        return _file({"type": "input_file", "url": block["file_url"]}, place)
+    return {"type": "file", "file": {key: block[key] for key in ("file_id", "file_data", "filename") if key in block}}
+
+
 def _file(block: Mapping[str, Any], place: _Place) -> Part:
     if isinstance(block.get("file"), Mapping):
         return {"type": "file", "file": dict(block["file"])}
@@ -199,6 +224,8 @@ SAYABLE: dict[str, Callable[[Mapping[str, Any], _Place], Part]] = {
     "image": _image,
     "audio": _audio,
     "input_audio": _input_audio,
+    "input_image": _input_image,
+    "input_file": _input_file,
     "file": _file,
     "document": _file,
 }

@@ -2,7 +2,8 @@
 
 A piece of text is a chunk at once. What services repeat, add to, or send when they like (id, model, finish reason,
 usage, log probabilities, annotations) is kept and leaves once, in the last chunk, because the sum of chunks joins texts
-and adds numbers. Wire format: https://platform.openai.com/docs/api-reference/chat-streaming, read 2026-11.
+and adds numbers. So do the choices beside the first.
+Wire format: https://platform.openai.com/docs/api-reference/chat-streaming, read 2026-11.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from modelwire.adapters.openai.answer import (
     generated_call_id,
     merged_details,
     message_extras,
+    other_choice,
     reasoning_text,
     response_extras,
     response_metadata,
@@ -28,7 +30,13 @@ from modelwire.adapters.openai.answer import (
 from modelwire.adapters.wire_json import error_from_json, malformed, read_json, text_or_none
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
-from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
+from modelwire.messages.tool_calls import (
+    CALL_EXTRAS,
+    ToolCallChunk,
+    parse_tool_args,
+    tool_call_chunk,
+    tool_call_extras,
+)
 from modelwire.transport.wire import ServerEvent
 
 __all__ = ["ChatCompletionsDecoder"]
@@ -36,13 +44,15 @@ __all__ = ["ChatCompletionsDecoder"]
 DONE = b"[DONE]"
 PIECEWISE = frozenset({"refusal", "audio", "function_call"})  # of a delta: leave as they come; the sum joins them
 
+OF_CHOICE = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
+
 _chunk = AIMessageChunk.from_wire
 
 
 class _Call:
     """A tool call under way."""
 
-    __slots__ = ("custom", "id", "index", "name", "pieces")
+    __slots__ = ("custom", "extras", "id", "index", "name", "pieces")
 
     def __init__(self, index: int) -> None:
         self.index = index  # ours: 0, 1, 2 in order of appearance
@@ -50,14 +60,19 @@ class _Call:
         self.name: str | None = None
         self.pieces: list[str] = []  # of the arguments' text
         self.custom = False
+        self.extras: JSON = {}
+
+    @property
+    def answer_extras(self) -> JSON:
+        return {"type": "custom", **self.extras} if self.custom else self.extras
 
 
 class ChatCompletionsDecoder:
-    """Decodes one stream; choice 0 only."""
+    """Decodes one stream: choice 0 as it comes; of each other choice, a decoder of its own keeps the chunks."""
 
     __slots__ = (
-        "_call", "_call_by_wire_index", "_calls", "_details", "_done", "_extras", "_finish_reason", "_held", "_id",
-        "_logprobs", "_provider", "_response", "_usage", "request_id",
+        "_audio_cut", "_audio_rest", "_call", "_call_by_wire_index", "_calls", "_details", "_done", "_extras",
+        "_finish_reason", "_held", "_id", "_logprobs", "_others", "_provider", "_response", "_usage", "request_id",
     )  # fmt: skip
 
     def __init__(self, provider: str, request_id: str | None = None) -> None:
@@ -75,6 +90,9 @@ class ChatCompletionsDecoder:
         self._calls: list[_Call] = []
         self._call: _Call | None = None  # the latest
         self._call_by_wire_index: dict[int, _Call] = {}
+        self._audio_cut = 0  # characters of base64 beyond whole fours
+        self._audio_rest = b""  # up to two bytes, until there are three
+        self._others: dict[Any, tuple[ChatCompletionsDecoder, list[AIMessageChunk]]] = {}  # by the choice's index
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
         """Return the chunk this event makes, if any."""
@@ -131,10 +149,19 @@ class ChatCompletionsDecoder:
         usage = answer.get("usage") or dict_or_empty(answer.get("x_groq")).get("usage")
         if isinstance(usage, dict) and usage:
             self._usage = usage  # the last one counts: some services send a running total with every event
-        choice = _first_choice(answer.get("choices"))
+        choice, others = _split(answer.get("choices"))
+        for other in others:
+            self._keep(other)
         if extras := response_extras(answer, choice):
             self._extras.update(extras)
         return self._read_choice(choice) if choice else []
+
+    def _keep(self, choice: JSON) -> None:
+        """Read a piece of a choice that is not the answer."""
+        decoder, chunks = self._others.setdefault(str(choice["index"]), (ChatCompletionsDecoder(self._provider), []))
+        decoder._response, decoder._id = self._response, self._id
+        decoder._extras |= {"index": choice["index"], **response_extras({}, choice)}
+        chunks += decoder._read_choice(choice)
 
     def _read_choice(self, choice: JSON) -> list[AIMessageChunk]:
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
@@ -166,12 +193,30 @@ class ChatCompletionsDecoder:
         now: JSON = {}
         for key, value in message_extras(delta).items():
             if key in PIECEWISE:
-                now[key] = value
+                now[key] = self._joinable(value) if key == "audio" and isinstance(value, dict) else value
             elif isinstance(value, list) and isinstance(self._held.get(key), list):
                 self._held[key] = self._held[key] + value
             else:
                 self._held[key] = value
         return now
+
+    def _joinable(self, audio: JSON) -> JSON:
+        """Cut base64 where it may be joined: each piece may be padded for itself, as players want it."""
+        data = audio.get("data")
+        if not isinstance(data, str):
+            return audio
+        if not self._audio_rest and (self._audio_cut or not data.endswith("=")):  # one text, cut wherever
+            self._audio_cut = (self._audio_cut + len(data)) % 4
+            return audio
+        from binascii import a2b_base64
+
+        try:
+            raw = self._audio_rest + a2b_base64(data, strict_mode=True)
+        except ValueError:
+            return audio
+        end = len(raw) - len(raw) % 3
+        self._audio_rest = raw[end:]
+        return {**audio, "data": _base64(raw[:end])}
 
     # ------------------------------------------------------------ tool calls
 
@@ -191,6 +236,7 @@ class ChatCompletionsDecoder:
         new_id = id_ if call.id is None else None
         new_name = name if call.name is None else None
         call.id, call.name = call.id or id_, call.name or name
+        call.extras |= tool_call_extras(piece)
         if text == "null" and not call.pieces:  # a tool without parameters (seen from vLLM, 2026-11)
             text = ""
         if custom or call.custom:
@@ -232,35 +278,68 @@ class ChatCompletionsDecoder:
                 provider=self._provider,
                 model=self._response.get("model"),
             )
-        kwargs = dict(self._held)
-        if self._details:
-            kwargs["reasoning_details"] = merged_details(self._details)
+        metadata = response_metadata(
+            self._response,
+            provider=self._provider,
+            finish_reason=self._finish_reason,
+            logprobs=self._logprobs or None,
+            usage=self._usage,
+            extras=self._extras,
+            request_id=self.request_id,
+        )
+        if self._others:
+            metadata["other_choices"] = self._other_choices()
         return [
             _chunk(
                 "",
                 id=self._id,
                 tool_call_chunks=self._last_tool_call_chunks(),
                 usage_metadata=usage_of(self._usage),
-                response_metadata=response_metadata(
-                    self._response,
-                    provider=self._provider,
-                    finish_reason=self._finish_reason,
-                    logprobs=self._logprobs or None,
-                    usage=self._usage,
-                    extras=self._extras,
-                    request_id=self.request_id,
-                ),
-                additional_kwargs=kwargs or None,
+                response_metadata=metadata,
+                additional_kwargs=self._last_kwargs() or None,
                 chunk_position="last",
             )
         ]
+
+    def _last_kwargs(self) -> JSON:
+        kwargs = dict(self._held)
+        if self._details:
+            kwargs["reasoning_details"] = merged_details(self._details)
+        if self._audio_rest:
+            kwargs["audio"] = {"data": _base64(self._audio_rest)}
+        if extras := {self._id_of(call): more for call in self._calls if (more := call.answer_extras)}:
+            kwargs[CALL_EXTRAS] = extras
+        return kwargs
+
+    def _other_choices(self) -> list[JSON]:
+        from modelwire.messages import merge_chunks
+
+        said = []
+        for decoder, chunks in self._others.values():
+            decoder._done = self._done
+            whole = merge_chunks([*chunks, *decoder.close()])
+            fields = {name: getattr(whole, name) for name in OF_CHOICE}
+            extras = {name: value for name, value in decoder._extras.items() if name != "index"}
+            said.append(
+                other_choice(
+                    decoder._extras["index"],
+                    fields,
+                    finish_reason=decoder._finish_reason,
+                    logprobs=decoder._logprobs or None,
+                    extras=extras,
+                )
+            )
+        return sorted(said, key=lambda choice: choice["index"] if isinstance(choice["index"], int) else 0)
+
+    def _id_of(self, call: _Call) -> str:
+        return call.id or generated_call_id(self._response, call.index, call.name)
 
     def _last_tool_call_chunks(self) -> list[ToolCallChunk]:
         """Give the calls that came without an id one, and end the text of custom ones."""
         return [
             tool_call_chunk(
                 args='"}' if call.custom else None,
-                id=None if call.id else generated_call_id(self._response, call.index, call.name),
+                id=None if call.id else self._id_of(call),
                 index=call.index,
             )
             for call in self._calls
@@ -279,11 +358,23 @@ def _add_tool_call_chunk(chunks: list[ToolCallChunk], chunk: ToolCallChunk) -> N
     chunks.append(chunk)
 
 
-def _first_choice(choices: Any) -> JSON:
+def _split(choices: Any) -> tuple[JSON, list[JSON]]:
+    """Return what an event has of choice 0, nothing where it has none, and of others."""
+    first: JSON | None = None
+    others = []
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and not choice.get("index"):
-            return choice
-    return {}
+        if isinstance(choice, dict):
+            if choice.get("index"):
+                others.append(choice)
+            elif first is None:
+                first = choice
+    return first or {}, others
+
+
+def _base64(raw: bytes) -> str:
+    from binascii import b2a_base64
+
+    return b2a_base64(raw, newline=False).decode("ascii")
 
 
 def _is_whole(pieces: list[str]) -> bool:

@@ -19,9 +19,10 @@ def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `tools` and `tool_choice` of `params` are on the wire; may add `parallel_tool_calls`.
 
     A tool is a dict as OpenAI has it (`{"type": "function", "function": {...}}`), as Anthropic has it
-    (`{"name", "description", "input_schema"}`), a bare function (`{"name", "description", "parameters"}`), or one of
-    a service's own types, which passes as it is. A choice is "auto", "none", "required", "any", the name of one of the
-    tools, or a dict as either provider has it. Raises `InvalidArgument` for anything else.
+    (`{"name", "description", "input_schema"}`), a bare function (`{"name", "description", "parameters"}`), a function
+    or custom tool as the Responses API has it (flat), or one of a service's own types, which passes as it is. A choice
+    is "auto", "none", "required", "any", the name of one of the tools, or a dict as either provider has it.
+    Raises `InvalidArgument` for anything else.
     """
     said: dict[str, Any] = {}
     tools = params.get("tools")
@@ -45,7 +46,9 @@ def _tool(tool: Any, position: int) -> dict[str, Any]:
     if "input_schema" in tool:
         said: dict[str, Any] = {"type": "function", "function": _function_from_anthropic(tool)}
     elif "type" in tool:
-        said = dict(tool)
+        said = _nested(tool)
+    elif "function" in tool:  # as Mistral's SDK sends it
+        said = {"type": "function", **tool}
     elif "name" in tool:
         said = {"type": "function", "function": dict(tool)}
     else:
@@ -55,6 +58,19 @@ def _tool(tool: Any, position: int) -> dict[str, Any]:
     if not isinstance(kind, str) or (kind == "function" and not _name(said)):
         raise InvalidArgument(f"Tool {position} needs a `type` that is a string, and a function a `name`.")
     return said
+
+
+def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool as this wire has it, where what a function or custom tool is stands in a dict of its own."""
+    kind = tool["type"]
+    if kind not in ("function", "custom") or kind in tool or "name" not in tool:
+        return dict(tool)
+    inner = {key: value for key, value in tool.items() if key != "type"}
+    form = inner.get("format")
+    if isinstance(form, Mapping) and form.get("type") == "grammar" and "grammar" not in form:
+        grammar = {key: value for key, value in form.items() if key != "type"}
+        inner["format"] = {"type": "grammar", "grammar": grammar}
+    return {"type": kind, kind: inner}
 
 
 def _function_from_anthropic(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +88,7 @@ def _choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
         return WORDS.get(choice) or _by_name(choice, tools)
     if isinstance(choice, Mapping):
         kind = choice.get("type")
-        if kind == "tool":
+        if kind == "tool" or (kind in ("function", "custom") and kind not in choice):
             return _by_name(str(choice.get("name")), tools)
         return WORDS.get(str(kind)) or dict(choice)
     raise InvalidType(f"`tool_choice` is a string or a dict, not a `{type(choice).__name__}`.")

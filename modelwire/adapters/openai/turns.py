@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.tool_calls import CALL_EXTRAS
 
 if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
@@ -24,18 +25,23 @@ class Dialect(NamedTuple):
 
     extra_block_types: frozenset[str] = frozenset()  # content blocks that pass as they are
     cache_control: bool = False  # keep Anthropic's cache marks (OpenRouter)
-    replayed: tuple[str, ...] = ()  # names in an AIMessage's `additional_kwargs` that are sent back
+    # Names in an AIMessage's `additional_kwargs` that are sent back; `reasoning` may be our `reasoning_content`.
+    replayed: tuple[str, ...] = ()
+    thinking_parts: bool = False  # reasoning goes back too, as a part of the content (Mistral)
 
 
 OPENAI = Dialect()
 
 
-def turns_from_messages(messages: Sequence[BaseMessage], dialect: Dialect) -> list[Turn]:
+def turns_from_messages(
+    messages: Sequence[BaseMessage], dialect: Dialect, *, provider: str | None = None
+) -> list[Turn]:
     """Return the wire's messages, in order.
 
     A history from another provider is sayable: tool calls come from `AIMessage.tool_calls` (or from `tool_use` blocks
     where that is empty), the model's thinking and its server-side tools are left out, and `tool_result` blocks of a
-    human message become `tool` messages before it.
+    human message become `tool` messages before it. What `provider` itself said beside name and arguments of its calls
+    returns to it.
     Raises `InvalidArgument` for what the wire cannot say, `InvalidType` for a message of a foreign type.
     """
     turns: list[Turn] = []
@@ -47,6 +53,9 @@ def turns_from_messages(messages: Sequence[BaseMessage], dialect: Dialect) -> li
         if say is None:
             raise InvalidType(f"Message {position} is a `{type(message).__name__}`, which is no message we can send.")
         turns += say(message, position, dialect)
+        extras = message.additional_kwargs.get(CALL_EXTRAS)
+        if isinstance(extras, Mapping) and message.response_metadata.get("model_provider") in (None, provider):
+            _put_extras(turns[-1].get("tool_calls"), extras)
     return turns
 
 
@@ -108,12 +117,18 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
         turn["function_call"] = legacy_call
     if kwargs.get("refusal"):
         turn["refusal"] = kwargs["refusal"]
-    if isinstance(kwargs.get("audio"), Mapping):  # a spoken answer is referred to, not sent again
-        turn["audio"] = {"id": kwargs["audio"].get("id")}
+    if isinstance(audio := kwargs.get("audio"), Mapping):  # a spoken answer is referred to, not sent again
+        if audio.get("id"):
+            turn["audio"] = {"id": audio["id"]}
+        else:
+            content = content or audio.get("transcript")
     turn["content"] = content or (None if len(turn) > 1 else "")
+    if dialect.thinking_parts and (thought := kwargs.get("reasoning_content")):
+        said = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+        turn["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}, *said]
     for name in dialect.replayed:
-        if kwargs.get(name):
-            turn[name] = kwargs[name]
+        if value := kwargs.get(name) or (kwargs.get("reasoning_content") if name == "reasoning" else None):
+            turn[name] = value
     return (_named(turn, message),)
 
 
@@ -179,6 +194,28 @@ def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
 
 def _tool_call(id_: Any, name: Any, arguments: str) -> dict[str, Any]:
     return {"id": id_, "type": "function", "function": {"name": name or "", "arguments": arguments}}
+
+
+def _put_extras(calls: list[dict[str, Any]] | None, extras: Mapping[str, Any]) -> None:
+    """Give calls back what they came with; the text of a custom tool's is bare again."""
+    for position, call in enumerate(calls or ()):
+        if not isinstance(more := extras.get(str(call.get("id"))), Mapping) or "function" not in call:
+            continue
+        said = {**call, **more}
+        if said["type"] == "custom":
+            function = said.pop("function")
+            said["custom"] = {"name": function["name"], "input": _free_text(function["arguments"])}
+        calls[position] = said  # type: ignore[index]  # there are some
+
+
+def _free_text(arguments: str) -> str:
+    """Return the text our decoder has put into the arguments of a custom tool's call."""
+    from pydantic_core import from_json
+
+    try:
+        return str(from_json(arguments)["__arg1"])
+    except (ValueError, KeyError, TypeError):
+        return arguments
 
 
 def _json(args: Any, position: int) -> str:

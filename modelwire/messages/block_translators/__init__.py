@@ -34,9 +34,16 @@ class Translator(NamedTuple):
 
 
 PROVIDER_TRANSLATORS: dict[str, Translator] = {}
-# Those that come with this package, loaded when an answer of theirs is looked at. Who speaks OpenAI's wire under a name
-# of its own writes plain text and tool calls, which need no translation.
-OWN_TRANSLATORS = {"anthropic": "anthropic", "openai": "openai", "azure": "openai", "azure_openai": "openai"}
+# Those that come with this package, loaded when an answer of theirs is looked at. Who speaks Chat Completions under a
+# name of its own writes plain text and tool calls, which need no translation; OpenAI's other names here, and the
+# services, speak Responses too.
+OWN_TRANSLATORS = {"anthropic": "anthropic"} | dict.fromkeys(
+    (
+        "openai", "azure", "azure_openai", "openrouter", "groq", "deepseek", "xai", "perplexity", "huggingface",
+        "ollama", "vllm", "llamacpp", "lmstudio", "litellm", "moonshot", "local",
+    ),
+    "openai",
+)  # fmt: skip
 
 
 def register_translator(
@@ -70,6 +77,8 @@ def translate(message: BaseMessage) -> list[ContentBlock]:
     if answer.response_metadata.get("output_version") == "v1" and isinstance(content, list):
         return cast("list[ContentBlock]", content if is_unfinished(answer) else with_calls_whole(content, answer))
     translator = get_translator(str(answer.response_metadata.get("model_provider", "")))
+    if translator is None and answer.response_metadata.get("object") == "response":  # another's, on the Responses API
+        translator = get_translator("openai")
     if translator is not None:
         if hasattr(message, "tool_call_chunks"):
             return translator.translate_content_chunk(cast("AIMessageChunk", message))

@@ -78,11 +78,12 @@ def file_source(id: str) -> dict[str, Any]:
 Case = tuple[dict[str, Any], Any, dict[str, Any], dict[str, Any]]
 CASES: dict[str, Case] = {
     "sampling": (
-        {"temperature": 0.5, "top_k": 5, "top_p": 0.9, "stop": ["END"]},
+        {"model": "claude-3-5-haiku-latest", "temperature": 0.5, "top_k": 5, "top_p": 0.9, "stop": ["END"]},
         "hi",
         {"metadata": {"user_id": "u"}},
         # temperature and its like are no longer in the SDK's types; ours have them
         {
+            "model": "claude-3-5-haiku-latest",
             "stop_sequences": ["END"],
             "metadata": {"user_id": "u"},
             "extra_body": {"temperature": 0.5, "top_k": 5, "top_p": 0.9},
@@ -95,10 +96,18 @@ CASES: dict[str, Case] = {
         {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "xhigh"}},
     ),
     "thinking, with a budget": (
-        {"thinking": {"type": "enabled", "budget_tokens": 2048}, "betas": ["interleaved-thinking-2025-05-14"]},
+        {
+            "model": "claude-sonnet-4-5",
+            "thinking": {"type": "enabled", "budget_tokens": 2048},
+            "betas": ["interleaved-thinking-2025-05-14"],
+        },
         "hi",
         {},
-        {"thinking": {"type": "enabled", "budget_tokens": 2048}, "betas": ["interleaved-thinking-2025-05-14"]},
+        {
+            "model": "claude-sonnet-4-5",
+            "thinking": {"type": "enabled", "budget_tokens": 2048},
+            "betas": ["interleaved-thinking-2025-05-14"],
+        },
     ),
     "no thinking": ({}, "hi", {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
     "effort of one call, beside a form": (
@@ -415,7 +424,8 @@ def sent_by_us(case: Case) -> Sent:
     settings, asks, call, _ = case
     sent, call = Sent(), dict(call)
     with httpx2.Client(transport=httpx2.MockTransport(sent)) as http_client:
-        model: Any = ChatAnthropic(model=MODEL, api_key="none", max_tokens=64, http_client=http_client, **settings)
+        given = {"model": MODEL, "max_tokens": 64, **settings}
+        model: Any = ChatAnthropic(api_key="none", http_client=http_client, **given)
         if isinstance(asks, tuple):
             asks, tools, bound = asks
             model = model.bind_tools(tools, **bound)

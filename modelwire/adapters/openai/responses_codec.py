@@ -1,0 +1,208 @@
+"""How the Responses API says a chat call: `POST {base_url}/responses`. No I/O here.
+
+Wire format: https://platform.openai.com/docs/api-reference/responses, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelwire.adapters.openai.answer import error_within
+from modelwire.adapters.openai.chat_completions import JSON_HEADERS, _merged_headers
+from modelwire.adapters.openai.responses_input import History, items_from_messages
+from modelwire.adapters.openai.responses_output import failure, message_from_response
+from modelwire.adapters.openai.tool_params import tool_params
+from modelwire.adapters.wire_json import error_from_reply, malformed, read_json, request_id_of
+from modelwire.errors import InvalidArgument
+from modelwire.transport.wire import WireRequest
+
+if TYPE_CHECKING:
+    from modelwire.adapters.codec import ChatCall, StreamDecoder
+    from modelwire.errors import ProviderError
+    from modelwire.messages import AIMessage, BaseMessage
+    from modelwire.transport.wire import Reply
+
+__all__ = ["ResponsesCodec"]
+
+Params = dict[str, Any]
+
+# Parameters of Chat Completions that this API has no words for (openai 3.52, `response_create_params`).
+CHAT_ONLY = frozenset({
+    "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "modalities", "prediction",
+    "presence_penalty", "seed", "stop", "web_search_options",
+})  # fmt: skip
+# Models whose reasoning can be had encrypted, so that the program keeps it where the provider does not.
+# https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items, read 2026-11.
+REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gpt-6", "codex-")
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+LOGPROBS = "message.output_text.logprobs"
+
+
+class ResponsesCodec(NamedTuple):
+    """The codec of OpenAI's Responses API, and of services that speak it."""
+
+    provider: str = "openai"
+    path: str = "/responses"
+    wire: str = "responses"  # as `model_families` calls it
+
+    # ------------------------------------------------------------ out
+
+    def encode(self, call: ChatCall) -> WireRequest:
+        """Say the call; with `use_previous_response_id`, only what came after the latest answer of this API."""
+        if not call.messages:
+            raise InvalidArgument("`messages` is empty: a chat call needs at least one message.")
+        params, since = dict(call.params), 0
+        if params.pop("use_previous_response_id", False) and "previous_response_id" not in params:
+            since, answered = _latest_answer(call.messages)
+            params |= {"previous_response_id": answered} if answered else {}
+        said = _params(params, call.model)
+        custom = {tool.get("name") for tool in said.get("tools") or () if tool.get("type") == "custom"}
+        history = History(self.provider, said.get("store") is not False, frozenset(filter(None, custom)))
+        body: Params = {
+            "input": items_from_messages(call.messages, history, since=since),
+            "model": call.model,
+            **said,
+        }
+        if call.stream:
+            body["stream"] = True
+        body.update(call.extra_body)
+        base, question_mark, query = call.endpoint.base_url.partition("?")
+        base = base.partition("/deployments/")[0]  # Azure's dated API has the model in the body here, read 2026-11
+        return WireRequest(
+            url=f"{base}{self.path}{question_mark}{query}",
+            headers=_merged_headers(JSON_HEADERS, call.endpoint.headers, call.extra_headers),
+            body=body,
+            stream=call.stream,
+        )
+
+    # ------------------------------------------------------------ in
+
+    def decode(self, reply: Reply) -> AIMessage:
+        """Read a whole answer; one that is queued or in progress is a message with that `status`, without content."""
+        request_id = request_id_of(reply.headers)
+        response = read_json(reply.body, provider=self.provider, request_id=request_id, status=reply.status)
+        is_answer = isinstance(response, dict) and (
+            isinstance(response.get("output"), list) or isinstance(response.get("status"), str)
+        )
+        if error_within(response) or (is_answer and response.get("status") == "failed"):
+            raise failure(response, provider=self.provider, headers=reply.headers, status=reply.status)
+        if not is_answer:
+            raise malformed(
+                f"The answer of `{self.provider}` has no `output`.",
+                reply.body,
+                provider=self.provider,
+                request_id=request_id,
+                status=reply.status,
+            )
+        return message_from_response(response, provider=self.provider, request_id=request_id)
+
+    def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
+        """Make the decoder of one streamed answer."""
+        from modelwire.adapters.openai.responses_stream import ResponsesDecoder
+
+        return ResponsesDecoder(self.provider, request_id_of(headers or {}))
+
+    def error(self, reply: Reply) -> ProviderError:
+        """Read an error answer of whatever shape; never raises."""
+        return error_from_reply(reply, self.provider)
+
+
+def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
+    """Return where the messages after the latest answer of this API begin, and its id."""
+    for position in range(len(messages) - 1, -1, -1):
+        metadata = messages[position].response_metadata
+        id_ = metadata.get("id") if messages[position].type in ("ai", "AIMessageChunk") else None
+        if isinstance(id_, str) and (id_.startswith("resp_") or metadata.get("object") == "response"):
+            return position + 1, id_
+    return 0, None
+
+
+# ---------------------------------------------------------------- parameters
+
+
+def _params(params: Params, model: str) -> Params:
+    """Return the parameters in this wire's words; one the caller already named so is left alone."""
+    if foreign := [name for name in params if name in CHAT_ONLY]:
+        raise InvalidArgument(
+            f"The Responses API has no parameter {' and no '.join(f'`{name}`' for name in foreign)}: leave it out, or "
+            "call Chat Completions with `use_responses_api=False`."
+        )
+    said = dict(params)
+    if said.pop("n", 1) != 1:
+        raise InvalidArgument("The Responses API gives one answer a call: leave `n` out.")
+    if "max_tokens" in said:
+        max_tokens = said.pop("max_tokens")
+        said.setdefault("max_output_tokens", max_tokens)
+    if "reasoning_effort" in said:
+        effort = said.pop("reasoning_effort")
+        said["reasoning"] = {"effort": effort, **(said.get("reasoning") or {})}
+    text = dict(said.get("text") or {})
+    if "verbosity" in said:
+        text.setdefault("verbosity", said.pop("verbosity"))
+    if "response_format" in said:
+        text["format"] = _format(said.pop("response_format"))
+    if text:
+        said["text"] = text
+    if "tools" in said or "tool_choice" in said:
+        said |= _tools(said)
+    return _included(said, model)
+
+
+def _included(said: Params, model: str) -> Params:
+    """Ask for what the caller needs beside the answer: log probabilities, reasoning that nobody else keeps."""
+    wanted = [LOGPROBS] if said.pop("logprobs", False) else []
+    reasons = model.startswith(REASONING_MODELS) and "-chat" not in model
+    if said.get("store") is False and (reasons or "reasoning" in said):
+        wanted.append(ENCRYPTED_REASONING)
+    if wanted:
+        said["include"] = list(dict.fromkeys((*(said.get("include") or ()), *wanted)))
+    return said
+
+
+def _format(response_format: Any) -> Any:
+    """Say Chat Completions' `response_format` as `text.format`: what it nests is flat here."""
+    return _flat(response_format, "json_schema") if isinstance(response_format, Mapping) else response_format
+
+
+def _tools(said: Params) -> Params:
+    """Say tools and choice; ways of either provider to say them are read as Chat Completions' are."""
+    tools = said.get("tools")
+    if isinstance(tools, Sequence) and not isinstance(tools, str):
+        said = {**said, "tools": [_nested(tool) for tool in tools]}
+    chat = tool_params(said)
+    if "tools" in chat:
+        chat["tools"] = [_tool(tool) for tool in chat["tools"]]
+    if isinstance(choice := chat.get("tool_choice"), Mapping):
+        choice = _flat(choice, str(choice.get("type")))
+        if isinstance(choice.get("tools"), list):  # `allowed_tools`
+            choice["tools"] = [_flat(tool, str(tool.get("type"))) for tool in choice["tools"]]
+        chat["tool_choice"] = choice
+    return chat
+
+
+def _nested(tool: Any) -> Any:
+    """Say a tool of this wire as Chat Completions does."""
+    kind = tool.get("type") if isinstance(tool, Mapping) else None
+    if kind not in ("function", "custom") or kind in tool or "name" not in tool:
+        return tool
+    return {"type": kind, kind: {key: value for key, value in tool.items() if key != "type"}}
+
+
+def _tool(tool: Mapping[str, Any]) -> Params:
+    flat = _flat(tool, tool["type"])
+    if tool["type"] == "function":
+        # Left out, it would mean strict here, and that optional arguments are none; on Chat Completions it does not.
+        # https://platform.openai.com/docs/guides/migrate-to-responses, read 2026-11.
+        flat.setdefault("strict", False)
+        flat.setdefault("parameters", {"type": "object", "properties": {}})
+    elif tool["type"] == "custom" and isinstance(flat.get("format"), Mapping):
+        flat["format"] = _flat(flat["format"], "grammar")
+    return flat
+
+
+def _flat(value: Mapping[str, Any], inner: str) -> Params:
+    """Put what stands in the dict `inner` beside it."""
+    if not isinstance(value.get(inner), Mapping):
+        return dict(value)
+    return {**{key: item for key, item in value.items() if key != inner}, **value[inner]}

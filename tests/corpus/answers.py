@@ -1,0 +1,136 @@
+"""What our models make of a recorded exchange, in the neutral words in which the recordings say the SDKs' outcome.
+
+`answer` is what `check.py` of the recordings calls: one request over HTTP to the server that replays the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelwire.adapters import ChatAnthropic, ChatOpenAI
+from modelwire.errors import ChatError
+from modelwire.messages import AIMessage, merge_chunks
+
+Block = Mapping[str, Any]
+
+SAID = ("text", "output_text", "refusal")
+THOUGHT = ("thinking", "redacted_thinking", "reasoning")
+CALLED = ("tool_use", "function_call", "custom_tool_call", "tool_call", "tool_call_chunk", "input_json_delta")
+
+
+async def answer(endpoint: str, base_url: str, request_body: dict[str, Any]) -> dict[str, Any]:
+    """Ask the model of `endpoint` once, streamed where the record is; no error of a provider leaves this."""
+    model: Any = _model(endpoint, base_url)
+    try:
+        if request_body.get("stream"):
+            message = merge_chunks([chunk async for chunk in model.astream("hi")])
+        else:
+            message = await model.ainvoke("hi")
+    except ChatError as error:
+        about = {"class": type(error).__name__, "status": error.status, "message": str(error)}
+        return {"error": about, "partial": outcome(endpoint, error.partial) if error.partial else None}
+    return outcome(endpoint, message)
+
+
+def _model(endpoint: str, base_url: str) -> Any:
+    same: dict[str, Any] = {"model": "m", "api_key": "none", "max_retries": 0}
+    if endpoint == "anthropic_messages":
+        return ChatAnthropic(base_url=base_url.removesuffix("/v1"), **same)
+    if endpoint == "openai_responses":
+        return ChatOpenAI(base_url=base_url, use_responses_api=True, **same)
+    return ChatOpenAI(base_url=base_url, **same)
+
+
+def outcome(endpoint: str, message: AIMessage) -> dict[str, Any]:
+    """Say a message in the recordings' words."""
+    blocks = blocks_of(message)
+    kwargs, metadata = message.additional_kwargs, message.response_metadata
+    calls: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
+    others = [block["type"] for block in blocks if block["type"] not in (*SAID, *THOUGHT, *CALLED)]
+    said: dict[str, Any] = {
+        "text": "".join(block.get("text") or "" for block in blocks if block["type"] in ("text", "output_text")),
+        "reasoning_text": kwargs.get("reasoning_content", "") + "".join(_thoughts(blocks)),
+        "tool_calls": [{"id": call["id"], "name": call["name"], "arguments": _text(call["args"])} for call in calls],
+        "server_tools": ["legacy_function_call"] if kwargs.get("function_call") else others,
+        "usage": _usage(endpoint, message.usage_metadata),
+        "model": metadata.get("model_name"),
+        "id": metadata.get("id") or message.id,
+        "refusal": kwargs.get("refusal") or "".join(block.get("refusal", "") for block in blocks),
+        "citations": len(kwargs.get("annotations", ()))
+        + sum(len(block.get("citations") or block.get("annotations") or ()) for block in blocks),
+        "opaque": [_digest(text) for block in blocks for text in _opaque(block)],
+    }
+    return said | SPECIFIC[endpoint](message)
+
+
+def blocks_of(message: AIMessage) -> list[Block]:
+    content = [message.content] if isinstance(message.content, str) else message.content
+    return [{"type": "text", "text": block} if isinstance(block, str) else block for block in content]
+
+
+def _text(args: Any) -> Any:
+    """Return the free text of a custom tool as it was; other arguments as they are."""
+    return args["__arg1"] if isinstance(args, dict) and args.keys() == {"__arg1"} else args
+
+
+def _thoughts(blocks: Iterable[Block]) -> Iterable[str]:
+    for block in blocks:
+        yield block.get("thinking") or ""
+        for name in ("summary", "content") if block["type"] == "reasoning" else ():
+            yield from (part.get("text") or "" for part in block.get(name) or ())
+
+
+def _opaque(block: Block) -> Iterable[str]:
+    if block["type"] in ("thinking", "redacted_thinking"):
+        yield from (block[name] for name in ("signature", "data") if block.get(name))
+    elif block.get("encrypted_content"):
+        yield block["encrypted_content"]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _usage(endpoint: str, usage: Any) -> dict[str, Any] | None:
+    """Give the tokens as the wire has them: Anthropic's input leaves out what the cache has to do with."""
+    if usage is None:
+        return None
+    into, out = usage.get("input_token_details", {}), usage.get("output_token_details", {})
+    read, created = into.get("cache_read"), into.get("cache_creation")
+    cached = (read or 0) + (created or 0) if endpoint == "anthropic_messages" else 0
+    return {
+        "input_tokens": usage["input_tokens"] - cached,
+        "output_tokens": usage["output_tokens"],
+        "total_tokens": usage["total_tokens"],
+        "cached_tokens": read,
+        "cache_creation_tokens": created,
+        "reasoning_tokens": out.get("reasoning"),
+    }
+
+
+def _chat(message: AIMessage) -> dict[str, Any]:
+    about = message.response_metadata
+    return {
+        "finish_reason": about.get("finish_reason"),
+        "finish_detail": about.get("native_finish_reason"),
+        "logprobs": len((about.get("logprobs") or {}).get("content") or ()),
+        "n_choices": 1 + len(about.get("other_choices", ())),
+    }
+
+
+def _anthropic(message: AIMessage) -> dict[str, Any]:
+    about = message.response_metadata
+    return {"finish_reason": about.get("stop_reason"), "finish_detail": about.get("stop_sequence")}
+
+
+def _responses(message: AIMessage) -> dict[str, Any]:
+    about = message.response_metadata
+    return {
+        "finish_reason": about.get("status"),
+        "finish_detail": (about.get("incomplete_details") or {}).get("reason"),
+    }
+
+
+SPECIFIC = {"openai_chat": _chat, "anthropic_messages": _anthropic, "openai_responses": _responses}

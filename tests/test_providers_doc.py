@@ -1,0 +1,138 @@
+"""The table of `docs/providers.md` says of each provider what is tested, and how; here it is made anew and compared."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwire.adapters.compatible import SERVICES, Service, service_of
+from modelwire.adapters.registry import PROVIDERS
+
+PAGE = (Path(__file__).parents[1] / "docs" / "providers.md").read_text(encoding="utf-8")
+# Read now: tests run without the developer's environment.
+CORPUS = Path(os.environ.get("MODELWIRE_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "corpus")
+
+FEATURES = ("invoke", "stream", "usage in streams", "tools", "structured output", "reasoning", "images")
+WIRES = {"anthropic": "Messages", "responses": "Responses", "openai": "Chat"}
+OWN_WIRE = {"anthropic": "anthropic_messages"}  # the others speak Chat Completions first
+ENDPOINTS = {"anthropic": "anthropic_messages", "responses": "openai_responses", "openai": "openai_chat"}
+NAMES = {"azure": "azure_openai", "mistral": "mistralai", "google-openai-compat": "google_genai",
+         "litellm-proxy": "litellm"}  # fmt: skip
+# `tests/local` has a real model on this machine, which llama.cpp serves.
+LIVE = ("local", "llamacpp")
+LIVE_FEATURES = FEATURES[:5]
+CELLS = r"(recorded|recorded \(Responses\)|synthetic|live local|untested)"
+
+
+def _told() -> dict[str, list[str]]:
+    """Return the cells of the page, by provider."""
+    table = PAGE.split("| provider |")[1].split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    return {name.strip("`"): cells for name, *cells in rows}
+
+
+def _features(record: dict[str, Any]) -> set[str]:
+    expected, flags = record["expected"], set(record["features"])
+    found = {
+        "invoke": not record["stream"],
+        "stream": record["stream"],
+        "usage in streams": record["stream"] and expected["usage"],
+        "tools": expected["tool_calls"],
+        "structured output": flags & {"json_schema_out", "json_object_out"},
+        "reasoning": expected["reasoning_text"] or expected["opaque"],
+        "images": "image_in" in flags,
+    }
+    return {name for name, there in found.items() if there}
+
+
+def _recorded() -> Counter[tuple[str, str, str]]:
+    """Count the recorded answers, by provider, endpoint and feature."""
+    if not CORPUS.is_dir():
+        pytest.skip("the recorded traffic is not on this machine")
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for path in sorted(CORPUS.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8", errors="surrogatepass") as lines:
+            for record in map(json.loads, lines):
+                if record["endpoint"] in ENDPOINTS.values() and "error" not in record["expected"]:
+                    name = NAMES.get(record["provider"], record["provider"])
+                    counts.update((name, record["endpoint"], feature) for feature in _features(record))
+    return counts
+
+
+def _is_synthetic(service: Service | None, feature: str) -> bool:
+    """Tell what `tests/adapters/test_compatible.py` does with every row."""
+    return service is not None and (feature != "reasoning" or bool(service.reasoning_at))
+
+
+def _expected(name: str, recorded: Counter[tuple[str, str, str]]) -> list[str]:
+    service = SERVICES.get(name)
+    cells = []
+    for feature in FEATURES:
+        if name in LIVE and feature in LIVE_FEATURES:
+            cells.append("live local")
+        elif recorded[name, OWN_WIRE.get(name, "openai_chat"), feature]:
+            cells.append("recorded")
+        elif recorded[name, "openai_responses", feature]:
+            cells.append("recorded (Responses)")
+        else:
+            cells.append("synthetic" if _is_synthetic(service, feature) else "untested")
+    others = (
+        service.speaks()[1:] if service else [wire for wire in PROVIDERS[name].wires if wire != PROVIDERS[name].wire]
+    )
+    wires = []
+    for wire in others:
+        seen = any(recorded[name, ENDPOINTS[wire], feature] for feature in FEATURES)
+        wires.append(f"{WIRES[wire]}: {'live local' if name in LIVE else 'recorded' if seen else 'synthetic'}")
+    return [*cells, "; ".join(wires) or "none known"]
+
+
+def test_every_provider_has_its_row_and_every_cell_is_a_word_of_the_legend() -> None:
+    told = _told()
+    assert list(told) == ["openai", "anthropic", *SERVICES, "local"]
+    for name, cells in told.items():
+        assert len(cells) == len(FEATURES) + 1, name
+        assert all(re.fullmatch(CELLS, cell) for cell in cells[:-1]), name
+        assert re.fullmatch(rf"none known|(\w+: {CELLS})(; \w+: {CELLS})*", cells[-1]), name
+
+
+def test_every_cell_says_how_it_is_tested() -> None:
+    recorded, told = _recorded(), _told()
+    assert told == {name: _expected(name, recorded) for name in told}
+
+
+def test_every_service_is_listed_with_its_key_its_names_and_its_docs() -> None:
+    for row in SERVICES.values():
+        (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| [`{row.name}`](")]
+        assert row.docs in line
+        for name in (*row.keys[:1], *row.place, *row.aliases):
+            assert f"`{name}`" in line, name
+        for parameter in (*row.lacks, *(word for pair in row.renames for word in pair)):
+            assert f"`{parameter}`" in line, parameter
+
+
+def test_the_models_of_the_pages_examples_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every block of Python on the page that makes no call."""
+    for row in SERVICES.values():
+        for variable in row.keys:
+            monkeypatch.setenv(variable, "k")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://me.openai.azure.com")
+    monkeypatch.setenv("SNOWFLAKE_ACCOUNT", "my-account")
+    ours = PAGE.split("## Parameters")[0]
+    blocks = re.findall(r"```python\n(.*?)```", ours, re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        exec(compile(block, "docs/providers.md", "exec"), {})
+
+
+def test_every_provider_that_the_page_names_is_known() -> None:
+    for name in re.findall(r'init_chat_model\("([\w.-]+):', PAGE):
+        assert name in ("openai", "anthropic", "local") or service_of(name) is not None, name
