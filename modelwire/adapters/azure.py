@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from pydantic.fields import Field
 
@@ -30,7 +31,7 @@ class AzureChatOpenAI(ChatOpenAI):
         AzureChatOpenAI(azure_endpoint="https://me.openai.azure.com", azure_deployment="gpt-4o").invoke("hi").content
     """
 
-    azure_endpoint: str | None = None
+    azure_endpoint: str | None = Field(default=None, repr=False)
     azure_deployment: str | None = None
     api_version: str | None = None
     azure_ad_token: Any = Field(default=None, repr=False, exclude=True)
@@ -91,4 +92,5 @@ def _address(given: Mapping[str, Any], deployment: str) -> dict[str, str]:
     said["api_version"] = version
     if given.get("use_responses_api"):
         return {**said, "base_url": f"{endpoint}/openai?api-version={version}", "model": deployment}
-    return {**said, "base_url": f"{endpoint}/openai/deployments/{deployment}?api-version={version}"}
+    segment = quote(deployment, safe="")  # one segment, whatever is in the name
+    return {**said, "base_url": f"{endpoint}/openai/deployments/{segment}?api-version={version}"}

@@ -127,6 +127,7 @@ class WireChatModel(BaseChatModel):
     DEFAULT_URL: ClassVar[str] = ""
     ENVIRONMENT: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # more fields, each with its variables
     SECRETS: ClassVar[tuple[str, ...]] = ("api_key",)  # fields that never leave the process
+    ADDRESSES: ClassVar[tuple[str, ...]] = ("base_url",)  # fields that leave it without user, password and query
     TOOL_SHAPE: ClassVar[str] = "openai"  # whose shape tools have on the wire: "openai" or "anthropic"
 
     # ------------------------------------------------------------ what a provider adds
@@ -148,12 +149,18 @@ class WireChatModel(BaseChatModel):
     if not TYPE_CHECKING:  # type checkers see one keyword a field
 
         def __init__(self, **given: Any) -> None:
-            values = self._read_arguments(given)
-            if not fill(self, values):
-                try:
+            refused: Exception | None = None
+            try:
+                values = self._read_arguments(given)
+                if not fill(self, values):
                     super().__init__(**values)
-                except ValidationError as exc:
-                    raise complaint(type(self), exc) from exc
+            except ValidationError as exc:
+                refused = complaint(type(self), exc)
+            except CallerError as exc:
+                refused = exc
+            if refused is not None:  # raised here: pydantic's error and the frames below show what was given, keys too
+                given = values = {}
+                raise refused.with_traceback(None)
 
     @classmethod
     def _read_arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -222,15 +229,21 @@ class WireChatModel(BaseChatModel):
     def __getstate__(self) -> dict[Any, Any]:
         """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there."""
         state = super().__getstate__()
-        fields = state["__dict__"] | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
-        if fields["base_url"] is not None:
-            fields["base_url"] = address_of(fields["base_url"]).url
+        kept = state["__dict__"]
+        fields = kept | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
+        for name in self.ADDRESSES:
+            fields[name] = shown_url(fields[name])
         for name in ("client", "async_client"):  # to be missed where it is gone: no other address may stand in for it
             fields[name] = fields[name] and type(fields[name]).__name__
-        for name in ("default_headers", "extra_headers"):
-            if fields[name]:
-                fields[name] = {key: v for key, v in fields[name].items() if key.lower() not in SECRET_HEADERS}
+        fields |= dict.fromkeys(name for name in ("default_headers", "extra_headers") if fields[name])
+        left = [name for name in ("default_headers", "extra_headers", *self.ADDRESSES) if fields[name] != kept[name]]
+        if left:
+            warn_of_what_stays(type(self), left)
         return {**state, "__dict__": fields}
+
+    @field_serializer("base_url", "azure_endpoint", check_fields=False, when_used="unless-none")
+    def _shown_address(self, url: str) -> str:
+        return shown_url(url)
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
@@ -338,7 +351,10 @@ class WireChatModel(BaseChatModel):
         self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool
     ) -> tuple[Codec, WireRequest]:
         """Return the call in the provider's words, and the codec that said it and will read the answer."""
-        call = self._call(messages, stop, kwargs, stream=stream)
+        try:
+            call = self._call(messages, stop, kwargs, stream=stream)
+        except CallerError as exc:
+            raise exc.with_traceback(None)  # noqa: B904 - the same error, without frames that hold keys
         codec = self._codec(call)
         if call.params:
             model, wire = str(call.model), getattr(codec, "wire", "")  # a codec of one's own may have none
@@ -389,7 +405,7 @@ class WireChatModel(BaseChatModel):
         )
 
     def _max_wait_s(self, max_wait_s: float) -> float:
-        """Return how long a call lets itself be put off: a row of a batch as long as it takes, unless told otherwise."""
+        """Return how long a call may be put off: a row of a batch as long as it takes, unless told otherwise."""
         if in_batch.get() and self.rate_limit is not None and max_wait_s == type(self).model_fields["max_wait"].default:
             return inf
         return max_wait_s
@@ -595,7 +611,7 @@ _OUR_HEADERS = {"User-Agent": f"modelwire/{__version__}", "Accept-Encoding": "gz
 @lru_cache(maxsize=256)
 def _touched(provider: str, wire: str, model: str) -> frozenset[str]:
     """Return the parameters that may have to be fitted to the model; asked at every call that has any."""
-    from modelwire.adapters.parameters import touched_parameters
+    from modelwire.adapters.model_families import touched_parameters
 
     return touched_parameters(provider, wire, model)
 

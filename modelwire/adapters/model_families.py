@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["CHAT", "CLAUDE_THINKING", "LEVELS", "MESSAGES", "RESPONSES", "Family", "family_of"]
+if TYPE_CHECKING:
+    from modelwire.adapters.compatible import Service
+
+__all__ = [
+    "CHAT", "CLAUDE_THINKING", "LACKS", "LEVELS", "MESSAGES", "REASONING", "RESPONSES", "Family", "family_of",
+    "service_row", "takes_forced_tools", "touched_parameters",
+]  # fmt: skip
 
 CHAT, RESPONSES, MESSAGES = "chat", "responses", "messages"  # the wires, as codecs name themselves
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # of reasoning, on any wire
+REASONING = ("reasoning", "reasoning_effort", "thinking", "effort", "output_config")
 LOW_TO_HIGH = ("low", "medium", "high")
 
 OPENAI_REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
@@ -60,22 +67,22 @@ _OPENAI = (
     Family("gpt-5.2-pro gpt-5.4-pro gpt-5.5-pro", OPENAI_REASONING, ("medium", "high", "xhigh"), (), _REASONS),
     # These do not reason unless told to, and take it all then.
     Family("gpt-5.1 gpt-5.1-mini", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH), (), _REASONS, ("none", None)),
-    Family("gpt-5.2 gpt-5.4 gpt-5.4-mini gpt-5.4-nano", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (), _REASONS,
-           ("none", None)),
+    Family("gpt-5.2 gpt-5.4 gpt-5.4-mini gpt-5.4-nano", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (),
+           _REASONS, ("none", None)),
     # These reason unless told not to.
     Family("gpt-5.5", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (), _REASONS, ("none",)),
     Family("gpt-6-astra", OPENAI_COMPATIBILITY, (*LOW_TO_HIGH, "xhigh", "max"), (), _REASONS),
-    Family("gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-6-sol gpt-6-luna gpt-6.1-sol gpt-6.1-terra", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh", "max"), (),
-           _REASONS, ("none",)),
+    Family("gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-6-sol gpt-6-luna gpt-6.1-sol gpt-6.1-terra",
+           OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh", "max"), (), _REASONS, ("none",)),
     Family("gpt-4* gpt-3.5* chatgpt-4o* gpt-5-chat*", OPENAI_CHAT, fixed=("verbosity",)),
 )  # fmt: skip
 
 _SAMPLERS = ("temperature", "top_p", "top_k")
 _EXTENDED = (*LOW_TO_HIGH, "xhigh", "max")
 _CLAUDE = (
-    # Forced tool use is gone with these: the first page; they always think.
-    Family("opus-5-5 fable-5-1 fable-5-2 mythos-5-1 mythos-5-2", OPUS_5_5, _EXTENDED, fixed=_SAMPLERS, thinking=("adaptive",),
-           off=None, forced_tools=False),
+    # These always think, and cannot be made to use a tool.
+    Family("opus-5-5 fable-5-1 fable-5-2 mythos-5-1 mythos-5-2", OPUS_5_5, _EXTENDED, fixed=_SAMPLERS,
+           thinking=("adaptive",), off=None, forced_tools=False),
     Family("fable-5 mythos-5", CLAUDE_MIGRATION, _EXTENDED, fixed=_SAMPLERS, thinking=("adaptive",), off=None),
     Family("mythos-preview", CLAUDE_EFFORT, (*LOW_TO_HIGH, "max"), fixed=_SAMPLERS, thinking=("adaptive",),
            off=None),
@@ -94,13 +101,28 @@ _CLAUDE = (
 
 _XAI = (
     # Effort is chosen by the model's name with these.
-    Family("grok-4-fast-non-reasoning grok-4-1-fast-non-reasoning grok-4.20-non-reasoning grok-4.20-0309-non-reasoning", XAI_REASONING, LEVELS, ("reasoning_effort",)),
-    Family("grok-4 grok-4-0709 grok-4-fast-reasoning grok-4-1-fast-reasoning grok-4.20-reasoning grok-4.20-0309-reasoning "
-           "grok-code-fast-1", XAI_REASONING, LEVELS,
+    Family("grok-4-fast-non-reasoning grok-4-1-fast-non-reasoning grok-4.20-non-reasoning "
+           "grok-4.20-0309-non-reasoning", XAI_REASONING, LEVELS, ("reasoning_effort",)),
+    Family("grok-4 grok-4-0709 grok-4-fast-reasoning grok-4-1-fast-reasoning grok-4.20-reasoning "
+           "grok-4.20-0309-reasoning grok-code-fast-1", XAI_REASONING, LEVELS,
            ("reasoning_effort", "presence_penalty", "frequency_penalty", "stop")),
     Family("grok-3-mini grok-3-mini-fast grok-4.3 grok-4.5", XAI_REASONING, LEVELS,
            ("presence_penalty", "frequency_penalty", "stop")),
 )  # fmt: skip
+
+# The parameters of another wire that a wire has no word for.
+# https://docs.anthropic.com/en/api/messages, https://platform.openai.com/docs/api-reference, both read 2026-11.
+LACKS = {
+    MESSAGES: (
+        "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "verbosity",
+        "store", "modalities", "audio", "prediction", "stream_options",
+    ),
+    CHAT: ("top_k",),
+    RESPONSES: (
+        "top_k", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction",
+        "modalities", "audio",
+    ),
+}  # fmt: skip
 
 # By the provider and the wire. A deployment at Azure is often called like its model.
 _FAMILIES = {
@@ -134,3 +156,31 @@ def _row_for(rows: tuple[Family, ...], name: str) -> Family | None:
             if name == known or (known[-1] == "*" and name.startswith(known[:-1])):
                 return row
     return None
+
+
+def service_row(provider: str, wire: str) -> Service | None:
+    if wire != CHAT or provider in ("openai", "anthropic"):
+        return None
+    from modelwire.adapters.compatible import service_of
+
+    return service_of(provider)
+
+
+@lru_cache(maxsize=256)
+def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
+    """Return the parameters `fit_parameters` looks at: in a call without them there is nothing to fit."""
+    service = service_row(provider, wire)
+    if (family := family_of(provider, wire, model)) is not None:
+        wires = {*LACKS[wire], *REASONING, "service_tier", "user", "tool_choice", *family.refuses, *family.fixed}
+        names = wires | ({"temperature", "top_p", "top_k"} if wire == MESSAGES else {"output_format"})
+    else:
+        names = set(REASONING) if service else set()
+    if service is not None:
+        names |= {*service.lacks}
+    return frozenset(names)
+
+
+def takes_forced_tools(provider: str, wire: str, model: str) -> bool:
+    """Tell whether `tool_choice` may force a tool on the model, as far as we know."""
+    family = family_of(provider, wire, model)
+    return family is None or family.forced_tools

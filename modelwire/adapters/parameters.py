@@ -7,23 +7,26 @@ Of a model that nobody here knows, and of a parameter, nothing is touched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.model_families import (
     CHAT,
     CLAUDE_THINKING,
+    LACKS,
     LEVELS,
     MESSAGES,
+    REASONING,
     RESPONSES,
     Family,
     family_of,
+    service_row,
+    touched_parameters,
 )
 
 if TYPE_CHECKING:
     from modelwire.adapters.compatible import Service
 
-__all__ = ["Note", "fit_parameters", "takes_forced_tools", "touched_parameters"]
+__all__ = ["Note", "fit_parameters"]
 
 
 class Note(NamedTuple):
@@ -41,26 +44,12 @@ DEFAULTS: JSON = {
     "verbosity": "medium", "parallel_tool_calls": False, "store": False,
 }  # fmt: skip
 
-# The parameters of another wire that a wire has no word for.
-# https://docs.anthropic.com/en/api/messages, https://platform.openai.com/docs/api-reference, both read 2026-11.
-LACKS = {
-    MESSAGES: (
-        "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "verbosity",
-        "store", "modalities", "audio", "prediction", "stream_options",
-    ),
-    CHAT: ("top_k",),
-    RESPONSES: (
-        "top_k", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "prediction",
-        "modalities", "audio",
-    ),
-}  # fmt: skip
 WIRE_NAMES = {
     MESSAGES: "the Anthropic Messages API (https://docs.anthropic.com/en/api/messages)",
     CHAT: "Chat Completions (https://platform.openai.com/docs/api-reference/chat)",
     RESPONSES: "the Responses API (https://platform.openai.com/docs/api-reference/responses)",
 }
 
-REASONING = ("reasoning", "reasoning_effort", "thinking", "effort", "output_config")
 OPENAI_TIERS = ("flex", "scale", "priority", "fast")  # openai 3.52, and Anthropic has nothing like them
 
 # How many tokens of thinking an effort is worth, on models that count them; and the other way round. Our choice: the
@@ -77,20 +66,6 @@ OWN_WORDS = {"zai": "thinking", "moonshot": "thinking", "deepseek": "thinking", 
 SWITCHED = ("zai", "moonshot", "deepseek")  # `thinking` turns it off there, and Z.ai knows no levels of it
 
 
-@lru_cache(maxsize=256)
-def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
-    """Return the parameters `fit_parameters` would look at: of a call without them it changes nothing."""
-    service = _service(provider, wire)
-    if (family := family_of(provider, wire, model)) is not None:
-        wires = {*LACKS[wire], *REASONING, "service_tier", "user", "tool_choice", *family.refuses, *family.fixed}
-        names = wires | ({"temperature", "top_p", "top_k"} if wire == MESSAGES else {"output_format"})
-    else:
-        names = set(REASONING) if service else set()
-    if service is not None:
-        names |= {*service.lacks}
-    return frozenset(names)
-
-
 def fit_parameters(
     params: Mapping[str, Any], *, provider: str, model: str, wire: str
 ) -> tuple[Mapping[str, Any], list[Note]]:
@@ -99,7 +74,7 @@ def fit_parameters(
     if names.isdisjoint(params):
         return params, []
     fitting = _Fitting(dict(params), model)
-    family, service = family_of(provider, wire, model), _service(provider, wire)
+    family, service = family_of(provider, wire, model), service_row(provider, wire)
     if family is not None and wire == MESSAGES:
         fitting.as_anthropic(family)
     elif family is not None or service is not None:
@@ -109,20 +84,6 @@ def fit_parameters(
     if service is not None:
         fitting.as_service(service)
     return fitting.said, fitting.notes
-
-
-def takes_forced_tools(provider: str, wire: str, model: str) -> bool:
-    """Tell whether `tool_choice` may force a tool on the model, as far as we know."""
-    family = family_of(provider, wire, model)
-    return family is None or family.forced_tools
-
-
-def _service(provider: str, wire: str) -> Service | None:
-    if wire != CHAT or provider in ("openai", "anthropic"):
-        return None
-    from modelwire.adapters.compatible import service_of
-
-    return service_of(provider)
 
 
 class _Asked(NamedTuple):

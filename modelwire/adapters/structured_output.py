@@ -78,7 +78,7 @@ def _check(schema: Any) -> None:
 
 
 def _thinks(model: Any) -> bool:
-    from modelwire.adapters.parameters import takes_forced_tools
+    from modelwire.adapters.model_families import takes_forced_tools
 
     if not takes_forced_tools("anthropic", "messages", model.model):
         return True

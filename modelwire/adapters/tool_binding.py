@@ -109,8 +109,9 @@ def limits_of(model: WireChatModel) -> Limits:
 def _name(tool: JSON) -> str:
     inner = tool.get("function", tool.get(str(tool.get("type"))))  # also `{"type": "custom", "custom": {...}}`
     name = inner.get("name") if isinstance(inner, Mapping) else tool.get("name")
-    if name is None and "mcp_server_name" in tool:  # Anthropic's `mcp_toolset`, one a server
-        return f"{tool.get('type')} {tool['mcp_server_name']}"
+    # Anthropic's `mcp_toolset` and OpenAI's `mcp`, one a server.
+    if name is None and (server := tool.get("mcp_server_name") or tool.get("server_label")):
+        return f"{tool.get('type')} {server}"
     return str(name or tool.get("type"))
 
 

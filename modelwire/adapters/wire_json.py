@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from modelwire.errors import MalformedResponse
 from modelwire.transport.classify import provider_error
+from modelwire.transport.wire import MASK
 
 if TYPE_CHECKING:
     from modelwire.errors import ProviderError
@@ -35,7 +36,6 @@ __all__ = [
 SNIPPET_CHARS = 200
 MESSAGE_CHARS = 300
 BODY_CHARS = 2_000  # of a body that is no JSON, kept as `.body` of the error
-MASK = "**********"
 
 # OpenAI, Azure, Groq, Mistral ... / Anthropic / Amazon / Azure API Management, most telling first.
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")

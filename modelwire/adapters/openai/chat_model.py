@@ -43,6 +43,9 @@ class ChatOpenAI(WireChatModel):
     and `project` default to `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`, `base_url` to `OPENAI_BASE_URL`. With a
     `provider` such as "groq" (`adapters.compatible` lists them) key, address and ways are that service's.
 
+    Calls go to Chat Completions; to the Responses API with `use_responses_api=True`, or where OpenAI has a parameter, a
+    tool or the model only there. The content of an answer is then a list of blocks; `.text` is all of its text.
+
         ChatOpenAI(model="gpt-4o-mini", temperature=0).invoke("hi").content
     """
 

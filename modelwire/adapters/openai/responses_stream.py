@@ -69,10 +69,11 @@ class _Piece:
 class _Item:
     """An item of the answer under way. One that is no message is one block."""
 
-    __slots__ = ("done", "encrypted", "kind", "named", "parts", "piece")
+    __slots__ = ("done", "encrypted", "id", "kind", "named", "parts", "piece")
 
     def __init__(self, kind: str, item: JSON) -> None:
         self.kind = kind
+        self.id = item.get("id")
         self.named = _named(item)  # until a chunk has said it
         self.parts: dict[Any, _Piece] = {}  # of a message, by number
         self.piece: _Piece | None = None
@@ -97,7 +98,7 @@ class ResponsesDecoder:
         self._final = False  # nothing more is to come
         self._items: list[_Item] = []  # in order of appearance
         self._current: dict[Any, _Item] = {}  # by the wire's number; some services give several the same
-        self._usual: dict[tuple[Any, Any], _Piece] = {}  # texts under way, by numbers of item and part
+        self._usual: dict[tuple[Any, Any], _Piece] = {}  # the text under way, by numbers of item and part
         self._numbers = 0  # of blocks so far
         self._logprobs: list[Any] = []
 
@@ -143,7 +144,13 @@ class ResponsesDecoder:
         if kind == "error" or name == "error" or (said.get("error") and not kind.startswith("response.")):
             raise failure({**said, "model": self._response.get("model")}, provider=self._provider)
         read = self._READERS.get(kind)
-        return [] if read is None else read(self, said)
+        return [] if read is None or self._is_late(said) else read(self, said)
+
+    def _is_late(self, said: JSON) -> bool:
+        """Tell an event that repeats, or comes after, the end of its item."""
+        item = self._current.get(_number(said, "output_index"))
+        id_ = said.get("item_id") or dict_or_empty(said.get("item")).get("id")
+        return item is not None and item.done and bool(id_) and item.id == id_
 
     # ------------------------------------------------------------ the answer as a whole
 
@@ -223,8 +230,7 @@ class ResponsesDecoder:
         self._ended = False
         item = self._current[number] = _Item(whole["type"], whole)
         self._items.append(item)
-        for key in [key for key in self._usual if key[0] == number]:
-            del self._usual[key]
+        self._usual.clear()
         return item
 
     def _item(self, said: JSON, whole: JSON) -> _Item:
@@ -270,6 +276,7 @@ class ResponsesDecoder:
         item.encrypted = whole.get("encrypted_content") or item.encrypted
         item.done = True
         if item.kind == "message":
+            self._usual.clear()
             return self._message_rest(item, whole)
         return self._call_rest(item, whole) if item.kind in CALL_TEXT else self._tool_rest(item, whole)
 

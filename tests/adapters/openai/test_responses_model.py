@@ -191,6 +191,11 @@ class Sum(BaseModel):
     x: int
 
 
+def test_the_name_langchain_has_for_this_content_is_taken(colour: Any) -> None:
+    answer = colour.invoke(Provider(said("so")).model(output_version="responses/v1"), "hi")
+    assert answer.content == [{"type": "text", "text": "so", "annotations": [], "id": "msg_1"}]
+
+
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
 def test_structured_output_is_read_from_the_text(method: str, colour: Any) -> None:
     provider = Provider(REASONING, said('{"x": 1}'))
@@ -210,6 +215,19 @@ def test_structured_output_is_read_from_a_call(colour: Any) -> None:
 def test_a_refusal_is_no_data(colour: Any) -> None:
     with pytest.raises(ModelRefusalError, match="never"):
         colour.invoke(Provider(said("never", "refusal")).model().with_structured_output(Sum), "hi")
+
+
+def test_tools_that_openai_runs_are_bound_beside_ours() -> None:
+    def add(x: int) -> int:
+        """Add one."""
+        return x + 1
+
+    servers = [{"type": "mcp", "server_label": name, "server_url": f"https://{name}"} for name in ("one", "two")]
+    provider = Provider(said("so"))
+    provider.model().bind_tools([add, {"type": "web_search"}, *servers], tool_choice="web_search").invoke("hi")
+    kinds = [tool["type"] for tool in provider.bodies[-1]["tools"]]
+    assert kinds == ["function", "web_search", "mcp", "mcp"]
+    assert provider.bodies[-1]["tool_choice"] == {"type": "web_search"}
 
 
 def test_standard_blocks_return_as_items() -> None:

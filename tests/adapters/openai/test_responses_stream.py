@@ -238,6 +238,18 @@ def test_items_that_share_a_number_stay_apart() -> None:
     assert [block["text"] for block in streamed.content] == ["one", "two"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_events_said_again_after_an_item_has_ended_add_nothing(case: str) -> None:
+    items, events = events_of(case)
+    again = [
+        {**event, "item_id": dict(event.get("item", {})).get("id") or items[event["output_index"]]["id"]}
+        for event in events[1:]
+    ]
+    last = [event for event in again if event["output_index"] == len(items) - 1]
+    streamed = total(*events, *last, completed(*items))
+    assert without_index(streamed.content) == without_index(decode(*items).content)
+
+
 def test_log_probabilities_of_the_deltas_are_kept() -> None:
     whole, added, done = message("ab")
     first = {"token": "a", "logprob": -0.5}

@@ -1,0 +1,407 @@
+"""One call with the whole vocabulary, on models of every wire: what goes out, and what is said about the rest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from functools import cache
+from typing import Any
+
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types.chat import completion_create_params
+from openai.types.responses import response_create_params
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from support.anthropic_types import check_type, exhaust
+
+from modelwire.adapters import ChatAnthropic, ChatOpenAI
+from modelwire.adapters.model_families import touched_parameters
+from modelwire.adapters.parameters import fit_parameters
+from modelwire.errors import InvalidArgument, ParameterWarning
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+FORM = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
+TOOL = {"type": "function", "function": {"name": "weather", "description": "It.", "parameters": SCHEMA}}
+WHOLE: dict[str, Any] = {
+    "temperature": 0.2, "max_tokens": 5000, "top_p": 0.96, "top_k": 5, "stop": ["END"], "seed": 7,
+    "reasoning": {"effort": "high"}, "verbosity": "low", "tools": [TOOL], "tool_choice": "any",
+    "parallel_tool_calls": False, "response_format": FORM, "logprobs": True, "service_tier": "default", "user": "u",
+    "frequency_penalty": 0.5,
+}  # fmt: skip
+
+# What every body of a wire says of it, and what only some models let stand.
+CHAT: dict[str, Any] = {
+    "max_completion_tokens": 5000, "seed": 7, "tools": [TOOL], "tool_choice": "required", "response_format": FORM,
+    "service_tier": "default", "user": "u",
+}  # fmt: skip
+NO_PARALLEL = {"parallel_tool_calls": False}
+SAMPLING = {"temperature": 0.2, "top_p": 0.96, "logprobs": True, "frequency_penalty": 0.5}
+HIGH = {"reasoning_effort": "high"}
+LOW_VERBOSITY = {"verbosity": "low"}
+REASONING_CHAT = CHAT | NO_PARALLEL | HIGH | LOW_VERBOSITY
+RESPONSES: dict[str, Any] = {
+    "max_output_tokens": 5000,
+    "tools": [{"type": "function", "name": "weather", "description": "It.", "parameters": SCHEMA, "strict": False}],
+    "tool_choice": "required",
+    "parallel_tool_calls": False,
+    "service_tier": "default",
+    "user": "u",
+    "reasoning": {"effort": "high"},
+    "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "place", "schema": SCHEMA}},
+}
+MESSAGES: dict[str, Any] = {
+    "max_tokens": 5000,
+    "stop_sequences": ["END"],
+    "tools": [{"name": "weather", "description": "It.", "input_schema": SCHEMA}],
+    "service_tier": "standard_only",
+    "metadata": {"user_id": "u"},
+}
+FORMAT = {"format": {"type": "json_schema", "schema": SCHEMA}}
+ANY = {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+AUTO = {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+ADAPTIVE = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high", **FORMAT}}
+BUDGET = {"thinking": {"type": "enabled", "budget_tokens": 2500}, "output_config": FORMAT, "top_p": 0.96}
+
+SAMPLED = {"temperature", "top_p", "logprobs", "frequency_penalty"}
+NOT_ANTHROPICS = {"seed", "verbosity", "logprobs", "frequency_penalty"}
+SAMPLERS = {"temperature", "top_p", "top_k"}
+
+# wire and model: the body beside messages and model, and the parameters a note is about.
+SWAPS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "chat gpt-4o-mini": (CHAT | NO_PARALLEL | SAMPLING | {"stop": ["END"]}, {"reasoning", "verbosity", "top_k"}),
+    "chat ft:gpt-4.1-mini:org::id": (
+        CHAT | NO_PARALLEL | SAMPLING | {"stop": ["END"]},
+        {"reasoning", "verbosity", "top_k"},
+    ),
+    "chat o3-mini": (CHAT | HIGH | {"stop": ["END"]}, SAMPLED | {"verbosity", "top_k"}),
+    "chat o4-mini-2025-04-16": (CHAT | HIGH, SAMPLED | {"verbosity", "top_k", "stop"}),
+    "chat gpt-5-mini": (REASONING_CHAT, SAMPLED | {"top_k", "stop"}),
+    "chat gpt-5.1": (REASONING_CHAT, SAMPLED | {"top_k", "stop"}),
+    "chat gpt-5.5": (REASONING_CHAT, SAMPLED | {"top_k", "stop"}),
+    "responses gpt-5.4": (RESPONSES, SAMPLED | {"top_k", "stop", "seed"}),
+    "responses gpt-6-astra": (RESPONSES, SAMPLED | {"top_k", "stop", "seed"}),
+    "responses gpt-5.4-pro": (RESPONSES, SAMPLED | {"top_k", "stop", "seed"}),
+    "messages claude-opus-5-5": (MESSAGES | ADAPTIVE | AUTO, NOT_ANTHROPICS | SAMPLERS | {"tool_choice"}),
+    "messages claude-haiku-5-5": (MESSAGES | ADAPTIVE | ANY, NOT_ANTHROPICS | SAMPLERS),
+    "messages us.anthropic.claude-opus-4-6-v1:0": (
+        MESSAGES | ADAPTIVE | ANY | {"top_p": 0.96},
+        NOT_ANTHROPICS | {"temperature", "top_k"},
+    ),
+    "messages claude-sonnet-4-5-20250929": (
+        MESSAGES | BUDGET | AUTO,
+        NOT_ANTHROPICS | {"temperature", "top_k", "tool_choice"},
+    ),
+    "messages claude-3-7-sonnet-latest": (
+        MESSAGES | BUDGET | AUTO,
+        NOT_ANTHROPICS | {"temperature", "top_k", "tool_choice"},
+    ),
+    "messages claude-3-5-haiku-latest": (
+        MESSAGES | ANY | {"temperature": 0.2, "top_p": 0.96, "top_k": 5, "output_config": FORMAT},
+        NOT_ANTHROPICS | {"reasoning"},
+    ),
+}
+
+
+def model_for(wire: str, model: str, **given: Any) -> Any:
+    if wire == "messages":
+        return ChatAnthropic(model=model, api_key="none", **given)
+    return ChatOpenAI(model=model, api_key="none", use_responses_api=wire == "responses", **given)
+
+
+def sent(model: Any, **kwargs: Any) -> tuple[dict[str, Any], set[str]]:
+    """Return the body beside what every call has, and the parameters that were warned about."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        body = dict(model.build_request("hi", **kwargs).body)
+    assert all(issubclass(warning.category, ParameterWarning) for warning in caught), caught
+    for name in ("messages", "input", "model"):
+        body.pop(name, None)
+    return body, {str(warning.message).split("`")[1] for warning in caught}
+
+
+@cache
+def openai_type(module: Any, name: str) -> TypeAdapter[Any]:
+    with warnings.catch_warnings(action="ignore"):
+        return TypeAdapter(getattr(module, name), config=ConfigDict(extra="forbid"))
+
+
+def check_body(wire: str, body: dict[str, Any]) -> None:
+    if wire == "messages":
+        check_type({"model": "m", "messages": [{"role": "user", "content": "hi"}], **body}, beta=False)
+    elif wire == "chat":
+        whole = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **body}
+        checked = openai_type(completion_create_params, "CompletionCreateParams").validate_python(whole)
+        exhaust(checked)
+    else:
+        openai_type(response_create_params, "ResponseCreateParams").validate_python({"model": "m", **body})
+
+
+@pytest.mark.parametrize("where", ["on the model", "in the call"])
+@pytest.mark.parametrize("swap", SWAPS)
+def test_a_call_that_says_everything_gives_each_model_what_it_takes(swap: str, where: str) -> None:
+    wire, _, name = swap.partition(" ")
+    expected, noted = SWAPS[swap]
+    said = sent(model_for(wire, name, **WHOLE)) if where == "on the model" else sent(model_for(wire, name), **WHOLE)
+    assert said == (expected, noted)
+    check_body(wire, said[0])
+
+
+def test_a_body_with_a_foreign_parameter_is_none_of_the_sdks_types() -> None:
+    """The check above can fail."""
+    for wire in ("chat", "responses", "messages"):
+        with pytest.raises((ValidationError, AssertionError)):
+            check_body(wire, {"max_tokens": 1, "top_k": 1, "seed": 1})
+
+
+# ---------------------------------------------------------------- one parameter at a time
+
+# wire and model; what is said; what goes out of it.
+FITS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    # in the words of another wire
+    ("chat gpt-5", {"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"reasoning_effort": "low"}),
+    ("chat gpt-5.1", {"thinking": {"type": "disabled"}}, {"reasoning_effort": "none"}),
+    ("chat gpt-5", {"output_config": {"effort": "medium"}}, {"reasoning_effort": "medium"}),
+    ("chat gpt-5", {"reasoning": {"effort": "low", "budget_tokens": 9}}, {"reasoning_effort": "low"}),
+    ("responses gpt-5", {"reasoning": {"budget_tokens": 9000, "summary": "auto"}},
+     {"reasoning": {"effort": "high", "summary": "auto"}}),
+    ("responses gpt-5", {"reasoning_effort": "low"}, {"reasoning": {"effort": "low"}}),
+    ("chat gpt-4o", {"output_format": {"type": "json_schema", "schema": SCHEMA}},
+     {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}}),
+    ("chat gpt-4o", {"service_tier": "standard_only"}, {"service_tier": "default"}),
+    ("messages claude-opus-5", {"reasoning": {"effort": "none"}}, {"thinking": {"type": "disabled"}}),
+    ("messages claude-opus-4-7", {"reasoning": {"effort": "none"}}, {}),
+    ("messages claude-opus-4-8", {"reasoning": {"effort": "max", "summary": "auto"}},
+     {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "max"}}),
+    ("messages claude-opus-4-6", {"reasoning": {"budget_tokens": 2000}},
+     {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
+    ("messages claude-sonnet-4-5", {"reasoning_effort": "medium"},
+     {"thinking": {"type": "enabled", "budget_tokens": 8192}}),
+    ("messages claude-sonnet-4-5", {"thinking": {"type": "adaptive"}},
+     {"thinking": {"type": "enabled", "budget_tokens": 16_384}}),
+    ("messages claude-opus-4-5", {"effort": "low"}, {"output_config": {"effort": "low"}}),
+    # what the API does anyway
+    ("chat o3", {"temperature": 1, "top_p": 1.0, "logprobs": False}, {"temperature": 1, "top_p": 1.0,
+                                                                      "logprobs": False}),
+    ("chat o3", {"parallel_tool_calls": False}, {}),
+    ("chat gpt-4o", {"reasoning_effort": "none"}, {}),
+    ("messages claude-opus-5", {"temperature": 1}, {"temperature": 1}),
+    ("messages claude-opus-5", {"logprobs": False, "n": 1}, {}),
+    # what it takes while it does not reason
+    ("chat gpt-5.1", {"temperature": 0}, {"temperature": 0}),
+    ("chat gpt-5.5", {"temperature": 0, "reasoning_effort": "none"}, {"temperature": 0, "reasoning_effort": "none"}),
+    ("responses gpt-5.2", {"temperature": 0, "reasoning": {"effort": "none"}},
+     {"temperature": 0, "reasoning": {"effort": "none"}}),
+    # what is not ours to read
+    ("chat gpt-5", {"reasoning_effort": "colossal"}, {"reasoning_effort": "colossal"}),
+    ("chat gpt-5", {"reasoning": {"effort": 3}}, {"reasoning": {"effort": 3}}),
+    ("messages claude-opus-5", {"thinking": {"type": "dreaming"}}, {"thinking": {"type": "dreaming"}}),
+    ("messages claude-opus-5", {"metadata": {"user_id": "a"}, "user": "b"}, {"metadata": {"user_id": "a"}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("swap", "said", "expected"), FITS)
+def test_what_can_be_said_in_other_words_is_said_without_a_warning(
+    swap: str, said: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    wire, _, name = swap.partition(" ")
+    body, noted = sent(model_for(wire, name), **said)
+    if wire == "messages":
+        del body["max_tokens"]
+    assert (body, noted) == (expected, set())
+
+
+CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("chat gpt-5", {"reasoning": {"effort": "none"}}, {"reasoning_effort": "minimal"}, '"minimal", not "none"'),
+    ("chat o3", {"reasoning_effort": "max"}, {"reasoning_effort": "high"}, '"low", "medium" and "high"'),
+    ("chat gpt-5.1", {"reasoning_effort": "minimal"}, {"reasoning_effort": "low"}, '"low", not "minimal"'),
+    ("chat gpt-5-pro", {"reasoning_effort": "low"}, {"reasoning_effort": "high"}, "gpt-5-pro"),
+    ("chat gpt-5", {"reasoning_effort": "low", "reasoning": {"effort": "high"}}, {"reasoning_effort": "high"},
+     "`reasoning` says it too"),
+    ("chat gpt-5.1", {"temperature": 0, "reasoning_effort": "low"}, {"reasoning_effort": "low"}, "while it reasons"),
+    ("messages claude-opus-5-5", {"reasoning": {"effort": "none"}}, {"output_config": {"effort": "low"}},
+     "always thinks"),
+    ("messages claude-sonnet-5-5", {"thinking": {"type": "disabled"}}, {"thinking": {"type": "between_tools"}},
+     "between tools"),
+    ("messages claude-opus-4-7", {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+     {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}, "without a budget"),
+    ("messages claude-sonnet-4-6", {"effort": "xhigh"}, {"output_config": {"effort": "high"}}, '"xhigh"'),
+    ("messages claude-sonnet-4-5", {"reasoning": {"effort": "high"}, "max_tokens": 900}, {}, "above 1024"),
+    ("messages claude-sonnet-4-5", {"temperature": 0, "top_p": 0.5}, {"temperature": 0}, "not both"),
+    ("messages claude-sonnet-4-5", {"thinking": {"type": "enabled", "budget_tokens": 2000}, "effort": "low"},
+     {"thinking": {"type": "enabled", "budget_tokens": 2000}}, "`thinking` says it too"),
+    ("messages claude-opus-5", {"service_tier": "flex"}, {}, "no such tier"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("swap", "said", "expected", "words"), CHANGES)
+def test_what_has_to_change_is_named_with_the_model_and_its_documentation(
+    swap: str, said: dict[str, Any], expected: dict[str, Any], words: str
+) -> None:
+    wire, _, name = swap.partition(" ")
+    with pytest.warns(ParameterWarning) as caught:
+        body = dict(model_for(wire, name).build_request("hi", **said).body)
+    for field in ("messages", "input", "model", "max_tokens"):
+        body.pop(field, None)
+    assert body == expected
+    (message,) = [str(warning.message) for warning in caught]
+    assert words in message
+    assert "https://" in message or "says it too" in message
+    assert f"`{name}`" in message or "says it too" in message
+
+
+def test_a_service_gets_what_it_documents() -> None:
+    for provider, said, expected, noted in (
+        ("openrouter", {"reasoning": {"effort": "high"}}, {"reasoning": {"effort": "high"}}, set()),
+        ("openrouter", {"reasoning_effort": "low"}, {"reasoning": {"effort": "low"}}, set()),
+        ("openrouter", {"reasoning": {"budget_tokens": 99, "exclude": True}},
+         {"reasoning": {"exclude": True, "max_tokens": 99}}, set()),
+        ("openrouter", {"reasoning": {"enabled": True}}, {"reasoning": {"enabled": True}}, set()),
+        ("groq", {"reasoning": {"effort": "high"}, "top_k": 3}, {"reasoning_effort": "high", "top_k": 3}, set()),
+        ("groq", {"logprobs": True}, {}, {"logprobs"}),
+        ("deepseek", {"reasoning": {"effort": "none"}}, {"thinking": {"type": "disabled"}}, set()),
+        ("deepseek", {"thinking": {"type": "enabled"}}, {"thinking": {"type": "enabled"}}, set()),
+        ("zai", {"reasoning_effort": "high"}, {"thinking": {"type": "enabled"}}, {"reasoning_effort"}),
+        ("vllm", {"reasoning": {"effort": "low", "summary": "auto"}}, {"reasoning_effort": "low"}, {"reasoning"}),
+    ):  # fmt: skip
+        model = ChatOpenAI(model="m", provider=provider, api_key="none", use_responses_api=False)
+        assert sent(model, **said) == (expected, noted), (provider, said)
+    grok = ChatOpenAI(model="grok-4", provider="xai", api_key="none")
+    assert sent(grok, stop=["a"], temperature=0) == ({"temperature": 0}, {"stop"})
+
+
+def test_the_deployments_of_azure_are_read_like_the_models_they_are_called_after() -> None:
+    params = {"temperature": 0, "reasoning": {"effort": "low"}}
+    fitted, notes = fit_parameters(params, provider="azure_openai", model="gpt-5-mini", wire="chat")
+    assert (fitted, [note.parameter for note in notes]) == ({"reasoning_effort": "low"}, ["temperature"])
+    assert fit_parameters(params, provider="azure_openai", model="my-own", wire="chat")[0]["reasoning_effort"] == "low"
+
+
+# ---------------------------------------------------------------- what is left alone
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+NAMES = st.sampled_from([*WHOLE, "thinking", "effort", "output_config", "reasoning_effort"]) | st.text(max_size=8)
+
+
+@given(
+    params=st.dictionaries(NAMES, VALUES, max_size=6),
+    place=st.sampled_from(
+        [("openai", "chat"), ("openai", "responses"), ("anthropic", "messages"), ("local", "chat"), ("x", "")]
+    ),
+    model=st.sampled_from(["m", "gpt-oss-120b", "llama-3", "gpt-7", "claude-opus-6", "o5", "org/gpt-5", "o3000"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_nothing_of_an_unknown_model_is_touched(params: Any, place: tuple[str, str], model: str) -> None:
+    fitted, notes = fit_parameters(params, provider=place[0], model=model, wire=place[1])
+    assert (fitted, notes) == (params, [])
+    assert touched_parameters(*place, model) == frozenset()
+
+
+@given(params=st.dictionaries(NAMES, VALUES, max_size=8), swap=st.sampled_from(sorted(SWAPS)))
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_said_to_a_known_model_nothing_breaks_and_no_note_is_lost(params: Any, swap: str) -> None:
+    wire, _, name = swap.partition(" ")
+    provider = "anthropic" if wire == "messages" else "openai"
+    before = json.dumps(params)
+    fitted, notes = fit_parameters(params, provider=provider, model=name, wire=wire)
+    assert json.dumps(params) == before  # those of the model, shared by all its calls
+    assert all(f"`{note.parameter}`" in note.message for note in notes)
+    untouched = params.keys() - touched_parameters(provider, wire, name)
+    assert {key: fitted[key] for key in untouched} == {key: params[key] for key in untouched}
+
+
+def test_what_stands_in_extra_body_goes_out_as_it_is() -> None:
+    model = ChatOpenAI(model="o3", api_key="none", extra_body={"temperature": 0}, strict_params=True)
+    assert model.build_request("hi", extra_body={"stop": ["x"]}).body["temperature"] == 0
+    assert model.build_request("hi", extra_body={"stop": ["x"]}).body["stop"] == ["x"]
+
+
+def test_unknown_parameters_of_a_known_model_go_out_as_they_are() -> None:
+    model = ChatOpenAI(model="o3", api_key="none", model_kwargs={"brand_new": 1}, strict_params=True)
+    assert model.build_request("hi", newer_still=2).body["brand_new"] == 1
+    assert model.build_request("hi", newer_still=2).body["newer_still"] == 2
+
+
+# ---------------------------------------------------------------- how it is said
+
+
+def test_strict_params_refuses_before_any_request(colour: Any) -> None:
+    def never(request: httpx2.Request) -> httpx2.Response:
+        raise AssertionError("a request was made")
+
+    transport = httpx2.MockTransport(never)
+    model = ChatOpenAI(
+        model="o3-mini", temperature=0, api_key="none", strict_params=True,
+        http_client=httpx2.Client(transport=transport), http_async_client=httpx2.AsyncClient(transport=transport),
+    )  # fmt: skip
+    with pytest.raises(InvalidArgument, match=r"`temperature` is left out for `o3-mini`.*https://"):
+        colour.invoke(model, "hi")
+
+
+def test_a_script_with_temperature_zero_on_a_reasoning_model_just_works_with_a_warning(colour: Any) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        bodies.append(json.loads(request.content))
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}
+        return httpx2.Response(200, json={"id": "c", "object": "chat.completion", "choices": [choice]})
+
+    transport = httpx2.MockTransport(answer)
+    model = ChatOpenAI(
+        model="o3-mini", temperature=0, api_key="none",
+        http_client=httpx2.Client(transport=transport), http_async_client=httpx2.AsyncClient(transport=transport),
+    )  # fmt: skip
+    with pytest.warns(ParameterWarning, match=r"`temperature` is left out for `o3-mini`"):
+        assert colour.invoke(model, "hi").content == "hello"
+    assert "temperature" not in bodies[0]
+    assert model.temperature == 0
+
+
+def test_each_model_and_parameter_is_warned_about_once() -> None:
+    code = (
+        "from modelwire.adapters import ChatOpenAI\n"
+        "for name in ('o3', 'o3', 'o1'):\n"
+        "    for value in (0, 0.5):\n"
+        "        ChatOpenAI(model=name, api_key='none', temperature=value).build_request('hi', seed=1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("ParameterWarning: `temperature`") == 2
+    assert done.stderr.count("`o3`") == 1
+
+
+def test_parameters_are_looked_up_when_there_are_some_and_fitted_when_one_may_not_fit() -> None:
+    code = (
+        "import sys\n"
+        "from modelwire.adapters import ChatOpenAI\n"
+        "def loaded():\n"
+        "    return [n for n in ('model_families', 'parameters') if f'modelwire.adapters.{n}' in sys.modules]\n"
+        "model = ChatOpenAI(model='gpt-4o-mini', api_key='none')\n"
+        "model.build_request('hi'); assert loaded() == [], loaded()\n"
+        "model.build_request('hi', temperature=0, max_tokens=9); assert loaded() == ['model_families'], loaded()\n"
+        "model.build_request('hi', service_tier='auto'); assert len(loaded()) == 2, loaded()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("name", "place"), [("claude-opus-5-5", "output_config"), ("claude-opus-5", "tool_choice")])
+def test_structured_output_asks_in_a_way_the_model_takes(name: str, place: str) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        bodies.append(json.loads(request.content))
+        text: dict[str, Any] = {"type": "text", "text": '{"city": "Bern"}'}
+        use: dict[str, Any] = {"type": "tool_use", "id": "t", "name": "place", "input": {"city": "Bern"}}
+        reply = {"id": "m", "type": "message", "role": "assistant", "stop_reason": "end_turn"}
+        return httpx2.Response(200, json=reply | {"content": [use if place == "tool_choice" else text]})
+
+    client = httpx2.Client(transport=httpx2.MockTransport(answer))
+    model = ChatAnthropic(model=name, api_key="none", http_client=client)
+    assert model.with_structured_output({"title": "place", **SCHEMA}).invoke("hi") == {"city": "Bern"}
+    assert place in bodies[0]
