@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PATIENCE", "check_client", "check_limits", "check_patience", "checked_headers", "checked_key", "complaint", "fill",
     "from_environment", "json_bytes", "name_service", "names_a_key", "parameter_of", "seconds_of",
-    "service_for",
+    "service_for", "warn_of_what_stays",
 ]  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def fill(model: WireChatModel, values: dict[str, Any]) -> bool:
     return True
 
 
-PATIENCE = ("timeout", "max_retries", "max_wait")
+PATIENCE = ("timeout", "max_retries", "max_wait", "max_retry_after", "stream_idle_timeout", "stream_restart")
 # What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
 _CONFIG_KEYS = ("callbacks", "max_concurrency", "recursion_limit", "run_name", "run_id", "configurable")
 
@@ -83,10 +84,12 @@ def check_patience(patience: Mapping[str, Any]) -> None:
     retries = patience["max_retries"]
     if not isinstance(retries, int) or retries < 0:
         raise InvalidArgument(f"`max_retries` must be a whole number, 0 or more, not {retries!r}.")
-    for name in ("timeout", "max_wait"):
+    for name in ("timeout", "max_wait", "max_retry_after", "stream_idle_timeout"):
         value = patience[name]
         if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
             raise InvalidArgument(f"`{name}` must be more than 0 seconds and finite, not {value!r}.")
+    if patience["stream_restart"] not in (None, "marker"):
+        raise InvalidArgument(f'`stream_restart` must be "marker" or None, not {patience["stream_restart"]!r}.')
 
 
 def check_limits(model: WireChatModel) -> None:
@@ -94,6 +97,8 @@ def check_limits(model: WireChatModel) -> None:
         value = getattr(model, name)
         if value is not None and not 0 < value < float("inf"):
             raise InvalidArgument(f"`{name}` must be more than 0 a minute and finite, not {value!r}.")
+    if type(model.max_response_bytes) is not int or model.max_response_bytes < 1:
+        raise InvalidArgument(f"`max_response_bytes` must be a whole number above 0, not {model.max_response_bytes!r}.")
     if model.rate_limit not in ("auto", None):
         raise InvalidArgument(f'`rate_limit` must be "auto" or None, not {model.rate_limit!r}.')
 
@@ -162,6 +167,15 @@ def name_service(cls: type[WireChatModel], values: dict[str, Any]) -> None:
         from modelwire.adapters.compatible import unknown_service
 
         raise unknown_service(str(values["provider"]))
+
+
+def warn_of_what_stays(cls: type[WireChatModel], left: Sequence[str]) -> None:
+    """Say that a pickle is without them; once for each place, as warnings are."""
+    names = ", ".join(f"`{name}`" for name in left)
+    warnings.warn(
+        f"A pickled `{cls.__name__}` goes without what may be secret in {names}: set it again where it wakes up.",
+        stacklevel=3,
+    )
 
 
 def names_a_key(headers: Mapping[str, str] | None) -> bool:

@@ -44,6 +44,7 @@ class AzureChatOpenAI(ChatOpenAI):
         "azure_ad_token_provider": "azure_ad_token",
     }
     SECRETS: ClassVar = (*ChatOpenAI.SECRETS, "azure_ad_token")
+    ADDRESSES: ClassVar = (*ChatOpenAI.ADDRESSES, "azure_endpoint")
 
     @classmethod
     def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic.fields import Field
+from pydantic.functional_serializers import field_serializer
 from pydantic_core import ValidationError
 
 from modelwire import __version__
@@ -34,26 +35,30 @@ from modelwire.adapters.arguments import (
     parameter_of,
     seconds_of,
     service_for,
+    warn_of_what_stays,
 )  # fmt: skip
 from modelwire.adapters.chat_model import BaseChatModel, chunk_from_message
 from modelwire.adapters.codec import ChatCall, Codec, Endpoint
 from modelwire.adapters.model_run import result_of
 from modelwire.adapters.secret import Secret, reveal
-from modelwire.errors import InvalidArgument, MissingKey, ParameterWarning, did_you_mean
+from modelwire.errors import CallerError, InvalidArgument, MissingKey, ParameterWarning, did_you_mean
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chunks, message_chunk_to_message
+from modelwire.messages.ai import RESTART
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
-from modelwire.transport.address import address_of
+from modelwire.transport.address import address_of, shown_url
+from modelwire.transport.body import MAX_RESPONSE_BYTES
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.flow import Exchange, Timeouts, call_flow, gathered_flow, stream_flow
 from modelwire.transport.lines import AsyncLine, SyncLine, async_line, sync_line
 from modelwire.transport.retry import RetryPolicy
-from modelwire.transport.wire import SECRET_HEADERS, WireRequest
+from modelwire.transport.wire import WireRequest, hide_headers
 
 if TYPE_CHECKING:
     from modelwire.adapters.compatible import Service
     from modelwire.outputs import ChatGenerationChunk, ChatResult
-    from modelwire.runnables import Runnable, RunnableConfig
+    from modelwire.adapters.chat_model import LanguageModelInput
+    from modelwire.runnables import Runnable, RunnableBinding, RunnableConfig
     from modelwire.transport.governor.gate import Governor
     from modelwire.transport.governor.limits import Limits
 
@@ -68,7 +73,12 @@ class WireChatModel(BaseChatModel):
 
     A parameter that is None is not sent. `timeout` limits the silence of one attempt in seconds (first byte, and
     between two bytes); for the whole call give `config={"timeout": ...}`. `max_retries` counts bad luck only: being
-    told to come back later is bounded by `max_wait` seconds; `max_retries=0` switches every retry off. The provider's
+    told to come back later is bounded by `max_wait` seconds, and raises at once where the provider says more than
+    `max_retry_after`; `max_retries=0` switches every retry off. A stream may be silent for `stream_idle_timeout` (120 s,
+    or `timeout` where that is set). One that breaks after its first chunk raises `StreamInterrupted`; with
+    `stream_restart="marker"` (in a call: `restart="marker"`) it begins again, by a chunk with "stream_restart" in its
+    `response_metadata`: whoever has shown what came before takes it back, and a sum of the chunks leaves it out.
+    `max_response_bytes` bounds an answer, unpacked. The provider's
     rate limit is found out and kept (`limits()` shows it), shared by all models of this process with the same key;
     `rpm` and `tpm` state requests and tokens a minute that are known, `rate_limit=None` switches all of it off.
     `model_kwargs` and unknown keywords of a call are parameters too; `extra_body` is merged into the body last.
@@ -95,6 +105,10 @@ class WireChatModel(BaseChatModel):
     timeout: float | None = None
     max_retries: int = 4
     max_wait: float = 60.0
+    max_retry_after: float = 120.0
+    stream_idle_timeout: float | None = None
+    stream_restart: Literal["marker"] | None = None
+    max_response_bytes: int = MAX_RESPONSE_BYTES
     rate_limit: Literal["auto"] | None = "auto"
     rpm: float | None = None
     tpm: float | None = None
@@ -109,6 +123,7 @@ class WireChatModel(BaseChatModel):
     ALIASES: ClassVar[Mapping[str, str]] = {
         "model_name": "model",
         "request_timeout": "timeout",
+        "restart": "stream_restart",
         "stop_sequences": "stop",
         "max_tokens_to_sample": "max_tokens",
         "max_completion_tokens": "max_tokens",
@@ -390,8 +405,10 @@ class WireChatModel(BaseChatModel):
             headers=request.headers if self._through_sdk() else _with_ours(request.headers),
             content=json_bytes(request.body),
             wire=codec,
-            policy=_policy(patience["max_retries"], self._max_wait_s(patience["max_wait"])),
-            timeouts=_timeouts(patience["timeout"]),
+            policy=_policy(
+                patience["max_retries"], self._max_wait_s(patience["max_wait"]), patience["max_retry_after"]
+            ),
+            timeouts=_timeouts(patience["timeout"], patience["stream_idle_timeout"]),
             clock=time.monotonic,
             rng=_rng,
             merge=merge_chunks,
@@ -402,7 +419,19 @@ class WireChatModel(BaseChatModel):
             governor=None if self.rate_limit is None else self._governor(request),
             patient=in_batch.get(),
             max_output=next((n for name in _OUTPUT_LIMITS if isinstance(n := request.body.get(name), int)), None),
+            max_response_bytes=self.max_response_bytes,
+            renew=self._renewal(messages, stop, kwargs),
+            note=_note,
+            marker=None if patience["stream_restart"] is None else _restart_marker,
         )
+
+    def _renewal(
+        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any]
+    ) -> Callable[[], Mapping[str, str]] | None:
+        """Return what asks for the key again and says the headers anew, where functions give the key."""
+        if self._through_sdk() or not any(callable(getattr(self, name)) for name in self.SECRETS):
+            return None
+        return lambda: _with_ours(self._said(messages, stop, kwargs, stream=False)[1].headers)
 
     def _max_wait_s(self, max_wait_s: float) -> float:
         """Return how long a call may be put off: a row of a batch as long as it takes, unless told otherwise."""
@@ -435,7 +464,6 @@ class WireChatModel(BaseChatModel):
         for name in [name for name in kwargs if self.ALIASES.get(name, name) in PATIENCE]:
             field, value = self.ALIASES.get(name, name), kwargs.pop(name)
             patience[field] = seconds_of(value) if field == "timeout" else value
-        if kwargs or patience["max_retries"] != self.max_retries:
             check_patience(patience)
         return patience
 
@@ -449,6 +477,11 @@ class WireChatModel(BaseChatModel):
         return request_key(self._said(messages, stop, kwargs, stream=False)[1])
 
     # ------------------------------------------------------------ tools and forms
+
+    def bind(self, **kwargs: Any) -> RunnableBinding[LanguageModelInput, AIMessage]:
+        """Return this model with `kwargs` given to every call."""
+        hide_headers(kwargs)
+        return super().bind(**kwargs)
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None,
@@ -502,22 +535,22 @@ class WireChatModel(BaseChatModel):
     def _answer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
-        exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
+        exchange, on_retry = self._exchange(messages, stop, config, kwargs, stream=self.streaming), config.get("on_retry")
         line = self._sync_line(exchange)
         if self.streaming:
-            return _message_of(drive(gathered_flow(exchange), line))
-        return drive(call_flow(exchange), line)
+            return _message_of(drive(gathered_flow(exchange), line, on_retry))
+        return drive(call_flow(exchange), line, on_retry)
 
     async def _aanswer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
         if not self._loop_native() and self.client is not None:  # an SDK's sync client has the key: in a thread then
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
-        exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
+        exchange, on_retry = self._exchange(messages, stop, config, kwargs, stream=self.streaming), config.get("on_retry")
         line = self._async_line(exchange)
         if self.streaming:
-            return _message_of(await adrive(gathered_flow(exchange), line))
-        return await adrive(call_flow(exchange), line)
+            return _message_of(await adrive(gathered_flow(exchange), line, on_retry))
+        return await adrive(call_flow(exchange), line, on_retry)
 
     def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
@@ -525,7 +558,7 @@ class WireChatModel(BaseChatModel):
         if self._streaming_is_off(kwargs):
             return super()._chunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
-        return drive_stream(stream_flow(exchange), self._sync_line(exchange))
+        return drive_stream(stream_flow(exchange), self._sync_line(exchange), config.get("on_retry"))
 
     def _achunks(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
@@ -537,7 +570,7 @@ class WireChatModel(BaseChatModel):
 
             return by_thread(self._chunks(messages, stop, config, **kwargs))
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
-        return adrive_stream(stream_flow(exchange), self._async_line(exchange))
+        return adrive_stream(stream_flow(exchange), self._async_line(exchange), config.get("on_retry"))
 
     def _sync_line(self, exchange: Exchange[AIMessage, AIMessageChunk]) -> SyncLine:
         if self._through_sdk():
@@ -617,13 +650,23 @@ def _touched(provider: str, wire: str, model: str) -> frozenset[str]:
 
 
 @cache
-def _policy(max_retries: int, max_wait_s: float) -> RetryPolicy:
-    return RetryPolicy(max_retries=max_retries, max_wait_s=max_wait_s)
+def _policy(max_retries: int, max_wait_s: float, max_retry_after_s: float) -> RetryPolicy:
+    return RetryPolicy(max_retries=max_retries, max_wait_s=max_wait_s, max_retry_after_s=max_retry_after_s)
 
 
 @cache
-def _timeouts(silence_s: float | None) -> Timeouts:
-    return Timeouts() if silence_s is None else Timeouts(first_byte_s=silence_s, idle_s=silence_s)
+def _timeouts(silence_s: float | None, idle_s: float | None) -> Timeouts:
+    usual = Timeouts()
+    first_byte_s = silence_s or usual.first_byte_s
+    return Timeouts(min(usual.connect_s, first_byte_s), first_byte_s, idle_s or silence_s or usual.idle_s)
+
+
+def _note(answer: AIMessage | AIMessageChunk, name: str, value: int) -> None:
+    answer.response_metadata = {**answer.response_metadata, name: value}
+
+
+def _restart_marker() -> AIMessageChunk:
+    return AIMessageChunk.from_wire("", response_metadata={RESTART: True})
 
 
 def _message_of(chunk: AIMessageChunk) -> AIMessage:

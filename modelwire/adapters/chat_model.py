@@ -38,6 +38,7 @@ from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
 from modelwire.runnables.deadline import covered
 from modelwire.runnables.serializable import RunnableSerializable
+from modelwire.transport.wire import hide_headers
 
 if TYPE_CHECKING:
     from modelwire.adapters.guarded_call import Guarded
@@ -223,12 +224,13 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         **kwargs: Any,
     ) -> AIMessage:  # fmt: skip
         """Answer `input`."""
+        hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
             answer = self._way()._answer(messages, stop, config, **kwargs)
         else:
             with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-                result = self._way()._result(messages, stop, config, run=run, **kwargs)
+                result = self._way()._result(messages, stop, run.below(config), run=run, **kwargs)
                 signed(result, f"lc_run--{run.manager.run_id}")
                 run.end(result)
             answer = only_message(result)
@@ -241,12 +243,13 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         **kwargs: Any,
     ) -> AIMessage:  # fmt: skip
         """Answer `input`."""
+        hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
         if not heard(self, config):
             answer = await self._way()._aanswer(messages, stop, config, **kwargs)
         else:
             async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-                result = await self._way()._aresult(messages, stop, config, run=run, **kwargs)
+                result = await self._way()._aresult(messages, stop, run.below(config), run=run, **kwargs)
                 signed(result, f"lc_run--{run.manager.run_id}")
                 await run.end(result)
             answer = only_message(result)
@@ -259,6 +262,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:  # fmt: skip
         """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
+        hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
         way = self._way()._chunks if not heard(self, config) else self._heard_stream
         chunks, tell = way(messages, stop, config, **kwargs), on_answer.get()
@@ -268,7 +272,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
         run = start_model_run(self, messages, config, {"stop": stop, **kwargs})
-        chunks = self._way()._chunks(messages, stop, config, **kwargs)
+        chunks = self._way()._chunks(messages, stop, run.below(config), **kwargs)
         try:
             with run:
                 for chunk in chunks:
@@ -283,6 +287,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:  # fmt: skip
         """Answer `input` chunk by chunk; the chunks add up to the answer of `ainvoke`."""
+        hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
         way = self._way()._achunks if not heard(self, config) else self._heard_astream
         chunks, tell = way(messages, stop, config, **kwargs), on_answer.get()
@@ -292,7 +297,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
         run = await astart_model_run(self, messages, config, {"stop": stop, **kwargs})
-        chunks = self._way()._achunks(messages, stop, config, **kwargs)
+        chunks = self._way()._achunks(messages, stop, run.below(config), **kwargs)
         try:
             async with run:
                 async for chunk in chunks:
@@ -311,6 +316,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         from modelwire.adapters.generation import generate
 
         config = {"callbacks": callbacks, "tags": tags, "metadata": metadata, "run_name": run_name, "run_id": run_id}
+        hide_headers(kwargs)
         return generate(self, messages, stop, config, kwargs)
 
     async def agenerate(
@@ -322,6 +328,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         from modelwire.adapters.generation import agenerate
 
         config = {"callbacks": callbacks, "tags": tags, "metadata": metadata, "run_name": run_name, "run_id": run_id}
+        hide_headers(kwargs)
         return await agenerate(self, messages, stop, config, kwargs)
 
     def generate_prompt(

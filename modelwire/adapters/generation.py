@@ -44,7 +44,7 @@ def generate(
     answered = []
     for messages, own in zip(prompts, _configs(config, len(prompts)), strict=True):
         with start_model_run(model, messages, own, {"stop": stop, **kwargs}) as run:
-            result = model._way()._result(messages, stop, own, run=run, **kwargs)
+            result = model._way()._result(messages, stop, run.below(own), run=run, **kwargs)
             _sign(result, run.manager)
             run.end(result)
         answered.append((result, run.manager))
@@ -62,7 +62,7 @@ async def agenerate(
 
     async def one(messages: list[BaseMessage], own: RunnableConfig) -> tuple[ChatResult, Any]:
         async with await astart_model_run(model, messages, own, {"stop": stop, **kwargs}) as run:
-            result = await model._way()._aresult(messages, stop, own, run=run, **kwargs)
+            result = await model._way()._aresult(messages, stop, run.below(own), run=run, **kwargs)
             _sign(result, run.manager)
             await run.end(result)
         return result, run.manager

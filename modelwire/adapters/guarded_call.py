@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from modelwire.runnables.config import RunnableConfig
     from modelwire.transport.wire import WireRequest
 
-__all__ = ["Guarded", "checked_cache", "llm_string", "message_key", "request_key"]
+__all__ = ["Guarded", "cached_answer", "checked_cache", "llm_string", "message_key", "request_key"]
 
 _log = logging.getLogger(__name__)
 
@@ -299,6 +299,17 @@ def _acquire(model: BaseChatModel, deadline: float | None) -> None:
     while not limiter.acquire(blocking=False):
         check(deadline, model)
         time.sleep(min(LOOK_S, max(0.0, deadline - monotonic())))
+
+
+def cached_answer(
+    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+) -> AIMessage | None:
+    """Return what the model's cache has for a call that is not going to be made now."""
+    cache = _cache_of(model)
+    key = None if cache is None else model._cache_key(messages, stop, kwargs)
+    if cache is None or key is None or (kept := _kept(cache.lookup(*key))) is None:
+        return None
+    return only(_versioned(model, _hit(kept)))
 
 
 # ---------------------------------------------------------------- the cache and what is in it

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from modelwire.adapters.chat_model import BaseChatModel
+    from modelwire.errors import ChatError
+    from modelwire.transport.flow import Sleep
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
     from modelwire.outputs import ChatResult, LLMResult
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncModelRun",
     "ModelRun",
+    "RetryState",
     "astart_model_run",
     "atallied",
     "heard",
@@ -35,6 +38,26 @@ __all__ = [
 
 # Told of every answer in its context, whoever listens to the run: how a job counts what a row cost. In place.
 on_answer: ContextVar[Callable[[AIMessage], object] | None] = ContextVar("on_answer", default=None)
+
+
+class RetryState:
+    """What `on_retry` handlers are told: a try has failed and there will be another one. Names as tenacity has them."""
+
+    def __init__(self, sleep: Sleep) -> None:
+        self.attempt_number = sleep.attempt  # how many have failed
+        self.error = sleep.error  # with `.retry_class`, `.status`, `.code`, `.request_id`, `.attempts`
+        self.upcoming_sleep = sleep.expected_s  # seconds until the next try, as far as is known
+
+    @property
+    def outcome(self) -> RetryState:
+        return self
+
+    @property
+    def failed(self) -> bool:
+        return True
+
+    def exception(self) -> ChatError:
+        return self.error
 
 
 class _Opened:
@@ -50,6 +73,15 @@ class _Opened:
         self._ears = ears(manager.handlers, manager.run_id)
         others = [handler for handler in manager.handlers if not isinstance(handler, ChunkListener)]
         self._listeners = wanting(others, "on_llm_new_token")
+
+    def below(self, config: RunnableConfig) -> RunnableConfig:
+        """Return the config to go on with: with an ear for retries where a handler has one."""
+        from modelwire.callbacks.delivery import wanting
+
+        if not wanting(self.manager.handlers, "on_retry"):
+            return config
+        manager = self.manager
+        return {**config, "on_retry": lambda sleep: manager.on_retry(RetryState(sleep))}
 
     @property
     def wants_tokens(self) -> bool:
@@ -189,6 +221,7 @@ def _listeners(model: BaseChatModel, config: RunnableConfig, options: dict[str, 
 
 
 def _opening(model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]) -> dict[str, Any]:
+    options = {name: value for name, value in options.items() if name != "extra_headers"}  # nobody is told a secret
     params = model._get_invocation_params(**options)  # a model of one's own may blot out secrets there
     return {
         "run_id": config.get("run_id"),

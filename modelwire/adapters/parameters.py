@@ -1,7 +1,7 @@
 """One vocabulary of parameters, fitted to what a model takes. No I/O here; loaded by a call that may need it.
 
 What one wire says in its own words is said in those of the model's; what the model refuses is left out, with a note.
-Of a model that nobody here knows, and of a parameter, nothing is touched.
+What is said to a model nobody here knows, and a parameter nobody here knows, are not touched.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def test_a_schema_that_contains_itself_is_strict_at_openai_only() -> None:
 
 
 def test_a_service_that_only_speaks_like_openai_is_left_to_say_so_itself() -> None:
-    other = ChatOpenAI(model="m", api_key="k", provider="elsewhere")
+    other = ChatOpenAI(model="m", api_key="k", provider="elsewhere", base_url="https://llm.example.org/v1")
     assert body_of(other, [named("a.b")])["tools"][0]["function"]["name"] == "a.b"
     with pytest.raises(InvalidArgument, match=r"any keys.*closes every object"):
         other.bind_tools([named("n", **FREE)], strict=True)

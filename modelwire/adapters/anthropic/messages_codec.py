@@ -106,7 +106,9 @@ def _too_long(error: BadRequest) -> ContextTooLong:
 
 def _url(base_url: str) -> str:
     """Name the endpoint, also under a base URL that ends with the version, as OpenAI's do."""
-    return f"{base_url}/messages" if base_url.endswith("/v1") else f"{base_url}/v1/messages"
+    base, question_mark, query = base_url.partition("?")
+    path = "/messages" if base.endswith("/v1") else "/v1/messages"
+    return f"{base.rstrip('/')}{path}{question_mark}{query}"
 
 
 def _headers(call: ChatCall, said: Mapping[str, str], betas: Any, body: Mapping[str, Any]) -> dict[str, str]:

@@ -78,12 +78,12 @@ def file_source(id: str) -> dict[str, Any]:
 Case = tuple[dict[str, Any], Any, dict[str, Any], dict[str, Any]]
 CASES: dict[str, Case] = {
     "sampling": (
-        {"model": "claude-3-5-haiku-latest", "temperature": 0.5, "top_k": 5, "top_p": 0.9, "stop": ["END"]},
+        {"model": "claude-of-old", "temperature": 0.5, "top_k": 5, "top_p": 0.9, "stop": ["END"]},
         "hi",
         {"metadata": {"user_id": "u"}},
-        # temperature and its like are no longer in the SDK's types; ours have them
+        # temperature and its like are no longer in the SDK's types, nor taken by the latest models; ours have them
         {
-            "model": "claude-3-5-haiku-latest",
+            "model": "claude-of-old",
             "stop_sequences": ["END"],
             "metadata": {"user_id": "u"},
             "extra_body": {"temperature": 0.5, "top_k": 5, "top_p": 0.9},
@@ -97,14 +97,14 @@ CASES: dict[str, Case] = {
     ),
     "thinking, with a budget": (
         {
-            "model": "claude-sonnet-4-5",
+            "model": "claude-of-old",
             "thinking": {"type": "enabled", "budget_tokens": 2048},
             "betas": ["interleaved-thinking-2025-05-14"],
         },
         "hi",
         {},
         {
-            "model": "claude-sonnet-4-5",
+            "model": "claude-of-old",
             "thinking": {"type": "enabled", "budget_tokens": 2048},
             "betas": ["interleaved-thinking-2025-05-14"],
         },
