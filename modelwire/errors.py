@@ -114,6 +114,7 @@ class Attempt(NamedTuple):
     code: str | None
     request_id: str | None
     elapsed_s: float
+    maybe_billed: bool = False  # the whole request had gone and no refusal came back: the answer may have been made
 
 
 class ModelwireError(Exception):
@@ -217,6 +218,11 @@ class ChatError(ModelwireError):
     def retryable(self) -> bool:
         """Whether the same request may succeed later."""
         return self.retry_class is not RetryClass.FATAL
+
+    @property
+    def maybe_billed_attempts(self) -> int:
+        """How many of the attempts the provider may have answered, and counts, though no answer came back."""
+        return sum(attempt.maybe_billed for attempt in self.attempts)
 
     @property
     def is_retryable(self) -> bool:

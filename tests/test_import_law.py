@@ -24,6 +24,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "transport": ({"errors"}, set()),
     "callbacks": ({"errors", "messages", "outputs"}, {"runnables"}),
     "runnables": ({"errors", "messages", "callbacks"}, {"prompts", "tools", "tracers"}),
+    "runnables.many_inputs": ({"runnables"}, {"jobs.provider_batch"}),  # `submit_batch`, a method of every chain
     "tracers": ({"errors", "callbacks", "runnables"}, set()),
     "prompts": ({"errors", "messages", "runnables", "prompt_values"}, set()),
     "outputs": ({"errors", "messages"}, set()),
@@ -62,7 +63,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     ),
     "jobs": (
         {"errors", "messages", "prompts", "runnables", "callbacks", "adapters.model_run", "transport.retry"},
-        {"config", "adapters"},
+        {"config", "adapters", "transport"},
     ),
     "cli": ({"errors"}, {"local", "config", "adapters", "jobs", "testing"}),
 }

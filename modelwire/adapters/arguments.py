@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
-from modelwire.errors import InvalidArgument, did_you_mean
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.transport.wire import SECRET_HEADERS
 
 if TYPE_CHECKING:
@@ -183,6 +183,8 @@ def names_a_key(headers: Mapping[str, str] | None) -> bool:
 
 
 def checked_key(key: str, owner: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidType(f"The API key of `{owner}` must be a text or a function that gives one.")
     if not key.isascii() or not key.isprintable() or key != key.strip():
         raise InvalidArgument(
             f"The API key of `{owner}` has a line break, a space at its end, or another character no key has. "
@@ -194,9 +196,14 @@ def checked_key(key: str, owner: str) -> str:
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Return headers that may be sent; a value is never shown."""
     for name, value in (headers or {}).items():
+        if not _TOKEN.issuperset(name) or not name:
+            raise InvalidArgument("The name of a header must be letters, digits and dashes; one of yours is not.")
         if not value.isascii() or not value.replace("\t", " ").isprintable() or value != value.strip():
             raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
     return dict(headers or {})
+
+
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110 5.6.2
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:

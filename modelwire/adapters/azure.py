@@ -93,5 +93,7 @@ def _address(given: Mapping[str, Any], deployment: str) -> dict[str, str]:
     said["api_version"] = version
     if given.get("use_responses_api"):
         return {**said, "base_url": f"{endpoint}/openai?api-version={version}", "model": deployment}
+    if deployment.strip(".") == "":
+        raise InvalidArgument(f"`azure_deployment` must be the name of a deployment, not {deployment!r}.")
     segment = quote(deployment, safe="")  # one segment, whatever is in the name
     return {**said, "base_url": f"{endpoint}/openai/deployments/{segment}?api-version={version}"}

@@ -234,6 +234,8 @@ class WireChatModel(BaseChatModel):
     def model_post_init(self, context: Any, /) -> None:
         """Check what can be checked before any request."""
         check_patience({name: getattr(self, name) for name in PATIENCE})
+        if not self.model.isprintable():
+            raise InvalidArgument("`model` has a line break or another character that no name has.")
         if self.base_url is not None:
             address_of(self.base_url)
         for name, is_async in (("http_client", False), ("http_async_client", True)):
@@ -306,7 +308,7 @@ class WireChatModel(BaseChatModel):
         if key:
             checked_key(key, type(self).__name__)
             headers = self._auth_headers(key) if service is None else service.auth_headers(key)
-        headers |= self._identity_headers()
+        headers |= checked_headers(self._identity_headers())
         needed = self.base_url is None if service is None else service.needs_key(self.base_url)
         if needed and not names_a_key(headers) and not names_a_key(self.default_headers):
             raise self._missing_key(service)

@@ -47,6 +47,11 @@ def take_sdk_clients(cls: type[WireChatModel], values: dict[str, Any]) -> None:
                 f"`{name}` must be a client of the `openai` or `anthropic` SDK, such as `AzureOpenAI(...)`, not a "
                 f"`{type(client).__name__}`. An HTTP client belongs into `http_client`."
             )
+        theirs, others = ("anthropic", "openai") if cls.TOOL_SHAPE == "anthropic" else ("openai", "anthropic")
+        if others in {kind.__module__.partition(".")[0] for kind in type(client).__mro__}:
+            raise InvalidArgument(
+                f"`{name}` of `{cls.__name__}` must be a client of the `{theirs}` SDK, not a `{type(client).__name__}`."
+            )
         if hasattr(client, "__aenter__") != (colour == "async"):
             other = "client" if colour == "async" else "async_client"
             raise InvalidArgument(f"`{name}` was given a `{type(client).__name__}`, which belongs into `{other}`.")

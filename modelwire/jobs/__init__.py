@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from modelwire.jobs.job import JobResult as JobResult
     from modelwire.jobs.job import arun_job as arun_job
     from modelwire.jobs.job import run_job as run_job
+    from modelwire.jobs.provider_batch import BatchJob as BatchJob
+    from modelwire.jobs.provider_batch import BatchResult as BatchResult
+    from modelwire.jobs.provider_batch import asubmit_batch as asubmit_batch
+    from modelwire.jobs.provider_batch import submit_batch as submit_batch
     from modelwire.jobs.tracking import CostTracker as CostTracker
     from modelwire.jobs.tracking import track as track
 
@@ -21,6 +25,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
     {
         "modelwire.jobs.job": "JobOptions JobResult arun_job run_job",
         "modelwire.jobs.folder": "JobFolder",
+        "modelwire.jobs.provider_batch": "BatchJob BatchResult asubmit_batch submit_batch",
         "modelwire.jobs.cost": "price_of",
         "modelwire.jobs.tracking": "CostTracker track",
     },

@@ -13,7 +13,7 @@ from typing import Any
 
 from modelwire.errors import InvalidArgument, MissingKey
 
-__all__ = ["batch", "list_jobs", "register", "retry", "show"]
+__all__ = ["batch", "list_jobs", "register", "retry", "show", "wait"]
 
 FAILURES_SHOWN = 10
 
@@ -50,22 +50,28 @@ def register(commands: Any) -> None:
     add("--no-dedupe", action="store_true", help="ask equal rows again")
     add("--retry-failed", action="store_true", help="ask rows again that have failed")
     add("--formula-guard", action="store_true", help="keep a spreadsheet from taking an answer for a formula")
+    add(
+        "--via", choices=("live", "batch-api"), default="live",
+        help="batch-api: through the provider's Batch API, at half the price, within a day (default: %(default)s)",
+    )  # fmt: skip
+    add("--detach", action="store_true", help="with --via batch-api: submit and leave; `modelwire jobs wait` fetches")
     add("--dry-run", action="store_true", help="show three filled prompts and an estimate, ask nothing")
     add("--quiet", "-q", action="store_true", help="show no progress")
     parser.set_defaults(run=batch)
 
-    jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry")
+    jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, wait")
     jobs_commands = jobs.add_subparsers(required=True, metavar="COMMAND")
     for name, help_text, act in (
         ("list", "one line for each job", list_jobs),
         ("show", "how one job stands, and which rows have failed", show),
         ("retry", "ask the rows of a job again that have failed", retry),
+        ("wait", "wait for a job that went through a Batch API, and write its table", wait),
     ):
         command = jobs_commands.add_parser(name, help=help_text)
         if act is not list_jobs:
             command.add_argument("job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder")
         command.add_argument("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
-        if act is retry:
+        if act in (retry, wait):
             command.add_argument("--quiet", "-q", action="store_true", help="show no progress")
         command.set_defaults(run=act)
 
@@ -75,7 +81,7 @@ def register(commands: Any) -> None:
 
 _KEPT = (
     "input", "prompt", "chain", "model", "system", "schema", "param", "output", "job_dir", "order", "max_concurrency",
-    "max_cost", "limit", "sample", "seed", "encoding", "no_dedupe", "formula_guard",
+    "max_cost", "limit", "sample", "seed", "encoding", "no_dedupe", "formula_guard", "via",
 )  # fmt: skip
 _PATHS = ("input", "output", "job_dir")
 
@@ -90,21 +96,39 @@ def batch(options: argparse.Namespace) -> None:
     if options.dry_run:
         _dry_run(given)
         return
+    if options.detach and options.via != "batch-api":
+        raise InvalidArgument("`--detach` leaves a job to the provider: it needs `--via batch-api`.")
+    if options.via == "batch-api":
+        from modelwire.jobs.provider_batch.commands import hand_in
+
+        hand_in(given, _chain(given), _command(given), quiet=options.quiet, detach=options.detach)
+        return
     _run(given, retry_failed=options.retry_failed, quiet=options.quiet)
+
+
+def _command(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what runs it again, from whatever folder."""
+    command = {name: given.get(name) for name in _KEPT}
+    command |= {name: str(Path(given[name]).absolute()) for name in _PATHS if given[name] is not None}
+    command["folder"] = given.get("folder") or str(Path.cwd())
+    return command
+
+
+def _chain(given: Mapping[str, Any]) -> Any:
+    from modelwire.jobs.work import make_work
+
+    return make_work(_work(given), _model(given), system=given["system"], schema=given["schema"]).chain
 
 
 def _run(given: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> None:
     from modelwire.jobs import run_job
 
-    command = {name: given[name] for name in _KEPT}
-    command |= {name: str(Path(given[name]).absolute()) for name in _PATHS if given[name] is not None}
-    command["folder"] = given.get("folder") or str(Path.cwd())
     result = run_job(
         _work(given), given["input"], output=given["output"], model=_model(given), system=given["system"],
         schema=given["schema"], job_dir=given["job_dir"], order=given["order"],
         max_concurrency=given["max_concurrency"], max_cost=given["max_cost"], limit=given["limit"],
         sample=given["sample"], seed=given["seed"], encoding=given["encoding"], dedupe=not given["no_dedupe"],
-        retry_failed=retry_failed, formula_guard=given["formula_guard"], quiet=quiet, command=command,
+        retry_failed=retry_failed, formula_guard=given["formula_guard"], quiet=quiet, command=_command(given),
     )  # fmt: skip
     if not quiet:
         print(result, file=sys.stderr)
@@ -234,4 +258,21 @@ def retry(options: argparse.Namespace) -> None:
     command = job.about.get("command")
     if not command:
         raise InvalidArgument(f"`{job.path}` was run from Python: run it again there, with `retry_failed=True`.")
+    if command.get("via") == "batch-api":
+        from modelwire.jobs.provider_batch.commands import finish
+
+        finish(job.path, _chain(command), command, quiet=options.quiet, again=True)
+        return
     _run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)
+
+
+def wait(options: argparse.Namespace) -> None:
+    """Run `modelwire jobs wait`."""
+    from modelwire.jobs.folder import find_job
+    from modelwire.jobs.provider_batch.commands import finish
+
+    job = find_job(options.job, Path(options.dir))
+    command = job.about.get("command") or {}
+    if command.get("via") != "batch-api":
+        raise InvalidArgument(f"`{job.path}` was not submitted by `modelwire batch --via batch-api`: run it again.")
+    finish(job.path, _chain(command), command, quiet=options.quiet)

@@ -86,6 +86,11 @@ class JobFolder:
         with suppress(OSError):
             (self.path / "summary.json").unlink()  # of the run before this one
 
+    def note(self, **facts: Any) -> None:
+        """Write down more about what the job is."""
+        self.about |= facts
+        self._write("job.json", self.about)
+
     def summary(self) -> dict[str, Any]:
         """Return how the last run ended; {} when it was not asked, as after a kill."""
         return self._read("summary.json")

@@ -35,15 +35,19 @@ class JobOptions(TypedDict, total=False):
     retry_failed: bool  # ask rows again that have failed
     formula_guard: bool  # in CSV, a quote before text that a spreadsheet would take for a formula
     encoding: str  # of CSV
+    engine: Literal["local", "ray"]  # who asks: this process, or the workers of a Ray cluster
+    workers: int | None  # of Ray; as many as it has CPUs by default
     config: RunnableConfig | None  # for every row
     quiet: bool  # no progress
     command: dict[str, Any] | None  # how `modelwire jobs retry` runs it again
 
 
+ENGINES = ("local", "ray")
 _DEFAULTS: dict[str, Any] = {
     "model": None, "system": None, "schema": None, "job_dir": None, "order": "input", "max_concurrency": None,
     "max_cost": None, "limit": None, "sample": None, "seed": 0, "dedupe": True, "retry_failed": False,
-    "formula_guard": False, "encoding": "utf-8", "config": None, "quiet": False, "command": None,
+    "formula_guard": False, "encoding": "utf-8", "engine": "local", "workers": None,
+    "config": None, "quiet": False, "command": None,
 }  # fmt: skip
 
 
@@ -55,7 +59,9 @@ def checked_options(given: JobOptions) -> dict[str, Any]:
     if not isinstance(given.get("output"), (str, os.PathLike)):
         raise InvalidType("A job needs `output`, the path of the file its results go to.")
     options: dict[str, Any] = {**_DEFAULTS, **given}
-    for name in ("max_concurrency", "limit", "sample"):
+    if options["engine"] not in ENGINES:
+        raise InvalidArgument(f"`engine` is {options['engine']!r}. {did_you_mean(str(options['engine']), ENGINES)}")
+    for name in ("max_concurrency", "limit", "sample", "workers"):
         value = options[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise InvalidArgument(f"`{name}` must be a whole number of at least 1, not {value!r}.")

@@ -18,47 +18,26 @@ from random import Random
 from time import monotonic
 from typing import Any
 
-from modelwire.adapters.model_run import on_answer
-from modelwire.errors import (
-    AuthenticationError,
-    ChatError,
-    DiskError,
-    InvalidArgument,
-    JobChanged,
-    JobStopped,
-    MissingDependency,
-    MissingKey,
-    NotFound,
-    PermissionDenied,
-    QuotaExhausted,
-    RetryClass,
-)
+from modelwire.errors import DiskError, InvalidArgument, JobChanged
+from modelwire.jobs.asking import Asker, stopped
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.job import JobOptions, JobResult, checked_options
 from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.progress import Progress, Standing
 from modelwire.jobs.results import ANSWERED, FAILED, UNKNOWN, Record, Results, digest_of, json_of
 from modelwire.jobs.rows import Row, open_source
-from modelwire.jobs.work import Tally, Work, answer_value, decimal_of, failure_text, make_work
-from modelwire.runnables.config import element_config, started
-from modelwire.transport.retry import on_failed_attempt
+from modelwire.jobs.work import Work, decimal_of, make_work
+from modelwire.runnables.config import element_config
 
 __all__ = ["FileJob", "run_here", "run_in_background"]
 
 IN_FLIGHT = 200  # calls at a time where nobody says; how fast they go out is the provider's rate limit's to say
 DRAIN_S = 10.0  # how long calls in flight may take to end after a Ctrl-C, a SIGTERM or an error of the job
 SYNC_GAP_S = 0.004  # between two syncs of the log: a disk does a few hundred a second
-PAUSE_S = 2.0  # before a row is asked again that was throttled for as long as its model waits
-LONGEST_PAUSE_S = 3600.0  # told to come back later than that, a job stops
 FAILURES_IN_A_ROW = 50  # at least, and more than the window: then every row fails
 SKIPPED_AT_ONCE = 500  # finished rows passed over before others get their turn
 
 _SIGNALS = ("interrupted", "terminated")  # why a job stops that was told to
-
-# What fails every row the same way, so that going on would only fail them all.
-_HOPELESS = (
-    AuthenticationError, PermissionDenied, NotFound, QuotaExhausted, MissingKey, MissingDependency,
-)  # fmt: skip
 
 
 class _Question:
@@ -95,6 +74,12 @@ class FileJob:
             self.work.check_columns(self.source.columns)
             self.config = element_config(options["config"])
             self.window = options["max_concurrency"] or self.config.get("max_concurrency") or IN_FLIGHT
+            self.asker = Asker(self.work.chain, self.config)
+            if options["engine"] == "ray":
+                from modelwire.jobs.ray_engine import RayAsker, portion
+
+                self.asker = RayAsker(self.work.chain, self.config, workers=options["workers"])
+                self.window = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
             fingerprint = self._fingerprint(rows)
             self.folder.claim()
             self.folder.agree(fingerprint, options["command"], input_may_differ=options["retry_failed"])
@@ -138,6 +123,7 @@ class FileJob:
             return await self._end()
         finally:
             self.progress.close()
+            self.asker.close()
             self._disk.shutdown(wait=True)
             self._close()
 
@@ -201,6 +187,7 @@ class FileJob:
             self.stopped = reason
             if reason in _SIGNALS:
                 self.progress.say(f"Waiting at most {DRAIN_S:.0f} s for {self._in_flight} calls; Ctrl-C leaves them.")
+        self.asker.wind_up()
         self._over.set()
 
     def _fail(self, error: BaseException) -> None:
@@ -308,35 +295,12 @@ class FileJob:
         return about
 
     async def _ask(self, values: Any) -> dict[str, Any]:
-        tally = Tally()
-        on_answer.set(tally.messages.append)
-        on_failed_attempt.set(tally.failed_attempts.append)
-        began = monotonic()
-        try:
-            answer = await self._patiently(values)
-            about = {"answer": answer_value(answer)}
+        about, blamed = await self.asker.ask(values)
+        if blamed:
+            self._failures += 1
+        elif "answer" in about:
             self._failures = 0
-        except _HOPELESS as exc:
-            raise _stopped(str(exc)) from exc
-        except JobStopped:
-            raise
-        except Exception as exc:  # noqa: BLE001 - whatever a chain raises fails its row
-            about = {"error": failure_text(exc)}
-            self._failures += isinstance(exc, ChatError)
-        return {**about, **tally.about(), "latency_s": round(monotonic() - began, 3)}
-
-    async def _patiently(self, values: Any) -> Any:
-        """Ask; a row that is throttled for as long as its model waits is asked again, as often as it takes."""
-        while True:
-            try:
-                return await self.work.chain.ainvoke(values, started(self.config))
-            except ChatError as exc:
-                if exc.retry_class not in (RetryClass.THROTTLE, RetryClass.OVERLOAD) or self.stopped is not None:
-                    raise
-                pause_s = max(exc.retry_after or 0.0, PAUSE_S)
-                if pause_s > LONGEST_PAUSE_S:
-                    raise _stopped(f"{exc} The provider asks to come back in {pause_s:,.0f} s.") from exc
-            await asyncio.sleep(pause_s)
+        return about
 
     # ------------------------------------------------------------ records
 
@@ -348,9 +312,9 @@ class FileJob:
         self.standing.asked += 1
         self._count(about)
         if self._failures > max(FAILURES_IN_A_ROW, self.window):
-            raise _stopped(f"The last {self._failures} rows that were asked have all failed: {about.get('error')}")
+            raise stopped(f"The last {self._failures} rows that were asked have all failed: {about.get('error')}")
         if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
-            raise _stopped("`max_cost` cannot be held: the price of the model is not known.")
+            raise stopped("`max_cost` cannot be held: the price of the model is not known.")
         return about
 
     def _count(self, about: dict[str, Any]) -> None:
@@ -405,12 +369,6 @@ class FileJob:
             await asyncio.sleep(self.progress.every_s)
             self._measure()
             self.progress.show(self.standing)
-
-
-def _stopped(why: str) -> JobStopped:
-    return JobStopped(
-        f"{why.rstrip('. ')}. The job has stopped and its finished rows are kept: run the same command again to go on."
-    )
 
 
 def sampled(rows: Iterator[Row], count: int, seed: int) -> list[Row]:

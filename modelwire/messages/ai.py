@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -49,6 +49,9 @@ __all__ = [
     "add_usage",
     "subtract_usage",
 ]
+
+# In the `response_metadata` of a chunk: the stream begins again here, a sum holds only what follows.
+RESTART = "stream_restart"
 
 
 class AIMessage(BaseMessage):
@@ -230,6 +233,9 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
         return self
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
+        for at in range(len(others) - 1, -1, -1):
+            if RESTART in others[at].response_metadata:  # the answer began again: what came before is none of it
+                return cast("Self", others[at]._sum(others[at + 1 :]))
         total = super()._sum(others)
         fields, fields_set = get_fields(total), total.__pydantic_fields_set__
         deltas = []

@@ -42,8 +42,9 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
         return self._value(result[0], partial=partial)
 
     def _value(self, answer: Generation, *, partial: bool) -> Any:
-        check_refusal(getattr(answer, "message", None), partial=partial)
-        text = answer.text
+        message = getattr(answer, "message", None)
+        check_refusal(message, partial=partial)
+        text = answer.text if message is None else _answer_text(message, answer.text, partial=partial)
         try:
             return parse_json_markdown(text) if partial else parse_json_markdown(text, parser=parse_complete_json)
         except ValueError as exc:
@@ -106,6 +107,18 @@ def check_model(model: Any) -> None:
     if not (isinstance(model, type) and (hasattr(model, "model_validate") or hasattr(model, "parse_obj"))):
         shown = model.__name__ if isinstance(model, type) else type(model).__name__
         raise InvalidType(f"A pydantic class is needed here, not `{shown}`. Subclass `pydantic.BaseModel`.")
+
+
+def _answer_text(message: Any, text: str, *, partial: bool) -> str:
+    """Return the text without the commentary that may stand before the answer on the Responses API."""
+    blocks = message.content if isinstance(message.content, list) else ()
+    phases = [block.get("phase") if isinstance(block, dict) else None for block in blocks]
+    if "commentary" not in phases:
+        return text
+    rest = message.model_copy(
+        update={"content": [block for block, phase in zip(blocks, phases, strict=True) if phase != "commentary"]}
+    )
+    return str(rest.text) if partial else str(rest.text) or text  # nothing else in it: that is what cannot be read
 
 
 def _shortened(text: str, most: int = 2000) -> str:

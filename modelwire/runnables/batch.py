@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import Configs, RunnableConfig, element_config, started, warn_of_run_id
+from modelwire.runnables.config import Configs, RunnableConfig, element_config, in_batch, started, warn_of_run_id
 from modelwire.runnables.native import loop_native
 
 if TYPE_CHECKING:
@@ -180,6 +180,12 @@ def abatch_as_completed(
     return _aoutputs(_afinished(calls, limit or LOOP_CONCURRENCY), return_exceptions=return_exceptions)
 
 
+def _row_context() -> Context:
+    context = copy_context()
+    context.run(in_batch.set, True)
+    return context
+
+
 def _call(invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Callable[[], Any]:
     return lambda: invoke(input, started(config), **kwargs)
 
@@ -231,7 +237,7 @@ class _ThreadCrew(_Crew):
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="modelwire-batch")
 
     def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
-        self._pool.submit(self._work, position, call, report, copy_context())
+        self._pool.submit(self._work, position, call, report, _row_context())
 
     def _work(
         self, position: int, call: Callable[[], Any], report: Callable[[Finished], None], context: Context
@@ -259,7 +265,7 @@ class _InlineCrew(_Crew):
 
     def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
         try:
-            finished: Finished = position, copy_context().run(call), None
+            finished: Finished = position, _row_context().run(call), None
         except Exception as exc:  # noqa: BLE001 - it is raised where the batch is read
             finished = position, None, exc
         report(finished)
@@ -278,7 +284,7 @@ class _LoopCrew(_Crew):
         self._tasks: set[asyncio.Task[Finished]] = set()
 
     def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
-        context = copy_context()
+        context = _row_context()
 
         async def work() -> Finished:
             try:
@@ -389,7 +395,7 @@ async def _afinished(calls: Iterator[Callable[[], Coroutine[Any, Any, Any]]], li
                 if call is None:
                     more = False
                     break
-                task = loop.create_task(call())
+                task = loop.create_task(call(), context=_row_context())
                 running[task] = position
                 position += 1
                 task.add_done_callback(note)

@@ -157,7 +157,7 @@ class RunnableRoute(_Choice[Input, Output]):
     def __init__(
         self, choose: Any, routes: Mapping[str, Any], *, default: str | None = None, name: str | None = None
     ) -> None:
-        if not isinstance(routes, Mapping) or not routes:
+        if not (routes and hasattr(routes, "items")):
             raise InvalidArgument("`route` needs `routes`: a dict of what to run, each under its name.")
         if default is not None and default not in routes:
             raise InvalidArgument(f"`default` is `{default}`. {did_you_mean(default, list(routes))}")

@@ -55,6 +55,7 @@ class RunnableConfig(TypedDict, total=False):
     configurable: dict[str, Any]  # values for configurable fields, and for anything of the user's own
     timeout: float | None  # seconds for the whole call, queueing and retries included
     deadline: float  # set by the outermost call from its `timeout`; not for users
+    on_retry: Callable[[Any], Any]  # set by the run of a model for its own call; not for users
 
 
 Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None  # for all inputs of a batch, or one for each
@@ -72,6 +73,9 @@ class _Settled(dict[str, Any]):
 
 # What a call inherits that was given no config of its own: set around the user's functions, and always settled there.
 var_child_runnable_config: ContextVar[RunnableConfig | None] = ContextVar("child_runnable_config", default=None)
+
+# Whether this is a row of a batch or a job: it may wait for a provider as long as it takes.
+in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
 
 
 def settled(config: RunnableConfig | None) -> RunnableConfig:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from modelwire.errors import InvalidArgument
+from modelwire.transport.wire import SHOWN_PARAMETERS
 
-__all__ = ["Address", "address_of"]
+__all__ = ["Address", "address_of", "shown_url"]
 
 
 class Address(NamedTuple):
@@ -33,6 +34,8 @@ def address_of(url: str) -> Address:
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
         host, port = "", None
+    if any(char < " " or char in "\\\x7f" for char in url):  # `urlsplit` drops some, and clients read others their own way
+        host = ""
     if not host or parts.scheme not in ("http", "https") or port == 0:
         raise InvalidArgument("`base_url` is no address: write `http://host:port/path` or `https://...`.")
     userinfo, _, authority = parts.netloc.rpartition("@")
@@ -44,6 +47,13 @@ def address_of(url: str) -> Address:
         is_plain=url.isascii() and url.isprintable() and " " not in url,
         basic=_basic(userinfo) if userinfo else None,
     )
+
+
+def shown_url(url: str) -> str:
+    """Return what anybody may see of a URL: no user, no password, and of its query what is known to be no key."""
+    base, _, query = address_of(url).url.partition("#")[0].partition("?")
+    shown = "&".join(part for part in query.split("&") if part.partition("=")[0] in SHOWN_PARAMETERS)
+    return f"{base}?{shown}" if shown else base
 
 
 def _is_loopback_v4(host: str) -> bool:

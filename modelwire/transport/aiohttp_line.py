@@ -8,7 +8,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
-from modelwire.transport.body import unpacking
 from modelwire.transport.failures import unsendable
 from modelwire.transport.lines import AsyncLine, has_proxy
 from modelwire.transport.wire import Reply
@@ -44,7 +43,7 @@ class AiohttpLine(AsyncLine):
             refused = unsendable(exc, origin=self.address.authority)
         if refused is not None:  # raised here, so that what aiohttp said of a header does not hang on it
             raise refused
-        self._unpacking = unpacking(response.headers.get("content-encoding"), strict=response.status == 200)
+        self._unpacking = self._unpacking_of(response.headers.get("content-encoding"), response.status)
         body = b"" if step.stream else await self._whole()
         return Reply(response.status, response.headers, body, exchange.url, monotonic() - began)
 

@@ -15,18 +15,22 @@ __all__ = ["MAX_RESPONSE_BYTES", "Unpacking", "Whole", "joined", "unpacking"]
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # unpacked; no answer is larger, and a bomb is
 
 
+_PIECE_BYTES = 1024 * 1024  # unpacked at a time: a bomb is noticed before it is in memory
+
+
 class Whole:
     """Collects a body that will be read as one. Raises `MalformedResponse` for one without measure."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
         self._pieces: list[bytes] = []
         self._size = 0
+        self._max_bytes = max_bytes
 
     def add(self, data: bytes) -> None:
         """Take the next piece."""
         self._size += len(data)
-        if self._size > MAX_RESPONSE_BYTES:
-            raise _too_large()
+        if self._size > self._max_bytes:
+            raise _too_large(self._max_bytes)
         self._pieces.append(data)
 
     def joined(self) -> bytes:
@@ -34,9 +38,9 @@ class Whole:
         return b"".join(self._pieces)
 
 
-def joined(pieces: Iterable[bytes]) -> bytes:
+def joined(pieces: Iterable[bytes], max_bytes: int = MAX_RESPONSE_BYTES) -> bytes:
     """Collect `pieces` into one body."""
-    whole = Whole()
+    whole = Whole(max_bytes)
     for data in pieces:
         whole.add(data)
     return whole.joined()
@@ -48,12 +52,13 @@ class Unpacking:
     Not `strict`, it hands on as they are the bytes it cannot unpack.
     """
 
-    def __init__(self, encoding: str, *, strict: bool = True) -> None:
+    def __init__(self, encoding: str, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
         import zlib
 
         self._zlib = zlib
         self._encoding = encoding
         self._strict = strict
+        self._max_bytes = max_bytes
         self._unpack = self._unpacker()
         self._head = b""
         self._begun = False
@@ -85,16 +90,18 @@ class Unpacking:
             return data
 
     def _unpacked(self, data: bytes) -> bytes:
-        out = b""
-        while data:
-            if self._unpack.eof:  # gzip allows one member after the other
+        pieces: list[bytes] = []
+        size = 0
+        while data or (pieces and len(pieces[-1]) == _PIECE_BYTES):  # a full piece may have left more behind
+            if self._unpack.eof and data:  # gzip allows one member after the other
                 self._unpack = self._unpacker()
-            out += self._unpack.decompress(data, MAX_RESPONSE_BYTES)
-            if self._unpack.unconsumed_tail or len(out) > MAX_RESPONSE_BYTES:
-                raise _too_large()
+            pieces.append(self._unpack.decompress(data, _PIECE_BYTES))
             self._begun = True
-            data = self._unpack.unused_data if self._encoding == "gzip" else b""
-        return out
+            size += len(pieces[-1])
+            if size > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            data = self._unpack.unconsumed_tail or (self._unpack.unused_data if self._encoding == "gzip" else b"")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def check_end(self) -> None:
         """Raise where the body ended before its compression did."""
@@ -102,19 +109,23 @@ class Unpacking:
             raise ConnectionLost("The answer's compression is cut short.")
 
 
-def unpacking(encoding: str | None, *, strict: bool = True) -> Unpacking | None:
+def unpacking(
+    encoding: str | None, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES
+) -> Unpacking | None:
     """Return what unpacks a body of this `Content-Encoding`, None where there is nothing to do."""
     name = (encoding or "identity").strip().lower()
     if name in ("identity", ""):
         return None
     if name in ("gzip", "x-gzip", "deflate"):
-        return Unpacking(name.removeprefix("x-"), strict=strict)
+        return Unpacking(name.removeprefix("x-"), strict=strict, max_bytes=max_bytes)
     if not strict:
         return None
     raise MalformedResponse(f"The answer is compressed as `{name[:40]}`, which was not asked for.")
 
 
-def _too_large() -> MalformedResponse:
+def _too_large(max_bytes: int) -> MalformedResponse:
     return MalformedResponse(
-        f"The answer has more than {MAX_RESPONSE_BYTES:,} bytes; it was given up.", retry_class=RetryClass.FATAL
+        f"The answer has more than {max_bytes:,} bytes; it was given up. The limit is the model's "
+        "`max_response_bytes`.",
+        retry_class=RetryClass.FATAL,
     )

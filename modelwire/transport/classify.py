@@ -66,6 +66,11 @@ BY_CODE: dict[str, type[ProviderError]] = {
     "server_overloaded": Overloaded,
     "content_filter": Refused,
     "content_policy_violation": Refused,
+    # openai 3.52, `ResponseError.code`: why a response failed, read 2026-11
+    "bio_policy": Refused,
+    "image_content_policy_violation": Refused,
+    "misalignment_policy_violation": Refused,
+    "vector_store_timeout": ServerError,
     # Anthropic: https://docs.anthropic.com/en/api/errors, read 2026-11
     "enforced_spend_limit_reached": QuotaExhausted,
     "contract_spend_limit_reached": QuotaExhausted,
@@ -136,8 +141,8 @@ def _class_of(status: int, *codes_and_types: str | None) -> type[ProviderError]:
         return RequestTooLarge
     type_, code, detail_code = codes_and_types
     for word in (detail_code, code, type_):
-        if word is not None and word in BY_CODE:
-            return BY_CODE[word]
+        if word is not None and word in BY_CODE and not (BY_CODE[word] is ServerError and status in BY_STATUS):
+            return BY_CODE[word]  # a bare "server error" says less than a status that is known
     if status in BY_STATUS:
         return BY_STATUS[status]
     return ServerError if status >= 500 else BadRequest

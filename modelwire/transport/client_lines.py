@@ -5,11 +5,14 @@ httpx2 knows proxies, `NO_PROXY` and odd URLs; where none of that is wanted, `li
 
 from __future__ import annotations
 
+from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.errors import InvalidArgument
+from modelwire.transport.body import joined
 from modelwire.transport.lines import AsyncLine, Line, SyncLine
+from modelwire.transport.masking import conceal
 from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
@@ -21,13 +24,26 @@ __all__ = ["AsyncClientLine", "SyncClientLine"]
 
 
 def _request(line: Line, client: Any) -> Any:
-    return client.build_request(
+    request = client.build_request(
         "POST",
         line.address.url,
         headers=line.headers(),
         content=line.exchange.content,
         extensions={"timeout": line.timeout()},
     )
+    if "?" in line.address.url:  # httpx logs the address of every call, and a query may hold a key
+        request.url = _unlogged(type(request.url))(request.url)
+    return request
+
+
+@cache
+def _unlogged(kind: type[Any]) -> type[Any]:
+    """Make a client's class of URLs whose text has no query; what is sent is made of its parts."""
+
+    def text(url: Any) -> str:
+        return kind.__str__(url).partition("?")[0]
+
+    return type(kind.__name__, (kind,), {"__str__": text, "__repr__": lambda url: f"URL({text(url)!r})"})
 
 
 def _failure(line: Line, exc: Exception, found: Exception) -> Exception:
@@ -35,7 +51,7 @@ def _failure(line: Line, exc: Exception, found: Exception) -> Exception:
     if found is exc and isinstance(exc, RuntimeError) and line.client is not None:
         error = InvalidArgument(f"The HTTP client given to the model cannot be used: {exc} Give it an open one.")
         error.__cause__ = exc
-        return error
+        return conceal(error, line.exchange)
     return found
 
 
@@ -53,18 +69,13 @@ class SyncClientLine(SyncLine):
         client = self.client or self._open().client
         request = _request(self, client)
         began = monotonic()
-        # With a deadline the body is read piece by piece, so that a slow trickle cannot outlast it.
-        in_pieces = step.stream or step.remaining_s is not None
-        self._response = response = client.send(request, stream=in_pieces, follow_redirects=False)
+        # Read piece by piece: neither a slow trickle nor a body without measure is swallowed whole.
+        self._response = response = client.send(request, stream=True, follow_redirects=False)
+        self._body_begins()
+        self._bytes = response.iter_bytes()
         body = b""
-        if in_pieces:
-            self._body_begins()
-            self._bytes = response.iter_bytes()
-            if not step.stream:
-                body = b"".join(iter(self.read, None))
-        else:
-            body = response.content
         if not step.stream:
+            body = joined(iter(self.read, None), self.exchange.max_response_bytes)
             self.close()
         return Reply(response.status_code, response.headers, body, self.exchange.url, monotonic() - began)
 
@@ -88,14 +99,10 @@ class AsyncClientLine(AsyncLine):
         client = self.client or (await self._open()).client
         request = _request(self, client)
         began = monotonic()
-        self._response = response = await client.send(request, stream=step.stream, follow_redirects=False)
-        body = b""
-        if step.stream:
-            self._body_begins()
-            self._bytes = response.aiter_bytes()
-        else:
-            body = response.content
-            await self.close()
+        self._response = response = await client.send(request, stream=True, follow_redirects=False)
+        self._body_begins()
+        self._bytes = response.aiter_bytes()
+        body = b"" if step.stream else await self._whole()
         return Reply(response.status_code, response.headers, body, self.exchange.url, monotonic() - began)
 
     async def _read(self) -> bytes | None:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from modelwire.transport.flow import Emit, Read, Send, Sleep
+from modelwire.errors import ModelwireError
+from modelwire.transport.flow import Emit, Read, Send, Sleep, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -22,7 +23,7 @@ __all__ = ["OnRetry", "adrive", "adrive_stream", "drive", "drive_stream"]
 
 M = TypeVar("M")
 C = TypeVar("C")
-OnRetry = Callable[[Sleep], None]  # told before each wait; for handlers of the run
+OnRetry = Callable[[Sleep], Any]  # told before each wait, for handlers of the run; an async call awaits what it returns
 
 
 class _Done(Generic[M]):
@@ -41,6 +42,8 @@ def drive(flow: Generator[Step[C], Any, M], line: SyncLine, on_retry: OnRetry | 
         while type(step) is not _Done:
             step = _advance(flow, step, line, on_retry)
         return cast("M", step.value)
+    except ModelwireError as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error; what was read hangs on the frames below
     finally:
         line.close()
         flow.close()
@@ -56,6 +59,8 @@ def drive_stream(flow: Generator[Step[C], Any, None], line: SyncLine, on_retry: 
                 step = _resume(flow)
             else:
                 step = _advance(flow, step, line, on_retry)
+    except ModelwireError as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error; what was read hangs on the frames below
     finally:
         line.close()
         flow.close()
@@ -68,6 +73,8 @@ async def adrive(flow: Generator[Step[C], Any, M], line: AsyncLine, on_retry: On
         while type(step) is not _Done:
             step = await _aadvance(flow, step, line, on_retry)
         return cast("M", step.value)
+    except ModelwireError as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error; what was read hangs on the frames below
     finally:
         await line.close()
         flow.close()
@@ -86,6 +93,8 @@ async def adrive_stream(
                 step = _resume(flow)
             else:
                 step = await _aadvance(flow, step, line, on_retry)
+    except ModelwireError as error:
+        raise error.with_traceback(None)  # noqa: B904 - the same error; what was read hangs on the frames below
     finally:
         await line.close()
         flow.close()
@@ -108,6 +117,10 @@ def _advance(flow: Generator[Any, Any, M], step: Any, line: SyncLine, on_retry: 
             outcome = line.read()
         elif type(step) is Send:
             outcome = line.send(step)
+        elif type(step) is Wait:
+            from modelwire.transport.governor.waiting import wait_for_ring
+
+            wait_for_ring(step.ticket, step.seconds)
         else:
             line.close()
             if on_retry is not None:
@@ -127,12 +140,16 @@ async def _aadvance(flow: Generator[Any, Any, M], step: Any, line: AsyncLine, on
             outcome = await line.read()
         elif type(step) is Send:
             outcome = await line.send(step)
+        elif type(step) is Wait:
+            from modelwire.transport.governor.waiting import await_ring
+
+            await await_ring(step.ticket, step.seconds)
         else:
             from asyncio import sleep
 
             await line.close()
-            if on_retry is not None:
-                on_retry(step)
+            if on_retry is not None and (told := on_retry(step)) is not None:
+                await told
             await sleep(step.seconds)
     except Exception as exc:  # noqa: BLE001 - the line says what it is, the flow what follows
         failure = line.failure(exc)

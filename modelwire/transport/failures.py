@@ -45,6 +45,13 @@ _BY_NAME: dict[str, tuple[type[WireError], str]] = {
     "TimeoutError": (Timeout, "Nothing was received in time"),
     "OSError": (ConnectionLost, "The connection broke before the answer was complete"),
 }
+# Time limits that ran out before the whole request had gone: such an attempt cost nothing.
+_NOT_SENT = {
+    "ConnectTimeout": "connect_timeout",
+    "ConnectionTimeoutError": "connect_timeout",
+    "PoolTimeout": "pool_timeout",
+    "WriteTimeout": "write_timeout",
+}
 _HINTS: dict[type[WireError], str] = {
     ConnectFailed: " Is it up, and is `base_url` right?",
     Timeout: " The limit of silence is the model's `timeout`.",
@@ -71,7 +78,9 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
             cls, sentence = _BY_NAME[name]
             said = f" ({exc})" if str(exc) else ""
             hint = _HINTS.get(cls, "")
-            error = cls(f"{sentence}: {origin}{said}.{hint}")
+            error = cls(f"{sentence}: {origin}{said}.{hint}", code=_NOT_SENT.get(name))
+            if _is_no_such_host(exc):
+                error.retry_class = RetryClass.FATAL
             if str(exc).endswith(_STALE) or _STALE[0] in str(exc):
                 error.code = "stale_connection"
             return error
@@ -93,6 +102,13 @@ def timed_out(what: str, limit_s: float) -> Timeout:
 
 def _is_certificate_problem(exc: BaseException) -> bool:
     return any(type(cause).__name__ in ("SSLCertVerificationError", "CertificateError") for cause in _causes(exc))
+
+
+def _is_no_such_host(exc: BaseException) -> bool:
+    """Whether a name server has said that there is no such name; that it cannot be asked now is another matter."""
+    from socket import EAI_NONAME, gaierror
+
+    return any(isinstance(cause, gaierror) and cause.errno == EAI_NONAME for cause in _causes(exc))
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

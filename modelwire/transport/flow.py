@@ -1,24 +1,28 @@
 """The life of a call, written once for both colours. No I/O here, and no clock but the one passed in.
 
-A flow is a generator: it yields what it needs (`Send`, `Read`, `Sleep`, `Emit`) and is sent what happened; a failure
-of the wire is thrown into it as an error of ours. The two drivers in `drivers.py` do what it asks. A whole answer is
-the generator's return value; the chunks of a stream leave through `Emit`.
+A flow is a generator: it yields what it needs (`Send`, `Read`, `Sleep`, `Wait`, `Emit`) and is sent what happened; a
+failure of the wire is thrown into it as an error of ours. The two drivers in `drivers.py` do what it asks. A whole
+answer is the generator's return value; the chunks of a stream leave through `Emit`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
-from modelwire.errors import ChatError, IncompleteStream, StreamInterrupted
-from modelwire.transport.body import Whole
+from modelwire.errors import ChatError, IncompleteStream, RetryClass, StreamInterrupted
+from modelwire.transport.body import MAX_RESPONSE_BYTES, Whole
 from modelwire.transport.failures import timed_out
-from modelwire.transport.retry import GiveUp, History, RetryPolicy, read_retry_after, wait_before_retry
-from modelwire.transport.sse import SSEDecoder
+from modelwire.transport.retry import GiveUp, History, RetryPolicy, on_limit, read_retry_after, wait_before_retry
+from modelwire.transport.sse import MAX_EVENT_BYTES, SSEDecoder
 from modelwire.transport.wire import Reply, ServerEvent
 
 if TYPE_CHECKING:
     from random import Random
+
+    from modelwire.transport.governor.gate import Governor
+    from modelwire.transport.governor.limits import Change
+    from modelwire.transport.governor.ticket import Ticket
 
 __all__ = [
     "READ",
@@ -29,6 +33,7 @@ __all__ = [
     "Sleep",
     "Step",
     "Timeouts",
+    "Wait",
     "call_flow",
     "gathered_flow",
     "stream_flow",
@@ -62,7 +67,7 @@ class Timeouts(NamedTuple):
 
     connect_s: float = 5.0
     first_byte_s: float = 600.0
-    idle_s: float = 600.0  # between two reads of a body that has begun; pings count as life
+    idle_s: float = 120.0  # between two reads of a body that has begun; pings count as life
 
 
 # ---------------------------------------------------------------- what a flow asks for
@@ -90,12 +95,23 @@ READ: Final = Read()
 class Sleep:
     """Wait, because of `error`, and try again; nothing is open meanwhile."""
 
-    __slots__ = ("attempt", "error", "seconds")
+    __slots__ = ("attempt", "error", "expected_s", "seconds")
 
-    def __init__(self, seconds: float, error: ChatError, attempt: int) -> None:
+    def __init__(self, seconds: float, error: ChatError, attempt: int, expected_s: float | None = None) -> None:
         self.seconds = seconds
         self.error = error
         self.attempt = attempt  # how many have failed
+        self.expected_s = max(seconds, expected_s or 0.0)  # until the next try, with the governor's part of it
+
+
+class Wait:
+    """Wait until `ticket` is rung, `seconds` at most; nothing is open meanwhile."""
+
+    __slots__ = ("seconds", "ticket")
+
+    def __init__(self, ticket: Ticket, seconds: float) -> None:
+        self.ticket = ticket
+        self.seconds = seconds
 
 
 class Emit(Generic[C]):
@@ -107,7 +123,7 @@ class Emit(Generic[C]):
         self.chunks = chunks
 
 
-Step = Send | Read | Sleep | Emit[C]
+Step = Send | Read | Sleep | Wait | Emit[C]
 
 
 # ---------------------------------------------------------------- the flow
@@ -117,7 +133,10 @@ class Exchange(Generic[M, C]):
     """One call: what is sent, how its answer is read, and how patient it is.
 
     `merge` makes one chunk of many, `as_chunk` one of a whole message. `deadline` is a reading of `clock`, `timeout_s`
-    the limit it came from, to be named in the error.
+    the limit it came from, to be named in the error. `governor` is None where the user has switched it off; `patient`
+    calls, the rows of a batch, wait for a provider as long as it takes. `max_output` is in tokens. `renew` returns the
+    headers with a key asked for anew, None where no function gives the key. `note` writes a word about the call into
+    what is handed out. `marker` makes the chunk that says a stream begins again; None: it never does.
     """
 
     def __init__(
@@ -136,6 +155,13 @@ class Exchange(Generic[M, C]):
         model: str | None = None,
         deadline: float | None = None,
         timeout_s: float | None = None,
+        governor: Governor | None = None,
+        patient: bool = False,
+        max_output: int | None = None,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        renew: Callable[[], Mapping[str, str]] | None = None,
+        note: Callable[[M | C, str, int], None] | None = None,
+        marker: Callable[[], C] | None = None,
     ) -> None:
         self.url = url
         self.headers = headers
@@ -150,7 +176,36 @@ class Exchange(Generic[M, C]):
         self.model = model
         self.deadline = deadline
         self.timeout_s = timeout_s
+        self.governor = governor
+        self.patient = patient
+        self.max_output = max_output
+        self.max_response_bytes = max_response_bytes
+        self.renew = renew
+        self.note = note
+        self.marker = marker
+        self.carrier: tuple[Any, str | None] = None, None  # the user's client and the proxy; the line says it
         self.history = History()
+        self.ticket: Ticket | None = None  # the governor's leave to make the present attempt
+        self.heard: Mapping[str, str] | None = None  # the headers of its answer
+
+    def answered(self, headers: Mapping[str, str] | None, message: object = None) -> None:
+        """Tell the governor that the provider has taken the request, and what it cost."""
+        if self.governor is not None and self.ticket is not None:
+            usage = _usage_of(message) if self.governor.advertised is not None else None
+            self.governor.answered(self.ticket, self.clock(), headers, usage)
+
+    def has_new_key(self, error: ChatError) -> bool:
+        """Ask for the key again, once, where a function gives it and it was refused; tell whether it is another."""
+        if error.status != 401 or self.renew is None or self.policy.max_retries == 0:
+            return False
+        renew, self.renew = self.renew, None
+        refused, self.headers = self.headers, renew()
+        return self.headers != refused
+
+    def noted(self, answer: M | C) -> None:
+        """Say in an answer what the attempts before it may have cost."""
+        if self.history.attempts and self.note is not None and (count := self.history.maybe_billed):
+            self.note(answer, "maybe_billed_attempts", count)
 
     def remaining_s(self) -> float | None:
         """Return the seconds to the deadline; raise the `Timeout` when there are none."""
@@ -171,10 +226,12 @@ class Exchange(Generic[M, C]):
         return self.signed(error)
 
     def signed(self, error: ChatError) -> ChatError:
-        """Say whose call failed, where the error does not yet say it."""
+        """Say whose call failed, where the error does not yet say it, and nothing that was secret in it."""
+        from modelwire.transport.masking import conceal
+
         error.provider = error.provider or self.wire.provider
         error.model = error.model or self.model
-        return error
+        return conceal(error, self)
 
 
 def call_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
@@ -185,11 +242,13 @@ def call_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
 def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
     """Ask, and emit the answer's chunks as they come.
 
-    Before the first chunk has left, failures are tried again like those of `call_flow`; after it never.
+    Before the first chunk has left, failures are tried again like those of `call_flow`; after it only where the
+    caller has asked for it, and a marker then says that the answer begins again.
     """
     handed = _HandedOut(exchange)
+    committed = (lambda: handed.any) if exchange.marker is None else (lambda: False)
     try:
-        yield from _try_until_done(exchange, lambda: _ask_stream(exchange, handed), committed=lambda: handed.any)
+        yield from _try_until_done(exchange, lambda: _ask_stream(exchange, handed), committed=committed)
     except ChatError as error:
         if not handed.any:
             raise
@@ -218,35 +277,81 @@ def gathered_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
 def _try_until_done(
     exchange: Exchange[M, C], once: Callable[[], Generator[Step[C], Any, T]], *, committed: Callable[[], bool]
 ) -> Generator[Step[C], Any, T]:
+    governor, failed = exchange.governor, None
     while True:
-        # The rate governor's place: it asks for its `Sleep`s here, before each attempt, and hears of each outcome.
+        if governor is not None:
+            exchange.heard = None
+            exchange.ticket = ticket = governor.ask(
+                exchange.clock(),
+                again=failed is not None,
+                patient=exchange.patient,
+                size=len(exchange.content),
+                max_output=exchange.max_output,
+            )
+            if not ticket.granted:
+                from modelwire.transport.queueing import queued
+
+                yield from queued(exchange, governor, ticket, failed)
         started = exchange.clock()
         try:
             return (yield from once())
         except ChatError as error:
             exchange.history.record(exchange.signed(error), exchange.clock() - started)
+            if governor is not None:
+                governor.failed(ticket, exchange.clock(), error, exchange.heard)
             if committed():
                 raise
-            remaining_s = None if exchange.deadline is None else exchange.deadline - exchange.clock()
-            wait = wait_before_retry(
-                error, exchange.history, exchange.policy, remaining_s=remaining_s, rng=exchange.rng
-            )
+            wait = 0.0 if exchange.has_new_key(error) else _wait_before_retry(exchange, error)
             if isinstance(wait, GiveUp):
                 if wait:
                     error.message = f"{error.message.rstrip('. ')}. {wait}"
                 raise
             failed = error
-        yield Sleep(wait, failed, len(exchange.history.attempts))
+        finally:
+            if governor is not None:
+                governor.leave(ticket, exchange.clock())
+                if governor.news is not None and (change := governor.take_news()) is not None:
+                    _tell(change)
+        expected_s = None if governor is None else governor.pause_s(exchange.clock())
+        yield Sleep(wait, failed, len(exchange.history.attempts), expected_s)
+
+
+def _tell(change: Change) -> None:
+    if (tell := on_limit.get()) is not None:
+        tell(change)
+
+
+def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:
+    governor, ticket, history = exchange.governor, exchange.ticket, exchange.history
+    remaining_s = None if exchange.deadline is None else exchange.deadline - exchange.clock()
+    governed = governor is not None
+    wait = wait_before_retry(
+        error, history, exchange.policy, remaining_s=remaining_s, rng=exchange.rng, governed=governed
+    )
+    if governor is None or ticket is None or error.retry_class is not RetryClass.TRANSIENT:
+        return wait
+    if isinstance(wait, GiveUp) and not (governor.is_out and exchange.policy.max_retries):
+        return wait
+    paid = governor.may_retry(ticket, exchange.clock(), error)
+    if paid is None:  # the provider fails for everybody: wait for it in the queue
+        history.excused += 1
+        return 0.0
+    return wait if paid else GiveUp("There is no further try: too many calls to this provider fail.")
 
 
 def _ask(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
     reply: Reply = yield Send(stream=False, remaining_s=exchange.remaining_s())
     if reply.status != 200:
         raise _error_of(exchange, reply)
-    return exchange.wire.decode(reply)
+    exchange.heard = reply.headers
+    message = exchange.wire.decode(reply)
+    exchange.answered(reply.headers, message)
+    exchange.noted(message)
+    return message
 
 
 def _error_of(exchange: Exchange[M, C], reply: Reply) -> ChatError:
+    exchange.heard = reply.headers
     error = exchange.wire.error(reply)
     error.retry_after = read_retry_after(reply.headers)
     return error
@@ -255,17 +360,22 @@ def _error_of(exchange: Exchange[M, C], reply: Reply) -> ChatError:
 def _ask_stream(exchange: Exchange[M, C], taker: _Taker[C]) -> Generator[Step[C], Any, None]:
     reply: Reply = yield Send(stream=True, remaining_s=exchange.remaining_s())
     if reply.status != 200:
-        reply.body = yield from _rest()
+        reply.body = yield from _rest(exchange)
         raise _error_of(exchange, reply)
+    exchange.heard = reply.headers
     data = yield from _first_bytes()
     if data is not None and data.lstrip()[:1] in (b"{", b"["):
         # Not a stream at all: an error under a 200, or a server that does not stream (corpus, surprise 32).
-        reply.body = data + (yield from _rest())
-        yield from taker.take([exchange.as_chunk(exchange.wire.decode(reply))])
+        reply.body = data + (yield from _rest(exchange))
+        message = exchange.wire.decode(reply)
+        exchange.answered(reply.headers, message)
+        exchange.noted(message)
+        yield from taker.take([exchange.as_chunk(message)])
         return
-    framing = SSEDecoder()
+    framing = SSEDecoder(max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes))
     decoder = exchange.wire.stream_decoder(reply.headers)
     taker.begin(reply)
+    tail: list[C] = []  # the last chunks that came; not empty: the provider has answered
     unframed: bytes | None = b""  # what came before the first event: a page in HTML has none at all
     try:
         while data is not None:
@@ -274,6 +384,9 @@ def _ask_stream(exchange: Exchange[M, C], taker: _Taker[C]) -> Generator[Step[C]
                 events = framing.feed(data)
                 for event in events:
                     chunks += decoder.feed(event)
+                if chunks and not tail:
+                    exchange.answered(reply.headers)
+                tail = chunks or tail
             finally:
                 yield from taker.take(chunks, data)  # also before a failure: it did come
             if unframed is not None:
@@ -284,10 +397,19 @@ def _ask_stream(exchange: Exchange[M, C], taker: _Taker[C]) -> Generator[Step[C]
             reply.body = unframed
             yield from taker.take([exchange.as_chunk(exchange.wire.decode(reply))])
         else:
-            yield from taker.take(decoder.close())
+            end = decoder.close()
+            if end:
+                exchange.noted(end[-1])
+            exchange.answered(reply.headers, next((c for c in reversed(tail + end) if _usage_of(c)), None))
+            yield from taker.take(end)
     except ChatError as error:
         error.request_id = error.request_id or decoder.request_id
+        exchange.history.begun = bool(tail)
         raise
+
+
+def _usage_of(message: object) -> Mapping[str, int] | None:
+    return getattr(message, "usage_metadata", None)
 
 
 _UNFRAMED_BYTES = 4096  # enough for an error to show what came instead of a stream
@@ -304,8 +426,8 @@ def _first_bytes() -> Generator[Step[Any], Any, bytes | None]:
     return head
 
 
-def _rest() -> Generator[Step[Any], Any, bytes]:
-    whole = Whole()
+def _rest(exchange: Exchange[Any, Any]) -> Generator[Step[Any], Any, bytes]:
+    whole = Whole(exchange.max_response_bytes)
     while (data := (yield READ)) is not None:
         whole.add(data)
     return whole.joined()
@@ -330,8 +452,11 @@ class _HandedOut(Generic[M, C]):
     def __init__(self, exchange: Exchange[M, C]) -> None:
         self.any = False
         self._exchange = exchange
+        self._earlier: C | None = None  # what an attempt before this one had handed out
 
     def begin(self, head: Reply) -> None:
+        if self.any:
+            self._earlier = self.sum()
         self._framing = SSEDecoder()
         self._decoder = self._exchange.wire.stream_decoder(head.headers)
         self._held: list[bytes] = []
@@ -345,12 +470,16 @@ class _HandedOut(Generic[M, C]):
             if self._held_bytes > self.FOLD_AT_BYTES:
                 self._fold()
         if chunks:
+            if self._earlier is not None and self._exchange.marker is not None:
+                self._earlier = None
+                chunks = [self._exchange.marker(), *chunks]
             self.any = True
             yield Emit(chunks)
 
     def sum(self) -> C:
+        """Add up what the caller has: of the last attempt that came to anything."""
         self._fold()
-        return self._folded[0]
+        return cast("C", self._folded[0] if self._folded else self._earlier)
 
     def _fold(self) -> None:
         chunks = self._folded

@@ -65,6 +65,7 @@ class Line:
         self.client = client
         self.address = address = address_of(exchange.url)
         self._proxy = proxy
+        exchange.carrier = client, proxy
         self._settings = ClientSettings(address.secure, proxy, proxy is None and address.is_loopback, self.engine)
         self._timeout: dict[str, float] = {}
         self._lease: Lease[Any] | None = None
@@ -108,8 +109,11 @@ class Line:
         """Read the headers of an answer, and see to the compression they name."""
         headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in response.headers}
         # An error is told by its status; its words, where they cannot be unpacked, are no reason to hide that.
-        self._unpacking = unpacking(headers.get("content-encoding"), strict=response.status == 200)
+        self._unpacking = self._unpacking_of(headers.get("content-encoding"), response.status)
         return headers
+
+    def _unpacking_of(self, encoding: str | None, status: int) -> Unpacking | None:
+        return unpacking(encoding, strict=status == 200, max_bytes=self.exchange.max_response_bytes)
 
     def _body_begins(self) -> None:
         """From now on the answer may be silent for `idle_s`, not for `first_byte_s`."""
@@ -129,11 +133,22 @@ class Line:
             return None
         return self._unpacking.feed(data)
 
+    def _drop_where_spent(self, response: Any) -> None:
+        """See to it that a connection is not used again where bytes follow the answer, or a 425 asks for another one.
+
+        The next call would take those bytes for its answer: httpcore2 looks at the socket only, not at what it has read
+        already. To h11 we say what makes it close.
+        """
+        connection = getattr(getattr(response.stream, "_stream", None), "_connection", None)
+        protocol = getattr(connection, "_h11_state", None)
+        if protocol is not None and (protocol.trailing_data[0] or response.status == 425):
+            protocol.send_failed()
+
     def failure(self, exc: Exception) -> Exception:
         """Return what `exc` is in our words; `exc` itself where it is nothing of the wire."""
         exchange = self.exchange
         if isinstance(exc, (ChatError, InvalidArgument)):
-            return exc
+            return exc.with_traceback(None)  # the frames it comes from hold headers
         timed_out = isinstance(exc, TimeoutError) or "Timeout" in type(exc).__name__
         if timed_out and exchange.deadline is not None and exchange.clock() >= exchange.deadline - _CLOCK_SLACK_S:
             # Whichever clock rang: at the call's own deadline, that is what has happened.
@@ -166,7 +181,7 @@ class SyncLine(Line):
         self._body_begins()
         self._bytes = iter(response.stream)
         if not step.stream:
-            body = joined(iter(self.read, None))
+            body = joined(iter(self.read, None), self.exchange.max_response_bytes)
             self.close()
         return Reply(response.status, headers, body, self.exchange.url, monotonic() - began)
 
@@ -185,6 +200,7 @@ class SyncLine(Line):
             if body is not None:
                 body.close()
             if response is not None:
+                self._drop_where_spent(response)
                 response.close()
         except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is gone; what was read stays read
             _log_close(exc)
@@ -204,6 +220,7 @@ class AsyncLine(Line):
     """An async line over the event loop's shared pool."""
 
     _bytes: AsyncGenerator[bytes] = cast("Any", None)  # the body, while it is open
+    _begun = False  # whether the body has been read from
 
     async def send(self, step: Send) -> Reply:
         """Send the request; come back with the whole answer, or for a stream with its head."""
@@ -231,20 +248,23 @@ class AsyncLine(Line):
         self._response = response = await pool.handle_async_request(request)
         headers, body = self._head(response), b""
         self._body_begins()
-        self._bytes = aiter(response.stream)
+        self._bytes, self._begun = aiter(response.stream), False
         if not step.stream:
             body = await self._whole()
         return Reply(response.status, headers, body, self.exchange.url, monotonic() - began)
 
     async def _whole(self) -> bytes:
-        whole = Whole()
+        whole = Whole(self.exchange.max_response_bytes)
         while (data := await self._read()) is not None:
             whole.add(data)
         await self.close()
         return whole.joined()
 
     async def _read(self) -> bytes | None:
-        return self._unpacked(await anext(self._bytes, None))
+        if self._begun:
+            return self._unpacked(await anext(self._bytes, None))
+        self._begun = True
+        return self._unpacked(await _First(self._bytes))
 
     async def close(self) -> None:
         """Give the connection back, or drop it where the answer was not read to its end."""
@@ -255,6 +275,7 @@ class AsyncLine(Line):
             if body is not None:
                 await body.aclose()
             if response is not None:
+                self._drop_where_spent(response)
                 await response.aclose()
         except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is gone; what was read stays read
             _log_close(exc)
@@ -266,6 +287,39 @@ class AsyncLine(Line):
         pool: AsyncPool = await async_pool(self._settings)
         self._lease = await pool.lease()
         return self._lease
+
+
+class _First:
+    """Awaits the first bytes of a body so that the event loop does not get to know its generators.
+
+    A loop that winds up closes all generators it knows at the same time, and complains of one that is being closed
+    already: these are ours to close, and the one that reads them is known to it.
+    """
+
+    def __init__(self, body: AsyncGenerator[bytes]) -> None:
+        self._body = body
+
+    def __await__(self) -> Generator[Any, Any, bytes | None]:
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+        try:
+            steps = anext(self._body, None).__await__()
+            waited_for = next(steps)
+        except StopIteration as done:
+            return cast("bytes | None", done.value)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+        while True:
+            try:
+                came = yield waited_for
+            except BaseException as exc:  # noqa: BLE001 - it is for the body
+                resume, given = steps.throw, exc
+            else:
+                resume, given = steps.send, came
+            try:
+                waited_for = resume(given)
+            except StopIteration as done:
+                return cast("bytes | None", done.value)
 
 
 # ---------------------------------------------------------------- addresses

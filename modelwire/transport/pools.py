@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from modelwire._lazy import importing
-from modelwire.errors import MissingDependency
+from modelwire.errors import InvalidArgument, MissingDependency
 
 if TYPE_CHECKING:
     import asyncio
@@ -280,7 +280,13 @@ async def async_pool(settings: ClientSettings) -> AsyncPool:
     """Return the running loop's pool for `settings`."""
     import asyncio
 
-    loop = asyncio.get_running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise InvalidArgument(
+            "Async calls need a running event loop of asyncio. Under trio or another one, call the sync methods in a "
+            "thread, as with `await trio.to_thread.run_sync(model.invoke, messages)`."
+        ) from None
     pools = _loop_pools.get(loop)
     if pools is None:
         with _lock:

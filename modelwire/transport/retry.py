@@ -6,15 +6,36 @@ The rules are R1-R4 and R13 of the reliability page: what a failure means is the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelwire.errors import Attempt, ChatError, ConnectFailed, ConnectionLost, RetryClass
+from modelwire.errors import (
+    Attempt,
+    ChatError,
+    ConnectFailed,
+    ConnectionLost,
+    ProxyFailed,
+    RetryClass,
+    TLSFailed,
+    WireError,
+)
 
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["GiveUp", "History", "RetryPolicy", "read_retry_after", "wait_before_retry"]
+    from modelwire.transport.governor.limits import Change
+
+__all__ = [
+    "GiveUp", "History", "RetryPolicy", "on_failed_attempt", "on_limit", "read_retry_after", "too_long",
+    "wait_before_retry",
+]  # fmt: skip
+
+# Told of every failed attempt of the calls in its context: how a job counts what a row took.
+on_failed_attempt: ContextVar[Callable[[Attempt], object] | None] = ContextVar("on_failed_attempt", default=None)
+
+# Told when a provider's limit is learned or changes, in the context of the call that met it; once a second at most.
+on_limit: ContextVar[Callable[[Change], object] | None] = ContextVar("on_limit", default=None)
 
 
 class RetryPolicy(NamedTuple):
@@ -41,18 +62,31 @@ _RETRY_AFTER_SPREAD = 0.10
 class History:
     """What one call has been through."""
 
-    __slots__ = ("attempts", "waited_s")
+    __slots__ = ("attempts", "begun", "excused", "waited_s")
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
+        self.begun = False  # whether a part of an answer has come in the present attempt
+        self.excused = 0  # failures of an outage that everybody had, not counted against `max_retries`
         self.waited_s = 0.0  # in THROTTLE and OVERLOAD waits
 
     def record(self, error: ChatError, elapsed_s: float) -> None:
         """Add a failed attempt and show the list so far on its error."""
         self.attempts.append(
-            Attempt(error.retry_class, type(error).__name__, error.status, error.code, error.request_id, elapsed_s)
-        )
+            Attempt(
+                error.retry_class, type(error).__name__, error.status, error.code, error.request_id, elapsed_s,
+                self.begun or _maybe_billed(error),
+            )
+        )  # fmt: skip
+        self.begun = False
         error.attempts = tuple(self.attempts)
+        if (tell := on_failed_attempt.get()) is not None:
+            tell(self.attempts[-1])
+
+    @property
+    def maybe_billed(self) -> int:
+        """How many attempts may have been paid for, though they brought no answer."""
+        return sum(attempt.maybe_billed for attempt in self.attempts)
 
     def count(self, *classes: RetryClass) -> int:
         return sum(attempt.retry_class in classes for attempt in self.attempts)
@@ -65,11 +99,18 @@ class GiveUp(str):
 
 
 def wait_before_retry(
-    error: ChatError, history: History, policy: RetryPolicy, *, remaining_s: float | None, rng: Random
+    error: ChatError,
+    history: History,
+    policy: RetryPolicy,
+    *,
+    remaining_s: float | None,
+    rng: Random,
+    governed: bool = False,
 ) -> float | GiveUp:
     """Return the seconds to wait before the next attempt, or why there is none.
 
     `history` already counts the attempt that failed with `error`. `remaining_s` is the time to the call's deadline.
+    `governed`: a rate limit and an overload are waited out in the governor's queue, and `max_wait_s` is counted there.
     """
     if policy.max_retries == 0 or error.retry_class is RetryClass.FATAL:
         return GiveUp()
@@ -78,20 +119,26 @@ def wait_before_retry(
         return GiveUp(
             f"The provider asks to wait {asked_s:g} s, longer than we wait on our own ({policy.max_retry_after_s:g} s)."
         )
-    wait_s = _backoff(error, history, policy, rng)
+    busy = error.retry_class in (RetryClass.THROTTLE, RetryClass.OVERLOAD)
+    governed = governed and busy
+    wait_s = 0.0 if governed else _backoff(error, history, policy, rng)
     if isinstance(wait_s, GiveUp):
         return wait_s
     if asked_s is not None:
         wait_s = max(wait_s, asked_s * (1 + rng.uniform(0, _RETRY_AFTER_SPREAD)))
-    if error.retry_class in (RetryClass.THROTTLE, RetryClass.OVERLOAD):
+    if busy:
         if history.waited_s + wait_s > policy.max_wait_s:
-            return GiveUp(f"Waiting on would take longer than `max_wait` ({policy.max_wait_s:g} s).")
-        history.waited_s += wait_s
+            return too_long(policy)
+        history.waited_s += 0.0 if governed else wait_s
     if remaining_s is not None and wait_s >= remaining_s:
         return GiveUp(
             f"The next attempt would have to wait {wait_s:.3g} s and the call has {max(remaining_s, 0):.3g} s left."
         )
-    return wait_s
+    return 0.0 if governed else wait_s
+
+
+def too_long(policy: RetryPolicy) -> GiveUp:
+    return GiveUp(f"Waiting on would take longer than `max_wait` ({policy.max_wait_s:g} s).")
 
 
 def _backoff(error: ChatError, history: History, policy: RetryPolicy, rng: Random) -> float | GiveUp:
@@ -105,7 +152,7 @@ def _backoff(error: ChatError, history: History, policy: RetryPolicy, rng: Rando
             if history.count(RetryClass.GLITCH) > policy.max_glitches:
                 return GiveUp()
         case _:
-            if history.count(RetryClass.TRANSIENT) > policy.max_retries:
+            if history.count(RetryClass.TRANSIENT) - history.excused > policy.max_retries:
                 return GiveUp()
             if len(history.attempts) == 1 and _provably_unsent(error):
                 return 0.0
@@ -116,6 +163,18 @@ def _backoff(error: ChatError, history: History, policy: RetryPolicy, rng: Rando
 def _provably_unsent(error: ChatError) -> bool:
     """No connection, or a kept-alive one the server had already left: nobody has read the request."""
     return isinstance(error, ConnectFailed) or (isinstance(error, ConnectionLost) and error.code == "stale_connection")
+
+
+# What says of an error that the request had not gone, or that the provider itself, no gateway of its, has refused it.
+_UNBILLED = (ConnectFailed, TLSFailed, ProxyFailed)
+_UNSENT_CODES = frozenset({"stale_connection", "connect_timeout", "pool_timeout", "write_timeout"})
+_GATEWAY_STATUSES = frozenset({502, 504, 520, 522, 523, 524})
+
+
+def _maybe_billed(error: ChatError) -> bool:
+    if not isinstance(error, WireError):
+        return error.status in _GATEWAY_STATUSES
+    return not isinstance(error, _UNBILLED) and error.code not in _UNSENT_CODES
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:

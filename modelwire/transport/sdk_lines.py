@@ -11,8 +11,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, ModelwireError
+from modelwire.transport.body import joined
 from modelwire.transport.client_lines import AsyncClientLine, SyncClientLine
 from modelwire.transport.lines import Line
+from modelwire.transport.masking import conceal
 from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class _SdkLine(Line):
             f"{type(cause).__name__}: {str(cause).partition(chr(10))[0] or 'no reason given'}"
         )
         error.__cause__ = cause
-        return error
+        return conceal(error, self.exchange)
 
     def _question(self, step: Send) -> dict[str, Any]:
         import httpx2
@@ -91,7 +93,7 @@ class SyncSdkLine(_SdkLine, SyncClientLine):
             self._bytes = _events(answer) if _is_binary(response) else response.iter_bytes()
         body = b""
         if not step.stream:
-            body = b"".join(iter(self.read, None))
+            body = joined(iter(self.read, None), self.exchange.max_response_bytes)
             self.close()
         return self._reply(response, body, began)
 

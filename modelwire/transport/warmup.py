@@ -52,8 +52,8 @@ def warm(line: Callable[[], SyncLine], n: int) -> int:
         with suppress(Exception):
             response.read()
             response.close()
-    for line in lines:
-        line.close()
+    for used in lines:
+        used.close()
     return _kept(len(opened), failed, lines)
 
 
@@ -79,8 +79,8 @@ async def awarm(line: Callable[[], AsyncLine], n: int) -> int:
             with suppress(Exception):
                 await response.aread()
                 await response.aclose()
-        for line in lines:
-            await line.close()
+        for used in lines:
+            await used.close()
     return _kept(len(opened), failed, lines)
 
 

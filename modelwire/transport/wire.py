@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Reply", "ServerEvent", "WireRequest"]
+__all__ = ["MASK", "Headers", "Reply", "ServerEvent", "WireRequest", "hide_headers"]
 
 
 class ServerEvent(NamedTuple):
@@ -39,13 +39,35 @@ class WireRequest:
         self.method = method
 
     def __repr__(self) -> str:
-        shown = {
-            name: value if name.lower() in _SHOWN_HEADERS else "**********" for name, value in self.headers.items()
-        }
+        shown = {name: value if name.lower() in _SHOWN_HEADERS else MASK for name, value in self.headers.items()}
         scheme, separator, rest = self.url.partition("?")[0].partition("://")
         authority, slash, path = rest.partition("/")
         url = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
         return f"WireRequest({self.method} {url}, headers={shown}, body={dict(self.body)}, stream={self.stream})"
+
+
+class Headers(dict[str, str]):
+    """Headers that do not show themselves, and stay behind when they are pickled."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(dict.fromkeys(self, MASK))
+
+    def __deepcopy__(self, memo: object) -> Headers:
+        return Headers(self)
+
+    def __copy__(self) -> Headers:
+        return Headers(self)
+
+    def __reduce__(self) -> tuple[type[Headers], tuple[()]]:
+        return Headers, ()
+
+
+def hide_headers(kwargs: dict[str, Any]) -> None:
+    """Keep the headers among the keywords of a call from showing in a traceback or a repr."""
+    if kwargs and isinstance(headers := kwargs.get("extra_headers"), dict):
+        kwargs["extra_headers"] = Headers(headers)
 
 
 _SHOWN_HEADERS = frozenset({"accept", "anthropic-beta", "anthropic-version", "content-type"})
@@ -69,4 +91,7 @@ class Reply:
         return f"Reply({self.status}, {len(self.body)} bytes, {self.elapsed_s:.3f} s)"
 
 
+MASK = "**********"
+# What may be seen of a URL's query; any other parameter may be a key.
+SHOWN_PARAMETERS = frozenset({"api-version", "api_version"})
 SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie", "x-goog-api-key"})

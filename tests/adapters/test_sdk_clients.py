@@ -337,6 +337,7 @@ def test_an_async_client_alone_does_not_answer_sync_calls() -> None:
     [
         ({"client": object()}, "must be a client of the `openai` or `anthropic` SDK"),
         ({"client": httpx2.Client()}, "belongs into `http_client`"),
+        ({"client": anthropic.Anthropic(api_key="x")}, "of `ChatOpenAI` must be a client of the `openai` SDK"),
         ({"client": openai.AsyncOpenAI(api_key="x")}, "belongs into `async_client`"),
         ({"async_client": openai.OpenAI(api_key="x")}, "belongs into `client`"),
         ({"client": openai.OpenAI(api_key="x"), "api_key": SECRET}, "`api_key`.*are the client's"),

@@ -28,7 +28,7 @@ from modelwire.errors import (
     MissingVariable,
     RateLimited,
 )
-from modelwire.jobs import JobResult, arun_job, run_job, runner, work
+from modelwire.jobs import JobResult, arun_job, asking, run_job, runner, work
 from modelwire.messages import AIMessage
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import Runnable, RunnableLambda
@@ -277,7 +277,7 @@ def test_when_all_rows_fail_the_job_stops(job: Any) -> None:
 
 
 def test_a_throttled_row_is_asked_again(job: Any, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "PAUSE_S", 0.0)
+    monkeypatch.setattr(asking, "PAUSE_S", 0.0)
     asked = Asked()
 
     def answer(row: Any) -> str:

@@ -26,6 +26,10 @@ class OldRiver(OldModel):
     length_km: int
 
 
+def said(text: str, phase: str, index: int) -> dict[str, Any]:
+    return {"type": "text", "text": text, "phase": phase, "index": index}
+
+
 WHOLE = '{"name": "Elbe", "length_km": 1094}'
 VALUE = {"name": "Elbe", "length_km": 1094}
 
@@ -229,3 +233,23 @@ def test_an_answer_is_no_refusal() -> None:
         assert JsonOutputParser().invoke(AIMessage('{"a": 1}', additional_kwargs=extra)) == {"a": 1}
     ended = AIMessage('{"a": 1}', response_metadata={"stop_reason": "end_turn"})
     assert JsonOutputParser().invoke(ended) == {"a": 1}
+
+
+# ---------------------------------------------------------------- commentary before the answer
+
+
+def test_commentary_before_the_answer_is_not_read() -> None:
+    message = AIMessage([said('I shall answer {"so": 1}.', "commentary", 0), said(WHOLE, "final_answer", 1)])
+    assert JsonOutputParser().invoke(message) == VALUE
+    assert PydanticOutputParser(pydantic_object=River).invoke(message) == River(**VALUE)
+
+
+def test_commentary_is_no_value_of_a_stream() -> None:
+    pieces = [said('{"so": 1}', "commentary", 0), said('{"name": "El', "final_answer", 1), said(WHOLE[12:], "", 1)]
+    chunks = [AIMessageChunk([{key: value for key, value in piece.items() if value != ""}]) for piece in pieces]
+    assert list(JsonOutputParser().transform(iter(chunks))) == [{"name": "El"}, VALUE]
+
+
+def test_an_answer_of_commentary_alone_is_shown_in_the_error() -> None:
+    with pytest.raises(OutputParserException, match="let me see"):
+        JsonOutputParser().invoke(AIMessage([said("let me see", "commentary", 0)]))

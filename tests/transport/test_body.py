@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwire.errors import ConnectionLost, MalformedResponse
-from modelwire.transport import body
 from modelwire.transport.body import Whole, unpacking
 
 TEXT = "größe 🍷 ".encode() * 50
@@ -55,12 +54,20 @@ def test_broken_and_cut_bodies_are_told_unless_an_error_is_being_read() -> None:
     lenient.check_end()
 
 
-def test_a_bomb_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "MAX_RESPONSE_BYTES", 100_000)
+def test_a_bomb_is_given_up() -> None:
     with pytest.raises(MalformedResponse, match="100,000 bytes") as caught:
-        unpacking("gzip").feed(gzip.compress(b"\0" * 10_000_000))
+        unpacking("gzip", max_bytes=100_000).feed(gzip.compress(b"\0" * 10_000_000))
     assert not caught.value.retryable
-    whole = Whole()
+    whole = Whole(100_000)
     with pytest.raises(MalformedResponse):
         for _ in range(200):
             whole.add(b"x" * 1000)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("size", [1024 * 1024 - 1, 1024 * 1024, 3 * 1024 * 1024])
+def test_nothing_is_left_behind_where_a_piece_is_full(encoding: str, size: int) -> None:
+    packed = gzip.compress(b"a" * size) if encoding == "gzip" else zlib.compress(b"a" * size)
+    unpacker = unpacking(encoding)
+    assert unpacker.feed(packed) == b"a" * size
+    unpacker.check_end()

@@ -16,6 +16,7 @@ from modelwire.errors import (
     QuotaExhausted,
     RateLimited,
     ServerError,
+    Timeout,
 )
 from modelwire.transport.retry import GiveUp, History, RetryPolicy, read_retry_after, wait_before_retry
 
@@ -135,3 +136,31 @@ def test_an_error_lists_its_attempts_oldest_first() -> None:
         ("ServerError", 500, 0.5),
         ("RateLimited", 429, 0.25),
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "billed"),
+    [
+        (ConnectFailed("refused"), False),
+        (ConnectionLost("stale", code="stale_connection"), False),
+        (ConnectionLost("reset"), True),
+        (Timeout("silence"), True),
+        (Timeout("no connection", code="connect_timeout"), False),
+        (MalformedResponse("html"), True),
+        (ServerError("no", status=500), False),
+        (ServerError("gateway", status=504), True),
+        (RateLimited("no", status=429), False),
+    ],
+)
+def test_an_attempt_counts_as_paid_for_where_the_whole_request_had_gone(error: ChatError, *, billed: bool) -> None:
+    history = History()
+    history.record(error, 0.1)
+    assert history.maybe_billed == error.maybe_billed_attempts == billed
+
+
+def test_an_attempt_that_had_begun_to_answer_counts_as_paid_for() -> None:
+    history = History()
+    history.begun = True
+    history.record(ServerError("error event", status=500), 0.1)
+    history.record(ServerError("refused", status=500), 0.1)
+    assert history.maybe_billed == 1

@@ -99,7 +99,7 @@ def is_plain_text(block: Mapping[str, Any]) -> bool:
 
 def with_id(block: dict[str, Any], message_id: str | None, index: int) -> dict[str, Any]:
     """Give a tool call without an id one: the same for the same answer, another for another."""
-    if block["type"] != "tool_use" or block.get("id"):
+    if block["type"] != "tool_use" or _text(block.get("id")):
         return block
     return {**block, "id": f"toolu_{zlib.crc32((message_id or '').encode('utf-8', 'replace')):08x}_{index}"}
 

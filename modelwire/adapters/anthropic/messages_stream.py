@@ -167,7 +167,7 @@ class MessagesStreamDecoder:
     def _block_start(self, data: dict[str, Any]) -> list[AIMessageChunk]:
         self._started = True
         index, block = data["index"], data["content_block"]
-        kind = block["type"]
+        kind = _string(block["type"])
         if is_plain_text(block) and not self._is_list:
             if self._head is None:
                 self._head = index
@@ -184,7 +184,8 @@ class MessagesStreamDecoder:
     def _tool_use_start(self, index: int, block: dict[str, Any]) -> list[AIMessageChunk]:
         block = with_id(block, self._id, index)
         self._arguments[index] = _Arguments(block, is_ours=True)
-        call = tool_call_chunk(name=block.get("name"), args="", id=block["id"], index=index)
+        name = block.get("name")
+        call = tool_call_chunk(name=name if isinstance(name, str) else "", args="", id=block["id"], index=index)
         return self._block(index, {key: value for key, value in block.items() if key != "input"}, call=call)
 
     def _delta(self, index: int, delta: dict[str, Any]) -> list[AIMessageChunk]:
@@ -236,6 +237,8 @@ class MessagesStreamDecoder:
 
     def _message_delta(self, data: dict[str, Any]) -> list[AIMessageChunk]:
         delta = data.get("delta") or {}
+        if not isinstance(delta, dict):
+            raise TypeError(f"{type(delta).__name__} where an object was expected")
         self._ending |= delta
         self._ending |= {key: value for key, value in data.items() if key not in ("type", "delta", "usage")}
         self._merge_usage(data.get("usage"))

@@ -49,6 +49,7 @@ SYSTEM_TURNS = (
 
 def max_tokens_of(model: str) -> int:
     """Return the limit to send when the caller set none, because the wire wants one: as much as the model can say."""
+    model = model.rpartition("anthropic.")[2]  # `us.anthropic.claude-...` at Bedrock
     return next((limit for name, limit in MAX_TOKENS if model.startswith(name)), DEFAULT_MAX_TOKENS)
 
 

@@ -197,7 +197,7 @@ class Connection:
 
     @staticmethod
     def _note_status(request: SeenRequest, step: bytes) -> None:
-        if step.startswith(b"HTTP/1.1 ") and not step.startswith(b"HTTP/1.1 1"):
+        if step[:9] == b"HTTP/1.1 " and step[9:12].isdigit() and step[9:10] != b"1":
             request.status = int(step[9:12])
 
     def _end(self, how: End) -> None:

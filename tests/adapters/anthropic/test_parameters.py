@@ -36,6 +36,8 @@ def body(**params: Any) -> dict[str, Any]:
         ("claude-sonnet-4-5", 64_000),
         ("claude-haiku-4-5", 64_000),
         ("claude-opus-5-5", 128_000),
+        ("anthropic.claude-sonnet-4-5-20250929-v1:0", 64_000),
+        ("us.anthropic.claude-opus-4-1-20250805-v1:0", 32_000),
         ("smollm2", DEFAULT_MAX_TOKENS),
     ],
 )

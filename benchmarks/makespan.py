@@ -1,0 +1,110 @@
+"""How long a job takes under a rate limit, against an omniscient client; how much of what is sent is refused.
+
+The clock is virtual and so is the provider: a token bucket, refusals in 55 ms, answers in 1.8 s at the median. The
+calls of modelwire are its real flows with its real governor; the others are the retry loops people write and SDKs have.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.tables import Budget, Table
+
+if TYPE_CHECKING:
+    from benchmarks.lineup import Lineup
+
+__all__ = ["run"]
+
+_GIVE_UP_S = 1500.0
+_Call = Callable[[Any, int], Generator[Any, Any, Any]]
+
+
+def run(lineup: Lineup) -> list[Table]:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the simulated provider is the tests' own
+    from support.simulated_provider import TokenBucket, run_job
+
+    def rpm(*steps: tuple[float, float], burst_s: float = 1.0) -> Any:
+        return TokenBucket(steps or ((0.0, 10.0),), burst_s)
+
+    changing = rpm((0.0, 10.0), (150.0, 5.0), (300.0, 20.0))
+    outage = {"requests": rpm(), "outages": [(200.0, 260.0, 503)]}
+    rows = 1000 if lineup.quick else 5000
+    jobs: list[tuple[str, dict[str, Any], float | None, float | None]] = [
+        ("600 a minute, no headers", {"requests": rpm()}, 1.05, 2),
+        ("the same, Retry-After", {"requests": rpm(), "headers": "retry-after"}, 1.05, 2),
+        ("the same, all headers", {"requests": rpm(), "headers": "full"}, 1.05, 0.5),
+        ("a minute's burst, no headers", {"requests": rpm(burst_s=60)}, 1.02, 2),
+        ("600, then 300, then 1200", {"requests": changing}, 1.08, 2),
+        ("refusals use up quota", {"requests": rpm(), "refusals_cost": True}, 1.05, 2),
+        ("four processes", {"requests": rpm(), "processes": 4}, 1.15, 5),
+        ("64 at a time, else 503", {"slots": 64}, 1.12, 1.5),
+        ("an outage of 60 s", outage, None, None),
+    ]
+    names = ["modelwire", "tenacity, 3 tries", "tenacity, for ever", "SDK, 2 retries", "SDK, for ever"]
+    calls: list[_Call | None] = [None, _tenacity(3), _tenacity(None), _sdk(3), _sdk(None)]
+    table = Table(f"Makespan of {rows} rows, 200 at a time (of the ideal), and refused requests", ["", *names])
+    for what, settings, most, refused in jobs:
+        cells = [what]
+        for call in calls:
+            score = run_job(rows=rows, until=_GIVE_UP_S, call=call, **settings)
+            cells.append(_cell(score, rows))
+            if call is None and most is not None and refused is not None and not lineup.quick:
+                table.budgets.append(Budget(f"makespan: {what}", most, score.ratio))
+                table.budgets.append(Budget(f"refused: {what}", refused, score.wasted * 100, unit="%"))
+        table.rows.append(cells)
+    table.notes = [
+        "x: the time an omniscient client needs with the same latencies. In brackets: answers that were refusals.",
+        f"`n lost`: rows without an answer. `n done`: the job was stopped after {_GIVE_UP_S:g} s.",
+        "tenacity: `wait_exponential_jitter`; SDK: the backoff of `openai` 3.52, which heeds Retry-After.",
+    ]
+    return [table]
+
+
+def _cell(score: Any, rows: int) -> str:
+    refused = f"({score.wasted:.1%})"
+    if score.outcome.lost:
+        return f"{score.outcome.lost} lost {refused}"
+    if score.outcome.done < rows:
+        return f"{score.outcome.done} done {refused}"
+    return f"{score.ratio:.2f}x {refused}"
+
+
+def _tenacity(tries: int | None) -> _Call:
+    """Wait as `tenacity.wait_exponential_jitter` does by default: 1 s, doubled up to 60 s, plus up to 1 s."""
+    return _retrying(tries, lambda job, n, asked_s: min(2.0 ** min(n, 10), 60.0) + job.rng.random())
+
+
+def _sdk(tries: int | None) -> _Call:
+    """Wait as `openai` 3.52 does: what Retry-After says, else 0.5 s, doubled up to 8 s, less up to a quarter."""
+
+    def wait_s(job: Any, n: int, asked_s: float | None) -> float:
+        if asked_s is not None and 0 < asked_s <= 120:
+            return asked_s
+        return float(min(0.5 * 2.0 ** min(n, 10), 8.0) * (1 - 0.25 * job.rng.random()))
+
+    return _retrying(tries, wait_s)
+
+
+def _retrying(tries: int | None, wait_s: Callable[[Any, int, float | None], float]) -> _Call:
+    from modelwire.errors import ChatError
+    from modelwire.transport.flow import Send, Sleep
+    from modelwire.transport.retry import read_retry_after
+    from modelwire.transport.wire import Reply
+
+    def call(job: Any, row: int) -> Generator[Any, Any, None]:
+        from support.simulated_provider import WIRE
+
+        for n in count():
+            reply: Reply = yield Send(stream=False, remaining_s=None)
+            if reply.status == 200:
+                return
+            error: ChatError = WIRE.error(reply)
+            if n + 1 == tries:
+                raise error
+            yield Sleep(wait_s(job, n, read_retry_after(reply.headers)), error, n + 1)
+
+    return call

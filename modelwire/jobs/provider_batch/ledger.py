@@ -1,0 +1,147 @@
+"""What has become of the parts of a batch job: a log of events, each written down and synced before the next step.
+
+A part goes through `planned`, `intent`, `uploaded` (where files are uploaded), `created`, `ended`, `downloaded`.
+Refused for a full queue it is `requeued`; put into other parts it is `replaced`. The job is `done` when all parts are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from modelwire.errors import DiskError
+from modelwire.jobs.log import AppendLog, payload_of
+
+__all__ = ["Ledger", "Part"]
+
+LOG_NAME = "parts.log"
+
+
+@dataclass(slots=True)
+class Part:
+    """One batch of the provider's, made or to be made."""
+
+    number: int
+    rows: int
+    size_bytes: int
+    sha256: str  # of its requests, as sent
+    round: int = 1
+    again: bool = False  # its rows were in a part that failed validation
+    stage: str = "planned"
+    attempt: int = 0
+    at: float = 0.0  # epoch seconds of the last event
+    newest: str | None = None  # the provider's latest batch before the intent
+    file_id: str | None = None
+    batch_id: str | None = None
+    guessed: bool = False  # that the batch is ours is a guess until its results are seen
+    expires_at: float = 0.0  # epoch seconds
+    outcome: str = ""
+    remote: list[str] = field(default_factory=list)  # where its results are
+    results: list[str] = field(default_factory=list)  # files of the job's folder
+    invalid: dict[str, str] = field(default_factory=dict)  # by line from 1, or "all": what validation said
+    refused_alone: int = 0  # times that the queue had no place for it, though nothing of this job was in it
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:03}"
+
+
+class Ledger:
+    """The events of one job, and what they add up to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG_NAME
+        self.parts: list[Part] = []
+        self.planned = False
+        self.rows = 0
+        self.rows_sha256 = ""
+        self.headers: dict[str, str] = {}  # beside those of the model's, for making batches
+        self.endpoint = ""
+        self.cancelled = False
+        self.done = False
+        self.window: int | None = None  # parts at a time that the provider's queue takes, once that is known
+        self.foreign: set[str] = set()  # batches taken for ours that were not
+        self._log: AppendLog | None = None
+
+    def read(self) -> Ledger:
+        """Take in what is written down; changes nothing."""
+        for event in self._stored():
+            self._apply(event)
+        return self
+
+    def open(self) -> Ledger:
+        """Take in what is written down, cut off a torn end, and be ready to write."""
+        self._log = AppendLog(self.path)
+        for _, payload in self._log.recover():
+            self._apply(from_json(payload))
+        return self
+
+    def write(self, event: str, part: Part | None = None, **facts: Any) -> None:
+        """Write an event down; when this returns it survives a crash."""
+        if self._log is None:
+            raise DiskError(f"`{self.path}` was opened to be read.", path=str(self.path))
+        said = {"event": event, "at": time.time(), **({} if part is None else {"part": part.number}), **facts}
+        _, line = self._log.place(to_json(said))
+        self._log.write([line])
+        self._apply(said)
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def waiting(self) -> list[Part]:
+        """Return the parts that have no batch yet."""
+        return [part for part in self.parts if part.stage in ("planned", "intent", "uploaded")]
+
+    def running(self) -> list[Part]:
+        """Return the parts at the provider's."""
+        return [part for part in self.parts if part.stage == "created"]
+
+    def _stored(self) -> Iterator[dict[str, Any]]:
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    if (payload := payload_of(line)) is not None:
+                        yield from_json(payload)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise DiskError.of(exc, self.path) from exc
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        facts = dict(event)
+        kind = facts.pop("event")
+        if "part" in facts:
+            part = self.parts[facts.pop("part")]
+            if "window" in facts:
+                self.window = facts.pop("window")
+            for name, value in facts.items():
+                setattr(part, name, value)
+            if kind == "requeued":
+                if part.guessed and part.batch_id is not None:
+                    self.foreign.add(part.batch_id)
+                part.stage, part.batch_id, part.guessed, part.file_id = "planned", None, False, None
+            else:
+                part.stage = kind
+                if kind == "ended" and self.window is not None and part.outcome != "failed":
+                    self.window += 1
+        elif kind == "planned":
+            self.planned, self.done = True, False
+            for number in facts.get("replaces", ()):
+                self.parts[number].stage = "replaced"
+            for about in facts["parts"]:
+                self.parts.append(Part(len(self.parts), at=facts["at"], **about))
+            for name in ("rows", "rows_sha256", "headers", "endpoint"):
+                if name in facts:
+                    setattr(self, name, facts[name])
+        elif kind == "cancelled":
+            self.cancelled = True
+        elif kind == "done":
+            self.done = True

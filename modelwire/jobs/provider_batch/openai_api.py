@@ -1,0 +1,124 @@
+"""OpenAI's Batch API, as a job uses it.
+
+Wire format: https://platform.openai.com/docs/api-reference/batch, .../files and .../guides/batch, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from modelwire.jobs.provider_batch.door import Look, Made, RowReply
+
+if TYPE_CHECKING:
+    from modelwire.jobs.provider_batch.door import Door
+    from modelwire.jobs.provider_batch.ledger import Part
+    from modelwire.transport.wire import WireRequest
+
+__all__ = ["OpenAIBatches"]
+
+ENDED = {"completed": "completed", "failed": "failed", "expired": "expired", "cancelled": "cancelled"}
+NOT_ASKED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
+CLOCKS_APART_S = 86_400.0  # how wrong a clock may be
+
+
+class OpenAIBatches:
+    """Files are uploaded, batches made of them; what a batch's metadata says tells whose it is."""
+
+    name = "openai"
+    max_rows = 50_000
+    max_bytes = 200_000_000
+    head, between, tail = b"", b"\n", b"\n"
+
+    def row(self, custom_id: str, request: WireRequest, path: str) -> bytes:
+        """Return the line of one request."""
+        return to_json({"custom_id": custom_id, "method": "POST", "url": f"/v1{path}", "body": request.body})
+
+    def newest(self, door: Door) -> str | None:
+        """Metadata tell a batch of ours: none is needed."""
+        return None
+
+    def upload(self, door: Door, part: Part, path: Path, job: str) -> str | None:
+        """Upload the requests of a part and return the file's id. One more file costs nothing, and expires."""
+        with path.open("rb") as file:
+            uploaded = door.post(
+                "/files",
+                headers={"Content-Type": "multipart/form-data"},
+                body={"purpose": "batch"},
+                files={"file": (f"{job}-{part.name}.jsonl", file, "application/jsonl")},
+            )
+        return str(uploaded["id"])
+
+    def find(self, door: Door, part: Part, job: str, taken: set[str]) -> list[Made]:
+        """Return the batch that was made of this part, if it was."""
+        ours = _mark(part, job)
+        after: str | None = None
+        while True:
+            page = door.get("/batches", {"limit": 100, **({"after": after} if after else {})})
+            for batch in page["data"]:
+                if all((batch.get("metadata") or {}).get(name) == value for name, value in ours.items()):
+                    return [_made(batch)]
+                if (batch.get("created_at") or part.at) < part.at - CLOCKS_APART_S:
+                    return []
+                after = batch["id"]
+            if not page.get("has_more") or not page["data"]:
+                return []
+
+    def create(self, door: Door, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
+        """Have the batch made."""
+        endpoint = about["endpoint"]
+        said = {
+            "input_file_id": part.file_id,
+            "endpoint": endpoint,
+            "completion_window": "24h",
+            "metadata": {**about["metadata"], **_mark(part, job)},
+        }
+        return _made(door.post("/batches", body=said, headers=about["headers"]))
+
+    def look(self, door: Door, batch_id: str) -> Look:
+        """Ask how a batch stands."""
+        batch = door.get(f"/batches/{batch_id}")
+        counts = batch.get("request_counts") or {}
+        outcome = ENDED.get(str(batch.get("status")), "")
+        files = tuple(file for name in ("output_file_id", "error_file_id") if (file := batch.get(name)))
+        completed, failed = counts.get("completed") or 0, counts.get("failed") or 0
+        errors = (batch.get("errors") or {}).get("data") or ()
+        remote = tuple(f"/files/{file}/content" for file in files)
+        return Look(bool(outcome), outcome, counts.get("total") or 0, completed + failed, failed, remote, tuple(errors))
+
+    def cancel(self, door: Door, batch_id: str) -> None:
+        """Ask for a batch to be ended early."""
+        door.post(f"/batches/{batch_id}/cancel", body={})
+
+    def delete(self, door: Door, part: Part) -> None:
+        """Remove the files of a part; a batch itself cannot be."""
+        files = [path.split("/")[2] for path in part.remote] + ([part.file_id] if part.file_id else [])
+        for file in files:
+            door.delete(f"/files/{file}")
+
+    def read(self, line: bytes) -> RowReply:
+        """Read a line of results. Either of `response` and `error` may be null."""
+        row = from_json(line)
+        custom_id, response, error = str(row.get("custom_id")), row.get("response"), row.get("error")
+        if response is None:
+            error = error or {"code": None, "message": "The row has neither an answer nor an error."}
+            kind = NOT_ASKED.get(str(error.get("code")), "errored")
+            return RowReply(custom_id, kind, 500 if kind == "errored" else None, {"error": error}, None)
+        status = int(response.get("status_code") or 500)
+        kind = "succeeded" if status < 300 else "errored"
+        return RowReply(custom_id, kind, status, response.get("body"), response.get("request_id"))
+
+
+def _mark(part: Part, job: str) -> dict[str, str]:
+    return {
+        "modelwire_job": job,
+        "modelwire_part": f"{part.number}.{part.attempt}",
+        "modelwire_sha256": part.sha256[:32],
+    }
+
+
+def _made(batch: Mapping[str, Any]) -> Made:
+    return Made(str(batch["id"]), float(batch.get("expires_at") or 0))

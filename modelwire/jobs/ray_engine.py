@@ -1,0 +1,210 @@
+"""The rows of a job asked by the workers of a Ray cluster; the job itself, its log and its output stay where it runs.
+
+Rows are handed over in portions, each a `Dataset.map_batches` with the chain in stateful async actors. A portion that
+is over is followed by the next, with all the rows that have come since. What the workers need of the world (keys,
+above all: a pickled model has none) they take from their own environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterable
+from importlib import import_module
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pydantic_core import from_json
+
+from modelwire.errors import JobStopped, MissingDependency, ModelwireError
+from modelwire.jobs.asking import Asker, stopped
+from modelwire.jobs.results import json_of
+from modelwire.transport.governor import registry
+
+if TYPE_CHECKING:
+    from modelwire.runnables import Runnable, RunnableConfig
+
+__all__ = ["RayAsker", "Shares", "portion", "require_ray"]
+
+BATCH_ROWS = 25  # what a worker is given at a time, and its slowest row holds up
+BATCHES_AT_ONCE = 8  # of a worker
+GATHER_S = 0.2  # until all places of the window have a row again
+BEAT_S = 1.0  # between two signs of life of a worker
+LOST_AFTER_S = 4.0  # without one
+
+
+def portion(*, with_max_cost: bool) -> int:
+    """Return how many rows are handed over at a time; each time, Ray takes seconds to begin."""
+    return 1_000 if with_max_cost else 10_000  # what was handed over may be spent
+
+
+def require_ray() -> Any:
+    """Return ray, with its data part."""
+    try:
+        import_module("ray.data")
+    except ImportError as exc:
+        raise MissingDependency("`engine=\"ray\"` needs Ray: `pip install 'modelwire[ray]'`.") from exc
+    return import_module("ray")
+
+
+class Shares:
+    """Counts the workers of a job, as an actor: each holds one part of the rate limit, and says so every second."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, float] = {}
+        self._is_over = False
+
+    def beat(self, worker: str, now: float | None = None) -> tuple[int, bool]:
+        """Take a sign of life; return how many workers there are, and whether the job is to end."""
+        now = monotonic() if now is None else now
+        self._seen[worker] = now
+        self._seen = {name: at for name, at in self._seen.items() if now - at < LOST_AFTER_S}
+        return len(self._seen), self._is_over
+
+    def leave_all(self) -> None:
+        """Forget the workers: Ray ends them with their portion."""
+        self._seen.clear()
+
+    def end(self) -> None:
+        """Have no worker begin a row any more."""
+        self._is_over = True
+
+
+class _Worker:
+    """Asks about batches of rows; lives in an actor of Ray's."""
+
+    def __init__(self, chain: Runnable[Any, Any], config: RunnableConfig, shares: Any) -> None:
+        self._asker = Asker(chain, config)
+        self._shares = shares
+        self._name = uuid4().hex
+        self._beat()
+        threading.Thread(target=self._beat_for_ever, daemon=True).start()
+
+    def _beat(self) -> None:
+        count, is_over = require_ray().get(self._shares.beat.remote(self._name))
+        registry.divide(count, monotonic())
+        if is_over:
+            self._asker.wind_up()
+
+    def _beat_for_ever(self) -> None:
+        errors: Any = require_ray().exceptions.RayError
+        with contextlib.suppress(errors):  # whoever counted is gone, and so is the job
+            while True:
+                sleep(BEAT_S)
+                self._beat()
+
+    async def __call__(self, batch: Any) -> AsyncIterator[Any]:
+        rows = batch.to_pylist()
+        said = await asyncio.gather(*(asyncio.create_task(self._answer(row["row"])) for row in rows))
+        pa: Any = import_module("pyarrow")
+        yield pa.table({"number": [row["number"] for row in rows], "said": pa.array(said, pa.binary())})
+
+    async def _answer(self, row_json: bytes) -> bytes:
+        if self._asker.is_over:
+            return json_of({})
+        try:
+            about, blamed = await self._asker.ask(from_json(row_json))
+        except JobStopped as exc:
+            return json_of({"stop": str(exc)})
+        return json_of({"about": about, "blamed": blamed})
+
+
+class RayAsker(Asker):
+    """Hands rows over to Ray, a portion at a time. `ask` is called on one event loop."""
+
+    def __init__(self, chain: Runnable[Any, Any], config: RunnableConfig, *, workers: int | None) -> None:
+        super().__init__(chain, config)
+        self._ray = require_ray()
+        self._workers = workers
+        self._shares: Any = None
+        self._asked: dict[int, asyncio.Future[tuple[dict[str, Any], bool]]] = {}
+        self._count = 0
+        self._waiting: list[dict[str, Any]] = []
+        self._is_busy = self._is_closed = False
+
+    async def ask(self, values: Any) -> tuple[dict[str, Any], bool]:
+        loop = asyncio.get_running_loop()
+        number, self._count = self._count, self._count + 1
+        answer = self._asked[number] = loop.create_future()
+        self._waiting.append({"number": number, "row": json_of(values)})
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_later(GATHER_S, self._hand_over, loop)
+        return await answer
+
+    def wind_up(self) -> None:
+        super().wind_up()
+        if self._shares is not None:
+            self._shares.end.remote()
+
+    def close(self) -> None:
+        self._is_closed = True
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        rows, self._waiting = self._waiting, []
+        threading.Thread(target=self._work_off, args=(rows, loop), daemon=True).start()
+
+    def _work_off(self, rows: list[dict[str, Any]], loop: asyncio.AbstractEventLoop) -> None:
+        """Have one portion answered, in a thread."""
+        failure: JobStopped | None = None
+        try:
+            for batch in self._dataset(rows).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                _tell(loop, self._take, batch.to_pylist())
+                if self._is_closed:
+                    return
+        except Exception as exc:  # noqa: BLE001 - of Ray, or of pickling: it ends the job
+            failure = stopped(f"Ray has failed: {type(exc).__name__}: {str(exc).strip()[-500:]}")
+            failure.__cause__ = exc
+        _tell(loop, self._end_portion, [row["number"] for row in rows], failure, loop)
+
+    def _dataset(self, rows: list[dict[str, Any]]) -> Any:
+        ray = self._ray
+        if self._shares is None:
+            if not ray.is_initialized():
+                ray.init()
+            self._shares = ray.remote(Shares).options(num_cpus=0).remote()
+        self._shares.leave_all.remote()
+        most = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        blocks = -(-len(rows) // BATCH_ROWS)
+        size = {"size": min(most, blocks)} if self._workers else {"min_size": 1, "max_size": min(most, blocks)}
+        pool = ray.data.ActorPoolStrategy(
+            **size, max_tasks_in_flight_per_actor=BATCHES_AT_ONCE, max_concurrent_calls_per_actor=BATCHES_AT_ONCE
+        )
+        dataset = ray.data.from_items(rows, override_num_blocks=blocks)
+        dataset = dataset.map_batches(
+            _Worker, fn_constructor_args=(self.chain, self.config, self._shares), batch_size=None,
+            batch_format="pyarrow", compute=pool, num_cpus=1,
+        )  # fmt: skip
+        dataset.context.enable_progress_bars = False
+        return dataset
+
+    def _take(self, results: Iterable[dict[str, Any]]) -> None:
+        for result in results:
+            answer = self._asked.pop(result["number"], None)
+            if answer is None or answer.done():
+                continue
+            said = from_json(result["said"])
+            if "about" in said:
+                answer.set_result((said["about"], said["blamed"]))
+            elif "stop" in said:
+                answer.set_exception(JobStopped(said["stop"]))
+            else:
+                answer.cancel()  # not begun, as the job is to end
+
+    def _end_portion(
+        self, numbers: Iterable[int], failure: ModelwireError | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        for number in numbers:
+            answer = self._asked.pop(number, None)
+            if answer is not None and not answer.done():
+                answer.set_exception(failure or stopped("Ray has ended without an answer to some rows"))
+        self._is_busy = bool(self._waiting)
+        if self._waiting:
+            loop.call_later(GATHER_S, self._hand_over, loop)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, act: Any, *arguments: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(act, *arguments)

@@ -1,0 +1,495 @@
+"""Who may send, and when: the state that all calls of one key share. No I/O and no clock here; `now` is passed in.
+
+    ticket = governor.ask(now)            # granted at once, or in the queue
+    governor.look(ticket, now)            # seconds until the next look, None once it is granted
+    governor.answered(ticket, now)        # a 200 has begun
+    governor.failed(ticket, now, error)   # or this
+    governor.leave(ticket, now)           # always, at the end: the place is free
+
+Retried work goes ahead of new work. The head of the queue keeps the time for all others: whoever lets it go wakes the
+next one, so there is no timer, thread or task here, and nobody wakes who cannot go. Rules R5-R12 of the reliability
+page.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from math import inf
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from modelwire.errors import ChatError, ProviderError, QuotaExhausted, RetryClass, Timeout
+from modelwire.transport.governor.pace import BURST_S, Pace
+from modelwire.transport.governor.ticket import Ticket, told_again
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from modelwire.transport.governor.advertised import Advertised
+    from modelwire.transport.governor.limits import Change, Limits
+
+__all__ = ["Governor"]
+
+# R6. Without a Retry-After: a short pause for a pace slightly too high, a doubling one when nothing gets through.
+_PAUSE_FIRST_S, _PAUSE_CAP_S, _PAUSE_JITTER = 1.0, 8.0, 0.25
+_MAX_PAUSE_S = 120.0  # whoever was told to wait longer raises; after this we ask again
+_ASKED_SPREAD = 0.10  # R4: a Retry-After is a floor
+# R11. Too many at a time.
+_NARROWER, _AGAIN_NARROWER, _WIDER = 0.9, 0.7, 0.03
+_OVERLOADS_TO_HALF_OPEN, _PROBE_FIRST_S = 3, 0.5
+# R12, the constants of botocore's retry quota.
+_BUDGET, _RETRY_COST, _RECOVERED = 500.0, 14.0, 100.0
+_ALL_FAIL, _NEARLY_ALL = 12, 0.8  # as many failures in a row are no bad luck
+_OUTAGE_PATIENCE_S = 600.0  # how long the rows of a batch wait for a provider that fails and fails
+_WATCH_S = 5.0  # however it came that nobody woke us
+_RETIME_S = 1.0  # the head of the queue looks again at least so often: the pace may have grown
+_LEAST_S = 0.001  # a timer that rings at the very moment finds t + 1e-17 == t, and spins
+_EXHAUSTED_S = 5.0  # the rows of a batch take another one's word that there is no credit
+_EVENT_EVERY_S = 1.0
+
+
+class Governor:
+    """See the module. `rng` spreads the pauses."""
+
+    def __init__(self, now: float, rng: Random, *, name: str = "") -> None:
+        self.name = name
+        self._lock = Lock()
+        self._rng = rng
+        self._again: deque[Ticket] = deque()
+        self._new: deque[Ticket] = deque()
+        self._head: Ticket | None = None  # who keeps the time
+        self._head_at = inf
+        self.used_at = now
+        self.in_flight = 0
+        self.sent = 0  # how many were ever granted
+        self.stated: tuple[float | None, float | None] = (None, None)  # by the user: requests, tokens a minute
+        self.share = 1.0  # ours of what is stated or advertised, where several processes divide it among them
+        self.pace = Pace(now)
+        self.advertised: Advertised | None = None  # made when a header says something
+        # The gate.
+        self.paused_until = now
+        self.closed_at: float | None = None  # since when nothing gets through
+        self.because: ChatError | None = None  # the last refusal
+        self._exhausted_at = -inf
+        self._pauses = 0  # in a row, with nothing getting through
+        self._probing = False
+        self._probe: Ticket | None = None
+        # The last cut: only what was sent after it may cut again, or say that it is over (R7).
+        self._cut_index = 0
+        self._refused: tuple[int, float] = (0, now)  # index and start of the request that was refused
+        self._refusals = 0  # since that one, itself included
+        self._window: tuple[float, int, float, int] = (now, 0, now, 0)  # until the first cut: R8's last 5 s
+        # At a time.
+        self.width = inf
+        self._full_width = inf  # before things went wrong
+        self._overloads = 0  # in a row
+        self._successes = 0
+        self._budget = _BUDGET
+        self._bad_luck = (0, 0, 0)  # how many in a row, and the first and the last of these requests
+        self._proven = False
+        self._outage = False
+        self.news: Change | None = None
+        self._told_at = -inf
+
+    # ------------------------------------------------------------ what is known
+
+    def state(self, requests_per_minute: float | None, tokens_per_minute: float | None, now: float) -> None:
+        """Take the user's word for the provider's limits; None for what they do not know."""
+        with self._lock:
+            self.stated = (requests_per_minute, tokens_per_minute)
+            if tokens_per_minute is not None or self.advertised is not None:
+                ours = None if tokens_per_minute is None else tokens_per_minute * self.share
+                self._advertised(now).state("tokens", ours, now)
+            self._set_ceiling()
+
+    def take_share(self, share: float, now: float) -> None:
+        """Hold this part of the limits that are stated or advertised; others hold the rest."""
+        self.share = share
+        self.state(*self.stated, now)
+
+    def limits(self, now: float) -> Limits:
+        """Return what is known of the limits now."""
+        from modelwire.transport.governor.limits import Limits
+
+        rate = _known(min(self.pace.rate, self.pace.ceiling))
+        said = self.advertised
+        tokens, tokens_in, tokens_out = (None, None, None) if said is None else said.tokens_per_minute()
+        return Limits(
+            None if rate is None else rate * 60,
+            tokens,
+            tokens_in,
+            tokens_out,
+            self._places(),
+            self.in_flight,
+            self.waiting(),
+            self.pause_s(now),
+        )
+
+    def _advertised(self, now: float) -> Advertised:
+        if self.advertised is None:
+            from modelwire.transport.governor.advertised import Advertised
+
+            self.advertised = Advertised(now, self.sent)
+        return self.advertised
+
+    def _set_ceiling(self) -> None:
+        stated, _ = self.stated
+        said = inf if self.advertised is None else self.advertised.requests_per_s()
+        self.pace.ceiling = min(said, inf if stated is None else stated / 60) * self.share
+
+    # ------------------------------------------------------------ asking
+
+    def ask(
+        self, now: float, *, again: bool = False, patient: bool = False, size: int = 0, max_output: int | None = None
+    ) -> Ticket:
+        """Ask to send: the ticket is granted, or waits from now on."""
+        ticket = Ticket(now, again=again, patient=patient, size=size, max_output=max_output)
+        with self._lock:
+            self.used_at = now
+            if patient and now < self._exhausted_at + _EXHAUSTED_S:
+                ticket.verdict, ticket.gone = self.because, True
+                return ticket
+            if not self._again and not self._new and self._ready_at(now, ticket, waiting=False) <= now:
+                self._grant(ticket, now)
+                return ticket
+            (self._again if again else self._new).append(ticket)
+            rung = self._advance(now)
+        _ring(rung, but=ticket)
+        return ticket
+
+    def look(self, ticket: Ticket, now: float) -> float | None:
+        """Let go who may go. Return the seconds after which `ticket` has to look again, None once it is granted."""
+        with self._lock:
+            ticket.rung = False
+            rung = self._advance(now)
+            if ticket.granted:
+                wait_s = None
+            elif ticket is self._head:
+                retime_s = inf if now < self.paused_until else _RETIME_S
+                wait_s = max(min(self._head_at - now, retime_s, _WATCH_S), _LEAST_S)
+            else:
+                wait_s = _WATCH_S
+        _ring(rung, but=ticket)
+        return wait_s
+
+    def told(self) -> ChatError | None:
+        """Return what the provider said when it last refused, as an error of one's own."""
+        return None if self.because is None else told_again(self.because)
+
+    def shut_since(self, ticket: Ticket) -> float | None:
+        """Return since when `ticket` has waited for a provider that takes nothing at all; None: things move."""
+        return None if self.closed_at is None else max(self.closed_at, ticket.asked)
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the provider fails for everybody, so that the rows of batches wait for better times."""
+        return self._outage
+
+    def is_hopeless(self, now: float) -> bool:
+        """Whether that has been so for longer than anybody's patience; one call at a time still looks."""
+        return self._outage and self.closed_at is not None and now - self.closed_at >= _OUTAGE_PATIENCE_S
+
+    def pause_s(self, now: float) -> float:
+        """Return how long nobody may send."""
+        return max(self.paused_until - now, 0.0)
+
+    def waiting(self) -> int:
+        return sum(not ticket.gone for queue in (self._again, self._new) for ticket in queue)
+
+    def is_idle(self) -> bool:
+        return not self.in_flight and not self._again and not self._new
+
+    def _ready_at(self, now: float, ticket: Ticket, *, waiting: bool) -> float:
+        """Return when `ticket` may go: now or later, or never, which is until somebody else's call ends."""
+        if now < self.paused_until:
+            return self.paused_until
+        if self._probing:
+            return now if self._probe is None else inf
+        if self.in_flight >= self.width and self.in_flight:
+            return inf
+        if self.advertised is None:
+            return self.pace.ready_at(now, waiting=waiting, mirrored=False)
+        left_at = self.advertised.ready_at(now, ticket)
+        return max(left_at, self.pace.ready_at(now, waiting=waiting, mirrored=self._mirrors()))
+
+    def _mirrors(self) -> bool:
+        """Whether the provider says how many requests it has left for us, so that the pace need not be guessed."""
+        if self.advertised is None or self.stated[0] is not None or self.share < 1:
+            return False
+        return self.advertised.mirrors_requests()
+
+    def _grant(self, ticket: Ticket, now: float) -> None:
+        self.sent += 1
+        self.in_flight += 1
+        ticket.index, ticket.started, ticket.granted = self.sent, now, True
+        self.pace.take()
+        if self._probing:
+            self._probe = ticket
+        elif self.pace.rate == inf:
+            self._count(now)
+        if self.advertised is not None:
+            self.advertised.spend(ticket, now)
+
+    def _advance(self, now: float) -> list[Ticket]:
+        """Grant all that may go; return who has to hear of it, the one who keeps the time from now on included."""
+        rung: list[Ticket] = []
+        for queue in self._queues():
+            ticket = queue[0]
+            at = self._ready_at(now, ticket, waiting=True)
+            if at > now:
+                self._head_at = at
+                if ticket is not self._head:
+                    self._head = ticket
+                    rung.append(ticket)
+                return rung
+            queue.popleft()
+            self._grant(ticket, now)
+            rung.append(ticket)
+        self._head = None
+        return rung
+
+    def _queues(self) -> Iterator[deque[Ticket]]:
+        """Yield, again and again, the queue whose first ticket is next."""
+        while True:
+            queue = self._again or self._new
+            if not queue:
+                return
+            if queue[0].gone:
+                queue.popleft()
+            else:
+                yield queue
+
+    # ------------------------------------------------------------ what became of it
+
+    def answered(
+        self, ticket: Ticket, now: float, headers: Mapping[str, str] | None = None,
+        usage: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        """The provider has taken the request; a stream says so at its head, and once more, with `usage`, at its end."""
+        with self._lock:
+            if headers is not None:
+                self._read(headers, ticket, now)
+            if usage is not None and self.advertised is not None:
+                self.advertised.correct(ticket, usage)
+            if not ticket.head_seen:
+                ticket.head_seen = self._proven = True
+                self._budget = min(self._budget + (_RETRY_COST if ticket.again else 1.0), _BUDGET)
+                self.pace.accepted(mirrored=self._mirrors())
+                self._widen()
+                if ticket.index > self._bad_luck[1]:
+                    self._bad_luck = (0, 0, 0)
+                if ticket.index > self._cut_index:
+                    self._got_through(now)
+            rung = self._advance(now) if self._again or self._new else []
+        _ring(rung)
+
+    def failed(self, ticket: Ticket, now: float, error: ChatError, headers: Mapping[str, str] | None = None) -> None:
+        """The provider, or the wire, has refused."""
+        with self._lock:
+            if headers is not None:
+                self._read(headers, ticket, now)
+            rung: list[Ticket] = []
+            if isinstance(error, QuotaExhausted):
+                self._exhausted_at, self.because = now, told_again(error)
+                rung = self._dismiss_all()
+            elif error.retry_class is RetryClass.THROTTLE:
+                self._throttled(ticket, now, error)
+            elif error.retry_class is RetryClass.OVERLOAD:
+                self._overloaded(ticket, now, error)
+            elif error.retry_class is RetryClass.TRANSIENT:
+                count, first, last = self._bad_luck
+                if ticket.index > first:
+                    self._bad_luck = (count + 1, first or ticket.index, max(last, ticket.index))
+                if isinstance(error, Timeout):
+                    self._narrow(ticket, now, in_a_row=False)
+            elif isinstance(error, ProviderError) and ticket.index > self._cut_index:
+                self._got_through(now)  # it was read and judged: the provider is there
+            bad_luck = error.retry_class in (RetryClass.TRANSIENT, RetryClass.GLITCH)
+            if bad_luck and self._outage and ticket is self._probe:
+                self._shut(now, error, _PROBE_FIRST_S)
+        _ring(rung)
+
+    def _dismiss_all(self) -> list[Ticket]:
+        """Have nobody who waits send: the account has no credit, as one call has learned for all."""
+        dismissed = [ticket for queue in (self._again, self._new) for ticket in queue if not ticket.gone]
+        for ticket in dismissed:
+            ticket.verdict, ticket.gone = self.because, True
+        self._again.clear()
+        self._new.clear()
+        return dismissed
+
+    def may_retry(self, ticket: Ticket, now: float, error: ChatError) -> bool | None:
+        """Pay for another try after bad luck. None: not now, but a row of a batch may wait for better times."""
+        with self._lock:
+            is_down = self._outage or self._all_fail()
+            if not is_down or (self._budget >= _RETRY_COST and not (ticket.patient and self._proven)):
+                self._budget = max(self._budget - _RETRY_COST, 0.0)
+                return True
+            if not (ticket.patient and self._proven):
+                return False
+            if not self._outage:
+                self._outage, self.because = True, told_again(error)
+                self._shut(now, error, _PROBE_FIRST_S)
+            return False if self.is_hopeless(now) else None
+
+    def _all_fail(self) -> bool:
+        """Whether of the requests since things went wrong nearly all have failed; the answers to others take longer."""
+        count, first, last = self._bad_luck
+        return count >= _ALL_FAIL and count >= _NEARLY_ALL * (last - first + 1)
+
+    def leave(self, ticket: Ticket, now: float, *, sent: bool = True) -> None:
+        """The attempt is over, or was given up in the queue; `sent=False`: it was granted and never went."""
+        with self._lock:
+            if ticket.gone:
+                return
+            ticket.gone = True
+            if ticket.granted:
+                self.in_flight -= 1
+                if ticket is self._probe:
+                    self._probe = None
+                if not sent:
+                    self.pace.give_back()
+                    if self.advertised is not None:
+                        self.advertised.give_back(ticket)
+            rung = self._advance(now) if self._again or self._new else []
+        _ring(rung)
+
+    def _got_through(self, now: float) -> None:
+        self._pauses = self._overloads = 0
+        if self.closed_at is None:
+            return
+        self.closed_at = None
+        if self._probing:
+            self._probing, self._probe = False, None
+            if self._full_width < inf:
+                self.width = max(1.0, _AGAIN_NARROWER * self._full_width)
+            if self._outage:
+                self._outage, self._budget = False, max(self._budget, _RECOVERED)
+            if self.pace.rate == inf or self._full_width < inf:
+                self.pace.restart(now)
+        self._full_width = inf
+        self._note("resumed", now)
+
+    def _throttled(self, ticket: Ticket, now: float, error: ChatError) -> None:
+        if ticket.index <= self._cut_index:  # one of many that were refused at the same time
+            self._refusals += ticket.index > self._refused[0]
+            if error.retry_after is not None:
+                self._pause(now, min(error.retry_after, _MAX_PAUSE_S))
+            return
+        self.because = told_again(error)
+        accepted, elapsed_s = self._taken_before(ticket)
+        self._refused, self._refusals = (ticket.index, ticket.started), 1
+        self._cut_index = self.sent
+        if self.advertised is not None:
+            self.advertised.refused(ticket)
+        self.pace.cut(now, accepted, elapsed_s)
+        if accepted <= 0:
+            self._shut(now, error, _PAUSE_FIRST_S)
+        else:
+            self._pauses = 0
+            self._pause(now, self._asked(error) or self._spread(max(BURST_S, min(1 / self.pace.rate, _PAUSE_CAP_S))))
+            self._note("cut", now)
+
+    def _overloaded(self, ticket: Ticket, now: float, error: ChatError) -> None:
+        self.because = told_again(error)
+        cut = self._narrow(ticket, now, in_a_row=True)
+        if error.retry_after is not None:
+            self._pause(now, self._asked(error) or 0.0)
+        if cut and self._overloads >= _OVERLOADS_TO_HALF_OPEN:
+            self._shut(now, error, _PROBE_FIRST_S)
+
+    def _narrow(self, ticket: Ticket, now: float, *, in_a_row: bool) -> bool:
+        """Have fewer at a time; False when that was done already for the likes of `ticket`."""
+        if ticket.index <= self._cut_index:
+            return False
+        self._cut_index = self.sent
+        base = min(self.width, float(self.in_flight))
+        if not self._overloads:
+            self._full_width = base
+        self.width = max(1.0, base * (_AGAIN_NARROWER if self._overloads else _NARROWER))
+        self._overloads += in_a_row
+        self._successes = 0
+        self.pace.restart(now)
+        self._note("cut", now)
+        return True
+
+    def _widen(self) -> None:
+        if self.width == inf or self.in_flight < 0.9 * self.width:
+            return
+        self._successes += 1
+        if self._successes >= self.width:
+            self.width += max(1.0, _WIDER * self.width)
+            self._successes = 0
+
+    def _shut(self, now: float, error: ChatError, first_s: float) -> None:
+        """Nothing gets through: wait for longer each time, and then try with one."""
+        if self.closed_at is None:
+            self.closed_at = now
+        self._pause(now, self._asked(error) or self._spread(min(first_s * 2.0 ** min(self._pauses, 10), _PAUSE_CAP_S)))
+        self._pauses += 1
+        self._probing, self._probe = True, None
+        self._cut_index = self.sent
+        self._note("half_open", now)
+
+    def _pause(self, now: float, seconds: float) -> None:
+        self.paused_until = max(self.paused_until, now + seconds)
+        self.pace.resume(self.paused_until)
+
+    def _asked(self, error: ChatError) -> float | None:
+        asked_s = error.retry_after
+        return None if asked_s is None else min(asked_s * (1 + self._rng.uniform(0, _ASKED_SPREAD)), _MAX_PAUSE_S)
+
+    def _spread(self, seconds: float) -> float:
+        return seconds * (1 - self._rng.uniform(0, _PAUSE_JITTER))
+
+    def _count(self, now: float) -> None:
+        """Keep the number of requests of the last 5 to 10 seconds, for the first cut."""
+        before_at, before, since_at, since = self._window
+        if now - since_at >= 5.0:
+            before_at, before, since_at, since = since_at, since, now, 0
+        self._window = (before_at, before, since_at, since + 1)
+
+    def _taken_before(self, ticket: Ticket) -> tuple[int, float]:
+        """Return how many requests were taken before `ticket` was refused, since when."""
+        if self._refusals:
+            index, started = self._refused
+            return ticket.index - index - self._refusals, ticket.started - started
+        before_at, before, _, since = self._window
+        return before + since - (self.sent - ticket.index) - 1, ticket.started - before_at
+
+    def _read(self, headers: Mapping[str, str], ticket: Ticket, now: float) -> None:
+        if self.advertised is None and not any("ratelimit" in name for name in headers):
+            return
+        if self._advertised(now).read(headers, ticket, now):
+            self._set_ceiling()
+            self._note("learned", now)
+
+    def take_news(self) -> Change | None:
+        """Return what has changed, once."""
+        with self._lock:
+            news, self.news = self.news, None
+        return news
+
+    def _note(self, kind: str, now: float) -> None:
+        if now - self._told_at >= _EVENT_EVERY_S:
+            self._told_at = now
+            from modelwire.transport.governor.limits import Change
+
+            self.news = Change(
+                kind, self.name, _known(min(self.pace.rate, self.pace.ceiling)), self._places(), self.pause_s(now)
+            )
+
+    def _places(self) -> int | None:
+        return None if self.width == inf else int(self.width)
+
+
+def _known(rate: float) -> float | None:
+    return None if rate == inf else rate
+
+
+def _ring(tickets: list[Ticket], but: Ticket | None = None) -> None:
+    for ticket in tickets:
+        if ticket is not but:
+            ticket.ring()

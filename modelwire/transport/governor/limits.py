@@ -1,0 +1,40 @@
+"""What a governor has learned, to be shown, and what it tells when that changes. Loaded when somebody asks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Change", "Limits"]
+
+
+class Change(NamedTuple):
+    """What happened to a key: a limit was learned, or it was cut, paused, resumed or is being probed."""
+
+    kind: str  # "learned", "cut", "resumed" or "half_open"
+    key: str  # whose: the provider's address, the model, and a digest of the credential
+    requests_per_s: float | None
+    concurrency: int | None  # calls at a time
+    pause_s: float  # from now
+
+
+class Limits(NamedTuple):
+    """What is known of a provider's limits for one credential and model; None where nothing is.
+
+    `requests_per_minute` was learned from refusals, or is what the provider's headers or the user say, if that is less.
+    The limits of tokens are what headers or the user say.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
+    concurrency: int | None = None  # calls at a time
+    in_flight: int = 0
+    waiting: int = 0
+    paused_s: float = 0.0  # from now
+
+    def __repr__(self) -> str:
+        known = ", ".join(
+            f"{name}={value:g}" for name, value in self._asdict().items() if value is not None and value != 0
+        )
+        return f"Limits({known})" if known else "Limits(none known)"

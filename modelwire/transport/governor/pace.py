@@ -1,0 +1,116 @@
+"""How fast requests may leave, as far as experience tells: the ramp at the start, then the rate learned from refusals.
+
+No I/O, no clock. Between two refusals the provider's bucket is empty at both ends, so what it took in between, over the
+time that passed, is its refill rate without bias: R8 and R10 of the reliability page, where the constants come from.
+"""
+
+from __future__ import annotations
+
+from math import inf, log
+
+__all__ = ["BURST_S", "Pace"]
+
+# R10: a burst, then 40 requests a second, doubled every 0.3 s for as long as somebody waits.
+_RAMP_BURST, _RAMP_PER_S, _RAMP_DOUBLING_S, _RAMP_END_PER_S = 8.0, 40.0, 0.3, 20_000.0
+_GRANT = 2.0  # what an answer adds to the ramp: as the provider takes what it gets, so it gets more
+# R8: pace just below the estimate, in bursts of a quarter of a second.
+_BELOW, BURST_S, SLACK_S = 0.99, 0.25, 0.025
+_FIRST_CUT, _LATER_CUT = 0.85, 0.97
+# R8: hold still, for seconds and for requests, then grow, faster and faster.
+_HOLD_S, _HOLD, _GROWTH_PER_S, _GROWTH_SCALE, _GROWTH_CAP_PER_S = 5.0, 12.0, 0.01, 0.6, 0.25
+# The first estimate is a guess, from how deep the bucket was: until a second refusal, grow soon and fast.
+_GUESS_HOLD_S, _GUESS_HOLD, _GUESS_GROWTH_PER_S = 1.5, 3.0, 0.5
+# Where what was taken is about what we had meant to send, the bucket may have been full, and overflowed: then the true
+# rate lies between what was taken and our pace at the refusal.
+_LIMITED_BY_US, _TRUST_PACE = 0.7, 0.15
+_CHANCE = 1.0
+_LEAST_PER_S = 1 / 120
+
+
+class Pace:
+    """A bucket filled at the rate we believe in. `level` is how many requests may leave now."""
+
+    __slots__ = ("at", "ceiling", "cut_at", "cuts", "level", "ramp", "rate", "rate_after_cut")
+
+    def __init__(self, now: float, ceiling: float = inf) -> None:
+        self.rate = inf  # requests a second, learned
+        self.ceiling = ceiling  # the same, advertised by the provider or stated by the user
+        self.rate_after_cut = inf
+        self.cut_at = now
+        self.cuts = 0  # that taught something
+        self.at = now
+        self.level = 0.0
+        self.ramp = inf
+        self.restart(now, _RAMP_BURST)
+
+    def restart(self, now: float, level: float = 1.0) -> None:
+        """Ramp up again from the beginning."""
+        self.at, self.level, self.ramp = now, level, _RAMP_PER_S
+
+    def ready_at(self, now: float, *, waiting: bool, mirrored: bool) -> float:
+        """Return when the next request may leave; `mirrored`: the provider tells what it has left, the ramp is all."""
+        rate = inf if mirrored else min(self.rate, self.ceiling) * _BELOW
+        if self.ramp == inf and rate == inf:
+            return now
+        if now > self.at:
+            self._refill(now, rate, waiting=waiting)
+        if self.level >= 1 or self.ramp == rate == inf:
+            return now
+        return now + (1 - self.level) / min(rate, self.ramp)
+
+    def _refill(self, now: float, rate: float, *, waiting: bool) -> None:
+        elapsed_s, self.at = now - self.at, now
+        if self.ramp < rate:
+            burst = max(_RAMP_BURST, self.ramp * BURST_S)
+            if waiting:
+                grown = self.ramp * 2 ** min(elapsed_s / _RAMP_DOUBLING_S, 20)
+                gained = (grown - self.ramp) * _RAMP_DOUBLING_S / log(2)
+                self.ramp = grown if grown < _RAMP_END_PER_S else inf
+            else:
+                gained = self.ramp * elapsed_s
+        else:
+            gained, burst = rate * elapsed_s, 1.0 + rate * SLACK_S
+        self.level = max(min(self.level + gained, burst), min(self.level, _RAMP_BURST))
+        if waiting and self.rate < inf:
+            self.rate = min(self.rate * (1 + self._growth(now) * min(elapsed_s, 1.0)), self.ceiling)
+
+    def _growth(self, now: float) -> float:
+        """Return by how much of itself the pace grows a second."""
+        if self.cuts == 1:
+            return _GUESS_GROWTH_PER_S if now - self.cut_at > max(_GUESS_HOLD_S, _GUESS_HOLD / self.rate) else 0.0
+        hold_s = max(_HOLD_S, _HOLD / self.rate)
+        held = (now - self.cut_at - hold_s) / hold_s
+        return min(_GROWTH_PER_S * (1 + (held / _GROWTH_SCALE) ** 2), _GROWTH_CAP_PER_S) if held > 0 else 0.0
+
+    def take(self) -> None:
+        self.level -= 1
+
+    def give_back(self) -> None:
+        self.level += 1
+
+    def resume(self, at: float) -> None:
+        """Send one at the end of a pause, and the others at even distances from it."""
+        self.level, self.at = 1.0, at
+
+    def accepted(self, *, mirrored: bool) -> None:
+        """An answer has come."""
+        if self.ramp < inf and (mirrored or self.ramp < min(self.rate, self.ceiling)):
+            self.level += _GRANT
+
+    def cut(self, now: float, accepted: int, elapsed_s: float) -> None:
+        """A refusal: since the last one, or the beginning, `accepted` requests were taken in `elapsed_s`."""
+        self.cut_at = now
+        if accepted <= 0:
+            return  # nothing learned; the gate stays shut for longer
+        if self.rate == inf:
+            # A bucket of a second is the smallest common one, and what a shorter time took was its filling.
+            estimate = _FIRST_CUT * accepted / max(elapsed_s, 1.0)
+        else:
+            estimate = accepted / max(elapsed_s, 1e-3)
+            if estimate > _LIMITED_BY_US * self.rate_after_cut:
+                estimate = estimate ** (1 - _TRUST_PACE) * self.rate**_TRUST_PACE
+            weight = accepted / (accepted + _CHANCE)  # one or two may be chance: they move the rate little
+            estimate = min(self.rate * (estimate / self.rate) ** weight, _LATER_CUT * self.rate)
+        self.rate = self.rate_after_cut = min(max(estimate, _LEAST_PER_S), self.ceiling)
+        self.ramp = inf
+        self.cuts += 1

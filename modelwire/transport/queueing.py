@@ -1,0 +1,68 @@
+"""A call in the governor's queue: how long it waits, and what it says when it gives up. No I/O here, and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from modelwire.errors import ChatError, RateLimited, RetryClass
+from modelwire.transport.flow import Wait
+from modelwire.transport.governor.ticket import told_again
+from modelwire.transport.retry import too_long
+
+if TYPE_CHECKING:
+    from modelwire.transport.flow import Exchange
+    from modelwire.transport.governor.gate import Governor
+    from modelwire.transport.governor.ticket import Ticket
+
+__all__ = ["queued"]
+
+
+def queued(
+    exchange: Exchange[Any, Any], governor: Governor, ticket: Ticket, failed: ChatError | None
+) -> Generator[Wait, Any, None]:
+    """Wait until `ticket` is granted.
+
+    Raises at once where waiting cannot help: past the deadline, for longer than `max_wait`, without credit. `failed` is
+    what the last attempt came to.
+    """
+    history, began = exchange.history, exchange.clock()
+    told_to_wait = failed is not None and failed.retry_class in (RetryClass.THROTTLE, RetryClass.OVERLOAD)
+    granted = False
+    try:
+        while (wait_s := governor.look(ticket, exchange.clock())) is not None:
+            now = exchange.clock()
+            if ticket.verdict is not None:
+                raise exchange.signed(told_again(ticket.verdict))
+            since = began if told_to_wait else governor.shut_since(ticket)
+            left_s = inf if since is None else exchange.policy.max_wait_s - history.waited_s - (now - since)
+            pause_s = governor.pause_s(now)
+            if left_s <= 0 or pause_s > exchange.policy.max_wait_s - history.waited_s:
+                raise _given_up(exchange, governor, failed, too_long(exchange.policy), pause_s)
+            if governor.is_hopeless(now):
+                raise _given_up(exchange, governor, failed, "It has failed for everybody, for too long.", pause_s)
+            remaining_s = exchange.remaining_s()
+            if remaining_s is not None and pause_s >= remaining_s:
+                reason = f"It would have to wait {pause_s:.3g} s and has {remaining_s:.3g} s left."
+                raise _given_up(exchange, governor, failed, reason, pause_s)
+            yield Wait(ticket, min(wait_s, left_s, inf if remaining_s is None else remaining_s))
+        granted = True
+    finally:
+        if not granted:
+            governor.leave(ticket, exchange.clock(), sent=False)
+        if told_to_wait:
+            history.waited_s += exchange.clock() - began
+
+
+def _given_up(
+    exchange: Exchange[Any, Any], governor: Governor, failed: ChatError | None, reason: str, pause_s: float
+) -> ChatError:
+    """Return the error of this call, or where it has made no attempt, what others were told."""
+    error = failed
+    if error is None:
+        because = governor.told()
+        error = because if because is not None else RateLimited(f"{exchange.wire.provider} takes no requests now.")
+        error.retry_after = pause_s or error.retry_after
+    error.message = f"{error.message.rstrip('. ')}. {reason}"
+    return exchange.signed(error)

@@ -1,0 +1,79 @@
+"""A table through a Batch API, from the command line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modelwire import cli
+from modelwire.jobs.provider_batch import job as job_module
+from modelwire.testing import BatchPlan, ProviderServer
+
+Serve = Callable[..., ProviderServer]
+
+
+@pytest.fixture
+def server(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProviderServer:
+    server = serve(batches=[BatchPlan(rows={1: "missing"}), BatchPlan()])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url_for("openai"))
+    monkeypatch.setattr(job_module, "POLLS_S", (0.01,))
+    (tmp_path / "in.csv").write_text("id,text\n1,a\n2,b\n3,c\n")
+    return server
+
+
+def batch(*more: str) -> int:
+    given = ["batch", "in.csv", "--prompt", "Say {text}", "--model", "openai:gpt-test", "-o", "out.csv"]
+    return cli.main([*given, "--via", "batch-api", *more])
+
+
+def answers() -> list[tuple[str, str]]:
+    with Path("out.csv").open(newline="") as file:
+        return [(row["id"], row["answer"]) for row in csv.DictReader(file)]
+
+
+def test_submitted_and_left_then_waited_for_then_what_is_missing_asked_again(
+    server: ProviderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch("--detach") == 0
+    said = capsys.readouterr()
+    name = said.out.strip()
+    assert f"modelwire jobs wait {name}" in said.err and "batch_1" in said.err
+    assert not Path("out.csv").exists()
+    assert cli.main(["jobs", "list"]) == 0
+    assert "submitted" in capsys.readouterr().out
+    assert cli.main(["jobs", "wait", name]) == 0
+    said = capsys.readouterr()
+    assert said.out.endswith("out.csv\n") and "1 without an answer" in said.err
+    assert answers() == [("1", "Say a"), ("2", ""), ("3", "Say c")]
+    assert cli.main(["jobs", "show", name]) == 0
+    assert "1 failed" in capsys.readouterr().out
+    assert cli.main(["jobs", "retry", name, "--quiet"]) == 0
+    assert answers() == [("1", "Say a"), ("2", "Say b"), ("3", "Say c")]
+    assert [len(made.rows) for made in server.batches.made] == [3, 1]
+
+
+def test_without_detach_the_table_is_there_at_the_end(
+    server: ProviderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch() == 0
+    assert "2 of 3 rows" in (said := capsys.readouterr()).err or "3 of 3 rows" in said.err
+    assert len(answers()) == 3
+
+
+@pytest.mark.parametrize("more", [("--max-cost", "1"), ("--sample", "2"), ("--formula-guard",)])
+def test_what_only_live_rows_know_is_refused(
+    server: ProviderServer, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    assert batch(*more) == 1
+    assert "not for a batch" in capsys.readouterr().err
+    assert not server.batches.made
+
+
+def test_detach_is_for_batches(server: ProviderServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert batch("--via", "live", "--detach") == 1
+    assert "needs `--via batch-api`" in capsys.readouterr().err

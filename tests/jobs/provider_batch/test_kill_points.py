@@ -1,0 +1,48 @@
+"""Killed at every event of its log, a batch job goes on: as many batches are made as it has parts, none twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import batch_program
+
+from modelwire.testing import BatchPlan, ProviderServer
+
+Serve = Callable[..., ProviderServer]
+PATIENCE_S = 60.0
+EVENTS = ("planned", "intent", "uploaded", "created", "ended", "downloaded", "done")
+DEATHS = [*(("before", event) for event in EVENTS), ("after", "done")]
+
+
+def run(wire: str, server: ProviderServer, folder: Path, *death: str) -> subprocess.CompletedProcess[str]:
+    base_url = server.base_url_for(wire)  # type: ignore[arg-type]
+    command = [sys.executable, batch_program.__file__, wire, base_url, str(folder), *death]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+@pytest.mark.parametrize(
+    ("wire", "death"),
+    [
+        (wire, death)
+        for wire in ("openai", "anthropic")
+        for death in DEATHS
+        if (wire, death[1]) != ("anthropic", "uploaded")  # whose batches are made of no file
+    ],
+    ids=str,
+)
+def test_a_killed_batch_job_makes_as_many_batches_as_it_has_parts(
+    serve: Serve, tmp_path: Path, wire: str, death: Any
+) -> None:
+    server = serve(batches=BatchPlan(polls=1))
+    count = "1" if death[1] in ("planned", "done") else "2"  # in the middle of the parts
+    killed = run(wire, server, tmp_path / "a.job", *death, count)
+    assert killed.returncode == -9, killed.stderr
+    finished = run(wire, server, tmp_path / "a.job")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.splitlines() == [f"{n} succeeded say w{n}" for n in range(7)]
+    assert [len(batch.rows) for batch in server.batches.made] == [3, 3, 1]

@@ -1,0 +1,271 @@
+"""A batch from its rows to its results, on all wires; what is refused, and what is never handed in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwire.caches import InMemoryCache
+from modelwire.errors import InvalidArgument, InvalidType, JobBusy, JobChanged
+from modelwire.jobs import BatchJob
+from modelwire.jobs.provider_batch import NotBatchable, submit_batch
+from modelwire.messages import AIMessage
+from modelwire.output_parsers import JsonOutputParser, StrOutputParser
+from modelwire.prompts import ChatPromptTemplate
+from modelwire.runnables import RunnableLambda, RunnableParallel
+from modelwire.testing import BatchPlan, ProviderServer, faults
+
+Serve = Callable[..., ProviderServer]
+WIRES = ("openai", "responses", "anthropic")
+PROMPT = ChatPromptTemplate.from_template("say {word}")
+ROWS = [{"word": f"w{number}"} for number in range(7)]
+SAID = [f"say w{number}" for number in range(7)]
+
+
+def asked(server: ProviderServer) -> list[int]:
+    return [len(batch.rows) for batch in server.batches.made]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_each_row_has_its_answer_in_the_order_of_the_input(serve: Serve, tmp_path: Path, wire: Any) -> None:
+    server = serve()
+    chain = PROMPT | server.model(wire) | StrOutputParser()
+    job = chain.submit_batch(ROWS, dir=tmp_path / "a.job", part_rows=3).wait(poll=0.01)
+    assert asked(server) == [3, 3, 1]
+    results = list(job.results())
+    assert [(r.index, r.status, r.output, r.round) for r in results] == [
+        (n, "succeeded", text, 1) for n, text in enumerate(SAID)
+    ]
+    assert all(r.usage["input_tokens"] > 0 for r in results)
+    again = BatchJob.load(tmp_path / "a.job", chain=chain)
+    assert sorted(r.output for r in again.results(order="arrival")) == SAID
+    assert [r.output.text for r in BatchJob.load(again.id, dir=tmp_path).results()] == SAID  # messages, no chain
+    assert again.status().state == "done"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("kind", ["plain", "bound", "form"])
+def test_what_is_handed_in_is_what_invoke_would_send(serve: Serve, tmp_path: Path, wire: Any, kind: str) -> None:
+    server = serve(default='{"a": "b"}')
+    form = {"title": "F", "description": "d", "type": "object", "properties": {"a": {"type": "string"}}}
+    model = server.model(wire, temperature=0.3, max_tokens=77, stream_usage=True) if wire != "anthropic" else (
+        server.model(wire, temperature=0.3, max_tokens=77)
+    )  # fmt: skip
+    chain: Any = {
+        "plain": PROMPT | model,
+        "bound": PROMPT | model.bind(top_p=0.5).with_retry(),
+        "form": PROMPT | model.with_structured_output(form, method="json_schema"),
+    }[kind]
+    chain.submit_batch(ROWS[:1], dir=tmp_path / "a.job")
+    chain.invoke(ROWS[0])
+    (_, _, body) = server.batches.made[-1].rows[0]
+    assert body == server.requests[-1].fields
+    assert "stream" not in body
+
+
+def test_steps_after_the_model_run_when_results_are_read(serve: Serve, tmp_path: Path) -> None:
+    server = serve(default=lambda request: '{"n": 1}' if "w1" in request.text else "no JSON")
+    read: list[str] = []
+    chain = PROMPT | server.model() | RunnableLambda(lambda m: read.append(m.content) or m) | JsonOutputParser()
+    job = chain.submit_batch(ROWS[:2], dir=tmp_path / "a.job").wait(poll=0.01)
+    assert read == []
+    first, second = job.results()
+    assert (first.status, first.output, type(first.error).__name__) == ("succeeded", None, "OutputParserException")
+    assert first.message is not None and first.message.content == "no JSON"
+    assert (second.output, second.error) == ({"n": 1}, None)
+    with pytest.raises(ValueError, match="JSON"):
+        list(job.results(errors="raise"))
+
+
+def test_a_row_that_cannot_be_asked_fails_alone(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    table = tmp_path / "t.csv"
+    table.write_text('id,word\na,one\nb,"broken\nc,' + "long" * 200 + "\nd,four\n")
+    job = (PROMPT | server.model()).submit_batch(table, dir=tmp_path / "a.job", key="id", part_bytes=600)
+    results = list(job.wait(poll=0.01).results())
+    assert [(r.key, r.status) for r in results] == [
+        ("a", "succeeded"), (1, "invalid"), ("c", "invalid"), ("d", "succeeded"),
+    ]  # fmt: skip
+    assert "Line 3" in str(results[1].error)
+    assert "more than a batch may have" in str(results[2].error)
+    assert sum(asked(server)) == 2
+
+
+def test_parts_keep_to_the_bytes_they_may_have(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    server.model().submit_batch(["x" * 100] * 10, dir=tmp_path / "a.job", part_bytes=800)
+    files = sorted((tmp_path / "a.job" / "parts").glob("*.req.jsonl"))
+    assert len(files) == len(server.batches.made) > 1
+    assert all(file.stat().st_size <= 800 for file in files)
+    assert sum(asked(server)) == 10
+
+
+def test_what_is_wrong_with_every_row_is_raised_and_nothing_is_handed_in(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    with pytest.raises(InvalidArgument, match="stop"):
+        server.model("responses", stop=["x"]).submit_batch(["a", "b"], dir=tmp_path / "a.job")
+    server.model("responses").submit_batch(["a"], dir=tmp_path / "b.job")
+    assert asked(server) == [1]
+
+
+def test_answers_of_the_cache_are_not_handed_in(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    model = server.model(cache=InMemoryCache())
+    model.invoke("one")
+    job = model.submit_batch(["one", "two"], dir=tmp_path / "a.job").wait(poll=0.01)
+    assert asked(server) == [1]
+    assert [(r.output.content, r.round) for r in job.results()] == [("one", 0), ("two", 1)]
+
+
+def test_a_job_of_nothing_but_cached_answers_is_done_at_once(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    model = server.model(cache=InMemoryCache())
+    model.invoke("one")
+    job = model.submit_batch(["one"], dir=tmp_path / "a.job")
+    assert job.status().state == "done" and asked(server) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda m: PROMPT | m | StrOutputParser() | m, "there are 2"),
+        (lambda m: RunnableParallel(a=m), "inside it"),
+        (lambda m: PROMPT | RunnableLambda(lambda x: m.invoke(x)), "inside it"),
+        (lambda m: (PROMPT | m | StrOutputParser()).with_retry(), "inside it|put|cannot"),
+        (lambda m: PROMPT | StrOutputParser(), "no model"),
+        (lambda m: "text", "not a `str`"),
+    ],
+)  # fmt: skip
+def test_a_chain_without_one_model_as_a_step_is_refused(serve: Serve, tmp_path: Path, make: Any, says: str) -> None:
+    with pytest.raises(NotBatchable, match=says):
+        submit_batch(make(serve().model()), ROWS, dir=tmp_path / "a.job")
+    assert not (tmp_path / "a.job").exists()
+
+
+def test_retry_and_fallbacks_of_the_model_do_not_keep_it_from_a_batch(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    model = server.model()
+    chain = PROMPT | model.with_fallbacks([server.model("anthropic")]).with_retry() | StrOutputParser()
+    job = chain.submit_batch(ROWS, dir=tmp_path / "a.job").wait(poll=0.01)
+    assert [r.output for r in job.results()] == SAID
+
+
+@pytest.mark.parametrize(
+    "options", [{"part_rows": 0}, {"max_rounds": "2"}, {"metadata": {str(n): "" for n in range(14)}}, {"nonsense": 1}]
+)
+def test_options_are_checked(serve: Serve, tmp_path: Path, options: Any) -> None:
+    with pytest.raises((InvalidArgument, InvalidType)):
+        serve().model().submit_batch(["a"], dir=tmp_path / "a.job", **options)
+
+
+def test_the_same_call_again_makes_nothing_and_another_one_is_refused(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    chain = PROMPT | server.model()
+    chain.submit_batch(ROWS, dir=tmp_path / "a.job")
+    chain.submit_batch(list(ROWS), dir=tmp_path / "a.job").wait(poll=0.01)
+    assert asked(server) == [7]
+    with pytest.raises(JobChanged, match="other inputs"):
+        chain.submit_batch(ROWS[1:], dir=tmp_path / "a.job")
+    with pytest.raises(JobChanged, match="work"):
+        (ChatPromptTemplate.from_template("shout {word}") | server.model()).submit_batch(ROWS, dir=tmp_path / "a.job")
+    other = ChatPromptTemplate.from_template("shout {word}") | server.model()
+    with pytest.raises(JobChanged, match="another chain"):
+        BatchJob.load(tmp_path / "a.job", chain=other)
+    assert len(list(BatchJob.load(tmp_path / "a.job", chain=other, force=True).results())) == 7
+
+
+def test_who_writes_has_the_folder_alone_and_anyone_may_read(serve: Serve, tmp_path: Path) -> None:
+    job = serve().model().submit_batch(["a"], dir=tmp_path / "a.job")
+    with job._claimed():
+        other = BatchJob.load(tmp_path / "a.job")
+        assert [r.status for r in other.results()] == ["pending"]
+        with pytest.raises(JobBusy):
+            other.wait(poll=0.01)
+
+
+def test_check_asks_one_row_live_before_anything_is_handed_in(serve: Serve, tmp_path: Path) -> None:
+    server = serve([faults.status(400)])
+    with pytest.raises(InvalidArgument, match="iterator"):
+        server.model().submit_batch(iter(["a"]), dir=tmp_path / "b.job", check=1)
+    with pytest.raises(Exception, match="400"):
+        server.model().submit_batch(["a", "b"], dir=tmp_path / "a.job", check=1)
+    assert asked(server) == []
+    server.model().submit_batch(["a", "b"], dir=tmp_path / "a.job", check=1)
+    assert asked(server) == [2]
+
+
+def test_no_secret_and_nothing_executable_is_on_the_disk(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    (PROMPT | server.model(api_key="top-secret-key")).submit_batch(ROWS, dir=tmp_path / "a.job").wait(poll=0.01)
+    for file in (tmp_path / "a.job").rglob("*"):
+        if file.is_file():
+            data = file.read_bytes()
+            assert b"top-secret-key" not in data and b"pickle" not in data
+            assert file.suffix in (".json", ".jsonl", ".log", "")
+
+
+def test_listeners_hear_of_each_answer_when_it_is_read(serve: Serve, tmp_path: Path) -> None:
+    from modelwire.callbacks import BaseCallbackHandler
+
+    class Ear(BaseCallbackHandler):
+        heard: list[Any] = []
+
+        def on_chat_model_start(self, serialized: Any, messages: Any, **_: Any) -> None:
+            self.heard.append(messages[0][0].content)
+
+        def on_llm_end(self, response: Any, **_: Any) -> None:
+            self.heard.append(response.generations[0][0].text)
+
+    chain = PROMPT | serve().model()
+    job = chain.submit_batch(ROWS[:1], dir=tmp_path / "a.job", config={"callbacks": [Ear()]}).wait(poll=0.01)
+    list(job.results())
+    assert Ear.heard == ["say w0", "say w0"]
+
+
+def test_it_costs_half_of_what_it_would_live(serve: Serve, tmp_path: Path) -> None:
+    pytest.importorskip("genai_prices")
+    server = serve(AIMessage("yes") for _ in range(2))
+    model = server.model("anthropic", model="claude-sonnet-4-5")
+    live = model.invoke("hi")
+    from modelwire.jobs import price_of
+
+    job = model.submit_batch(["hi"], dir=tmp_path / "a.job").wait(poll=0.01)
+    (result,) = job.results()
+    whole = price_of(live)
+    assert whole is not None and result.cost == whole * Decimal("0.5") == job.cost().usd
+    assert job.cost().unpriced == 0
+
+
+def test_a_table_of_the_results_has_the_columns_of_the_input(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    job = (PROMPT | server.model() | StrOutputParser()).submit_batch(ROWS, dir=tmp_path / "a.job").wait(poll=0.01)
+    assert job.write(tmp_path / "out.jsonl") == 7
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["word"], row["answer"], row["error"]) for row in rows] == [
+        (f"w{n}", text, None) for n, text in enumerate(SAID)
+    ]
+
+
+def test_async_code_submits_and_waits_too(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+
+    async def scene() -> list[Any]:
+        job = await (PROMPT | server.model() | StrOutputParser()).asubmit_batch(ROWS, dir=tmp_path / "a.job")
+        return list((await job.await_end(poll=0.01)).results())
+
+    assert [r.output for r in asyncio.run(scene())] == SAID
+
+
+def test_progress_is_told_at_every_look(serve: Serve, tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+    server = serve(batches=BatchPlan(polls=3))
+    server.model().submit_batch(["a"] * 4, dir=tmp_path / "a.job", part_rows=2, on_progress=told.append).wait(poll=0.01)
+    assert [one["parts"] for one in told] == [2] * len(told)
+    assert told[0]["submitted"] == 4 and told[0]["done"] == 0
+    assert told[-1]["done"] == 4 and told[-1]["ended"] == 2

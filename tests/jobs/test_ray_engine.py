@@ -1,0 +1,140 @@
+"""A job on a local Ray of two workers: the same rows, the same survival, one limit for all; and what it stands on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwire.errors import InvalidArgument, MissingDependency
+from modelwire.jobs import run_job
+from modelwire.jobs.ray_engine import LOST_AFTER_S, Shares
+from modelwire.runnables import RunnableLambda
+from modelwire.testing import Limits, ProviderServer
+from modelwire.transport.governor import registry
+
+PROGRAM = Path(__file__).parents[1] / "support" / "ray_program.py"
+PATIENCE_S = 240.0
+IN_FLIGHT = 2 * 200  # of two workers
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: modelwire[ray]")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_it_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(MissingDependency, match=r"modelwire\[ray\]"):
+        run_job(RunnableLambda(str), ["a"], output=tmp_path / "out.jsonl", engine="ray")
+    assert not (tmp_path / "out.jsonl").exists()
+    run_job(RunnableLambda(str), ["a"], output=tmp_path / "out.jsonl", quiet=True)  # and the folder is free again
+
+
+def test_an_engine_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="`ray`"):
+        run_job(RunnableLambda(str), ["a"], output=tmp_path / "out.jsonl", engine="rey")  # type: ignore[typeddict-item]
+
+
+def test_workers_are_counted_as_they_come_and_go() -> None:
+    shares = Shares()
+    assert shares.beat("a", 0.0) == (1, False)
+    assert shares.beat("b", 0.5) == (2, False)
+    assert shares.beat("a", 1.0) == (2, False)
+    assert shares.beat("a", 0.5 + LOST_AFTER_S)[0] == 1  # `b` has not been heard of
+    shares.end()
+    assert shares.beat("b", 5.0) == (2, True)
+    shares.leave_all()
+    assert shares.beat("a", 5.0)[0] == 1
+
+
+def test_a_worker_holds_its_part_of_a_stated_limit_and_more_when_others_leave() -> None:
+    def governor(now: float) -> Any:
+        return registry.governor_of(
+            "http://x/v1", {}, "m", now=now, rng=None, requests_per_minute=6000, tokens_per_minute=900  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    registry.divide(3, 0.0)
+    assert governor(0.0).limits(0.0)[:2] == pytest.approx((2000, 300))
+    registry.divide(1, 1.0)
+    assert governor(1.0).limits(1.0)[:2] == pytest.approx((6000, 900))
+    registry.divide(2, 2.0)
+    assert governor(2.0).limits(2.0)[:2] == pytest.approx((3000, 450))
+
+
+# ---------------------------------------------------------------- a real one
+
+
+def start(server: ProviderServer, *arguments: str | Path) -> subprocess.Popen[str]:
+    environment = os.environ | {
+        "OPENAI_BASE_URL": server.base_url_for("openai"), "OPENAI_API_KEY": "test", "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[2]), str(PROGRAM.parent)]),
+    }  # fmt: skip
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(program: subprocess.Popen[str]) -> str:
+    said, errors = program.communicate(timeout=PATIENCE_S)
+    assert program.returncode == 0, errors[-3000:]
+    return said.splitlines()[-1]
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.long
+@needs_ray
+def test_two_workers_of_ray_write_what_the_job_would_write_here(tmp_path: Path) -> None:
+    texts = [f"t{n % 190}" for n in range(200)]
+    (tmp_path / "in.csv").write_text("text,kind\n" + "".join(f"{text},red\n" for text in texts) + "broken\n")
+    with ProviderServer(latency=0.2) as server:
+        assert finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl")) == "201 1 10"
+        assert server.counts.chat_calls == 190
+        assert finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl")) == "201 1 10"
+        assert server.counts.chat_calls == 190  # all of it was in the log
+    rows = rows_of(tmp_path / "out.jsonl")
+    assert [row["said"] for row in rows] == [*texts, None]
+    assert len({row["process"] for row in rows} - {None}) == 2
+    assert "1 cells" in rows[-1]["error"]
+    assert {row["attempts"] for row in rows[:190]} == {1}
+    assert all(row["output_tokens"] for row in rows[:190])
+
+
+@pytest.mark.long
+@needs_ray
+def test_killed_it_goes_on_and_asks_again_what_was_in_flight(tmp_path: Path) -> None:
+    count = 1500
+    (tmp_path / "in.csv").write_text("id,text\n" + "".join(f"{n},t{n}\n" for n in range(count)))
+    log = tmp_path / "out.jsonl.job" / "log"
+    with ProviderServer(latency=0.3) as server:
+        program = start(server, tmp_path / "in.csv", tmp_path / "out.jsonl")
+        ends = time.monotonic() + PATIENCE_S
+        while not (log.exists() and log.stat().st_size > 20_000) and program.poll() is None:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        assert program.poll() is None
+        program.kill()
+        program.communicate(timeout=PATIENCE_S)
+        finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl"))
+        asked = Counter(request.text for request in server.requests if request.wire is not None)
+    assert [row["said"] for row in rows_of(tmp_path / "out.jsonl")] == [f"t{n}" for n in range(count)]
+    assert set(asked) == {f"t{n}" for n in range(count)}
+    assert asked.total() - count <= 2 * IN_FLIGHT  # in flight, and answered on the way to the log
+
+
+@pytest.mark.long
+@needs_ray
+def test_two_workers_hold_one_limit_together(tmp_path: Path) -> None:
+    count, rpm = 600, 2400
+    (tmp_path / "in.csv").write_text("id,text\n" + "".join(f"{n},t{n}\n" for n in range(count)))
+    with ProviderServer(limits=Limits(rpm=rpm, window_s=1, headers="none")) as server:
+        assert finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl", str(rpm))) == f"{count} 0 0"
+        # Each with the whole limit would have every second request refused.
+        assert server.counts.throttled < count // 10

@@ -1,0 +1,48 @@
+"""Submits a batch and waits for it, and kills itself before or after the n-th time an event is written down.
+
+Arguments: wire, base_url, folder of the job, then none or `before|after`, event, n.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from modelwire.adapters import ChatAnthropic, ChatOpenAI
+from modelwire.jobs.provider_batch.ledger import Ledger
+from modelwire.prompts import ChatPromptTemplate
+
+ROWS = [{"word": f"w{n}"} for n in range(7)]
+PART_ROWS = 3
+
+
+def chain(wire: str, base_url: str) -> Any:
+    model: Any = ChatAnthropic if wire == "anthropic" else ChatOpenAI
+    return ChatPromptTemplate.from_template("say {word}") | model(model="m", base_url=base_url, api_key="k")
+
+
+def die_at(where: str, event: str, count: int) -> None:
+    write, seen = Ledger.write, [0]
+
+    def writing(self: Ledger, said: str, *rest: Any, **facts: Any) -> None:
+        seen[0] += said == event
+        now = said == event and seen[0] == count
+        if now and where == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(self, said, *rest, **facts)
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Ledger.write = writing  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    wire, base_url, folder, *death = sys.argv[1:]
+    if death:
+        die_at(death[0], death[1], int(death[2]))
+    job = chain(wire, base_url).submit_batch(ROWS, dir=folder, part_rows=PART_ROWS)
+    job.wait(poll=0.01)
+    for result in job.results():
+        print(result.index, result.status, result.message and result.message.content)

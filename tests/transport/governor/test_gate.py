@@ -1,0 +1,307 @@
+"""Who may send, and when: the governor alone, with a clock that is a number."""
+
+from math import inf
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelwire.errors import (
+    BadRequest,
+    ChatError,
+    ConnectionLost,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+    Timeout,
+)
+from modelwire.transport.governor.gate import Governor
+from modelwire.transport.governor.ticket import Ticket
+
+
+def fresh() -> Governor:
+    return Governor(0.0, Random(1), name="x m #1")
+
+
+def sent(governor: Governor, count: int, now: float = 0.0, **settings: Any) -> list[Ticket]:
+    tickets = [governor.ask(now, **settings) for _ in range(count)]
+    assert all(ticket.granted for ticket in tickets)
+    return tickets
+
+
+def fail(governor: Governor, ticket: Ticket, now: float, error: ChatError) -> None:
+    governor.failed(ticket, now, error)
+    governor.leave(ticket, now)
+
+
+def answer(governor: Governor, ticket: Ticket, now: float) -> None:
+    governor.answered(ticket, now)
+    governor.leave(ticket, now)
+
+
+def opened(governor: Governor) -> float:
+    return governor.paused_until + 0.001
+
+
+def test_the_first_calls_go_at_once_and_the_next_on_a_ramp() -> None:
+    governor = fresh()
+    sent(governor, 8)
+    ninth = governor.ask(0.0)
+    assert not ninth.granted
+    wait_s = governor.look(ninth, 0.0)
+    assert wait_s is not None
+    assert 0.01 < wait_s < 0.05  # 40 a second
+    assert governor.look(ninth, wait_s) is None
+
+
+def test_every_answer_lets_two_more_go_so_that_a_quick_server_sees_no_ramp() -> None:
+    governor = fresh()
+    running, started = sent(governor, 8), 8
+    waiting = [governor.ask(0.0) for _ in range(192)]
+    rounds = 0
+    while running:
+        for ticket in running:
+            answer(governor, ticket, 0.0)
+        running = [ticket for ticket in waiting if ticket.granted and not ticket.gone]
+        started += len(running)
+        rounds += 1
+    assert started == 200
+    assert rounds <= 7
+
+
+def test_a_burst_of_a_hundred_refusals_is_one_cut() -> None:
+    """P19."""
+    governor = fresh()
+    governor.pace.ramp = inf
+    tickets = sent(governor, 100)
+    for ticket in tickets:
+        fail(governor, ticket, 0.1, RateLimited("slow down"))
+    assert governor.pace.cuts <= 1
+    assert governor._pauses <= 1
+
+
+def test_an_answer_to_an_older_request_does_not_end_a_pause() -> None:
+    governor = fresh()
+    old, refused = sent(governor, 2)
+    fail(governor, refused, 0.1, RateLimited("slow down", retry_after=5.0))
+    answer(governor, old, 0.2)
+    assert governor.pause_s(0.2) >= 4.8
+    assert not governor.ask(0.2).granted
+
+
+def test_retry_after_is_a_floor_spread_upward() -> None:
+    governor = fresh()
+    (ticket,) = sent(governor, 1)
+    fail(governor, ticket, 1.0, RateLimited("slow down", retry_after=7.0))
+    assert 8.0 <= governor.paused_until <= 8.7
+
+
+def test_when_nothing_gets_through_one_probe_goes_and_not_all() -> None:
+    governor = fresh()
+    for ticket in sent(governor, 3):
+        fail(governor, ticket, 0.1, RateLimited("slow down"))
+    waiting = [governor.ask(0.2) for _ in range(50)]
+    governor.look(waiting[0], opened(governor))
+    assert [ticket.granted for ticket in waiting].count(True) == 1
+    first_pause = governor.paused_until
+    fail(governor, waiting[0], opened(governor), RateLimited("slow down"))
+    assert governor.paused_until - first_pause > 1.4  # twice as long, less a quarter at most
+    governor.look(waiting[1], opened(governor))
+    answer(governor, waiting[1], opened(governor))
+    assert sum(ticket.granted for ticket in waiting) >= 3
+
+
+def test_a_probe_that_is_given_up_makes_room_for_another() -> None:
+    governor = fresh()
+    (refused,) = sent(governor, 1)
+    fail(governor, refused, 0.1, RateLimited("slow down"))
+    probe, other = governor.ask(0.2), governor.ask(0.2)
+    governor.look(probe, opened(governor))
+    assert (probe.granted, other.granted) == (True, False)
+    governor.leave(probe, opened(governor))
+    assert other.granted
+
+
+def test_overloads_narrow_and_answers_widen() -> None:
+    governor = fresh()
+    governor.pace.ramp = inf
+    tickets = sent(governor, 100)
+    fail(governor, tickets[0], 0.1, Overloaded("busy"))
+    assert governor.width == 90
+    fail(governor, tickets[1], 0.1, Overloaded("busy"))
+    assert governor.width == 90  # the same epoch
+    governor.pace.ramp = inf
+    waiting = [governor.ask(0.2) for _ in range(200)]
+    for ticket in (*tickets[2:], *waiting):
+        answer(governor, ticket, 0.2)
+    assert 93 < governor.width < 110
+
+
+def test_a_timeout_narrows_and_never_goes_half_open() -> None:
+    governor = fresh()
+    for n in range(5):
+        governor.pace.restart(float(n), 8.0)
+        tickets = sent(governor, 1, now=float(n))
+        fail(governor, tickets[0], n + 0.5, Timeout("slow", retry_class=ServerError.retry_class))
+    assert governor.width == 1
+    assert governor.pause_s(5.0) == 0
+
+
+def test_without_credit_waiters_are_told_and_never_sent() -> None:
+    governor = fresh()
+    tickets = sent(governor, 8, patient=True)
+    waiting = [governor.ask(0.0, patient=True) for _ in range(192)]
+    rung = []
+    waiting[5].wake = lambda: rung.append(1)
+    fail(governor, tickets[0], 0.1, QuotaExhausted("no credit", code="insufficient_quota"))
+    assert all(isinstance(ticket.verdict, QuotaExhausted) for ticket in waiting)
+    assert not any(ticket.granted for ticket in waiting)
+    assert rung
+    assert governor.ask(1.0, patient=True).verdict is not None  # a later row of the same batch
+    assert governor.ask(1.0).granted  # a call of its own asks the provider again
+
+
+def test_a_call_given_up_in_the_queue_sends_nothing_and_leaves_nothing() -> None:
+    """P20."""
+    governor = fresh()
+    sent(governor, 8)
+    waiting, behind = governor.ask(0.0), governor.ask(0.0)
+    governor.leave(waiting, 0.0, sent=False)
+    assert governor.in_flight == 8
+    wait_s = governor.look(behind, 0.0)
+    assert wait_s is not None
+    assert governor.look(behind, wait_s) is None
+    assert governor.sent == 9
+
+
+def test_a_granted_call_that_never_went_gives_everything_back() -> None:
+    governor = fresh()
+    level = governor.pace.level
+    ticket = governor.ask(0.0)
+    governor.leave(ticket, 0.0, sent=False)
+    governor.leave(ticket, 0.0, sent=False)  # twice does no harm
+    assert (governor.in_flight, governor.pace.level) == (0, level)
+
+
+def test_the_retry_budget_runs_dry_only_where_all_fail() -> None:
+    governor = fresh()
+    governor.pace.ramp = inf
+    lost = ConnectionLost("reset")
+    tickets = sent(governor, 60)
+    for ticket in tickets:
+        governor.failed(ticket, 1.0, lost)
+    allowed = [governor.may_retry(ticket, 1.0, lost) for ticket in tickets]
+    assert allowed.count(True) == 35  # 500 tokens, 14 each
+    assert allowed[-1] is False
+    mixed = fresh()
+    mixed.pace.ramp = inf
+    for n in range(300):
+        (ticket,) = sent(mixed, 1)
+        if n % 3:
+            answer(mixed, ticket, 1.0)
+        else:
+            mixed.failed(ticket, 1.0, lost)
+            assert mixed.may_retry(ticket, 1.0, lost) is True
+            mixed.leave(ticket, 1.0)
+
+
+def test_a_bad_request_shows_that_the_provider_is_there() -> None:
+    governor = fresh()
+    (refused,) = sent(governor, 1)
+    fail(governor, refused, 0.1, RateLimited("slow down"))
+    probe = governor.ask(0.2)
+    governor.look(probe, opened(governor))
+    fail(governor, probe, opened(governor), BadRequest("no such parameter"))
+    assert governor.closed_at is None
+
+
+def test_changes_are_told_once_and_at_most_once_a_second() -> None:
+    governor = fresh()
+    for n in range(10):
+        governor.pace.restart(n / 10, 8.0)
+        governor.paused_until = 0.0
+        governor._probing = False
+        fail(governor, sent(governor, 1, now=n / 10)[0], n / 10, RateLimited("slow down"))
+        if n == 0:
+            change = governor.take_news()
+            assert change is not None
+            assert (change.kind, change.key) == ("half_open", "x m #1")
+            assert change.pause_s > 0
+    assert governor.take_news() is None
+
+
+def test_limits_show_what_was_learned() -> None:
+    governor = fresh()
+    assert repr(governor.limits(0.0)) == "Limits(none known)"
+    governor.state(600, 100_000, 0.0)
+    limits = governor.limits(0.0)
+    assert (limits.requests_per_minute, limits.tokens_per_minute) == (600, 100_000)
+    assert repr(limits) == "Limits(requests_per_minute=600, tokens_per_minute=100000)"
+    governor.state(None, None, 0.0)
+    assert governor.limits(0.0).requests_per_minute is None
+
+
+def test_what_the_user_states_is_the_pace() -> None:
+    governor = fresh()
+    governor.state(60, None, 0.0)
+    now, starts = 0.0, []
+    for _ in range(30):
+        ticket = governor.ask(now)
+        while (wait_s := None if ticket.granted else governor.look(ticket, now)) is not None:
+            now += wait_s
+        starts.append(now)
+        answer(governor, ticket, now)
+    assert 20 <= starts[-1] <= 31  # a burst of 8, then one a second
+
+
+ERRORS = [
+    RateLimited("x"), RateLimited("x", retry_after=3.0), Overloaded("x"), ConnectionLost("x"), BadRequest("x"),
+    Timeout("x"), QuotaExhausted("x"), None,
+]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ask", "end", "leave", "time"]), st.integers(0, 50)), max_size=150))
+def test_whatever_happens_nothing_is_counted_twice_and_everybody_goes_in_the_end(script: list[tuple[str, int]]) -> None:
+    """P21: cancelled, refused, broken in any order, the books are right and the queue empties."""
+    governor, now = fresh(), 0.0
+    waiting: list[Ticket] = []
+    running: list[Ticket] = []
+
+    def sort() -> None:
+        for ticket in [ticket for ticket in waiting if ticket.granted or ticket.verdict is not None]:
+            waiting.remove(ticket)
+            if ticket.granted:
+                running.append(ticket)
+
+    for action, n in script:
+        if action == "ask":
+            waiting += [governor.ask(now, again=n % 3 == 0, patient=n % 2 == 0) for _ in range(n % 5 + 1)]
+        elif action == "time":
+            now += n / 10
+            if waiting:
+                governor.look(waiting[n % len(waiting)], now)
+        elif action == "leave" and waiting:
+            governor.leave(waiting.pop(n % len(waiting)), now, sent=False)
+        elif action == "end" and running:
+            ticket, error = running.pop(n % len(running)), ERRORS[n % len(ERRORS)]
+            if error is None:
+                governor.answered(ticket, now)
+            else:
+                governor.failed(ticket, now, error)
+            governor.leave(ticket, now)
+        sort()
+        assert governor.in_flight == len(running)
+        assert governor.waiting() == len(waiting)
+    for _ in range(3000):
+        if not waiting and not running:
+            break
+        for ticket in running:
+            answer(governor, ticket, now)
+        running.clear()
+        for ticket in list(waiting):
+            governor.look(ticket, now)
+        sort()
+        now += 0.5
+    assert governor.is_idle()

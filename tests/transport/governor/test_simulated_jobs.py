@@ -1,0 +1,142 @@
+"""Whole jobs on a virtual clock: how close to the ideal, how much wasted, nothing lost. P1-P17 of the reliability page.
+
+Every number here is a promise of the documentation. The clock is simulated, so none depends on the machine.
+"""
+
+from math import inf
+from random import Random
+from typing import Any
+
+import pytest
+from support.simulated_provider import Score, TokenBucket, run_job
+
+
+def rpm(*steps: tuple[float, float], burst_s: float = 1.0) -> TokenBucket:
+    return TokenBucket(steps or ((0.0, 10.0),), burst_s)
+
+
+def tokens(burst_s: float) -> TokenBucket:
+    return TokenBucket(((0.0, 8000.0),), burst_s)
+
+
+def some_tokens(rng: Random) -> int:
+    return rng.randint(100, 1500)
+
+
+CHANGING = ((0.0, 10.0), (150.0, 5.0), (300.0, 20.0))
+TPM = {"input_tokens": some_tokens}
+
+# What it is: settings of the provider, the makespan at most (of the ideal one), how many answers may be refusals.
+JOBS: dict[str, tuple[dict[str, Any], float, float]] = {
+    "P1, no headers": ({"requests": rpm()}, 1.05, 0.02),
+    "P1, Retry-After": ({"requests": rpm(), "headers": "retry-after"}, 1.05, 0.02),
+    "P3, full headers": ({"requests": rpm(), "headers": "full"}, 1.05, 0.005),
+    "P2, a bucket of a minute": ({"requests": rpm(burst_s=60)}, 1.02, 0.02),
+    "P2, full headers": ({"requests": rpm(burst_s=60), "headers": "full"}, 1.02, 0.005),
+    "P4, 600 -> 300 -> 1200 a minute": ({"requests": rpm(*CHANGING)}, 1.08, 0.02),
+    "P4, full headers": ({"requests": rpm(*CHANGING), "headers": "full"}, 1.08, 0.005),
+    "P5, refusals count": ({"requests": rpm(), "refusals_cost": True}, 1.05, 0.02),
+    "P5, Retry-After": ({"requests": rpm(), "refusals_cost": True, "headers": "retry-after"}, 1.05, 0.02),
+    "P6, four processes": ({"requests": rpm(), "processes": 4}, 1.15, 0.05),
+    "P6, full headers": ({"requests": rpm(), "processes": 4, "headers": "full"}, 1.15, 0.05),
+    "P7, 64 at a time": ({"slots": 64}, 1.12, 0.015),
+    "P9, no limit": ({}, 1.03, 0.0),
+    "P10, 100 rows into a full bucket": ({"rows": 100, "requests": rpm(burst_s=60)}, 1.6, 0.0),
+    "P11, tokens, a minute's bucket": ({"tokens": tokens(60), "headers": "full", **TPM}, 1.05, 0.01),
+    "P11, tokens, a second's bucket": ({"tokens": tokens(1), "headers": "full", **TPM}, 1.05, 0.01),
+    "tokens, no headers": ({"tokens": tokens(60), **TPM}, 1.05, 0.02),
+    "tokens, no headers, a second's bucket": ({"tokens": tokens(1), **TPM}, 1.10, 0.02),
+    "headers that lie": ({"requests": rpm(), "headers": "full", "lies": True}, 1.05, 0.01),
+    "30,000 a minute": (
+        {"rows": 20_000, "workers": 1500, "requests": rpm((0.0, 500.0))}, 1.07, 0.02,
+    ),
+    "no bursts at all": ({"requests": rpm(burst_s=0.1)}, 1.25, 0.02),
+    "20 a minute": ({"rows": 60, "requests": rpm((0.0, 1 / 3))}, 1.30, 0.30),
+    "one 500 in a hundred": ({"requests": rpm(), "flaky": 0.01}, 1.05, 0.02),
+    "one 500 in ten, no limit": ({"flaky": 0.1}, 1.15, 0.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_comes_near_the_ideal_and_loses_nothing(job: str, seed: int) -> None:
+    settings, most, wasted = JOBS[job]
+    score = run_job(seed=seed, **settings)
+    assert score.outcome.lost == 0
+    assert score.outcome.done == settings.get("rows", 5000)
+    assert score.ratio <= most, str(score)
+    assert score.wasted <= wasted, str(score)
+    assert all(job.governor.is_idle() for job in score.jobs)
+    if "processes" not in settings:  # P17; another process's pause is not ours
+        assert score.outcome.sent_while_paused == 0
+
+
+OUTAGE_S = (200.0, 260.0)
+
+
+def during(score: Score, start: float, end: float) -> int:
+    return sum(start <= time < end for time, _ in score.provider.arrivals)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 529, 0], ids=["429", "500", "503", "529", "no connection"])
+@pytest.mark.parametrize("limited", [True, False], ids=["600 a minute", "no limit"])
+def test_an_outage_of_a_minute_is_met_with_few_requests_and_soon_over(status: int, *, limited: bool) -> None:
+    start, end = OUTAGE_S if limited else (30.0, 90.0)
+    score = run_job(rows=10_000, outages=[(start, end, status)], **({"requests": rpm()} if limited else {}))
+    assert (score.outcome.lost, score.outcome.done) == (0, 10_000)
+    assert during(score, start, end) <= 100
+    assert min(time for time, seen in score.provider.arrivals if time >= end and seen == 200) - end <= 10
+    assert score.ratio <= 1.15, str(score)
+
+
+def test_without_credit_the_waiting_rows_fail_without_a_request() -> None:
+    """P12. What has left when the first answer arrives cannot be called back: the burst, and the ramp of 55 ms."""
+    score = run_job(rows=200, billing=True)
+    assert score.outcome.errors == {"QuotaExhausted": 200}
+    assert sum(score.provider.seen.values()) <= 12
+
+
+def test_without_credit_one_at_a_time_is_one_request() -> None:
+    score = run_job(rows=200, workers=1, billing=True)
+    assert score.outcome.errors == {"QuotaExhausted": 200}
+    assert sum(score.provider.seen.values()) == 1
+
+
+def test_a_thousand_waiters_do_not_resume_as_a_herd() -> None:
+    """L15: after an outage the first 100 ms see no more than a start would, or than the rate that was learned."""
+    for status in (429, 503):
+        score = run_job(rows=3000, workers=1000, outages=[(5.0, 15.0, status)])
+        first = min(time for time, seen in score.provider.arrivals if time >= 15.0 and seen == 200)
+        answered = first + 0.6  # the probe's answer, at the soonest
+        resumed = min((time for time, _ in score.provider.arrivals if time > answered), default=first)
+        learned = score.jobs[0].governor.pace.rate
+        assert during(score, resumed, resumed + 0.1) <= (13 if learned == inf else 1 + 0.15 * learned)
+        assert score.outcome.lost == 0
+
+
+def test_retried_rows_go_first() -> None:
+    """P26."""
+    score = run_job(requests=rpm())
+    waits = sorted(wait for _, wait in score.outcome.waits_s)
+    retried = sorted(wait for failures, wait in score.outcome.waits_s if failures)
+    assert retried[int(len(retried) * 0.99)] <= 2 * waits[len(waits) // 2]
+
+
+def test_single_calls_fail_fast_in_an_outage_and_rows_of_a_batch_wait() -> None:
+    outage = [(30.0, 90.0, 500)]
+    single = run_job(rows=3000, workers=50, outages=outage, patient=False)
+    assert single.outcome.errors.keys() == {"ServerError"}
+    assert single.outcome.lost > 0
+    assert run_job(rows=3000, workers=50, outages=outage).outcome.lost == 0
+
+
+def test_an_outage_from_the_first_call_on_is_no_reason_to_wait() -> None:
+    score = run_job(rows=20, workers=20, outages=[(0.0, 10_000.0, 0)])
+    assert score.outcome.errors == {"ConnectFailed": 20}
+    assert score.outcome.makespan_s < 60
+
+
+def test_rows_of_an_outage_that_does_not_end_fail_in_the_end() -> None:
+    score = run_job(rows=2000, workers=20, outages=[(30.0, 1e9, 500)], until=3600)
+    assert score.outcome.done + score.outcome.lost == 2000
+    assert score.outcome.lost > 0
