@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from modelwire.jobs.provider_batch import BatchResult as BatchResult
     from modelwire.jobs.provider_batch import asubmit_batch as asubmit_batch
     from modelwire.jobs.provider_batch import submit_batch as submit_batch
+    from modelwire.jobs.tiered import atiered_batch as atiered_batch
+    from modelwire.jobs.tiered import tiered_batch as tiered_batch
     from modelwire.jobs.tracking import CostTracker as CostTracker
     from modelwire.jobs.tracking import track as track
 
@@ -27,6 +29,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
         "modelwire.jobs.folder": "JobFolder",
         "modelwire.jobs.provider_batch": "BatchJob BatchResult asubmit_batch submit_batch",
         "modelwire.jobs.cost": "price_of",
+        "modelwire.jobs.tiered": "atiered_batch tiered_batch",
         "modelwire.jobs.tracking": "CostTracker track",
     },
 )

@@ -127,7 +127,8 @@ class RayAsker(Asker):
     async def ask(self, values: Any) -> tuple[dict[str, Any], bool]:
         loop = asyncio.get_running_loop()
         number, self._count = self._count, self._count + 1
-        answer = self._asked[number] = loop.create_future()
+        answer: asyncio.Future[tuple[dict[str, Any], bool]] = loop.create_future()
+        self._asked[number] = answer
         self._waiting.append({"number": number, "row": json_of(values)})
         if not self._is_busy:
             self._is_busy = True

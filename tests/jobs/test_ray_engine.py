@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,19 +93,19 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 @pytest.mark.long
 @needs_ray
 def test_two_workers_of_ray_write_what_the_job_would_write_here(tmp_path: Path) -> None:
-    texts = [f"t{n % 190}" for n in range(200)]
+    texts = [f"t{n % 890}" for n in range(900)]
     (tmp_path / "in.csv").write_text("text,kind\n" + "".join(f"{text},red\n" for text in texts) + "broken\n")
-    with ProviderServer(latency=0.2) as server:
-        assert finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl")) == "201 1 10"
-        assert server.counts.chat_calls == 190
-        assert finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl")) == "201 1 10"
-        assert server.counts.chat_calls == 190  # all of it was in the log
+    with ProviderServer(latency=1.0) as server:
+        assert finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl")) == "901 1 10"
+        assert server.counts.chat_calls == 890
+        assert finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl")) == "901 1 10"
+        assert server.counts.chat_calls == 890  # all of it was in the log
     rows = rows_of(tmp_path / "out.jsonl")
     assert [row["said"] for row in rows] == [*texts, None]
     assert len({row["process"] for row in rows} - {None}) == 2
     assert "1 cells" in rows[-1]["error"]
-    assert {row["attempts"] for row in rows[:190]} == {1}
-    assert all(row["output_tokens"] for row in rows[:190])
+    assert {row["attempts"] for row in rows[:890]} == {1}
+    assert all(row["output_tokens"] for row in rows[:890])
 
 
 @pytest.mark.long
@@ -127,6 +128,28 @@ def test_killed_it_goes_on_and_asks_again_what_was_in_flight(tmp_path: Path) -> 
     assert [row["said"] for row in rows_of(tmp_path / "out.jsonl")] == [f"t{n}" for n in range(count)]
     assert set(asked) == {f"t{n}" for n in range(count)}
     assert asked.total() - count <= 2 * IN_FLIGHT  # in flight, and answered on the way to the log
+
+
+@pytest.mark.long
+@needs_ray
+def test_interrupted_the_workers_end_what_they_have_begun_and_begin_nothing(tmp_path: Path) -> None:
+    count = 2000
+    (tmp_path / "in.csv").write_text("id,text\n" + "".join(f"{n},t{n}\n" for n in range(count)))
+    with ProviderServer(latency=2.0) as server:
+        program = start(server, tmp_path / "in.csv", tmp_path / "out.jsonl")
+        ends = time.monotonic() + PATIENCE_S
+        while server.counts.requests < 100 and program.poll() is None:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=PATIENCE_S)
+        assert program.returncode != 0
+        assert not (tmp_path / "out.jsonl").exists()
+        assert server.counts.chat_calls < count
+        server.latency = 0.0
+        finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl"))
+        assert server.counts.chat_calls == count  # none was paid twice
+    assert [row["said"] for row in rows_of(tmp_path / "out.jsonl")] == [f"t{n}" for n in range(count)]
 
 
 @pytest.mark.long

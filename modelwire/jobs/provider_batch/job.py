@@ -134,10 +134,10 @@ class BatchJob:
                 time.sleep(pause_s)
                 looks += 1
 
-    async def await_end(  # its time limit is `wait`'s
+    async def await_end(
         self,
-        timeout: float | None = None,
-        poll: float | Literal["auto"] = "auto",  # noqa: ASYNC109
+        timeout: float | None = None,  # noqa: ASYNC109 - it is `wait`'s
+        poll: float | Literal["auto"] = "auto",
     ) -> BatchJob:
         """Wait without blocking the event loop; see `wait`."""
         from modelwire.runnables.config import run_in_executor

@@ -144,7 +144,7 @@ class Steering:
         self.ledger.write("ended", part, outcome=look.outcome, remote=remote)
 
     def _refused(self, part: Part, look: Look) -> None:
-        """Judge a batch that failed as a whole: a full queue passes, rows that validation names fail, others go again."""
+        """Judge a batch that failed as a whole: a full queue passes, rows named by validation fail."""
         codes = {error.get("code") for error in look.errors}
         if FULL in codes:
             others = len(self.ledger.running()) - 1

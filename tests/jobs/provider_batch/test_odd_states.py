@@ -7,13 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anthropic
+import httpx2
+import openai
 import pytest
 
-from modelwire.errors import AuthenticationError, JobError, JobStopped, Timeout
+from modelwire.adapters import ChatAnthropic, ChatOpenAI
+from modelwire.errors import AuthenticationError, JobError, JobStopped, ModelwireError, Timeout
 from modelwire.jobs import BatchJob
+from modelwire.jobs.provider_batch import steering
 from modelwire.jobs.provider_batch.steering import BatchUncertain
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.testing import BatchPlan, ProviderServer, faults
+from modelwire.testing.server.replies import Reply
 from modelwire.testing.server.wires import error_reply
 
 Serve = Callable[..., ProviderServer]
@@ -159,8 +165,6 @@ def test_a_batch_whose_creation_was_not_heard_of_is_taken_over(serve: Serve, tmp
 
 def foreign_batch(server: ProviderServer, rows: int) -> str:
     """Have somebody else make a batch."""
-    import anthropic
-
     client = anthropic.Anthropic(base_url=server.base_url, api_key="other")
     message = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
     asked: Any = [{"custom_id": f"other-{n}", "params": message} for n in range(rows)]
@@ -241,6 +245,54 @@ def test_waiting_ends_in_time_and_may_go_on_later(serve: Serve, tmp_path: Path) 
     with pytest.raises(JobError, match="not done"):
         job.resubmit()
     assert statuses(job.wait(poll=0.01)) == ["succeeded"] * 6
+
+
+def test_a_batch_that_runs_long_after_its_end_is_not_waited_for_for_ever(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(serve(batches=BatchPlan(polls=1000)), tmp_path)
+    monkeypatch.setattr(steering, "LATE_S", -2 * 86_400.0)
+    with pytest.raises(JobStopped, match="should have ended"):
+        job.wait(poll=0.01)
+    assert statuses(job) == ["pending"] * 6
+
+
+@both
+def test_calls_go_through_the_clients_the_model_was_given(serve: Serve, tmp_path: Path, wire: str) -> None:
+    server = serve()
+    sdk: Any = anthropic.Anthropic if wire == "anthropic" else openai.OpenAI
+    model: Any = ChatAnthropic if wire == "anthropic" else ChatOpenAI
+    url = server.base_url_for(wire)  # type: ignore[arg-type]
+    heard: list[str] = []
+    with (
+        httpx2.Client(event_hooks={"request": [lambda request: heard.append(request.url.path)]}) as client,
+        sdk(base_url=url, api_key="k") as given,
+    ):
+        for number, chain in enumerate(
+            [model(model="m", base_url=url, api_key="k", http_client=client), model(model="m", client=given)]
+        ):
+            job = chain.submit_batch(["a"], dir=tmp_path / f"{number}.job").wait(poll=0.01)
+            assert [result.output.content for result in job.results()] == ["a"]
+            assert heard
+        assert chain.invoke("b").content == "b"  # the client is still open
+    versions = {request.headers.get("anthropic-version") for request in server.requests}
+    assert wire == "openai" or "2023-06-01" in versions
+
+
+def test_redirects_are_not_followed(serve: Serve, tmp_path: Path) -> None:
+    server, other = serve(), serve()
+    handle = server.batches.handle
+
+    def handling(request: Any, base_url: str) -> Any:
+        if request.method == "GET":
+            return Reply(307, {"location": f"{other.base_url}{request.path}"}, [b""])
+        return handle(request, base_url)
+
+    server.batches.handle = handling  # type: ignore[method-assign]
+    job = submit(server, tmp_path)
+    with pytest.raises(ModelwireError):
+        job.wait(poll=0.01, timeout=0.05)
+    assert other.requests == []
 
 
 # ---------------------------------------------------------------- the rest, live

@@ -1,0 +1,71 @@
+"""`tiered_batch`: two prices, one order."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelwire.errors import InvalidArgument
+from modelwire.jobs import atiered_batch, tiered_batch
+from modelwire.output_parsers import StrOutputParser
+from modelwire.prompts import ChatPromptTemplate
+from modelwire.runnables import RunnableLambda
+from modelwire.testing import ProviderServer
+
+WORDS = ["one", "two", "three", "four", "five"]
+
+
+def chain(server: ProviderServer, wire: str) -> Any:
+    prompt = ChatPromptTemplate.from_template("Say {word}")
+    return prompt | server.model(wire) | StrOutputParser()
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_results_stand_in_input_order_whichever_way_they_came(wire: str, colour: str, tmp_path: Path) -> None:
+    inputs = [{"word": word} for word in WORDS]
+    with ProviderServer() as server:
+        asking = chain(server, wire)
+        alone = [asking.invoke(value) for value in inputs]
+        before = sum(request.wire in ("openai", "anthropic") for request in server.requests)
+        priorities: Any = ["high", "low", "low", "high", "low"]
+        given = {"dir": tmp_path / "b.job", "poll": 0.01, "timeout": 30}
+        if colour == "sync":
+            tiered = tiered_batch(asking, inputs, priorities, **given)
+        else:
+            tiered = asyncio.run(atiered_batch(asking, inputs, priorities, **given))
+        live = [r for r in list(server.requests)[before:] if r.path.endswith(("/chat/completions", "/messages"))]
+    assert tiered == alone
+    assert len(live) == 2
+
+
+def test_a_function_may_give_the_priorities_and_all_may_be_urgent(tmp_path: Path) -> None:
+    inputs = [{"word": word} for word in WORDS]
+    with ProviderServer() as server:
+        asking = chain(server, "openai")
+        answers = tiered_batch(asking, inputs, lambda _: "high", dir=tmp_path / "b.job")
+    assert len(answers) == 5
+    assert not (tmp_path / "b.job").exists()
+
+
+def test_a_failure_is_raised_or_stands_in_its_place(tmp_path: Path) -> None:
+    def odd(value: Any) -> Any:
+        if value == "Say two":
+            raise ValueError("odd one")
+        return value
+
+    with ProviderServer() as server:
+        asking = RunnableLambda(lambda v: f"Say {v}") | RunnableLambda(odd) | server.model("openai")
+        answers = tiered_batch(asking, WORDS[:3], ["high"] * 3, return_exceptions=True)
+        assert [type(answer).__name__ for answer in answers] == ["AIMessage", "ValueError", "AIMessage"]
+        with pytest.raises(ValueError, match="odd one"):
+            tiered_batch(asking, WORDS[:3], ["high"] * 3)
+
+
+@pytest.mark.parametrize("priorities", [["high"], ["high", "urgent"], []])
+def test_priorities_that_cannot_be_are_refused(priorities: Any) -> None:
+    with ProviderServer() as server, pytest.raises(InvalidArgument, match=r"priorit"):
+        tiered_batch(server.model("openai"), ["a", "b"], priorities)
