@@ -144,6 +144,7 @@ def from_environment(variables: Sequence[str]) -> str | None:
 
 
 _NO_ROW = (None, "openai", "anthropic", "local")
+_OWN_CLASS = {"openai": "ChatOpenAI", "anthropic": "ChatAnthropic"}
 
 
 def service_for(cls: type[WireChatModel], values: Mapping[str, Any]) -> Service | None:
@@ -163,7 +164,13 @@ def name_service(cls: type[WireChatModel], values: dict[str, Any]) -> None:
     service = service_for(cls, values)
     if service is not None:
         values["provider"] = service.name
-    elif values.get("provider") not in _NO_ROW and values.get("base_url") is None:
+        return
+    named = values.get("provider")
+    if values.get("base_url") is not None or named == cls.model_fields["provider"].default:
+        return
+    if (other := _OWN_CLASS.get(str(named))) is not None:  # the address and the key would be another company's
+        raise InvalidArgument(f"`{named}` is called with `{other}`, or give `{cls.__name__}` its `base_url`.")
+    if named not in _NO_ROW:
         from modelwire.adapters.compatible import unknown_service
 
         raise unknown_service(str(values["provider"]))

@@ -55,9 +55,9 @@ from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.wire import WireRequest, hide_headers
 
 if TYPE_CHECKING:
+    from modelwire.adapters.chat_model import LanguageModelInput
     from modelwire.adapters.compatible import Service
     from modelwire.outputs import ChatGenerationChunk, ChatResult
-    from modelwire.adapters.chat_model import LanguageModelInput
     from modelwire.runnables import Runnable, RunnableBinding, RunnableConfig
     from modelwire.transport.governor.gate import Governor
     from modelwire.transport.governor.limits import Limits
@@ -74,8 +74,8 @@ class WireChatModel(BaseChatModel):
     A parameter that is None is not sent. `timeout` limits the silence of one attempt in seconds (first byte, and
     between two bytes); for the whole call give `config={"timeout": ...}`. `max_retries` counts bad luck only: being
     told to come back later is bounded by `max_wait` seconds, and raises at once where the provider says more than
-    `max_retry_after`; `max_retries=0` switches every retry off. A stream may be silent for `stream_idle_timeout` (120 s,
-    or `timeout` where that is set). One that breaks after its first chunk raises `StreamInterrupted`; with
+    `max_retry_after`; `max_retries=0` switches every retry off. A stream may be silent for `stream_idle_timeout` (120
+    s, or `timeout` where that is set). One that breaks after its first chunk raises `StreamInterrupted`; with
     `stream_restart="marker"` (in a call: `restart="marker"`) it begins again, by a chunk with "stream_restart" in its
     `response_metadata`: whoever has shown what came before takes it back, and a sum of the chunks leaves it out.
     `max_response_bytes` bounds an answer, unpacked. The provider's
@@ -249,7 +249,7 @@ class WireChatModel(BaseChatModel):
         kept = state["__dict__"]
         fields = kept | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
         for name in self.ADDRESSES:
-            fields[name] = shown_url(fields[name])
+            fields[name] = fields[name] and shown_url(fields[name])
         for name in ("client", "async_client"):  # to be missed where it is gone: no other address may stand in for it
             fields[name] = fields[name] and type(fields[name]).__name__
         fields |= dict.fromkeys(name for name in ("default_headers", "extra_headers") if fields[name])
@@ -537,7 +537,8 @@ class WireChatModel(BaseChatModel):
     def _answer(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AIMessage:
-        exchange, on_retry = self._exchange(messages, stop, config, kwargs, stream=self.streaming), config.get("on_retry")
+        exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
+        on_retry = config.get("on_retry")
         line = self._sync_line(exchange)
         if self.streaming:
             return _message_of(drive(gathered_flow(exchange), line, on_retry))
@@ -548,7 +549,8 @@ class WireChatModel(BaseChatModel):
     ) -> AIMessage:
         if not self._loop_native() and self.client is not None:  # an SDK's sync client has the key: in a thread then
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
-        exchange, on_retry = self._exchange(messages, stop, config, kwargs, stream=self.streaming), config.get("on_retry")
+        exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
+        on_retry = config.get("on_retry")
         line = self._async_line(exchange)
         if self.streaming:
             return _message_of(await adrive(gathered_flow(exchange), line, on_retry))

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from modelwire.adapters.chat_model import BaseChatModel
-    from modelwire.errors import ChatError
-    from modelwire.transport.flow import Sleep
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from modelwire.errors import ChatError
     from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
     from modelwire.outputs import ChatResult, LLMResult
     from modelwire.runnables import RunnableConfig
+    from modelwire.transport.flow import Sleep
 
 __all__ = [
     "AsyncModelRun",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,14 @@ import pytest
 if TYPE_CHECKING:
     from modelwire.testing.server.provider_server import ProviderServer
 
-__all__ = ["provider_server"]
+__all__ = ["modelwire_limits_forgotten", "provider_server"]
+
+
+@pytest.fixture(autouse=True)
+def modelwire_limits_forgotten() -> None:
+    """Forget what the tests before have taught of rate limits: a mocked `Retry-After` holds for its key, not for all."""
+    if (registry := sys.modules.get("modelwire.transport.governor.registry")) is not None:
+        registry.forget()
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ def address_of(url: str) -> Address:
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
         host, port = "", None
-    if any(char < " " or char in "\\\x7f" for char in url):  # `urlsplit` drops some, and clients read others their own way
+    # `urlsplit` drops control characters, and clients read a backslash in two ways.
+    if any(char < " " or char in "\\\x7f" for char in url):
         host = ""
     if not host or parts.scheme not in ("http", "https") or port == 0:
         raise InvalidArgument("`base_url` is no address: write `http://host:port/path` or `https://...`.")

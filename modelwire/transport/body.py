@@ -109,9 +109,7 @@ class Unpacking:
             raise ConnectionLost("The answer's compression is cut short.")
 
 
-def unpacking(
-    encoding: str | None, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES
-) -> Unpacking | None:
+def unpacking(encoding: str | None, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES) -> Unpacking | None:
     """Return what unpacks a body of this `Content-Encoding`, None where there is nothing to do."""
     name = (encoding or "identity").strip().lower()
     if name in ("identity", ""):

@@ -313,11 +313,11 @@ class _First:
             try:
                 came = yield waited_for
             except BaseException as exc:  # noqa: BLE001 - it is for the body
-                resume, given = steps.throw, exc
+                failure: BaseException | None = exc
             else:
-                resume, given = steps.send, came
+                failure = None
             try:
-                waited_for = resume(given)
+                waited_for = steps.send(came) if failure is None else steps.throw(failure)
             except StopIteration as done:
                 return cast("bytes | None", done.value)
 

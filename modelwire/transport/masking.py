@@ -58,8 +58,8 @@ def secrets_of(exchange: Exchange[Any, Any]) -> list[str]:
     if client is not None:  # httpx's, or an SDK's, which has its key as an attribute
         found += _of_headers(getattr(client, "headers", {}))
         found += _of_headers({"authorization": getattr(getattr(client, "auth", None), "_auth_header", "")})
-        found.append(getattr(client, "api_key", ""))
-    said = {text for text in found if isinstance(text, str) and len(text) >= _MIN_CHARS}
+        found.append(str(getattr(client, "api_key", "")))
+    said = {text for text in found if len(text) >= _MIN_CHARS}
     return sorted(said | {quote(text, safe="") for text in said}, key=len, reverse=True)
 
 

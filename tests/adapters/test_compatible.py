@@ -545,3 +545,10 @@ def test_what_a_row_says_it_lacks_no_recorded_request_has() -> None:
         if row is not None:
             given = {name for name, value in record["request_body"].items() if value is not None}
             assert not given & set(row.lacks), record["id"]
+
+
+@pytest.mark.parametrize(("cls", "provider"), [(ChatOpenAI, "anthropic"), (ChatAnthropic, "openai")])
+def test_a_class_is_not_sent_to_its_own_address_in_the_name_of_the_other(cls: Any, provider: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"`{provider}` is called with"):
+        cls(provider=provider, model="m", api_key="k")
+    cls(provider=provider, model="m", api_key="k", base_url="https://llm.example.org/v1")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
-from modelwire.errors import InvalidArgument
-from modelwire.messages import HumanMessage
+from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages import AIMessage, HumanMessage, ToolMessage
 
 MODELS: dict[str, Any] = {
     "chat": ChatOpenAI(model="m", api_key="none"),
@@ -177,3 +177,41 @@ def test_a_block_is_said_in_the_words_of_the_wire_or_refused(name: str, wire: st
     content = turn["content"]
     assert ([text(content)] if isinstance(content, str) else content) == [wanted]
     assert asked[0].content == [block]
+
+
+# Found by a fuzzer that put every kind of value under every key of every block.
+ODD: list[tuple[type[Any], dict[str, Any]]] = [
+    (HumanMessage, {"type": [], "text": "x"}),
+    (AIMessage, {"type": {}, "text": "x"}),
+    (HumanMessage, {"type": "image", "source_type": []}),
+    (HumanMessage, {"type": "custom_tool_call", "call_id": [None]}),
+    (AIMessage, {"type": "function_call", "call_id": []}),
+    (AIMessage, {"type": "tool_use", "id": [None], "name": "f"}),
+    (AIMessage, {"type": "text", "text": "x", "annotations": [1]}),
+    (AIMessage, {"type": "text", "text": "x", "citations": True}),
+    (HumanMessage, {"type": "text", "text": "x", "citations": True}),
+    (HumanMessage, {"type": "tool_result", "tool_use_id": "t", "content": 1.5}),
+]
+
+
+@pytest.mark.parametrize(("kind", "block"), ODD, ids=[f"{kind.__name__} {block}" for kind, block in ODD])
+@pytest.mark.parametrize("wire", MODELS)
+def test_a_block_with_values_of_the_wrong_types_never_breaks_the_encoder(wire: str, kind: Any, block: Any) -> None:
+    try:
+        body = MODELS[wire].build_request([HumanMessage("hi"), kind([block])]).body
+    except (InvalidArgument, InvalidType):
+        return
+    assert body["model"] == "m"
+
+
+@pytest.mark.parametrize("wire", ["chat", "responses"])
+def test_a_tools_answer_of_blocks_without_a_type_is_refused(wire: str) -> None:
+    answer = ToolMessage("", tool_call_id="t").model_copy(update={"content": [{"type": []}]})
+    with pytest.raises((InvalidArgument, InvalidType)):
+        MODELS[wire].build_request([HumanMessage("hi"), answer])
+
+
+def test_anthropic_takes_any_list_of_a_tool_as_json() -> None:
+    answer = ToolMessage("", tool_call_id="t").model_copy(update={"content": [{"type": []}]})
+    (turn,) = MODELS["anthropic"].build_request([HumanMessage("hi"), answer]).body["messages"]
+    assert turn["content"][0]["content"] == [text('{"type":[]}')]

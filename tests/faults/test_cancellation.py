@@ -31,7 +31,7 @@ def sync_calls_in_flight() -> int:
 
 
 def assert_nothing_stays() -> None:
-    """Check the running loop: no task, no place in a pool, no request on a connection, nothing in a governor's books."""
+    """Check the running loop: no task, no place in a pool, no request on a connection, none in a governor's book."""
     assert asyncio.all_tasks() == {asyncio.current_task()}
     for pool in pools._loop_pools[asyncio.get_running_loop()].by_settings.values():
         assert pool.in_flight == 0
@@ -77,7 +77,7 @@ class Stepped:
                 asyncio.get_running_loop().call_soon(task.cancel)
             try:
                 came = yield waited_for
-            except BaseException as exc:
+            except BaseException as exc:  # noqa: BLE001 - it is for the work
                 failure = exc
 
 
@@ -225,7 +225,9 @@ def leave_a_stream(colour: Any, server: ProviderServer, model: Any, leave: str) 
 # ---------------------------------------------------------------- programs that end in the middle
 
 
-def run_program(code: str, server: ProviderServer, *, interrupt_after: str | None = None) -> tuple[float, int, str, str]:
+def run_program(
+    code: str, server: ProviderServer, *, interrupt_after: str | None = None
+) -> tuple[float, int, str, str]:
     """Run a program beside us; return its seconds after the interrupt or the start, exit code, and what it said."""
     program = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, server.base_url_for("openai")],
@@ -519,6 +521,6 @@ def test_no_retry_sleeps_past_the_deadline(colour: Any, wire: Any, server: Provi
 
 def test_a_call_ends_with_its_time_whatever_it_waits_for(colour: Any, server: ProviderServer) -> None:
     server.default = faults.stall("request")
-    with pytest.raises(Timeout, match="`timeout` of 0.2 s"):
+    with pytest.raises(Timeout, match=r"`timeout` of 0\.2 s"):
         colour.invoke(server.model(), "hi", {"timeout": 0.2})
     assert len(server.requests) == 1

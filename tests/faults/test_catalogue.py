@@ -16,7 +16,7 @@ _spec.loader.exec_module(catalogue)
 
 
 @cache
-def tests_in(path: str) -> frozenset[str]:
+def known_tests(path: str) -> frozenset[str]:
     tree = ast.parse((ROOT / path).read_text())
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
@@ -27,4 +27,4 @@ def test_every_line_is_held_or_says_why_not() -> None:
 
 def test_every_test_the_catalogue_names_is_there() -> None:
     named = [name.partition("::") for names in catalogue.HELD.values() for name in names]
-    assert [f"{path}::{test}" for path, _, test in named if test not in tests_in(path)] == []
+    assert [f"{path}::{test}" for path, _, test in named if test not in known_tests(path)] == []

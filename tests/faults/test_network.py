@@ -115,7 +115,7 @@ def test_n1_a_refused_connection_is_tried_five_times_and_names_host_and_port(col
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        with pytest.raises(ConnectFailed, match=f"127.0.0.1:{port}") as caught:
+        with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1:{port}") as caught:
             colour.invoke(model_at(f"http://127.0.0.1:{port}/v1"), "hi")
     assert len(caught.value.attempts) == 5
     assert KEY not in str(caught.value)
@@ -136,7 +136,7 @@ def test_a_name_that_is_not_found_is_tried_again_only_where_that_may_help(
         raise socket.gaierror(code, "no address")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(ConnectFailed, match="nowhere.invalid") as caught:
+    with pytest.raises(ConnectFailed, match=r"nowhere\.invalid") as caught:
         colour.invoke(model_at("http://nowhere.invalid/v1"), "hi")
     assert len(caught.value.attempts) == attempts
 
@@ -149,7 +149,7 @@ def test_n3_an_attempt_to_connect_into_nothing_ends(colour: Any) -> None:
         # The one place in its queue is taken: what comes now is not answered at all.
         fillers = [socket.socket() for _ in range(3)]
         for filler in fillers:
-            filler.setblocking(False)  # noqa: FBT003
+            filler.setblocking(False)
             filler.connect_ex(full.getsockname())
         try:
             with pytest.raises(Timeout, match="No connection was made in time") as caught:
@@ -271,7 +271,7 @@ def test_n13_pings_keep_a_stream_alive(colour: Any, raw_server: Any) -> None:
 def test_n14_the_total_time_holds_against_single_bytes(colour: Any, server: ProviderServer, way: str) -> None:
     server.say(faults.slow(1, 0.1).on("good"))
     began = time.monotonic()
-    with pytest.raises(Timeout, match="`timeout` of 0.4 s"):
+    with pytest.raises(Timeout, match=r"`timeout` of 0\.4 s"):
         getattr(colour, way)(server.model(), "hi", {"timeout": 0.4})
     assert time.monotonic() - began < 5  # the whole answer would take half a minute
 
@@ -375,7 +375,7 @@ def test_n19_a_chunk_size_without_end_is_given_up(colour: Any, greeter: Any) -> 
 
 def test_n21_max_response_bytes_is_the_limit_of_any_answer(colour: Any, server: ProviderServer) -> None:
     server.default = "x" * 20_000
-    with pytest.raises(MalformedResponse, match="more than 10,000 bytes.*`max_response_bytes`") as caught:
+    with pytest.raises(MalformedResponse, match=r"more than 10,000 bytes.*`max_response_bytes`") as caught:
         colour.invoke(server.model(max_response_bytes=10_000), "hi")
     assert len(caught.value.attempts) == 1
     assert len(colour.invoke(server.model(max_response_bytes=100_000), "hi").text) == 20_000

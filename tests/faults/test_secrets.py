@@ -4,6 +4,8 @@ What is seen: reprs, dumps, pickles, every error with its causes and the locals 
 and `rich` print them), the debug logs of everything, warnings, callbacks, events, caches and their files.
 """
 
+# ruff: noqa: B023 - what is observed runs at once
+
 from __future__ import annotations
 
 import asyncio
@@ -21,6 +23,7 @@ import traceback
 import warnings
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +33,7 @@ import pytest
 from support.colours import AsyncColour, SyncColour
 from support.raw_server import answer
 
+import modelwire
 from modelwire.adapters import AzureChatOpenAI, ChatAnthropic, ChatOpenAI
 from modelwire.caches import InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
@@ -69,17 +73,19 @@ FORMS = {
 def echo(*of: str) -> str:
     """Say again what a call carries, beside what is its own anyway what a proxy and a client of the user's add to it."""
     own = [text for name, text in FORMS.items() if "proxy" not in name and "client" not in name]
-    return "You said: " + ", ".join(own + [text for name, text in FORMS.items() if any(one in name for one in of)]) + "."
+    return "You: " + ", ".join(own + [text for name, text in FORMS.items() if any(one in name for one in of)]) + "."
 
 
 ECHO = echo()
-TESTS = str(Path(__file__).parents[1])
+PACKAGE = str(Path(modelwire.__file__).parent)
 
 
 def found_in(text: str | bytes) -> list[str]:
     if isinstance(text, bytes):
         text = text.decode("latin-1")
-    return [f"{name}: ...{text[max(0, text.index(form) - 100) :][:160]}" for name, form in FORMS.items() if form in text]
+    return [
+        f"{name}: ...{text[max(0, text.index(form) - 100) :][:160]}" for name, form in FORMS.items() if form in text
+    ]
 
 
 def armed(url: str, wire: str = "openai", *, path: str = "", **more: Any) -> Any:
@@ -124,22 +130,25 @@ def _plain(value: Any) -> str:
 
 
 def shown_by(error: BaseException) -> Iterator[str]:
-    """Give every text an error can be seen by; of its frames, those that are no test's."""
+    """Give every text an error can be seen by; of its frames, those below the user's."""
     for one in _chain(error):
         yield f"{one} {one!r} {one.args!r} {vars(one)!r} {getattr(one, '__notes__', [])!r}"
         trace = one.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename.startswith(TESTS):
+        while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
             trace = trace.tb_next
         seen = traceback.TracebackException(type(one), one.with_traceback(trace), trace, capture_locals=True)
         yield "".join(seen.format())
     if isinstance(error, ModelwireError):
         yield pickle.dumps(error).decode("latin-1")
-    rich = pytest.importorskip("rich.console"), pytest.importorskip("rich.traceback")
-    page = io.StringIO()
-    console = rich[0].Console(file=page, width=500)
-    trace = error.__traceback__  # `shown_by` of it has taken the tests' frames away
-    console.print(rich[1].Traceback.from_exception(type(error), error, trace, show_locals=True, width=500))
-    yield re.sub(r"\s", "", page.getvalue())
+
+
+def as_rich_shows(error: BaseException) -> str:
+    console, page = pytest.importorskip("rich.console"), io.StringIO()
+    shown = pytest.importorskip("rich.traceback").Traceback.from_exception(
+        type(error), error, error.__traceback__, show_locals=True, width=500
+    )
+    console.Console(file=page, width=500).print(shown)
+    return re.sub(r"\s", "", page.getvalue())
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -190,11 +199,13 @@ def observe(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str])
             warnings.simplefilter("always")
             try:
                 observed.result = do()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is to be looked at
                 observed.error = error
                 observed.seen += shown_by(error)
         observed.seen += [str(warning.message) for warning in said]
-        observed.seen += [f"{record.getMessage()} {record.args!r}" for record in caplog.records if not _servers_words(record)]
+        observed.seen += [
+            f"{record.getMessage()} {record.args!r}" for record in caplog.records if not _servers_words(record)
+        ]
         observed.seen += capfd.readouterr()
         return observed
 
@@ -213,7 +224,9 @@ def levels_as_before() -> Iterator[None]:
 RAW_ECHO = ECHO.encode()
 EVENTS = [{"choices": [{"index": 0, "delta": {"content": "a"}}]}, {"error": {"message": ECHO, "code": ECHO}}]
 WRONG = {
-    "refused key": faults.status(401, message=ECHO, error_code=ECHO, type=ECHO, headers={"x-request-id": ECHO + "\x1b]0;"}),
+    "refused key": faults.status(
+        401, message=ECHO, error_code=ECHO, type=ECHO, headers={"x-request-id": ECHO + "\x1b]0;"}
+    ),
     "a page": faults.status(500, body=b"<html>" + RAW_ECHO + b"</html>"),
     "words elsewhere": faults.status(400, body=json.dumps({ECHO: {"deep": [ECHO]}, "message": "no"}).encode()),
     "other texts": faults.status(422, body=json.dumps({"detail": [{"msg": "x " * 90 + ECHO}]}).encode()),
@@ -230,15 +243,25 @@ WRONG = {
     "gzip garbage": faults.gzip_garbage(),
     "again and again": faults.status(500, message=ECHO),
 }
+ONCE = httpx2.Limits(max_keepalive_connections=0)  # nothing stays open when a loop ends
 # How the bytes travel: by the shared pools, by aiohttp, by clients of the user's own.
 WAYS: dict[str, Callable[[], dict[str, Any]]] = {
     "core": dict,
     "aiohttp": lambda: {"engine": "aiohttp"},
     "client": lambda: {
-        "http_client": httpx2.Client(auth=(CANARIES["user of a client"], CANARIES["password of a client"])),
-        "http_async_client": httpx2.AsyncClient(auth=(CANARIES["user of a client"], CANARIES["password of a client"])),
+        "http_client": httpx2.Client(
+            limits=ONCE, auth=(CANARIES["user of a client"], CANARIES["password of a client"])
+        ),
+        "http_async_client": httpx2.AsyncClient(
+            limits=ONCE, auth=(CANARIES["user of a client"], CANARIES["password of a client"])
+        ),
     },
 }
+
+
+def close_client(model: Any) -> None:
+    if model.http_client is not None:
+        model.http_client.close()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -251,11 +274,14 @@ def test_no_failure_shows_a_secret(
     for wire in WIRES:
         provider_server.default = WRONG[wrong]
         ears = Ears()
-        more = {"api_key": lambda: CANARIES["key"]} if way == "core" else WAYS[way]()
-        model = armed(provider_server.base_url, wire, max_retries=1 if wrong == "again and again" else 0, **more)
         for ask in (colour.invoke, colour.stream):
+            more = {"api_key": lambda: CANARIES["key"]} if way == "core" else WAYS[way]()
+            model = armed(provider_server.base_url, wire, max_retries=1 if wrong == "again and again" else 0, **more)
             seen = observe(lambda: ask(model, "hi", {"callbacks": [ears]}, **OF_THE_CALL))
+            close_client(model)
             seen.seen += ears.told
+            if seen.error is not None and wrong in ("refused key", "no event", "cut") and wire == "openai":
+                seen.seen.append(as_rich_shows(seen.error))
             if wrong != "events" or wire == "openai":
                 assert isinstance(seen.error, ModelwireError), seen.result
             seen.assert_clean()
@@ -275,21 +301,15 @@ def test_a_masked_error_still_says_what_happened(provider_server: ProviderServer
 def test_a_call_that_goes_well_shows_no_secret(
     colour: SyncColour | AsyncColour, provider_server: ProviderServer, observe: Observe
 ) -> None:
-    for way in WAYS.values():
-        for wire in WIRES:
-            ears, cache = Ears(), InMemoryCache()
-            model = armed(provider_server.base_url, wire, cache=cache, **way())
-            bound = model.bind(**OF_THE_CALL)
-
-            def talk() -> Any:
-                config = {"callbacks": [ears]}
-                said = colour.invoke(bound, "hi", config), colour.stream(bound, "ho", config)
-                return [said, model.limits(), cache._cache]
-
-            seen = observe(talk)
-            assert seen.error is None
-            seen.seen += [*ears.told, repr(seen.result), repr(bound), repr(copy.deepcopy(bound))]
-            seen.assert_clean()
+    for way, ask, wire in product(WAYS.values(), (colour.invoke, colour.stream), WIRES):
+        ears, cache = Ears(), InMemoryCache()
+        model = armed(provider_server.base_url, wire, cache=cache, **way())
+        bound = model.bind(**OF_THE_CALL)
+        seen = observe(lambda: [ask(bound, "hi", {"callbacks": [ears]}), model.limits(), cache._cache])
+        close_client(model)
+        assert seen.error is None
+        seen.seen += [*ears.told, repr(seen.result), repr(bound)]
+        seen.assert_clean()
     sent = provider_server.requests[-1]
     assert sent.headers["x-call"] == CANARIES["header of a call"]
     assert f"api-key={CANARIES['query']}" in sent.query
@@ -327,16 +347,18 @@ def no_tls() -> Iterator[str]:
 def test_a_refused_connection_and_a_deadline_show_no_secret(
     colour: SyncColour | AsyncColour, raw_server: Any, no_tls: str, observe: Observe
 ) -> None:
-    closed = raw_server([])
-    closed.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     silent = raw_server([[1.0]], repeat=True)
     for url, config, kind in (
-        (closed.url, None, WireError),
+        (closed, None, WireError),
         (silent.url, {"timeout": 0.05}, Timeout),
         (no_tls, None, WireError),
     ):
         for way in ("core", "client") if colour.name == "sync" else WAYS:
-            seen = observe(lambda: colour.invoke(armed(url, **WAYS[way]()), "hi", config, **OF_THE_CALL))
+            model = armed(url, **WAYS[way]())
+            seen = observe(lambda: colour.invoke(model, "hi", config, **OF_THE_CALL))
+            close_client(model)
             assert isinstance(seen.error, kind)
             seen.assert_clean()
 
@@ -396,18 +418,18 @@ def test_no_refused_call_shows_a_secret(bad: str, colour: SyncColour | AsyncColo
         for do in (
             lambda: colour.invoke(model, "hi", **BAD_CALLS[bad]),
             lambda: colour.stream(model, "hi", **BAD_CALLS[bad]),
-            lambda: colour.batch(model, ["hi"], **BAD_CALLS[bad]),
+            lambda: colour.batch(model.bind(**BAD_CALLS[bad]), ["hi"]),
             lambda: colour.invoke(model.bind(**BAD_CALLS[bad]), "hi"),
             lambda: model.generate([[HumanMessage("hi")]], **BAD_CALLS[bad]),
-            lambda: model.build_request("hi", **BAD_CALLS[bad]),
         ):
             seen = observe(do)
-            if seen.error is not None or "max_retries" not in BAD_CALLS[bad]:
-                assert isinstance(seen.error, CallerError)
+            assert isinstance(seen.error, CallerError)
             seen.assert_clean()
 
 
-def test_a_function_that_gives_a_broken_key_does_not_show_it(colour: SyncColour | AsyncColour, observe: Observe) -> None:
+def test_a_function_that_gives_a_broken_key_does_not_show_it(
+    colour: SyncColour | AsyncColour, observe: Observe
+) -> None:
     keys = iter([CANARIES["key"], CANARIES["key"], CANARIES["key"] + "\r\nX-Evil: 1"])
     model = armed("http://127.0.0.1:1", api_key=lambda: next(keys))
     model.build_request("hi")

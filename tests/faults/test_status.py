@@ -55,7 +55,9 @@ def failed_once(server: ProviderServer, model: Any) -> ChatError:
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
 @pytest.mark.parametrize("status", [pytest.param(status, id=f"S3-{status}") for status in (400, 403, 404, 413, 422)])
-def test_what_will_fail_again_is_sent_once(colour: Any, wire: Any, server: ProviderServer, status: int, way: str) -> None:
+def test_what_will_fail_again_is_sent_once(
+    colour: Any, wire: Any, server: ProviderServer, status: int, way: str
+) -> None:
     server.default = faults.status(status)
     error = failed(colour, server.model(wire), way)
     assert len(server.requests) == len(error.attempts) == 1
@@ -190,7 +192,9 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("dialect", [pytest.param(name, id=f"S10-{name}") for name in HEADERS])
-def test_headers_about_limits_never_spoil_an_answer(colour: Any, wire: Any, server: ProviderServer, dialect: str) -> None:
+def test_headers_about_limits_never_spoil_an_answer(
+    colour: Any, wire: Any, server: ProviderServer, dialect: str
+) -> None:
     from modelwire.testing import Answer
 
     server.default = Answer("good", headers=HEADERS[dialect])

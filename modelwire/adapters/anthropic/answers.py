@@ -49,7 +49,8 @@ STATUS_OF_ERROR = {
     "api_error": 500,
     "timeout_error": 504,
     "overloaded_error": 529,
-    # Bedrock's, in the stream of `ChatAnthropic(client=AnthropicBedrock(...))`; unless told, 400 as `validationException`.
+    # Bedrock's, in the stream of `ChatAnthropic(client=AnthropicBedrock(...))`; others are a 400, as
+    # `validationException` is.
     # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStream.html, read 2026-11
     "internalServerException": 500,
     "modelStreamErrorException": 500,  # "Retry your request"; the page says 424, which no other error here has

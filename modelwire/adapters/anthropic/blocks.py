@@ -88,6 +88,8 @@ def text_block(item: Mapping[str, Any]) -> Block | None:
     block = plain_text(text)
     if citations := item.get("citations"):
         # An answer's citation has a `file_id`, a request's must not (anthropic 2.11, `TextCitationParam`).
+        if not isinstance(citations, list) or not all(isinstance(citation, Mapping) for citation in citations):
+            raise InvalidArgument("The `citations` of a text must be a list of dicts.")
         block["citations"] = [{k: v for k, v in citation.items() if k != "file_id"} for citation in citations]
     return _marked(block, item)
 
@@ -291,9 +293,9 @@ def tool_use_id(id: str | None) -> str:
 
     The checksum keeps two ids apart that differ only in what is replaced.
     """
-    if id and re.fullmatch(r"[a-zA-Z0-9_-]+", id):
+    id = str(id or "")
+    if re.fullmatch(r"[a-zA-Z0-9_-]+", id):
         return id
-    id = id or ""
     return f"{re.sub(r'[^a-zA-Z0-9_-]', '_', id) or 'toolu'}_{zlib.crc32(id.encode('utf-8', 'replace')):08x}"
 
 
@@ -318,7 +320,7 @@ def _result_blocks(content: Sequence[Any]) -> list[Block]:
 
     blocks: list[Block] = []
     for item in content:
-        kind = item.get("type") if isinstance(item, Mapping) else None
+        kind = str(item.get("type")) if isinstance(item, Mapping) else None
         if isinstance(item, str) or kind in _USER or kind in NO_WIRE or kind in RESULT_TYPES:
             block = user_block(item)
         else:

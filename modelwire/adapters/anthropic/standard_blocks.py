@@ -25,10 +25,14 @@ CITATIONS = (
 
 def citations_of(item: Mapping[str, Any]) -> list[Block] | None:
     """Return what a text cites: in Anthropic's words, or made of standard `annotations`."""
-    if item.get("citations"):
-        return list(item["citations"])
-    said = (_citation(annotation) for annotation in item.get("annotations") or ())
+    if citations := _dicts(item.get("citations")):
+        return citations
+    said = (_citation(annotation) for annotation in _dicts(item.get("annotations")))
     return [citation for citation in said if citation is not None] or None
+
+
+def _dicts(value: Any) -> list[Block]:
+    return [dict(item) for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def _citation(annotation: Mapping[str, Any]) -> Block | None:

@@ -177,6 +177,8 @@ def _tool_use_again(item: Mapping[str, Any], call: Mapping[str, Any] | None, *, 
 def _assistant_block(item: Any, *, own: bool) -> Block | None:
     """Say one block of an answer; `own`: it came over this wire, so that what we do not know returns as it is."""
     kind = item.get("type") if isinstance(item, Mapping) else None
+    if not isinstance(kind, str | None):
+        return user_block(item)  # which says what is wrong with it
     if kind in ("thinking", "redacted_thinking"):
         return as_it_is(item) if kind == "redacted_thinking" or "signature" in item else None
     if kind == "text":

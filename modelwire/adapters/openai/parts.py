@@ -270,7 +270,7 @@ def _source(block: Mapping[str, Any], place: _Place) -> _Source:
         kind, key = ANTHROPIC_KEYS.get(str(source.get("type")), ("", ""))
         if kind:
             return _Source(kind, place.text(source, key), source.get("media_type"))
-    elif block.get("source_type") in V0_KEYS:
+    elif str(block.get("source_type")) in V0_KEYS:
         key = V0_KEYS[block["source_type"]]
         return _Source(block["source_type"], place.text(block, key), block.get("mime_type"))
     else:

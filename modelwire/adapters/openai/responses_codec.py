@@ -64,8 +64,11 @@ class ResponsesCodec(NamedTuple):
             "model": call.model,
             **said,
         }
+        options = body.pop("stream_options", None)  # as on Chat Completions; but usage comes unasked here
+        if isinstance(options, Mapping):
+            options = {name: value for name, value in options.items() if name != "include_usage"}
         if call.stream:
-            body["stream"] = True
+            body |= {"stream": True, "stream_options": options} if options else {"stream": True}
         body.update(call.extra_body)
         base, question_mark, query = call.endpoint.base_url.partition("?")
         base = base.partition("/deployments/")[0]  # Azure's dated API has the model in the body here, read 2026-11

@@ -30,6 +30,7 @@ USER_ITEMS = frozenset({
 OWN_PARTS = frozenset({"input_image", "input_file", "input_audio"})
 NOT_OURS_TO_SEND = FOREIGN_KEYS | {"cache_control", "phase", "logprobs"}
 CALLS = frozenset({"function_call", "custom_tool_call", "tool_call"})
+ITEM_NAMES = frozenset({"id", "status"})
 # What our stream decoder adds to items.
 ADDED = frozenset({"index", "partial_images"})
 
@@ -74,6 +75,12 @@ class _Place(NamedTuple):
         return f"Message {self.position}"
 
 
+def _kind_of(block: Any) -> str | None:
+    """Return what a block says it is; one that says so in no text is like one that does not."""
+    kind = block.get("type") if isinstance(block, Mapping) else None
+    return kind if isinstance(kind, str) else None
+
+
 def _free_text_calls(messages: Sequence[Any], history: History) -> Iterable[str]:
     """Find the ids of the calls of custom tools: their results are another kind of item."""
     for message in messages:
@@ -85,9 +92,10 @@ def _free_text_calls(messages: Sequence[Any], history: History) -> Iterable[str]
             if call["name"] in history.custom_tools and call["id"]:
                 yield call["id"]
         for block in message.content if isinstance(message.content, list) else ():
-            if isinstance(block, Mapping) and block.get("type") == "custom_tool_call" and block.get("call_id"):
+            kind = _kind_of(block)
+            if kind == "custom_tool_call" and isinstance(block.get("call_id"), str):
                 yield block["call_id"]
-            elif isinstance(block, Mapping) and block.get("type") == "tool_call" and _is_custom(_item_id(block)):
+            elif kind == "tool_call" and _is_custom(_item_id(block)) and isinstance(block.get("id"), str):
                 yield block["id"]
 
 
@@ -125,7 +133,7 @@ def _told(role: str, content: Any, place: _Place) -> list[Item]:
     items: list[Item] = []
     parts: list[Item] = []
     for block in content:
-        kind = block.get("type") if isinstance(block, Mapping) else None
+        kind = _kind_of(block)
         if kind == "tool_result":  # Anthropic's
             output = _output(block.get("content") or "", place)
             items.append({"type": "function_call_output", "call_id": block.get("tool_use_id"), "output": output})
@@ -155,6 +163,8 @@ def _tool(message: Any, place: _Place) -> list[Item]:
 
 
 def _output(content: Any, place: _Place) -> str | list[Item]:
+    if not isinstance(content, str | Sequence):
+        raise InvalidType(f"{place}: what a tool answered is a text or a list, not a `{type(content).__name__}`.")
     return content if isinstance(content, str) else [_part(block, place) for block in content]
 
 
@@ -176,7 +186,7 @@ def _part(block: Any, place: _Place) -> Item:
         return {"type": "input_text", "text": block}
     if not isinstance(block, Mapping):
         raise InvalidType(f"{place} holds a `{type(block).__name__}`; a content block is a string or a dict.")
-    kind = block.get("type")
+    kind = _kind_of(block)
     if kind in OWN_PARTS:
         return _without(block, ADDED)
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
@@ -242,11 +252,14 @@ class _Answer:
         self._calls: dict[Any, Any] = {call["id"]: call for call in message.tool_calls}
         self._said: set[Any] = set()  # ids of the calls that have an item
         self._items: list[Item] = []
+        self._forgotten = False  # reasoning that nobody keeps was left out
 
     def add(self, block: Any) -> None:
         if not isinstance(block, Mapping):
             raise InvalidType(f"{self._place} holds a `{type(block).__name__}`; a content block is a string or a dict.")
-        kind = block.get("type")
+        kind = _kind_of(block)
+        if kind is None:
+            raise InvalidArgument(f"{self._place} holds a content block without a `type` that is a string.")
         if kind in ("text", "output_text", "refusal"):
             self._words(block, str(kind))
         elif kind in CALLS:
@@ -278,6 +291,9 @@ class _Answer:
         for bad in message.invalid_tool_calls:
             if bad["id"] not in self._said:
                 self._items.append(_function_call(bad["id"], bad["name"], bad["args"] or ""))
+        if self._forgotten:  # by their ids the rest would be missed without it, where an earlier call has stored them
+            said = CALLS | {"message"}
+            self._items = [_without(it, ITEM_NAMES) if it.get("type") in said else it for it in self._items]
         return self._items or [{"type": "message", "role": "assistant", "content": ""}]
 
     def _words(self, block: Mapping[str, Any], kind: str) -> None:
@@ -312,14 +328,16 @@ class _Answer:
 
     def _call(self, block: Mapping[str, Any]) -> None:
         """Say a call as it came, with other arguments where the program has changed them."""
+        if not isinstance(id_ := block.get("id" if block["type"] == "tool_call" else "call_id"), str | None):
+            raise InvalidArgument(f"{self._place}: the id of a tool call is a string, not a `{type(id_).__name__}`.")
         if block["type"] == "tool_call":
-            id_, extras = block.get("id"), block.get("extras")
+            extras = block.get("extras")
             item = self._call_item(id_, block.get("name"), self._calls.get(id_, block).get("args"))
             if self._own and isinstance(extras, Mapping):
                 item |= {key: value for key, value in extras.items() if key != "item_id"}
                 item |= {"id": extras["item_id"]} if extras.get("item_id") else {}
         else:
-            id_, item = block.get("call_id"), _without(block, ADDED if self._own else ADDED | {"id", "status"})
+            item = _without(block, ADDED if self._own else ADDED | ITEM_NAMES)
             call = self._calls.get(id_)
             if call is not None and call["args"] != _args_of(item):
                 item |= self._call_item(id_, call["name"], call["args"])
@@ -353,6 +371,8 @@ class _Answer:
             return
         if self._place.history.stored or item.get("encrypted_content"):  # else nobody remembers it
             self._items.append(item)
+        else:
+            self._forgotten = True
 
 
 def _annotations(block: Mapping[str, Any]) -> list[Any]:

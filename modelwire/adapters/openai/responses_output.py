@@ -26,6 +26,7 @@ __all__ = [
     "failure",
     "items_in",
     "message_from_response",
+    "parts_in",
     "response_metadata",
     "said_part",
     "usage_metadata",
@@ -83,9 +84,14 @@ def message_from_response(response: JSON, *, provider: str, request_id: str | No
 
 def _parts(item: JSON, logprobs: list[Any]) -> Iterator[JSON]:
     named = {key: item[key] for key in ("id", "phase") if text_or_none(item.get(key))}
-    for part in dicts_in(item.get("content")):
+    for part in parts_in(item):
         logprobs += dicts_in(part.get("logprobs"))
         yield {**said_part(part), **named}
+
+
+def parts_in(item: Mapping[str, Any]) -> list[JSON]:
+    """Return the parts of a message, without those whose `type` is no name."""
+    return [part for part in dicts_in(item.get("content")) if isinstance(part.get("type", ""), str)]
 
 
 def said_part(part: JSON) -> JSON:

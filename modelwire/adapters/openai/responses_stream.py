@@ -21,6 +21,7 @@ from modelwire.adapters.openai.responses_output import (
     dicts_in,
     failure,
     items_in,
+    parts_in,
     response_metadata,
     said_part,
     usage_metadata,
@@ -60,6 +61,8 @@ class _Piece:
 
     def rest_of(self, key: Any, text: Any) -> str:
         """Return what of `text` has not left yet, and note that it does now."""
+        if isinstance(text, dict):  # arguments that are no text (as in whole answers)
+            text = to_json(text).decode()
         whole: str = text if isinstance(text, str) else ""
         rest = whole[self.sent.get(key, 0) :]
         self.sent[key] = self.sent.get(key, 0) + len(rest)
@@ -327,7 +330,7 @@ class ResponsesDecoder:
         named = _named(whole)
         blocks: list[Any] = []
         numbers = list(item.parts)  # in order of appearance: vLLM's begin with 1 behind reasoning (2026-08)
-        for place, part in enumerate(dicts_in(whole.get("content"))):
+        for place, part in enumerate(parts_in(whole)):
             piece = self._part(item, numbers[place] if place < len(numbers) else ("rest", place))
             block = said_part(part)
             key = "refusal" if block.get("type") == "refusal" else "text"

@@ -80,7 +80,12 @@ def _human(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
 
 def _tool_result(block: Mapping[str, Any], position: int, dialect: Dialect) -> Turn:
     """Turn the block Anthropic's wire has for a tool's answer into this wire's message."""
-    content = _content(block.get("content") or "", "tool", position, dialect)
+    content = block.get("content") or ""
+    if not isinstance(content, str | Sequence):
+        raise InvalidType(
+            f"Message {position}: a `tool_result` holds a text or a list, not a `{type(content).__name__}`."
+        )
+    content = _content(content, "tool", position, dialect)
     return {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": content}
 
 

@@ -60,11 +60,11 @@ def standard_block(block: Block) -> ContentBlock:
     translated: Block | None = None
     if kind is None and isinstance(block.get("text"), str):
         translated = {"type": "text", **block}
-    elif kind in KNOWN_BLOCK_TYPES and not _is_foreign(block):
+    elif isinstance(kind, str) and kind in KNOWN_BLOCK_TYPES and not _is_foreign(block):
         return cast("ContentBlock", block)
     elif "source_type" in block:
         translated = _from_source_type(block)
-    elif kind in _FOREIGN:
+    elif isinstance(kind, str) and kind in _FOREIGN:
         translated = _FOREIGN[kind](block)
     return cast("ContentBlock", non_standard(block) if translated is None else translated)
 

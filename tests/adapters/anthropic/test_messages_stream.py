@@ -283,3 +283,26 @@ def test_bad_utf8_in_an_event_is_one_replacement_character() -> None:
 
 def test_thinking_returns_with_its_signature() -> None:
     assert blocks_of(merge_chunks(streamed(events_of([THINKING, text("b")])))) == [THINKING, text("b")]
+
+
+@pytest.mark.parametrize(
+    "bad", [block(0, {"type": [], "text": "x"}), event({"type": "message_delta", "delta": "x"})], ids=["type", "delta"]
+)
+def test_an_event_of_the_wrong_types_is_malformed(bad: ServerEvent) -> None:
+    decoder = CODEC.stream_decoder()
+    decoder.feed(start())
+    with pytest.raises(MalformedResponse):
+        decoder.feed(bad)
+
+
+def test_a_call_whose_id_and_name_are_no_text_gets_an_id() -> None:
+    decoder = CODEC.stream_decoder()
+    events = [
+        start(),
+        block(0, {"type": "tool_use", "id": [1], "name": 5, "input": {}}),
+        stop(0),
+        event({"type": "message_stop"}),
+    ]
+    (call,) = merge_chunks([chunk for each in events for chunk in decoder.feed(each)] + decoder.close()).tool_calls
+    assert call["id"].startswith("toolu_")
+    assert call["name"] == ""

@@ -31,6 +31,17 @@ def decode(output: Any, **more: Any) -> AIMessage:
 # ---------------------------------------------------------------- parameters
 
 
+def test_stream_options_go_with_streams_and_without_what_only_chat_completions_has() -> None:
+    def said(stream: bool, **options: bool) -> Any:
+        params = {"stream_options": options}
+        call = ChatCall(messages=[HI], model="m", endpoint=Endpoint("https://x"), params=params, stream=stream)
+        return CODEC.encode(call).body.get("stream_options")
+
+    assert said(True, include_usage=True, include_obfuscation=False) == {"include_obfuscation": False}
+    assert said(True, include_usage=True) is None
+    assert said(False, include_obfuscation=False) is None
+
+
 @pytest.mark.parametrize(
     "params", [{"stop": ["a"]}, {"seed": 1}, {"logit_bias": {"1": 1}}, {"n": 2}, {"modalities": ["audio"]}]
 )
@@ -139,6 +150,17 @@ def test_reasoning_that_nobody_has_kept_is_left_out() -> None:
     message = AIMessage([kept, lost])
     assert items_from_messages([message], History(stored=False))[:2] == [kept]
     assert items_from_messages([message], History()) == [kept, lost]
+
+
+def test_what_came_with_reasoning_that_nobody_has_kept_goes_without_the_ids_that_ask_for_it() -> None:
+    lost = {"type": "reasoning", "id": "rs_2", "summary": []}
+    kept = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
+    call = {key: value for key, value in FUNCTION_CALL.items() if key != "id"}
+    text = {"type": "text", "text": "so", "id": "msg_1"}
+    said = items_from_messages([AIMessage([kept, lost, text, FUNCTION_CALL])], History(stored=False))
+    part = {"type": "output_text", "text": "so", "annotations": []}
+    assert said == [kept, {"type": "message", "role": "assistant", "content": [part]}, call]
+    assert items_from_messages([AIMessage([kept, text, FUNCTION_CALL])], History(stored=False))[-1] == FUNCTION_CALL
 
 
 def test_an_answer_of_the_responses_api_can_be_said_on_chat_completions() -> None:

@@ -365,7 +365,6 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
             "top_p": 0.5,
             "truncation": "auto",
             "user": "u",
-            "stream_options": {"include_obfuscation": False},
         },
         [WIRE_HI],
         rest,

@@ -366,3 +366,27 @@ def test_no_event_whatever_is_in_it_breaks_the_decoder(events: list[tuple[str, d
         read(CREATED, *({"type": kind, **fields} for kind, fields in events), completed())
     except (ProviderError, MalformedResponse):
         assert any(kind in ("error", "response.failed") for kind, _ in events)
+
+
+def test_arguments_that_are_no_text_are_read_in_streams_as_in_whole_answers() -> None:
+    call = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": {"a": 1}}
+    calls = [{"name": "f", "args": {"a": 1}, "id": "c1", "type": "tool_call"}]
+    added = {"type": "response.output_item.added", "output_index": 0, "item": {**call, "arguments": ""}}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": call}
+    assert total(CREATED, added, done, completed(call)).tool_calls == calls
+    assert CODEC.decode(Reply(200, {}, json.dumps(completed(call)["response"]).encode())).tool_calls == calls
+
+
+def test_a_part_whose_type_is_no_name_is_as_good_as_absent() -> None:
+    message = {
+        "type": "message",
+        "id": "msg_1",
+        "content": [{"type": [], "text": "x"}, {"type": "output_text", "text": "y"}],
+    }
+    done = {"type": "response.output_item.done", "output_index": 0, "item": message}
+    for answer in (
+        total(CREATED, done, completed(message)),
+        CODEC.decode(Reply(200, {}, json.dumps(completed(message)["response"]).encode())),
+    ):
+        assert [block["type"] for block in answer.content_blocks] == ["text"]
+        assert answer.text == "y"
