@@ -278,3 +278,17 @@ def test_a_model_of_ones_own_answers_through_its_tools(colour: Any) -> None:
     assert colour.invoke(scripted.with_structured_output(JSON_SCHEMA, method="json_schema"), "hi") == FACTS
     raw = colour.invoke(scripted.with_structured_output(City, include_raw=True, lazy=True), "hi")
     assert (raw["raw"].tool_calls, raw["parsed"]) == ([call], City(**FACTS))
+
+
+@pytest.mark.parametrize("schema", [City, CityDict])
+def test_commentary_beside_the_final_answer_is_not_read(colour: Any, schema: Any, httpx2_mock: Any) -> None:
+    texts = (("commentary", 'I was asked for {"name": "Biel"}.'), ("final_answer", json.dumps(FACTS)))
+    output = [
+        {"type": "message", "id": phase, "phase": phase, "content": [{"type": "output_text", "text": text}]}
+        for phase, text in texts
+    ]
+    answer = {"id": "resp_1", "object": "response", "status": "completed", "model": "m", "output": output}
+    httpx2_mock.post("https://api.openai.com/v1/responses").respond(json=answer)
+    chain = model("openai", use_responses_api=True).with_structured_output(schema)
+    found = colour.invoke(chain, "hi")
+    assert (found if isinstance(found, dict) else found.model_dump(include={"name", "people"})) == FACTS

