@@ -28,7 +28,7 @@ _PROMPT = "Summarise in one sentence: {review}"
 _REVIEW = "Round and generous, with ripe plums and a little chocolate, glass number {n} of a long evening."
 _IN_FLIGHT = 200
 _SAMPLE_EVERY_S = 0.25
-_RPM, _SCALE = 10_000, 4  # 130,000 rows with two prompts take 26 minutes at this limit: a quarter of that here
+_RPM, _SCALE = 10_000, 2  # 130,000 rows with two prompts take 26 minutes at this limit
 _FIRST_REQUEST = """
 import sys
 from modelwire.jobs import run_job
@@ -43,7 +43,7 @@ def run(lineup: Lineup) -> list[Table]:
         return [
             throughput(lineup, Path(folder), rows, rounds=2 if lineup.quick else 3),
             first_request(Path(folder), [1, 50] if lineup.quick else [1, 100, 1_000]),
-            at_a_limit(lineup, Path(folder), 3_000 if lineup.quick else 20_000),
+            at_a_limit(lineup, Path(folder), 1_500 if lineup.quick else 10_000),
         ]
 
 

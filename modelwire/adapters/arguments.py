@@ -14,8 +14,8 @@ from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.transport.wire import SECRET_HEADERS
 
 if TYPE_CHECKING:
-    from modelwire.adapters.base import WireChatModel
     from modelwire.adapters.compatible import Service
+    from modelwire.adapters.wire_settings import WireSettings
 
 __all__ = [
     "PATIENCE", "check_client", "check_limits", "check_patience", "checked_headers", "checked_key", "complaint", "fill",
@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def fill(model: WireChatModel, values: dict[str, Any]) -> bool:
+def fill(model: WireSettings, values: dict[str, Any]) -> bool:
     """Set the fields without pydantic where nothing needs its validation; tell whether that was so.
 
     Building the schema of a model takes 10 ms of a script's start, and most scripts give a few strings and numbers.
@@ -54,7 +54,7 @@ _CONFIG_KEYS = ("callbacks", "max_concurrency", "recursion_limit", "run_name", "
 
 
 @cache
-def parameter_of(cls: type[WireChatModel], name: str) -> str:
+def parameter_of(cls: type[WireSettings], name: str) -> str:
     """Return the common name of a keyword of a call. Raises `InvalidArgument` for what is no parameter, and slips."""
     from difflib import get_close_matches
 
@@ -92,7 +92,7 @@ def check_patience(patience: Mapping[str, Any]) -> None:
         raise InvalidArgument(f'`stream_restart` must be "marker" or None, not {patience["stream_restart"]!r}.')
 
 
-def check_limits(model: WireChatModel) -> None:
+def check_limits(model: WireSettings) -> None:
     for name in ("rpm", "tpm"):
         value = getattr(model, name)
         if value is not None and not 0 < value < float("inf"):
@@ -127,7 +127,7 @@ def _is_plain(value: Any, annotation: Any) -> bool:
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-def complaint(cls: type[WireChatModel], exc: ValidationError) -> Exception:
+def complaint(cls: type[WireSettings], exc: ValidationError) -> Exception:
     """Say what is wrong with the arguments; their values stay out of it."""
     said = []
     for error in exc.errors(include_url=False, include_input=False):
@@ -147,7 +147,7 @@ _NO_ROW = (None, "openai", "anthropic", "local")
 _OWN_CLASS = {"openai": "ChatOpenAI", "anthropic": "ChatAnthropic"}
 
 
-def service_for(cls: type[WireChatModel], values: Mapping[str, Any]) -> Service | None:
+def service_for(cls: type[WireSettings], values: Mapping[str, Any]) -> Service | None:
     """Return the row of the compatible service that a model of these values calls, None where it is no such service."""
     provider = values.get("provider")
     if provider is None and "provider" in cls.model_fields:
@@ -159,7 +159,7 @@ def service_for(cls: type[WireChatModel], values: Mapping[str, Any]) -> Service 
     return service_of(str(provider))
 
 
-def name_service(cls: type[WireChatModel], values: dict[str, Any]) -> None:
+def name_service(cls: type[WireSettings], values: dict[str, Any]) -> None:
     """Call a service by its own name. Raises `InvalidArgument` for one nobody knows, unless an address is given."""
     service = service_for(cls, values)
     if service is not None:
@@ -176,7 +176,7 @@ def name_service(cls: type[WireChatModel], values: dict[str, Any]) -> None:
         raise unknown_service(str(values["provider"]))
 
 
-def warn_of_what_stays(cls: type[WireChatModel], left: Sequence[str]) -> None:
+def warn_of_what_stays(cls: type[WireSettings], left: Sequence[str]) -> None:
     """Say that a pickle is without them; once for each place, as warnings are."""
     names = ", ".join(f"`{name}`" for name in left)
     warnings.warn(

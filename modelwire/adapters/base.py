@@ -12,42 +12,19 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
-
-from pydantic.fields import Field
-from pydantic.functional_serializers import field_serializer
-from pydantic_core import ValidationError
+from typing import TYPE_CHECKING, Any, cast
 
 from modelwire import __version__
-from modelwire.adapters.arguments import (
-    PATIENCE,
-    check_client,
-    check_limits,
-    check_patience,
-    checked_headers,
-    checked_key,
-    complaint,
-    fill,
-    from_environment,
-    json_bytes,
-    name_service,
-    names_a_key,
-    parameter_of,
-    seconds_of,
-    service_for,
-    warn_of_what_stays,
-)  # fmt: skip
-from modelwire.adapters.chat_model import BaseChatModel, chunk_from_message
-from modelwire.adapters.codec import ChatCall, Codec, Endpoint
+from modelwire.adapters.arguments import PATIENCE, check_patience, checked_headers, json_bytes, parameter_of, seconds_of
+from modelwire.adapters.chat_model import chunk_from_message
+from modelwire.adapters.codec import ChatCall, Codec
 from modelwire.adapters.model_run import result_of
-from modelwire.adapters.secret import Secret, reveal
-from modelwire.errors import CallerError, InvalidArgument, MissingKey, ParameterWarning, did_you_mean
+from modelwire.adapters.wire_settings import WireSettings
+from modelwire.errors import CallerError, InvalidArgument, ParameterWarning
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chunks, message_chunk_to_message
 from modelwire.messages.ai import RESTART
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.config import in_batch, run_in_executor, settled
-from modelwire.transport.address import address_of, shown_url
-from modelwire.transport.body import MAX_RESPONSE_BYTES
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.flow import Exchange, Timeouts, call_flow, gathered_flow, stream_flow
 from modelwire.transport.lines import AsyncLine, SyncLine, async_line, sync_line
@@ -56,7 +33,6 @@ from modelwire.transport.wire import WireRequest, hide_headers
 
 if TYPE_CHECKING:
     from modelwire.adapters.chat_model import LanguageModelInput
-    from modelwire.adapters.compatible import Service
     from modelwire.outputs import ChatGenerationChunk, ChatResult
     from modelwire.runnables import Runnable, RunnableBinding, RunnableConfig
     from modelwire.transport.governor.gate import Governor
@@ -65,10 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["WireChatModel"]
 
 _rng = Random()  # noqa: S311 - spreads retries, keeps no secret
-_CLIENTS = ("http_client", "http_async_client")
 
 
-class WireChatModel(BaseChatModel):
+class WireChatModel(WireSettings):
     """A chat model behind an HTTP API. Subclasses add their provider's parameters as fields, and a codec.
 
     A parameter that is None is not sent. `timeout` limits the silence of one attempt in seconds (first byte, and
@@ -87,199 +62,9 @@ class WireChatModel(BaseChatModel):
     provider's SDK (`AzureOpenAI(...)`, `AnthropicBedrock(...)`): calls go through them, to their address, as them.
     """
 
-    model: str
-    api_key: Any = Field(default=None, repr=False, exclude=True)  # a string, pydantic's `SecretStr`, or a function
-    base_url: str | None = Field(default=None, repr=False)  # may hold a user and a password
-
-    temperature: float | None = None
-    max_tokens: int | None = None
-    top_p: float | None = None
-    stop: list[str] | str | None = None
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    extra_body: dict[str, Any] | None = None
-    strict_params: bool = False  # raise where a parameter would be changed or left out for the model, not warn
-    extra_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
-    default_headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
-
-    streaming: bool = False  # answer `invoke` over a stream
-    timeout: float | None = None
-    max_retries: int = 4
-    max_wait: float = 60.0
-    max_retry_after: float = 120.0
-    stream_idle_timeout: float | None = None
-    stream_restart: Literal["marker"] | None = None
-    max_response_bytes: int = MAX_RESPONSE_BYTES
-    rate_limit: Literal["auto"] | None = "auto"
-    rpm: float | None = None
-    tpm: float | None = None
-    proxy: str | None = Field(default=None, repr=False, exclude=True)
-    engine: Literal["httpx2", "aiohttp"] = "httpx2"  # for async calls; aiohttp needs the extra of that name
-    http_client: Any = Field(default=None, repr=False, exclude=True)
-    http_async_client: Any = Field(default=None, repr=False, exclude=True)
-    client: Any = Field(default=None, repr=False, exclude=True)
-    async_client: Any = Field(default=None, repr=False, exclude=True)
-
-    # Other names for fields, as LangChain and the SDKs have them.
-    ALIASES: ClassVar[Mapping[str, str]] = {
-        "model_name": "model",
-        "request_timeout": "timeout",
-        "restart": "stream_restart",
-        "stop_sequences": "stop",
-        "max_tokens_to_sample": "max_tokens",
-        "max_completion_tokens": "max_tokens",
-    }
-    # Fields that are parameters of the call under their own name.
-    PARAMETERS: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "stop")
-    # Known parameters that have no field: here, those that are understood on every wire (`adapters.parameters`).
-    SENDABLE: ClassVar[frozenset[str]] = frozenset((
-        "effort", "frequency_penalty", "logit_bias", "logprobs", "n", "output_config", "output_format",
-        "parallel_tool_calls", "presence_penalty", "reasoning", "reasoning_effort", "response_format", "seed",
-        "service_tier", "store", "thinking", "tool_choice", "tools", "top_k", "top_logprobs", "user", "verbosity",
-    ))  # fmt: skip
-    # Where the provider documents its settings: environment variables, most telling first, and the address.
-    KEY_VARIABLES: ClassVar[tuple[str, ...]] = ()
-    URL_VARIABLES: ClassVar[tuple[str, ...]] = ()
-    DEFAULT_URL: ClassVar[str] = ""
-    ENVIRONMENT: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # more fields, each with its variables
-    SECRETS: ClassVar[tuple[str, ...]] = ("api_key",)  # fields that never leave the process
-    ADDRESSES: ClassVar[tuple[str, ...]] = ("base_url",)  # fields that leave it without user, password and query
-    TOOL_SHAPE: ClassVar[str] = "openai"  # whose shape tools have on the wire: "openai" or "anthropic"
-
-    # ------------------------------------------------------------ what a provider adds
-
     def _codec(self, call: ChatCall) -> Codec:
         """Return who says `call`: most models have one way to say all of them."""
         raise NotImplementedError
-
-    def _auth_headers(self, key: str) -> dict[str, str]:
-        """Say who we are."""
-        raise NotImplementedError
-
-    def _identity_headers(self) -> dict[str, str]:
-        """Say for whom we call, or who we are where no key says it."""
-        return {}
-
-    # ------------------------------------------------------------ making one
-
-    if not TYPE_CHECKING:  # type checkers see one keyword a field
-
-        def __init__(self, **given: Any) -> None:
-            refused: Exception | None = None
-            try:
-                values = self._read_arguments(given)
-                if not fill(self, values):
-                    super().__init__(**values)
-            except ValidationError as exc:
-                refused = complaint(type(self), exc)
-            except CallerError as exc:
-                refused = exc
-            if refused is not None:  # raised here: pydantic's error and the frames below show what was given, keys too
-                given = values = {}
-                raise refused.with_traceback(None)
-
-    @classmethod
-    def _read_arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Resolve other names, keep unknown arguments as `model_kwargs`, look into the environment for the rest."""
-        values: dict[str, Any] = {}
-        for name, value in given.items():
-            field = cls.ALIASES.get(name, name)
-            if field == name or values.get(field) is None:  # its own name wins over an alias
-                values[field] = value
-        unknown = {name: values.pop(name) for name in list(values) if name not in cls.model_fields}
-        if unknown:
-            values["model_kwargs"] = {**(values.get("model_kwargs") or {}), **cls._accepted(unknown)}
-        through_sdk = values.get("client") is not None or values.get("async_client") is not None
-        if through_sdk:
-            from modelwire.adapters.sdk_clients import take_sdk_clients
-
-            take_sdk_clients(cls, values)
-        for field, variables in ({} if through_sdk else cls._environment_fields(values)).items():
-            if values.get(field) is None and (value := from_environment(variables)) is not None:
-                values[field] = value
-        if not through_sdk:
-            name_service(cls, values)
-        if not isinstance(values.get("timeout"), (int, float, str, type(None))):
-            values["timeout"] = seconds_of(values["timeout"])
-        for field in cls.SECRETS:
-            if isinstance(values.get(field), str):
-                values[field] = Secret(values[field])
-        return values
-
-    @classmethod
-    def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
-        if (service := service_for(cls, values)) is not None:  # a service never gets what another's variables hold
-            return {"api_key": service.keys, "base_url": service.url_variables}
-        return {"api_key": cls.KEY_VARIABLES, "base_url": cls.URL_VARIABLES, **cls.ENVIRONMENT}
-
-    @classmethod
-    def _accepted(cls, unknown: dict[str, Any]) -> dict[str, Any]:
-        """Take unknown arguments for parameters of the provider's, unless they look like a slip."""
-        from difflib import get_close_matches
-
-        strange = [name for name in unknown if name not in cls.SENDABLE]
-        for name in strange:
-            if get_close_matches(name, list(cls.model_fields), n=1, cutoff=0.85):
-                raise InvalidArgument(
-                    f"`{cls.__name__}` has no parameter `{name}`. {did_you_mean(name, list(cls.model_fields))} "
-                    f"To send `{name}` as it is, write `model_kwargs={{'{name}': ...}}`."
-                )
-        if strange:
-            warnings.warn(
-                f"{', '.join(f'`{name}`' for name in strange)}: no parameter `{cls.__name__}` knows; sent to the "
-                "provider as it is. Write it in `model_kwargs` to say that this is meant.",
-                stacklevel=4,
-            )
-        return unknown
-
-    def model_post_init(self, context: Any, /) -> None:
-        """Check what can be checked before any request."""
-        check_patience({name: getattr(self, name) for name in PATIENCE})
-        if not self.model.isprintable():
-            raise InvalidArgument("`model` has a line break or another character that no name has.")
-        if self.base_url is not None:
-            address_of(self.base_url)
-        for name, is_async in (("http_client", False), ("http_async_client", True)):
-            check_client(name, getattr(self, name), is_async=is_async)
-        check_limits(self)
-        self._endpoint()
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there."""
-        state = super().__getstate__()
-        kept = state["__dict__"]
-        fields = kept | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
-        for name in self.ADDRESSES:
-            fields[name] = fields[name] and shown_url(fields[name])
-        for name in ("client", "async_client"):  # to be missed where it is gone: no other address may stand in for it
-            fields[name] = fields[name] and type(fields[name]).__name__
-        fields |= dict.fromkeys(name for name in ("default_headers", "extra_headers") if fields[name])
-        left = [name for name in ("default_headers", "extra_headers", *self.ADDRESSES) if fields[name] != kept[name]]
-        if left:
-            warn_of_what_stays(type(self), left)
-        return {**state, "__dict__": fields}
-
-    @field_serializer("base_url", "azure_endpoint", check_fields=False, when_used="unless-none")
-    def _shown_address(self, url: str) -> str:
-        return shown_url(url)
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__(state)
-        variables = self._environment_fields(self.__dict__)
-        for field in self.SECRETS:
-            if getattr(self, field) is None and (secret := from_environment(variables.get(field, ()))) is not None:
-                setattr(self, field, Secret(secret))
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Show what was set, and no secret."""
-        fields = type(self).model_fields
-        for name, value in super().__repr_args__():
-            if name not in fields or value != fields[name].get_default(call_default_factory=True):
-                yield name, value
-
-    @property
-    def model_name(self) -> str:
-        """The model, under the name older scripts use."""
-        return self.model
 
     # ------------------------------------------------------------ what will be sent
 
@@ -293,47 +78,6 @@ class WireChatModel(BaseChatModel):
         if not messages:
             raise InvalidArgument(f"`{self.get_name()}` was given an empty list of messages; give it at least one.")
         return messages
-
-    def _through_sdk(self) -> bool:
-        return self.client is not None or self.async_client is not None
-
-    def _endpoint(self) -> Endpoint:
-        if self._through_sdk():
-            from modelwire.adapters.sdk_clients import endpoint_of_sdk
-
-            return endpoint_of_sdk(self, checked_headers(self.default_headers))
-        service = service_for(type(self), self.__dict__)
-        key = reveal(self.api_key)
-        headers = {}
-        if key:
-            checked_key(key, type(self).__name__)
-            headers = self._auth_headers(key) if service is None else service.auth_headers(key)
-        headers |= checked_headers(self._identity_headers())
-        needed = self.base_url is None if service is None else service.needs_key(self.base_url)
-        if needed and not names_a_key(headers) and not names_a_key(self.default_headers):
-            raise self._missing_key(service)
-        headers |= checked_headers(self.default_headers)
-        url = self.base_url or (self.DEFAULT_URL if service is None else service.address(self._wire()))
-        return Endpoint(url.rstrip("/"), headers)
-
-    def _missing_key(self, service: Service | None) -> MissingKey:
-        variables = " or ".join(f"`{name}`" for name in (self.KEY_VARIABLES if service is None else service.keys))
-        owner = f"`{type(self).__name__}` needs an API key" + (f" for `{service.name}`" if service else "")
-        see = f" See {service.docs}." if service else ""
-        return MissingKey(f"{owner}: set {variables} in the environment, or pass `api_key=`.{see}")
-
-    def _wire(self) -> str:
-        """Return the wire this model speaks, as the rows of services name it."""
-        return self.TOOL_SHAPE
-
-    def _params(self) -> dict[str, Any]:
-        """The parameters set on the model, by their common names."""
-        params = {name: value for name in self.PARAMETERS if (value := getattr(self, name)) is not None}
-        return params | self.model_kwargs if self.model_kwargs else params
-
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        return {"model": self.model, **self._params()}
 
     def _call(
         self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool
@@ -390,7 +134,7 @@ class WireChatModel(BaseChatModel):
 
         params, notes = fit_parameters(params, provider=provider, model=model, wire=wire)
         if notes and self.strict_params:
-            raise InvalidArgument(" ".join(note.message for note in notes))
+            raise InvalidArgument(f"Nothing was sent (`strict_params`): {' '.join(note.message for note in notes)}")
         for note in notes:  # once for each text: the place is always this one
             warnings.warn(note.message, ParameterWarning, stacklevel=1)
         return params
@@ -453,8 +197,8 @@ class WireChatModel(BaseChatModel):
     def limits(self) -> Limits:
         """Return what is known now of the provider's limits for this credential and model, learned or advertised.
 
-            >>> ChatOpenAI(model="gpt-4o-mini", api_key="k").limits()
-            Limits(none known)
+        >>> ChatOpenAI(model="gpt-4o-mini", api_key="k").limits()
+        Limits(none known)
         """
         return self._governor(self.build_request("hi")).limits(time.monotonic())
 
@@ -463,9 +207,11 @@ class WireChatModel(BaseChatModel):
         patience = {name: getattr(self, name) for name in PATIENCE}
         if patience["timeout"] is None and self._through_sdk():
             patience["timeout"] = seconds_of(getattr(self.client or self.async_client, "timeout", None))
-        for name in [name for name in kwargs if self.ALIASES.get(name, name) in PATIENCE]:
+        given = [name for name in kwargs if self.ALIASES.get(name, name) in PATIENCE] if kwargs else ()
+        for name in given:
             field, value = self.ALIASES.get(name, name), kwargs.pop(name)
             patience[field] = seconds_of(value) if field == "timeout" else value
+        if given:
             check_patience(patience)
         return patience
 

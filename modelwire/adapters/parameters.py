@@ -22,6 +22,7 @@ from modelwire.adapters.model_families import (
     service_row,
     touched_parameters,
 )
+from modelwire.errors import InvalidArgument, did_you_mean
 
 if TYPE_CHECKING:
     from modelwire.adapters.compatible import Service
@@ -318,7 +319,9 @@ class _Fitting:
         if asked.budget is not None:
             return asked.budget
         limit = next((value for name in _LIMITS if isinstance(value := self.said.get(name), int)), None)
-        budget = BUDGETS.get(asked.effort or "high", BUDGETS["high"])
+        if asked.effort not in (None, *BUDGETS):
+            raise InvalidArgument(f"An effort is `{asked.effort}`. {did_you_mean(str(asked.effort), list(BUDGETS))}")
+        budget = BUDGETS[asked.effort or "high"]
         if limit is None:
             return budget
         return min(budget, max(LEAST_BUDGET, limit // 2)) if limit > LEAST_BUDGET else None

@@ -17,7 +17,7 @@ from modelwire.transport.sdk_lines import AsyncSdkLine, SyncSdkLine
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
-    from modelwire.adapters.base import WireChatModel
+    from modelwire.adapters.wire_settings import WireSettings
     from modelwire.messages import AIMessageChunk
     from modelwire.transport.flow import Exchange
     from modelwire.transport.wire import WireRequest
@@ -35,7 +35,7 @@ KNOWN_BY_CLIENT = ("api_key", "auth_token", "base_url", "proxy", "http_client", 
 BODY_VERSIONS = {"AnthropicBedrock": "bedrock-2023-05-31", "AnthropicVertex": "vertex-2023-10-16"}
 
 
-def take_sdk_clients(cls: type[WireChatModel], values: dict[str, Any]) -> None:
+def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
     """Check the clients among the arguments of a model, and put them in their places."""
     for name, colour in FIELDS.items():
         client = values.get(name)
@@ -67,7 +67,7 @@ def _client_of(given: Any) -> Any:
     return given._client if hasattr(given, "create") and hasattr(given, "_client") else given
 
 
-def endpoint_of_sdk(model: WireChatModel, headers: Mapping[str, str]) -> Endpoint:
+def endpoint_of_sdk(model: WireSettings, headers: Mapping[str, str]) -> Endpoint:
     """Return the endpoint of a call, without the address: to the SDK paths are said, and it knows where they lead.
 
     A header of ours would hide the client's of the same name; beta features are to add up.
@@ -81,7 +81,7 @@ def endpoint_of_sdk(model: WireChatModel, headers: Mapping[str, str]) -> Endpoin
     return Endpoint("", headers)
 
 
-def direct_to_sdk(model: WireChatModel, request: WireRequest) -> None:
+def direct_to_sdk(model: WireSettings, request: WireRequest) -> None:
     """Complete what is said to the client: the address it has, and the version its cloud wants in the body."""
     request.url = _address(model) + request.url
     for kind in type(_either(model)).__mro__:
@@ -89,11 +89,11 @@ def direct_to_sdk(model: WireChatModel, request: WireRequest) -> None:
             request.body = {"anthropic_version": version, **request.body}
 
 
-def _address(model: WireChatModel) -> str:
+def _address(model: WireSettings) -> str:
     return str(_either(model).base_url).partition("?")[0].rstrip("/")
 
 
-def sync_sdk_line(model: WireChatModel, exchange: Exchange[Any, Any]) -> SyncSdkLine:
+def sync_sdk_line(model: WireSettings, exchange: Exchange[Any, Any]) -> SyncSdkLine:
     """Make the line of a sync call."""
     client = _either(model)
     if model.client is None:
@@ -104,12 +104,12 @@ def sync_sdk_line(model: WireChatModel, exchange: Exchange[Any, Any]) -> SyncSdk
     return SyncSdkLine(exchange, client, exchange.url.removeprefix(_address(model)))
 
 
-def async_sdk_line(model: WireChatModel, exchange: Exchange[Any, Any]) -> AsyncSdkLine:
+def async_sdk_line(model: WireSettings, exchange: Exchange[Any, Any]) -> AsyncSdkLine:
     """Make the line of an async call."""
     return AsyncSdkLine(exchange, model.async_client, exchange.url.removeprefix(_address(model)))
 
 
-def _either(model: WireChatModel) -> Any:
+def _either(model: WireSettings) -> Any:
     client = model.async_client if model.client is None else model.client
     if isinstance(client, str):  # its name is all that travels with a pickle
         raise InvalidArgument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +68,8 @@ class Asker:
 
     async def _patiently(self, values: Any) -> Any:
         """Ask; a row that is throttled for as long as its model waits is asked again, as often as it takes."""
+        from asyncio import sleep
+
         while True:
             try:
                 return await self.chain.ainvoke(values, started(self.config))
@@ -78,7 +79,7 @@ class Asker:
                 pause_s = max(exc.retry_after or 0.0, PAUSE_S)
                 if pause_s > LONGEST_PAUSE_S:
                     raise stopped(f"{exc} The provider asks to come back in {pause_s:,.0f} s.") from exc
-            await asyncio.sleep(pause_s)
+            await sleep(pause_s)
 
     def wind_up(self) -> None:
         """Wait no longer for rows that are throttled: the job is to end soon."""

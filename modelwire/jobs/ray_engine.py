@@ -21,7 +21,6 @@ from pydantic_core import from_json
 from modelwire.errors import JobStopped, MissingDependency, ModelwireError
 from modelwire.jobs.asking import Asker, stopped
 from modelwire.jobs.results import json_of
-from modelwire.transport.governor import registry
 
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable, RunnableConfig
@@ -83,6 +82,8 @@ class _Worker:
         threading.Thread(target=self._beat_for_ever, daemon=True).start()
 
     def _beat(self) -> None:
+        from modelwire.transport.governor import registry
+
         count, is_over = require_ray().get(self._shares.beat.remote(self._name))
         registry.divide(count, monotonic())
         if is_over:

@@ -405,3 +405,10 @@ def test_structured_output_asks_in_a_way_the_model_takes(name: str, place: str) 
     model = ChatAnthropic(model=name, api_key="none", http_client=client)
     assert model.with_structured_output({"title": "place", **SCHEMA}).invoke("hi") == {"city": "Bern"}
     assert place in bodies[0]
+
+
+@pytest.mark.parametrize("asked", [{"reasoning": {"effort": "hihg"}}, {"effort": "lo"}])
+def test_a_mistyped_effort_is_refused_where_it_would_become_a_budget(asked: dict[str, Any]) -> None:
+    model = ChatAnthropic(model="claude-sonnet-4-5", api_key="k", max_tokens=20_000)
+    with pytest.raises(InvalidArgument, match="An effort is"):
+        model.build_request("hi", **asked)

@@ -181,9 +181,9 @@ NOT_HELD = {
 
 # Held but for a case, which is said here.
 PARTLY = {
-    "N28": "Async, a server that answers and then resets without reading on: asyncio drops what it has received when "
-    "a write fails. A server that reads on (any that closes as RFC 9112 9.6 wants) is heard.",
+    "N28": "Async, a server that answers and then resets without reading on: asyncio drops what it has received "
+    "when a write fails. A server that reads on (any that closes as RFC 9112 9.6 wants) is heard.",
     "S7": 'Over `engine="aiohttp"` and clients of the user\'s own, a 425 may be sent again on the same connection.',
-    "C11": "With handlers or in a chain, a stream that is still referred to when its loop is wound up by hand is closed "
+    "C11": "With handlers or in a chain, a stream that is still held when its loop is wound up by hand is closed "
     "by asyncio and by the step around it at once, and asyncio may log that.",
 }
