@@ -16,7 +16,7 @@ __all__ = ["modelwire_limits_forgotten", "provider_server"]
 
 @pytest.fixture(autouse=True)
 def modelwire_limits_forgotten() -> None:
-    """Forget what the tests before have taught of rate limits: a mocked `Retry-After` holds for its key, not for all."""
+    """Forget what earlier tests have taught of rate limits: a mocked `Retry-After` would hold for the next test."""
     if (registry := sys.modules.get("modelwire.transport.governor.registry")) is not None:
         registry.forget()
 

@@ -8,7 +8,7 @@ answer is the generator's return value; the chunks of a stream leave through `Em
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from modelwire.errors import ChatError, IncompleteStream, RetryClass, StreamInterrupted
 from modelwire.transport.body import MAX_RESPONSE_BYTES, Whole
@@ -245,7 +245,9 @@ def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
     Before the first chunk has left, failures are tried again like those of `call_flow`; after it only where the
     caller has asked for it, and a marker then says that the answer begins again.
     """
-    handed = _HandedOut(exchange)
+    from modelwire.transport.takers import HandedOut
+
+    handed = HandedOut(exchange)
     committed = (lambda: handed.any) if exchange.marker is None else (lambda: False)
     try:
         yield from _try_until_done(exchange, lambda: _ask_stream(exchange, handed), committed=committed)
@@ -260,7 +262,9 @@ def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
 
 def gathered_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
     """Ask over a stream, and return what its chunks add up to; nothing leaves before, so any failure may be retried."""
-    gathered = _Gathered(exchange)
+    from modelwire.transport.takers import Gathered
+
+    gathered = Gathered(exchange)
 
     def once() -> Generator[Step[C], Any, None]:
         gathered.chunks.clear()
@@ -357,7 +361,7 @@ def _error_of(exchange: Exchange[M, C], reply: Reply) -> ChatError:
     return error
 
 
-def _ask_stream(exchange: Exchange[M, C], taker: _Taker[C]) -> Generator[Step[C], Any, None]:
+def _ask_stream(exchange: Exchange[M, C], taker: Taker[C]) -> Generator[Step[C], Any, None]:
     reply: Reply = yield Send(stream=True, remaining_s=exchange.remaining_s())
     if reply.status != 200:
         reply.body = yield from _rest(exchange)
@@ -433,86 +437,11 @@ def _rest(exchange: Exchange[Any, Any]) -> Generator[Step[Any], Any, bytes]:
     return whole.joined()
 
 
-class _Taker(Protocol[C]):
+class Taker(Protocol[C]):
     """Where the chunks of a stream go."""
 
     def begin(self, head: Reply) -> None: ...
     def take(self, chunks: list[C], data: bytes = b"") -> Generator[Step[C], Any, None]: ...
-
-
-class _HandedOut(Generic[M, C]):
-    """Hands chunks to the caller, and can say what they were should the stream fail.
-
-    It keeps the bytes they came in and decodes them again when asked: a codec is pure, so that is exact, and bytes cost
-    the garbage collector nothing, where the chunks of hundreds of live streams cost it a sixth of a core.
-    """
-
-    FOLD_AT_BYTES = 1024 * 1024
-
-    def __init__(self, exchange: Exchange[M, C]) -> None:
-        self.any = False
-        self._exchange = exchange
-        self._earlier: C | None = None  # what an attempt before this one had handed out
-
-    def begin(self, head: Reply) -> None:
-        if self.any:
-            self._earlier = self.sum()
-        self._framing = SSEDecoder()
-        self._decoder = self._exchange.wire.stream_decoder(head.headers)
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._folded: list[C] = []  # the sum of what was decoded again so far
-
-    def take(self, chunks: list[C], data: bytes = b"") -> Generator[Step[C], Any, None]:
-        if data:
-            self._held.append(data)
-            self._held_bytes += len(data)
-            if self._held_bytes > self.FOLD_AT_BYTES:
-                self._fold()
-        if chunks:
-            if self._earlier is not None and self._exchange.marker is not None:
-                self._earlier = None
-                chunks = [self._exchange.marker(), *chunks]
-            self.any = True
-            yield Emit(chunks)
-
-    def sum(self) -> C:
-        """Add up what the caller has: of the last attempt that came to anything."""
-        self._fold()
-        return cast("C", self._folded[0] if self._folded else self._earlier)
-
-    def _fold(self) -> None:
-        chunks = self._folded
-        try:
-            for data in self._held:
-                for event in self._framing.feed(data):
-                    chunks += self._decoder.feed(event)
-        except ChatError:  # the failure that ended the stream: what came before it is all there
-            pass
-        self._held, self._held_bytes = [], 0
-        self._folded = [self._exchange.merge(chunks)] if chunks else []
-
-
-class _Gathered(Generic[M, C]):
-    """Keeps the chunks, folded into one every so often."""
-
-    FOLD_AT = 256
-
-    def __init__(self, exchange: Exchange[M, C]) -> None:
-        self.chunks: list[C] = []
-        self._merge = exchange.merge
-
-    def begin(self, head: Reply) -> None:
-        pass
-
-    def take(self, chunks: list[C], data: bytes = b"") -> Generator[Step[C], Any, None]:
-        self.chunks += chunks
-        if len(self.chunks) > self.FOLD_AT:
-            self.chunks = [self._merge(self.chunks)]
-        yield from ()
-
-    def sum(self) -> C:
-        return self._merge(self.chunks)
 
 
 def _interrupted(error: ChatError) -> StreamInterrupted:

@@ -61,4 +61,4 @@ def test_the_run_of_a_route_has_the_choice_and_the_route_below_it(colour: Any) -
     assert colour.invoke(plain, 1, {"callbacks": [heard]}) == 2
     assert repr(plain).startswith("RunnableRoute(")
     assert [run.split()[0] for run in heard.runs] == ["by_hand", "RunnableLambda", "RunnableLambda"]
-    assert "'choose'" in heard.runs[1] and "'route:a'" in heard.runs[2]  # noqa: PT018
+    assert "'choose'" in heard.runs[1] and "'route:a'" in heard.runs[2]

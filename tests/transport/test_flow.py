@@ -18,7 +18,7 @@ from modelwire.errors import (
     StreamInterrupted,
     Timeout,
 )
-from modelwire.transport import flow as flow_module
+from modelwire.transport import takers
 from modelwire.transport.flow import Emit, Exchange, Read, Send, Sleep, Timeouts, call_flow, gathered_flow, stream_flow
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.wire import Reply
@@ -227,7 +227,7 @@ def test_a_plain_json_answer_to_a_stream_is_one_chunk() -> None:
 
 
 def test_a_long_stream_is_held_folded_and_its_part_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_module._HandedOut, "FOLD_AT_BYTES", 1000)
+    monkeypatch.setattr(takers.HandedOut, "FOLD_AT_BYTES", 1000)
     words = [f"w{i} " for i in range(2000)]
     played = Played([said(200), *(sse(word) for word in words), ConnectionLost("gone")])
     with pytest.raises(StreamInterrupted) as caught:
