@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["ChatOpenAI"]
 
 # What only the Responses API has: parameters, tools that OpenAI runs, models (by the beginnings and parts of names).
-# https://platform.openai.com/docs/api-reference/responses/create, and `ResponsesModel` of openai 3.52; read 2026-11.
+# https://platform.openai.com/docs/api-reference/responses/create, and `ResponsesModel` of openai 3.54; read 2026-11.
 RESPONSES_ONLY = frozenset((
-    "background", "context_management", "conversation", "include", "instructions", "max_output_tokens",
-    "max_tool_calls", "previous_response_id", "prompt", "text", "truncation",
+    "background", "background_options", "context_management", "conversation", "include", "instructions",
+    "max_output_tokens", "max_tool_calls", "previous_response_id", "prompt", "text", "truncation",
 ))  # fmt: skip
 RESPONSES_TOOLS = frozenset((
     "apply_patch", "code_interpreter", "computer", "computer_use_preview", "file_search", "image_generation",
@@ -33,7 +33,7 @@ RESPONSES_TOOLS = frozenset((
     "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11",
 ))  # fmt: skip
 RESPONSES_MODELS = ("o1-pro", "computer-use-", "codex-", "gpt-daybreak-", "gpt-rosalind-", "gpt-6-rosalind")
-RESPONSES_MODEL_PARTS = ("-deep-research", "-codex", "-cyber", "-pro")
+RESPONSES_MODEL_PARTS = ("-deep-research", "-codex", "-cyber", "-pro", "-law")
 
 
 class ChatOpenAI(WireChatModel):

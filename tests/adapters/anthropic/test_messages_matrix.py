@@ -16,6 +16,7 @@ from anthropic.types.beta import message_create_params as beta_params
 from pydantic import ValidationError
 from support.anthropic_types import check_type
 from support.anthropic_wire import THINKING, USE, text
+from support.sdk_versions import read_from
 
 from modelwire.adapters import ChatAnthropic
 from modelwire.adapters.anthropic.parameters import FEATURE_OF_PARAMETER, FEATURE_OF_TYPE
@@ -489,6 +490,7 @@ def parameters(module: Any) -> set[str]:
     return set(hints(module.MessageCreateParamsNonStreaming)) - {"messages", "model", "stream", "betas"}
 
 
+@read_from("anthropic", "2.12")
 @pytest.mark.parametrize("name", sorted(parameters(beta_params)))
 def test_every_parameter_of_the_sdk_can_be_set_and_sent_without_a_word(name: str) -> None:
     value: Any = 64 if name == "max_tokens" else {"x": 1}
@@ -515,6 +517,7 @@ def types_of(union: Any) -> Iterator[str]:
         yield from typing.get_args(kind) if kind is not None else ()
 
 
+@read_from("anthropic", "2.12")
 def test_what_only_the_beta_types_have_names_its_feature() -> None:
     only_beta = parameters(beta_params) - parameters(message_create_params) - {"context_management"}  # by its edits
     assert set(FEATURE_OF_PARAMETER) == only_beta | {"speed", "anthropic-user-profile-id"}

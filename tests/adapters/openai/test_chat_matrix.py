@@ -14,6 +14,7 @@ import pytest
 from openai.types.chat import completion_create_params as params
 from pydantic import TypeAdapter, ValidationError
 from support.anthropic_types import STRICT, exhaust
+from support.sdk_versions import read_from
 
 from modelwire.adapters import ChatOpenAI
 from modelwire.messages import AIMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
@@ -278,6 +279,7 @@ VALUES: dict[str, Any] = {
 NUMBERS = ("frequency_penalty", "presence_penalty", "temperature", "top_p", "max_tokens", "seed", "top_logprobs")
 
 
+@read_from("openai", "3.54")
 @pytest.mark.parametrize(
     "name",
     sorted(set(typing.get_type_hints(params.CompletionCreateParamsNonStreaming)) - {"messages", "model", "stream"}),

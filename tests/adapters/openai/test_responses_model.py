@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from openai.types.shared.responses_model import ResponsesModel
 from pydantic import BaseModel
+from support.sdk_versions import read_from
 
 from modelwire.adapters import ChatOpenAI
 from modelwire.errors import ModelRefusalError, RateLimited, StreamInterrupted
@@ -124,6 +125,7 @@ def test_chat_completions_is_taken_for_the_rest(case: str) -> None:
     assert ChatOpenAI(model="gpt-5", api_key="k").build_request("x", **ON_CHAT[case]).url.endswith("/chat/completions")
 
 
+@read_from("openai", "3.54")
 def test_models_that_are_only_there_are_known() -> None:
     """The SDK's type names the models of Chat Completions first, then those that are only on Responses."""
     _, on_chat, only_there = ((), *(get_args(names) for names in get_args(ResponsesModel)[-2:]))

@@ -13,6 +13,7 @@ import pytest
 from openai.types.responses import response_create_params
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 from pydantic import BaseModel, ConfigDict, TypeAdapter
+from support.sdk_versions import read_from
 
 from modelwire.adapters.codec import ChatCall, Endpoint
 from modelwire.adapters.openai.chat_model import ChatOpenAI
@@ -411,6 +412,7 @@ def test_what_we_send_on_responses_is_what_the_sdk_sends(case: str) -> None:
     exhaust(sdk_type().validate_python(ours.body))
 
 
+@read_from("openai", "3.54")
 def test_every_parameter_of_the_sdk_can_be_sent() -> None:
     known = {*ChatOpenAI.PARAMETERS, *ChatOpenAI.SENDABLE, "model", "input", "stream"}
     assert not ResponseCreateParamsBase.__annotations__.keys() - known
