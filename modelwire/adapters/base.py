@@ -169,6 +169,7 @@ class WireChatModel(WireSettings):
             renew=self._renewal(messages, stop, kwargs),
             note=_note,
             marker=None if patience["stream_restart"] is None else _restart_marker,
+            tell_limit=config.get("on_limit"),
         )
 
     def _renewal(

@@ -12,6 +12,7 @@ from modelwire.callbacks.hooks import listening
 from modelwire.runnables.closing import aclose, close
 
 if TYPE_CHECKING:
+    from asyncio import Task
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from modelwire.adapters.chat_model import BaseChatModel
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from modelwire.outputs import ChatResult, LLMResult
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.flow import Sleep
+    from modelwire.transport.governor.limits import Change
 
 __all__ = [
     "AsyncModelRun",
@@ -60,6 +62,9 @@ class RetryState:
         return self.error
 
 
+_telling: set[Task[None]] = set()  # what is being told; a loop alone would not keep them
+
+
 class _Opened:
     """What both colours of a run know: who wants its tokens, what has come, and whether it was reported as over."""
 
@@ -75,13 +80,18 @@ class _Opened:
         self._listeners = wanting(others, "on_llm_new_token")
 
     def below(self, config: RunnableConfig) -> RunnableConfig:
-        """Return the config to go on with: with an ear for retries where a handler has one."""
+        """Return the config to go on with: with an ear for retries, and for limits, where a handler has one."""
         from modelwire.callbacks.delivery import wanting
 
-        if not wanting(self.manager.handlers, "on_retry"):
-            return config
-        manager = self.manager
-        return {**config, "on_retry": lambda sleep: manager.on_retry(RetryState(sleep))}
+        manager, ears = self.manager, config
+        if wanting(manager.handlers, "on_retry"):
+            ears = {**ears, "on_retry": lambda sleep: manager.on_retry(RetryState(sleep))}
+        if wanting(manager.handlers, "on_limit"):
+            ears = {**ears, "on_limit": self._tell_limit}
+        return ears
+
+    def _tell_limit(self, change: Change) -> None:
+        raise NotImplementedError  # the colours say how
 
     @property
     def wants_tokens(self) -> bool:
@@ -105,6 +115,9 @@ class ModelRun(_Opened):
     """A sync run. Used as a context, it reports what leaves the block as an error, with what was received."""
 
     manager: CallbackManagerForLLMRun
+
+    def _tell_limit(self, change: Change) -> None:
+        self.manager.on_limit(change)
 
     def token(self, chunk: AIMessageChunk) -> None:
         """Report one chunk of the answer."""
@@ -145,6 +158,18 @@ class AsyncModelRun(_Opened):
     """An async run; the same as `ModelRun`, awaited."""
 
     manager: AsyncCallbackManagerForLLMRun
+
+    def _tell_limit(self, change: Change) -> None:
+        """Tell it beside the call: a slow handler must not hold the answer, nor anybody who waits behind it."""
+        from asyncio import get_running_loop
+
+        try:
+            loop = get_running_loop()
+        except RuntimeError:  # the call runs in a thread
+            return
+        telling = loop.create_task(self.manager.on_limit(change))
+        _telling.add(telling)
+        telling.add_done_callback(_telling.discard)
 
     async def token(self, chunk: AIMessageChunk) -> None:
         """Report one chunk of the answer."""

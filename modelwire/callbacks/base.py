@@ -46,6 +46,7 @@ EVENTS: dict[str, str | None] = {
     "on_retriever_error": "ignore_retriever",
     "on_text": None,
     "on_retry": "ignore_retry",
+    "on_limit": "ignore_retry",
     "on_custom_event": "ignore_custom_event",
 }
 """Every event, with the attribute by which a handler says that it does not want it."""
@@ -156,6 +157,9 @@ class BaseCallbackHandler:
 
     def on_retry(self, retry_state: Any, **kwargs: Any) -> Any:
         """Hear that a call is about to be tried again."""
+
+    def on_limit(self, change: Any, **kwargs: Any) -> Any:
+        """Hear that a provider's limit was learned or hit: `change.kind`, `.key`, `.requests_per_s`, `.pause_s`."""
 
     def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> Any:
         """Hear an event of the user's own; `run_id` is that of the run around it."""

@@ -93,6 +93,10 @@ class BaseRunManager(Generic[Told]):
         """Report that the call is about to be tried again."""
         return self._tell("on_retry", retry_state, **kwargs)
 
+    def on_limit(self, change: Any, **kwargs: Any) -> Told:
+        """Report what has become of the provider's limits."""
+        return self._tell("on_limit", change, **kwargs)
+
 
 class RunManager(BaseRunManager[None]):
     """Reports on a run, at once."""

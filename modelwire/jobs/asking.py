@@ -89,8 +89,6 @@ class Asker:
         """End what was begun for the job."""
 
 
-def stopped(why: str) -> JobStopped:
+def stopped(why: str, to_go_on: str = "run the same command again") -> JobStopped:
     """Return the error that ends a job, with what to do."""
-    return JobStopped(
-        f"{why.rstrip('. ')}. The job has stopped and its finished rows are kept: run the same command again to go on."
-    )
+    return JobStopped(f"{why.rstrip('. ')}. The job has stopped and its finished rows are kept: {to_go_on} to go on.")

@@ -182,10 +182,12 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 
 def _dry_run(given: Mapping[str, Any]) -> None:
+    from modelwire.jobs.output import check_output
     from modelwire.jobs.preview import preview
     from modelwire.jobs.rows import open_source
     from modelwire.jobs.work import make_work
 
+    check_output(Path(given["output"]), given["order"])
     source = open_source(given["input"], encoding=given["encoding"])
     work = make_work(_work(given), _model(given), system=given["system"], schema=given["schema"])
     work.check_columns(source.columns)

@@ -25,6 +25,7 @@ def preview(work: Work, source: Source, *, limit: int | None = None) -> Iterator
     """Yield the lines that `--dry-run` prints. Sends nothing."""
     rows: Iterator[Row] = iter(source) if limit is None else islice(source, limit)
     measured = tokens = shown = unreadable = 0
+    first = ""
     more = False
     for row in rows:
         if measured >= MEASURED_ROWS:
@@ -35,7 +36,9 @@ def preview(work: Work, source: Source, *, limit: int | None = None) -> Iterator
             text, count = _question(work, row)
         except CallerError as exc:  # a column that this row has not
             text, count = f"cannot be asked: {exc}", 0
-        unreadable += not count
+        if not count:
+            unreadable += 1
+            first = first or f"line {row.line} {text}"
         tokens += count
         if shown < SHOWN_ROWS:
             shown += 1
@@ -44,7 +47,7 @@ def preview(work: Work, source: Source, *, limit: int | None = None) -> Iterator
     yield "---"
     yield from _estimate(work, source, measured, tokens, limit, more=more)
     if unreadable:
-        yield f"{unreadable:,} of the first {measured:,} rows cannot be asked."
+        yield f"{unreadable:,} of the first {measured:,} rows cannot be asked. The first: {first}"
 
 
 def _question(work: Work, row: Row) -> tuple[str, int]:

@@ -246,7 +246,7 @@ def _unreadable(line: str, encoding: str) -> str | None:
         try:
             line.encode()
         except UnicodeEncodeError:
-            return f"The row has bytes that are not {encoding}."
+            return f"The row has bytes that are not {encoding}: `encoding` says what the file is in."
     return None
 
 

@@ -314,7 +314,9 @@ class FileJob:
         if self._failures > max(FAILURES_IN_A_ROW, self.window):
             raise stopped(f"The last {self._failures} rows that were asked have all failed: {about.get('error')}")
         if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
-            raise stopped("`max_cost` cannot be held: the price of the model is not known.")
+            raise stopped(
+                "`max_cost` cannot be held: the price of the model is not known.", "run it again without `max_cost`"
+            )
         return about
 
     def _count(self, about: dict[str, Any]) -> None:

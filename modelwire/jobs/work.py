@@ -52,6 +52,8 @@ class Work:
         if columns is None:
             return
         for name in self.columns or ():
+            if not columns:
+                raise InvalidArgument(f"The prompt names the column `{name}`, and the input has none: is it empty?")
             if name not in columns:
                 raise InvalidArgument(f"The prompt names the column `{name}`. {did_you_mean(name, columns)}")
 

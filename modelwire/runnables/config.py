@@ -56,6 +56,7 @@ class RunnableConfig(TypedDict, total=False):
     timeout: float | None  # seconds for the whole call, queueing and retries included
     deadline: float  # set by the outermost call from its `timeout`; not for users
     on_retry: Callable[[Any], Any]  # set by the run of a model for its own call; not for users
+    on_limit: Callable[[Any], Any]  # the same
 
 
 Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None  # for all inputs of a batch, or one for each

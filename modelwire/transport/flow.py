@@ -137,6 +137,7 @@ class Exchange(Generic[M, C]):
     calls, the rows of a batch, wait for a provider as long as it takes. `max_output` is in tokens. `renew` returns the
     headers with a key asked for anew, None where no function gives the key. `note` writes a word about the call into
     what is handed out. `marker` makes the chunk that says a stream begins again; None: it never does.
+    `tell_limit` hears what becomes of the provider's limits.
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class Exchange(Generic[M, C]):
         renew: Callable[[], Mapping[str, str]] | None = None,
         note: Callable[[M | C, str, int], None] | None = None,
         marker: Callable[[], C] | None = None,
+        tell_limit: Callable[[Change], object] | None = None,
     ) -> None:
         self.url = url
         self.headers = headers
@@ -183,6 +185,7 @@ class Exchange(Generic[M, C]):
         self.renew = renew
         self.note = note
         self.marker = marker
+        self.tell_limit = tell_limit
         self.carrier: tuple[Any, str | None] = None, None  # the user's client and the proxy; the line says it
         self.history = History()
         self.ticket: Ticket | None = None  # the governor's leave to make the present attempt
@@ -315,14 +318,15 @@ def _try_until_done(
             if governor is not None:
                 governor.leave(ticket, exchange.clock())
                 if governor.news is not None and (change := governor.take_news()) is not None:
-                    _tell(change)
+                    _tell(exchange, change)
         expected_s = None if governor is None else governor.pause_s(exchange.clock())
         yield Sleep(wait, failed, len(exchange.history.attempts), expected_s)
 
 
-def _tell(change: Change) -> None:
-    if (tell := on_limit.get()) is not None:
-        tell(change)
+def _tell(exchange: Exchange[Any, Any], change: Change) -> None:
+    for tell in (on_limit.get(), exchange.tell_limit):
+        if tell is not None:
+            tell(change)
 
 
 def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:

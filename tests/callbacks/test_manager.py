@@ -41,6 +41,7 @@ def test_both_colours_say_the_same_of_every_event(colour: Any) -> None:
         chain = sync.on_chain_start({}, {"i": 1}, run_id, name="n", run_type="chain")
         chain.on_text("t")
         chain.on_retry("state")
+        chain.on_limit("change")
         chain.on_agent_action("act")
         chain.on_agent_finish("done")
         chain.on_chain_end("o", inputs=2)
@@ -63,6 +64,7 @@ def test_both_colours_say_the_same_of_every_event(colour: Any) -> None:
         chain = await twin.on_chain_start({}, {"i": 1}, run_id, name="n", run_type="chain")
         await chain.on_text("t")
         await chain.on_retry("state")
+        await chain.on_limit("change")
         await chain.on_agent_action("act")
         await chain.on_agent_finish("done")
         await chain.on_chain_end("o", inputs=2)
@@ -88,6 +90,7 @@ def test_both_colours_say_the_same_of_every_event(colour: Any) -> None:
         ("on_chain_start", ({}, {"i": 1}), {**at_start, "name": "n", "run_type": "chain"}),
         ("on_text", ("t",), of_run),
         ("on_retry", ("state",), of_run),
+        ("on_limit", ("change",), of_run),
         ("on_agent_action", ("act",), of_run),
         ("on_agent_finish", ("done",), of_run),
         ("on_chain_end", ("o",), {**of_run, "inputs": 2}),

@@ -1,12 +1,14 @@
 """Where each line of the fault catalogue is held, and which are not.
 
-The lines are those of issue 5's groups: N network, P protocol, S status, C cancellation and concurrency. A line of
-`HELD` names the tests that hold it, of `NOT_HELD` why there is none. `test_catalogue.py` sees to it that all are here.
+The lines are those of issue 5's groups: N network, P protocol, S status, L limits, C cancellation and concurrency. L1
+to L13 are the properties P1 to P13, L14 is P14 to P17. A line of `HELD` names the tests that hold it, of `NOT_HELD` why
+there is none. `test_catalogue.py` sees to it that all are here.
 """
 
 from __future__ import annotations
 
-LINES = [f"{group}{n}" for group, count in (("N", 28), ("P", 25), ("S", 10), ("C", 15)) for n in range(1, count + 1)]
+_COUNTS = {"N": 28, "P": 25, "S": 10, "L": 17, "C": 15}
+LINES = [f"{group}{n}" for group, count in _COUNTS.items() for n in range(1, count + 1)]
 
 _NET, _SAY, _STATUS, _CANCEL = (
     f"tests/faults/test_{name}.py::test_" for name in ("network", "protocol", "status", "cancellation")
@@ -17,6 +19,11 @@ _MESSAGES = "tests/adapters/anthropic/test_messages_stream.py::test_"
 _ANSWERS = "tests/adapters/anthropic/test_answers.py::test_"
 _SSE = "tests/transport/test_sse.py::test_"
 _BATCH = "tests/runnables/test_batch.py::test_"
+
+_LIMITS = "tests/faults/test_limits.py::test_"
+_GOVERNED = "tests/transport/governor/test_governed_calls.py::test_"
+_JOBS = "tests/transport/governor/test_simulated_jobs.py::test_"
+_JOB = f"{_JOBS}a_job_comes_near_the_ideal_and_loses_nothing"
 
 _AGAIN = f"{_NET}a_broken_answer_is_asked_for_again"
 _BEGUN_AGAIN = f"{_NET}a_stream_that_breaks_before_its_content_is_begun_again"
@@ -147,6 +154,35 @@ HELD: dict[str, tuple[str, ...]] = {
         "tests/transport/test_retry.py::test_retry_after_is_read_in_every_form_and_garbage_is_ignored",
     ),
     "S10": (f"{_STATUS}headers_about_limits_never_spoil_an_answer",),
+    "L1": (_JOB, f"{_LIMITS}a_limit_nobody_speaks_of_is_found_over_a_socket"),
+    "L2": (_JOB,),
+    "L3": (_JOB, f"{_LIMITS}l3_headers_keep_a_job_from_being_refused"),
+    "L4": (_JOB,),
+    "L5": (_JOB, f"{_LIMITS}a_limit_nobody_speaks_of_is_found_over_a_socket"),
+    "L6": (_JOB,),
+    "L7": (_JOB,),
+    "L8": (
+        f"{_JOBS}an_outage_of_a_minute_is_met_with_few_requests_and_soon_over",
+        f"{_LIMITS}l8_an_outage_is_met_with_few_requests_and_loses_nothing",
+    ),
+    "L9": (_JOB,),
+    "L10": (_JOB,),
+    "L11": (_JOB,),
+    "L12": (
+        f"{_JOBS}without_credit_one_at_a_time_is_one_request",
+        f"{_JOBS}without_credit_the_waiting_rows_fail_without_a_request",
+        f"{_STATUS}s8_want_of_money_is_one_request",
+    ),
+    "L13": (f"{_STATUS}s9_longer_than_we_wait_is_said_at_once",),
+    "L14": (
+        f"{_STATUS}every_form_of_retry_after_is_read_or_ignored",
+        f"{_LIMITS}l14_what_cannot_be_waited_for_is_said_at_once",
+        f"{_LIMITS}l14_nobody_sends_while_the_key_is_paused",
+        _JOB,
+    ),
+    "L15": (f"{_JOBS}a_thousand_waiters_do_not_resume_as_a_herd",),
+    "L16": (f"{_GOVERNED}another_key_organisation_address_or_model_has_its_own",),
+    "L17": (f"{_LIMITS}l17_a_slow_handler_holds_nobody_else",),
     "C1": (
         f"{_CANCEL}c1_a_call_cancelled_at_any_await_leaves_nothing",
         f"{_CANCEL}c1_a_batch_cancelled_at_any_time_leaves_nothing",

@@ -109,7 +109,20 @@ def test_a_dry_run_says_which_rows_cannot_be_asked(capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "cannot be read: A quote" in said
     assert "no price for this chain" in said
-    assert "1 of the first 3 rows cannot be asked." in said
+    assert "1 of the first 3 rows cannot be asked. The first: line 3 cannot be read: A quote" in said
+
+
+@pytest.mark.parametrize("output", ["out.xlsx", "nowhere/out.csv"])
+def test_a_dry_run_refuses_an_output_that_the_job_would_refuse(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert batch("--dry-run", "-o", output) != 0
+    said = capsys.readouterr()
+    assert said.out == "" and output.split("/")[0] in said.err
+
+
+def test_an_empty_table_is_said_to_be_empty(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "in.csv").write_text("")
+    assert cli.main(["batch", "in.csv", "--prompt", "Say {text}", "--model", "local:smollm2", "-o", "out.csv"]) != 0
+    assert "is it empty?" in capsys.readouterr().err
 
 
 def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

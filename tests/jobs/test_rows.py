@@ -132,6 +132,12 @@ def test_a_missing_file_or_encoding_is_named(tmp_path: Path) -> None:
             open_source(given_)
 
 
+def test_bytes_of_another_encoding_name_the_option(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"a\n\xe9\n")
+    (row,) = open_source(tmp_path / "t.csv")
+    assert "not utf-8: `encoding`" in str(row.problem)
+
+
 def test_a_bad_json_line_fails_alone_with_its_line(tmp_path: Path) -> None:
     body = b'{"a":1}\n{"a":\n\n"text"\n[1]\n{"a":"\xff"}\n{"a":"\0"}\n{"a":"\\ud800"}\n{"a":2}'
     found = read(tmp_path, "t.jsonl", body)

@@ -94,6 +94,7 @@ class Provider:
     outages: Sequence[tuple[float, float, int]] = ()
     latency_s: float = 1.8  # the median
     flaky: float = 0.0  # how many calls end in a 500
+    refuses: tuple[int, float] = (429, 0.0)  # a status, and how many calls end in it at random
     billing: bool = False
     input_tokens: Callable[[Random], int] | None = None  # of a row; each costs `OUTPUT_TOKENS` more
     seed: int = 1
@@ -140,6 +141,8 @@ class Provider:
                 return status, REFUSED_S
         if self.billing:
             return 429, REFUSED_S
+        if self.refuses[1] and self.rng.random() < self.refuses[1]:
+            return self.refuses[0], REFUSED_S
         if self.slots is not None and self.in_use >= self.slots:
             return 503, REFUSED_S
         buckets = [(b, c) for b, c in ((self.requests, 1.0), (self.tokens, float(cost))) if b is not None]
@@ -200,6 +203,17 @@ class SimulatedWire(WordWire):
 WIRE = SimulatedWire()
 
 
+class WatchedGovernor(Governor):
+    """Knows when its pause began: what left in the same instant, before the refusal was read, is no breach of it."""
+
+    pause_began = -math.inf
+
+    def _pause(self, now: float, seconds: float) -> None:
+        if now >= self.paused_until:
+            self.pause_began = now
+        super()._pause(now, seconds)
+
+
 @dataclass
 class Outcome:
     """What became of a job: rows answered and lost, requests, and the seconds until the last row was done."""
@@ -225,7 +239,7 @@ class Job:
         self.rows = rows
         self.outcome = outcome
         self.rng = Random(seed)
-        self.governor = governor or Governor(world.now, self.rng)
+        self.governor = governor or WatchedGovernor(world.now, self.rng)
         self.patient = patient
         self.timeout_s = timeout_s
         self.call = call or _modelwire_call
@@ -259,7 +273,8 @@ class Job:
     def _do(self, flow: Generator[Any, Any, Any], step: Any) -> None:
         world = self.world
         if isinstance(step, Send):
-            self.outcome.sent_while_paused += world.now < self.governor.paused_until
+            began = getattr(self.governor, "pause_began", -math.inf)
+            self.outcome.sent_while_paused += began < world.now < self.governor.paused_until
 
             def answer(outcome: Reply | ChatError) -> None:
                 failed = isinstance(outcome, ChatError)

@@ -20,6 +20,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from modelwire.errors import ChatError, ProviderError, QuotaExhausted, RetryClass, Timeout
+from modelwire.transport.governor.luck import Luck
 from modelwire.transport.governor.pace import BURST_S, Pace
 from modelwire.transport.governor.ticket import Ticket, told_again
 
@@ -67,6 +68,7 @@ class Governor:
         self.stated: tuple[float | None, float | None] = (None, None)  # by the user: requests, tokens a minute
         self.share = 1.0  # ours of what is stated or advertised, where several processes divide it among them
         self.pace = Pace(now)
+        self.luck = Luck()
         self.advertised: Advertised | None = None  # made when a header says something
         # The gate.
         self.paused_until = now
@@ -225,6 +227,7 @@ class Governor:
         self.in_flight += 1
         ticket.index, ticket.started, ticket.granted = self.sent, now, True
         self.pace.take()
+        self.luck.sent()
         if self._probing:
             self._probe = ticket
         elif self.pace.rate == inf:
@@ -372,7 +375,19 @@ class Governor:
         self._full_width = inf
         self._note("resumed", now)
 
+    def _is_luck(self, now: float, error: ChatError) -> bool:
+        """Whether a refusal is one of those that come however little is sent."""
+        if self.luck.refused():
+            self.pace.recall(now)
+        if self._probing or not self.luck.random:
+            return False
+        self._refusals += 1
+        self._pause(now, self._asked(error) or 0.0)
+        return True
+
     def _throttled(self, ticket: Ticket, now: float, error: ChatError) -> None:
+        if self._is_luck(now, error):
+            return
         if ticket.index <= self._cut_index:  # one of many that were refused at the same time
             self._refusals += ticket.index > self._refused[0]
             if error.retry_after is not None:
@@ -384,8 +399,12 @@ class Governor:
         self._cut_index = self.sent
         if self.advertised is not None:
             self.advertised.refused(ticket)
+        held = self.pace.is_held(now)
         self.pace.cut(now, accepted, elapsed_s)
-        if accepted <= 0:
+        if accepted > 0 and self.advertised is None and self.luck.slowed(held=held):
+            self.pace.forget(now)
+            self._pause(now, 0.0)  # one that is still on holds
+        elif accepted <= 0:
             self._shut(now, error, _PAUSE_FIRST_S)
         else:
             self._pauses = 0
@@ -393,6 +412,8 @@ class Governor:
             self._note("cut", now)
 
     def _overloaded(self, ticket: Ticket, now: float, error: ChatError) -> None:
+        if self._is_luck(now, error):
+            return
         self.because = told_again(error)
         cut = self._narrow(ticket, now, in_a_row=True)
         if error.retry_after is not None:
@@ -406,6 +427,9 @@ class Governor:
             return False
         self._cut_index = self.sent
         base = min(self.width, float(self.in_flight))
+        if in_a_row and not self._overloads and self.luck.narrowed(base):
+            self.width = self._full_width = inf
+            return False
         if not self._overloads:
             self._full_width = base
         self.width = max(1.0, base * (_AGAIN_NARROWER if self._overloads else _NARROWER))

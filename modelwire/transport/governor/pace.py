@@ -30,12 +30,13 @@ _LEAST_PER_S = 1 / 120
 class Pace:
     """A bucket filled at the rate we believe in. `level` is how many requests may leave now."""
 
-    __slots__ = ("at", "ceiling", "cut_at", "cuts", "level", "ramp", "rate", "rate_after_cut")
+    __slots__ = ("at", "ceiling", "cut_at", "cuts", "known", "level", "ramp", "rate", "rate_after_cut")
 
     def __init__(self, now: float, ceiling: float = inf) -> None:
         self.rate = inf  # requests a second, learned
         self.ceiling = ceiling  # the same, advertised by the provider or stated by the user
         self.rate_after_cut = inf
+        self.known = inf  # the rate, before it was doubted
         self.cut_at = now
         self.cuts = 0  # that taught something
         self.at = now
@@ -82,6 +83,23 @@ class Pace:
         held = (now - self.cut_at - hold_s) / hold_s
         return min(_GROWTH_PER_S * (1 + (held / _GROWTH_SCALE) ** 2), _GROWTH_CAP_PER_S) if held > 0 else 0.0
 
+    def is_held(self, now: float) -> bool:
+        """Whether the pace has not grown since the last cut."""
+        return self.cuts > 0 and self._growth(now) == 0.0
+
+    def forget(self, now: float) -> None:
+        """What was learned is no limit: go on from this pace as at the start."""
+        ramp, self.known = self.rate, self.rate
+        self.rate = self.rate_after_cut = inf
+        self.restart(now)
+        self.ramp = ramp
+
+    def recall(self, now: float) -> None:
+        """It was a limit."""
+        if self.rate == inf and self.known < inf:
+            self.rate = self.rate_after_cut = self.known
+            self.cut_at = now
+
     def take(self) -> None:
         self.level -= 1
 
@@ -100,7 +118,8 @@ class Pace:
     def cut(self, now: float, accepted: int, elapsed_s: float) -> None:
         """A refusal: since the last one, or the beginning, `accepted` requests were taken in `elapsed_s`."""
         self.cut_at = now
-        if accepted <= 0:
+        known, self.known = self.known, inf
+        if accepted <= 0 or self.rate == known < inf:
             return  # nothing learned; the gate stays shut for longer
         if self.rate == inf:
             # A bucket of a second is the smallest common one, and what a shorter time took was its filling.

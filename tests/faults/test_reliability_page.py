@@ -1,0 +1,33 @@
+"""The snippets of docs/reliability.md are tests, and they pass; its numbers are those the tests hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from modelwire.adapters import ChatOpenAI
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+
+
+def test_every_snippet_of_the_page_passes(pytester: pytest.Pytester) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    pytester.makepyfile("\n".join(blocks))
+    tests = sum(block.count("def test_") for block in blocks)
+    assert tests >= 7
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-q").assert_outcomes(passed=tests)
+
+
+def test_every_setting_of_the_page_is_one_and_every_test_file_is_there() -> None:
+    settings = set(re.findall(r"`(\w+)=", PAGE)) - {"streaming"}
+    assert {"max_retries", "max_wait", "rpm", "stream_idle_timeout"} <= settings
+    assert settings <= set(ChatOpenAI.model_fields)
+    assert all((ROOT / path).exists() for path in re.findall(r"`pytest (tests/\S+?)[` ]", PAGE))
+
+
+@pytest.mark.parametrize(("name", "said"), [("max_wait", 60), ("max_retry_after", 120), ("max_retries", 4)])
+def test_the_defaults_of_the_page_are_the_models(name: str, said: float) -> None:
+    assert ChatOpenAI.model_fields[name].default == said
