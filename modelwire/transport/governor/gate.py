@@ -37,6 +37,9 @@ __all__ = ["Governor"]
 _PAUSE_FIRST_S, _PAUSE_CAP_S, _PAUSE_JITTER = 1.0, 8.0, 0.25
 _MAX_PAUSE_S = 120.0  # whoever was told to wait longer raises; after this we ask again
 _ASKED_SPREAD = 0.10  # R4: a Retry-After is a floor
+# The first request of a key finds out for all whether there is credit: they wait for as long as a refusal takes. A few
+# single calls made at the same moment do not.
+_ALONE_S, _FEW, _FEW_ALONE_S = 0.3, 8, 0.005
 # R11. Too many at a time.
 _NARROWER, _AGAIN_NARROWER, _WIDER = 0.9, 0.7, 0.03
 _OVERLOADS_TO_HALF_OPEN, _PROBE_FIRST_S = 3, 0.5
@@ -65,6 +68,7 @@ class Governor:
         self.used_at = now
         self.in_flight = 0
         self.sent = 0  # how many were ever granted
+        self._first: Ticket | None = None  # the first of them, until something is heard of it
         self.stated: tuple[float | None, float | None] = (None, None)  # by the user: requests, tokens a minute
         self.share = 1.0  # ours of what is stated or advertised, where several processes divide it among them
         self.pace = Pace(now)
@@ -209,12 +213,19 @@ class Governor:
             return self.paused_until
         if self._probing:
             return now if self._probe is None else inf
+        if self._first is not None and now < (heard_at := self._heard_at(self._first, ticket)):
+            return heard_at
         if self.in_flight >= self.width and self.in_flight:
             return inf
         if self.advertised is None:
             return self.pace.ready_at(now, waiting=waiting, mirrored=False)
         left_at = self.advertised.ready_at(now, ticket)
         return max(left_at, self.pace.ready_at(now, waiting=waiting, mirrored=self._mirrors()))
+
+    def _heard_at(self, first: Ticket, ticket: Ticket) -> float:
+        """Return how long `ticket` waits to hear of the first request of all."""
+        crowded = ticket.patient or len(self._new) > _FEW
+        return first.started + _ALONE_S if crowded else ticket.asked + _FEW_ALONE_S
 
     def _mirrors(self) -> bool:
         """Whether the provider says how many requests it has left for us, so that the pace need not be guessed."""
@@ -228,6 +239,8 @@ class Governor:
         ticket.index, ticket.started, ticket.granted = self.sent, now, True
         self.pace.take()
         self.luck.sent()
+        if self.sent == 1:
+            self._first = ticket
         if self._probing:
             self._probe = ticket
         elif self.pace.rate == inf:
@@ -272,6 +285,7 @@ class Governor:
     ) -> None:  # fmt: skip
         """The provider has taken the request; a stream says so at its head, and once more, with `usage`, at its end."""
         with self._lock:
+            self._first = None
             if headers is not None:
                 self._read(headers, ticket, now)
             if usage is not None and self.advertised is not None:
@@ -291,6 +305,7 @@ class Governor:
     def failed(self, ticket: Ticket, now: float, error: ChatError, headers: Mapping[str, str] | None = None) -> None:
         """The provider, or the wire, has refused."""
         with self._lock:
+            self._first = None
             if headers is not None:
                 self._read(headers, ticket, now)
             rung: list[Ticket] = []
@@ -348,6 +363,8 @@ class Governor:
             if ticket.gone:
                 return
             ticket.gone = True
+            if ticket is self._first:
+                self._first = None
             if ticket.granted:
                 self.in_flight -= 1
                 if ticket is self._probe:

@@ -16,8 +16,11 @@ _GRANT = 2.0  # what an answer adds to the ramp: as the provider takes what it g
 # R8: pace just below the estimate, in bursts of a quarter of a second.
 _BELOW, BURST_S, SLACK_S = 0.99, 0.25, 0.025
 _FIRST_CUT, _LATER_CUT = 0.85, 0.97
-# R8: hold still, for seconds and for requests, then grow, faster and faster.
-_HOLD_S, _HOLD, _GROWTH_PER_S, _GROWTH_SCALE, _GROWTH_CAP_PER_S = 5.0, 12.0, 0.01, 0.6, 0.25
+# R8: hold still, then grow, faster and faster. For 5 s, or where requests are few, 40 of them; but no longer than 11 s,
+# or than 11 requests take. Several processes that share a limit have few each, and must neither doubt it all the time
+# nor leave what one of them gave up to nobody.
+_HOLD_S, _HOLD, _HOLD_MOST_S, _HOLD_LEAST = 5.0, 40.0, 11.0, 11.0
+_GROWTH_PER_S, _GROWTH_SCALE, _GROWTH_CAP_PER_S = 0.01, 0.6, 0.25
 # The first estimate is a guess, from how deep the bucket was: until a second refusal, grow soon and fast.
 _GUESS_HOLD_S, _GUESS_HOLD, _GUESS_GROWTH_PER_S = 1.5, 3.0, 0.5
 # Where what was taken is about what we had meant to send, the bucket may have been full, and overflowed: then the true
@@ -79,7 +82,7 @@ class Pace:
         """Return by how much of itself the pace grows a second."""
         if self.cuts == 1:
             return _GUESS_GROWTH_PER_S if now - self.cut_at > max(_GUESS_HOLD_S, _GUESS_HOLD / self.rate) else 0.0
-        hold_s = max(_HOLD_S, _HOLD / self.rate)
+        hold_s = max(_HOLD_S, min(_HOLD / self.rate, _HOLD_MOST_S), _HOLD_LEAST / self.rate)
         held = (now - self.cut_at - hold_s) / hold_s
         return min(_GROWTH_PER_S * (1 + (held / _GROWTH_SCALE) ** 2), _GROWTH_CAP_PER_S) if held > 0 else 0.0
 

@@ -4,6 +4,7 @@ from math import inf
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +18,16 @@ from modelwire.errors import (
     ServerError,
     Timeout,
 )
+from modelwire.transport.governor import gate
 from modelwire.transport.governor.gate import Governor
 from modelwire.transport.governor.ticket import Ticket
+
+
+@pytest.fixture(autouse=True)
+def _nobody_goes_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first request of a key does for the others is in test_first_request.py."""
+    monkeypatch.setattr(gate, "_ALONE_S", 0.0)
+    monkeypatch.setattr(gate, "_FEW_ALONE_S", 0.0)
 
 
 def fresh() -> Governor:

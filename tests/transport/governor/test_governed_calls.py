@@ -12,6 +12,7 @@ import pytest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.errors import InvalidArgument, QuotaExhausted, RateLimited, Timeout
+from modelwire.testing import faults
 from modelwire.testing.server import Limits, ProviderServer
 from modelwire.transport.governor import registry
 from modelwire.transport.governor.gate import Governor
@@ -216,16 +217,29 @@ def test_a_stream_that_is_left_gives_its_place_back(colour: Any, httpx2_mock: An
     assert mine.is_idle()
 
 
-def test_billing_is_one_request_for_rows_that_come_one_after_the_other(colour: Any, httpx2_mock: Any) -> None:
+@pytest.mark.parametrize("at_once", [1, 200])
+def test_without_credit_the_rows_of_a_batch_are_one_request(colour: Any, at_once: int) -> None:
     """P12."""
-    error = {"error": {"message": "no credit", "type": "insufficient_quota", "code": "insufficient_quota"}}
-    route = httpx2_mock.post(URL).respond(429, json=error)
-    outcomes = colour.batch(model(), ["hi"] * 50, {"max_concurrency": 1}, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {QuotaExhausted}
-    assert route.call_count == 1
-    with pytest.raises(QuotaExhausted):
-        colour.invoke(model(), "hi")  # a call of its own asks again
-    assert route.call_count == 2
+    with ProviderServer([faults.NAMED["billing"]] * 400, latency=0.05) as server:
+        talking = server.model()
+        outcomes = colour.batch(talking, ["hi"] * 200, {"max_concurrency": at_once}, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {QuotaExhausted}
+        assert server.counts.requests == 1
+        with pytest.raises(QuotaExhausted):
+            colour.invoke(talking, "hi")  # a call of its own asks again
+        assert server.counts.requests == 2
+
+
+def test_without_credit_a_crowd_of_single_calls_is_one_request() -> None:
+    """P12."""
+
+    async def crowd() -> list[Any]:
+        return await asyncio.gather(*(talking.ainvoke("hi") for _ in range(200)), return_exceptions=True)
+
+    with ProviderServer([faults.NAMED["billing"]] * 400, latency=0.05) as server:
+        talking = server.model()
+        assert {type(outcome) for outcome in asyncio.run(crowd())} == {QuotaExhausted}
+        assert server.counts.requests == 1
 
 
 # ---------------------------------------------------------------- over a socket

@@ -91,17 +91,13 @@ def test_an_outage_of_a_minute_is_met_with_few_requests_and_soon_over(status: in
     assert score.ratio <= 1.15, str(score)
 
 
-def test_without_credit_the_waiting_rows_fail_without_a_request() -> None:
-    """P12. What has left when the first answer arrives cannot be called back: the burst, and the ramp of 55 ms."""
-    score = run_job(rows=200, billing=True)
+@pytest.mark.parametrize("patient", [True, False], ids=["rows of a batch", "single calls"])
+@pytest.mark.parametrize("workers", [1, 200])
+def test_without_credit_one_request_speaks_for_all(workers: int, *, patient: bool) -> None:
+    """P12. Single calls one after the other each want to know for themselves."""
+    score = run_job(rows=200, workers=workers, billing=True, patient=patient)
     assert score.outcome.errors == {"QuotaExhausted": 200}
-    assert sum(score.provider.seen.values()) <= 12
-
-
-def test_without_credit_one_at_a_time_is_one_request() -> None:
-    score = run_job(rows=200, workers=1, billing=True)
-    assert score.outcome.errors == {"QuotaExhausted": 200}
-    assert sum(score.provider.seen.values()) == 1
+    assert sum(score.provider.seen.values()) == (1 if patient or workers > 1 else 200)
 
 
 def test_a_thousand_waiters_do_not_resume_as_a_herd() -> None:

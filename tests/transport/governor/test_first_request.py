@@ -1,0 +1,46 @@
+"""The first request of a key goes ahead of the others: a key without credit is refused once."""
+
+from random import Random
+
+import pytest
+
+from modelwire.errors import QuotaExhausted
+from modelwire.transport.governor.gate import Governor
+
+
+def test_the_first_request_of_a_key_goes_ahead_of_the_rows_of_a_batch() -> None:
+    governor = Governor(0.0, Random(1))
+    first, *rows = [governor.ask(0.0, patient=True) for _ in range(3)]
+    assert first.granted
+    assert governor.look(rows[0], 0.2) == pytest.approx(0.1)
+    governor.answered(first, 0.25)
+    assert all(row.granted for row in rows)
+
+
+def test_what_is_not_heard_of_in_a_moment_holds_nobody_longer() -> None:
+    governor = Governor(0.0, Random(1))
+    _, *rows = [governor.ask(0.0, patient=True) for _ in range(3)]
+    assert governor.look(rows[0], 0.31) is None
+    assert rows[1].granted
+
+
+def test_a_few_single_calls_do_not_wait_for_the_first() -> None:
+    governor = Governor(0.0, Random(1))
+    _, *few = [governor.ask(0.0) for _ in range(8)]
+    assert governor.look(few[0], 0.006) is None
+    assert all(ticket.granted for ticket in few)
+
+
+def test_a_crowd_of_single_calls_does() -> None:
+    governor = Governor(0.0, Random(1))
+    first, *crowd = [governor.ask(0.0) for _ in range(20)]
+    assert governor.look(crowd[0], 0.2) == pytest.approx(0.1)
+    governor.failed(first, 0.25, QuotaExhausted("no credit"))
+    assert all(isinstance(ticket.verdict, QuotaExhausted) for ticket in crowd)
+
+
+def test_a_first_request_that_is_given_up_holds_nobody() -> None:
+    governor = Governor(0.0, Random(1))
+    first, *rows = [governor.ask(0.0, patient=True) for _ in range(3)]
+    governor.leave(first, 0.01, sent=False)
+    assert all(row.granted for row in rows)
