@@ -20,9 +20,11 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from modelwire.errors import ChatError, ProviderError, QuotaExhausted, RetryClass, Timeout
+from modelwire.transport.governor.budget import RetryBudget
 from modelwire.transport.governor.luck import Luck
 from modelwire.transport.governor.pace import BURST_S, Pace
 from modelwire.transport.governor.ticket import Ticket, told_again
+from modelwire.transport.governor.width import Width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,12 +42,7 @@ _ASKED_SPREAD = 0.10  # R4: a Retry-After is a floor
 # The first request of a key finds out for all whether there is credit: they wait for as long as a refusal takes. A few
 # single calls made at the same moment do not.
 _ALONE_S, _FEW, _FEW_ALONE_S = 0.3, 8, 0.005
-# R11. Too many at a time.
-_NARROWER, _AGAIN_NARROWER, _WIDER = 0.9, 0.7, 0.03
-_OVERLOADS_TO_HALF_OPEN, _PROBE_FIRST_S = 3, 0.5
-# R12, the constants of botocore's retry quota.
-_BUDGET, _RETRY_COST, _RECOVERED = 500.0, 14.0, 100.0
-_ALL_FAIL, _NEARLY_ALL = 12, 0.8  # as many failures in a row are no bad luck
+_OVERLOADS_TO_HALF_OPEN, _PROBE_FIRST_S = 3, 0.5  # R11
 _OUTAGE_PATIENCE_S = 600.0  # how long the rows of a batch wait for a provider that fails and fails
 _WATCH_S = 5.0  # however it came that nobody woke us
 _RETIME_S = 1.0  # the head of the queue looks again at least so often: the pace may have grown
@@ -87,13 +84,8 @@ class Governor:
         self._refused: tuple[int, float] = (0, now)  # index and start of the request that was refused
         self._refusals = 0  # since that one, itself included
         self._window: tuple[float, int, float, int] = (now, 0, now, 0)  # until the first cut: R8's last 5 s
-        # At a time.
-        self.width = inf
-        self._full_width = inf  # before things went wrong
-        self._overloads = 0  # in a row
-        self._successes = 0
-        self._budget = _BUDGET
-        self._bad_luck = (0, 0, 0)  # how many in a row, and the first and the last of these requests
+        self.width = Width()
+        self._budget = RetryBudget()
         self._proven = False
         self._outage = False
         self.news: Change | None = None
@@ -127,7 +119,7 @@ class Governor:
             tokens,
             tokens_in,
             tokens_out,
-            self._places(),
+            self.width.places,
             self.in_flight,
             self.waiting(),
             self.pause_s(now),
@@ -215,7 +207,7 @@ class Governor:
             return now if self._probe is None else inf
         if self._first is not None and now < (heard_at := self._heard_at(self._first, ticket)):
             return heard_at
-        if self.in_flight >= self.width and self.in_flight:
+        if not self.width.admits(self.in_flight):
             return inf
         if self.advertised is None:
             return self.pace.ready_at(now, waiting=waiting, mirrored=False)
@@ -292,11 +284,9 @@ class Governor:
                 self.advertised.correct(ticket, usage)
             if not ticket.head_seen:
                 ticket.head_seen = self._proven = True
-                self._budget = min(self._budget + (_RETRY_COST if ticket.again else 1.0), _BUDGET)
+                self._budget.answered(ticket)
                 self.pace.accepted(mirrored=self._mirrors())
-                self._widen()
-                if ticket.index > self._bad_luck[1]:
-                    self._bad_luck = (0, 0, 0)
+                self.width.answered(self.in_flight)
                 if ticket.index > self._cut_index:
                     self._got_through(now)
             rung = self._advance(now) if self._again or self._new else []
@@ -317,9 +307,7 @@ class Governor:
             elif error.retry_class is RetryClass.OVERLOAD:
                 self._overloaded(ticket, now, error)
             elif error.retry_class is RetryClass.TRANSIENT:
-                count, first, last = self._bad_luck
-                if ticket.index > first:
-                    self._bad_luck = (count + 1, first or ticket.index, max(last, ticket.index))
+                self._budget.failed(ticket)
                 if isinstance(error, Timeout):
                     self._narrow(ticket, now, in_a_row=False)
             elif isinstance(error, ProviderError) and ticket.index > self._cut_index:
@@ -341,9 +329,9 @@ class Governor:
     def may_retry(self, ticket: Ticket, now: float, error: ChatError) -> bool | None:
         """Pay for another try after bad luck. None: not now, but a row of a batch may wait for better times."""
         with self._lock:
-            is_down = self._outage or self._all_fail()
-            if not is_down or (self._budget >= _RETRY_COST and not (ticket.patient and self._proven)):
-                self._budget = max(self._budget - _RETRY_COST, 0.0)
+            is_down = self._outage or self._budget.all_fail
+            if not is_down or (self._budget.suffices and not (ticket.patient and self._proven)):
+                self._budget.pay()
                 return True
             if not (ticket.patient and self._proven):
                 return False
@@ -351,11 +339,6 @@ class Governor:
                 self._outage, self.because = True, told_again(error)
                 self._shut(now, error, _PROBE_FIRST_S)
             return False if self.is_hopeless(now) else None
-
-    def _all_fail(self) -> bool:
-        """Whether of the requests since things went wrong nearly all have failed; the answers to others take longer."""
-        count, first, last = self._bad_luck
-        return count >= _ALL_FAIL and count >= _NEARLY_ALL * (last - first + 1)
 
     def leave(self, ticket: Ticket, now: float, *, sent: bool = True) -> None:
         """The attempt is over, or was given up in the queue; `sent=False`: it was granted and never went."""
@@ -377,25 +360,26 @@ class Governor:
         _ring(rung)
 
     def _got_through(self, now: float) -> None:
-        self._pauses = self._overloads = 0
+        self._pauses = self.width.overloads = 0
         if self.closed_at is None:
             return
         self.closed_at = None
         if self._probing:
             self._probing, self._probe = False, None
-            if self._full_width < inf:
-                self.width = max(1.0, _AGAIN_NARROWER * self._full_width)
             if self._outage:
-                self._outage, self._budget = False, max(self._budget, _RECOVERED)
-            if self.pace.rate == inf or self._full_width < inf:
+                self._outage = False
+                self._budget.recover()
+            if self.width.reopen() or self.pace.rate == inf:
                 self.pace.restart(now)
-        self._full_width = inf
+        self.width.full = inf
         self._note("resumed", now)
 
-    def _is_luck(self, now: float, error: ChatError) -> bool:
+    def _is_luck(self, ticket: Ticket, now: float, error: ChatError) -> bool:
         """Whether a refusal is one of those that come however little is sent."""
         if self.luck.refused():
-            self.pace.recall(now)
+            accepted, elapsed_s = self._taken_before(ticket)
+            if not self.luck.has_paid(accepted / max(elapsed_s, 1.0) / self.pace.known):
+                self.pace.recall(now)
         if self._probing or not self.luck.random:
             return False
         self._refusals += 1
@@ -403,7 +387,7 @@ class Governor:
         return True
 
     def _throttled(self, ticket: Ticket, now: float, error: ChatError) -> None:
-        if self._is_luck(now, error):
+        if self._is_luck(ticket, now, error):
             return
         if ticket.index <= self._cut_index:  # one of many that were refused at the same time
             self._refusals += ticket.index > self._refused[0]
@@ -429,13 +413,13 @@ class Governor:
             self._note("cut", now)
 
     def _overloaded(self, ticket: Ticket, now: float, error: ChatError) -> None:
-        if self._is_luck(now, error):
+        if self._is_luck(ticket, now, error):
             return
         self.because = told_again(error)
         cut = self._narrow(ticket, now, in_a_row=True)
         if error.retry_after is not None:
             self._pause(now, self._asked(error) or 0.0)
-        if cut and self._overloads >= _OVERLOADS_TO_HALF_OPEN:
+        if cut and self.width.overloads >= _OVERLOADS_TO_HALF_OPEN:
             self._shut(now, error, _PROBE_FIRST_S)
 
     def _narrow(self, ticket: Ticket, now: float, *, in_a_row: bool) -> bool:
@@ -443,26 +427,14 @@ class Governor:
         if ticket.index <= self._cut_index:
             return False
         self._cut_index = self.sent
-        base = min(self.width, float(self.in_flight))
-        if in_a_row and not self._overloads and self.luck.narrowed(base):
-            self.width = self._full_width = inf
+        at_once = min(self.width.most, float(self.in_flight))
+        if in_a_row and not self.width.overloads and self.luck.narrowed(at_once):
+            self.width.open()
             return False
-        if not self._overloads:
-            self._full_width = base
-        self.width = max(1.0, base * (_AGAIN_NARROWER if self._overloads else _NARROWER))
-        self._overloads += in_a_row
-        self._successes = 0
+        self.width.narrow(at_once, in_a_row=in_a_row)
         self.pace.restart(now)
         self._note("cut", now)
         return True
-
-    def _widen(self) -> None:
-        if self.width == inf or self.in_flight < 0.9 * self.width:
-            return
-        self._successes += 1
-        if self._successes >= self.width:
-            self.width += max(1.0, _WIDER * self.width)
-            self._successes = 0
 
     def _shut(self, now: float, error: ChatError, first_s: float) -> None:
         """Nothing gets through: wait for longer each time, and then try with one."""
@@ -519,11 +491,8 @@ class Governor:
             from modelwire.transport.governor.limits import Change
 
             self.news = Change(
-                kind, self.name, _known(min(self.pace.rate, self.pace.ceiling)), self._places(), self.pause_s(now)
+                kind, self.name, _known(min(self.pace.rate, self.pace.ceiling)), self.width.places, self.pause_s(now)
             )
-
-    def _places(self) -> int | None:
-        return None if self.width == inf else int(self.width)
 
 
 def _known(rate: float) -> float | None:

@@ -2,7 +2,8 @@
 
 Now and then, when many cuts have not ended the refusals, the governor stops heeding them and lets the pace grow. Under
 a limit a quarter of the requests is refused within a moment, what was learned holds again, and the next such trial is
-put off for four times as long. Otherwise the refusals were luck, and there was nothing to be learned from them.
+put off for four times as long. Otherwise the refusals were luck, and there was nothing to be learned from them. Where
+there are both, the trial finds the limit well above what had been learned, and has paid.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ _NARROWED = 0.7  # of what was at work at first, and refused all the same
 _LUCK = 0.25  # more refusals than that are no luck
 _WORSE = 2.5
 _PROVEN = 400  # requests
+_PAID = 2.5  # times as many requests were taken as before
 
 
 class Luck:
@@ -41,16 +43,18 @@ class Luck:
         self._lasted += 1
 
     def refused(self) -> bool:
-        """Tell whether a trial has just failed."""
+        """Tell whether this ends a trial."""
         self.share += _MEMORY
         if not 0 < self._most < self.share:
             return False
         self._most = 0.0
-        if self._lasted >= _PROVEN:
-            self._trials = 1
-            return False
-        self._trials *= _LATER
         return True
+
+    def has_paid(self, gain: float) -> bool:
+        """Tell whether the trial has taught something; it took `gain` times as many requests as were before."""
+        paid = self._lasted >= _PROVEN or gain >= _PAID
+        self._trials = 1 if paid else self._trials * _LATER
+        return paid
 
     def slowed(self, *, held: bool) -> bool:
         """The pace was cut; `held`: though it had not grown since the last cut. Tell whether to try without."""

@@ -18,6 +18,7 @@ def refusals_until_it_ends(luck: Luck) -> int:
     for refusals in range(1, 1000):
         luck.sent()
         if luck.refused():
+            luck.has_paid(1.0)
             return refusals
     raise AssertionError("no end")
 
@@ -39,6 +40,17 @@ def test_each_trial_that_fails_puts_off_the_next() -> None:
             luck.sent()
     assert cuts[1] >= 3 * cuts[0]
     assert cuts[2] >= 3 * cuts[1]
+
+
+def test_a_trial_that_has_paid_does_not_put_off_the_next() -> None:
+    luck = Luck()
+    first = a_trial(luck)
+    while not luck.refused():
+        luck.sent()
+    assert luck.has_paid(3.0)
+    for _ in range(100):
+        luck.sent()
+    assert a_trial(luck) <= first
 
 
 def test_chance_at_its_old_rate_goes_on_being_chance() -> None:

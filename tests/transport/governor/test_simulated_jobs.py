@@ -53,6 +53,7 @@ JOBS: dict[str, tuple[dict[str, Any], float, float]] = {
     "no bursts at all": ({"requests": rpm(burst_s=0.1)}, 1.25, 0.02),
     "20 a minute": ({"rows": 60, "requests": rpm((0.0, 1 / 3))}, 1.30, 0.30),
     "one 429 in twenty, no limit": ({"refuses": (429, 0.05)}, 3.5, 0.08),
+    "one 429 in twenty, and a limit": ({"refuses": (429, 0.05), "requests": rpm((0.0, 50.0))}, 4.5, 0.17),
     "one 503 in twenty, no limit": ({"refuses": (503, 0.05)}, 1.6, 0.08),
     "one 500 in a hundred": ({"requests": rpm(), "flaky": 0.01}, 1.05, 0.02),
     "one 500 in ten, no limit": ({"flaky": 0.1}, 1.15, 0.0),

@@ -14,7 +14,7 @@ from modelwire.transport.governor.waiting import await_ring, wait_for_ring
 
 def one_at_a_time() -> Governor:
     governor = Governor(time.monotonic(), Random(1))
-    governor.width = 1
+    governor.width.most = 1
     governor.pace.ramp = float("inf")
     return governor
 
