@@ -2,6 +2,7 @@
 #   make demo                               a real model on this machine answers; no key needed
 #   make demo MODEL=openai:gpt-4o-mini      the same with a provider, its key in the environment
 #   make test                               lint, types and tests
+#   make test-long                          the tests that take minutes, some on a local Ray (270 MB)
 #   make bench                              the measurements the README quotes
 
 PYTHON ?= python3
@@ -19,7 +20,8 @@ help:
 # The stamps are renewed when pyproject.toml changes; the demo waits for less than the tests do.
 $(VENV)/.ready-local: EXTRA := local
 $(VENV)/.ready-dev: EXTRA := dev
-$(VENV)/.ready-local $(VENV)/.ready-dev: pyproject.toml
+$(VENV)/.ready-long: EXTRA := dev,ray
+$(VENV)/.ready-local $(VENV)/.ready-dev $(VENV)/.ready-long: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "modelwire needs Python 3.11 or later, and \`$(PYTHON)\` is not: try \`make PYTHON=python3.11 $(MAKECMDGOALS)\`"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,7 +36,7 @@ demo: $(VENV)/.ready-local
 test: lint types
 	$(BIN)/python -m pytest -q -m "not long"
 
-test-long: $(VENV)/.ready-dev
+test-long: $(VENV)/.ready-long
 	$(BIN)/python -m pytest -q -m long
 
 lint: $(VENV)/.ready-dev

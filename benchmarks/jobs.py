@@ -1,6 +1,7 @@
 """A file job against `abatch`, both on a `ProviderServer` in another process; memory, descriptors, start, rate limit.
 
-`python -m benchmarks jobs` is a few minutes; `python -m benchmarks.jobs 1000000` asks a million rows.
+`python -m benchmarks jobs` is a few minutes; `python -m benchmarks.jobs 1000000` asks a million rows, and
+`python -m benchmarks.jobs scene` two prompts for each of 130,000 at 10,000 requests a minute: 26 minutes at best.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -193,29 +194,40 @@ def _first_request_ms(source: Path, output: Path) -> float:
 # ---------------------------------------------------------------- at a limit
 
 
-def at_a_limit(lineup: Lineup, folder: Path, rows: int) -> Table:
+def at_a_limit(
+    lineup: Lineup, folder: Path, rows: int, *, dialects: Iterable[str] = ("own", "retry-after"), scale: float = _SCALE,
+    latency_s: float = 0.1, quiet: bool = True,
+) -> Table:  # fmt: skip
     """Two prompts a row at a limit of so many requests a minute, which nobody has told the job."""
-    per_s = _RPM * _SCALE / 60
+    per_s = _RPM * scale / 60
     table = Table(
-        f"{rows:,} rows with two prompts each at {_RPM:,} requests a minute (the clock {_SCALE} times as fast)",
-        ["headers", "s", "ideal s", "ratio", "refused"],
+        f"{rows:,} rows with two prompts each at {_RPM:,} requests a minute (the clock {scale:g} times as fast)",
+        ["headers", "s", "ideal s", "ratio", "refused", "of all", "peak MB"],
     )
     source = _table(folder, rows)
-    for headers in ("own", "retry-after"):
-        arguments = ("--rpm", str(_RPM * _SCALE), "--window", "1", "--latency", "0.1", "--headers", headers)
-        with provider(lineup, *arguments) as address, lineup.fresh_worker("modelwire") as worker:
-            took_s, refused = worker.measure(
+    for headers in dialects:
+        arguments = ("--rpm", str(_RPM * scale), "--window", "1", "--latency", str(latency_s), "--sigma", "0.4")
+        with (
+            provider(lineup, *arguments, "--headers", headers) as address,
+            lineup.fresh_worker("modelwire") as worker,
+        ):
+            took_s, refused, peak_mb = worker.measure(
                 "jobs.two_prompts", patience_s=120 + 4 * rows / per_s, address=address, source=str(source),
-                output=str(folder / f"limit-{headers}.jsonl"),
+                output=str(folder / f"limit-{headers}.jsonl"), quiet=quiet,
             )  # fmt: skip
-        ideal_s = (2 * rows - per_s) / per_s + 0.2  # a second's share is there at once; the last row's two latencies
-        table.rows.append([headers, f"{took_s:.1f}", f"{ideal_s:.1f}", f"{took_s / ideal_s:.3f}", f"{refused}"])
+        # A second's share is there at once; the last row has two latencies.
+        ideal_s = (2 * rows - per_s) / per_s + 2 * latency_s
+        share = refused / (2 * rows + refused)
+        table.rows.append(
+            [headers, f"{took_s:.1f}", f"{ideal_s:.1f}", f"{took_s / ideal_s:.3f}", f"{refused}", f"{share:.2%}",
+             f"{peak_mb:.0f}"]
+        )  # fmt: skip
         table.budgets.append(Budget(f"at the limit, headers `{headers}`: time against ideal", 1.05, took_s / ideal_s))
     return table
 
 
-def two_prompts(session: Session, *, address: str, source: str, output: str) -> tuple[float, int]:
-    """Run the job; return its seconds, and the attempts beyond two a row."""
+def two_prompts(session: Session, *, address: str, source: str, output: str, quiet: bool) -> tuple[float, int, float]:
+    """Run the job; return its seconds, the attempts beyond two a row, and the most MB resident."""
     from modelwire import ChatPromptTemplate, RunnablePassthrough, StrOutputParser
     from modelwire.jobs import run_job
 
@@ -224,11 +236,12 @@ def two_prompts(session: Session, *, address: str, source: str, output: str) -> 
     features = ChatPromptTemplate.from_template("Five features of: {summary}") | model | StrOutputParser()
     chain = RunnablePassthrough.assign(summary=summary) | features
     began = time.perf_counter()
-    result = run_job(chain, source, output=output, quiet=True)
+    with _Watch() as watch:
+        result = run_job(chain, source, output=output, quiet=quiet)
     took_s = time.perf_counter() - began
     if result.failed:
         raise ValueError(f"{result.failed} rows failed")
-    return took_s, sum(row["attempts"] - 2 for row in result)
+    return took_s, sum(row["attempts"] - 2 for row in result), watch.numbers(result.rows)["peak_mb"]
 
 
 # ---------------------------------------------------------------- what they stand on
@@ -267,17 +280,24 @@ def provider(lineup: Lineup, *arguments: str) -> Iterator[str]:
         server.stdout.close()
 
 
-def main(rows: int) -> None:
-    """Ask `rows` rows once, and print what it took."""
+def main(what: str, *numbers: str) -> None:
+    """Ask so many rows once and print what it took; `scene ROWS HEADERS SCALE`: two prompts each, at a limit."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with running_servers(cores[-1] if len(cores) > 1 else None) as servers:
         core = cores[0] if len(cores) > 1 else None
         lineup = Lineup(servers, core=core, peer_python=None, only=["modelwire"], quick=False)
         with TemporaryDirectory(prefix="bench-jobs-") as folder:
-            table = throughput(lineup, Path(folder), rows)
+            if what == "scene":
+                rows, headers, scale = (*numbers, *("130000", "none", "1")[len(numbers) :])
+                table = at_a_limit(
+                    lineup, Path(folder), int(rows), dialects=[headers], scale=float(scale),
+                    latency_s=0.5 / float(scale), quiet=False,
+                )  # fmt: skip
+            else:
+                table = throughput(lineup, Path(folder), int(what))
     print(table.text())
     print(Table("Budgets", ["what", "budget", "measured", ""], [budget.row() for budget in table.budgets]).text())
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*sys.argv[1:])

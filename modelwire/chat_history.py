@@ -71,21 +71,16 @@ class InMemoryChatMessageHistory(BaseChatMessageHistory):
         return f"InMemoryChatMessageHistory(messages={self.messages!r})"
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Add messages, in order."""
         self.messages.extend(convert_to_messages(messages))
 
     def clear(self) -> None:
-        """Forget all messages."""
         self.messages = []
 
     async def aget_messages(self) -> list[BaseMessage]:
-        """Return the messages."""
         return self.messages
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Add messages, in order."""
         self.add_messages(messages)
 
     async def aclear(self) -> None:
-        """Forget all messages."""
         self.clear()

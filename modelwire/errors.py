@@ -6,7 +6,8 @@ ModelwireError
 │   │   ├── InvalidType         also a TypeError
 │   │   ├── InvalidTemplate     a prompt template that is not allowed or cannot be read
 │   │   ├── InvalidConfig       a configuration file, with its line
-│   │   └── UnknownModel        offers the close matches
+│   │   ├── UnknownModel        offers the close matches
+│   │   └── NotBatchable        (in jobs) a chain that no Batch API can answer, naming the step
 │   ├── MissingVariable         also a KeyError: a prompt variable was not given
 │   ├── MissingKey              no API key in the arguments or the environment
 │   └── MissingDependency       also an ImportError: an extra is not installed
@@ -34,6 +35,7 @@ ModelwireError
     ├── JobChanged              the input, the prompt or the model is not what the job began with
     ├── JobBusy                 another process runs it
     ├── JobStopped              the same failure for every row: a wrong key, no credit, an outage
+    │   └── BatchUncertain      (in jobs) which batch is ours? `.part`, `.batch_ids`; `adopt` or `submit_again` decides
     └── DiskError               also an OSError: a full or broken disk; `.path`
 
 `ParameterWarning`, no error: a parameter was fitted to the model before it was sent.

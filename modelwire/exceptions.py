@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from modelwire.errors import (
-    AuthenticationError,
-    BadRequest,
-    ContextTooLong,
-    LangChainException,
-    ModelError,
-    ModelRefusalError,
-    NotFound,
-    OutputParserException,
-    PermissionDenied,
-    ProviderError,
-    RateLimited,
-    Timeout,
-    WireError,
-)
+from modelwire.errors import AuthenticationError as ModelAuthenticationError
+from modelwire.errors import BadRequest as ModelInvalidRequestError
+from modelwire.errors import ContextTooLong as ContextOverflowError
+from modelwire.errors import LangChainException, ModelError, ModelRefusalError, OutputParserException
+from modelwire.errors import NotFound as ModelNotFoundError
+from modelwire.errors import PermissionDenied as ModelPermissionDeniedError
+from modelwire.errors import ProviderError as ModelAPIError
+from modelwire.errors import RateLimited as ModelRateLimitError
+from modelwire.errors import Timeout as ModelTimeoutError
+from modelwire.errors import WireError as ModelConnectionError
 
 __all__ = [
-    "ContextOverflowError",
-    "LangChainException",
-    "ModelAPIError",
-    "ModelAuthenticationError",
-    "ModelConnectionError",
-    "ModelError",
-    "ModelInvalidRequestError",
-    "ModelNotFoundError",
-    "ModelPermissionDeniedError",
-    "ModelRateLimitError",
-    "ModelRefusalError",
-    "ModelTimeoutError",
-    "OutputParserException",
-]
-
-ContextOverflowError = ContextTooLong
-ModelAPIError = ProviderError
-ModelAuthenticationError = AuthenticationError
-ModelConnectionError = WireError
-ModelInvalidRequestError = BadRequest
-ModelNotFoundError = NotFound
-ModelPermissionDeniedError = PermissionDenied
-ModelRateLimitError = RateLimited
-ModelTimeoutError = Timeout
+    "ContextOverflowError", "LangChainException", "ModelAPIError", "ModelAuthenticationError", "ModelConnectionError",
+    "ModelError", "ModelInvalidRequestError", "ModelNotFoundError", "ModelPermissionDeniedError", "ModelRateLimitError",
+    "ModelRefusalError", "ModelTimeoutError", "OutputParserException",
+]  # fmt: skip

@@ -15,14 +15,8 @@ from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.base import BaseMessage, BaseMessageChunk, set_slots
 
 __all__ = [
-    "ChatGeneration",
-    "ChatGenerationChunk",
-    "ChatResult",
-    "Generation",
-    "GenerationChunk",
-    "LLMResult",
-    "RunInfo",
-]
+    "ChatGeneration", "ChatGenerationChunk", "ChatResult", "Generation", "GenerationChunk", "LLMResult", "RunInfo",
+]  # fmt: skip
 
 
 class _Value(BaseModel):

@@ -24,14 +24,9 @@ if TYPE_CHECKING:
     from modelwire.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 
 __all__ = [
-    "BaseRetriever",
-    "FunctionRetriever",
-    "RetrieverInput",
-    "RetrieverLike",
-    "RetrieverOutput",
-    "RetrieverOutputLike",
+    "BaseRetriever", "FunctionRetriever", "RetrieverInput", "RetrieverLike", "RetrieverOutput", "RetrieverOutputLike",
     "retriever",
-]
+]  # fmt: skip
 
 RetrieverInput: TypeAlias = str
 RetrieverOutput: TypeAlias = list[Document]
@@ -89,7 +84,6 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
     async def ainvoke(
         self, input: RetrieverInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> RetrieverOutput:
-        """Find the documents for `input`."""
         from modelwire.callbacks import AsyncCallbackManager, AsyncCallbackManagerForRetrieverRun
 
         config = settled(config)

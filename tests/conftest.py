@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from modelwire.transport.governor import registry
 T = TypeVar("T")
 
 pytest_plugins = ["pytester"]
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and so the programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
     "modelwire",

@@ -24,7 +24,8 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "transport": ({"errors"}, set()),
     "callbacks": ({"errors", "messages", "outputs"}, {"runnables"}),
     "runnables": ({"errors", "messages", "callbacks"}, {"prompts", "tools", "tracers"}),
-    "runnables.many_inputs": ({"runnables"}, {"jobs.provider_batch"}),  # `submit_batch`, a method of every chain
+    # `submit_batch` is a method of every chain, and so is `batch`, whose keywords may be headers that nobody is to see.
+    "runnables.many_inputs": ({"runnables"}, {"jobs.provider_batch", "transport.wire"}),
     "tracers": ({"errors", "callbacks", "runnables"}, set()),
     "prompts": ({"errors", "messages", "runnables", "prompt_values"}, set()),
     "outputs": ({"errors", "messages"}, set()),

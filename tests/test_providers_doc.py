@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.recordings import records
 
 from modelwire.adapters.compatible import SERVICES, Service, service_of
 from modelwire.adapters.registry import PROVIDERS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "providers.md").read_text(encoding="utf-8")
-# Read now: tests run without the developer's environment.
-CORPUS = Path(os.environ.get("MODELWIRE_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "corpus")
 
 FEATURES = ("invoke", "stream", "usage in streams", "tools", "structured output", "reasoning", "images")
 WIRES = {"anthropic": "Messages", "responses": "Responses", "openai": "Chat"}
@@ -54,15 +50,11 @@ def _features(record: dict[str, Any]) -> set[str]:
 
 def _recorded() -> Counter[tuple[str, str, str]]:
     """Count the recorded answers, by provider, endpoint and feature."""
-    if not CORPUS.is_dir():
-        pytest.skip("the recorded traffic is not on this machine")
     counts: Counter[tuple[str, str, str]] = Counter()
-    for path in sorted(CORPUS.glob("*.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8", errors="surrogatepass") as lines:
-            for record in map(json.loads, lines):
-                if record["endpoint"] in ENDPOINTS.values() and "error" not in record["expected"]:
-                    name = NAMES.get(record["provider"], record["provider"])
-                    counts.update((name, record["endpoint"], feature) for feature in _features(record))
+    for record in records(failed=False):
+        if record["endpoint"] in ENDPOINTS.values():
+            name = NAMES.get(record["provider"], record["provider"])
+            counts.update((name, record["endpoint"], feature) for feature in _features(record))
     return counts
 
 

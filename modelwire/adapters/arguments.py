@@ -99,8 +99,6 @@ def check_limits(model: WireSettings) -> None:
             raise InvalidArgument(f"`{name}` must be more than 0 a minute and finite, not {value!r}.")
     if type(model.max_response_bytes) is not int or model.max_response_bytes < 1:
         raise InvalidArgument(f"`max_response_bytes` must be a whole number above 0, not {model.max_response_bytes!r}.")
-    if model.rate_limit not in ("auto", None):
-        raise InvalidArgument(f'`rate_limit` must be "auto" or None, not {model.rate_limit!r}.')
 
 
 def check_client(name: str, client: Any, *, is_async: bool) -> None:
@@ -186,7 +184,7 @@ def warn_of_what_stays(cls: type[WireSettings], left: Sequence[str]) -> None:
 
 
 def names_a_key(headers: Mapping[str, str] | None) -> bool:
-    return any(name.lower() in SECRET_HEADERS for name in headers or ())
+    return not SECRET_HEADERS.isdisjoint(map(str.lower, headers or ()))
 
 
 def checked_key(key: str, owner: str) -> str:

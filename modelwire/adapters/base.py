@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire import __version__
+from modelwire.adapters.answers import chunk_from_message, result_of
 from modelwire.adapters.arguments import PATIENCE, check_patience, checked_headers, json_bytes, parameter_of, seconds_of
-from modelwire.adapters.chat_model import chunk_from_message
 from modelwire.adapters.codec import ChatCall, Codec
-from modelwire.adapters.model_run import result_of
 from modelwire.adapters.wire_settings import WireSettings
 from modelwire.errors import CallerError, InvalidArgument, ParameterWarning
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, merge_chunks, message_chunk_to_message
@@ -88,6 +87,7 @@ class WireChatModel(WireSettings):
         extra_body, extra_headers = self.extra_body or {}, self.extra_headers or {}
         model = self.model
         if kwargs:
+            kwargs = dict(kwargs)  # a renewal of the key reads them again
             extra_body = {**extra_body, **(kwargs.pop("extra_body", None) or {})}
             extra_headers = {**extra_headers, **(kwargs.pop("extra_headers", None) or {})}
             model = kwargs.pop("model", model)
@@ -126,6 +126,8 @@ class WireChatModel(WireSettings):
             from modelwire.adapters.sdk_clients import direct_to_sdk
 
             direct_to_sdk(self, request)
+        else:
+            request.headers = _with_ours(request.headers)
         return codec, request
 
     def _fitted(self, params: Mapping[str, Any], provider: str, model: str, wire: str) -> Mapping[str, Any]:
@@ -148,7 +150,7 @@ class WireChatModel(WireSettings):
         deadline = config.get("deadline")
         return Exchange(
             url=request.url,
-            headers=request.headers if self._through_sdk() else _with_ours(request.headers),
+            headers=request.headers,
             content=json_bytes(request.body),
             wire=codec,
             policy=_policy(
@@ -166,19 +168,19 @@ class WireChatModel(WireSettings):
             patient=in_batch.get(),
             max_output=next((n for name in _OUTPUT_LIMITS if isinstance(n := request.body.get(name), int)), None),
             max_response_bytes=self.max_response_bytes,
-            renew=self._renewal(messages, stop, kwargs),
+            renew=lambda: self._headers_anew(messages, stop, kwargs),
             note=_note,
             marker=None if patience["stream_restart"] is None else _restart_marker,
             tell_limit=config.get("on_limit"),
         )
 
-    def _renewal(
+    def _headers_anew(
         self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any]
-    ) -> Callable[[], Mapping[str, str]] | None:
-        """Return what asks for the key again and says the headers anew, where functions give the key."""
+    ) -> Mapping[str, str] | None:
+        """Ask for the key again and return the headers with it, None where no function gives the key."""
         if self._through_sdk() or not any(callable(getattr(self, name)) for name in self.SECRETS):
             return None
-        return lambda: _with_ours(self._said(messages, stop, kwargs, stream=False)[1].headers)
+        return self._said(messages, stop, kwargs, stream=False)[1].headers
 
     def _max_wait_s(self, max_wait_s: float) -> float:
         """Return how long a call may be put off: a row of a batch as long as it takes, unless told otherwise."""
@@ -384,7 +386,7 @@ class WireChatModel(WireSettings):
 
 def _with_ours(headers: Mapping[str, str]) -> Mapping[str, str]:
     """Add the headers every call has; the user's own of the same name win."""
-    named = {name.lower() for name in headers}
+    named = set(map(str.lower, headers))
     return {**{name: value for name, value in _OUR_HEADERS.items() if name.lower() not in named}, **headers}
 
 

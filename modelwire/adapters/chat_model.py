@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from uuid import UUID, uuid4
 
 from pydantic.fields import Field
-from pydantic_core import to_json
 
+from modelwire.adapters.answers import chunk_from_message, only_message, result_of_chunks, signed, signed_chunk
 from modelwire.adapters.model_run import (
     AsyncModelRun,
     ModelRun,
@@ -22,18 +22,11 @@ from modelwire.adapters.model_run import (
     atallied,
     heard,
     on_answer,
-    result_of_chunks,
     start_model_run,
     tallied,
 )  # fmt: skip
 from modelwire.errors import InvalidArgument
-from modelwire.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    convert_to_messages,
-    tool_call_chunk,
-)
+from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
 from modelwire.runnables.deadline import covered
@@ -48,7 +41,7 @@ if TYPE_CHECKING:
     from modelwire.prompt_values import PromptValue
     from modelwire.runnables import Runnable
 
-__all__ = ["BaseChatModel", "LanguageModelInput", "chunk_from_message", "only_message", "signed"]
+__all__ = ["BaseChatModel", "LanguageModelInput"]
 
 # A prompt value (anything with `to_messages`), a text, or a sequence of messages and what stands for one.
 LanguageModelInput: TypeAlias = Any
@@ -446,7 +439,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         message: AIMessageChunk | None = None
         try:
             for chunk in chunks:
-                message = _signed_chunk(chunk, answer_id)
+                message = signed_chunk(chunk, answer_id)
                 yield message
             if self._last_of_stream(message).chunk_position != "last":
                 yield AIMessageChunk.from_wire("", id=answer_id, chunk_position="last")
@@ -464,7 +457,7 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
         message: AIMessageChunk | None = None
         try:
             async for chunk in chunks:
-                message = _signed_chunk(chunk, answer_id)
+                message = signed_chunk(chunk, answer_id)
                 yield message
             if self._last_of_stream(message).chunk_position != "last":
                 yield AIMessageChunk.from_wire("", id=answer_id, chunk_position="last")
@@ -496,53 +489,4 @@ class BaseChatModel(RunnableSerializable[LanguageModelInput, AIMessage]):
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
         """Read the input of a call."""
-        to_messages = getattr(input, "to_messages", None)
-        return to_messages() if to_messages is not None else convert_to_messages(_listed(input))
-
-
-def _listed(input: Any) -> Any:
-    """One message, or one thing that stands for one, is a list of one."""
-    if isinstance(input, (str, BaseMessage, Mapping)):
-        return [input]
-    return input
-
-
-def only_message(result: ChatResult) -> AIMessage:
-    return cast("AIMessage", result.generations[0].message)
-
-
-def signed(result: ChatResult, answer_id: str) -> ChatResult:
-    """Name the answer where the model has not; later answers of the same result get a number."""
-    for number, generation in enumerate(result.generations):
-        if generation.message.id is None:
-            generation.message.id = answer_id if number == 0 else f"{answer_id}-{number}"
-    return result
-
-
-def _signed_chunk(chunk: ChatGenerationChunk, answer_id: str) -> AIMessageChunk:
-    message = cast("AIMessageChunk", chunk.message)
-    if message.id is None:
-        message.id = answer_id
-    return message
-
-
-def chunk_from_message(message: AIMessage) -> AIMessageChunk:
-    """Make the whole answer the only chunk of a stream."""
-    calls = [
-        tool_call_chunk(name=call["name"], args=_args_text(call["args"]), id=call["id"], index=i)
-        for i, call in enumerate([*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())])
-    ]
-    return AIMessageChunk.from_wire(
-        message.content,
-        id=message.id,
-        tool_call_chunks=calls,
-        usage_metadata=getattr(message, "usage_metadata", None),
-        response_metadata=message.response_metadata,
-        additional_kwargs=message.additional_kwargs,
-        chunk_position="last",
-    )
-
-
-def _args_text(args: Any) -> str:
-    """The arguments of a call as the model wrote them; those of an invalid one are text already."""
-    return args if isinstance(args, str) else to_json(args or {}).decode()
+        return convert_to_messages(input)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from modelwire.errors import ChatError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatCall", "Codec", "Endpoint", "StreamDecoder"]
 
 
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where calls go and as whom.
 
     `base_url` ends without a slash and includes the version where the provider documents it so
@@ -21,11 +21,8 @@ class Endpoint:
     adds per call (content type, protocol version): authentication and the user's `default_headers` are in it.
     """
 
-    __slots__ = ("base_url", "headers")
-
-    def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
-        self.base_url = base_url
-        self.headers = headers or {}  # secrets inside
+    base_url: str
+    headers: Mapping[str, str] = {}  # secrets inside
 
     def __repr__(self) -> str:
         return f"Endpoint({len(self.headers)} headers)"  # the URL may hold a password
@@ -71,14 +68,12 @@ class StreamDecoder(Protocol):
 
         Raises the fitting `ChatError` for an error event and `MalformedResponse` for one that cannot be read.
         """
-        ...
 
     def close(self) -> list[AIMessageChunk]:
         """Return what only the end of the stream completes (at least a chunk with `chunk_position="last"`).
 
         Raises `IncompleteStream` where the terminal mark of the wire has not been seen.
         """
-        ...
 
 
 class Codec(Protocol):
@@ -89,16 +84,12 @@ class Codec(Protocol):
 
     def encode(self, call: ChatCall) -> WireRequest:
         """Say the call in the provider's words. Raises `InvalidArgument` for what the wire cannot say."""
-        ...
 
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer (status 200). Raises `MalformedResponse`, or the error that hides under the 200."""
-        ...
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer; `headers` are its head's, by lower-case name."""
-        ...
 
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer (status >= 300) of whatever shape; never raises."""
-        ...

@@ -73,7 +73,7 @@ async def agenerate(
 
 
 def _sign(result: ChatResult, manager: Any) -> None:
-    from modelwire.adapters.chat_model import signed
+    from modelwire.adapters.answers import signed
 
     signed(result, f"lc_run--{manager.run_id}")
 

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from uuid import uuid4
 
 from modelwire.adapters import chat_model, single_flight
-from modelwire.adapters.chat_model import chunk_from_message
-from modelwire.adapters.chat_model import only_message as only
-from modelwire.adapters.chat_model import signed as sign
-from modelwire.adapters.model_run import result_of
+from modelwire.adapters.answers import chunk_from_message, result_of_stream
+from modelwire.adapters.answers import only_message as only
+from modelwire.adapters.answers import signed as sign
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages import LC_ID_PREFIX, AIMessage, BaseMessage, merge_chunks, message_chunk_to_message
+from modelwire.messages import LC_ID_PREFIX, AIMessage, BaseMessage
 from modelwire.outputs import ChatGeneration, ChatResult, Generation
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.deadline import check, covered
@@ -252,7 +251,7 @@ class Guarded:
                     received.append(chunk)
                 yield version(chunk)
             if received:
-                _drive(_stored(call, _sum(received)), call.do)
+                _drive(_stored(call, result_of_stream(received)), call.do)
         finally:
             close(source)
 
@@ -273,7 +272,7 @@ class Guarded:
                     received.append(chunk)
                 yield version(chunk)
             if received:
-                await _adrive(_stored(call, _sum(received)), call.ado)
+                await _adrive(_stored(call, result_of_stream(received)), call.ado)
         finally:
             await aclose(source)
 
@@ -282,10 +281,6 @@ def _one_chunk(found: ChatResult) -> AIMessageChunk:
     chunk = chunk_from_message(cast("AIMessage", found.generations[0].message))
     chunk.id = chunk.id or f"{LC_ID_PREFIX}-{uuid4()}"
     return chunk
-
-
-def _sum(received: Sequence[AIMessageChunk]) -> ChatResult:
-    return result_of(message_chunk_to_message(merge_chunks(received)))
 
 
 def _acquire(model: BaseChatModel, deadline: float | None) -> None:

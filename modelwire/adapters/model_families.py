@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHAT", "CLAUDE_THINKING", "LACKS", "LEVELS", "MESSAGES", "REASONING", "RESPONSES", "Family", "family_of",
-    "service_row", "takes_forced_tools", "touched_parameters",
+    "service_row", "touched_parameters",
 ]  # fmt: skip
 
 CHAT, RESPONSES, MESSAGES = "chat", "responses", "messages"  # the wires, as codecs name themselves
@@ -178,9 +178,3 @@ def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
     if service is not None:
         names |= {*service.lacks}
     return frozenset(names)
-
-
-def takes_forced_tools(provider: str, wire: str, model: str) -> bool:
-    """Tell whether `tool_choice` may force a tool on the model, as far as we know."""
-    family = family_of(provider, wire, model)
-    return family is None or family.forced_tools

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
+from modelwire.adapters.answers import result_of_chunks, result_of_stream
 from modelwire.callbacks.hooks import listening
 from modelwire.runnables.closing import aclose, close
 
@@ -32,8 +33,6 @@ __all__ = [
     "atallied",
     "heard",
     "on_answer",
-    "result_of",
-    "result_of_chunks",
     "start_model_run",
     "tallied",
 ]
@@ -134,7 +133,7 @@ class ModelRun(_Opened):
                 self.token(chunk)
         finally:
             close(chunks)
-        return _whole(self.received)
+        return result_of_stream(self.received)
 
     def end(self, result: ChatResult) -> None:
         """Report the answer."""
@@ -186,7 +185,7 @@ class AsyncModelRun(_Opened):
                 await self.token(chunk)
         finally:
             await aclose(chunks)
-        return _whole(self.received)
+        return result_of_stream(self.received)
 
     async def end(self, result: ChatResult) -> None:
         """Report the answer."""
@@ -266,43 +265,6 @@ def _llm_result(result: ChatResult) -> LLMResult:
     from modelwire.outputs import LLMResult
 
     return LLMResult(generations=[result.generations], llm_output=result.llm_output)
-
-
-def _whole(chunks: list[AIMessageChunk]) -> ChatResult:
-    from modelwire.messages import merge_chunks, message_chunk_to_message
-
-    return result_of(message_chunk_to_message(merge_chunks(chunks)))
-
-
-def result_of(message: BaseMessage) -> ChatResult:
-    """Return the result an answer is: one generation a choice; tokens are counted for all, and with the first."""
-    from modelwire.outputs import ChatGeneration, ChatResult
-
-    about = message.response_metadata
-    messages = [message, *(_answer_of(choice, message) for choice in about.get("other_choices", ()))]
-    output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
-    return ChatResult(generations=[ChatGeneration(message=each) for each in messages], llm_output=output or None)
-
-
-def _answer_of(choice: dict[str, Any], first: BaseMessage) -> AIMessage:
-    from modelwire.messages import AIMessage
-
-    about = {name: value for name, value in first.response_metadata.items() if name not in _OF_ALL}
-    said = {name: choice[name] for name in _SAID}
-    more = {name: value for name, value in choice.items() if name not in (*_SAID, "index")}
-    return AIMessage.from_wire(id=first.id, response_metadata=about | more, **said)
-
-
-_OF_ALL = ("other_choices", "token_usage")
-_SAID = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
-
-
-def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:
-    """Return what came of a streamed answer, finished or not: the sum of its chunks, or nothing."""
-    from modelwire.messages import merge_chunks
-    from modelwire.outputs import ChatGenerationChunk, ChatResult
-
-    return ChatResult(generations=[ChatGenerationChunk(message=merge_chunks(chunks))] if chunks else [])
 
 
 def tallied(chunks: Iterator[AIMessageChunk], tell: Callable[[AIMessage], object]) -> Iterator[AIMessageChunk]:

@@ -6,8 +6,8 @@ What is said to a model nobody here knows, and a parameter nobody here knows, ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from modelwire.adapters.model_families import (
     CHAT,
@@ -23,9 +23,6 @@ from modelwire.adapters.model_families import (
     touched_parameters,
 )
 from modelwire.errors import InvalidArgument, did_you_mean
-
-if TYPE_CHECKING:
-    from modelwire.adapters.compatible import Service
 
 __all__ = ["Note", "fit_parameters"]
 
@@ -83,7 +80,7 @@ def fit_parameters(
     if family is not None:
         fitting.limit(wire, family)
     if service is not None:
-        fitting.as_service(service)
+        fitting.leave_out_all(service.lacks, f"`{service.name}` does not take it, see {service.docs}")
     return fitting.said, fitting.notes
 
 
@@ -120,16 +117,17 @@ class _Fitting:
         if self.said.pop(name) != DEFAULTS.get(name, _NOTHING):
             self.note(name, f"is left out for `{self.model}`: {why}")
 
+    def leave_out_all(self, names: Iterable[str], why: str) -> None:
+        for name in names:
+            if name in self.said:
+                self.leave_out(name, why)
+
     # ------------------------------------------------------------ what any model of a family refuses
 
     def limit(self, wire: str, family: Family) -> None:
         refusal = f"it does not take it, see {family.link}"
-        for name in LACKS[wire]:
-            if name in self.said:
-                self.leave_out(name, f"{WIRE_NAMES[wire]} has no such parameter")
-        for name in family.refuses:
-            if name in self.said:
-                self.leave_out(name, refusal)
+        self.leave_out_all(LACKS[wire], f"{WIRE_NAMES[wire]} has no such parameter")
+        self.leave_out_all(family.refuses, refusal)
         if self._effort_said(wire) in family.free_at:
             return
         for name in family.fixed:
@@ -325,13 +323,6 @@ class _Fitting:
         if limit is None:
             return budget
         return min(budget, max(LEAST_BUDGET, limit // 2)) if limit > LEAST_BUDGET else None
-
-    # ------------------------------------------------------------ a service's words
-
-    def as_service(self, service: Service) -> None:
-        for name in service.lacks:
-            if name in self.said:
-                self.leave_out(name, f"`{service.name}` does not take it, see {service.docs}")
 
 
 _NOTHING = object()

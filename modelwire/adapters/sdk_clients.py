@@ -41,7 +41,8 @@ def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
         client = values.get(name)
         if client is None:
             continue
-        values[name] = client = _client_of(client)
+        if hasattr(client, "create") and hasattr(client, "_client"):  # LangChain's field: `OpenAI().chat.completions`
+            values[name] = client = client._client
         if not (hasattr(client, "post") and hasattr(client, "with_options")):
             raise InvalidArgument(
                 f"`{name}` must be a client of the `openai` or `anthropic` SDK, such as `AzureOpenAI(...)`, not a "
@@ -60,11 +61,6 @@ def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
             f"`{cls.__name__}` was given a `client` and {', '.join(f'`{name}`' for name in twice)}: "
             "with a client of an SDK these are the client's. Set them there, or leave the client out."
         )
-
-
-def _client_of(given: Any) -> Any:
-    """Return the client; LangChain has one of its resources in the field (`OpenAI().chat.completions`)."""
-    return given._client if hasattr(given, "create") and hasattr(given, "_client") else given
 
 
 def endpoint_of_sdk(model: WireSettings, headers: Mapping[str, str]) -> Endpoint:

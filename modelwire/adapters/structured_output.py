@@ -78,9 +78,9 @@ def _check(schema: Any) -> None:
 
 
 def _thinks(model: Any) -> bool:
-    from modelwire.adapters.model_families import takes_forced_tools
+    from modelwire.adapters.model_families import family_of
 
-    if not takes_forced_tools("anthropic", "messages", model.model):
+    if (family := family_of("anthropic", "messages", model.model)) is not None and not family.forced_tools:
         return True
     thinking = getattr(model, "thinking", None)
     return isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")

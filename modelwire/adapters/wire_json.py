@@ -21,17 +21,10 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 __all__ = [
-    "ProviderWords",
-    "error_from_json",
-    "error_from_reply",
-    "malformed",
-    "mask_secrets",
-    "provider_words",
-    "read_json",
-    "request_id_of",
-    "snippet",
+    "ProviderWords", "count_or_none", "dict_or_empty", "error_from_json", "error_from_reply", "malformed",
+    "mask_secrets", "no_answer", "provider_words", "read_json", "read_reply", "request_id_of", "snippet",
     "text_or_none",
-]
+]  # fmt: skip
 
 SNIPPET_CHARS = 200
 MESSAGE_CHARS = 300
@@ -94,6 +87,18 @@ def read_json(
             raise malformed(
                 f"The {what} of `{provider}` {said}.", body, provider=provider, request_id=request_id, status=status
             ) from first
+
+
+def read_reply(reply: Reply, provider: str) -> Any:
+    """Parse a whole answer."""
+    return read_json(reply.body, provider=provider, request_id=request_id_of(reply.headers), status=reply.status)
+
+
+def no_answer(reply: Reply, provider: str, why: str) -> MalformedResponse:
+    """Make the error for JSON that is no answer of this wire, and say why."""
+    request_id = request_id_of(reply.headers)
+    said = f"The answer of `{provider}` {why}."
+    return malformed(said, reply.body, provider=provider, request_id=request_id, status=reply.status)
 
 
 def malformed(
@@ -191,6 +196,17 @@ def text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def dict_or_empty(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def count_or_none(value: Any) -> int | None:
+    """Return `value` if it is a number of tokens."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value >= 0 else None
+
+
 def _code(value: Any) -> str | int | None:
     if isinstance(value, int):
         return value if not isinstance(value, bool) and 0 < abs(value) < 1_000_000 else None
@@ -236,7 +252,6 @@ def error_from_json(
     status: int,
     headers: Mapping[str, str] | None = None,
     model: str | None = None,
-    partial: Any = None,
     fallback: str | None = None,
 ) -> ProviderError:
     """Make the error that `body`, the parsed JSON of an error answer or of an error event under a 200, stands for.
@@ -256,7 +271,6 @@ def error_from_json(
         request_id=request_id_of(headers) or _shown(words.request_id),
         model=model,
         body=_masked(body),
-        partial=partial,
     )
 
 

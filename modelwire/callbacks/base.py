@@ -14,15 +14,7 @@ if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 
-__all__ = [
-    "EVENTS",
-    "AsyncCallbackHandler",
-    "BaseCallbackHandler",
-    "BaseCallbackManager",
-    "Callbacks",
-    "ChunkListener",
-    "ears",
-]
+__all__ = ["AsyncCallbackHandler", "BaseCallbackHandler", "BaseCallbackManager", "Callbacks"]
 
 Kind = TypeVar("Kind", bound="BaseCallbackManager")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from modelwire.callbacks.base import BaseCallbackHandler
 
-__all__ = ["hooked_handlers", "listening", "register_configure_hook"]
+__all__ = ["listening", "register_configure_hook"]
 
 
 class Hook(NamedTuple):

@@ -19,26 +19,12 @@ if TYPE_CHECKING:
     from modelwire.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 
 __all__ = [
-    "AsyncCallbackManager",
-    "AsyncCallbackManagerForChainRun",
-    "AsyncCallbackManagerForLLMRun",
-    "AsyncCallbackManagerForRetrieverRun",
-    "AsyncCallbackManagerForToolRun",
-    "AsyncParentRunManager",
-    "AsyncRunManager",
-    "BaseRunManager",
-    "CallbackManager",
-    "CallbackManagerForChainRun",
-    "CallbackManagerForLLMRun",
-    "CallbackManagerForRetrieverRun",
-    "CallbackManagerForToolRun",
-    "ParentRunManager",
-    "RunManager",
-    "adispatch_custom_event",
-    "ahandle_event",
-    "dispatch_custom_event",
-    "handle_event",
-]
+    "AsyncCallbackManager", "AsyncCallbackManagerForChainRun", "AsyncCallbackManagerForLLMRun",
+    "AsyncCallbackManagerForRetrieverRun", "AsyncCallbackManagerForToolRun", "AsyncParentRunManager", "AsyncRunManager",
+    "BaseRunManager", "CallbackManager", "CallbackManagerForChainRun", "CallbackManagerForLLMRun",
+    "CallbackManagerForRetrieverRun", "CallbackManagerForToolRun", "ParentRunManager", "RunManager",
+    "adispatch_custom_event", "ahandle_event", "dispatch_custom_event", "handle_event",
+]  # fmt: skip
 
 Told = TypeVar("Told", covariant=True)  # what telling returns: nothing, or something to await
 Run = TypeVar("Run", bound="BaseRunManager[Any]")
@@ -212,7 +198,6 @@ class AsyncCallbackManagerForChainRun(AsyncParentRunManager, _ChainEvents[Corout
     """Reports on an async run of a runnable."""
 
     def get_sync(self) -> CallbackManagerForChainRun:
-        """Return the sync manager of the same run."""
         return self._as(CallbackManagerForChainRun)
 
 
@@ -220,7 +205,6 @@ class AsyncCallbackManagerForLLMRun(AsyncRunManager, _LLMEvents[Coroutine[Any, A
     """Reports on an async run of a model."""
 
     def get_sync(self) -> CallbackManagerForLLMRun:
-        """Return the sync manager of the same run."""
         return self._as(CallbackManagerForLLMRun)
 
 
@@ -228,7 +212,6 @@ class AsyncCallbackManagerForToolRun(AsyncParentRunManager, _ToolEvents[Coroutin
     """Reports on an async run of a tool."""
 
     def get_sync(self) -> CallbackManagerForToolRun:
-        """Return the sync manager of the same run."""
         return self._as(CallbackManagerForToolRun)
 
 
@@ -236,7 +219,6 @@ class AsyncCallbackManagerForRetrieverRun(AsyncParentRunManager, _RetrieverEvent
     """Reports on an async run of a retriever."""
 
     def get_sync(self) -> CallbackManagerForRetrieverRun:
-        """Return the sync manager of the same run."""
         return self._as(CallbackManagerForRetrieverRun)
 
 
@@ -368,7 +350,6 @@ class AsyncCallbackManager(_RunStarter):
 
     @property
     def is_async(self) -> bool:
-        """Whether events are told with `await`."""
         return True
 
     async def _start(self, run: type[Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:

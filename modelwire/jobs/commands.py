@@ -6,12 +6,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, MissingKey
+from modelwire.jobs.job import ENGINES
+
+if TYPE_CHECKING:
+    from modelwire.jobs.folder import JobFolder
+    from modelwire.jobs.progress import Standing
+    from modelwire.jobs.provider_batch.ledger import Ledger
 
 __all__ = ["batch", "list_jobs", "register", "retry", "show", "wait"]
 
@@ -24,7 +32,8 @@ def register(commands: Any) -> None:
         "batch",
         help="ask a prompt about every row of a file",
         description="Ask a prompt about every row of a CSV, TSV, JSON lines or Parquet file. Killed at any moment, the "
-        "same command goes on where it was.",
+        "same command goes on where it was. The path of the result goes to standard output, all else to standard "
+        "error. Exit code: 0 done (single rows may have failed), 1 stopped or refused, 2 wrong usage, 130 Ctrl-C.",
         epilog='example: modelwire batch reviews.csv --prompt "Summarise: {review}" --model openai:gpt-4o-mini '
         "--output summaries.csv",
     )
@@ -34,40 +43,70 @@ def register(commands: Any) -> None:
     what.add_argument("--prompt", metavar="TEXT", help="the question; {column} is filled in from the row")
     what.add_argument("--prompt-file", metavar="FILE", help="a file that holds the question")
     what.add_argument("--chain", metavar="MODULE:NAME", help="a chain in a Python module of this folder")
-    add("--model", help="such as openai:gpt-4o-mini, or a row of modelwire.toml (default: $MODELWIRE_MODEL)")
+    add(
+        "--model",
+        help="of a prompt: such as openai:gpt-4o-mini, or a row of modelwire.toml (default: $MODELWIRE_MODEL)",
+    )
     add("--system", metavar="TEXT", help="a system message before the question")
     add("--schema", metavar="FILE", help="a JSON schema of the answers; each property becomes a column")
-    add("--param", metavar="NAME=VALUE", action="append", default=[], help="of the model, such as temperature=0")
-    add("--output", "-o", required=True, metavar="FILE", help="a .csv, .tsv, .jsonl or .parquet file")
+    add(
+        "--param", metavar="NAME=VALUE", action="append", default=[],
+        help="a parameter of the model, such as temperature=0; may be given more than once",
+    )  # fmt: skip
+    add(
+        "--output",
+        "-o",
+        required=True,
+        metavar="FILE",
+        help="a .csv, .tsv, .jsonl or .parquet file; replaced when done",
+    )
     add("--job-dir", metavar="FOLDER", help="where the job's state lies (default: OUTPUT.job)")
-    add("--order", choices=("input", "arrival"), default="input", help="of the output (default: %(default)s)")
-    add("--max-concurrency", type=int, metavar="N", help="rows at a time (default: 200, less where a limit is met)")
-    add("--max-cost", metavar="USD", help="begin no new row when about this much is spent")
-    add("--limit", type=int, metavar="N", help="only the first N rows; a higher limit later goes on from there")
-    add("--sample", type=int, metavar="N", help="only N rows, chosen by --seed")
-    add("--seed", type=int, default=0, help="of --sample (default: %(default)s)")
-    add("--encoding", default="utf-8", help="of a CSV or TSV file (default: %(default)s)")
-    add("--no-dedupe", action="store_true", help="ask equal rows again")
-    add("--retry-failed", action="store_true", help="ask rows again that have failed")
-    add("--formula-guard", action="store_true", help="keep a spreadsheet from taking an answer for a formula")
+    add(
+        "--order", choices=("input", "arrival"), default="input",
+        help="of the output's rows: the input's, or that in which they were done (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--max-concurrency", type=int, metavar="N",
+        help="rows in flight at a time (default: 200, less where a rate limit is met; with --engine ray 10000)",
+    )  # fmt: skip
+    add(
+        "--max-cost", metavar="USD", help="begin no new row when about this many US dollars are spent (default: no end)"
+    )
+    add(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="only the first N rows (default: all); live, a higher limit later goes on from there",
+    )
+    add("--sample", type=int, metavar="N", help="only N rows, chosen at random by --seed (default: all)")
+    add("--seed", type=int, default=0, metavar="N", help="of --sample: the same one chooses the same rows (default: 0)")
+    add("--encoding", default="utf-8", metavar="NAME", help="of a CSV or TSV input (default: %(default)s)")
+    add("--no-dedupe", action="store_true", help="ask equal rows again (default: an equal row gets the same answer)")
+    add("--retry-failed", action="store_true", help="ask rows again that have failed (default: they stay failed)")
+    add("--formula-guard", action="store_true", help="keep a spreadsheet from taking an answer in a CSV for a formula")
     add(
         "--via", choices=("live", "batch-api"), default="live",
         help="batch-api: through the provider's Batch API, at half the price, within a day (default: %(default)s)",
     )  # fmt: skip
     add("--detach", action="store_true", help="with --via batch-api: submit and leave; `modelwire jobs wait` fetches")
-    add("--dry-run", action="store_true", help="show three filled prompts and an estimate, ask nothing")
+    add(
+        "--engine", choices=ENGINES, default="local",
+        help="who asks: this process, or the workers of a Ray cluster (default: %(default)s)",
+    )  # fmt: skip
+    add("--workers", type=int, metavar="N", help="with --engine ray: how many (default: one a CPU of the cluster)")
+    add("--dry-run", action="store_true", help="show three filled prompts and an estimate of the cost, ask nothing")
     add("--quiet", "-q", action="store_true", help="show no progress")
     parser.set_defaults(run=batch)
 
     jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, wait")
     jobs_commands = jobs.add_subparsers(required=True, metavar="COMMAND")
     for name, help_text, act in (
-        ("list", "one line for each job", list_jobs),
+        ("list", "one line for each job: its state, rows, failed rows, and cost in USD", list_jobs),
         ("show", "how one job stands, and which rows have failed", show),
         ("retry", "ask the rows of a job again that have failed", retry),
         ("wait", "wait for a job that went through a Batch API, and write its table", wait),
     ):
-        command = jobs_commands.add_parser(name, help=help_text)
+        command = jobs_commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if act is not list_jobs:
             command.add_argument("job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder")
         command.add_argument("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
@@ -79,10 +118,11 @@ def register(commands: Any) -> None:
 # ---------------------------------------------------------------- batch
 
 
-_KEPT = (
-    "input", "prompt", "chain", "model", "system", "schema", "param", "output", "job_dir", "order", "max_concurrency",
-    "max_cost", "limit", "sample", "seed", "encoding", "no_dedupe", "formula_guard", "via",
+_PASSED = (
+    "output", "system", "schema", "job_dir", "order", "max_concurrency", "max_cost", "limit", "sample", "seed",
+    "encoding", "formula_guard", "engine", "workers",
 )  # fmt: skip
+_KEPT = ("input", "prompt", "chain", "model", "param", "no_dedupe", "via", *_PASSED)
 _PATHS = ("input", "output", "job_dir")
 
 
@@ -123,12 +163,10 @@ def _chain(given: Mapping[str, Any]) -> Any:
 def _run(given: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> None:
     from modelwire.jobs import run_job
 
+    options: Any = {name: given[name] for name in _PASSED if name in given}
     result = run_job(
-        _work(given), given["input"], output=given["output"], model=_model(given), system=given["system"],
-        schema=given["schema"], job_dir=given["job_dir"], order=given["order"],
-        max_concurrency=given["max_concurrency"], max_cost=given["max_cost"], limit=given["limit"],
-        sample=given["sample"], seed=given["seed"], encoding=given["encoding"], dedupe=not given["no_dedupe"],
-        retry_failed=retry_failed, formula_guard=given["formula_guard"], quiet=quiet, command=_command(given),
+        _work(given), given["input"], model=_model(given), dedupe=not given["no_dedupe"], retry_failed=retry_failed,
+        quiet=quiet, command=_command(given), **options,
     )  # fmt: skip
     if not quiet:
         print(result, file=sys.stderr)
@@ -173,7 +211,7 @@ def _parameter(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise InvalidArgument(f"`--param {text}` has no value: write NAME=VALUE.")
-    if "key" in name or "header" in name:
+    if re.search("key|header|query|auth|ad_token", name) or re.search("://[^/]*@|key=", value):
         raise MissingKey(f"`--param {name}`: a secret does not belong on a command line; put it in the environment.")
     try:
         return name, json.loads(value)
@@ -187,7 +225,7 @@ def _dry_run(given: Mapping[str, Any]) -> None:
     from modelwire.jobs.rows import open_source
     from modelwire.jobs.work import make_work
 
-    check_output(Path(given["output"]), given["order"])
+    check_output(Path(given["output"]), given["order"], given["input"])
     source = open_source(given["input"], encoding=given["encoding"])
     work = make_work(_work(given), _model(given), system=given["system"], schema=given["schema"])
     work.check_columns(source.columns)
@@ -218,17 +256,21 @@ def list_jobs(options: argparse.Namespace) -> None:
     from modelwire.jobs.folder import jobs_below
 
     print(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
-    for job in jobs_below(Path(options.dir)):
+    jobs, unreadable = jobs_below(Path(options.dir))
+    for job in jobs:
         numbers = job.summary()
-        rows, failed, cost = (numbers.get(name, "-") for name in ("rows", "failed", "cost"))
-        cost = "?" if numbers.get("unpriced") else cost
-        print(f"{job.id:<10}{job.state():<13}{rows:>10}{failed:>8}{cost!s:>10.8}  {job.path}")
+        if "failed" not in numbers:  # it runs, or was killed, or is at the provider's
+            standing, failures = _standing(job)
+            numbers = {**asdict(standing), "failed": len(failures)}
+        cost = "?" if numbers["unpriced"] else numbers["cost"]
+        print(f"{job.id:<10}{job.state():<13}{numbers['rows']:>10}{numbers['failed']:>8}{cost!s:>10.8}  {job.path}")
+    for problem in unreadable:
+        print(problem, file=sys.stderr)
 
 
 def show(options: argparse.Namespace) -> None:
     """Run `modelwire jobs show`: what the job is, how it stands, and its first failed rows."""
     from modelwire.jobs.folder import find_job
-    from modelwire.jobs.results import stored_records
 
     job = find_job(options.job, Path(options.dir))
     about = job.about
@@ -237,19 +279,42 @@ def show(options: argparse.Namespace) -> None:
     for name, value in about["fingerprint"].items():
         shown = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else value
         print(f"{name:<9}{shown}")
-    failed: dict[int, str] = {}
-    rows = 0
+    for part in _ledger(job).parts if "batch" in about else ():
+        print(f"batch    {part.batch_id or '-'}, {part.rows:,} rows, {part.outcome or part.stage}")
+    standing, failures = _standing(job)
+    print(f"rows     {standing.rows:,} so far, {len(failures):,} failed")
+    for text in list(failures.values())[:FAILURES_SHOWN]:
+        print(f"         {text}")
+    if len(failures) > FAILURES_SHOWN:
+        print(f"         and {len(failures) - FAILURES_SHOWN:,} more; `error` in the output has them all")
+
+
+def _ledger(job: JobFolder) -> Ledger:
+    from modelwire.jobs.provider_batch.ledger import Ledger
+
+    return Ledger(job.path).read()
+
+
+def _standing(job: JobFolder) -> tuple[Standing, dict[int, str]]:
+    """Count what the log of a job has, also while it runs; return its failed rows too, by number."""
+    from modelwire.jobs.progress import Standing
+    from modelwire.jobs.results import stored_records
+
+    standing, seen = Standing(), bytearray()
+    failures: dict[int, str] = {}
     for record in stored_records(job.path):
-        rows = max(rows, record["n"] + 1)
-        failed.pop(record["n"], None)
+        number = record["n"]
+        seen += bytes(max(0, number + 1 - len(seen)))
+        seen[number] = 1
+        standing.count(record)
+        failures.pop(number, None)
         if "error" in record:
             error = record["error"]
-            failed[record["n"]] = error if error.startswith("Line ") else f"Line {record['line']}: {error}"
-    print(f"rows     {rows:,} so far, {len(failed):,} failed")
-    for text in list(failed.values())[:FAILURES_SHOWN]:
-        print(f"         {text}")
-    if len(failed) > FAILURES_SHOWN:
-        print(f"         and {len(failed) - FAILURES_SHOWN:,} more; `error` in the output has them all")
+            failures[number] = error if error.startswith("Line ") else f"Line {record['line']}: {error}"
+    standing.rows = sum(seen)
+    if "batch" in job.about and not standing.rows:
+        standing.rows = _ledger(job).rows
+    return standing, failures
 
 
 def retry(options: argparse.Namespace) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,6 +22,7 @@ __all__ = ["JobFolder", "find_job", "jobs_below"]
 
 SUFFIX = ".job"
 VERSION = 1
+LOCKED_BYTE = 1 << 30  # on Windows: far behind what the file says, which others are to read
 
 
 class JobFolder:
@@ -29,7 +30,7 @@ class JobFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.about = self._read("job.json")
+        self.about = self._about()
         self._lock: int | None = None
 
     @property
@@ -41,6 +42,7 @@ class JobFolder:
         """Make the folder and take it for this process. Raises `JobBusy` when another one has it."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_nobody_elses()
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             if not _locked(lock):
                 holder = os.read(lock, 500).decode(errors="replace").strip()
@@ -49,10 +51,21 @@ class JobFolder:
             self._lock = lock
             os.ftruncate(lock, 0)
             os.write(lock, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode())
-            self.about = self._read("job.json")
+            self.about = self._about()
         except OSError as exc:
             self.release()
+            if isinstance(exc, DiskError):
+                raise
             raise DiskError.of(exc, self.path) from exc
+
+    def _check_nobody_elses(self) -> None:
+        """Raise for a folder that is there for something else: a job cuts and replaces the files it knows by name."""
+        if not (self.path / "job.json").exists():
+            others = {path.name for path in self.path.iterdir()} - {"lock", ".job.json.part"}
+            if others:
+                raise InvalidArgument(
+                    f"`{self.path}` is no job's folder: it has `{min(others)}`, and no `job.json`. Name another."
+                )
 
     def release(self) -> None:
         """Let other processes have it."""
@@ -112,15 +125,28 @@ class JobFolder:
             os.close(lock)
         return str(self.summary().get("state", "interrupted"))
 
+    def _about(self) -> dict[str, Any]:
+        about = self._read("job.json")
+        version = about.get("version", VERSION)
+        if version != VERSION:
+            raise InvalidArgument(
+                f"`{self.path}` is a job of another modelwire: its format is {version}, and this one knows {VERSION}."
+            )
+        if about and not {"id", "begun", "fingerprint"} <= about.keys():
+            raise InvalidArgument(f"`{self.path / 'job.json'}` is not a job's: it says neither what nor when.")
+        return about
+
     def _read(self, name: str) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads((self.path / name).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as exc:
             raise DiskError.of(exc, self.path / name) from exc
         except ValueError as exc:
             raise InvalidArgument(f"`{self.path / name}` is not a job's: {exc}.") from exc
+        if not isinstance(found, dict):
+            raise InvalidArgument(f"`{self.path / name}` is not a job's: it holds no JSON object.")
         return found
 
     def _write(self, name: str, data: dict[str, Any]) -> None:
@@ -130,9 +156,9 @@ class JobFolder:
 def _locked(fd: int) -> bool:
     """Take the lock on an open file if nobody has it; it ends with the file, or with the process."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
+        fcntl: Any = import_module("fcntl")
+    except ImportError:
+        return _locked_on_windows(fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -140,22 +166,45 @@ def _locked(fd: int) -> bool:
     return True
 
 
+def _locked_on_windows(fd: int) -> bool:
+    msvcrt: Any = import_module("msvcrt")
+    os.lseek(fd, LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+    except OSError:
+        return False
+    finally:
+        os.lseek(fd, 0, os.SEEK_SET)
+    return True
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def jobs_below(folder: Path) -> Iterator[JobFolder]:
-    """Find the jobs in a folder, oldest first."""
-    found = [JobFolder(path.parent) for path in folder.glob(f"*{SUFFIX}/job.json")]
-    yield from sorted(found, key=lambda job: str(job.about.get("begun")))
+def jobs_below(folder: Path) -> tuple[list[JobFolder], list[str]]:
+    """Find the jobs in a folder, oldest first; return what is wrong with those that cannot be read, too."""
+    jobs: list[JobFolder] = []
+    unreadable: list[str] = []
+    for path in sorted(folder.glob(f"*{SUFFIX}/job.json")):
+        try:
+            jobs.append(JobFolder(path.parent))
+        except (InvalidArgument, DiskError) as exc:
+            unreadable.append(str(exc))
+    return sorted(jobs, key=lambda job: str(job.about["begun"])), unreadable
 
 
 def find_job(name: str, folder: Path) -> JobFolder:
     """Find a job by its id, or by its folder's path. Raises `InvalidArgument`."""
     for path in (Path(name), Path(f"{name}{SUFFIX}")):
-        if (path / "job.json").is_file():
-            return JobFolder(path)
-    job = next((job for job in jobs_below(folder) if job.id == name), None)
-    if job is None:
-        raise InvalidArgument(f"There is no job `{name}` in `{folder}`. `modelwire jobs list` shows those there are.")
-    return job
+        job = JobFolder(path)
+        if job.about:
+            return job
+    jobs, unreadable = jobs_below(folder)
+    found = next((job for job in jobs if job.id == name), None)
+    if found is None:
+        said = f"There is no job `{name}` in `{folder}`"
+        if Path(name).is_dir():
+            said = f"`{name}` is a folder and no job's: it has no `job.json`"
+        raise InvalidArgument(" ".join([f"{said}. `modelwire jobs list` shows the jobs there are.", *unreadable]))
+    return found

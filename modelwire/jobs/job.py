@@ -14,7 +14,7 @@ from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 if TYPE_CHECKING:
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["JobOptions", "JobResult", "arun_job", "checked_options", "run_job"]
+__all__ = ["ENGINES", "JobOptions", "JobResult", "arun_job", "checked_options", "run_job"]
 
 
 class JobOptions(TypedDict, total=False):
@@ -65,6 +65,8 @@ def checked_options(given: JobOptions) -> dict[str, Any]:
         value = options[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise InvalidArgument(f"`{name}` must be a whole number of at least 1, not {value!r}.")
+    if options["workers"] is not None and options["engine"] != "ray":
+        raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
     if options["max_cost"] is not None:
         try:
             options["max_cost"] = Decimal(str(options["max_cost"]))

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from modelwire.errors import DiskError
 
-__all__ = ["AppendLog", "frame", "payload_of", "sync_folder", "write_whole"]
+__all__ = ["AppendLog", "frame", "owned", "payload_of", "sync_folder", "write_whole"]
 
 CRC_BYTES = 9  # eight digits and the space
 PART_BYTES = 8192  # read at a time of a line whose length nobody knows
@@ -133,15 +133,19 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def owned(path: str, flags: int) -> int:
+    """Open a file for `open(opener=...)`; a new one is its owner's alone."""
+    return os.open(path, flags, 0o600)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Put a small file in its place all at once, readable by its owner only."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.part")
     try:
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(fd, "wb") as file:
+        with open(part, "wb", opener=owned) as file:
             file.write(data)
             file.flush()
-            os.fsync(fd)
+            os.fsync(file.fileno())
         part.replace(path)
     except OSError as exc:
         part.unlink(missing_ok=True)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
 from modelwire.errors import DiskError, InvalidArgument, did_you_mean
-from modelwire.jobs.log import sync_folder
-from modelwire.jobs.results import Results, json_of
+from modelwire.jobs.log import owned, sync_folder
+from modelwire.jobs.results import Results, digest_of, json_of
 from modelwire.jobs.rows import INPUT_COLUMN, require_pyarrow
 
 __all__ = ["ABOUT", "check_output", "write_output"]
@@ -26,8 +26,8 @@ ORDERS = ("input", "arrival")
 BATCH_ROWS = 1000  # of a Parquet file
 
 
-def check_output(path: Path, order: str) -> None:
-    """Raise before any request for an output that cannot be written."""
+def check_output(path: Path, order: str, *others: object) -> None:
+    """Raise before any request for an output that cannot be written, or is one of `others`: the input, the folder."""
     if path.suffix.lower() not in _WRITERS:
         raise InvalidArgument(
             f"The format of the output `{path}` is told by the end of its name. "
@@ -37,32 +37,45 @@ def check_output(path: Path, order: str) -> None:
         raise InvalidArgument(f"`order` is {order!r}. {did_you_mean(str(order), ORDERS)}")
     if not path.absolute().parent.is_dir():
         raise InvalidArgument(f"There is no folder `{path.parent}` for the output.")
+    if path.is_dir():
+        raise InvalidArgument(f"The output `{path}` is a folder; name a file.")
+    for other in others:
+        if isinstance(other, (str, os.PathLike)) and path.resolve() == Path(os.fspath(other)).resolve():
+            raise InvalidArgument(f"The output `{path}` is the input or the job's folder, too; name another one.")
     if _WRITERS[path.suffix.lower()] is _ParquetWriter:
         require_pyarrow()
 
 
-def write_output(results: Results, path: Path, *, order: str = "input", formula_guard: bool = False) -> int:
-    """Write the table of all rows that have a record; return how many. Raises `DiskError`."""
+def write_output(
+    results: Results, path: Path, *, order: str = "input", formula_guard: bool = False, columns: Iterable[str] = ()
+) -> int:
+    """Write the table of all rows that have a record; return how many. Raises `DiskError`.
+
+    `columns` are those of the input, as far as they are known without its rows.
+    """
     writer_class = _WRITERS[path.suffix.lower()]
-    columns = _Columns(with_kinds=writer_class is _ParquetWriter)
+    seen = _Columns(columns, with_kinds=writer_class is _ParquetWriter)
     for record in results.records(by_arrival=True):
-        columns.see(record)
-    with _appearing(path) as file:
-        writer = writer_class(file, columns, formula_guard=formula_guard)
+        seen.see(record)
+    with _appearing(path, digest_of(bytes(results.log.path.absolute())).hex()[:8]) as file:
+        writer = writer_class(file, seen, formula_guard=formula_guard)
         count = 0
         for record in results.records(by_arrival=order == "arrival"):
-            writer.write(columns.row(record))
+            writer.write(seen.row(record))
             count += 1
         writer.close()
     return count
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name when it is written and synced. It is the owner's alone until then."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _appearing(path: Path, writer: str) -> Iterator[IO[bytes]]:
+    """Open a file that gets its name when it is written and synced. It is the owner's alone until then.
+
+    What a kill has left of it is written over when the same `writer` comes again, and by no other.
+    """
+    part = path.with_name(f".{path.name}.{writer}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with open(part, "wb", opener=owned) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -81,8 +94,8 @@ def _appearing(path: Path) -> Iterator[IO[bytes]]:
 class _Columns:
     """The columns of a table, and what kinds of values each has. Reads every record before the first is written."""
 
-    def __init__(self, *, with_kinds: bool) -> None:
-        self._input: dict[str, None] = {}
+    def __init__(self, columns: Iterable[str], *, with_kinds: bool) -> None:
+        self._input: dict[str, None] = dict.fromkeys(columns)
         self._answer: dict[str, None] = {}
         self._kinds: dict[tuple[str, str], set[type]] = {}
         self._with_kinds = with_kinds
@@ -176,7 +189,7 @@ class _CsvWriter(_Writer):
         self._guard = formula_guard
         self._text = TextIOWrapper(file, encoding="utf-8", newline="")
         self._csv = csv.writer(self._text, delimiter=self.DELIMITER, lineterminator="\n")
-        self._csv.writerow(columns.names.values())
+        self._csv.writerow(map(self._cell, columns.names.values()))  # keys of an answer are the model's words, too
 
     def write(self, row: dict[str, Any]) -> None:
         self._csv.writerow([self._cell(value) for value in row.values()])
@@ -186,7 +199,7 @@ class _CsvWriter(_Writer):
             return json_of(value).decode()
         if isinstance(value, Decimal):
             return f"{value:f}"
-        if self._guard and isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        if self._guard and isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
             return f"'{value}"
         return value
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
-from typing import Any
 
 from modelwire.errors import CallerError
 from modelwire.jobs.results import json_of
 from modelwire.jobs.rows import Row, Source
-from modelwire.jobs.work import Work, price
-from modelwire.messages import AIMessage
+from modelwire.jobs.work import Work, models_of, price_of_counts
 from modelwire.messages.counting import count_tokens_approximately
 
 __all__ = ["preview"]
@@ -71,33 +69,14 @@ def _estimate(
         rows = round(rows if limit is None else min(rows, limit))
     about = "About " if more else ""
     each = tokens / max(measured, 1)
-    model, provider, max_tokens = _model_of(work.chain)
-    answer = max_tokens or ANSWER_TOKENS
+    models = list(models_of(work.chain))
+    model = models[0] if len(models) == 1 else None  # of several, nobody knows what each is asked
+    name = getattr(model, "model", None)
+    answer = getattr(model, "max_tokens", None) or ANSWER_TOKENS
     yield f"{about}{rows:,.0f} rows, about {rows * each:,.0f} tokens of input, {rows * answer:,.0f} of answers"
     yield f"(an answer counted as {answer} tokens; equal rows are asked once, and counted here)."
-    cost = _price_of_one(model, provider, round(each), answer)
+    cost = price_of_counts(model, round(each), answer)
     if cost is None:
-        yield f"What that costs is not known: no price for {f'`{model}`' if model else 'this chain'}."
+        yield f"What that costs is not known: no price for {f'`{name}`' if name else 'this chain'}."
     else:
-        yield f"At the price of `{model}`: about ${cost * Decimal(rows):,.4f}."
-
-
-def _model_of(chain: Any) -> tuple[str | None, str | None, int | None]:
-    """Find the model of a chain, its provider, and how long its answers may be."""
-    for step in [chain, *getattr(chain, "steps", ())]:
-        step = getattr(step, "bound", step)
-        name = getattr(step, "model", None)
-        if isinstance(name, str):
-            return name, getattr(step, "provider", None), getattr(step, "max_tokens", None)
-    return None, None, None
-
-
-def _price_of_one(model: str | None, provider: str | None, tokens_in: int, tokens_out: int) -> Decimal | None:
-    if model is None:
-        return None
-    usage: Any = {
-        "input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out,
-    }  # fmt: skip
-    return price(
-        AIMessage("", usage_metadata=usage, response_metadata={"model_name": model, "model_provider": provider})
-    )
+        yield f"At the price of `{name}`: about ${cost * Decimal(rows):,.4f}."

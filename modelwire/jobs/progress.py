@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Progress", "Standing"]
+__all__ = ["Progress", "Standing", "clock"]
 
 LINE_EVERY_S = 5.0
 BAR_EVERY_S = 0.25
@@ -29,6 +30,17 @@ class Standing:
     unpriced: int = 0  # answered rows whose model has no known price
     total: float | None = None  # rows there will be, about
     elapsed_s: float = 0.0  # of this run
+
+    def count(self, about: Mapping[str, Any]) -> None:
+        """Add what a record says was paid."""
+        self.input_tokens += about.get("input_tokens") or 0
+        self.output_tokens += about.get("output_tokens") or 0
+        self.cached += about.get("cached", 0)
+        if about.get("cost") is not None:
+            self.cost += Decimal(about["cost"])
+        elif about.get("answer") is not None and about.get("attempts"):
+            self.unpriced += 1
+        self.same += "same" in about
 
     @property
     def rate(self) -> float:
@@ -58,7 +70,7 @@ class Standing:
         parts.append(f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens")
         parts.append(self.cost_text())
         if (left_s := self.left_s()) is not None:
-            parts.append(f"{_clock(left_s)} left")
+            parts.append(f"{clock(left_s)} left")
         return "  ".join(parts)
 
     def cost_text(self) -> str:
@@ -75,7 +87,8 @@ def _short(count: int) -> str:
     return f"{count:,}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Say a time as 1:02:03."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -23,6 +23,7 @@ __all__ = ["INPUT_COLUMN", "Row", "Source", "open_source", "require_pyarrow"]
 
 INPUT_COLUMN = "input"  # of rows that are texts and not dicts
 MAX_ROW_CHARS = 32 * 1024 * 1024  # no provider takes a request of more bytes; a line without end must not fill memory
+PEEKED_LINES = 100  # of JSON lines
 EDGE_BYTES = 1024 * 1024  # of each end of a file go into its fingerprint: 10 GB are not read before the first request
 BATCH_ROWS = 512  # of a Parquet file or a data frame at a time
 
@@ -258,7 +259,18 @@ def _first_unreadable(lines: list[str], encoding: str) -> str | None:
 
 
 class _JsonlSource(_FileSource):
-    """One JSON object, or one text, a line."""
+    """One JSON object, or one text, a line. Its columns are those of the first objects: a prompt may name no other."""
+
+    def _begin(self) -> None:
+        names: dict[str, None] = {}
+        for at in range(1, PEEKED_LINES + 1):
+            values = self._row(0, at, self._file.readline(EDGE_BYTES)).values
+            if isinstance(values, str):
+                break
+            names |= dict.fromkeys(values or ())
+        else:
+            self.columns = list(names) or None
+        self._file.seek(0)
 
     def _rows(self) -> Iterator[Row]:
         number, at = 0, 0

@@ -18,7 +18,7 @@ from random import Random
 from time import monotonic
 from typing import Any
 
-from modelwire.errors import DiskError, InvalidArgument, JobChanged
+from modelwire.errors import DiskError, JobChanged
 from modelwire.jobs.asking import Asker, stopped
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.job import JobOptions, JobResult, checked_options
@@ -26,7 +26,7 @@ from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.progress import Progress, Standing
 from modelwire.jobs.results import ANSWERED, FAILED, UNKNOWN, Record, Results, digest_of, json_of
 from modelwire.jobs.rows import Row, open_source
-from modelwire.jobs.work import Work, decimal_of, make_work
+from modelwire.jobs.work import Work, check_prices, make_work
 from modelwire.runnables.config import element_config
 
 __all__ = ["FileJob", "run_here", "run_in_background"]
@@ -63,15 +63,18 @@ class FileJob:
     def __init__(self, work: Any, rows: Any, given: JobOptions) -> None:
         self.options = options = checked_options(given)
         self.output = Path(options["output"])
-        check_output(self.output, options["order"])
+        job_dir = Path(options["job_dir"] or f"{self.output}.job")
+        check_output(self.output, options["order"], rows, job_dir)
         self.work: Work = make_work(work, options["model"], system=options["system"], schema=options["schema"])
         self.source = open_source(rows, encoding=options["encoding"])
-        self.folder = JobFolder(Path(options["job_dir"] or f"{self.output}.job"))
+        self.folder = JobFolder(job_dir)
         self.standing = Standing()
         self.stopped: str | None = None  # why no new row is begun
         self._error: BaseException | None = None
         try:
             self.work.check_columns(self.source.columns)
+            if options["max_cost"] is not None:
+                check_prices(self.work.chain)
             self.config = element_config(options["config"])
             self.window = options["max_concurrency"] or self.config.get("max_concurrency") or IN_FLIGHT
             self.asker = Asker(self.work.chain, self.config)
@@ -80,12 +83,14 @@ class FileJob:
 
                 self.asker = RayAsker(self.work.chain, self.config, workers=options["workers"])
                 self.window = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
-            fingerprint = self._fingerprint(rows)
+            fingerprint = {"input": self.source.fingerprint(), "work": self.work.described()}
             self.folder.claim()
+            before = self.folder.summary()
+            self._is_written = before.get("state") == "complete" and before.get("output") == self._form()
             self.folder.agree(fingerprint, options["command"], input_may_differ=options["retry_failed"])
             self.results = Results(self.folder.path)
             for record in self.results.recover():
-                self._count(record)
+                self.standing.count(record)
         except BaseException:
             self._close()
             raise
@@ -95,11 +100,6 @@ class FileJob:
         if hasattr(self, "results"):
             self.results.log.close()
         self.folder.release()
-
-    def _fingerprint(self, rows: Any) -> dict[str, Any]:
-        if isinstance(rows, (str, Path)) and self.output.resolve() == Path(rows).resolve():
-            raise InvalidArgument(f"`{self.output}` is the input; name another output.")
-        return {"input": self.source.fingerprint(), "work": self.work.described()}
 
     # ------------------------------------------------------------ the run
 
@@ -148,7 +148,7 @@ class FileJob:
         if complete:
             try:
                 self._check_end()
-                if self.standing.asked or not self.output.exists():
+                if self.standing.asked or not self._is_written or not self.output.exists():
                     await self._loop.run_in_executor(self._disk, self._write)
             except (DiskError, JobChanged) as exc:
                 self._error, complete = exc, False
@@ -160,15 +160,21 @@ class FileJob:
             raise self._error
         return result
 
+    def _form(self) -> list[Any]:
+        """Say what the output is: written that way, it need not be written again."""
+        return [str(self.output.absolute()), self.options["order"], self.options["formula_guard"]]
+
     def _write(self) -> None:
         write_output(
-            self.results, self.output, order=self.options["order"], formula_guard=self.options["formula_guard"]
-        )
+            self.results, self.output, order=self.options["order"], formula_guard=self.options["formula_guard"],
+            columns=self.source.columns or (),
+        )  # fmt: skip
 
     def _end_folder(self, result: JobResult) -> None:
         """Write down how it ended; a disk that fails now must not hide why the job has stopped."""
         try:
-            self.folder.end({"state": "complete" if result.complete else "interrupted", **result.numbers()})
+            state = "complete" if result.complete else "interrupted"
+            self.folder.end({"state": state, **result.numbers(), "output": self._form()})
         except DiskError as exc:
             self._error = self._error or exc
 
@@ -310,7 +316,7 @@ class FileJob:
         self._lines.append(self.results.place(record))
         self._dirty.set()
         self.standing.asked += 1
-        self._count(about)
+        self.standing.count(about)
         if self._failures > max(FAILURES_IN_A_ROW, self.window):
             raise stopped(f"The last {self._failures} rows that were asked have all failed: {about.get('error')}")
         if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
@@ -318,18 +324,6 @@ class FileJob:
                 "`max_cost` cannot be held: the price of the model is not known.", "run it again without `max_cost`"
             )
         return about
-
-    def _count(self, about: dict[str, Any]) -> None:
-        s = self.standing
-        s.input_tokens += about.get("input_tokens", 0)
-        s.output_tokens += about.get("output_tokens", 0)
-        s.cached += about.get("cached", 0)
-        cost = decimal_of(about.get("cost"))
-        if cost is not None:
-            s.cost += cost
-        elif about.get("answer") is not None and about.get("attempts"):
-            s.unpriced += 1
-        s.same += "same" in about
 
     def _measure(self) -> None:
         s = self.standing
@@ -395,14 +389,21 @@ async def run_here(work: Any, rows: Any, options: JobOptions) -> JobResult:
 
 
 def run_in_background(work: Any, rows: Any, options: JobOptions) -> JobResult:
-    """Run a job on the background loop and wait. A Ctrl-C or SIGTERM drains it; a second Ctrl-C does not wait."""
+    """Run a job on the background loop and wait. A Ctrl-C or SIGTERM drains it; a second one does not wait."""
     from modelwire.runnables.background import background_loop
 
     job = FileJob(work, rows, options)
     home = background_loop()
     future = asyncio.run_coroutine_threadsafe(job.run(), home.loop)
-    with _on_sigterm(lambda: home.post(lambda: job.stop("terminated"))):
-        result = _awaited(future, lambda: home.post(lambda: job.stop("interrupted")))
+
+    def stop(reason: str, leave: type[BaseException], *said: int) -> None:
+        if job.stopped in _SIGNALS:
+            future.cancel()
+            raise leave(*said)
+        home.post(lambda: job.stop(reason))
+
+    with _on_sigterm(lambda: stop("terminated", SystemExit, 128 + signal.SIGTERM)):
+        result = _awaited(future, lambda: stop("interrupted", KeyboardInterrupt))
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     if result.stopped == "terminated":
@@ -411,15 +412,10 @@ def run_in_background(work: Any, rows: Any, options: JobOptions) -> JobResult:
 
 
 def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:
-    pressed = 0
     while True:
         try:
             return future.result()
         except KeyboardInterrupt:
-            pressed += 1
-            if pressed > 1:
-                future.cancel()
-                raise
             stop()
 
 

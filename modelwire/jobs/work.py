@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.errors import InvalidArgument, InvalidType, MissingDependency, did_you_mean
 from modelwire.jobs.results import json_of
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
@@ -25,9 +25,21 @@ from modelwire.runnables import (
 )
 
 if TYPE_CHECKING:
+    from modelwire.adapters.chat_model import BaseChatModel
     from modelwire.errors import Attempt
 
-__all__ = ["Tally", "Work", "answer_value", "decimal_of", "differences", "failure_text", "make_work", "price"]
+__all__ = [
+    "Tally",
+    "Work",
+    "answer_value",
+    "check_prices",
+    "differences",
+    "failure_text",
+    "make_work",
+    "models_of",
+    "price",
+    "price_of_counts",
+]
 
 
 class Work:
@@ -54,12 +66,23 @@ class Work:
         for name in self.columns or ():
             if not columns:
                 raise InvalidArgument(f"The prompt names the column `{name}`, and the input has none: is it empty?")
+            if name not in columns and (lookalike := next((c for c in columns if _nfc(c) == _nfc(name)), None)):
+                raise InvalidArgument(
+                    f"The prompt names the column `{name}`, and the input writes it with other code points: "
+                    f"{lookalike!a}, not {name!a}."
+                )
             if name not in columns:
                 raise InvalidArgument(f"The prompt names the column `{name}`. {did_you_mean(name, columns)}")
 
     def described(self) -> str:
         """Return a text that changes when the prompt or the model does, without secrets."""
         return _described(self.chain)
+
+
+def _nfc(name: str) -> str:
+    from unicodedata import normalize
+
+    return normalize("NFC", name)
 
 
 def make_work(work: Any, model: Any = None, *, system: str | None = None, schema: Any = None) -> Work:
@@ -82,6 +105,16 @@ def make_work(work: Any, model: Any = None, *, system: str | None = None, schema
         messages: list[Any] = [("human", work)] if system is None else [("system", system), ("human", work)]
         work = ChatPromptTemplate.from_messages(messages)
     return Work(work | model)
+
+
+def models_of(step: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
+    """Yield the chat models of a chain, however deep; a model that a function calls is not seen."""
+    from modelwire.adapters.chat_model import BaseChatModel
+
+    if isinstance(step, BaseChatModel):
+        yield step
+    for inner in () if isinstance(step, BaseChatModel) else step._runnables_inside():
+        yield from models_of(inner)
 
 
 # ---------------------------------------------------------------- what tells one chain from another
@@ -155,11 +188,6 @@ def answer_value(answer: Any) -> Any:
     return from_json(json_of(answer))
 
 
-def decimal_of(text: str | None) -> Decimal | None:
-    """Read an amount of USD in a record."""
-    return None if text is None else Decimal(text)
-
-
 class Tally:
     """Hears of the answers and the failed attempts of one row, from whatever thread."""
 
@@ -194,6 +222,30 @@ def price(message: AIMessage) -> Decimal | None:
     """Return what an answer costs in USD, None where no price is known."""
     price_of = _pricing()
     return None if price_of is None else price_of(message)
+
+
+def price_of_counts(model: Any, tokens_in: int, tokens_out: int) -> Decimal | None:
+    """Return what an answer of `model` would cost in USD; None where no price is known, or which model answers."""
+    usage: Any = {
+        "input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out,
+    }  # fmt: skip
+    about = {"model_name": getattr(model, "model", None), "model_provider": getattr(model, "provider", None)}
+    return price(AIMessage("", usage_metadata=usage, response_metadata=about))
+
+
+def check_prices(chain: Runnable[Any, Any]) -> None:
+    """Raise when a limit on the cost could not be held, since a model of the chain has no known price."""
+    if _pricing() is None:
+        raise MissingDependency("`max_cost` needs the prices of models: `pip install 'modelwire[jobs]'`.")
+    for model in models_of(chain):
+        name, client = getattr(model, "model", None), getattr(model, "client", None)
+        if name is None or client is not None or getattr(model, "provider", None) == "azure_openai":
+            continue  # a deployment or a model of one's own: only its answers say which model it is
+        if price_of_counts(model, 1000, 1000) is None:
+            raise InvalidArgument(
+                f"`max_cost` cannot be held: no price of `{name}` is known. Nothing was asked. Leave `max_cost` out "
+                "and hold the cost by `limit`, a number of rows; or name the model as its provider's price list does."
+            )
 
 
 @cache

@@ -38,17 +38,9 @@ if TYPE_CHECKING:
     from modelwire.messages.base import Blocks
 
 __all__ = [
-    "LC_AUTO_PREFIX",
-    "LC_ID_PREFIX",
-    "AIMessage",
-    "AIMessageChunk",
-    "InputTokenDetails",
-    "OutputTokenDetails",
-    "UsageMetadata",
-    "add_ai_message_chunks",
-    "add_usage",
-    "subtract_usage",
-]
+    "LC_AUTO_PREFIX", "LC_ID_PREFIX", "AIMessage", "AIMessageChunk", "InputTokenDetails", "OutputTokenDetails",
+    "UsageMetadata", "add_ai_message_chunks", "add_usage", "subtract_usage",
+]  # fmt: skip
 
 # In the `response_metadata` of a chunk: the stream begins again here, a sum holds only what follows.
 RESTART = "stream_restart"
@@ -93,7 +85,7 @@ class AIMessage(BaseMessage):
             "invalid_tool_calls": list(invalid_tool_calls),
             "usage_metadata": usage_metadata,
         }
-        return assemble(cls, fields, {"content", *(name for name, value in fields.items() if value and name != "type")})
+        return assemble(cls, fields, {"content"} | {name for name, value in fields.items() if value and name != "type"})
 
     @model_validator(mode="before")
     @classmethod

@@ -23,21 +23,9 @@ if TYPE_CHECKING:
     Blocks = Sequence[ContentBlock] | None
 
 __all__ = [
-    "LC_AUTO_PREFIX",
-    "LC_ID_PREFIX",
-    "BaseMessage",
-    "BaseMessageChunk",
-    "Given",
-    "TextAccessor",
-    "assemble",
-    "get_bolded_text",
-    "get_msg_title_repr",
-    "merge_chunks",
-    "merge_content",
-    "merge_ids",
-    "message_to_dict",
-    "messages_to_dict",
-]
+    "LC_AUTO_PREFIX", "LC_ID_PREFIX", "BaseMessage", "BaseMessageChunk", "TextAccessor", "merge_chunks",
+    "merge_content", "message_to_dict", "messages_to_dict",
+]  # fmt: skip
 
 LC_AUTO_PREFIX = "lc_"
 """Begins every id that we made up, of messages and of content blocks."""

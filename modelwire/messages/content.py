@@ -15,40 +15,14 @@ from modelwire.messages.base import LC_AUTO_PREFIX
 from modelwire.messages.tool_calls import InvalidToolCall, ToolCall, ToolCallChunk
 
 __all__ = [
-    "KNOWN_BLOCK_TYPES",
-    "Annotation",
-    "AudioContentBlock",
-    "Citation",
-    "ContentBlock",
-    "DataContentBlock",
-    "FileContentBlock",
-    "ImageContentBlock",
-    "InvalidToolCall",
-    "NonStandardAnnotation",
-    "NonStandardContentBlock",
-    "PlainTextContentBlock",
-    "ReasoningContentBlock",
-    "RefusalContentBlock",
-    "ServerToolCall",
-    "ServerToolCallChunk",
-    "ServerToolResult",
-    "TextContentBlock",
-    "ToolCall",
-    "ToolCallChunk",
-    "VideoContentBlock",
-    "create_audio_block",
-    "create_citation",
-    "create_file_block",
-    "create_image_block",
-    "create_non_standard_block",
-    "create_plaintext_block",
-    "create_reasoning_block",
-    "create_text_block",
-    "create_tool_call",
-    "create_video_block",
-    "ensure_id",
+    "KNOWN_BLOCK_TYPES", "Annotation", "AudioContentBlock", "Citation", "ContentBlock", "DataContentBlock",
+    "FileContentBlock", "ImageContentBlock", "InvalidToolCall", "NonStandardAnnotation", "NonStandardContentBlock",
+    "PlainTextContentBlock", "ReasoningContentBlock", "RefusalContentBlock", "ServerToolCall", "ServerToolCallChunk",
+    "ServerToolResult", "TextContentBlock", "ToolCall", "ToolCallChunk", "VideoContentBlock", "create_audio_block",
+    "create_citation", "create_file_block", "create_image_block", "create_non_standard_block", "create_plaintext_block",
+    "create_reasoning_block", "create_text_block", "create_tool_call", "create_video_block", "ensure_id",
     "is_data_content_block",
-]
+]  # fmt: skip
 
 
 class Citation(TypedDict):
@@ -200,26 +174,11 @@ ContentBlock = (
     | ToolContentBlock
 )
 
-KNOWN_BLOCK_TYPES = frozenset(
-    {
-        "audio",
-        "file",
-        "image",
-        "invalid_tool_call",
-        "non_standard",
-        "reasoning",
-        "refusal",
-        "server_tool_call",
-        "server_tool_call_chunk",
-        "server_tool_result",
-        "text",
-        "text-plain",
-        "tool_call",
-        "tool_call_chunk",
-        "video",
-    }
-)
 _DATA_TYPES = frozenset({"audio", "file", "image", "text-plain", "video"})
+KNOWN_BLOCK_TYPES = _DATA_TYPES | {
+    "invalid_tool_call", "non_standard", "reasoning", "refusal", "server_tool_call", "server_tool_call_chunk",
+    "server_tool_result", "text", "tool_call", "tool_call_chunk",
+}  # fmt: skip
 
 
 def is_data_content_block(block: Mapping[str, Any]) -> bool:

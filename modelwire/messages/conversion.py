@@ -14,14 +14,9 @@ if TYPE_CHECKING:
     from modelwire.messages.any_message import MessageLikeRepresentation
 
 __all__ = [
-    "TYPES",
-    "convert_to_message",
-    "convert_to_messages",
-    "message_chunk_to_message",
-    "message_to_dict",
-    "messages_from_dict",
-    "messages_to_dict",
-]
+    "_message_from_dict", "convert_to_message", "convert_to_messages", "message_chunk_to_message", "message_to_dict",
+    "messages_from_dict", "messages_to_dict",
+]  # fmt: skip
 
 # `type` of a message -> its class. The names of a chunk's class are its type.
 TYPES = {

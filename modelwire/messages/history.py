@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modelwire.prompt_values import PromptValue
     from modelwire.runnables import Runnable
 
-__all__ = ["HistoryTool", "filter_messages", "history_tool", "is_of_type", "merge_message_runs"]
+__all__ = ["filter_messages", "merge_message_runs"]
 
 Kinds = str | type[BaseMessage] | Sequence[str | type[BaseMessage]]
 _P = ParamSpec("_P")

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelwire.errors import InvalidArgument, InvalidType
 
-__all__ = ["add_contents", "merge_content", "merge_dicts", "merge_lists", "merge_obj"]
+__all__ = ["merge_content", "merge_dicts", "merge_lists", "merge_obj"]
 
 # Texts that name something instead of being part of it: an equal one is not repeated.
 _NAMES = frozenset({"id", "output_version", "model_provider"})

@@ -21,7 +21,7 @@ from modelwire.messages.data_blocks import convert_to_openai_data_block, named_f
 if TYPE_CHECKING:
     from modelwire.messages.any_message import MessageLikeRepresentation
 
-__all__ = ["convert_to_openai_messages", "openai_role"]
+__all__ = ["convert_to_openai_messages"]
 
 Block = Mapping[str, Any]
 Part = dict[str, Any]

@@ -16,12 +16,12 @@ from modelwire.messages.tool_calls import (
     InvalidToolCall,
     ToolCall,
     ToolCallChunk,
-    default_tool_chunk_parser,
-    default_tool_parser,
     invalid_tool_call,
     tool_call,
     tool_call_chunk,
 )
+from modelwire.messages.tool_calls import default_tool_chunk_parser as default_tool_chunk_parser
+from modelwire.messages.tool_calls import default_tool_parser as default_tool_parser
 
 if TYPE_CHECKING:
     from typing import Self
@@ -29,18 +29,9 @@ if TYPE_CHECKING:
     from modelwire.messages.base import Blocks
 
 __all__ = [
-    "InvalidToolCall",
-    "ToolCall",
-    "ToolCallChunk",
-    "ToolMessage",
-    "ToolMessageChunk",
-    "ToolOutputMixin",
-    "default_tool_chunk_parser",
-    "default_tool_parser",
-    "invalid_tool_call",
-    "tool_call",
+    "InvalidToolCall", "ToolCall", "ToolCallChunk", "ToolMessage", "ToolMessageChunk", "invalid_tool_call", "tool_call",
     "tool_call_chunk",
-]
+]  # fmt: skip
 
 
 class ToolOutputMixin:

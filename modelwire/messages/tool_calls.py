@@ -7,20 +7,7 @@ from typing import Any, Literal, NotRequired
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-__all__ = [
-    "InvalidToolCall",
-    "ToolCall",
-    "ToolCallChunk",
-    "default_tool_chunk_parser",
-    "default_tool_parser",
-    "free_text_call",
-    "invalid_tool_call",
-    "parse_tool_args",
-    "read_tool_call_chunks",
-    "tool_call",
-    "tool_call_chunk",
-    "tool_call_extras",
-]
+__all__ = ["InvalidToolCall", "ToolCall", "ToolCallChunk", "invalid_tool_call", "tool_call", "tool_call_chunk"]
 
 # Where an AIMessage's `additional_kwargs` keep what calls have beside name and arguments: id of a call -> extras.
 CALL_EXTRAS = "tool_call_extras"
@@ -153,10 +140,11 @@ def default_tool_parser(raw_tool_calls: list[dict[str, Any]]) -> tuple[list[Tool
                 calls.append(free_text_call(custom.get("name"), custom.get("input"), raw.get("id")))
             continue
         name, args = function.get("name"), function.get("arguments")
+        if isinstance(args, Mapping):  # some services send the object itself
+            calls.append(tool_call(name=name or "", args=dict(args), id=raw.get("id")))
+            continue
         try:
-            # some services send the object itself
-            parsed = dict(args) if isinstance(args, Mapping) else parse_tool_args(args)
-            calls.append(tool_call(name=name or "", args=parsed, id=raw.get("id")))
+            calls.append(tool_call(name=name or "", args=parse_tool_args(args), id=raw.get("id")))
         except ValueError as exc:
             invalid.append(invalid_tool_call(name=name, args=args, id=raw.get("id"), error=str(exc)))
     return calls, invalid

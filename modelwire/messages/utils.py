@@ -18,16 +18,7 @@ from modelwire.messages import (
 )
 
 __all__ = [
-    "AnyMessage",
-    "MessageLikeRepresentation",
-    "_message_from_dict",
-    "convert_to_messages",
-    "convert_to_openai_messages",
-    "count_tokens_approximately",
-    "filter_messages",
-    "get_buffer_string",
-    "merge_message_runs",
-    "message_chunk_to_message",
-    "messages_from_dict",
-    "trim_messages",
-]
+    "AnyMessage", "MessageLikeRepresentation", "_message_from_dict", "convert_to_messages",
+    "convert_to_openai_messages", "count_tokens_approximately", "filter_messages", "get_buffer_string",
+    "merge_message_runs", "message_chunk_to_message", "messages_from_dict", "trim_messages",
+]  # fmt: skip

@@ -1,4 +1,5 @@
 """Output parsers: from what a model said to a value. Names load when first used."""
+# ruff: noqa: F403 - for type checkers: what the modules' `__all__` say; a test holds the table below equal to it
 
 from __future__ import annotations
 
@@ -7,24 +8,15 @@ from typing import TYPE_CHECKING
 from modelwire import _lazy
 
 if TYPE_CHECKING:
-    from modelwire.output_parsers.base import BaseGenerationOutputParser as BaseGenerationOutputParser
-    from modelwire.output_parsers.base import BaseLLMOutputParser as BaseLLMOutputParser
-    from modelwire.output_parsers.base import BaseOutputParser as BaseOutputParser
-    from modelwire.output_parsers.json import JsonOutputParser as JsonOutputParser
-    from modelwire.output_parsers.json import SimpleJsonOutputParser as SimpleJsonOutputParser
-    from modelwire.output_parsers.list import CommaSeparatedListOutputParser as CommaSeparatedListOutputParser
-    from modelwire.output_parsers.list import ListOutputParser as ListOutputParser
-    from modelwire.output_parsers.list import MarkdownListOutputParser as MarkdownListOutputParser
-    from modelwire.output_parsers.list import NumberedListOutputParser as NumberedListOutputParser
+    from modelwire.output_parsers.base import *
+    from modelwire.output_parsers.json import *
+    from modelwire.output_parsers.list import *
     from modelwire.output_parsers.openai_tools import JsonOutputKeyToolsParser as JsonOutputKeyToolsParser
     from modelwire.output_parsers.openai_tools import JsonOutputToolsParser as JsonOutputToolsParser
     from modelwire.output_parsers.openai_tools import PydanticToolsParser as PydanticToolsParser
-    from modelwire.output_parsers.pydantic import PydanticOutputParser as PydanticOutputParser
-    from modelwire.output_parsers.string import StrOutputParser as StrOutputParser
-    from modelwire.output_parsers.transform import (
-        BaseCumulativeTransformOutputParser as BaseCumulativeTransformOutputParser,
-    )
-    from modelwire.output_parsers.transform import BaseTransformOutputParser as BaseTransformOutputParser
+    from modelwire.output_parsers.pydantic import *
+    from modelwire.output_parsers.string import *
+    from modelwire.output_parsers.transform import *
 
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,

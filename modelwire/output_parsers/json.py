@@ -10,7 +10,7 @@ from modelwire.output_parsers.refusal import check_refusal
 from modelwire.output_parsers.transform import BaseCumulativeTransformOutputParser
 from modelwire.outputs import Generation
 
-__all__ = ["JsonOutputParser", "SimpleJsonOutputParser", "check_model", "json_patch"]
+__all__ = ["JsonOutputParser", "SimpleJsonOutputParser"]
 
 
 class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):

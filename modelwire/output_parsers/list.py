@@ -19,11 +19,8 @@ __all__ = ["CommaSeparatedListOutputParser", "ListOutputParser", "MarkdownListOu
 class ItemReader(Protocol):
     """Reads items out of a text that comes in pieces, wherever it is cut."""
 
-    def feed(self, text: str) -> list[str]:
-        """Return the items that `text` completes."""
-
-    def end(self) -> list[str]:
-        """Return what the end of the text completes."""
+    def feed(self, text: str) -> list[str]: ...  # the items that `text` completes
+    def end(self) -> list[str]: ...  # what the end of the text completes
 
 
 class ListOutputParser(BaseTransformOutputParser[list[str]]):

@@ -24,13 +24,9 @@ from modelwire.output_parsers.transform import BaseCumulativeTransformOutputPars
 from modelwire.outputs import ChatGeneration, Generation
 
 __all__ = [
-    "JsonOutputKeyToolsParser",
-    "JsonOutputToolsParser",
-    "PydanticToolsParser",
-    "make_invalid_tool_call",
-    "parse_tool_call",
-    "parse_tool_calls",
-]
+    "JsonOutputKeyToolsParser", "JsonOutputToolsParser", "PydanticToolsParser", "make_invalid_tool_call",
+    "parse_tool_call", "parse_tool_calls",
+]  # fmt: skip
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from modelwire.errors import OutputParserException
 from modelwire.output_parsers.json import JsonOutputParser
 from modelwire.outputs import Generation
 
-__all__ = ["PydanticOutputParser", "model_name", "validate"]
+__all__ = ["PydanticOutputParser"]
 
 Model = TypeVar("Model")
 
@@ -26,7 +26,6 @@ class PydanticOutputParser(JsonOutputParser, Generic[Model]):
 
     @property
     def OutputType(self) -> Any:
-        """The pydantic class."""
         return self.pydantic_object
 
     def parse(self, text: str) -> Model:

@@ -25,7 +25,6 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
     def transform(
         self, input: Iterator[str | BaseMessage], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[T]:
-        """Parse chunks as they come."""
         ready = settled(config)
         if listening(ready):
             return observed_stream(self, input, ready, lambda items, _run: self._transform(items), "parser")
@@ -34,7 +33,6 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
     def atransform(
         self, input: AsyncIterator[str | BaseMessage], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[T]:
-        """Parse chunks as they come."""
         ready = settled(config)
         if listening(ready):
             return aobserved_stream(self, input, ready, lambda items, _run: self._atransform(items), "parser")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.errors import InvalidArgument, InvalidType, MissingVariable
 from modelwire.messages.base import set_slots
 from modelwire.prompt_values import PromptValue
 from modelwire.prompts.template import check_given
@@ -19,7 +19,9 @@ from modelwire.runnables.serializable import RunnableSerializable
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["BasePromptTemplate"]
+    from modelwire.documents import Document
+
+__all__ = ["BasePromptTemplate", "aformat_document", "format_document"]
 
 Formatted = TypeVar("Formatted")
 
@@ -64,7 +66,6 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
             return run.end(self._prompt_of(self._given(input)))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
-        """Fill in the variables from a mapping, or from any value where there is one variable."""
         run = await astart_run(self, input, self._configured(config), "prompt", {})
         if run is None:
             return await self._aprompt_of(self._given(input))
@@ -171,3 +172,25 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
             BaseModel.__init__(self, **values)
         except ValidationError as exc:
             raise InvalidArgument(f"`{type(self).__name__}` cannot be made of this: {exc}") from exc
+
+
+def format_document(doc: Document, prompt: BasePromptTemplate[str]) -> str:
+    """Fill `prompt` with the document's `page_content` and metadata, of which it may use any part.
+
+    Raises `MissingVariable` where it asks for metadata the document does not have.
+    """
+    return prompt.format(**_values(doc, prompt))
+
+
+async def aformat_document(doc: Document, prompt: BasePromptTemplate[str]) -> str:
+    """Do what `format_document` does, with `await`."""
+    return await prompt.aformat(**_values(doc, prompt))
+
+
+def _values(doc: Document, prompt: BasePromptTemplate[str]) -> dict[str, Any]:
+    known = {"page_content": doc.page_content, **doc.metadata}
+    missing = sorted(set(prompt.input_variables) - set(known))
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise MissingVariable(f"The prompt asks for {names}, and the document has only {', '.join(sorted(known))}.")
+    return {name: known[name] for name in prompt.input_variables}

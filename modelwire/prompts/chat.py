@@ -26,16 +26,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
-    "AIMessagePromptTemplate",
-    "BaseChatPromptTemplate",
-    "BaseMessagePromptTemplate",
-    "ChatMessagePromptTemplate",
-    "ChatPromptTemplate",
-    "HumanMessagePromptTemplate",
-    "MessageLikeRepresentation",
-    "MessagesPlaceholder",
+    "AIMessagePromptTemplate", "BaseChatPromptTemplate", "BaseMessagePromptTemplate", "ChatMessagePromptTemplate",
+    "ChatPromptTemplate", "HumanMessagePromptTemplate", "MessageLikeRepresentation", "MessagesPlaceholder",
     "SystemMessagePromptTemplate",
-]
+]  # fmt: skip
 
 
 class BaseChatPromptTemplate(BasePromptTemplate[str], ABC):

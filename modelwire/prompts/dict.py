@@ -65,7 +65,6 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
     async def ainvoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Fill in the variables from a mapping."""
         run = await astart_run(self, input, settled(config), "prompt", {})
         if run is None:
             return self.format(**_mapping(input))

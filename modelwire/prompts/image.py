@@ -32,11 +32,9 @@ class ImagePromptValue(PromptValue):
     type: Literal["ImagePromptValue"] = "ImagePromptValue"
 
     def to_string(self) -> str:
-        """Return the image's URL."""
         return self.image_url.get("url", "")
 
     def to_messages(self) -> list[BaseMessage]:
-        """Return the image as one human message."""
         from modelwire.messages import HumanMessage
 
         return [HumanMessage(content=[{"type": "image_url", "image_url": dict(self.image_url)}])]

@@ -18,14 +18,9 @@ if TYPE_CHECKING:
     from modelwire.prompts.chat import ChatPromptTemplate
 
 __all__ = [
-    "AIMessagePromptTemplate",
-    "BaseMessagePromptTemplate",
-    "BaseStringMessagePromptTemplate",
-    "ChatMessagePromptTemplate",
-    "HumanMessagePromptTemplate",
-    "MessagesPlaceholder",
-    "SystemMessagePromptTemplate",
-]
+    "AIMessagePromptTemplate", "BaseMessagePromptTemplate", "BaseStringMessagePromptTemplate",
+    "ChatMessagePromptTemplate", "HumanMessagePromptTemplate", "MessagesPlaceholder", "SystemMessagePromptTemplate",
+]  # fmt: skip
 
 
 class BaseMessagePromptTemplate(ABC):

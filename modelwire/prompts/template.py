@@ -5,21 +5,14 @@ A value is never read again as a template, so braces in it stay what they are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from string import Formatter
 from typing import Any, Literal, TypeAlias
 
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType, MissingVariable, did_you_mean
 
-__all__ = [
-    "TEMPLATE_FORMATS",
-    "BlockTemplate",
-    "PromptTemplateFormat",
-    "Template",
-    "check_given",
-    "compile_template",
-    "get_template_variables",
-]
+__all__ = ["PromptTemplateFormat", "get_template_variables"]
 
 
 class Template:
@@ -177,12 +170,24 @@ def _fill_nested(made: Any, values: Mapping[str, Any]) -> Any:
     return made.render(values) if isinstance(made, Template) else made
 
 
+# Characters that all formats of a template may ask for, as the width 20 of `{a:>20}`: whoever writes a template is not
+# to fill the memory with blanks.
+_MOST_PADDING = 1_000_000
+
+
 def _pieces(text: str) -> Iterator[tuple[str, str | None, str]]:
     """Yield literal text with the name and format that follow it, each checked."""
+    padding = 0
     try:
         for literal, name, spec, conversion in Formatter().parse(text):
             if name is not None:
                 _check_field(name, spec or "", conversion)
+                padding += sum(map(int, re.findall(r"\d+", spec or "")))
+                if padding > _MOST_PADDING:
+                    raise InvalidTemplate(
+                        f"The formats of the f-string template, to {{{name}:{spec}}}, ask for {padding:,} characters;"
+                        f" {_MOST_PADDING:,} are the most. Give a smaller width or precision."
+                    )
             yield literal, name, spec or ""
     except InvalidTemplate:
         raise

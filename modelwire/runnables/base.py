@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from modelwire.runnables.fallbacks import RunnableWithFallbacks
     from modelwire.runnables.fields import AnyConfigurableField, ConfigurableField
     from modelwire.runnables.functions import RunnableGenerator, RunnableLambda, chain
-    from modelwire.runnables.listeners import Listener
     from modelwire.runnables.parallel import RunnableMap, RunnableParallel
     from modelwire.runnables.passthrough import RunnableAssign, RunnablePassthrough, RunnablePick
     from modelwire.runnables.retry import ExponentialJitterParams, RetryIf
@@ -35,26 +34,13 @@ if TYPE_CHECKING:
     from modelwire.runnables.sequence import RunnableSequence
     from modelwire.runnables.serializable import RunnableSerializable
     from modelwire.tools import BaseTool
+    from modelwire.tracers.root_listeners import Listener
 
 __all__ = [
-    "Input",
-    "Output",
-    "Runnable",
-    "RunnableAssign",
-    "RunnableBinding",
-    "RunnableEach",
-    "RunnableGenerator",
-    "RunnableLambda",
-    "RunnableLike",
-    "RunnableMap",
-    "RunnableParallel",
-    "RunnablePassthrough",
-    "RunnablePick",
-    "RunnableSequence",
-    "RunnableSerializable",
-    "chain",
-    "coerce_to_runnable",
-]
+    "Input", "Output", "Runnable", "RunnableAssign", "RunnableBinding", "RunnableEach", "RunnableGenerator",
+    "RunnableLambda", "RunnableLike", "RunnableMap", "RunnableParallel", "RunnablePassthrough", "RunnablePick",
+    "RunnableSequence", "RunnableSerializable", "chain", "coerce_to_runnable",
+]  # fmt: skip
 
 Other = TypeVar("Other")
 _In = TypeVar("_In")
@@ -65,12 +51,17 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     """A unit of work that can be invoked, batched, streamed and composed, in both colours."""
 
     def _loop_native(self) -> bool:
-        """Tell whether `ainvoke` runs none of the user's sync code, so that a sync batch may run on an event loop."""
-        return False
+        """Tell whether `ainvoke` runs none of the user's sync code, so that a sync batch may run on an event loop.
+
+        What is made of others does what they do; of anything else the worst is assumed.
+        """
+        inside = tuple(self._runnables_inside())
+        return bool(inside) and all(loop_native(inner) for inner in inside)
 
     def _may_block(self) -> bool:
         """Tell whether an `invoke` may wait for something outside, so that branches beside it deserve threads."""
-        return True
+        inside = tuple(self._runnables_inside())
+        return not inside or any(inner._may_block() for inner in inside)
 
     # ---------------------------------------------------------------- one input
 
@@ -261,7 +252,7 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         self, *, on_start: Listener | None = None, on_end: Listener | None = None, on_error: Listener | None = None
     ) -> RunnableBinding[Input, Output]:
         """Call `f(run)`, or `f(run, config)`, when this runnable's own run starts, ends or fails."""
-        from modelwire.runnables.listeners import listening_to
+        from modelwire.tracers.root_listeners import listening_to
 
         return self._listened(listening_to(asynchronous=False, on_start=on_start, on_end=on_end, on_error=on_error))
 
@@ -269,7 +260,7 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         self, *, on_start: Listener | None = None, on_end: Listener | None = None, on_error: Listener | None = None
     ) -> RunnableBinding[Input, Output]:
         """Await `f(run)`, or `f(run, config)`, when this runnable's own run starts, ends or fails."""
-        from modelwire.runnables.listeners import listening_to
+        from modelwire.tracers.root_listeners import listening_to
 
         return self._listened(listening_to(asynchronous=True, on_start=on_start, on_end=on_end, on_error=on_error))
 
@@ -408,6 +399,19 @@ RunnableLike: TypeAlias = (
     | Callable[[_In], _Out]
     | Mapping[str, Any]
 )
+
+
+def loop_native(runnable: Any) -> bool:
+    """Tell whether a sync call may be answered by `ainvoke`.
+
+    A class that overrides `invoke` and leaves `ainvoke` to its base is not: its `ainvoke` would skip what it does.
+    """
+    for cls in type(runnable).__mro__:
+        if "ainvoke" in cls.__dict__:
+            return bool(runnable._loop_native())
+        if "invoke" in cls.__dict__:
+            return False
+    return False
 
 
 def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]:

@@ -16,16 +16,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.runnables.base import Runnable, loop_native
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import Configs, RunnableConfig, element_config, in_batch, started, warn_of_run_id
-from modelwire.runnables.native import loop_native
 
 if TYPE_CHECKING:
     import asyncio
 
-    from modelwire.runnables.base import Runnable
-
-__all__ = ["abatch", "abatch_as_completed", "batch", "batch_as_completed", "gathered", "joined"]
+__all__ = ["abatch_as_completed", "ain_order", "batch_as_completed", "gathered", "in_order", "joined"]
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -93,36 +91,10 @@ def _mismatch(configs: int, inputs: str) -> InvalidArgument:
     return InvalidArgument(f"`config` has {configs} entries for {inputs}. Give one config, or one for each input.")
 
 
-# ---------------------------------------------------------------- the public four
+# ---------------------------------------------------------------- what `Runnable.batch` and its sisters do
 
 
-def batch(
-    runnable: Runnable[Input, Output],
-    inputs: Iterable[Input],
-    config: Configs,
-    *,
-    return_exceptions: bool,
-    kwargs: dict[str, Any],
-) -> list[Any]:
-    """See `Runnable.batch`."""
-    finished = batch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
-    return _in_order(finished)
-
-
-async def abatch(
-    runnable: Runnable[Input, Output],
-    inputs: Iterable[Input],
-    config: Configs,
-    *,
-    return_exceptions: bool,
-    kwargs: dict[str, Any],
-) -> list[Any]:
-    """See `Runnable.abatch`."""
-    finished = abatch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
-    return await _ain_order(finished)
-
-
-def _in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
+def in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
     """Collect the outputs where their inputs were."""
     outputs: list[Any] = []
     try:
@@ -133,7 +105,8 @@ def _in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
     return outputs
 
 
-async def _ain_order(finished: AsyncIterator[tuple[int, Any]]) -> list[Any]:
+async def ain_order(finished: AsyncIterator[tuple[int, Any]]) -> list[Any]:
+    """Collect the outputs where their inputs were."""
     outputs: list[Any] = []
     try:
         async for position, output in finished:
@@ -432,9 +405,9 @@ async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
 def joined(calls: Sequence[Callable[[], Output]], limit: int | None) -> list[Output]:
     """Run sync calls side by side in threads and return what they return, in order; the first error is raised."""
     crew = _ThreadCrew(min(limit or THREAD_CONCURRENCY, len(calls)))
-    return _in_order(_finished(iter(calls), crew, return_exceptions=False))
+    return in_order(_finished(iter(calls), crew, return_exceptions=False))
 
 
 async def gathered(calls: Sequence[Callable[[], Coroutine[Any, Any, Output]]], limit: int | None) -> list[Output]:
     """Run async calls side by side and return what they return, in order; the first error cancels the rest."""
-    return await _ain_order(_aoutputs(_afinished(iter(calls), limit or len(calls)), return_exceptions=False))
+    return await ain_order(_aoutputs(_afinished(iter(calls), limit or len(calls)), return_exceptions=False))

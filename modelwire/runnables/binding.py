@@ -10,7 +10,7 @@ from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.calling import accepted
 from modelwire.runnables.config import Configs, RunnableConfig, merge_configs
 from modelwire.runnables.forwarding import Call, Forwarding
-from modelwire.runnables.native import loop_native
+from modelwire.runnables.many_inputs import hidden
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -51,33 +51,27 @@ class RunnableBinding(Forwarding[Input, Output]):
         self.name: str | None = None
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name of what is bound."""
         return self.bound.get_name(suffix, name=name)
 
     @property
     def InputType(self) -> Any:
-        """What was given, else what `bound` takes."""
         return self.custom_input_type if self.custom_input_type is not None else self.bound.InputType
 
     @property
     def OutputType(self) -> Any:
-        """What was given, else what `bound` returns."""
         return self.custom_output_type if self.custom_output_type is not None else self.bound.OutputType
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return that of the type given, else that of `bound`."""
         if self.custom_input_type is not None:
             return super().get_input_schema(config)
         return self.bound.get_input_schema(self._config(config))
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return that of the type given, else that of `bound`."""
         if self.custom_output_type is not None:
             return super().get_output_schema(config)
         return self.bound.get_output_schema(self._config(config))
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return the graph of `bound`."""
         return self.bound.get_graph(self._config(config))
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
@@ -111,12 +105,6 @@ class RunnableBinding(Forwarding[Input, Output]):
 
         return configured
 
-    def _loop_native(self) -> bool:
-        return loop_native(self.bound)
-
-    def _may_block(self) -> bool:
-        return self.bound._may_block()
-
     def _config(self, config: RunnableConfig | None) -> RunnableConfig | None:
         if not self.config and not self.config_factories:
             return config
@@ -126,7 +114,6 @@ class RunnableBinding(Forwarding[Input, Output]):
     # ---------------------------------------------------------------- the same, with more given
 
     def bind(self, **kwargs: Any) -> RunnableBinding[Input, Output]:
-        """Pass `kwargs` too."""
         return self._with(kwargs={**self.kwargs, **kwargs})
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
@@ -137,7 +124,6 @@ class RunnableBinding(Forwarding[Input, Output]):
         return type(self)(**{**self._given(), **changes})
 
     def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding[Any, Any]:
-        """Say otherwise what goes in or comes out."""
         kept = self.custom_input_type, self.custom_output_type
         return self._with(custom_input_type=input_type or kept[0], custom_output_type=output_type or kept[1])
 
@@ -151,24 +137,23 @@ class RunnableBinding(Forwarding[Input, Output]):
     # ---------------------------------------------------------------- calls
 
     def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
-        return self.bound, input, self._config(config), {**self.kwargs, **kwargs}
+        return self.bound, input, self._config(config), {**self.kwargs, **hidden(kwargs)}
 
     def astream_events(
         self, input: Any, config: RunnableConfig | None = None, *, version: Literal["v1", "v2"] = "v2", **kwargs: Any
     ) -> AsyncIterator[StreamEvent]:
-        """Yield the events of what is bound."""
         return self.bound.astream_events(input, self._config(config), version=version, **{**self.kwargs, **kwargs})
 
     def astream_log(
         self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """Yield the log of what is bound."""
         return self.bound.astream_log(input, self._config(config), diff=diff, **{**self.kwargs, **kwargs})
 
     def _batching(
         self, config: Configs, kwargs: dict[str, Any]
     ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]]:
         """Return what batches in the place of this binding, and with what."""
+        hidden(kwargs)
         if self.config_factories:  # they make a config for one call, so each call comes through here
             return cast("Runnable[Input, Output]", super()), config, kwargs
         ready: Any = [self._config(one) for one in config] if isinstance(config, Sequence) else self._config(config)
@@ -177,27 +162,23 @@ class RunnableBinding(Forwarding[Input, Output]):
     def batch(
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
-        """Batch what is bound."""
         runnable, config, kwargs = self._batching(config, kwargs)
         return runnable.batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     async def abatch(
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
-        """Batch what is bound."""
         runnable, config, kwargs = self._batching(config, kwargs)
         return await runnable.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     def batch_as_completed(
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> Iterator[tuple[int, Any]]:
-        """Batch what is bound."""
         runnable, config, kwargs = self._batching(config, kwargs)
         return runnable.batch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     def abatch_as_completed(
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> AsyncIterator[tuple[int, Any]]:
-        """Batch what is bound."""
         runnable, config, kwargs = self._batching(config, kwargs)
         return runnable.abatch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)

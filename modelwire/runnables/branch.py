@@ -6,14 +6,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
-from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
-from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.deadline import check
-from modelwire.runnables.native import loop_native
 from modelwire.runnables.run import AsyncRun, Run
-from modelwire.runnables.step import Step
+from modelwire.runnables.step import WholeStep
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -23,7 +20,7 @@ __all__ = ["RunnableBranch", "RunnableRoute", "route"]
 Chosen = tuple[Runnable[Input, Output], RunnableConfig]  # what to run, with the config of its call
 
 
-class _Choice(Step[Input, Output]):
+class _Choice(WholeStep[Input, Output]):
     """What the ways to choose have in common: running what was chosen."""
 
     def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
@@ -34,19 +31,11 @@ class _Choice(Step[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        """Not known before the choice."""
         return Any
 
     @property
     def OutputType(self) -> Any:
-        """Not known before the choice."""
         return Any
-
-    def _loop_native(self) -> bool:
-        return all(loop_native(inner) for inner in self._runnables_inside())
-
-    def _may_block(self) -> bool:
-        return any(inner._may_block() for inner in self._runnables_inside())
 
     def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
         body, inner = self._chosen(input, config, run)
@@ -56,35 +45,15 @@ class _Choice(Step[Input, Output]):
         body, inner = await self._achosen(input, config, run)
         return await body.ainvoke(input, inner, **kwargs)
 
-    def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[Output]:
-        """Choose by the whole input, then stream what was chosen."""
-        output = None
-        try:
-            items = list(input)
-            if items:
-                whole = collected(items)
-                body, inner = self._chosen(whole, config, run)
-                output = body.stream(whole, inner, **kwargs)
-                yield from output
-        finally:
-            close(output, input)
+    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Output]:
+        body, inner = self._chosen(input, config, run)
+        return body.stream(input, inner, **kwargs)
 
-    async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    async def _aopened(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Output]:
-        output = None
-        try:
-            items = [item async for item in input]
-            if items:
-                whole = collected(items)
-                body, inner = await self._achosen(whole, config, run)
-                output = body.astream(whole, inner, **kwargs)
-                async for chunk in output:
-                    yield chunk
-        finally:
-            await aclose(output, input)
+        body, inner = await self._achosen(input, config, run)
+        return body.astream(input, inner, **kwargs)
 
 
 class RunnableBranch(_Choice[Input, Output]):

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, cast
@@ -22,19 +22,10 @@ if TYPE_CHECKING:
     from modelwire.callbacks import AsyncCallbackManager, CallbackManager, Callbacks
 
 __all__ = [
-    "DEFAULT_RECURSION_LIMIT",
-    "RunnableConfig",
-    "ensure_config",
-    "get_async_callback_manager_for_config",
-    "get_callback_manager_for_config",
-    "get_config_list",
-    "get_executor_for_config",
-    "merge_configs",
-    "patch_config",
-    "run_in_executor",
-    "set_config_context",
-    "var_child_runnable_config",
-]
+    "DEFAULT_RECURSION_LIMIT", "RunnableConfig", "ensure_config", "get_async_callback_manager_for_config",
+    "get_callback_manager_for_config", "get_config_list", "get_executor_for_config", "merge_configs", "patch_config",
+    "run_in_executor", "set_config_context", "var_child_runnable_config",
+]  # fmt: skip
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -225,22 +216,6 @@ def merge_configs(*configs: RunnableConfig | None) -> RunnableConfig:
     return cast("RunnableConfig", merged)
 
 
-def _united(have: list[str] | None, more: Iterable[str]) -> list[str]:
-    return sorted({*(have or ()), *more})
-
-
-def _overlaid(have: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
-    return {**(have or {}), **more}
-
-
-def _limited(have: int | None, more: int) -> int:
-    return have if have is not None and more == DEFAULT_RECURSION_LIMIT else more
-
-
-def _sooner(have: float | None, more: float) -> float:
-    return more if have is None else min(have, more)
-
-
 def _joined_callbacks(have: Any, more: Any) -> Any:
     """Join lists of handlers and managers: the handlers of a list are inherited by the runs below."""
     if have is None:
@@ -257,13 +232,14 @@ def _joined_callbacks(have: Any, more: Any) -> Any:
     return manager
 
 
+# How what a key has so far, perhaps None, goes together with a later config's value.
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
-    "tags": _united,
-    "metadata": _overlaid,
-    "configurable": _overlaid,
+    "tags": lambda have, more: sorted({*(have or ()), *more}),
+    "metadata": lambda have, more: {**(have or {}), **more},
+    "configurable": lambda have, more: {**(have or {}), **more},
     "callbacks": _joined_callbacks,
-    "recursion_limit": _limited,
-    "deadline": _sooner,
+    "recursion_limit": lambda have, more: have if have is not None and more == DEFAULT_RECURSION_LIMIT else more,
+    "deadline": lambda have, more: more if have is None else min(have, more),
 }
 
 

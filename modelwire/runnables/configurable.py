@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
-from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
+from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable, loop_native
 from modelwire.runnables.calling import accepted
 from modelwire.runnables.config import RunnableConfig, changed, merge_configs, settled
 from modelwire.runnables.fields import (
@@ -27,12 +27,11 @@ from modelwire.runnables.fields import (
     get_unique_config_specs,
 )
 from modelwire.runnables.forwarding import Call, Forwarding
-from modelwire.runnables.native import loop_native
 
 if TYPE_CHECKING:
     from modelwire.runnables.graph import Graph
 
-__all__ = ["DynamicRunnable", "RunnableConfigurableAlternatives", "RunnableConfigurableFields", "RunnableDeclared"]
+__all__ = ["RunnableConfigurableAlternatives", "RunnableConfigurableFields"]
 
 # Methods of a chat model that a runnable without a default has as well: they wait for what the config will choose.
 DECLARATIVE = frozenset({"bind_tools", "with_structured_output"})
@@ -62,7 +61,6 @@ class DynamicRunnable(Forwarding[Input, Output]):
         """Choose by the settled `config`; what is chosen may choose again."""
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Lay `config` (or its entries as keywords) under the config of every call."""
         bound = copy(self)
         bound.config = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
         return bound
@@ -71,26 +69,21 @@ class DynamicRunnable(Forwarding[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        """The default's, where there is one."""
         return getattr(self.__dict__.get("default"), "InputType", Any)
 
     @property
     def OutputType(self) -> Any:
-        """The default's, where there is one."""
         return getattr(self.__dict__.get("default"), "OutputType", Any)
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return that of what `config` chooses."""
         runnable, ready = self.prepare(config)
         return runnable.get_input_schema(ready)
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return that of what `config` chooses."""
         runnable, ready = self.prepare(config)
         return runnable.get_output_schema(ready)
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return that of what `config` chooses."""
         runnable, ready = self.prepare(config)
         return runnable.get_graph(ready)
 
@@ -188,7 +181,6 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """Those of the source."""
         return self.source.config_specs
 
     def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
@@ -233,7 +225,6 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """One for each of the fields, and those of the default."""
         specs = [_spec(self.default, name, field) for name, field in self.fields.items()]
         return get_unique_config_specs([*specs, *self.default.config_specs])
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import RunnableConfig
-from modelwire.runnables.native import loop_native
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Reported
 
@@ -27,33 +26,27 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
         self.name = name
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name with the inner one: `RunnableEach<inner>`."""
         return super().get_name(suffix, name=name or self.name or f"RunnableEach<{self.bound.get_name()}>")
 
     @property
     def InputType(self) -> Any:
-        """A list of what `bound` takes."""
         return list[self.bound.InputType]  # type: ignore[name-defined]  # known only at run time
 
     @property
     def OutputType(self) -> Any:
-        """A list of what `bound` returns."""
         return list[self.bound.OutputType]  # type: ignore[name-defined]  # known only at run time
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return a list of what `bound` takes."""
         from modelwire.runnables.schema import list_schema
 
         return list_schema(self.get_name("Input"), self.bound.get_input_schema(config))
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return a list of what `bound` returns."""
         from modelwire.runnables.schema import list_schema
 
         return list_schema(self.get_name("Output"), self.bound.get_output_schema(config))
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return the graph of `bound`."""
         return self.bound.get_graph(config)
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
@@ -68,14 +61,7 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
     def __repr__(self) -> str:
         return f"RunnableEach(bound={self.bound!r})"
 
-    def _loop_native(self) -> bool:
-        return loop_native(self.bound)
-
-    def _may_block(self) -> bool:
-        return self.bound._may_block()
-
     def bind(self, **kwargs: Any) -> RunnableEach[Input, Output]:  # type: ignore[override]  # still a list in, a list out
-        """Pass `kwargs` to every call of `bound`."""
         return RunnableEach(bound=self.bound.bind(**kwargs), name=self.name)
 
     def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> list[Output]:

@@ -13,6 +13,7 @@ from uuid import UUID
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
 from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, dict_from_result, message_of, overheard
+from modelwire.runnables.many_inputs import hidden
 from modelwire.runnables.relay import Relay
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ class EventsV2(RunListener):
         self.root_seen = False
 
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
-        """Tell of a start."""
         if run_id in self.runs:  # a run that was given the id of one around it is left out
             self.runs[run_id].twins += 1
             return
@@ -95,7 +95,6 @@ class EventsV2(RunListener):
         return hear
 
     def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
-        """Tell of an end."""
         run = self._over(run_id)
         if run is None:
             return
@@ -170,17 +169,14 @@ class EventsV1(EventsV2):
         self.root: _Heard | None = None
 
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
-        """Tell of a start."""
         super().begun(kind, name, input, run_id, about)
         if run_id == self.root_id and self.root is None:
             self.root = self.runs[run_id]
 
     def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
-        """Make what tells of the chunks of a run below the root."""
         return None if run_id == self.root_id else super().listen(run_id)
 
     def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
-        """Tell of the end of a run below the root."""
         if run_id != self.root_id:
             super().ended(run_id, output, input)
 
@@ -208,13 +204,11 @@ class EventsV1(EventsV2):
         return dict_from_result(output) if kind in ("chat_model", "llm") and output is not None else output
 
     def root_chunk(self, chunk: Any) -> None:
-        """Tell of a chunk of the root."""
         self.chunks.append(chunk)
         if self.root is not None and self.root.wanted:
             self.put({"event": f"on_{self.root.kind}_stream", "data": {"chunk": chunk}, **self.root.about})
 
     def root_ended(self) -> None:
-        """Tell of the end of the root."""
         if self.root is not None and self.root.wanted:
             output = collected(self.chunks) if self.chunks else None
             self.put({"event": f"on_{self.root.kind}_end", "data": {"output": output}, **self.root.about})
@@ -227,7 +221,7 @@ def astream_events(
     if version not in ("v1", "v2"):
         raise UnknownVersion(f'`version` of `astream_events` must be "v2" or "v1", not {version!r}.')
     relay: Relay[StreamEvent] = Relay()
-    chosen = RunFilter.taken_from(kwargs)
+    chosen = RunFilter(hidden(kwargs))
 
     def make(root_id: UUID) -> RunListener:
         if version == "v2":

@@ -13,7 +13,6 @@ from modelwire.runnables.calling import END
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.deadline import check
-from modelwire.runnables.native import loop_native
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step
 
@@ -64,24 +63,19 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        """The first one's."""
         return self.runnable.InputType
 
     @property
     def OutputType(self) -> Any:
-        """The first one's."""
         return self.runnable.OutputType
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return the first one's."""
         return self.runnable.get_input_schema(config)
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return the first one's."""
         return self.runnable.get_output_schema(config)
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return the first one's."""
         return self.runnable.get_graph(config)
 
     def _state(self) -> tuple[Any, ...]:
@@ -120,12 +114,6 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self.runnables
-
-    def _loop_native(self) -> bool:
-        return all(loop_native(inner) for inner in self.runnables)
-
-    def _may_block(self) -> bool:
-        return any(inner._may_block() for inner in self.runnables)
 
     # ---------------------------------------------------------------- trying
 

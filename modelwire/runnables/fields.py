@@ -8,13 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 from modelwire.errors import InvalidArgument
 
 __all__ = [
-    "AnyConfigurableField",
-    "ConfigurableField",
-    "ConfigurableFieldMultiOption",
-    "ConfigurableFieldSingleOption",
-    "ConfigurableFieldSpec",
-    "get_unique_config_specs",
-]
+    "AnyConfigurableField", "ConfigurableField", "ConfigurableFieldMultiOption", "ConfigurableFieldSingleOption",
+    "ConfigurableFieldSpec", "get_unique_config_specs",
+]  # fmt: skip
 
 
 class ConfigurableField(NamedTuple):

@@ -23,35 +23,29 @@ class Forwarding(Runnable[Input, Output]):
         """Return the call to make in the place of one with these arguments."""
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke what stands behind."""
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.invoke(input, config, **kwargs)  # type: ignore[no-any-return]
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke what stands behind."""
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return await runnable.ainvoke(input, config, **kwargs)  # type: ignore[no-any-return]
 
     def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
-        """Stream what stands behind."""
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.stream(input, config, **kwargs)
 
     def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
-        """Stream what stands behind."""
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.astream(input, config, **kwargs)
 
     def transform(
         self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Output]:
-        """Stream what stands behind."""
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.transform(input, config, **kwargs)
 
     def atransform(
         self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
-        """Stream what stands behind."""
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.atransform(input, config, **kwargs)

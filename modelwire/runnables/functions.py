@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, get_args, overload
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
@@ -18,7 +18,7 @@ from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import DEFAULT_RECURSION_LIMIT, RunnableConfig, changed, run_in_executor
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.run import AsyncRun, Run
-from modelwire.runnables.step import Step, once
+from modelwire.runnables.step import Step, WholeStep, once
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -30,6 +30,7 @@ __all__ = ["RunnableGenerator", "RunnableLambda", "chain"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+_Twin: TypeAlias = Callable[..., Any] | None
 
 
 def is_async(func: Any) -> bool:
@@ -67,7 +68,7 @@ def _return_type(func: Any) -> Any:
     return Any if unknown else cast("Any", signature).return_annotation
 
 
-class RunnableLambda(Step[Input, Output]):
+class RunnableLambda(WholeStep[Input, Output]):
     """A function as a runnable.
 
     `func` takes the input and, when it has parameters of these names, `config` and `run_manager`. It may be a
@@ -80,49 +81,32 @@ class RunnableLambda(Step[Input, Output]):
 
     @overload
     def __init__(
-        self: RunnableLambda[In, Out],
-        func: Callable[[In], Coroutine[Any, Any, Out]],
-        afunc: None = None,
+        self: RunnableLambda[In, Out], func: Callable[[In], Coroutine[Any, Any, Out]], afunc: None = None,
         name: str | None = None,
+    ) -> None: ...  # fmt: skip
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out], func: Callable[[In], AsyncIterator[Out]], afunc: None = None,
+        name: str | None = None,
+    ) -> None: ...  # fmt: skip
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out], func: Callable[[In], Iterator[Out]], afunc: _Twin = None, name: str | None = None
     ) -> None: ...
     @overload
     def __init__(
-        self: RunnableLambda[In, Out],
-        func: Callable[[In], AsyncIterator[Out]],
-        afunc: None = None,
+        self: RunnableLambda[In, Out], func: Callable[[In], Runnable[In, Out]], afunc: _Twin = None,
         name: str | None = None,
+    ) -> None: ...  # fmt: skip
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out], func: Callable[[In], Out], afunc: _Twin = None, name: str | None = None
     ) -> None: ...
     @overload
     def __init__(
-        self: RunnableLambda[In, Out],
-        func: Callable[[In], Iterator[Out]],
-        afunc: Callable[..., Any] | None = None,
-        name: str | None = None,
+        self: RunnableLambda[Any, Any], func: Callable[..., Any], afunc: _Twin = None, name: str | None = None
     ) -> None: ...
-    @overload
-    def __init__(
-        self: RunnableLambda[In, Out],
-        func: Callable[[In], Runnable[In, Out]],
-        afunc: Callable[..., Any] | None = None,
-        name: str | None = None,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: RunnableLambda[In, Out],
-        func: Callable[[In], Out],
-        afunc: Callable[..., Any] | None = None,
-        name: str | None = None,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: RunnableLambda[Any, Any],
-        func: Callable[..., Any],
-        afunc: Callable[..., Any] | None = None,
-        name: str | None = None,
-    ) -> None: ...
-    def __init__(
-        self, func: Callable[..., Any], afunc: Callable[..., Any] | None = None, name: str | None = None
-    ) -> None:
+    def __init__(self, func: Callable[..., Any], afunc: _Twin = None, name: str | None = None) -> None:
         if not callable(func):
             raise InvalidType(f"`func` must be a function, not a `{type(func).__name__}`.")
         if is_async(func):
@@ -181,7 +165,6 @@ class RunnableLambda(Step[Input, Output]):
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """Those of the runnables that the function's source names."""
         from modelwire.runnables.source import visiting
 
         with visiting(self) as first:
@@ -248,32 +231,18 @@ class RunnableLambda(Step[Input, Output]):
             )
         return changed(config, recursion_limit=left - 1)
 
-    def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[Output]:
-        """Add the input up, then yield the generator function's chunks, or the one value."""
+    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Output]:
+        """Open the generator function's chunks, or the one value."""
         manager = run and run.manager
-        inner: Iterator[Any] | None = None
-        try:
-            items = list(input)
-            if not items:
-                return
-            whole = collected(items)
-            del items
-            check(config.get("deadline"), self)
-            if self._streams:
-                inner = streamed(self._sync(), whole, config, manager, kwargs)
-            else:
-                output = self._called(whole, config, manager, kwargs)
-                if isinstance(output, Runnable):
-                    inner = output.stream(whole, self._deeper(whole, config))
-                else:
-                    inner = iter((output,))
-            for chunk in inner:
-                check(config.get("deadline"), self)
-                yield chunk
-        finally:
-            close(inner, input)
+        deadline = config.get("deadline")
+        check(deadline, self)
+        if self._streams:
+            chunks = streamed(self._sync(), input, config, manager, kwargs)
+        else:
+            output = self._called(input, config, manager, kwargs)
+            follows = isinstance(output, Runnable)
+            chunks = output.stream(input, self._deeper(input, config)) if follows else iter((output,))
+        return until(deadline, chunks, self)
 
     # ---------------------------------------------------------------- async
 
@@ -299,34 +268,21 @@ class RunnableLambda(Step[Input, Output]):
             kwargs = asked(self._atakes, kwargs, config, manager, sync=False)
         return await awaited(self.afunc(input, **kwargs), config)
 
-    async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    async def _aopened(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Output]:
-        """Add the input up, then yield the async generator function's chunks, or the one value."""
+        """Open the async generator function's chunks, or the one value."""
         manager = run and run.manager
-        inner: AsyncIterator[Any] | None = None
         deadline = config.get("deadline")
-        try:
-            items = [item async for item in input]
-            if not items:
-                return
-            whole = collected(items)
-            del items
-            check(deadline, self)
-            if self._astreams and self.afunc is not None:
-                inner = astreamed(self.afunc, whole, config, manager, kwargs, deadline=deadline, runnable=self)
-            elif self.afunc is None and self._streams:
-                inner = threaded(streamed(self._sync(), whole, config, manager, kwargs), deadline, self)
-            else:
-                output = await covered(self._acalled(whole, config, manager, kwargs), deadline, self)
-                if isinstance(output, Runnable):
-                    inner = output.astream(whole, self._deeper(whole, config))
-                else:
-                    inner = once(output)
-            async for chunk in inner:
-                yield chunk
-        finally:
-            await aclose(inner, input)
+        check(deadline, self)
+        if self._astreams and self.afunc is not None:
+            return astreamed(self.afunc, input, config, manager, kwargs, deadline=deadline, runnable=self)
+        if self.afunc is None and self._streams:
+            return threaded(streamed(self._sync(), input, config, manager, kwargs), deadline, self)
+        output = await covered(self._acalled(input, config, manager, kwargs), deadline, self)
+        if isinstance(output, Runnable):
+            return output.astream(input, self._deeper(input, config))
+        return once(output)
 
 
 class RunnableGenerator(Step[Input, Output]):
@@ -396,25 +352,10 @@ class RunnableGenerator(Step[Input, Output]):
     ) -> Iterator[Output]:
         if self._transform is None:
             raise NotImplementedError(f"{self!r} has only an async generator. Use `astream` or `ainvoke`.")
-        return self._checked(streamed(self._transform, input, config, run and run.manager, kwargs), config)
-
-    def _checked(self, chunks: Iterator[Output], config: RunnableConfig) -> Iterator[Output]:
-        deadline = config.get("deadline")
-        if deadline is None:
-            return chunks
-
-        def until_late() -> Iterator[Output]:
-            try:
-                for chunk in chunks:
-                    check(deadline, self)
-                    yield chunk
-            finally:
-                close(chunks)
-
-        return until_late()
+        chunks = streamed(self._transform, input, config, run and run.manager, kwargs)
+        return until(config.get("deadline"), chunks, self)
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Add the generator's chunks up."""
         chunks = [chunk async for chunk in self.astream(input, config, **kwargs)]
         return cast("Output", collected(chunks) if chunks else None)
 
@@ -439,6 +380,22 @@ class RunnableGenerator(Step[Input, Output]):
                 yield chunk
         finally:
             await aclose(inner, input)
+
+
+def until(deadline: float | None, chunks: Iterator[Out], runnable: Any) -> Iterator[Out]:
+    """Yield chunks that come before the deadline."""
+    if deadline is None:
+        return chunks
+
+    def checked() -> Iterator[Out]:
+        try:
+            for chunk in chunks:
+                check(deadline, runnable)
+                yield chunk
+        finally:
+            close(chunks)
+
+    return checked()
 
 
 async def threaded(chunks: Iterator[Out], deadline: float | None, runnable: Any) -> AsyncIterator[Out]:

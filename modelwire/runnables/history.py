@@ -63,25 +63,27 @@ class RunnableWithMessageHistory(Step[Any, Any]):
 
     @property
     def InputType(self) -> Any:
-        """That of the runnable."""
         return self.runnable.InputType
 
     @property
     def OutputType(self) -> Any:
-        """That of the runnable."""
         return self.runnable.OutputType
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """What names the conversation, and what can be configured inside."""
         return get_unique_config_specs([*self.runnable.config_specs, *self.history_factory_config])
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return that of the runnable."""
         return self.runnable.get_graph(config)
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.runnable,)
+
+    def _loop_native(self) -> bool:
+        return False  # the store of conversations is the user's
+
+    def _may_block(self) -> bool:
+        return True
 
     def __repr__(self) -> str:
         return f"RunnableWithMessageHistory({self.runnable!r})"

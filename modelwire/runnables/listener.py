@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -16,31 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["ABSENT", "RunFilter", "RunListener", "dict_from_result", "message_of", "overheard"]
 
 ABSENT: Any = object()  # an input that is not known
+WHAT = ("names", "types", "tags")  # by what runs can be chosen
 TYPES = {"chat_model": ("chat_model", "llm")}  # names under which a kind of run can be chosen, where it has several
 
 
 class RunFilter:
     """Which runs are of interest: those that one of the includes names, or all without one, minus the excludes."""
 
-    def __init__(
-        self,
-        *,
-        include_names: Sequence[str] | None = None,
-        include_types: Sequence[str] | None = None,
-        include_tags: Sequence[str] | None = None,
-        exclude_names: Sequence[str] | None = None,
-        exclude_types: Sequence[str] | None = None,
-        exclude_tags: Sequence[str] | None = None,
-    ) -> None:
-        self._included = [None if names is None else {*names} for names in (include_names, include_types, include_tags)]
-        self._excluded = [{*(names or ())} for names in (exclude_names, exclude_types, exclude_tags)]
+    def __init__(self, kwargs: dict[str, Any]) -> None:
+        """Take `include_names` and its like out of the keywords of a call; each is a list, or None."""
+        given = {verb: [kwargs.pop(f"{verb}_{what}", None) for what in WHAT] for verb in ("include", "exclude")}
+        self._included = [None if names is None else {*names} for names in given["include"]]
+        self._excluded = [{*(names or ())} for names in given["exclude"]]
         self._all = all(names is None for names in self._included)
-
-    @classmethod
-    def taken_from(cls, kwargs: dict[str, Any]) -> RunFilter:
-        """Take the filter's keywords out of those of a call."""
-        names = [f"{verb}_{what}" for verb in ("include", "exclude") for what in ("names", "types", "tags")]
-        return cls(**{name: kwargs.pop(name) for name in names if name in kwargs})
 
     def wants(self, name: str, kind: str, tags: Iterable[str]) -> bool:
         """Tell whether a run of this name, kind and tags is of interest."""

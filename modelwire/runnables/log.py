@@ -12,6 +12,7 @@ from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.closing import aclose
 from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, dict_from_result, overheard
+from modelwire.runnables.many_inputs import hidden
 from modelwire.runnables.relay import Relay
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ class LogListener(RunListener):
         self.places: dict[UUID, tuple[str, str]] = {}  # place in the log, and kind
 
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
-        """Tell of a start."""
         kind = "llm" if kind == "chat_model" else kind
         if run_id == self.root_id:
             state: dict[str, Any] = {"id": str(run_id), "streamed_output": [], "final_output": None, "logs": {}}
@@ -152,7 +152,6 @@ class LogListener(RunListener):
         self.put(RunLogPatch({"op": "add", "path": place, "value": entry}))
 
     def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
-        """Make what tells of the chunks of a run below the root."""
         if run_id not in self.places:
             return None
         place, kind = self.places[run_id]
@@ -167,7 +166,6 @@ class LogListener(RunListener):
         return hear
 
     def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
-        """Tell of an end."""
         if run_id not in self.places:
             return
         place, kind = self.places.pop(run_id)
@@ -219,7 +217,7 @@ async def astream_log(
     """Stream `runnable` and yield patches, or without `diff` the whole `RunLog` so far."""
     relay: Relay[RunLogPatch] = Relay()
     name = (config or {}).get("run_name") or runnable.get_name()
-    chosen, listed = RunFilter.taken_from(kwargs), with_streamed_output_list
+    chosen, listed = RunFilter(hidden(kwargs)), with_streamed_output_list
     ready, listener = overheard(config, lambda root_id: LogListener(root_id, name, chosen, relay, listed=listed))
     log = cast("LogListener", listener)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from modelwire.jobs.provider_batch import BatchJob
     from modelwire.runnables.each import RunnableEach
 
-__all__ = ["ManyInputs"]
+__all__ = ["ManyInputs", "hidden"]
 
 Input = TypeVar("Input", contravariant=True)
 Output = TypeVar("Output", covariant=True)
@@ -20,6 +20,15 @@ Output = TypeVar("Output", covariant=True)
 def _whole(part: Any) -> Any:
     """Take the part that is defined here for the runnable it is part of."""
     return part
+
+
+def hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keep headers among the keywords of a call from showing in a traceback that prints the locals of our frames."""
+    if "extra_headers" in kwargs:
+        from modelwire.transport.wire import hide_headers
+
+        hide_headers(kwargs)
+    return kwargs
 
 
 class ManyInputs(Generic[Input, Output]):
@@ -41,9 +50,10 @@ class ManyInputs(Generic[Input, Output]):
         `inputs` may be any iterable: it is read as calls finish. The first error cancels the rest and is raised;
         with `return_exceptions` it stands in its place among the outputs instead.
         """
-        from modelwire.runnables.batch import batch
+        from modelwire.runnables.batch import batch_as_completed, in_order
 
-        return batch(_whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+        runnable, given = _whole(self), hidden(kwargs)
+        return in_order(batch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=given))
 
     @overload
     async def abatch(
@@ -57,9 +67,11 @@ class ManyInputs(Generic[Input, Output]):
         self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
         """Do what `batch` does, in the other colour."""
-        from modelwire.runnables.batch import abatch
+        from modelwire.runnables.batch import abatch_as_completed, ain_order
 
-        return await abatch(_whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+        runnable, given = _whole(self), hidden(kwargs)
+        finished = abatch_as_completed(runnable, inputs, config, return_exceptions=return_exceptions, kwargs=given)
+        return await ain_order(finished)
 
     @overload
     def batch_as_completed(
@@ -75,7 +87,9 @@ class ManyInputs(Generic[Input, Output]):
         """Yield (position of the input, output) as calls finish. Closing the iterator cancels what is in flight."""
         from modelwire.runnables.batch import batch_as_completed
 
-        return batch_as_completed(_whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+        return batch_as_completed(
+            _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=hidden(kwargs)
+        )
 
     @overload
     def abatch_as_completed(
@@ -91,7 +105,9 @@ class ManyInputs(Generic[Input, Output]):
         """Do what `batch_as_completed` does, in the other colour."""
         from modelwire.runnables.batch import abatch_as_completed
 
-        return abatch_as_completed(_whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=kwargs)
+        return abatch_as_completed(
+            _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=hidden(kwargs)
+        )
 
     def map(self) -> RunnableEach[Input, Output]:
         """Make the runnable that takes a list of inputs and returns the list of outputs."""

@@ -14,7 +14,6 @@ from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.deadline import COVER_GRACE_S, check, covered
-from modelwire.runnables.native import loop_native
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step
 
@@ -40,7 +39,6 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         self.name: str | None = None
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name with the branches' keys: `RunnableParallel<a,b>`."""
         return super().get_name(suffix, name=name or self.name or f"{type(self).__name__}<{','.join(self.steps__)}>")
 
     @property
@@ -50,7 +48,6 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
 
     @property
     def OutputType(self) -> Any:
-        """A dict by branch."""
         return dict[str, Any]
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
@@ -60,13 +57,11 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return parallel_input(self.steps__, self.get_name("Input"), config) or super().get_input_schema(config)
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return a field for each branch."""
         from modelwire.runnables.schema import parallel_output
 
         return parallel_output(self.steps__, self.get_name("Output"), config)
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return the branches' graphs, side by side."""
         from modelwire.runnables.graph import parallel_graph
 
         return parallel_graph(self, list(self.steps__.values()), config)
@@ -85,12 +80,6 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
     def __repr__(self) -> str:
         rows = ",\n".join(f"  {key}: " + repr(step).replace("\n", "\n  ") for key, step in self.steps__.items())
         return "{\n" + rows + "\n}"
-
-    def _loop_native(self) -> bool:
-        return all(loop_native(step) for step in self.steps__.values())
-
-    def _may_block(self) -> bool:
-        return any(step._may_block() for step in self.steps__.values())
 
     def _branches(self, config: RunnableConfig, run: Run | AsyncRun | None) -> list[Branch]:
         """Give each branch with the config of its call."""

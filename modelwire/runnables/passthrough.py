@@ -13,7 +13,6 @@ from modelwire.runnables.calling import acall_func_with_variable_args, call_func
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, run_in_executor
 from modelwire.runnables.functions import is_async
-from modelwire.runnables.native import loop_native
 from modelwire.runnables.parallel import RunnableParallel
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step
@@ -60,12 +59,10 @@ class RunnablePassthrough(Step[Other, Other]):
 
     @property
     def InputType(self) -> Any:
-        """The `input_type` given, else `Any`."""
         return self.input_type or Any
 
     @property
     def OutputType(self) -> Any:
-        """The `input_type` given, else `Any`."""
         return self.input_type or Any
 
     @classmethod
@@ -137,7 +134,6 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         self.name = name
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name with the added keys: `RunnableAssign<a,b>`."""
         return super().get_name(suffix, name=name or self.name or f"RunnableAssign<{','.join(self.mapper.steps__)}>")
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
@@ -171,12 +167,6 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     def __repr__(self) -> str:
         return f"RunnableAssign(mapper={self.mapper!r})"
-
-    def _loop_native(self) -> bool:
-        return loop_native(self.mapper)
-
-    def _may_block(self) -> bool:
-        return self.mapper._may_block()
 
     def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> dict[str, Any]:
         return {**_dict(input), **self.mapper.invoke(input, config, **kwargs)}
@@ -233,7 +223,6 @@ class RunnablePick(Step[dict[str, Any], Any]):
         self.name = name
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name with the keys: `RunnablePick<a,b>`."""
         keys = self.keys if isinstance(self.keys, str) else ",".join(self.keys)
         return super().get_name(suffix, name=name or self.name or f"RunnablePick<{keys}>")
 

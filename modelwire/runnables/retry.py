@@ -14,6 +14,7 @@ from modelwire.errors import CallerError, ChatError, InvalidArgument, InvalidTyp
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.binding import RunnableBinding
 from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.many_inputs import hidden
 from modelwire.runnables.run import AsyncRun, Run, astart_run, start_run
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Invoke what is bound, again where that may help."""
+        hidden(kwargs)
         ready = settled(self._config(config))
         run = start_run(self, input, ready)
         if run is None:
@@ -115,7 +117,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
             return run.end(self._tried(input, ready, run, kwargs))
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke what is bound, again where that may help."""
+        hidden(kwargs)
         ready = settled(self._config(config))
         run = await astart_run(self, input, ready)
         if run is None:

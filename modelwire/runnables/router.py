@@ -11,7 +11,6 @@ from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.base import Output, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.forwarding import Call, Forwarding
-from modelwire.runnables.native import loop_native
 
 __all__ = ["RouterInput", "RouterRunnable"]
 
@@ -35,12 +34,10 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
 
     @property
     def InputType(self) -> Any:
-        """A dict of `key` and `input`."""
         return RouterInput
 
     @property
     def OutputType(self) -> Any:
-        """Not known before the input is."""
         return Any
 
     def __eq__(self, other: object) -> bool:
@@ -54,12 +51,6 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self.runnables.values()
-
-    def _loop_native(self) -> bool:
-        return all(loop_native(inner) for inner in self._runnables_inside())
-
-    def _may_block(self) -> bool:
-        return any(inner._may_block() for inner in self._runnables_inside())
 
     def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         if not isinstance(input, Mapping) or "key" not in input or "input" not in input:

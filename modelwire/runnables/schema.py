@@ -1,7 +1,7 @@
 """Schemas of what goes into a runnable and comes out: pydantic models, made when somebody asks.
 
 A type that is a pydantic model (of either version) is its own schema. Any other is the root of a model of its own; a
-dict whose keys are known is a model with those fields.
+dict whose keys are known is a model with those fields. Here are also the dicts that `astream_events` yields.
 """
 
 from __future__ import annotations
@@ -10,19 +10,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, cast, get_type_hints, is_typeddict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypeAlias, TypeVar, cast, is_typeddict
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from typing_extensions import TypedDict
 
 from modelwire.errors import InvalidArgument
-from modelwire.runnables.stream_event import (
-    BaseStreamEvent,
-    CustomStreamEvent,
-    EventData,
-    StandardStreamEvent,
-    StreamEvent,
-)
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
@@ -30,18 +24,9 @@ if TYPE_CHECKING:
     from modelwire.runnables.fields import ConfigurableFieldSpec
 
 __all__ = [
-    "BaseStreamEvent",
-    "CustomStreamEvent",
-    "EventData",
-    "StandardStreamEvent",
-    "StreamEvent",
-    "config_schema",
-    "declared",
-    "fields_of",
-    "json_schema",
-    "object_schema",
-    "schema_of",
-]
+    "BaseStreamEvent", "CustomStreamEvent", "EventData", "StandardStreamEvent", "StreamEvent", "config_schema",
+    "declared", "fields_of", "json_schema", "object_schema", "schema_of",
+]  # fmt: skip
 
 # A field by its key: its type, and its default (or `...`, or what pydantic knows of it).
 Fields: TypeAlias = dict[str, tuple[Any, Any]]
@@ -97,11 +82,13 @@ def declared(runnable: Any, side: str) -> Any:
 
 def schema_of(name: str, kind: Any) -> type[BaseModel]:
     """Return the model for the type `kind`: itself where it is one, else a new one called `name`."""
-    if type(kind) is not GenericAlias and isinstance(kind, type) and _is_model(kind):
+    if type(kind) is not GenericAlias and isinstance(kind, type) and (issubclass(kind, BaseModel) or is_v1_model(kind)):
         return kind
     shape: Any = kind
-    if is_typeddict(kind) and sys.version_info < (3, 12) and type(kind).__module__ == "typing":
-        shape = _readable(kind)
+    if is_typeddict(kind):
+        from modelwire.tools.args_schema import readable
+
+        shape = readable(kind)
     return create_model(name, __base__=_Root, root=(shape, ...))
 
 
@@ -117,26 +104,15 @@ def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[Base
     return cast("type[BaseModel]", create_model(name, __base__=_Object, **given))
 
 
-def _is_model(kind: type) -> bool:
-    return issubclass(kind, BaseModel) or _is_old_model(kind)
-
-
-def _is_old_model(kind: type) -> bool:
-    """Tell whether `kind` is a model of `pydantic.v1`, without importing that."""
-    old = sys.modules.get("pydantic.v1.main")
-    return old is not None and issubclass(kind, old.BaseModel)
-
-
-def _readable(kind: Any) -> Any:
-    """Copy a `typing.TypedDict`: before Python 3.12 pydantic reads only those of typing_extensions."""
-    from typing_extensions import TypedDict
-
-    return TypedDict(kind.__name__, get_type_hints(kind, include_extras=True), total=kind.__total__)  # type: ignore[operator]
+def is_v1_model(thing: Any) -> bool:
+    """Tell a model class of `pydantic.v1`, without loading that for those who have none."""
+    v1 = sys.modules.get("pydantic.v1.main")
+    return v1 is not None and isinstance(thing, type) and issubclass(thing, v1.BaseModel)
 
 
 def json_schema(schema: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON schema of a model of either version of pydantic."""
-    if _is_old_model(schema):
+    if is_v1_model(schema):
         return cast("Any", schema).schema()  # type: ignore[no-any-return]
     return schema.model_json_schema()
 
@@ -146,7 +122,7 @@ def json_schema(schema: type[BaseModel]) -> dict[str, Any]:
 
 def fields_of(schema: type[BaseModel]) -> Fields | None:
     """Return the fields of an object by their keys, None where the schema is no object with known fields."""
-    if _is_old_model(schema):
+    if is_v1_model(schema):
         old = cast("Any", schema).__fields__
         return None if "__root__" in old else {field.alias: _old_field(field) for field in old.values()}
     if issubclass(schema, RootModel):
@@ -163,10 +139,6 @@ def _old_field(field: Any) -> tuple[Any, Any]:
     return kind, field.default
 
 
-def _may_be_dict(schema: type[BaseModel]) -> bool:
-    return bool(json_schema(schema).get("type", "object") == "object")
-
-
 # ---------------------------------------------------------------- of our own runnables
 
 
@@ -176,7 +148,7 @@ def parallel_input(steps: Mapping[str, Runnable[Any, Any]], name: str, config: A
     for step in steps.values():
         schema = step.get_input_schema(config)
         known = fields_of(schema)
-        if known is None and not _may_be_dict(schema):
+        if known is None and json_schema(schema).get("type", "object") != "object":
             return None
         fields |= known or {}
     return object_schema(name, fields) if fields or not steps else None
@@ -189,7 +161,7 @@ def parallel_output(steps: Mapping[str, Runnable[Any, Any]], name: str, config: 
 
 def _as_field(schema: type[BaseModel]) -> tuple[Any, Any]:
     """The type to stand for a whole schema: what a root holds, else the model itself."""
-    if not _is_old_model(schema) and issubclass(schema, RootModel):
+    if not is_v1_model(schema) and issubclass(schema, RootModel):
         return schema.model_fields["root"].annotation, ...
     return schema, ...
 
@@ -291,3 +263,44 @@ def config_schema(name: str, specs: Sequence[ConfigurableFieldSpec], include: Se
                 raise InvalidArgument(f"A config has no key `{key}`. {did_you_mean(key, list(_CONFIG_TYPES))}")
             fields[key] = (_CONFIG_TYPES[key], None)
     return object_schema(name, fields)
+
+
+# ---------------------------------------------------------------- of the events
+
+
+class EventData(TypedDict, total=False):
+    """What a run was given, and what came of it; which keys there are depends on the event."""
+
+    input: Any
+    output: Any
+    chunk: Any
+    error: BaseException
+    tool_call_id: str | None
+
+
+class BaseStreamEvent(TypedDict):
+    """What every event says."""
+
+    event: str  # such as `on_chat_model_stream`
+    run_id: str
+    tags: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, Any]]
+    parent_ids: list[str]  # the runs around it, the root first
+
+
+class StandardStreamEvent(BaseStreamEvent):
+    """A start, a chunk or an end of a run."""
+
+    name: str
+    data: EventData
+
+
+class CustomStreamEvent(BaseStreamEvent):
+    """What a program dispatched itself."""
+
+    event: Literal["on_custom_event"]  # type: ignore[misc]  # narrower than the base's
+    name: str
+    data: Any
+
+
+StreamEvent: TypeAlias = StandardStreamEvent | CustomStreamEvent

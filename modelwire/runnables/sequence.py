@@ -11,7 +11,7 @@ from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, below, settled
 from modelwire.runnables.deadline import COVER_GRACE_S, covered, late
-from modelwire.runnables.native import loop_native
+from modelwire.runnables.many_inputs import hidden
 from modelwire.runnables.run import AsyncRun, Run, listening
 from modelwire.runnables.step import Step
 
@@ -74,12 +74,10 @@ class RunnableSequence(Step[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        """The first step's."""
         return self.first.InputType
 
     @property
     def OutputType(self) -> Any:
-        """The last step's."""
         return self.last.OutputType
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
@@ -95,7 +93,6 @@ class RunnableSequence(Step[Input, Output]):
         return sequence_output(self._steps, config)
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return the steps' graphs, one after the other."""
         from modelwire.runnables.graph import sequence_graph
 
         return sequence_graph(self.steps, config)
@@ -110,14 +107,8 @@ class RunnableSequence(Step[Input, Output]):
         return hash(self._steps)
 
     def __repr__(self) -> str:
-        shown = (repr(step) if i == 0 else _indented("| " + repr(step)) for i, step in enumerate(self._steps))
-        return "\n".join(shown)
-
-    def _loop_native(self) -> bool:
-        return all(loop_native(step) for step in self._steps)
-
-    def _may_block(self) -> bool:
-        return any(step._may_block() for step in self._steps)
+        first, *rest = map(repr, self._steps)
+        return "\n".join([first, *("| " + shown.replace("\n", "\n  ") for shown in rest)])
 
     def _calls(
         self, config: RunnableConfig, kwargs: dict[str, Any], run: Run | AsyncRun | None = None
@@ -134,6 +125,7 @@ class RunnableSequence(Step[Input, Output]):
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Pass the input through the steps; `kwargs` are the first step's."""
+        hidden(kwargs)
         config = settled(config)
         if listening(config):
             return super().invoke(input, config, **kwargs)
@@ -143,7 +135,7 @@ class RunnableSequence(Step[Input, Output]):
         return cast("Output", value)
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Pass the input through the steps; `kwargs` are the first step's."""
+        hidden(kwargs)
         config = settled(config)
         if "deadline" in config or listening(config):
             return await super().ainvoke(input, config, **kwargs)
@@ -212,8 +204,3 @@ class RunnableSequence(Step[Input, Output]):
                 yield chunk
         finally:
             await aclose(*reversed(stages))
-
-
-def _indented(text: str) -> str:
-    """Indent all lines but the first."""
-    return text.replace("\n", "\n  ")

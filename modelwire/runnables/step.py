@@ -6,11 +6,14 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
+from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, below, settled
+from modelwire.runnables.many_inputs import hidden
 from modelwire.runnables.run import AsyncRun, Run, aobserved_stream, astart_run, listening, observed_stream, start_run
 
-__all__ = ["Reported", "Step", "once"]
+__all__ = ["Reported", "Step", "WholeStep", "once"]
 
 Item = TypeVar("Item")
 
@@ -32,7 +35,7 @@ class Reported(Runnable[Input, Output]):
     ) -> Output: ...
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Turn one input into one output."""
+        hidden(kwargs)
         config = settled(config)
         run = start_run(self, input, config)
         if run is None:
@@ -41,7 +44,7 @@ class Reported(Runnable[Input, Output]):
             return run.end(self._value(input, run.below(), run, kwargs))
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Turn one input into one output."""
+        hidden(kwargs)
         config = settled(config)
         run = await astart_run(self, input, config)
         if run is None:
@@ -64,17 +67,15 @@ class Step(Reported[Input, Output]):
     ) -> AsyncIterator[Output]: ...
 
     def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
-        """Yield the output in chunks as they come."""
         return self.transform(iter((input,)), config, **kwargs)
 
     def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
-        """Yield the output in chunks as they come."""
         return self.atransform(once(input), config, **kwargs)
 
     def transform(
         self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Output]:
-        """Turn chunks of input into chunks of output."""
+        hidden(kwargs)
         config = settled(config)
         if listening(config):
             return observed_stream(
@@ -85,13 +86,54 @@ class Step(Reported[Input, Output]):
     def atransform(
         self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
-        """Turn chunks of input into chunks of output."""
+        hidden(kwargs)
         config = settled(config)
         if listening(config):
             return aobserved_stream(
                 self, input, config, lambda items, run: self._achunks(items, run.below(), run, kwargs)
             )
         return self._achunks(input, below(config), None, kwargs)
+
+
+class WholeStep(Step[Input, Output]):
+    """A step that waits for the whole of its input, and then opens the stream of its output."""
+
+    @abstractmethod
+    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Any]: ...
+
+    @abstractmethod
+    async def _aopened(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Any]: ...
+
+    def _chunks(
+        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]:
+        output: Iterator[Any] | None = None
+        try:
+            items = list(input)
+            if items:
+                whole = collected(items)
+                del items
+                output = self._opened(whole, config, run, kwargs)
+                yield from output
+        finally:
+            close(output, input)
+
+    async def _achunks(
+        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Output]:
+        output: AsyncIterator[Any] | None = None
+        try:
+            items = [item async for item in input]
+            if items:
+                whole = collected(items)
+                del items
+                output = await self._aopened(whole, config, run, kwargs)
+                async for chunk in output:
+                    yield chunk
+        finally:
+            await aclose(output, input)
 
 
 async def once(item: Item) -> AsyncIterator[Item]:

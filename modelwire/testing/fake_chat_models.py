@@ -17,13 +17,9 @@ from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, tool_call
 from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 __all__ = [
-    "FakeChatModel",
-    "FakeListChatModel",
-    "FakeListChatModelError",
-    "FakeMessagesListChatModel",
-    "GenericFakeChatModel",
+    "FakeChatModel", "FakeListChatModel", "FakeListChatModelError", "FakeMessagesListChatModel", "GenericFakeChatModel",
     "ParrotFakeChatModel",
-]
+]  # fmt: skip
 
 
 def _result(message: BaseMessage) -> ChatResult:
@@ -137,7 +133,6 @@ class FakeListChatModel(_Listed):
     async def abatch(
         self, inputs: Iterable[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
     ) -> list[Any]:
-        """Answer one input after the other, so that the first gets the first answer."""
         return await super().abatch(inputs, _one_by_one(config), return_exceptions=return_exceptions, **kwargs)
 
 

@@ -19,15 +19,33 @@ def register(commands: Any) -> None:
         help="a provider for tests: speaks the OpenAI and Anthropic wires, with limits and faults, until Ctrl-C",
     )
     say = serve.add_argument
-    say("--port", type=int, default=0, help="default: any free one")
+    say(
+        "--port",
+        type=int,
+        default=0,
+        metavar="N",
+        help="where it listens, on this machine only (default: any free one)",
+    )
     say("--answer", metavar="TEXT", help="what it always says (default: what the user said)")
-    say("--latency", type=float, default=0.0, metavar="S", help="seconds to an answer, in the median")
-    say("--sigma", type=float, default=0.0, help="how far latencies spread: lognormal, 0.4 is much like life")
-    say("--chunk-gap", type=float, default=0.0, metavar="S", help="seconds between the words of a stream")
-    say("--rpm", type=float, help="requests a minute, for each key and model")
-    say("--tpm", type=float, help="tokens a minute")
-    say("--window", type=float, default=60.0, metavar="S", help="how long a burst may spend ahead: 60 (default) or 1")
-    say("--max-concurrent", type=int, help="requests in flight; above it 503")
+    say("--latency", type=float, default=0.0, metavar="S", help="seconds to an answer, in the median (default: 0)")
+    say(
+        "--sigma",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="how far latencies spread: lognormal, 0.4 is much like life (default: 0)",
+    )
+    say("--chunk-gap", type=float, default=0.0, metavar="S", help="seconds between the words of a stream (default: 0)")
+    say("--rpm", type=float, metavar="N", help="requests a minute, for each key and model (default: no limit)")
+    say("--tpm", type=float, metavar="N", help="tokens a minute, for each key and model (default: no limit)")
+    say(
+        "--window",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds of a limit that a burst may spend ahead: 60 (default) or 1",
+    )
+    say("--max-concurrent", type=int, metavar="N", help="requests in flight; above it 503 (default: no limit)")
     say(
         "--headers",
         choices=["own", "openai", "anthropic", "retry-after", "none", "lying"],
@@ -41,8 +59,20 @@ def register(commands: Any) -> None:
         metavar="NAME=RATE",
         help="what goes wrong, and how often: `reset_body=0.1`, `503=0.05`; may be given more than once",
     )
-    say("--time-scale", type=float, default=1.0, help="how long its seconds are: 0.01 makes a minute 0.6 s")
-    say("--seed", type=int, default=0, help="of what is random")
+    say(
+        "--time-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="how long its seconds are: 0.01 makes a minute 0.6 s (default: 1)",
+    )
+    say(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of what is random: the same one, the same order of faults (default: 0)",
+    )
     serve.set_defaults(run=_serve)
 
 

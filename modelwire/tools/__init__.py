@@ -1,4 +1,5 @@
 """What a model may call: tools, made of functions, classes and runnables. Names load when first used."""
+# ruff: noqa: F403 - for type checkers: what the modules' `__all__` say; a test holds the table below equal to it
 
 from __future__ import annotations
 
@@ -15,20 +16,15 @@ if TYPE_CHECKING:
     from modelwire.tools.base import InjectedToolCallId as InjectedToolCallId
     from modelwire.tools.base import SchemaAnnotationError as SchemaAnnotationError
     from modelwire.tools.base import ToolException as ToolException
-    from modelwire.tools.convert import convert_runnable_to_tool as convert_runnable_to_tool
-    from modelwire.tools.convert import tool as tool
+    from modelwire.tools.convert import *
     from modelwire.tools.function_calling import convert_to_anthropic_tool as convert_to_anthropic_tool
     from modelwire.tools.function_calling import convert_to_json_schema as convert_to_json_schema
     from modelwire.tools.function_calling import convert_to_openai_function as convert_to_openai_function
     from modelwire.tools.function_calling import convert_to_openai_tool as convert_to_openai_tool
-    from modelwire.tools.render import BaseToolkit as BaseToolkit
-    from modelwire.tools.render import ToolsRenderer as ToolsRenderer
-    from modelwire.tools.render import render_text_description as render_text_description
-    from modelwire.tools.render import render_text_description_and_args as render_text_description_and_args
-    from modelwire.tools.retriever import RetrieverInput as RetrieverInput
-    from modelwire.tools.retriever import create_retriever_tool as create_retriever_tool
-    from modelwire.tools.simple import Tool as Tool
-    from modelwire.tools.structured import StructuredTool as StructuredTool
+    from modelwire.tools.render import *
+    from modelwire.tools.retriever import *
+    from modelwire.tools.simple import *
+    from modelwire.tools.structured import *
 
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.runnables.schema import is_v1_model
 from modelwire.tools.docstring import parse_google_docstring
 from modelwire.tools.injected import (
     CONTEXT_ARGS,
@@ -31,19 +32,15 @@ from modelwire.tools.injected import (
 )
 from modelwire.tools.json_schema import inlined
 
-__all__ = ["ArgsSchema", "create_schema_from_function", "get_all_basemodel_annotations", "json_schema_of"]
+__all__ = [
+    "ArgsSchema", "create_schema_from_function", "get_all_basemodel_annotations", "is_v1_model", "json_schema_of",
+]  # fmt: skip
 
 ArgsSchema: TypeAlias = type[BaseModel] | dict[str, Any]
 JSON: TypeAlias = dict[str, Any]
 
 
 # ---------------------------------------------------------------- kinds of schemas
-
-
-def is_v1_model(thing: Any) -> bool:
-    """Tell a model of pydantic v1, without loading pydantic v1 for those who have none."""
-    v1 = sys.modules.get("pydantic.v1")
-    return v1 is not None and isinstance(thing, type) and issubclass(thing, v1.BaseModel)
 
 
 def is_v2_model(thing: Any) -> bool:
@@ -365,7 +362,9 @@ def model_from_typed_dict(typed_dict: Any, above: tuple[Any, ...] = (), *, name:
         # Under `from __future__ import annotations` the class itself does not know of `NotRequired`.
         hint, required = _unqualified(hint, required=key in typed_dict.__required_keys__)
         annotation, default, text = _key(hint)
-        annotation = _replaced(annotation, lambda kind: _as_model(kind, (*above, typed_dict)))
+        annotation = _replaced(
+            annotation, lambda kind: model_from_typed_dict(kind, (*above, typed_dict)) if is_typed_dict(kind) else kind
+        )
         fields[key] = field_of(annotation, default, text or texts.get(key), may_be_missing=not required)
     return made_model(name or typed_dict.__name__, fields, description, ConfigDict(arbitrary_types_allowed=True))
 
@@ -379,10 +378,6 @@ def _unqualified(hint: Any, *, required: bool) -> tuple[Any, bool]:
         inner, required = _unqualified(inner, required=required)
         hint = Annotated[(inner, *marks)]
     return hint, required
-
-
-def _as_model(kind: Any, above: tuple[Any, ...]) -> Any:
-    return model_from_typed_dict(kind, above) if is_typed_dict(kind) else kind
 
 
 def _drop_default(schema: JSON) -> None:

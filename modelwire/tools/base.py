@@ -45,18 +45,10 @@ if TYPE_CHECKING:
     from modelwire.callbacks import Callbacks
 
 __all__ = [
-    "FILTERED_ARGS",
-    "TOOL_MESSAGE_BLOCK_TYPES",
-    "ArgsSchema",
-    "BaseTool",
-    "InjectedToolArg",
-    "InjectedToolCallId",
-    "SchemaAnnotationError",
-    "ToolException",
-    "_DirectlyInjectedToolArg",
-    "create_schema_from_function",
+    "FILTERED_ARGS", "TOOL_MESSAGE_BLOCK_TYPES", "ArgsSchema", "BaseTool", "InjectedToolArg", "InjectedToolCallId",
+    "SchemaAnnotationError", "ToolException", "_DirectlyInjectedToolArg", "create_schema_from_function",
     "get_all_basemodel_annotations",
-]
+]  # fmt: skip
 
 
 class ToolException(ModelwireError):
@@ -138,7 +130,6 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         return tool_call_schema(schema, self.name, self.description, self._injected_args_keys)
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
-        """Return the pydantic model of what it takes."""
         if self.args_schema is None:
             return create_schema_from_function(self.name, self._functions()[0])
         if isinstance(self.args_schema, dict):
@@ -146,7 +137,6 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         return self.args_schema
 
     def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
-        """Return the JSON schema of what it takes."""
         return json_schema_of(self.get_input_schema(config))
 
     def _functions(self) -> list[Callable[..., Any]]:
@@ -222,7 +212,6 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         return self.run(tool_input, **kwargs)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Call it with its arguments, or answer a whole tool call."""
         tool_input, kwargs = _prepared(input, config, kwargs)
         return await self.arun(tool_input, **kwargs)
 

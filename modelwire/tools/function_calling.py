@@ -30,12 +30,9 @@ if TYPE_CHECKING:
     from modelwire.tools.base import BaseTool
 
 __all__ = [
-    "convert_to_anthropic_tool",
-    "convert_to_json_schema",
-    "convert_to_openai_function",
-    "convert_to_openai_tool",
+    "convert_to_anthropic_tool", "convert_to_json_schema", "convert_to_openai_function", "convert_to_openai_tool",
     "tool_example_to_messages",
-]
+]  # fmt: skip
 
 JSON = dict[str, Any]
 

@@ -41,7 +41,6 @@ class Tool(FunctionTool):
         }
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
-        """Return the pydantic model of what it takes."""
         if self.args_schema is not None:
             return super().get_input_schema(config)
         from pydantic import create_model

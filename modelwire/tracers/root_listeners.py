@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from modelwire.runnables.listeners import Listener
+from modelwire.errors import InvalidType
 from modelwire.tracers.base import AsyncBaseTracer, BaseTracer
 from modelwire.tracers.schemas import Run
 
 if TYPE_CHECKING:
     from modelwire.runnables.config import RunnableConfig
 
-__all__ = ["AsyncRootListenersTracer", "RootListenersTracer"]
+__all__ = ["AsyncRootListenersTracer", "RootListenersTracer", "listening_to"]
+
+# `f(run)`, or `f(run, config)`; with `with_alisteners` it is async.
+Listener = Callable[..., Any]
+
+
+def listening_to(*, asynchronous: bool, **listeners: Listener | None) -> Callable[[RunnableConfig], RunnableConfig]:
+    """Make the function that adds the listeners to the config of one call, as a handler of its own."""
+    for name, listener in listeners.items():
+        if listener is not None and not callable(listener):
+            raise InvalidType(f"`{name}` must be a function of the run, not a `{type(listener).__name__}`.")
+    tracer: Any = AsyncRootListenersTracer if asynchronous else RootListenersTracer
+    return lambda config: {"callbacks": [tracer(config=config, **listeners)]}
 
 
 class _Root:

@@ -49,7 +49,7 @@ class AiohttpLine(AsyncLine):
 
     def _environments_proxy(self) -> str | None:
         """Look the proxy up ourselves: aiohttp's own look-up attaches what `.netrc` says, too."""
-        if self._settings.direct or not has_proxy():
+        if self._settings.direct or not has_proxy(self.address):
             return None
         from urllib.request import getproxies, proxy_bypass
 

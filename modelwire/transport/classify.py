@@ -28,66 +28,35 @@ from modelwire.errors import (
 __all__ = ["provider_error"]
 
 BY_STATUS: dict[int, type[ProviderError]] = {
-    400: BadRequest,
-    401: AuthenticationError,
-    402: QuotaExhausted,
-    403: PermissionDenied,
-    404: NotFound,
-    405: BadRequest,
-    407: PermissionDenied,
-    408: Conflict,
-    409: Conflict,
-    410: NotFound,
-    413: RequestTooLarge,
-    415: BadRequest,
-    422: BadRequest,
-    425: Conflict,
-    429: RateLimited,
-    503: Overloaded,
+    400: BadRequest, 401: AuthenticationError, 402: QuotaExhausted, 403: PermissionDenied, 404: NotFound,
+    405: BadRequest, 407: PermissionDenied, 408: Conflict, 409: Conflict, 410: NotFound, 413: RequestTooLarge,
+    415: BadRequest, 422: BadRequest, 425: Conflict, 429: RateLimited, 503: Overloaded,
     529: Overloaded,  # Anthropic `overloaded_error`: https://docs.anthropic.com/en/api/errors, read 2026-11
-}
+}  # fmt: skip
 
-# Wins over the status: by `code`, then by `type`.
-BY_CODE: dict[str, type[ProviderError]] = {
-    # OpenAI: https://platform.openai.com/docs/guides/error-codes, read 2026-11
-    "insufficient_quota": QuotaExhausted,
-    "credit_balance_exhausted": QuotaExhausted,
-    "organization_spend_limit_exceeded": QuotaExhausted,
-    "project_spend_limit_exceeded": QuotaExhausted,
-    "organization_usage_limit_exceeded": QuotaExhausted,
-    "billing_hard_limit_reached": QuotaExhausted,
-    "billing_not_active": QuotaExhausted,
-    "context_length_exceeded": ContextTooLong,
-    "string_above_max_length": ContextTooLong,
-    "invalid_api_key": AuthenticationError,
-    "model_not_found": NotFound,
-    "rate_limit_exceeded": RateLimited,
-    "slow_down": RateLimited,
-    "server_overloaded": Overloaded,
-    "content_filter": Refused,
-    "content_policy_violation": Refused,
-    # openai 3.52, `ResponseError.code`: why a response failed, read 2026-11
-    "bio_policy": Refused,
-    "image_content_policy_violation": Refused,
-    "misalignment_policy_violation": Refused,
-    "vector_store_timeout": ServerError,
-    # Anthropic: https://docs.anthropic.com/en/api/errors, read 2026-11
-    "enforced_spend_limit_reached": QuotaExhausted,
-    "contract_spend_limit_reached": QuotaExhausted,
-    "billing_error": QuotaExhausted,
-    "authentication_error": AuthenticationError,
-    "permission_error": PermissionDenied,
-    "not_found_error": NotFound,
-    "request_too_large": RequestTooLarge,
-    "rate_limit_error": RateLimited,
-    "overloaded_error": Overloaded,
-    "timeout_error": ServerError,
-    "api_error": ServerError,
-    "server_error": ServerError,
-    # llama.cpp's server: https://github.com/ggml-org/llama.cpp, tools/server/README.md, read 2026-11
-    "exceed_context_size_error": ContextTooLong,
-    "unavailable_error": Overloaded,
-}
+# What wins over the status: by `code`, then by `type`. Of OpenAI: https://platform.openai.com/docs/guides/error-codes
+# and, why a response failed, `ResponseError.code` of openai 3.52; of Anthropic: https://docs.anthropic.com/en/api/errors;
+# of llama.cpp's server: https://github.com/ggml-org/llama.cpp, tools/server/README.md; all read 2026-11.
+_CODES: dict[type[ProviderError], tuple[str, ...]] = {
+    QuotaExhausted: (
+        "insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached",
+        "billing_not_active", "enforced_spend_limit_reached", "contract_spend_limit_reached", "billing_error",
+    ),
+    ContextTooLong: ("context_length_exceeded", "string_above_max_length", "exceed_context_size_error"),
+    AuthenticationError: ("invalid_api_key", "authentication_error"),
+    PermissionDenied: ("permission_error",),
+    NotFound: ("model_not_found", "not_found_error"),
+    RequestTooLarge: ("request_too_large",),
+    RateLimited: ("rate_limit_exceeded", "slow_down", "rate_limit_error"),
+    Overloaded: ("server_overloaded", "overloaded_error", "unavailable_error"),
+    ServerError: ("vector_store_timeout", "timeout_error", "api_error", "server_error"),
+    Refused: (
+        "content_filter", "content_policy_violation", "bio_policy", "image_content_policy_violation",
+        "misalignment_policy_violation",
+    ),
+}  # fmt: skip
+BY_CODE = {code: cls for cls, codes in _CODES.items() for code in codes}
 
 FATAL_SERVER_STATUSES = frozenset({501, 505})
 
@@ -104,7 +73,6 @@ def provider_error(
     request_id: str | None = None,
     model: str | None = None,
     body: Any = None,
-    partial: Any = None,
 ) -> ProviderError:
     """Make the error that fits.
 
@@ -115,7 +83,7 @@ def provider_error(
     headers = headers or {}
     status = _embedded_status(code) or status
     cls = _class_of(status, type, str(code) if code is not None else None, detail_code)
-    error = cls(
+    return cls(
         message,
         provider=provider,
         model=model,
@@ -125,9 +93,7 @@ def provider_error(
         request_id=request_id,
         retry_class=_retry_class(cls, status, headers.get("x-should-retry")),
         body=body,
-        partial=partial,
     )
-    return error
 
 
 def _embedded_status(code: str | int | None) -> int | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from modelwire.transport.flow import Send
 
-__all__ = ["AsyncClientLine", "SyncClientLine"]
+__all__ = ["AsyncClientLine", "SyncClientLine", "hide_query"]
 
 
 def _request(line: Line, client: Any) -> Any:
@@ -31,9 +31,15 @@ def _request(line: Line, client: Any) -> Any:
         content=line.exchange.content,
         extensions={"timeout": line.timeout()},
     )
-    if "?" in line.address.url:  # httpx logs the address of every call, and a query may hold a key
-        request.url = _unlogged(cast("Any", type(request.url)))(request.url)
+    if "?" in line.address.url:
+        hide_query(request)
     return request
+
+
+def hide_query(request: Any) -> None:
+    """Keep the query, which may hold a key, out of the log that httpx keeps of every call."""
+    if request.url.query:
+        request.url = _unlogged(cast("Any", type(request.url)))(request.url)
 
 
 @cache
@@ -55,6 +61,19 @@ def _failure(line: Line, exc: Exception, found: Exception) -> Exception:
     return found
 
 
+# A 425 is asked again on another connection (RFC 8470, 5.2): a client drops one whose answer was not read.
+_TOO_EARLY = 425
+
+
+def _unread() -> Generator[bytes]:
+    yield from ()
+
+
+async def _aunread() -> AsyncGenerator[bytes]:
+    for data in _unread():
+        yield data
+
+
 class SyncClientLine(SyncLine):
     """A line over a sync client."""
 
@@ -72,7 +91,7 @@ class SyncClientLine(SyncLine):
         # Read piece by piece: neither a slow trickle nor a body without measure is swallowed whole.
         self._response = response = client.send(request, stream=True, follow_redirects=False)
         self._body_begins()
-        self._bytes = response.iter_bytes()
+        self._bytes = response.iter_bytes() if response.status_code != _TOO_EARLY else _unread()
         body = b""
         if not step.stream:
             body = joined(iter(self.read, None), self.exchange.max_response_bytes)
@@ -101,7 +120,7 @@ class AsyncClientLine(AsyncLine):
         began = monotonic()
         self._response = response = await client.send(request, stream=True, follow_redirects=False)
         self._body_begins()
-        self._bytes = response.aiter_bytes()
+        self._bytes = response.aiter_bytes() if response.status_code != _TOO_EARLY else _aunread()
         body = b"" if step.stream else await self._whole()
         return Reply(response.status_code, response.headers, body, self.exchange.url, monotonic() - began)
 

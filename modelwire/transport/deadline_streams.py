@@ -26,12 +26,10 @@ class Limit(float):
         limit.remaining_s = remaining_s
         return limit
 
-
-def _now(limit: float | None) -> float | None:
-    if type(limit) is not Limit:
-        return limit
-    left_s = limit.remaining_s()
-    return float(limit) if left_s is None else max(min(limit, left_s), _SHORTEST_S)
+    def now(self) -> float:
+        """Return what it is at this moment. Raises where nothing is left."""
+        left_s = self.remaining_s()
+        return float(self) if left_s is None else max(min(self, left_s), _SHORTEST_S)
 
 
 class DeadlineBackend:
@@ -50,19 +48,17 @@ class DeadlineBackend:
 
 
 class _Stream:
-    __slots__ = ("_stream",)
+    __slots__ = ("_stream", "close", "get_extra_info")
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self.close, self.get_extra_info = stream.close, stream.get_extra_info
 
     def read(self, max_bytes: int, timeout: float | None = None) -> Any:
-        return self._stream.read(max_bytes, _now(timeout))
+        return self._stream.read(max_bytes, timeout.now() if type(timeout) is Limit else timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _now(timeout))
+        self._stream.write(buffer, timeout.now() if type(timeout) is Limit else timeout)
 
     def start_tls(self, *args: Any, **kwargs: Any) -> _Stream:
         return _Stream(self._stream.start_tls(*args, **kwargs))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from modelwire.errors import ModelwireError
-from modelwire.transport.flow import Emit, Read, Send, Sleep, Wait
+from modelwire.transport.flow import Read, Send, Sleep, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -54,8 +54,8 @@ def drive_stream(flow: Generator[Step[C], Any, None], line: SyncLine, on_retry: 
     try:
         step = _resume(flow)
         while type(step) is not _Done:
-            if type(step) is Emit:
-                yield from step.chunks
+            if type(step) is list:
+                yield from step
                 step = _resume(flow)
             else:
                 step = _advance(flow, step, line, on_retry)
@@ -87,8 +87,8 @@ async def adrive_stream(
     try:
         step = _resume(flow)
         while type(step) is not _Done:
-            if type(step) is Emit:
-                for chunk in step.chunks:
+            if type(step) is list:
+                for chunk in step:
                     yield chunk
                 step = _resume(flow)
             else:

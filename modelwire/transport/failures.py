@@ -21,30 +21,24 @@ from modelwire.errors import (
 
 __all__ = ["error_of", "timed_out", "unsendable"]
 
-# The first name found along the exception's bases decides. Names: httpx2/_exceptions.py, the same in httpx 0.28;
-# aiohttp/client_exceptions.py 3.14.
-_BY_NAME: dict[str, tuple[type[WireError], str]] = {
-    "ConnectTimeout": (Timeout, "No connection was made in time"),
-    "ConnectionTimeoutError": (Timeout, "No connection was made in time"),
-    "SocketTimeoutError": (Timeout, "Nothing was received in time"),
-    "PoolTimeout": (Timeout, "The HTTP client had no free connection in time; give it larger `limits`"),
-    "ReadTimeout": (Timeout, "Nothing was received in time"),
-    "WriteTimeout": (Timeout, "The request could not be sent in time"),
-    "TimeoutException": (Timeout, "A time limit ran out"),
-    "ProxyError": (ProxyFailed, "The proxy did not let the request through"),
-    "ConnectError": (ConnectFailed, "No connection could be made"),
-    "ClientHttpProxyError": (ProxyFailed, "The proxy did not let the request through"),
-    "ClientProxyConnectionError": (ProxyFailed, "The proxy did not let the request through"),
-    "ClientConnectorError": (ConnectFailed, "No connection could be made"),
-    "ClientPayloadError": (ConnectionLost, "The connection broke before the answer was complete"),
-    "ClientResponseError": (ConnectionLost, "The answer is no HTTP"),
-    "ClientConnectionError": (ConnectionLost, "The connection broke before the answer was complete"),
-    "RemoteProtocolError": (ConnectionLost, "The connection broke before the answer was complete"),
-    "NetworkError": (ConnectionLost, "The connection broke before the answer was complete"),
-    "DecodingError": (ConnectionLost, "The answer's compression is broken"),
-    "TimeoutError": (Timeout, "Nothing was received in time"),
-    "OSError": (ConnectionLost, "The connection broke before the answer was complete"),
-}
+# Names: httpx2/_exceptions.py, the same in httpx 0.28; aiohttp/client_exceptions.py 3.14.
+_KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {
+    (Timeout, "No connection was made in time"): ("ConnectTimeout", "ConnectionTimeoutError"),
+    (Timeout, "Nothing was received in time"): ("ReadTimeout", "SocketTimeoutError", "TimeoutError"),
+    (Timeout, "The HTTP client had no free connection in time; give it larger `limits`"): ("PoolTimeout",),
+    (Timeout, "The request could not be sent in time"): ("WriteTimeout",),
+    (Timeout, "A time limit ran out"): ("TimeoutException",),
+    (ProxyFailed, "The proxy did not let the request through"): (
+        "ProxyError", "ClientHttpProxyError", "ClientProxyConnectionError",
+    ),
+    (ConnectFailed, "No connection could be made"): ("ConnectError", "ClientConnectorError"),
+    (ConnectionLost, "The connection broke before the answer was complete"): (
+        "RemoteProtocolError", "NetworkError", "OSError", "ClientPayloadError", "ClientConnectionError",
+    ),
+    (ConnectionLost, "The answer is no HTTP"): ("ClientResponseError",),
+    (ConnectionLost, "The answer's compression is broken"): ("DecodingError",),
+}  # fmt: skip
+_BY_NAME = {name: kind for kind, names in _KINDS.items() for name in names}  # the first along an exception's bases
 # Time limits that ran out before the whole request had gone: such an attempt cost nothing.
 _NOT_SENT = {
     "ConnectTimeout": "connect_timeout",
@@ -69,7 +63,7 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
     names = [cls.__name__ for cls in type(exc).__mro__]
     if any(name in _CALLERS_FAULT for name in names):
         return unsendable(exc, origin=origin)
-    if _is_certificate_problem(exc):
+    if any(type(cause).__name__ in ("SSLCertVerificationError", "CertificateError") for cause in _causes(exc)):
         return TLSFailed(
             f"The certificate of {origin} was not accepted: {exc}. Set `SSL_CERT_FILE` to trust another one."
         )
@@ -98,10 +92,6 @@ def unsendable(exc: Exception, *, origin: str) -> InvalidArgument:
 def timed_out(what: str, limit_s: float) -> Timeout:
     """Make the error of a call whose own time ran out; another attempt has no time either."""
     return Timeout(f"{what} took longer than its `timeout` of {limit_s:g} s.", retry_class=RetryClass.FATAL)
-
-
-def _is_certificate_problem(exc: BaseException) -> bool:
-    return any(type(cause).__name__ in ("SSLCertVerificationError", "CertificateError") for cause in _causes(exc))
 
 
 def _is_no_such_host(exc: BaseException) -> bool:

@@ -1,20 +1,19 @@
 """The life of a call, written once for both colours. No I/O here, and no clock but the one passed in.
 
-A flow is a generator: it yields what it needs (`Send`, `Read`, `Sleep`, `Wait`, `Emit`) and is sent what happened; a
+A flow is a generator: it yields what it needs (`Send`, `Read`, `Sleep`, `Wait`) and is sent what happened; a
 failure of the wire is thrown into it as an error of ours. The two drivers in `drivers.py` do what it asks. A whole
-answer is the generator's return value; the chunks of a stream leave through `Emit`.
+answer is the generator's return value; the chunks of a stream leave as lists that it yields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from modelwire.errors import ChatError, IncompleteStream, RetryClass, StreamInterrupted
 from modelwire.transport.body import MAX_RESPONSE_BYTES, Whole
 from modelwire.transport.failures import timed_out
 from modelwire.transport.retry import GiveUp, History, RetryPolicy, on_limit, read_retry_after, wait_before_retry
-from modelwire.transport.sse import MAX_EVENT_BYTES, SSEDecoder
 from modelwire.transport.wire import Reply, ServerEvent
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "READ",
-    "Emit",
     "Exchange",
     "Read",
     "Send",
@@ -114,16 +112,7 @@ class Wait:
         self.seconds = seconds
 
 
-class Emit(Generic[C]):
-    """Hand these chunks to the caller."""
-
-    __slots__ = ("chunks",)
-
-    def __init__(self, chunks: list[C]) -> None:
-        self.chunks = chunks
-
-
-Step = Send | Read | Sleep | Wait | Emit[C]
+Step = Send | Read | Sleep | Wait | list[C]  # a list is of n >= 1 chunks, for the caller
 
 
 # ---------------------------------------------------------------- the flow
@@ -135,7 +124,7 @@ class Exchange(Generic[M, C]):
     `merge` makes one chunk of many, `as_chunk` one of a whole message. `deadline` is a reading of `clock`, `timeout_s`
     the limit it came from, to be named in the error. `governor` is None where the user has switched it off; `patient`
     calls, the rows of a batch, wait for a provider as long as it takes. `max_output` is in tokens. `renew` returns the
-    headers with a key asked for anew, None where no function gives the key. `note` writes a word about the call into
+    headers with a key asked for anew, None where no function gives it. `note` writes a word about the call into
     what is handed out. `marker` makes the chunk that says a stream begins again; None: it never does.
     `tell_limit` hears what becomes of the provider's limits.
     """
@@ -160,7 +149,7 @@ class Exchange(Generic[M, C]):
         patient: bool = False,
         max_output: int | None = None,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
-        renew: Callable[[], Mapping[str, str]] | None = None,
+        renew: Callable[[], Mapping[str, str] | None] | None = None,
         note: Callable[[M | C, str, int], None] | None = None,
         marker: Callable[[], C] | None = None,
         tell_limit: Callable[[Change], object] | None = None,
@@ -202,7 +191,7 @@ class Exchange(Generic[M, C]):
         if error.status != 401 or self.renew is None or self.policy.max_retries == 0:
             return False
         renew, self.renew = self.renew, None
-        refused, self.headers = self.headers, renew()
+        refused, self.headers = self.headers, renew() or self.headers
         return self.headers != refused
 
     def noted(self, answer: M | C) -> None:
@@ -239,7 +228,7 @@ class Exchange(Generic[M, C]):
 
 def call_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
     """Ask until there is a whole answer, and return it decoded."""
-    return (yield from _try_until_done(exchange, lambda: _ask(exchange), committed=lambda: False))
+    return _try_until_done(exchange, _ask)
 
 
 def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
@@ -251,9 +240,9 @@ def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
     from modelwire.transport.takers import HandedOut
 
     handed = HandedOut(exchange)
-    committed = (lambda: handed.any) if exchange.marker is None else (lambda: False)
+    committed = (lambda: handed.any) if exchange.marker is None else _never
     try:
-        yield from _try_until_done(exchange, lambda: _ask_stream(exchange, handed), committed=committed)
+        yield from _try_until_done(exchange, lambda exchange: _ask_stream(exchange, handed), committed)
     except ChatError as error:
         if not handed.any:
             raise
@@ -269,20 +258,26 @@ def gathered_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
 
     gathered = Gathered(exchange)
 
-    def once() -> Generator[Step[C], Any, None]:
+    def once(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
         gathered.chunks.clear()
         return _ask_stream(exchange, gathered)
 
     try:
-        yield from _try_until_done(exchange, once, committed=lambda: False)
+        yield from _try_until_done(exchange, once)
     except ChatError as error:
         error.partial = gathered.sum() if gathered.chunks else None
         raise
     return gathered.sum()
 
 
+def _never() -> bool:
+    return False
+
+
 def _try_until_done(
-    exchange: Exchange[M, C], once: Callable[[], Generator[Step[C], Any, T]], *, committed: Callable[[], bool]
+    exchange: Exchange[M, C],
+    once: Callable[[Exchange[M, C]], Generator[Step[C], Any, T]],
+    committed: Callable[[], bool] = _never,
 ) -> Generator[Step[C], Any, T]:
     governor, failed = exchange.governor, None
     while True:
@@ -301,7 +296,7 @@ def _try_until_done(
                 yield from queued(exchange, governor, ticket, failed)
         started = exchange.clock()
         try:
-            return (yield from once())
+            return (yield from once(exchange))
         except ChatError as error:
             exchange.history.record(exchange.signed(error), exchange.clock() - started)
             if governor is not None:
@@ -380,6 +375,8 @@ def _ask_stream(exchange: Exchange[M, C], taker: Taker[C]) -> Generator[Step[C],
         exchange.noted(message)
         yield from taker.take([exchange.as_chunk(message)])
         return
+    from modelwire.transport.sse import MAX_EVENT_BYTES, SSEDecoder
+
     framing = SSEDecoder(max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes))
     decoder = exchange.wire.stream_decoder(reply.headers)
     taker.begin(reply)
@@ -442,10 +439,10 @@ def _rest(exchange: Exchange[Any, Any]) -> Generator[Step[Any], Any, bytes]:
 
 
 class Taker(Protocol[C]):
-    """Where the chunks of a stream go."""
+    """Where the chunks of a stream go; `take` returns what of them the flow is to yield."""
 
     def begin(self, head: Reply) -> None: ...
-    def take(self, chunks: list[C], data: bytes = b"") -> Generator[Step[C], Any, None]: ...
+    def take(self, chunks: list[C], data: bytes = b"") -> Iterable[list[C]]: ...
 
 
 def _interrupted(error: ChatError) -> StreamInterrupted:

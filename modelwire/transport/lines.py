@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelwire.errors import ChatError, InvalidArgument
 from modelwire.transport.address import address_of
@@ -21,12 +21,15 @@ from modelwire.transport.pools import AsyncPool, ClientSettings, Lease, SyncPool
 from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 
+    from modelwire.transport.address import Address
     from modelwire.transport.body import Unpacking
     from modelwire.transport.flow import Exchange, Send
 
 __all__ = ["AsyncLine", "Line", "SyncLine", "async_line", "has_proxy", "sync_line"]
+
+T = TypeVar("T")
 
 _CLOCK_SLACK_S = 0.001  # a timer may ring this early
 
@@ -67,6 +70,7 @@ class Line:
         self._proxy = proxy
         exchange.carrier = client, proxy
         self._settings = ClientSettings(address.secure, proxy, proxy is None and address.is_loopback, self.engine)
+        self._origin = address.authority if self.engine == "core" else ""  # the other clients have any
         self._timeout: dict[str, float] = {}
         self._lease: Lease[Any] | None = None
         self._response: Any = None
@@ -75,7 +79,7 @@ class Line:
     def headers(self) -> Mapping[str, str]:
         """Return the headers to send; a user and password in the URL count where no header says who we are."""
         headers = self.exchange.headers
-        if self.address.basic is None or any(name.lower() == "authorization" for name in headers):
+        if self.address.basic is None or "authorization" in map(str.lower, headers):
             return headers
         return {**headers, "Authorization": self.address.basic}
 
@@ -95,15 +99,15 @@ class Line:
         exchange, address, given = self.exchange, self.address, self.headers()
         headers = [(b"Content-Length", b"%d" % len(exchange.content))]
         try:
-            if not any(name.lower() == "host" for name in given):
+            if "host" not in map(str.lower, given):
                 headers.insert(0, (b"Host", address.authority.encode("ascii")))
             headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in given.items()]
         except UnicodeEncodeError as exc:
             raise unsendable(exc, origin=address.authority) from None
-        return httpcore2.Request(
-            b"POST", _url(address.url), headers=headers, content=exchange.content,
-            extensions={"timeout": self.timeout()},
-        )  # fmt: skip
+        timeouts = {"timeout": self.timeout()}
+        request = httpcore2.Request(b"POST", _url(address.url), content=exchange.content, extensions=timeouts)
+        request.headers = headers  # given to it before, each would be looked at: they are bytes
+        return request
 
     def _head(self, response: Any) -> dict[str, str]:
         """Read the headers of an answer, and see to the compression they name."""
@@ -139,8 +143,7 @@ class Line:
         The next call would take those bytes for its answer: httpcore2 looks at the socket only, not at what it has read
         already. To h11 we say what makes it close.
         """
-        connection = getattr(getattr(response.stream, "_stream", None), "_connection", None)
-        protocol = getattr(connection, "_h11_state", None)
+        protocol = getattr(getattr(response.stream, "_connection", None), "_h11_state", None)
         if protocol is not None and (protocol.trailing_data[0] or response.status == 425):
             protocol.send_failed()
 
@@ -210,7 +213,7 @@ class SyncLine(Line):
 
     def _open(self) -> Lease[Any]:
         pool: SyncPool = sync_pool(self._settings)
-        self._lease = pool.lease(self.exchange.remaining_s())
+        self._lease = pool.lease(self._origin, self.exchange.remaining_s())
         if self._lease is None:
             raise self.exchange.out_of_time()
         return self._lease
@@ -222,24 +225,13 @@ class AsyncLine(Line):
     _bytes: AsyncGenerator[bytes] = cast("Any", None)  # the body, while it is open
     _begun = False  # whether the body has been read from
 
-    async def send(self, step: Send) -> Reply:
+    def send(self, step: Send) -> Awaitable[Reply]:
         """Send the request; come back with the whole answer, or for a stream with its head."""
-        if step.remaining_s is None:
-            return await self._send(step)
-        from asyncio import timeout
+        return _within(step.remaining_s, self._send(step))
 
-        async with timeout(step.remaining_s):
-            return await self._send(step)
-
-    async def read(self) -> bytes | None:
+    def read(self) -> Awaitable[bytes | None]:
         """Return the next bytes of the open answer, None at its end."""
-        left_s = self.exchange.remaining_s()
-        if left_s is None:
-            return await self._read()
-        from asyncio import timeout
-
-        async with timeout(left_s):
-            return await self._read()
+        return _within(self.exchange.remaining_s(), self._read())
 
     async def _send(self, step: Send) -> Reply:
         pool = (await self._open()).client
@@ -285,8 +277,19 @@ class AsyncLine(Line):
 
     async def _open(self) -> Lease[Any]:
         pool: AsyncPool = await async_pool(self._settings)
-        self._lease = await pool.lease()
+        self._lease = await pool.lease(self._origin)
         return self._lease
+
+
+def _within(left_s: float | None, work: Awaitable[T]) -> Awaitable[T]:
+    return work if left_s is None else _timed(left_s, work)
+
+
+async def _timed(left_s: float, work: Awaitable[T]) -> T:
+    from asyncio import timeout
+
+    async with timeout(left_s):
+        return await work
 
 
 class _First:
@@ -342,19 +345,21 @@ def _url(text: str) -> Any:
 def _wants_a_client(url: str, proxy: str | None) -> bool:
     """Whether the call is one for httpx2: through a proxy, or to an address that has to be made a URL first."""
     address = address_of(url)
-    return proxy is not None or not address.is_plain or (not address.is_loopback and has_proxy())
+    return proxy is not None or not address.is_plain or (not address.is_loopback and has_proxy(address))
 
 
-def has_proxy() -> bool:
-    """Whether the environment names a proxy; for what it is meant, and `NO_PROXY`, is for httpx2 to read."""
+def has_proxy(address: Address) -> bool:
+    """Whether the environment names a proxy that may be for `address`; `NO_PROXY` is for httpx2 to read."""
     if sys.platform in ("darwin", "win32"):  # the system's settings count too
         from urllib.request import getproxies
 
         return bool(getproxies())
-    return any(os.environ.get(name) for name in _PROXY_VARIABLES)
+    return any(map(os.environ.get, _HTTPS_PROXY if address.secure else _HTTP_PROXY))
 
 
-_PROXY_VARIABLES = tuple(name for base in ("http_proxy", "https_proxy", "all_proxy") for name in (base, base.upper()))
+# A name that is not there costs a microsecond to look up, at every call.
+_HTTPS_PROXY = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+_HTTP_PROXY = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 
 def _log_close(exc: Exception) -> None:

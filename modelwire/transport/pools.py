@@ -1,10 +1,10 @@
 """The shared connections: one pool a process for sync calls, one an event loop for async ones.
 
-httpcore2, which httpx2 stands on, scans every connection of a pool on every request, so the cost of a call grows with
-the pool. A pool here is therefore many small ones (shards), and a call is let in before it reaches one: httpcore2
-itself never queues.
+A call is let in before it reaches a client, and httpcore2, which httpx2 stands on, never queues. Its own pools scan
+every connection on every request, a quarter of a call for one connection and more with each: so a client here is one
+connection, or where it has to be httpx2's, one of many small pools (shards).
 
-    lease = pool.lease()          # waits for a place, never raises PoolTimeout
+    lease = pool.lease(origin)    # waits for a place, never raises PoolTimeout
     lease.client.handle_request(...)
     lease.release()
 """
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPool", "ClientSettings", "Lease", "SyncPool", "async_pool", "sync_pool"]
 
-# A call pays for every connection of its shard, busy or idle: 32 of them cost two thirds of a call, 8 are lost in the
-# noise (benchmarks/concurrency.py, the column `then 10`).
-SHARD_CONNECTIONS = 8
+# How many calls a client has at a time. A call pays for every connection of an httpx2 client, busy or idle: 32 of them
+# cost two thirds of a call, 8 are lost in the noise (benchmarks/concurrency.py, the column `then 10`). aiohttp finds a
+# connection by its key, so one session of any size will do.
+SHARD_CONNECTIONS = {"core": 1, "client": 8, "aiohttp": 1_000_000_000}
 # Calls let in at a time, for each pool; the SDKs' own limit. Never more than the process may open files for.
 MAX_IN_FLIGHT = 1000
 # Below the 60 s after which common load balancers drop an idle connection.
@@ -68,48 +69,70 @@ class Lease(Generic[Client]):
 
 
 class _Shard(Generic[Client]):
-    __slots__ = ("client", "in_flight")
+    __slots__ = ("client", "in_flight", "origin")
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, origin: str) -> None:
         self.client = client
+        self.origin = origin
         self.in_flight = 0
 
 
 class _Pool(Generic[Client]):
     """The bookkeeping of shards, the same in both colours; callers see to it that it is not entered twice at once."""
 
-    shard_connections = SHARD_CONNECTIONS
-
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         self.settings = settings
         self.limit = limit or _affordable_in_flight()
         self.in_flight = 0
         self.shards: list[_Shard[Client]] = []
-        self._roomy: list[_Shard[Client]] = []  # shards with a free place, the one used last on top: it is warm
+        self.shard_connections = SHARD_CONNECTIONS[settings.engine]
+        # By origin: shards with a free place, the one used last on top: it is warm.
+        self._roomy: dict[str, list[_Shard[Client]]] = {}
 
-    def _make_client(self) -> Client:
+    def _make_client(self, origin: str) -> Client:
         raise NotImplementedError
 
-    def _take(self) -> _Shard[Client] | None:
+    def _close_client(self, client: Client) -> None:
+        raise NotImplementedError
+
+    def _take(self, origin: str) -> _Shard[Client] | None:
         """Take a place, or return None where the pool is full."""
         if self.in_flight >= self.limit:
             return None
-        if not self._roomy:
-            shard = _Shard(self._make_client())
+        roomy = self._roomy.setdefault(origin, [])
+        if self.shard_connections == 1:
+            while roomy and _is_spent(roomy[-1].client):
+                self._drop(roomy.pop())
+            if not roomy:
+                self._make_room()
+        if not roomy:
+            shard = _Shard(self._make_client(origin), origin)
             self.shards.append(shard)
-            self._roomy.append(shard)
-        shard = self._roomy[-1]
+            roomy.append(shard)
+        shard = roomy[-1]
         shard.in_flight += 1
         self.in_flight += 1
         if shard.in_flight == self.shard_connections:
-            self._roomy.pop()
+            roomy.pop()
         return shard
 
     def _give_back(self, shard: _Shard[Client]) -> None:
         if shard.in_flight == self.shard_connections:
-            self._roomy.append(shard)
+            self._roomy[shard.origin].append(shard)
         shard.in_flight -= 1
         self.in_flight -= 1
+
+    def _make_room(self) -> None:
+        """Close idle connections, to all origins: those that are spent, and where there are too many, one more."""
+        for idle in self._roomy.values():
+            while idle and _is_spent(idle[0].client):
+                self._drop(idle.pop(0))
+        if len(self.shards) >= self.limit:
+            self._drop(next(idle for idle in self._roomy.values() if idle).pop(0))
+
+    def _drop(self, shard: _Shard[Client]) -> None:
+        self.shards.remove(shard)
+        self._close_client(shard.client)
 
     def _release(self, shard: _Shard[Client]) -> None:
         raise NotImplementedError
@@ -120,23 +143,24 @@ class SyncPool(_Pool[Any]):
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
-        self._place_free = threading.Condition()
+        self._lock = threading.RLock()  # entered twice where the garbage collector closes a forgotten stream in it
+        self._place_free = threading.Condition(self._lock)
 
-    def lease(self, timeout_s: float | None = None) -> Lease[Any] | None:
+    def lease(self, origin: str = "", timeout_s: float | None = None) -> Lease[Any] | None:
         """Wait for a place; None when there was none within `timeout_s`."""
-        with self._place_free:
-            shard = self._take()
+        with self._lock:
+            shard = self._take(origin)
             if shard is None:
                 # `wait_for` calls `_take` under the lock; a notify wakes one waiter for each place given back.
-                shard = self._place_free.wait_for(self._take, timeout_s)
+                shard = self._place_free.wait_for(lambda: self._take(origin), timeout_s)
         return Lease(self, shard) if shard is not None else None
 
     def _release(self, shard: _Shard[Any]) -> None:
-        with self._place_free:
+        with self._lock:
             self._give_back(shard)
             self._place_free.notify()
 
-    def _make_client(self) -> Any:
+    def _make_client(self, origin: str) -> Any:
         with importing("httpcore2"):
             if self.settings.engine == "client":
                 import httpx2
@@ -147,13 +171,16 @@ class SyncPool(_Pool[Any]):
             from modelwire.transport.deadline_streams import DeadlineBackend
 
             backend: Any = DeadlineBackend()
-            return httpcore2.ConnectionPool(network_backend=backend, **_pool_arguments(self.settings))
+            return httpcore2.HTTPConnection(network_backend=backend, **_connection_arguments(self.settings, origin))
+
+    def _close_client(self, client: Any) -> None:
+        with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
+            client.close()
 
     def close(self) -> None:
         """Close every connection."""
         for shard in self.shards:
-            with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
-                shard.client.close()
+            self._close_client(shard.client)
 
 
 class AsyncPool(_Pool[Any]):
@@ -161,16 +188,19 @@ class AsyncPool(_Pool[Any]):
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
-        self._waiting: deque[asyncio.Future[_Shard[Any]]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[_Shard[Any]], str]] = deque()
+        self._spent: list[Any] = []  # clients to be closed by whoever may wait for it
 
-    async def lease(self) -> Lease[Any]:
+    async def lease(self, origin: str = "") -> Lease[Any]:
         """Wait for a place, first come first served: whoever leaves hands the place to the one in front."""
-        shard = self._take()  # there is none while anybody waits
+        if self._spent:
+            await self._close_spent()
+        shard = self._take(origin)  # there is none while anybody waits
         if shard is None:
             import asyncio
 
             waiter: asyncio.Future[_Shard[Any]] = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
+            self._waiting.append((waiter, origin))
             try:
                 shard = await waiter
             except asyncio.CancelledError:
@@ -182,12 +212,12 @@ class AsyncPool(_Pool[Any]):
     def _release(self, shard: _Shard[Any]) -> None:
         self._give_back(shard)
         while self._waiting:
-            waiter = self._waiting.popleft()
+            waiter, origin = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(cast("_Shard[Any]", self._take()))  # there is a place: one was just given back
+                waiter.set_result(cast("_Shard[Any]", self._take(origin)))  # there is a place: one was just given back
                 return
 
-    def _make_client(self) -> Any:
+    def _make_client(self, origin: str) -> Any:
         with importing("httpcore2"):
             if self.settings.engine == "client":
                 import httpx2
@@ -195,21 +225,26 @@ class AsyncPool(_Pool[Any]):
                 return httpx2.AsyncClient(**_client_arguments(self.settings))
             import httpcore2
 
-            return httpcore2.AsyncConnectionPool(**_pool_arguments(self.settings))
+            return httpcore2.AsyncHTTPConnection(**_connection_arguments(self.settings, origin))
+
+    def _close_client(self, client: Any) -> None:
+        self._spent.append(client)
+
+    async def _close_spent(self) -> None:
+        while self._spent:
+            with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
+                await self._spent.pop().aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for shard in self.shards:
-            with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
-                await shard.client.aclose()
+        self._spent += [shard.client for shard in self.shards]
+        await self._close_spent()
 
 
 class AiohttpPool(AsyncPool):
-    """One aiohttp session: its pool finds a connection by key, so one of any size will do."""
+    """One aiohttp session."""
 
-    shard_connections = 1_000_000_000  # one shard
-
-    def _make_client(self) -> Any:
+    def _make_client(self, origin: str) -> Any:
         try:
             import aiohttp
         except ImportError as exc:
@@ -297,11 +332,17 @@ async def async_pool(settings: ClientSettings) -> AsyncPool:
     return pool if pool is not None else await pools.open(settings)
 
 
-def _pool_arguments(settings: ClientSettings) -> dict[str, Any]:
+def _is_spent(connection: Any) -> bool:
+    """Whether no other call can go over it: closed by either side, idle for too long, left in the middle of a call."""
+    return not connection.is_idle() or connection.has_expired()
+
+
+def _connection_arguments(settings: ClientSettings, origin: str) -> dict[str, Any]:
+    import httpcore2
+
     return {
-        "ssl_context": _trust_store() if settings.secure else _trust_nobody(),
-        "max_connections": None,
-        "max_keepalive_connections": SHARD_CONNECTIONS,
+        "origin": httpcore2.URL(f"{'https' if settings.secure else 'http'}://{origin}").origin,
+        "ssl_context": _trust_store() if settings.secure else None,
         "keepalive_expiry": KEEPALIVE_EXPIRY_S,
     }
 
@@ -315,7 +356,9 @@ def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
         "trust_env": not settings.direct,
         "follow_redirects": False,  # a followed redirect would carry the key to another origin
         "limits": httpx2.Limits(
-            max_connections=None, max_keepalive_connections=SHARD_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY_S
+            max_connections=None,
+            max_keepalive_connections=SHARD_CONNECTIONS["client"],
+            keepalive_expiry=KEEPALIVE_EXPIRY_S,
         ),
         **({"proxy": settings.proxy} if settings.proxy else {}),
     }

@@ -54,14 +54,6 @@ class SSEDecoder:
             self._hold(len(rest))
         return events
 
-    def close(self) -> list[ServerEvent]:
-        """Forget what has not ended, as the specification says; there is nothing to return."""
-        self._line.clear()
-        self._data = None
-        self._event = ""
-        self._pending_bytes = 0
-        return []
-
     def _skip_bom(self, data: bytes) -> bytes:
         head = (self._start or b"") + data
         if len(head) < len(_BOM) and _BOM.startswith(head):

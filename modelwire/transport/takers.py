@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from modelwire.errors import ChatError
-from modelwire.transport.flow import Emit, Step
 from modelwire.transport.sse import SSEDecoder
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class HandedOut(Generic[M, C]):
         self._held_bytes = 0
         self._folded: list[C] = []  # the sum of what was decoded again so far
 
-    def take(self, chunks: list[C], data: bytes = b"") -> Generator[Step[C], Any, None]:
+    def take(self, chunks: list[C], data: bytes = b"") -> Iterable[list[C]]:
         if data:
             self._held.append(data)
             self._held_bytes += len(data)
@@ -53,7 +52,7 @@ class HandedOut(Generic[M, C]):
                 self._earlier = None
                 chunks = [self._exchange.marker(), *chunks]
             self.any = True
-            yield Emit(chunks)
+        return (chunks,) if chunks else ()
 
     def sum(self) -> C:
         """Add up what the caller has: of the last attempt that came to anything."""
@@ -84,11 +83,11 @@ class Gathered(Generic[M, C]):
     def begin(self, head: Reply) -> None:
         pass
 
-    def take(self, chunks: list[C], data: bytes = b"") -> Generator[Step[C], Any, None]:
+    def take(self, chunks: list[C], data: bytes = b"") -> Iterable[list[C]]:
         self.chunks += chunks
         if len(self.chunks) > self.FOLD_AT:
             self.chunks = [self._merge(self.chunks)]
-        yield from ()
+        return ()
 
     def sum(self) -> C:
         return self._merge(self.chunks)

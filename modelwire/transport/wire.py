@@ -6,7 +6,7 @@ Plain classes: making a dataclass takes a millisecond of a script's start, and t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 __all__ = ["MASK", "Headers", "Reply", "ServerEvent", "WireRequest", "hide_headers"]
 
@@ -21,22 +21,15 @@ class ServerEvent(NamedTuple):
 class WireRequest:
     """What will be sent: the whole of it, so that it can be shown before it goes."""
 
-    __slots__ = ("body", "headers", "method", "stream", "url")
+    __slots__ = ("body", "headers", "stream", "url")
 
-    def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        body: Mapping[str, Any],
-        *,
-        stream: bool = False,
-        method: str = "POST",
-    ) -> None:
+    method: ClassVar = "POST"
+
+    def __init__(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], *, stream: bool = False) -> None:
         self.url = url
         self.headers = headers  # names as the provider writes them; may hold a secret
         self.body = body  # the JSON object, not yet bytes
         self.stream = stream
-        self.method = method
 
     def __repr__(self) -> str:
         shown = {name: value if name.lower() in _SHOWN_HEADERS else MASK for name, value in self.headers.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from support.mocked import answered_by
 
 from modelwire import ChatPromptTemplate, StrOutputParser, init_chat_model
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
@@ -70,13 +71,7 @@ def test_the_call_goes_to_the_chosen_provider(colour: Any) -> None:
         }
         return httpx2.Response(200, json=body)
 
-    transport = httpx2.MockTransport(answer)
-    model = init_chat_model(
-        "openai:gpt-4o-mini",
-        configurable_fields=("model",),
-        http_client=httpx2.Client(transport=transport),
-        http_async_client=httpx2.AsyncClient(transport=transport),
-    )
+    model = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",), **answered_by(answer))
     chain = model | (lambda message: message.content)
     assert colour.invoke(chain, "hi") == "hello"
     assert colour.invoke(chain, "hi", set_to(model="gpt-5")) == "hello"
@@ -140,11 +135,7 @@ def test_a_built_chain_changes_its_provider_by_config(colour: Any) -> None:
             body = {"id": "1", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
         return httpx2.Response(200, json=body)
 
-    transport = httpx2.MockTransport(answer)
-    clients: dict[str, Any] = {
-        "http_client": httpx2.Client(transport=transport),
-        "http_async_client": httpx2.AsyncClient(transport=transport),
-    }
+    clients = answered_by(answer)
     model = ChatOpenAI(model="gpt-5", **clients).configurable_alternatives(
         ConfigurableField(id="llm"), default_key="openai", anthropic=ChatAnthropic(model="claude-x", **clients)
     )

@@ -17,6 +17,7 @@ from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from support.anthropic_types import check_type, exhaust
+from support.mocked import answered_by
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.adapters.model_families import touched_parameters
@@ -310,7 +311,10 @@ def test_whatever_is_said_to_a_known_model_nothing_breaks_and_no_note_is_lost(pa
     wire, _, name = swap.partition(" ")
     provider = "anthropic" if wire == "messages" else "openai"
     before = json.dumps(params)
-    fitted, notes = fit_parameters(params, provider=provider, model=name, wire=wire)
+    try:
+        fitted, notes = fit_parameters(params, provider=provider, model=name, wire=wire)
+    except InvalidArgument:  # a mistyped effort
+        return
     assert json.dumps(params) == before  # those of the model, shared by all its calls
     assert all(f"`{note.parameter}`" in note.message for note in notes)
     untouched = params.keys() - touched_parameters(provider, wire, name)
@@ -336,11 +340,7 @@ def test_strict_params_refuses_before_any_request(colour: Any) -> None:
     def never(request: httpx2.Request) -> httpx2.Response:
         raise AssertionError("a request was made")
 
-    transport = httpx2.MockTransport(never)
-    model = ChatOpenAI(
-        model="o3-mini", temperature=0, api_key="none", strict_params=True,
-        http_client=httpx2.Client(transport=transport), http_async_client=httpx2.AsyncClient(transport=transport),
-    )  # fmt: skip
+    model = ChatOpenAI(model="o3-mini", temperature=0, api_key="none", strict_params=True, **answered_by(never))
     with pytest.raises(InvalidArgument, match=r"`temperature` is left out for `o3-mini`.*https://"):
         colour.invoke(model, "hi")
 
@@ -353,11 +353,7 @@ def test_a_script_with_temperature_zero_on_a_reasoning_model_just_works_with_a_w
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}
         return httpx2.Response(200, json={"id": "c", "object": "chat.completion", "choices": [choice]})
 
-    transport = httpx2.MockTransport(answer)
-    model = ChatOpenAI(
-        model="o3-mini", temperature=0, api_key="none",
-        http_client=httpx2.Client(transport=transport), http_async_client=httpx2.AsyncClient(transport=transport),
-    )  # fmt: skip
+    model = ChatOpenAI(model="o3-mini", temperature=0, api_key="none", **answered_by(answer))
     with pytest.warns(ParameterWarning, match=r"`temperature` is left out for `o3-mini`"):
         assert colour.invoke(model, "hi").content == "hello"
     assert "temperature" not in bodies[0]

@@ -85,7 +85,7 @@ def _thoughts(blocks: Iterable[Block]) -> Iterable[str]:
 def _opaque(block: Block) -> Iterable[str]:
     if block["type"] in ("thinking", "redacted_thinking"):
         yield from (block[name] for name in ("signature", "data") if block.get(name))
-    elif block.get("encrypted_content"):
+    elif block.get("encrypted_content") and "id" in block:  # Anthropic's `compaction` has none
         yield block["encrypted_content"]
 
 
@@ -130,6 +130,7 @@ def _responses(message: AIMessage) -> dict[str, Any]:
     return {
         "finish_reason": about.get("status"),
         "finish_detail": (about.get("incomplete_details") or {}).get("reason"),
+        "logprobs": len((about.get("logprobs") or {}).get("content") or ()),
     }
 
 

@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.recordings import CORPUS, decoded, records
 
-# Read now: tests run without the developer's environment.
-CORPUS = Path(os.environ.get("MODELWIRE_CORPUS") or Path(__file__).resolve().parents[3] / "shared" / "corpus")
+from modelwire.adapters.anthropic.messages_codec import MessagesCodec
+from modelwire.adapters.openai.chat_completions import ChatCompletionsCodec
+from modelwire.adapters.openai.responses_codec import ResponsesCodec
+from modelwire.errors import ChatError
+
 TESTS = Path(__file__).resolve().parents[1]
 RECORDS = {"openai_chat": (572, 110), "anthropic_messages": (247, 52), "openai_responses": (319, 82)}  # all, streams
+CODECS: dict[str, Any] = {
+    "openai_chat": ChatCompletionsCodec(), "anthropic_messages": MessagesCodec(), "openai_responses": ResponsesCodec(),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("cut", "which"), [("random", 0), ("byte", 1)])
@@ -23,8 +30,24 @@ RECORDS = {"openai_chat": (572, 110), "anthropic_messages": (247, 52), "openai_r
 def test_every_recorded_answer_is_read_as_the_sdk_reads_it(endpoint: str, cut: str, which: int) -> None:
     if not (CORPUS / "check.py").exists():
         pytest.skip("the recorded traffic is not on this machine")
-    command = [sys.executable, str(CORPUS / "check.py"), "corpus.answers:answer", "--data", str(CORPUS)]
+    command = [sys.executable, str(CORPUS / "check.py"), "corpus.answers:answer", "--data", str(CORPUS), "--strict"]
     command += ["--path", str(TESTS), "--endpoint", endpoint, "--split", cut, *(["--stream"] if cut == "byte" else [])]
     done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, timeout=300, check=False)
     number = RECORDS[endpoint][which]
     assert f"SCORE {number}/{number} = 100.00%" in done.stdout, done.stdout[-6000:] + done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("endpoint", CODECS)
+def test_every_recorded_error_has_the_facts_the_sdk_reads(endpoint: str) -> None:
+    wrong = []
+    for record in records(endpoint, failed=True):
+        with pytest.raises(ChatError) as caught:
+            decoded(CODECS[endpoint], record)
+        told = record["expected"]["error"]
+        for fact in ("status", "type", "code", "request_id"):
+            value, wanted = getattr(caught.value, fact), told.get(fact)
+            if wanted is None and fact in ("status", "request_id"):  # what we find beyond it is a gain
+                continue
+            if value != (str(wanted) if fact in ("type", "code") and wanted is not None else wanted):
+                wrong.append(f"{record['id']}: {fact} {value!r} is not {wanted!r}")
+    assert not wrong, "\n".join(wrong)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import pytest
-from corpus.test_replay import CORPUS
+from support.recordings import records
 
 from modelwire.adapters.codec import ChatCall, Endpoint
 from modelwire.adapters.openai.chat_completions import ChatCompletionsCodec
@@ -35,16 +33,6 @@ CANNOT = {
     "tool_choice": 2,  # "any" of Mistral's goes out as "required", which is the same, there too
 }
 ENDPOINT = Endpoint("https://api.openai.com/v1")
-
-
-def records() -> Iterator[dict[str, Any]]:
-    for name in ("openai_chat", "openai_compatible", "errors"):
-        path = CORPUS / f"{name}.jsonl.gz"
-        if not path.exists():
-            pytest.skip("the recorded traffic is not on this machine")
-        with gzip.open(path, "rt", encoding="utf-8", errors="surrogatepass") as lines:
-            found = [json.loads(line) for line in lines]
-        yield from (record for record in found if record["endpoint"] == "openai_chat")
 
 
 def said_again(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +90,7 @@ def test_every_recorded_request_is_said_again_as_it_was_sent() -> None:
     reasons: Counter[str] = Counter()
     ids: dict[str, str] = {}
     number = 0
-    for record in records():
+    for record in records("openai_chat"):
         number += 1
         if reason := difference(record):
             reasons[reason] += 1

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import logging
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -37,8 +38,7 @@ def assert_nothing_stays() -> None:
         assert pool.in_flight == 0
         for shard in pool.shards:
             assert shard.in_flight == 0
-            assert shard.client._requests == []
-            assert all(connection.is_idle() or connection.is_closed() for connection in shard.client.connections)
+            assert shard.client.is_idle() or not shard.client.is_connected()
     for governor in registry._governors.values():
         assert governor.is_idle()
 
@@ -157,6 +157,33 @@ def test_c1_a_call_cancelled_twice_ends_at_once(server: ProviderServer) -> None:
         await settled()
         assert_nothing_stays()
         assert (await model.ainvoke("still there?")).text == "still there?"
+
+    asyncio.run(run())
+
+
+def test_c1_a_thousand_calls_cancelled_at_random_leave_nothing(server: ProviderServer) -> None:
+    """P21."""
+    server.latency, rng = 0.02, random.Random(21)
+
+    async def run() -> None:
+        model = server.model()
+
+        tasks = [asyncio.create_task(model.ainvoke(str(n))) for n in range(1000)]
+        left = set(tasks)
+        while (
+            left
+        ):  # whenever some are done, a few others are cancelled: those that wait, and those that are on their way
+            _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0.002)
+            for task in rng.sample([task for task in tasks if task in left], min(5, len(left))):
+                task.cancel()
+        assert {task.cancelled() for task in tasks} == {True, False}
+        assert all(task.result().text == str(n) for n, task in enumerate(tasks) if not task.cancelled())
+        await settled()
+        assert_nothing_stays()
+        assert repr(model.limits()) == "Limits(none known)"  # and nothing learned of it
+        assert [answer.text for answer in await model.abatch(list("abc") * 50)] == list("abc") * 50
+        assert_nothing_stays()
 
     asyncio.run(run())
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,10 +16,12 @@ import pytest
 from support.colours import AsyncColour, SyncColour
 
 from modelwire.adapters import AzureChatOpenAI, ChatAnthropic, ChatOpenAI
-from modelwire.errors import InvalidArgument, InvalidTemplate, MalformedResponse, ModelwireError
+from modelwire.errors import InvalidArgument, InvalidTemplate, JobStopped, MalformedResponse, ModelwireError
+from modelwire.jobs import run_job
 from modelwire.messages import HumanMessage
 from modelwire.prompts import ChatPromptTemplate, PromptTemplate
-from modelwire.testing import Answer, ProviderServer, faults
+from modelwire.runnables import RunnableLambda
+from modelwire.testing import Answer, BatchPlan, ProviderServer, faults
 
 
 @pytest.fixture
@@ -37,6 +40,15 @@ def test_a_template_may_name_variables_and_nothing_else(template: str) -> None:
     for make in (PromptTemplate.from_template, ChatPromptTemplate.from_template):
         with pytest.raises(InvalidTemplate):
             make(template)
+
+
+@pytest.mark.parametrize(
+    "template", ["{a:>1000000000}", "{a:٩٩٩٩٩٩٩٩٩٩}", "{a:.9999999}", "{a:>9999}" * 1000, "{a:" + "9" * 5000 + "}"]
+)
+def test_a_template_does_not_fill_the_memory_with_blanks(template: str) -> None:
+    with pytest.raises(InvalidTemplate):
+        PromptTemplate.from_template(template)
+    assert PromptTemplate.from_template("{a:>20}{b:.2f}").format(a="x", b=1) == " " * 19 + "x1.00"
 
 
 @pytest.mark.parametrize("format", ["f-string", "mustache", "jinja2"])
@@ -137,6 +149,52 @@ def test_a_redirect_is_an_error_and_takes_nothing_along(
         assert other.counts.requests == 0
 
 
+@pytest.mark.parametrize(
+    "where", ["http://{other}", "//{other}", "http://{own}@{other}", "http://{own}\\@{other}", "HTTP:{other}"]
+)
+def test_results_that_lie_elsewhere_get_no_key(where: str, server: ProviderServer, tmp_path: Path) -> None:
+    with ProviderServer() as other:
+        own, others = (one.base_url.removeprefix("http://") for one in (server, other))
+        server.batches.plan = BatchPlan(polls=1, results_host=where.format(own=own, other=others))
+        job = server.model("anthropic").submit_batch(["a"], dir=tmp_path / "a.job")
+        with contextlib.suppress(ModelwireError):  # it is refused, or read as a path of the provider's own
+            job.wait(poll=0.01, timeout=0.3)
+        assert other.requests == []
+
+
+@pytest.mark.parametrize("id_", ["../../etc", "..", "a/b", "a?b", "a#b", "%2e%2e", "a\\b", "a\nb", ""])
+@pytest.mark.parametrize("name", ["file", "batch", "output"])
+def test_an_id_leads_nowhere_else(id_: str, name: str, server: ProviderServer, tmp_path: Path) -> None:
+    handle = server.batches.handle
+
+    def handling(request: Any, base_url: str) -> Any:
+        reply: Any = handle(request, base_url)
+        kind = (
+            "output"
+            if request.method == "GET"
+            else request.path.rpartition("/")[2].rstrip("s").replace("batche", "batch")
+        )
+        if kind == name:
+            said = json.loads(reply.body)
+            said["output_file_id" if name == "output" else "id"] = id_ or (id_ if name != "output" else "/")
+            reply.parts = [json.dumps(said).encode()]
+        return reply
+
+    server.batches.plan = BatchPlan(polls=1)
+    server.batches.handle = handling  # type: ignore[method-assign]
+    with pytest.raises(JobStopped, match="an id that is none"):
+        server.model().submit_batch(["a"], dir=tmp_path / "a.job").wait(poll=0.01, timeout=20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.job"]
+    assert all(request.path in ("/v1/files", "/v1/batches", "/v1/batches/batch_1") for request in server.requests)
+
+
+def test_a_spreadsheet_runs_nothing_of_an_answer_where_it_is_guarded(tmp_path: Path) -> None:
+    answers = RunnableLambda(lambda row: {"=cmd()": "\n=cmd()", "plain": "@x", "number": -1})
+    (row,) = run_job(answers, [{"n": "+1"}], output=tmp_path / "o.csv", quiet=True, formula_guard=True)
+    assert row["'=cmd()"] == "'\n=cmd()"  # names of columns are the model's words, too
+    assert (row["n"], row["plain"], row["number"]) == ("'+1", "'@x", "-1")
+
+
 def test_arguments_of_a_tool_are_data(colour: SyncColour | AsyncColour, server: ProviderServer) -> None:
     evil = {"cmd": "__import__('os').system('false')", "path": "../../etc/passwd"}
     server.say(Answer("", tool_calls=[{"name": "shell", "args": evil}]))
@@ -151,10 +209,47 @@ def test_netrc_and_other_services_keys_stay_where_they_are(
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     monkeypatch.setenv("ANTHROPIC_API_KEY", "canary")
     ways: list[dict[str, Any]] = [{}] if colour.name == "sync" else [{}, {"engine": "aiohttp"}]
+    server.batches.plan = BatchPlan(polls=0)
+    server.model("openai", api_key="mine").submit_batch(["a"], dir=tmp_path / "a.job").wait(poll=0.01, timeout=20)
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer mine"}
     for way in ways:
         colour.invoke(server.model("openai", api_key="mine", **way), "hi")
         assert server.requests[-1].headers["authorization"] == "Bearer mine"
         assert "canary" not in repr(server.requests[-1].headers)
+
+
+@pytest.mark.parametrize("way", ["core", "aiohttp", "client"])
+def test_a_proxy_of_the_environment_is_told_its_own_password_only(
+    way: str, colour: SyncColour | AsyncColour, raw_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if way == "aiohttp" and colour.name == "sync":
+        pytest.skip("aiohttp is for async calls")
+    said = (
+        b'{"choices":[{"index":0,"message":{"role":"assistant","content":"good"},"finish_reason":"stop"}],"model":"m"}'
+    )
+    proxy = raw_server([[b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(said) + said]])
+    (tmp_path / ".netrc").write_text("default login canary password canary\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{proxy.port}")
+    given: dict[str, Any] = {"engine": "aiohttp"} if way == "aiohttp" else {}
+
+    def model(**client: Any) -> Any:
+        return ChatOpenAI(model="m", api_key="mine", base_url="http://192.0.2.1/v1", **given, **client)
+
+    def ask() -> str:
+        with httpx2.Client() as client:
+            return str(model(**({"http_client": client} if way == "client" else {})).invoke("hi").text)
+
+    async def aask() -> str:
+        async with httpx2.AsyncClient() as client:
+            return str((await model(**({"http_async_client": client} if way == "client" else {})).ainvoke("hi")).text)
+
+    assert colour.run(ask, aask) == "good"
+    (sent,) = proxy.requests
+    head = sent.partition(b"\r\n\r\n")[0].lower()
+    assert head.count(b"authorization: ") == 2
+    assert b"\r\nauthorization: bearer mine" in head
+    assert b"\r\nproxy-authorization: basic bwu6c2vjcmv0" in head  # me:secret
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "http://169.254.169.254/latest", "http://127.0.0.1:1/x.png"])

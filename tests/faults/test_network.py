@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from support.raw_server import CHUNKED, END_CHUNKED, answer, chunk
 
@@ -337,6 +338,72 @@ def test_an_answer_that_comes_while_we_still_send_wins(colour: Any, greeter: Any
     assert server.accepted == 1
 
 
+# ---------------------------------------------------------------- HTTP/2, over a client of the user's own
+
+
+def speaks_http2(faults: list[str]) -> Callable[[socket.socket], None]:
+    """Answer requests of HTTP/2 without TLS ("good"); before each of the first answers, do what `faults` says."""
+    from h2.config import H2Configuration
+    from h2.connection import H2Connection
+    from h2.errors import ErrorCodes
+    from h2.events import StreamEnded
+
+    def greet(peer: socket.socket) -> None:
+        connection = H2Connection(H2Configuration(client_side=False))
+        connection.initiate_connection()
+        while True:
+            peer.sendall(connection.data_to_send())
+            data = peer.recv(65536)
+            if not data:
+                return
+            for event in connection.receive_data(data):
+                if not isinstance(event, StreamEnded):
+                    continue
+                fault = faults.pop(0) if faults else ""
+                stream = event.stream_id
+                if fault == "goaway":
+                    connection.close_connection(last_stream_id=0)  # nothing was looked at
+                    peer.sendall(connection.data_to_send())
+                    return
+                if fault == "refused":
+                    connection.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+                    continue
+                connection.send_headers(stream, [(":status", "200"), ("content-type", "application/json")])
+                connection.send_data(stream, SAID if not fault else SAID[:20], end_stream=not fault)
+                if fault == "reset":
+                    connection.reset_stream(stream, ErrorCodes.INTERNAL_ERROR)
+
+    return greet
+
+
+@pytest.mark.parametrize("fault", ["goaway", "refused", "reset"])
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_n24_what_http_2_takes_back_is_asked_for_again(colour: Any, greeter: Any, fault: str, way: str) -> None:
+    pytest.importorskip("h2")
+    faults = [fault, fault]
+    server = greeter(speaks_http2(faults))
+
+    def model(**client: Any) -> ChatOpenAI:
+        return model_at(f"http://{server.authority}/v1", **client)
+
+    def ask() -> str:
+        with httpx2.Client(http1=False, http2=True, trust_env=False) as client:
+            one = model(http_client=client)
+            return str(one.invoke("hi").text if way == "invoke" else "".join(c.text for c in one.stream("hi")))
+
+    async def aask() -> str:
+        async with httpx2.AsyncClient(http1=False, http2=True, trust_env=False) as client:
+            one = model(http_async_client=client)
+            return str((await one.ainvoke("hi")).text if way == "invoke" else await joined(one.astream("hi")))
+
+    async def joined(chunks: AsyncIterator[Any]) -> str:
+        return "".join([chunk.text async for chunk in chunks])
+
+    assert colour.run(ask, aask) == "good"
+    assert faults == []
+    assert server.accepted == (3 if fault == "goaway" else 1)
+
+
 # ---------------------------------------------------------------- too much
 
 
@@ -428,8 +495,9 @@ def test_s2_a_key_that_a_function_gives_is_asked_for_again_once(colour: Any, wir
         return "good"
 
     server.default = refuse_the_old
-    assert colour.invoke(server.model(wire, api_key=lambda: current[0]), "hi").text == "good"
-    assert len(server.requests) == 2
+    model = server.model(wire, api_key=lambda: current[0]).bind(extra_headers={"x-team": "blue"})
+    assert colour.invoke(model, "hi").text == "good"
+    assert [request.headers["x-team"] for request in server.requests] == ["blue", "blue"]
 
 
 @pytest.mark.parametrize("key", ["a-plain-key-00", lambda: "always-the-same"], ids=["plain", "same"])

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import faulthandler
 import io
 import json
 import logging
 import pickle
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -34,12 +36,16 @@ from support.colours import AsyncColour, SyncColour
 from support.raw_server import answer
 
 import modelwire
+from modelwire import cli
 from modelwire.adapters import AzureChatOpenAI, ChatAnthropic, ChatOpenAI
 from modelwire.caches import InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import AuthenticationError, CallerError, InvalidArgument, ModelwireError, Timeout, WireError
+from modelwire.jobs import run_job
 from modelwire.messages import HumanMessage
+from modelwire.prompts import ChatPromptTemplate
 from modelwire.testing import ProviderServer, faults
+from modelwire.testing.server.wires import error_reply
 
 CANARIES = {
     "key": "canary0key0aaaa",
@@ -141,6 +147,16 @@ def shown_by(error: BaseException) -> Iterator[str]:
         yield "".join(seen.format())
     if isinstance(error, ModelwireError):
         yield pickle.dumps(error).decode("latin-1")
+
+
+def as_cgitb_shows(error: BaseException) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        cgitb = pytest.importorskip("cgitb")  # Python 3.13 has none
+    trace = error.__traceback__
+    while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        trace = trace.tb_next
+    return "" if trace is None else str(cgitb.text((type(error), error, trace)))
 
 
 def as_rich_shows(error: BaseException) -> str:
@@ -282,7 +298,7 @@ def test_no_failure_shows_a_secret(
             close_client(model)
             seen.seen += ears.told
             if seen.error is not None and wrong in ("refused key", "no event", "cut") and wire == "openai":
-                seen.seen.append(as_rich_shows(seen.error))
+                seen.seen += [as_rich_shows(seen.error), as_cgitb_shows(seen.error)]
             if wrong != "events" or wire == "openai":
                 assert isinstance(seen.error, ModelwireError), seen.result
             seen.assert_clean()
@@ -316,12 +332,12 @@ def test_a_call_that_goes_well_shows_no_secret(
     assert f"api-key={CANARIES['query']}" in sent.query
 
 
-def test_events_show_no_secret(provider_server: ProviderServer, observe: Observe) -> None:
-    async def events() -> list[Any]:
-        model = armed(provider_server.base_url).bind(**OF_THE_CALL)
-        return [event async for event in model.astream_events("hi", version="v2")]
+async def events_of(model: Any, **given: Any) -> list[Any]:
+    return [event async for event in model.astream_events("hi", version="v2", **given)]
 
-    seen = observe(lambda: asyncio.run(events()))
+
+def test_events_show_no_secret(provider_server: ProviderServer, observe: Observe) -> None:
+    seen = observe(lambda: asyncio.run(events_of(armed(provider_server.base_url).bind(**OF_THE_CALL))))
     assert seen.result
     seen.seen += [repr(seen.result), _plain(seen.result)]
     seen.assert_clean()
@@ -420,6 +436,13 @@ def test_no_refused_call_shows_a_secret(bad: str, colour: SyncColour | AsyncColo
             lambda: colour.invoke(model, "hi", **BAD_CALLS[bad]),
             lambda: colour.stream(model, "hi", **BAD_CALLS[bad]),
             lambda: colour.batch(model.bind(**BAD_CALLS[bad]), ["hi"]),
+            lambda: colour.batch(model, ["hi", "there"], **BAD_CALLS[bad]),
+            lambda: colour.batch(model.bind(), ["hi"], **BAD_CALLS[bad]),
+            lambda: colour.batch_as_completed(model.with_retry(), ["hi"], **BAD_CALLS[bad]),
+            lambda: colour.invoke(model.with_retry(), "hi", **BAD_CALLS[bad]),
+            lambda: colour.stream(model.with_fallbacks([model]), "hi", **BAD_CALLS[bad]),
+            lambda: colour.invoke(model | (lambda said: said), "hi", **BAD_CALLS[bad]),
+            lambda: asyncio.run(events_of(model, **BAD_CALLS[bad])),
             lambda: colour.invoke(model.bind(**BAD_CALLS[bad]), "hi"),
             lambda: model.generate([[HumanMessage("hi")]], **BAD_CALLS[bad]),
         ):
@@ -460,6 +483,7 @@ def test_no_dump_shows_a_secret() -> None:
                 str(one.get_graph().to_json()), repr(one.bind(**OF_THE_CALL)), str(one.bind(**OF_THE_CALL).model_dump),
             ]  # fmt: skip
             assert not [leak for text in texts for leak in found_in(text)]
+            assert CANARIES["key"] not in repr(vars(one)) + _plain(vars(one)) + _plain(one)
             assert CANARIES["default header"] in "".join(one.build_request("hi").headers.values())  # copies have them
 
 
@@ -497,3 +521,104 @@ def test_files_of_a_cache_hold_no_secret_and_are_the_owners(provider_server: Pro
         assert found_in(path.read_bytes()) == []
         if sys.platform != "win32":
             assert path.stat().st_mode & 0o077 == 0
+
+
+def check_files(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) >= 3
+    for path in files:
+        assert found_in(path.read_bytes()) == [], path
+        if sys.platform != "win32":
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def when_asked(number: int, do: Callable[[], Any]) -> Callable[[Any], Any]:
+    """Answer; every third request is refused with all its secrets. Before one of the answers do something."""
+
+    def answer(request: Any) -> Any:
+        if request.number == number:
+            do()
+        return faults.status(400, message=ECHO) if request.number % 3 == 0 else "fine"
+
+    return answer
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_no_file_of_a_job_holds_a_secret_killed_or_finished(
+    wire: str, provider_server: ProviderServer, tmp_path: Path, observe: Observe
+) -> None:
+    folder, killed = tmp_path / "out.jsonl.job", tmp_path / "killed"  # what a kill would leave behind
+    provider_server.default = when_asked(20, lambda: shutil.copytree(folder, killed))
+    chain = ChatPromptTemplate.from_template("{text}") | armed(provider_server.base_url, wire).bind(**OF_THE_CALL)
+    rows = [{"text": f"row {n}"} for n in range(30)]
+    seen = observe(lambda: run_job(chain, rows, output=tmp_path / "out.jsonl", quiet=True, max_concurrency=1))
+    assert seen.error is None
+    assert seen.result.failed >= 8
+    seen.seen += [str(seen.result), repr(seen.result)]
+    seen.assert_clean()
+    check_files(folder)
+    check_files(killed)
+    assert found_in((tmp_path / "out.jsonl").read_bytes()) == []
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_no_file_of_a_batch_holds_a_secret_killed_or_finished(
+    wire: str, provider_server: ProviderServer, tmp_path: Path, observe: Observe, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, killed = tmp_path / "a.job", tmp_path / "killed"
+    handle = provider_server.batches.handle
+
+    def handling(request: Any, base_url: str) -> Any:
+        if request.method == "POST" and request.path.endswith("/batches"):  # its parts lie on the disk
+            shutil.copytree(folder, killed, dirs_exist_ok=True)
+        return handle(request, base_url)
+
+    provider_server.batches.handle = handling  # type: ignore[method-assign]
+    chain = ChatPromptTemplate.from_template("{text}") | armed(
+        provider_server.base_url, wire, path="/v1" if wire == "openai" else ""
+    ).bind(**OF_THE_CALL)
+    rows = [{"text": f"row {n}"} for n in range(6)]
+    with caplog.at_level(logging.INFO, "openai"), caplog.at_level(logging.INFO, "anthropic"):  # theirs show addresses
+        seen = observe(lambda: chain.submit_batch(rows, dir=folder).wait(poll=0.01))
+    assert seen.error is None
+    seen.seen += [repr(seen.result), *(repr(result) for result in seen.result.results())]
+    seen.assert_clean()
+    check_files(folder)
+    check_files(killed)
+    said = ", ".join(CANARIES[name] for name in ("key", "default header", "user", "password", "query"))
+    provider_server.batches.handle = lambda request, base_url: error_reply(wire, 401, number=1, message=said)  # type: ignore[method-assign]
+    with caplog.at_level(logging.INFO, "openai"), caplog.at_level(logging.INFO, "anthropic"):
+        seen = observe(lambda: chain.submit_batch(rows, dir=tmp_path / "b.job"))
+    assert isinstance(seen.error, AuthenticationError)
+    seen.assert_clean()
+    check_files(tmp_path / "b.job")
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["api_key=", "default_headers=", "default_query=", "azure_ad_token=", "base_url=http://me:", "proxy=http://:"],
+)
+def test_no_secret_of_a_command_line_is_kept(given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_text("text\nhi\n")
+    secret = f"{given}{CANARIES['key']}@127.0.0.1:1"
+    command = ["batch", str(tmp_path / "in.csv"), "--prompt", "{text}", "--model", "openai:m", "--param", secret]
+    assert cli.main([*command, "-o", str(tmp_path / "out.csv")]) == 1
+    assert found_in("".join(capsys.readouterr())) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_dump_of_all_stacks_shows_no_secret(
+    colour: SyncColour | AsyncColour, provider_server: ProviderServer, tmp_path: Path
+) -> None:
+    with (tmp_path / "stacks").open("w+") as file:
+
+        def dump(request: Any) -> str:
+            faulthandler.dump_traceback(file, all_threads=True)
+            return "hi"
+
+        provider_server.default = dump
+        colour.invoke(armed(provider_server.base_url).bind(**OF_THE_CALL), "hi")
+        file.seek(0)
+        shown = file.read()
+    assert "drivers.py" in shown  # a call was among them
+    assert found_in(shown) == []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from typing import Any
 
 import pytest
+from support.raw_server import answer
 
+from modelwire.adapters import ChatOpenAI
 from modelwire.errors import ChatError, QuotaExhausted, RateLimited, RetryClass, ServerError
 from modelwire.testing import ProviderServer, faults
 
@@ -111,15 +115,28 @@ def test_an_overload_is_waited_out(
     assert server.counts.by_status == {status: 1, 200: 1}
 
 
-def test_s7_too_early_is_sent_again_on_another_connection(colour: Any, raw_server: Any) -> None:
-    from support.raw_server import answer
-
-    from modelwire.adapters import ChatOpenAI
-
+@pytest.mark.parametrize("library", [None, "httpx2", "httpx"], ids=["own", "httpx2", "httpx"])
+@pytest.mark.parametrize("body", [b"{}", b""], ids=["words", "none"])
+def test_s7_too_early_is_sent_again_on_another_connection(
+    colour: Any, raw_server: Any, library: str | None, body: bytes
+) -> None:
     said = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"good"},"finish_reason":"stop"}]}'
-    server = raw_server([[answer(b"{}", status=425)], [answer(said)]])
-    model = ChatOpenAI(model="m", base_url=server.url, api_key="k")
-    assert colour.invoke(model, "hi").text == "good"
+    server = raw_server([[answer(body, status=425)], [answer(said)]])
+    given = {}
+    if library is not None:
+        kind = getattr(importlib.import_module(library), "Client" if colour.name == "sync" else "AsyncClient")
+        given = {"http_client" if colour.name == "sync" else "http_async_client": kind(trust_env=False)}
+    model = ChatOpenAI(model="m", base_url=server.url, api_key="k", **given)
+
+    def ask() -> str:
+        with contextlib.closing(given["http_client"]) if given else contextlib.nullcontext():
+            return str(model.invoke("hi").text)
+
+    async def aask() -> str:
+        async with contextlib.aclosing(given["http_async_client"]) if given else contextlib.nullcontext():
+            return str((await model.ainvoke("hi")).text)
+
+    assert colour.run(ask, aask) == "good"
     assert (server.connections, len(server.requests)) == (2, 2)
 
 

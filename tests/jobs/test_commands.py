@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +79,58 @@ def test_retry_works_from_another_folder(
     assert (here / "out.csv").exists()
 
 
-def test_a_killed_job_is_listed_as_interrupted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_job_is_listed_with_what_its_log_has(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     batch("-q")
     (here / "out.csv.job" / "summary.json").unlink()
+    log = here / "out.csv.job" / "log"
+    log.write_bytes(log.read_bytes()[:-5])  # torn in its last line, or damaged: what is whole counts
     capsys.readouterr()
     cli.main(["jobs", "list"])
-    assert "interrupted" in capsys.readouterr().out
+    (_, line) = capsys.readouterr().out.splitlines()
+    assert line.split()[1:] == ["interrupted", "2", "1", "?", "out.csv.job"]
+    cli.main(["jobs", "show", "out.csv"])
+    assert "2 so far, 1 failed" in capsys.readouterr().out
+
+
+ODD_FOLDERS = {
+    "nothing in it": (None, "no `job.json`"),
+    "of somebody else": ("[1]", "holds no JSON object"),
+    "no JSON": ("{", "is not a job's"),
+    "another's job.json": ('{"name": "build"}', "neither what nor when"),
+    "of a later version": ('{"version": 2, "id": "x"}', "its format is 2, and this one knows 1"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_FOLDERS)
+@pytest.mark.parametrize("command", ["show", "retry", "wait"])
+def test_an_odd_folder_is_explained(here: Path, capsys: pytest.CaptureFixture[str], kind: str, command: str) -> None:
+    said, explanation = ODD_FOLDERS[kind]
+    (here / "odd.job").mkdir()
+    if said is not None:
+        (here / "odd.job" / "job.json").write_text(said)
+    for name in ("odd.job", "odd") if said is not None else ("odd.job",):
+        assert cli.main(["jobs", command, name]) == 1
+        assert explanation in capsys.readouterr().err
+
+
+def test_an_odd_folder_hides_no_other_job(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batch("-q")
+    (here / "odd.job").mkdir()
+    (here / "odd.job" / "job.json").write_text("{")
+    capsys.readouterr()
+    assert cli.main(["jobs", "list"]) == 0
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 2 and "odd.job" in said.err
+    assert cli.main(["jobs", "show", said.out.splitlines()[1].split()[0]]) == 0
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "mine").mkdir()
+    (here / "mine" / "log").write_text("years of work\n")
+    assert batch("--job-dir", "mine") == 1
+    assert "it has `log`, and no `job.json`" in capsys.readouterr().err
+    assert {path.name for path in (here / "mine").iterdir()} == {"log"}
+    assert (here / "mine" / "log").read_text() == "years of work\n"
 
 
 def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
@@ -176,14 +225,45 @@ def test_an_unknown_job_and_one_from_python_are_explained(here: Path, capsys: py
     assert "from Python" in capsys.readouterr().err
 
 
-def test_every_option_has_its_line_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["batch"], ["jobs"], ["jobs", "show"]):
-        with pytest.raises(SystemExit) as end:
-            cli.main([*command, "--help"])
-        assert end.value.code == 0
-    said = capsys.readouterr().out
-    for name in ("--max-cost", "--limit", "--dry-run", "--order", "retry"):
-        assert name in said
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        for inner in (action.choices or {}).values() if isinstance(action, argparse._SubParsersAction) else ():
+            yield from parsers(inner)
+
+
+def test_every_option_is_explained_with_its_default() -> None:
+    seen = set()
+    for parser in parsers(cli._parser()):
+        parser.format_help()  # a `%` in a help text that is none of argparse's fails here
+        for action in parser._actions:
+            if isinstance(action, (argparse._SubParsersAction, argparse._HelpAction, argparse._VersionAction)):
+                continue
+            seen.add(action.dest)
+            says = f"{parser.prog} {action.dest}: {action.help}"
+            assert action.help, says
+            chosen_for_them = not action.required and action.nargs != 0 and "may be given more than once" not in says
+            of_a_group = action.dest in ("prompt", "prompt_file", "chain")
+            optional = action.dest in ("system", "schema")  # nothing where they are left out
+            assert "default" in says or not chosen_for_them or of_a_group or optional, says
+    assert {"max_cost", "engine", "workers", "time_scale", "n_ctx", "dir"} <= seen
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="says what to install without Ray")
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--engine", "ray"), "modelwire[ray]"),
+        (("--workers", "2"), 'needs `engine="ray"`'),
+        (("--via", "batch-api", "--engine", "ray"), "asked live"),
+    ],
+)
+def test_ray_is_asked_for_by_its_own_options(
+    here: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], says: str
+) -> None:
+    assert batch(*more) == 1
+    assert says in capsys.readouterr().err
+    assert not (here / "out.csv.job").exists()
 
 
 # ---------------------------------------------------------------- progress

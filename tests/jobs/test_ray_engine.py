@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from modelwire.errors import InvalidArgument, MissingDependency
 from modelwire.jobs import run_job
 from modelwire.jobs.ray_engine import LOST_AFTER_S, Shares
 from modelwire.runnables import RunnableLambda
-from modelwire.testing import Limits, ProviderServer
+from modelwire.testing import ProviderServer
 from modelwire.transport.governor import registry
 
 PROGRAM = Path(__file__).parents[1] / "support" / "ray_program.py"
@@ -29,8 +30,8 @@ IN_FLIGHT = 2 * 200  # of two workers
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: modelwire[ray]")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
-def test_without_ray_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray.data", None)  # where Ray is installed too
     with pytest.raises(MissingDependency, match=r"modelwire\[ray\]"):
         run_job(RunnableLambda(str), ["a"], output=tmp_path / "out.jsonl", engine="ray")
     assert not (tmp_path / "out.jsonl").exists()
@@ -154,10 +155,21 @@ def test_interrupted_the_workers_end_what_they_have_begun_and_begin_nothing(tmp_
 
 @pytest.mark.long
 @needs_ray
-def test_two_workers_hold_one_limit_together(tmp_path: Path) -> None:
-    count, rpm = 600, 2400
+def test_two_workers_hold_one_limit_together_and_so_does_who_comes_for_one_that_was_killed(tmp_path: Path) -> None:
+    count, rpm, last = 900, 2400, 400
     (tmp_path / "in.csv").write_text("id,text\n" + "".join(f"{n},t{n}\n" for n in range(count)))
-    with ProviderServer(limits=Limits(rpm=rpm, window_s=1, headers="none")) as server:
-        assert finish(start(server, tmp_path / "in.csv", tmp_path / "out.jsonl", str(rpm))) == f"{count} 0 0"
-        # Each with the whole limit would have every second request refused.
-        assert server.counts.throttled < count // 10
+    log = tmp_path / "out.jsonl.job" / "log"
+    with ProviderServer() as server:  # without a limit of its own, which the workers would learn
+        program = start(server, tmp_path / "in.csv", tmp_path / "out.jsonl", str(rpm))
+        ends = time.monotonic() + PATIENCE_S
+        while not (log.exists() and (found := re.search(rb'"process":(\d+)', log.read_bytes()))):
+            assert time.monotonic() < ends
+            assert program.poll() is None
+            time.sleep(0.01)
+        os.kill(killed := int(found[1]), signal.SIGKILL)
+        assert finish(program) == f"{count} 0 0"
+        sent_s = [request.at_s for request in server.requests if request.wire is not None][-last:]
+    assert (sent_s[-1] - sent_s[0]) * rpm / 60 > last / 1.3  # each with the whole limit would take half the time
+    rows = rows_of(tmp_path / "out.jsonl")
+    assert [row["said"] for row in rows] == [f"t{n}" for n in range(count)]
+    assert len({row["process"] for row in rows} - {killed}) == 2

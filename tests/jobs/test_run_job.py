@@ -7,7 +7,7 @@ import os
 import resource
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,17 @@ from modelwire.errors import (
     JobBusy,
     JobChanged,
     JobStopped,
+    MissingDependency,
     MissingVariable,
     RateLimited,
 )
 from modelwire.jobs import JobResult, arun_job, asking, run_job, runner, work
+from modelwire.jobs.output import ABOUT
+from modelwire.jobs.rows import open_source
 from modelwire.messages import AIMessage
 from modelwire.prompts import ChatPromptTemplate
-from modelwire.runnables import Runnable, RunnableLambda
-from modelwire.testing import GenericFakeChatModel, ParrotFakeChatModel
+from modelwire.runnables import Runnable, RunnableLambda, route
+from modelwire.testing import GenericFakeChatModel, ParrotFakeChatModel, ProviderServer
 
 FILES = (".jsonl", ".csv", ".tsv", ".parquet")
 
@@ -202,6 +205,63 @@ def test_a_column_that_no_row_has_is_refused_before_anything_is_asked(tmp_path: 
     with pytest.raises(InvalidArgument, match="Did you mean `text`"):
         job("{txt}", tmp_path / "t.csv", model=ParrotFakeChatModel())
     assert not (tmp_path / "out.jsonl.job").exists()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_a_table_without_rows_has_its_columns_all_the_same(job: Any, tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "in.csv").write_text("id,text\n\n")
+    output = tmp_path / f"out{suffix}"
+    output.write_text("what was there before")
+    assert job(Asked().chain, tmp_path / "in.csv", output=output).complete
+    source = open_source(output)
+    source.close()
+    assert source.columns == ["id", "text", "answer", *ABOUT]
+
+
+NFD = "gro\u0308ße"
+REFUSED = {
+    "a column that no JSON line has": ('{"txt": 1}\n', {}, r"Did you mean `txt`\?"),
+    "a column in another Unicode form": (f'{{"{NFD}": 1}}\n', {"prompt": "{größe}"}, r"other code points: 'gro\\u0308"),
+    "an empty table": ("", {"given": "in.csv"}, "is it empty"),
+    "a folder for the output": ('{"text": 1}\n', {"output": "folder.jsonl"}, "is a folder"),
+    "the input for the output": ('{"text": 1}\n', {"output": "in.jsonl"}, "is the input"),
+    "the input by another way": ('{"text": 1}\n', {"output": "folder.jsonl/../in.jsonl"}, "is the input"),
+    "the output for the job's folder": ('{"text": 1}\n', {"job_dir": "out.jsonl"}, "or the job's folder"),
+    "a file for the job's folder": ('{"text": 1}\n', {"job_dir": "in.jsonl/x"}, "Not a directory"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_end_well_is_refused_before_anything_is_asked(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    data, options, says = REFUSED[what]
+    monkeypatch.chdir(tmp_path)
+    given = Path(options.get("given", "in.jsonl"))
+    given.write_text(data)
+    Path("folder.jsonl").mkdir()
+    asked = Asked()
+    chain = ChatPromptTemplate.from_template(options.get("prompt", "{text}")) | asked.chain
+    with pytest.raises((InvalidArgument, DiskError), match=says):
+        job(chain, given, **{name: options[name] for name in ("output", "job_dir") if name in options})
+    assert not asked.inputs and given.read_text() == data
+    assert {path.name for path in tmp_path.iterdir()} == {given.name, "folder.jsonl"}
+
+
+def test_another_order_of_the_output_is_written_though_nothing_is_asked(job: Any, tmp_path: Path, out: Any) -> None:
+    async def answer(row: Any) -> str:
+        await (asyncio.sleep(0.05) if row["id"] == 0 else asyncio.sleep(0))
+        return "yes"
+
+    chain = RunnableLambda(answer)
+    job(chain, texts(3))
+    assert [row["id"] for row in out()] == [0, 1, 2]
+    written = (tmp_path / "out.jsonl").stat().st_ino
+    assert job(chain, texts(3), order="arrival").asked == 0
+    assert [row["id"] for row in out()][-1] == 0
+    again = (tmp_path / "out.jsonl").stat().st_ino
+    assert job(chain, texts(3), order="arrival").asked == 0
+    assert again == (tmp_path / "out.jsonl").stat().st_ino != written  # as it is there already
 
 
 def test_failed_rows_stay_failed_until_they_are_retried(job: Any, out: Any) -> None:
@@ -393,6 +453,41 @@ def test_an_unknown_price_is_said_and_cannot_hold_a_max_cost(job: Any, monkeypat
     assert "cost unknown" in str(result)
     with pytest.raises(JobStopped, match=r"price.* run it again without `max_cost`"):
         job("{text}", texts(20), model=spending(), max_cost=1, output=out_path(result))
+
+
+PRICED, UNPRICED = "gpt-4o-mini", "nobody-knows-me"
+
+
+@pytest.mark.parametrize(
+    ("make", "refused"),
+    [
+        (lambda serve: serve.model(model=UNPRICED), True),
+        (lambda serve: serve.model(model=UNPRICED).with_retry(), True),
+        (lambda serve: serve.model(model=PRICED).with_fallbacks([serve.model(model=UNPRICED)]), True),
+        (lambda serve: route(lambda _: "b", {"a": serve.model(model=UNPRICED), "b": serve.model(model=PRICED)}), True),
+        (lambda serve: serve.model(model=PRICED), False),
+        (lambda serve: serve.model(model=UNPRICED, provider="azure_openai"), False),  # the name of a deployment
+    ],
+)
+def test_a_max_cost_that_cannot_be_held_is_refused_before_anything_is_spent(
+    job: Any, tmp_path: Path, make: Any, refused: bool
+) -> None:
+    with ProviderServer() as server:
+        chain = ChatPromptTemplate.from_template("{text}") | make(server)
+        if refused:
+            with pytest.raises(InvalidArgument, match=f"no price of `{UNPRICED}`.*`limit`"):
+                job(chain, texts(5), max_cost=1)
+            assert not server.requests and not (tmp_path / "out.jsonl.job").exists()
+        else:
+            with suppress(JobStopped):  # the server answers in the name that was asked for
+                job(chain, texts(5), max_cost=1)
+            assert server.requests
+
+
+def test_a_max_cost_without_a_price_list_says_what_to_install(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "_pricing", lambda: None)
+    with pytest.raises(MissingDependency, match=r"modelwire\[jobs\]"):
+        job("{text}", texts(1), model=spending(), max_cost=1)
 
 
 # ---------------------------------------------------------------- going on

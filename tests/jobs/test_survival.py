@@ -11,9 +11,13 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.job_program import WINDOW
+
+from modelwire.jobs import run_job
+from modelwire.testing import ParrotFakeChatModel
 
 PROGRAM = Path(__file__).parents[1] / "support" / "job_program.py"
 PATIENCE_S = 60.0
@@ -103,17 +107,63 @@ def test_a_signal_drains_the_job_and_it_goes_on(tmp_path: Path, sent: signal.Sig
     scene.check(interruptions=0)  # those in flight were waited for
 
 
-def test_calls_that_do_not_end_are_not_waited_for_for_ever(tmp_path: Path) -> None:
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("second", SIGNALS, ids=["then INT", "then TERM"])
+@pytest.mark.parametrize("first", SIGNALS, ids=["INT", "TERM"])
+def test_calls_that_do_not_end_are_not_waited_for_for_ever(
+    tmp_path: Path, first: signal.Signals, second: signal.Signals
+) -> None:
     scene = Scene(tmp_path, rows=100, wait_ms=60_000)
     program = scene.start()
     assert scene.wait_for(1, program)
     began = time.monotonic()
-    program.send_signal(signal.SIGINT)
+    program.send_signal(first)
     time.sleep(0.3)
-    program.send_signal(signal.SIGINT)  # the second one does not wait at all
+    program.send_signal(second)  # which does not wait at all
     program.communicate(timeout=PATIENCE_S)
     assert program.returncode != 0
     assert time.monotonic() - began < 10
+    scene.wait_ms = 1
+    scene.finish()
+    scene.check(interruptions=1)
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from modelwire.jobs import output, run_job
+from modelwire.testing import ParrotFakeChatModel
+
+write, rows = output._JsonlWriter.write, []
+
+def dying(self, row):
+    write(self, row)
+    self._file.flush()
+    rows.append(row)
+    if len(rows) == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+output._JsonlWriter.write = dying
+run_job("{text}", sys.argv[1], model=ParrotFakeChatModel(), output=sys.argv[2], quiet=True)
+"""
+
+
+def test_killed_while_the_output_is_written_it_is_the_old_one_and_then_the_whole_new_one(tmp_path: Path) -> None:
+    given, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    given.write_text("text\n" + "".join(f"t{n}\n" for n in range(20)))
+    options: Any = {"output": output, "quiet": True, "model": ParrotFakeChatModel()}
+    run_job("{text}", given, limit=5, **options)
+    for _ in range(2):
+        killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, given, output], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert len(output.read_text().splitlines()) == 5
+    left = {path.name for path in tmp_path.iterdir()}
+    assert len(left) == 4, left  # one part of an output, however often it was begun
+    result = run_job("{text}", given, **options)
+    assert (result.asked, result.complete) == (0, True)
+    assert len(output.read_text().splitlines()) == 20
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.jsonl", "out.jsonl.job"}
 
 
 def test_a_second_process_is_refused_and_a_dead_one_is_no_hindrance(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
 from modelwire.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 from modelwire.runnables.background import BackgroundLoop, background_loop
+from modelwire.runnables.base import loop_native
 from modelwire.runnables.batch import LOOP_CONCURRENCY, THREAD_CONCURRENCY
-from modelwire.runnables.native import loop_native
 
 
 class Waiting(Runnable[Any, Any]):

@@ -29,4 +29,5 @@ if __name__ == "__main__":
         RunnablePassthrough.assign(said=ask) | RunnableLambda(with_process), given, output=output, engine="ray",
         workers=2, quiet=True,
     )  # fmt: skip
+    ray.shutdown()  # which has things to say, too
     print(result.rows, result.failed, result.same, flush=True)

@@ -19,7 +19,7 @@ from modelwire.errors import (
     Timeout,
 )
 from modelwire.transport import takers
-from modelwire.transport.flow import Emit, Exchange, Read, Send, Sleep, Timeouts, call_flow, gathered_flow, stream_flow
+from modelwire.transport.flow import Exchange, Read, Send, Sleep, Timeouts, call_flow, gathered_flow, stream_flow
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.wire import Reply
 
@@ -55,8 +55,8 @@ class Played:
                 outcome = failure = None
                 self.asked.append(step)
                 match step:
-                    case Emit():
-                        self.out += step.chunks
+                    case list():
+                        self.out += step
                     case Sleep():
                         self.now += step.seconds
                     case Send() | Read():

@@ -139,6 +139,26 @@ def test_this_machine_is_never_asked_for_through_a_proxy(
     assert caller.call(exchange(server.url)) == "hello"
 
 
+@pytest.mark.parametrize(
+    ("variable", "url", "found"),
+    [
+        ("HTTPS_PROXY", "https://a.example/v1", True),
+        ("HTTPS_PROXY", "http://a.example/v1", False),
+        ("http_proxy", "http://a.example/v1", True),
+        ("http_proxy", "https://a.example/v1", False),
+        ("ALL_PROXY", "https://a.example/v1", True),
+    ],
+)
+def test_only_a_proxy_for_the_scheme_of_a_call_takes_it_to_httpx2(
+    variable: str, url: str, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    assert (sync_line(exchange(url)).engine == "client") is found
+
+
 def test_informational_replies_are_skipped(caller: Caller, raw_server: Any) -> None:
     server = raw_server([[b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + answer(b"hello")]])
     assert caller.call(exchange(server.url)) == "hello"

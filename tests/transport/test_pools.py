@@ -11,21 +11,24 @@ from modelwire.transport import pools
 from modelwire.transport.pools import SHARD_CONNECTIONS, AsyncPool, ClientSettings, SyncPool, async_pool, sync_pool
 
 PLAIN = ClientSettings(secure=False)
+SHARDED = ClientSettings(secure=False, engine="client")
+A_SHARD = SHARD_CONNECTIONS["client"]
+HOST = "127.0.0.1:9"
 
 
 def test_a_pool_grows_by_shards_and_fills_the_warm_one_first() -> None:
-    pool = SyncPool(PLAIN, limit=1000)
-    leases = [pool.lease() for _ in range(SHARD_CONNECTIONS + 1)]
+    pool = SyncPool(SHARDED, limit=1000)
+    leases = [pool.lease(HOST) for _ in range(A_SHARD + 1)]
     assert len(pool.shards) == 2
     leases[0].release()
-    assert pool.lease().client is pool.shards[0].client
+    assert pool.lease(HOST).client is pool.shards[0].client
     pool.close()
 
 
 def test_many_in_flight_never_put_more_than_a_shards_worth_on_one_client() -> None:
-    pool = SyncPool(PLAIN, limit=1000)
-    leases = [pool.lease() for _ in range(500)]
-    assert max(shard.in_flight for shard in pool.shards) == SHARD_CONNECTIONS
+    pool = SyncPool(SHARDED, limit=1000)
+    leases = [pool.lease(HOST) for _ in range(500)]
+    assert max(shard.in_flight for shard in pool.shards) == A_SHARD
     for lease in leases:
         lease.release()
         lease.release()  # the second time does nothing
@@ -34,13 +37,49 @@ def test_many_in_flight_never_put_more_than_a_shards_worth_on_one_client() -> No
     pool.close()
 
 
+def idle(pool: Any, *origins: str) -> list[Any]:
+    """Open a connection to each of `origins`, all at once, and leave it idle."""
+    leases = [pool.lease(origin) for origin in origins]
+    for lease in leases:
+        lease.client.is_idle, lease.client.has_expired = lambda: True, lambda: False
+        lease.release()
+    return [lease.client for lease in leases]
+
+
+def test_an_idle_connection_is_taken_by_the_next_call_to_its_origin_and_no_other() -> None:
+    pool = SyncPool(PLAIN, limit=10)
+    one, other = idle(pool, "a:1", "b:1")
+    assert [pool.lease(origin).client for origin in ("b:1", "a:1")] == [other, one]
+    assert pool.lease("a:1").client is not one
+    assert len(pool.shards) == 3
+
+
+@pytest.mark.parametrize("sign", ["is_idle", "has_expired"])
+def test_a_spent_connection_is_closed_and_never_given_to_a_call(sign: str) -> None:
+    pool, closed = SyncPool(PLAIN, limit=10), []
+    one, other = idle(pool, "a:1", "b:1")
+    for client in (one, other):
+        setattr(client, sign, lambda: sign == "has_expired")
+        client.close = lambda client=client: closed.append(client)
+    assert pool.lease("a:1").client not in (one, other)
+    assert closed == [one, other]  # a new connection is the moment to look at those to other origins
+    assert len(pool.shards) == 1
+
+
+def test_idle_connections_to_many_origins_are_never_more_than_the_pool_may_have() -> None:
+    pool = SyncPool(PLAIN, limit=3)
+    for number in range(10):
+        idle(pool, f"host{number}:1")
+    assert [shard.origin for shard in pool.shards] == ["host7:1", "host8:1", "host9:1"]
+
+
 def test_a_full_pool_makes_the_next_call_wait_and_wakes_it(colour: Any) -> None:
     def sync() -> bool:
         pool = SyncPool(PLAIN, limit=1)
-        first, got = pool.lease(), []
-        thread = threading.Thread(target=lambda: got.append(pool.lease()))
+        first, got = pool.lease(HOST), []
+        thread = threading.Thread(target=lambda: got.append(pool.lease(HOST)))
         thread.start()
-        assert pool.lease(timeout_s=0.01) is None
+        assert pool.lease(HOST, timeout_s=0.01) is None
         first.release()
         thread.join(5)
         pool.close()
@@ -48,8 +87,8 @@ def test_a_full_pool_makes_the_next_call_wait_and_wakes_it(colour: Any) -> None:
 
     async def coloured() -> bool:
         pool = AsyncPool(PLAIN, limit=1)
-        first = await pool.lease()
-        waiting = [asyncio.create_task(pool.lease()) for _ in range(3)]
+        first = await pool.lease(HOST)
+        waiting = [asyncio.create_task(pool.lease(HOST)) for _ in range(3)]
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
         waiting[0].cancel()
@@ -68,8 +107,8 @@ def test_a_full_pool_makes_the_next_call_wait_and_wakes_it(colour: Any) -> None:
 def test_a_waiter_cancelled_as_its_place_comes_free_passes_the_place_on() -> None:
     async def go() -> None:
         pool = AsyncPool(PLAIN, limit=1)
-        first = await pool.lease()
-        one, two = asyncio.create_task(pool.lease()), asyncio.create_task(pool.lease())
+        first = await pool.lease(HOST)
+        one, two = asyncio.create_task(pool.lease(HOST)), asyncio.create_task(pool.lease(HOST))
         await asyncio.sleep(0)
         first.release()
         one.cancel()  # it has been given the place and has not run yet
@@ -121,12 +160,12 @@ def test_a_forked_child_starts_with_pools_of_its_own() -> None:
 def test_a_waiter_cancelled_before_it_runs_stays_cancelled_and_nobody_overtakes() -> None:
     async def go() -> None:
         pool = AsyncPool(PLAIN, limit=1)
-        first = await pool.lease()
-        one, two = asyncio.create_task(pool.lease()), asyncio.create_task(pool.lease())
+        first = await pool.lease(HOST)
+        one, two = asyncio.create_task(pool.lease(HOST)), asyncio.create_task(pool.lease(HOST))
         await asyncio.sleep(0)
         one.cancel()
         first.release()  # `one` is cancelled and has not run yet
-        overtaker = asyncio.create_task(pool.lease())
+        overtaker = asyncio.create_task(pool.lease(HOST))
         await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
             await one

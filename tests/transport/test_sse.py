@@ -13,8 +13,7 @@ from modelwire.transport.wire import ServerEvent
 
 def decode(*pieces: bytes) -> list[ServerEvent]:
     decoder = SSEDecoder()
-    events = [event for piece in pieces for event in decoder.feed(piece)]
-    return events + decoder.close()
+    return [event for piece in pieces for event in decoder.feed(piece)]
 
 
 @pytest.mark.parametrize(

@@ -13,23 +13,18 @@ import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.wire_json import error_from_json, malformed
+from modelwire.adapters.wire_json import count_or_none, dict_or_empty, error_from_json, no_answer, read_reply
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
 from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args, tool_call
 
 if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
+    from modelwire.transport.wire import Reply
 
 __all__ = [
-    "MODEL_PROVIDER",
-    "event_error",
-    "is_plain_text",
-    "metadata_of",
-    "read_message",
-    "usage_metadata_of",
-    "with_id",
-]
+    "MODEL_PROVIDER", "event_error", "is_plain_text", "metadata_of", "read_message", "usage_metadata_of", "with_id",
+]  # fmt: skip
 
 MODEL_PROVIDER = "anthropic"  # the dialect of the blocks in `content`, whoever served the model
 
@@ -38,17 +33,9 @@ PLACED = frozenset({"type", "role", "content"})
 
 # The HTTP status an error inside a 200 stands for: https://docs.anthropic.com/en/api/errors, read 2026-11.
 STATUS_OF_ERROR = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "conflict_error": 409,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
+    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+    "not_found_error": 404, "conflict_error": 409, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500,
+    "timeout_error": 504, "overloaded_error": 529,
     # Bedrock's, in the stream of `ChatAnthropic(client=AnthropicBedrock(...))`; others are a 400, as
     # `validationException` is.
     # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStream.html, read 2026-11
@@ -57,27 +44,25 @@ STATUS_OF_ERROR = {
     "modelTimeoutException": 408,
     "serviceUnavailableException": 503,
     "throttlingException": 429,
-}
+}  # fmt: skip
 
 
-def read_message(data: Any, *, provider: str, status: int, headers: Mapping[str, str]) -> AIMessage:
-    """Make the message of the parsed JSON of an answer.
+def read_message(reply: Reply, provider: str) -> AIMessage:
+    """Read a whole answer.
 
     Raises `MalformedResponse` for JSON that is no answer, and the classed error for an error under a 200.
     """
-    request_id = headers.get("request-id")
+    data, request_id = read_reply(reply, provider), reply.headers.get("request-id")
     if isinstance(data, dict) and "content" not in data and isinstance(data.get("error"), Mapping):
-        raise event_error(data, provider=provider, headers=headers)
+        raise event_error(data, provider=provider, headers=reply.headers)
     content = data.get("content") if isinstance(data, dict) else None
     if isinstance(content, str):  # some servers that speak this wire
         content = [{"type": "text", "text": content}]
     if not isinstance(content, list) or not all(
         isinstance(b, dict) and isinstance(b.get("type"), str) for b in content
     ):
-        said = "has no `content`" if content is None else "has a `content` that is no list of blocks"
-        raise malformed(
-            f"The answer of `{provider}` {said}.", data, provider=provider, request_id=request_id, status=status
-        )
+        why = "has no `content`" if content is None else "has a `content` that is no list of blocks"
+        raise no_answer(reply, provider, why)
     content = [with_id(block, data.get("id"), at) for at, block in enumerate(content)]
     calls, invalid_calls = _tool_calls(content)
     metadata = metadata_of(data)
@@ -152,12 +137,12 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     """
     if not isinstance(usage, Mapping):
         return None
-    fresh, output = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+    fresh, output = count_or_none(usage.get("input_tokens")), count_or_none(usage.get("output_tokens"))
     if fresh is None and output is None:
         return None
     cached = {
-        "cache_read": _count(usage.get("cache_read_input_tokens")),
-        "cache_creation": _count(usage.get("cache_creation_input_tokens")),
+        "cache_read": count_or_none(usage.get("cache_read_input_tokens")),
+        "cache_creation": count_or_none(usage.get("cache_creation_input_tokens")),
     }
     details = {name: count for name, count in cached.items() if count is not None}
     all_input = (fresh or 0) + sum(details.values())
@@ -167,23 +152,17 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
         "total_tokens": all_input + (output or 0),
     }
     if by_lifetime := usage.get("cache_creation"):  # both are in `cache_creation` already; they differ in price
-        details |= {name: n for name in LIFETIMES if (n := _count(_get(by_lifetime, name)))}
+        details |= {name: n for name in LIFETIMES if (n := count_or_none(dict_or_empty(by_lifetime).get(name)))}
     if details:
         metadata["input_token_details"] = details
-    if (thinking := _count(_get(usage.get("output_tokens_details"), "thinking_tokens"))) is not None:
+    if (
+        thinking := count_or_none(dict_or_empty(usage.get("output_tokens_details")).get("thinking_tokens"))
+    ) is not None:
         metadata["output_token_details"] = {"reasoning": thinking}
     return cast("UsageMetadata", metadata)
 
 
 LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-
-
-def _get(value: Any, key: str) -> Any:
-    return value.get(key) if isinstance(value, Mapping) else None
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _text(value: Any) -> str | None:
@@ -195,6 +174,6 @@ def _text(value: Any) -> str | None:
 
 def event_error(data: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None) -> ProviderError:
     """Make the error that `{"type": "error", "error": {...}}` stands for, in a stream or under a 200."""
-    kind = _get(data.get("error"), "type")
+    kind = dict_or_empty(data.get("error")).get("type")
     status = STATUS_OF_ERROR.get(kind, 400) if isinstance(kind, str) else 400
     return error_from_json(data, provider=provider, status=status, headers=headers)

@@ -15,15 +15,9 @@ from typing import Any
 from modelwire.errors import InvalidArgument, InvalidType
 
 __all__ = [
-    "Block",
-    "plain_text",
-    "system_blocks",
-    "text_of_data",
-    "tool_result",
-    "tool_use",
-    "tool_use_id",
-    "user_blocks",
-]
+    "Block", "as_it_is", "plain_text", "system_blocks", "text_block", "tool_result", "tool_use", "tool_use_id",
+    "user_block", "user_blocks",
+]  # fmt: skip
 
 Block = dict[str, Any]
 

@@ -5,9 +5,8 @@ Wire format: https://docs.anthropic.com/en/api/messages, read 2026-11.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.anthropic.answers import read_message
 from modelwire.adapters.anthropic.messages_stream import MessagesStreamDecoder
@@ -18,7 +17,7 @@ from modelwire.adapters.anthropic.parameters import (
     takes_system_turns,
 )
 from modelwire.adapters.anthropic.turns import say_history
-from modelwire.adapters.wire_json import error_from_reply, read_json
+from modelwire.adapters.wire_json import error_from_reply
 from modelwire.errors import BadRequest, ContextTooLong, InvalidArgument, InvalidType
 from modelwire.transport.wire import WireRequest
 
@@ -42,25 +41,17 @@ TOO_LONG = ("prompt is too long", "exceed context limit")
 HEADERS = {"user_profile_id": "anthropic-user-profile-id", "workspace_id": "anthropic-workspace-id"}
 
 
-@dataclass(frozen=True, slots=True)
-class MessagesCodec:
-    """How Anthropic, and services that speak like it, say a chat call.
-
-    `max_tokens` and `system_turns` are facts about models: the limit to send where the caller set none, and whether a
-    system message may come after the head of the history. A service with models of its own brings its own.
-    """
-
-    wire: ClassVar = "messages"  # as `model_families` calls it
+class MessagesCodec(NamedTuple):
+    """How Anthropic, and services that speak like it, say a chat call."""
 
     provider: str = "anthropic"
-    max_tokens: Callable[[str], int] = max_tokens_of
-    system_turns: Callable[[str], bool] = takes_system_turns
+    wire: str = "messages"  # as `model_families` calls it
 
     def encode(self, call: ChatCall) -> WireRequest:
         """Say the call in Anthropic's words. Raises `InvalidArgument` for what the wire cannot say."""
         params = dict(call.params)
         betas = params.pop("betas", None)
-        system, turns = say_history(call.messages, system_turns=self.system_turns(call.model))
+        system, turns = say_history(call.messages, system_turns=takes_system_turns(call.model))
         body: dict[str, Any] = {"model": call.model, "messages": turns}
         if system:
             body["system"] = system
@@ -69,7 +60,7 @@ class MessagesCodec:
             raise InvalidArgument(
                 "The system prompt is said twice: in the messages and as `system`. Leave one of them out."
             )
-        body |= say_parameters(params, max_tokens=self.max_tokens(call.model))
+        body |= say_parameters(params, max_tokens=max_tokens_of(call.model))
         if call.stream:
             body["stream"] = True
         return WireRequest(
@@ -81,10 +72,7 @@ class MessagesCodec:
 
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
-        data = read_json(
-            reply.body, provider=self.provider, request_id=reply.headers.get("request-id"), status=reply.status
-        )
-        return read_message(data, provider=self.provider, status=reply.status, headers=reply.headers)
+        return read_message(reply, self.provider)
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> MessagesStreamDecoder:
         """Make the decoder of one streamed answer."""

@@ -38,13 +38,8 @@ MAX_TOKENS: tuple[tuple[str, int], ...] = (
 
 # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, as of 2026-11.
 SYSTEM_TURNS = (
-    "claude-opus-4-8",
-    "claude-opus-5",
-    "claude-sonnet-5",
-    "claude-haiku-5",
-    "claude-fable-5",
-    "claude-mythos-5",
-)
+    "claude-opus-4-8", "claude-opus-5", "claude-sonnet-5", "claude-haiku-5", "claude-fable-5", "claude-mythos-5",
+)  # fmt: skip
 
 
 def max_tokens_of(model: str) -> int:
@@ -67,8 +62,10 @@ def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, A
     """Return the body's fields beside `model` and `messages`; `max_tokens` stands in where the caller set none."""
     said = dict(params)
     body: dict[str, Any] = {"max_tokens": _max_tokens(said, max_tokens)}
-    if "stop" in said and (stop := _stop_sequences(said.pop("stop"))):
-        body["stop_sequences"] = stop
+    if "stop" in said:
+        stop = said.pop("stop")
+        if stop := [stop] if isinstance(stop, str) else _listed("stop", stop):
+            body["stop_sequences"] = stop
     if "tools" in said and (tools := [say_tool(tool) for tool in _listed("tools", said.pop("tools"))]):
         body["tools"] = tools
     if (choice := _tool_choice(said, has_tools="tools" in body)) is not None:
@@ -86,10 +83,6 @@ def _max_tokens(said: dict[str, Any], default: int) -> Any:
     thinking = said.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
     return budget + default if isinstance(budget, int) and budget >= default else default
-
-
-def _stop_sequences(stop: Any) -> list[Any]:
-    return [stop] if isinstance(stop, str) else _listed("stop", stop)
 
 
 def _listed(name: str, value: Any) -> list[Any]:

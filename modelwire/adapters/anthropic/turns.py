@@ -99,7 +99,9 @@ def _turn(message: Any, answered: AbstractSet[str]) -> Turn:
         )
     if isinstance(message, AIMessage):
         return role, _assistant_content(message, answered)
-    return role, _system_content(message.content) if role == "system" else _user_content(message.content)
+    if role == "system" and not isinstance(message.content, str):
+        return role, system_blocks(message.content)
+    return role, _user_content(message.content)
 
 
 def _tool_results(message: BaseMessage) -> list[Block]:
@@ -117,10 +119,6 @@ def _user_content(content: str | Sequence[Any]) -> Said:
     if isinstance(content, str):
         return content if content.strip() else ""
     return user_blocks(content)
-
-
-def _system_content(content: str | Sequence[Any]) -> Said:
-    return _user_content(content) if isinstance(content, str) else system_blocks(content)
 
 
 # ---------------------------------------------------------------- the assistant's
@@ -238,13 +236,10 @@ def _system_in_place(turns: Sequence[Turn], *, allowed: bool) -> list[Turn]:
             before_answer = at + 1 == len(turns) or turns[at + 1][0] == "assistant"
             texts_only = all(block["type"] == "text" for block in _blocks(content))
             if texts_only and not (allowed and after_user and before_answer):
-                role, content = "user", [_tagged(block) for block in _blocks(content)]
+                role = "user"
+                content = [{**it, "text": f"<system>\n{it['text']}\n</system>"} for it in _blocks(content)]
         placed.append((role, content))
     return placed
-
-
-def _tagged(block: Block) -> Block:
-    return {**block, "text": f"<system>\n{block['text']}\n</system>"}
 
 
 def _results_first(content: Said) -> Said:

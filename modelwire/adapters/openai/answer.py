@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.wire_json import text_or_none
+from modelwire.adapters.wire_json import count_or_none, dict_or_empty, text_or_none
 from modelwire.messages.tool_calls import (
     CALL_EXTRAS,
     free_text_call,
@@ -23,21 +23,10 @@ if TYPE_CHECKING:
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
 
 __all__ = [
-    "content_and_thinking",
-    "dict_or_empty",
-    "error_within",
-    "generated_call_id",
-    "merged_details",
-    "message_extras",
-    "message_fields",
-    "other_choice",
-    "reasoning_text",
-    "response_extras",
-    "response_metadata",
-    "tool_call_parts",
-    "tool_calls_of",
-    "usage_of",
-]
+    "content_and_thinking", "error_within", "generated_call_id", "merged_details", "message_extras",
+    "message_fields", "other_choice", "reasoning_text", "response_extras", "response_metadata", "tool_call_parts",
+    "tool_calls_of", "usage_of",
+]  # fmt: skip
 
 JSON = dict[str, Any]
 
@@ -209,7 +198,7 @@ def usage_of(usage: Any) -> UsageMetadata | None:
     """
     if not isinstance(usage, dict):
         return None
-    sent, made, total = (_count(usage.get(key)) for key in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    sent, made, total = map(count_or_none, map(usage.get, ("prompt_tokens", "completion_tokens", "total_tokens")))
     if sent is None and made is None and total is None:
         return None
     sent, made = sent or 0, made or 0
@@ -233,14 +222,7 @@ OUTPUT_DETAILS = (("audio_tokens", "audio"), ("reasoning_tokens", "reasoning"))
 
 
 def _counts(details: Mapping[str, Any], names: tuple[tuple[str, str], ...]) -> dict[str, int]:
-    found = ((ours, _count(details.get(theirs))) for theirs, ours in names)
-    return {name: count for name, count in found if count is not None}
-
-
-def _count(value: Any) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return {ours: count for theirs, ours in names if (count := count_or_none(details.get(theirs))) is not None}
 
 
 # ---------------------------------------------------------------- the rest
@@ -312,17 +294,6 @@ def message_extras(message: Mapping[str, Any]) -> JSON:
     """Return what a message has beside text, reasoning and tool calls: `refusal`, `audio`, `annotations` ..."""
     if READ_OF_MESSAGE.issuperset(message):
         return {}
-    return {
-        name: value
-        for name, value in message.items()
-        if value and name not in READ_OF_MESSAGE and not _is_hollow(value)
-    }
-
-
-def _is_hollow(value: Any) -> bool:
-    """Tell a struct whose every field is empty: Snowflake sends all structs in every answer (2026-11)."""
-    return isinstance(value, dict) and not any(value.values())
-
-
-def dict_or_empty(value: Any) -> JSON:
-    return value if isinstance(value, dict) else {}
+    extras = {name: value for name, value in message.items() if value and name not in READ_OF_MESSAGE}
+    # Snowflake sends all structs in every answer, most with every field empty (2026-11).
+    return {name: value for name, value in extras.items() if not isinstance(value, dict) or any(value.values())}

@@ -21,8 +21,8 @@ from modelwire.adapters.openai.turns import OPENAI, Dialect, turns_from_messages
 from modelwire.adapters.wire_json import (
     error_from_json,
     error_from_reply,
-    malformed,
-    read_json,
+    no_answer,
+    read_reply,
     request_id_of,
     text_or_none,
 )
@@ -35,14 +35,13 @@ if TYPE_CHECKING:
     from modelwire.errors import ProviderError
     from modelwire.transport.wire import Reply
 
-__all__ = ["ChatCompletionsCodec"]
+__all__ = ["ChatCompletionsCodec", "request_for"]
 
 
 class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold start ten times as much
     """The codec of OpenAI's Chat Completions and its clones; the fields are what they differ in."""
 
     provider: str = "openai"
-    path: str = "/chat/completions"
     max_tokens_name: str = "max_completion_tokens"  # OpenAI's own since 2024-09; most clones know `max_tokens` only
     takes_stream_options: bool = True  # else usage in streams is not asked for
     renames: tuple[tuple[str, str], ...] = ()  # parameters, ours -> its own
@@ -68,14 +67,7 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
                 options = {"include_usage": True, **(options or {})}
             if options is not None:
                 body["stream_options"] = options
-        body.update(call.extra_body)
-        base, question_mark, query = call.endpoint.base_url.partition("?")
-        return WireRequest(
-            url=f"{base}{self.path}{question_mark}{query}",
-            headers=_merged_headers(JSON_HEADERS, call.endpoint.headers, call.extra_headers),
-            body=body,
-            stream=call.stream,
-        )
+        return request_for(call, "/chat/completions", body)
 
     def _params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters in the service's words; one the caller already named so is left alone."""
@@ -97,20 +89,13 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
 
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer; of several choices the first."""
-        request_id = request_id_of(reply.headers)
-        response = read_json(reply.body, provider=self.provider, request_id=request_id, status=reply.status)
+        response = read_reply(reply, self.provider)
         if failed := error_within(response):
             raise error_from_json(failed, provider=self.provider, status=reply.status, headers=reply.headers)
         choices = _choices(response)
         if not choices:
-            raise malformed(
-                f"The answer of `{self.provider}` has no `choices` with a `message`.",
-                reply.body,
-                provider=self.provider,
-                request_id=request_id,
-                status=reply.status,
-            )
-        return self._message(response, choices, request_id)
+            raise no_answer(reply, self.provider, "has no `choices` with a `message`")
+        return self._message(response, choices, request_id_of(reply.headers))
 
     def _message(self, response: dict[str, Any], choices: list[dict[str, Any]], request_id: str | None) -> AIMessage:
         choice = choices[0]
@@ -147,10 +132,23 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
 JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
-def _merged_headers(*groups: Mapping[str, str]) -> dict[str, str]:
-    """Join headers; of one name in any case the last one wins."""
-    merged = {name.lower(): (name, value) for group in groups for name, value in group.items()}
-    return dict(merged.values())
+def request_for(call: ChatCall, path: str, body: dict[str, Any], *, cut_at: str | None = None) -> WireRequest:
+    """Address `body`, to `path` under the base URL (as far as `cut_at`, if it has that).
+
+    `extra_body` goes over the body; of headers of one name, in any case, the last one wins.
+    """
+    body.update(call.extra_body)
+    base, question_mark, query = call.endpoint.base_url.partition("?")
+    if cut_at is not None:
+        base = base.partition(cut_at)[0]
+    groups = (JSON_HEADERS, call.endpoint.headers, call.extra_headers)
+    headers = {name.lower(): (name, value) for group in groups for name, value in group.items()}
+    return WireRequest(
+        url=f"{base}{path}{question_mark}{query}",
+        headers=dict(headers.values()),
+        body=body,
+        stream=call.stream,
+    )
 
 
 def _choices(response: Any) -> list[dict[str, Any]]:

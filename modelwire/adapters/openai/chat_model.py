@@ -6,7 +6,7 @@ Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.fields import Field
@@ -129,9 +129,7 @@ class ChatOpenAI(WireChatModel):
             return True
         if any(isinstance(tool, Mapping) and tool.get("type") in RESPONSES_TOOLS for tool in params.get("tools") or ()):
             return True
-        if model.startswith(RESPONSES_MODELS):
-            return True
-        return model.startswith(("gpt-", "o3", "o4")) and any(part in model for part in RESPONSES_MODEL_PARTS)
+        return _is_responses_model(model)
 
     def _params(self) -> dict[str, Any]:
         params = super()._params()
@@ -151,6 +149,13 @@ class ChatOpenAI(WireChatModel):
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         return {**super()._get_ls_params(stop, **kwargs), "ls_provider": self.provider}
+
+
+@lru_cache(maxsize=256)
+def _is_responses_model(model: str) -> bool:
+    if model.startswith(RESPONSES_MODELS):
+        return True
+    return model.startswith(("gpt-", "o3", "o4")) and any(part in model for part in RESPONSES_MODEL_PARTS)
 
 
 @cache

@@ -134,9 +134,11 @@ def _text(block: Mapping[str, Any], place: _Place) -> Part:
 
 
 def _plain_text(block: Mapping[str, Any], place: _Place) -> Part:
-    if isinstance(block.get("text"), str):
-        return {"type": "text", "text": block["text"]}
-    return _file(block, place)
+    return _only_text(block, place) if isinstance(block.get("text"), str) else _file(block, place)
+
+
+def _only_text(block: Mapping[str, Any], place: _Place) -> Part:
+    return {"type": "text", "text": place.text(block, "text")}
 
 
 def _refusal(block: Mapping[str, Any], place: _Place) -> Part:
@@ -152,7 +154,7 @@ def _image_url(block: Mapping[str, Any], place: _Place) -> Part:
 
 def _image(block: Mapping[str, Any], place: _Place) -> Part:
     source = _source(block, place)
-    if source.kind == "id":  # the wire refers to stored files in `file` parts only
+    if source.kind == "file_id":  # the wire refers to stored files in `file` parts only
         return {"type": "file", "file": {"file_id": source.value}}
     image = {"url": source.value if source.kind == "url" else source.data_url(place)}
     detail = block.get("detail") or _extra(block, "detail")
@@ -173,11 +175,7 @@ def _input_audio(block: Mapping[str, Any], place: _Place) -> Part:
 
 def _input_image(block: Mapping[str, Any], place: _Place) -> Part:
     """Say an image as the Responses API has it."""
-    if not block.get("image_url"):
-        return _image(block, place)
-    image = {"url": place.text(block, "image_url")}
-    detail = block.get("detail")
-    return {"type": "image_url", "image_url": {**image, "detail": detail} if detail else image}
+    return _image({**block, "type": "image", "url": block.get("image_url")}, place)
 
 
 def _input_file(block: Mapping[str, Any], place: _Place) -> Part:
@@ -190,10 +188,10 @@ def _input_file(block: Mapping[str, Any], place: _Place) -> Part:
 def _file(block: Mapping[str, Any], place: _Place) -> Part:
     if isinstance(block.get("file"), Mapping):
         return {"type": "file", "file": dict(block["file"])}
-    source = _source(block, place)
+    source = _source({**block, "type": "file"}, place)
     if source.kind == "text":
         return {"type": "text", "text": source.value}
-    if source.kind == "id":
+    if source.kind == "file_id":
         return {"type": "file", "file": {"file_id": source.value}}
     if source.kind == "url":
         raise InvalidArgument(
@@ -216,8 +214,8 @@ def _extra(block: Mapping[str, Any], key: str) -> Any:
 
 SAYABLE: dict[str, Callable[[Mapping[str, Any], _Place], Part]] = {
     "text": _text,
-    "output_text": lambda block, place: {"type": "text", "text": place.text(block, "text")},
-    "input_text": lambda block, place: {"type": "text", "text": place.text(block, "text")},
+    "output_text": _only_text,
+    "input_text": _only_text,
     "text-plain": _plain_text,
     "refusal": _refusal,
     "image_url": _image_url,
@@ -236,7 +234,7 @@ PART_KINDS = {"text": "text", "refusal": "refusal", "image_url": "image", "input
 
 
 class _Source(NamedTuple):
-    kind: str  # "url", "base64", "id", "text"
+    kind: str  # "url", "base64", "file_id", "text"
     value: str
     mime_type: Any = None
 
@@ -254,29 +252,15 @@ class _Source(NamedTuple):
         return f"data:{self.mime(place)};base64,{self.value}"
 
 
-# Key in the block -> kind of source, for v1 blocks; v0 and Anthropic blocks name the kind.
-V1_KEYS = {"url": "url", "base64": "base64", "file_id": "id"}
-V0_KEYS = {"url": "url", "base64": "data", "id": "id", "text": "text"}
-ANTHROPIC_KEYS = {
-    "url": ("url", "url"),
-    "base64": ("base64", "data"),
-    "file": ("id", "file_id"),
-    "text": ("text", "data"),
-}
-
-
 def _source(block: Mapping[str, Any], place: _Place) -> _Source:
-    if isinstance(source := block.get("source"), Mapping):
-        kind, key = ANTHROPIC_KEYS.get(str(source.get("type")), ("", ""))
-        if kind:
-            return _Source(kind, place.text(source, key), source.get("media_type"))
-    elif str(block.get("source_type")) in V0_KEYS:
-        key = V0_KEYS[block["source_type"]]
-        return _Source(block["source_type"], place.text(block, key), block.get("mime_type"))
-    else:
-        for key, kind in V1_KEYS.items():
-            if block.get(key) is not None:
-                return _Source(kind, place.text(block, key), block.get("mime_type"))
+    """Find the data of a block, of whichever dialect."""
+    from modelwire.messages.block_translators.standard import standard_block
+
+    standard: Mapping[str, Any] = standard_block(dict(block))
+    keys = ("text",) if standard["type"] == "text-plain" else ("url", "base64", "file_id")
+    for key in keys:
+        if standard.get(key) is not None:
+            return _Source(key, place.text(standard, key), standard.get("mime_type"))
     raise InvalidArgument(
         f"{place}: a `{block.get('type')}` block needs one of `url`, `base64` with `mime_type`, `file_id`; "
         f"its keys are {_names(block)}."

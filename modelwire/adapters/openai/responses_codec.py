@@ -9,19 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.openai.answer import error_within
-from modelwire.adapters.openai.chat_completions import JSON_HEADERS, _merged_headers
+from modelwire.adapters.openai.chat_completions import request_for
 from modelwire.adapters.openai.responses_input import History, items_from_messages
 from modelwire.adapters.openai.responses_output import failure, message_from_response
 from modelwire.adapters.openai.tool_params import tool_params
-from modelwire.adapters.wire_json import error_from_reply, malformed, read_json, request_id_of
+from modelwire.adapters.wire_json import error_from_reply, no_answer, read_reply, request_id_of
 from modelwire.errors import InvalidArgument
-from modelwire.transport.wire import WireRequest
 
 if TYPE_CHECKING:
     from modelwire.adapters.codec import ChatCall, StreamDecoder
     from modelwire.errors import ProviderError
     from modelwire.messages import AIMessage, BaseMessage
-    from modelwire.transport.wire import Reply
+    from modelwire.transport.wire import Reply, WireRequest
 
 __all__ = ["ResponsesCodec"]
 
@@ -43,7 +42,6 @@ class ResponsesCodec(NamedTuple):
     """The codec of OpenAI's Responses API, and of services that speak it."""
 
     provider: str = "openai"
-    path: str = "/responses"
     wire: str = "responses"  # as `model_families` calls it
 
     # ------------------------------------------------------------ out
@@ -69,36 +67,22 @@ class ResponsesCodec(NamedTuple):
             options = {name: value for name, value in options.items() if name != "include_usage"}
         if call.stream:
             body |= {"stream": True, "stream_options": options} if options else {"stream": True}
-        body.update(call.extra_body)
-        base, question_mark, query = call.endpoint.base_url.partition("?")
-        base = base.partition("/deployments/")[0]  # Azure's dated API has the model in the body here, read 2026-11
-        return WireRequest(
-            url=f"{base}{self.path}{question_mark}{query}",
-            headers=_merged_headers(JSON_HEADERS, call.endpoint.headers, call.extra_headers),
-            body=body,
-            stream=call.stream,
-        )
+        # Azure's dated API has the model in the body here, read 2026-11
+        return request_for(call, "/responses", body, cut_at="/deployments/")
 
     # ------------------------------------------------------------ in
 
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer; one that is queued or in progress is a message with that `status`, without content."""
-        request_id = request_id_of(reply.headers)
-        response = read_json(reply.body, provider=self.provider, request_id=request_id, status=reply.status)
+        response = read_reply(reply, self.provider)
         is_answer = isinstance(response, dict) and (
             isinstance(response.get("output"), list) or isinstance(response.get("status"), str)
         )
         if error_within(response) or (is_answer and response.get("status") == "failed"):
             raise failure(response, provider=self.provider, headers=reply.headers, status=reply.status)
         if not is_answer:
-            raise malformed(
-                f"The answer of `{self.provider}` has no `output`.",
-                reply.body,
-                provider=self.provider,
-                request_id=request_id,
-                status=reply.status,
-            )
-        return message_from_response(response, provider=self.provider, request_id=request_id)
+            raise no_answer(reply, self.provider, "has no `output`")
+        return message_from_response(response, provider=self.provider, request_id=request_id_of(reply.headers))
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer."""
@@ -144,7 +128,8 @@ def _params(params: Params, model: str) -> Params:
     if "verbosity" in said:
         text.setdefault("verbosity", said.pop("verbosity"))
     if "response_format" in said:
-        text["format"] = _format(said.pop("response_format"))
+        form = said.pop("response_format")
+        text["format"] = _flat(form, "json_schema") if isinstance(form, Mapping) else form
     if text:
         said["text"] = text
     if "tools" in said or "tool_choice" in said:
@@ -163,16 +148,8 @@ def _included(said: Params, model: str) -> Params:
     return said
 
 
-def _format(response_format: Any) -> Any:
-    """Say Chat Completions' `response_format` as `text.format`: what it nests is flat here."""
-    return _flat(response_format, "json_schema") if isinstance(response_format, Mapping) else response_format
-
-
 def _tools(said: Params) -> Params:
     """Say tools and choice; ways of either provider to say them are read as Chat Completions' are."""
-    tools = said.get("tools")
-    if isinstance(tools, Sequence) and not isinstance(tools, str):
-        said = {**said, "tools": [_nested(tool) for tool in tools]}
     chat = tool_params(said)
     if "tools" in chat:
         chat["tools"] = [_tool(tool) for tool in chat["tools"]]
@@ -182,14 +159,6 @@ def _tools(said: Params) -> Params:
             choice["tools"] = [_flat(tool, str(tool.get("type"))) for tool in choice["tools"]]
         chat["tool_choice"] = choice
     return chat
-
-
-def _nested(tool: Any) -> Any:
-    """Say a tool of this wire as Chat Completions does."""
-    kind = tool.get("type") if isinstance(tool, Mapping) else None
-    if kind not in ("function", "custom") or kind in tool or "name" not in tool:
-        return tool
-    return {"type": kind, kind: {key: value for key, value in tool.items() if key != "type"}}
 
 
 def _tool(tool: Mapping[str, Any]) -> Params:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.openai.parts import AUDIO_FORMATS, FOREIGN_KEYS, MODEL_WORK
+from modelwire.adapters.openai.turns import arguments_json, unsendable
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.tool_calls import CALL_EXTRAS, parse_tool_args
 
@@ -54,12 +55,10 @@ def items_from_messages(messages: Sequence[BaseMessage], history: History, *, si
         place = _Place(position, history, free_text_calls)
         kind = getattr(message, "type", "")
         say = SAY.get(kind) or SAY.get(str(kind).removesuffix("MessageChunk").lower())  # chunks are messages here
-        if kind == "remove":
-            raise InvalidArgument(f"{place} is a `RemoveMessage`: it edits a history and cannot be sent.")
         if kind == "function":
             raise InvalidArgument(f"{place} is a `FunctionMessage`: the Responses API wants a `ToolMessage`.")
         if say is None:
-            raise InvalidType(f"{place} is a `{type(message).__name__}`, which is no message we can send.")
+            raise unsendable(message, position)
         items += say(message, place)
     return items
 
@@ -73,6 +72,11 @@ class _Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"Message {self.position}"
+
+    def kind_of(self, block: Any) -> str | None:
+        if not isinstance(block, Mapping):
+            raise InvalidType(f"{self} holds a `{type(block).__name__}`; a content block is a string or a dict.")
+        return _kind_of(block)
 
 
 def _kind_of(block: Any) -> str | None:
@@ -95,18 +99,14 @@ def _free_text_calls(messages: Sequence[Any], history: History) -> Iterable[str]
             kind = _kind_of(block)
             if kind == "custom_tool_call" and isinstance(block.get("call_id"), str):
                 yield block["call_id"]
-            elif kind == "tool_call" and _is_custom(_item_id(block)) and isinstance(block.get("id"), str):
+            elif kind == "tool_call" and _was_custom(block) and isinstance(block.get("id"), str):
                 yield block["id"]
 
 
-def _item_id(block: Mapping[str, Any]) -> Any:
-    """Return the id of the item a standard `tool_call` block came in."""
+def _was_custom(block: Mapping[str, Any]) -> bool:
+    """Tell by its id whether the item a standard `tool_call` block came in was a custom tool's call."""
     extras = block.get("extras")
-    return extras.get("item_id") if isinstance(extras, Mapping) else None
-
-
-def _is_custom(item_id: Any) -> bool:
-    return isinstance(item_id, str) and item_id.startswith("ctc_")
+    return isinstance(extras, Mapping) and str(extras.get("item_id")).startswith("ctc_")
 
 
 # ---------------------------------------------------------------- what is told the model
@@ -184,9 +184,7 @@ def _part(block: Any, place: _Place) -> Item:
     """Say one content block of any dialect."""
     if isinstance(block, str):
         return {"type": "input_text", "text": block}
-    if not isinstance(block, Mapping):
-        raise InvalidType(f"{place} holds a `{type(block).__name__}`; a content block is a string or a dict.")
-    kind = _kind_of(block)
+    kind = place.kind_of(block)
     if kind in OWN_PARTS:
         return _without(block, ADDED)
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
@@ -255,9 +253,7 @@ class _Answer:
         self._forgotten = False  # reasoning that nobody keeps was left out
 
     def add(self, block: Any) -> None:
-        if not isinstance(block, Mapping):
-            raise InvalidType(f"{self._place} holds a `{type(block).__name__}`; a content block is a string or a dict.")
-        kind = _kind_of(block)
+        kind = self._place.kind_of(block)
         if kind is None:
             raise InvalidArgument(f"{self._place} holds a content block without a `type` that is a string.")
         if kind in ("text", "output_text", "refusal"):
@@ -347,9 +343,12 @@ class _Answer:
     def _call_item(self, id_: Any, name: Any, args: Any) -> Item:
         if id_ in self._place.free_text_calls:
             text = args.get("__arg1") if isinstance(args, Mapping) else None
-            text = text if isinstance(text, str) else _json(args, self._place)
+            text = text if isinstance(text, str) else self._arguments(args)
             return {"type": "custom_tool_call", "call_id": id_, "name": name, "input": text}
-        return _function_call(id_, name, _json(args, self._place))
+        return _function_call(id_, name, self._arguments(args))
+
+    def _arguments(self, args: Any) -> str:
+        return arguments_json({} if args is None else args, self._place.position)
 
     def _reasoning(self, block: Mapping[str, Any]) -> None:
         if "summary" in block or "content" in block or "encrypted_content" in block:
@@ -397,15 +396,6 @@ def _args_of(item: Item) -> Any:
         return parse_tool_args(item.get("arguments"))
     except ValueError:
         return None
-
-
-def _json(args: Any, place: _Place) -> str:
-    from pydantic_core import PydanticSerializationError, to_json
-
-    try:
-        return to_json(args if args is not None else {}).decode()
-    except (PydanticSerializationError, ValueError) as exc:
-        raise InvalidArgument(f"{place}: the arguments of a tool call are not JSON: {exc}.") from exc
 
 
 SAY: dict[str, Callable[[Any, _Place], list[Item]]] = {

@@ -11,27 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.openai.answer import dict_or_empty, generated_call_id, usage_of
-from modelwire.adapters.wire_json import error_from_json, text_or_none
+from modelwire.adapters.openai.answer import generated_call_id, usage_of
+from modelwire.adapters.wire_json import dict_or_empty, error_from_json, text_or_none
 from modelwire.messages import AIMessage
-from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args, tool_call
+from modelwire.messages.tool_calls import free_text_call, invalid_tool_call, parse_tool_args, tool_call
 
 if TYPE_CHECKING:
     from modelwire.errors import ProviderError
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
 
 __all__ = [
-    "CALL_TEXT",
-    "dicts_in",
-    "failure",
-    "items_in",
-    "message_from_response",
-    "parts_in",
-    "response_metadata",
-    "said_part",
-    "usage_metadata",
-    "with_call_id",
-]
+    "CALL_TEXT", "dicts_in", "failure", "items_in", "message_from_response", "named_in", "parts_in",
+    "response_metadata", "said_part", "usage_metadata", "with_call_id",
+]  # fmt: skip
 
 JSON = dict[str, Any]
 
@@ -83,10 +75,14 @@ def message_from_response(response: JSON, *, provider: str, request_id: str | No
 
 
 def _parts(item: JSON, logprobs: list[Any]) -> Iterator[JSON]:
-    named = {key: item[key] for key in ("id", "phase") if text_or_none(item.get(key))}
     for part in parts_in(item):
         logprobs += dicts_in(part.get("logprobs"))
-        yield {**said_part(part), **named}
+        yield {**said_part(part), **named_in(item)}
+
+
+def named_in(item: JSON) -> JSON:
+    """Return what the blocks of an item are told apart by."""
+    return {key: item[key] for key in ("id", "phase") if text_or_none(item.get(key))}
 
 
 def parts_in(item: Mapping[str, Any]) -> list[JSON]:
@@ -97,14 +93,11 @@ def parts_in(item: Mapping[str, Any]) -> list[JSON]:
 def said_part(part: JSON) -> JSON:
     """Say a part of a message in a block."""
     if part.get("type") == "output_text":
-        return {"type": "text", "text": _text(part.get("text")), "annotations": dicts_in(part.get("annotations"))}
+        text = text_or_none(part.get("text")) or ""
+        return {"type": "text", "text": text, "annotations": dicts_in(part.get("annotations"))}
     if part.get("type") == "refusal":
-        return {"type": "refusal", "refusal": _text(part.get("refusal"))}
+        return {"type": "refusal", "refusal": text_or_none(part.get("refusal")) or ""}
     return {key: value for key, value in part.items() if value is not None}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def with_call_id(item: JSON, response: Mapping[str, Any], position: int) -> JSON:
@@ -116,15 +109,16 @@ def with_call_id(item: JSON, response: Mapping[str, Any], position: int) -> JSON
 
 def _call(item: JSON) -> ToolCall | InvalidToolCall:
     name, id_ = text_or_none(item.get("name")) or "", item["call_id"]
-    text = item.get(CALL_TEXT[item["type"]])
-    if item["type"] == "custom_tool_call":  # under the name LangChain scripts find the argument of a tool that has one
-        return tool_call(name=name, args={"__arg1": _text(text)}, id=id_)
-    if isinstance(text, dict):
-        return tool_call(name=name, args=text, id=id_)
+    said = item.get(CALL_TEXT[item["type"]])
+    if isinstance(said, dict) and item["type"] == "function_call":
+        return tool_call(name=name, args=said, id=id_)
+    text = text_or_none(said) or ""
+    if item["type"] == "custom_tool_call":
+        return free_text_call(name, text, id_)
     try:
-        return tool_call(name=name, args=parse_tool_args(_text(text)), id=id_)
+        return tool_call(name=name, args=parse_tool_args(text), id=id_)
     except ValueError as exc:
-        return invalid_tool_call(name=name, args=_text(text), id=id_, error=str(exc))
+        return invalid_tool_call(name=name, args=text, id=id_, error=str(exc))
 
 
 def usage_metadata(response: Mapping[str, Any]) -> UsageMetadata | None:

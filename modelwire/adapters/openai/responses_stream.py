@@ -14,20 +14,20 @@ from typing import Any, ClassVar
 
 from pydantic_core import from_json, to_json
 
-from modelwire.adapters.openai.answer import dict_or_empty
 from modelwire.adapters.openai.responses_output import (
     CALL_TEXT,
     JSON,
     dicts_in,
     failure,
     items_in,
+    named_in,
     parts_in,
     response_metadata,
     said_part,
     usage_metadata,
     with_call_id,
 )
-from modelwire.adapters.wire_json import malformed, read_json, text_or_none
+from modelwire.adapters.wire_json import dict_or_empty, malformed, read_json, text_or_none
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.tool_calls import ToolCallChunk, tool_call_chunk
@@ -38,10 +38,6 @@ __all__ = ["ResponsesDecoder"]
 DONE = b"[DONE]"  # some services append it (OpenRouter, 2026-11); it says nothing here
 
 _chunk = AIMessageChunk.from_wire
-
-
-def _named(item: JSON) -> JSON:
-    return {key: item[key] for key in ("id", "phase") if text_or_none(item.get(key))}
 
 
 def _number(said: JSON, name: str) -> int | None:
@@ -77,7 +73,7 @@ class _Item:
     def __init__(self, kind: str, item: JSON) -> None:
         self.kind = kind
         self.id = item.get("id")
-        self.named = _named(item)  # until a chunk has said it
+        self.named = named_in(item)  # until a chunk has said it
         self.parts: dict[Any, _Piece] = {}  # of a message, by number
         self.piece: _Piece | None = None
         self.encrypted: Any = None
@@ -86,11 +82,6 @@ class _Item:
 
 class ResponsesDecoder:
     """Decodes one stream."""
-
-    __slots__ = (
-        "_current", "_ended", "_final", "_id", "_items", "_logprobs", "_numbers", "_provider", "_response",
-        "_usual", "request_id",
-    )  # fmt: skip
 
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
@@ -147,7 +138,11 @@ class ResponsesDecoder:
         if kind == "error" or name == "error" or (said.get("error") and not kind.startswith("response.")):
             raise failure({**said, "model": self._response.get("model")}, provider=self._provider)
         read = self._READERS.get(kind)
-        return [] if read is None or self._is_late(said) else read(self, said)
+        if read is None or self._is_late(said):
+            return []
+        if kind.endswith(".delta") and not (isinstance(delta := said.get("delta"), str) and delta):
+            return []
+        return read(self, said)
 
     def _is_late(self, said: JSON) -> bool:
         """Tell an event that repeats, or comes after, the end of its item."""
@@ -275,7 +270,7 @@ class ResponsesDecoder:
         if item.done:
             return []
         if item.piece is None and not item.parts:  # nothing was said of it: its id has not come
-            item.named = _named(whole)
+            item.named = named_in(whole)
         item.encrypted = whole.get("encrypted_content") or item.encrypted
         item.done = True
         if item.kind == "message":
@@ -308,9 +303,7 @@ class ResponsesDecoder:
         return piece
 
     def _words(self, said: JSON, kind: str) -> list[AIMessageChunk]:
-        text = said.get("delta")
-        if not isinstance(text, str) or not text:
-            return []
+        text: str = said["delta"]
         item, number = self._item_of(said, "message"), _number(said, "content_index")
         piece = self._part(item, number)
         named = {} if piece.sent else item.named
@@ -327,7 +320,7 @@ class ResponsesDecoder:
 
     def _message_rest(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
         """Say what is left of every part: the citations as a rule, which no sum may take for pieces of each other."""
-        named = _named(whole)
+        named = named_in(whole)
         blocks: list[Any] = []
         numbers = list(item.parts)  # in order of appearance: vLLM's begin with 1 behind reasoning (2026-08)
         for place, part in enumerate(parts_in(whole)):
@@ -347,9 +340,7 @@ class ResponsesDecoder:
     # ------------------------------------------------------------ reasoning
 
     def _thought(self, said: JSON, key: str, number: str, kind: str) -> list[AIMessageChunk]:
-        text = said.get("delta")
-        if not isinstance(text, str) or not text:
-            return []
+        text: str = said["delta"]
         item, at = self._item_of(said, "reasoning"), _number(said, number)
         piece = self._block(item)
         piece.sent[key] = 0
@@ -403,23 +394,17 @@ class ResponsesDecoder:
         return head + to_json(text).decode()[1:-1]
 
     def _argument(self, said: JSON, kind: str) -> list[AIMessageChunk]:
-        text = said.get("delta")
-        if not isinstance(text, str) or not text:
-            return []
         item = self._item_of(said, kind)
         if item.piece is None:  # a call without a beginning: its name and id come with the end
             return []
-        item.piece.sent[CALL_TEXT[kind]] += len(text)
-        return self._call_piece(item, text)
+        item.piece.sent[CALL_TEXT[kind]] += len(said["delta"])
+        return self._call_piece(item, said["delta"])
 
     def _code(self, said: JSON) -> list[AIMessageChunk]:
-        text = said.get("delta")
-        if not isinstance(text, str) or not text:
-            return []
         item = self._item_of(said, "code_interpreter_call")
         sent = self._block(item).sent
-        sent["code"] = sent.get("code", 0) + len(text)
-        return self._chunk_of(item, code=text)
+        sent["code"] = sent.get("code", 0) + len(said["delta"])
+        return self._chunk_of(item, code=said["delta"])
 
     def _image(self, said: JSON) -> list[AIMessageChunk]:
         """Hand out an image on its way; `partial_images` are never sent back."""
@@ -429,7 +414,7 @@ class ResponsesDecoder:
         return self._chunk_of(item, partial_images=[image])
 
     def _audio(self, said: JSON, key: str) -> list[AIMessageChunk]:
-        return [_chunk("", id=self._id, additional_kwargs={"audio": {key: said.get("delta") or ""}})]
+        return [_chunk("", id=self._id, additional_kwargs={"audio": {key: said["delta"]}})]
 
     _READERS: ClassVar[dict[str, Callable[[Any, JSON], list[AIMessageChunk]]]] = {
         "response.created": _begun,

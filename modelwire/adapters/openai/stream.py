@@ -15,7 +15,6 @@ from pydantic_core import from_json
 from modelwire.adapters.openai.answer import (
     JSON,
     content_and_thinking,
-    dict_or_empty,
     error_within,
     generated_call_id,
     merged_details,
@@ -27,7 +26,7 @@ from modelwire.adapters.openai.answer import (
     tool_call_parts,
     usage_of,
 )
-from modelwire.adapters.wire_json import error_from_json, malformed, read_json, text_or_none
+from modelwire.adapters.wire_json import dict_or_empty, error_from_json, malformed, read_json, text_or_none
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.tool_calls import (
@@ -42,7 +41,8 @@ from modelwire.transport.wire import ServerEvent
 __all__ = ["ChatCompletionsDecoder"]
 
 DONE = b"[DONE]"
-PIECEWISE = frozenset({"refusal", "audio", "function_call"})  # of a delta: leave as they come; the sum joins them
+# Of a delta, with the type whose pieces a sum joins: these leave as they come.
+PIECEWISE: dict[str, type] = {"refusal": str, "audio": dict, "function_call": dict}
 
 OF_CHOICE = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
 
@@ -62,18 +62,9 @@ class _Call:
         self.custom = False
         self.extras: JSON = {}
 
-    @property
-    def answer_extras(self) -> JSON:
-        return {"type": "custom", **self.extras} if self.custom else self.extras
-
 
 class ChatCompletionsDecoder:
     """Decodes one stream: choice 0 as it comes; of each other choice, a decoder of its own keeps the chunks."""
-
-    __slots__ = (
-        "_audio_cut", "_audio_rest", "_call", "_call_by_wire_index", "_calls", "_details", "_done", "_extras",
-        "_finish_reason", "_held", "_id", "_logprobs", "_others", "_provider", "_response", "_usage", "request_id",
-    )  # fmt: skip
 
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
@@ -193,11 +184,14 @@ class ChatCompletionsDecoder:
         now: JSON = {}
         for key, value in message_extras(delta).items():
             if key in PIECEWISE:
-                now[key] = self._joinable(value) if key == "audio" and isinstance(value, dict) else value
+                if isinstance(value, PIECEWISE[key]):
+                    now[key] = value
             elif isinstance(value, list) and isinstance(self._held.get(key), list):
                 self._held[key] = self._held[key] + value
             else:
                 self._held[key] = value
+        if "audio" in now:
+            now["audio"] = self._joinable(now["audio"])
         return now
 
     def _joinable(self, audio: JSON) -> JSON:
@@ -307,7 +301,8 @@ class ChatCompletionsDecoder:
             kwargs["reasoning_details"] = merged_details(self._details)
         if self._audio_rest:
             kwargs["audio"] = {"data": _base64(self._audio_rest)}
-        if extras := {self._id_of(call): more for call in self._calls if (more := call.answer_extras)}:
+        extras = {self._id_of(it): {"type": "custom", **it.extras} if it.custom else it.extras for it in self._calls}
+        if extras := {id_: more for id_, more in extras.items() if more}:
             kwargs[CALL_EXTRAS] = extras
         return kwargs
 

@@ -15,7 +15,7 @@ from modelwire.messages.tool_calls import CALL_EXTRAS
 if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
 
-__all__ = ["OPENAI", "Dialect", "turns_from_messages"]
+__all__ = ["OPENAI", "Dialect", "arguments_json", "turns_from_messages", "unsendable"]
 
 Turn = dict[str, Any]
 
@@ -48,15 +48,20 @@ def turns_from_messages(
     for position, message in enumerate(messages):
         kind = getattr(message, "type", "")
         say = SAY.get(kind) or SAY.get(str(kind).removesuffix("MessageChunk").lower())  # chunks are messages here
-        if kind == "remove":
-            raise InvalidArgument(f"Message {position} is a `RemoveMessage`: it edits a history and cannot be sent.")
         if say is None:
-            raise InvalidType(f"Message {position} is a `{type(message).__name__}`, which is no message we can send.")
+            raise unsendable(message, position)
         turns += say(message, position, dialect)
         extras = message.additional_kwargs.get(CALL_EXTRAS)
         if isinstance(extras, Mapping) and message.response_metadata.get("model_provider") in (None, provider):
             _put_extras(turns[-1].get("tool_calls"), extras)
     return turns
+
+
+def unsendable(message: Any, position: int) -> InvalidArgument | InvalidType:
+    """Say why a message has no place on a wire."""
+    if getattr(message, "type", "") == "remove":
+        return InvalidArgument(f"Message {position} is a `RemoveMessage`: it edits a history and cannot be sent.")
+    return InvalidType(f"Message {position} is a `{type(message).__name__}`, which is no message we can send.")
 
 
 # ---------------------------------------------------------------- one function a message type
@@ -181,9 +186,9 @@ def _assistant_content(content: Any, position: int, dialect: Dialect) -> Any:
 
 
 def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
-    calls = [_tool_call(call["id"], call["name"], _json(call["args"], position)) for call in message.tool_calls]
+    calls = [_tool_call(it["id"], it["name"], arguments_json(it["args"], position)) for it in message.tool_calls]
     # A tool message may answer these too; the model's own text goes back.
-    calls += [_tool_call(call["id"], call["name"], call["args"] or "") for call in message.invalid_tool_calls]
+    calls += [_tool_call(bad["id"], bad["name"], bad["args"] or "") for bad in message.invalid_tool_calls]
     if calls:
         return calls
     if raw := message.additional_kwargs.get("tool_calls"):
@@ -191,7 +196,7 @@ def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
     if isinstance(message.content, str):
         return []
     return [
-        _tool_call(block.get("id"), block.get("name"), _json(block.get("input") or {}, position))
+        _tool_call(block.get("id"), block.get("name"), arguments_json(block.get("input") or {}, position))
         for block in message.content
         if isinstance(block, dict) and block.get("type") == "tool_use"
     ]
@@ -223,7 +228,8 @@ def _free_text(arguments: str) -> str:
         return arguments
 
 
-def _json(args: Any, position: int) -> str:
+def arguments_json(args: Any, position: int) -> str:
+    """Return the arguments of a call in a message as the text they are on the wire."""
     from pydantic_core import PydanticSerializationError, to_json
 
     try:

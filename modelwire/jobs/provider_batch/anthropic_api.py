@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from modelwire.jobs.provider_batch.door import Look, Made, RowReply
+from modelwire.jobs.provider_batch.door import Look, Made, RowReply, checked_id
 
 if TYPE_CHECKING:
     from modelwire.jobs.provider_batch.door import Door
     from modelwire.jobs.provider_batch.ledger import Part
-    from modelwire.transport.wire import WireRequest
 
 __all__ = ["AnthropicBatches"]
 
@@ -38,9 +37,9 @@ class AnthropicBatches:
     max_bytes = 256_000_000
     head, between, tail = b'{"requests":[\n', b",\n", b"\n]}\n"  # the file of a part is the body that makes its batch
 
-    def row(self, custom_id: str, request: WireRequest, path: str) -> bytes:
+    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         """Return one request."""
-        return to_json({"custom_id": custom_id, "params": request.body})
+        return to_json({"custom_id": custom_id, "params": body})
 
     def newest(self, door: Door) -> str | None:
         """Return the latest batch there is: whatever is later may be the one about to be made."""
@@ -108,7 +107,7 @@ class AnthropicBatches:
 
 
 def _made(batch: Mapping[str, Any], *, guessed: bool = False) -> Made:
-    return Made(str(batch["id"]), _epoch(batch.get("expires_at")), guessed)
+    return Made(checked_id(batch["id"]), _epoch(batch.get("expires_at")), guessed)
 
 
 def _epoch(text: str | None) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.errors import InvalidArgument
+from modelwire.jobs.work import models_of
 from modelwire.runnables import Runnable, RunnableBinding, RunnableSequence
 from modelwire.runnables.config import merge_configs
 
@@ -71,7 +72,7 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
         model, kwargs, inner = _model_of(step)
         if isinstance(model, WireChatModel):
             found.append((position, model, kwargs, inner))
-        elif (hidden := _model_inside(step)) is not None:
+        elif (hidden := next(models_of(step), None)) is not None:
             raise NotBatchable(
                 f"Step {position + 1}, `{step.get_name()}`, has the model `{hidden.get_name()}` inside it. A batch "
                 "needs one model that is a step of the chain: `prompt | model | parser`."
@@ -116,14 +117,6 @@ def _model_of(step: Runnable[Any, Any]) -> tuple[Runnable[Any, Any], Mapping[str
             step = step.runnable
         else:
             return step, kwargs, config
-
-
-def _model_inside(step: Runnable[Any, Any]) -> Runnable[Any, Any] | None:
-    from modelwire.adapters.chat_model import BaseChatModel
-
-    if isinstance(step, BaseChatModel):
-        return step
-    return next((model for inner in step._runnables_inside() if (model := _model_inside(inner)) is not None), None)
 
 
 def _joined(steps: Sequence[Runnable[Any, Any]]) -> Runnable[Any, Any] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
+from modelwire.jobs.progress import clock
 
 if TYPE_CHECKING:
     from modelwire.jobs.provider_batch.job import BatchJob
@@ -18,6 +19,7 @@ __all__ = ["finish", "hand_in"]
 
 LIVE_ONLY = {
     "max_concurrency": None, "max_cost": None, "sample": None, "formula_guard": False, "retry_failed": False,
+    "engine": "local", "workers": None,
 }  # fmt: skip
 ASKED_AGAIN = ("errored", "expired", "missing", "cancelled")
 
@@ -30,10 +32,11 @@ def hand_in(given: Mapping[str, Any], chain: Any, command: dict[str, Any], *, qu
     for name, unset in LIVE_ONLY.items():
         if given.get(name, unset) != unset:
             raise InvalidArgument(f"`--{name.replace('_', '-')}` is for rows that are asked live, not for a batch.")
-    check_output(Path(given["output"]), given["order"])
+    check_output(Path(given["output"]), given["order"], given["input"])
     job = submit_batch(
         chain, given["input"], dir=given["job_dir"] or f"{given['output']}.job", limit=given["limit"],
-        encoding=given["encoding"], command=command, on_progress=None if quiet or detach else _Lines(),
+        encoding=given["encoding"], dedupe=not given["no_dedupe"], command=command,
+        on_progress=None if quiet or detach else _Lines(),
     )  # fmt: skip
     if detach:
         batches = ", ".join(job.status(look=False).batches)
@@ -74,6 +77,8 @@ class _Lines:
 
     def __call__(self, told: Mapping[str, Any]) -> None:
         said = f"{told['done']:,} of {told['submitted']:,} rows, {told['ended']} of {told['parts']} batches ended"
+        if (left_s := told["eta"]) and told["done"]:
+            said += f", about {clock(left_s)} left"
         if said != self._shown:
             print(said, file=sys.stderr, flush=True)
         self._shown = said

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from pydantic_core import from_json
 
@@ -19,16 +20,18 @@ from modelwire.errors import (
     JobStopped,
     MalformedResponse,
     MissingDependency,
+    ModelwireError,
 )
+from modelwire.jobs.log import owned
+from modelwire.jobs.provider_batch.azure import batch_address
 
 if TYPE_CHECKING:
     from modelwire.adapters.base import WireChatModel
     from modelwire.adapters.codec import Codec
     from modelwire.jobs.provider_batch.ledger import Part
     from modelwire.messages import AIMessage
-    from modelwire.transport.wire import WireRequest
 
-__all__ = ["BatchApi", "Door", "Look", "Made", "RowReply", "api_of"]
+__all__ = ["BatchApi", "Door", "Look", "Made", "RowReply", "api_of", "checked_id"]
 
 TIMEOUT_S = 60.0
 UPLOAD_TIMEOUT_S = 600.0  # of silence: a file of 200 MB is taken in before a word is said
@@ -75,7 +78,7 @@ class BatchApi(Protocol):
     between: bytes
     tail: bytes
 
-    def row(self, custom_id: str, request: WireRequest, path: str) -> bytes: ...
+    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes: ...
     def newest(self, door: Door) -> str | None: ...
     def upload(self, door: Door, part: Part, path: Path, job: str) -> str | None: ...
     def find(self, door: Door, part: Part, job: str, taken: set[str]) -> list[Made]: ...
@@ -86,15 +89,23 @@ class BatchApi(Protocol):
     def read(self, line: bytes) -> RowReply: ...
 
 
-def api_of(shape: str) -> BatchApi:
-    """Return the Batch API of a kind of models, "openai" or "anthropic"."""
+def api_of(shape: str, *, azure: bool) -> BatchApi:
+    """Return the Batch API of a kind of models, "openai" or "anthropic"; OpenAI's as `azure` has it."""
     if shape == "anthropic":
         from modelwire.jobs.provider_batch.anthropic_api import AnthropicBatches
 
         return AnthropicBatches()
     from modelwire.jobs.provider_batch.openai_api import OpenAIBatches
 
-    return OpenAIBatches()
+    return OpenAIBatches(azure=azure)
+
+
+def checked_id(given: object) -> str:
+    """Return a provider's id for a batch or a file. Raises `JobStopped` for one that would lead elsewhere."""
+    text = str(given)
+    if not text.isprintable() or any(char in text for char in "/\\?#% ") or text in ("", ".", ".."):
+        raise JobStopped(f"The provider gives a batch or a file an id that is none: {text[:100]!r}.")
+    return text
 
 
 class Door:
@@ -103,6 +114,8 @@ class Door:
     def __init__(self, model: WireChatModel, codec: Codec) -> None:
         self.codec = codec
         self._own = model.client is None
+        self._headers: dict[str, Any] = {}  # of every call
+        self._carried: Any = SimpleNamespace(headers={}, url="", carrier=(model.client, None))  # what nobody is to see
         self._client = self._made(model) if self._own else model.client
         self.base_url = str(self._client.base_url).rstrip("/")
 
@@ -114,18 +127,29 @@ class Door:
             self._client.close()
 
     def _made(self, model: WireChatModel) -> Any:
+        from modelwire.transport.address import address_of
+        from modelwire.transport.client_lines import hide_query
+        from modelwire.transport.wire import Headers
+
         endpoint = model._endpoint()
-        headers = dict(endpoint.headers)
+        address = address_of(endpoint.base_url)
+        headers = Headers(endpoint.headers)
+        self._carried = SimpleNamespace(headers=headers, url=endpoint.base_url, carrier=(None, model.proxy))
         by_name = {name.lower(): value for name, value in headers.items()}
+        if address.basic is not None and "authorization" not in by_name:
+            headers["Authorization"] = address.basic
         try:
             import httpx2
 
             client = model.http_client if isinstance(model.http_client, httpx2.Client) else None
             self._own = client is None
             if client is None:
-                client = httpx2.Client(proxy=model.proxy, timeout=TIMEOUT_S)
+                hooks = {"request": [hide_query]}
+                client = httpx2.Client(proxy=model.proxy, timeout=TIMEOUT_S, event_hooks=hooks)
+            base_url, query = batch_address(address.url)
             arguments: dict[str, Any] = {
-                "base_url": endpoint.base_url,
+                "base_url": base_url,
+                "default_query": query,
                 "default_headers": headers,
                 "http_client": client,
             }
@@ -134,14 +158,17 @@ class Door:
 
                 from modelwire.adapters.anthropic.messages_codec import ANTHROPIC_VERSION
 
-                arguments["base_url"] = endpoint.base_url.removesuffix("/v1")
+                arguments["base_url"] = base_url.removesuffix("/v1")
                 arguments["default_headers"] = {"anthropic-version": ANTHROPIC_VERSION, **headers}
                 key = by_name.get("x-api-key")
                 token = (by_name.get("authorization") or "").removeprefix("Bearer ") or None
                 return Anthropic(api_key=key if key or token else "none", auth_token=token, **arguments)
-            from openai import OpenAI
+            from openai import Omit, OpenAI
 
-            return OpenAI(api_key=(by_name.get("authorization") or "none").removeprefix("Bearer "), **arguments)
+            bearer = by_name.get("authorization")
+            if bearer is None:  # the key is in a header of its own; another one beside it might be refused
+                self._headers = {"Authorization": Omit()}
+            return OpenAI(api_key=(bearer or "none").removeprefix("Bearer "), **arguments)
         except ImportError as exc:
             raise MissingDependency(f"Batch APIs need the provider's SDK: {exc}.") from exc
 
@@ -163,6 +190,10 @@ class Door:
     def _called(self, method: str, path: str, options: dict[str, Any], **content: Any) -> dict[str, Any]:
         import httpx2
 
+        from modelwire.transport.wire import Headers
+
+        options["headers"] = Headers({**self._headers, **options.get("headers", {})})
+        failed: ModelwireError | None = None
         try:
             response = getattr(self._client, method)(
                 path,
@@ -172,7 +203,9 @@ class Door:
             )
             answered: bytes = response.content
         except Exception as exc:  # noqa: BLE001 - an SDK's or the HTTP client's: it becomes one of ours
-            self._raise(exc)
+            failed = self._error_of(exc, options["headers"])
+        if failed is not None:  # raised here, so that what the SDK says does not hang on it
+            raise failed
         try:
             data: Any = from_json(answered)
         except ValueError:
@@ -193,11 +226,9 @@ class Door:
             except OSError as exc:
                 raise DiskError.of(exc, part) from exc
             except Exception as exc:  # noqa: BLE001 - an SDK's or the HTTP client's: it becomes one of ours
-                try:
-                    self._raise(exc)
-                except Exception as ours:
-                    if not left or not getattr(ours, "retryable", False):
-                        raise
+                error = self._error_of(exc, {})
+            if not left or not getattr(error, "retryable", False):
+                raise error
         part.replace(file)
 
     def _fetch(self, path: str, part: Path) -> None:
@@ -206,7 +237,7 @@ class Door:
         import httpx2
 
         have = part.stat().st_size if part.exists() else 0
-        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        headers = {**self._headers, "Accept": "application/octet-stream", "Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
         try:
@@ -220,7 +251,7 @@ class Door:
             raise
         response = getattr(answer, "response", answer)
         try:
-            with open(part, "ab" if response.status_code == 206 else "wb") as file:
+            with open(part, "ab" if response.status_code == 206 else "wb", opener=owned) as file:
                 file.writelines(response.iter_bytes())
                 file.flush()
                 os.fsync(file.fileno())
@@ -231,30 +262,35 @@ class Door:
         if declared is not None and part.stat().st_size != begun + int(declared):
             raise IncompleteStream("The download ended before its end.", provider=self.codec.provider)
 
-    def _raise(self, exc: BaseException) -> NoReturn:
-        """Raise what `exc` is in our words."""
-        from modelwire.errors import ModelwireError
+    def _error_of(self, exc: Exception, headers: Mapping[str, Any]) -> ModelwireError:
+        """Return what `exc` is in our words, and without the words that are secret; `headers` are those of the call."""
+        from modelwire.transport.masking import conceal
+
+        carried = SimpleNamespace(**{**vars(self._carried), "headers": {**self._carried.headers, **headers}})
+        return conceal(self._in_our_words(exc), cast("Any", carried))
+
+    def _in_our_words(self, exc: Exception) -> ModelwireError:
         from modelwire.transport.failures import error_of
         from modelwire.transport.wire import Reply
 
         if isinstance(exc, ModelwireError):
-            raise exc
+            return exc
         response = getattr(exc, "response", None)
         if response is not None and getattr(exc, "status_code", None) is not None:
             try:
                 body = response.content
             except Exception:  # noqa: BLE001 - the body of an error that was not read: its status says enough
                 body = b""
-            raise self.codec.error(Reply(response.status_code, response.headers, body, str(response.url))) from None
+            return self.codec.error(Reply(response.status_code, response.headers, body, str(response.url)))
         wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
         cause = exc.__cause__ if wrapped and isinstance(exc.__cause__, Exception) else exc
         origin = self.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
-        if isinstance(cause, Exception) and (found := error_of(cause, origin=origin)) is not None:
-            raise found from cause
-        raise InvalidArgument(
+        error: ModelwireError = error_of(cause, origin=origin) or InvalidArgument(
             f"The `{type(self._client).__name__}` could not make the call: {type(cause).__name__}: "
             f"{str(cause).partition(chr(10))[0] or 'no reason given'}"
-        ) from cause
+        )
+        error.__cause__ = cause
+        return error
 
     def same_origin(self, url: str) -> str:
         """Return `url` if it leads to where the key belongs. Raises `JobStopped` for another place."""

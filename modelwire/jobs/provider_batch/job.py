@@ -222,7 +222,7 @@ class BatchJob:
         try:
             for number, record in enumerate(stored_rows(folder.path)):
                 result = index.fill(_blank(number, record), codec)
-                if result.status != "succeeded" and matches(result, statuses):
+                if result.status != "succeeded" and result.same is None and matches(result, statuses):
                     yield number, input_of(record)
         finally:
             index.close()
@@ -267,7 +267,8 @@ class BatchJob:
         state = (
             "done" if ledger.done else "cancelling" if ledger.cancelled else "processing" if submitted else "planned"
         )
-        done = ledger.rows - sum(part.rows for part in current if part.stage != "downloaded")
+        open_rows = sum(part.rows for part in current if part.stage != "downloaded")
+        done = ledger.rows - open_rows - (ledger.same if open_rows else 0)
         batches = tuple(part.batch_id for part in ledger.parts if part.batch_id)
         return BatchStatus(
             state, ledger.rows, submitted, done + done_there, at_work - done_there, len(current), batches
@@ -310,15 +311,14 @@ class BatchJob:
 
     def _finish(self, result: BatchResult, record: dict[str, Any]) -> None:
         """Do what comes after the model: report the answer to who listens, run the steps after it."""
-        if result.message is None:
-            return
         split = self._split
-        if split is None:
+        if split is not None:
+            from modelwire.jobs.provider_batch.listening import tell
+
+            tell(split, result, input_of(record))
+        if result.message is None or split is None:
             result.output = result.message
             return
-        from modelwire.jobs.provider_batch.listening import told
-
-        result.message = told(split, result.message, input_of(record))
         try:
             result.output = result.message if split.after is None else split.after.invoke(result.message, split.config)
         except Exception as exc:  # noqa: BLE001 - a step of the user's: the result says what it raised
@@ -363,7 +363,8 @@ class BatchJob:
         return JobFolder(self.path), Ledger(self.path).read()
 
     def _api(self, folder: JobFolder) -> BatchApi:
-        return api_of(folder.about["batch"]["shape"])
+        about = folder.about["batch"]
+        return api_of(about["shape"], azure=about.get("azure", False))
 
     def _codec(self, folder: JobFolder, ledger: Ledger) -> Codec:
         about = folder.about["batch"]
@@ -386,6 +387,11 @@ class BatchJob:
         from modelwire.adapters import ChatAnthropic, ChatOpenAI
 
         about = folder.about["batch"]
+        if about.get("client") is not None:
+            raise InvalidArgument(
+                f"`{self.path}` was submitted through a client of its own, `{about['client']}`: only the chain knows "
+                "the way. `BatchJob.load(..., chain=chain)`."
+            )
         known = {name: about[name] for name in ("model", "base_url", "provider") if about[name] is not None}
         return ChatAnthropic(**known) if about["shape"] == "anthropic" else ChatOpenAI(**known)
 
@@ -412,7 +418,7 @@ class BatchJob:
 
 def _blank(number: int, record: dict[str, Any]) -> BatchResult:
     """Return the result of a row of which nothing is known but its own record."""
-    result = BatchResult(index=number, key=record.get("key", number), status="pending")
+    result = BatchResult(index=number, key=record.get("key", number), status="pending", same=record.get("same"))
     if "error" in record:
         result.error = InvalidArgument(record["error"])
     return result

@@ -58,7 +58,7 @@ class Ledger:
         self.path = folder / LOG_NAME
         self.parts: list[Part] = []
         self.planned = False
-        self.rows = 0
+        self.rows = self.same = 0
         self.rows_sha256 = ""
         self.headers: dict[str, str] = {}  # beside those of the model's, for making batches
         self.endpoint = ""
@@ -119,7 +119,10 @@ class Ledger:
         facts = dict(event)
         kind = facts.pop("event")
         if "part" in facts:
-            part = self.parts[facts.pop("part")]
+            number = facts.pop("part")
+            if number >= len(self.parts):
+                raise DiskError(f"`{self.path}` is damaged: nothing says what part {number} is.", path=str(self.path))
+            part = self.parts[number]
             if "window" in facts:
                 self.window = facts.pop("window")
             for name, value in facts.items():
@@ -138,7 +141,7 @@ class Ledger:
                 self.parts[number].stage = "replaced"
             for about in facts["parts"]:
                 self.parts.append(Part(len(self.parts), at=facts["at"], **about))
-            for name in ("rows", "rows_sha256", "headers", "endpoint"):
+            for name in ("rows", "same", "rows_sha256", "headers", "endpoint"):
                 if name in facts:
                     setattr(self, name, facts[name])
         elif kind == "cancelled":

@@ -1,30 +1,45 @@
-"""An answer that came through a batch, reported as one that came live: to handlers, tracers and trackers."""
+"""What came through a batch, reported as if it had come live: to handlers, tracers and trackers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.model_run import heard, on_answer, result_of, start_model_run
+from modelwire.adapters.model_run import heard, on_answer, start_model_run
+from modelwire.errors import ModelwireError
 from modelwire.runnables.config import settled
 
 if TYPE_CHECKING:
     from modelwire.jobs.provider_batch.chain import Split
-    from modelwire.messages import AIMessage
+    from modelwire.jobs.provider_batch.results import BatchResult
 
-__all__ = ["told"]
+__all__ = ["tell"]
 
 
-def told(split: Split, message: AIMessage, value: Any) -> AIMessage:
-    """Report the answer to `value`, one start and one end; return it as the model shall say it."""
-    if split.model.output_version == "v1":
+def tell(split: Split, result: BatchResult, value: Any) -> None:
+    """Report what came of `value`, one start and one end or error; put the answer as the model shall say it.
+
+    A row that was never asked is not reported, nor one that has the answer of another row.
+    """
+    message, error = result.message, result.error
+    if message is not None and split.model.output_version == "v1":
         from modelwire.messages.block_translators.v1 import as_v1
 
-        message = as_v1(message)
+        message = result.message = as_v1(message)
+    if result.same is not None or result.status in ("invalid", "pending") or (message is None and error is None):
+        return
     config = settled(split.config)
     if heard(split.model, config):
+        from modelwire.adapters.answers import result_of
+
         prepared = value if split.before is None else split.before.invoke(value)
-        with start_model_run(split.model, split.messages(prepared), config, dict(split.kwargs)) as run:
-            run.end(result_of(message))
-    if (tell := on_answer.get()) is not None:
-        tell(message)
-    return message
+        try:
+            with start_model_run(split.model, split.messages(prepared), config, dict(split.kwargs)) as run:
+                if message is not None:
+                    run.end(result_of(message))
+                elif error is not None:
+                    raise error
+        except ModelwireError as exc:
+            if exc is not error:  # a handler's
+                raise
+    if message is not None and (hear := on_answer.get()) is not None:
+        hear(message)

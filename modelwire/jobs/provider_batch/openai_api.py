@@ -5,23 +5,26 @@ Wire format: https://platform.openai.com/docs/api-reference/batch, .../files and
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from modelwire.jobs.provider_batch.door import Look, Made, RowReply
+from modelwire.jobs.provider_batch.azure import CREATE_ENDPOINT
+from modelwire.jobs.provider_batch.door import Look, Made, RowReply, checked_id
 
 if TYPE_CHECKING:
     from modelwire.jobs.provider_batch.door import Door
     from modelwire.jobs.provider_batch.ledger import Part
-    from modelwire.transport.wire import WireRequest
 
 __all__ = ["OpenAIBatches"]
 
 ENDED = {"completed": "completed", "failed": "failed", "expired": "expired", "cancelled": "cancelled"}
 NOT_ASKED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
+BEING_READ = ("uploaded", "pending", "running")  # a file on Azure, of which no batch can be made yet
+READ_IN_S, READ_PAUSE_S = 600.0, 2.0
 CLOCKS_APART_S = 86_400.0  # how wrong a clock may be
 
 
@@ -29,13 +32,18 @@ class OpenAIBatches:
     """Files are uploaded, batches made of them; what a batch's metadata says tells whose it is."""
 
     name = "openai"
+
+    def __init__(self, *, azure: bool = False) -> None:
+        self.azure = azure
+
     max_rows = 50_000
     max_bytes = 200_000_000
     head, between, tail = b"", b"\n", b"\n"
 
-    def row(self, custom_id: str, request: WireRequest, path: str) -> bytes:
+    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         """Return the line of one request."""
-        return to_json({"custom_id": custom_id, "method": "POST", "url": f"/v1{path}", "body": request.body})
+        url = path if self.azure and path == CREATE_ENDPOINT else f"/v1{path}"
+        return to_json({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 
     def newest(self, door: Door) -> str | None:
         """Metadata tell a batch of ours: none is needed."""
@@ -50,7 +58,12 @@ class OpenAIBatches:
                 body={"purpose": "batch"},
                 files={"file": (f"{job}-{part.name}.jsonl", file, "application/jsonl")},
             )
-        return str(uploaded["id"])
+        file_id = checked_id(uploaded["id"])
+        ends = time.monotonic() + READ_IN_S
+        while self.azure and uploaded.get("status") in BEING_READ and time.monotonic() < ends:
+            time.sleep(READ_PAUSE_S)
+            uploaded = door.get(f"/files/{file_id}")
+        return file_id
 
     def find(self, door: Door, part: Part, job: str, taken: set[str]) -> list[Made]:
         """Return the batch that was made of this part, if it was."""
@@ -59,8 +72,10 @@ class OpenAIBatches:
         while True:
             page = door.get("/batches", {"limit": 100, **({"after": after} if after else {})})
             for batch in page["data"]:
-                if all((batch.get("metadata") or {}).get(name) == value for name, value in ours.items()):
-                    return [_made(batch)]
+                marks = batch.get("metadata") or {}
+                has_our_file = part.file_id is not None and batch.get("input_file_id") == part.file_id
+                if has_our_file or all(marks.get(name) == value for name, value in ours.items()):
+                    return [self._made(batch)]
                 if (batch.get("created_at") or part.at) < part.at - CLOCKS_APART_S:
                     return []
                 after = batch["id"]
@@ -69,14 +84,13 @@ class OpenAIBatches:
 
     def create(self, door: Door, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
         """Have the batch made."""
-        endpoint = about["endpoint"]
         said = {
             "input_file_id": part.file_id,
-            "endpoint": endpoint,
+            "endpoint": CREATE_ENDPOINT if self.azure else about["endpoint"],
             "completion_window": "24h",
             "metadata": {**about["metadata"], **_mark(part, job)},
         }
-        return _made(door.post("/batches", body=said, headers=about["headers"]))
+        return self._made(door.post("/batches", body=said, headers=about["headers"]))
 
     def look(self, door: Door, batch_id: str) -> Look:
         """Ask how a batch stands."""
@@ -86,7 +100,7 @@ class OpenAIBatches:
         files = tuple(file for name in ("output_file_id", "error_file_id") if (file := batch.get(name)))
         completed, failed = counts.get("completed") or 0, counts.get("failed") or 0
         errors = (batch.get("errors") or {}).get("data") or ()
-        remote = tuple(f"/files/{file}/content" for file in files)
+        remote = tuple(f"/files/{checked_id(file)}/content" for file in files)
         return Look(bool(outcome), outcome, counts.get("total") or 0, completed + failed, failed, remote, tuple(errors))
 
     def cancel(self, door: Door, batch_id: str) -> None:
@@ -111,6 +125,10 @@ class OpenAIBatches:
         kind = "succeeded" if status < 300 else "errored"
         return RowReply(custom_id, kind, status, response.get("body"), response.get("request_id"))
 
+    def _made(self, batch: Mapping[str, Any]) -> Made:
+        ends_at = 0.0 if self.azure else float(batch.get("expires_at") or 0)  # Azure ends none for taking long
+        return Made(checked_id(batch["id"]), ends_at)
+
 
 def _mark(part: Part, job: str) -> dict[str, str]:
     return {
@@ -118,7 +136,3 @@ def _mark(part: Part, job: str) -> dict[str, str]:
         "modelwire_part": f"{part.number}.{part.attempt}",
         "modelwire_sha256": part.sha256[:32],
     }
-
-
-def _made(batch: Mapping[str, Any]) -> Made:
-    return Made(str(batch["id"]), float(batch.get("expires_at") or 0))

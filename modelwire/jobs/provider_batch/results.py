@@ -38,6 +38,8 @@ RETRYABLE = "errored_retryable"
 class BatchResult:
     """What came of one input. `cost` is USD, None where it is not known; `round` 0 was asked live or not at all.
 
+    `same` is the index of the input with an equal question, where that was asked instead: what came of it came of this
+    one, at no cost.
     `status` is `succeeded`, `errored`, `expired`, `cancelled`, `missing` (the provider said nothing of it), `invalid`
     (it was never sent) or `pending`. After `succeeded` there may still be an `error`, of a step after the model.
     """
@@ -52,6 +54,7 @@ class BatchResult:
     custom_id: str | None = None
     request_id: str | None = None
     round: int = 0
+    same: int | None = None
 
     @property
     def usage(self) -> Any:
@@ -185,7 +188,12 @@ class Index:
 
     def fill(self, result: BatchResult, codec: Codec) -> BatchResult:
         """Complete the result of a row: its status, and its message or its error."""
-        number = result.index
+        self._fill(result, codec, result.index if result.same is None else result.same)
+        if result.same is not None and result.cost is not None:
+            result.cost = Decimal(0)
+        return result
+
+    def _fill(self, result: BatchResult, codec: Codec, number: int) -> None:
         line = self.line(number)
         if line is not None and self._is_live(number):
             from modelwire.messages import messages_from_dict
@@ -193,14 +201,15 @@ class Index:
             (message,) = messages_from_dict([from_json(payload_of(line) or b"{}")["message"]])
             result.status, result.message = "succeeded", message  # type: ignore[assignment]
             result.cost = batch_price(message, batch=False)
-            return result
+            return
         if self._parts[number] < 0:
             result.status = "invalid" if result.error is not None else "missing"
-            return result
+            return
         part = self.ledger.parts[self._parts[number]]
         result.round = part.round
         if line is not None:
-            return _answered(result, self.api.read(line), codec)
+            _answered(result, self.api.read(line), codec)
+            return
         said = part.invalid.get(str(self._lines[number])) or part.invalid.get("all")
         if said is not None and part.stage in ("downloaded", "replaced"):
             from modelwire.errors import BadRequest
@@ -209,7 +218,7 @@ class Index:
             result.error = BadRequest(said, provider=codec.provider, code="batch_validation_failed")
         elif part.stage == "downloaded" and part.outcome in ("cancelled", "expired"):
             reply = RowReply("", part.outcome, None, None, None)
-            return _answered(result, reply, codec)
+            _answered(result, reply, codec)
         elif part.stage == "downloaded":
             result.status = "missing"
             result.error = MalformedResponse(
@@ -217,10 +226,9 @@ class Index:
             )
         else:
             result.status = "pending"
-        return result
 
 
-def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> BatchResult:
+def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> None:
     result.custom_id, result.request_id, result.status = reply.custom_id, reply.request_id, reply.kind
     try:
         result.message = answer_of(codec, reply)
@@ -229,7 +237,6 @@ def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> BatchResult
         result.error = exc
         if reply.kind == "succeeded":  # an answer nobody can read
             result.status = "errored"
-    return result
 
 
 @cache

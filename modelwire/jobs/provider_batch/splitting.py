@@ -12,12 +12,15 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 from zlib import crc32
 
 from pydantic_core import from_json
 
 from modelwire.errors import DiskError, InvalidArgument, MissingDependency, MissingKey
-from modelwire.jobs.results import json_of
+from modelwire.jobs.log import owned
+from modelwire.jobs.provider_batch.azure import deployment_of
+from modelwire.jobs.results import Digests, digest_of, json_of
 from modelwire.jobs.rows import Row, open_source
 
 if TYPE_CHECKING:
@@ -99,7 +102,7 @@ class PartFiles:
         if self._file is not None and (self._rows >= self._limits.rows or self._bytes + more > self._limits.size_bytes):
             self._finish()
         if self._file is None:
-            self._file = part_path(self._folder, self._first + len(self._written)).open("wb")
+            self._file = open(part_path(self._folder, self._first + len(self._written)), "wb", opener=owned)  # noqa: SIM115 - open until its part is full
             self._digest, self._rows, self._bytes = sha256(), 0, 0
             self._put(self._api.head)
         else:
@@ -205,6 +208,7 @@ class Plan(NamedTuple):
 
     parts: list[dict[str, Any]]
     rows: int
+    same: int  # rows whose request is that of a row before
     rows_sha256: str
     headers: dict[str, str]
     endpoint: str
@@ -212,17 +216,18 @@ class Plan(NamedTuple):
 
 def plan_rows(
     split: Split, rows: Iterable[Row], folder: Path, files: PartFiles, api: BatchApi, job: str, live: LiveAnswers,
-    *, key: str | None, limit: int | None,
+    *, key: str | None, limit: int | None, dedupe: bool,
 ) -> Plan:  # fmt: skip
     """Write down every row, and the requests of those that can be asked."""
     from modelwire.jobs.work import failure_text
 
-    digest, count, kept = sha256(), 0, 0
+    digest, count, kept, same = sha256(), 0, 0, 0
+    asked_before = Digests()
     first: Exception | None = None
     headers: dict[str, str] = {}
     path = ""
-    base = split.model._endpoint().base_url if split.model.client is None else None
-    with (folder / ROWS_NAME).open("wb") as out:
+    deployment = deployment_of(split.model)
+    with open(folder / ROWS_NAME, "wb", opener=owned) as out:
         for row, prepared in _prepared(split, islice(rows, limit)):
             record = row_record(row, key)
             line = json_of(record)
@@ -237,12 +242,20 @@ def plan_rows(
                         kept += 1
                     else:
                         request = split.request(messages)
-                        path = _path_of(request.url, base)
+                        path = _path_of(request.url)
                         headers |= {n: v for n, v in request.headers.items() if n.lower() == "anthropic-beta"}
-                        asked = api.row(custom_id_of(job, count, json_of(request.body)), request, path)
+                        said = request.body if deployment is None else {**request.body, "model": deployment}
+                        body = json_of(said)
+                        asked = api.row(custom_id_of(job, count, body), said, path)
                         if not files.fits(asked):
                             raise InvalidArgument(f"The request has {len(asked):,} bytes, more than a batch may have.")
-                        files.add(asked)
+                        first_of = asked_before.find(digest_of(body)) if dedupe else None
+                        if first_of is None:
+                            asked_before.add(digest_of(body), count)
+                            files.add(asked)
+                        else:
+                            same += 1
+                            line = json_of({**record, "same": first_of})
                 except Exception as exc:  # a row fails alone, whatever a step of the user's raises
                     if isinstance(exc, (MissingKey, MissingDependency, DiskError)):  # every row's
                         raise
@@ -256,14 +269,13 @@ def plan_rows(
     parts = files.close()
     if not parts and not kept and first is not None:  # what is wrong is not the rows'
         raise first
-    return Plan(parts, count, digest.hexdigest(), headers, f"/v1{path}")
+    return Plan(parts, count, same, digest.hexdigest(), headers, f"/v1{path}")
 
 
-def _path_of(url: str, base: str | None) -> str:
+def _path_of(url: str) -> str:
     """Return what comes after the version: `/chat/completions`."""
-    if base is not None and url.startswith(base):
-        return url[len(base) :]
-    return next((url[url.index(known) :] for known in ("/chat/completions", "/responses") if known in url), url)
+    path = urlsplit(url).path
+    return next((known for known in ("/chat/completions", "/responses", "/messages") if path.endswith(known)), path)
 
 
 def _prepared(split: Split, rows: Iterable[Row]) -> Iterator[tuple[Row, Any]]:

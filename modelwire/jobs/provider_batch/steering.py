@@ -228,7 +228,7 @@ class Steering:
             self.api.cancel(self.door, str(part.batch_id))
 
     def progress(self) -> dict[str, Any]:
-        """Return the rows `submitted`, `processing`, `done` and `failed`, the `parts` and those of them that ended."""
+        """Return the rows `submitted`, `processing`, `done`, `failed`; `parts`, those `ended`; `eta`, seconds."""
         parts = [part for part in self.ledger.parts if part.stage != "replaced"]
         looks = {part.number: self.looks.get(part.number) for part in parts}
         ended = [part for part in parts if part.stage in ("ended", "downloaded")]
@@ -237,8 +237,22 @@ class Steering:
         failed = sum(look.failed for look in looks.values() if look)
         return {
             "submitted": submitted, "processing": submitted - done, "done": done, "failed": failed,
-            "parts": len(parts), "ended": len(ended), "eta": None,
+            "parts": len(parts), "ended": len(ended), "eta": self._eta_s(),
         }  # fmt: skip
+
+    def _eta_s(self) -> float | None:
+        """Guess the seconds until all is done from how fast each batch was so far; None while one says nothing."""
+        left_s = 0.0
+        for part in self.ledger.parts:
+            if part.stage in ("downloaded", "replaced", "ended"):
+                continue
+            look = self.looks.get(part.number)
+            if part.stage != "created" or look is None or not look.done:
+                return None
+            guess_s = (self.now_s() - part.at) * (part.rows - look.done) / look.done
+            latest_s = part.expires_at - self.now_s() if part.expires_at else guess_s
+            left_s = max(left_s, min(guess_s, latest_s))
+        return left_s
 
     # ------------------------------------------------------------ further rounds
 

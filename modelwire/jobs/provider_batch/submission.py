@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from modelwire.errors import InvalidArgument, InvalidType, JobChanged, did_you_mean
 from modelwire.jobs.folder import JobFolder
+from modelwire.jobs.provider_batch.azure import is_azure
 from modelwire.jobs.provider_batch.chain import Split, split_chain
 from modelwire.jobs.provider_batch.job import BatchJob
 from modelwire.jobs.provider_batch.results import LiveAnswers
@@ -36,13 +37,14 @@ class BatchOptions(TypedDict, total=False):
     encoding: str  # of a CSV file
     part_rows: int | None  # of one batch, at most; the provider's limit by default
     part_bytes: int | None
+    dedupe: bool  # hand equal requests in once
     max_rounds: int  # times that a row with a passing error is asked
     command: dict[str, Any] | None  # how the command line runs it again
 
 
 _DEFAULTS: dict[str, Any] = {
     "dir": None, "key": None, "metadata": {}, "on_progress": None, "config": None, "check": 0, "limit": None,
-    "encoding": "utf-8", "part_rows": None, "part_bytes": None, "max_rounds": 2, "command": None,
+    "encoding": "utf-8", "part_rows": None, "part_bytes": None, "dedupe": True, "max_rounds": 2, "command": None,
 }  # fmt: skip
 _COUNTS = {"check": 0, "limit": 1, "part_rows": 1, "part_bytes": 1, "max_rounds": 1}
 
@@ -119,13 +121,15 @@ def _fingerprint(split: Split, of_input: dict[str, Any], options: Mapping[str, A
 
 def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
     """Say what a later process needs to know, without secrets."""
-    from modelwire.transport.address import address_of
+    from modelwire.transport.address import shown_url
 
     model: Any = split.model
-    base_url = None if model.base_url is None else address_of(model.base_url).url
+    base_url = None if model.base_url is None else shown_url(model.base_url)
     names = ("key", "metadata", "part_rows", "part_bytes", "max_rounds", "limit")
     said = {name: options[name] for name in names}
-    return {"shape": model.TOOL_SHAPE, "provider": model.provider, "model": model.model, "base_url": base_url, **said}
+    client = None if model.client is None else type(model.client).__name__
+    said |= {"base_url": base_url, "client": client, "azure": is_azure(model)}
+    return {"shape": model.TOOL_SHAPE, "provider": model.provider, "model": model.model, **said}
 
 
 def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
@@ -147,15 +151,16 @@ def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
 def _plan(folder: JobFolder, ledger: Any, split: Split, rows: Any, options: Mapping[str, Any]) -> None:
     from modelwire.jobs.provider_batch.door import api_of
 
-    api = api_of(split.model.TOOL_SHAPE)
+    api = api_of(split.model.TOOL_SHAPE, azure=is_azure(split.model))
     limits = Limits.of(api, options["part_rows"], options["part_bytes"])
     files = PartFiles(folder.path / "parts", api, limits, 0)
     live = LiveAnswers(folder.path)
     live.clear()
     try:
         plan = plan_rows(
-            split, rows, folder.path, files, api, folder.id, live, key=options["key"], limit=options["limit"]
-        )
+            split, rows, folder.path, files, api, folder.id, live, key=options["key"], limit=options["limit"],
+            dedupe=options["dedupe"],
+        )  # fmt: skip
     except OSError as exc:
         from modelwire.errors import DiskError, ModelwireError
 

@@ -62,6 +62,8 @@ def _record(result: BatchResult, record: dict[str, Any]) -> Record:
             about["error"] = failure_text(exc)
     else:
         about["error"] = failure_text(result.error) if result.error is not None else f"No answer: {result.status}."
+    if result.same is not None:
+        return Record(result.index, record["line"], row, digest_of(row), {**about, "attempts": 0})
     if (usage := result.usage) is not None:
         about |= {name: usage[name] for name in ("input_tokens", "output_tokens")}
     if result.cost is not None:

@@ -18,16 +18,9 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = [
-    "call_blocks",
-    "is_known_block",
-    "is_unfinished",
-    "non_standard",
-    "rest",
-    "standard_block",
-    "standard_blocks",
-    "with_calls_whole",
-    "with_tool_calls",
-]
+    "call_blocks", "is_known_block", "is_unfinished", "non_standard", "rest", "standard_block", "standard_blocks",
+    "with_calls_whole", "with_tool_calls",
+]  # fmt: skip
 
 Block = dict[str, Any]
 

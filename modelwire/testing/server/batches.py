@@ -27,6 +27,10 @@ Oddity = Literal["missing", "duplicate", "null", "expired"]
 Outcome = Literal["completed", "failed", "expired", "cancelled", "token_limit_exceeded"]
 DAY_S = 86_400
 _WIRE_OF_URL = {"/v1/chat/completions": "openai", "/v1/responses": "responses"}
+# Azure's batches are all made for one endpoint, and each row says which it wants.
+# https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11
+_AZURE_ENDPOINT = "/chat/completions"
+_WIRE_OF_AZURE_URL = {_AZURE_ENDPOINT: "openai", "/v1/responses": "responses"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +129,8 @@ class BatchDesk:
         handler = _HANDLERS.get((wire, name))
         return None if handler is None else handler(self, request, id_, base_url)
 
-    def _found(self, wire: str, id_: str) -> SeenBatch:
-        return next(batch for batch in self._of(wire) if batch.id == id_)
+    def _found(self, id_: str) -> SeenBatch:
+        return next(batch for batch in self.made if batch.id == id_)
 
     # ---------------------------------------------------------------- files
 
@@ -191,10 +195,11 @@ class BatchDesk:
         fields = request.fields
         file = self.files.get(str(fields.get("input_file_id")))
         url = str(fields.get("endpoint"))
-        if file is None or url not in _WIRE_OF_URL:
+        on_azure = request.path.startswith("/openai/")
+        if file is None or url not in ((_AZURE_ENDPOINT,) if on_azure else _WIRE_OF_URL):
             missing = "`input_file_id` names no file" if file is None else f"`{url}` is no endpoint of this server"
             return error_reply("openai", 400, number=request.number, message=f"{missing}.")
-        rows, errors = _read_rows(file[1], url)
+        rows, errors = _read_rows(file[1], _WIRE_OF_AZURE_URL if on_azure else {url: _WIRE_OF_URL[url]})
         batch = self._make("openai", rows, fields)
         batch.errors = errors
         return iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, self._openai_record(batch, 0.0))
@@ -208,40 +213,27 @@ class BatchDesk:
             return error_reply("anthropic", 400, number=request.number, message=message)
         rows = [(name, "anthropic", row.get("params") or {}) for name, row in zip(names, asked, strict=True)]
         batch = self._make("anthropic", rows, {})
-        return (
-            iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, self._anthropic_record(batch, base_url))
-        )
+        return iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, self._record(batch, base_url))
 
     # ---------------------------------------------------------------- watching them
-
-    def list_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        return _page([self._openai_record(batch, None) for batch in reversed(self._of("openai"))], request, 20)
-
-    def list_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        return _page(
-            [self._anthropic_record(batch, base_url) for batch in reversed(self._of("anthropic"))], request, 20
-        )
 
     def _of(self, wire: str) -> list[SeenBatch]:
         return [batch for batch in self.made if batch.wire == wire]
 
-    def show_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        batch = self._found("openai", id_)
+    def list_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        return _page([self._record(batch, base_url) for batch in reversed(self._of("openai"))], request, 20)
+
+    def list_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        return _page([self._record(batch, base_url) for batch in reversed(self._of("anthropic"))], request, 20)
+
+    def show(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        batch = self._found(id_)
         batch.polls += 1
-        return json_reply(200, self._openai_record(batch, None))
+        return json_reply(200, self._record(batch, base_url))
 
-    def show_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        batch = self._found("anthropic", id_)
-        batch.polls += 1
-        return json_reply(200, self._anthropic_record(batch, base_url))
-
-    def cancel_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        self._cancel(self._found("openai", id_))
-        return json_reply(200, self._openai_record(self._found("openai", id_), None))
-
-    def cancel_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        self._cancel(self._found("anthropic", id_))
-        return json_reply(200, self._anthropic_record(self._found("anthropic", id_), base_url))
+    def cancel(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
+        self._cancel(self._found(id_))
+        return json_reply(200, self._record(self._found(id_), base_url))
 
     def _cancel(self, batch: SeenBatch) -> None:
         if batch.ended_at is None and batch.cancelled_at_share is None:
@@ -249,22 +241,27 @@ class BatchDesk:
             batch.polls = max(batch.polls, batch.plan.polls - 1)  # one more look, and it has ended
 
     def delete_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        batch = self._found("anthropic", id_)
+        batch = self._found(id_)
         if batch.ended_at is None:
             return error_reply("anthropic", 400, number=request.number, message="The batch has not ended.")
         self.made.remove(batch)
         return json_reply(200, {"id": id_, "type": "message_batch_deleted"})
 
     def results(self, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
-        batch = self._found("anthropic", id_)
+        batch = self._found(id_)
         if batch.ended_at is None:
             return error_reply("anthropic", 404, number=request.number, message="There are no results yet.")
         return self._download(request, id_, batch.results, batch, "application/x-jsonl")
 
     # ---------------------------------------------------------------- what they look like
 
-    def _openai_record(self, batch: SeenBatch, share: float | None) -> dict[str, Any]:
-        share = batch.share(self._now_s()) if share is None else share
+    def _record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
+        share = batch.share(self._now_s())
+        if batch.wire == "openai":
+            return self._openai_record(batch, share)
+        return self._anthropic_record(batch, share, base_url)
+
+    def _openai_record(self, batch: SeenBatch, share: float) -> dict[str, Any]:
         outcome, total = batch.outcome, len(batch.rows)
         refused = outcome in ("failed", "token_limit_exceeded")
         if share >= 1:
@@ -305,8 +302,8 @@ class BatchDesk:
             "usage": batch.usage,
         }
 
-    def _anthropic_record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
-        if batch.share(self._now_s()) >= 1:
+    def _anthropic_record(self, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
+        if share >= 1:
             self._end(batch)
         ended, cancelled = batch.ended_at, batch.cancelled_at_share is not None
         # All counts but `processing` stay 0 until the whole batch has ended.
@@ -411,12 +408,12 @@ _HANDLERS: dict[tuple[str, str], _Handler] = {
     ("openai", "GET files/id/content"): BatchDesk.content,
     ("openai", "POST batches"): BatchDesk.make_openai,
     ("openai", "GET batches"): BatchDesk.list_openai,
-    ("openai", "GET batches/id"): BatchDesk.show_openai,
-    ("openai", "POST batches/id/cancel"): BatchDesk.cancel_openai,
+    ("openai", "GET batches/id"): BatchDesk.show,
+    ("openai", "POST batches/id/cancel"): BatchDesk.cancel,
     ("anthropic", "POST batches"): BatchDesk.make_anthropic,
     ("anthropic", "GET batches"): BatchDesk.list_anthropic,
-    ("anthropic", "GET batches/id"): BatchDesk.show_anthropic,
-    ("anthropic", "POST batches/id/cancel"): BatchDesk.cancel_anthropic,
+    ("anthropic", "GET batches/id"): BatchDesk.show,
+    ("anthropic", "POST batches/id/cancel"): BatchDesk.cancel,
     ("anthropic", "DELETE batches/id"): BatchDesk.delete_anthropic,
     ("anthropic", "GET batches/id/results"): BatchDesk.results,
 }
@@ -433,8 +430,10 @@ def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]
         yield names.get("name", ""), (names.get("filename"), content[:-2])
 
 
-def _read_rows(content: bytes, url: str) -> tuple[list[tuple[str, str, dict[str, Any]]], list[dict[str, Any]]]:
-    """Return the rows of an input file, and what is wrong with its lines."""
+def _read_rows(
+    content: bytes, wires: Mapping[str, str]
+) -> tuple[list[tuple[str, str, dict[str, Any]]], list[dict[str, Any]]]:
+    """Return the rows of an input file, and what is wrong with its lines. `wires` are the addresses a row may have."""
     rows: list[tuple[str, str, dict[str, Any]]] = []
     errors: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -448,7 +447,10 @@ def _read_rows(content: bytes, url: str) -> tuple[list[tuple[str, str, dict[str,
         if custom_id in seen:
             errors.append({"code": "duplicate_custom_id", "line": number, "message": f"`{custom_id}` is there twice."})
         seen.add(custom_id)
-        rows.append((custom_id, _WIRE_OF_URL[url], body))
+        url = str(row.get("url", next(iter(wires))))
+        if url not in wires:
+            errors.append({"code": "mismatched_url", "line": number, "message": f"`{url}` does not fit the batch."})
+        rows.append((custom_id, wires.get(url, "openai"), body))
     if not rows and not errors:
         errors.append({"code": "empty_file", "message": "The input file is empty."})
     return rows, errors

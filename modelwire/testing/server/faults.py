@@ -21,36 +21,11 @@ from modelwire.testing.server.wires import error_body, error_reply
 from modelwire.transport.classify import BY_STATUS
 
 __all__ = [
-    "NAMED",
-    "Fault",
-    "Rule",
-    "bad_chunk_size",
-    "billing",
-    "byte_by_byte",
-    "close",
-    "content_length",
-    "cut",
-    "early_hints",
-    "empty",
-    "endless_event",
-    "endless_header",
-    "error_event",
-    "error_under_200",
-    "garbage",
-    "gzip_bomb",
-    "gzip_garbage",
-    "html",
-    "malformed_json",
-    "named",
-    "no_terminal_mark",
-    "of_error",
-    "redirect",
-    "reset",
-    "slow",
-    "stall",
-    "status",
-    "wrong_content_type",
-]
+    "NAMED", "Fault", "Rule", "bad_chunk_size", "billing", "byte_by_byte", "close", "content_length", "cut",
+    "early_hints", "empty", "endless_event", "endless_header", "error_event", "error_under_200", "garbage", "gzip_bomb",
+    "gzip_garbage", "html", "malformed_json", "named", "no_terminal_mark", "of_error", "redirect", "reset", "slow",
+    "stall", "status", "wrong_content_type",
+]  # fmt: skip
 
 SETTLE_S = 0.02  # between the last bytes and a reset, so that they arrive before it does
 
@@ -296,11 +271,11 @@ def empty() -> Fault:
 
 def wrong_content_type(value: str = "text/plain") -> Fault:
     """Send a good answer under a wrong content type (P25)."""
-    return _of_reply("wrong_content_type", lambda reply: (_whole(_with(reply, "content-type", value)),))
 
+    def change(reply: Reply) -> Iterable[Step]:
+        yield _whole(replace(reply, headers={**reply.headers, "content-type": value}))
 
-def _with(reply: Reply, name: str, value: str) -> Reply:
-    return replace(reply, headers={**reply.headers, name: value})
+    return _of_reply("wrong_content_type", change)
 
 
 def content_length(off_by: int = 10) -> Fault:

@@ -473,7 +473,7 @@ class Governor:
         return before + since - (self.sent - ticket.index) - 1, ticket.started - before_at
 
     def _read(self, headers: Mapping[str, str], ticket: Ticket, now: float) -> None:
-        if self.advertised is None and not any("ratelimit" in name for name in headers):
+        if self.advertised is None and "ratelimit" not in " ".join(headers):
             return
         if self._advertised(now).read(headers, ticket, now):
             self._set_ceiling()

@@ -1,140 +1,22 @@
-"""Decode what Anthropic really sent, recorded by others; skipped where the recordings are not beside the checkout."""
+"""Recorded answers of Anthropic's, streamed as whole, and histories; `tests/corpus` has how they are read."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import warnings
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
+from support.recordings import chunks_of, decoded, records, reply_of
 
 from modelwire.adapters.anthropic.messages_codec import MessagesCodec
 from modelwire.adapters.codec import ChatCall, Endpoint
-from modelwire.errors import ChatError
-from modelwire.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolMessage,
-    merge_chunks,
-)
+from modelwire.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage, merge_chunks
 from modelwire.messages.block_translators.v1 import V1Stream, as_v1
-from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import Reply
 
-RECORDINGS = Path(__file__).resolve().parents[3].parent / "shared" / "corpus"
 CODEC = MessagesCodec()
-KNOWN_HERE = {"text", "tool_use", "thinking", "redacted_thinking"}
-
-
-@cache
-def records() -> list[dict[str, Any]]:
-    found = []
-    for name in ("anthropic_messages.jsonl.gz", "errors.jsonl.gz"):
-        if not (RECORDINGS / name).exists():
-            pytest.skip("the recordings are not beside this checkout")
-        with gzip.open(RECORDINGS / name, "rt", encoding="utf-8", errors="surrogatepass") as lines:
-            found += [record for line in lines if (record := json.loads(line))["endpoint"] == "anthropic_messages"]
-    return found
-
-
-def body_of(record: dict[str, Any]) -> bytes:
-    return record["response_body_text"].encode("utf-8", "surrogatepass")
-
-
-def streamed(body: bytes) -> list[AIMessageChunk]:
-    sse, decoder = SSEDecoder(), CODEC.stream_decoder()
-    chunks = [chunk for event in sse.feed(body) for chunk in decoder.feed(event)]
-    for event in sse.close() or []:
-        chunks += decoder.feed(event)
-    return chunks + decoder.close()
-
-
-def decoded(record: dict[str, Any]) -> AIMessage:
-    headers = {name.lower(): value for name, value in record["response_headers"].items()}
-    reply = Reply(status=record["status"], headers=headers, body=body_of(record))
-    if record["status"] >= 300:
-        raise CODEC.error(reply)
-    return merge_chunks(streamed(reply.body)) if record["stream"] else CODEC.decode(reply)
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def outcome(message: AIMessage) -> dict[str, Any]:
-    """Say a message in the recordings' neutral words, whose input tokens leave the cached ones out."""
-    blocks = [
-        {"type": "text", "text": b} if isinstance(b, str) else b
-        for b in ([message.content] if isinstance(message.content, str) else message.content)
-    ]
-    metadata, usage = message.response_metadata, message.usage_metadata
-    counts = None
-    if usage is not None:
-        details = usage.get("input_token_details", {})
-        read, created = details.get("cache_read"), details.get("cache_creation")
-        counts = {
-            "input_tokens": usage["input_tokens"] - (read or 0) - (created or 0),
-            "output_tokens": usage["output_tokens"],
-            "total_tokens": usage["total_tokens"],
-            "cached_tokens": read,
-            "cache_creation_tokens": created,
-            "reasoning_tokens": usage.get("output_token_details", {}).get("reasoning"),
-        }
-    return {
-        "text": "".join(b["text"] for b in blocks if b["type"] == "text"),
-        "reasoning_text": "".join(b["thinking"] for b in blocks if b["type"] == "thinking"),
-        "tool_calls": [{"id": c["id"], "name": c["name"], "arguments": c["args"]} for c in message.tool_calls],
-        "server_tools": [b["type"] for b in blocks if b["type"] not in KNOWN_HERE],
-        "finish_reason": metadata.get("stop_reason"),
-        "finish_detail": metadata.get("stop_sequence"),
-        "usage": counts,
-        "model": metadata.get("model_name"),
-        "id": message.id,
-        "refusal": None,
-        "citations": sum(len(b.get("citations") or ()) for b in blocks if b["type"] == "text"),
-        "opaque": [
-            digest(b.get("signature") or b.get("data") or "") for b in blocks if b.get("signature") or "data" in b
-        ],
-    }
-
-
-def differences(record: dict[str, Any]) -> list[str]:
-    expected = record["expected"]
-    try:
-        message = decoded(record)
-    except ChatError as error:
-        if "error" not in expected:
-            return [f"{type(error).__name__}: {error}"]
-        wanted = expected["error"]
-        found = {"status": error.status, "type": error.type, "message": wanted["message"] in str(error)}
-        return [] if found == {"status": wanted["status"], "type": wanted["type"], "message": True} else [str(found)]
-    if "error" in expected:
-        return ["no error was raised"]
-    seen, wanted = outcome(message), expected
-    cut_off = [call for call in wanted["tool_calls"] if call.get("incomplete")]
-    if cut_off:
-        seen["tool_calls"] += [
-            {"id": c["id"], "name": c["name"], "arguments": None} for c in message.invalid_tool_calls
-        ]
-        seen["tool_calls"] = [{**c, "arguments": None} for c in seen["tool_calls"]]
-        wanted = {
-            **wanted,
-            "tool_calls": [{"id": c["id"], "name": c["name"], "arguments": None} for c in wanted["tool_calls"]],
-        }
-    return [f"{name}: {value!r} != {wanted[name]!r}" for name, value in seen.items() if value != wanted[name]]
-
-
-def test_every_recorded_answer_and_error_decodes_as_the_sdk_decodes_it() -> None:
-    wrong = {record["id"]: found for record in records() if (found := differences(record))}
-    assert not wrong, f"{len(wrong)} of {len(records())}: {json.dumps(wrong, indent=1)[:4000]}"
-    assert len(records()) > 200
+ENDPOINT = "anthropic_messages"
 
 
 def without_index(content: Any) -> Any:
@@ -160,16 +42,16 @@ def accumulated(body: bytes) -> dict[str, Any]:
 
 def test_the_sum_of_every_recorded_stream_is_the_unstreamed_message() -> None:
     wrong, compared = {}, 0
-    for record in records():
+    for record in records(ENDPOINT):
         if not record["stream"] or record["status"] != 200:
             continue
-        body = body_of(record)
+        body = reply_of(record).body
         whole_json = accumulated(body)
         if any(block["type"] == "compaction" or block["type"] == "fallback" for block in whole_json["content"]):
             continue  # the SDK's stable accumulator does not know them
         compared += 1
         whole = CODEC.decode(Reply(200, {}, json.dumps(whole_json).encode()))
-        total = merge_chunks(streamed(body))
+        total = merge_chunks(list(chunks_of(CODEC, body)))
         if (without_index(total.content), total.tool_calls) != (without_index(whole.content), whole.tool_calls):
             wrong[record["id"]] = (without_index(total.content), whole.content)
     assert not wrong, f"{len(wrong)}: {str(wrong)[:3000]}"
@@ -246,7 +128,7 @@ def call_of(body: dict[str, Any], codec: Any = CODEC) -> dict[str, Any]:
 
 def test_every_recorded_request_is_encoded_as_it_was_sent() -> None:
     wrong = {}
-    for record in records():
+    for record in records(ENDPOINT):
         body = record["request_body"]
         ours = call_of(body)
         rest = {name: value for name, value in ours.items() if name not in ("messages", "stream")}
@@ -259,7 +141,7 @@ def test_every_recorded_request_is_encoded_as_it_was_sent() -> None:
             wrong[record["id"]] = [
                 pair for pair in zip(turns_of(ours), turns_of(body), strict=False) if pair[0] != pair[1]
             ]
-    assert not wrong, f"{len(wrong)} of {len(records())}: {str(wrong)[:3000]}"
+    assert not wrong, f"{len(wrong)} of {len(list(records(ENDPOINT)))}: {str(wrong)[:3000]}"
 
 
 ONLY_HERE = {
@@ -286,7 +168,7 @@ def test_every_recorded_history_can_be_said_on_the_other_wire() -> None:
     other = pytest.importorskip("modelwire.adapters.openai.chat_completions")
     codec = other.ChatCompletionsCodec()
     said = 0
-    for record in records():
+    for record in records(ENDPOINT):
         body = record["request_body"]
         if ONLY_HERE & types_in(body["messages"]):
             continue
@@ -316,15 +198,13 @@ def as_came(record: dict[str, Any]) -> list[dict[str, Any]]:
 def test_every_recorded_answer_returns_in_the_next_turn_as_it_came() -> None:
     """Also in standard blocks, from a stream or whole."""
     wrong, compared = {}, 0
-    for record in records():
-        if "error" in record["expected"] or record["status"] >= 300:
-            continue
+    for record in records(ENDPOINT, failed=False):
         if record["stream"]:
-            chunks, version = streamed(body_of(record)), V1Stream()
+            chunks, version = list(chunks_of(CODEC, reply_of(record).body)), V1Stream()
             answer: AIMessage = merge_chunks(chunks)
             standard: AIMessage = merge_chunks([version.convert(chunk) for chunk in chunks])
         else:
-            answer = decoded(record)
+            answer = decoded(CODEC, record)
             standard = as_v1(answer)
         if not any(getattr(b, "get", str(b).strip().startswith)("type") for b in answer.content_blocks):
             continue  # an answer that says nothing

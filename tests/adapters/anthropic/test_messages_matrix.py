@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import anthropic
-import httpx2
 import pytest
 from anthropic.types import ToolUnionParam, message_create_params
 from anthropic.types.beta import BetaToolUnionParam
@@ -16,6 +14,7 @@ from anthropic.types.beta import message_create_params as beta_params
 from pydantic import ValidationError
 from support.anthropic_types import check_type
 from support.anthropic_wire import THINKING, USE, text
+from support.mocked import Case, Sent, answered_by
 from support.sdk_versions import read_from
 
 from modelwire.adapters import ChatAnthropic
@@ -74,9 +73,24 @@ def file_source(id: str) -> dict[str, Any]:
     return {"type": "file", "file_id": id}
 
 
-# name: the model's settings, what it is asked (and with which tools), the call's keywords, and what a user of the SDK
-# writes; `betas` are what the SDK's user has to know, and ours need not say.
-Case = tuple[dict[str, Any], Any, dict[str, Any], dict[str, Any]]
+def beside(said: dict[str, Any], needs: Sequence[str]) -> dict[str, Any]:
+    return {**said, "betas": [*needs]} if needs else said
+
+
+def same(needs: Sequence[str] = (), **parameters: Any) -> Case:
+    """A parameter that goes out as it is set, on the model; `needs`: the features that we name and the SDK does not."""
+    return parameters, "hi", {}, beside(parameters, needs)
+
+
+def per_call(needs: Sequence[str] = (), **parameters: Any) -> Case:
+    return {}, "hi", parameters, beside(parameters, needs)
+
+
+def bound(tools: list[Any], needs: Sequence[str] = (), **parameters: Any) -> Case:
+    return parameters, ("hi", tools, {}), {}, beside({**parameters, "tools": tools}, needs)
+
+
+# `betas` are what the SDK's user has to know, and ours need not say.
 CASES: dict[str, Case] = {
     "sampling": (
         {"model": "claude-of-old", "temperature": 0.5, "top_k": 5, "top_p": 0.9, "stop": ["END"]},
@@ -96,21 +110,12 @@ CASES: dict[str, Case] = {
         {},
         {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "xhigh"}},
     ),
-    "thinking, with a budget": (
-        {
-            "model": "claude-of-old",
-            "thinking": {"type": "enabled", "budget_tokens": 2048},
-            "betas": ["interleaved-thinking-2025-05-14"],
-        },
-        "hi",
-        {},
-        {
-            "model": "claude-of-old",
-            "thinking": {"type": "enabled", "budget_tokens": 2048},
-            "betas": ["interleaved-thinking-2025-05-14"],
-        },
+    "thinking, with a budget": same(
+        model="claude-of-old",
+        thinking={"type": "enabled", "budget_tokens": 2048},
+        betas=["interleaved-thinking-2025-05-14"],
     ),
-    "no thinking": ({}, "hi", {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
+    "no thinking": per_call(thinking={"type": "disabled"}),
     "effort of one call, beside a form": (
         {"output_config": {"effort": "low"}},
         "hi",
@@ -132,29 +137,16 @@ CASES: dict[str, Case] = {
             "betas": ["task-budgets-2026-03-13"],
         },
     ),
-    "the place and the pace": (
-        {"inference_geo": "eu", "service_tier": "standard_only", "speed": "fast"},
-        "hi",
-        {},
-        {
-            "inference_geo": "eu",
-            "service_tier": "standard_only",
-            "speed": "fast",
-            "betas": ["fast-mode-2026-02-01"],
-        },
+    "the place and the pace": same(
+        inference_geo="eu", service_tier="standard_only", speed="fast", needs=["fast-mode-2026-02-01"]
     ),
-    "for whom": (
-        {"user_profile_id": "uprof_1", "workspace_id": "wrkspc_1"},
-        "hi",
-        {"billing_policy": {"type": "billing_policy", "bill_to": "user_profile"}},
-        {
-            "user_profile_id": "uprof_1",
-            "workspace_id": "wrkspc_1",
-            "billing_policy": {"type": "billing_policy", "bill_to": "user_profile"},
-            "betas": ["user-profiles-2026-03-24", "user-profiles-billing-2026-10-01"],
-        },
+    "for whom": same(
+        user_profile_id="uprof_1",
+        workspace_id="wrkspc_1",
+        billing_policy={"type": "billing_policy", "bill_to": "user_profile"},
+        needs=["user-profiles-2026-03-24", "user-profiles-billing-2026-10-01"],
     ),
-    "caching by itself": ({}, "hi", {"cache_control": HOUR}, {"cache_control": HOUR}),
+    "caching by itself": per_call(cache_control=HOUR),
     "caching of every kind of block": (
         {},
         [
@@ -217,95 +209,35 @@ CASES: dict[str, Case] = {
         {"tools": [OPENAI_WEATHER]},
         {"tools": [WEATHER | {"cache_control": CACHE, "allowed_callers": ["code_execution_20260120"]}]},
     ),
-    "the tools of the provider's": ({}, ("hi", OWN_TOOLS, {}), {}, {"tools": OWN_TOOLS}),
-    "tools in beta": (
-        {},
-        (
-            "hi",
-            [
-                {"type": "computer_20251124", "name": "computer", "display_width_px": 800, "display_height_px": 600},
-                {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"},
-            ],
-            {},
-        ),
-        {},
-        {
-            "tools": [
-                {"type": "computer_20251124", "name": "computer", "display_width_px": 800, "display_height_px": 600},
-                {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"},
-            ],
-            "betas": ["computer-use-2025-11-24", "advisor-tool-2026-03-01"],
-        },
+    "the tools of the provider's": bound(OWN_TOOLS),
+    "tools in beta": bound(
+        [
+            {"type": "computer_20251124", "name": "computer", "display_width_px": 800, "display_height_px": 600},
+            {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"},
+        ],
+        needs=["computer-use-2025-11-24", "advisor-tool-2026-03-01"],
     ),
-    "two MCP servers": (
-        {"mcp_servers": [SERVER, SERVER | {"name": "t"}]},
-        ("hi", TOOLSETS, {}),
-        {},
-        {
-            "mcp_servers": [SERVER, SERVER | {"name": "t"}],
-            "tools": TOOLSETS,
-            "betas": ["mcp-client-2025-11-20"],
-        },
+    "two MCP servers": bound(TOOLSETS, mcp_servers=[SERVER, SERVER | {"name": "t"}], needs=["mcp-client-2025-11-20"]),
+    "an MCP server of the older kind": same(
+        mcp_servers=[SERVER | {"tool_configuration": {"enabled": True}}], betas=["mcp-client-2025-04-04"]
     ),
-    "an MCP server of the older kind": (
-        {"mcp_servers": [SERVER | {"tool_configuration": {"enabled": True}}], "betas": ["mcp-client-2025-04-04"]},
-        "hi",
-        {},
-        {
-            "mcp_servers": [SERVER | {"tool_configuration": {"enabled": True}}],
-            "betas": ["mcp-client-2025-04-04"],
-        },
+    "a container with skills": same(
+        container={"skills": [{"type": "anthropic", "skill_id": "xlsx", "version": "latest"}]},
+        needs=["skills-2025-10-02"],
     ),
-    "a container with skills": (
-        {"container": {"skills": [{"type": "anthropic", "skill_id": "xlsx", "version": "latest"}]}},
-        "hi",
-        {},
-        {
-            "container": {"skills": [{"type": "anthropic", "skill_id": "xlsx", "version": "latest"}]},
-            "betas": ["skills-2025-10-02"],
-        },
+    "a container by its id": per_call(container="container_1"),
+    "clearing": same(context_management=CLEAR, needs=["context-management-2025-06-27"]),
+    "compaction as it goes": per_call(context_management=COMPACT, needs=["compact-2026-01-12"]),
+    "compaction now": per_call(compaction={"type": "summarize"}, needs=["compact-2026-09-04"]),
+    "fallbacks": same(
+        fallbacks=[{"model": "claude-sonnet-5"}],
+        fallback_credit_token="tok",
+        needs=["fallback-credit-2026-07-01", "server-side-fallback-2026-07-01"],
     ),
-    "a container by its id": ({}, "hi", {"container": "container_1"}, {"container": "container_1"}),
-    "clearing": (
-        {"context_management": CLEAR},
-        "hi",
-        {},
-        {"context_management": CLEAR, "betas": ["context-management-2025-06-27"]},
-    ),
-    "compaction as it goes": (
-        {},
-        "hi",
-        {"context_management": COMPACT},
-        {"context_management": COMPACT, "betas": ["compact-2026-01-12"]},
-    ),
-    "compaction now": (
-        {},
-        "hi",
-        {"compaction": {"type": "summarize"}},
-        {"compaction": {"type": "summarize"}, "betas": ["compact-2026-09-04"]},
-    ),
-    "fallbacks": (
-        {"fallbacks": [{"model": "claude-sonnet-5"}]},
-        "hi",
-        {"fallback_credit_token": "tok"},
-        {
-            "fallbacks": [{"model": "claude-sonnet-5"}],
-            "fallback_credit_token": "tok",
-            "betas": ["fallback-credit-2026-07-01", "server-side-fallback-2026-07-01"],
-        },
-    ),
-    "a thread, and why the cache missed": (
-        {},
-        "hi",
-        {
-            "thread": {"type": "continue", "previous_message_id": "msg_1"},
-            "diagnostics": {"previous_message_id": "msg_1"},
-        },
-        {
-            "thread": {"type": "continue", "previous_message_id": "msg_1"},
-            "diagnostics": {"previous_message_id": "msg_1"},
-            "betas": ["message-threads-2026-08-12"],
-        },
+    "a thread, and why the cache missed": per_call(
+        thread={"type": "continue", "previous_message_id": "msg_1"},
+        diagnostics={"previous_message_id": "msg_1"},
+        needs=["message-threads-2026-08-12"],
     ),
     "documents to cite from": (
         {},
@@ -399,54 +331,24 @@ CASES: dict[str, Case] = {
             "tool_choice": {"type": "tool", "name": "weather", "disable_parallel_tool_use": True},
         },
     ),
-    "a system prompt as a parameter": ({}, "hi", {"system": "be kind"}, {"system": "be kind"}),
-    "a stream": ({}, "hi", {"stream": True}, {"stream": True}),
+    "a system prompt as a parameter": per_call(system="be kind"),
+    "a stream": per_call(stream=True),
 }
 
 
-class Sent:
-    """A request, taken instead of sent."""
-
-    def __init__(self) -> None:
-        self.body: dict[str, Any] = {}
-        self.headers: dict[str, str] = {}
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        self.body = json.loads(request.read())
-        self.headers = {name.lower(): value for name, value in request.headers.items()}
-        kind = "text/event-stream" if self.body.get("stream") else "application/json"
-        answer = {"id": "m", "type": "message", "role": "assistant", "content": [], "stop_reason": "end_turn"}
-        start = b'data: {"type":"message_start","message":{"content":[]}}\n\ndata: {"type":"message_stop"}\n\n'
-        content = start if self.body.get("stream") else json.dumps(answer).encode()
-        return httpx2.Response(200, headers={"content-type": kind}, content=content)
+def sent() -> Sent:
+    answer = {"id": "m", "type": "message", "role": "assistant", "content": [], "stop_reason": "end_turn"}
+    stream = b'data: {"type":"message_start","message":{"content":[]}}\n\ndata: {"type":"message_stop"}\n\n'
+    return Sent(answer, stream)
 
 
 def sent_by_us(case: Case) -> Sent:
-    settings, asks, call, _ = case
-    sent, call = Sent(), dict(call)
-    with httpx2.Client(transport=httpx2.MockTransport(sent)) as http_client:
-        given = {"model": MODEL, "max_tokens": 64, **settings}
-        model: Any = ChatAnthropic(api_key="none", http_client=http_client, **given)
-        if isinstance(asks, tuple):
-            asks, tools, bound = asks
-            model = model.bind_tools(tools, **bound)
-        if call.pop("stream", False):
-            list(model.stream(asks, **call))
-        else:
-            model.invoke(asks, **call)
-    return sent
+    return sent().by_us(ChatAnthropic, case, model=MODEL, max_tokens=64)
 
 
 def sent_by_the_sdk(case: Case) -> Sent:
-    sent, arguments = Sent(), {"messages": HI, "model": MODEL, "max_tokens": 64, **case[3]}
-    with (
-        httpx2.Client(transport=httpx2.MockTransport(sent)) as http_client,
-        anthropic.Anthropic(api_key="none", max_retries=0, http_client=http_client) as client,
-    ):
-        made = client.beta.messages.create(**arguments)
-        if arguments.get("stream"):
-            made.close()
-    return sent
+    arguments = {"messages": HI, "model": MODEL, "max_tokens": 64, **case[3]}
+    return sent().by_sdk(anthropic.Anthropic, lambda client: client.beta.messages.create, **arguments)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -546,16 +448,8 @@ def test_a_token_for_an_mcp_server_is_not_shown() -> None:
 
 
 def test_a_schema_is_asked_for_by_the_wire(colour: Any) -> None:
-    sent = Sent()
-    transport = httpx2.MockTransport(
-        lambda request: (sent(request), httpx2.Response(200, json={"content": [text('{"city": "Bern"}')]}))[1]
-    )
-    model = ChatAnthropic(
-        model=MODEL,
-        api_key="none",
-        http_client=httpx2.Client(transport=transport),
-        http_async_client=httpx2.AsyncClient(transport=transport),
-    )
+    sent = Sent({"content": [text('{"city": "Bern"}')]}, b"")
+    model = ChatAnthropic(model=MODEL, api_key="none", **answered_by(sent))
     schema = {"title": "place", **SCHEMA}
     assert colour.invoke(model.with_structured_output(schema, method="json_schema"), "a") == {"city": "Bern"}
     assert sent.body["output_config"]["format"]["schema"]["properties"] == SCHEMA["properties"]

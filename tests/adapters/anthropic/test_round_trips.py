@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from support.anthropic_wire import THINKING, USE, events_of, text, whole
+from support.mocked import answered_by
 
 from modelwire.adapters import ChatAnthropic
 from modelwire.messages import (
@@ -160,15 +161,7 @@ class Anthropic:
 
 
 def model_of(provider: Anthropic, **settings: Any) -> ChatAnthropic:
-    transport = httpx2.MockTransport(provider)
-    return ChatAnthropic(
-        model="claude-sonnet-4-6",
-        api_key="none",
-        http_client=httpx2.Client(transport=transport),
-        http_async_client=httpx2.AsyncClient(transport=transport),
-        max_retries=0,
-        **settings,
-    )
+    return ChatAnthropic(model="claude-sonnet-4-6", api_key="none", max_retries=0, **answered_by(provider), **settings)
 
 
 def answer_of(model: ChatAnthropic, how: str) -> AIMessage:

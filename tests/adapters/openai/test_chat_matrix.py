@@ -8,12 +8,12 @@ import warnings
 from functools import cache
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from openai.types.chat import completion_create_params as params
 from pydantic import TypeAdapter, ValidationError
 from support.anthropic_types import STRICT, exhaust
+from support.mocked import Case, Sent
 from support.sdk_versions import read_from
 
 from modelwire.adapters import ChatOpenAI
@@ -58,9 +58,6 @@ def per_call(**parameters: Any) -> Case:
     return {}, "hi", parameters, parameters
 
 
-# name: the model's settings, what it is asked (and with which tools), the call's keywords, and what a user of the SDK
-# writes.
-Case = tuple[dict[str, Any], Any, dict[str, Any], dict[str, Any]]
 CASES: dict[str, Case] = {
     "sampling": same(temperature=0.5, top_p=0.9, seed=7, frequency_penalty=0.1, presence_penalty=-0.1),
     "a limit": ({"max_tokens": 5}, "hi", {}, {"max_completion_tokens": 5}),
@@ -203,46 +200,20 @@ CASES: dict[str, Case] = {
 NOT_OF_THE_TYPES = ("what has no name here",)
 
 
-class Sent:
-    """A request, taken instead of sent."""
-
-    def __init__(self) -> None:
-        self.body: dict[str, Any] = {}
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        assert request.url.path == "/v1/chat/completions"
-        self.body = json.loads(request.read())
-        answer = {"id": "c", "choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]}
-        if not self.body.get("stream"):
-            return httpx2.Response(200, json=answer)
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=b"data: [DONE]\n\n")
+def sent() -> Sent:
+    choice = {"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+    return Sent({"id": "c", "choices": [choice]}, b"data: [DONE]\n\n")
 
 
 def sent_by_us(case: Case) -> dict[str, Any]:
-    settings, asks, call, _ = case
-    sent, call = Sent(), dict(call)
-    with httpx2.Client(transport=httpx2.MockTransport(sent)) as http_client:
-        model: Any = ChatOpenAI(model=MODEL, api_key="none", http_client=http_client, **settings)
-        if isinstance(asks, tuple):
-            asks, tools, bound = asks
-            model = model.bind_tools(tools, **bound)
-        if call.pop("stream", False):
-            list(model.stream(asks, **call))
-        else:
-            model.invoke(asks, **call)
-    return sent.body
+    taken = sent().by_us(ChatOpenAI, case, model=MODEL)
+    assert taken.path == "/v1/chat/completions"
+    return taken.body
 
 
 def sent_by_the_sdk(case: Case) -> dict[str, Any]:
-    sent, arguments = Sent(), {"messages": HI, "model": MODEL, **case[3]}
-    with (
-        httpx2.Client(transport=httpx2.MockTransport(sent)) as http_client,
-        openai.OpenAI(api_key="none", max_retries=0, http_client=http_client) as client,
-    ):
-        made: Any = client.chat.completions.create(**arguments)
-        if arguments.get("stream"):
-            made.close()
-    return sent.body
+    arguments = {"messages": HI, "model": MODEL, **case[3]}
+    return sent().by_sdk(openai.OpenAI, lambda client: client.chat.completions.create, **arguments).body
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from support.mocked import answered_by
 
 from modelwire.adapters import ChatOpenAI
 from modelwire.callbacks import BaseCallbackHandler
@@ -84,16 +85,7 @@ def model(events: list[Any] | None = None, *, done: bool = True, **settings: Any
             return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=said.encode())
         return httpx2.Response(200, json=whole())
 
-    transport = httpx2.MockTransport(reply)
-    return ChatOpenAI(
-        model="m",
-        n=3,
-        api_key="none",
-        max_retries=0,
-        http_client=httpx2.Client(transport=transport),
-        http_async_client=httpx2.AsyncClient(transport=transport),
-        **settings,
-    )
+    return ChatOpenAI(model="m", n=3, api_key="none", max_retries=0, **answered_by(reply), **settings)
 
 
 @pytest.mark.parametrize("streaming", [False, True])

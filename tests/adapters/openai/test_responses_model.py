@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from openai.types.shared.responses_model import ResponsesModel
 from pydantic import BaseModel
+from support.mocked import answered_by
 from support.sdk_versions import read_from
 
 from modelwire.adapters import ChatOpenAI
@@ -86,12 +87,8 @@ class Provider:
         return httpx2.Response(200, json=self.response)
 
     def model(self, **given: Any) -> ChatOpenAI:
-        transport = httpx2.MockTransport(self)
-        clients = {
-            "http_client": httpx2.Client(transport=transport),
-            "http_async_client": httpx2.AsyncClient(transport=transport),
-        }
-        return ChatOpenAI(model="gpt-5", api_key="k", max_retries=0, **{"use_responses_api": True, **clients, **given})
+        given = {"use_responses_api": True, **answered_by(self), **given}
+        return ChatOpenAI(model="gpt-5", api_key="k", max_retries=0, **given)
 
 
 # ---------------------------------------------------------------- when

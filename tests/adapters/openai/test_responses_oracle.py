@@ -7,12 +7,13 @@ import warnings
 from functools import cache
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from openai.types.responses import response_create_params
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
+from support.anthropic_types import STRICT, exhaust
+from support.mocked import Sent
 from support.sdk_versions import read_from
 
 from modelwire.adapters.codec import ChatCall, Endpoint
@@ -53,24 +54,6 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
             {"type": "input_text", "text": "?"},
             {"type": "input_image", "image_url": "https://x/y.png", "detail": "auto"},
         ),
-        {},
-    ),
-    "image as Chat Completions has it": (
-        [HumanMessage([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}])],
-        {},
-        user({"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"}),
-        {},
-    ),
-    "image as Anthropic has it": (
-        [HumanMessage([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}])],
-        {},
-        user({"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "auto"}),
-        {},
-    ),
-    "image by id": (
-        [HumanMessage([{"type": "image", "file_id": "file-1"}])],
-        {},
-        user({"type": "input_image", "file_id": "file-1", "detail": "auto"}),
         {},
     ),
     "files": (
@@ -374,33 +357,14 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
 
 
 def sent_by_sdk(messages: list[Any], params: dict[str, Any]) -> Any:
-    seen: list[Any] = []
-
-    def handle(request: httpx2.Request) -> httpx2.Response:
-        seen.append((str(request.url), json.loads(request.content)))
-        return httpx2.Response(200, json={})
-
-    client = httpx2.Client(transport=httpx2.MockTransport(handle))
-    sdk = openai.OpenAI(api_key="sk-test", base_url=BASE_URL, http_client=client, max_retries=0)
-    sdk.responses.create(model="gpt-5", input=messages, **params)
-    return seen[0]
+    sent, arguments = Sent({}, b""), {"model": "gpt-5", "input": messages, **params}
+    return sent.by_sdk(openai.OpenAI, lambda client: client.responses.create, **arguments)
 
 
 @cache
 def sdk_type() -> TypeAdapter[Any]:
     with warnings.catch_warnings(action="ignore"):
-        return TypeAdapter(response_create_params.ResponseCreateParams, config=ConfigDict(extra="forbid"))
-
-
-def exhaust(value: Any) -> None:
-    """Look at all of it: pydantic validates an `Iterable` while it is read."""
-    assert not isinstance(value, BaseModel)
-    if isinstance(value, dict):
-        for item in value.values():
-            exhaust(item)
-    elif not isinstance(value, str | int | float | None):
-        for item in value:
-            exhaust(item)
+        return TypeAdapter(response_create_params.ResponseCreateParams, config=STRICT)
 
 
 @pytest.mark.parametrize("case", OUT)
@@ -408,7 +372,8 @@ def test_what_we_send_on_responses_is_what_the_sdk_sends(case: str) -> None:
     messages, params, sdk_messages, sdk_params = OUT[case]
     call = ChatCall(messages=messages, model="gpt-5", endpoint=Endpoint(BASE_URL), params=params)
     ours = ResponsesCodec().encode(call)
-    assert (ours.url, json.loads(json.dumps(ours.body))) == sent_by_sdk(sdk_messages, sdk_params)
+    theirs = sent_by_sdk(sdk_messages, sdk_params)
+    assert (ours.url, json.loads(json.dumps(ours.body))) == (f"https://api.openai.com{theirs.path}", theirs.body)
     exhaust(sdk_type().validate_python(ours.body))
 
 

@@ -367,6 +367,14 @@ def test_pieces_that_are_not_what_they_should_be_are_no_crash(odd: Any) -> None:
     assert sum_of(text("a"), odd, FINISH, DONE).content == "a"
 
 
+@pytest.mark.parametrize("choice", [0, 1])
+def test_a_piece_of_a_refusal_that_is_no_text_is_as_good_as_absent(choice: int) -> None:
+    pieces = (delta({"refusal": said}, index=choice) for said in ("no", 1))
+    total = sum_of(text("a"), *pieces, delta(index=choice, finish_reason="stop"), FINISH, DONE)
+    kwargs = total.response_metadata["other_choices"][0]["additional_kwargs"] if choice else total.additional_kwargs
+    assert kwargs == {"refusal": "no"}
+
+
 def test_an_unknown_named_event_is_ignored_and_a_named_chunk_read() -> None:
     total = sum_of(event({"a": 1}, "ping"), event(text("a"), "completion.chunk"), FINISH)
     assert total.content == "a"

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from support.mocked import answered_by
 
 from modelwire.adapters import ChatOpenAI
 from modelwire.errors import AuthenticationError, BadRequest, ChatError, IncompleteStream, NotFound, StreamInterrupted
@@ -31,14 +32,7 @@ def asked(colour: Any, body: bytes | str, *, stream: bool, kind: str | None = No
     def answer(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(reply.get("status", 200), headers=headers, content=content)
 
-    transport = httpx2.MockTransport(answer)
-    model = ChatOpenAI(
-        model="m",
-        api_key="none",
-        max_retries=0,
-        http_client=httpx2.Client(transport=transport),
-        http_async_client=httpx2.AsyncClient(transport=transport),
-    )
+    model = ChatOpenAI(model="m", api_key="none", max_retries=0, **answered_by(answer))
     return merge_chunks(colour.stream(model, "hi")) if stream else colour.invoke(model, "hi")
 
 

@@ -45,7 +45,9 @@ def test_submitted_and_left_then_waited_for_then_what_is_missing_asked_again(
     assert f"modelwire jobs wait {name}" in said.err and "batch_1" in said.err
     assert not Path("out.csv").exists()
     assert cli.main(["jobs", "list"]) == 0
-    assert "submitted" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[1].split()[1:4] == ["submitted", "3", "0"]
+    assert cli.main(["jobs", "show", name]) == 0
+    assert "batch_1, 3 rows, created\nrows     3 so far" in capsys.readouterr().out
     assert cli.main(["jobs", "wait", name]) == 0
     said = capsys.readouterr()
     assert said.out.endswith("out.csv\n") and "1 without an answer" in said.err
@@ -61,7 +63,8 @@ def test_without_detach_the_table_is_there_at_the_end(
     server: ProviderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert batch() == 0
-    assert "2 of 3 rows" in (said := capsys.readouterr()).err or "3 of 3 rows" in said.err
+    said = capsys.readouterr().err
+    assert "3 of 3 rows, 1 of 1 batches ended\n" in said and " left\n" in said
     assert len(answers()) == 3
 
 
@@ -71,6 +74,12 @@ def test_what_only_live_rows_know_is_refused(
 ) -> None:
     assert batch(*more) == 1
     assert "not for a batch" in capsys.readouterr().err
+    assert not server.batches.made
+
+
+def test_the_input_is_not_written_over(server: ProviderServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert batch("-o", "in.csv") == 1
+    assert "is the input" in capsys.readouterr().err
     assert not server.batches.made
 
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
-from modelwire.errors import AuthenticationError, JobError, JobStopped, ModelwireError, Timeout
+from modelwire.errors import AuthenticationError, DiskError, JobError, JobStopped, ModelwireError, Timeout
 from modelwire.jobs import BatchJob
 from modelwire.jobs.provider_batch import steering
 from modelwire.jobs.provider_batch.steering import BatchUncertain
@@ -151,6 +151,16 @@ def test_a_part_that_no_empty_queue_takes_is_halved(serve: Serve, tmp_path: Path
     server = serve(batches=[full, full, full])
     assert statuses(submit(server, tmp_path).wait(poll=0.01)) == ["succeeded"] * 6
     assert asked(server) == [6, 6, 6, 3, 3]
+
+
+def test_a_damaged_ledger_is_said_to_be(serve: Serve, tmp_path: Path) -> None:
+    submit(serve(), tmp_path)
+    path = tmp_path / "a.job" / "parts.log"
+    _, _, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(b"what was planned\n" + rest)
+    for act in (lambda job: job.status(look=False), lambda job: job.wait()):
+        with pytest.raises(DiskError, match=r"parts\.log` is damaged"):
+            act(BatchJob.load(tmp_path / "a.job"))
 
 
 # ---------------------------------------------------------------- who made this batch?

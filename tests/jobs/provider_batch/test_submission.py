@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ from modelwire.caches import InMemoryCache
 from modelwire.errors import InvalidArgument, InvalidType, JobBusy, JobChanged
 from modelwire.jobs import BatchJob
 from modelwire.jobs.provider_batch import NotBatchable, submit_batch
+from modelwire.jobs.provider_batch.door import Look
+from modelwire.jobs.provider_batch.ledger import Ledger, Part
+from modelwire.jobs.provider_batch.openai_api import OpenAIBatches
+from modelwire.jobs.provider_batch.steering import Steering
 from modelwire.messages import AIMessage
 from modelwire.output_parsers import JsonOutputParser, StrOutputParser
 from modelwire.prompts import ChatPromptTemplate
@@ -99,7 +104,7 @@ def test_a_row_that_cannot_be_asked_fails_alone(serve: Serve, tmp_path: Path) ->
 
 def test_parts_keep_to_the_bytes_they_may_have(serve: Serve, tmp_path: Path) -> None:
     server = serve()
-    server.model().submit_batch(["x" * 100] * 10, dir=tmp_path / "a.job", part_bytes=800)
+    server.model().submit_batch([f"{n}" * 100 for n in range(10)], dir=tmp_path / "a.job", part_bytes=800)
     files = sorted((tmp_path / "a.job" / "parts").glob("*.req.jsonl"))
     assert len(files) == len(server.batches.made) > 1
     assert all(file.stat().st_size <= 800 for file in files)
@@ -222,10 +227,57 @@ def test_listeners_hear_of_each_answer_when_it_is_read(serve: Serve, tmp_path: P
         def on_llm_end(self, response: Any, **_: Any) -> None:
             self.heard.append(response.generations[0][0].text)
 
-    chain = PROMPT | serve().model()
-    job = chain.submit_batch(ROWS[:1], dir=tmp_path / "a.job", config={"callbacks": [Ear()]}).wait(poll=0.01)
+        def on_llm_error(self, error: BaseException, **_: Any) -> None:
+            self.heard.append(type(error).__name__)
+
+    server = serve(batches=BatchPlan(rows={1: "expired", 2: "missing"}))
+    server.default = lambda request: faults.status(400) if "w3" in request.text else request.text
+    rows = [*ROWS[:4], ROWS[0], {"no": "word"}]
+    config: Any = {"callbacks": [Ear()]}
+    job = (PROMPT | server.model()).submit_batch(rows, dir=tmp_path / "a.job", config=config, max_rounds=1)
     list(job.results())
-    assert Ear.heard == ["say w0", "say w0"]
+    assert Ear.heard == []  # nothing has come yet
+    job.wait(poll=0.01)
+    assert [r.status for r in job.results()] == [
+        "succeeded", "expired", "missing", "errored", "succeeded", "invalid",
+    ]  # fmt: skip
+    assert Ear.heard == [
+        "say w0", "say w0", "say w1", "ProviderError", "say w2", "MalformedResponse", "say w3", "BadRequest",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+def test_equal_rows_are_handed_in_once_and_each_has_its_result(serve: Serve, tmp_path: Path, wire: Any) -> None:
+    server = serve(batches=[BatchPlan(rows={0: "missing"}), BatchPlan()])
+    model = server.model(wire, model="gpt-4o-mini" if wire == "openai" else "claude-sonnet-4-5")
+    rows = [{"word": word, "id": n} for n, word in enumerate("abacab")]
+    job = (PROMPT | model).submit_batch(rows, dir=tmp_path / "a.job", max_rounds=1)
+    assert asked(server) == [3]
+    assert (status := job.status(look=False)).rows == 6 and status.done == 0
+    job.wait(poll=0.01)
+    assert [(r.status, r.same) for r in job.results()] == [
+        ("missing", None), ("succeeded", None), ("missing", 0), ("succeeded", None), ("missing", 0), ("succeeded", 1),
+    ]  # fmt: skip
+    assert (job.resubmit() if wire == "openai" else job.finish_live()) == 1  # and what comes of it comes of its equals
+    job.wait(poll=0.01)
+    results = list(job.results())
+    assert [r.output.text for r in results] == [f"say {row['word']}" for row in rows]
+    assert asked(server) == ([3, 1] if wire == "openai" else [3]) and job.status().done == 6
+    own = [r.cost for r in results if r.same is None]
+    assert all(own) and [r.cost for r in results if r.same is not None] == [0] * 3
+    assert job.cost() == (sum(own), 6, 0)
+    job.write(tmp_path / "out.jsonl")
+    table = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["answer"], row["attempts"]) for row in table if row["input_tokens"] is None] == [
+        (2, "say a", 0), (4, "say a", 0), (5, "say b", 0),
+    ]  # fmt: skip
+
+
+def test_equal_rows_are_handed_in_again_where_that_is_asked_for(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    job = server.model().submit_batch(["a", "a"], dir=tmp_path / "a.job", dedupe=False).wait(poll=0.01)
+    assert asked(server) == [2]
+    assert [r.same for r in job.results()] == [None, None]
 
 
 def test_it_costs_half_of_what_it_would_live(serve: Serve, tmp_path: Path) -> None:
@@ -265,7 +317,31 @@ def test_async_code_submits_and_waits_too(serve: Serve, tmp_path: Path) -> None:
 def test_progress_is_told_at_every_look(serve: Serve, tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     server = serve(batches=BatchPlan(polls=3))
-    server.model().submit_batch(["a"] * 4, dir=tmp_path / "a.job", part_rows=2, on_progress=told.append).wait(poll=0.01)
+    server.model().submit_batch([*"abcd"], dir=tmp_path / "a.job", part_rows=2, on_progress=told.append).wait(poll=0.01)
     assert [one["parts"] for one in told] == [2] * len(told)
     assert told[0]["submitted"] == 4 and told[0]["done"] == 0
     assert told[-1]["done"] == 4 and told[-1]["ended"] == 2
+    assert told[0]["eta"] is None and told[-1]["eta"] == 0
+
+
+@pytest.mark.parametrize(
+    ("looks", "left_s"),
+    [
+        ([(100, 25, 5000.0)], 180.0),  # 25 rows a minute
+        ([(100, 25, 5000.0), (100, 50, 5000.0)], 180.0),  # they run side by side
+        ([(100, 25, 1100.0)], 40.0),  # by then it has expired
+        ([(100, 0, 5000.0)], None),  # as Anthropic's say nothing until their end
+        ([(100, 25, 5000.0), (100, None, 0.0)], None),  # one that waits for its turn
+        ([], 0.0),
+    ],
+)
+def test_the_time_left_goes_by_how_fast_the_batches_were_so_far(
+    tmp_path: Path, looks: list[tuple[int, int | None, float]], left_s: float | None
+) -> None:
+    folder: Any = SimpleNamespace(path=tmp_path, about={"batch": {}})
+    steering = Steering(folder, Ledger(tmp_path), OpenAIBatches(), None, now_s=lambda: 1060.0)  # type: ignore[arg-type]
+    for number, (rows, done, expires_at) in enumerate(looks):
+        stage = "planned" if done is None else "created"
+        steering.ledger.parts.append(Part(number, rows, 1, "", stage=stage, at=1000.0, expires_at=expires_at))
+        steering.looks[number] = Look(ended=False, outcome="", total=rows, done=done or 0, failed=0)
+    assert steering.progress()["eta"] == left_s

@@ -10,7 +10,7 @@ from modelwire.adapters.anthropic.answers import read_message
 from modelwire.adapters.anthropic.messages_stream import MessagesStreamDecoder
 from modelwire.messages import AIMessage, AIMessageChunk, merge_chunks, tool_call, tool_call_chunk
 from modelwire.messages.block_translators.v1 import V1Stream, as_v1
-from modelwire.transport.wire import ServerEvent
+from modelwire.transport.wire import Reply, ServerEvent
 
 ANTHROPIC = {"model_provider": "anthropic"}
 
@@ -201,7 +201,7 @@ def streamed() -> list[AIMessageChunk]:
 
 def whole() -> AIMessage:
     data = {"id": "msg_1", "type": "message", "model": "m", "content": CONTENT, "stop_reason": "tool_use"}
-    return read_message(data, provider="anthropic", status=200, headers={})
+    return read_message(Reply(200, {}, json.dumps(data).encode()), "anthropic")
 
 
 def test_the_blocks_of_a_streamed_answer_are_those_of_the_whole_one() -> None:

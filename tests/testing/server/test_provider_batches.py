@@ -173,6 +173,7 @@ def test_a_batch_can_be_cancelled(openai_batches: Callable[..., OpenAIBatches]) 
     [
         ('{"custom_id": "a", "body": {}}\n{"custom_id"\n', "invalid_json_line", 2),
         ('{"custom_id": "a", "body": {}}\n{"custom_id": "a", "body": {}}\n', "duplicate_custom_id", 2),
+        ('{"custom_id": "a", "url": "/chat/completions", "body": {}}\n', "mismatched_url", 1),
         ("\n", "empty_file", None),
     ],
 )

@@ -231,7 +231,7 @@ def test_the_minute_of_a_bucket_passes_faster_where_time_is_scaled(serve: Serve,
 
 
 def test_above_max_concurrent_it_is_busy(serve: Serve) -> None:
-    server = serve(latency=30, time_scale=0.01, limits=Limits(max_concurrent=2, busy_status=529))
+    server = serve(latency=150, time_scale=0.01, limits=Limits(max_concurrent=2, busy_status=529))
     model = server.model("anthropic", **PLAIN)
     answers = model.batch(["a", "b", "c", "d"], config={"max_concurrency": 4}, return_exceptions=True)
     assert sum(isinstance(answer, Overloaded) for answer in answers) == 2
@@ -268,7 +268,7 @@ def test_counts_are_exact_where_little_is_kept(serve: Serve) -> None:
 
 
 def test_requests_in_flight_are_counted_together(serve: Serve) -> None:
-    server = serve(latency=0.1)
+    server = serve(latency=1.5)
     server.model().batch(list("abcde"), config={"max_concurrency": 5})
     assert server.counts.max_in_flight == 5
 

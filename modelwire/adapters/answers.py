@@ -1,0 +1,92 @@
+"""What came of a call, in every form that is asked for: a message, a chunk, a result. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic_core import to_json
+
+from modelwire.messages import AIMessage, AIMessageChunk, merge_chunks, message_chunk_to_message, tool_call_chunk
+
+if TYPE_CHECKING:
+    from modelwire.messages import BaseMessage
+    from modelwire.outputs import ChatGenerationChunk, ChatResult
+
+__all__ = [
+    "chunk_from_message", "only_message", "result_of", "result_of_chunks", "result_of_stream", "signed", "signed_chunk",
+]  # fmt: skip
+
+
+def only_message(result: ChatResult) -> AIMessage:
+    return cast("AIMessage", result.generations[0].message)
+
+
+def signed(result: ChatResult, answer_id: str) -> ChatResult:
+    """Name the answer where the model has not; later answers of the same result get a number."""
+    for number, generation in enumerate(result.generations):
+        if generation.message.id is None:
+            generation.message.id = answer_id if number == 0 else f"{answer_id}-{number}"
+    return result
+
+
+def signed_chunk(chunk: ChatGenerationChunk, answer_id: str) -> AIMessageChunk:
+    message = cast("AIMessageChunk", chunk.message)
+    if message.id is None:
+        message.id = answer_id
+    return message
+
+
+def chunk_from_message(message: AIMessage) -> AIMessageChunk:
+    """Make the whole answer the only chunk of a stream."""
+    calls = [
+        tool_call_chunk(name=call["name"], args=_args_text(call["args"]), id=call["id"], index=i)
+        for i, call in enumerate([*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())])
+    ]
+    return AIMessageChunk.from_wire(
+        message.content,
+        id=message.id,
+        tool_call_chunks=calls,
+        usage_metadata=getattr(message, "usage_metadata", None),
+        response_metadata=message.response_metadata,
+        additional_kwargs=message.additional_kwargs,
+        chunk_position="last",
+    )
+
+
+def _args_text(args: Any) -> str:
+    """The arguments of a call as the model wrote them; those of an invalid one are text already."""
+    return args if isinstance(args, str) else to_json(args or {}).decode()
+
+
+def result_of(message: BaseMessage) -> ChatResult:
+    """Return the result an answer is: one generation a choice; tokens are counted for all, and with the first."""
+    from modelwire.outputs import ChatGeneration, ChatResult
+
+    about = message.response_metadata
+    messages = [message, *(_answer_of(choice, message) for choice in about.get("other_choices", ()))]
+    output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
+    return ChatResult(generations=[ChatGeneration(message=each) for each in messages], llm_output=output or None)
+
+
+def _answer_of(choice: dict[str, Any], first: BaseMessage) -> AIMessage:
+    about = {name: value for name, value in first.response_metadata.items() if name not in _OF_ALL}
+    said = {name: choice[name] for name in _SAID}
+    more = {name: value for name, value in choice.items() if name not in (*_SAID, "index")}
+    return AIMessage.from_wire(id=first.id, response_metadata=about | more, **said)
+
+
+_OF_ALL = ("other_choices", "token_usage")
+_SAID = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
+
+
+def result_of_stream(chunks: Sequence[AIMessageChunk]) -> ChatResult:
+    """Return the result that the n >= 1 chunks of a finished answer are."""
+    return result_of(message_chunk_to_message(merge_chunks(chunks)))
+
+
+def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:
+    """Return what came of a streamed answer, finished or not: the sum of its chunks, or nothing."""
+    from modelwire.outputs import ChatGenerationChunk, ChatResult
+
+    return ChatResult(generations=[ChatGenerationChunk(message=merge_chunks(chunks))] if chunks else [])
