@@ -67,7 +67,7 @@ def register(commands: Any) -> None:
     )  # fmt: skip
     add(
         "--max-concurrency", type=int, metavar="N",
-        help="rows in flight at a time (default: 200, less where a rate limit is met; with --engine ray 10000)",
+        help="rows in flight at a time (default: 200, then more while that is faster; with --engine ray 10000)",
     )  # fmt: skip
     add(
         "--max-cost", metavar="USD", help="begin no new row when about this many US dollars are spent (default: no end)"

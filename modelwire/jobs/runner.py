@@ -1,7 +1,7 @@
 """The loop of a file job: rows in, one bounded window of calls, records out. Imported when a job is run.
 
 A worker keeps its place in the window until the record of its row is synced. So the rows that a crash at any moment
-loses, and that are asked again, are never more than `max_concurrency`.
+loses, and that are asked again, are never more than were in flight: `max_concurrency` of them at the most.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from modelwire.errors import DiskError, JobChanged
 from modelwire.jobs.asking import Asker, stopped
@@ -26,13 +26,14 @@ from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.progress import Progress, Standing
 from modelwire.jobs.results import ANSWERED, FAILED, UNKNOWN, Record, Results, digest_of, json_of
 from modelwire.jobs.rows import Row, open_source
+from modelwire.jobs.window import START, Window
 from modelwire.jobs.work import Work, check_prices, make_work
 from modelwire.runnables.config import element_config
 
 __all__ = ["FileJob", "run_here", "run_in_background"]
 
-IN_FLIGHT = 200  # calls at a time where nobody says; how fast they go out is the provider's rate limit's to say
 DRAIN_S = 10.0  # how long calls in flight may take to end after a Ctrl-C, a SIGTERM or an error of the job
+LOOK_S = 0.25  # between two looks at whether more rows at a time get more done
 SYNC_GAP_S = 0.004  # between two syncs of the log: a disk does a few hundred a second
 FAILURES_IN_A_ROW = 50  # at least, and more than the window: then every row fails
 SKIPPED_AT_ONCE = 500  # finished rows passed over before others get their turn
@@ -76,13 +77,15 @@ class FileJob:
             if options["max_cost"] is not None:
                 check_prices(self.work.chain)
             self.config = element_config(options["config"])
-            self.window = options["max_concurrency"] or self.config.get("max_concurrency") or IN_FLIGHT
+            said = options["max_concurrency"] or self.config.get("max_concurrency")
+            self.window = Window(said or START, said)
             self.asker = Asker(self.work.chain, self.config)
             if options["engine"] == "ray":
                 from modelwire.jobs.ray_engine import RayAsker, portion
 
                 self.asker = RayAsker(self.work.chain, self.config, workers=options["workers"])
-                self.window = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
+                at_once = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
+                self.window = Window(at_once, at_once)
             fingerprint = {"input": self.source.fingerprint(), "work": self.work.described()}
             self.folder.claim()
             before = self.folder.summary()
@@ -114,7 +117,8 @@ class FileJob:
         self._asking: dict[bytes, asyncio.Future[dict[str, Any]]] = {}
         self._in_flight = self._failures = 0
         self._lines: list[bytes] = []
-        self._dirty, self._synced, self._over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._dirty, self._synced = asyncio.Event(), asyncio.Event()
+        self._over, self._finished = asyncio.Event(), asyncio.Event()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="modelwire-job")
         self._began = monotonic()
         self.progress = Progress(quiet=self.options["quiet"])
@@ -128,19 +132,34 @@ class FileJob:
             self._close()
 
     async def _run_workers(self) -> None:
-        workers = {asyncio.create_task(self._worker()) for _ in range(self.window)}
-        others = [asyncio.create_task(self._sync_for_ever()), asyncio.create_task(self._show_for_ever())]
-        over = asyncio.create_task(self._over.wait())
-        finished: asyncio.Future[Any] = asyncio.gather(*workers, return_exceptions=True)
+        self._workers: set[asyncio.Task[None]] = set()
+        self._add_workers()
+        others = [
+            asyncio.create_task(each) for each in (self._sync_for_ever(), self._show_for_ever(), self._widen_for_ever())
+        ]
+        over, finished = asyncio.create_task(self._over.wait()), asyncio.create_task(self._finished.wait())
         try:
             await asyncio.wait({over, finished}, return_when=asyncio.FIRST_COMPLETED)
             if not finished.done() and not isinstance(self._error, DiskError):
                 await asyncio.wait({finished}, timeout=DRAIN_S)
         finally:
-            for task in (*workers, *others, over):
+            tasks = [*self._workers, *others, over, finished]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*workers, *others, over, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._sync_rest()
+
+    def _add_workers(self) -> None:
+        self._workers |= {asyncio.create_task(self._worker()) for _ in range(self.window.size - len(self._workers))}
+
+    async def _widen_for_ever(self) -> None:
+        """Ask more rows at a time, for as long as that gets more of them done."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            full = self._in_flight >= 0.9 * self.window.size
+            self.window.look(self._loop.time(), self.standing.asked, full=full)
+            if self.stopped is None and not self._exhausted:
+                self._add_workers()
 
     async def _end(self) -> JobResult:
         self._measure()
@@ -259,7 +278,7 @@ class FileJob:
 
     async def _worker(self) -> None:
         try:
-            while (question := await self._next()) is not None:
+            while len(self._workers) <= self.window.size and (question := await self._next()) is not None:
                 self._in_flight += 1
                 try:
                     about = await self._come_by(question)
@@ -269,6 +288,10 @@ class FileJob:
                     await self._synced.wait()
         except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
             self._fail(exc)
+        finally:
+            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            if not self._workers:
+                self._finished.set()
 
     async def _come_by(self, question: _Question) -> dict[str, Any] | None:
         """Get what is to be recorded of a row, and record it: by its problem, an equal row, or asking."""
@@ -317,7 +340,7 @@ class FileJob:
         self._dirty.set()
         self.standing.asked += 1
         self.standing.count(about)
-        if self._failures > max(FAILURES_IN_A_ROW, self.window):
+        if self._failures > max(FAILURES_IN_A_ROW, self.window.size):
             raise stopped(f"The last {self._failures} rows that were asked have all failed: {about.get('error')}")
         if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
             raise stopped(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 
-__all__ = ["AsyncPool", "ClientSettings", "Lease", "SyncPool", "async_pool", "sync_pool"]
+__all__ = ["AsyncPool", "ClientSettings", "Lease", "SyncPool", "affordable_in_flight", "async_pool", "sync_pool"]
 
 # How many calls a client has at a time. A call pays for every connection of an httpx2 client, busy or idle: 32 of them
 # cost two thirds of a call, 8 are lost in the noise (benchmarks/concurrency.py, the column `then 10`). aiohttp finds a
@@ -82,7 +82,7 @@ class _Pool(Generic[Client]):
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         self.settings = settings
-        self.limit = limit or _affordable_in_flight()
+        self.limit = limit or affordable_in_flight()
         self.in_flight = 0
         self.shards: list[_Shard[Client]] = []
         self.shard_connections = SHARD_CONNECTIONS[settings.engine]
@@ -380,7 +380,8 @@ def _trust_nobody() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _affordable_in_flight() -> int:
+def affordable_in_flight() -> int:
+    """Return how many calls a pool lets in at a time, where nobody says."""
     try:
         import resource
     except ImportError:  # Windows has no such limit

@@ -29,7 +29,7 @@ from modelwire.errors import (
     MissingVariable,
     RateLimited,
 )
-from modelwire.jobs import JobResult, arun_job, asking, run_job, runner, work
+from modelwire.jobs import JobResult, arun_job, asking, run_job, window, work
 from modelwire.jobs.output import ABOUT
 from modelwire.jobs.rows import open_source
 from modelwire.messages import AIMessage
@@ -579,7 +579,7 @@ def test_a_cancelled_job_goes_on(tmp_path: Path) -> None:
     before = len(asked.inputs)
     result = run_job(asked.chain, endless(), output=tmp_path / "o.jsonl", quiet=True, limit=before)
     assert result.rows == before
-    assert len(asked.inputs) - before <= runner.IN_FLIGHT
+    assert len(asked.inputs) - before <= window.START
 
 
 def endless() -> Iterator[dict[str, Any]]:
