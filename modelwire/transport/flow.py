@@ -299,11 +299,12 @@ def _try_until_done(
             return (yield from once(exchange))
         except ChatError as error:
             exchange.history.record(exchange.signed(error), exchange.clock() - started)
+            renewed = exchange.has_new_key(error)
             if governor is not None:
-                governor.failed(ticket, exchange.clock(), error, exchange.heard)
+                governor.failed(ticket, exchange.clock(), error, exchange.heard, renewed=renewed)
             if committed():
                 raise
-            wait = 0.0 if exchange.has_new_key(error) else _wait_before_retry(exchange, error)
+            wait = 0.0 if renewed else _wait_before_retry(exchange, error)
             if isinstance(wait, GiveUp):
                 if wait:
                     error.message = f"{error.message.rstrip('. ')}. {wait}"

@@ -19,7 +19,7 @@ from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from modelwire.errors import ChatError, ProviderError, QuotaExhausted, RetryClass, Timeout
+from modelwire.errors import AuthenticationError, ChatError, ProviderError, QuotaExhausted, RetryClass, Timeout
 from modelwire.transport.governor.budget import RetryBudget
 from modelwire.transport.governor.luck import Luck
 from modelwire.transport.governor.pace import BURST_S, Pace
@@ -39,15 +39,15 @@ __all__ = ["Governor"]
 _PAUSE_FIRST_S, _PAUSE_CAP_S, _PAUSE_JITTER = 1.0, 8.0, 0.25
 _MAX_PAUSE_S = 120.0  # whoever was told to wait longer raises; after this we ask again
 _ASKED_SPREAD = 0.10  # R4: a Retry-After is a floor
-# The first request of a key finds out for all whether there is credit: they wait for as long as a refusal takes. A few
-# single calls made at the same moment do not.
+# The first request of a key finds out for all whether it is good and has credit: they wait for as long as a refusal
+# takes. A few single calls made at the same moment do not.
 _ALONE_S, _FEW, _FEW_ALONE_S = 0.3, 8, 0.005
 _OVERLOADS_TO_HALF_OPEN, _PROBE_FIRST_S = 3, 0.5  # R11
 _OUTAGE_PATIENCE_S = 600.0  # how long the rows of a batch wait for a provider that fails and fails
 _WATCH_S = 5.0  # however it came that nobody woke us
 _RETIME_S = 1.0  # the head of the queue looks again at least so often: the pace may have grown
 _LEAST_S = 0.001  # a timer that rings at the very moment finds t + 1e-17 == t, and spins
-_EXHAUSTED_S = 5.0  # the rows of a batch take another one's word that there is no credit
+_EXHAUSTED_S = 5.0  # the rows of a batch take another one's word that nobody is let in
 _EVENT_EVERY_S = 1.0
 
 
@@ -292,14 +292,17 @@ class Governor:
             rung = self._advance(now) if self._again or self._new else []
         _ring(rung)
 
-    def failed(self, ticket: Ticket, now: float, error: ChatError, headers: Mapping[str, str] | None = None) -> None:
-        """The provider, or the wire, has refused."""
+    def failed(
+        self, ticket: Ticket, now: float, error: ChatError, headers: Mapping[str, str] | None = None, *,
+        renewed: bool = False,
+    ) -> None:  # fmt: skip
+        """The provider, or the wire, has refused; `renewed`: the call has another key to try."""
         with self._lock:
             self._first = None
             if headers is not None:
                 self._read(headers, ticket, now)
             rung: list[Ticket] = []
-            if isinstance(error, QuotaExhausted):
+            if isinstance(error, QuotaExhausted) or (_is_hopeless(error) and not self._proven and not renewed):
                 self._exhausted_at, self.because = now, told_again(error)
                 rung = self._dismiss_all()
             elif error.retry_class is RetryClass.THROTTLE:
@@ -318,7 +321,7 @@ class Governor:
         _ring(rung)
 
     def _dismiss_all(self) -> list[Ticket]:
-        """Have nobody who waits send: the account has no credit, as one call has learned for all."""
+        """Have nobody who waits send: no credit, no such key or model, as one call has learned for all."""
         dismissed = [ticket for queue in (self._again, self._new) for ticket in queue if not ticket.gone]
         for ticket in dismissed:
             ticket.verdict, ticket.gone = self.because, True
@@ -493,6 +496,11 @@ class Governor:
             self.news = Change(
                 kind, self.name, _known(min(self.pace.rate, self.pace.ceiling)), self.width.places, self.pause_s(now)
             )
+
+
+def _is_hopeless(error: ChatError) -> bool:
+    """Whether the others with this key and model will hear the same; a 403 may be of what was said."""
+    return isinstance(error, AuthenticationError) or error.code == "model_not_found"
 
 
 def _known(rate: float) -> float | None:

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from modelwire.errors import QuotaExhausted
+from modelwire.errors import AuthenticationError, ChatError, NotFound, PermissionDenied, QuotaExhausted
 from modelwire.transport.governor.gate import Governor
 
 
@@ -44,3 +44,32 @@ def test_a_first_request_that_is_given_up_holds_nobody() -> None:
     first, *rows = [governor.ask(0.0, patient=True) for _ in range(3)]
     governor.leave(first, 0.01, sent=False)
     assert all(row.granted for row in rows)
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("no"), NotFound("no", code="model_not_found")])
+def test_a_key_or_a_model_that_is_not_known_is_refused_once(error: ChatError) -> None:
+    governor = Governor(0.0, Random(1))
+    first, *rows = [governor.ask(0.0, patient=True) for _ in range(3)]
+    governor.failed(first, 0.1, error)
+    assert all(type(row.verdict) is type(error) for row in rows)
+    assert governor.ask(0.2, patient=True).verdict is not None
+
+
+def test_what_may_be_of_one_row_is_not_held_against_the_others() -> None:
+    for error in (PermissionDenied("moderated"), NotFound("no such file")):
+        governor = Governor(0.0, Random(1))
+        first, *rows = [governor.ask(0.0, patient=True) for _ in range(3)]
+        governor.failed(first, 0.1, error)
+        governor.leave(first, 0.1)
+        assert all(row.granted for row in rows)
+
+
+def test_a_key_that_was_good_or_is_another_now_is_not_held_against_the_others() -> None:
+    governor = Governor(0.0, Random(1))
+    first, *rows = [governor.ask(0.0, patient=True) for _ in range(3)]
+    governor.failed(first, 0.1, AuthenticationError("no"), renewed=True)
+    governor.leave(first, 0.1)
+    assert all(row.granted for row in rows)
+    governor.answered(rows[0], 0.2)
+    governor.failed(rows[1], 0.3, AuthenticationError("no"))
+    assert governor.ask(0.3, patient=True).verdict is None

@@ -239,6 +239,15 @@ def test_without_credit_the_rows_of_a_batch_are_one_request(colour: Any, at_once
 
 
 @pytest.mark.usefixtures("_patient")
+@pytest.mark.parametrize(("status", "code"), [(401, "invalid_api_key"), (404, "model_not_found")])
+def test_rows_with_a_wrong_key_or_model_are_one_request(colour: Any, status: int, code: str) -> None:
+    with ProviderServer([faults.status(status, error_code=code)] * 100, latency=0.05) as server:
+        outcomes = colour.batch(server.model(), ["hi"] * 30, return_exceptions=True)
+        assert {getattr(outcome, "status", None) for outcome in outcomes} == {status}
+        assert server.counts.requests == 1
+
+
+@pytest.mark.usefixtures("_patient")
 def test_without_credit_a_crowd_of_single_calls_is_one_request() -> None:
     """P12."""
 
