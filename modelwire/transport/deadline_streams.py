@@ -1,7 +1,8 @@
-"""Sockets of sync calls whose reads and writes know when the whole call has to be over. The only I/O is httpcore2's.
+"""Sockets that end with their call: the only I/O is httpcore2's.
 
 httpcore2 takes one limit for a try and grants it to every read anew, so a server that trickles header lines could hold
 a call past its deadline; an async call has `asyncio.timeout` around all of it. A `Limit` carries the deadline along.
+And where an async call is cancelled while it shakes hands for TLS, httpcore2 forgets the socket and does not close it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["DeadlineBackend", "Limit"]
+__all__ = ["DeadlineBackend", "HandshakeBackend", "Limit"]
 
 _SHORTEST_S = 0.001  # 0 would make the socket a non-blocking one
 
@@ -62,3 +63,29 @@ class _Stream:
 
     def start_tls(self, *args: Any, **kwargs: Any) -> _Stream:
         return _Stream(self._stream.start_tls(*args, **kwargs))
+
+
+class HandshakeBackend:
+    """httpcore2's async backend; a handshake that is cancelled closes its socket."""
+
+    def __init__(self) -> None:
+        import httpcore2
+
+        self._backend = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(self, *args: Any, **kwargs: Any) -> _Handshake:
+        return _Handshake(await self._backend.connect_tcp(*args, **kwargs))
+
+
+class _Handshake:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def start_tls(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await self._stream.start_tls(*args, **kwargs)
+        except BaseException:
+            from anyio import aclose_forcefully
+
+            await aclose_forcefully(self._stream)
+            raise

@@ -207,6 +207,10 @@ class SyncLine(Line):
                 response.close()
         except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is gone; what was read stays read
             _log_close(exc)
+        except BaseException:
+            if lease is not None:
+                lease.client.close()  # Ctrl-C in the middle of it: it may look idle and be fit for nothing
+            raise
         finally:
             if lease is not None:
                 lease.release()

@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from functools import cache
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -55,17 +56,29 @@ class ClientSettings(NamedTuple):
 class Lease(Generic[Client]):
     """A place on a client, for one call. `release` may be called twice; the second time does nothing."""
 
-    __slots__ = ("_pool", "_shard", "client")
+    __slots__ = ("_pool", "shard")
 
-    def __init__(self, pool: _Pool[Client], shard: _Shard[Client]) -> None:
+    def __init__(self, pool: _Pool[Client]) -> None:
         self._pool = pool
-        self._shard: _Shard[Client] | None = shard
-        self.client = shard.client
+        self.shard: _Shard[Client] | None = None
+
+    @property
+    def client(self) -> Client:
+        return cast("_Shard[Client]", self.shard).client
 
     def release(self) -> None:
-        shard, self._shard = self._shard, None
-        if shard is not None:
-            self._pool._release(shard)
+        if self.shard is not None:
+            self._pool._release(self)
+
+
+class SyncLease(Lease[Any]):
+    """Gives its place back also where Ctrl-C came before, or while, somebody could."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        if getattr(self, "shard", None) is not None:  # not even made, where Ctrl-C came at once
+            self.release()
 
 
 class _Shard(Generic[Client]):
@@ -88,6 +101,7 @@ class _Pool(Generic[Client]):
         self.shard_connections = SHARD_CONNECTIONS[settings.engine]
         # By origin: shards with a free place, the one used last on top: it is warm.
         self._roomy: dict[str, list[_Shard[Client]]] = {}
+        self._sweep_at = monotonic() + KEEPALIVE_EXPIRY_S
 
     def _make_client(self, origin: str) -> Client:
         raise NotImplementedError
@@ -101,40 +115,59 @@ class _Pool(Generic[Client]):
             return None
         roomy = self._roomy.setdefault(origin, [])
         if self.shard_connections == 1:
-            while roomy and _is_spent(roomy[-1].client):
-                self._drop(roomy.pop())
-            if not roomy:
-                self._make_room()
-        if not roomy:
+            if monotonic() >= self._sweep_at:
+                self._sweep()
+            shard = self._warm(roomy)
+        else:
+            shard = roomy.pop() if roomy else None
+        if shard is None:
             shard = _Shard(self._make_client(origin), origin)
             self.shards.append(shard)
+        if shard.in_flight + 1 < self.shard_connections:
             roomy.append(shard)
-        shard = roomy[-1]
-        shard.in_flight += 1
+        shard.in_flight += 1  # no call from here to where the lease holds it: Ctrl-C comes at calls
         self.in_flight += 1
-        if shard.in_flight == self.shard_connections:
-            roomy.pop()
         return shard
 
-    def _give_back(self, shard: _Shard[Client]) -> None:
-        if shard.in_flight == self.shard_connections:
-            self._roomy[shard.origin].append(shard)
+    def _warm(self, roomy: list[_Shard[Client]]) -> _Shard[Client] | None:
+        """Return an idle connection; None, and room for a new one, where there is none."""
+        while roomy:
+            if not self._is_spent(roomy[-1].client):
+                return roomy.pop()
+            self._drop(roomy.pop())
+        self._sweep()
+        if len(self.shards) >= self.limit:
+            for idle in filter(None, self._roomy.values()):
+                self._drop(idle.pop(0))
+                break
+        return None
+
+    def _give_back(self, lease: Lease[Client]) -> None:
+        shard = lease.shard
+        if shard is None:
+            return
+        lease.shard = None
         shard.in_flight -= 1
         self.in_flight -= 1
+        if shard.in_flight + 1 == self.shard_connections:
+            self._roomy[shard.origin].append(shard)
 
-    def _make_room(self) -> None:
-        """Close idle connections, to all origins: those that are spent, and where there are too many, one more."""
+    def _sweep(self) -> None:
+        """Close the spent ones among the idle connections, to all origins: those used last would hide them for ever."""
+        self._sweep_at = monotonic() + KEEPALIVE_EXPIRY_S
         for idle in self._roomy.values():
-            while idle and _is_spent(idle[0].client):
+            while idle and self._is_spent(idle[0].client):
                 self._drop(idle.pop(0))
-        if len(self.shards) >= self.limit:
-            self._drop(next(idle for idle in self._roomy.values() if idle).pop(0))
+
+    def _is_spent(self, connection: Any) -> bool:
+        """Whether no other call can go over it: closed by either side, idle for too long, left amid a call."""
+        return not connection.is_idle() or connection.has_expired()
 
     def _drop(self, shard: _Shard[Client]) -> None:
         self.shards.remove(shard)
         self._close_client(shard.client)
 
-    def _release(self, shard: _Shard[Client]) -> None:
+    def _release(self, lease: Lease[Client]) -> None:
         raise NotImplementedError
 
 
@@ -143,29 +176,33 @@ class SyncPool(_Pool[Any]):
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """Forget who holds the lock: in a forked child nobody does, and a stream of the parent's may be closed."""
         self._lock = threading.RLock()  # entered twice where the garbage collector closes a forgotten stream in it
         self._place_free = threading.Condition(self._lock)
 
     def lease(self, origin: str = "", timeout_s: float | None = None) -> Lease[Any] | None:
         """Wait for a place; None when there was none within `timeout_s`."""
+        lease = SyncLease(self)
         with self._lock:
-            shard = self._take(origin)
-            if shard is None:
+            lease.shard = self._take(origin)
+            if lease.shard is None:
                 # `wait_for` calls `_take` under the lock; a notify wakes one waiter for each place given back.
-                shard = self._place_free.wait_for(lambda: self._take(origin), timeout_s)
-        return Lease(self, shard) if shard is not None else None
+                lease.shard = self._place_free.wait_for(lambda: self._take(origin), timeout_s)
+        return lease if lease.shard is not None else None
 
-    def _release(self, shard: _Shard[Any]) -> None:
+    def _release(self, lease: Lease[Any]) -> None:
         with self._lock:
-            self._give_back(shard)
+            self._give_back(lease)
+            lease.__class__ = Lease  # done: a Ctrl-C in a `__del__` would be lost
             self._place_free.notify()
 
     def _make_client(self, origin: str) -> Any:
         with importing("httpcore2"):
             if self.settings.engine == "client":
-                import httpx2
-
-                return httpx2.Client(**_client_arguments(self.settings))
+                return _client_of_httpx2("Client", self.settings)
             import httpcore2
 
             from modelwire.transport.deadline_streams import DeadlineBackend
@@ -193,24 +230,28 @@ class AsyncPool(_Pool[Any]):
 
     async def lease(self, origin: str = "") -> Lease[Any]:
         """Wait for a place, first come first served: whoever leaves hands the place to the one in front."""
-        if self._spent:
-            await self._close_spent()
-        shard = self._take(origin)  # there is none while anybody waits
-        if shard is None:
-            import asyncio
+        lease = Lease(self)
+        lease.shard = self._take(origin)  # there is none while anybody waits
+        try:
+            if lease.shard is None:
+                import asyncio
 
-            waiter: asyncio.Future[_Shard[Any]] = asyncio.get_running_loop().create_future()
-            self._waiting.append((waiter, origin))
-            try:
-                shard = await waiter
-            except asyncio.CancelledError:
-                if not waiter.cancelled():
-                    self._release(waiter.result())  # we were given a place and do not take it
-                raise
-        return Lease(self, shard)
+                waiter: asyncio.Future[_Shard[Any]] = asyncio.get_running_loop().create_future()
+                self._waiting.append((waiter, origin))
+                try:
+                    await waiter
+                finally:
+                    if waiter.done() and not waiter.cancelled():
+                        lease.shard = waiter.result()
+            if self._spent:
+                await self._close_spent()
+        except BaseException:
+            lease.release()  # cancelled: we were given a place and do not take it
+            raise
+        return lease
 
-    def _release(self, shard: _Shard[Any]) -> None:
-        self._give_back(shard)
+    def _release(self, lease: Lease[Any]) -> None:
+        self._give_back(lease)
         while self._waiting:
             waiter, origin = self._waiting.popleft()
             if not waiter.done():
@@ -220,12 +261,18 @@ class AsyncPool(_Pool[Any]):
     def _make_client(self, origin: str) -> Any:
         with importing("httpcore2"):
             if self.settings.engine == "client":
-                import httpx2
-
-                return httpx2.AsyncClient(**_client_arguments(self.settings))
+                return _client_of_httpx2("AsyncClient", self.settings)
             import httpcore2
 
-            return httpcore2.AsyncHTTPConnection(**_connection_arguments(self.settings, origin))
+            arguments = _connection_arguments(self.settings, origin)
+            if self.settings.secure:
+                from modelwire.transport.deadline_streams import HandshakeBackend
+
+                arguments["network_backend"] = HandshakeBackend()
+            return httpcore2.AsyncHTTPConnection(**arguments)
+
+    def _is_spent(self, connection: Any) -> bool:
+        return super()._is_spent(connection) or _has_read_ahead(connection)
 
     def _close_client(self, client: Any) -> None:
         self._spent.append(client)
@@ -332,9 +379,17 @@ async def async_pool(settings: ClientSettings) -> AsyncPool:
     return pool if pool is not None else await pools.open(settings)
 
 
-def _is_spent(connection: Any) -> bool:
-    """Whether no other call can go over it: closed by either side, idle for too long, left in the middle of a call."""
-    return not connection.is_idle() or connection.has_expired()
+def _has_read_ahead(connection: Any) -> bool:
+    """Whether bytes follow the last answer: the next call would take them for its own.
+
+    httpcore2 looks at the socket only, and anyio has read what came along with the answer or right after it; under TLS
+    that is most often the word that the server will close.
+    """
+    stream = getattr(getattr(getattr(connection, "_connection", None), "_network_stream", None), "_stream", None)
+    encrypted = getattr(stream, "_read_bio", None)
+    if encrypted is not None and encrypted.pending:
+        return True
+    return bool(getattr(getattr(getattr(stream, "transport_stream", stream), "_protocol", None), "read_queue", None))
 
 
 def _connection_arguments(settings: ClientSettings, origin: str) -> dict[str, Any]:
@@ -345,6 +400,20 @@ def _connection_arguments(settings: ClientSettings, origin: str) -> dict[str, An
         "ssl_context": _trust_store() if settings.secure else None,
         "keepalive_expiry": KEEPALIVE_EXPIRY_S,
     }
+
+
+def _client_of_httpx2(kind: str, settings: ClientSettings) -> Any:
+    import httpx2
+
+    try:
+        return getattr(httpx2, kind)(**_client_arguments(settings))
+    except ImportError as exc:
+        raise MissingDependency('A SOCKS proxy needs socksio: `pip install "httpx2[socks]"`.') from exc
+    except (ValueError, httpx2.InvalidURL):  # not its cause: that shows the proxy, with its password
+        raise InvalidArgument(
+            "The proxy is no address: write `http://host:port` or `socks5://host:port`, in the environment "
+            "(`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) as in `openai_proxy`."
+        ) from None
 
 
 def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
@@ -399,6 +468,8 @@ def _forget_the_parents() -> None:
     """In a forked child: leave the parent's connections alone and start with none."""
     global _lock, _loop_pools, _sync_pools
     _left_to_the_parent.extend((_sync_pools, _loop_pools))
+    for pool in _sync_pools.values():
+        pool.renew_lock()
     _lock, _sync_pools, _loop_pools = threading.Lock(), {}, WeakKeyDictionary()
 
 

@@ -15,9 +15,10 @@ class RawServer:
     After an entry the connection stays open unless its last action is `None`, which closes it.
     """
 
-    def __init__(self, script: Sequence[Sequence[Any]], *, repeat: bool = False) -> None:
+    def __init__(self, script: Sequence[Sequence[Any]], *, repeat: bool = False, tls: Any = None) -> None:
         self.script = list(script)
         self.repeat = repeat
+        self.tls = tls  # an `ssl.SSLContext`
         self.requests: list[bytes] = []
         self.connections = 0
         self._lock = threading.Lock()
@@ -42,6 +43,8 @@ class RawServer:
     def _serve(self, peer: socket.socket) -> None:
         buffer = b""
         try:
+            if self.tls is not None:
+                peer = self.tls.wrap_socket(peer, server_side=True)
             while True:
                 while b"\r\n\r\n" not in buffer:
                     data = peer.recv(65536)

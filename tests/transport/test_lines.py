@@ -3,9 +3,13 @@
 import asyncio
 import gc
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -26,6 +30,7 @@ from modelwire.errors import (
     StreamInterrupted,
     Timeout,
 )
+from modelwire.transport import pools
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.flow import Exchange, Timeouts, call_flow, stream_flow
 from modelwire.transport.lines import AsyncLine, SyncLine, async_line, sync_line
@@ -442,3 +447,83 @@ def test_a_part_is_told_though_what_followed_was_too_large(caller: Caller, raw_s
     with pytest.raises(IncompleteStream) as caught:
         caller.stream(exchange(server.url, policy=RetryPolicy(max_retries=0)))
     assert caught.value.partial == "ab"
+
+
+# ---------------------------------------------------------------- what the layers below leave behind
+
+
+def test_ctrl_c_while_a_connection_is_put_back_does_not_spoil_the_next_call(
+    raw_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import h11
+
+    def interrupted(_: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    server = raw_server([[answer(b"hello")]], repeat=True)
+    monkeypatch.setattr(h11.Connection, "start_next_cycle", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Caller(SyncColour()).call(exchange(server.url))
+    assert Caller(SyncColour()).call(exchange(server.url)) == "hello"
+    assert server.connections == 2
+
+
+def corked(*records: bytes) -> Callable[[socket.socket], None]:
+    """Send them as TLS records of their own, all in one packet."""
+
+    def send(peer: socket.socket) -> None:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        for record in records:
+            peer.sendall(record)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+    return send
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="cannot send two records in a packet")
+def test_a_second_answer_under_tls_is_not_taken_for_that_of_the_next_call(
+    colour: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip("no openssl to make a certificate with")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    trust = ssl.create_default_context(cafile=certificate)
+    monkeypatch.setattr(pools, "_trust_store", lambda: trust)
+    server = RawServer([[corked(answer(b"hello"), answer(b"poison"))]], repeat=True, tls=tls)
+    url = server.url.replace("http:", "https:")
+
+    async def calls() -> list[str]:
+        made = [exchange(url) for _ in range(3)]
+        return [await adrive(call_flow(ex), async_line(ex)) for ex in made]
+
+    def sync_calls() -> list[str]:
+        return [Caller(colour).call(exchange(url)) for _ in range(3)]
+
+    assert colour.run(sync_calls, calls) == ["hello"] * 3
+    server.close()
+
+
+def test_a_call_cancelled_while_it_shakes_hands_closes_its_socket() -> None:
+    async def go() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ex = exchange(f"https://127.0.0.1:{listener.getsockname()[1]}/v1")
+            call = asyncio.create_task(adrive(call_flow(ex), async_line(ex)))
+            peer, _ = await asyncio.to_thread(listener.accept)
+            with peer:
+                peer.settimeout(5)
+                assert await asyncio.to_thread(peer.recv, 65536)  # it has said hello
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError) as caught:
+                    await call
+                assert await asyncio.to_thread(peer.recv, 1) == b""
+                assert caught.value is not None  # until here its frames keep the socket from being collected
+
+    asyncio.run(go())

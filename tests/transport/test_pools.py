@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import signal
+import sys
 import threading
+from itertools import count
 from typing import Any
 
 import pytest
 
+from modelwire.errors import InvalidArgument, MissingDependency
 from modelwire.transport import pools
 from modelwire.transport.pools import SHARD_CONNECTIONS, AsyncPool, ClientSettings, SyncPool, async_pool, sync_pool
 
@@ -40,17 +44,19 @@ def test_many_in_flight_never_put_more_than_a_shards_worth_on_one_client() -> No
 def idle(pool: Any, *origins: str) -> list[Any]:
     """Open a connection to each of `origins`, all at once, and leave it idle."""
     leases = [pool.lease(origin) for origin in origins]
-    for lease in leases:
-        lease.client.is_idle, lease.client.has_expired = lambda: True, lambda: False
+    clients = [lease.client for lease in leases]
+    for client, lease in zip(clients, leases, strict=True):
+        client.is_idle, client.has_expired = lambda: True, lambda: False
         lease.release()
-    return [lease.client for lease in leases]
+    return clients
 
 
 def test_an_idle_connection_is_taken_by_the_next_call_to_its_origin_and_no_other() -> None:
     pool = SyncPool(PLAIN, limit=10)
     one, other = idle(pool, "a:1", "b:1")
-    assert [pool.lease(origin).client for origin in ("b:1", "a:1")] == [other, one]
-    assert pool.lease("a:1").client is not one
+    leases = [pool.lease(origin) for origin in ("b:1", "a:1", "a:1")]
+    assert [lease.client for lease in leases[:2]] == [other, one]
+    assert leases[2].client is not one
     assert len(pool.shards) == 3
 
 
@@ -61,7 +67,8 @@ def test_a_spent_connection_is_closed_and_never_given_to_a_call(sign: str) -> No
     for client in (one, other):
         setattr(client, sign, lambda: sign == "has_expired")
         client.close = lambda client=client: closed.append(client)
-    assert pool.lease("a:1").client not in (one, other)
+    lease = pool.lease("a:1")
+    assert lease.client not in (one, other)
     assert closed == [one, other]  # a new connection is the moment to look at those to other origins
     assert len(pool.shards) == 1
 
@@ -71,6 +78,71 @@ def test_idle_connections_to_many_origins_are_never_more_than_the_pool_may_have(
     for number in range(10):
         idle(pool, f"host{number}:1")
     assert [shard.origin for shard in pool.shards] == ["host7:1", "host8:1", "host9:1"]
+
+
+def test_idle_connections_that_no_call_needs_are_closed_while_calls_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = pools.monotonic()
+    monkeypatch.setattr(pools, "monotonic", lambda: now)
+    pool, closed = SyncPool(PLAIN, limit=10), []
+    *old, warm, other = idle(pool, "a:1", "a:1", "a:1", "b:1")
+    for client in (*old, other):
+        client.has_expired, client.close = lambda: True, lambda client=client: closed.append(client)
+    pool.lease("a:1").release()
+    assert closed == []
+    now += pools.KEEPALIVE_EXPIRY_S + 1
+    lease = pool.lease("a:1")
+    assert lease.client is warm
+    assert closed == [*old, other]
+
+
+def test_a_call_that_waited_closes_what_it_replaces_and_leaves_its_place_where_it_is_cancelled() -> None:
+    async def go() -> None:
+        pool, closed, forever = AsyncPool(PLAIN, limit=1), [], asyncio.Event()
+        first = await pool.lease("a:1")
+        spent, spent.aclose = first.client, lambda: closed.append("a") or asyncio.sleep(0)
+        one, two = asyncio.create_task(pool.lease("b:1")), asyncio.create_task(pool.lease("c:1"))
+        await asyncio.sleep(0)
+        spent.is_idle, spent.has_expired = lambda: True, lambda: False
+        first.release()
+        second = await one
+        assert closed == ["a"]
+        second.client.is_idle, second.client.aclose = lambda: True, forever.wait
+        second.release()
+        await asyncio.sleep(0)
+        two.cancel()  # it is closing b
+        with pytest.raises(asyncio.CancelledError):
+            await two
+        assert pool.in_flight == 0
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("settings", [PLAIN, SHARDED], ids=["core", "client"])
+def test_wherever_ctrl_c_comes_no_place_is_lost(settings: ClientSettings) -> None:
+    """An interrupt can come where a function begins and where one written in C has ended."""
+    for stop in count(1):
+        pool, left = SyncPool(settings, limit=1), stop
+
+        def interrupt(frame: Any, event: str, _: object) -> None:
+            nonlocal left
+            if event in ("call", "c_return") and frame.f_code.co_filename == pools.__file__:
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+
+        sys.setprofile(interrupt)
+        try:
+            pool.lease(HOST).release()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.setprofile(None)
+        assert pool.in_flight == 0
+        assert pool.lease(HOST, timeout_s=0.0) is not None
+        pool.close()
+        if left > 0:
+            break
+    assert stop > 10
 
 
 def test_a_full_pool_makes_the_next_call_wait_and_wakes_it(colour: Any) -> None:
@@ -155,6 +227,42 @@ def test_a_forked_child_starts_with_pools_of_its_own() -> None:
     assert os.read(read_end, 10) == b"own"
     os.close(read_end)
     os.close(write_end)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_call_begun_before_a_fork_can_be_closed_in_the_child_though_a_thread_had_the_lock() -> None:
+    pool, held, done = sync_pool(PLAIN), threading.Event(), threading.Event()
+    lease = pool.lease(HOST)
+
+    def hold() -> None:
+        with pool._lock:
+            held.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(5)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(5)
+        lease.release()
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    done.set()
+    thread.join(5)
+    lease.release()
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("proxy", "error"), [("socks5://127.0.0.1:9", MissingDependency), ("ftp://user:canary@host", InvalidArgument)]
+)
+def test_a_proxy_that_cannot_be_used_says_so_in_our_words(colour: Any, proxy: str, error: type[Exception]) -> None:
+    settings = ClientSettings(secure=False, engine="client", proxy=proxy)
+    with pytest.raises(error) as caught:
+        colour.run(lambda: SyncPool(settings).lease(HOST), lambda: AsyncPool(settings).lease(HOST))
+    assert "canary" not in str(caught.value)
+    assert proxy.startswith("socks") or caught.value.__cause__ is None
 
 
 def test_a_waiter_cancelled_before_it_runs_stays_cancelled_and_nobody_overtakes() -> None:

@@ -78,5 +78,11 @@ def _made(key: tuple[str, str | None, int], now: float, rng: Random) -> Governor
         return _governors[key]
 
 
+def _forget_the_parents() -> None:
+    for governor in _governors.values():  # a stream of the parent's that is closed here leaves its governor
+        governor._lock = Lock()
+    forget()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(after_in_child=_forget_the_parents)
