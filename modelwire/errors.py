@@ -93,6 +93,7 @@ __all__ = [
     "Timeout",
     "UnknownModel",
     "WireError",
+    "and_said",
     "did_you_mean",
 ]
 
@@ -452,6 +453,12 @@ class DiskError(JobError, OSError):
 # LangChain's names for the roots: `except ModelError` catches what it did.
 LangChainException = ModelwireError
 ModelError = ChatError
+
+
+def and_said(text: str, sentence: str) -> str:
+    """Put a sentence behind a text, whatever that ends with."""
+    text = text.rstrip(". ")
+    return f"{text} {sentence}" if text.endswith(("?", "!")) else f"{text}. {sentence}"
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

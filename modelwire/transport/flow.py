@@ -10,10 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from modelwire.errors import ChatError, IncompleteStream, RetryClass, StreamInterrupted
+from modelwire.errors import ChatError, IncompleteStream, RetryClass, StreamInterrupted, and_said
 from modelwire.transport.body import MAX_RESPONSE_BYTES, Whole
 from modelwire.transport.failures import timed_out
-from modelwire.transport.retry import GiveUp, History, RetryPolicy, on_limit, read_retry_after, wait_before_retry
+from modelwire.transport.governor.ticket import Ticket
+from modelwire.transport.retry import (
+    GiveUp,
+    History,
+    RetryPolicy,
+    on_limit,
+    on_wait,
+    read_retry_after,
+    wait_before_retry,
+)
 from modelwire.transport.wire import Reply, ServerEvent
 
 if TYPE_CHECKING:
@@ -21,7 +30,6 @@ if TYPE_CHECKING:
 
     from modelwire.transport.governor.gate import Governor
     from modelwire.transport.governor.limits import Change
-    from modelwire.transport.governor.ticket import Ticket
 
 __all__ = [
     "READ",
@@ -34,6 +42,7 @@ __all__ = [
     "Wait",
     "call_flow",
     "gathered_flow",
+    "stand_by",
     "stream_flow",
 ]
 
@@ -110,6 +119,20 @@ class Wait:
     def __init__(self, ticket: Ticket, seconds: float) -> None:
         self.ticket = ticket
         self.seconds = seconds
+
+
+def stand_by(step: Sleep | Wait) -> Generator[Sleep | Wait, Any, None]:
+    """Wait, and say so to whoever would rather leave than wait."""
+    tell = on_wait.get()
+    if tell is None:
+        yield step
+        return
+    tell(1)
+    try:
+        yield step
+    finally:
+        tell(-1)
+    tell(0)
 
 
 Step = Send | Read | Sleep | Wait | list[C]  # a list is of n >= 1 chunks, for the caller
@@ -281,48 +304,56 @@ def _try_until_done(
 ) -> Generator[Step[C], Any, T]:
     governor, failed = exchange.governor, None
     while True:
-        if governor is not None:
-            exchange.heard = None
-            exchange.ticket = ticket = governor.ask(
-                exchange.clock(),
-                again=failed is not None,
-                patient=exchange.patient,
-                size=len(exchange.content),
-                max_output=exchange.max_output,
-            )
-            if not ticket.granted:
-                from modelwire.transport.queueing import queued
-
-                yield from queued(exchange, governor, ticket, failed)
-        started = exchange.clock()
         try:
-            return (yield from once(exchange))
-        except ChatError as error:
-            exchange.history.record(exchange.signed(error), exchange.clock() - started)
-            renewed = exchange.has_new_key(error)
             if governor is not None:
-                governor.failed(ticket, exchange.clock(), error, exchange.heard, renewed=renewed)
-            if committed():
-                raise
-            wait = 0.0 if renewed else _wait_before_retry(exchange, error)
-            if isinstance(wait, GiveUp):
-                if wait:
-                    error.message = f"{error.message.rstrip('. ')}. {wait}"
-                raise
-            failed = error
+                exchange.heard = None
+                exchange.ticket = ticket = Ticket(
+                    exchange.clock(),
+                    again=failed is not None,
+                    patient=exchange.patient,
+                    size=len(exchange.content),
+                    max_output=exchange.max_output,
+                )
+                governor.admit(ticket)
+                if not ticket.granted:
+                    from modelwire.transport.queueing import queued
+
+                    yield from queued(exchange, governor, ticket, failed)
+            started = exchange.clock()
+            try:
+                return (yield from once(exchange))
+            except ChatError as error:
+                exchange.history.record(exchange.signed(error), exchange.clock() - started)
+                wait = _wait_after(exchange, error, committed=committed())
+                failed = error
         finally:
-            if governor is not None:
-                governor.leave(ticket, exchange.clock())
+            if governor is not None and exchange.ticket is not None:
+                governor.leave(exchange.ticket, exchange.clock())
                 if governor.news is not None and (change := governor.take_news()) is not None:
                     _tell(exchange, change)
         expected_s = None if governor is None else governor.pause_s(exchange.clock())
-        yield Sleep(wait, failed, len(exchange.history.attempts), expected_s)
+        yield from stand_by(Sleep(wait, failed, len(exchange.history.attempts), expected_s))
 
 
 def _tell(exchange: Exchange[Any, Any], change: Change) -> None:
     for tell in (on_limit.get(), exchange.tell_limit):
         if tell is not None:
             tell(change)
+
+
+def _wait_after(exchange: Exchange[M, C], error: ChatError, *, committed: bool) -> float:
+    """Return the seconds to the next try; raise `error` where there is none."""
+    renewed = exchange.has_new_key(error)
+    if exchange.governor is not None and exchange.ticket is not None:
+        exchange.governor.failed(exchange.ticket, exchange.clock(), error, exchange.heard, renewed=renewed)
+    if committed:
+        raise error
+    wait = 0.0 if renewed else _wait_before_retry(exchange, error)
+    if isinstance(wait, GiveUp):
+        if wait:
+            error.message = and_said(error.message, wait)
+        raise error
+    return wait
 
 
 def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:

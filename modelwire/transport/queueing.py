@@ -6,13 +6,13 @@ from collections.abc import Generator
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from modelwire.errors import ChatError, RateLimited, RetryClass
-from modelwire.transport.flow import Wait
+from modelwire.errors import ChatError, RateLimited, RetryClass, and_said
+from modelwire.transport.flow import Wait, stand_by
 from modelwire.transport.governor.ticket import told_again
 from modelwire.transport.retry import too_long
 
 if TYPE_CHECKING:
-    from modelwire.transport.flow import Exchange
+    from modelwire.transport.flow import Exchange, Sleep
     from modelwire.transport.governor.gate import Governor
     from modelwire.transport.governor.ticket import Ticket
 
@@ -21,7 +21,7 @@ __all__ = ["queued"]
 
 def queued(
     exchange: Exchange[Any, Any], governor: Governor, ticket: Ticket, failed: ChatError | None
-) -> Generator[Wait, Any, None]:
+) -> Generator[Sleep | Wait, Any, None]:
     """Wait until `ticket` is granted.
 
     Raises at once where waiting cannot help: past the deadline, for longer than `max_wait`, without credit. `failed` is
@@ -46,7 +46,7 @@ def queued(
             if remaining_s is not None and pause_s >= remaining_s:
                 reason = f"It would have to wait {pause_s:.3g} s and has {remaining_s:.3g} s left."
                 raise _given_up(exchange, governor, failed, reason, pause_s)
-            yield Wait(ticket, min(wait_s, left_s, inf if remaining_s is None else remaining_s))
+            yield from stand_by(Wait(ticket, min(wait_s, left_s, inf if remaining_s is None else remaining_s)))
         granted = True
     finally:
         if not granted:
@@ -64,5 +64,5 @@ def _given_up(
         because = governor.told()
         error = because if because is not None else RateLimited(f"{exchange.wire.provider} takes no requests now.")
         error.retry_after = pause_s or error.retry_after
-    error.message = f"{error.message.rstrip('. ')}. {reason}"
+    error.message = and_said(error.message, reason)
     return exchange.signed(error)

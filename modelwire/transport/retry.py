@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from modelwire.transport.governor.limits import Change
 
 __all__ = [
-    "GiveUp", "History", "RetryPolicy", "on_failed_attempt", "on_limit", "read_retry_after", "too_long",
+    "GiveUp", "History", "RetryPolicy", "on_failed_attempt", "on_limit", "on_wait", "read_retry_after", "too_long",
     "wait_before_retry",
 ]  # fmt: skip
 
@@ -36,6 +36,10 @@ on_failed_attempt: ContextVar[Callable[[Attempt], object] | None] = ContextVar("
 
 # Told when a provider's limit is learned or changes, in the context of the call that met it; once a second at most.
 on_limit: ContextVar[Callable[[Change], object] | None] = ContextVar("on_limit", default=None)
+
+# Told when a call of its context begins (1) to wait with nothing on the wire, when it no longer does (-1), and before
+# it goes on (0). What this raises ends the call: a job that is to end leaves those that wait.
+on_wait: ContextVar[Callable[[int], object] | None] = ContextVar("on_wait", default=None)
 
 
 class RetryPolicy(NamedTuple):

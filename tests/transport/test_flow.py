@@ -1,6 +1,7 @@
 """The life of a call, played without a wire: the flow asks, the test answers, the clock is a number."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from random import Random
 from typing import Any
 
@@ -20,7 +21,7 @@ from modelwire.errors import (
 )
 from modelwire.transport import takers
 from modelwire.transport.flow import Exchange, Read, Send, Sleep, Timeouts, call_flow, gathered_flow, stream_flow
-from modelwire.transport.retry import RetryPolicy
+from modelwire.transport.retry import RetryPolicy, on_wait
 from modelwire.transport.wire import Reply
 
 
@@ -104,6 +105,25 @@ def test_retry_waits_for_the_retry_after_header() -> None:
     played.play(call_flow)
     assert 7 <= played.sleeps[0].seconds <= 7.7
     assert played.sleeps[0].error.retry_after == 7
+
+
+@pytest.mark.parametrize(("leaving", "told"), [(1, [1]), (0, [1, -1, 0]), (None, [1, -1, 0])])
+def test_whoever_hears_of_a_wait_may_end_the_call_before_and_after_it(leaving: int | None, told: list[int]) -> None:
+    heard: list[int] = []
+
+    def tell(change: int) -> None:
+        heard.append(change)
+        if change == leaving:
+            raise KeyboardInterrupt
+
+    played = Played([said(500), ok()])
+    reset = on_wait.set(tell)
+    try:
+        with nullcontext() if leaving is None else pytest.raises(KeyboardInterrupt):
+            played.play(call_flow)
+    finally:
+        on_wait.reset(reset)
+    assert (heard, played.sends) == (told, 2 if leaving is None else 1)
 
 
 def test_a_bad_request_is_sent_once_and_carries_the_facts() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from math import inf
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from modelwire.errors import AuthenticationError, ChatError, ProviderError, QuotaExhausted, RetryClass, Timeout
@@ -56,7 +56,10 @@ class Governor:
 
     def __init__(self, now: float, rng: Random, *, name: str = "") -> None:
         self.name = name
-        self._lock = Lock()
+        self._lock = RLock()
+        self._left: deque[tuple[Ticket, bool]] = (
+            deque()
+        )  # by calls that the garbage collector ended, inside of our lock
         self._rng = rng
         self._again: deque[Ticket] = deque()
         self._new: deque[Ticket] = deque()
@@ -144,23 +147,29 @@ class Governor:
     ) -> Ticket:
         """Ask to send: the ticket is granted, or waits from now on."""
         ticket = Ticket(now, again=again, patient=patient, size=size, max_output=max_output)
+        self.admit(ticket)
+        return ticket
+
+    def admit(self, ticket: Ticket) -> None:
+        """Grant `ticket`, or have it wait from now on. Whoever holds it leaves in any case, Ctrl-C in here included."""
+        now, queue = ticket.asked, self._again if ticket.again else self._new
         with self._lock:
             self.used_at = now
-            if patient and now < self._exhausted_at + _EXHAUSTED_S:
+            if ticket.patient and now < self._exhausted_at + _EXHAUSTED_S:
                 ticket.verdict, ticket.gone = self.because, True
-                return ticket
+                return
             if not self._again and not self._new and self._ready_at(now, ticket, waiting=False) <= now:
                 self._grant(ticket, now)
-                return ticket
-            (self._again if again else self._new).append(ticket)
+                return
+            queue.append(ticket)
             rung = self._advance(now)
         _ring(rung, but=ticket)
-        return ticket
 
     def look(self, ticket: Ticket, now: float) -> float | None:
         """Let go who may go. Return the seconds after which `ticket` has to look again, None once it is granted."""
         with self._lock:
             ticket.rung = False
+            self._let_go_of_the_forgotten()
             rung = self._advance(now)
             if ticket.granted:
                 wait_s = None
@@ -227,7 +236,7 @@ class Governor:
 
     def _grant(self, ticket: Ticket, now: float) -> None:
         self.sent += 1
-        self.in_flight += 1
+        self.in_flight += 1  # no call from here to where the ticket knows it: Ctrl-C comes at calls
         ticket.index, ticket.started, ticket.granted = self.sent, now, True
         self.pace.take()
         self.luck.sent()
@@ -345,22 +354,35 @@ class Governor:
 
     def leave(self, ticket: Ticket, now: float, *, sent: bool = True) -> None:
         """The attempt is over, or was given up in the queue; `sent=False`: it was granted and never went."""
+        # The garbage collector may end a forgotten stream while we are at work. `threading.Condition` asks it, too.
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            self._left.append((ticket, sent))
+            return
         with self._lock:
-            if ticket.gone:
-                return
-            ticket.gone = True
-            if ticket is self._first:
-                self._first = None
-            if ticket.granted:
-                self.in_flight -= 1
-                if ticket is self._probe:
-                    self._probe = None
-                if not sent:
-                    self.pace.give_back()
-                    if self.advertised is not None:
-                        self.advertised.give_back(ticket)
+            self._let_go(ticket, sent=sent)
+            self._let_go_of_the_forgotten()
             rung = self._advance(now) if self._again or self._new else []
         _ring(rung)
+
+    def _let_go_of_the_forgotten(self) -> None:
+        while self._left:
+            ticket, sent = self._left.popleft()
+            self._let_go(ticket, sent=sent)
+
+    def _let_go(self, ticket: Ticket, *, sent: bool) -> None:
+        if ticket.gone:
+            return
+        ticket.gone = True
+        if ticket is self._first:
+            self._first = None
+        if ticket.granted:
+            self.in_flight -= 1
+            if ticket is self._probe:
+                self._probe = None
+            if not sent:
+                self.pace.give_back()
+                if self.advertised is not None:
+                    self.advertised.give_back(ticket)
 
     def _got_through(self, now: float) -> None:
         self._pauses = self.width.overloads = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from threading import Lock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING
 
 from modelwire.transport.address import address_of
@@ -80,7 +80,7 @@ def _made(key: tuple[str, str | None, int], now: float, rng: Random) -> Governor
 
 def _forget_the_parents() -> None:
     for governor in _governors.values():  # a stream of the parent's that is closed here leaves its governor
-        governor._lock = Lock()
+        governor._lock = RLock()
     forget()
 
 

@@ -314,3 +314,27 @@ def test_whatever_happens_nothing_is_counted_twice_and_everybody_goes_in_the_end
         sort()
         now += 0.5
     assert governor.is_idle()
+
+
+def test_a_call_that_the_garbage_collector_ends_inside_of_the_lock_leaves_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    governor = fresh()
+    forgotten, failing = sent(governor, 2)
+    throttled = governor._throttled
+
+    def collected(*arguments: Any) -> None:
+        governor.leave(forgotten, 0.1)  # as a generator's `finally` does
+        throttled(*arguments)
+
+    monkeypatch.setattr(governor, "_throttled", collected)
+    fail(governor, failing, 0.1, RateLimited("slow down"))
+    assert governor.in_flight == 0
+
+
+def test_who_waits_sees_what_was_left_inside_of_the_lock() -> None:
+    governor = fresh()
+    (forgotten,) = sent(governor, 1)
+    governor.width.most = 1
+    waiting = governor.ask(0.0)
+    with governor._lock:
+        governor.leave(forgotten, 0.1)
+    assert governor.look(waiting, 0.2) is None

@@ -217,6 +217,22 @@ def test_a_stream_that_is_left_gives_its_place_back(colour: Any, httpx2_mock: An
     assert mine.is_idle()
 
 
+def test_ctrl_c_just_after_the_grant_gives_the_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Governor] = []
+
+    def admitted(self: Governor, ticket: Any) -> None:
+        admit(self, ticket)
+        asked.append(self)
+        raise KeyboardInterrupt
+
+    admit = Governor.admit
+    monkeypatch.setattr(Governor, "admit", admitted)
+    with pytest.raises(KeyboardInterrupt):
+        model().invoke("hi")
+    assert asked[0].sent == 1
+    assert asked[0].is_idle()
+
+
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loaded machine may need longer than the others wait for the first request."""
