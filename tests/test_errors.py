@@ -2,7 +2,19 @@ from __future__ import annotations
 
 import pickle
 
-from modelwire.errors import ChatError, LangChainException, ModelError, ModelRefusalError, ModelwireError, Refused
+import pytest
+
+from modelwire.adapters import ChatOpenAI
+from modelwire.errors import (
+    ChatError,
+    InvalidArgument,
+    LangChainException,
+    ModelError,
+    ModelRefusalError,
+    ModelwireError,
+    Refused,
+    and_said,
+)
 from modelwire.messages import AIMessage
 
 
@@ -25,3 +37,14 @@ def test_the_roots_have_langchains_names_too() -> None:
 def test_a_refusal_block_is_said_in_words() -> None:
     error = ModelRefusalError.from_refusal({"type": "refusal", "refusal": "No.", "extras": {"category": "cyber"}})
     assert str(error) == "Model refused to produce the requested output (category='cyber'): No."
+
+
+@pytest.mark.parametrize(("text", "whole"), [("No.", "No. So."), ("No", "No. So."), ("Is it up?", "Is it up? So.")])
+def test_a_sentence_is_put_behind_whatever_mark(text: str, whole: str) -> None:
+    assert and_said(text, "So.") == whole
+
+
+def test_a_wrong_rate_limit_is_told_both_right_ones() -> None:
+    wrong: dict[str, object] = {"rate_limit": False}
+    with pytest.raises(InvalidArgument, match=r"should be 'auto' or None"):
+        ChatOpenAI(model="m", api_key="k", **wrong)

@@ -261,13 +261,23 @@ class WireChatModel(WireSettings):
     def warmup(self, n: int = 1) -> int:
         """Open `n` connections (0 to 1000) for sync calls, so that the first ones need not; return how many are open.
 
-        No call is made and no key sent: each connection gets a `HEAD`. 0 where calls go through a proxy, another
-        engine or a client of your own. Raises the wire's error when none can be opened.
+        For more than one, `n` others are opened on the background loop, over which `batch` and jobs go. No call is made
+        and no key sent: each connection gets a `HEAD`. 0 where calls go through a proxy, another engine or a client of
+        your own. Raises the wire's error when none can be opened.
         """
         from modelwire.transport.warmup import warm
 
         exchange = self._exchange(self._messages("hi"), None, settled(None), {}, stream=False)
-        return warm(lambda: self._sync_line(exchange), n)
+        opened = warm(lambda: self._sync_line(exchange), n)
+        if n > 1 and self._loop_native():
+            from asyncio import run_coroutine_threadsafe
+
+            from modelwire.runnables.background import background_loop
+
+            home = background_loop()
+            if not home.is_here():  # it would wait for itself
+                run_coroutine_threadsafe(self.awarmup(n), home.loop).result()
+        return opened
 
     async def awarmup(self, n: int = 1) -> int:
         """Open `n` connections for the calls of this event loop; see `warmup`."""

@@ -69,7 +69,7 @@ class WireSettings(BaseChatModel):
     stream_idle_timeout: float | None = None
     stream_restart: Literal["marker"] | None = None
     max_response_bytes: int = MAX_RESPONSE_BYTES
-    rate_limit: Literal["auto"] | None = "auto"
+    rate_limit: Literal["auto", None] = "auto"  # so written, the error of a wrong one names both
     rpm: float | None = None
     tpm: float | None = None
     proxy: str | None = Field(default=None, repr=False, exclude=True)

@@ -13,17 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwire.errors import InvalidArgument, MissingKey
+from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
 from modelwire.jobs.job import ENGINES
 
 if TYPE_CHECKING:
     from modelwire.jobs.folder import JobFolder
     from modelwire.jobs.progress import Standing
     from modelwire.jobs.provider_batch.ledger import Ledger
+    from modelwire.jobs.rows import Source
+    from modelwire.jobs.work import Work
 
-__all__ = ["batch", "list_jobs", "register", "retry", "show", "wait"]
+__all__ = ["batch", "list_jobs", "register", "retry", "say_failures", "show", "wait", "write"]
 
-FAILURES_SHOWN = 10
+REASONS_SAID, REASONS_SHOWN = 3, 10  # after a run, and by `jobs show`
+LINES_NAMED = 5  # of the input, for each reason
+_STOPS = {"max_cost": "near `max_cost`", "interrupted": "by Ctrl-C", "terminated": "by SIGTERM"}
 
 
 def register(commands: Any) -> None:
@@ -33,7 +37,8 @@ def register(commands: Any) -> None:
         help="ask a prompt about every row of a file",
         description="Ask a prompt about every row of a CSV, TSV, JSON lines or Parquet file. Killed at any moment, the "
         "same command goes on where it was. The path of the result goes to standard output, all else to standard "
-        "error. Exit code: 0 done (single rows may have failed), 1 stopped or refused, 2 wrong usage, 130 Ctrl-C.",
+        "error. Exit code: 0 done (single rows may have failed), 1 stopped, refused or every row failed, 2 wrong "
+        "usage, 130 Ctrl-C.",
         epilog='example: modelwire batch reviews.csv --prompt "Summarise: {review}" --model openai:gpt-4o-mini '
         "--output summaries.csv",
     )
@@ -98,18 +103,23 @@ def register(commands: Any) -> None:
     add("--quiet", "-q", action="store_true", help="show no progress")
     parser.set_defaults(run=batch)
 
-    jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, wait")
+    jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, write, wait")
     jobs_commands = jobs.add_subparsers(required=True, metavar="COMMAND")
     for name, help_text, act in (
         ("list", "one line for each job: its state, rows, failed rows, and cost in USD", list_jobs),
         ("show", "how one job stands, and which rows have failed", show),
         ("retry", "ask the rows of a job again that have failed", retry),
+        ("write", "write the table of the rows that are done, of a job that was stopped", write),
         ("wait", "wait for a job that went through a Batch API, and write its table", wait),
     ):
         command = jobs_commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if act is not list_jobs:
             command.add_argument("job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder")
         command.add_argument("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
+        if act is write:
+            command.add_argument(
+                "--output", "-o", metavar="FILE", help="another file than the job's (default: its own)"
+            )
         if act in (retry, wait):
             command.add_argument("--quiet", "-q", action="store_true", help="show no progress")
         command.set_defaults(run=act)
@@ -126,8 +136,8 @@ _KEPT = ("input", "prompt", "chain", "model", "param", "no_dedupe", "via", *_PAS
 _PATHS = ("input", "output", "job_dir")
 
 
-def batch(options: argparse.Namespace) -> None:
-    """Run `modelwire batch`."""
+def batch(options: argparse.Namespace) -> int:
+    """Run `modelwire batch`; return its exit code."""
     given = vars(options)
     if options.prompt_file is not None:
         given["prompt"] = _read(options.prompt_file)
@@ -135,15 +145,16 @@ def batch(options: argparse.Namespace) -> None:
         given["schema"] = _json(options.schema)
     if options.dry_run:
         _dry_run(given)
-        return
+        return 0
     if options.detach and options.via != "batch-api":
         raise InvalidArgument("`--detach` leaves a job to the provider: it needs `--via batch-api`.")
     if options.via == "batch-api":
         from modelwire.jobs.provider_batch.commands import hand_in
 
-        hand_in(given, _chain(given), _command(given), quiet=options.quiet, detach=options.detach)
-        return
-    _run(given, retry_failed=options.retry_failed, quiet=options.quiet)
+        work, source = _checked(given)
+        source.close()
+        return hand_in(given, work.chain, _command(given), quiet=options.quiet, detach=options.detach)
+    return _run(given, retry_failed=options.retry_failed, quiet=options.quiet)
 
 
 def _command(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +171,7 @@ def _chain(given: Mapping[str, Any]) -> Any:
     return make_work(_work(given), _model(given), system=given["system"], schema=given["schema"]).chain
 
 
-def _run(given: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> None:
+def _run(given: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
     from modelwire.jobs import run_job
 
     options: Any = {name: given[name] for name in _PASSED if name in given}
@@ -170,15 +181,30 @@ def _run(given: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> None:
     )  # fmt: skip
     if not quiet:
         print(result, file=sys.stderr)
-        if result.stopped == "max_cost":
-            print(f"Stopped near --max-cost {given['max_cost']}; a higher one goes on.", file=sys.stderr)
-        if result.failed:
-            print(
-                f"Put right what failed, in the input too; `modelwire jobs retry {result.job_id}` asks it again.",
-                file=sys.stderr,
-            )
+    if result.stopped == "max_cost":
+        print(
+            f"Stopped near --max-cost {given['max_cost']}; a higher one goes on, and `modelwire jobs write "
+            f"{result.job_id}` writes the table of what is done.",
+            file=sys.stderr,
+        )
+    none_answered = result.failed == result.rows > 0
+    if result.failed and (none_answered or not quiet):
+        say_failures(result.job_dir)
     if result.complete:
         print(result.output)
+    return int(none_answered or not result.complete)
+
+
+def say_failures(path: Path) -> None:
+    """Print why rows of a job have failed, the commonest reasons first, and what to do."""
+    from modelwire.jobs.folder import JobFolder
+
+    job = JobFolder(path)
+    lines = _reasons(_standing(job)[1], REASONS_SAID)
+    if any("bytes that are not" in line for line in lines):
+        lines.append("Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say.")
+    print(*lines, sep="\n", file=sys.stderr)
+    print(f"`modelwire jobs retry {job.id}` asks them again, once the cause is put right.", file=sys.stderr)
 
 
 def _work(given: Mapping[str, Any]) -> Any:
@@ -204,7 +230,15 @@ def _model(given: Mapping[str, Any]) -> Any:
     from modelwire.config import init_chat_model
 
     parameters = dict(_parameter(text) for text in given["param"])
-    return init_chat_model(given["model"], **parameters)
+    try:
+        return init_chat_model(given["model"], **parameters)
+    except UnknownModel as exc:
+        if not str(exc).startswith("No model is named"):
+            raise
+        raise UnknownModel(
+            "No model is named: say `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give `modelwire.toml` a "
+            "`default`."
+        ) from exc
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -219,17 +253,29 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _dry_run(given: Mapping[str, Any]) -> None:
+def _checked(given: Mapping[str, Any]) -> tuple[Work, Source]:
+    """Return what is to be asked about what, when nothing speaks against it."""
     from modelwire.jobs.output import check_output
-    from modelwire.jobs.preview import preview
     from modelwire.jobs.rows import open_source
     from modelwire.jobs.work import make_work
 
     check_output(Path(given["output"]), given["order"], given["input"])
-    source = open_source(given["input"], encoding=given["encoding"])
     work = make_work(_work(given), _model(given), system=given["system"], schema=given["schema"])
-    work.check_columns(source.columns)
-    for line in preview(work, source, limit=given["limit"]):
+    source = open_source(given["input"], encoding=given["encoding"])
+    try:
+        work.check_columns(source.columns)
+    except InvalidArgument:
+        source.close()
+        raise
+    return work, source
+
+
+def _dry_run(given: Mapping[str, Any]) -> None:
+    from modelwire.jobs.preview import preview
+
+    work, source = _checked(given)
+    in_batch = given["via"] == "batch-api"
+    for line in preview(work, source, limit=given["limit"], in_batch=in_batch, dedupe=not given["no_dedupe"]):
         print(line)
     source.close()
 
@@ -255,38 +301,49 @@ def list_jobs(options: argparse.Namespace) -> None:
     """Run `modelwire jobs list`."""
     from modelwire.jobs.folder import jobs_below
 
-    print(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
     jobs, unreadable = jobs_below(Path(options.dir))
+    print(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
     for job in jobs:
         numbers = job.summary()
         if "failed" not in numbers:  # it runs, or was killed, or is at the provider's
             standing, failures = _standing(job)
             numbers = {**asdict(standing), "failed": len(failures)}
-        cost = "?" if numbers["unpriced"] else numbers["cost"]
+        cost = "-" if numbers["unpriced"] or _is_out(job) else numbers["cost"]
         print(f"{job.id:<10}{job.state():<13}{numbers['rows']:>10}{numbers['failed']:>8}{cost!s:>10.8}  {job.path}")
     for problem in unreadable:
         print(problem, file=sys.stderr)
 
 
 def show(options: argparse.Namespace) -> None:
-    """Run `modelwire jobs show`: what the job is, how it stands, and its first failed rows."""
+    """Run `modelwire jobs show`: what the job is, how it stands, and why rows have failed."""
     from modelwire.jobs.folder import find_job
 
     job = find_job(options.job, Path(options.dir))
-    about = job.about
-    print(f"job      {job.id}, {job.state()}, begun {about['begun']}")
+    about, state = job.about, job.state()
+    print(f"job      {job.id}, {state}, begun {about['begun']}")
+    if (why := job.summary().get("stopped")) is not None:
+        print(f"stopped  {_STOPS.get(why, why)}")
     print(f"folder   {job.path}")
     for name, value in about["fingerprint"].items():
+        if name == "work" and "prompt" in about["fingerprint"]:
+            continue  # the same at greater length
         shown = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else value
         print(f"{name:<9}{shown}")
     for part in _ledger(job).parts if "batch" in about else ():
         print(f"batch    {part.batch_id or '-'}, {part.rows:,} rows, {part.outcome or part.stage}")
     standing, failures = _standing(job)
-    print(f"rows     {standing.rows:,} so far, {len(failures):,} failed")
-    for text in list(failures.values())[:FAILURES_SHOWN]:
+    paid = f", {standing.input_tokens:,} + {standing.output_tokens:,} tokens, {standing.cost_text()}"
+    so_far = "" if state == "complete" else " so far"
+    print(f"rows     {standing.rows:,}{so_far}, {len(failures):,} failed{'' if _is_out(job) else paid}")
+    for text in _reasons(failures, REASONS_SHOWN):
         print(f"         {text}")
-    if len(failures) > FAILURES_SHOWN:
-        print(f"         and {len(failures) - FAILURES_SHOWN:,} more; `error` in the output has them all")
+
+
+def _is_out(job: JobFolder) -> bool:
+    """Tell whether the answers of a job are at the provider's still, or not read yet: what they cost is not known."""
+    from modelwire.jobs.results import LOG_NAME
+
+    return "batch" in job.about and not (job.path / LOG_NAME).exists()
 
 
 def _ledger(job: JobFolder) -> Ledger:
@@ -295,13 +352,27 @@ def _ledger(job: JobFolder) -> Ledger:
     return Ledger(job.path).read()
 
 
-def _standing(job: JobFolder) -> tuple[Standing, dict[int, str]]:
-    """Count what the log of a job has, also while it runs; return its failed rows too, by number."""
+def _reasons(failures: Mapping[int, tuple[int, str]], most: int) -> list[str]:
+    """Say why rows have failed, the commonest reason first; texts that differ in a number or an id are one."""
+    groups: dict[str, tuple[str, list[int]]] = {}
+    for line, error in failures.values():
+        groups.setdefault(re.sub(r"\S*\d\S*", "", error), (error, []))[1].append(line)
+    said = []
+    for error, at in sorted(groups.values(), key=lambda group: -len(group[1]))[:most]:
+        numbers = ", ".join(map(str, at[:LINES_NAMED])) + ", ..." * (len(at) > LINES_NAMED)
+        said.append(f"{len(at):,} x {error} (line{'s' * (len(at) > 1)} {numbers})")
+    if len(groups) > most:
+        said.append(f"and {len(groups) - most:,} more reasons; `error` in the output has them all")
+    return said
+
+
+def _standing(job: JobFolder) -> tuple[Standing, dict[int, tuple[int, str]]]:
+    """Count what the log of a job has, also while it runs; return line and error of its failed rows, by number."""
     from modelwire.jobs.progress import Standing
     from modelwire.jobs.results import stored_records
 
     standing, seen = Standing(), bytearray()
-    failures: dict[int, str] = {}
+    failures: dict[int, tuple[int, str]] = {}
     for record in stored_records(job.path):
         number = record["n"]
         seen += bytes(max(0, number + 1 - len(seen)))
@@ -309,16 +380,16 @@ def _standing(job: JobFolder) -> tuple[Standing, dict[int, str]]:
         standing.count(record)
         failures.pop(number, None)
         if "error" in record:
-            error = record["error"]
-            failures[number] = error if error.startswith("Line ") else f"Line {record['line']}: {error}"
+            line = record["line"]
+            failures[number] = line, record["error"].removeprefix(f"Line {line}: ")
     standing.rows = sum(seen)
     if "batch" in job.about and not standing.rows:
         standing.rows = _ledger(job).rows
     return standing, failures
 
 
-def retry(options: argparse.Namespace) -> None:
-    """Run `modelwire jobs retry`."""
+def retry(options: argparse.Namespace) -> int:
+    """Run `modelwire jobs retry`; return its exit code."""
     from modelwire.jobs.folder import find_job
 
     job = find_job(options.job, Path(options.dir))
@@ -328,13 +399,41 @@ def retry(options: argparse.Namespace) -> None:
     if command.get("via") == "batch-api":
         from modelwire.jobs.provider_batch.commands import finish
 
-        finish(job.path, _chain(command), command, quiet=options.quiet, again=True)
-        return
-    _run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)
+        return finish(job.path, _chain(command), command, quiet=options.quiet, again=True)
+    return _run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)
 
 
-def wait(options: argparse.Namespace) -> None:
-    """Run `modelwire jobs wait`."""
+def write(options: argparse.Namespace) -> None:
+    """Run `modelwire jobs write`."""
+    from modelwire.jobs.folder import find_job
+    from modelwire.jobs.output import check_output, write_output
+    from modelwire.jobs.results import Results
+
+    job = find_job(options.job, Path(options.dir))
+    if "batch" in job.about:
+        raise InvalidArgument(
+            f"`{job.path}` went through a Batch API: `modelwire jobs wait {job.id}` writes its table."
+        )
+    command = job.about.get("command") or {}
+    output, order = options.output or command.get("output"), command.get("order", "input")
+    if output is None:
+        raise InvalidArgument(f"`{job.path}` was run from Python: name the file to write, `--output FILE`.")
+    check_output(Path(output), order, command.get("input"), job.path)
+    job.claim()
+    results = Results(job.path)
+    try:
+        for _ in results.recover():
+            pass
+        rows = write_output(results, Path(output), order=order, formula_guard=command.get("formula_guard", False))
+    finally:
+        results.log.close()
+        job.release()
+    print(f"{rows:,} rows that are done", file=sys.stderr)
+    print(output)
+
+
+def wait(options: argparse.Namespace) -> int:
+    """Run `modelwire jobs wait`; return its exit code."""
     from modelwire.jobs.folder import find_job
     from modelwire.jobs.provider_batch.commands import finish
 
@@ -342,4 +441,4 @@ def wait(options: argparse.Namespace) -> None:
     command = job.about.get("command") or {}
     if command.get("via") != "batch-api":
         raise InvalidArgument(f"`{job.path}` was not submitted by `modelwire batch --via batch-api`: run it again.")
-    finish(job.path, _chain(command), command, quiet=options.quiet)
+    return finish(job.path, _chain(command), command, quiet=options.quiet)

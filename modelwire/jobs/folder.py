@@ -89,7 +89,7 @@ class JobFolder:
             changed = differences(self.about["fingerprint"], fingerprint)
             if changed:
                 raise JobChanged(
-                    f"`{self.path}` holds a job that began with something else. {'; '.join(changed)}. "
+                    f"`{self.path}` holds a job that began with something else. {' '.join(changed)} "
                     "Put it back, name another output or job folder, or delete that folder to begin anew."
                 )
         else:
@@ -183,14 +183,20 @@ def _now() -> str:
 
 
 def jobs_below(folder: Path) -> tuple[list[JobFolder], list[str]]:
-    """Find the jobs in a folder, oldest first; return what is wrong with those that cannot be read, too."""
+    """Find the jobs in a folder, oldest first; return what is wrong with those that cannot be read, too.
+
+    A job's folder may have any name; a `job.json` that is none of ours is complained of where the name says it should.
+    """
+    if not folder.is_dir():
+        raise InvalidArgument(f"There is no folder `{folder}`.")
     jobs: list[JobFolder] = []
     unreadable: list[str] = []
-    for path in sorted(folder.glob(f"*{SUFFIX}/job.json")):
+    for path in sorted(folder.glob("*/job.json")):
         try:
             jobs.append(JobFolder(path.parent))
         except (InvalidArgument, DiskError) as exc:
-            unreadable.append(str(exc))
+            if path.parent.suffix == SUFFIX:
+                unreadable.append(str(exc))
     return sorted(jobs, key=lambda job: str(job.about["begun"])), unreadable
 
 

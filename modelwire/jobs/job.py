@@ -18,28 +18,49 @@ __all__ = ["ENGINES", "JobOptions", "JobResult", "arun_job", "checked_options", 
 
 
 class JobOptions(TypedDict, total=False):
-    """The keywords of `run_job`; all but `output` may be left out."""
+    """The keywords of `run_job`, with their defaults; all but `output` may be left out.
 
-    output: str | os.PathLike[str]  # .jsonl, .csv, .tsv or .parquet; appears when all rows are done
-    model: Any  # for a prompt: a chat model, or a string such as "openai:gpt-4o-mini"
-    system: str | None  # a system message before a prompt that is a text
-    schema: Any  # with a prompt: the form of the answers, a pydantic class or a JSON schema
-    job_dir: str | os.PathLike[str] | None  # where its state lies; `OUTPUT.job` by default
-    order: Literal["input", "arrival"]  # of the output's rows
-    max_concurrency: int | None  # rows at a time
-    max_cost: Decimal | float | str | None  # USD, of all runs together; near it no new row is begun
-    limit: int | None  # only the first rows; a later run with a higher limit goes on from there
-    sample: int | None  # only so many rows, chosen by `seed`
+    - `output`: the path of a .jsonl, .csv, .tsv or .parquet file; it appears when all rows are done.
+    - `model` (None): for a prompt, a chat model, or a string such as "openai:gpt-4o-mini".
+    - `system` (None): a system message before a prompt that is a text.
+    - `schema` (None): with a prompt, the form of the answers: a pydantic class or a JSON schema.
+    - `job_dir` (None): the folder of the job's state; None is `OUTPUT.job`.
+    - `order` ("input"): of the output's rows; "arrival" is that in which they were done.
+    - `max_concurrency` (None): rows at a time; None is 200, then more while that is faster.
+    - `max_cost` (None): USD, of all runs together; near it no new row is begun.
+    - `limit` (None): only so many first rows; a later run with a higher limit goes on from there.
+    - `sample` (None): only so many rows, chosen by `seed` (0).
+    - `dedupe` (True): ask equal questions once.
+    - `retry_failed` (False): ask rows again that have failed.
+    - `formula_guard` (False): in CSV, a quote before text that a spreadsheet would take for a formula.
+    - `encoding` ("utf-8"): of a CSV or TSV input.
+    - `engine` ("local"): who asks, this process, or "ray": the workers of a Ray cluster.
+    - `workers` (None): of Ray; None is one a CPU.
+    - `config` (None): a `RunnableConfig` for every row.
+    - `quiet` (False): show no progress.
+    - `command` (None): how `modelwire jobs retry` runs it again; the command line's own.
+    """
+
+    output: str | os.PathLike[str]
+    model: Any
+    system: str | None
+    schema: Any
+    job_dir: str | os.PathLike[str] | None
+    order: Literal["input", "arrival"]
+    max_concurrency: int | None
+    max_cost: Decimal | float | str | None
+    limit: int | None
+    sample: int | None
     seed: int
-    dedupe: bool  # ask equal questions once
-    retry_failed: bool  # ask rows again that have failed
-    formula_guard: bool  # in CSV, a quote before text that a spreadsheet would take for a formula
-    encoding: str  # of CSV
-    engine: Literal["local", "ray"]  # who asks: this process, or the workers of a Ray cluster
-    workers: int | None  # of Ray; as many as it has CPUs by default
-    config: RunnableConfig | None  # for every row
-    quiet: bool  # no progress
-    command: dict[str, Any] | None  # how `modelwire jobs retry` runs it again
+    dedupe: bool
+    retry_failed: bool
+    formula_guard: bool
+    encoding: str
+    engine: Literal["local", "ray"]
+    workers: int | None
+    config: RunnableConfig | None
+    quiet: bool
+    command: dict[str, Any] | None
 
 
 ENGINES = ("local", "ray")
@@ -116,7 +137,7 @@ class JobResult:
         parts.append(f"{self.input_tokens:,} + {self.output_tokens:,} tokens")
         cost = f"${self.cost:.4f}" if self.cost or not self.unpriced else "cost unknown"
         parts.append(cost + (f" ({self.unpriced:,} rows of unknown price)" if self.unpriced and self.cost else ""))
-        parts += [f"about ${self.saved:.4f} saved"] if self.saved else []
+        parts += [f"about ${self.saved:.4f} saved"] if f"{self.saved:.4f}" != "0.0000" else []
         return f"{', '.join(parts)}, {self.elapsed_s:,.1f} s"
 
 
@@ -125,7 +146,8 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
 
     `work` is any chain, or a prompt (a template with `{column}`s) together with `model=`. `rows` is the path of a CSV,
     TSV, JSON lines or Parquet file, a data frame, or an iterable of dicts or texts. A row that cannot be read or
-    answered fails alone, and says so in the column `error`. Finished rows survive a crash of any kind.
+    answered fails alone, and says so in the column `error`. Finished rows survive a crash of any kind. The options are
+    those of `modelwire.jobs.job.JobOptions`, explained there.
 
     A Ctrl-C or SIGTERM lets the calls in flight end (at most 10 s) before it is raised. Raises `JobChanged`, `JobBusy`,
     `JobStopped`, `DiskError`.

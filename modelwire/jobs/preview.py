@@ -19,7 +19,9 @@ MEASURED_ROWS = 10_000  # tell the mean length of a prompt, and with the bytes r
 ANSWER_TOKENS = 200  # where the model has no `max_tokens`
 
 
-def preview(work: Work, source: Source, *, limit: int | None = None) -> Iterator[str]:
+def preview(
+    work: Work, source: Source, *, limit: int | None = None, in_batch: bool = False, dedupe: bool = True
+) -> Iterator[str]:
     """Yield the lines that `--dry-run` prints. Sends nothing."""
     rows: Iterator[Row] = iter(source) if limit is None else islice(source, limit)
     measured = tokens = shown = unreadable = 0
@@ -43,7 +45,11 @@ def preview(work: Work, source: Source, *, limit: int | None = None) -> Iterator
             yield f"--- line {row.line}"
             yield text
     yield "---"
-    yield from _estimate(work, source, measured, tokens, limit, more=more)
+    total: float = measured
+    if more:
+        total = source.total or measured / (source.fraction() or 1)
+        total = round(total if limit is None else min(total, limit))
+    yield from _estimate(work, total, tokens / max(measured, 1), more=more, in_batch=in_batch, dedupe=dedupe)
     if unreadable:
         yield f"{unreadable:,} of the first {measured:,} rows cannot be asked. The first: {first}"
 
@@ -60,23 +66,20 @@ def _question(work: Work, row: Row) -> tuple[str, int]:
     return shown, count_tokens_approximately(messages)
 
 
-def _estimate(
-    work: Work, source: Source, measured: int, tokens: int, limit: int | None, *, more: bool
-) -> Iterator[str]:
-    rows: float = measured
-    if more:
-        rows = source.total or measured / (source.fraction() or 1)
-        rows = round(rows if limit is None else min(rows, limit))
+def _estimate(work: Work, rows: float, each: float, *, more: bool, in_batch: bool, dedupe: bool) -> Iterator[str]:
+    """Say what `rows` questions of `each` tokens come to."""
     about = "About " if more else ""
-    each = tokens / max(measured, 1)
     models = list(models_of(work.chain))
     model = models[0] if len(models) == 1 else None  # of several, nobody knows what each is asked
     name = getattr(model, "model", None)
     answer = getattr(model, "max_tokens", None) or ANSWER_TOKENS
     yield f"{about}{rows:,.0f} rows, about {rows * each:,.0f} tokens of input, {rows * answer:,.0f} of answers"
-    yield f"(an answer counted as {answer} tokens; equal rows are asked once, and counted here)."
+    equal = "equal rows are asked once, and counted here" if dedupe else "equal rows are asked each"
+    yield f"(an answer counted as {answer} tokens; {equal})."
     cost = price_of_counts(model, round(each), answer)
     if cost is None:
         yield f"What that costs is not known: no price for {f'`{name}`' if name else 'this chain'}."
+    elif in_batch:
+        yield f"At half the price of `{name}`, that of its Batch API: about ${cost * Decimal(rows) / 2:,.4f}."
     else:
         yield f"At the price of `{name}`: about ${cost * Decimal(rows):,.4f}."

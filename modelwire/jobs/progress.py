@@ -30,6 +30,8 @@ class Standing:
     unpriced: int = 0  # answered rows whose model has no known price
     total: float | None = None  # rows there will be, about
     elapsed_s: float = 0.0  # of this run
+    priced: int = 0  # rows that were asked, answered and have a price: `cost` is mostly theirs
+    waiting: str | None = None  # why nothing gets done
 
     def count(self, about: Mapping[str, Any]) -> None:
         """Add what a record says was paid."""
@@ -38,6 +40,7 @@ class Standing:
         self.cached += about.get("cached", 0)
         if about.get("cost") is not None:
             self.cost += Decimal(about["cost"])
+            self.priced += "answer" in about and about.get("attempts", 0) > 0
         elif about.get("answer") is not None and about.get("attempts"):
             self.unpriced += 1
         self.same += "same" in about
@@ -58,18 +61,22 @@ class Standing:
         return min(1.0, self.rows / self.total) if self.total else None
 
     def left_s(self) -> float | None:
-        """Guess the seconds until all is done."""
-        return max(0.0, self.total - self.rows) / self.rate if self.total is not None and self.rate else None
+        """Guess the seconds until all is done; None where rows are asked again, which are counted already."""
+        left = (self.total or 0) - self.rows
+        return left / self.rate if left > 0 and self.rate else None
 
     def said(self) -> str:
         """Say it in one line."""
         parts = [f"{self.rows:,} rows"]
         if self.failed:
             parts.append(f"{self.failed:,} failed")
-        parts.append(f"{self.rate:,.1f}/s")
+        if self.waiting is None:
+            parts.append(f"{self.rate:,.1f}/s")
         parts.append(f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens")
         parts.append(self.cost_text())
-        if (left_s := self.left_s()) is not None:
+        if self.waiting is not None:
+            parts.append(self.waiting)
+        elif (left_s := self.left_s()) is not None:
             parts.append(f"{clock(left_s)} left")
         return "  ".join(parts)
 

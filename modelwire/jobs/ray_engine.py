@@ -103,10 +103,12 @@ class _Worker:
         yield pa.table({"number": [row["number"] for row in rows], "said": pa.array(said, pa.binary())})
 
     async def _answer(self, row_json: bytes) -> bytes:
-        if self._asker.is_over:
-            return json_of({})
         try:
             about, blamed = await self._asker.ask(from_json(row_json))
+        except asyncio.CancelledError:
+            if not self._asker.is_over:
+                raise
+            return json_of({})  # not begun, or given up, as the job is to end
         except JobStopped as exc:
             return json_of({"stop": str(exc)})
         return json_of({"about": about, "blamed": blamed})
@@ -136,10 +138,11 @@ class RayAsker(Asker):
             loop.call_later(GATHER_S, self._hand_over, loop)
         return await answer
 
-    def wind_up(self) -> None:
+    def wind_up(self) -> int:
         super().wind_up()
         if self._shares is not None:
             self._shares.end.remote()
+        return len(self._asked)
 
     def close(self) -> None:
         self._is_closed = True

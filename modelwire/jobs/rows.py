@@ -28,6 +28,9 @@ EDGE_BYTES = 1024 * 1024  # of each end of a file go into its fingerprint: 10 GB
 BATCH_ROWS = 512  # of a Parquet file or a data frame at a time
 
 
+_NO_TEXT = "`{}` is not {} text. Name its encoding: `--encoding cp1252`, say, or `encoding=` from Python."
+
+
 class Row(NamedTuple):
     """One row: its values, or what is wrong with it."""
 
@@ -87,7 +90,7 @@ class _FileSource(Source):
         except OSError as exc:
             raise DiskError.of(exc, self.path) from exc
         except UnicodeDecodeError as exc:
-            raise InvalidArgument(f"`{self.path}` is not {self.encoding} text; name its encoding.") from exc
+            raise InvalidArgument(_NO_TEXT.format(self.path, self.encoding)) from exc
         finally:
             self.close()
 
@@ -179,11 +182,9 @@ class _CsvSource(_FileSource):
         try:
             first = self._file.readline(MAX_ROW_CHARS)
         except UnicodeDecodeError as exc:
-            raise InvalidArgument(f"`{self.path}` is not {self.encoding} text; name its encoding.") from exc
+            raise InvalidArgument(_NO_TEXT.format(self.path, self.encoding)) from exc
         if _unreadable(first, self.encoding) is not None:
-            raise InvalidArgument(
-                f"The first line of `{self.path}` is not {self.encoding} text. Name the file's encoding (`encoding=`)."
-            )
+            raise InvalidArgument(_NO_TEXT.format(self.path, self.encoding))
         self._lines._back.append(first)
         counts = {mark: first.count(mark) for mark in ",\t;|"}
         delimiter = max(counts, key=lambda mark: counts[mark])
@@ -343,6 +344,9 @@ class _IterableSource(Source):
         length = getattr(rows, "__len__", None)
         self.total = length() if length is not None else None
         self._read = 0
+        first = rows[:PEEKED_LINES] if isinstance(rows, (list, tuple)) else []
+        if first and all(isinstance(values, Mapping) for values in first):
+            self.columns = list(dict.fromkeys(str(name) for values in first for name in values))
 
     def fraction(self) -> float | None:
         return self._read / self.total if self.total else None

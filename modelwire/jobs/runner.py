@@ -1,7 +1,8 @@
 """The loop of a file job: rows in, one bounded window of calls, records out. Imported when a job is run.
 
 A worker keeps its place in the window until the record of its row is synced. So the rows that a crash at any moment
-loses, and that are asked again, are never more than were in flight: `max_concurrency` of them at the most.
+loses, and that are asked again, are never more than were in flight: `max_concurrency` of them at the most, and those
+that have failed since the last answer, which may be everybody's failure and not theirs.
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ from modelwire.jobs.progress import Progress, Standing
 from modelwire.jobs.results import ANSWERED, FAILED, UNKNOWN, Record, Results, digest_of, json_of
 from modelwire.jobs.rows import Row, open_source
 from modelwire.jobs.window import START, Window
-from modelwire.jobs.work import Work, check_prices, make_work
+from modelwire.jobs.work import Work, check_prices, failure_text, make_work
 from modelwire.runnables.config import element_config
 
 __all__ = ["FileJob", "run_here", "run_in_background"]
 
 DRAIN_S = 10.0  # how long calls in flight may take to end after a Ctrl-C, a SIGTERM or an error of the job
+LEAVE_S = 2.0  # what a second signal gives the job to write down what it has
 LOOK_S = 0.25  # between two looks at whether more rows at a time get more done
 SYNC_GAP_S = 0.004  # between two syncs of the log: a disk does a few hundred a second
 FAILURES_IN_A_ROW = 50  # at least, and more than the window: then every row fails
+UNPRICED_AT_ONCE = 8  # rows at a time under a `max_cost`, until one has told what a row costs
 SKIPPED_AT_ONCE = 500  # finished rows passed over before others get their turn
 
 _SIGNALS = ("interrupted", "terminated")  # why a job stops that was told to
@@ -71,6 +74,7 @@ class FileJob:
         self.folder = JobFolder(job_dir)
         self.standing = Standing()
         self.stopped: str | None = None  # why no new row is begun
+        self.over = threading.Event()  # nothing of the run is left
         self._error: BaseException | None = None
         try:
             self.work.check_columns(self.source.columns)
@@ -86,7 +90,7 @@ class FileJob:
                 self.asker = RayAsker(self.work.chain, self.config, workers=options["workers"])
                 at_once = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
                 self.window = Window(at_once, at_once)
-            fingerprint = {"input": self.source.fingerprint(), "work": self.work.described()}
+            fingerprint = {"input": self.source.fingerprint(), **self.work.fingerprint()}
             self.folder.claim()
             before = self.folder.summary()
             self._is_written = before.get("state") == "complete" and before.get("output") == self._form()
@@ -114,8 +118,9 @@ class FileJob:
         self._read = 0  # rows seen
         counts = [count for count in (self.options["limit"], self.options["sample"]) if count is not None]
         self._most = min(counts, default=None)  # rows that will be seen
-        self._asking: dict[bytes, asyncio.Future[dict[str, Any]]] = {}
+        self._asking: dict[bytes, asyncio.Future[tuple[dict[str, Any], bool]]] = {}
         self._in_flight = self._failures = 0
+        self._held: list[Record] = []  # failures of a streak: nothing, should it end the job
         self._lines: list[bytes] = []
         self._dirty, self._synced = asyncio.Event(), asyncio.Event()
         self._over, self._finished = asyncio.Event(), asyncio.Event()
@@ -125,11 +130,15 @@ class FileJob:
         try:
             await self._run_workers()
             return await self._end()
+        except asyncio.CancelledError:
+            self._end_folder(self._ended(complete=False))
+            raise
         finally:
             self.progress.close()
             self.asker.close()
             self._disk.shutdown(wait=True)
             self._close()
+            self.over.set()
 
     async def _run_workers(self) -> None:
         self._workers: set[asyncio.Task[None]] = set()
@@ -142,15 +151,20 @@ class FileJob:
             await asyncio.wait({over, finished}, return_when=asyncio.FIRST_COMPLETED)
             if not finished.done() and not isinstance(self._error, DiskError):
                 await asyncio.wait({finished}, timeout=DRAIN_S)
+            self._release()
         finally:
             tasks = [*self._workers, *others, over, finished]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self.standing.asked -= len(self._held)
+            self._held.clear()
             self._sync_rest()
 
     def _add_workers(self) -> None:
-        self._workers |= {asyncio.create_task(self._worker()) for _ in range(self.window.size - len(self._workers))}
+        unpriced = self.options["max_cost"] is not None and not self.standing.priced
+        most = min(self.window.size, UNPRICED_AT_ONCE) if unpriced else self.window.size
+        self._workers |= {asyncio.create_task(self._worker()) for _ in range(most - len(self._workers))}
 
     async def _widen_for_ever(self) -> None:
         """Ask more rows at a time, for as long as that gets more of them done."""
@@ -162,7 +176,6 @@ class FileJob:
                 self._add_workers()
 
     async def _end(self) -> JobResult:
-        self._measure()
         complete = self.stopped is None and self._error is None
         if complete:
             try:
@@ -171,9 +184,7 @@ class FileJob:
                     await self._loop.run_in_executor(self._disk, self._write)
             except (DiskError, JobChanged) as exc:
                 self._error, complete = exc, False
-        if self.stopped in _SIGNALS:
-            self.progress.say(f"{self.standing.rows:,} rows are done and kept. The same command goes on from there.")
-        result = self._result(complete=complete)
+        result = self._ended(complete=complete)
         self._end_folder(result)
         if self._error is not None:
             raise self._error
@@ -193,12 +204,16 @@ class FileJob:
         """Write down how it ended; a disk that fails now must not hide why the job has stopped."""
         try:
             state = "complete" if result.complete else "interrupted"
-            self.folder.end({"state": state, **result.numbers(), "output": self._form()})
+            why = self.stopped if self._error is None else failure_text(self._error)
+            self.folder.end({"state": state, "stopped": why, **result.numbers(), "output": self._form()})
         except DiskError as exc:
             self._error = self._error or exc
 
-    def _result(self, *, complete: bool) -> JobResult:
+    def _ended(self, *, complete: bool) -> JobResult:
+        self._measure()
         s = self.standing
+        if self.stopped in _SIGNALS:
+            self.progress.say(f"{s.rows:,} rows are done and kept. The same command goes on from there.")
         return JobResult(
             output=self.output, job_dir=self.folder.path, job_id=self.folder.id, complete=complete,
             stopped=self.stopped, rows=s.rows, failed=s.failed, asked=s.asked, same=s.same, cached=s.cached,
@@ -208,11 +223,12 @@ class FileJob:
 
     def stop(self, reason: str) -> None:
         """Begin no new row, and let those in flight end within `DRAIN_S`; call it on the job's loop."""
-        if self.stopped is None:
+        calls = self.asker.wind_up()
+        if self.stopped in (None, "max_cost"):
             self.stopped = reason
-            if reason in _SIGNALS:
-                self.progress.say(f"Waiting at most {DRAIN_S:.0f} s for {self._in_flight} calls; Ctrl-C leaves them.")
-        self.asker.wind_up()
+            if reason in _SIGNALS and calls:
+                each = "1 call; Ctrl-C leaves it" if calls == 1 else f"{calls} calls; Ctrl-C leaves them"
+                self.progress.say(f"Waiting at most {DRAIN_S:.0f} s for {each}.")
         self._over.set()
 
     def _fail(self, error: BaseException) -> None:
@@ -232,7 +248,7 @@ class FileJob:
     async def _next(self) -> _Question | None:
         """Return the next row that has to be asked; None when there is none, or none may be begun."""
         skipped = 0
-        while self.stopped is None and not self._exhausted and not self._is_spent():
+        while self.stopped is None and not self._exhausted:
             row = next(self._rows, None)
             if row is None:
                 self._exhausted = True
@@ -240,7 +256,7 @@ class FileJob:
             self._read += 1
             question = _Question(row)
             if not self._has_result(question):
-                return question
+                return None if self._is_spent() else question
             skipped += 1
             if skipped % SKIPPED_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -269,8 +285,7 @@ class FileJob:
         most = self.options["max_cost"]
         if most is None:
             return False
-        paid = self.standing.rows - self.standing.same
-        expected = self.standing.cost / paid * self._in_flight if paid else 0
+        expected = self.standing.cost / max(self.standing.priced, 1) * self._in_flight
         if self.standing.cost + expected < most:
             return False
         self.stopped = "max_cost"  # nothing is urgent: what is in flight ends in its own time
@@ -281,10 +296,10 @@ class FileJob:
             while len(self._workers) <= self.window.size and (question := await self._next()) is not None:
                 self._in_flight += 1
                 try:
-                    about = await self._come_by(question)
+                    is_placed = await self._come_by(question)
                 finally:
                     self._in_flight -= 1
-                if about is not None:
+                if is_placed:
                     await self._synced.wait()
         except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
             self._fail(exc)
@@ -293,66 +308,87 @@ class FileJob:
             if not self._workers:
                 self._finished.set()
 
-    async def _come_by(self, question: _Question) -> dict[str, Any] | None:
-        """Get what is to be recorded of a row, and record it: by its problem, an equal row, or asking."""
+    async def _come_by(self, question: _Question) -> bool:
+        """Get what is to be recorded of a row, and record it: by its problem, an equal row, or asking.
+
+        Return whether there is anything to be synced.
+        """
         row = question.row
         if row.problem is not None:
             return self._record(question, {"error": f"Line {row.line}: {row.problem}", "attempts": 0})
         if not self.options["dedupe"]:
-            return self._record(question, await self._ask(row.values))
+            return self._record(question, *await self._ask(row.values))
         asked = digest_of(json_of(self.work.question(row.values)))
         same = self.results.answers.find(asked)
         if same is None and (flight := self._asking.get(asked)) is not None:
-            about = await asyncio.shield(flight)
+            about, blamed = await asyncio.shield(flight)
             if "error" in about:
-                return self._record(question, {"error": about["error"], "attempts": 0})
+                return self._record(question, {"error": about["error"], "attempts": 0}, blamed)
             same = self.results.answers.find(asked)
         if same is not None:
             return self._record(question, {"same": same, "attempts": 0})
         flight = self._asking[asked] = self._loop.create_future()
         try:
-            about = await self._ask(row.values)
+            about, blamed = await self._ask(row.values)
             if "error" not in about:
                 about["ask"] = asked.hex()
-            about = self._record(question, about)
+            is_placed = self._record(question, about, blamed)
             if "error" not in about:
                 self.results.answers.add(asked, row.number)
-            flight.set_result(about)
+            flight.set_result((about, blamed))
         finally:
             del self._asking[asked]
             flight.cancel()
-        return about
+        return is_placed
 
-    async def _ask(self, values: Any) -> dict[str, Any]:
+    async def _ask(self, values: Any) -> tuple[dict[str, Any], bool]:
         about, blamed = await self.asker.ask(values)
         if blamed:
             self._failures += 1
         elif "answer" in about:
             self._failures = 0
-        return about
+            self._release()
+        return about, blamed
 
     # ------------------------------------------------------------ records
 
-    def _record(self, question: _Question, about: dict[str, Any]) -> dict[str, Any]:
-        """Place a record and count it; it is there when `_synced` says so."""
-        record = Record(question.row.number, question.row.line, question.row_json, question.check, about)
+    def _release(self) -> None:
+        """Place the failures of a streak that was none, unless the job has been stopped since."""
+        if self.stopped is None:
+            held, self._held = self._held, []
+            for record in held:
+                self._place(record)
+
+    def _place(self, record: Record) -> None:
         self._lines.append(self.results.place(record))
         self._dirty.set()
+
+    def _record(self, question: _Question, about: dict[str, Any], blamed: bool = False) -> bool:  # noqa: FBT001, FBT002
+        """Count a record and place it: it is there when `_synced` says so. A `blamed` failure is held back."""
+        record = Record(question.row.number, question.row.line, question.row_json, question.check, about)
+        if blamed:
+            self._held.append(record)
+        else:
+            self._place(record)
         self.standing.asked += 1
         self.standing.count(about)
         if self._failures > max(FAILURES_IN_A_ROW, self.window.size):
-            raise stopped(f"The last {self._failures} rows that were asked have all failed: {about.get('error')}")
+            raise stopped(
+                f"The last {self._failures} rows that were asked have all failed: {about.get('error')}",
+                "run the same command again, which asks those anew,",
+            )
         if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
             raise stopped(
                 "`max_cost` cannot be held: the price of the model is not known.", "run it again without `max_cost`"
             )
-        return about
+        return not blamed
 
     def _measure(self) -> None:
         s = self.standing
         s.elapsed_s = monotonic() - self._began
-        s.failed = self.results.count(FAILED)
+        s.failed = self.results.count(FAILED) + sum(self.results.state(r.number) == UNKNOWN for r in self._held)
         s.rows = self.results.count(ANSWERED) + s.failed
+        s.waiting = self.asker.why_waiting()
         fraction = self.source.fraction()
         s.total = self._most or self.source.total or (self._read / fraction if fraction else None)
 
@@ -368,6 +404,9 @@ class FileJob:
             except DiskError as exc:
                 self._fail(exc)
                 return
+            except RuntimeError:  # the interpreter ends, and its executors have
+                self._lines[:0] = lines
+                return
             synced.set()
             await asyncio.sleep(SYNC_GAP_S)
 
@@ -377,7 +416,10 @@ class FileJob:
             return
         try:
             # Behind a write that may still be under way: the one thread of `_disk` does them in order.
-            self._disk.submit(self.results.log.write, self._lines).result()
+            try:
+                self._disk.submit(self.results.log.write, self._lines).result()
+            except RuntimeError:  # the interpreter ends, and its executors have
+                self.results.log.write(self._lines)
         except DiskError as exc:
             self._fail(exc)
 
@@ -418,10 +460,13 @@ def run_in_background(work: Any, rows: Any, options: JobOptions) -> JobResult:
     job = FileJob(work, rows, options)
     home = background_loop()
     future = asyncio.run_coroutine_threadsafe(job.run(), home.loop)
+    told: list[str] = []
 
     def stop(reason: str, leave: type[BaseException], *said: int) -> None:
-        if job.stopped in _SIGNALS:
+        told.append(reason)
+        if len(told) > 1:
             future.cancel()
+            job.over.wait(LEAVE_S)
             raise leave(*said)
         home.post(lambda: job.stop(reason))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modelwire.errors import InvalidArgument, did_you_mean
@@ -34,8 +35,9 @@ def tiered_batch(
 
     `priorities` is "high" or "low" for each input, or a function of an input. The batch is handed in first, the live
     ones are asked meanwhile, and it comes back when the batch is done: up to a day, `timeout` seconds at most. `dir` is
-    where the batch's state lies; called again with it after a crash, no batch is made twice. What fails is raised
-    when all is done, or stands in its place with `return_exceptions`.
+    where the batch's state lies; called again with it after a crash, no batch is made twice. Left out, it is a new
+    folder here, removed when all have an answer. What fails is raised when all is done, or stands in its place with
+    `return_exceptions`.
     Raises `NotBatchable` for a chain that no Batch API can answer, `Timeout` (the batch goes on).
 
     Example:
@@ -51,10 +53,11 @@ def tiered_batch(
         answers[place] = answer
     if job is not None:
         _gather(job, low, answers, timeout, poll)
-    if not return_exceptions:
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
+    failed = next((answer for answer in answers if isinstance(answer, BaseException)), None)
+    if job is not None and dir is None and failed is None:
+        rmtree(job.path, ignore_errors=True)
+    if failed is not None and not return_exceptions:
+        raise failed
     return answers
 
 

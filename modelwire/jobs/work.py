@@ -43,10 +43,11 @@ __all__ = [
 
 
 class Work:
-    """A chain, and the columns it takes; None for those of which nobody knows."""
+    """A chain, and the columns it takes; None for those of which nobody knows. `text`: its prompt was given as one."""
 
-    def __init__(self, chain: Runnable[Any, Any]) -> None:
+    def __init__(self, chain: Runnable[Any, Any], *, text: bool = False) -> None:
         self.chain = chain
+        self._is_text = text
         first = chain.first if isinstance(chain, RunnableSequence) else chain
         self.prompt = first if isinstance(first, BasePromptTemplate) else None
         self.columns = None if self.prompt is None else sorted(self.prompt.input_variables)
@@ -63,6 +64,11 @@ class Work:
         """Raise `InvalidArgument` when the prompt names a column that the input has not."""
         if columns is None:
             return
+        if self._is_text and not self.columns and columns:
+            raise InvalidArgument(
+                f"The prompt names no column, so it would be the same for every row. Write `{{{columns[-1]}}}` where "
+                f"that column goes. The input has {_listed(columns)}."
+            )
         for name in self.columns or ():
             if not columns:
                 raise InvalidArgument(f"The prompt names the column `{name}`, and the input has none: is it empty?")
@@ -72,11 +78,26 @@ class Work:
                     f"{lookalike!a}, not {name!a}."
                 )
             if name not in columns:
-                raise InvalidArgument(f"The prompt names the column `{name}`. {did_you_mean(name, columns)}")
+                close = did_you_mean(name, columns)
+                hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
+                brace = "" if name.isidentifier() else " Write a brace that is text as `{{`."
+                raise InvalidArgument(f"The prompt names the column `{name}`, which the input has not. {hint}{brace}")
 
-    def described(self) -> str:
-        """Return a text that changes when the prompt or the model does, without secrets."""
-        return _described(self.chain)
+    def fingerprint(self) -> dict[str, str]:
+        """Return what changes when the prompt or the model does, without secrets: `work` is all of it."""
+        said = {"prompt": _prompt_text(self.prompt), "model": ", ".join(map(_described, models_of(self.chain)))}
+        return {name: text for name, text in said.items() if text} | {"work": _described(self.chain)}
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in columns)
+
+
+def _prompt_text(prompt: Any) -> str:
+    """Return a prompt as it was written, "" where it is not made of texts."""
+    pieces = getattr(prompt, "messages", None) or [prompt]
+    texts: list[Any] = [getattr(getattr(piece, "prompt", piece), "template", None) for piece in pieces]
+    return _masked("\n".join(texts)) if all(isinstance(text, str) for text in texts) else ""
 
 
 def _nfc(name: str) -> str:
@@ -104,6 +125,7 @@ def make_work(work: Any, model: Any = None, *, system: str | None = None, schema
     if isinstance(work, str):
         messages: list[Any] = [("human", work)] if system is None else [("system", system), ("human", work)]
         work = ChatPromptTemplate.from_messages(messages)
+        return Work(work | model, text=True)
     return Work(work | model)
 
 
@@ -142,9 +164,13 @@ def _described(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    return _masked(_ADDRESS.sub("", repr(value)))
+
+
+def _masked(text: str) -> str:
     from modelwire.adapters.wire_json import mask_secrets
 
-    return mask_secrets(_SECRET.sub(r"\1'***'", _ADDRESS.sub("", repr(value))))
+    return mask_secrets(_SECRET.sub(r"\1'***'", text))
 
 
 def _source(function: Any) -> str:
@@ -155,23 +181,43 @@ def _source(function: Any) -> str:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say what differs between two fingerprints, one sentence each."""
+    """Say what differs between two fingerprints, one sentence each.
+
+    An older one has only `work` where a newer one has `prompt` and `model`, too.
+    """
+    differ = [name for name in ("input", "prompt", "model", "work", "via") if before.get(name) != now.get(name)]
+    parts = [name for name in ("prompt", "model") if name in differ and name in before and name in now]
+    names = [name for name in differ if name in ("input", "via") or name in (parts or ("work",))]
     return [
-        f"{name}: {_apart(str(before.get(name)), str(now.get(name)))}"
-        for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name)
+        _changed_input(before.get(name, {}), now.get(name, {}))
+        if name == "input"
+        else f"The {name}: {_apart(str(before.get(name)), str(now.get(name)))}."
+        for name in names
     ]
 
 
-def _apart(before: str, now: str, around: int = 30) -> str:
-    """Show two texts around the first place where they differ."""
+def _changed_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    for name, unit in (("file", ""), ("bytes", " bytes"), ("limit", " rows of it")):
+        old, new = before.get(name), now.get(name)
+        if old != new:
+            texts = [f"{one:,}" if isinstance(one, int) else str(one or "all") for one in (old, new)]
+            title = "The input" if name == "file" else f"The input {now.get('file', '')}"
+            return f"{title}: {texts[0]}{unit} became {texts[1]}."
+    return f"The input {now.get('file', '')}: its text is another one."
+
+
+def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
+    """Show two texts, long ones around the first place where they differ."""
+    before, now = before.replace("\n", "\\n"), now.replace("\n", "\\n")
+    if len(before) <= whole and len(now) <= whole:
+        return f"`{before}` became `{now}`"
     start = 0
     while start < min(len(before), len(now)) and before[start] == now[start]:
         start += 1
     cut = max(0, start - around)
     end = start + 2 * around
     old, new = (f"{'...' * (cut > 0)}{text[cut:end]}{'...' * (len(text) > end)}" for text in (before, now))
-    return f"{old!r} became {new!r}"
+    return f"`{old}` became `{new}`"
 
 
 # ---------------------------------------------------------------- what came of one row

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypedDict, TypeVar, cast
 from uuid import UUID
 
@@ -137,6 +138,8 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
     for key in extras:
         if not isinstance(key, str):
             raise InvalidType(f"The keys of a config are strings, not `{key!r}`.")
+        if (meant := _meant(key)) is not None:
+            warnings.warn(f"`{key}` is no key of a config. Did you mean `{meant}`?", UserWarning, stacklevel=2)
     if not isinstance(ready.get("run_name", ""), str):
         raise InvalidType(f"`run_name` in a config must be a string, not a `{type(ready['run_name']).__name__}`.")
     ready["configurable"].update(extras)
@@ -148,6 +151,15 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
     if ready.get("timeout") is not None:
         start_clock(ready["timeout"])  # only to check it: it starts when its call does
     return ready
+
+
+@lru_cache(256)
+def _meant(key: str) -> str | None:
+    """Return the key of a config that `key` is most likely a misspelling of."""
+    from difflib import get_close_matches
+
+    # All that is set in a config and not known to us is somebody's own: only what is very near is a slip.
+    return next(iter(get_close_matches(key, _KEYS, n=1, cutoff=0.8)), None)
 
 
 def _clocked(ready: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,14 @@ from modelwire.errors import InvalidArgument
 
 __all__ = ["register"]
 
+# The names in `faults.NAMED`, which is not loaded for the help of every command.
+FAULTS = (
+    "billing, error_under_200, error_event, cut, no_terminal_mark, reset_request, reset_headers, reset_body, close, "
+    "stall_request, stall_body, slow, byte_by_byte, malformed_json, html, empty, wrong_content_type, "
+    "content_length, bad_chunk_size, gzip_garbage, gzip_bomb, garbage, endless_header, endless_event, redirect, "
+    "early_hints, error_event_after"
+)
+
 
 def register(commands: Any) -> None:
     """Add the command to the parser's."""
@@ -57,7 +65,8 @@ def register(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=RATE",
-        help="what goes wrong, and how often: `reset_body=0.1`, `503=0.05`; may be given more than once",
+        help="what goes wrong, and how often: `reset_body=0.1`, `503=0.05`; may be given more than once. A status, or"
+        f" one of {FAULTS}",
     )
     say(
         "--time-scale",

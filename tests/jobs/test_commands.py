@@ -14,6 +14,7 @@ import pytest
 
 from modelwire import cli
 from modelwire.jobs import preview, progress, work
+from modelwire.jobs.job import JobOptions
 from modelwire.jobs.progress import Progress, Standing
 
 CHAIN = """
@@ -62,8 +63,8 @@ def test_jobs_are_listed_shown_and_retried(here: Path, capsys: pytest.CaptureFix
     for name in (job_id, "out.csv.job", "out.csv"):
         assert cli.main(["jobs", "show", name]) == 0
         said = capsys.readouterr().out
-        assert "3 so far, 1 failed" in said
-        assert "Line 3: A quote is opened and not closed." in said
+        assert "rows     3, 1 failed, 0 + 0 tokens, cost unknown\n" in said
+        assert "1 x A quote is opened and not closed. (line 3)" in said
         assert "Say {text}" in said
     assert cli.main(["jobs", "retry", job_id, "-q"]) == 0
     assert capsys.readouterr().out == f"{here / 'out.csv'}\n"
@@ -87,7 +88,7 @@ def test_a_killed_job_is_listed_with_what_its_log_has(here: Path, capsys: pytest
     capsys.readouterr()
     cli.main(["jobs", "list"])
     (_, line) = capsys.readouterr().out.splitlines()
-    assert line.split()[1:] == ["interrupted", "2", "1", "?", "out.csv.job"]
+    assert line.split()[1:] == ["interrupted", "2", "1", "-", "out.csv.job"]
     cli.main(["jobs", "show", "out.csv"])
     assert "2 so far, 1 failed" in capsys.readouterr().out
 
@@ -124,6 +125,82 @@ def test_an_odd_folder_hides_no_other_job(here: Path, capsys: pytest.CaptureFixt
     assert cli.main(["jobs", "show", said.out.splitlines()[1].split()[0]]) == 0
 
 
+def test_jobs_under_any_name_are_listed_and_what_is_none_of_ours_is_passed_over(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "runs" / "theirs").mkdir(parents=True)
+    (here / "runs" / "theirs" / "job.json").write_text('{"name": "build"}')
+    batch("-q", "--job-dir", "runs/reviews")
+    capsys.readouterr()
+    assert cli.main(["jobs", "list", "--dir", "runs"]) == 0
+    said = capsys.readouterr()
+    assert [line.split()[-1] for line in said.out.splitlines()[1:]] == ["runs/reviews"] and not said.err
+    assert cli.main(["jobs", "list", "--dir", "nowhere"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "modelwire: There is no folder `nowhere`.\n" and not said.out
+
+
+FAILING = """
+from modelwire.errors import BadRequest
+from modelwire.runnables import RunnableLambda
+
+def fail(row):
+    if row["text"] == "fine":
+        return "yes"
+    raise BadRequest(f"Refused, request req_{row['id']}x." if row["text"] == "a" else "Too long.")
+
+chain = RunnableLambda(fail)
+"""
+
+
+def test_the_commonest_reasons_of_failed_rows_are_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "failing_chain.py").write_text(FAILING)
+    (here / "in.csv").write_text("id,text\n1,b\n2,a\n3,a\n4,fine\n")
+    assert batch("--chain", "failing_chain:chain") == 0
+    said = capsys.readouterr().err.splitlines()
+    job_id = json.loads((here / "out.csv.job" / "job.json").read_text())["id"]
+    assert said[1:] == [
+        "2 x BadRequest: Refused, request req_2x. (lines 3, 4)",
+        "1 x BadRequest: Too long. (line 2)",
+        f"`modelwire jobs retry {job_id}` asks them again, once the cause is put right.",
+    ]
+    (here / "in.csv").write_text("id,text\n1,a\n")
+    assert batch("--chain", "failing_chain:chain", "-o", "all.csv", "-q") == 1
+    said = capsys.readouterr()
+    assert "1 x BadRequest: Refused" in said.err and said.out == "all.csv\n"
+
+
+def test_rows_in_another_encoding_are_told_how_to_read_them(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "in.csv").write_bytes(b"id,text\n1,a\n2,caf\xe9\n")
+    assert batch() == 0
+    assert "`--encoding cp1252 --retry-failed`" in capsys.readouterr().err
+    assert batch("--encoding", "cp1252", "--retry-failed") == 0
+    assert "Say café" in (here / "out.csv").read_text()
+
+
+def test_what_is_done_of_a_stopped_job_can_be_written(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_pricing", lambda: lambda message: Decimal("0.5"))
+    (here / "in.csv").write_text("id,text\n1,a\n2,b\n3,c\n")
+    assert batch("--max-cost", "0.6", "--max-concurrency", "1", "-q") == 1
+    said = capsys.readouterr()
+    job_id = json.loads((here / "out.csv.job" / "job.json").read_text())["id"]
+    assert f"modelwire jobs write {job_id}" in said.err and not said.out
+    assert cli.main(["jobs", "show", job_id]) == 0
+    said = capsys.readouterr()
+    assert (
+        "stopped  near `max_cost`\n" in said.out and "rows     2 so far, 0 failed, 0 + 0 tokens, $1.0000\n" in said.out
+    )
+    assert cli.main(["jobs", "write", job_id]) == 0
+    assert capsys.readouterr().out == f"{here / 'out.csv'}\n"
+    assert [line.split(",")[2] for line in (here / "out.csv").read_text().splitlines()] == ["answer", "Say a", "Say b"]
+    assert cli.main(["jobs", "write", job_id, "-o", "in.csv"]) == 1
+    assert batch("--max-cost", "9", "-q") == 0
+    assert len((here / "out.csv").read_text().splitlines()) == 4
+    assert json.loads((here / "out.csv.job" / "summary.json").read_text())["stopped"] is None
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "mine").mkdir()
     (here / "mine" / "log").write_text("years of work\n")
@@ -149,8 +226,12 @@ def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
     rows = int(estimate.split()[1].replace(",", ""))
     assert 4000 < rows < 6000
     assert f"{rows * 50:,} of answers" in estimate
-    assert f"about ${rows / 1000:,.4f}" in said
+    assert f"about ${rows / 1000:,.4f}" in said and "equal rows are asked once" in said
     assert not (here / "out.csv.job").exists()
+    assert cli.main([*arguments, "--model", "openai:gpt-4o-mini", "--via", "batch-api", "--no-dedupe"]) == 0
+    said = capsys.readouterr().out
+    assert f"At half the price of `gpt-4o-mini`, that of its Batch API: about ${rows / 2000:,.4f}" in said
+    assert "equal rows are asked each" in said
 
 
 def test_a_dry_run_says_which_rows_cannot_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,11 +284,26 @@ def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.Mon
         (["--prompt", "{text}", "--model", "openai:m", "--param", "api_key=k"], "environment"),
         (["--prompt", "{text}", "--model", "openai:m", "--param", "api"], "NAME=VALUE"),
         (["--prompt", "{text}", "--schema", "in.csv"], "not valid JSON"),
+        (["--prompt", "{text}"], "No model is named: say `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give"),
+        (
+            ["--prompt", "Hello", "--model", "openai:m"],
+            "Write `{text}` where that column goes. The input has `id`, `text`.",
+        ),
+        (["--prompt", "", "--model", "openai:m", "--dry-run"], "The prompt names no column"),
+        (["--prompt", "Hello", "--model", "openai:m", "--via", "batch-api"], "The prompt names no column"),
+        (["--prompt", "{txt}", "--model", "openai:m"], "column `txt`, which the input has not. Did you mean `text`?\n"),
+        (["--prompt", "{review}", "--model", "openai:m"], "which the input has not. It has `id`, `text`.\n"),
+        (
+            ["--prompt", '{"a": 1} {text}', "--model", "openai:m"],
+            'column `"a"`, which the input has not. It has `id`, `text`. Write a brace that is text as `{{`.\n',
+        ),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.delenv("MODELWIRE_MODEL", raising=False)
     assert cli.main(["batch", "in.csv", "-o", "out.csv", *arguments]) == 1
     said = capsys.readouterr().err
     assert says in said
@@ -249,6 +345,13 @@ def test_every_option_is_explained_with_its_default() -> None:
     assert {"max_cost", "engine", "workers", "time_scale", "n_ctx", "dir"} <= seen
 
 
+@pytest.mark.parametrize("where", ["docs/jobs.md", "modelwire/jobs/job.py"])
+def test_every_option_of_a_job_is_explained(where: str) -> None:
+    text = (Path(__file__).parents[2] / where).read_text(encoding="utf-8")
+    said = JobOptions.__doc__ if where.endswith(".py") else text[text.index("| option |") :]
+    assert [name for name in JobOptions.__annotations__ if f"`{name}`" not in str(said)] == []
+
+
 @pytest.mark.skipif(find_spec("ray") is not None, reason="says what to install without Ray")
 @pytest.mark.parametrize(
     ("more", "says"),
@@ -280,6 +383,8 @@ def test_elsewhere_than_on_a_terminal_progress_is_lines(capsys: pytest.CaptureFi
     shown.close()
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == "1,200 rows  3 failed  20.0/s  123k + 900 tokens  $1.5000  1:00 left"
+    standing.total = 1200  # failed rows that are asked again are counted already
+    assert standing.said().endswith("$1.5000")
 
 
 def test_time_left_goes_by_the_rate_of_this_run() -> None:

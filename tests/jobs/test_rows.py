@@ -138,6 +138,12 @@ def test_bytes_of_another_encoding_name_the_option(tmp_path: Path) -> None:
     assert "not utf-8: `encoding`" in str(row.problem)
 
 
+def test_a_list_of_dicts_has_the_columns_of_its_first_rows() -> None:
+    assert open_source([{"a": 1}, {"b": 2}]).columns == ["a", "b"]
+    assert open_source([{"a": 1}, "text"]).columns is None
+    assert open_source(iter([{"a": 1}])).columns is None
+
+
 def test_a_bad_json_line_fails_alone_with_its_line(tmp_path: Path) -> None:
     body = b'{"a":1}\n{"a":\n\n"text"\n[1]\n{"a":"\xff"}\n{"a":"\0"}\n{"a":"\\ud800"}\n{"a":2}'
     found = read(tmp_path, "t.jsonl", body)

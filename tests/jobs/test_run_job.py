@@ -8,6 +8,7 @@ import resource
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,14 @@ from modelwire.errors import (
     MissingVariable,
     RateLimited,
 )
-from modelwire.jobs import JobResult, arun_job, asking, run_job, window, work
+from modelwire.jobs import JobResult, arun_job, asking, progress, run_job, window, work
 from modelwire.jobs.output import ABOUT
 from modelwire.jobs.rows import open_source
+from modelwire.jobs.runner import FileJob
 from modelwire.messages import AIMessage
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import Runnable, RunnableLambda, route
-from modelwire.testing import GenericFakeChatModel, ParrotFakeChatModel, ProviderServer
+from modelwire.testing import Answer, GenericFakeChatModel, ParrotFakeChatModel, ProviderServer, faults
 
 FILES = (".jsonl", ".csv", ".tsv", ".parquet")
 
@@ -336,6 +338,30 @@ def test_when_all_rows_fail_the_job_stops(job: Any) -> None:
         job(chain, texts(1000), max_concurrency=4)
 
 
+def test_the_rows_whose_failures_stopped_the_job_are_asked_anew_and_no_others(job: Any, tmp_path: Path) -> None:
+    asked: list[int] = []
+    is_down = True
+
+    async def answer(row: Any) -> str:
+        asked.append(row["id"])
+        if row["id"] == 31:
+            await asyncio.sleep(0.3)  # its answer comes when the job has been stopped
+        elif row["id"] == 5 or (is_down and row["id"] >= 30):
+            raise BadRequest("no")
+        return "fine"
+
+    chain = RunnableLambda(answer)
+    with pytest.raises(JobStopped, match=r"The last \d+ rows .* which asks those anew, to go on"):
+        job(chain, texts(200), max_concurrency=4)
+    kept = json.loads((tmp_path / "out.jsonl.job" / "summary.json").read_text())
+    assert (kept["rows"], kept["failed"], kept["asked"]) == (31, 1, 31)
+    is_down = False
+    asked.clear()
+    result = job(chain, texts(200))
+    assert (result.rows, result.failed, result.asked) == (200, 1, 169)
+    assert sorted(asked) == [30, *range(32, 200)]
+
+
 def test_a_throttled_row_is_asked_again(job: Any, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "PAUSE_S", 0.0)
     asked = Asked()
@@ -350,8 +376,50 @@ def test_a_throttled_row_is_asked_again(job: Any, out: Any, monkeypatch: pytest.
     assert len(asked.inputs) == 5
 
 
+@pytest.mark.parametrize("options", [{"rpm": 1}, {"rate_limit": None}], ids=["in the queue", "before a retry"])
+def test_told_to_stop_rows_that_wait_are_given_up_and_those_on_the_wire_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any]
+) -> None:
+    def answer(request: Any) -> Any:
+        return Answer("done", latency_s=1.0) if "t0" in request.text else faults.status(503, retry_after=30)
+
+    async def stopped(job: FileJob) -> tuple[JobResult, int]:
+        running = asyncio.create_task(job.run())
+        while job.asker.wire_count() != (1, 9) or not server.requests:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        sent = len(server.requests)
+        job.stop("interrupted")
+        await asyncio.sleep(0.1)
+        assert job.asker.wire_count()[1] == 0
+        return await running, len(server.requests) - sent
+
+    with ProviderServer(default=answer) as server:
+        model = server.model(**options)
+        given: Any = {"output": tmp_path / "o.jsonl", "model": model}
+        result, sent_after = asyncio.run(stopped(FileJob("{text}", texts(10), given)))
+        assert (result.stopped, result.rows, sent_after) == ("interrupted", 1, 0)
+        server.default = "fine"
+        assert run_job("{text}", texts(10), **given, max_concurrency=1, limit=1).asked == 0
+    said = capsys.readouterr().err
+    assert "Waiting at most 10 s for 1 call; Ctrl-C leaves it.\n" in said
+    assert "1 rows are done and kept." in said
+
+
+def test_an_outage_says_what_the_job_waits_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.05)
+    down = [faults.status(503, retry_after=0.5)] * 4
+    with ProviderServer(["one", *down], default="fine") as server:
+        result = run_job("{text}", texts(3), model=server.model(), output=tmp_path / "o.jsonl", max_concurrency=1)
+    assert (result.rows, result.failed) == (3, 0)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "waiting" in line]
+    assert lines and all(line.endswith("waiting: the provider says 503, since 0:00") for line in lines[:3])
+    assert not any("/s" in line or "left" in line for line in lines)
+
+
 def test_a_provider_that_asks_to_come_back_tomorrow_stops_the_job(job: Any) -> None:
-    with pytest.raises(JobStopped, match="86,400 s"):
+    with pytest.raises(JobStopped, match=r"day limit\. The job has stopped .*again in 86,400 s to go on\.$"):
         job(failing(RateLimited("day limit", retry_after=86400)), texts(3))
 
 
@@ -363,6 +431,8 @@ def test_equal_questions_are_asked_once_and_the_saving_is_told(job: Any, out: An
     rows = [{"id": n, "text": f"t{n % 3}"} for n in range(60)]
     result = job("{text}", rows, model=model, max_concurrency=7)
     assert result.same == 57
+    assert ", about $0.0100 saved, " in str(replace(result, saved=Decimal("0.01")))
+    assert "saved" not in str(replace(result, saved=Decimal("0.000001")))
     assert [row["answer"] for row in out()] == [row["text"] for row in rows]
     assert sum(row["attempts"] for row in out()) == 3
     assert job("{text}", rows, model=model).asked == 0
@@ -446,6 +516,26 @@ def test_max_cost_stops_and_more_money_goes_on(job: Any, out: Any, monkeypatch: 
     assert (result.complete, result.cost, len(out())) == (True, Decimal("1.00"), 100)
 
 
+def test_max_cost_holds_while_no_row_has_told_its_cost(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    priced(monkeypatch, Decimal("0.01"))
+    model = spending()
+
+    async def slowly(row: Any) -> Any:
+        await asyncio.sleep(0.2)
+        return await model.ainvoke("x")
+
+    result = job(RunnableLambda(slowly), texts(300), max_cost="0.20")
+    assert result.stopped == "max_cost"
+    assert Decimal("0.15") <= result.cost <= Decimal("0.22")
+
+
+def test_a_job_that_is_complete_stays_so_whatever_it_has_cost(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    priced(monkeypatch, Decimal("0.01"))
+    for max_cost in (1, "0.01"):
+        result = job("{text}", texts(5), model=spending(), max_cost=max_cost)
+        assert (result.complete, result.stopped, result.cost) == (True, None, Decimal("0.05"))
+
+
 def test_an_unknown_price_is_said_and_cannot_hold_a_max_cost(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     priced(monkeypatch, None)
     result = job("{text}", texts(2), model=spending())
@@ -510,24 +600,31 @@ def test_a_changed_prompt_model_or_input_is_refused_with_the_difference(tmp_path
     path = tmp_path / "t.csv"
     path.write_text("id,text\n1,a\n2,b\n")
     job("Say {text}", path, model=ParrotFakeChatModel())
-    with pytest.raises(JobChanged, match=r"work: .*Say .* became .*Sing "):
+    with pytest.raises(JobChanged, match=r"The prompt: `Say \{text\}` became `Sing \{text\}`"):
         job("Sing {text}", path, model=ParrotFakeChatModel())
-    with pytest.raises(JobChanged, match=r"Parrot.* became .*Generic"):
+    with pytest.raises(JobChanged, match=r"The model: `Parrot.* became `Generic"):
         job("Say {text}", path, model=GenericFakeChatModel(messages=iter(())))
-    path.write_text("id,text\n1,a\n2,c\n")
-    with pytest.raises(JobChanged, match="input"):
-        job("Say {text}", path, model=ParrotFakeChatModel())
+    for body, said in (("1,a\n2,c\n", "its text is another one"), ("1,a\n", "16 bytes became 12")):
+        path.write_text(f"id,text\n{body}")
+        with pytest.raises(JobChanged, match=f"The input t.csv: {said}"):
+            job("Say {text}", path, model=ParrotFakeChatModel())
     path.write_text("id,text\n1,a\n2,b\n")
+    about = tmp_path / "out.jsonl.job" / "job.json"
+    older = json.loads(about.read_text())
+    del older["fingerprint"]["prompt"], older["fingerprint"]["model"]  # as it was before they were kept
+    about.write_text(json.dumps(older))
+    with pytest.raises(JobChanged, match=r"(?s)The work: .*Say .* became .*Sing "):
+        job("Sing {text}", path, model=ParrotFakeChatModel())
     assert job("Say {text}", path, model=ParrotFakeChatModel()).complete
 
 
 def test_patience_and_address_are_not_the_question(tmp_path: Path, job: Any) -> None:
     from modelwire.adapters import ChatOpenAI
 
-    def described(**changed: Any) -> str:
+    def described(**changed: Any) -> dict[str, str]:
         model = ChatOpenAI(**{"model": "m", "api_key": "k", "max_retries": 1, **changed})
         chain = RunnableLambda(len).assign(x=ChatPromptTemplate.from_template("{a}") | model.bind(stop=["."]))
-        return work.make_work(chain).described()
+        return work.make_work(chain).fingerprint()
 
     assert described(max_retries=5, timeout=3, base_url="http://127.0.0.1:9") == described()
     assert described(temperature=1) != described()
@@ -650,6 +747,14 @@ def test_no_secret_is_in_a_jobs_folder(tmp_path: Path, job: Any) -> None:
 def test_wrong_options_are_refused(job: Any, options: Any, says: str) -> None:
     with pytest.raises(InvalidArgument, match=says):
         job(Asked().chain, texts(1), **options)
+
+
+def test_a_prompt_that_does_not_fit_the_rows_is_refused_before_any_is_asked(tmp_path: Path, job: Any) -> None:
+    with pytest.raises(InvalidArgument, match="names no column"):
+        job("Hello", texts(1), model=ParrotFakeChatModel())
+    with pytest.raises(InvalidArgument, match="`txt`, which the input has not"):
+        job(ChatPromptTemplate.from_template("{txt}") | ParrotFakeChatModel(), texts(1))
+    assert not (tmp_path / "out.jsonl.job").exists()
 
 
 def test_a_prompt_needs_a_model_and_a_job_its_work(job: Any) -> None:

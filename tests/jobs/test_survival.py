@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -17,6 +18,8 @@ import pytest
 from support.job_program import WINDOW
 
 from modelwire.jobs import run_job
+from modelwire.jobs.runner import FileJob
+from modelwire.runnables import RunnableLambda
 from modelwire.testing import ParrotFakeChatModel
 
 PROGRAM = Path(__file__).parents[1] / "support" / "job_program.py"
@@ -122,12 +125,53 @@ def test_calls_that_do_not_end_are_not_waited_for_for_ever(
     program.send_signal(first)
     time.sleep(0.3)
     program.send_signal(second)  # which does not wait at all
-    program.communicate(timeout=PATIENCE_S)
+    _, errors = program.communicate(timeout=PATIENCE_S)
     assert program.returncode != 0
     assert time.monotonic() - began < 10
+    assert "0 rows are done and kept." in errors
+    assert "never retrieved" not in errors and "RuntimeError" not in errors
     scene.wait_ms = 1
     scene.finish()
     scene.check(interruptions=1)
+
+
+def test_after_a_second_ctrl_c_nothing_of_the_job_runs_any_more(tmp_path: Path) -> None:
+    async def answer(row: Any) -> None:
+        for _ in range(2):
+            await asyncio.sleep(0.3)  # until the main thread waits
+            os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(PATIENCE_S)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(RunnableLambda(answer), ["a"], output=tmp_path / "o.jsonl", quiet=True)
+    assert json.loads((tmp_path / "o.jsonl.job" / "summary.json").read_text())["state"] == "interrupted"
+
+
+def test_what_is_done_is_kept_though_the_interpreter_has_ended_its_executors(tmp_path: Path) -> None:
+    asked: list[int] = []
+    last = asyncio.Event()
+
+    async def answer(row: Any) -> str:
+        asked.append(row["id"])
+        if row["id"] == 3:
+            job._disk.shutdown()
+            last.set()
+        return "done"
+
+    async def left() -> None:
+        running = asyncio.create_task(job.run())
+        await last.wait()
+        await asyncio.sleep(0.05)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    rows: list[Any] = [{"id": n} for n in range(6)]
+    options: Any = {"output": tmp_path / "o.jsonl", "quiet": True, "max_concurrency": 1}
+    job = FileJob(RunnableLambda(answer), rows, options)
+    asyncio.run(left())
+    assert run_job(RunnableLambda(answer), rows, **options).complete
+    assert asked == list(range(6))
 
 
 KILLED_WHILE_WRITING = """

@@ -13,7 +13,7 @@ from modelwire.jobs import atiered_batch, tiered_batch
 from modelwire.output_parsers import StrOutputParser
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import RunnableLambda
-from modelwire.testing import ProviderServer
+from modelwire.testing import BatchPlan, ProviderServer
 
 WORDS = ["one", "two", "three", "four", "five"]
 
@@ -49,6 +49,17 @@ def test_a_function_may_give_the_priorities_and_all_may_be_urgent(tmp_path: Path
         answers = tiered_batch(asking, inputs, lambda _: "high", dir=tmp_path / "b.job")
     assert len(answers) == 5
     assert not (tmp_path / "b.job").exists()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_folder_of_its_own_goes_when_all_have_an_answer(
+    refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plans = [BatchPlan(rows={0: "missing"})] if refused else []
+    with ProviderServer(batches=plans) as server:
+        tiered_batch(server.model("openai"), WORDS[:2], lambda _: "low", poll=0.01, return_exceptions=True)
+    assert len(list(tmp_path.iterdir())) == int(refused)
 
 
 def test_a_failure_is_raised_or_stands_in_its_place(tmp_path: Path) -> None:

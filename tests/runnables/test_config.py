@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any
@@ -263,3 +264,24 @@ def test_plain_runnable_sees_none_in_its_own_call_and_a_full_config_in_a_batch()
 def test_a_key_that_is_no_string_is_refused() -> None:
     with pytest.raises(InvalidType, match="The keys of a config are strings, not `5`"):
         ensure_config({5: "x"})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("timeut", "timeout"), ("max_concurency", "max_concurrency"), ("callback", "callbacks")]
+)
+def test_a_misspelt_key_is_warned_of_with_the_right_one(colour: Any, key: str, meant: str) -> None:
+    says = f"`{key}` is no key of a config.*Did you mean `{meant}`"
+    for call, x in ((colour.invoke, 1), (colour.batch, [1, 2])):
+        with pytest.warns(UserWarning, match=says):
+            call(RunnableLambda(str), x, {key: 2})
+    with pytest.warns(UserWarning, match=says):
+        colour.invoke(RunnableLambda(str).with_config({key: 2}), 1)  # type: ignore[misc]
+
+
+def test_no_other_key_is_warned_of() -> None:
+    others = ("thread_id", "user_id", "session_id", "trace_id", "model", "checkpoint_ns", "temperature", "max_tokens")
+    known = ("timeout", "deadline", "on_retry", "tags")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ensure_config(dict.fromkeys(others, 1))["configurable"] == dict.fromkeys(others, 1)  # type: ignore[arg-type]
+        ensure_config(dict.fromkeys(known))  # type: ignore[arg-type]

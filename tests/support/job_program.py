@@ -38,4 +38,4 @@ if __name__ == "__main__":
     wait_s = float(sys.argv[4]) / 1000 if len(sys.argv) > 4 else 0.005
     fd = os.open(asked, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     model = Counted(asked=fd, wait_s=wait_s)
-    print(run_job("{text}", given, model=model, output=output, max_concurrency=WINDOW, quiet=True), flush=True)
+    print(run_job("{text}", given, model=model, output=output, max_concurrency=WINDOW), flush=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.errors import ConnectFailed, InvalidArgument
+from modelwire.jobs import run_job
 from modelwire.runnables.background import background_loop
 from modelwire.testing import ProviderServer
 
@@ -64,7 +66,7 @@ def test_twenty_calls_at_once_go_over_twenty_connections_that_were_opened(wire: 
         assert server.counts.connections == 20
 
 
-def test_batches_jobs_and_threads_need_no_new_connection() -> None:
+def test_batches_jobs_and_threads_need_no_new_connection(tmp_path: Path) -> None:
     with ProviderServer(latency=0.2) as server:
         model = server.model(rate_limit=None)
         assert model.warmup(20) == 20  # type: ignore[attr-defined]
@@ -73,6 +75,9 @@ def test_batches_jobs_and_threads_need_no_new_connection() -> None:
         assert server.counts.max_in_flight == 20
         with ThreadPoolExecutor(20) as threads:
             assert len(list(threads.map(model.invoke, ["x"] * 20))) == 20
+        rows = [{"x": n} for n in range(20)]
+        done = run_job("{x}", rows, model=model, output=tmp_path / "out.jsonl", job_dir=tmp_path / "job", quiet=True)
+        assert len(list(done)) == 20
         assert server.counts.connections == 40
 
 

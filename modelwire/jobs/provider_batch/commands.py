@@ -24,15 +24,13 @@ LIVE_ONLY = {
 ASKED_AGAIN = ("errored", "expired", "missing", "cancelled")
 
 
-def hand_in(given: Mapping[str, Any], chain: Any, command: dict[str, Any], *, quiet: bool, detach: bool) -> None:
-    """Submit the rows, then wait for them and write the table; or, detached, say how to wait."""
-    from modelwire.jobs.output import check_output
+def hand_in(given: Mapping[str, Any], chain: Any, command: dict[str, Any], *, quiet: bool, detach: bool) -> int:
+    """Submit the rows, then wait for them and write the table; or, detached, say how to wait. Return the exit code."""
     from modelwire.jobs.provider_batch.submission import submit_batch
 
     for name, unset in LIVE_ONLY.items():
         if given.get(name, unset) != unset:
             raise InvalidArgument(f"`--{name.replace('_', '-')}` is for rows that are asked live, not for a batch.")
-    check_output(Path(given["output"]), given["order"], given["input"])
     job = submit_batch(
         chain, given["input"], dir=given["job_dir"] or f"{given['output']}.job", limit=given["limit"],
         encoding=given["encoding"], dedupe=not given["no_dedupe"], command=command,
@@ -42,31 +40,34 @@ def hand_in(given: Mapping[str, Any], chain: Any, command: dict[str, Any], *, qu
         batches = ", ".join(job.status(look=False).batches)
         print(f"Submitted as {batches}. `modelwire jobs wait {job.id}` fetches the answers.", file=sys.stderr)
         print(job.id)
-        return
-    _write(job, given, quiet=quiet)
+        return 0
+    return _write(job, given, quiet=quiet)
 
 
-def finish(path: Path, chain: Any, given: Mapping[str, Any], *, quiet: bool, again: bool = False) -> None:
+def finish(path: Path, chain: Any, given: Mapping[str, Any], *, quiet: bool, again: bool = False) -> int:
     """Wait for a job, whoever submitted it, and write the table; `again`, what failed is submitted once more."""
     from modelwire.jobs.provider_batch.job import BatchJob
 
     job = BatchJob.load(path, chain, on_progress=None if quiet else _Lines())
     if again and job.resubmit(ASKED_AGAIN) == 0:
         print("There is nothing to ask again.", file=sys.stderr)
-    _write(job, given, quiet=quiet)
+    return _write(job, given, quiet=quiet)
 
 
-def _write(job: BatchJob, given: Mapping[str, Any], *, quiet: bool) -> None:
+def _write(job: BatchJob, given: Mapping[str, Any], *, quiet: bool) -> int:
+    from modelwire.jobs.commands import say_failures
+
     job.wait()
     rows = job.write(given["output"], order=given["order"])
+    cost = job.cost()
     if not quiet:
-        cost = job.cost()
         price = f"${cost.usd:.4f}" if cost.unpriced < cost.answers else "cost unknown"
         failed = f", {rows - cost.answers:,} without an answer" if rows > cost.answers else ""
         print(f"{rows:,} rows{failed}, {price}", file=sys.stderr)
         if failed:
-            print(f"`modelwire jobs retry {job.id}` submits those again.", file=sys.stderr)
+            say_failures(job.path)
     print(given["output"])
+    return int(cost.answers == 0)
 
 
 class _Lines:

@@ -33,7 +33,7 @@ __all__ = ["BatchCost", "BatchJob", "BatchStatus"]
 POLLS_S = (5.0, 10.0, 20.0, 40.0, 60.0)  # between looks; after an hour, `SLOW_S`
 SLOW_S, SLOW_AFTER_S = 300.0, 3600.0
 JITTER = 0.2
-FINISHED = ("expired", "errored_retryable", "missing")  # what `resubmit` and `finish_live` take unless told otherwise
+FINISHED = ("expired", "errored_retryable", "missing")  # what `resubmit` takes unless told otherwise
 
 
 class BatchStatus(NamedTuple):
@@ -85,11 +85,11 @@ class BatchJob:
         if split is not None and not force:
             from modelwire.jobs.work import Work, differences
 
-            before = {"work": folder.about["fingerprint"]["work"]}
-            changed = differences(before, {"work": Work(split.chain).described()})
+            before = {name: folder.about["fingerprint"].get(name) for name in ("input", "via")}
+            changed = differences(folder.about["fingerprint"], before | Work(split.chain).fingerprint())
             if changed:
                 raise JobChanged(
-                    f"`{folder.path}` was submitted with another chain. {'; '.join(changed)}. "
+                    f"`{folder.path}` was submitted with another chain. {' '.join(changed)} "
                     "`force=True` reads its results all the same."
                 )
         return cls(folder.path, split, on_progress=on_progress)
@@ -129,8 +129,10 @@ class BatchJob:
                     return self
                 elapsed_s = time.monotonic() - began
                 pause_s = self._pause_s(looks, elapsed_s) if poll == "auto" else poll
-                if timeout is not None and elapsed_s + pause_s > timeout:
-                    raise Timeout(f"The batch is not done after {timeout:g} s. It goes on; wait for it again.")
+                if timeout is not None:
+                    if elapsed_s >= timeout:
+                        raise Timeout(f"The batch is not done after {timeout:g} s. It goes on; wait for it again.")
+                    pause_s = min(pause_s, timeout - elapsed_s)
                 time.sleep(pause_s)
                 looks += 1
 
@@ -185,7 +187,7 @@ class BatchJob:
                 self._hand_in(folder, ledger, tries=5)
         return count
 
-    def finish_live(self, status: Any = FINISHED) -> int:
+    def finish_live(self, status: Any = (*FINISHED, "cancelled")) -> int:
         """Ask those rows live, at the full price, that have no answer; return how many have one now.
 
         Here `with_retry` and `with_fallbacks` of the model's step hold.

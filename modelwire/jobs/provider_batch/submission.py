@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from modelwire.errors import InvalidArgument, InvalidType, JobChanged, did_you_mean
+from modelwire.errors import CallerError, InvalidArgument, InvalidType, JobChanged, did_you_mean
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.provider_batch.azure import is_azure
 from modelwire.jobs.provider_batch.chain import Split, split_chain
@@ -69,11 +70,17 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
     job = BatchJob(folder.path, split, on_progress=given["on_progress"])
     rows, fingerprint = read_rows(inputs, given["encoding"])
     with job._claimed() as (folder, ledger):
+        is_new = not folder.about
         folder.agree(_fingerprint(split, fingerprint, given), given["command"])
         if not ledger.planned:
-            folder.note(batch=_settings(split, given))
-            _check_live(split, inputs, given)
-            _plan(folder, ledger, split, rows, given)
+            try:
+                folder.note(batch=_settings(split, given))
+                _check_live(split, inputs, given)
+                _plan(folder, ledger, split, rows, given)
+            except CallerError:  # nothing was handed in, nor will be
+                if is_new:
+                    rmtree(folder.path, ignore_errors=True)
+                raise
         elif not fingerprint and rows_digest(rows, given["key"], given["limit"]) != ledger.rows_sha256:
             raise JobChanged(
                 f"`{folder.path}` holds a batch job of other inputs. Name another `dir`, or delete that folder."
@@ -116,7 +123,7 @@ def _fingerprint(split: Split, of_input: dict[str, Any], options: Mapping[str, A
     from modelwire.jobs.work import Work
 
     limit = {} if options["limit"] is None else {"limit": options["limit"]}
-    return {"input": of_input | limit, "work": Work(split.chain).described(), "via": "batch-api"}
+    return {"input": of_input | limit, **Work(split.chain).fingerprint(), "via": "batch-api"}
 
 
 def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:

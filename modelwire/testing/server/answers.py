@@ -18,7 +18,7 @@ from modelwire.errors import InvalidType, ProviderError
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
-__all__ = ["Answer", "Script", "Usage", "answer_of", "pieces"]
+__all__ = ["Answer", "Script", "Usage", "answer_of", "pieces", "sayable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +86,27 @@ def answer_of(said: Any, request: SeenRequest) -> Any:
     """Return the `Answer`, `Fault`, dict, list or bytes that an entry stands for; call it where it is a function."""
     from modelwire.testing.server import faults
 
-    while callable(said) and not isinstance(said, (type, faults.Fault)):
+    while callable(said) and not isinstance(said, type):
         said = said(request)
+    said = sayable(said)
     if isinstance(said, str):
         return Answer(said)
-    if isinstance(said, (Answer, faults.Fault, dict, list, bytes)):
-        return said
     if isinstance(said, ProviderError):
         return faults.of_error(said)
-    if getattr(said, "type", None) == "ai":  # an AIMessage
-        return _answer_of_message(said)
+    return _answer_of_message(said) if _is_answer_message(said) else said
+
+
+def _is_answer_message(said: Any) -> bool:
+    return getattr(said, "type", None) == "ai"
+
+
+def sayable(said: Any) -> Any:
+    """Return an entry as it is; raise `InvalidType` for what is none."""
+    from modelwire.testing.server.faults import Fault
+
+    known = isinstance(said, (str, Answer, Fault, dict, list, bytes, ProviderError)) or _is_answer_message(said)
+    if known or (callable(said) and not isinstance(said, type)):
+        return said
     raise InvalidType(
         f"A provider server cannot say a `{type(said).__name__}`: give a text, an `Answer`, an `AIMessage`, a dict,"
         " a list of events, bytes, a `Fault`, a `ProviderError`, or a function of the request."

@@ -11,12 +11,14 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import parse_qs
 
 from pydantic_core import from_json, to_json
 
+from modelwire.errors import InvalidType
 from modelwire.testing.server import faults
+from modelwire.testing.server.limits import check_word
 from modelwire.testing.server.replies import End, Reply, Step, json_reply
 from modelwire.testing.server.requests import SeenRequest
 from modelwire.testing.server.wires import error_reply
@@ -55,6 +57,9 @@ class BatchPlan:
     lose_create: bool = False
     cut_results: int | None = None
     results_host: str | None = None
+
+    def __post_init__(self) -> None:
+        check_word("outcome", self.outcome, get_args(Outcome))
 
 
 @dataclass(slots=True)
@@ -102,17 +107,24 @@ class BatchDesk:
         self,
         answer_row: AnswerRow,
         now_s: Callable[[], float],
-        plans: BatchPlan | Sequence[BatchPlan] | None,
+        plans: BatchPlan | Sequence[BatchPlan],
     ) -> None:
         self.made: list[SeenBatch] = []
         self.files: dict[str, tuple[dict[str, Any], bytes]] = {}
-        self.plan = plans if isinstance(plans, BatchPlan) else BatchPlan()  # of every batch beyond those below
-        self.plans: list[BatchPlan] = list(plans) if plans is not None and not isinstance(plans, BatchPlan) else []
+        self.set_plans(plans)
         self._answer_row = answer_row
         self._now_s = now_s
         self._cut: set[str] = set()  # what has been cut once
         self._rows_answered = 0
         self._files_made = 0
+
+    def set_plans(self, plans: BatchPlan | Sequence[BatchPlan]) -> None:
+        """Take the plan of all batches to come, or those of the next ones."""
+        next_ones = [] if isinstance(plans, BatchPlan) else list(plans)
+        if not all(isinstance(plan, BatchPlan) for plan in next_ones):
+            raise InvalidType(f"`batches` must be a `BatchPlan`, or a list of them, not {plans!r:.100}.")
+        self.plan = plans if isinstance(plans, BatchPlan) else BatchPlan()  # of every batch beyond those below
+        self.plans: list[BatchPlan] = next_ones
 
     def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
         """Answer what concerns files and batches; None for all else."""

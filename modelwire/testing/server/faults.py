@@ -16,6 +16,7 @@ from itertools import chain, repeat
 from typing import Any, Literal
 
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
+from modelwire.testing.server.limits import check_word
 from modelwire.testing.server.replies import FOREVER_S, LAST_CHUNK, End, Reply, Step, chunk, sse
 from modelwire.testing.server.wires import error_body, error_reply
 from modelwire.transport.classify import BY_STATUS
@@ -23,7 +24,7 @@ from modelwire.transport.classify import BY_STATUS
 __all__ = [
     "NAMED", "Fault", "Rule", "bad_chunk_size", "billing", "byte_by_byte", "close", "content_length", "cut",
     "early_hints", "empty", "endless_event", "endless_header", "error_event", "error_under_200", "garbage", "gzip_bomb",
-    "gzip_garbage", "html", "malformed_json", "named", "no_terminal_mark", "of_error", "redirect", "reset", "slow",
+    "gzip_garbage", "html", "malformed_json", "no_terminal_mark", "of_error", "redirect", "reset", "slow",
     "stall", "status", "wrong_content_type",
 ]  # fmt: skip
 
@@ -82,6 +83,9 @@ def status(
 
     `retry_after` as a text is sent as it is. `body` replaces the JSON.
     """
+    if code not in range(100, 600):
+        raise InvalidArgument(f"`code` must be a status from 100 to 599, not {code!r}.")
+    check_word("retry_after_form", retry_after_form, ("seconds", "ms", "date"))
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         named = {**_retry_after(retry_after, retry_after_form), **(headers or {})}
@@ -197,6 +201,7 @@ def reset(at: Literal["request", "headers", "body"] = "request", *, after_events
         "headers": lambda reply: (reply.head(), SETTLE_S),
         "body": lambda reply: (_begun(reply, events=after_events), SETTLE_S),
     }
+    check_word("at", at, list(begun))
     play = begun[at]
     return _of_reply(f"reset_{at}", lambda reply: (*play(reply), End.RESET))
 
@@ -211,6 +216,7 @@ def close() -> Fault:
 
 def stall(at: Literal["request", "body"] = "request", *, seconds: float = FOREVER_S, after_events: int = 1) -> Fault:
     """Say nothing for so many seconds, before the answer (N12) or in mid-body (N13); then go on as if nothing was."""
+    check_word("at", at, ("request", "body"))
 
     def change(reply: Reply) -> Iterable[Step]:
         whole = _whole(reply)
@@ -367,14 +373,16 @@ _PLAIN = (
     wrong_content_type(), content_length(), bad_chunk_size(), gzip_garbage(), gzip_bomb(), garbage(), endless_header(),
     endless_event(), redirect(), early_hints(), replace(error_event(1), name="error_event_after"),
 )  # fmt: skip
-NAMED: dict[str, Fault] = {fault.name: fault for fault in _PLAIN}
 
 
-def named(name: str) -> Fault:
-    """Return the fault called `name`: one of `NAMED`, or a status (`503`, `status_503`)."""
-    code = name.removeprefix("status_")
-    if code.isdecimal() and 100 <= int(code) <= 599:
-        return status(int(code))
-    if name not in NAMED:
-        raise InvalidArgument(f"No fault is called `{name}`. {did_you_mean(name, list(NAMED))}")
-    return NAMED[name]
+class _Named(dict[str, Fault]):
+    """Every fault under its name; statuses (`503`, `status_503`) are not listed and found all the same."""
+
+    def __missing__(self, name: object) -> Fault:
+        code = str(name).removeprefix("status_")
+        if code.isdecimal():
+            return status(int(code))
+        raise InvalidArgument(f"There is no fault `{name}`. {did_you_mean(str(name), list(self))}")
+
+
+NAMED: dict[str, Fault] = _Named((fault.name, fault) for fault in _PLAIN)

@@ -7,10 +7,29 @@ Headers: https://platform.openai.com/docs/guides/rate-limits and https://docs.an
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
-__all__ = ["Bucket", "Limiter", "Limits", "Refusal", "Window", "duration"]
+from modelwire.errors import InvalidArgument, did_you_mean
+
+__all__ = ["Bucket", "Limiter", "Limits", "Refusal", "Window", "check_number", "check_word", "duration"]
+
+Dialect = Literal["own", "openai", "anthropic", "retry-after", "none", "lying"]
+
+
+def check_number(name: str, value: Any, *, least: float | None = None, unit: str = "") -> None:
+    """Raise `InvalidArgument` where `value` is no number of at least `least`; without it, of more than 0."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not (value > 0 if least is None else value >= least):
+        bound = "more than 0" if least is None else f"at least {least:g} {unit}".rstrip()
+        raise InvalidArgument(f"`{name}` must be {bound}, not {value!r}.")
+
+
+def check_word(name: str, value: Any, known: Sequence[str]) -> None:
+    """Raise `InvalidArgument` where `value` is not one of the `known` words."""
+    if value not in known:
+        raise InvalidArgument(f"`{name}` cannot be {value!r}. {did_you_mean(str(value), known)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +50,17 @@ class Limits:
     refused_cost: float = 0.0
     max_concurrent: int | None = None
     busy_status: int = 503
-    headers: Literal["own", "openai", "anthropic", "retry-after", "none", "lying"] = "own"
+    headers: Dialect = "own"
     pooled: bool = False  # one limit for all models of a key
+
+    def __post_init__(self) -> None:
+        for name, least in (("rpm", None), ("tpm", None), ("max_concurrent", 1)):
+            if (value := getattr(self, name)) is not None:
+                check_number(name, value, least=least)
+        check_number("window_s", self.window_s)
+        check_number("refused_cost", self.refused_cost, least=0)
+        check_number("busy_status", self.busy_status, least=100)
+        check_word("headers", self.headers, get_args(Dialect))
 
 
 class Bucket:

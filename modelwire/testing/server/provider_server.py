@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from modelwire.errors import ConnectFailed, InvalidArgument, did_you_mean
-from modelwire.testing.server.answers import Answer, Script, answer_of
+from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, did_you_mean
+from modelwire.testing.server.answers import Answer, Script, answer_of, sayable
 from modelwire.testing.server.batches import BatchDesk, BatchPlan
 from modelwire.testing.server.connection import Connection
-from modelwire.testing.server.faults import Fault, Rule, named
-from modelwire.testing.server.limits import Limiter, Limits
+from modelwire.testing.server.faults import NAMED, Fault, Rule
+from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.replies import End, Reply, Step, json_reply
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest
 from modelwire.testing.server.wires import Call, answer_reply, body_of, error_reply, raw_reply
@@ -97,16 +97,21 @@ class ProviderServer:
     ) -> None:
         if isinstance(answers, str):
             answers = [answers]
-        if time_scale <= 0:
-            raise InvalidArgument(f"`time_scale` must be above 0, not {time_scale!r}.")
+        check_number("time_scale", time_scale)
+        check_number("chunk_gap_s", chunk_gap_s, least=0, unit="seconds")
+        if not callable(latency):
+            median_s = latency.median_s if isinstance(latency, Lognormal) else latency
+            check_number("latency", median_s, least=0, unit="seconds")
+        if not 0 <= port <= 65535:
+            raise InvalidArgument(f"`port` must be from 0 to 65535, not {port}.")
         self.latency = latency
         self.chunk_gap_s = chunk_gap_s
         self.time_scale = time_scale
-        self.batches = BatchDesk(self._row, self.now_s, batches)
+        self._batches = BatchDesk(self._row, self.now_s, () if batches is None else batches)
         self.failures: list[Exception] = []  # of functions in the script; the client saw a 500
-        self._script = Script(answers, default)
+        self._script = Script(answers, sayable(default))
         self._rng = random.Random(seed)  # noqa: S311 - not for secrets: the same in every run
-        self._limiter = Limiter(limits or Limits())
+        self._limiter = Limiter(Limits())
         self._seen = Seen(keep)
         self._port = port
         self._thread: threading.Thread | None = None
@@ -117,6 +122,8 @@ class ProviderServer:
         self._charged: dict[int, tuple[tuple[str, str], float]] = {}  # tokens reserved by requests in flight
         self._chat_calls = 0
         self.faults = faults
+        if limits is not None:
+            self.limits = limits
 
     # ---------------------------------------------------------------- life
 
@@ -167,6 +174,7 @@ class ProviderServer:
             self._stop = told.set
 
             def connection() -> Any:
+                self.counts.connections += 1
                 return Connection(self._handle, self._finished, loop, self._connections, self.time_scale)
 
             try:
@@ -219,7 +227,7 @@ class ProviderServer:
 
     def say(self, *answers: Any) -> None:
         """Add answers to the script."""
-        self._script.extend(answers)
+        self._script.extend(map(sayable, answers))
 
     @property
     def default(self) -> Any:
@@ -228,7 +236,16 @@ class ProviderServer:
 
     @default.setter
     def default(self, answer: Any) -> None:
-        self._script.default = answer
+        self._script.default = sayable(answer)
+
+    @property
+    def batches(self) -> BatchDesk:
+        """The batches that were made, and the files. A `BatchPlan` may be set for those to come, or a list of them."""
+        return self._batches
+
+    @batches.setter
+    def batches(self, plans: BatchPlan | Sequence[BatchPlan]) -> None:
+        self._batches.set_plans(plans)
 
     @property
     def limits(self) -> Limits:
@@ -237,6 +254,8 @@ class ProviderServer:
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
+        if not isinstance(limits, Limits):
+            raise InvalidType(f"`limits` must be `Limits`, such as `Limits(rpm=600)`, not {limits!r:.100}.")
         if self._loop is None or self._thread is None:
             self._limiter.change(limits, self.now_s())
         else:
@@ -249,13 +268,17 @@ class ProviderServer:
 
     @faults.setter
     def faults(self, given: Sequence[Rule] | Mapping[str, float]) -> None:
-        rules = [Rule(name, rate=rate) for name, rate in given.items()] if isinstance(given, Mapping) else given
+        rules = [Rule(name, rate=rate) for name, rate in given.items()] if isinstance(given, Mapping) else list(given)
+        if not all(isinstance(rule, Rule) for rule in rules):
+            raise InvalidType(f"`faults` must be `Rule`s, or rates such as `{{'close': 0.1}}`, not {given!r:.100}.")
         # The probabilities stand side by side on one line, and each request draws one number: at most one happens.
         standing: list[_Standing] = []
         below = 0.0
         for rule in rules:
+            if rule.rate is not None:
+                check_number("rate", rule.rate, least=0)
             below += rule.rate or 0.0
-            standing.append(_Standing(rule, named(rule.fault) if isinstance(rule.fault, str) else rule.fault, below))
+            standing.append(_Standing(rule, rule.fault if isinstance(rule.fault, Fault) else NAMED[rule.fault], below))
         if below > 1:
             raise InvalidArgument(f"The rates of the faults add up to {below:g}, above 1.")
         self._rules = standing
@@ -293,6 +316,8 @@ class ProviderServer:
             if request.wire is not None:
                 return self._chat(request)
         reply = self.batches.handle(request, self.base_url) or self._other(request, path)
+        if request.method == "HEAD" and isinstance(reply, Reply):
+            return reply.head()
         return reply.steps() if isinstance(reply, Reply) else reply
 
     def _finished(self, request: SeenRequest, whole: bool) -> None:  # noqa: FBT001 - called by a connection

@@ -92,6 +92,7 @@ class Counts:
     """Exact, whatever is kept. Every request to a chat wire is in `chat_calls`, once."""
 
     requests: int = 0  # of any kind
+    connections: int = 0  # that were made
     chat_calls: int = 0
     answered: int = 0  # chat calls with a whole 2xx answer and no fault
     throttled: int = 0  # 429, 503 and 529, by the limits or by a fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,8 @@ def test_what_is_answered_when_it_is_cancelled_is_kept(serve: Serve, tmp_path: P
     job.wait(poll=0.01)
     assert Counter(statuses(job)) == {"succeeded": 3, "cancelled": 3}
     assert asked(server) == [6]
+    assert job.finish_live() == 3
+    assert statuses(job) == ["succeeded"] * 6
 
 
 # ---------------------------------------------------------------- batches that are refused
@@ -248,10 +251,14 @@ def test_a_wrong_key_stops_the_waiting_and_the_state_is_kept(serve: Serve, tmp_p
 
 
 def test_waiting_ends_in_time_and_may_go_on_later(serve: Serve, tmp_path: Path) -> None:
-    server = serve(batches=BatchPlan(polls=3))
+    server = serve(batches=BatchPlan(polls=6))
     job = submit(server, tmp_path)
     with pytest.raises(Timeout, match="wait for it again"):
         job.wait(timeout=0.0, poll=0.01)
+    began = time.monotonic()
+    with pytest.raises(Timeout, match=r"not done after 0\.1 s"):
+        job.wait(timeout=0.1, poll=60)  # a pause is cut to what is left, and a last look follows it
+    assert time.monotonic() - began >= 0.1
     with pytest.raises(JobError, match="not done"):
         job.resubmit()
     assert statuses(job.wait(poll=0.01)) == ["succeeded"] * 6

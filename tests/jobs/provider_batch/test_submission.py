@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from modelwire.caches import InMemoryCache
-from modelwire.errors import InvalidArgument, InvalidType, JobBusy, JobChanged
+from modelwire.errors import CallerError, InvalidArgument, InvalidType, JobBusy, JobChanged
 from modelwire.jobs import BatchJob
 from modelwire.jobs.provider_batch import NotBatchable, submit_batch
 from modelwire.jobs.provider_batch.door import Look
@@ -177,12 +177,23 @@ def test_the_same_call_again_makes_nothing_and_another_one_is_refused(serve: Ser
     assert asked(server) == [7]
     with pytest.raises(JobChanged, match="other inputs"):
         chain.submit_batch(ROWS[1:], dir=tmp_path / "a.job")
-    with pytest.raises(JobChanged, match="work"):
+    with pytest.raises(JobChanged, match=r"The prompt: `say \{word\}` became `shout \{word\}`"):
         (ChatPromptTemplate.from_template("shout {word}") | server.model()).submit_batch(ROWS, dir=tmp_path / "a.job")
     other = ChatPromptTemplate.from_template("shout {word}") | server.model()
     with pytest.raises(JobChanged, match="another chain"):
         BatchJob.load(tmp_path / "a.job", chain=other)
     assert len(list(BatchJob.load(tmp_path / "a.job", chain=other, force=True).results())) == 7
+
+
+def test_a_submission_of_nothing_that_can_be_asked_leaves_no_job(serve: Serve, tmp_path: Path) -> None:
+    for path in (tmp_path / "new.job", tmp_path / "theirs"):
+        if path.name == "theirs":
+            path.mkdir()
+            (path / "log").write_text("years of work")
+        with pytest.raises(CallerError):
+            (PROMPT | serve().model()).submit_batch([{"wrod": "a"}], dir=path)
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+    assert (tmp_path / "theirs" / "log").exists()
 
 
 def test_who_writes_has_the_folder_alone_and_anyone_may_read(serve: Serve, tmp_path: Path) -> None:

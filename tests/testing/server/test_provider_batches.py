@@ -362,3 +362,11 @@ def test_anthropic_lists_have_pages_in_both_directions(claude: Callable[..., ant
     with pytest.raises(anthropic.NotFoundError, match="no results"):
         batch = batches.list(limit=1).data[0]
         batches._client.get(f"/v1/messages/batches/{batch.id}/results", cast_to=object)
+
+
+def test_the_plan_may_change_while_it_runs(openai_batches: Callable[..., OpenAIBatches]) -> None:
+    api = openai_batches(batches=[BatchPlan(outcome="failed")])
+    api.server.batches = BatchPlan(outcome="expired", done=0.0)
+    assert [api.wait(api.submit([("a", "hi")]))[0].status for _ in range(2)] == ["expired", "expired"]
+    api.server.batches = [BatchPlan(outcome="cancelled")]
+    assert [api.wait(api.submit([("a", "hi")]))[0].status for _ in range(2)] == ["cancelled", "completed"]

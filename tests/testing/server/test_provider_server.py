@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +24,7 @@ from modelwire.errors import (
     ServerError,
 )
 from modelwire.messages import AIMessage
-from modelwire.testing import Answer, Limits, Lognormal, ProviderServer, Rule, faults
+from modelwire.testing import Answer, BatchPlan, Limits, Lognormal, ProviderServer, Rule, faults
 from modelwire.testing.server import SeenRequest
 
 Serve = Callable[..., ProviderServer]
@@ -383,6 +385,99 @@ def test_serve_refuses_what_is_no_rate(capsys: pytest.CaptureFixture[str]) -> No
 
     assert cli.main(["serve", "--fault", "reset_body"]) == 1
     assert "NAME=RATE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--rpm", "-5", "`rpm` must be more than 0, not -5"),
+        ("--window", "0", "`window_s` must be more than 0"),
+        ("--max-concurrent", "0", "`max_concurrent` must be at least 1"),
+        ("--latency", "-1", "`latency` must be at least 0 seconds"),
+        ("--chunk-gap", "-1", "`chunk_gap_s` must be at least 0 seconds"),
+        ("--port", "70000", "`port` must be from 0 to 65535"),
+        ("--fault", "close=-1", "`rate` must be at least 0, not -1"),
+        ("--fault", "biling=0.1", "`billing`"),
+    ],
+)
+def test_serve_refuses_what_cannot_be(
+    option: str, value: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from modelwire import cli
+
+    monkeypatch.setattr(ProviderServer, "wait", lambda self: None)  # one that was started ends at once
+
+    assert cli.main(["serve", option, value]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_serve_tells_the_names_of_its_faults(capsys: pytest.CaptureFixture[str]) -> None:
+    from modelwire import cli
+
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    said = "".join(capsys.readouterr().out.split())
+    assert ",".join(faults.NAMED) in said
+
+
+def test_what_the_server_cannot_be_is_refused_where_it_is_said(serve: Serve) -> None:
+    server = serve()
+    for attribute, value, said in (
+        ("default", None, "cannot say a `NoneType`"),
+        ("batches", "expired", "`BatchPlan`"),
+        ("batches", ["expired"], "`BatchPlan`"),
+        ("limits", None, "`Limits`"),
+        ("limits", {"rpm": 5}, "`Limits`"),
+        ("faults", "close", "`Rule`"),
+        ("faults", ["close"], "`Rule`"),
+        ("faults", [Rule(None)], "no fault `None`"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InvalidArgument, match=said):
+            setattr(server, attribute, value)
+    with pytest.raises(InvalidType, match="cannot say a `NoneType`"):
+        server.say(None)
+    with pytest.raises(InvalidType, match="cannot say a `NoneType`"):
+        ProviderServer(default=None)
+    assert server.model().invoke("as before").text == "as before"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: faults.NAMED["biling"], "There is no fault `biling`. Did you mean `billing`"),
+        (lambda: faults.reset("boby"), "Did you mean `body`"),  # type: ignore[arg-type]
+        (lambda: faults.stall("headers"), "`body`, `request`"),  # type: ignore[arg-type]
+        (lambda: faults.status(429, retry_after=1, retry_after_form="dat"), "Did you mean `date`"),  # type: ignore[arg-type]
+        (lambda: faults.status(999), "100 to 599, not 999"),
+        (lambda: faults.status("503"), "100 to 599, not '503'"),  # type: ignore[arg-type]
+        (lambda: Limits(headers="opnai"), "Did you mean `openai`"),  # type: ignore[arg-type]
+        (lambda: Limits(tpm=0), "`tpm` must be more than 0, not 0"),
+        (lambda: Limits(rpm="600"), "`rpm` must be more than 0, not '600'"),  # type: ignore[arg-type]
+        (lambda: BatchPlan(outcome="expird"), "Did you mean `expired`"),  # type: ignore[arg-type]
+        (lambda: Limits(busy_status=50), "`busy_status` must be at least 100, not 50"),
+    ],
+)
+def test_what_is_misspelt_is_told_with_what_there_is(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(said)):
+        make()
+
+
+def test_a_status_is_a_fault_by_its_number() -> None:
+    assert faults.NAMED["503"].name == faults.NAMED["status_503"].name == "status_503"
+    assert "503" not in faults.NAMED
+
+
+def test_head_is_answered_without_a_body_and_the_connection_kept(serve: Serve) -> None:
+    server = serve()
+    with socket.create_connection(("127.0.0.1", int(server.base_url.rpartition(":")[2])), timeout=5) as peer:
+        for _ in range(2):
+            peer.sendall(b"HEAD /v1 HTTP/1.1\r\nhost: x\r\n\r\n")
+            head = peer.recv(65536)
+            assert head.startswith(b"HTTP/1.1 404 ") and head.endswith(b"\r\n\r\n")
+        peer.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            peer.recv(1)
+    assert server.counts.connections == 1
 
 
 def test_json_of_a_request_is_read_when_it_is_asked_for() -> None:
