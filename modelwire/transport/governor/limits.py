@@ -8,7 +8,7 @@ __all__ = ["Change", "Limits"]
 
 
 class Change(NamedTuple):
-    """What happened to a key: a limit was learned, or cut; all is shut and one call probes (`half_open`), or `resumed`."""
+    """What happened to a key's limit: it was learned, or cut; all is shut and one call probes; or it goes on."""
 
     kind: str  # "learned", "cut", "resumed" or "half_open"
     key: str  # whose: the provider's address, the model, and a digest of the credential
