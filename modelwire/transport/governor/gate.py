@@ -23,6 +23,7 @@ from modelwire.errors import AuthenticationError, ChatError, ProviderError, Quot
 from modelwire.transport.governor.budget import RetryBudget
 from modelwire.transport.governor.luck import Luck
 from modelwire.transport.governor.pace import BURST_S, Pace
+from modelwire.transport.governor.taken import Taken
 from modelwire.transport.governor.ticket import Ticket, told_again
 from modelwire.transport.governor.width import Width
 
@@ -84,9 +85,7 @@ class Governor:
         self._probe: Ticket | None = None
         # The last cut: only what was sent after it may cut again, or say that it is over (R7).
         self._cut_index = 0
-        self._refused: tuple[int, float] = (0, now)  # index and start of the request that was refused
-        self._refusals = 0  # since that one, itself included
-        self._window: tuple[float, int, float, int] = (now, 0, now, 0)  # until the first cut: R8's last 5 s
+        self._taken = Taken(now)
         self.width = Width()
         self._budget = RetryBudget()
         self._proven = False
@@ -245,7 +244,7 @@ class Governor:
         if self._probing:
             self._probe = ticket
         elif self.pace.rate == inf:
-            self._count(now)
+            self._taken.sent(now)
         if self.advertised is not None:
             self.advertised.spend(ticket, now)
 
@@ -402,12 +401,12 @@ class Governor:
     def _is_luck(self, ticket: Ticket, now: float, error: ChatError) -> bool:
         """Whether a refusal is one of those that come however little is sent."""
         if self.luck.refused():
-            accepted, elapsed_s = self._taken_before(ticket)
+            accepted, elapsed_s = self._taken.before(ticket, self.sent)
             if not self.luck.has_paid(accepted / max(elapsed_s, 1.0) / self.pace.known):
                 self.pace.recall(now)
         if self._probing or not self.luck.random:
             return False
-        self._refusals += 1
+        self._taken.refusals += 1
         self._pause(now, self._asked(error) or 0.0)
         return True
 
@@ -415,13 +414,13 @@ class Governor:
         if self._is_luck(ticket, now, error):
             return
         if ticket.index <= self._cut_index:  # one of many that were refused at the same time
-            self._refusals += ticket.index > self._refused[0]
+            self._taken.refused_with_the_last(ticket)
             if error.retry_after is not None:
                 self._pause(now, min(error.retry_after, _MAX_PAUSE_S))
             return
         self.because = told_again(error)
-        accepted, elapsed_s = self._taken_before(ticket)
-        self._refused, self._refusals = (ticket.index, ticket.started), 1
+        accepted, elapsed_s = self._taken.before(ticket, self.sent)
+        self._taken.refused(ticket)
         self._cut_index = self.sent
         if self.advertised is not None:
             self.advertised.refused(ticket)
@@ -481,21 +480,6 @@ class Governor:
 
     def _spread(self, seconds: float) -> float:
         return seconds * (1 - self._rng.uniform(0, _PAUSE_JITTER))
-
-    def _count(self, now: float) -> None:
-        """Keep the number of requests of the last 5 to 10 seconds, for the first cut."""
-        before_at, before, since_at, since = self._window
-        if now - since_at >= 5.0:
-            before_at, before, since_at, since = since_at, since, now, 0
-        self._window = (before_at, before, since_at, since + 1)
-
-    def _taken_before(self, ticket: Ticket) -> tuple[int, float]:
-        """Return how many requests were taken before `ticket` was refused, since when."""
-        if self._refusals:
-            index, started = self._refused
-            return ticket.index - index - self._refusals, ticket.started - started
-        before_at, before, _, since = self._window
-        return before + since - (self.sent - ticket.index) - 1, ticket.started - before_at
 
     def _read(self, headers: Mapping[str, str], ticket: Ticket, now: float) -> None:
         if self.advertised is None and "ratelimit" not in " ".join(headers):
