@@ -25,7 +25,7 @@ CODECS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("cut", "which"), [("random", 0), ("byte", 1)])
+@pytest.mark.parametrize(("cut", "which"), [("random", 0), pytest.param("byte", 1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("endpoint", RECORDS)
 def test_every_recorded_answer_is_read_as_the_sdk_reads_it(endpoint: str, cut: str, which: int) -> None:
     if not (CORPUS / "check.py").exists():
