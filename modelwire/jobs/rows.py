@@ -74,7 +74,7 @@ class _FileSource(Source):
             raise InvalidArgument(f"There is no encoding `{encoding}`.") from exc
         try:
             self._begin()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else has the file
             self._file.close()
             raise
 

@@ -81,15 +81,16 @@ class FileJob:
             if options["max_cost"] is not None:
                 check_prices(self.work.chain)
             self.config = element_config(options["config"])
-            said = options["max_concurrency"] or self.config.get("max_concurrency")
-            self.window = Window(said or START, said)
-            self.asker = Asker(self.work.chain, self.config)
+            self.asker: Asker
             if options["engine"] == "ray":
                 from modelwire.jobs.ray_engine import RayAsker, portion
 
                 self.asker = RayAsker(self.work.chain, self.config, workers=options["workers"])
-                at_once = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
-                self.window = Window(at_once, at_once)
+                said = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
+            else:
+                self.asker = Asker(self.work.chain, self.config)
+                said = options["max_concurrency"] or self.config.get("max_concurrency")
+            self.window = Window(said or START, said)
             fingerprint = {"input": self.source.fingerprint(), **self.work.fingerprint()}
             self.folder.claim()
             before = self.folder.summary()
@@ -98,7 +99,7 @@ class FileJob:
             self.results = Results(self.folder.path)
             for record in self.results.recover():
                 self.standing.count(record)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else has the input and the lock of the folder
             self._close()
             raise
 

@@ -135,7 +135,8 @@ def models_of(step: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
 
     if isinstance(step, BaseChatModel):
         yield step
-    for inner in () if isinstance(step, BaseChatModel) else step._runnables_inside():
+        return
+    for inner in step._runnables_inside():
         yield from models_of(inner)
 
 

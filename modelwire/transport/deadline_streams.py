@@ -84,7 +84,7 @@ class _Handshake:
     async def start_tls(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return await self._stream.start_tls(*args, **kwargs)
-        except BaseException:
+        except BaseException:  # cancelled, too: httpcore2 does not have the stream yet, and would not close it
             from anyio import aclose_forcefully
 
             await aclose_forcefully(self._stream)

@@ -1,6 +1,6 @@
 """Who may send, and when: the state that all calls of one key share. No I/O and no clock here; `now` is passed in.
 
-    ticket = governor.ask(now)            # granted at once, or in the queue
+    governor.admit(ticket)                # granted at once, or in the queue
     governor.look(ticket, now)            # seconds until the next look, None once it is granted
     governor.answered(ticket, now)        # a 200 has begun
     governor.failed(ticket, now, error)   # or this
@@ -140,14 +140,6 @@ class Governor:
         self.pace.ceiling = min(said, inf if stated is None else stated / 60) * self.share
 
     # ------------------------------------------------------------ asking
-
-    def ask(
-        self, now: float, *, again: bool = False, patient: bool = False, size: int = 0, max_output: int | None = None
-    ) -> Ticket:
-        """Ask to send: the ticket is granted, or waits from now on."""
-        ticket = Ticket(now, again=again, patient=patient, size=size, max_output=max_output)
-        self.admit(ticket)
-        return ticket
 
     def admit(self, ticket: Ticket) -> None:
         """Grant `ticket`, or have it wait from now on. Whoever holds it leaves in any case, Ctrl-C in here included."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.asking import ask
 
 from modelwire.errors import (
     BadRequest,
@@ -35,7 +36,7 @@ def fresh() -> Governor:
 
 
 def sent(governor: Governor, count: int, now: float = 0.0, **settings: Any) -> list[Ticket]:
-    tickets = [governor.ask(now, **settings) for _ in range(count)]
+    tickets = [ask(governor, now, **settings) for _ in range(count)]
     assert all(ticket.granted for ticket in tickets)
     return tickets
 
@@ -57,7 +58,7 @@ def opened(governor: Governor) -> float:
 def test_the_first_calls_go_at_once_and_the_next_on_a_ramp() -> None:
     governor = fresh()
     sent(governor, 8)
-    ninth = governor.ask(0.0)
+    ninth = ask(governor, 0.0)
     assert not ninth.granted
     wait_s = governor.look(ninth, 0.0)
     assert wait_s is not None
@@ -68,7 +69,7 @@ def test_the_first_calls_go_at_once_and_the_next_on_a_ramp() -> None:
 def test_every_answer_lets_two_more_go_so_that_a_quick_server_sees_no_ramp() -> None:
     governor = fresh()
     running, started = sent(governor, 8), 8
-    waiting = [governor.ask(0.0) for _ in range(192)]
+    waiting = [ask(governor, 0.0) for _ in range(192)]
     rounds = 0
     while running:
         for ticket in running:
@@ -97,7 +98,7 @@ def test_an_answer_to_an_older_request_does_not_end_a_pause() -> None:
     fail(governor, refused, 0.1, RateLimited("slow down", retry_after=5.0))
     answer(governor, old, 0.2)
     assert governor.pause_s(0.2) >= 4.8
-    assert not governor.ask(0.2).granted
+    assert not ask(governor, 0.2).granted
 
 
 def test_retry_after_is_a_floor_spread_upward() -> None:
@@ -111,7 +112,7 @@ def test_when_nothing_gets_through_one_probe_goes_and_not_all() -> None:
     governor = fresh()
     for ticket in sent(governor, 3):
         fail(governor, ticket, 0.1, RateLimited("slow down"))
-    waiting = [governor.ask(0.2) for _ in range(50)]
+    waiting = [ask(governor, 0.2) for _ in range(50)]
     governor.look(waiting[0], opened(governor))
     assert [ticket.granted for ticket in waiting].count(True) == 1
     first_pause = governor.paused_until
@@ -126,7 +127,7 @@ def test_a_probe_that_is_given_up_makes_room_for_another() -> None:
     governor = fresh()
     (refused,) = sent(governor, 1)
     fail(governor, refused, 0.1, RateLimited("slow down"))
-    probe, other = governor.ask(0.2), governor.ask(0.2)
+    probe, other = ask(governor, 0.2), ask(governor, 0.2)
     governor.look(probe, opened(governor))
     assert (probe.granted, other.granted) == (True, False)
     governor.leave(probe, opened(governor))
@@ -142,7 +143,7 @@ def test_overloads_narrow_and_answers_widen() -> None:
     fail(governor, tickets[1], 0.1, Overloaded("busy"))
     assert governor.width.most == 90  # the same epoch
     governor.pace.ramp = inf
-    waiting = [governor.ask(0.2) for _ in range(200)]
+    waiting = [ask(governor, 0.2) for _ in range(200)]
     for ticket in (*tickets[2:], *waiting):
         answer(governor, ticket, 0.2)
     assert 93 < governor.width.most < 110
@@ -161,22 +162,22 @@ def test_a_timeout_narrows_and_never_goes_half_open() -> None:
 def test_without_credit_waiters_are_told_and_never_sent() -> None:
     governor = fresh()
     tickets = sent(governor, 8, patient=True)
-    waiting = [governor.ask(0.0, patient=True) for _ in range(192)]
+    waiting = [ask(governor, 0.0, patient=True) for _ in range(192)]
     rung = []
     waiting[5].wake = lambda: rung.append(1)
     fail(governor, tickets[0], 0.1, QuotaExhausted("no credit", code="insufficient_quota"))
     assert all(isinstance(ticket.verdict, QuotaExhausted) for ticket in waiting)
     assert not any(ticket.granted for ticket in waiting)
     assert rung
-    assert governor.ask(1.0, patient=True).verdict is not None  # a later row of the same batch
-    assert governor.ask(1.0).granted  # a call of its own asks the provider again
+    assert ask(governor, 1.0, patient=True).verdict is not None  # a later row of the same batch
+    assert ask(governor, 1.0).granted  # a call of its own asks the provider again
 
 
 def test_a_call_given_up_in_the_queue_sends_nothing_and_leaves_nothing() -> None:
     """P20."""
     governor = fresh()
     sent(governor, 8)
-    waiting, behind = governor.ask(0.0), governor.ask(0.0)
+    waiting, behind = ask(governor, 0.0), ask(governor, 0.0)
     governor.leave(waiting, 0.0, sent=False)
     assert governor.in_flight == 8
     wait_s = governor.look(behind, 0.0)
@@ -188,7 +189,7 @@ def test_a_call_given_up_in_the_queue_sends_nothing_and_leaves_nothing() -> None
 def test_a_granted_call_that_never_went_gives_everything_back() -> None:
     governor = fresh()
     level = governor.pace.level
-    ticket = governor.ask(0.0)
+    ticket = ask(governor, 0.0)
     governor.leave(ticket, 0.0, sent=False)
     governor.leave(ticket, 0.0, sent=False)  # twice does no harm
     assert (governor.in_flight, governor.pace.level) == (0, level)
@@ -220,7 +221,7 @@ def test_a_bad_request_shows_that_the_provider_is_there() -> None:
     governor = fresh()
     (refused,) = sent(governor, 1)
     fail(governor, refused, 0.1, RateLimited("slow down"))
-    probe = governor.ask(0.2)
+    probe = ask(governor, 0.2)
     governor.look(probe, opened(governor))
     fail(governor, probe, opened(governor), BadRequest("no such parameter"))
     assert governor.closed_at is None
@@ -257,7 +258,7 @@ def test_what_the_user_states_is_the_pace() -> None:
     governor.state(60, None, 0.0)
     now, starts = 0.0, []
     for _ in range(30):
-        ticket = governor.ask(now)
+        ticket = ask(governor, now)
         while (wait_s := None if ticket.granted else governor.look(ticket, now)) is not None:
             now += wait_s
         starts.append(now)
@@ -286,7 +287,7 @@ def test_whatever_happens_nothing_is_counted_twice_and_everybody_goes_in_the_end
 
     for action, n in script:
         if action == "ask":
-            waiting += [governor.ask(now, again=n % 3 == 0, patient=n % 2 == 0) for _ in range(n % 5 + 1)]
+            waiting += [ask(governor, now, again=n % 3 == 0, patient=n % 2 == 0) for _ in range(n % 5 + 1)]
         elif action == "time":
             now += n / 10
             if waiting:
@@ -334,7 +335,7 @@ def test_who_waits_sees_what_was_left_inside_of_the_lock() -> None:
     governor = fresh()
     (forgotten,) = sent(governor, 1)
     governor.width.most = 1
-    waiting = governor.ask(0.0)
+    waiting = ask(governor, 0.0)
     with governor._lock:
         governor.leave(forgotten, 0.1)
     assert governor.look(waiting, 0.2) is None

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from support.asking import ask
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.errors import InvalidArgument, QuotaExhausted, RateLimited, Timeout
@@ -67,7 +68,7 @@ def test_another_key_organisation_address_or_model_has_its_own(other: dict[str, 
 def test_what_is_idle_for_ten_minutes_is_forgotten() -> None:
     mine = governor(now=0.0)
     busy = governor(name="busy", now=0.0)
-    busy.ask(0.0)
+    ask(busy, 0.0)
     assert governor(now=500.0) is mine
     assert governor(now=700.0) is not mine
     assert governor(name="busy", now=700.0) is busy
@@ -82,7 +83,7 @@ def test_a_governor_shows_no_credential() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_starts_anew() -> None:
-    governor().ask(0.0)
+    ask(governor(), 0.0)
     registry._lock.acquire()
     child = os.fork()
     if child == 0:
@@ -144,7 +145,7 @@ def paused(seconds: float) -> Iterator[ChatOpenAI]:
     talking = model()
     mine = talking._governor(talking.build_request("hi"))
     now = time.monotonic()
-    ticket = mine.ask(now)
+    ticket = ask(mine, now)
     mine.failed(ticket, now, RateLimited("slow down", retry_after=seconds, status=429, provider="openai"))
     mine.leave(ticket, now)
     yield talking
@@ -174,7 +175,7 @@ def test_the_deadline_holds_in_the_queue(colour: Any, httpx2_mock: Any) -> None:
     slow = model(rpm=1)
     mine = slow._governor(slow.build_request("hi"))
     for _ in range(8):
-        mine.leave(mine.ask(time.monotonic()), time.monotonic())
+        mine.leave(ask(mine, time.monotonic()), time.monotonic())
     with pytest.raises(Timeout):
         colour.invoke(slow, "hi", {"timeout": 0.2})
     assert mine.is_idle()

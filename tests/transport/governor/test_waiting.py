@@ -6,6 +6,7 @@ import time
 from random import Random
 
 import pytest
+from support.asking import ask
 
 from modelwire.transport.governor.gate import Governor
 from modelwire.transport.governor.ticket import Ticket
@@ -20,7 +21,7 @@ def one_at_a_time() -> Governor:
 
 
 def in_thread(governor: Governor, log: list[str], name: str) -> None:
-    ticket = governor.ask(time.monotonic())
+    ticket = ask(governor, time.monotonic())
     while not ticket.granted and (wait_s := governor.look(ticket, time.monotonic())) is not None:
         wait_for_ring(ticket, wait_s)
     log.append(name)
@@ -30,7 +31,7 @@ def in_thread(governor: Governor, log: list[str], name: str) -> None:
 
 
 async def in_loop(governor: Governor, log: list[str], name: str) -> None:
-    ticket = governor.ask(time.monotonic())
+    ticket = ask(governor, time.monotonic())
     try:
         while not ticket.granted and (wait_s := governor.look(ticket, time.monotonic())) is not None:
             await await_ring(ticket, wait_s)
@@ -62,7 +63,7 @@ def test_cancelled_waiters_leave_nothing_and_the_next_go_on() -> None:
     governor, log = one_at_a_time(), list[str]()
 
     async def run() -> tuple[int, int]:
-        first = governor.ask(time.monotonic())
+        first = ask(governor, time.monotonic())
         tasks = [asyncio.create_task(in_loop(governor, log, f"{n}")) for n in range(200)]
         await asyncio.sleep(0.01)
         for task in tasks[::2]:
