@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict, cast
@@ -112,6 +113,13 @@ _KINDS = ("text", "image", "pdf", "audio", "video")
 _LIMITS = ("context_window", "max_input_tokens", "max_output_tokens")
 _PRICES = {"input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok",
            "cache_write": "cache_write_mtok"}  # fmt: skip
+# Fields of its profiles that no list of ours fills (langchain-core 1.7).
+_ONLY_LANGCHAINS = (
+    "image_url_inputs", "image_tool_message", "pdf_tool_message", "reasoning_effort_default",
+    "mid_conversation_system_messages", "mid_conversation_tools",
+)  # fmt: skip
+# What models.dev says otherwise: https://openai.com/index/function-calling-and-other-api-updates/, read 2026-11.
+_CORRECTED = {"gpt-3.5-turbo": {"tool_calling": True}}
 _TOO_MANY = 50_000_000  # tokens: some rows say 99,999,999 for "any"
 
 
@@ -138,7 +146,14 @@ def known_profile(provider: str, wire: str, model: str) -> ModelProfile:
 
 
 def check_profile(profile: Mapping[str, Any]) -> None:
-    """Check the limits that a user sets. Raises: `InvalidArgument` for one that is no number of tokens."""
+    """Check what a user sets; names of the user's own may be among it.
+
+    Raises: `InvalidArgument` for a slip in a name, and for a limit that is no number of tokens.
+    """
+    known = [*ModelProfile.__annotations__, *_ONLY_LANGCHAINS]
+    for name in profile:
+        if name not in known and (like := get_close_matches(name, known, n=1, cutoff=0.85)):
+            raise InvalidArgument(f"`profile` has no `{name}`. Did you mean `{like[0]}`?")
     for name in _LIMITS:
         value = profile.get(name)
         if value is not None and (type(value) is not int or value < 1):
@@ -148,6 +163,7 @@ def check_profile(profile: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=256)
 def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
     found = cast("ModelProfile", {})
+    _fill(found, _source("modelwire"), _CORRECTED.get(model, {}) if provider == "openai" else {})
     row = None
     for listed_as, name in _places(provider, model):
         if (row := _row(listed_as, name)) is not None:
@@ -164,9 +180,11 @@ def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
         _fill(found, of_prices, _priced({name: price for name, price in prices_of_model.items() if price is not None}))
     if row is not None and row.cost is not None:
         costs = {name: getattr(row.cost, name) for name in _PRICES}
+        if (costs["cache_read"] or 0) > costs["input"]:  # a slip of the list's
+            costs["cache_read"] = None
         dollars = {name: Decimal(str(price)) for name, price in costs.items() if price is not None}
         _fill(found, source, _priced(dollars))
-    _fill(found, _source("modelwire"), _of_our_tables(provider, wire, model))
+    _fill(found, _source("modelwire"), _of_our_tables(provider, wire, model, found))
     if found.get("tool_calling"):  # true of every wire: our decoders make chunks of them
         _fill(found, _source("modelwire"), {"tool_call_streaming": True})
     return found
@@ -272,21 +290,25 @@ def _newest_of_prices() -> str | None:
     return newest and newest.isoformat()
 
 
-def _of_our_tables(provider: str, wire: str, model: str) -> dict[str, Any]:
-    """Return what the tables say by which parameters are fitted: nothing for a model that is in none."""
+def _of_our_tables(provider: str, wire: str, model: str, listed: ModelProfile) -> dict[str, Any]:
+    """Return what the tables say by which parameters are fitted, as far as it agrees with what the lists say.
+
+    Nothing for a model that is in none.
+    """
     known = wires.wire_named(wire) if wire in wires.WIRES else None
     family = model_families.family_of(provider, wire, model)
     service = services.service_of(provider)
     if known is None or (family is None and service is None):
         return {}
-    methods = list(known.structured.methods)
+    takes_tools = listed.get("tool_calling") is not False
+    takes_schemas = listed.get("structured_output") is not False and (family is None or family.schemas)
+    takes = {"function_calling": takes_tools, "json_schema": takes_schemas}
+    methods = [method for method in known.structured.methods if takes.get(method, True)]
     if family is None:
         return {"structured_output_methods": methods}
-    if not family.schemas:
-        methods.remove("json_schema")
     return {
-        "structured_output": "json_schema" in methods, "structured_output_methods": methods,
-        "tool_calling": True, "tool_choice": family.forced_tools,
+        "structured_output": takes_schemas, "structured_output_methods": methods,
+        "tool_calling": True, "tool_choice": takes_tools and family.forced_tools,
         "reasoning_output": bool(family.efforts or family.thinking),
         "reasoning_effort_levels": list(family.efforts) or None,
     }  # fmt: skip

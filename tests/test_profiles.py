@@ -147,6 +147,32 @@ def test_a_limit_that_is_none_is_refused(tokens: Any) -> None:
         openai(profile={"max_input_tokens": tokens})
 
 
+@pytest.mark.parametrize("name", ["image_input", "max_inputs_tokens", "tool_callling"])
+def test_a_slip_in_a_name_that_is_set_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"`profile` has no `{name}`\. Did you mean"):
+        openai(profile={name: 1})
+
+
+@pytest.mark.parametrize("model", ["gpt-3.5-turbo", "gpt-4", "gpt-4o", "gpt-5.2-pro", "o1-mini", "gpt-5-chat-latest"])
+def test_a_profile_does_not_contradict_itself(model: str) -> None:
+    profile = openai(model).profile
+    methods = profile["structured_output_methods"] or []
+    assert profile["structured_output"] is ("json_schema" in methods)
+    assert profile["tool_calling"] is ("function_calling" in methods)
+    assert profile["tool_calling"] or not profile["tool_choice"]
+    prices = profile["prices"]
+    assert prices is not None
+    assert not profile["prompt_caching"] or prices["cache_read"] < prices["input"]
+
+
+@pytest.mark.parametrize("model", ["gpt-3.5-turbo", "gpt-4", "gpt-4-0613", "gpt-35-turbo"])
+def test_a_model_without_schemas_is_asked_for_data_by_a_tool(model: str) -> None:
+    with ProviderServer() as server:
+        server.model(model=model).with_structured_output({"title": "T", "type": "object"}, include_raw=True).invoke("x")
+    assert "tools" in server.requests[0].body
+    assert "response_format" not in server.requests[0].body
+
+
 def test_nothing_is_looked_up_before_a_profile_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[object] = []
     monkeypatch.setattr(profiles, "_looked_up", lambda *names: looked.append(names) or {})

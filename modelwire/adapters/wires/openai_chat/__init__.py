@@ -21,6 +21,7 @@ from modelwire.adapters.wires.wire import (
 )
 
 if TYPE_CHECKING:
+    from modelwire.adapters.wires.families import Family
     from modelwire.transport.wire import WireRequest
 
 __all__ = ["WIRE", "count_request"]
@@ -44,8 +45,9 @@ def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
     return strict_schema(schema) if strict else schema
 
 
-def _default_method(family: Any, params: object, of_service: str | None) -> str:
-    return of_service or "json_schema"
+def _default_method(family: Family | None, params: object, of_service: str | None) -> str:
+    takes_schemas = family is None or family.schemas
+    return of_service or "json_schema" if takes_schemas else "function_calling"
 
 
 def _sdk_client(headers: Mapping[str, str], arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -14,6 +14,7 @@ __all__ = ["FAMILIES", "OPENAI"]
 
 OPENAI_REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
 OPENAI_COMPATIBILITY = "https://developers.openai.com/api/docs/guides/latest-model"  # "parameter compatibility"
+OPENAI_SCHEMAS = "https://developers.openai.com/api/docs/guides/structured-outputs"  # "starting with GPT-4o"
 OPENAI_CHAT = "https://developers.openai.com/api/docs/api-reference/chat/create"
 AZURE_REASONING = "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning"
 XAI_REASONING = "https://docs.x.ai/docs/guides/reasoning"
@@ -40,7 +41,8 @@ OPENAI = (
     Family("gpt-6-astra", OPENAI_COMPATIBILITY, (*LOW_TO_HIGH, "xhigh", "max"), (), _REASONS),
     Family("gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-6-sol gpt-6-luna gpt-6.1-sol gpt-6.1-terra",
            OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh", "max"), (), _REASONS, ("none",)),
-    Family("gpt-4* gpt-3.5* chatgpt-4o* gpt-5-chat*", OPENAI_CHAT, fixed=("verbosity",)),
+    Family("gpt-4 gpt-4-* gpt-3.5* gpt-35*", OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False),  # "35": Azure's
+    Family("gpt-4* chatgpt-4o* gpt-5-chat*", OPENAI_CHAT, fixed=("verbosity",)),
 )  # fmt: skip
 
 _XAI = (
