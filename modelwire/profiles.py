@@ -119,7 +119,7 @@ _ONLY_LANGCHAINS = (
     "mid_conversation_system_messages", "mid_conversation_tools",
 )  # fmt: skip
 # What models.dev says otherwise: https://openai.com/index/function-calling-and-other-api-updates/, read 2026-11.
-_CORRECTED = {"gpt-3.5-turbo": {"tool_calling": True}}
+_CORRECTED = {("openai", "gpt-3.5-turbo"): {"tool_calling": True}}
 _TOO_MANY = 50_000_000  # tokens: some rows say 99,999,999 for "any"
 
 
@@ -163,7 +163,7 @@ def check_profile(profile: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=256)
 def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
     found = cast("ModelProfile", {})
-    _fill(found, _source("modelwire"), _CORRECTED.get(model, {}) if provider == "openai" else {})
+    _fill(found, _source("modelwire"), _CORRECTED.get((provider, model), {}))
     row = None
     for listed_as, name in _places(provider, model):
         if (row := _row(listed_as, name)) is not None:
