@@ -7,9 +7,9 @@ lives on an event loop and in a thread of its own, so that sync and async progra
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 from modelwire._lazy import module
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, MissingDependency
@@ -61,7 +61,7 @@ class MCPTools(Sequence[BaseTool]):
         self._target = _target(server, headers=headers, env=env, cwd=cwd)
         self._timeout_s = timeout_s
         self._loop = asyncio.new_event_loop()
-        self._stop: asyncio.Event | None = None
+        self._stop: Callable[[], object] | None = None
         self._client: Any = None
         self._trouble: list[BaseException] = []
         self._ready = threading.Event()
@@ -94,7 +94,7 @@ class MCPTools(Sequence[BaseTool]):
     async def _serve(self) -> None:
         """Open the connection, list the tools, and hold it in this one task, as its cancel scopes demand."""
         mcp = _package("mcp")
-        self._stop = asyncio.Event()
+        self._stop = cast("asyncio.Task[None]", asyncio.current_task()).cancel  # while nothing has answered yet
         async with mcp.Client(self._target) as client:
             cursor = None
             while True:
@@ -102,9 +102,10 @@ class MCPTools(Sequence[BaseTool]):
                 self._listed += page.tools
                 if not (cursor := page.next_cursor):
                     break
-            self._client = client
+            closed = asyncio.Event()
+            self._stop, self._client = closed.set, client
             self._ready.set()
-            await self._stop.wait()
+            await closed.wait()
 
     def start(self, name: str, arguments: Mapping[str, Any]) -> Future[Any]:
         """Begin a call on the connection's own loop. Raises `ToolException` when it is closed."""
@@ -118,7 +119,7 @@ class MCPTools(Sequence[BaseTool]):
         """End the connection, and the server if we started it."""
         with suppress(RuntimeError):  # the loop has ended by itself
             if self._stop is not None:
-                self._loop.call_soon_threadsafe(self._stop.set)
+                self._loop.call_soon_threadsafe(self._stop)
         self._thread.join(10)
 
     def __enter__(self) -> MCPTools:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -180,20 +181,40 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.Mo
         mcp.MCPTools(["x"])
 
 
-def test_headers_go_with_every_request() -> None:
+@contextlib.contextmanager
+def refusing_server() -> Iterator[tuple[str, list[str]]]:
+    """Give the URL of a server that refuses every request, and the list of those it got."""
     seen: list[str] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                seen.append(connection.recv(65536).decode())
-                connection.sendall(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append(self.headers.get("authorization", ""))
+            self.send_response(401)
+            self.send_header("content-length", "0")
+            self.end_headers()
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        port = listener.getsockname()[1]
-        with pytest.raises(ConnectFailed):
-            mcp.MCPTools(f"http://127.0.0.1:{port}/mcp", headers={"authorization": "Bearer abc"})
-        thread.join()
-    assert "authorization: Bearer abc" in seen[0]
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/mcp", seen
+        server.shutdown()
+
+
+def test_headers_go_with_every_request() -> None:
+    with refusing_server() as (url, seen), pytest.raises(ConnectFailed):
+        mcp.MCPTools(url, headers={"authorization": "Bearer abc"})
+    assert seen
+    assert set(seen) == {"Bearer abc"}
+
+
+def test_a_server_that_does_not_answer_is_given_up_at_once_when_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mcp, "CONNECT_S", 0.2)
+    threads = threading.active_count()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(ConnectFailed, match=r"no answer in 0\.2 s"):
+            mcp.MCPTools(f"http://127.0.0.1:{silent.getsockname()[1]}/mcp")
+        assert threading.active_count() == threads
