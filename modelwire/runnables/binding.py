@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.call_function import accepted_kwargs, config_place
 from modelwire.runnables.config import Configs, RunnableConfig, merge_configs, var_child_runnable_config
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from modelwire.runnables.schema import StreamEvent
 
 __all__ = ["RunnableBinding"]
+
+FORM = frozenset(("response_format", "tools", "tool_choice", "parallel_tool_calls"))  # `with_structured_output` says it
 
 
 class RunnableBinding(Forwarding[Input, Output]):
@@ -95,8 +98,9 @@ class RunnableBinding(Forwarding[Input, Output]):
         if name.startswith("__") or "bound" not in self.__dict__:  # while it is copied or unpickled
             raise AttributeError(name)
         value = getattr(self.bound, name)
-        if name == "bind_tools":
-            return lambda *args, **kwargs: self._rebound(value(*args, **kwargs))  # and keep what is bound already
+        if name in ("bind_tools", "with_structured_output"):  # and keep what is bound already
+            rebound = self._rebound if name == "bind_tools" else self._structured
+            return lambda *args, **kwargs: rebound(value(*args, **kwargs))
         if not callable(value) or not accepted_kwargs(value)[0]:
             return value
 
@@ -114,9 +118,26 @@ class RunnableBinding(Forwarding[Input, Output]):
 
         return configured
 
-    def _rebound(self, made: Any) -> RunnableBinding[Input, Output]:
-        inner, kwargs = (made.bound, made.kwargs) if isinstance(made, RunnableBinding) else (made, {})
-        return self._with(bound=inner, kwargs={**self.kwargs, **kwargs})
+    def _rebound(self, made: Any) -> RunnableBinding[Any, Any]:
+        """Lay this binding under what `bound` has made; the kwargs of that win."""
+        if not isinstance(made, RunnableBinding):
+            return self._with(bound=made)
+        is_plain = type(made) is RunnableBinding and not (made.config or made.config_factories)
+        inner = made.bound if is_plain else made._with(kwargs={})
+        return self._with(bound=inner, kwargs={**self.kwargs, **made.kwargs})
+
+    def _structured(self, made: Runnable[Any, Any]) -> Runnable[Any, Any]:
+        """Lay this binding under the model that is asked; another form of the answer, or tools, it is not asked for."""
+        from modelwire.runnables.sequence import RunnableSequence
+
+        if lost := [f"`{name}`" for name in self.kwargs if name in FORM]:
+            warn_caller(
+                f"`with_structured_output` does not keep {', '.join(lost)}, which is bound already: it sets its own."
+            )
+        beside = self._with(kwargs={name: value for name, value in self.kwargs.items() if name not in FORM})
+        if not isinstance(made, RunnableSequence):
+            return beside._rebound(made)
+        return RunnableSequence(beside._rebound(made.first), *made.steps[1:], name=made.name)
 
     def _config(self, config: RunnableConfig | None) -> RunnableConfig | None:
         if not self.config and not self.config_factories:

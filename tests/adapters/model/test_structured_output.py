@@ -131,6 +131,28 @@ def test_tools_are_forced_where_they_are_the_way(wire: str) -> None:
     assert len(said["tools"]) == 1
 
 
+@pytest.mark.parametrize("wire", URLS)
+def test_what_is_bound_stays_but_for_another_form_of_the_answer(wire: str) -> None:
+    stop = "stop" if wire == "openai" else "stop_sequences"
+    for method in ("json_schema", "function_calling"):
+        bound = model(wire).bind(stop=["."], temperature=0.5).bind_tools([CityDict]).with_config(tags=["t"])
+        with pytest.warns(UserWarning, match="does not keep `tools`, which"):
+            chain = bound.with_retry(stop_after_attempt=2).with_structured_output(City, method=method)
+        first = chain.steps[0]
+        assert (first.config["tags"], first.bound.max_attempt_number) == (["t"], 2)
+        body = model(wire).build_request("hi", **first.kwargs).body
+        assert (body[stop], body["temperature"]) == (["."], 0.5)
+        rest = {name: body[name] for name in asked(wire, City, method)}
+        assert rest == asked(wire, City, method)
+        assert len(body.get("tools", [])) == (method == "function_calling")
+
+
+def test_what_is_bound_stays_before_fallbacks_too() -> None:
+    chain = model("openai").with_fallbacks([model("anthropic")]).bind(stop=["."]).with_structured_output(City)
+    assert chain.kwargs == {"stop": ["."]}
+    assert [one.steps[0].bound.provider for one in chain.bound.runnables] == ["openai", "anthropic"]
+
+
 def test_json_mode_is_asked_where_there_is_one() -> None:
     assert asked("openai", City, "json_mode") == {"response_format": {"type": "json_object"}}
     assert asked("openai", None, "json_mode") == {"response_format": {"type": "json_object"}}
