@@ -17,6 +17,7 @@ PATHS = {
     "responses": "/v1/responses",
     "anthropic": "/v1/messages",
     "gemini": "/v1beta/models/m:generateContent",
+    "bedrock": "/model/m/converse",
 }
 
 
@@ -59,6 +60,9 @@ def request_bytes(
     if wire == "gemini":
         asked = {"contents": [{"role": "user", "parts": [{"text": text}]}], **fields}
         path = path.replace(":generate", ":streamGenerate") + "?alt=sse" if stream else path
+    elif wire == "bedrock":
+        asked = {"messages": [{"role": "user", "content": [{"text": text}]}], **fields}
+        path += "-stream" if stream else ""
     body = json.dumps(asked).encode()
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret-key"
     head += f"\r\ncontent-length: {len(body)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -17,9 +18,11 @@ from modelwire.testing import Answer, Fault, ProviderServer, faults
 Serve = Callable[..., ProviderServer]
 Ask = Callable[..., Any]
 WORDS = "one two three four five six"
-WIRES = ["openai", "responses", "anthropic", "gemini"]
+WIRES = ["openai", "responses", "anthropic", "gemini", "bedrock"]
 TERMINAL = {"openai": b"[DONE]", "responses": b"response.completed", "anthropic": b"message_stop",
-            "gemini": b"finishReason"}  # fmt: skip
+            "gemini": b"finishReason", "bedrock": b"messageStop"}  # fmt: skip
+JSON_AT = {"bedrock": rb"event(\{.*?\})"}  # of the events of a stream, behind the last header
+REQUEST_ID = {"anthropic": "request-id", "bedrock": "x-amzn-requestid"}
 
 
 def said(raw: bytes) -> list[str]:
@@ -50,10 +53,11 @@ def spoil(serve: Serve, ask_raw: Ask) -> Ask:
 def test_a_status_comes_with_an_error_in_the_words_of_the_wire(wire: str, status: int, spoil: Ask) -> None:
     answer = spoil(faults.status(status, message="so it is"), wire)
     assert answer.status == status
-    assert answer.json["error"]["message"] == "so it is"
+    error = answer.json if wire == "bedrock" else answer.json["error"]
+    assert error["message"] == "so it is"
     assert answer.json.get("type") == ("error" if wire == "anthropic" else None)
-    assert answer.json["error"]["status" if wire == "gemini" else "type"]
-    assert ("request-id" if wire == "anthropic" else "x-request-id") in answer.headers
+    assert error[{"gemini": "status", "bedrock": "__type"}.get(wire, "type")]
+    assert REQUEST_ID.get(wire, "x-request-id") in answer.headers
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_a_status_takes_a_body_and_headers_of_its_own(spoil: Ask) -> None:
     assert (answer.body, answer.headers["x-should-retry"]) == (b"<html>bad gateway", "false")
 
 
-@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+@pytest.mark.parametrize("wire", WIRES)
 def test_billing_is_told_by_its_code(wire: str, serve: Serve) -> None:
     server = serve(default=faults.billing())
     with pytest.raises(QuotaExhausted):
@@ -102,8 +106,9 @@ def test_an_error_event_breaks_a_stream(wire: str, after: int, spoil: Ask) -> No
     answer = spoil(faults.error_event(after), wire, stream=True)
     assert answer.whole
     assert TERMINAL[wire] not in answer.body
-    assert (b'"error"' in answer.body, len(said(answer.body)) <= after) == (True, True)
-    if wire not in ("openai", "gemini"):
+    mark = b"serviceUnavailableException" if wire == "bedrock" else b'"error"'
+    assert (mark in answer.body, len(said(answer.body)) <= after) == (True, True)
+    if wire in ("responses", "anthropic"):
         assert b"event: error\n" in answer.body
 
 
@@ -154,7 +159,7 @@ def test_a_stream_without_its_terminal_mark_ends_properly_all_the_same(wire: str
     assert b'"finish_reason":"stop"' not in answer.body
 
 
-@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+@pytest.mark.parametrize("wire", WIRES)
 def test_our_models_raise_where_a_stream_breaks_off_and_keep_its_part(wire: str, serve: Serve) -> None:
     server = serve([faults.reset("body", after_events=3).on(WORDS), faults.no_terminal_mark().on(WORDS)])
     model = server.model(wire, max_retries=0)
@@ -199,7 +204,9 @@ def test_slow_waits_between_its_ticks(serve: Serve, ask_raw: Ask) -> None:
 def test_malformed_json_is_none(wire: str, stream: bool, spoil: Ask) -> None:
     answer = spoil(faults.malformed_json(), wire, stream=stream)
     assert answer.whole
-    bodies = [part.partition(b"\n")[0] for part in answer.body.split(b"data: ")[1:]] if stream else [answer.body]
+    at = JSON_AT.get(wire, rb"data: (.*)")
+    bodies = re.findall(at, answer.body) if stream else [answer.body]
+    assert bodies
     for body in bodies:
         if body != b"[DONE]":
             with pytest.raises(ValueError):
