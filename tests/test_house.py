@@ -37,7 +37,7 @@ LINES = {
     "migrate": 510,
     "output_parsers": 1_500,
     "prompts": 2_220,
-    "runnables": 7_390,
+    "runnables": 7_410,
     "testing": 4_850,
     "tools": 2_750,
     "tracers": 530,

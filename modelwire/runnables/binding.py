@@ -127,7 +127,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         return self._with(bound=inner, kwargs={**self.kwargs, **made.kwargs})
 
     def _structured(self, made: Runnable[Any, Any]) -> Runnable[Any, Any]:
-        """Lay this binding under the model that is asked; another form of the answer, or tools, it is not asked for."""
+        """Lay this binding under the model that `made` begins with, but for another form of the answer."""
         from modelwire.runnables.sequence import RunnableSequence
 
         if lost := [f"`{name}`" for name in self.kwargs if name in FORM]:
