@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from modelwire.errors import BudgetExceeded, InvalidArgument, MissingDependency
+from modelwire.errors import BudgetExceeded, InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
 
 if TYPE_CHECKING:
@@ -324,10 +324,7 @@ class _Call(CallObserver):
     def _price(self, budget: Budget, usage: Mapping[str, Any], tier: Any = None) -> Decimal:
         from modelwire.jobs.cost import price_of_usage
 
-        try:
-            price = price_of_usage(usage, self.name, provider=self.provider, tier=tier)
-        except MissingDependency:
-            price = None
+        price = price_of_usage(usage, self.name, provider=self.provider, tier=tier)
         if price is None and budget.usd is not None and budget.unpriced == "refuse":
             raise InvalidArgument(
                 f"A budget in dollars cannot be held: no price of `{self.name}` is known. The call was not sent. "

@@ -18,8 +18,9 @@ from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.compare.recording import RecordedCall, read_recording
 from modelwire.config import init_chat_model
 from modelwire.errors import CallerError, InvalidArgument, MissingKey, ParameterWarning
-from modelwire.jobs import BatchJob, price_of, run_job, submit_batch
+from modelwire.jobs import BatchJob, run_job, submit_batch
 from modelwire.jobs.batch_api.submission import check_batchable
+from modelwire.jobs.cost import known_price
 from modelwire.jobs.options import amount_of
 from modelwire.jobs.work import failure_text
 from modelwire.messages import AIMessage, message_to_dict, messages_from_dict, messages_to_dict
@@ -292,14 +293,8 @@ def _outcome(message: Any, error: str | None) -> Outcome:
     refused = bool(refusal) or finish_reason_of(message) in _REFUSING
     return Outcome(
         str(message.text) or str(refusal or ""), calls, error, refused, usage.get("input_tokens"),
-        usage.get("output_tokens"), price_of(message) if _has_prices() else None,
+        usage.get("output_tokens"), known_price(message),
     )  # fmt: skip
-
-
-def _has_prices() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("genai_prices") is not None
 
 
 def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:

@@ -1,7 +1,7 @@
 """What a row may cost at the most, set aside in the job's `budget` before the row is asked. No I/O.
 
 A token is at least one byte of UTF-8, so a row's bytes and those of the chain's own words are at least its tokens. The
-largest answer is the model's `max_tokens`, else what its provider says it answers at most, else all of its context.
+largest answer is the model's `max_tokens`, else the `max_output_tokens` of its profile, else all of its context.
 What a row costs that no model can be seen for is learned: as much as the dearest so far.
 """
 
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.budgets import Spending, budget
 from modelwire.errors import BudgetExceeded, ModelwireError
-from modelwire.jobs.cost import context_tokens
 from modelwire.jobs.work import Work, price_of_counts
 from modelwire.messages import HumanMessage
 from modelwire.runnables import Runnable, RunnableBinding
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RowMoney"]
 
-# Output tokens at most, where `max_tokens` is not set. The first row whose name a model's begins with.
-# https://platform.openai.com/docs/models, read 2026-11.
-LARGEST_ANSWERS = {
-    "gpt-3.5": 4_096, "gpt-4-turbo": 4_096, "chatgpt-4o": 16_384, "gpt-4o": 16_384, "gpt-4.1": 32_768,
-    "gpt-5-chat": 16_384, "gpt-5": 128_000, "o1": 100_000, "o3": 100_000, "o4": 100_000,
-}  # fmt: skip
 UNKNOWN_CONTEXT = 1_000_000  # tokens
 IMAGE_TOKENS = 3_000  # of a picture that is named by its address
 STEP = 64  # tokens; prices are looked up for so many at a time
@@ -132,11 +125,10 @@ def _models_with_arguments(
 
 
 def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:
-    name = str(getattr(model, "model", ""))
-    context = context_tokens(name, getattr(model, "provider", None)) or UNKNOWN_CONTEXT
+    profile = getattr(model, "profile", None) or {}
+    context = profile.get("context_window") or UNKNOWN_CONTEXT
     limit, count = _answer_limit(model, kwargs)
-    listed = next((tokens for start, tokens in LARGEST_ANSWERS.items() if name.startswith(start)), context)
-    return _Call(model, (limit or min(listed, context)) * count, context)
+    return _Call(model, (limit or min(profile.get("max_output_tokens") or context, context)) * count, context)
 
 
 def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int | None, int]:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
 
 __all__ = [
-    "BATCH_SHARE", "check_price_list", "context_tokens", "dollars", "listed_model", "price_list", "price_of",
-    "price_of_usage", "prices_of",
+    "BATCH_SHARE", "check_price_list", "dollars", "known_price", "listed_model", "price_list",
+    "price_of", "price_of_usage", "prices_of",
 ]  # fmt: skip
 
-# All Batch APIs ask half of the price: https://platform.openai.com/docs/guides/batch,
+# What Batch APIs ask of the usual price, for plans and where the list has no batch price of a model:
+# https://platform.openai.com/docs/guides/batch,
 # https://docs.anthropic.com/en/docs/build-with-claude/batch-processing and
 # https://ai.google.dev/gemini-api/docs/batch-api, read 2026-11.
 BATCH_SHARE = Decimal("0.5")
@@ -59,6 +60,14 @@ def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
     `batch=True` for one that came through a provider's Batch API. An answer out of a cache of ours costs nothing.
     Raises: `MissingDependency` without `modelwire[jobs]`.
     """
+    price = known_price(message, batch=batch)
+    if price is None:
+        check_price_list()
+    return price
+
+
+def known_price(message: AIMessage, *, batch: bool = False) -> Decimal | None:
+    """Return what `price_of` does; None without the price list, too."""
     about = message.response_metadata
     model, provider = about.get("model_name") or about.get("model"), about.get("model_provider")
     if not model or message.usage_metadata is None:
@@ -70,7 +79,7 @@ def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
 def price_of_usage(
     usage: Mapping[str, Any], model: str, *, provider: str | None = None, batch: bool = False, tier: Any = None
 ) -> Decimal | None:
-    """Return the price in USD of what one call used; None for a model of which no price is known.
+    """Return the price in USD of what one call used; None where no price of the model is known, or no list is there.
 
     `usage` is a `UsageMetadata` of one call: some prices depend on its length. Reasoning tokens that a provider counts
     in the total only are priced as output, as it bills them. `tier` is the `service_tier` that the answer says it had;
@@ -90,9 +99,11 @@ def price_of_usage(
     written = counts.get("cache_write_5m_tokens", 0) + counts.get("cache_write_1h_tokens", 0)
     if written > counts.get("cache_write_tokens", 0):
         counts["cache_write_tokens"] = written
-    tier = tier if isinstance(tier, str) and not batch else None
-    price = _price(model, LISTED_AS.get(provider or "", provider), tuple(counts.items()), tier)
-    return price * BATCH_SHARE if price is not None and batch else price
+    call = model, LISTED_AS.get(provider or "", provider), tuple(counts.items())
+    if not batch:
+        return _price(*call, ("service_tier", tier) if isinstance(tier, str) else None)
+    price, usual = _price(*call, ("processing", "batch")), _price(*call, None)
+    return usual * BATCH_SHARE if usual is not None and price == usual else price
 
 
 @lru_cache(maxsize=256)
@@ -114,15 +125,14 @@ def prices_of(row: Any) -> Any:
     return row.get_prices(datetime.now(UTC), None)
 
 
-def context_tokens(model: str, provider: str | None = None) -> int | None:
-    """Return how many tokens a model takes in all, None where the list does not say."""
-    window = getattr(listed_model(model, provider), "context_window", None)
-    return None if window is None else int(window)
-
-
 @lru_cache(maxsize=100_000)  # the list takes 0.1 to 0.2 ms a call; rows of a table repeat their counts
-def _price(model: str, provider: str | None, counts: tuple[tuple[str, int], ...], tier: str | None) -> Decimal | None:
-    listed, context = _list(), None if tier is None else {"service_tier": tier}
+def _price(
+    model: str, provider: str | None, counts: tuple[tuple[str, int], ...], kind: tuple[str, str] | None
+) -> Decimal | None:
+    """Return a price of the list; `kind` is a condition of its variants, such as ("processing", "batch")."""
+    listed, context = _list(), dict([kind]) if kind else None
+    if listed is None:
+        return None
     try:
         found = listed.calc_price(listed.Usage(**dict(counts)), model, provider_id=provider, price_context=context)
         return Decimal(found.total_price)
@@ -134,13 +144,13 @@ def _price(model: str, provider: str | None, counts: tuple[tuple[str, int], ...]
 
 def check_price_list() -> None:
     """Raise `MissingDependency` where there is no list of prices."""
-    _list()
+    if _list() is None:
+        raise MissingDependency('Prices need genai-prices: `pip install "modelwire[jobs]"`.')
 
 
 @cache
 def _list() -> Any:
     try:
-        import genai_prices
-    except ImportError as exc:
-        raise MissingDependency('Prices need genai-prices: `pip install "modelwire[jobs]"`.') from exc
-    return genai_prices
+        return import_module("genai_prices")
+    except ImportError:
+        return None

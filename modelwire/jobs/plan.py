@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from modelwire.jobs import cost
+
 __all__ = [
     "BATCH_SHARE",
     "LIVE",
@@ -40,7 +42,7 @@ CHUNKS = 12  # batches that the rows are cut into: one that is ended early costs
 LEAST_CHUNK = 50  # rows
 WORTH = 0.05  # of the batches are back by then: below that, nothing is handed in
 LIKELY = 0.9
-BATCH_SHARE = 0.5  # of the live price
+BATCH_SHARE = float(cost.BATCH_SHARE)  # of the live price
 LONGEST_S = 86_400.0  # after which a provider ends a batch
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import islice
 
 from modelwire.errors import CallerError
-from modelwire.jobs.cost import dollars
+from modelwire.jobs.cost import BATCH_SHARE, dollars
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row, Source, sampled
 from modelwire.jobs.work import Work, models_of, price_of_counts
@@ -84,6 +84,7 @@ def _estimate(work: Work, rows: float, each: float, *, more: bool, in_batch: boo
         of = f"`{name}`" if name else "this chain"
         yield f"What that costs is not known: no price for {of} (prices come with `pip install 'modelwire[jobs]'`)."
     elif in_batch:
-        yield f"At half the price of `{name}`, that of its Batch API: about {dollars(cost * Decimal(rows) / 2)}."
+        total = cost * Decimal(rows) * BATCH_SHARE
+        yield f"At half the price of `{name}`, that of its Batch API: about {dollars(total)}."
     else:
         yield f"At the price of `{name}`: about {dollars(cost * Decimal(rows))}."

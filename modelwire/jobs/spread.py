@@ -39,9 +39,10 @@ from modelwire.jobs.batch_api.client import BatchClient, api_of
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.part_events import PartEvents
 from modelwire.jobs.batch_api.submission import submit_batch
+from modelwire.jobs.cost import BATCH_SHARE
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
-from modelwire.jobs.plan import BATCH_SHARE, LIVE, PILOT, OpenBatch, Pace, State, expected, next_step, rate_of, shortage
+from modelwire.jobs.plan import LIVE, PILOT, OpenBatch, Pace, State, expected, next_step, rate_of, shortage
 from modelwire.jobs.preview import ANSWER_TOKENS, question_text
 from modelwire.jobs.questions import Question
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, Digests, Record, digest_of, exact_json, identity_of
@@ -65,7 +66,6 @@ MOST_ROWS = 10_000  # of one batch: they are in memory while it is handed in
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.2, 60.0
 CANCEL_S = 600.0  # providers end a batch within ten minutes
 WRITTEN = 500  # answers of a batch between two syncs
-_SHARE = Decimal(str(BATCH_SHARE))
 
 
 class _Away:
@@ -381,7 +381,7 @@ class Spread:
         questions: list[Question] = []
         while len(questions) < count and (question := self._eligible()) is not None:
             if job.money is not None:
-                needed = job.money.needed(question.row_json) * _SHARE
+                needed = job.money.needed(question.row_json) * BATCH_SHARE
                 if not job.money.hold(needed):
                     self._put_back(question)
                     break
@@ -545,6 +545,6 @@ class Spread:
             row = from_json(store.read(WAYS, away.first + place))
             self._hold(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)
             if money is not None:
-                away.reserved += money.needed(exact_json(row["row"])) * _SHARE
+                away.reserved += money.needed(exact_json(row["row"])) * BATCH_SHARE
         if money is not None:
             money.owe(away.reserved)

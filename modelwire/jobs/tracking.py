@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelwire import _lazy
 from modelwire.callbacks.hooks import register_configure_hook
 from modelwire.callbacks.usage import UsageMetadataCallbackHandler
-from modelwire.errors import MissingDependency
 from modelwire.jobs.cost import price_of_usage
 
 if TYPE_CHECKING:
@@ -137,11 +136,8 @@ class CostTracker(UsageMetadataCallbackHandler):
         if usage:
             tokens: Any = {key: value for key, value in usage.items() if key != "total_cost"}
             self._add(model, tokens, metadata)
-            try:
-                provider, tier = metadata.get("model_provider"), metadata.get("service_tier")
-                price = price_of_usage(usage, model, provider=provider, batch=in_batch, tier=tier)
-            except MissingDependency:  # calls and tokens count without the list of prices
-                price = None
+            provider, tier = metadata.get("model_provider"), metadata.get("service_tier")
+            price = price_of_usage(usage, model, provider=provider, batch=in_batch, tier=tier)
         with self._lock:
             self.by_model.setdefault(model, Spent()).add(price)
             self.total.add(price)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from modelwire.errors import InvalidArgument, InvalidType, MissingDependency, did_you_mean
-from modelwire.jobs.cost import price_of
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.jobs.cost import check_price_list, known_price
 from modelwire.jobs.row_records import exact_json
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.finish_reasons import CUT_REASONS, finish_reason_of
@@ -40,7 +39,6 @@ __all__ = [
     "finish_reason",
     "make_work",
     "models_of",
-    "price",
     "price_of_counts",
 ]
 
@@ -275,7 +273,7 @@ class Tally:
         if usages:
             about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
             about["output_tokens"] = sum(usage["output_tokens"] for usage in usages)
-        costs = [cost for message in paid if (cost := price(message)) is not None]
+        costs = [cost for message in paid if (cost := known_price(message)) is not None]
         if len(costs) == len(paid):  # the sum of some would look like all of it
             about["cost"] = str(sum(costs, Decimal(0)))
         tiers = {message.response_metadata.get("service_tier") for message in paid}
@@ -300,12 +298,6 @@ def _of_a_cache(message: AIMessage) -> bool:
     return usage is not None and usage.get("total_cost") == 0
 
 
-def price(message: AIMessage) -> Decimal | None:
-    """Return what an answer costs in USD, None where no price is known."""
-    price_of = _pricing()
-    return None if price_of is None else price_of(message)
-
-
 def price_of_counts(model: Any, tokens_in: int, tokens_out: int, tier: str | None = None) -> Decimal | None:
     """Return what an answer of `model` would cost in USD; None where no price is known, or which model answers."""
     usage: Any = {
@@ -315,13 +307,12 @@ def price_of_counts(model: Any, tokens_in: int, tokens_out: int, tier: str | Non
         "model_name": getattr(model, "model", None), "model_provider": getattr(model, "provider", None),
         "service_tier": tier,
     }  # fmt: skip
-    return price(AIMessage("", usage_metadata=usage, response_metadata=about))
+    return known_price(AIMessage("", usage_metadata=usage, response_metadata=about))
 
 
 def check_prices(chain: Runnable[Any, Any]) -> None:
     """Raise when a limit on the cost could not be held, since a model of the chain has no known price."""
-    if _pricing() is None:
-        raise MissingDependency("`max_cost` needs the prices of models: `pip install 'modelwire[jobs]'`.")
+    check_price_list()
     for model in models_of(chain):
         name, client = getattr(model, "model", None), getattr(model, "client", None)
         if name is None or client is not None or getattr(model, "provider", None) == "azure_openai":
@@ -331,16 +322,6 @@ def check_prices(chain: Runnable[Any, Any]) -> None:
                 f"`max_cost` cannot be held: no price of `{name}` is known. Nothing was asked. Leave `max_cost` out "
                 "and hold the cost by `limit`, a number of rows; or name the model as its provider's price list does."
             )
-
-
-@cache
-def _pricing() -> Callable[[AIMessage], Decimal | None] | None:
-    """Return what knows prices; None without the price list, and costs are unknown."""
-    from importlib.util import find_spec
-
-    if find_spec("genai_prices") is None:
-        return None
-    return price_of
 
 
 def failure_text(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
-from modelwire.errors import InvalidArgument, MissingDependency
+from modelwire.errors import InvalidArgument
 from modelwire.transport.observer import CallObserver
 from modelwire.transport.ratelimit.limits import Change
 from modelwire.transport.wire import shown_headers, shown_url
@@ -181,7 +181,4 @@ def _price(usage: Mapping[str, Any], model: str, provider: str | None, tier: Any
         return None
     from modelwire.jobs.cost import price_of_usage
 
-    try:
-        return price_of_usage(usage, model, provider=provider, tier=tier)
-    except MissingDependency:
-        return None
+    return price_of_usage(usage, model, provider=provider, tier=tier)

@@ -155,7 +155,7 @@ def test_no_order_of_costs_passes_a_cap_that_reservations_know(
             return answer_of(costs[int(messages[0].text)])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "_pricing", lambda: lambda message: Decimal(message.usage_metadata["output_tokens"]) / 100)
+        patch.setattr(work, "known_price", lambda message: Decimal(message.usage_metadata["output_tokens"]) / 100)
         result = run_job(
             "{n}", [{"n": n} for n in range(len(costs))], model=Model(max_tokens=40), quiet=True, max_cost=most,
             max_concurrency=at_once, output=tmp_path_factory.mktemp("money") / "o.jsonl",

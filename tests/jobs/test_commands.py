@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from modelwire import cli
-from modelwire.jobs import preview, progress, work
+from modelwire.jobs import cost, preview, progress, work
 from modelwire.jobs.options import JobOptions
 from modelwire.jobs.progress import Progress, Standing
 from modelwire.testing import ProviderServer
@@ -188,7 +188,7 @@ def test_rows_in_another_encoding_are_told_how_to_read_them(here: Path, capsys: 
 def test_what_is_done_of_a_stopped_job_can_be_written(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "_pricing", lambda: lambda message: Decimal("0.5"))
+    monkeypatch.setattr(work, "known_price", lambda message: Decimal("0.5"))
     (here / "in.csv").write_text("id,text\n1,a\n2,b\n3,c\n")
     assert batch("--max-cost", "1.2", "--max-concurrency", "1", "-q") == 1
     said = capsys.readouterr()
@@ -220,7 +220,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(here: Path, capsys: py
 def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "_pricing", lambda: lambda message: Decimal("0.001"))
+    monkeypatch.setattr(work, "known_price", lambda message: Decimal("0.001"))
     monkeypatch.setattr(preview, "MEASURED_ROWS", 1000)
     (here / "in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(5000)))
     arguments = ["batch", "in.csv", "--prompt", "Sum up {text}", "--system", "Be kind.", "-o", "out.csv", "--dry-run"]
@@ -244,7 +244,7 @@ def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
 def test_a_dry_run_without_the_price_list_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(work, "_pricing", lambda: None)
+    monkeypatch.setattr(cost, "_list", lambda: None)
     assert batch("--dry-run") == 0
     assert "pip install 'modelwire[jobs]'" in capsys.readouterr().out
 

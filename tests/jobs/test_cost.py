@@ -14,8 +14,9 @@ from modelwire.messages import AIMessage
 genai_prices = pytest.importorskip("genai_prices", reason="`modelwire[jobs]` is not installed")
 
 
-def listed(model: str, provider: str, **counts: int) -> Decimal:
-    return Decimal(genai_prices.calc_price(genai_prices.Usage(**counts), model, provider_id=provider).total_price)
+def listed(model: str, provider: str, kind: dict[str, str] | None = None, **counts: int) -> Decimal:
+    count = genai_prices.Usage(**counts)
+    return Decimal(genai_prices.calc_price(count, model, provider_id=provider, price_context=kind).total_price)
 
 
 def answer(usage: Any, model: str = "gpt-4o-mini", provider: str = "openai") -> AIMessage:
@@ -64,7 +65,16 @@ def test_tokens_are_priced_by_what_they_are(case: Any) -> None:
     assert price == listed(model, LISTED_AS.get(provider, provider), **counts)
     assert isinstance(price, Decimal)
     assert price > 0
-    assert price_of(answer(used, model, provider), batch=True) == price * BATCH_SHARE
+    in_batch = price_of(answer(used, model, provider), batch=True)
+    assert in_batch == listed(model, LISTED_AS.get(provider, provider), {"processing": "batch"}, **counts)
+    assert price * BATCH_SHARE <= in_batch < price
+
+
+def test_a_batch_of_a_model_whose_batch_price_is_not_listed_costs_half() -> None:
+    used, model, provider, counts = usage(1000, 100), "kimi-k2-0905-preview", "moonshot", {"input_tokens": 1000}
+    assert listed(model, "moonshotai", **counts) == listed(model, "moonshotai", {"processing": "batch"}, **counts)
+    price = price_of(answer(used, model, provider))
+    assert price and price_of(answer(used, model, provider), batch=True) == price * BATCH_SHARE
 
 
 def test_an_unknown_model_or_usage_has_no_price() -> None:

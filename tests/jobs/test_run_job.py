@@ -30,7 +30,7 @@ from modelwire.errors import (
     MissingVariable,
     RateLimited,
 )
-from modelwire.jobs import JobResult, arun_job, progress, run_job, work
+from modelwire.jobs import JobResult, arun_job, cost, progress, run_job, work
 from modelwire.jobs import concurrency as window
 from modelwire.jobs import row_caller as asking
 from modelwire.jobs.output import ABOUT
@@ -481,7 +481,7 @@ def test_the_cache_of_the_model_serves_jobs_and_is_counted(tmp_path: Path) -> No
 
 
 def priced(monkeypatch: pytest.MonkeyPatch, price: Decimal | None) -> None:
-    monkeypatch.setattr(work, "_pricing", lambda: lambda message: price)
+    monkeypatch.setattr(work, "known_price", lambda message: price)
 
 
 def spending() -> Any:
@@ -579,7 +579,7 @@ def test_a_max_cost_that_cannot_be_held_is_refused_before_anything_is_spent(
 
 
 def test_a_max_cost_without_a_price_list_says_what_to_install(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "_pricing", lambda: None)
+    monkeypatch.setattr(cost, "_list", lambda: None)
     with pytest.raises(MissingDependency, match=r"modelwire\[jobs\]"):
         job("{text}", texts(1), model=spending(), max_cost=1)
 

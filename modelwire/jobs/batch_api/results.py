@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from pydantic_core import from_json
 from modelwire.errors import BadRequest, DiskError, InvalidArgument, MalformedResponse, ModelwireError, did_you_mean
 from modelwire.jobs.batch_api.client import RowReply, answer_of
 from modelwire.jobs.batch_api.plan import number_of, stored
-from modelwire.jobs.cost import price_of
+from modelwire.jobs.cost import known_price
 from modelwire.jobs.row_records import json_of
 from modelwire.jobs.store import Entry, JobStore
 from modelwire.messages import message_to_dict, messages_from_dict
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.part_events import PartEvents
     from modelwire.messages import AIMessage
 
-__all__ = ["BatchResult", "Index", "LiveAnswers", "batch_price"]
+__all__ = ["BatchResult", "Index", "LiveAnswers"]
 
 LIVE_TABLE = "live"
 OFFSET_BITS = 40  # of a place: a file of a terabyte
@@ -219,7 +218,7 @@ class Index:
             (message,) = messages_from_dict([live["message"]])
             result.status, result.message = "succeeded", message  # type: ignore[assignment]
             result.told = live.get("told", False)
-            result.cost = batch_price(message, batch=False)
+            result.cost = known_price(message)
             return
         if self._parts[number] < 0:
             result.status = "invalid" if result.error is not None else "missing"
@@ -256,25 +255,11 @@ def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> None:
     result.custom_id, result.request_id, result.status = reply.custom_id, reply.request_id, reply.kind
     try:
         result.message = answer_of(codec, reply)
-        result.cost = batch_price(result.message)
+        result.cost = known_price(result.message, batch=True)
     except ModelwireError as exc:
         result.error = exc
         if reply.kind == "succeeded":  # an answer nobody can read
             result.status = "errored"
-
-
-@cache
-def _has_prices() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("genai_prices") is not None
-
-
-def batch_price(message: Any, *, batch: bool = True) -> Decimal | None:
-    """Return what an answer cost in USD; None where no price is known, or no price list is installed."""
-    if not _has_prices():
-        return None
-    return price_of(message, batch=batch)
 
 
 def matches(result: BatchResult, wanted: tuple[str, ...]) -> bool:
