@@ -262,6 +262,7 @@ def test_what_flex_has_no_room_for_is_asked_on_the_default_tier_once(
         monkeypatch.setattr(FullFlex, "over", threading.Event())
         monkeypatch.setattr(flex, "LONGEST_S", 2.0)
         monkeypatch.setattr(flex, "SHORTEST_S", 1.0)
+    monkeypatch.setattr(ThreadingHTTPServer, "request_queue_size", 128)  # all rows of a pass connect at once
     server = ThreadingHTTPServer(("127.0.0.1", 0), FullFlex)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     model = ChatOpenAI(model="gpt-5-mini", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k")

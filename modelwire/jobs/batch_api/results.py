@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from pydantic_core import from_json
 
@@ -215,9 +215,8 @@ class Index:
         line = self.line(number)
         if line is not None and self.is_answered_live(number):
             live = from_json(line)
-            (message,) = messages_from_dict([live["message"]])
-            result.status, result.message = "succeeded", message  # type: ignore[assignment]
-            result.told = live.get("told", False)
+            message = cast("AIMessage", messages_from_dict([live["message"]])[0])
+            result.status, result.message, result.told = "succeeded", message, live.get("told", False)
             result.cost = known_price(message)
             return
         if self._parts[number] < 0:
