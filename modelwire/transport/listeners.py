@@ -12,10 +12,11 @@ from modelwire.errors import InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
 
 if TYPE_CHECKING:
+    from modelwire.errors import ChatError
     from modelwire.transport.ratelimit.limits import Change
     from modelwire.transport.steps import Sleep
 
-__all__ = ["UNHEARD", "observers_of"]
+__all__ = ["UNHEARD", "observers_of", "warn_of_outage"]
 
 
 class _Warner(CallObserver):
@@ -36,6 +37,14 @@ def _warn(about: Sleep | Change) -> None:
         from modelwire.transport.logs import warn
 
         warn(about)
+
+
+def warn_of_outage(name: str, error: ChatError | None, silence_s: float) -> None:
+    """Say what the rows of a batch wait for: on stderr, too, where the program has set up no logging."""
+    if _logger.isEnabledFor(logging.WARNING):
+        from modelwire.transport import logs
+
+        logs.warn_of_outage(name, error, silence_s)
 
 
 UNHEARD: Final[tuple[CallObserver, ...]] = (_Warner(),)  # who hears of a call that nobody listens to

@@ -8,6 +8,7 @@ facts as attributes of the record, too (`extra`).
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
@@ -18,7 +19,7 @@ from modelwire.transport.ratelimit.limits import Change
 from modelwire.transport.wire import shown_headers, shown_url
 
 if TYPE_CHECKING:
-    from modelwire.errors import Attempt
+    from modelwire.errors import Attempt, ChatError
     from modelwire.transport.steps import Exchange, Sleep
 
 __all__ = ["LOG", "enable_logging", "warn"]
@@ -79,6 +80,20 @@ def _warn_of_limit(change: Change) -> None:
              f"{change.concurrency} calls at a time" if change.concurrency else "",
              f"a pause of {change.pause_s:.3g} s" if change.pause_s else "")  # fmt: skip
     _logger.warning("rate limit of %s: %s", change.key, ", ".join(filter(None, (change.kind, *known))), extra=facts)
+
+
+def warn_of_outage(name: str, error: ChatError | None, silence_s: float) -> None:
+    """Say that nothing gets through to a provider, and that rows wait for it. A batch may be silent for minutes."""
+    facts = {
+        "event": "outage", "key": name, "silent_s": round(silence_s, 3), "error": error and type(error).__name__,
+        "status": error and error.status, "code": error and error.code,
+    }  # fmt: skip
+    last = "" if error is None else f" ({_reason(error)})"
+    text = f"nothing has got through to {name} for {silence_s:.3g} s{last}; the rows of the batch wait for it"
+    handlers = (*_logger.handlers, *(logging.root.handlers if _logger.propagate else ()))
+    if all(isinstance(handler, logging.NullHandler) for handler in handlers):  # nobody would see it
+        print(f"modelwire: {text}", file=sys.stderr)  # noqa: T201 - of all lines this one is for whoever waits
+    _logger.warning("%s", text, extra=facts)
 
 
 class _Log(CallObserver):

@@ -217,3 +217,39 @@ def test_facts_fit_into_json(server: ProviderServer, caplog: pytest.LogCaptureFi
         model(server).invoke(PROMPT)
     facts = {key: value for key, value in vars(caplog.records[0]).items() if key in ("model", "seconds", "attempts")}
     assert json.loads(json.dumps(facts)) == facts
+
+
+def outage(server: ProviderServer, colour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelwire.transport.ratelimit.limiter._SILENCE_S", 0.1)
+    server.say(faults.status(503), faults.status(503), "one", "two", "three")
+    answers = colour.batch(model(server), ["a", "b", "c"])
+    assert sorted(answer.text for answer in answers) == ["one", "three", "two"]
+
+
+def test_a_batch_that_waits_for_an_outage_says_so_once(
+    colour: Any, server: ProviderServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage(server, colour, monkeypatch)
+    (line,) = lines(caplog, "outage")
+    assert (line.levelno, line.error, line.status) == (logging.WARNING, "Overloaded", 503)
+    assert line.silent_s > 0.1
+    assert "nothing has got through to 127.0.0.1" in line.message
+    assert "(Overloaded (503" in line.message
+
+
+def test_without_logging_an_outage_is_on_stderr(
+    colour: Any, server: ProviderServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    outage(server, colour, monkeypatch)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("modelwire: nothing has got through to 127.0.0.1")
+
+
+def test_a_program_may_silence_the_outage(
+    server: ProviderServer, colour: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    logging.getLogger("modelwire").setLevel(logging.ERROR)
+    outage(server, colour, monkeypatch)
+    assert capsys.readouterr().err == ""

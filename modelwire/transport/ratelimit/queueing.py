@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import ChatError, RateLimited, and_said
+from modelwire.transport.listeners import warn_of_outage
 from modelwire.transport.ratelimit.admission import copy_for_followers
 from modelwire.transport.retry import too_long
 from modelwire.transport.steps import Wait, wait_reporting
@@ -41,6 +42,8 @@ def queued(
             pause_s = limiter.pause_s(now)
             if left_s <= 0 or pause_s > left_s:
                 raise _given_up(exchange, limiter, failed, too_long(exchange.policy), pause_s)
+            if exchange.patient and (silence_s := limiter.silence_s(now)) is not None:
+                warn_of_outage(limiter.name, limiter.last_refusal, silence_s)
             if exchange.patient and limiter.is_hopeless(now):
                 raise _given_up(exchange, limiter, failed, "It has failed for everybody, for too long.", pause_s)
             remaining_s = exchange.remaining_s()
