@@ -255,10 +255,10 @@ class AdaptiveRateLimiter:
             admission = queue[0]
             at = self._ready_at(now, admission, waiting=True)
             if at > now:
-                self._head_at = at
-                if admission is not self._head:
+                if admission is not self._head or (self._head_at == inf > at):
                     self._head = admission
                     to_wake.append(admission)
+                self._head_at = at
                 return to_wake
             queue.popleft()
             self._grant(admission, now)

@@ -79,6 +79,21 @@ def test_cancelled_waiters_leave_nothing_and_the_next_go_on() -> None:
     assert limiter.is_idle()
 
 
+def test_the_head_hears_when_its_turn_has_a_time() -> None:
+    """It waited for the end of somebody's call, so for as long as that takes, and now for the pace only."""
+    limiter = one_at_a_time()
+    first, head = ask(limiter, 0.0), ask(limiter, 0.0)
+    now = time.monotonic() + 1
+    assert limiter.poll(head, now) == 1.0
+    limiter.rate.restart(now, 0.5)
+    limiter.leave(first, now)
+    assert head.signalled and not head.granted
+    wait_s = limiter.poll(head, now)
+    assert wait_s is not None and wait_s < 0.1
+    limiter.poll(head, now + wait_s)
+    assert head.granted
+
+
 def test_a_ring_before_the_wait_is_not_lost() -> None:
     admission = Admission(0.0, again=False, patient=False, size=0, max_output=None)
     admission.wake()
