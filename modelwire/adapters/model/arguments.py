@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
 __all__ = [
-    "RETRY_SETTINGS", "check_client", "check_limits", "check_retry_settings", "checked_headers",
+    "NO_ROW", "RETRY_SETTINGS", "check_client", "check_limits", "check_retry_settings", "checked_headers",
     "checked_key", "complaint", "fill", "json_bytes", "name_service", "names_a_key", "parameter_of",
     "seconds_of", "service_for", "timeouts_of", "warn_of_what_stays", "without_headers",
 ]  # fmt: skip
@@ -159,7 +159,7 @@ _OWN_CLASS = {
     "google_genai": "ChatGoogleGenerativeAI", "google_vertexai": "ChatVertexAI",
     "google_anthropic_vertex": "ChatAnthropicVertex",
 }  # fmt: skip
-_NO_ROW = (None, *_OWN_CLASS, "local")
+NO_ROW = (None, *_OWN_CLASS, "local")
 
 
 def service_for(cls: type[WireSettings], values: Mapping[str, Any]) -> Service | None:
@@ -167,7 +167,7 @@ def service_for(cls: type[WireSettings], values: Mapping[str, Any]) -> Service |
     provider = values.get("provider")
     if provider is None and "provider" in cls.model_fields:
         provider = cls.model_fields["provider"].default
-    if provider in _NO_ROW:
+    if provider in NO_ROW:
         return None
     from modelwire.adapters.providers.services import service_of
 
@@ -185,7 +185,7 @@ def name_service(cls: type[WireSettings], values: dict[str, Any]) -> None:
         return
     if (other := _OWN_CLASS.get(str(named))) is not None:  # the address and the key would be another company's
         raise InvalidArgument(f"`{named}` is called with `{other}`, or give `{cls.__name__}` its `base_url`.")
-    if named not in _NO_ROW:
+    if named not in NO_ROW:
         from modelwire.adapters.providers.services import unknown_service
 
         raise unknown_service(str(values["provider"]))

@@ -265,7 +265,7 @@ class WireSettings(BaseChatModel):
                 warn_caller(f"`{name}` has no effect here: {instead}.")
         strange = [name for name in unknown if name not in cls.SENDABLE]
         if strange and (service := service_for(cls, values)) is not None:  # the call says what becomes of those
-            strange = [name for name in strange if name not in service.lacks]
+            strange = [name for name in strange if name not in service.lacks_over(cls.WIRE)]
         for name in strange:
             if get_close_matches(name, list(cls.model_fields), n=1, cutoff=0.85):
                 raise InvalidArgument(

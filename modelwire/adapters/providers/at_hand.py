@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from modelwire.adapters.providers.registry import PROVIDERS, row_of
+from modelwire.adapters.providers.registry import row_of
 from modelwire.adapters.providers.services import SERVICES
 from modelwire.adapters.wires.wire import loaded, wire_named
 
@@ -47,8 +47,7 @@ def credentials_of(name: str) -> Credentials:
         made = loaded(row.of_class or wire_named(row.wire).model_class)
         fields = made._environment_fields({"provider": name} if name in SERVICES else {})
         variables = tuple(variable for secret in made.SECRETS for variable in fields.get(secret, ()))
-    cloud = _CLOUDS.get(PROVIDERS[name].cloud) if name in PROVIDERS else None
-    if cloud is None:
+    if (cloud := _CLOUDS.get(name)) is None:
         return Credentials(variables, f"set `{variables[0]}`" if variables else "")
     found = cloud.found()
     how = " or ".join((f"set `{variables[0]}`", cloud.how)) if variables else cloud.how
@@ -94,13 +93,11 @@ _AWS_SETTINGS = frozenset((
     "aws_access_key_id", "role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file",
     "login_session",
 ))  # fmt: skip
-_CLOUDS = {
-    "google": _Cloud(
-        _of_google,
-        "`gcloud auth application-default login`, or set `GOOGLE_APPLICATION_CREDENTIALS` to a file that is there",
-        "google.auth", "google",
-    ),
-    "aws": _Cloud(
-        _of_aws, "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `aws configure`", "botocore", "bedrock"
-    ),
-}  # fmt: skip
+_GOOGLE = _Cloud(
+    _of_google,
+    "`gcloud auth application-default login`, or set `GOOGLE_APPLICATION_CREDENTIALS` to a file that is there",
+    "google.auth",
+    "google",
+)
+_AWS = _Cloud(_of_aws, "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `aws configure`", "botocore", "bedrock")
+_CLOUDS = {"google_vertexai": _GOOGLE, "google_anthropic_vertex": _GOOGLE, "bedrock_converse": _AWS}  # by provider

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from modelwire.adapters.model.arguments import NO_ROW
 from modelwire.adapters.wires.families import REASONING
-from modelwire.adapters.wires.wire import WIRES, wire_named
+from modelwire.adapters.wires.wire import HOME_WIRE, WIRES, wire_named
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
@@ -29,9 +30,8 @@ def family_of(provider: str, wire: str, model: str) -> Family | None:
 
 
 def service_row(provider: str, wire: str) -> Service | None:
-    """Return the row of a compatible service, where it describes this wire."""
-    families = families_of(wire)
-    if families is None or not families.of_services or provider == wire_named(wire).owner:
+    """Return the row of a compatible service; None where it is none, or the codec one's own."""
+    if wire not in WIRES or provider in NO_ROW:
         return None
     from modelwire.adapters.providers.services import service_of
 
@@ -41,15 +41,17 @@ def service_row(provider: str, wire: str) -> Service | None:
 def refuses(provider: str, wire: str, model: str, parameter: str) -> bool:
     """Tell whether the model, or the service that has it, is known not to take a parameter."""
     family, service = family_of(provider, wire, model), service_row(provider, wire)
-    return (family is not None and parameter in family.refuses) or (service is not None and parameter in service.lacks)
+    return (family is not None and parameter in family.refuses) or (
+        service is not None and parameter in service.lacks_over(wire)
+    )
 
 
 @lru_cache(maxsize=256)
 def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
     """Return the parameters `fit_parameters` looks at: in a call without them there is nothing to fit."""
     families, service = families_of(wire), service_row(provider, wire)
-    names = set(REASONING) if service else set()
+    names = set(REASONING) if service is not None and wire == HOME_WIRE else set()
     if families is not None and (family := family_of(provider, wire, model)) is not None:
         names = {*families.lacks, *families.touched, *REASONING, "service_tier", "user", "tool_choice"}
         names |= {*family.refuses, *family.fixed}
-    return frozenset(names | {*service.lacks} if service is not None else names)
+    return frozenset(names if service is None else names.union(service.lacks_over(wire)))

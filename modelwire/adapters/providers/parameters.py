@@ -10,7 +10,7 @@ from typing import Any
 
 from modelwire.adapters.providers.model_families import families_of, family_of, service_row, touched_parameters
 from modelwire.adapters.wires.fitting import Fitting, Note
-from modelwire.adapters.wires.wire import wire_named
+from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
 
 __all__ = ["Note", "fit_parameters"]
 
@@ -27,12 +27,13 @@ def fit_parameters(
         return params, []
     fitting = Fitting(dict(params), model, wire_named(wire).title, late)
     family, service = family_of(provider, wire, model), service_row(provider, wire)
-    families.fit(fitting, family, service)
+    if family is not None or wire == HOME_WIRE:  # whose words the rows of services have
+        families.fit(fitting, family, service)
     if family is not None:
         fitting.limit(families.lacks, family)
     if service is not None:
         instead = dict(service.instead)
-        for name in service.lacks:
+        for name in service.lacks_over(wire):
             if name in fitting.params:
                 do = f"; {instead[name]}" if name in instead else ""
                 fitting.leave_out(name, f"`{service.name}` does not take it, see {service.docs}{do}")

@@ -34,7 +34,6 @@ class Provider:
     prepare: Callable[[str, str, dict[str, Any]], dict[str, Any]] | None = None  # (model, wire, kwargs) -> arguments
     of_class: str | None = None  # `module:class`, where it has one of its own
     plugin: type[BaseChatModel] | None = None  # the class that another package brings
-    cloud: str = ""  # whose library finds credentials besides keys: "google" or "aws", see `at_hand.py`
 
 
 def _on_this_machine(model: str, wire: str, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -50,10 +49,10 @@ def _on_this_machine(model: str, wire: str, kwargs: dict[str, Any]) -> dict[str,
 PROVIDERS: dict[str, Provider] = {
     "openai": Provider("openai", models=("gpt-", "chatgpt-", "o1", "o3", "o4", "ft:gpt-"), wires=("responses",)),
     "anthropic": Provider("anthropic", models=("claude-",)),
-    "bedrock_converse": Provider("bedrock", cloud="aws"),
+    "bedrock_converse": Provider("bedrock"),
     "google_genai": Provider("gemini", models=("gemini-",)),
-    "google_vertexai": Provider("gemini", of_class="modelwire.adapters:ChatVertexAI", cloud="google"),
-    "google_anthropic_vertex": Provider("anthropic", of_class="modelwire.adapters:ChatAnthropicVertex", cloud="google"),
+    "google_vertexai": Provider("gemini", of_class="modelwire.adapters:ChatVertexAI"),
+    "google_anthropic_vertex": Provider("anthropic", of_class="modelwire.adapters:ChatAnthropicVertex"),
     "local": Provider("openai", models=("smollm2",), wires=("anthropic", "responses"), prepare=_on_this_machine),
 }
 

@@ -45,7 +45,8 @@ class Service(NamedTuple):
     max_tokens_name: str = "max_tokens"
     takes_stream_options: bool = True  # False: unknown there, or not needed; usage of streams comes unasked
     structured_by: str = "json_schema"  # how `with_structured_output` asks there; "function_calling" where not all can
-    lacks: tuple[str, ...] = ()  # parameters it refuses or says it ignores
+    lacks: tuple[str, ...] = ()  # parameters of Chat Completions that it refuses or says it ignores
+    lacks_at: tuple[tuple[str, tuple[str, ...]], ...] = ()  # the same of its other wires, by wire
     renames: tuple[tuple[str, str], ...] = ()  # ours -> its own
     instead: tuple[tuple[str, str], ...] = ()  # for some of `lacks`: what to do, a sentence without its end
 
@@ -87,6 +88,10 @@ class Service(NamedTuple):
             )
         return url.replace("{place}", place.rstrip("/"))
 
+    def lacks_over(self, wire: str) -> tuple[str, ...]:
+        """Return the parameters it does not take on a wire, as far as it says so."""
+        return self.lacks if wire == HOME_WIRE else dict(self.lacks_at).get(wire, ())
+
     def needs_key(self, base_url: str | None) -> bool:
         """Whether a call goes out with a key only: to the service itself, but not to an address of the user's own."""
         return not self.works_without_key and (base_url is None or bool(self.place))
@@ -105,6 +110,7 @@ _OLLAMA_INSTEAD = (
      + _MODELFILE.format("min_p")),
     ("top_k", _MODELFILE.format("top_k")),
 )  # fmt: skip
+_OLLAMA_OWN = ("num_ctx", "keep_alive", "options")
 
 _ROWS: Sequence[Service] = (
     # The endpoint of 2025-08 and later; with `api_version`, `AzureChatOpenAI` calls the one of before. A deployment's
@@ -207,7 +213,16 @@ _ROWS: Sequence[Service] = (
         "ollama", "https://docs.ollama.com/api/openai-compatibility",
         "http://localhost:11434/v1", ("OLLAMA_API_KEY",), works_without_key=True,
         wires=(("responses", "http://localhost:11434/v1"), ("anthropic", "http://localhost:11434")),
-        lacks=("logit_bias", "user", "n", "top_k", "num_ctx", "keep_alive", "options"),
+        lacks=("logit_bias", "user", "n", "top_k", *_OLLAMA_OWN),
+        lacks_at=(
+            ("responses", ("previous_response_id", "conversation", "truncation", "top_k", "user", *_OLLAMA_OWN)),
+            # https://docs.ollama.com/api/anthropic-compatibility, and `MessagesRequest` in
+            # https://github.com/ollama/ollama/blob/main/anthropic/anthropic.go
+            ("anthropic", (
+                "tool_choice", "response_format", "output_format", "metadata", "user", "service_tier", "seed",
+                *_NO_PENALTIES, "mcp_servers", "context_management", "container", *_OLLAMA_OWN,
+            )),
+        ),
         instead=_OLLAMA_INSTEAD, replayed=("reasoning",), reasoning_at=("reasoning",),
     ),
     Service(

@@ -47,7 +47,6 @@ class ModelFamilies(NamedTuple):
     lacks: tuple[str, ...]  # parameters of other wires that this one has no word for
     touched: frozenset[str] = frozenset()  # those that `fit` looks at, beside the ones every wire has
     base_name: Callable[[str], str | None] = lambda model: model.removeprefix("ft:")  # None: no model of these
-    of_services: bool = False  # the rows of compatible services describe this wire
 
     def family_of(self, provider: str, model: str) -> Family | None:
         """Return what is known of the model, or None."""

@@ -229,6 +229,18 @@ def test_ollama_says_what_its_compatible_endpoint_drops_and_the_way_round(recwar
         init_chat_model("ollama:qwen3", strict_params=True).build_request("hi", num_ctx=8192)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("wire", "name"), [("anthropic", "tool_choice"), ("responses", "truncation")])
+def test_ollama_says_what_its_other_wires_drop(wire: str, name: str) -> None:
+    model: Any = init_chat_model("ollama:qwen3", wire=wire, keep_alive="10m", top_p=0.5)
+    with pytest.warns(ParameterWarning) as caught:
+        body = model.build_request(
+            "hi", tools=[{"name": "f", "input_schema": {}}], reasoning={"effort": "low"}, **{name: "any"}
+        ).body
+    assert (body["top_p"], body["reasoning"], body.keys() & {"keep_alive", name}) == (0.5, {"effort": "low"}, set())
+    assert {str(it.message).split("`")[1] for it in caught} == {"keep_alive", name}
+    assert "OLLAMA_KEEP_ALIVE" in " ".join(str(it.message) for it in caught)
+
+
 def test_qwens_thinking_goes_by_its_flag_and_its_budget() -> None:
     def body(**kwargs: Any) -> dict[str, Any]:
         sent = made(SERVICES["dashscope"]).build_request("hi", **kwargs).body

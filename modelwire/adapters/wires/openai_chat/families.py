@@ -72,5 +72,4 @@ FAMILIES = ModelFamilies(
     _fit,
     lacks=("top_k",),  # https://platform.openai.com/docs/api-reference/chat
     touched=frozenset(("output_format",)),
-    of_services=True,
 )
