@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelwire.adapters.wires.wire import loaded
+
 if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
     from modelwire.adapters.wires.fitting import Fitting
 
-__all__ = ["LEVELS", "LOW_TO_HIGH", "REASONING", "Family", "ModelFamilies"]
+__all__ = ["LEVELS", "LOW_TO_HIGH", "REASONING", "Family", "ModelFamilies", "fit_at"]
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")  # of reasoning, on any wire
 REASONING = ("reasoning", "reasoning_effort", "thinking", "effort", "output_config")
@@ -54,6 +56,15 @@ class ModelFamilies(NamedTuple):
         if not rows or (name := self.base_name(model)) is None:
             return None
         return _row_for(rows, name) or _row_for(rows, re.sub(_SUFFIX, "", name))
+
+
+def fit_at(reference: str) -> Callable[[Fitting, Family | None, Service | None], None]:
+    """Return the function at `module:name`; its module is loaded when it is called."""
+
+    def fit(fitting: Fitting, family: Family | None, service: Service | None) -> None:
+        loaded(reference)(fitting, family, service)
+
+    return fit
 
 
 # What may stand behind a name: a date, the version of a cloud, the organisation of a fine-tuned one.

@@ -47,14 +47,8 @@ class MessagesCodec(NamedTuple):
 
     provider: str = "anthropic"
     wire: str = "anthropic"  # its name in the registry
-
-    @property
-    def reserves(self) -> tuple[str, ...]:
-        """None: against its limits Anthropic counts the tokens of the answer, not `max_tokens`, which few set on it.
-
-        Source: https://docs.anthropic.com/en/api/rate-limits, read 2026-11.
-        """
-        return ()
+    # It reserves nothing: against its limits Anthropic counts the tokens of the answer, not `max_tokens`.
+    # https://docs.anthropic.com/en/api/rate-limits, read 2026-11
 
     def encode(self, call: ChatCall) -> WireRequest:
         """Say the call in Anthropic's words. Raises `InvalidArgument` for what the wire cannot say."""

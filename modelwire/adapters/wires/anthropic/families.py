@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
-
-if TYPE_CHECKING:
-    from modelwire.adapters.providers.services import Service
-    from modelwire.adapters.wires.fitting import Fitting
+from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
 __all__ = ["CLAUDE", "CLAUDE_THINKING", "FAMILIES"]
 
@@ -47,16 +41,9 @@ def _base_name(model: str) -> str | None:
     return name if found and (before == "" or before.endswith("anthropic.")) else None
 
 
-def _fit(fitting: Fitting, family: Family | None, service: Service | None) -> None:
-    from modelwire.adapters.wires.anthropic.fitting import fit
-
-    if family is not None:
-        fit(fitting, family)
-
-
 FAMILIES = ModelFamilies(
     {"anthropic": CLAUDE},
-    _fit,
+    fit_at("modelwire.adapters.wires.anthropic.fitting:fit"),
     # https://docs.anthropic.com/en/api/messages, read 2026-11
     lacks=(
         "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "verbosity",

@@ -17,7 +17,7 @@ LEAST_BUDGET = 1024  # https://docs.anthropic.com/en/docs/build-with-claude/exte
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
 
-def fit(fitting: Fitting, family: Family) -> None:
+def fit(fitting: Fitting, family: Family, service: object = None) -> None:
     """Put the user, the tier and reasoning into Anthropic's words, and leave out what does not go together."""
     params = fitting.params
     if "user" in params and isinstance(metadata := params.get("metadata") or {}, Mapping):

@@ -49,14 +49,8 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
     dialect: Dialect = OPENAI
 
     wire: str = "openai"  # its name in the registry
-
-    @property
-    def reserves(self) -> tuple[str, ...]:
-        """The fields of the body, in tokens, that count to the limit of tokens when a call is made, whatever it says.
-
-        Source: https://platform.openai.com/docs/guides/rate-limits, read 2026-11.
-        """
-        return "max_completion_tokens", "max_tokens"
+    # These count to the limit when a call is made: https://platform.openai.com/docs/guides/rate-limits, read 2026-11.
+    reserves: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
 
     def encode(self, call: ChatCall) -> WireRequest:
         """Say the call: n >= 1 messages, the parameters that were set, `extra_body` over all of it."""

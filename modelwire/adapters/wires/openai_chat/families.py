@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from modelwire.adapters.wires.families import LEVELS, LOW_TO_HIGH, Family, ModelFamilies
-
-if TYPE_CHECKING:
-    from modelwire.adapters.providers.services import Service
-    from modelwire.adapters.wires.fitting import Fitting
+from modelwire.adapters.wires.families import LEVELS, LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
 __all__ = ["FAMILIES", "OPENAI"]
 
@@ -59,17 +53,10 @@ _XAI = (
 # https://docs.cohere.com/docs/compatibility-api: "low" and "medium" are not supported.
 _COHERE = (Family("*", "https://docs.cohere.com/docs/compatibility-api", ("none", "high")),)
 
-
-def _fit(fitting: Fitting, family: Family | None, service: Service | None) -> None:
-    from modelwire.adapters.wires.openai_chat.fitting import fit
-
-    fit(fitting, family, service)
-
-
 FAMILIES = ModelFamilies(
     # A deployment at Azure is often called like its model.
     {"openai": OPENAI, "azure_openai": OPENAI, "xai": _XAI, "cohere": _COHERE},
-    _fit,
+    fit_at("modelwire.adapters.wires.openai_chat.fitting:fit"),
     lacks=("top_k",),  # https://platform.openai.com/docs/api-reference/chat
     touched=frozenset(("output_format",)),
 )

@@ -44,11 +44,7 @@ class ResponsesCodec(NamedTuple):
 
     provider: str = "openai"
     wire: str = "responses"  # its name in the registry
-
-    @property
-    def reserves(self) -> tuple[str, ...]:
-        """The fields of the body that count to the limit of tokens when a call is made, as on Chat Completions."""
-        return ("max_output_tokens",)
+    reserves: tuple[str, ...] = ("max_output_tokens",)  # as on Chat Completions
 
     # ------------------------------------------------------------ out
 
