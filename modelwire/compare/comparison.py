@@ -19,7 +19,7 @@ from modelwire.compare.recording import RecordedCall, read_recording
 from modelwire.config import init_chat_model
 from modelwire.errors import CallerError, InvalidArgument, MissingKey, ParameterWarning
 from modelwire.jobs import BatchJob, run_job, submit_batch
-from modelwire.jobs.batch_api.submission import check_batchable
+from modelwire.jobs.batch_api.submission import batch_api_of, takes_bucket
 from modelwire.jobs.cost import known_price
 from modelwire.jobs.options import amount_of
 from modelwire.jobs.work import failure_text
@@ -107,29 +107,33 @@ class Comparison:
 
 def compare(
     path: str | os.PathLike[str], models: Sequence[Any], *, judge: Any = None, batch: bool = False,
-    dir: str | os.PathLike[str] | None = None, max_cost: Any = None, limit: int | None = None, quiet: bool = True,
+    bucket: str | None = None, dir: str | os.PathLike[str] | None = None, max_cost: Any = None,
+    limit: int | None = None, quiet: bool = True,
 ) -> Comparison:  # fmt: skip
     """Ask every call of the recording at `path` anew of each of `models`, and compare the answers.
 
     `models` are names as `init_chat_model` takes them, or chat models, or one. The calls are jobs whose state lies in
     `dir` (`path` with `.compare` behind it): run again, it goes on where it was, and pays for nothing twice. With
-    `batch` they go through the providers' Batch APIs. `judge` is a model that says of texts that differ whether they
+    `batch` they go through the providers' Batch APIs, those of Gemini on Vertex AI by files in `bucket`,
+    "gs://my-bucket/folder". `judge` is a model that says of texts that differ whether they
     mean the same. `max_cost` in USD holds for each model; `limit` is the number of calls, the first ones.
 
     Raises: `CassetteError`, `InvalidArgument` and `NotBatchable` before any request, and what `run_job` raises.
     """
     max_cost = None if max_cost is None else amount_of(max_cost)
     calls = read_recording(path)
-    plans, judging, limit = _checked(calls, models, judge=judge, batch=batch, max_cost=max_cost, limit=limit)
+    plans, buckets, judging, limit = _checked(
+        calls, models, judge=judge, batch=batch, bucket=bucket, max_cost=max_cost, limit=limit
+    )
     folder = Path(dir or f"{os.fspath(path)}.compare")
     folder.mkdir(parents=True, exist_ok=True)
     rows = [Row(call.line, _last_words(call), _recorded(call), {}) for call in calls[:limit]]
     if batch:  # all of them first: they take their day side by side
         for name, plan in plans.items():
             for bound, places, at in _groups(plan[:limit], folder / _slug(name), batch=True):
-                _submit(bound, [calls[place].request.messages for place in places], at)
+                _submit(bound, [calls[place].request.messages for place in places], at, buckets[name])
     for name, plan in plans.items():
-        about = {"batch": batch, "max_cost": max_cost, "limit": limit, "quiet": quiet}
+        about = {"batch": batch, "bucket": buckets[name], "max_cost": max_cost, "limit": limit, "quiet": quiet}
         for row, outcome in zip(rows, _asked_anew(calls, plan, folder / _slug(name), **about), strict=True):
             row.outcomes[name] = outcome
     for row, call in zip(rows, calls, strict=False):
@@ -147,9 +151,10 @@ def compare(
 
 
 def _checked(
-    calls: Sequence[RecordedCall], models: Sequence[Any], *, judge: Any, batch: bool, max_cost: Any, limit: int | None
-) -> tuple[dict[str, list[_Planned]], Any, int]:
-    """Return the requests to each model, the judge, and how many calls. Nothing is sent."""
+    calls: Sequence[RecordedCall], models: Sequence[Any], *, judge: Any, batch: bool, bucket: str | None, max_cost: Any,
+    limit: int | None,
+) -> tuple[dict[str, list[_Planned]], dict[str, str | None], Any, int]:  # fmt: skip
+    """Return the requests to each model, the bucket of each, the judge, and how many calls. Nothing is sent."""
     if limit is not None and limit < 1:
         raise InvalidArgument(f"`limit` must be a whole number of at least 1, not {limit!r}.")
     if batch and max_cost is not None:
@@ -160,9 +165,17 @@ def _checked(
         raise InvalidArgument("Name at least one model to compare with: `--model openai:gpt-4o-mini`.")
     if len(named) < len(models):
         raise InvalidArgument("The same model is named twice.")
+    buckets = {name: bucket if takes_bucket(model) else None for name, model in named.items()}
+    if bucket is not None and not (batch and any(buckets.values())):
+        raise InvalidArgument(
+            "`bucket` is for batches (`batch`) of Gemini on Vertex AI, and there are none. Leave it out."
+        )
+    for name, model in named.items():
+        if batch:
+            batch_api_of(model, buckets[name])
     judging = None if judge is None else _made(judge)
-    plans = {name: [_plan(model, call, batch=batch) for call in calls] for name, model in named.items()}
-    return plans, judging, min(len(calls), limit or len(calls))
+    plans = {name: [_plan(model, call) for call in calls] for name, model in named.items()}
+    return plans, buckets, judging, min(len(calls), limit or len(calls))
 
 
 def _name(model: Any) -> str:
@@ -178,7 +191,7 @@ def _made(model: Any) -> Any:
     return made
 
 
-def _plan(model: Any, call: RecordedCall, *, batch: bool) -> _Planned:
+def _plan(model: Any, call: RecordedCall) -> _Planned:
     """Return the model as the call binds it, and what it does not take of it. Nothing is sent; a key must be there."""
     params = dict(call.request.params)
     tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
@@ -193,14 +206,12 @@ def _plan(model: Any, call: RecordedCall, *, batch: bool) -> _Planned:
             raise
         except CallerError as exc:  # this call alone cannot be sent, and its row says so
             return None, [str(exc)]
-    if batch:
-        check_batchable(bound)
     return bound, notes + [str(it.message) for it in caught if issubclass(it.category, ParameterWarning)]
 
 
 def _asked_anew(
-    calls: Sequence[RecordedCall], plan: Sequence[_Planned], folder: Path, *, batch: bool, max_cost: Any, limit: int,
-    quiet: bool,
+    calls: Sequence[RecordedCall], plan: Sequence[_Planned], folder: Path, *, batch: bool, bucket: str | None,
+    max_cost: Any, limit: int, quiet: bool,
 ) -> list[Outcome]:  # fmt: skip
     """Ask each call; those that bind the same are one job."""
     outcomes = {place: Outcome(error=notes[0]) for place, (bound, notes) in enumerate(plan) if bound is None}
@@ -210,7 +221,7 @@ def _asked_anew(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ParameterWarning)  # the report has them
             if batch:
-                found = _by_batch(bound, inputs, at)
+                found = _by_batch(bound, inputs, at, bucket)
             else:
                 count = sum(place < limit for place in places)  # the job knows all: more may come another day
                 if not count:
@@ -260,15 +271,15 @@ def _row_of_message(message: AIMessage) -> dict[str, Any]:
     return {"answer": message_to_dict(message)}
 
 
-def _submit(bound: Any, inputs: Sequence[Any], folder: Path) -> BatchJob:
+def _submit(bound: Any, inputs: Sequence[Any], folder: Path, bucket: str | None) -> BatchJob:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ParameterWarning)
-        return submit_batch(bound, inputs, dir=folder, dedupe=False)
+        return submit_batch(bound, inputs, dir=folder, bucket=bucket, dedupe=False)
 
 
-def _by_batch(bound: Any, inputs: Sequence[Any], folder: Path) -> list[Outcome]:
+def _by_batch(bound: Any, inputs: Sequence[Any], folder: Path, bucket: str | None) -> list[Outcome]:
     found = []
-    for result in _submit(bound, inputs, folder).wait(poll=POLL_S).results():
+    for result in _submit(bound, inputs, folder, bucket).wait(poll=POLL_S).results():
         outcome = _outcome(result.message, None if result.error is None else failure_text(result.error))
         outcome.cost = result.cost
         found.append(outcome)

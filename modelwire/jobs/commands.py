@@ -102,6 +102,10 @@ def register(commands: Any) -> None:
         help='07:00, 2h or "2026-12-24T07:00 Europe/Vienna": rows wait in the Batch API, at half the price, while live '
         "calls could still be in time (default: all live)",
     )  # fmt: skip
+    add(
+        "--bucket", metavar="GS",
+        help="of Gemini on Vertex AI, with --via batch-api or --finish-by: the files of batches are in gs://my-bucket/folder",
+    )  # fmt: skip
     add("--plan", action="store_true", help="with --finish-by: show what is expected, rows, cost and end, ask nothing")
     add(
         "--limit",
@@ -202,7 +206,7 @@ def _chain(settings: Mapping[str, Any]) -> Any:
 def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
     from modelwire.jobs import plan_job, run_job
 
-    options: Any = {name: settings[name] for name in (*_PASSED, "finish_by") if name in settings}
+    options: Any = {name: settings[name] for name in (*_PASSED, "finish_by", "bucket") if name in settings}
     options |= {"dedupe": not settings["no_dedupe"], "retry_failed": retry_failed}
     work, model = _work(settings), _model(settings)
     if settings.get("plan"):

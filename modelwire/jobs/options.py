@@ -33,6 +33,7 @@ class JobOptions(TypedDict, total=False):
       answer (`max_tokens` of the model) are set aside before it is asked.
     - `finish_by` (None): when all is to be done: "07:00", "2h", "2026-12-24T07:00 Europe/Vienna", a `datetime` with a
       zone. Rows go through the provider's Batch API at half the price for as long as live calls could still be in time.
+    - `bucket` (None): with `finish_by`, where Vertex AI keeps the files of batches: "gs://my-bucket/folder".
     - `limit` (None): only so many first rows; a later run with a higher limit goes on from there.
     - `sample` (None): only so many rows, chosen by `seed` (0). The output has the rows that this run chose.
     - `dedupe` (True): ask equal questions once.
@@ -55,6 +56,7 @@ class JobOptions(TypedDict, total=False):
     max_concurrency: int | None
     max_cost: Decimal | float | str | None
     finish_by: datetime | timedelta | str | None
+    bucket: str | None
     limit: int | None
     sample: int | None
     seed: int
@@ -72,7 +74,7 @@ class JobOptions(TypedDict, total=False):
 ENGINES = ("local", "ray")
 _DEFAULTS: dict[str, Any] = {
     "output": None, "model": None, "system": None, "schema": None, "job_dir": None, "order": "input",
-    "max_concurrency": None, "max_cost": None, "finish_by": None,
+    "max_concurrency": None, "max_cost": None, "finish_by": None, "bucket": None,
     "limit": None, "sample": None, "seed": 0, "dedupe": True, "retry_failed": False,
     "formula_guard": False, "encoding": "utf-8", "engine": "local", "workers": None,
     "config": None, "quiet": False, "command": None,
@@ -97,6 +99,8 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
         raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
     if options["max_cost"] is not None:
         options["max_cost"] = amount_of(options["max_cost"])
+    if options["bucket"] is not None and options["finish_by"] is None:
+        raise InvalidArgument("`bucket` is for rows that go in batches: by `finish_by`, or by `submit_batch`.")
     if options["finish_by"] is not None:
         if options["engine"] == "ray":
             raise InvalidArgument('`finish_by` plans for one machine: leave `engine="ray"` out.')

@@ -32,13 +32,12 @@ from modelwire.errors import (
     ModelwireError,
     Timeout,
 )
-from modelwire.jobs.batch_api.azure import is_azure
 from modelwire.jobs.batch_api.batch_table import record_of
-from modelwire.jobs.batch_api.chain import NotBatchable, Split, split_chain
-from modelwire.jobs.batch_api.client import BatchClient, api_of
+from modelwire.jobs.batch_api.chain import Split, split_chain
+from modelwire.jobs.batch_api.client import BatchClient
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.part_events import PartEvents
-from modelwire.jobs.batch_api.submission import submit_batch
+from modelwire.jobs.batch_api.submission import batch_api_of, submit_batch
 from modelwire.jobs.cost import BATCH_SHARE
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
@@ -142,11 +141,13 @@ class Spread:
             )
         try:
             split = split_chain(self.job.work.chain, self.job.options["config"])
-            api = api_of(split.model._wire().name, azure=is_azure(split.model))
+            api = batch_api_of(split.model, self.job.options["bucket"])
             provider = cast("Any", split.model).provider
             with BatchClient(split.model, split.model._wire().codec(provider)):
                 self._most = min(api.max_rows, MOST_ROWS)
-        except (NotBatchable, InvalidArgument, MissingDependency) as exc:
+        except (InvalidArgument, MissingDependency) as exc:
+            if self.job.options["bucket"] is not None:  # somebody who names one wants batches
+                raise
             self.notes.append(f"All rows go live. {exc}")
             return None
         return split
@@ -409,10 +410,8 @@ class Spread:
         return len(questions) == count
 
     def _submit(self, away: _Away, values: list[Any]) -> None:
-        job = self.job
-        submit_batch(
-            job.work.chain, values, dir=away.job.path, config=job.options["config"], dedupe=False, max_rounds=1
-        )
+        chain, config, bucket = self.job.work.chain, self.job.options["config"], self.job.options["bucket"]
+        submit_batch(chain, values, dir=away.job.path, config=config, bucket=bucket, dedupe=False, max_rounds=1)
 
     def _eligible(self) -> Question | None:
         """Take the next row that may be handed in; those that a pass has to see again are left behind."""

@@ -39,6 +39,7 @@ def tiered_batch(
     config: RunnableConfig | None = None,
     return_exceptions: bool = False,
     dir: str | os.PathLike[str] | None = None,
+    bucket: str | None = None,
     timeout: float | None = None,
     poll: float | Literal["auto"] = "auto",
 ) -> list[Any]:
@@ -48,7 +49,8 @@ def tiered_batch(
     ones are asked meanwhile, and it comes back when the batch is done: up to a day, `timeout` seconds at most. `dir` is
     where the batch's state lies, and every live answer as soon as it comes; called again with it, after a timeout or a
     crash, no batch is made twice and no answer is asked for twice. Left out, it is a new folder here, removed when all
-    have an answer. What fails is raised when all is done, or stands in its place with `return_exceptions`.
+    have an answer. `bucket` is that of
+    `submit_batch`. What fails is raised when all is done, or stands in its place with `return_exceptions`.
     Raises: `NotBatchable` for a chain that no Batch API can answer, `Timeout` (the batch goes on; the text names its
     folder), `JobBusy` while another process is at it.
 
@@ -62,7 +64,7 @@ def tiered_batch(
     if not low:
         live = chain.batch(list(inputs), config, return_exceptions=True)
         return _checked_answers(list(live), return_exceptions)
-    job = submit_batch(chain, [inputs[place] for place in low], dir=dir, config=config)
+    job = submit_batch(chain, [inputs[place] for place in low], dir=dir, config=config, bucket=bucket)
     with job._claimed():
         live = _Live(job, chain, config).answers([(place, inputs[place]) for place in high])
     for place, answer in zip(high, live, strict=True):

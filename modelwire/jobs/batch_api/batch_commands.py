@@ -39,7 +39,7 @@ def hand_in(settings: Mapping[str, Any], chain: Any, command: dict[str, Any], *,
         return finish(folder, chain, settings, quiet=quiet, again=True)
     job = submit_batch(
         chain, settings["input"], dir=folder, limit=settings["limit"],
-        encoding=settings["encoding"], dedupe=not settings["no_dedupe"], command=command,
+        encoding=settings["encoding"], dedupe=not settings["no_dedupe"], command=command, bucket=settings.get("bucket"),
         on_progress=None if quiet or detach else _Lines(),
     )  # fmt: skip
     if detach:

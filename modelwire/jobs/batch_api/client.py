@@ -283,9 +283,13 @@ class BatchClient:
         try:
             return self._called_once(method, path, {**options}, **content)
         except AuthenticationError:  # nothing was done: another key may be taken, as a live call does
-            if self._renewable is None or set(content) - {"body"}:  # a file was read to its end
+            if self._renewable is None:
                 raise
             self._renewable._expire_token()
+            uploads = [about[1] for about in content.get("files", {}).values()]
+            for file in (content.get("content"), content.get("file"), *uploads):
+                if file is not None:
+                    file.seek(0)
         return self._called_once(method, path, options, **content)
 
     def _called_once(self, method: str, path: str, options: dict[str, Any], **content: Any) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from modelwire.errors import CallerError, DiskError, InvalidArgument, JobChanged
 from modelwire.jobs.batch_api.azure import is_azure
 from modelwire.jobs.batch_api.batch_options import BatchOptions, checked_options
 from modelwire.jobs.batch_api.chain import NotBatchable, Split, split_chain
-from modelwire.jobs.batch_api.client import api_of
+from modelwire.jobs.batch_api.client import BatchApi, api_of
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, plan_rows, read_rows, rows_digest
 from modelwire.jobs.batch_api.results import LiveAnswers
 from modelwire.jobs.folder import JobFolder
 from modelwire.runnables.config import run_in_executor
 
-__all__ = ["asubmit_batch", "check_batchable", "submit_batch"]
+__all__ = ["asubmit_batch", "batch_api_of", "submit_batch", "takes_bucket"]
 
 TRIES = 5  # of handing in, while the provider or the network has bad luck
 VERTEX = "google_vertexai"
@@ -29,7 +29,7 @@ VERTEX = "google_vertexai"
 OF_THEIR_OWN = {
     VERTEX: (
         "Vertex AI makes batches of files in a bucket of Google Cloud Storage: "
-        '`submit_batch(..., bucket="gs://my-bucket/folder")`. With a key of the Gemini API the same models are batched '
+        '`bucket="gs://my-bucket/folder"` (`--bucket`). With a key of the Gemini API the same models are batched '
         "without one: `ChatGoogleGenerativeAI(..., vertexai=False, api_key=...)`."
     ),
     "google_anthropic_vertex": "On Vertex AI batches of files in a bucket are made for Gemini only.",
@@ -54,7 +54,7 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
     """
     settings = checked_options(options)
     split = split_chain(chain, settings["config"])
-    _check_api(split, settings["bucket"])
+    api = batch_api_of(split.model, settings["bucket"])
     folder = JobFolder(_place(settings["dir"]))
     job = BatchJob(folder.path, split, on_progress=settings["on_progress"])
     rows, fingerprint = read_rows(inputs, settings["encoding"])
@@ -65,7 +65,7 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
             try:
                 folder.note(batch=_settings(split, settings))
                 _check_live(split, inputs, settings)
-                _plan(folder, events, split, rows, settings)
+                _plan(folder, events, split, rows, api, settings)
             except CallerError:  # nothing was handed in, nor will be
                 if is_new:
                     rmtree(folder.path, ignore_errors=True)
@@ -78,22 +78,22 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
     return job
 
 
-def check_batchable(chain: Any) -> None:
-    """Raise `NotBatchable` or `InvalidArgument` where `submit_batch` would refuse a chain; nothing is sent."""
-    _check_api(split_chain(chain))
+def takes_bucket(model: Any) -> bool:
+    """Tell whether the batches of a model are made of files in a bucket."""
+    return str(getattr(model, "provider", "")) == VERTEX
 
 
-def _check_api(split: Split, bucket: str | None = None) -> None:
-    model: Any = split.model
+def batch_api_of(model: Any, bucket: str | None = None) -> BatchApi:
+    """Return the Batch API of a model. Nothing is sent. Raises: `NotBatchable` or `InvalidArgument` for none."""
     provider = str(getattr(model, "provider", ""))
-    if provider == VERTEX and bucket is not None:
+    if takes_bucket(model) and bucket is not None:
         if "/projects/" not in model._endpoint(ask=False).base_url:
             raise NotBatchable("Vertex AI makes batches in a project: pass `project=`. An API key alone has none.")
     elif (reason := OF_THEIR_OWN.get(provider)) is not None:
         raise NotBatchable(f"{reason} `run_job` asks the rows live.")
     elif bucket is not None:
         raise InvalidArgument(f"`bucket` is for Gemini on Vertex AI; `{provider}` takes none.")
-    api_of(model._wire().name, azure=is_azure(model), bucket=bucket)
+    return api_of(model._wire().name, azure=is_azure(model), bucket=bucket)
 
 
 async def asubmit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> BatchJob:
@@ -145,8 +145,7 @@ def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
                 split.after.invoke(answer, split.config)
 
 
-def _plan(folder: JobFolder, events: Any, split: Split, rows: Any, options: Mapping[str, Any]) -> None:
-    api = api_of(split.model._wire().name, azure=is_azure(split.model), bucket=options["bucket"])
+def _plan(folder: JobFolder, events: Any, split: Split, rows: Any, api: BatchApi, options: Mapping[str, Any]) -> None:
     limits = Limits.of(api, options["part_rows"], options["part_bytes"])
     files = PartFiles(folder.path / "parts", api, limits, 0)
     live = LiveAnswers(folder.path)

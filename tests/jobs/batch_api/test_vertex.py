@@ -10,15 +10,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import spread_program
 from support.raw_server import RawServer, answer
 
+from modelwire import cli
 from modelwire.adapters import ChatAnthropicVertex, ChatGoogleGenerativeAI, ChatVertexAI
+from modelwire.compare import comparison
 from modelwire.errors import AuthenticationError, BadRequest, InvalidArgument
-from modelwire.jobs import BatchJob, price_of
+from modelwire.jobs import BatchJob, plan_job, price_of, run_job
 from modelwire.jobs.batch_api import NotBatchable
+from modelwire.jobs.batch_api import job as job_module
 from modelwire.jobs.batch_api.part_events import Part
 from modelwire.jobs.batch_api.vertex import VertexBatches
-from modelwire.testing import BatchPlan, ProviderServer
+from modelwire.testing import BatchPlan, ProviderServer, recorded
 from modelwire.testing.server.wires import error_reply
 
 Serve = Callable[..., ProviderServer]
@@ -216,12 +220,20 @@ class Tokens:
         self.number += 1
 
 
-@pytest.mark.parametrize("of", ["/batchPredictionJobs/", "/o/"])  # a look, a download
-@pytest.mark.parametrize("refusals", [1, 99])
-def test_a_refused_token_is_renewed_once(vertex: Any, tmp_path: Path, refusals: int, of: str) -> None:
-    tokens, left = Tokens(), [refusals]
+@pytest.mark.parametrize("size", [1, 300_000])
+def test_a_token_refused_for_an_upload_is_renewed_and_the_file_sent_whole(
+    vertex: Any, tmp_path: Path, size: int
+) -> None:
+    tokens, left = Tokens(), [1]
     server, model = vertex(credentials=tokens)
-    job = model.submit_batch(["a"], dir=tmp_path / "a.job", bucket=BUCKET)
+    refuse(server, left, "/upload/")
+    job = model.submit_batch(["a" * size], dir=tmp_path / "a.job", bucket=BUCKET)
+    assert answers(job.wait(poll=0.01)) == ["a" * size]
+    assert tokens.number == 1 and left == [0]
+
+
+def refuse(server: ProviderServer, left: list[int], of: str) -> None:
+    """Have so many calls whose path has `of` in it refused for their token."""
     handle = server.batches.handle
 
     def handling(request: Any, base_url: str) -> Any:
@@ -230,7 +242,16 @@ def test_a_refused_token_is_renewed_once(vertex: Any, tmp_path: Path, refusals: 
             return error_reply("gemini", 401, number=request.number)
         return handle(request, base_url)
 
-    server.batches.handle = handling
+    server.batches.handle = handling  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("of", ["/batchPredictionJobs/", "/o/"])  # a look, a download
+@pytest.mark.parametrize("refusals", [1, 99])
+def test_a_refused_token_is_renewed_once(vertex: Any, tmp_path: Path, refusals: int, of: str) -> None:
+    tokens, left = Tokens(), [refusals]
+    server, model = vertex(credentials=tokens)
+    job = model.submit_batch(["a"], dir=tmp_path / "a.job", bucket=BUCKET)
+    refuse(server, left, of)
     if refusals > 1:
         with pytest.raises(AuthenticationError):
             job.wait(poll=0.01)
@@ -289,3 +310,79 @@ def test_what_cannot_be_is_refused_before_any_request(model: Any, bucket: Any, w
     with pytest.raises((NotBatchable, InvalidArgument), match=words):
         model().submit_batch(["a"], dir=tmp_path / "a.job", bucket=bucket)
     assert not (tmp_path / "a.job").exists()
+
+
+CHAIN = """
+import os
+from modelwire.adapters import ChatVertexAI
+own = {"model": "gemini-2.5-flash", "project": "p", "credentials": lambda: "t"}
+model = ChatVertexAI(**own, base_url=os.environ["STORAGE_EMULATOR_HOST"]).with_config(run_name="m")
+"""
+
+
+def test_the_command_line_names_the_bucket_and_whoever_waits_need_not(
+    vertex: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, _ = vertex()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(job_module, "POLLS_S", (0.01,))
+    Path("vertex_chain.py").write_text(CHAIN)
+    Path("in.jsonl").write_text('"a"\n"b"\n')
+    command = ["batch", "in.jsonl", "--chain", "vertex_chain:model", "-o", "out.jsonl", "--via", "batch-api"]
+    assert cli.main(command) == 1 and "`--bucket`" in capsys.readouterr().err
+    assert cli.main([*command, "--bucket", BUCKET, "--detach"]) == 0
+    name = capsys.readouterr().out.strip()
+    assert {place.rpartition("/modelwire-")[0] for place in server.batches.files} == {BUCKET}
+    assert cli.main(["jobs", "wait", name, "--quiet"]) == 0
+    assert [json.loads(line)["answer"] for line in Path("out.jsonl").read_text().splitlines()] == ["a", "b"]
+    assert len(server.batches.made) == 1
+    assert cli.main([*command[:-2], "--bucket", BUCKET]) == 1 and "`finish_by`" in capsys.readouterr().err
+
+
+def test_rows_with_an_hour_wait_in_batches_of_the_bucket(
+    vertex: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("genai_prices")
+    spread_program.hurry(monkeypatch.setattr)
+    server, model = vertex(max_tokens=20)
+    rows = [{"t": f"w{n}"} for n in range(60)]
+    options: Any = {"model": model, "finish_by": "30s", "quiet": True}
+    result = run_job("say {t}", rows, output=tmp_path / "out.jsonl", bucket=BUCKET, **options)
+    assert result.complete and not result.failed
+    files = [batch.fields["inputConfig"]["gcsSource"]["uris"][0] for batch in server.batches.made]
+    assert files and all(file.startswith(f"{BUCKET}/") for file in files)
+    with pytest.raises(InvalidArgument, match="not 'my-bucket'"):
+        plan_job("say {t}", rows, output=tmp_path / "b.jsonl", bucket="my-bucket", **options)
+
+
+def test_without_a_bucket_an_hour_plans_no_batch_and_says_why(vertex: Any, tmp_path: Path) -> None:
+    server, model = vertex(max_tokens=20)
+    rows = [{"t": f"w{n}"} for n in range(60)]
+    plan = plan_job("say {t}", rows, model=model, output=tmp_path / "out.jsonl", finish_by="6h")
+    assert [line.way for line in plan.plan.lines] == ["live"]
+    assert any("`--bucket`" in note for note in plan.notes) and not server.requests
+
+
+def test_a_bucket_is_for_jobs_that_make_batches(vertex: Any, tmp_path: Path) -> None:
+    _, model = vertex()
+    with pytest.raises(InvalidArgument, match="`bucket` is for rows that go in batches"):
+        run_job("say {t}", [{"t": "a"}], model=model, output=tmp_path / "out.jsonl", bucket=BUCKET)
+    with pytest.raises(InvalidArgument, match="Gemini on Vertex AI"):
+        other = ChatGoogleGenerativeAI(model="m", api_key="k")
+        run_job("say {t}", [{"t": "a"}], model=other, output=tmp_path / "b.jsonl", bucket=BUCKET, finish_by="2h")
+
+
+def test_compare_hands_calls_in_by_the_bucket(vertex: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, model = vertex()
+    monkeypatch.setattr(comparison, "POLL_S", 0.01)
+    other = server.model("openai", model="gpt-4o-mini")
+    with recorded(tmp_path / "run.jsonl"):
+        other.invoke("a")
+    with pytest.raises(NotBatchable, match="`--bucket`"):
+        comparison.compare(tmp_path / "run.jsonl", [model], batch=True)
+    for wrong in ({"batch": False}, {"batch": True, "models": [other]}):
+        with pytest.raises(InvalidArgument, match="`bucket` is for batches"):
+            comparison.compare(tmp_path / "run.jsonl", **{"models": [model], "bucket": BUCKET, **wrong})
+    found = comparison.compare(tmp_path / "run.jsonl", [model, other], batch=True, bucket=BUCKET)
+    assert [outcome.text for outcome in found.rows[0].outcomes.values()] == ["a", "a"]
+    assert sorted(batch.wire for batch in server.batches.made) == ["openai", "vertex"]
