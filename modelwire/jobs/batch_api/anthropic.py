@@ -1,4 +1,4 @@
-"""Anthropic's Message Batches, as a job uses them.
+"""Anthropic's Message Batches, as a job uses them: nothing in a batch says whose it is but its results.
 
 Wire format: https://docs.anthropic.com/en/api/creating-message-batches, read 2026-11.
 """
@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from modelwire.jobs.batch_api.client import Look, Made, Newest, RowReply, Uploaded, checked_id, each_of, json_object
+from modelwire.jobs.batch_api.api import (
+    NO_RESULT,
+    BatchApi,
+    Look,
+    Made,
+    Newest,
+    RowReply,
+    checked_id,
+    epoch,
+    json_object,
+    listed,
+)
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -29,36 +40,22 @@ STATUS_OF = {
 KINDS = {"succeeded": "succeeded", "errored": "errored", "canceled": "cancelled", "expired": "expired"}
 
 
-class AnthropicBatches:
-    """Batches are made of the requests themselves, and nothing in them says whose they are but their results."""
+class AnthropicBatches(BatchApi):
+    """Batches that are made of the requests themselves, without a file."""
 
     name = "anthropic"
-
-    def __init__(self, *, azure: bool = False) -> None:
-        """`azure` is for OpenAI's; this one is the same everywhere."""
-
     max_rows = 100_000
     max_bytes = 256_000_000
     head, between, tail = b'{"requests":[\n', b",\n", b"\n]}\n"  # the file of a part is the body that makes its batch
-    start = b'{"custom_id":"'
+    batches = "/v1/messages/batches"
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
-        """Return one request."""
         return to_json({"custom_id": custom_id, "params": body})
 
     def newest(self, batch_client: BatchClient) -> Newest:
         """Return the latest batch there is: whatever is later may be the one about to be made."""
-        page = batch_client.get("/v1/messages/batches", {"limit": 1})
-        batch = page["data"][0] if page.get("data") else {}
-        return Newest(str(batch["id"]) if batch else None, _epoch(batch.get("created_at")))
-
-    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> Uploaded | None:
-        """Requests are sent with the batch."""
-        return None
-
-    def has_file(self, batch_client: BatchClient, part: Part) -> bool:
-        """There are no files to be missed."""
-        return True
+        batch = next(listed(batch_client, self.batches, "after_id", 1), {})
+        return Newest(str(batch["id"]) if batch else None, epoch(batch.get("created_at")))
 
     def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]:
         """Return the batches that may have been made of this part: later than its intent, of as many rows.
@@ -66,28 +63,22 @@ class AnthropicBatches:
         The newest batch before the intent tells what is later, by the provider's own clock: ours may be wrong.
         """
         found: list[Made] = []
-        after: str | None = None
         since = part.at - UNHEARD_S if part.stage == "planned" else part.newest_at
-        while True:
-            page = batch_client.get("/v1/messages/batches", {"limit": 1000, **({"after_id": after} if after else {})})
-            for batch in page.get("data") or ():
-                after = batch["id"]
-                if after == part.newest or _epoch(batch.get("created_at")) < since:
-                    return found
-                if sum((batch.get("request_counts") or {}).values()) == part.rows and after not in taken:
-                    found.append(_made(batch, guessed=True))
-            if not page.get("has_more") or not page.get("data"):
-                return found
+        for batch in listed(batch_client, self.batches, "after_id", 1000):
+            if batch["id"] == part.newest or epoch(batch.get("created_at")) < since:
+                break
+            if sum((batch.get("request_counts") or {}).values()) == part.rows and batch["id"] not in taken:
+                found.append(_made(batch, guessed=True))
+        return found
 
     def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
-        """Have the batch made."""
         headers = {"Content-Type": "application/json", **about["headers"]}
         with path.open("rb") as file:
-            return _made(batch_client.post("/v1/messages/batches", content=file, headers=headers))
+            return _made(batch_client.post(self.batches, content=file, headers=headers))
 
     def look(self, batch_client: BatchClient, batch_id: str) -> Look:
         """Ask how a batch stands. The counts say nothing before its end."""
-        batch = batch_client.get(f"/v1/messages/batches/{batch_id}")
+        batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}
         ended = batch.get("processing_status") == "ended"
         total = sum(counts.values())
@@ -98,42 +89,20 @@ class AnthropicBatches:
         failed = done - counts.get("succeeded", 0)
         return Look(ended, outcome, total, done, failed, (str(url),) if ended and url else ())
 
-    def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
-        """Put the results into `path`."""
-        batch_client.download(remote, path)
-
-    def cancel(self, batch_client: BatchClient, batch_id: str) -> None:
-        """Ask for a batch to be ended early."""
-        batch_client.post(f"/v1/messages/batches/{batch_id}/cancel", body={})
-
-    def delete(self, batch_client: BatchClient, part: Part) -> None:
-        """Remove a batch that has ended."""
-        each_of(
-            [part.batch_id] if part.batch_id else [], lambda id_: batch_client.delete(f"/v1/messages/batches/{id_}")
-        )
-
     def read(self, line: bytes) -> RowReply:
-        """Read a line of results. Raises ValueError for one that is none."""
         row = json_object(line)
         custom_id, result = str(row.get("custom_id")), row.get("result")
         if not isinstance(result, dict):
-            result = {"error": {"type": "api_error", "message": "The row has neither an answer nor an error."}}
+            result = {"error": {"type": "api_error", "message": NO_RESULT}}
         kind = KINDS.get(str(result.get("type")), "errored")
         if kind != "errored":
             return RowReply(custom_id, kind, None, result.get("message"), None)
         wrapped = result.get("error")
         inner = wrapped.get("error") or wrapped if isinstance(wrapped, dict) else None
         status = STATUS_OF.get(str(inner.get("type")), 500) if isinstance(inner, dict) else 500
-        return RowReply(
-            custom_id, kind, status, wrapped, wrapped.get("request_id") if isinstance(wrapped, dict) else None
-        )
+        request_id = wrapped.get("request_id") if isinstance(wrapped, dict) else None
+        return RowReply(custom_id, kind, status, wrapped, request_id)
 
 
 def _made(batch: Mapping[str, Any], *, guessed: bool = False) -> Made:
-    return Made(checked_id(batch["id"]), _epoch(batch.get("expires_at")), guessed)
-
-
-def _epoch(text: str | None) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
+    return Made(checked_id(batch.get("id")), epoch(batch.get("expires_at")), guessed)

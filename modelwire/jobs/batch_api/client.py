@@ -6,10 +6,10 @@ is read is what was sent. Redirects are not followed: they would carry the key e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from pydantic_core import from_json
 
@@ -17,7 +17,6 @@ from modelwire import _lazy
 from modelwire.errors import (
     AuthenticationError,
     CassetteError,
-    ChatError,
     DiskError,
     IncompleteStream,
     InvalidArgument,
@@ -25,7 +24,6 @@ from modelwire.errors import (
     MalformedResponse,
     MissingDependency,
     ModelwireError,
-    NotFound,
     ProviderError,
     RetryClass,
 )
@@ -34,154 +32,24 @@ from modelwire.jobs.owned_files import owned
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
-    from modelwire.adapters.wires import wire as wires
     from modelwire.adapters.wires.wire import Codec
-    from modelwire.jobs.batch_api import plain_client, vertex
-    from modelwire.jobs.batch_api.part_events import Part
+    from modelwire.jobs.batch_api import plain_client
+    from modelwire.jobs.batch_api.api import RowReply
     from modelwire.messages import AIMessage
     from modelwire.transport import wire as transport_wire
     from modelwire.transport.connections import address as addresses
     from modelwire.transport.connections import closed_network
 else:
-    wires = _lazy.module("modelwire.adapters.wires.wire")
     plain_client = _lazy.module("modelwire.jobs.batch_api.plain_client")
-    vertex = _lazy.module("modelwire.jobs.batch_api.vertex")
     addresses = _lazy.module("modelwire.transport.connections.address")
     closed_network = _lazy.module("modelwire.transport.connections.closed_network")
     transport_wire = _lazy.module("modelwire.transport.wire")
 
-__all__ = [
-    "BatchApi",
-    "BatchClient",
-    "Look",
-    "Made",
-    "Newest",
-    "RowReply",
-    "Uploaded",
-    "api_of",
-    "checked_id",
-    "each_of",
-    "json_object",
-]
-
-T = TypeVar("T")
+__all__ = ["BatchClient", "answer_of"]
 
 TIMEOUT_S = 60.0
 UPLOAD_TIMEOUT_S = 600.0  # of silence: a file of 200 MB is uploaded before there is an answer
 DOWNLOAD_TRIES = 5
-BOM = b"\xef\xbb\xbf"
-
-
-class Made(NamedTuple):
-    """A batch at the provider's. `guessed` where nothing of it says whose it is."""
-
-    batch_id: str
-    expires_at: float
-    guessed: bool = False
-
-
-class Newest(NamedTuple):
-    """The provider's latest batch, if it has one, and when that was made: epoch seconds on the provider's clock."""
-
-    batch_id: str | None
-    made_at: float
-
-
-class Uploaded(NamedTuple):
-    """A file at the provider's, and when it was taken in: epoch seconds on its clock, 0 where it does not say."""
-
-    file_id: str
-    made_at: float
-
-
-class Look(NamedTuple):
-    """How a batch stands."""
-
-    ended: bool
-    outcome: str  # completed, expired, cancelled, failed; "" while it runs, "cancelling" while that ends it
-    total: int
-    done: int  # answered, as far as the provider says; of those, `failed`
-    failed: int
-    remote: tuple[str, ...] = ()  # where the results are
-    errors: tuple[Mapping[str, Any], ...] = ()  # of the whole batch: `code`, `line`, `message`
-
-
-class RowReply(NamedTuple):
-    """What a line of results says. `status` is HTTP's, None where the row was not asked."""
-
-    custom_id: str
-    kind: str  # succeeded, errored, expired, cancelled
-    status: int | None
-    body: Any
-    request_id: str | None
-
-
-class BatchApi(Protocol):
-    """What each of the Batch APIs is to a job."""
-
-    name: str
-    max_rows: int  # of one batch
-    max_bytes: int
-    head: bytes  # what the file of a part has before, between and after its rows
-    between: bytes
-    tail: bytes
-    start: bytes  # what each row begins with, and nothing else in the file: its name comes next
-
-    def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes: ...
-    def newest(self, batch_client: BatchClient) -> Newest: ...
-    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> Uploaded | None: ...
-    def has_file(self, batch_client: BatchClient, part: Part) -> bool: ...
-    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]: ...
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made: ...
-    def look(self, batch_client: BatchClient, batch_id: str) -> Look: ...
-    def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None: ...
-    def cancel(self, batch_client: BatchClient, batch_id: str) -> None: ...
-    def delete(self, batch_client: BatchClient, part: Part) -> None: ...
-    def read(self, line: bytes) -> RowReply: ...
-
-
-def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
-    """Return the Batch API of a wire; OpenAI's as `azure` has it, Gemini's as Vertex AI has it, with a `bucket`.
-
-    Raises: `InvalidArgument` where there is none.
-    """
-    if bucket is not None:
-        return vertex.VertexBatches(bucket)
-    known = wires.wire_named(wire)
-    if known.batch_api is None:
-        raise InvalidArgument(f"There is no Batch API for {known.title}: use `run_job`.")
-    api: BatchApi = wires.loaded(known.batch_api)(azure=azure)
-    return api
-
-
-def json_object(line: bytes) -> dict[str, Any]:
-    """Return the object that a line of results holds. Raises ValueError for anything else."""
-    found = from_json(line.removeprefix(BOM))
-    if not isinstance(found, dict):
-        raise ValueError(f"The line holds no JSON object: {line[:100]!r}.")
-    return found
-
-
-def each_of(things: Iterable[T], act: Callable[[T], object]) -> None:
-    """Act on every thing at the provider's. What it does not know is gone; what else fails is raised at the end."""
-    failure: ChatError | None = None
-    for thing in things:
-        try:
-            act(thing)
-        except NotFound:
-            continue
-        except ChatError as exc:
-            failure = failure or exc
-    if failure is not None:
-        raise failure
-
-
-def checked_id(value: object) -> str:
-    """Return a provider's id for a batch or a file. Raises: `JobStopped` for one that would lead elsewhere."""
-    text = str(value)
-    if not text.isprintable() or any(char in text for char in "/\\?#% ") or text in ("", ".", ".."):
-        raise JobStopped(f"The provider gives a batch or a file an id that is none: {text[:100]!r}.")
-    return text
 
 
 class BatchClient:

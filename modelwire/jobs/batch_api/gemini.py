@@ -9,150 +9,174 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from modelwire.errors import InvalidArgument, NotFound, PermissionDenied
-from modelwire.jobs.batch_api.client import Look, Made, Newest, RowReply, Uploaded, checked_id, each_of, json_object
+from modelwire.errors import InvalidArgument
+from modelwire.jobs.batch_api.api import (
+    NO_RESULT,
+    BatchApi,
+    Look,
+    Made,
+    RowReply,
+    Uploaded,
+    checked_id,
+    epoch,
+    is_made_of,
+    json_object,
+    marks_of,
+)
 from modelwire.jobs.owned_files import owned
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.batch_api.part_events import Part
 
-__all__ = ["HTTP_OF", "OUTCOMES", "GeminiBatches", "epoch", "id_of", "is_marked", "listed", "mark"]
+__all__ = ["GeminiBatches", "GoogleBatches", "pages", "shown_marks"]
 
 INLINE_BYTES = 19_000_000  # of 20 MB; the rest is what stands around the rows (.../docs/batch-api)
-LIFE_S = 48 * 3600.0  # a batch that is not done by then expires (.../docs/batch-api, "Monitoring job status")
-# `BATCH_STATE_...` on the wire; some answers have the `JOB_STATE_...` of google-genai. Others: it runs.
+# `BATCH_STATE_...` or `JOB_STATE_...` on the wire. Others: it runs.
 OUTCOMES = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELLED": "cancelled", "EXPIRED": "expired",
             "PARTIALLY_SUCCEEDED": "completed", "CANCELLING": "cancelling"}  # fmt: skip
 # A row's error is a google.rpc.Status, whose codes are not HTTP's.
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, read 2026-11
 HTTP_OF = {1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 14: 503, 16: 401}
-BATCHES, FILES = "/v1beta/batches", "/v1beta/files"
+FILES = "/v1beta/files"
 
 
-class GeminiBatches:
+class GoogleBatches(BatchApi):
     """Batches of one model each; the name for display says whose a batch is."""
+
+    start = b'{"key":"'
+    cancel_suffix = ":cancel"
+    list_field: str  # of a page of batches
+    life_s: float  # a batch that is not done by then expires
+
+    def about(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the part of a batch that says how it stands."""
+        raise NotImplementedError
+
+    def counts(self, about: Mapping[str, Any]) -> tuple[int, int, int]:
+        """Return the rows: all, those that were answered, those that failed."""
+        raise NotImplementedError
+
+    def results(self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return where the results of a batch are that has ended."""
+        raise NotImplementedError
+
+    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]:
+        """Return the batches that were made of this part; their order is not documented, so all are looked through."""
+        found = []
+        for batch in pages(batch_client, self.batches, self.list_field, pageSize=100):
+            marks = re.fullmatch(r"modelwire (\S+) (\S+) (\S+)", str(self.about(batch).get("displayName")))
+            if marks is not None and is_made_of(part, job, marks.groups()) and id_of(batch) not in taken:
+                found.append(self.made(batch))
+        return found
+
+    def made(self, batch: Mapping[str, Any]) -> Made:
+        """Return the batch that an answer names."""
+        made_at = epoch(self.about(batch).get("createTime"))
+        return Made(id_of(batch), made_at + self.life_s if made_at else 0.0)
+
+    def look(self, batch_client: BatchClient, batch_id: str) -> Look:
+        batch = batch_client.get(f"{self.batches}/{batch_id}")
+        about, error = self.about(batch), batch.get("error")
+        outcome = OUTCOMES.get(str(about.get("state")).rpartition("STATE_")[2], "")
+        ended = outcome not in ("", "cancelling")
+        total, good, bad = self.counts(about)
+        remote = self.results(batch_client, batch_id, batch) if ended else ()
+        if outcome == "failed" and remote and good:
+            outcome = "completed"  # "all completed rows are exported", and paid: those without a line are missing
+        errors = ({"code": error.get("code"), "message": error.get("message")},) if isinstance(error, dict) else ()
+        return Look(ended, outcome, total, good + bad, bad, remote, errors)
+
+    def failed_row(self, key: str, error: Any) -> RowReply:
+        """Return what came of a row that has an error; its code is HTTP's or gRPC's."""
+        error = error if isinstance(error, dict) else {"code": 13, "message": str(error or NO_RESULT)}
+        code = error.get("code")
+        status = code if isinstance(code, int) and 400 <= code < 600 else HTTP_OF.get(code or 13, 500)
+        return RowReply(key, "errored", status, {"error": {**error, "code": status}}, None)
+
+
+class GeminiBatches(GoogleBatches):
+    """Batches of the Gemini API."""
 
     name = "gemini"
     # No limit of rows is documented, 2 GB for a file; smaller parts are answered sooner, and lose less.
     max_rows = 50_000
     max_bytes = 2_000_000_000
-    head, between, tail = b"", b"\n", b"\n"
-    start = b'{"key":"'
-
-    def __init__(self, *, azure: bool = False) -> None:
-        """`azure` is for OpenAI's."""
+    batches, list_field = "/v1beta/batches", "operations"
+    life_s = 48 * 3600.0  # .../docs/batch-api, "Monitoring job status"
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
-        """Return the line of one request."""
         return to_json({"key": custom_id, "request": body})
 
-    def newest(self, batch_client: BatchClient) -> Newest:
-        """The name for display tells a batch of ours: none is needed."""
-        return Newest(None, 0.0)
-
     def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> Uploaded | None:
-        """Upload the requests of a part that is too large to be sent with its batch."""
+        """Upload the requests of a part that is too large to be sent with its batch; kept for 48 hours."""
         if part.size_bytes <= INLINE_BYTES:
             return None
         with path.open("rb") as file:
             uploaded = batch_client.upload(f"/upload{FILES}", f"{job}-{part.name}.jsonl", part.size_bytes, file)
-        about = uploaded["file"]
-        return Uploaded(id_of(about["name"]), epoch(about.get("createTime")))
+        about = uploaded.get("file") or {}
+        return Uploaded(id_of(about), epoch(about.get("createTime")))
 
-    def has_file(self, batch_client: BatchClient, part: Part) -> bool:
-        """Tell whether the provider still has the file of a part: it keeps files for 48 hours."""
-        try:
-            batch_client.get(f"{FILES}/{part.file_id}")
-        except (NotFound, PermissionDenied):  # "or it may not exist"
-            return False
-        return True
-
-    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]:
-        """Return the batches that were made of this part; their order is not documented, so all are looked through."""
-        return [
-            _made(batch) for batch in listed(batch_client, BATCHES, "operations", pageSize=100)
-            if is_marked(str((batch.get("metadata") or {}).get("displayName")), part, job)
-            and id_of(batch["name"]) not in taken
-        ]  # fmt: skip
+    def file_path(self, file_id: str) -> str:
+        return f"{FILES}/{file_id}"
 
     def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
-        """Have the batch made."""
         model = re.search(r"((?:models|tunedModels)/[^/]+):generateContent$", about["endpoint"])
         if model is None:
             raise InvalidArgument(f"The Gemini API makes batches of `models/...`, not of `{about['endpoint']}`.")
-        batch: dict[str, Any] = {"displayName": mark(part, job)}
+        batch: dict[str, Any] = {"displayName": shown_marks(part, job)}
         if part.file_id is not None:
             batch["inputConfig"] = {"fileName": f"files/{part.file_id}"}
         else:
             rows = [from_json(line) for line in path.read_bytes().splitlines()]
             requests = [{"request": row["request"], "metadata": {"key": row["key"]}} for row in rows]
             batch["inputConfig"] = {"requests": {"requests": requests}}
-        return _made(batch_client.post(f"/v1beta/{model[1]}:batchGenerateContent", body={"batch": batch}))
+        return self.made(batch_client.post(f"/v1beta/{model[1]}:batchGenerateContent", body={"batch": batch}))
 
-    def look(self, batch_client: BatchClient, batch_id: str) -> Look:
-        """Ask how a batch stands."""
-        batch = batch_client.get(f"{BATCHES}/{batch_id}")
-        about = batch.get("metadata") or {}
-        outcome = OUTCOMES.get(str(about.get("state")).rpartition("STATE_")[2], "")
-        counts = about.get("batchStats") or {}
-        total, done, failed = (int(counts.get(f"{word}equestCount") or 0) for word in ("r", "successfulR", "failedR"))
+    def about(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        return batch.get("metadata") or {}
+
+    def counts(self, about: Mapping[str, Any]) -> tuple[int, int, int]:
+        found = about.get("batchStats") or {}
+        total, good, bad = (int(found.get(f"{word}equestCount") or 0) for word in ("r", "successfulR", "failedR"))
+        return total, good, bad
+
+    def results(self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]) -> tuple[str, ...]:
         output = _output(batch)
-        file = output.get("responsesFile")
-        remote = f"/download{FILES}/{id_of(file)}:download?alt=media" if file else f"{BATCHES}/{batch_id}"
-        error = batch.get("error")
-        errors = ({"code": error.get("code"), "message": error.get("message")},) if isinstance(error, dict) else ()
-        ended = outcome not in ("", "cancelling")
-        return Look(ended, outcome, total, done + failed, failed, (remote,) if output else (), errors)
+        if file := output.get("responsesFile"):
+            return (f"/download{FILES}/{id_of({'name': file})}:download?alt=media",)
+        return (f"{self.batches}/{batch_id}",) if output else ()
 
     def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
         """Put the results into a file: those that came with the batch, a line each."""
         if remote.startswith("/download/"):
             batch_client.download(remote, path)
             return
+        rows = (_output(batch_client.get(remote)).get("inlinedResponses") or {}).get("inlinedResponses") or ()
         with open(path, "wb", opener=owned) as out:
-            out.writelines(to_json(row) + b"\n" for row in _inlined(_output(batch_client.get(remote))))
+            out.writelines(to_json(row) + b"\n" for row in rows if isinstance(row, dict))
             out.flush()
             os.fsync(out.fileno())
 
-    def cancel(self, batch_client: BatchClient, batch_id: str) -> None:
-        """Ask for a batch to be ended early."""
-        batch_client.post(f"{BATCHES}/{batch_id}:cancel", body={})
-
-    def delete(self, batch_client: BatchClient, part: Part) -> None:
-        """Remove a batch that has ended, and the files of a part."""
-        files = [found[1] for path in part.remote if (found := re.search(r"/files/([^/:]+):download", path))]
-        files += part.old_files + ([part.file_id] if part.file_id else [])
-        things = [f"{FILES}/{file}" for file in files] + ([f"{BATCHES}/{part.batch_id}"] if part.batch_id else [])
-        each_of(things, batch_client.delete)
+    def kept(self, part: Part) -> list[str]:
+        results = [found[1] for path in part.remote if (found := re.search(r"/files/([^/:]+):download", path))]
+        return [*map(self.file_path, results), *super().kept(part)]
 
     def read(self, line: bytes) -> RowReply:
-        """Read a line of results. Raises ValueError for one that is none."""
         row = json_object(line)
-        key = row.get("key") or (row.get("metadata") or {}).get("key")
+        key = str(row.get("key") or (row.get("metadata") or {}).get("key"))
         if isinstance(response := row.get("response"), dict):
-            return RowReply(str(key), "succeeded", 200, response, response.get("responseId"))
-        error = row.get("error") or row.get("status")
-        if not isinstance(error, dict):
-            error = {"code": 13, "message": "The row has neither an answer nor an error."}
-        code = error.get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else HTTP_OF.get(code or 13, 500)
-        return RowReply(str(key), "errored", status, {"error": {**error, "code": status}}, None)
+            return RowReply(key, "succeeded", 200, response, response.get("responseId"))
+        return self.failed_row(key, row.get("error") or row.get("status"))
 
 
-def _made(batch: Mapping[str, Any]) -> Made:
-    made_at = epoch((batch.get("metadata") or {}).get("createTime"))
-    return Made(id_of(batch["name"]), made_at + LIFE_S if made_at else 0.0)
-
-
-def listed(batch_client: BatchClient, path: str, field: str, **params: Any) -> Iterator[dict[str, Any]]:
-    """Yield what a list holds, from all of its pages."""
+def pages(batch_client: BatchClient, path: str, field: str, **params: Any) -> Iterator[dict[str, Any]]:
+    """Yield what a list of Google's holds, from all of its pages."""
     while True:
         page = batch_client.get(path, params)
         yield from page.get(field) or ()
@@ -161,9 +185,15 @@ def listed(batch_client: BatchClient, path: str, field: str, **params: Any) -> I
         params["pageToken"] = page["nextPageToken"]
 
 
-def id_of(name: object) -> str:
-    """Return the last part of `batches/ID`, `files/ID` and the like."""
-    return checked_id(str(name).rpartition("/")[2])
+def id_of(thing: Mapping[str, Any]) -> str:
+    """Return the last part of what a thing is called: `batches/ID`, `files/ID` and the like."""
+    name = thing.get("name")
+    return checked_id(None if name is None else str(name).rpartition("/")[2])
+
+
+def shown_marks(part: Part, job: str) -> str:
+    """Return the name for display of the batch of a part."""
+    return " ".join(("modelwire", *marks_of(part, job)))
 
 
 def _output(batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,25 +202,3 @@ def _output(batch: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(output, dict) and ("responsesFile" in output or "inlinedResponses" in output):
             return output
     return {}
-
-
-def _inlined(output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    rows = (output.get("inlinedResponses") or {}).get("inlinedResponses") or ()
-    yield from (dict(row) for row in rows if isinstance(row, dict))
-
-
-def mark(part: Part, job: str) -> str:
-    """Return the name for display of the batch of a part."""
-    return f"modelwire {job} {part.number}.{part.attempt} {part.sha256[:32]}"
-
-
-def is_marked(name: str, part: Part, job: str) -> bool:
-    """Tell whether a batch was made of a part: at this attempt, or at one of which a damaged log has lost the line."""
-    found = re.fullmatch(rf"modelwire {re.escape(job)} {part.number}\.(\d+) {part.sha256[:32]}", name)
-    return found is not None and int(found[1]) >= part.attempt + (part.stage == "planned")
-
-
-def epoch(text: str | None) -> float:
-    """Return the epoch seconds of a time; 0 for none."""
-    # RFC 3339 with up to nine digits of a second, of which Python reads six
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp() if text else 0.0

@@ -30,9 +30,10 @@ from modelwire.errors import (
     Timeout,
     did_you_mean,
 )
+from modelwire.jobs.batch_api.api import BatchApi, api_of, checked_id, each_of
 from modelwire.jobs.batch_api.batch_table import forget_table, write_table
 from modelwire.jobs.batch_api.chain import Split, split_chain
-from modelwire.jobs.batch_api.client import BatchApi, BatchClient, api_of, checked_id, each_of
+from modelwire.jobs.batch_api.client import BatchClient
 from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.plan import RowsAt, input_of, stored_rows
 from modelwire.jobs.batch_api.reconcile import Reconciler

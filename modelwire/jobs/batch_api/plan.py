@@ -29,8 +29,8 @@ from modelwire.jobs.work import failure_text
 from modelwire.messages import BaseMessage, messages_from_dict, messages_to_dict
 
 if TYPE_CHECKING:
+    from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.chain import Split
-    from modelwire.jobs.batch_api.client import BatchApi
     from modelwire.jobs.batch_api.part_events import Part
     from modelwire.jobs.batch_api.results import LiveAnswers
 

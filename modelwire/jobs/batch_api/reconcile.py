@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from modelwire.errors import BadRequest, ChatError, DiskError, JobStopped, MalformedResponse, NotFound
-from modelwire.jobs.batch_api.client import BOM
+from modelwire.jobs.batch_api.api import BOM
 from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, part_path, refile, stored
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
 
 if TYPE_CHECKING:
-    from modelwire.jobs.batch_api.client import BatchApi, BatchClient, Look, Made
+    from modelwire.jobs.batch_api.api import BatchApi, Look, Made
+    from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.folder import JobFolder
 
 __all__ = ["BatchUncertain", "Reconciler"]

@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from pydantic_core import from_json
 
 from modelwire.errors import BadRequest, DiskError, InvalidArgument, MalformedResponse, ModelwireError, did_you_mean
-from modelwire.jobs.batch_api.client import RowReply, answer_of
+from modelwire.jobs.batch_api.api import RowReply
+from modelwire.jobs.batch_api.client import answer_of
 from modelwire.jobs.batch_api.plan import number_of, stored
 from modelwire.jobs.cost import known_price
 from modelwire.jobs.row_records import json_of
@@ -25,7 +26,7 @@ from modelwire.messages import message_to_dict, messages_from_dict
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import Codec
-    from modelwire.jobs.batch_api.client import BatchApi
+    from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.part_events import PartEvents
     from modelwire.messages import AIMessage
 

@@ -10,10 +10,10 @@ from shutil import rmtree
 from typing import Any, Unpack
 
 from modelwire.errors import CallerError, DiskError, InvalidArgument, JobChanged, ModelwireError
+from modelwire.jobs.batch_api.api import BatchApi, api_of
 from modelwire.jobs.batch_api.azure import is_azure
 from modelwire.jobs.batch_api.batch_options import BatchOptions, checked_options
 from modelwire.jobs.batch_api.chain import NotBatchable, Split, split_chain
-from modelwire.jobs.batch_api.client import BatchApi, api_of
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, plan_rows, read_rows, rows_digest
 from modelwire.jobs.batch_api.results import LiveAnswers

@@ -28,8 +28,8 @@ from modelwire.jobs.row_records import json_of
 from modelwire.jobs.rows import Row
 
 if TYPE_CHECKING:
+    from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.chain import Split
-    from modelwire.jobs.batch_api.client import BatchApi
     from modelwire.jobs.batch_api.part_events import PartEvents
     from modelwire.jobs.folder import JobFolder
 

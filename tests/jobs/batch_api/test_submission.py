@@ -19,7 +19,7 @@ from modelwire.caches import InMemoryCache
 from modelwire.errors import CallerError, DiskError, InvalidArgument, InvalidType, JobBusy, JobChanged
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import NotBatchable, submit_batch
-from modelwire.jobs.batch_api.client import Look
+from modelwire.jobs.batch_api.api import Look
 from modelwire.jobs.batch_api.openai import OpenAIBatches
 from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.reconcile import Reconciler
