@@ -7,8 +7,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +57,7 @@ def _compare(options: argparse.Namespace) -> int:
     if options.json:
         print(found.to_json())
         return int(unanswered)
-    _print_table(page.TOTALS, [page.cells_of(total) for total in found.totals])
+    _print_table([page.TOTALS, *map(page.cells_of, found.totals)])
     for total in found.totals[1:]:
         for note in total.not_taken:
             print(f"{total.model}: {note}")
@@ -72,18 +70,7 @@ def _compare(options: argparse.Namespace) -> int:
     return int(unanswered)
 
 
-def _print_table(names: list[str], rows: list[list[str]]) -> None:
-    """Print one column for each model, by `rich` on a terminal where it is installed."""
-    columns = [names, *rows]
-    if sys.stdout.isatty() and find_spec("rich") is not None:
-        rich: Any = import_module("rich.table")
-        table = rich.Table(box=import_module("rich.box").SIMPLE_HEAD)
-        for place, column in enumerate(columns):
-            table.add_column(column[0], justify="right" if place else "left", overflow="fold")
-        for cells in list(zip(*columns, strict=True))[1:]:
-            table.add_row(*cells)
-        import_module("rich.console").Console().print(table, markup=False)
-        return
+def _print_table(columns: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in columns]
     for cells in zip(*columns, strict=True):
         padded = [cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in

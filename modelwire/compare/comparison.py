@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from difflib import SequenceMatcher
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -115,27 +115,43 @@ def compare(
     `models` are names as `init_chat_model` takes them, or chat models, or one. The calls are jobs whose state lies in
     `dir` (`path` with `.compare` behind it): run again, it goes on where it was, and pays for nothing twice. With
     `batch` they go through the providers' Batch APIs, those of Gemini on Vertex AI by files in `bucket`,
-    "gs://my-bucket/folder". `judge` is a model that says of texts that differ whether they
-    mean the same. `max_cost` in USD holds for each model; `limit` is the number of calls, the first ones.
+    "gs://my-bucket/folder". `judge` is a model that says of texts that differ whether they mean the same. `max_cost` in
+    USD holds for each model; `limit` is the number of calls, the first ones.
 
     Raises: `CassetteError`, `InvalidArgument` and `NotBatchable` before any request, and what `run_job` raises.
     """
     max_cost = None if max_cost is None else amount_of(max_cost)
+    if limit is not None and limit < 1:
+        raise InvalidArgument(f"`limit` must be a whole number of at least 1, not {limit!r}.")
+    if batch and max_cost is not None:
+        raise InvalidArgument("`max_cost` holds for live calls; a batch is made whole. Leave one of the two out.")
     calls = read_recording(path)
-    plans, buckets, judging, limit = _checked(
-        calls, models, judge=judge, batch=batch, bucket=bucket, max_cost=max_cost, limit=limit
-    )
+    count = min(len(calls), limit or len(calls))
+    named = _named(models)
+    buckets = _buckets(named, bucket, batch=batch)
+    judging = None if judge is None else _made(judge)
+    plans = {name: [_plan(model, call) for call in calls] for name, model in named.items()}
+    # Nothing has been sent so far.
     folder = Path(dir or f"{os.fspath(path)}.compare")
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [Row(call.line, _last_words(call), _recorded(call), {}) for call in calls[:limit]]
-    if batch:  # all of them first: they take their day side by side
+    rows = [Row(call.line, _last_words(call), _recorded(call), {}) for call in calls[:count]]
+    inputs = [call.request.messages for call in calls]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ParameterWarning)  # the report has them
+        groups = {
+            name: _groups(plan[:count] if batch else plan, folder / _slug(name), batch=batch)
+            for name, plan in plans.items()
+        }
+        # All batches are handed in first: they take their day side by side.
+        jobs = {name: [_submit(group, inputs, buckets[name]) for group in groups[name] if batch] for name in plans}
         for name, plan in plans.items():
-            for bound, places, at in _groups(plan[:limit], folder / _slug(name), batch=True):
-                _submit(bound, [calls[place].request.messages for place in places], at, buckets[name])
-    for name, plan in plans.items():
-        about = {"batch": batch, "bucket": buckets[name], "max_cost": max_cost, "limit": limit, "quiet": quiet}
-        for row, outcome in zip(rows, _asked_anew(calls, plan, folder / _slug(name), **about), strict=True):
-            row.outcomes[name] = outcome
+            if batch:
+                found = _by_batch(groups[name], jobs[name])
+            else:
+                found = _by_jobs(groups[name], inputs, count, max_cost=max_cost, quiet=quiet)
+            for row, (place, (bound, notes)) in zip(rows, enumerate(plan), strict=False):
+                row.outcomes[name] = outcome = Outcome(error=notes[0]) if bound is None else found[place]
+                outcome.not_taken = notes
     for row, call in zip(rows, calls, strict=False):
         for outcome in (row.recorded, *row.outcomes.values()):
             outcome.fits_schema = _fits(outcome, call.request.params)
@@ -150,32 +166,24 @@ def compare(
 # Asking
 
 
-def _checked(
-    calls: Sequence[RecordedCall], models: Sequence[Any], *, judge: Any, batch: bool, bucket: str | None, max_cost: Any,
-    limit: int | None,
-) -> tuple[dict[str, list[_Planned]], dict[str, str | None], Any, int]:  # fmt: skip
-    """Return the requests to each model, the bucket of each, the judge, and how many calls. Nothing is sent."""
-    if limit is not None and limit < 1:
-        raise InvalidArgument(f"`limit` must be a whole number of at least 1, not {limit!r}.")
-    if batch and max_cost is not None:
-        raise InvalidArgument("`max_cost` holds for live calls; a batch is made whole. Leave one of the two out.")
+def _named(models: Any) -> dict[str, Any]:
     models = [models] if isinstance(models, str | HTTPChatModel) else models
     named = {_name(model): _made(model) for model in models}
     if not named:
         raise InvalidArgument("Name at least one model to compare with: `--model openai:gpt-4o-mini`.")
     if len(named) < len(models):
         raise InvalidArgument("The same model is named twice.")
+    return named
+
+
+def _buckets(named: Mapping[str, Any], bucket: str | None, *, batch: bool) -> dict[str, str | None]:
+    """Return the bucket of each model that takes one; in a `batch`, check that each model has a Batch API."""
     buckets = {name: bucket if takes_bucket(model) else None for name, model in named.items()}
     if bucket is not None and not (batch and any(buckets.values())):
-        raise InvalidArgument(
-            "`bucket` is for batches (`batch`) of Gemini on Vertex AI, and there are none. Leave it out."
-        )
-    for name, model in named.items():
-        if batch:
-            batch_api_of(model, buckets[name])
-    judging = None if judge is None else _made(judge)
-    plans = {name: [_plan(model, call) for call in calls] for name, model in named.items()}
-    return plans, buckets, judging, min(len(calls), limit or len(calls))
+        raise InvalidArgument("`bucket` is for batches of Gemini on Vertex AI, and there are none. Leave it out.")
+    for name, model in named.items() if batch else ():
+        batch_api_of(model, buckets[name])
+    return buckets
 
 
 def _name(model: Any) -> str:
@@ -209,58 +217,46 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
     return bound, notes + [str(it.message) for it in caught if issubclass(it.category, ParameterWarning)]
 
 
-def _asked_anew(
-    calls: Sequence[RecordedCall], plan: Sequence[_Planned], folder: Path, *, batch: bool, bucket: str | None,
-    max_cost: Any, limit: int, quiet: bool,
-) -> list[Outcome]:  # fmt: skip
-    """Ask each call; those that bind the same are one job."""
-    outcomes = {place: Outcome(error=notes[0]) for place, (bound, notes) in enumerate(plan) if bound is None}
-    left = max_cost
-    for bound, places, at in _groups(plan[:limit] if batch else plan, folder, batch=batch):
-        inputs = [calls[place].request.messages for place in places]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ParameterWarning)  # the report has them
-            if batch:
-                found = _by_batch(bound, inputs, at, bucket)
-            else:
-                count = sum(place < limit for place in places)  # the job knows all: more may come another day
-                if not count:
-                    continue
-                found, spent = _by_job(bound, inputs, at, limit=count, max_cost=left, quiet=quiet)
-                left = None if left is None else max(left - spent, Decimal("0.000001"))
-        outcomes |= dict(zip(places, found, strict=False))
-    for place, outcome in outcomes.items():
-        outcome.not_taken = plan[place][1]
-    return [outcomes[place] for place in range(limit)]
+class _Group(NamedTuple):
+    """Calls that bind the same: one job. `places` are theirs among all calls."""
+
+    bound: Any
+    places: list[int]
+    folder: Path
 
 
-def _groups(plan: Sequence[_Planned], folder: Path, *, batch: bool) -> Iterator[tuple[Any, list[int], Path]]:
-    """Yield what is bound, the calls that bind it, and the folder of their job."""
-    groups: dict[str, list[int]] = {}
+def _groups(plan: Sequence[_Planned], folder: Path, *, batch: bool) -> list[_Group]:
+    places: dict[str, list[int]] = {}
     of_batch = len(plan) if batch else None  # a batch is made of all its rows at once
     for place, (bound, _) in enumerate(plan):
-        if bound is None:
+        if bound is not None:
+            digest = sha256(to_json([bound.kwargs, of_batch], fallback=repr)).hexdigest()[:8]
+            places.setdefault(digest, []).append(place)
+    end = ".batch.job" if batch else ".job"
+    return [_Group(plan[group[0]][0], group, Path(f"{folder}-{digest}{end}")) for digest, group in places.items()]
+
+
+def _by_jobs(
+    groups: Sequence[_Group], inputs: Sequence[Any], count: int, *, max_cost: Decimal | None, quiet: bool
+) -> dict[int, Outcome]:
+    """Ask the first `count` calls live; return what came of each."""
+    outcomes: dict[int, Outcome] = {}
+    left = max_cost
+    for bound, places, folder in groups:
+        limit = sum(place < count for place in places)  # the job knows all: more may come another day
+        if not limit:
             continue
-        digest = sha256(to_json([bound.kwargs, of_batch], fallback=repr)).hexdigest()[:8]
-        groups.setdefault(digest, []).append(place)
-    for digest, places in groups.items():
-        yield plan[places[0]][0], places, Path(f"{folder}-{digest}{'.batch' if batch else ''}.job")
-
-
-def _by_job(
-    bound: Any, inputs: Sequence[Any], folder: Path, *, limit: int, max_cost: Decimal | None, quiet: bool
-) -> tuple[list[Outcome], Decimal]:
-    chain = RunnableLambda(_messages_of_row) | bound | RunnableLambda(_row_of_message)
-    rows = [{"messages": messages_to_dict(messages)} for messages in inputs]
-    result = run_job(chain, rows, job_dir=folder, limit=limit, max_cost=max_cost, dedupe=False, quiet=quiet)
-    found = []
-    for row in result:
-        message = messages_from_dict([row["answer"]])[0] if row.get("answer") else None
-        outcome = _outcome(message, row.get("error"))
-        outcome.seconds = row.get("latency_s")
-        found.append(outcome)
-    stopped = f"It was not sent: the job has stopped ({result.stopped})."
-    return found + [Outcome(error=stopped) for _ in range(limit - len(found))], result.cost
+        chain = RunnableLambda(_messages_of_row) | bound | RunnableLambda(_row_of_message)
+        rows = [{"messages": messages_to_dict(inputs[place])} for place in places]
+        result = run_job(chain, rows, job_dir=folder, limit=limit, max_cost=left, dedupe=False, quiet=quiet)
+        left = None if left is None else max(left - result.cost, Decimal("0.000001"))
+        stopped = f"It was not sent: the job has stopped ({result.stopped})."
+        outcomes |= {place: Outcome(error=stopped) for place in places[:limit]}
+        for place, row in zip(places, result, strict=False):
+            message = messages_from_dict([row["answer"]])[0] if row.get("answer") else None
+            outcomes[place] = _outcome(message, row.get("error"))
+            outcomes[place].seconds = row.get("latency_s")
+    return outcomes
 
 
 def _messages_of_row(row: Mapping[str, Any]) -> Any:
@@ -271,19 +267,19 @@ def _row_of_message(message: AIMessage) -> dict[str, Any]:
     return {"answer": message_to_dict(message)}
 
 
-def _submit(bound: Any, inputs: Sequence[Any], folder: Path, bucket: str | None) -> BatchJob:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ParameterWarning)
-        return submit_batch(bound, inputs, dir=folder, bucket=bucket, dedupe=False)
+def _submit(group: _Group, inputs: Sequence[Any], bucket: str | None) -> BatchJob:
+    rows = [inputs[place] for place in group.places]
+    return submit_batch(group.bound, rows, dir=group.folder, bucket=bucket, dedupe=False)
 
 
-def _by_batch(bound: Any, inputs: Sequence[Any], folder: Path, bucket: str | None) -> list[Outcome]:
-    found = []
-    for result in _submit(bound, inputs, folder, bucket).wait(poll=POLL_S).results():
-        outcome = _outcome(result.message, None if result.error is None else failure_text(result.error))
-        outcome.cost = result.cost
-        found.append(outcome)
-    return found
+def _by_batch(groups: Sequence[_Group], jobs: Sequence[BatchJob]) -> dict[int, Outcome]:
+    """Wait for the batches of a model; return what came of each call."""
+    outcomes: dict[int, Outcome] = {}
+    for group, job in zip(groups, jobs, strict=True):
+        for place, result in zip(group.places, job.wait(poll=POLL_S).results(), strict=True):
+            outcomes[place] = _outcome(result.message, None if result.error is None else failure_text(result.error))
+            outcomes[place].cost = result.cost
+    return outcomes
 
 
 # What came
@@ -373,8 +369,8 @@ def _total(model: str, outcomes: Sequence[Outcome]) -> Total:
     from statistics import fmean, median
 
     def share(name: str) -> tuple[int, int]:
-        known = [value for one in outcomes if (value := getattr(one, name)) is not None]
-        return sum(known), len(known)
+        values = known(name)
+        return sum(values), len(values)
 
     def known(name: str) -> list[Any]:
         return [value for one in outcomes if (value := getattr(one, name)) is not None]

@@ -9,9 +9,9 @@ from modelwire import _lazy
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import NotBatchable as NotBatchable
     from modelwire.jobs.batch_api.job import BatchJob as BatchJob
+    from modelwire.jobs.batch_api.results import BatchCost as BatchCost
     from modelwire.jobs.batch_api.results import BatchResult as BatchResult
-    from modelwire.jobs.batch_api.status import BatchCost as BatchCost
-    from modelwire.jobs.batch_api.status import BatchStatus as BatchStatus
+    from modelwire.jobs.batch_api.results import BatchStatus as BatchStatus
     from modelwire.jobs.batch_api.submission import asubmit_batch as asubmit_batch
     from modelwire.jobs.batch_api.submission import submit_batch as submit_batch
 
@@ -20,8 +20,7 @@ __getattr__, __dir__, __all__ = _lazy.exports(
     {
         "modelwire.jobs.batch_api.chain": "NotBatchable",
         "modelwire.jobs.batch_api.job": "BatchJob",
-        "modelwire.jobs.batch_api.status": "BatchCost BatchStatus",
-        "modelwire.jobs.batch_api.results": "BatchResult",
+        "modelwire.jobs.batch_api.results": "BatchCost BatchResult BatchStatus",
         "modelwire.jobs.batch_api.submission": "asubmit_batch submit_batch",
     },
 )

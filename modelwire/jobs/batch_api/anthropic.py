@@ -11,18 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from modelwire.jobs.batch_api.api import (
-    NO_RESULT,
-    BatchApi,
-    Look,
-    Made,
-    Newest,
-    RowReply,
-    checked_id,
-    epoch,
-    json_object,
-    listed,
-)
+from modelwire.jobs.batch_api import api
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
@@ -40,7 +29,7 @@ STATUS_OF = {
 KINDS = {"succeeded": "succeeded", "errored": "errored", "canceled": "cancelled", "expired": "expired"}
 
 
-class AnthropicBatches(BatchApi):
+class AnthropicBatches(api.BatchApi):
     """Batches that are made of the requests themselves, without a file."""
 
     name = "anthropic"
@@ -52,31 +41,31 @@ class AnthropicBatches(BatchApi):
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         return to_json({"custom_id": custom_id, "params": body})
 
-    def newest(self, batch_client: BatchClient) -> Newest:
+    def newest(self, batch_client: BatchClient) -> api.Newest:
         """Return the latest batch there is: whatever is later may be the one about to be made."""
-        batch = next(listed(batch_client, self.batches, "after_id", 1), {})
-        return Newest(str(batch["id"]) if batch else None, epoch(batch.get("created_at")))
+        batch = next(api.listed(batch_client, self.batches, "after_id", 1), {})
+        return api.Newest(str(batch["id"]) if batch else None, api.epoch(batch.get("created_at")))
 
-    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]:
+    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[api.Made]:
         """Return the batches that may have been made of this part: later than its intent, of as many rows.
 
         The newest batch before the intent tells what is later, by the provider's own clock: ours may be wrong.
         """
-        found: list[Made] = []
+        found: list[api.Made] = []
         since = part.at - UNHEARD_S if part.stage == "planned" else part.newest_at
-        for batch in listed(batch_client, self.batches, "after_id", 1000):
-            if batch["id"] == part.newest or epoch(batch.get("created_at")) < since:
+        for batch in api.listed(batch_client, self.batches, "after_id", 1000):
+            if batch["id"] == part.newest or api.epoch(batch.get("created_at")) < since:
                 break
             if sum((batch.get("request_counts") or {}).values()) == part.rows and batch["id"] not in taken:
                 found.append(_made(batch, guessed=True))
         return found
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
+    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> api.Made:
         headers = {"Content-Type": "application/json", **about["headers"]}
         with path.open("rb") as file:
             return _made(batch_client.post(self.batches, content=file, headers=headers))
 
-    def look(self, batch_client: BatchClient, batch_id: str) -> Look:
+    def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         """Ask how a batch stands. The counts say nothing before its end."""
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}
@@ -87,22 +76,22 @@ class AnthropicBatches(BatchApi):
         outcome = ("cancelled" if ended else "cancelling") if cancelled else "completed" if ended else ""
         url = batch.get("results_url")
         failed = done - counts.get("succeeded", 0)
-        return Look(ended, outcome, total, done, failed, (str(url),) if ended and url else ())
+        return api.Look(ended, outcome, total, done, failed, (str(url),) if ended and url else ())
 
-    def read(self, line: bytes) -> RowReply:
-        row = json_object(line)
+    def read(self, line: bytes) -> api.RowReply:
+        row = api.json_object(line)
         custom_id, result = str(row.get("custom_id")), row.get("result")
         if not isinstance(result, dict):
-            result = {"error": {"type": "api_error", "message": NO_RESULT}}
+            result = {"error": {"type": "api_error", "message": api.NO_RESULT}}
         kind = KINDS.get(str(result.get("type")), "errored")
         if kind != "errored":
-            return RowReply(custom_id, kind, None, result.get("message"), None)
+            return api.RowReply(custom_id, kind, None, result.get("message"), None)
         wrapped = result.get("error")
         inner = wrapped.get("error") or wrapped if isinstance(wrapped, dict) else None
         status = STATUS_OF.get(str(inner.get("type")), 500) if isinstance(inner, dict) else 500
         request_id = wrapped.get("request_id") if isinstance(wrapped, dict) else None
-        return RowReply(custom_id, kind, status, wrapped, request_id)
+        return api.RowReply(custom_id, kind, status, wrapped, request_id)
 
 
-def _made(batch: Mapping[str, Any], *, guessed: bool = False) -> Made:
-    return Made(checked_id(batch.get("id")), epoch(batch.get("expires_at")), guessed)
+def _made(batch: Mapping[str, Any], *, guessed: bool = False) -> api.Made:
+    return api.Made(api.checked_id(batch.get("id")), api.epoch(batch.get("expires_at")), guessed)

@@ -23,27 +23,12 @@ else:
     vertex = _lazy.module("modelwire.jobs.batch_api.vertex")
 
 __all__ = [
-    "BOM",
-    "NO_RESULT",
-    "BatchApi",
-    "Look",
-    "Made",
-    "Newest",
-    "RowReply",
-    "Uploaded",
-    "api_of",
-    "checked_id",
-    "each_of",
-    "epoch",
-    "is_made_of",
-    "json_object",
-    "listed",
-    "marks_of",
-]
+    "NO_RESULT", "BatchApi", "Look", "Made", "Newest", "RowReply", "Uploaded", "api_of", "checked_id", "each_of",
+    "epoch", "is_made_of", "json_object", "listed", "marks_of", "without_bom",
+]  # fmt: skip
 
 T = TypeVar("T")
 
-BOM = b"\xef\xbb\xbf"
 NO_RESULT = "The row has neither an answer nor an error."
 
 
@@ -179,9 +164,14 @@ def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
     return api
 
 
+def without_bom(text: bytes) -> bytes:
+    """Return a text without the mark that some programs begin UTF-8 with."""
+    return text.removeprefix(b"\xef\xbb\xbf")
+
+
 def json_object(line: bytes) -> dict[str, Any]:
     """Return the object that a line of results holds. Raises ValueError for anything else."""
-    found = from_json(line.removeprefix(BOM))
+    found = from_json(without_bom(line))
     if not isinstance(found, dict):
         raise ValueError(f"The line holds no JSON object: {line[:100]!r}.")
     return found

@@ -15,19 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json, to_json
 
 from modelwire.errors import InvalidArgument
-from modelwire.jobs.batch_api.api import (
-    NO_RESULT,
-    BatchApi,
-    Look,
-    Made,
-    RowReply,
-    Uploaded,
-    checked_id,
-    epoch,
-    is_made_of,
-    json_object,
-    marks_of,
-)
+from modelwire.jobs.batch_api import api
 from modelwire.jobs.owned_files import owned
 
 if TYPE_CHECKING:
@@ -46,7 +34,7 @@ HTTP_OF = {1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 4
 FILES = "/v1beta/files"
 
 
-class GoogleBatches(BatchApi):
+class GoogleBatches(api.BatchApi):
     """Batches of one model each; the name for display says whose a batch is."""
 
     start = b'{"key":"'
@@ -66,21 +54,21 @@ class GoogleBatches(BatchApi):
         """Return where the results of a batch are that has ended."""
         raise NotImplementedError
 
-    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]:
+    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[api.Made]:
         """Return the batches that were made of this part; their order is not documented, so all are looked through."""
         found = []
         for batch in pages(batch_client, self.batches, self.list_field, pageSize=100):
             marks = re.fullmatch(r"modelwire (\S+) (\S+) (\S+)", str(self.about(batch).get("displayName")))
-            if marks is not None and is_made_of(part, job, marks.groups()) and id_of(batch) not in taken:
+            if marks is not None and api.is_made_of(part, job, marks.groups()) and id_of(batch) not in taken:
                 found.append(self.made(batch))
         return found
 
-    def made(self, batch: Mapping[str, Any]) -> Made:
+    def made(self, batch: Mapping[str, Any]) -> api.Made:
         """Return the batch that an answer names."""
-        made_at = epoch(self.about(batch).get("createTime"))
-        return Made(id_of(batch), made_at + self.life_s if made_at else 0.0)
+        made_at = api.epoch(self.about(batch).get("createTime"))
+        return api.Made(id_of(batch), made_at + self.life_s if made_at else 0.0)
 
-    def look(self, batch_client: BatchClient, batch_id: str) -> Look:
+    def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         about, error = self.about(batch), batch.get("error")
         outcome = OUTCOMES.get(str(about.get("state")).rpartition("STATE_")[2], "")
@@ -90,14 +78,14 @@ class GoogleBatches(BatchApi):
         if outcome == "failed" and remote and good:
             outcome = "completed"  # "all completed rows are exported", and paid: those without a line are missing
         errors = ({"code": error.get("code"), "message": error.get("message")},) if isinstance(error, dict) else ()
-        return Look(ended, outcome, total, good + bad, bad, remote, errors)
+        return api.Look(ended, outcome, total, good + bad, bad, remote, errors)
 
-    def failed_row(self, key: str, error: Any) -> RowReply:
+    def failed_row(self, key: str, error: Any) -> api.RowReply:
         """Return what came of a row that has an error; its code is HTTP's or gRPC's."""
-        error = error if isinstance(error, dict) else {"code": 13, "message": str(error or NO_RESULT)}
+        error = error if isinstance(error, dict) else {"code": 13, "message": str(error or api.NO_RESULT)}
         code = error.get("code")
         status = code if isinstance(code, int) and 400 <= code < 600 else HTTP_OF.get(code or 13, 500)
-        return RowReply(key, "errored", status, {"error": {**error, "code": status}}, None)
+        return api.RowReply(key, "errored", status, {"error": {**error, "code": status}}, None)
 
 
 class GeminiBatches(GoogleBatches):
@@ -113,19 +101,19 @@ class GeminiBatches(GoogleBatches):
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         return to_json({"key": custom_id, "request": body})
 
-    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> Uploaded | None:
+    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded | None:
         """Upload the requests of a part that is too large to be sent with its batch; kept for 48 hours."""
         if part.size_bytes <= INLINE_BYTES:
             return None
         with path.open("rb") as file:
             uploaded = batch_client.upload(f"/upload{FILES}", f"{job}-{part.name}.jsonl", part.size_bytes, file)
         about = uploaded.get("file") or {}
-        return Uploaded(id_of(about), epoch(about.get("createTime")))
+        return api.Uploaded(id_of(about), api.epoch(about.get("createTime")))
 
     def file_path(self, file_id: str) -> str:
         return f"{FILES}/{file_id}"
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
+    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> api.Made:
         model = re.search(r"((?:models|tunedModels)/[^/]+):generateContent$", about["endpoint"])
         if model is None:
             raise InvalidArgument(f"The Gemini API makes batches of `models/...`, not of `{about['endpoint']}`.")
@@ -167,11 +155,11 @@ class GeminiBatches(GoogleBatches):
         results = [found[1] for path in part.remote if (found := re.search(r"/files/([^/:]+):download", path))]
         return [*map(self.file_path, results), *super().kept(part)]
 
-    def read(self, line: bytes) -> RowReply:
-        row = json_object(line)
+    def read(self, line: bytes) -> api.RowReply:
+        row = api.json_object(line)
         key = str(row.get("key") or (row.get("metadata") or {}).get("key"))
         if isinstance(response := row.get("response"), dict):
-            return RowReply(key, "succeeded", 200, response, response.get("responseId"))
+            return api.RowReply(key, "succeeded", 200, response, response.get("responseId"))
         return self.failed_row(key, row.get("error") or row.get("status"))
 
 
@@ -188,12 +176,12 @@ def pages(batch_client: BatchClient, path: str, field: str, **params: Any) -> It
 def id_of(thing: Mapping[str, Any]) -> str:
     """Return the last part of what a thing is called: `batches/ID`, `files/ID` and the like."""
     name = thing.get("name")
-    return checked_id(None if name is None else str(name).rpartition("/")[2])
+    return api.checked_id(None if name is None else str(name).rpartition("/")[2])
 
 
 def shown_marks(part: Part, job: str) -> str:
     """Return the name for display of the batch of a part."""
-    return " ".join(("modelwire", *marks_of(part, job)))
+    return " ".join(("modelwire", *api.marks_of(part, job)))
 
 
 def _output(batch: Mapping[str, Any]) -> dict[str, Any]:

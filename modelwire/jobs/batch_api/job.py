@@ -37,8 +37,15 @@ from modelwire.jobs.batch_api.client import BatchClient
 from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.plan import RowsAt, input_of, stored_rows
 from modelwire.jobs.batch_api.reconcile import Reconciler
-from modelwire.jobs.batch_api.results import BatchResult, Index, LiveAnswers, checked_statuses, matches
-from modelwire.jobs.batch_api.status import BatchCost, BatchStatus
+from modelwire.jobs.batch_api.results import (
+    BatchCost,
+    BatchResult,
+    BatchStatus,
+    Index,
+    LiveAnswers,
+    checked_statuses,
+    matches,
+)
 from modelwire.jobs.batch_api.unsent import resubmit_unsent
 from modelwire.jobs.folder import JobFolder, find_job
 from modelwire.jobs.progress import notebook_bar

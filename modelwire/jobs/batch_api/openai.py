@@ -12,19 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from modelwire.jobs.batch_api.api import (
-    NO_RESULT,
-    BatchApi,
-    Look,
-    Made,
-    RowReply,
-    Uploaded,
-    checked_id,
-    is_made_of,
-    json_object,
-    listed,
-    marks_of,
-)
+from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.azure import CREATE_ENDPOINT
 
 if TYPE_CHECKING:
@@ -41,7 +29,7 @@ CLOCKS_APART_S = 86_400.0  # the most by which two machines of the provider's ma
 MARKS = ("modelwire_job", "modelwire_part", "modelwire_sha256")  # in the metadata of a batch
 
 
-class OpenAIBatches(BatchApi):
+class OpenAIBatches(api.BatchApi):
     """OpenAI's batches, also on Azure."""
 
     name = "openai"
@@ -53,7 +41,7 @@ class OpenAIBatches(BatchApi):
         url = path if self.azure and path == CREATE_ENDPOINT else f"/v1{path}"
         return to_json({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 
-    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> Uploaded:
+    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded:
         with path.open("rb") as file:
             uploaded = batch_client.post(
                 "/files",
@@ -61,66 +49,66 @@ class OpenAIBatches(BatchApi):
                 body={"purpose": "batch"},
                 files={"file": (f"{job}-{part.name}.jsonl", file, "application/jsonl")},
             )
-        file_id = checked_id(uploaded.get("id"))
+        file_id = api.checked_id(uploaded.get("id"))
         ends = time.monotonic() + READ_IN_S
         while self.azure and uploaded.get("status") in BEING_READ and time.monotonic() < ends:
             time.sleep(READ_PAUSE_S)
             uploaded = batch_client.get(f"/files/{file_id}")
-        return Uploaded(file_id, float(uploaded.get("created_at") or 0))
+        return api.Uploaded(file_id, float(uploaded.get("created_at") or 0))
 
     def file_path(self, file_id: str) -> str:
         return f"/files/{file_id}"
 
-    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]:
+    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[api.Made]:
         """Return the batch that was made of this part, if it was; it is not older than its file."""
-        for batch in listed(batch_client, self.batches, "after", 100):
+        for batch in api.listed(batch_client, self.batches, "after", 100):
             marks = batch.get("metadata") or {}
             has_our_file = part.file_id is not None and batch.get("input_file_id") == part.file_id
-            if has_our_file or is_made_of(part, job, [*map(marks.get, MARKS)]):
+            if has_our_file or api.is_made_of(part, job, [*map(marks.get, MARKS)]):
                 return [self._made(batch)]
             if part.file_at and (batch.get("created_at") or part.file_at) < part.file_at - CLOCKS_APART_S:
                 break
         return []
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
+    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> api.Made:
         payload = {
             "input_file_id": part.file_id,
             "endpoint": CREATE_ENDPOINT if self.azure else about["endpoint"],
             "completion_window": "24h",
-            "metadata": {**about["metadata"], **dict(zip(MARKS, marks_of(part, job), strict=True))},
+            "metadata": {**about["metadata"], **dict(zip(MARKS, api.marks_of(part, job), strict=True))},
         }
         return self._made(batch_client.post(self.batches, body=payload, headers=about["headers"]))
 
-    def look(self, batch_client: BatchClient, batch_id: str) -> Look:
+    def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}
         outcome = STATES.get(str(batch.get("status")), "")
         files = tuple(file for name in ("output_file_id", "error_file_id") if (file := batch.get(name)))
         completed, failed = counts.get("completed") or 0, counts.get("failed") or 0
         errors = (batch.get("errors") or {}).get("data") or ()
-        remote = tuple(f"/files/{checked_id(file)}/content" for file in files)
+        remote = tuple(f"/files/{api.checked_id(file)}/content" for file in files)
         ended = outcome not in ("", "cancelling")
-        return Look(ended, outcome, counts.get("total") or 0, completed + failed, failed, remote, tuple(errors))
+        return api.Look(ended, outcome, counts.get("total") or 0, completed + failed, failed, remote, tuple(errors))
 
     def kept(self, part: Part) -> list[str]:
         """Return the paths of the files of a part; a batch itself cannot be removed."""
         results = [path.removesuffix("/content") for path in part.remote]
         return results + [path for path in super().kept(part) if not path.startswith(self.batches)]
 
-    def read(self, line: bytes) -> RowReply:
+    def read(self, line: bytes) -> api.RowReply:
         """Read a line of results. Either of `response` and `error` may be null."""
-        row = json_object(line)
+        row = api.json_object(line)
         custom_id, response, error = str(row.get("custom_id")), row.get("response"), row.get("error")
         if not isinstance(response, dict):
-            error = error or {"code": None, "message": NO_RESULT}
+            error = error or {"code": None, "message": api.NO_RESULT}
             code = error.get("code") if isinstance(error, dict) else None
             kind = NOT_ASKED.get(str(code), "errored")
-            return RowReply(custom_id, kind, 500 if kind == "errored" else None, {"error": error}, None)
+            return api.RowReply(custom_id, kind, 500 if kind == "errored" else None, {"error": error}, None)
         status = response.get("status_code")
         status = status if isinstance(status, int) and 100 <= status < 600 else 500
         kind = "succeeded" if status < 300 else "errored"
-        return RowReply(custom_id, kind, status, response.get("body"), response.get("request_id"))
+        return api.RowReply(custom_id, kind, status, response.get("body"), response.get("request_id"))
 
-    def _made(self, batch: Mapping[str, Any]) -> Made:
+    def _made(self, batch: Mapping[str, Any]) -> api.Made:
         ends_at = 0.0 if self.azure else float(batch.get("expires_at") or 0)  # Azure ends none for taking long
-        return Made(checked_id(batch.get("id")), ends_at)
+        return api.Made(api.checked_id(batch.get("id")), ends_at)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -81,22 +80,13 @@ def number_of(custom_id: str, job: str) -> tuple[int, int] | None:
         return None
 
 
-@dataclass(slots=True)
-class _Written:
-    rows: int
-    size_bytes: int
-    sha256: str
-    round: int
-    again: bool
-
-
 class PartFiles:
     """Writes requests into the files of parts, from part number `first` on, and closes each when it is full."""
 
     def __init__(self, folder: Path, api: BatchApi, limits: Limits, first: int, *, round: int = 1, again: bool = False):
         self._folder, self._api, self._limits = folder, api, limits
         self._first, self._round, self._again = first, round, again
-        self._written: list[_Written] = []
+        self._written: list[dict[str, Any]] = []  # what the event `planned` says of each part
         self._file: Any = None  # of the part that is not full, where there is one
         self._digest: Any = None
         self._rows = self._bytes = 0
@@ -124,7 +114,7 @@ class PartFiles:
         """Finish the last part; return the facts of the event `planned` about them all."""
         if self._file is not None:
             self._finish()
-        return [asdict(one) for one in self._written]
+        return self._written
 
     def let_go(self) -> None:
         """Close the file of a part that is not finished, where there is one: nobody has heard of it."""
@@ -143,8 +133,8 @@ class PartFiles:
         os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
-        written = _Written(self._rows, self._bytes, self._digest.hexdigest(), self._round, self._again)
-        self._written.append(written)
+        about = {"rows": self._rows, "size_bytes": self._bytes, "sha256": self._digest.hexdigest()}
+        self._written.append({**about, "round": self._round, "again": self._again})
 
 
 def part_path(folder: Path, number: int) -> Path:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from modelwire.errors import BadRequest, ChatError, DiskError, JobStopped, MalformedResponse, NotFound
-from modelwire.jobs.batch_api.api import BOM
+from modelwire.jobs.batch_api.api import without_bom
 from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, part_path, refile, stored
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
@@ -407,7 +407,7 @@ def _is_whole(path: Path) -> bool:
         for line in file:
             last = line if line.strip() else last
     try:
-        from_json(last.removeprefix(BOM) or b"null")
+        from_json(without_bom(last) or b"null")
     except ValueError:
         return False
     return True

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic_core import from_json
 
@@ -30,12 +30,32 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.part_events import PartEvents
     from modelwire.messages import AIMessage
 
-__all__ = ["BatchResult", "Index", "LiveAnswers"]
+__all__ = ["BatchCost", "BatchResult", "BatchStatus", "Index", "LiveAnswers"]
 
 LIVE_TABLE = "live"
 OFFSET_BITS = 40  # of a place: a file of a terabyte
 OPEN_FILES = 16  # at a time; a process may have no more than 256 of them
 RETRYABLE = "errored_retryable"
+
+
+class BatchStatus(NamedTuple):
+    """How a job stands. Rows; `batches` are the provider's names of them, by part."""
+
+    state: str  # planned, processing, cancelling, done
+    rows: int
+    submitted: int  # in a batch that was made, of the latest round for each
+    done: int  # with a result here
+    processing: int
+    parts: int
+    batches: tuple[str, ...]
+
+
+class BatchCost(NamedTuple):
+    """What a job cost in USD, at the price of batches; without the `unpriced` answers, of which no price is known."""
+
+    usd: Decimal
+    answers: int
+    unpriced: int
 
 
 @dataclass(slots=True, kw_only=True)

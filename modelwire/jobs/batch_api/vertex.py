@@ -23,7 +23,7 @@ from urllib.parse import quote
 from pydantic_core import from_json, to_json
 
 from modelwire.errors import InvalidArgument
-from modelwire.jobs.batch_api.api import Made, RowReply, Uploaded, epoch, json_object
+from modelwire.jobs.batch_api import api
 from modelwire.jobs.batch_api.gemini import GoogleBatches, pages, shown_marks
 
 if TYPE_CHECKING:
@@ -63,19 +63,19 @@ class VertexBatches(GoogleBatches):
         labels = {**(body.get("labels") or {}), **pieces}
         return to_json({"key": custom_id, "request": {**body, "labels": labels}})
 
-    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> Uploaded:
+    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded:
         """Put the requests of a part into the bucket; again under the same name, where nobody knows whether it was."""
         name = f"{self._place(part, job)}.jsonl"
         address = f"{_storage()}/upload/storage/v1/b/{self._bucket}/o?uploadType=media&name={quote(name, safe='')}"
         headers = {"Content-Type": "application/jsonl", "Content-Length": str(part.size_bytes)}
         with path.open("rb") as file:
             about = batch_client.post(address, headers=headers, content=file)
-        return Uploaded(name, epoch(about.get("timeCreated")))
+        return api.Uploaded(name, api.epoch(about.get("timeCreated")))
 
     def file_path(self, file_id: str) -> str:
         return _object(f"{self._bucket}/{file_id}")
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
+    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> api.Made:
         model = re.search(r"/(publishers/[^/]+/models/[^/:]+):generateContent$", about["endpoint"])
         if model is None:
             raise InvalidArgument(f"Batches are made of `publishers/.../models/...`, not of `{about['endpoint']}`.")
@@ -112,13 +112,13 @@ class VertexBatches(GoogleBatches):
     def kept(self, part: Part) -> list[str]:
         return [*map(_object, part.remote), *super().kept(part)]
 
-    def read(self, line: bytes) -> RowReply:
-        row = json_object(line)
+    def read(self, line: bytes) -> api.RowReply:
+        row = api.json_object(line)
         labels = (row.get("request") or {}).get("labels") or {}
         pieces = "".join(str(labels[name]) for name in sorted(labels) if name.startswith(LABEL))
         key, response = str(row.get("key") or pieces), row.get("response")
         if isinstance(response, dict) and response and ("candidates" in response or not row.get("status")):
-            return RowReply(key, "succeeded", 200, response, response.get("responseId"))
+            return api.RowReply(key, "succeeded", 200, response, response.get("responseId"))
         return self.failed_row(key, _error_of(row.get("error") or row.get("status")))
 
     def _place(self, part: Part, job: str) -> str:

@@ -381,7 +381,7 @@ def test_compare_hands_calls_in_by_the_bucket(vertex: Any, tmp_path: Path, monke
     with pytest.raises(NotBatchable, match="`--bucket`"):
         comparison.compare(tmp_path / "run.jsonl", [model], batch=True)
     for wrong in ({"batch": False}, {"batch": True, "models": [other]}):
-        with pytest.raises(InvalidArgument, match="`bucket` is for batches"):
+        with pytest.raises(InvalidArgument, match="`bucket` is for batches of Gemini"):
             comparison.compare(tmp_path / "run.jsonl", **{"models": [model], "bucket": BUCKET, **wrong})
     found = comparison.compare(tmp_path / "run.jsonl", [model, other], batch=True, bucket=BUCKET)
     assert [outcome.text for outcome in found.rows[0].outcomes.values()] == ["a", "a"]
