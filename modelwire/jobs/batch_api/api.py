@@ -136,14 +136,14 @@ class BatchApi:
         """Ask for a batch to be ended early."""
         batch_client.post(f"{self.batches}/{batch_id}{self.cancel_suffix}", body={})
 
-    def kept(self, part: Part) -> list[str]:
+    def remote_paths(self, part: Part) -> list[str]:
         """Return the paths of what the provider keeps of a part and can remove: files, and a batch that has ended."""
         files = [self.file_path(file_id) for file_id in (*part.old_files, part.file_id) if file_id]
         return files + ([f"{self.batches}/{part.batch_id}"] if part.batch_id else [])
 
     def delete(self, batch_client: BatchClient, part: Part) -> None:
         """Remove what the provider keeps of a part."""
-        each_of(self.kept(part), batch_client.delete)
+        each_of(self.remote_paths(part), batch_client.delete)
 
     def read(self, line: bytes) -> RowReply:
         """Read a line of results. Raises ValueError for one that is none."""

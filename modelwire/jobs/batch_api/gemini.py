@@ -102,7 +102,7 @@ class GeminiBatches(GoogleBatches):
         return to_json({"key": custom_id, "request": body})
 
     def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded | None:
-        """Upload the requests of a part that is too large to be sent with its batch; kept for 48 hours."""
+        """Upload the requests of a part that is too large to be sent with its batch; it stays for 48 hours."""
         if part.size_bytes <= INLINE_BYTES:
             return None
         with path.open("rb") as file:
@@ -151,9 +151,9 @@ class GeminiBatches(GoogleBatches):
             out.flush()
             os.fsync(out.fileno())
 
-    def kept(self, part: Part) -> list[str]:
+    def remote_paths(self, part: Part) -> list[str]:
         results = [found[1] for path in part.remote if (found := re.search(r"/files/([^/:]+):download", path))]
-        return [*map(self.file_path, results), *super().kept(part)]
+        return [*map(self.file_path, results), *super().remote_paths(part)]
 
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)

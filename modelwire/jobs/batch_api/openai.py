@@ -90,10 +90,10 @@ class OpenAIBatches(api.BatchApi):
         ended = outcome not in ("", "cancelling")
         return api.Look(ended, outcome, counts.get("total") or 0, completed + failed, failed, remote, tuple(errors))
 
-    def kept(self, part: Part) -> list[str]:
+    def remote_paths(self, part: Part) -> list[str]:
         """Return the paths of the files of a part; a batch itself cannot be removed."""
         results = [path.removesuffix("/content") for path in part.remote]
-        return results + [path for path in super().kept(part) if not path.startswith(self.batches)]
+        return results + [path for path in super().remote_paths(part) if not path.startswith(self.batches)]
 
     def read(self, line: bytes) -> api.RowReply:
         """Read a line of results. Either of `response` and `error` may be null."""

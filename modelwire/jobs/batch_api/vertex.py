@@ -109,8 +109,8 @@ class VertexBatches(GoogleBatches):
     def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
         batch_client.download(f"{_object(remote)}?alt=media", path)
 
-    def kept(self, part: Part) -> list[str]:
-        return [*map(_object, part.remote), *super().kept(part)]
+    def remote_paths(self, part: Part) -> list[str]:
+        return [*map(_object, part.remote), *super().remote_paths(part)]
 
     def read(self, line: bytes) -> api.RowReply:
         row = api.json_object(line)
