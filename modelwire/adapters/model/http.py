@@ -22,7 +22,7 @@ from modelwire.adapters.model.arguments import (
     seconds_of,
     timeouts_of,
 )
-from modelwire.adapters.model.results import chunk_from_message, generation_chunk, result_of
+from modelwire.adapters.model.results import chunk_from_message, combined_output, generation_chunk, result_of
 from modelwire.adapters.model.secret import reveal
 from modelwire.adapters.model.wire_requests import WireRequests
 from modelwire.adapters.wires.wire import Codec
@@ -74,6 +74,9 @@ class HTTPChatModel(WireRequests):
     what came before takes it back, and a sum of the chunks leaves it out. The provider's rate limit is found out and
     kept (`limits()` shows it), shared by all models of this process with the same key.
     """
+
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
+        return combined_output(llm_outputs)
 
     def _exchange(
         self, messages: Sequence[BaseMessage], stop: list[str] | str | None, config: RunnableConfig,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
 from modelwire.messages import AIMessage, AIMessageChunk, merge_chunks, message_chunk_to_message, tool_call_chunk
+from modelwire.messages.usage import add_usage
 
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.outputs import ChatGenerationChunk, ChatResult
 
 __all__ = [
-    "chunk_from_message", "generation_chunk", "only_message", "result_of", "result_of_chunks", "result_of_stream",
-    "signed", "signed_chunk",
+    "chunk_from_message", "combined_output", "generation_chunk", "only_message", "result_of", "result_of_chunks",
+    "result_of_stream", "signed", "signed_chunk",
 ]  # fmt: skip
 
 
@@ -67,7 +69,22 @@ def result_of(message: BaseMessage) -> ChatResult:
     about = message.response_metadata
     messages = [message, *(_answer_of(choice, message) for choice in about.get("other_choices", ()))]
     output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
-    return ChatResult(generations=[ChatGeneration(message=each) for each in messages], llm_output=output or None)
+    generations = [ChatGeneration(message=each, generation_info=_info(each)) for each in messages]
+    return ChatResult(generations=generations, llm_output=output or None)
+
+
+def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+    """Return the `llm_output` of several results: the name of the model, and the sum of `token_usage` where counted."""
+    known = [output for output in outputs if output]
+    combined = {key: value for output in known[:1] for key, value in output.items() if key == "model_name"}
+    if counts := [output["token_usage"] for output in known if output.get("token_usage")]:
+        combined["token_usage"] = reduce(add_usage, counts)
+    return combined
+
+
+def _info(message: BaseMessage) -> dict[str, Any] | None:
+    """Return why the answer ended, and its log probabilities: what OpenAI's services say of one choice."""
+    return {key: message.response_metadata[key] for key in _OF_ONE if key in message.response_metadata} or None
 
 
 def _answer_of(choice: dict[str, Any], first: BaseMessage) -> AIMessage:
@@ -78,6 +95,7 @@ def _answer_of(choice: dict[str, Any], first: BaseMessage) -> AIMessage:
 
 
 _OF_ALL = ("other_choices", "token_usage")
+_OF_ONE = ("finish_reason", "logprobs")
 _FIELDS = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
 
 
@@ -96,4 +114,4 @@ def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:
 def generation_chunk(chunk: AIMessageChunk) -> ChatGenerationChunk:
     from modelwire.outputs import ChatGenerationChunk
 
-    return ChatGenerationChunk(message=chunk)
+    return ChatGenerationChunk(message=chunk, generation_info=_info(chunk))

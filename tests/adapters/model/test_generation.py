@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import pytest
 
 from modelwire.adapters import BaseChatModel, ChatOpenAI
@@ -42,6 +43,30 @@ def test_generate_gives_every_answer_to_every_list_and_adds_up_the_rest(colour: 
     assert result.llm_output == {"tokens": 6}
     assert len({info.run_id for info in result.run}) == 2
     assert result.generations[0][0].message.id == f"lc_run--{result.run[0].run_id}"
+
+
+def test_generate_adds_up_the_tokens_that_the_provider_counts(colour: Any) -> None:
+    body = {
+        "model": "gpt-4o-mini-2024",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1},
+        },
+    }  # fmt: skip
+    answer = httpx2.MockTransport(lambda request: httpx2.Response(200, json=body))
+    with httpx2.Client(transport=answer) as client:
+        model = ChatOpenAI(
+            model="gpt-4o-mini", api_key="k", http_client=client,
+            http_async_client=httpx2.AsyncClient(transport=answer),
+        )  # fmt: skip
+        result = generate(colour, model, [[HumanMessage("a")], [HumanMessage("b")]])
+    assert result.llm_output == {
+        "model_name": "gpt-4o-mini-2024",
+        "token_usage": {
+            "prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10, "prompt_tokens_details": {"cached_tokens": 2},
+        },
+    }  # fmt: skip
+    assert result.generations[1][0].generation_info == {"finish_reason": "stop"}
 
 
 def test_generate_of_nothing_is_nothing(colour: Any) -> None:

@@ -120,6 +120,9 @@ def test_generate_gives_every_choice_as_a_generation(streaming: bool, heard: boo
     assert third.tool_calls == OTHERS[1]["tool_calls"]
     reasons = [generation.message.response_metadata["finish_reason"] for generation in generations]
     assert reasons == REASONS
+    assert [generation.generation_info["finish_reason"] for generation in generations] == REASONS
+    assert generations[1].generation_info["logprobs"] == LOGPROBS
+    assert result.llm_output == {"token_usage": USAGE, "model_name": "m"}
     assert second.response_metadata["model_name"] == "m"
     assert second.response_metadata["logprobs"] == LOGPROBS
     assert "other_choices" not in second.response_metadata
