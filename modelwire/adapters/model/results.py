@@ -84,7 +84,8 @@ def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
 
 def _info(message: BaseMessage) -> dict[str, Any] | None:
     """Return why the answer ended, and its log probabilities: what OpenAI's services say of one choice."""
-    return {key: message.response_metadata[key] for key in _OF_ONE if key in message.response_metadata} or None
+    about = message.response_metadata
+    return {key: about[key] for key in _OF_ONE if about.get(key) is not None} or None
 
 
 def _answer_of(choice: dict[str, Any], first: BaseMessage) -> AIMessage:

@@ -50,7 +50,8 @@ def test_generate_adds_up_the_tokens_that_the_provider_counts(colour: Any) -> No
         "model": "gpt-4o-mini-2024",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
         "usage": {
-            "prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1},
+            "prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 1},
         },
     }  # fmt: skip
     answer = httpx2.MockTransport(lambda request: httpx2.Response(200, json=body))
@@ -63,7 +64,8 @@ def test_generate_adds_up_the_tokens_that_the_provider_counts(colour: Any) -> No
     assert result.llm_output == {
         "model_name": "gpt-4o-mini-2024",
         "token_usage": {
-            "prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10, "prompt_tokens_details": {"cached_tokens": 2},
+            "prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10,
+            "prompt_tokens_details": {"cached_tokens": 2},
         },
     }  # fmt: skip
     assert result.generations[1][0].generation_info == {"finish_reason": "stop"}
