@@ -322,10 +322,11 @@ class _Reader:
             except UnknownModel as exc:
                 if ":" in row["model"]:
                     raise self.error(f"`model` of `models.{name}`: {exc}", "model", name) from exc
-        for key in ("provider", "model"):
+        for key in ("model", "provider"):  # without a model nothing says the provider
             if key not in row:
                 slip = next((other for other in row if other not in self.KEYS and _alike(other, key)), None)
-                hint = f" Did you mean it by `{slip}`?" if slip else ""
+                both = ' Write both in one: `model = "PROVIDER:MODEL"`.' if key == "provider" else ""
+                hint = f" Did you mean it by `{slip}`?" if slip else both
                 raise self.error(f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name)
         provider, model = row.pop("provider"), row.pop("model")
         key_variable = row.pop("api_key_env", None)

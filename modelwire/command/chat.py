@@ -56,20 +56,23 @@ def register(commands: Any) -> None:
     chat.set_defaults(run=_chat, usage_code=2)
 
 
-def _chat(options: argparse.Namespace) -> None:
+def _chat(options: argparse.Namespace) -> int:
     chat = Chat(chosen.choose_model(options.model, options.param), options)
     read = _reader([*chat.commands])
-    if sys.stdin.isatty():
+    if not chat.is_piped:
         warn(f"{chosen.model_of(chat.model)}. /help lists the commands, Ctrl-D ends.")
     while not chat.ended:
         try:
             line = read()
         except EOFError:
             break
-        except KeyboardInterrupt:  # at an empty prompt it clears the line
-            warn("(Ctrl-D or /quit ends the chat)")
+        except KeyboardInterrupt:
+            if chat.is_piped:
+                raise
+            warn("(Ctrl-D or /quit ends the chat)")  # at an empty prompt it clears the line
             continue
         chat.take(line)
+    return 1 if chat.is_piped and chat.failed else 0
 
 
 class Chat:
@@ -83,6 +86,8 @@ class Chat:
         self.tools = chosen.tools_of(options.tools)
         self.attached: list[dict[str, Any]] = []
         self.ended = False
+        self.failed = False  # a question has no whole answer
+        self.is_piped = sys.stdin is None or not sys.stdin.isatty()
         self._talk: int | None = None
         self.commands: dict[str, Callable[[str], None]] = {f"/{name}": getattr(self, f"_{name}") for name in HELP}
 
@@ -101,6 +106,8 @@ class Chat:
                 raise
             warn(f"modelwire: {' '.join(str(exc).split())}")
         except KeyboardInterrupt:
+            if self.is_piped:
+                raise
             warn("(stopped)")
 
     def _answer(self, text: str) -> None:
@@ -112,6 +119,7 @@ class Chat:
         try:
             screen.show(loop.stream_tools(self.model, [*system, *self.history], self.tools))
         except BaseException as exc:
+            self.failed = True
             stopped = screen.stopped()
             if not stopped or not isinstance(exc, KeyboardInterrupt | StepLimitReached):
                 del self.history[asked_before:]  # it may be put again
@@ -193,7 +201,7 @@ class Chat:
 
 def _reader(commands: list[str]) -> Callable[[], str]:
     """Return what reads the next message from the user."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         return _piped
     if is_terminal():
         try:
@@ -208,7 +216,7 @@ def _reader(commands: list[str]) -> Callable[[], str]:
 
 
 def _piped() -> str:
-    line = sys.stdin.buffer.readline()
+    line = sys.stdin.buffer.readline() if sys.stdin is not None else b""
     if not line:
         raise EOFError
     return chosen.decoded(line).rstrip("\r\n")

@@ -106,11 +106,24 @@ def decoded(data: bytes) -> str:
 def attachment(place: str, model: Any) -> dict[str, Any]:
     """Make a content block of a file or URL. Raises `InvalidArgument` for one that the model cannot take."""
     is_url = place.startswith(("http://", "https://"))
-    block: Any = messages.from_url(place) if is_url else messages.from_path(place)
-    if getattr(model, "provider", None) == "local" and block["type"] in ("image", "audio", "video", "file"):
+    try:
+        block: Any = messages.from_url(place) if is_url else messages.from_path(place)
+    except InvalidArgument as exc:  # its advice may be about arguments of a function
+        text, advice, _ = str(exc).partition(" Say it: ")
+        if not advice:
+            text, advice, _ = str(exc).partition(" Decode it yourself: ")
+        how = " Attach a file whose name ends as its content, such as `.png`, `.pdf`, or `.txt` for UTF-8 text."
+        raise InvalidArgument(f"{text}{how if advice else ''}") from exc
+    kind = block["type"]
+    if getattr(model, "provider", None) == "local" and kind in ("image", "audio", "video", "file"):
         raise InvalidArgument(
-            f"{model_of(model)} reads text only, and `{place}` is of type `{block['type']}`. Choose another model: "
+            f"{model_of(model)} reads text only, and `{place}` is of type `{kind}`. Choose another model: "
             "-m openai:gpt-4o-mini."
+        )
+    if kind in ("image", "audio", "video") and (getattr(model, "profile", None) or {}).get(f"{kind}_inputs") is False:
+        raise InvalidArgument(
+            f"{model_of(model)} takes no {kind}, says its profile, and `{place}` is of that type. Choose another model "
+            f"with -m, or, if it does take them: -p 'profile={{\"{kind}_inputs\": true}}'."
         )
     return dict(block)
 

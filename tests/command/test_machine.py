@@ -234,6 +234,18 @@ def test_doctor_tries_the_way_to_a_provider(
     assert "sk-test" not in done.out.replace("sk-...89", "")
 
 
+def test_the_address_of_a_service_may_be_in_the_environment(
+    run: Callable[..., Any], provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", "k")
+    monkeypatch.setenv("MISTRAL_BASE_URL", provider.base_url_for("openai"))
+    named = f"{provider.base_url_for('openai')} (`MISTRAL_BASE_URL`)"
+    assert f"address of mistralai: {named}" in run("doctor").out
+    assert f"`MISTRAL_API_KEY` is set, called at {named}" in run("models").out
+    for name in ("mistralai", "mistral"):
+        assert f"{name}: {provider.base_url_for('openai')} answers (status " in run("doctor", name).out
+
+
 def test_bash_completes_commands_and_options(run: Callable[..., Any], tmp_path: Path) -> None:
     if which("bash") is None:
         pytest.skip("no bash here")

@@ -160,9 +160,13 @@ def test_a_url_becomes_a_block(url: str, options: Any, kind: str) -> None:
 def test_what_cannot_be_told_or_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "photo.pgn").write_bytes(b"?")
     (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "fake.png").write_bytes(b"text")
+    (tmp_path / "fake.pdf").write_bytes(b"text")
     for make, said in (
         (lambda: from_path(tmp_path / "photo.pgn9"), "cannot be read: No such file"),
         (lambda: from_path(tmp_path / "empty.png"), "is empty"),
+        (lambda: from_path(tmp_path / "fake.png"), "`.*fake.png` is no `image/png`.*it begins with b'text'"),
+        (lambda: from_path(tmp_path / "fake.pdf"), "is no `application/pdf`"),
         (lambda: from_url("https://example.com/photo"), "does not tell its media type"),
         (lambda: from_url("photo.png"), "use `from_path`"),
         (lambda: from_url("ftp://example.com/photo.png"), "neither `https://`"),

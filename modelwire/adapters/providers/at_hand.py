@@ -1,4 +1,4 @@
-"""What credentials a provider takes, and which of them are here: for `modelwire models` and `doctor`.
+"""What credentials a provider takes, what of them is here, where it is called: for `modelwire models` and `doctor`.
 
 Looks into the environment and at files; asks nobody, and loads no cloud's SDK. What only a request can tell, such as
 the role of a machine, is not seen.
@@ -7,17 +7,17 @@ the role of a machine, is not seen.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from configparser import ConfigParser, Error
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from modelwire.adapters.providers.registry import row_of
-from modelwire.adapters.providers.services import SERVICES
-from modelwire.adapters.wires.wire import loaded, wire_named
+from modelwire.adapters.environment import from_environment
+from modelwire.adapters.providers.registry import PROVIDERS, provider_row
+from modelwire.adapters.providers.services import Service, service_of
 
-__all__ = ["Credentials", "credentials_of"]
+__all__ = ["Credentials", "address_of", "credentials_of"]
 
 
 class Credentials(NamedTuple):
@@ -27,6 +27,7 @@ class Credentials(NamedTuple):
     how: str  # to get some, a sentence without its end
     elsewhere: str | None = None
     lacks: str | None = None
+    address_from: str | None = None  # the variable that says where it is called
 
 
 class _Cloud(NamedTuple):
@@ -38,21 +39,44 @@ class _Cloud(NamedTuple):
     extra: str
 
 
+def _variables_of(name: str) -> tuple[Any, Service | None, Mapping[str, tuple[str, ...]]]:
+    """Return the class of a provider, its row if it is a service, and the variables that fill the class's fields.
+
+    Raises: `InvalidArgument` for a plugin that cannot be loaded, `UnknownModel` for no provider.
+    """
+    row = provider_row(name)
+    service = None if row in PROVIDERS.values() else service_of(name)
+    made = row.model_class()
+    if not hasattr(made, "_environment_fields"):  # a plugin's class
+        return made, service, {}
+    return made, service, made._environment_fields({} if service is None else {"provider": service.name})
+
+
+def address_of(name: str) -> str:
+    """Return where a provider is called; "" where it has no address of its own.
+
+    Raises as `credentials_of`, and `InvalidArgument` where the address is an account's that is not known.
+    """
+    made, service, variables = _variables_of(name)
+    named = from_environment(variables.get("base_url", ()))
+    return named or (getattr(made, "DEFAULT_URL", "") if service is None else service.address())
+
+
 def credentials_of(name: str) -> Credentials:
-    """Return what the provider or service of that name takes, and what of it is here."""
-    row = row_of(name)
-    if row is None or (name in SERVICES and row.of_class is None):
-        variables = SERVICES[name].keys
-    else:
-        made = loaded(row.of_class or wire_named(row.wire).model_class)
-        fields = made._environment_fields({"provider": name} if name in SERVICES else {})
-        variables = tuple(variable for secret in made.SECRETS for variable in fields.get(secret, ()))
+    """Return what the provider, service or plugin of that name takes, and what of it is here.
+
+    Raises: `InvalidArgument` for a plugin that cannot be loaded, `UnknownModel` for no provider.
+    """
+    made, _, fields = _variables_of(name)
+    variables = tuple(variable for secret in getattr(made, "SECRETS", ()) for variable in fields.get(secret, ()))
+    where = next(filter(os.environ.get, fields.get("base_url", ())), None)
     if (cloud := _CLOUDS.get(name)) is None:
-        return Credentials(variables, f"set `{variables[0]}`" if variables else "")
+        return Credentials(variables, f"set `{variables[0]}`" if variables else "", address_from=where)
     found = cloud.found()
     how = " or ".join((f"set `{variables[0]}`", cloud.how)) if variables else cloud.how
     needs = f"needs `pip install 'modelwire[{cloud.extra}]'`"
-    return Credentials(variables, how, found, needs if found and find_spec(cloud.library) is None else None)
+    lacks = needs if found and find_spec(cloud.library) is None else None
+    return Credentials(variables, how, found, lacks, where)
 
 
 def _of_google() -> str | None:

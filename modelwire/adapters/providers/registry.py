@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 else:
     plugins = _lazy.module("modelwire.adapters.providers.plugins")
 
-__all__ = ["PROVIDERS", "Provider", "check_argument_names", "make_model", "provider_names", "provider_of", "row_of"]
+__all__ = [
+    "PROVIDERS", "Provider", "brought_names", "check_argument_names", "make_model", "provider_names", "provider_of",
+    "provider_row", "row_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Provider:
     prepare: Callable[[str, str, dict[str, Any]], dict[str, Any]] | None = None  # (model, wire, kwargs) -> arguments
     of_class: str | None = None  # `module:class`, where it has one of its own
     plugin: type[BaseChatModel] | None = None  # the class that another package brings
+
+    def model_class(self, wire: str | None = None) -> Any:
+        """Return the class of its models, on one of its wires."""
+        return self.plugin or loaded(self.of_class or wire_named(wire or self.wire).model_class)
 
 
 def _on_this_machine(model: str, wire: str, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +78,13 @@ def row_of(name: str) -> Provider | None:
     return None
 
 
+def provider_row(name: str) -> Provider:
+    """Return the row of a provider. Raises: `UnknownModel` for one that nobody knows."""
+    if (row := row_of(name)) is None:
+        raise UnknownModel(f"No provider is called `{name}`. {did_you_mean(name, provider_names())}")
+    return row
+
+
 def _row_of_service(service: Service) -> Provider:
     wire, *others = service.speaks()
     of_class = "modelwire.adapters:AzureChatOpenAI" if service.name == "azure_openai" else None
@@ -84,7 +98,13 @@ def _row_of_service(service: Service) -> Provider:
 
 def provider_names() -> list[str]:
     """Return every name `row_of` knows."""
-    return [*PROVIDERS, *_OTHER_NAMES, *service_names(), *plugins.plugin_names()]
+    return [*PROVIDERS, *_OTHER_NAMES, *service_names(), *brought_names()]
+
+
+def brought_names() -> list[str]:
+    """Return the providers that plugins bring. None of them is loaded."""
+    ours = {*PROVIDERS, *_OTHER_NAMES, *service_names()}
+    return [name for name in plugins.plugin_names() if name not in ours]
 
 
 def provider_of(model: str) -> str | None:
@@ -100,12 +120,17 @@ def check_argument_names(names: Sequence[str], model: str | None, provider: str 
 
     A name unlike all of them may be the provider's own. A model that is not known is taken for one of OpenAI's.
     """
-    from difflib import get_close_matches
-
     prefix, colon, _ = (model or "").partition(":")
     row = row_of(provider or (prefix if colon else provider_of(prefix)) or "openai") or PROVIDERS["openai"]
-    made = row.plugin or loaded(row.of_class or wire_named(row.wire).model_class)
-    known = ["model", "model_provider", "config_file", "wire", "provider", *made.model_fields]
+    _refuse_slips(names, row.model_class())
+
+
+def _refuse_slips(names: Iterable[str], made: Any) -> None:
+    from difflib import get_close_matches
+
+    fields = made.model_fields
+    known = ["model", "model_provider", "config_file", "wire", "provider", *fields]
+    known += [field.alias for field in fields.values() if field.alias]
     known += [*getattr(made, "ALIASES", ()), *getattr(made, "SENDABLE", ())]
     for name in names:
         if name not in known and get_close_matches(name, known, n=1, cutoff=0.85):
@@ -114,9 +139,7 @@ def check_argument_names(names: Sequence[str], model: str | None, provider: str 
 
 def make_model(provider: str, model: str, wire: str | None = None, **kwargs: Any) -> BaseChatModel:
     """Make the chat model. Raises `UnknownModel` for a provider, `InvalidArgument` for a wire, that is not known."""
-    row = row_of(provider)
-    if row is None:
-        raise UnknownModel(f"No provider is called `{provider}`. {did_you_mean(provider, provider_names())}")
+    row = provider_row(provider)
     wire = wire or row.wire
     if wire not in (row.wire, *row.wires):
         raise InvalidArgument(
@@ -125,7 +148,8 @@ def make_model(provider: str, model: str, wire: str | None = None, **kwargs: Any
     if row.prepare is not None:
         kwargs = row.prepare(model, wire, kwargs)
     if row.plugin is not None:
+        _refuse_slips(kwargs, row.plugin)
         return row.plugin(model=model, **kwargs)
-    spoken = wire_named(wire)
-    made: BaseChatModel = loaded(row.of_class or spoken.model_class)(model=model, **{**spoken.model_options, **kwargs})
+    options = wire_named(wire).model_options
+    made: BaseChatModel = row.model_class(wire)(model=model, **{**options, **kwargs})
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from modelwire import init_chat_model
+from modelwire import cli, init_chat_model
 from modelwire.adapters import ChatOpenAI
 from modelwire.adapters.providers import plugins, services
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
@@ -125,6 +126,36 @@ def test_two_plugins_of_one_name_are_refused(install: Install) -> None:
     install("modelwire-other", {"acme": "modelwire_other:ACME"})
     with pytest.raises(InvalidArgument, match=r"Two packages.*modelwire-(other|acme).*modelwire-(other|acme)"):
         init_chat_model("acme:large")
+
+
+def test_a_slip_in_an_argument_of_a_class_is_refused(install: Install) -> None:
+    install()
+    with pytest.raises(
+        InvalidArgument, match=r"`ChatAcmeEcho` has no argument `temprature`. Did you mean `temp"
+    ):
+        init_chat_model("acme-echo:loud", temprature=0.5)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert cli.main([*arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_command_lists_plugins_and_says_which_is_broken(
+    install: Install, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(lines={**LINES, "broken": "modelwire_acme:GONE", "groq": "modelwire_acme:ACME", "grok": "a:B"})
+    listed = {entry["name"]: entry for entry in json.loads(shown(capsys, "models", "--all", "--json"))}
+    assert (listed["acme:..."]["ready"], listed["acme:..."]["what"]) == (True, "`ACME_API_KEY` is set")
+    assert listed["acme_echo:..."]["ready"]
+    assert not listed["broken:..."]["ready"]
+    assert "cannot be loaded" in listed["broken:..."]["what"]
+    monkeypatch.setenv("ACME_BASE_URL", "https://me:secret@llm.example.org/v1")
+    report = shown(capsys, "doctor")
+    assert "plugins: acme, acme_echo, broken\n" in report
+    assert "key of acme: ACME_API_KEY = ... (11 characters)\n" in report
+    assert "address of acme: https://***@llm.example.org/v1 (`ACME_BASE_URL`)\n" in report
+    assert "plugin broken: The provider `broken` comes from the entry point" in report
 
 
 @pytest.mark.long  # pip builds it
