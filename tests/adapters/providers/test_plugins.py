@@ -130,9 +130,7 @@ def test_two_plugins_of_one_name_are_refused(install: Install) -> None:
 
 def test_a_slip_in_an_argument_of_a_class_is_refused(install: Install) -> None:
     install()
-    with pytest.raises(
-        InvalidArgument, match=r"`ChatAcmeEcho` has no argument `temprature`. Did you mean `temp"
-    ):
+    with pytest.raises(InvalidArgument, match=r"`ChatAcmeEcho` has no argument `temprature`. Did you mean `temp"):
         init_chat_model("acme-echo:loud", temprature=0.5)
 
 
