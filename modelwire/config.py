@@ -123,7 +123,7 @@ def make_named_model(
         )
     row = file.models.get(name) if model_provider is None else None
     if row is None:
-        row = _row_of(name, model_provider, file)
+        row = named_row(name, model_provider, file)
     arguments: dict[str, Any] = {**row.arguments(beside=kwargs), **kwargs}
     try:
         return registry.make_model(row.provider, row.model, **arguments)
@@ -153,14 +153,8 @@ def keeps_transcripts() -> bool:
     return _model_file(None).log
 
 
-def checked_name(name: str) -> str:
-    """Return `name`. Raises `UnknownModel` when it names no provider."""
-    _row_of(name, None, ModelFile())
-    return name
-
-
-def _row_of(name: str, provider: str | None, file: ModelFile) -> ModelRow:
-    """Read `provider:model`, or a model's name alone."""
+def named_row(name: str, provider: str | None = None, file: ModelFile | None = None) -> ModelRow:
+    """Read `provider:model`, or a model's name alone. Raises `UnknownModel` when it names no provider."""
     from difflib import get_close_matches
 
     prefix, colon, rest = name.partition(":")
@@ -174,11 +168,12 @@ def _row_of(name: str, provider: str | None, file: ModelFile) -> ModelRow:
         return ModelRow(guessed, name)
     if not colon and registry.row_of(name) is not None:
         raise UnknownModel(f"`{name}` is a provider, and names no model: write `{name}:MODEL`.")
-    known = [*registry.provider_names(), *file.models]
+    rows = [] if file is None else [*file.models]
+    known = [*registry.provider_names(), *rows]
     if not colon:  # most likely a model's name, then
-        known = get_close_matches(name, [*MODEL_NAMES, *file.models], n=2, cutoff=0.7) or known
+        known = get_close_matches(name, [*MODEL_NAMES, *rows], n=2, cutoff=0.7) or known
     raise UnknownModel(
-        f"`{name}` is no row of `{FILE_NAME}` and names no provider. Write `provider:model`, such as "
+        f"`{name}` is no row of `{FILE_NAME}` and names no provider. Write `PROVIDER:MODEL`, such as "
         f"`openai:gpt-4o-mini`. {did_you_mean(prefix if colon else name, known)}"
     )
 
@@ -317,7 +312,7 @@ class _Reader:
                 raise self.error(f"`{key}` of `models.{name}` must be a string", key, name)
         if "provider" not in row and "model" in row:
             try:  # `model = "openai:gpt-4o-mini"` says both
-                named = _row_of(row["model"], None, ModelFile())
+                named = named_row(row["model"])
                 row |= {"provider": named.provider, "model": named.model}
             except UnknownModel as exc:
                 if ":" in row["model"]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import __version__, _lazy
 from modelwire.command.chosen import LOCAL, warn
-from modelwire.errors import InvalidArgument, InvalidConfig, ModelwireError, did_you_mean
+from modelwire.errors import InvalidArgument, InvalidConfig, ModelwireError
 from modelwire.folders import user_folder
 
 if TYPE_CHECKING:
@@ -163,16 +163,10 @@ def _profiles(options: argparse.Namespace) -> None:
 
 
 def _profile_of(name: str) -> Any:
-    provider, colon, model = name.partition(":")
-    row = registry.row_of(provider) if colon else None
-    if row is None:
-        provider, model = registry.provider_of(name) or "", name
-        row = registry.row_of(provider)
-    if row is None:
-        names = registry.provider_names()
-        raise InvalidArgument(f"`{name}` names no provider: write `PROVIDER:MODEL`. {did_you_mean(name, names)}")
-    service = services.service_of(provider)
-    return profiles.known_profile(service.name if service else provider, row.wire, model)
+    row = config.named_row(name)
+    service = services.service_of(row.provider)
+    wire = registry.provider_row(row.provider).wire
+    return profiles.known_profile(service.name if service else row.provider, wire, row.model)
 
 
 def _shown(value: Any) -> str:
@@ -215,7 +209,7 @@ def _check(options: argparse.Namespace) -> int:
             wrong += 1
             print(f"{name}: {' '.join(str(exc).split())}")
     if file.default is not None and file.default not in file.models:
-        config.checked_name(file.default)
+        config.named_row(file.default)
     print(f"{place}: {len(file.models)} models, {wrong} wrong")
     return 1 if wrong else 0
 
@@ -229,7 +223,7 @@ def _set(options: argparse.Namespace) -> None:
         value = options.value
     else:
         if options.value not in file.models:
-            config.checked_name(options.value)
+            config.named_row(options.value)
         value = json.dumps(options.value, ensure_ascii=False)
     lines = place.read_text(encoding="utf-8").splitlines() if place.exists() else []
     head = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
