@@ -43,7 +43,7 @@ LINES = {
     "tracers": 530,
     "transport": 5_820,
     "utils": 150,
-    "": 3_380,
+    "": 3_370,
 }
 A_MODULE = 549
 INSIDE_FUNCTIONS = 210  # names of ours that are imported there
