@@ -58,8 +58,8 @@ def address_of(name: str) -> str:
     Raises as `credentials_of`, and `InvalidArgument` where the address is an account's that is not known.
     """
     made, service, variables = _variables_of(name)
-    named = from_environment(variables.get("base_url", ()))
-    return named or (getattr(made, "DEFAULT_URL", "") if service is None else service.address())
+    usual: str = getattr(made, "DEFAULT_URL", "")
+    return from_environment(variables.get("base_url", ())) or (usual if service is None else service.address())
 
 
 def credentials_of(name: str) -> Credentials:
