@@ -9,7 +9,9 @@ __all__ = ["CUT_REASONS", "finish_reason_of"]
 # OpenAI's and Gemini's; Anthropic's; Bedrock's.
 _NAMES = ("finish_reason", "stop_reason", "stopReason")
 # Why an answer ended that had more to say: a limit of tokens, a full context.
-CUT_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded", "MAX_TOKENS"})
+CUT_REASONS = frozenset({
+    "length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded", "MAX_TOKENS",
+})  # fmt: skip
 
 
 def finish_reason_of(message: Any) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
-from modelwire.errors import BadRequest, MalformedResponse, ServerError
+from modelwire.errors import MalformedResponse
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import MASK
 
@@ -253,15 +253,9 @@ def error_from_reply(reply: Reply, provider: str) -> ProviderError:
             request_id=request_id_of(reply.headers),
             body=snippet(reply.body, BODY_CHARS) or None,
         )
-    error = error_from_json(
+    return error_from_json(
         body, provider=provider, status=reply.status, headers=reply.headers, fallback=_status_words(reply)
     )
-    return error_as(BadRequest, error) if type(error) is ServerError and NO_MEDIA in error.message else error
-
-
-# llama.cpp's server answers media that its model cannot take by a 500: "image input is not supported - hint: ...", in
-# https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server-common.cpp, read 2026-11.
-NO_MEDIA = " input is not supported"
 
 
 def error_from_json(

@@ -195,6 +195,5 @@ def _other_choice(choice: dict[str, Any], response: dict[str, Any]) -> dict[str,
 
 def _message_of(choice: dict[str, Any]) -> Any:
     """Return the message of a choice. Azure leaves it away where its filter left nothing of the answer (2024-04)."""
-    if "message" not in choice and choice.get("finish_reason") == "content_filter":
-        return {}
-    return choice.get("message")
+    message = choice.get("message")
+    return {} if message is None and choice.get("finish_reason") == "content_filter" else message

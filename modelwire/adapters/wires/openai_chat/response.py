@@ -235,18 +235,20 @@ READ_OF_MESSAGE = frozenset(
 def error_within(response: Any) -> Any:
     """Return the error body that hides under a status of 200, if any.
 
-    `{"error": {..}}` (OpenRouter, Groq), `{"object": "error", ..}` (vLLM), or an `error` in a choice (OpenRouter).
-    Read 2026-11.
+    `{"error": {..}}` (OpenRouter, Groq), `{"object": "error", ..}` (vLLM), an `error` in a choice (OpenRouter), or a
+    choice that ended in one (Mistral: https://docs.mistral.ai/api/, `finish_reason`). Read 2026-11.
     """
     if not isinstance(response, dict):
         return None
     if response.get("error") or response.get("object") == "error":
         return response
     choices = response.get("choices")
-    if isinstance(choices, list):
-        for choice in choices:
-            if isinstance(choice, dict) and choice.get("error") and not choice.get("index"):
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and not choice.get("index"):
+            if choice.get("error"):
                 return choice
+            if choice.get("finish_reason") == "error":
+                return {"message": 'The answer ended with `finish_reason` "error".', "type": "server_error"}
     return None
 
 

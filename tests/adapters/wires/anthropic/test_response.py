@@ -9,7 +9,7 @@ import pytest
 from support.anthropic_wire import THINKING, USE, text, whole
 
 from modelwire.adapters.wires.anthropic.codec import MessagesCodec
-from modelwire.errors import MalformedResponse, Overloaded, RetryClass
+from modelwire.errors import BadRequest, MalformedResponse, Overloaded, RetryClass
 from modelwire.messages import AIMessage
 from modelwire.transport.wire import Reply
 
@@ -116,3 +116,5 @@ def test_an_error_under_a_200_is_the_error() -> None:
     with pytest.raises(Overloaded, match="busy") as caught:
         decoded(json.dumps(body).encode())
     assert caught.value.status == 529
+    with pytest.raises(BadRequest, match="no such model"):  # a proxy's
+        decoded(b'{"error": "no such model"}')

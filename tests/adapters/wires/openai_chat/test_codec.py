@@ -299,11 +299,11 @@ def test_of_several_choices_the_first_by_index_is_the_answer() -> None:
 
 def test_an_answer_azure_filtered_whole_is_empty_with_its_reason() -> None:
     body = answer()
-    del body["choices"][0]["message"]
-    body["choices"][0]["finish_reason"] = "content_filter"
-    message = decode(body)
-    assert message.content == ""
-    assert message.response_metadata["finish_reason"] == "content_filter"
+    for choice in ({"index": 0}, {"index": 0, "message": None}):
+        body["choices"] = [{**choice, "finish_reason": "content_filter"}]
+        message = decode(body)
+        assert message.content == ""
+        assert message.response_metadata["finish_reason"] == "content_filter"
 
 
 def test_white_space_before_the_answer_is_no_matter() -> None:

@@ -15,7 +15,15 @@ import pytest
 from support.mocked import answered_by
 
 from modelwire.adapters import ChatOpenAI
-from modelwire.errors import AuthenticationError, BadRequest, ChatError, IncompleteStream, NotFound, StreamInterrupted
+from modelwire.errors import (
+    AuthenticationError,
+    BadRequest,
+    ChatError,
+    IncompleteStream,
+    NotFound,
+    ServerError,
+    StreamInterrupted,
+)
 from modelwire.messages import merge_chunks
 
 SSE, JSON = "text/event-stream", "application/json"
@@ -232,4 +240,13 @@ def test_an_error_in_a_surprising_place_is_raised_with_its_words(colour: Any, na
 def test_a_part_of_an_answer_is_none(colour: Any) -> None:
     with pytest.raises(IncompleteStream) as caught:
         asked(colour, sse(A, B, done=False), stream=True)
+    assert caught.value.partial.content == "ab"
+
+
+def test_an_answer_that_ended_in_an_error_is_none(colour: Any) -> None:
+    """Mistral's `finish_reason`, without an `error` beside it."""
+    with pytest.raises(ServerError, match="finish_reason"):
+        asked(colour, whole({"content": "a"}, "error"), stream=False)
+    with pytest.raises(StreamInterrupted, match="finish_reason") as caught:
+        asked(colour, sse(A, B, delta({}, "error")), stream=True)
     assert caught.value.partial.content == "ab"
