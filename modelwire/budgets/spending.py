@@ -191,8 +191,6 @@ class Budget:
 
     __repr__ = __str__
 
-    # ------------------------------------------------------------ what calls do, under `_lock`
-
     def _used(self) -> Spending:
         return self.spent.plus(self.reserved) if self._store is None else self._store.total()
 

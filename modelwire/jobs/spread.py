@@ -128,8 +128,6 @@ class Spread:
         if hour is not None:
             self._check(hour)
 
-    # ---------------------------------------------------------------- before the first request
-
     def _split(self) -> Split | None:
         """Return the chain as a batch needs it; None where all rows go live."""
         models = list(models_of(self.job.work.chain))
@@ -196,8 +194,6 @@ class Spread:
             )
         plan = expected(self._state())
         return JobPlan(plan, now, self.hour or now, (*notes, *self.flex.notes(plan)))
-
-    # ---------------------------------------------------------------- what is known
 
     def _rate(self) -> tuple[float, bool]:
         advertised = None
@@ -297,8 +293,6 @@ class Spread:
         rows = sum(away.rows for away in self._away.values())
         return f"{rows:,} rows in {len(self._away):,} batches" if rows else None
 
-    # ---------------------------------------------------------------- while it runs
-
     async def first_pass(self) -> None:
         """Have some rows go live first: they tell the price, the rate, and whether the chain works at all."""
         if self.hour is not None:
@@ -374,8 +368,6 @@ class Spread:
         except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
             self.job._fail(exc)
 
-    # ---------------------------------------------------------------- handing in
-
     async def _hand_in(self, count: int) -> bool:
         """Hand so many of the next rows in; False when there are no more, or no more money."""
         job, reserved = self.job, Decimal(0)
@@ -446,8 +438,6 @@ class Spread:
         facts = {"batch": away.number, "rows": away.rows, "first": away.first, "at": away.at}
         return [*entries, Entry.of(HANDED_IN, exact_json(facts), away.number)]
 
-    # ---------------------------------------------------------------- taking back
-
     async def _take(self, away: _Away) -> None:
         """Take what a batch that has ended has answered, and let the other rows go live."""
         job, numbers, left = self.job, [], 0
@@ -500,8 +490,6 @@ class Spread:
 
     async def _on_disk(self, act: Any, *args: Any) -> None:
         await asyncio.shield(self.job._loop.run_in_executor(self.job._disk, act, *args))
-
-    # ---------------------------------------------------------------- what an earlier run has left
 
     def _path(self, number: int) -> Path:
         return self.job.folder.path / "batches" / f"{number:03}"

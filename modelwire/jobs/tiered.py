@@ -47,7 +47,7 @@ def tiered_batch(
 
     `priorities` is "high" or "low" for each input, or a function of an input. The batch is handed in first, the live
     ones are asked meanwhile, and it comes back when the batch is done: up to a day, `timeout` seconds at most. `dir` is
-    where the batch's state lies, and every live answer as soon as it comes; called again with it, after a timeout or a
+    where the batch's state is, and every live answer as soon as it comes; called again with it, after a timeout or a
     crash, no batch is made twice and no answer is asked for twice. Left out, it is a new folder here, removed when all
     have an answer. `bucket` is that of
     `submit_batch`. What fails is raised when all is done, or stands in its place with `return_exceptions`.

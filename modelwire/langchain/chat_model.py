@@ -72,8 +72,6 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         else:
             setattr(self.wrapped, name, value)
 
-    # ------------------------------------------------------------ what it is
-
     @property
     def _llm_type(self) -> str:
         return self.wrapped._llm_type  # type: ignore[no-any-return]
@@ -120,8 +118,6 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         """Count or estimate the tokens of messages."""
         return self.wrapped.get_num_tokens_from_messages(own_messages(messages), tools)  # type: ignore[no-any-return]
 
-    # ------------------------------------------------------------ tools and forms
-
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Any:
         """Let the model call `tools`: LangChain's or ours, functions, pydantic classes, dicts in a provider's shape.
 
@@ -150,8 +146,6 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         if isinstance(runnable, RunnableBinding) and runnable.bound is self.wrapped and not runnable.config:
             return self.bind(**runnable.kwargs, **traced)
         return self if runnable is self.wrapped else as_langchain(runnable)
-
-    # ------------------------------------------------------------ the calls
 
     def _generate(
         self, messages: list[Any], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any

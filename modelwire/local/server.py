@@ -104,8 +104,6 @@ class LocalServer:
         return f"LocalServer({self.model_name!r}, {self.base_url if self.running else 'stopped'})"
 
 
-# ---------------------------------------------------------------- one server for all models of a program
-
 _shared: dict[tuple[Path, int, int], LocalServer] = {}
 _lock = threading.Lock()
 
@@ -140,9 +138,6 @@ def _forget_shared() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_shared)
-
-
-# ---------------------------------------------------------------- the child
 
 
 def require_runtime() -> str:

@@ -1,4 +1,4 @@
-"""A relay: what one task produces, another reads, and a slow reader holds the producer."""
+"""A channel: what one task produces, another reads, and a slow reader holds the producer back."""
 
 from __future__ import annotations
 

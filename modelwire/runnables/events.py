@@ -45,13 +45,13 @@ class _Heard:
 
 
 class EventsV2(RunListener):
-    """Puts the events of every run below one root into a relay."""
+    """Puts the events of every run below one root into a channel."""
 
-    def __init__(self, root_id: UUID, root_input: Any, chosen: RunFilter, relay: Channel[StreamEvent]) -> None:
+    def __init__(self, root_id: UUID, root_input: Any, chosen: RunFilter, channel: Channel[StreamEvent]) -> None:
         self.root_id = root_id
         self.root_input = root_input
         self.chosen = chosen
-        self.put = cast("Callable[[Any], None]", relay.put)
+        self.put = cast("Callable[[Any], None]", channel.put)
         self.runs: dict[UUID, _Heard] = {}
         self.hear_root: Callable[[Any], None] | None = None
         self.root_seen = False
@@ -222,19 +222,19 @@ def astream_events(
     """Stream `runnable` and yield the events of its runs. A slow reader holds it; one that leaves cancels it."""
     if version not in ("v1", "v2"):
         raise UnknownVersion(f'`version` of `astream_events` must be "v2" or "v1", not {version!r}.')
-    relay: Channel[StreamEvent] = Channel()
+    channel: Channel[StreamEvent] = Channel()
     chosen = RunFilter(hidden(kwargs))
 
     def make(root_id: UUID) -> RunListener:
         if version == "v2":
-            return EventsV2(root_id, input, chosen, relay)
-        return EventsV1(root_id, input, chosen, relay, name=(config or {}).get("run_name") or runnable.get_name())
+            return EventsV2(root_id, input, chosen, channel)
+        return EventsV1(root_id, input, chosen, channel, name=(config or {}).get("run_name") or runnable.get_name())
 
     ready, listener = attach(config, make)
     events = cast("EventsV2", listener)
 
     async def produce() -> None:
-        await relay.forward(lambda: runnable.astream(input, ready, **kwargs), events.root_chunk)
+        await channel.forward(lambda: runnable.astream(input, ready, **kwargs), events.root_chunk)
         events.root_ended()
 
-    return relay.read(produce)
+    return channel.read(produce)

@@ -118,15 +118,15 @@ def _put(held: Any, keys: list[str], value: Any) -> Any:
 
 
 class LogListener(RunListener):
-    """Puts patches about every run below one root into a relay."""
+    """Puts patches about every run below one root into a channel."""
 
     def __init__(
-        self, root_id: UUID, name: str, chosen: RunFilter, relay: Channel[RunLogPatch], *, listed: bool
+        self, root_id: UUID, name: str, chosen: RunFilter, channel: Channel[RunLogPatch], *, listed: bool
     ) -> None:
         self.root_id = root_id
         self.name = name
         self.chosen = chosen
-        self.put = relay.put
+        self.put = channel.put
         self.listed = listed  # whether the root's chunks are reported one by one, too
         self.total: Any = ABSENT
         self.named: Counter[str] = Counter()
@@ -229,14 +229,14 @@ async def astream_log(
     **kwargs: Any,
 ) -> AsyncIterator[RunLogPatch]:
     """Stream `runnable` and yield patches, or without `diff` the whole `RunLog` so far."""
-    relay: Channel[RunLogPatch] = Channel()
+    channel: Channel[RunLogPatch] = Channel()
     name = (config or {}).get("run_name") or runnable.get_name()
     chosen, listed = RunFilter(hidden(kwargs)), with_streamed_output_list
-    ready, listener = attach(config, lambda root_id: LogListener(root_id, name, chosen, relay, listed=listed))
+    ready, listener = attach(config, lambda root_id: LogListener(root_id, name, chosen, channel, listed=listed))
     log = cast("LogListener", listener)
 
     so_far = RunLog(state=None)
-    patches = relay.read(lambda: relay.forward(lambda: runnable.astream(input, ready, **kwargs), log.root_chunk))
+    patches = channel.read(lambda: channel.forward(lambda: runnable.astream(input, ready, **kwargs), log.root_chunk))
     try:
         async for patch in patches:
             if diff:

@@ -1,4 +1,4 @@
-"""Several readers of one stream, and several streams woven into one: what a streaming `RunnableParallel` needs."""
+"""Several readers of one stream, and several streams merged into one: what a streaming `RunnableParallel` needs."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def _error_of(exchange: Exchange[M, C], reply: Reply) -> ChatError:
     return error
 
 
-def _ask_stream(exchange: Exchange[M, C], taker: Taker[C]) -> Generator[Step[C], Any, None]:
+def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step[C], Any, None]:
     if exchange.observers is not UNHEARD:
         _report_sending(exchange)
     reply: Reply = yield Send(stream=True, remaining_s=exchange.remaining_s())
@@ -219,11 +219,11 @@ def _ask_stream(exchange: Exchange[M, C], taker: Taker[C]) -> Generator[Step[C],
         message = exchange.wire.decode(reply)
         exchange.report_usage(reply.headers, message)
         exchange.annotate(message)
-        yield from taker.take([exchange.as_chunk(message)])
+        yield from sink.take([exchange.as_chunk(message)])
         return
     framing = (framing_of_wire or SSEDecoder)(max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes))
     decoder = exchange.wire.stream_decoder(reply.headers)
-    taker.begin(reply)
+    sink.begin(reply)
     tail: list[C] = []  # the last chunks that came; not empty: the provider has answered
     unframed: bytes | None = b""  # what came before the first event: a page in HTML has none at all
     try:
@@ -237,7 +237,7 @@ def _ask_stream(exchange: Exchange[M, C], taker: Taker[C]) -> Generator[Step[C],
                     exchange.report_usage(reply.headers)
             finally:
                 tail = chunks or tail
-                yield from taker.take(chunks, data)  # also before a failure: it did come
+                yield from sink.take(chunks, data)  # also before a failure: it did come
             if unframed is not None:
                 unframed = None if events else (unframed + data)[:_UNFRAMED_BYTES]
             exchange.remaining_s()
@@ -246,13 +246,13 @@ def _ask_stream(exchange: Exchange[M, C], taker: Taker[C]) -> Generator[Step[C],
             end_of_framing()
         if unframed:
             reply.body = unframed
-            yield from taker.take([exchange.as_chunk(exchange.wire.decode(reply))])
+            yield from sink.take([exchange.as_chunk(exchange.wire.decode(reply))])
         else:
             end = decoder.close()
             if end:
                 exchange.annotate(end[-1])
             exchange.report_usage(reply.headers, next((c for c in reversed(tail + end) if usage_of(c)), None))
-            yield from taker.take(end)
+            yield from sink.take(end)
     except ChatError as error:
         error.request_id = error.request_id or decoder.request_id
         exchange.history.begun = bool(tail)
@@ -280,7 +280,7 @@ def _rest(exchange: Exchange[Any, Any]) -> Generator[Step[Any], Any, bytes]:
     return whole.joined()
 
 
-class Taker(Protocol[C]):
+class StreamSink(Protocol[C]):
     """Where the chunks of a stream go; `take` returns what of them the flow is to yield."""
 
     def begin(self, head: Reply) -> None: ...

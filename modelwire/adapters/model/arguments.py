@@ -120,7 +120,7 @@ def check_limits(model: WireSettings) -> None:
 
 
 def check_client(name: str, client: Any, *, is_async: bool) -> None:
-    """Refuse what is no HTTP client, and a client of the other colour."""
+    """Refuse what is no HTTP client, a sync one for async calls, and an async one for sync calls."""
     if client is None:
         return
     kind = type(client).__name__

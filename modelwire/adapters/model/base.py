@@ -80,8 +80,6 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _reduced(self, protocol)
 
-    # ------------------------------------------------------------ the hooks
-
     @property
     @abstractmethod
     def _llm_type(self) -> str:
@@ -168,8 +166,6 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         def dict(self, **kwargs: Any) -> _Data:
             return self.asdict()
 
-    # ------------------------------------------------------------ tools and forms
-
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
@@ -217,8 +213,6 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
 
         return structured_by_tools(self, schema, include_raw=include_raw, **kwargs)
 
-    # ------------------------------------------------------------ the calls
-
     @property
     def InputType(self) -> Any:
         """What this model takes."""
@@ -241,9 +235,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
         if not is_observed(self, config):
-            return self._way()._answer(messages, stop, config, **kwargs)
+            return self._entry()._answer(messages, stop, config, **kwargs)
         with start_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-            result = self._way()._result(messages, stop, run.config, run=run, **kwargs)
+            result = self._entry()._result(messages, stop, run.config, run=run, **kwargs)
             run.end(signed(result, f"lc_run--{run.run_id}"))
         return only_message(result)
 
@@ -256,9 +250,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
         if not is_observed(self, config):
-            return await self._way()._aanswer(messages, stop, config, **kwargs)
+            return await self._entry()._aanswer(messages, stop, config, **kwargs)
         async with await astart_model_run(self, messages, config, {"stop": stop, **kwargs}) as run:
-            result = await self._way()._aresult(messages, stop, run.config, run=run, **kwargs)
+            result = await self._entry()._aresult(messages, stop, run.config, run=run, **kwargs)
             await run.end(signed(result, f"lc_run--{run.run_id}"))
         return only_message(result)
 
@@ -270,14 +264,14 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         if kwargs:
             hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
-        way = self._way()._chunks if not is_observed(self, config) else self._observed_stream
+        way = self._entry()._chunks if not is_observed(self, config) else self._observed_stream
         return way(messages, stop, config, **kwargs)
 
     def _observed_stream(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
         run = start_model_run(self, messages, config, {"stop": stop, **kwargs})
-        chunks = self._way()._chunks(messages, stop, run.config, **kwargs)
+        chunks = self._entry()._chunks(messages, stop, run.config, **kwargs)
         try:
             with run:
                 for chunk in chunks:
@@ -295,14 +289,14 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         if kwargs:
             hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
-        way = self._way()._achunks if not is_observed(self, config) else self._observed_astream
+        way = self._entry()._achunks if not is_observed(self, config) else self._observed_astream
         return way(messages, stop, config, **kwargs)
 
     async def _observed_astream(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
         run = await astart_model_run(self, messages, config, {"stop": stop, **kwargs})
-        chunks = self._way()._achunks(messages, stop, run.config, **kwargs)
+        chunks = self._entry()._achunks(messages, stop, run.config, **kwargs)
         try:
             async with run:
                 async for chunk in chunks:
@@ -348,9 +342,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         """Answer several prompt values; see `agenerate`."""
         return await self.agenerate([prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs)
 
-    # ------------------------------------------------------------ what stands before a call: caches, rate limiters
-
-    def _way(self) -> BaseChatModel | CachedModel:
+    def _entry(self) -> BaseChatModel | CachedModel:
         """Return what answers a call: this model itself as a rule, or one with what stands before it."""
         if (
             global_cache.llm_cache is None
@@ -370,8 +362,6 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         from modelwire.adapters.model.cache_keys import message_key
 
         return message_key(self, messages, stop, kwargs)
-
-    # ------------------------------------------------------------ how a call is answered; `http.py` overrides
 
     def _result(
         self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, *,

@@ -1,6 +1,6 @@
 """What may stand between a call of a model and its answer: a cache, a rate limiter, another version of the content.
 
-`_answered` and `_opened` say what happens, once for both colours: they yield what they need and are sent what came of
+`_answered` and `_opened` say what happens, once for sync and async: they yield what they need and are sent what came of
 it. A stream looks up its answer, waits for the same call in flight and fills the cache when it is whole; nobody waits
 for a stream, since its reader sets its pace.
 """
@@ -38,13 +38,13 @@ _log = logging.getLogger(__name__)
 
 Generations: TypeAlias = "list[ChatGeneration]"
 
-# How many flights a call waits for that bring nothing; then it goes by itself, beside the others.
-PATIENCE = 2
-LOOK_S = 0.05  # between two looks at a rate limiter, where the call has a deadline
+# How many calls a call waits for that end without an answer; then it is made itself, beside the others.
+MAX_WAITS = 2
+POLL_S = 0.05  # between two looks at a rate limiter, where the call has a deadline
 
 
 class _Call:
-    """One call, and the steps it may take; `do` and `ado` are the same in two colours."""
+    """One call, and the steps it may take; `do` and `ado` are the same, sync and async."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class _Call:
         place = id(self.cache), self.key  # the cache lives as long as the call
         return coalescing.join(place, loop=self.loop)
 
-    def may_wait_for(self, flight: coalescing.PendingCall) -> bool:
-        return flight.may_be_awaited(self.loop)
+    def may_wait_for(self, pending: coalescing.PendingCall) -> bool:
+        return pending.may_be_awaited(self.loop)
 
     def do(self, step: str, *args: Any) -> Any:
         if step == "call":
@@ -110,26 +110,26 @@ def _answered(call: _Call) -> _Flow:
     """Answer a call: from the cache, from the same call in flight, or by making it."""
     if call.key is None:
         return (yield from _made(call))
-    for _ in range(PATIENCE):
-        flight, leads = call.join()
-        if leads:
+    for _ in range(MAX_WAITS):
+        pending, is_leader = call.join()
+        if is_leader:
             try:
                 kept = _kept((yield ("look",)))
                 if kept is None:
                     made = yield from _made(call)
                     kept = yield from _stored(call, made)
                     if kept is not None:
-                        flight.resolve(kept)
+                        pending.resolve(kept)
                     return made
-                flight.resolve(kept)
+                pending.resolve(kept)
             finally:
-                flight.resolve()
+                pending.resolve()
             return _hit(kept)
-        if not call.may_wait_for(flight):
+        if not call.may_wait_for(pending):
             break
-        yield "wait", flight
-        if flight.result is not None:
-            return _hit(flight.result)
+        yield "wait", pending
+        if pending.result is not None:
+            return _hit(pending.result)
     kept = _kept((yield ("look",)))
     if kept is not None:
         return _hit(kept)
@@ -141,11 +141,11 @@ def _answered(call: _Call) -> _Flow:
 def _opened(call: _Call) -> _Flow:
     """Return the answer of a stream where there is one already; else have it wait for its turn and return None."""
     if call.key is not None:
-        flight = coalescing.find((id(call.cache), call.key))
-        if flight is not None and call.may_wait_for(flight):
-            yield "wait", flight
-            if flight.result is not None:
-                return _hit(flight.result)
+        pending = coalescing.find((id(call.cache), call.key))
+        if pending is not None and call.may_wait_for(pending):
+            yield "wait", pending
+            if pending.result is not None:
+                return _hit(pending.result)
         kept = _kept((yield ("look",)))
         if kept is not None:
             return _hit(kept)
@@ -212,9 +212,6 @@ async def _adrive(flow: _Flow, act: Callable[..., Any]) -> Any:
         return done.value
     finally:
         flow.close()
-
-
-# ---------------------------------------------------------------- what `BaseChatModel` calls
 
 
 class CachedModel:
@@ -304,7 +301,7 @@ def _acquire(model: BaseChatModel, deadline: float | None) -> None:
 
     while not limiter.acquire(blocking=False):
         check(deadline, model)
-        time.sleep(min(LOOK_S, max(0.0, deadline - monotonic())))
+        time.sleep(min(POLL_S, max(0.0, deadline - monotonic())))
 
 
 def cached_answer(
@@ -316,9 +313,6 @@ def cached_answer(
     if cache is None or key is None or (kept := _kept(cache.lookup(*key))) is None:
         return None
     return only(_versioned(model, _hit(kept)))
-
-
-# ---------------------------------------------------------------- the cache and what is in it
 
 
 def _cache_of(model: BaseChatModel) -> BaseCache | None:
@@ -386,9 +380,6 @@ def _copies(generations: Sequence[ChatGeneration]) -> Generations:
         )
         for generation in generations
     ]
-
-
-# ---------------------------------------------------------------- the content's version
 
 
 def _versioned(model: BaseChatModel, answer: ChatResult) -> ChatResult:

@@ -1,8 +1,8 @@
-"""Identical calls at the same time: the first one flies, the others wait for what it brings.
+"""Identical calls at the same time: the first one is made, the others wait for its answer.
 
 A call waits for one on its own event loop or one that another thread makes. For one on another loop it does not: that
 loop may stand still until the call is done, as when code on it calls `batch`.
-A flight that brings nothing (it failed, it was cancelled) wakes its followers all the same: one of them flies next.
+A call that ends without an answer (it failed, it was cancelled) wakes its followers all the same: one of them is next.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["PendingCall", "find", "join"]
 
 
 class PendingCall:
-    """One call that others may wait for. `result` is None until it has landed well."""
+    """One call that others may wait for. `result` is None until there is an answer."""
 
     def __init__(self, key: tuple[Any, ...], *, loop: asyncio.AbstractEventLoop | None) -> None:
         self.result: Any = None
@@ -32,9 +32,9 @@ class PendingCall:
 
     def resolve(self, result: Any = None) -> None:
         """Tell everybody that waits what came of it; the first call counts."""
-        with _board_lock:
-            if _board.get(self._key) is self:
-                del _board[self._key]
+        with _pending_lock:
+            if _pending.get(self._key) is self:
+                del _pending[self._key]
         with self._lock:
             if self._resolved:
                 return
@@ -44,27 +44,27 @@ class PendingCall:
             wake()
 
     def may_be_awaited(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Tell whether this flight lands though the caller waits: on `loop`, or with None by standing still."""
+        """Tell whether this call can end while the caller waits: on `loop`, or with None by blocking its thread."""
         if self._loop is not None:
             return self._loop is loop
         return self._thread != threading.get_ident()
 
     def wait(self, timeout_s: float | None) -> None:
-        """Stand still until it has landed, or for `timeout_s`."""
-        landed = threading.Event()
-        self._when_resolved(landed.set)
-        landed.wait(timeout_s)
+        """Block until the call has ended, or for `timeout_s`."""
+        ended = threading.Event()
+        self._when_resolved(ended.set)
+        ended.wait(timeout_s)
 
     async def await_result(self) -> None:
-        """Wait on this event loop until it has landed."""
+        """Wait on this event loop until the call has ended."""
         import asyncio
 
         loop = asyncio.get_running_loop()
-        landed = loop.create_future()
+        ended = loop.create_future()
 
         def reached() -> None:
-            if not landed.done():
-                landed.set_result(None)
+            if not ended.done():
+                ended.set_result(None)
 
         def wake() -> None:
             try:
@@ -73,7 +73,7 @@ class PendingCall:
                 pass
 
         self._when_resolved(wake)
-        await landed
+        await ended
 
     def _when_resolved(self, wake: Callable[[], None]) -> None:
         with self._lock:
@@ -83,30 +83,30 @@ class PendingCall:
         wake()
 
 
-_board: dict[tuple[Any, ...], PendingCall] = {}  # the flights in the air
-_board_lock = threading.RLock()
+_pending: dict[tuple[Any, ...], PendingCall] = {}
+_pending_lock = threading.RLock()
 
 
 def find(key: tuple[Any, ...]) -> PendingCall | None:
-    """Return the flight of `key`, if there is one."""
-    return _board.get(key)
+    """Return the pending call of `key`, if there is one."""
+    return _pending.get(key)
 
 
 def join(key: tuple[Any, ...], *, loop: asyncio.AbstractEventLoop | None) -> tuple[PendingCall, bool]:
-    """Return the flight of `key`, and whether it is the caller's to fly: on `loop`, or with None in its thread."""
-    with _board_lock:
-        found = _board.get(key)
+    """Return the pending call of `key`, and whether the caller is to make it: on `loop`, or with None in its thread."""
+    with _pending_lock:
+        found = _pending.get(key)
         if found is not None:
             return found, False
-        flight = _board[key] = PendingCall(key, loop=loop)
-        return flight, True
+        made = _pending[key] = PendingCall(key, loop=loop)
+        return made, True
 
 
 def _after_fork() -> None:
-    """Forget the flights of the parent: their threads are not here."""
-    global _board_lock
-    _board_lock = threading.RLock()
-    _board.clear()
+    """Forget the calls of the parent: their threads are not here."""
+    global _pending_lock
+    _pending_lock = threading.RLock()
+    _pending.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -39,7 +39,7 @@ def generate(
     answered = []
     for messages, own in zip(prompts, _configs(config, len(prompts)), strict=True):
         with start_model_run(model, messages, own, {"stop": stop, **kwargs}) as run:
-            result = model._way()._result(messages, stop, run.config, run=run, **kwargs)
+            result = model._entry()._result(messages, stop, run.config, run=run, **kwargs)
             run.end(signed(result, f"lc_run--{run.run_id}"))
         answered.append((result, run.run_id))
     return _together(model, answered)
@@ -56,7 +56,7 @@ async def agenerate(
 
     async def one(messages: list[BaseMessage], own: RunnableConfig) -> tuple[ChatResult, UUID]:
         async with await astart_model_run(model, messages, own, {"stop": stop, **kwargs}) as run:
-            result = await model._way()._aresult(messages, stop, run.config, run=run, **kwargs)
+            result = await model._entry()._aresult(messages, stop, run.config, run=run, **kwargs)
             await run.end(signed(result, f"lc_run--{run.run_id}"))
         return result, run.run_id
 

@@ -103,7 +103,7 @@ class HTTPChatModel(WireRequests):
             timeouts=_timeouts(
                 retry_settings["timeout"],
                 retry_settings["stream_idle_timeout"],
-                timeouts_of(self._carrier(is_async=is_async)),
+                timeouts_of(self._own_client(is_async=is_async)),
             ),
             clock=time.monotonic,
             rng=_rng,
@@ -207,12 +207,10 @@ class HTTPChatModel(WireRequests):
 
         kwargs = dict(kwargs)
         self._retry_settings(kwargs)
-        carrier = self._carrier()
-        named: Mapping[str, Any] = getattr(carrier, "default_headers", None) or getattr(carrier, "headers", None) or {}
+        client = self._own_client()
+        named: Mapping[str, Any] = getattr(client, "default_headers", None) or getattr(client, "headers", None) or {}
         more = [(name, value) for name, value in named.items() if isinstance(value, str)]
         return request_key(self._build_request(messages, stop, kwargs, stream=False, ask=False)[1], more)
-
-    # ------------------------------------------------------------ tools and forms
 
     def bind(self, **kwargs: Any) -> RunnableBinding[LanguageModelInput, AIMessage]:
         """Return this model with `kwargs` given to every call; what a call says of them itself wins, by any name."""
@@ -241,8 +239,6 @@ class HTTPChatModel(WireRequests):
 
         return structured_by_wire(self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
 
-    # ------------------------------------------------------------ before the first call
-
     def warmup(self, n: int = 1) -> int:
         """Open `n` connections (0 to 1000) for sync calls, so that the first ones need not; return how many are open.
 
@@ -270,8 +266,6 @@ class HTTPChatModel(WireRequests):
 
         exchange = self._exchange(self._messages("hi"), None, settled(None), {}, stream=False, ask=False)
         return await awarm(lambda: self._async_connection(exchange), n)
-
-    # ------------------------------------------------------------ how a call is answered
 
     def _loop_native(self) -> bool:
         if self.client is not None:
@@ -354,8 +348,6 @@ class HTTPChatModel(WireRequests):
         **kwargs: Any,
     ) -> ChatResult:  # fmt: skip
         return result_of(await self._aanswer(messages, stop, config, **kwargs))
-
-    # ------------------------------------------------------------ the hooks, for subclasses that call `super()`
 
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any

@@ -162,8 +162,6 @@ class WireSettings(BaseChatModel):
     ADDRESSES: ClassVar[tuple[str, ...]] = ("base_url",)  # fields that leave it without user, password and query
     WIRE: ClassVar[str] = HOME_WIRE  # its name in `adapters.wires.wire.WIRES`
 
-    # ------------------------------------------------------------ what a provider adds
-
     def _auth_headers(self, key: str) -> dict[str, str]:
         """Say who we are, with an API key."""
         raise NotImplementedError
@@ -171,8 +169,6 @@ class WireSettings(BaseChatModel):
     def _identity_headers(self) -> dict[str, str]:
         """Say for whom we call."""
         return {}
-
-    # ------------------------------------------------------------ making one
 
     if not TYPE_CHECKING:  # type checkers see one keyword a field
 
@@ -344,8 +340,6 @@ class WireSettings(BaseChatModel):
         variables = self._environment_fields(self.__dict__)
         return {name: variables[name][0] for name in self.SECRETS if getattr(self, name) and variables.get(name)}
 
-    # ------------------------------------------------------------ who calls, and where
-
     def _through_sdk(self) -> bool:
         return self.client is not None or self.async_client is not None
 
@@ -354,7 +348,7 @@ class WireSettings(BaseChatModel):
 
         return SdkClients(self)
 
-    def _carrier(self, *, is_async: bool = False) -> Any:
+    def _own_client(self, *, is_async: bool = False) -> Any:
         """Return the client of the user's own over which calls go, an SDK's or of httpx's kind; None for ours."""
         if self.client is None and self.async_client is None:
             return self.http_async_client if is_async else self.http_client

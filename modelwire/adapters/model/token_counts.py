@@ -172,9 +172,6 @@ class TokenCounts:
         return self.custom_get_token_ids is not None or type(self).get_token_ids is not TokenCounts.get_token_ids
 
 
-# ---------------------------------------------------------------- by the provider
-
-
 class _CountCodec:
     """Reads the answer of a counting endpoint; errors are those of the wire."""
 
@@ -233,9 +230,6 @@ def _exchange(
     exchange.wire = _CountCodec(exchange.wire, exchange.url, counting)
     exchange.note = None
     return cast("Exchange[TokenCount, Any]", exchange)
-
-
-# ---------------------------------------------------------------- tiktoken
 
 
 @lru_cache(maxsize=32)

@@ -143,9 +143,6 @@ def is_ready(schema: Mapping[str, Any]) -> bool:
     return isinstance(schema.get("schema"), Mapping) and "name" in schema
 
 
-# ---------------------------------------------------------------- what a provider takes
-
-
 def _check_name(name: Any, what: str, limits: SchemaLimits) -> None:
     if not isinstance(name, str) or not re.fullmatch(limits.name, name):
         longest = limits.name.rpartition(",")[2].rstrip("}")

@@ -34,9 +34,6 @@ BODY_CHARS = 2_000  # of a body that is no JSON, kept as `.body` of the error
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
 
 
-# ---------------------------------------------------------------- text that may be shown
-
-
 def snippet(text: bytes | str, limit: int = SNIPPET_CHARS) -> str:
     """Return at most `limit` characters of `text`, secrets masked, white space collapsed, controls escaped."""
     head = text[: limit * 8]  # masking and white space shrink it; a body may have megabytes
@@ -64,9 +61,6 @@ _KEY = (
 )
 # "API key provided: something", unless the provider has put asterisks into it already.
 _NAMED_KEY = r"(?i)(\bapi[ _-]?key(?: provided)?[\"'`]?\s*[:=]\s*[\"'`]?)(?!\S*\*)(?=\S*[\d_-])[^\s\"'`,;<>]{8,}"
-
-
-# ---------------------------------------------------------------- JSON in
 
 
 def read_json(
@@ -140,9 +134,6 @@ def _json_text(value: Any) -> str:
     from pydantic_core import to_json
 
     return to_json(value, inf_nan_mode="constants", serialize_unknown=True).decode()
-
-
-# ---------------------------------------------------------------- errors in
 
 
 class ProviderWords(NamedTuple):

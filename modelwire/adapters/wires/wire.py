@@ -109,8 +109,6 @@ class Codec(Protocol):
         """Read an error answer (status >= 300) of whatever shape; never raises. A `retry_after` of its body is kept."""
 
 
-# ---------------------------------------------------------------- what the shared code asks a wire for
-
 JSON = dict[str, Any]
 
 

@@ -163,9 +163,6 @@ def _url(url: str) -> str:
     return re.sub(r"(//[^/]*):\d+", r"\1", shown, count=1) if address.is_loopback else shown
 
 
-# ---------------------------------------------------------------- what nobody is to see
-
-
 def _secrets(exchange: Exchange[Any, Any]) -> list[str]:
     """List the texts to mask wherever they stand.
 
@@ -190,9 +187,6 @@ def _masked(pieces: list[tuple[float, bytes]], secrets: list[str]) -> Iterable[t
         masked.append((at_s, whole[at : at + len(data)]))
         at += len(data)
     return masked
-
-
-# ---------------------------------------------------------------- bodies
 
 
 def _json_or_text(content: bytes) -> Any:

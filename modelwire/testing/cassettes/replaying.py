@@ -119,8 +119,6 @@ class Replay:
             self._recorded.append(request)
             self._answers.setdefault(request.sha256, deque()).append(answer)
 
-    # ------------------------------------------------------------ what is answered
-
     def knows(self, exchange: Exchange[Any, Any]) -> bool:
         """Whether the next attempt of a call is in the recording."""
         return bool(self._answers.get(Request.of(exchange).sha256))
@@ -139,8 +137,6 @@ class Replay:
                 return None
             self.missing.append(f"{request.method} {request.url}")
         raise CassetteError(f"`{self.path}` has no answer to this request. {how_it_differs(request, self._recorded)}")
-
-    # ------------------------------------------------------------ time that is passed over
 
     def clock(self) -> float:
         """Return the time of a call: `monotonic`, and what has been passed over."""

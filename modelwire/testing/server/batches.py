@@ -146,8 +146,6 @@ class BatchDesk:
     def _found(self, id_: str) -> SeenBatch:
         return next(batch for batch in self.made if batch.id == id_)
 
-    # ---------------------------------------------------------------- files
-
     def _add_file(self, name: str, purpose: str, content: bytes) -> dict[str, Any]:
         now = int(time.time())
         self._files_made += 1
@@ -202,8 +200,6 @@ class BatchDesk:
             return faults.cut(after_bytes=limit).play(reply, "openai", request.number)
         return reply
 
-    # ---------------------------------------------------------------- making batches
-
     def _make(self, wire: str, rows: list[tuple[str, str, dict[str, Any]]], fields: dict[str, Any]) -> SeenBatch:
         plan = self.plans.pop(0) if self.plans else self.plan
         batch = SeenBatch(
@@ -235,8 +231,6 @@ class BatchDesk:
         rows = [(name, "anthropic", row.get("params") or {}) for name, row in zip(names, asked, strict=True)]
         batch = self._make("anthropic", rows, {})
         return iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, self._record(batch, base_url))
-
-    # ---------------------------------------------------------------- watching them
 
     def _of(self, wire: str) -> list[SeenBatch]:
         return [batch for batch in self.made if batch.wire == wire]
@@ -273,8 +267,6 @@ class BatchDesk:
         if batch.ended_at is None:
             return error_reply("anthropic", 404, number=request.number, message="There are no results yet.")
         return self._download(request, id_, batch.results, batch, "application/x-jsonl")
-
-    # ---------------------------------------------------------------- what they look like
 
     def _record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
         return _APIS[batch.wire].record(self, batch, batch.share(self._now_s()), base_url)
@@ -340,8 +332,6 @@ class BatchDesk:
             "archived_at": None,
             "results_url": None if ended is None else f"{host}/v1/messages/batches/{batch.id}/results",
         }
-
-    # ---------------------------------------------------------------- their end
 
     def _end(self, batch: SeenBatch) -> None:
         """Answer the rows and write the results, once; last row first, since no order is promised."""

@@ -47,8 +47,6 @@ class Connection:
         self._content = bytearray()
         self._playing: asyncio.Task[None] | None = None
 
-    # ---------------------------------------------------------------- what asyncio calls
-
     def connection_made(self, transport: Any) -> None:
         import asyncio
 
@@ -81,8 +79,6 @@ class Connection:
     def close(self) -> None:
         """Drop the connection."""
         self._transport.abort()
-
-    # ---------------------------------------------------------------- requests
 
     def _answer_what_is_there(self) -> None:
         while (request := self._read()) is not None:
@@ -121,8 +117,6 @@ class Connection:
         head = self._head
         named = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         return SeenRequest(head.method.decode("latin-1"), head.target.decode("latin-1"), named, bytes(self._content))
-
-    # ---------------------------------------------------------------- answers
 
     async def _play(self, request: SeenRequest, steps: Iterable[Step]) -> None:
         playing = iter(steps)

@@ -65,9 +65,6 @@ def _of_reply(name: str, change: Callable[[Reply], Iterable[Step]]) -> Fault:
     return Fault(name, lambda reply, wire, number: change(reply))
 
 
-# ---------------------------------------------------------------- answers that say no
-
-
 def status(
     code: int,
     *,
@@ -163,9 +160,6 @@ def of_error(error: ProviderError) -> Fault:
     )
 
 
-# ---------------------------------------------------------------- answers that break off
-
-
 def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None) -> bytes:
     """Return the first bytes of a reply: its head, and so many events of its content or bytes of its body."""
     if bytes_ is None and reply.is_stream:
@@ -208,9 +202,6 @@ def close() -> Fault:
     return Fault("close", lambda reply, wire, number: (End.CLOSE,))
 
 
-# ---------------------------------------------------------------- answers that take their time
-
-
 def stall(at: Literal["request", "body"] = "request", *, seconds: float = FOREVER_S, after_events: int = 1) -> Fault:
     """Say nothing for so many seconds, before the answer (N12) or in mid-body (N13); then go on as if nothing was."""
     check_word("at", at, ("request", "body"))
@@ -242,9 +233,6 @@ def byte_by_byte() -> Fault:
 
 def _whole(reply: Reply) -> bytes:
     return b"".join((reply.head(), *reply.frames(), LAST_CHUNK if reply.is_stream else b""))
-
-
-# ---------------------------------------------------------------- bodies nobody can read
 
 
 def _instead(name: str, body: bytes, **headers: str) -> Fault:
@@ -347,9 +335,6 @@ def endless_event() -> Fault:
     )
 
 
-# ---------------------------------------------------------------- HTTP that is legal, and rare
-
-
 def redirect(location: str = "http://127.0.0.1:1/elsewhere", code: int = 307) -> Fault:
     """Send the client to another origin, which must not get the key (N23)."""
     reply = Reply(code, {"location": location}, [b""])
@@ -361,8 +346,6 @@ def early_hints() -> Fault:
     hints = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n"
     return _of_reply("early_hints", lambda reply: (hints, _whole(reply)))
 
-
-# ---------------------------------------------------------------- by name
 
 _PLAIN = (
     billing(), error_under_200(), error_event(), cut(), no_terminal_mark(), reset("request"), reset("headers"),

@@ -132,8 +132,6 @@ class ProviderServer:
         if limits is not None:
             self.limits = limits
 
-    # ---------------------------------------------------------------- life
-
     def start(self) -> ProviderServer:
         """Listen, and return. `with` does it too. Raises: `ConnectFailed` where the port is taken."""
         if self._thread is not None:
@@ -203,8 +201,6 @@ class ProviderServer:
         finally:
             ready.set()
 
-    # ---------------------------------------------------------------- where it is
-
     @property
     def base_url(self) -> str:
         """The origin. Anthropic's clients take it as it is, OpenAI's want `/v1` behind it: `base_url_for`."""
@@ -229,8 +225,6 @@ class ProviderServer:
         own: dict[str, Any] = {"model": MODELS[wire], "base_url": base_url, "api_key": "test-key"}
         made: BaseChatModel = loaded(known.model_class)(**{**own, **known.model_options, **arguments})
         return made
-
-    # ---------------------------------------------------------------- what it is told
 
     def say(self, *answers: Any) -> None:
         """Add answers to the script."""
@@ -292,8 +286,6 @@ class ProviderServer:
             raise InvalidArgument(f"The rates of the faults add up to {below:g}, above 1.")
         self._rules = standing
 
-    # ---------------------------------------------------------------- what it saw
-
     @property
     def requests(self) -> list[SeenRequest]:
         """The requests so far, oldest first: all of them, or the last `keep`."""
@@ -307,8 +299,6 @@ class ProviderServer:
     def now_s(self) -> float:
         """Return the seconds since the start, on the server's own clock."""
         return (time.monotonic() - self._started_s) / self.time_scale
-
-    # ---------------------------------------------------------------- a request's way
 
     def _handle(self, request: SeenRequest) -> bytes | Iterable[Step]:
         self._seen.begin(request, self.now_s())
@@ -411,8 +401,6 @@ class ProviderServer:
                 return one.fault
         return None
 
-    # ---------------------------------------------------------------- limits
-
     def _limit(self, request: SeenRequest) -> Reply | dict[str, str]:
         """Return the reply that refuses, or the headers of one that does not."""
         limits, wire, number = self._limiter.limits, request.wire or "", request.number
@@ -435,8 +423,6 @@ class ProviderServer:
         if request.number in self._charged:
             at, reserved = self._charged[request.number]
             self._charged[request.number] = at, reserved - call.usage.total
-
-    # ---------------------------------------------------------------- the rest of the API
 
     def _row(self, wire: str, body: dict[str, Any], number: int) -> tuple[int, Any]:
         """Return status and body of one row of a batch; it takes its answer from the script like any request."""

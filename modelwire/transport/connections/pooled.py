@@ -1,4 +1,4 @@
-"""The open line of one call: the only code that touches the network. One class a colour, what they share above.
+"""The connection of one call: the only code that touches the network. A sync and an async class, what they share above.
 
 A line sends the exchange's request, as often as its flow asks, and reads the answer that is open on it. These two go
 over a transport of httpx2 with our shared pools behind it: no client of httpx2, since a chat call needs no cookies,
@@ -55,7 +55,7 @@ _CLOCK_SLACK_S = 0.001  # a timer may ring this early
 
 
 class PooledConnection:
-    """What both colours know. `client` is the user's own, or None for a shared one."""
+    """What sync and async share. `client` is the user's own, or None for a shared one."""
 
     engine = "core"
 
@@ -366,9 +366,6 @@ def _leave_to_the_line(_: AsyncGenerator[Any]) -> None:
     Without a hook it would close the body there and then, inside of whatever task it has come upon, and that one's
     cancel scopes would break.
     """
-
-
-# ---------------------------------------------------------------- addresses
 
 
 @lru_cache(maxsize=1000)

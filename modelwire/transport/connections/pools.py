@@ -94,7 +94,7 @@ class _Shard(Generic[Client]):
 
 
 class _Pool(Generic[Client]):
-    """The bookkeeping of shards, the same in both colours; callers see to it that it is not entered twice at once."""
+    """The bookkeeping of shards, the same for sync and async; callers never enter it twice at once."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         self.settings = settings
@@ -290,9 +290,6 @@ class AsyncPool(_Pool[Any]):
         """Close every connection."""
         self._spent += [shard.client for shard in self.shards]
         await self._close_spent()
-
-
-# ---------------------------------------------------------------- who shares what
 
 
 class _LoopPools:

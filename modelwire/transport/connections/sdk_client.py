@@ -28,7 +28,7 @@ _BINARY_EVENTS = "application/vnd.amazon.eventstream"
 
 
 class _SdkConnection(PooledConnection):
-    """What both colours know. `path` is what comes after the client's own address."""
+    """What sync and async share. `path` is what comes after the client's own address."""
 
     def __init__(self, exchange: Exchange[Any, Any], client: Any, path: str) -> None:
         super().__init__(exchange, client)
@@ -116,9 +116,6 @@ def _response_of(exc: Exception) -> Any:
 
 async def _alone(data: bytes) -> AsyncGenerator[bytes]:
     yield data
-
-
-# ---------------------------------------------------------------- Bedrock's streams
 
 
 def _is_binary(response: Any) -> bool:

@@ -95,8 +95,6 @@ class Advertised:
             if self._mirrored_index is None:
                 self._mirrored_index = self._sent_index
 
-    # ------------------------------------------------------------ spending
-
     def mirrors_requests(self) -> bool:
         """Whether the number of requests left is known, so that no pace of our own is needed."""
         bucket = self._buckets.get("requests")
@@ -157,8 +155,6 @@ class Advertised:
     def _estimate(self, admission: Admission) -> None:
         admission.cost_in = admission.size * self._tokens_per_byte
         admission.cost_out = float(admission.max_output) if admission.max_output else self._answer_tokens
-
-    # ------------------------------------------------------------ reading
 
     def requests_per_s(self) -> float:
         bucket = self._buckets.get("requests")

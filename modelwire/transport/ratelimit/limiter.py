@@ -94,8 +94,6 @@ class AdaptiveRateLimiter:
         self.change: Change | None = None
         self._changed_at = -inf
 
-    # ------------------------------------------------------------ what is known
-
     def state(self, requests_per_minute: float | None, tokens_per_minute: float | None, now: float) -> None:
         """Take the user's word for the provider's limits; None for what they do not know."""
         with self._lock:
@@ -125,8 +123,6 @@ class AdaptiveRateLimiter:
         stated, _ = self.stated
         advertised = inf if self.advertised is None else self.advertised.requests_per_s()
         self.rate.ceiling = min(advertised, inf if stated is None else stated / 60) * self.share
-
-    # ------------------------------------------------------------ asking
 
     def admit(self, admission: Admission) -> None:
         """Grant `admission`, or have it wait from now on. Its holder leaves in any case, Ctrl-C in here included."""
@@ -265,8 +261,6 @@ class AdaptiveRateLimiter:
             to_wake.append(admission)
         self._head = None
         return to_wake
-
-    # ------------------------------------------------------------ what became of it
 
     def answered(
         self, admission: Admission, now: float, headers: Mapping[str, str] | None = None,

@@ -442,7 +442,7 @@ def until(condition: Any) -> None:
 def followers(number: int) -> Any:
     from modelwire.adapters.model import coalescing as single_flight
 
-    return lambda: sum(len(flight._waiters) for flight in list(single_flight._board.values())) == number
+    return lambda: sum(len(flight._waiters) for flight in list(single_flight._pending.values())) == number
 
 
 def test_threads_that_ask_the_same_share_one_call(cache: InMemoryCache) -> None:

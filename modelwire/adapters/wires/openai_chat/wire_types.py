@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-# ---------------------------------------------------------------- out
-
 
 class Function(TypedDict, total=False):
     name: str
@@ -57,9 +55,6 @@ class RequestBody(TypedDict, total=False):
     stream: bool
     stream_options: dict[str, bool]  # include_usage
     # temperature, top_p, stop, seed, n, logprobs ... go out as they are set
-
-
-# ---------------------------------------------------------------- in
 
 
 class CalledFunction(TypedDict, total=False):

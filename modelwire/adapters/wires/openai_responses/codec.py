@@ -46,8 +46,6 @@ class ResponsesCodec(NamedTuple):
     wire: str = "responses"  # its name in the registry
     reserves: tuple[str, ...] = ("max_output_tokens",)  # as on Chat Completions
 
-    # ------------------------------------------------------------ out
-
     def encode(self, call: ChatCall) -> WireRequest:
         """Say the call; with `use_previous_response_id`, only what came after the latest answer of this API."""
         if not call.messages:
@@ -73,8 +71,6 @@ class ResponsesCodec(NamedTuple):
         request = request_for(call, "/responses", body, cut_at="/deployments/")
         request.left_out = foreign_work(call.messages[since:], (None, self.provider), only_words=True)
         return request
-
-    # ------------------------------------------------------------ in
 
     def decode(self, reply: Reply) -> AIMessage:
         """Read a whole answer; one that is queued or in progress is a message with that `status`, without content."""
@@ -107,9 +103,6 @@ def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
         if isinstance(id_, str) and (id_.startswith("resp_") or metadata.get("object") == "response"):
             return position + 1, id_
     return 0, None
-
-
-# ---------------------------------------------------------------- parameters
 
 
 def _params(params: Params, model: str) -> Params:

@@ -150,8 +150,6 @@ class ResponsesDecoder:
         id_ = payload.get("item_id") or dict_or_empty(payload.get("item")).get("id")
         return item is not None and item.done and bool(id_) and item.id == id_
 
-    # ------------------------------------------------------------ the answer as a whole
-
     def _begun(self, payload: JSON) -> list[AIMessageChunk]:
         self._take(payload)
         self._ended = payload.get("type") == "response.queued"  # a background answer is fetched later
@@ -211,8 +209,6 @@ class ResponsesDecoder:
     def _encrypted(self, item: _Item) -> JSON:
         block = {"type": item.kind, "encrypted_content": item.encrypted, "index": self._block(item).index}
         return {**block, "summary": []} if item.kind == "reasoning" else block
-
-    # ------------------------------------------------------------ items
 
     def _added(self, payload: JSON) -> list[AIMessageChunk]:
         whole = dict_or_empty(payload.get("item"))
@@ -294,8 +290,6 @@ class ResponsesDecoder:
         sent = self._block(item).sent
         return {key: value for key, value in whole.items() if value is not None and key not in held and key not in sent}
 
-    # ------------------------------------------------------------ messages
-
     def _part(self, item: _Item, number: Any) -> _Piece:
         piece = item.parts.get(number)
         if piece is None:
@@ -337,8 +331,6 @@ class ResponsesDecoder:
             blocks.append({**block, **missing, "index": piece.index})
         return [self._made(blocks)] if blocks else []
 
-    # ------------------------------------------------------------ reasoning
-
     def _thought(self, payload: JSON, key: str, number: str, kind: str) -> list[AIMessageChunk]:
         text: str = payload["delta"]
         item, at = self._item_of(payload, "reasoning"), _number(payload, number)
@@ -357,8 +349,6 @@ class ResponsesDecoder:
             if text or is_new:
                 rest.append({**part, "text": text, "index": at} if is_new else {"text": text, "index": at})
         return rest
-
-    # ------------------------------------------------------------ calls and tools
 
     def _call_head(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
         piece, key = self._block(item), CALL_TEXT[item.kind]
