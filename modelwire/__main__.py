@@ -1,8 +1,11 @@
-"""`python -m modelwire`: the command."""
+"""`python -m modelwire`, and the script `modelwire`: the command."""
 
 import sys
 
-from modelwire.cli import main
+try:
+    from modelwire.cli import main
+except KeyboardInterrupt:
+    sys.exit(130)
 
 if __name__ == "__main__":
     sys.exit(main())

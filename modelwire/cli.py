@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
@@ -29,7 +30,15 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    _prepare_streams()
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    _prepare_output()
     parser = _parser()
     options = parser.parse_args(_with_ask(sys.argv[1:] if arguments is None else arguments, parser.commands))
     debug = getattr(options, "debug", False)
@@ -42,16 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"modelwire: {' '.join(str(exc).split()) if hasattr(options, 'debug') else exc}", file=sys.stderr)
         return getattr(options, "usage_code", 1) if isinstance(exc, CallerError) else 1
-    except (
-        OSError
-    ) as exc:  # the reader of the output has gone, or the disk is full: write nothing more, not even at exit
+    except OSError as exc:  # the reader of the output is gone, or the disk full: write nothing more, not even at exit
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
         if not isinstance(exc, BrokenPipeError):
             print(f"modelwire: {exc}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
 
 
 def _with_ask(arguments: Sequence[str], commands: Sequence[str]) -> list[str]:
@@ -92,8 +96,9 @@ class _Parser(argparse.ArgumentParser):
         super().error(" ".join([message, *hints]))
 
 
-def _prepare_streams() -> None:
-    """Replace a closed stream, and escape characters that a terminal cannot show."""
+def _prepare_output() -> None:
+    """Replace a closed stream, escape characters that a terminal cannot show, and make warnings one line each."""
+    warnings.formatwarning = lambda message, *_: f"modelwire: {message}\n"
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -254,7 +254,7 @@ def read_model_file(path: Path) -> ModelFile:
     import tomllib
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows writes a mark before it
         data = tomllib.loads(text)
     except OSError as exc:
         raise InvalidConfig(f"`{path}` cannot be read: {exc.strerror}.", path=str(path)) from exc

@@ -42,6 +42,8 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(local, "pull", interrupted)
     assert cli.main(["local", "pull"]) == 130
+    monkeypatch.setattr(cli, "_parser", interrupted)
+    assert cli.main(["local", "pull"]) == 130
 
 
 def test_pull_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,6 +99,11 @@ def test_a_wrong_name_offers_the_close_ones(file: Path, name: str, said: str) ->
         init_chat_model(name)
 
 
+def test_a_provider_may_be_named_beside_the_model() -> None:
+    model: Any = init_chat_model("openai:m", provider="groq", api_key="k")
+    assert model.provider == "groq"
+
+
 def test_a_wrong_provider_and_a_wrong_wire_offer_the_close_ones() -> None:
     with pytest.raises(UnknownModel, match="Did you mean `openai`"):
         init_chat_model("x", model_provider="openia")

@@ -50,7 +50,7 @@ def register(commands: Any) -> None:
         "chat",
         help="talk with a model; /help lists what else it can do",
         description="Talk with a model. Lines that begin with / are commands, /help lists them. Ctrl-C stops an "
-        "answer, Ctrl-D ends the chat.",
+        "answer, Ctrl-D ends the chat. With lines that are piped in, the exit code is 1 if a question failed.",
     )
     chosen.add_model_options(chat)
     chat.set_defaults(run=_chat, usage_code=2)

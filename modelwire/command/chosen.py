@@ -55,11 +55,11 @@ def warn(text: str) -> None:
 def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
     """Make the model that is named here, in the environment or in the file; without a name, say which one it is."""
     params = dict(_parameter(text) for text in settings)
-    if name is None and config.default_name() is None:
+    if not name and config.default_name() is None:
         name = next((model for variable, model in WITHOUT_A_NAME if os.environ.get(variable)), LOCAL)
         why = "No key is set: this is" if name == LOCAL else "No model is named: this is"
         warn(f"{why} {name}. Choose with -m, or with `modelwire config set default NAME`.")
-    return config.init_chat_model(name, **params)
+    return config.init_chat_model(name or None, **params)
 
 
 def model_of(model: Any) -> str:
@@ -73,6 +73,8 @@ def _parameter(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InvalidArgument(f"`-p {text}` has no value: write NAME=VALUE, such as temperature=0.")
+    if name in ("model", "model_provider"):
+        raise InvalidArgument(f"`-p {name}`: name the model with -m, such as -m openai:gpt-4o-mini.")
     if re.search("key|header|query|auth|ad_token", name):
         raise InvalidArgument(f"`-p {name}`: a secret does not belong on a command line; put it in the environment.")
     try:

@@ -225,13 +225,15 @@ def _set(options: argparse.Namespace) -> None:
         if options.value not in file.models:
             config.named_row(options.value)
         value = json.dumps(options.value, ensure_ascii=False)
-    lines = place.read_text(encoding="utf-8").splitlines() if place.exists() else []
+    text = place.read_bytes().decode("utf-8-sig") if place.exists() else ""
+    lines, line_end = text.splitlines(), "\r\n" if "\r\n" in text else "\n"
     head = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     setting = re.compile(rf"\s*{options.setting}\s*=")
     rest = [line for at, line in enumerate(lines) if at >= head or not setting.match(line)]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text("\n".join([f"{options.setting} = {value}", *rest]) + "\n", encoding="utf-8")
+        whole = "\n".join([f"{options.setting} = {value}", *rest]) + "\n"
+        place.write_text(whole, encoding="utf-8", newline=line_end)
     except OSError as exc:
         raise InvalidConfig(f"`{place}` cannot be written: {exc.strerror}.", path=str(place)) from exc
     print(f"{place}: {options.setting} = {value}")
@@ -240,8 +242,11 @@ def _set(options: argparse.Namespace) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     print(f"modelwire {__version__}, Python {platform.python_version()}, {platform.platform()}")
     print("libraries:", ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))))
-    place = config.find_model_file()
-    print(f"configuration: {place or 'no file'}, default {config.default_name() or '(none)'}")
+    try:
+        found = f"{config.find_model_file() or 'no file'}, default {config.default_name() or '(none)'}"
+    except InvalidConfig as exc:
+        found = str(exc)
+    print(f"configuration: {found}")
     if brought := registry.brought_names():
         print("plugins:", ", ".join(brought))
     any_found = False

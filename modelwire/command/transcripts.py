@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ else:
 
 __all__ = ["keep", "read_messages", "register", "without_data"]
 
+LARGEST = 2**63 - 1  # number that SQLite has
 TABLES = """
 CREATE TABLE IF NOT EXISTS talks (id INTEGER PRIMARY KEY, begun TEXT NOT NULL, model TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS messages (
@@ -56,18 +57,21 @@ def _path() -> Path:
     return user_folder("data") / "transcripts.db"
 
 
-def _open() -> Any:
+@contextmanager
+def _opened() -> Iterator[Any]:
+    """Open the file, made where it is not there, for what is done together or not at all. Raises: `DiskError`."""
     path = _path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # for nobody else's eyes
-        with ExitStack() as opened:
-            base = opened.enter_context(closing(sqlite3.connect(path, timeout=10)))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # for nobody else's eyes
+        except OSError as exc:
+            raise sqlite3.Error(exc) from exc
+        with closing(sqlite3.connect(path, timeout=10)) as base, base:
             base.executescript(TABLES)
-            opened.pop_all()  # it stays open
-    except (OSError, sqlite3.Error) as exc:
+            yield base
+    except sqlite3.Error as exc:
         raise DiskError(f"The transcript `{path}` cannot be used: {exc}.", path=str(path)) from exc
-    return base
 
 
 def keep(talk: int | None, model: str, history: Sequence[Any], *, off: bool = False) -> int | None:
@@ -76,13 +80,13 @@ def keep(talk: int | None, model: str, history: Sequence[Any], *, off: bool = Fa
         return None
     rows = [json.dumps(message) for message in without_data(history)]
     try:
-        with closing(_open()) as base, base:
+        with _opened() as base:
             if talk is None:
                 begun = datetime.now().astimezone().isoformat(timespec="seconds")
                 talk = base.execute("INSERT INTO talks (begun, model) VALUES (?, ?)", (begun, model)).lastrowid
             base.execute("DELETE FROM messages WHERE talk = ?", (talk,))
             base.executemany("INSERT INTO messages VALUES (?, ?, ?)", [(talk, *row) for row in enumerate(rows)])
-    except (DiskError, sqlite3.Error) as exc:
+    except DiskError as exc:
         warn(f"Not in the log: {exc}")
     return talk
 
@@ -117,7 +121,7 @@ def _log(options: argparse.Namespace) -> None:
     if options.path:
         print(_path())
         return
-    with closing(_open()) as base, base:
+    with _opened() as base:
         if options.clear:
             base.execute("DELETE FROM messages")
             base.execute("DELETE FROM talks")
@@ -128,7 +132,8 @@ def _log(options: argparse.Namespace) -> None:
 
 
 def _show(base: Any, talk: int, *, as_json: bool) -> None:
-    rows = [text for (text,) in base.execute("SELECT message FROM messages WHERE talk = ? ORDER BY position", (talk,))]
+    found = base.execute("SELECT message FROM messages WHERE talk = ? ORDER BY position", (min(talk, LARGEST),))
+    rows = [text for (text,) in found]
     if not rows:
         raise InvalidArgument(f"There is no conversation {talk}. `modelwire log` lists them.")
     if as_json:

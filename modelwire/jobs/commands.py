@@ -104,7 +104,8 @@ def register(commands: Any) -> None:
     )  # fmt: skip
     add(
         "--bucket", metavar="GS",
-        help="of Gemini on Vertex AI, with --via batch-api or --finish-by: the files of batches are in gs://my-bucket/folder",
+        help="of Gemini on Vertex AI, with --via batch-api or --finish-by: the folder of batches' files, such as "
+        "gs://my-bucket/folder (default: none)",
     )  # fmt: skip
     add("--plan", action="store_true", help="with --finish-by: show what is expected, rows, cost and end, ask nothing")
     add(

@@ -30,7 +30,9 @@ def _hidden():
 '''
 
 
-@pytest.mark.parametrize("words", [["what is it"], ["ask", "what", "is", "it"], ["-m", "openai:m", "what is it"]])
+@pytest.mark.parametrize(
+    "words", [["what is it"], ["what is it", "-m", ""], ["ask", "what", "is", "it"], ["-m", "openai:m", "what is it"]]
+)
 def test_a_question_is_answered_with_or_without_the_word_ask(
     run: Callable[..., Any], provider: ProviderServer, words: list[str]
 ) -> None:
@@ -40,7 +42,7 @@ def test_a_question_is_answered_with_or_without_the_word_ask(
     (request,) = provider.requests
     assert request.body["messages"] == [{"role": "user", "content": "what is it"}]
     assert request.body["stream"] is True
-    assert request.body["model"] == ("m" if "-m" in words else "gpt-4o-mini")
+    assert request.body["model"] == ("m" if "openai:m" in words else "gpt-4o-mini")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,7 @@ BAD = {
     "unknown model": (["ask", "x", "-m", "opnai:m"], "Did you mean `openai`"),
     "parameter without value": (["ask", "x", "-p", "temperature"], "NAME=VALUE"),
     "secret": (["ask", "x", "-p", "api_key=1"], "secret"),
+    "model as a parameter": (["ask", "x", "-p", "model=gpt-5"], "name the model with -m"),
     "unknown parameter": (["ask", "x", "-p", "temprature=1"], "Did you mean `temperature`"),
     "no file": (["ask", "x", "-a", "none.png"], "`none.png` cannot be read"),
     "empty file": (["ask", "x", "-a", "empty.png"], "empty"),
@@ -252,7 +255,7 @@ def test_the_log_lists_shows_finds_and_forgets(run: Callable[..., Any], provider
     assert [json.loads(line)["number"] for line in run("log", "--find", "SECOND", "--json").out.splitlines()] == [2]
     path = Path(run("log", "--path").out.strip())
     assert oct(path.stat().st_mode & 0o777) == "0o600"
-    assert run("log", "9").code == 2
+    assert run("log", "9").code == run("log", "9" * 30).code == 2
     run("log", "--clear")
     assert run("log").err == "The log is empty.\n"
 
@@ -275,6 +278,19 @@ def test_a_log_that_is_no_database_is_one_line_and_is_closed(run: Callable[..., 
         assert "cannot be used: file is not a database" in done.err
     if opened is not None:
         assert len(os.listdir("/proc/self/fd")) <= opened
+    done = run("ask", "hello", "-m", "openai:m")
+    assert (done.code, done.out) == (0, "hello\n")
+    assert done.err.startswith("Not in the log: ")
+
+
+def test_a_warning_is_one_line(provider: ProviderServer) -> None:
+    done = subprocess.run(
+        _program("ask", "x", "-m", "openai:m", "-p", "foo=1"), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False, env={**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2])},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "x\n")
+    assert done.stderr.startswith("modelwire: `foo`: no parameter `ChatOpenAI` knows; sent to the provider as it is.")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_log_that_cannot_be_written_costs_no_answer(

@@ -167,6 +167,22 @@ def test_set_default_makes_the_file_and_keeps_the_rest_of_it(run: Callable[..., 
     ]  # fmt: skip
 
 
+def test_a_file_as_windows_writes_it_is_read_and_keeps_its_line_ends(run: Callable[..., Any], own_home: Path) -> None:
+    file = own_home / "modelwire.toml"
+    file.write_bytes(b'\xef\xbb\xbfdefault = "quick"\r\n[models.quick]\r\nmodel = "openai:m"\r\n')
+    assert run("config", "show").out.splitlines()[1:] == ["default: quick", "log: on", "quick: openai:m"]
+    assert run("config", "set", "default", "openai:n").code == 0
+    assert file.read_bytes() == b'default = "openai:n"\r\n[models.quick]\r\nmodel = "openai:m"\r\n'
+
+
+def test_doctor_goes_on_where_the_file_is_wrong(run: Callable[..., Any], own_home: Path) -> None:
+    (own_home / "modelwire.toml").write_text("default = \n")
+    done = run("doctor")
+    assert (done.code, done.err) == (0, "")
+    assert "configuration: `modelwire.toml`, line 1: not valid TOML" in done.out
+    assert "key" in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

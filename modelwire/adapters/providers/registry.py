@@ -137,7 +137,7 @@ def _refuse_slips(names: Iterable[str], made: Any) -> None:
             raise InvalidArgument(f"`{made.__name__}` has no argument `{name}`. {did_you_mean(name, known)}")
 
 
-def make_model(provider: str, model: str, wire: str | None = None, **kwargs: Any) -> BaseChatModel:
+def make_model(provider: str, model: str, /, wire: str | None = None, **kwargs: Any) -> BaseChatModel:
     """Make the chat model. Raises `UnknownModel` for a provider, `InvalidArgument` for a wire, that is not known."""
     row = provider_row(provider)
     wire = wire or row.wire
