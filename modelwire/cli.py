@@ -116,28 +116,20 @@ def _parser() -> _Parser:
         import_module(f"modelwire.command.{name}").register(commands)
 
     local = commands.add_parser("local", help="a real model on this machine, no key needed")
-    local_commands = local.add_subparsers(required=True, metavar="COMMAND")
-    pull = local_commands.add_parser("pull", help="fetch a model's weights (94 MB) into the cache folder")
-    pull.add_argument("model", nargs="?", default="smollm2", help="which one (default: %(default)s)")
-    pull.set_defaults(run=_local_pull)
-    path = local_commands.add_parser("path", help="print the path of a model's weights")
-    path.add_argument("model", nargs="?", default="smollm2", help="which one (default: %(default)s)")
-    path.set_defaults(run=_local_path)
-    serve = local_commands.add_parser("serve", help="serve a model over the OpenAI and Anthropic wires until Ctrl-C")
-    serve.add_argument(
-        "model", nargs="?", default="smollm2", help="a known model, or the path of a GGUF file (default: %(default)s)"
-    )
-    serve.add_argument("--port", type=int, default=0, metavar="N", help="port on this machine (default: any free one)")
-    serve.add_argument(
-        "--n-ctx",
-        type=int,
-        default=local_server.N_CTX,
-        help="context size of all slots, in tokens (default: %(default)s)",
-    )
-    serve.add_argument(
-        "--n-parallel", type=int, default=local_server.N_PARALLEL, help="concurrent answers (default: %(default)s)"
-    )
-    serve.set_defaults(run=_local_serve)
+    below = local.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, what, model in (
+        ("pull", _local_pull, "fetch a model's weights (94 MB) into the cache folder", "which one"),
+        ("path", _local_path, "print the path of a model's weights", "which one"),
+        ("serve", _local_serve, "serve a model over the OpenAI and Anthropic wires until Ctrl-C",
+         "a known model, or the path of a GGUF file"),
+    ):  # fmt: skip
+        one = below.add_parser(name, help=what)
+        one.add_argument("model", nargs="?", default="smollm2", help=f"{model} (default: %(default)s)")
+        one.set_defaults(run=run)
+    add, default = one.add_argument, "(default: %(default)s)"  # of `serve`
+    add("--port", type=int, default=0, metavar="N", help="port on this machine (default: any free one)")
+    add("--n-ctx", type=int, default=local_server.N_CTX, help=f"context size of all slots, in tokens {default}")
+    add("--n-parallel", type=int, default=local_server.N_PARALLEL, help=f"concurrent answers {default}")
 
     for module in ("testing.serve_command", "jobs.commands", "compare.command", "migrate.command"):
         import_module(f"modelwire.{module}").register(commands)
@@ -162,9 +154,8 @@ def _local_path(options: argparse.Namespace) -> None:
 def _local_serve(options: argparse.Namespace) -> None:
     import time
 
-    with local.LocalServer(
-        options.model, n_ctx=options.n_ctx, n_parallel=options.n_parallel, port=options.port
-    ) as server:
+    sizes = {"n_ctx": options.n_ctx, "n_parallel": options.n_parallel}
+    with local.LocalServer(options.model, **sizes, port=options.port) as server:
         print(f"{server.model_name} answers; Ctrl-C ends it")
         print(f"  OpenAI wire      base_url={server.base_url_for('openai')}")
         print(f"  Anthropic wire   base_url={server.base_url_for('anthropic')}", flush=True)

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def register(commands: Any) -> None:
 
 def _chat(options: argparse.Namespace) -> int:
     chat = Chat(chosen.choose_model(options.model, options.param), options)
-    read = _reader([*chat.commands])
+    read = _piped if chat.is_piped else _reader([*chat.commands])
     if not chat.is_piped:
         warn(f"{chosen.model_of(chat.model)}. /help lists the commands, Ctrl-D ends.")
     while not chat.ended:
@@ -201,17 +202,11 @@ class Chat:
 
 def _reader(commands: list[str]) -> Callable[[], str]:
     """Return what reads the next message from the user."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        return _piped
     if is_terminal():
-        try:
+        with suppress(ImportError):
             return _edited(commands)
-        except ImportError:
-            pass
-    try:
+    with suppress(ImportError):
         import_module("readline")  # the line can be edited, where Python has it
-    except ImportError:
-        pass
     return _typed
 
 

@@ -32,11 +32,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Declare what `ask` and `chat` share."""
     add = parser.add_argument
     add(
-        "-m",
-        "--model",
-        metavar="NAME",
+        "-m", "--model", metavar="NAME",
         help="such as openai:gpt-4o-mini, or a row of modelwire.toml (default: the file's, a key's, else local)",
-    )
+    )  # fmt: skip
     add("-s", "--system", metavar="TEXT", help="the system message")
     add(
         "-p", "--param", metavar="NAME=VALUE", action="append", default=[],
@@ -111,11 +109,9 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
     try:
         block: Any = messages.from_url(place) if is_url else messages.from_path(place)
     except InvalidArgument as exc:  # its advice may be about arguments of a function
-        text, advice, _ = str(exc).partition(" Say it: ")
-        if not advice:
-            text, advice, _ = str(exc).partition(" Decode it yourself: ")
+        text, *advice = re.split(" Say it: | Decode it yourself: ", str(exc))
         how = " Attach a file whose name ends as its content, such as `.png`, `.pdf`, or `.txt` for UTF-8 text."
-        raise InvalidArgument(f"{text}{how if advice else ''}") from exc
+        raise InvalidArgument(text + how if advice else text) from exc
     kind = block["type"]
     if getattr(model, "provider", None) == "local" and kind in ("image", "audio", "video", "file"):
         raise InvalidArgument(

@@ -133,9 +133,8 @@ def _models(options: argparse.Namespace) -> None:
         return
     width = max((len(entry.name) for entry in entries), default=0)
     for name, ready, what in entries:
-        print(
-            f"{name:{width}}  {'ready  ' if ready else 'missing'}  {what}" if options.all else f"{name:{width}}  {what}"
-        )
+        state = f"{'ready' if ready else 'missing':7}  " if options.all else ""
+        print(f"{name:{width}}  {state}{what}")
     if not entries:
         warn(f"No key is set and no model is here. `modelwire local pull` fetches {LOCAL}; --all lists the services.")
 
