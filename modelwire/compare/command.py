@@ -33,7 +33,7 @@ def register(commands: Any) -> None:
     add("-m", "--model", action="append", required=True, metavar="NAME", help="may be given more than once")
     add("--judge", metavar="NAME", help="a model that says whether texts that differ mean the same (default: none)")
     add("--batch", action="store_true", help="by the providers' Batch APIs: half the price, within a day")
-    add("--bucket", metavar="GS", help="of Gemini on Vertex AI, with --batch: such as gs://my-bucket/folder (default: none)")
+    add("--bucket", metavar="GS", help="with --batch, of Gemini on Vertex AI: gs://my-bucket/folder (default: none)")
     add("--max-cost", metavar="USD", help="of each model (default: no limit); not with --batch")
     add("--limit", type=int, metavar="N", help="the first N calls (default: all)")
     add("--dir", help="where the jobs' state lies; run again, it goes on (default: RECORDING.compare)")
