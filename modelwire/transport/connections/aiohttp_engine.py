@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from modelwire.errors import InvalidArgument, MissingDependency, NetworkBlocked
 from modelwire.transport.connections import pools
+from modelwire.transport.connections.body import joined
 from modelwire.transport.connections.closed_network import refuse_to_leave
 from modelwire.transport.connections.pooled import AsyncPooledConnection
 from modelwire.transport.connections.pools import KEEPALIVE_EXPIRY_S, AsyncPool
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Send
 
 __all__ = ["AiohttpConnection"]
+
+
+@lru_cache(maxsize=100)
+def _limits_of_head(connect_s: float, first_byte_s: float) -> Any:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(sock_connect=connect_s, sock_read=first_byte_s)
 
 
 @cache
@@ -57,12 +65,12 @@ def _connector_class() -> Any:
             refuse_to_leave(req.url.host)
             return super().connect(req, *args, **kwargs)
 
-        async def _get(self, key: Any, traces: Any) -> Any:
+        def _get(self, key: Any, traces: Any) -> Any:
             for connection, _ in getattr(self, "_conns", {}).get(key, ()):
-                if connection.is_connected() and not connection.should_close:
+                if not connection.should_close:  # as a lost one should, too
                     break
                 connection.close()  # what is closed, aiohttp passes over
-            return await super()._get(key, traces)
+            return super()._get(key, traces)
 
     return Connector
 
@@ -106,10 +114,10 @@ class AiohttpConnection(AsyncPooledConnection):
                 self.address.url,
                 # From a megabyte on, aiohttp warns of a body that is not sent piece by piece.
                 data=exchange.content if len(exchange.content) < 2**20 else BytesIO(exchange.content),
-                headers={**self.headers(), "Content-Length": str(len(exchange.content))},
+                headers=self.headers(),
                 allow_redirects=False,
                 proxy=proxy,
-                timeout=aiohttp.ClientTimeout(sock_connect=timeouts.connect_s, sock_read=timeouts.first_byte_s),
+                timeout=_limits_of_head(timeouts.connect_s, timeouts.first_byte_s),
             )
         except (aiohttp.ClientError, NetworkBlocked):
             raise  # some are a `ValueError` too, such as that of a bad certificate
@@ -117,10 +125,11 @@ class AiohttpConnection(AsyncPooledConnection):
             refused = unsendable(exc, origin=self.address.authority)
         if refused is not None:  # raised here, so that what aiohttp said of a header does not hang on it
             raise refused
-        if response.connection is not None and response.connection.protocol is not None:
+        connection = response.connection  # None: all of the body is here
+        if connection is not None and connection.protocol is not None:
             # `sock_read` was the limit of the head; for the body there is `_cover`.
-            response.connection.protocol.read_timeout = None
-            response.connection.protocol.start_timeout()
+            connection.protocol.read_timeout = None
+            connection.protocol.start_timeout()
         self._unpacking = self._unpacking_of(response.headers.get("content-encoding"), response.status)
         return Reply(response.status, response.headers, b"" if step.stream else await self._whole())
 
@@ -140,6 +149,14 @@ class AiohttpConnection(AsyncPooledConnection):
             )
         refuse_to_leave(urlsplit(proxy).hostname)
         return proxy
+
+    async def _whole(self) -> bytes:
+        content = self._response.content
+        if not content.is_eof() or self._unpacking is not None:
+            return await super()._whole()
+        whole = content.read_nowait()  # it came along with the head, as short answers do
+        await self.close()
+        return joined((whole,), self.exchange.max_response_bytes)
 
     async def read(self) -> bytes | None:
         """Return the next bytes of the open answer, None at its end."""
@@ -164,10 +181,7 @@ class AiohttpConnection(AsyncPooledConnection):
         """Give the connection back, or drop it where the answer was not read to its end."""
         response, self._response = self._response, None
         lease, self._lease = self._lease, None
-        if response is not None:
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
+        if response is not None and not response.closed:  # it is, from the end of the body on
+            response.close()
         if lease is not None:
             lease.release()

@@ -101,7 +101,8 @@ def refuse_to_leave(host: str | None = None) -> None:
 
 def mocks_seeing(library: str) -> bool:
     """Whether routes of respx are active that see calls made with `library`; aiohttp's it never sees."""
-    return any(name in _SEEN_BY.get(library, ()) for name in _active_mockers())
+    active = _active_mockers()
+    return bool(active) and not set(active).isdisjoint(_SEEN_BY.get(library, ()))
 
 
 _SEEN_BY = {"httpx2": ("httpcore2",), "httpx": ("httpx", "httpcore")}
