@@ -412,9 +412,9 @@ class AdaptiveRateLimiter:
         self._cut_index = self.sent
         if self.advertised is not None:
             self.advertised.refused(admission)
-        held = self.rate.is_held(now) and self.rate.takes_bursts  # else it may be a pair that came too close
+        in_vain = self.rate.is_cut_in_vain(now)
         self.rate.cut(now, accepted, elapsed_s, now - admission.started)
-        if accepted > 0 and self.advertised is None and self.random_refusals.slowed(held=held):
+        if accepted > 0 and self.advertised is None and self.random_refusals.slowed(in_vain=in_vain):
             self.rate.forget(now)
             self._pause(now, 0.0)  # one that is still on holds
         elif accepted <= 0:

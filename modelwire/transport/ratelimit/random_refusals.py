@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = ["RandomRefusals"]
 
 _MEMORY = 0.06  # of the share of refusals, in requests
-_CUTS, _HELD_CUTS = 100.0, 6.0  # to a trial: where the pace had grown since the last cut, and where it had not
+_CUTS, _CUTS_IN_VAIN = 100.0, 6.0  # to a trial: where the pace had grown since the last cut, and where it had not
 _LATER = 4
 _NARROWED = 0.7  # of what was at work at first, and refused all the same
 _LUCK = 0.25  # more refusals than that are no luck
@@ -49,9 +49,9 @@ class RandomRefusals:
         self._trials = 1 if self._lasted >= _PAID else self._trials * _LATER
         return True
 
-    def slowed(self, *, held: bool) -> bool:
-        """The pace was cut; `held`: though it had not grown since the last cut. Tell whether to try without."""
-        self._cuts += 1 / (_HELD_CUTS if held else _CUTS)
+    def slowed(self, *, in_vain: bool) -> bool:
+        """The pace was cut; `in_vain`: though it had not grown since the last cut. Tell whether to try without."""
+        self._cuts += 1 / (_CUTS_IN_VAIN if in_vain else _CUTS)
         return self._cuts >= self._trials and self._is_luck()
 
     def narrowed(self, at_once: float) -> bool:

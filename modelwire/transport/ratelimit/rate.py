@@ -37,7 +37,8 @@ _SMALL_HOLD_S, _SMALL_GROWTH_PER_S, _HOLD_SMALL = 0.7, 1.2, 2.0
 # A refusal at a pace that has not grown is a pair that came too close, or the bucket is larger than we think: the rate
 # falls by a tenth at most. After fewer than `_SOON` requests, again and again, it is doubted twice as much each time.
 _AT_MOST, _OFTEN, _LARGER = 0.1, 20, 0.25
-_SOON, _DOUBT = 5, 0.03
+# But more than `_PAIRS` in a row are neither: a pace below that of any bucket is refused no more.
+_SOON, _DOUBT, _PAIRS = 5, 0.03, 3
 _LEAST_PER_S = 1 / 120
 
 
@@ -45,7 +46,7 @@ class RateEstimate:
     """A bucket filled at the rate we believe in. `level` is how many requests may leave now."""
 
     __slots__ = (
-        "at", "burst", "ceiling", "cut_at", "cuts", "level", "ramp", "rate", "rate_after_cut", "soon",
+        "at", "burst", "ceiling", "cut_at", "cuts", "held_cuts", "level", "ramp", "rate", "rate_after_cut", "soon",
     )  # fmt: skip
 
     def __init__(self, now: float, ceiling: float = inf) -> None:
@@ -54,6 +55,7 @@ class RateEstimate:
         self.rate_after_cut = inf
         self.cut_at = now
         self.cuts = 0  # that taught something
+        self.held_cuts = 0  # in a row, of a pace that had not grown
         self.burst = inf  # how many the provider took before it first refused one, where that was soon
         self.soon = 0  # refusals in a row, each after a few requests at a pace that had not grown
         self.at = now
@@ -113,9 +115,9 @@ class RateEstimate:
     def takes_bursts(self) -> bool:
         return self.burst > _SMALL
 
-    def is_held(self, now: float) -> bool:
-        """Whether the pace has not grown since the last cut."""
-        return self.cuts > 0 and self._growth(now) == 0.0
+    def is_cut_in_vain(self, now: float) -> bool:
+        """Whether a refusal now is none of a limit's: the pace has not grown since the last cut."""
+        return self.cuts > 0 and self._growth(now) == 0.0 and (self.takes_bursts or self.held_cuts > _PAIRS)
 
     def forget(self, now: float) -> None:
         """What was learned is no limit: go on from this pace as at the start."""
@@ -161,6 +163,7 @@ class RateEstimate:
     def cut(self, now: float, accepted: int, elapsed_s: float, ago_s: float = 0.0) -> None:
         """A refusal of what was sent `ago_s`: since the last one, or the beginning, `accepted` were taken."""
         growth, self.cut_at = self._growth(now) if self.rate < inf and self.cuts else 0.0, now
+        self.held_cuts = 0 if growth else self.held_cuts + 1
         if accepted <= 0:
             return  # nothing learned; the gate stays shut for longer
         if self.rate == inf:

@@ -9,7 +9,7 @@ def a_trial(luck: RandomRefusals, *, most: int = 10_000) -> int:
         for _ in range(20):
             luck.sent()
         luck.refused()
-        if luck.slowed(held=True):
+        if luck.slowed(in_vain=True):
             return cuts
     raise AssertionError("no trial")
 
@@ -67,7 +67,7 @@ def test_many_refusals_are_never_luck() -> None:
     for _ in range(200):
         luck.sent()
         luck.refused()
-        assert not luck.slowed(held=True)
+        assert not luck.slowed(in_vain=True)
     assert not luck.narrowed(1.0)
 
 
