@@ -68,7 +68,7 @@ class PooledConnection:
         self._settings = ClientSettings(address.secure, proxy, proxy is None and address.is_loopback, self.engine)
         self._origin = address.authority if self.engine == "core" else ""  # the other clients have any
         self._timeout: dict[str, float | None] = {}
-        self._lease: Lease[Any] | None = None
+        self._lease: Lease | None = None
         self._response: Any = None
         self._unpacking: Unpacking | None = None
         if is_watched():
@@ -236,7 +236,7 @@ class SyncPooledConnection(PooledConnection):
         """Wait for the limiter."""
         wait_for_wake(step.admission, step.seconds)
 
-    def _open(self) -> Lease[Any]:
+    def _open(self) -> Lease:
         pool: SyncPool = sync_pool(self._settings)
         self._lease = pool.lease(self._origin, self.exchange.remaining_s())
         if self._lease is None:
@@ -311,7 +311,7 @@ class AsyncPooledConnection(PooledConnection):
     def wait(self, step: Wait) -> Awaitable[None]:
         return await_wake(step.admission, step.seconds)
 
-    async def _open(self) -> Lease[Any]:
+    async def _open(self) -> Lease:
         pool = await async_pool(self._settings, self.pool_class)
         self._lease = await pool.lease(self._origin)
         return self._lease

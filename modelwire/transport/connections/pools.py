@@ -18,7 +18,7 @@ from collections import deque
 from contextlib import suppress
 from functools import cache
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 from modelwire.errors import InvalidArgument, MissingDependency
@@ -44,8 +44,6 @@ MAX_IN_FLIGHT = 1000
 # Below the 60 s after which common load balancers drop an idle connection.
 KEEPALIVE_EXPIRY_S = 55.0
 
-Client = TypeVar("Client")
-
 
 class ClientSettings(NamedTuple):
     """What makes two calls unable to share a client."""
@@ -56,25 +54,25 @@ class ClientSettings(NamedTuple):
     engine: str = "core"  # or "client" (an httpx2 client), or "aiohttp" for async calls
 
 
-class Lease(Generic[Client]):
+class Lease:
     """A place on a client, for one call. `release` may be called twice; the second time does nothing."""
 
     __slots__ = ("_pool", "shard")
 
-    def __init__(self, pool: _Pool[Client]) -> None:
+    def __init__(self, pool: _Pool) -> None:
         self._pool = pool
-        self.shard: _Shard[Client] | None = None
+        self.shard: _Shard | None = None
 
     @property
-    def client(self) -> Client:
-        return cast("_Shard[Client]", self.shard).client
+    def client(self) -> Any:
+        return cast("_Shard", self.shard).client
 
     def release(self) -> None:
         if self.shard is not None:
             self._pool._release(self)
 
 
-class SyncLease(Lease[Any]):
+class SyncLease(Lease):
     """Gives its place back also where Ctrl-C came before, or while, somebody could."""
 
     __slots__ = ()
@@ -84,16 +82,16 @@ class SyncLease(Lease[Any]):
             self.release()
 
 
-class _Shard(Generic[Client]):
+class _Shard:
     __slots__ = ("client", "in_flight", "origin")
 
-    def __init__(self, client: Client, origin: str) -> None:
+    def __init__(self, client: Any, origin: str) -> None:
         self.client = client
         self.origin = origin
         self.in_flight = 0
 
 
-class _Pool(Generic[Client]):
+class _Pool:
     """The bookkeeping of shards, the same for sync and async; callers never enter it twice at once."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
@@ -101,21 +99,21 @@ class _Pool(Generic[Client]):
         self.limit = limit or affordable_in_flight()
         self.in_flight = 0
         self.transport: Any = None  # httpx2's, with this behind it: made by the first call
-        self.shards: list[_Shard[Client]] = []
+        self.shards: list[_Shard] = []
         if settings.engine not in SHARD_CONNECTIONS:
             raise InvalidArgument(f"The engine `{settings.engine}` has no row in `SHARD_CONNECTIONS` (pools.py).")
         self.shard_connections = SHARD_CONNECTIONS[settings.engine]
         # By origin: shards with a free place, the one used last on top: it is warm.
-        self._roomy: dict[str, list[_Shard[Client]]] = {}
+        self._roomy: dict[str, list[_Shard]] = {}
         self._sweep_at = monotonic() + KEEPALIVE_EXPIRY_S
 
-    def _make_client(self, origin: str) -> Client:
+    def _make_client(self, origin: str) -> Any:
         raise NotImplementedError
 
-    def _close_client(self, client: Client) -> None:
+    def _close_client(self, client: Any) -> None:
         raise NotImplementedError
 
-    def _take(self, origin: str) -> _Shard[Client] | None:
+    def _take(self, origin: str) -> _Shard | None:
         """Take a place, or return None where the pool is full."""
         if self.in_flight >= self.limit:
             return None
@@ -135,7 +133,7 @@ class _Pool(Generic[Client]):
         self.in_flight += 1
         return shard
 
-    def _warm(self, roomy: list[_Shard[Client]]) -> _Shard[Client] | None:
+    def _warm(self, roomy: list[_Shard]) -> _Shard | None:
         """Return an idle connection; None, and room for a new one, where there is none."""
         while roomy:
             if not self._is_spent(roomy[-1].client):
@@ -148,7 +146,7 @@ class _Pool(Generic[Client]):
                 break
         return None
 
-    def _give_back(self, lease: Lease[Client]) -> None:
+    def _give_back(self, lease: Lease) -> None:
         shard = lease.shard
         if shard is None:
             return
@@ -169,15 +167,15 @@ class _Pool(Generic[Client]):
         """Whether no other call can go over it: closed by either side, idle for too long, left amid a call."""
         return not connection.is_idle() or connection.has_expired()
 
-    def _drop(self, shard: _Shard[Client]) -> None:
+    def _drop(self, shard: _Shard) -> None:
         self.shards.remove(shard)
         self._close_client(shard.client)
 
-    def _release(self, lease: Lease[Client]) -> None:
+    def _release(self, lease: Lease) -> None:
         raise NotImplementedError
 
 
-class SyncPool(_Pool[Any]):
+class SyncPool(_Pool):
     """Clients for sync calls, shared by all threads."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
@@ -189,7 +187,7 @@ class SyncPool(_Pool[Any]):
         self._lock = threading.RLock()  # entered twice where the garbage collector closes a forgotten stream in it
         self._place_free = threading.Condition(self._lock)
 
-    def lease(self, origin: str = "", timeout_s: float | None = None) -> Lease[Any] | None:
+    def lease(self, origin: str = "", timeout_s: float | None = None) -> Lease | None:
         """Wait for a place; None when there was none within `timeout_s`."""
         lease = SyncLease(self)
         with self._lock:
@@ -199,7 +197,7 @@ class SyncPool(_Pool[Any]):
                 lease.shard = self._place_free.wait_for(lambda: self._take(origin), timeout_s)
         return lease if lease.shard is not None else None
 
-    def _release(self, lease: Lease[Any]) -> None:
+    def _release(self, lease: Lease) -> None:
         with self._lock:
             self._give_back(lease)
             lease.__class__ = Lease  # done: a Ctrl-C in a `__del__` would be lost
@@ -225,15 +223,15 @@ class SyncPool(_Pool[Any]):
             self._close_client(shard.client)
 
 
-class AsyncPool(_Pool[Any]):
+class AsyncPool(_Pool):
     """Clients for the calls of one event loop."""
 
     def __init__(self, settings: ClientSettings, limit: int | None = None) -> None:
         super().__init__(settings, limit)
-        self._waiting: deque[tuple[asyncio.Future[_Shard[Any]], str]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[_Shard], str]] = deque()
         self._spent: list[Any] = []  # clients to be closed by whoever may wait for it
 
-    async def lease(self, origin: str = "") -> Lease[Any]:
+    async def lease(self, origin: str = "") -> Lease:
         """Wait for a place, first come first served: whoever leaves hands the place to the one in front."""
         lease = Lease(self)
         lease.shard = self._take(origin)  # there is none while anybody waits
@@ -241,7 +239,7 @@ class AsyncPool(_Pool[Any]):
             if lease.shard is None:
                 import asyncio
 
-                waiter: asyncio.Future[_Shard[Any]] = asyncio.get_running_loop().create_future()
+                waiter: asyncio.Future[_Shard] = asyncio.get_running_loop().create_future()
                 self._waiting.append((waiter, origin))
                 try:
                     await waiter
@@ -255,12 +253,12 @@ class AsyncPool(_Pool[Any]):
             raise
         return lease
 
-    def _release(self, lease: Lease[Any]) -> None:
+    def _release(self, lease: Lease) -> None:
         self._give_back(lease)
         while self._waiting:
             waiter, origin = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(cast("_Shard[Any]", self._take(origin)))  # there is a place: one was just given back
+                waiter.set_result(cast("_Shard", self._take(origin)))  # there is a place: one was just given back
                 return
 
     def _make_client(self, origin: str) -> Any:

@@ -91,15 +91,17 @@ class _SyncConnections:
         self._pool.close()
 
 
-class _SyncBody:
+class _Body:
     """The body of an answer. To close it gives the connection back, or drops it where it was not read to its end."""
 
-    def __init__(self, response: Any, lease: Lease[Any]) -> None:
+    def __init__(self, response: Any, lease: Lease) -> None:
         self._stream = response.stream
         self._status = response.status
-        self._lease: Lease[Any] | None = lease
+        self._lease: Lease | None = lease
         self._bytes: Any = None
 
+
+class _SyncBody(_Body):
     def __iter__(self) -> Iterator[bytes]:
         body: Iterator[bytes] = iter(self._stream)
         self._bytes = body
@@ -144,15 +146,7 @@ class _AsyncConnections:
         await self._pool.aclose()
 
 
-class _AsyncBody:
-    """The same for an async answer."""
-
-    def __init__(self, response: Any, lease: Lease[Any]) -> None:
-        self._stream = response.stream
-        self._status = response.status
-        self._lease: Lease[Any] | None = lease
-        self._bytes: Any = None
-
+class _AsyncBody(_Body):
     def __aiter__(self) -> AsyncIterator[bytes]:
         body: AsyncIterator[bytes] = aiter(self._stream)
         self._bytes = body

@@ -1,4 +1,4 @@
 """The rate limiter: one for each provider, credential and model of a process. Pure but for `waiting`.
 
-`gate` is the limiter itself, `pace` its rate, `advertised` what providers' headers say, `registry` who shares which.
+`limiter` decides, `rate` is what refusals have taught, `headers` what providers say, `registry` who shares which.
 """

@@ -10,27 +10,15 @@ from modelwire.errors import ChatError
 __all__ = ["Admission", "AdmissionQueue", "copy_for_followers"]
 
 
+_UNKNOWN: dict[str, float] = {}
+
+
 class Admission:
     """One attempt: it waits, it is granted, it ends."""
 
     __slots__ = (
-        "cost_in",
-        "cost_out",
-        "granted",
-        "head_seen",
-        "index",
-        "is_retry",
-        "mark_in",
-        "mark_out",
-        "max_output",
-        "on_wake",
-        "patient",
-        "rejection",
-        "released",
-        "requested_at",
-        "signalled",
-        "size",
-        "started",
+        "costs", "granted", "head_seen", "index", "is_retry", "max_output", "on_wake", "patient", "rejection",
+        "released", "requested_at", "signalled", "size", "spent", "started",
     )  # fmt: skip
 
     def __init__(self, requested_at: float, *, again: bool, patient: bool, size: int, max_output: int | None) -> None:
@@ -44,9 +32,9 @@ class Admission:
         self.rejection: ChatError | None = None  # why it will never be granted
         self.index = 0  # among all that were ever granted, from 1
         self.started = 0.0
-        self.cost_in = self.cost_out = 0.0  # tokens, estimated; what had been spent then, this one included
-        self.mark_in: float | None = None
-        self.mark_out = 0.0
+        # By kind of limit: what it will cost, as far as one can tell, and what had been spent then, this one included.
+        self.costs: dict[str, float] = _UNKNOWN
+        self.spent: dict[str, float] | None = None
 
     def wake(self) -> None:
         """Have its owner look: it is granted, or keeps the time from now on."""

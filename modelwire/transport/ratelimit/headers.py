@@ -81,7 +81,7 @@ class Advertised:
         self._mirrored_index: int | None = None  # the latest one when the mirror began
         self._trusted = True  # what the headers call left is ours alone, and may be had in a burst
         self._spent_at = now
-        self._spent_in = self._spent_out = 0.0  # tokens, ever
+        self._spent = dict.fromkeys(_KINDS, 0.0)  # ever
         self._tokens_per_byte = _TOKENS_PER_BYTE
         self._answer_tokens = _ANSWER_TOKENS
 
@@ -107,7 +107,7 @@ class Advertised:
             self._trusted = True
         return max(
             (
-                bucket.ready_at(now, _cost(kind, admission), mirrored=self._trusted)
+                bucket.ready_at(now, admission.costs[kind], mirrored=self._trusted)
                 for kind, bucket in self._buckets.items()
                 if self._trusted or kind != "requests"  # requests are the pace's then
             ),
@@ -118,17 +118,17 @@ class Advertised:
         self._estimate(admission)
         self._spent_at = now
         self._sent_index = admission.index
-        self._spent_in += admission.cost_in
-        self._spent_out += admission.cost_out
-        admission.mark_in, admission.mark_out = self._spent_in, self._spent_out
+        for kind, cost in admission.costs.items():
+            self._spent[kind] += cost
+        admission.spent = dict(self._spent)
         for kind, bucket in self._buckets.items():
-            bucket.level -= _cost(kind, admission)
+            bucket.level -= admission.costs[kind]
 
     def give_back(self, admission: Admission) -> None:
         """It was never sent."""
-        if admission.mark_in is not None:
+        if admission.spent is not None:
             for kind, bucket in self._buckets.items():
-                bucket.level += _cost(kind, admission)
+                bucket.level += admission.costs[kind]
 
     def correct(self, admission: Admission, usage: Mapping[str, int]) -> None:
         """Learn from what a call really took; output that was reserved and not used is back in the bucket."""
@@ -137,15 +137,14 @@ class Advertised:
             self._tokens_per_byte += _LEARNING * (took_in / admission.size - self._tokens_per_byte)
         if took_out:
             self._answer_tokens += _LEARNING * (took_out - self._answer_tokens)
-        if admission.mark_in is None:
+        if admission.spent is None:
             return
-        unused_in = admission.cost_in - took_in if took_in else 0.0
-        unused_out = admission.cost_out - took_out if took_out else 0.0
-        unused = {"tokens": unused_in + unused_out, "input-tokens": unused_in, "output-tokens": unused_out}
+        costs = admission.costs
+        took = _costs(took_in or costs["input-tokens"], took_out or costs["output-tokens"])
         for kind, bucket in self._buckets.items():
             # Sent before the last header was, it is in there; but no header tells of a limit that the user states.
             if kind in self._stated or admission.index > self._read_index:
-                bucket.level += unused.get(kind, 0.0)
+                bucket.level += costs[kind] - took[kind]
 
     def refused(self, admission: Admission) -> None:
         """A limit was hit against the mirror's word: bursts are not taken, or others share this key."""
@@ -153,8 +152,8 @@ class Advertised:
             self._trusted = False
 
     def _estimate(self, admission: Admission) -> None:
-        admission.cost_in = admission.size * self._tokens_per_byte
-        admission.cost_out = float(admission.max_output) if admission.max_output else self._answer_tokens
+        output = float(admission.max_output) if admission.max_output else self._answer_tokens
+        admission.costs = _costs(admission.size * self._tokens_per_byte, output)
 
     def requests_per_s(self) -> float:
         bucket = self._buckets.get("requests")
@@ -211,26 +210,15 @@ class Advertised:
 
     def _spent_after(self, kind: str, admission: Admission) -> float:
         """Return how much of a limit the requests sent after `admission` cost."""
-        sent_after = max(self._sent_index - admission.index, 0)
-        if kind == "requests":
-            return sent_after
-        if admission.mark_in is None:  # sent before we kept count
+        if admission.spent is None:  # sent before we kept count
             self._estimate(admission)
-            return sent_after * _cost(kind, admission)
-        spent_in, spent_out = self._spent_in - admission.mark_in, self._spent_out - admission.mark_out
-        return {"tokens": spent_in + spent_out, "input-tokens": spent_in}.get(kind, spent_out)
+            return max(self._sent_index - admission.index, 0) * admission.costs[kind]
+        return self._spent[kind] - admission.spent[kind]
 
 
-def _cost(kind: str, admission: Admission) -> float:
-    match kind:
-        case "requests":
-            return 1.0
-        case "tokens":
-            return admission.cost_in + admission.cost_out
-        case "input-tokens":
-            return admission.cost_in
-        case _:
-            return admission.cost_out
+def _costs(tokens_in: float, tokens_out: float) -> dict[str, float]:
+    """Return what a call with so many tokens costs, by kind of limit."""
+    return dict(zip(_KINDS, (1.0, tokens_in + tokens_out, tokens_in, tokens_out), strict=True))
 
 
 def _period(limit: float, remaining: float, reset_s: float | None) -> float | None:

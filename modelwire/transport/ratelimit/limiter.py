@@ -27,13 +27,12 @@ from modelwire.errors import (
     RetryClass,
     Timeout,
 )
-from modelwire.transport.ratelimit.accepted import AcceptedCount
 from modelwire.transport.ratelimit.admission import Admission, AdmissionQueue, copy_for_followers
 from modelwire.transport.ratelimit.concurrency import ConcurrencyLimit
 from modelwire.transport.ratelimit.gate import PAUSE_CAP_S, Gate
 from modelwire.transport.ratelimit.limits import change_of, limits_of
 from modelwire.transport.ratelimit.random_refusals import RandomRefusals
-from modelwire.transport.ratelimit.rate import BURST_S, RateEstimate
+from modelwire.transport.ratelimit.rate import BURST_S, AcceptedCount, RateEstimate
 from modelwire.transport.ratelimit.retry_budget import RetryBudget
 
 if TYPE_CHECKING:

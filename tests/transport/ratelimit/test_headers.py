@@ -126,8 +126,8 @@ def test_tokens_a_byte_are_learned() -> None:
         advertised.correct(asked, {"input_tokens": 500, "output_tokens": 10})
     asked = admission(60, size=1000)
     advertised.spend(asked, 0.0)
-    assert asked.cost_in == pytest.approx(500, rel=0.05)
-    assert asked.cost_out == pytest.approx(10, abs=5)
+    assert asked.costs["input-tokens"] == pytest.approx(500, rel=0.05)
+    assert asked.costs["output-tokens"] == pytest.approx(10, abs=5)
 
 
 @pytest.mark.parametrize("usage", [{}, {"input_tokens": 0}, {"input_tokens": None, "output_tokens": None}])
@@ -137,7 +137,7 @@ def test_missing_usage_teaches_nothing(usage: Any) -> None:
     advertised.correct(asked, usage)
     again = admission(2, size=100)
     advertised.spend(again, 0.0)
-    assert again.cost_in == asked.cost_in
+    assert again.costs["input-tokens"] == asked.costs["input-tokens"]
 
 
 NAMES = st.sampled_from([
