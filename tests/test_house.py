@@ -41,7 +41,7 @@ LINES = {
     "testing": 4_790,
     "tools": 2_750,
     "tracers": 530,
-    "transport": 5_800,
+    "transport": 5_770,
     "utils": 150,
     "": 3_370,
 }
