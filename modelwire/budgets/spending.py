@@ -44,6 +44,11 @@ class Spending(NamedTuple):
     def minus(self, other: Spending) -> Spending:
         return Spending(self.usd - other.usd, self.tokens - other.tokens, self.calls - other.calls)
 
+    def passed(self, limits: Sequence[Any]) -> str | None:
+        """Name a limit (of USD, tokens, calls; None: there is none) that this is more than; None where it fits."""
+        names = zip(self._fields, self, limits, strict=True)
+        return next((name for name, used, limit in names if limit is not None and used > limit), None)
+
 
 class Left(NamedTuple):
     """What a budget still has, with what calls in flight have set aside taken off; None where there is no limit."""
@@ -197,15 +202,14 @@ class Budget:
     def _reserve(self, amount: Spending, model: str) -> Any:
         """Set `amount` aside, or raise `BudgetExceeded`; return the period it is taken from."""
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
-            raise self._exceeded(f"its {self.seconds:g} s are over", amount, model)
+            raise self._exceeded("seconds", amount, model)
         limits = (self.usd, self.tokens, self.calls)
-        period = None
         if self._store is None:
-            fits = _fits(self._used().plus(amount), limits)
+            passed, period = self._used().plus(amount).passed(limits), None
         else:
-            fits, period = self._store.add_within(amount, limits)
-        if not fits:
-            raise self._exceeded(self._shortage(amount), amount, model)
+            passed, period = self._store.add_within(amount, limits)
+        if passed is not None:
+            raise self._exceeded(passed, amount, model)
         self.reserved = self.reserved.plus(amount)
         return period
 
@@ -221,24 +225,29 @@ class Budget:
         if self._store is not None:
             self._store.add(cost.minus(reserved), period)
 
-    def _shortage(self, amount: Spending) -> str:
+    @property
+    def _called(self) -> str:
+        return f"the budget `{self.name}`" if self.name else "the budget"
+
+    def _exceeded(self, limit: str, amount: Spending, model: str) -> BudgetExceeded:
+        """Say that there is not enough left of one of the limits."""
         from modelwire.jobs.cost import dollars
 
-        left = self.left
-        if left.usd is not None and amount.usd > left.usd:
-            return f"it may cost {dollars(amount.usd)}, and {dollars(left.usd)} of ${self.usd} are left"
-        if left.tokens is not None and amount.tokens > left.tokens:
-            return f"it may take {amount.tokens:,} tokens, and {left.tokens:,} of {self.tokens:,} are left"
-        return "its only call is made" if self.calls == 1 else f"its {self.calls:,} calls are made"
-
-    def _exceeded(self, why: str, amount: Spending, model: str) -> BudgetExceeded:
-        from modelwire.jobs.cost import dollars
-
-        name = f"The budget `{self.name}`" if self.name else "The budget"
+        left, advice = self.left, "."
+        if limit == "usd":
+            why = f"it may cost {dollars(amount.usd)}, and {dollars(left.usd or Decimal(0))} of ${self.usd} are left"
+        elif limit == "tokens":
+            why = f"it may take {amount.tokens:,} tokens, and {left.tokens:,} of {self.tokens:,} are left"
+        elif limit == "calls":
+            why = "its only call is made" if self.calls == 1 else f"its {self.calls:,} calls are made"
+        else:
+            why = f"its {self.seconds:g} s are over"
+        if limit in ("usd", "tokens"):
+            advice = ", or lower `max_tokens`."
         aside = f", {dollars(self.reserved.usd)} of calls in flight" if self.reserved.usd else ""
         return BudgetExceeded(
-            f"{name} is used up: {why} ({dollars(self.spent.usd)} spent{aside}). The call to `{model}` was not sent. "
-            "Give the budget more, or lower `max_tokens`.",
+            f"T{self._called[1:]} is used up: {why} ({dollars(self.spent.usd)} spent{aside}). The call to `{model}` "
+            f"was not sent. Give the budget more `{limit}`{advice}",
             budget=self, spent=self.spent, reserved=self.reserved, needed=amount,
         )  # fmt: skip
 
@@ -295,9 +304,10 @@ class _Call(CallObserver):
         if self.reserved is None:
             self.admit(exchange.max_output)
         elif first is not None and time.monotonic() >= ends_at:
-            raise first._exceeded("its time is over", Spending(), self.name)
+            raise first._exceeded("seconds", Spending(), self.name)
         if first is not None and (exchange.deadline is None or exchange.deadline > ends_at):
             exchange.deadline, exchange.timeout_s = ends_at, first.seconds
+            exchange.timeout_name = f"the time left in {first._called},"
 
     def admit(self, max_output: int | None) -> None:
         """Set the likely cost aside. Raises `BudgetExceeded`."""
@@ -371,10 +381,6 @@ class _Call(CallObserver):
                 each._longest = max(each._longest, longest)
                 # A call that was refused costs nothing, but it was made.
                 each._pay(amount, Spending(usd, tokens, amount.calls), period, guessed=guessed)
-
-
-def _fits(total: Spending, limits: Sequence[Any]) -> bool:
-    return all(limit is None or used <= limit for used, limit in zip(total, limits, strict=True))
 
 
 def _tokens(usage: Mapping[str, Any]) -> int:

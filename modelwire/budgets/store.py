@@ -26,6 +26,7 @@ PERIODS = {None: "", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _SCHEMA = """CREATE TABLE IF NOT EXISTS spent (
     name TEXT, period TEXT, usd INTEGER NOT NULL, tokens INTEGER NOT NULL, calls INTEGER NOT NULL,
     PRIMARY KEY (name, period)) WITHOUT ROWID"""
+_TOTAL = "SELECT usd, tokens, calls FROM spent WHERE name = ? AND period = ?"
 _ADD = """INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, period) DO UPDATE SET
     usd = usd + excluded.usd, tokens = tokens + excluded.tokens, calls = calls + excluded.calls"""
 
@@ -62,41 +63,34 @@ class BudgetStore:
         """Name the present hour, day or month."""
         return datetime.now(self._zone).strftime(self._format)
 
-    def total(self, period: str | None = None) -> Spending:
-        """Return what is spent and set aside in a period, by all processes."""
-        at = self.period() if period is None else period
+    def total(self) -> Spending:
+        """Return what is spent and set aside now, by all processes."""
         with self._lock:
-            row = self._db.execute(
-                "SELECT usd, tokens, calls FROM spent WHERE name = ? AND period = ?", (self._name, at)
-            ).fetchone()
-        return Spending() if row is None else Spending(Decimal(row[0]) / PER_USD, row[1], row[2])
+            return self._total(self.period())
 
     def add(self, amount: Spending, period: str) -> None:
         """Add to what is spent; amounts may be negative."""
         with self._lock:
             self._db.execute(_ADD, self._row(amount, period))
 
-    def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[bool, str]:
-        """Add `amount` unless a limit (USD, tokens, calls; None: no limit) would be passed; tell whether it was added.
-
-        The second of the pair is the period.
-        """
-        period, (usd, tokens, calls) = self.period(), limits
+    def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, str]:
+        """Add `amount` unless that passes a limit; return the name of that limit (None: it was added), and the period."""
+        period = self.period()
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")  # nobody else writes between the sum and the check
             try:
                 self._db.execute(_ADD, self._row(amount, period))
-                row = self._db.execute(
-                    "SELECT usd, tokens, calls FROM spent WHERE name = ? AND period = ?", (self._name, period)
-                ).fetchone()
-                most = (None if usd is None else int(usd * PER_USD), tokens, calls)
-                fits = all(limit is None or used <= limit for used, limit in zip(row, most, strict=True))
-                self._db.execute("COMMIT" if fits else "ROLLBACK")
+                passed = self._total(period).passed(limits)
+                self._db.execute("COMMIT" if passed is None else "ROLLBACK")
             except BaseException:  # Ctrl-C too: an open transaction locks every other process out
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-        return fits, period
+        return passed, period
+
+    def _total(self, period: str) -> Spending:
+        row = self._db.execute(_TOTAL, (self._name, period)).fetchone()
+        return Spending() if row is None else Spending(Decimal(row[0]) / PER_USD, row[1], row[2])
 
     def _row(self, amount: Spending, period: str) -> tuple[Any, ...]:
         return self._name, period, int((amount.usd * PER_USD).to_integral_value()), amount.tokens, amount.calls

@@ -13,13 +13,12 @@ from modelwire.adapters.wires.wire import WIRES, wire_named
 from modelwire.compare.requests import Request, read_request
 from modelwire.errors import CallerError, CassetteError, ChatError
 from modelwire.messages import AIMessage, merge_chunks
-from modelwire.testing.cassettes.records import Answer, from_lines
+from modelwire.testing.cassettes.records import LEFT_OUT, Answer, from_lines
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import Reply
 
 __all__ = ["RecordedCall", "read_recording"]
 
-_LEFT_OUT = re.compile(r"<\d+ characters, sha256 [0-9a-f]{64}>")
 _STREAMS = {":streamGenerateContent": "gemini", "/converse-stream": "bedrock"}  # their paths beside `Wire.path`
 
 
@@ -60,8 +59,8 @@ def _call(wire: str, url: str, body: Any, came: Answer, line: int, path: object)
     where = f"`{path}`, line {line}"
     if (text := _missing_text(body)) is not None:
         raise CassetteError(
-            f"{where}: a text of the request is left out of the recording ({text[:24]}...), as all above 10,000 "
-            "characters are. It cannot be sent anew: delete the line, or record calls with shorter messages."
+            f"{where}: a text of the request is left out of the recording ({text[:24]}...), as an older modelwire did "
+            "with all above 10,000 characters. Record the call again, or delete the line."
         )
     try:
         request = read_request(wire, body)
@@ -86,7 +85,7 @@ def _wire_of(url: str) -> str | None:
 
 def _missing_text(value: Any) -> str | None:
     if isinstance(value, str):
-        return value if _LEFT_OUT.fullmatch(value) else None
+        return value if LEFT_OUT.fullmatch(value) else None
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return next((found for item in items if (found := _missing_text(item)) is not None), None)
 

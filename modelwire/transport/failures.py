@@ -19,7 +19,7 @@ from modelwire.errors import (
     WireError,
 )
 
-__all__ = ["error_of", "timed_out", "unsendable"]
+__all__ = ["error_of", "unsendable"]
 
 # Names: httpx2/_exceptions.py, the same in httpx 0.28; aiohttp/client_exceptions.py 3.14.
 _KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {
@@ -87,11 +87,6 @@ def unsendable(exc: Exception, *, origin: str) -> InvalidArgument:
         f"The request to {origin} cannot be sent: the HTTP client refuses it ({type(exc).__name__}). "
         "Check `base_url` and the headers; a header value must be printable ASCII on one line."
     )
-
-
-def timed_out(what: str, limit_s: float) -> Timeout:
-    """Make the error of a call whose own time ran out; another attempt has no time either."""
-    return Timeout(f"{what} took longer than its `timeout` of {limit_s:g} s.", retry_class=RetryClass.FATAL)
 
 
 def _is_no_such_host(exc: BaseException) -> bool:

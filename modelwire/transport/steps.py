@@ -9,9 +9,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from modelwire.errors import ChatError
+from modelwire.errors import ChatError, RetryClass, Timeout
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES
-from modelwire.transport.failures import timed_out
 from modelwire.transport.listeners import UNHEARD
 from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.retry import History, RetryPolicy
@@ -194,6 +193,7 @@ class Exchange(Generic[M, C]):
         self.model = model
         self.deadline = deadline
         self.timeout_s = timeout_s
+        self.timeout_name = "its `timeout`"  # what has set it
         self.limiter = limiter
         self.patient = patient
         self.max_output = max_output
@@ -234,7 +234,9 @@ class Exchange(Generic[M, C]):
         return self.deadline is not None and self.clock() >= self.deadline
 
     def out_of_time(self) -> ChatError:
-        error = timed_out(f"The call to {self.wire.provider}", self.timeout_s or 0.0)
+        limit = f"{self.timeout_name} of {self.timeout_s or 0.0:g} s"
+        # Another attempt has no time either.
+        error = Timeout(f"The call to {self.wire.provider} took longer than {limit}.", retry_class=RetryClass.FATAL)
         error.attempts = tuple(self.history.attempts)
         return self.signed(error)
 

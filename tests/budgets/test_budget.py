@@ -250,10 +250,39 @@ def test_a_model_without_a_price_is_refused_under_dollars_before_its_request(col
 def test_seconds_end_a_call_in_flight_and_stop_the_next(colour: Any, biller: Biller) -> None:
     biller.delay_s = 5
     with budget(seconds=0.3):
-        with pytest.raises(Timeout, match=r"0\.3 s"):
+        with pytest.raises(Timeout, match=r"longer than the time left in the budget, of 0\.3 s"):
             colour.invoke(model_at(biller), "hi")
         with pytest.raises(BudgetExceeded, match=r"its 0\.3 s are over"):
             colour.invoke(model_at(biller), "hi")
+
+
+def test_a_timeout_names_the_budget_or_the_timeout_that_ended_the_call(colour: Any, biller: Biller) -> None:
+    biller.delay_s = 5
+    with (
+        budget("night", seconds=0.3),
+        budget(seconds=60),
+        pytest.raises(Timeout, match=r"in the budget `night`, of 0\.3 s"),
+    ):
+        colour.invoke(model_at(biller), "hi")
+    with budget(seconds=60), pytest.raises(Timeout, match=r"longer than its `timeout` of 0\.2 s"):
+        colour.invoke(model_at(biller), "hi", {"timeout": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("limits", "advice"),
+    [
+        ({"usd": 0.00001}, "Give the budget more `usd`, or lower `max_tokens`."),
+        ({"tokens": 10}, "Give the budget more `tokens`, or lower `max_tokens`."),
+        ({"calls": 1}, "Give the budget more `calls`."),
+        ({"seconds": 0.001}, "Give the budget more `seconds`."),
+    ],
+)
+def test_what_is_advised_is_what_helps(biller: Biller, limits: Any, advice: str) -> None:
+    with budget(**limits) as b, pytest.raises(BudgetExceeded) as caught:
+        time.sleep(0.002)
+        model_at(biller).invoke("hi")
+        model_at(biller).invoke("hi")
+    assert str(caught.value).endswith(advice) and caught.value.budget is b
 
 
 def test_a_model_of_the_users_own_is_counted_and_stopped(colour: Any) -> None:

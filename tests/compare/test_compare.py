@@ -174,8 +174,26 @@ def test_calls_without_an_answer_say_why(
 
 
 def left_out(path: Path) -> None:
-    with ProviderServer() as other, recorded(path):
+    """Leave a recording as modelwire made them before long texts were written."""
+    with ProviderServer() as other, recorded(path, append=False):
         other.model("openai").invoke("x" * 10_001)
+    head, line = path.read_text().splitlines()
+    exchange = json.loads(line)
+    del exchange["request"]["texts"]
+    path.write_text(f"{head}\n{json.dumps(exchange)}\n")
+
+
+def test_a_long_text_and_an_image_are_asked_anew_whole(server: ProviderServer, tmp_path: Path) -> None:
+    path, image = tmp_path / "run.jsonl", "iVBORw0KGgo" * 3_000
+    parts = [{"type": "text", "text": "x" * 20_000}, {"type": "image", "base64": image, "mime_type": "image/png"}]
+    with recorded(path):
+        server.model("openai").invoke([("human", parts)])
+        server.model("openai").invoke([("human", parts), ("ai", "Yes."), ("human", "And now?")])
+    assert path.stat().st_size < 60_000  # each text once
+    compare(path, [server.model("anthropic")])
+    for request in server.requests[2:]:
+        content = request.body["messages"][0]["content"]
+        assert content[0]["text"] == "x" * 20_000 and content[1]["source"]["data"] == image
 
 
 @pytest.mark.parametrize(

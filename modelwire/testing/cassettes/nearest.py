@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelwire.testing.cassettes.records import shortened
+
 if TYPE_CHECKING:
     from modelwire.testing.cassettes.records import Request
 
@@ -24,12 +26,14 @@ def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
     if not recorded:
         return f"{this}; the cassette is empty. {_WHAT_TO_DO}"
     facts = _facts(request)
-    different, number = min((_differences(facts, _facts(other)), line) for line, other in enumerate(recorded, 2))
-    named = "; ".join(different[:MAX_NAMED])
-    more = f"; and {len(different) - MAX_NAMED} more" if len(different) > MAX_NAMED else ""
+    others = [_facts(other) for other in recorded]
+    names = [_different(facts, other) for other in others]
+    nearest = min(range(len(names)), key=lambda place: len(names[place]))
+    shown = [_difference(name, facts, others[nearest]) for name in names[nearest][:MAX_NAMED]]
+    more = f"; and {len(names[nearest]) - MAX_NAMED} more" if len(names[nearest]) > MAX_NAMED else ""
     return (
-        f"{this}. The nearest of {len(recorded)} recorded is on line {number}, and differs in: "
-        f"{named or 'a text too long to be in the file'}{more}. {_WHAT_TO_DO}"
+        f"{this}. The nearest of {len(recorded)} recorded is on line {nearest + 2}, and differs in: "
+        f"{'; '.join(shown)}{more}. {_WHAT_TO_DO}"
     )
 
 
@@ -52,20 +56,15 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-class _Differences(list[str]):
-    """Fewer are nearer; of as many, none comes first."""
+def _different(now: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
+    names = dict.fromkeys([*now, *recorded])
+    # Of an older recording, long texts are known by their hashes alone.
+    return [name for name in names if shortened(now.get(name, _ABSENT)) != shortened(recorded.get(name, _ABSENT))]
 
-    def __lt__(self, other: list[str]) -> bool:
-        return len(self) < len(other)
 
-
-def _differences(now: dict[str, Any], recorded: dict[str, Any]) -> _Differences:
-    found = _Differences()
-    for name in dict.fromkeys([*now, *recorded]):
-        new, old = now.get(name, _ABSENT), recorded.get(name, _ABSENT)
-        if new != old:
-            found.append(f"`{name}`: recorded {_shown(old, new)}, now {_shown(new, old)}")
-    return found
+def _difference(name: str, now: dict[str, Any], recorded: dict[str, Any]) -> str:
+    new, old = now.get(name, _ABSENT), recorded.get(name, _ABSENT)
+    return f"`{name}`: recorded {_shown(old, new)}, now {_shown(new, old)}"
 
 
 def _shown(value: Any, other: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from time import monotonic
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 from modelwire.errors import CassetteError, ChatError
-from modelwire.testing.cassettes.records import HEAD, Answer, Request, to_line
+from modelwire.testing.cassettes.records import HEAD, Answer, Request, from_lines, to_line
 from modelwire.transport.connections.pooled import AsyncPooledConnection, Tape, tapes
 
 if TYPE_CHECKING:
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange, Send
     from modelwire.transport.wire import Reply
 
-__all__ = ["RecordedLine", "Recording", "Writer", "insert", "is_async", "take_out"]
+__all__ = ["RecordedLine", "Recording", "Writer", "insert", "put_in_place", "take_out"]
 
+# The methods of a line, and what a tape calls its own that stand in their place.
+_SYNC = {name: name for name in ("failure", "send", "read", "close", "sleep", "wait")}
+_ASYNC = dict(zip(("failure", "_send", "_read", "close", "sleep", "wait"),
+                  ("failure", "asend", "aread", "aclose", "asleep", "await_turn"), strict=True))  # fmt: skip
 _one_at_a_time = Lock()
+_recorded_here: set[Path] = set()  # by this process
 
 
 def insert(tape: Tape, what: str) -> None:
@@ -30,8 +37,14 @@ def insert(tape: Tape, what: str) -> None:
         tapes.append(tape)
 
 
-def is_async(line: Any) -> bool:
-    return isinstance(line, AsyncPooledConnection)
+def put_in_place(tape: Any, line: Any) -> Any:
+    """Have a line call those methods of a tape that bear the names below. Returns its own, under the same names."""
+    own = {}
+    for name, ours in (_ASYNC if isinstance(line, AsyncPooledConnection) else _SYNC).items():
+        if hasattr(tape, ours):
+            own[ours] = getattr(line, name)
+            setattr(line, name, getattr(tape, ours))
+    return SimpleNamespace(**own)
 
 
 def take_out(tape: Tape) -> None:
@@ -48,17 +61,21 @@ class Recording:
             chain.batch(rows)
 
     A line is one request and what came back: a retry has its own. Keys, tokens and passwords are masked; prompts and
-    answers are not. Lines are written as exchanges end, in the order in which they began. An older recording at `path`
-    is replaced. `count` is how many exchanges were written.
+    answers are not. Lines are written as exchanges end, in the order in which they began. `count` is how many
+    exchanges were written.
+
+    The recording of an earlier run at `path` is replaced. One of this same process is not, as it would be lost:
+    `append=True` adds to it, `append=False` begins it anew.
 
     Raises:
-        CassetteError: Another cassette runs, or the file cannot be written, or is no recording and would be lost.
+        CassetteError: Another cassette runs, or the file cannot be written, or what it holds would be lost.
     """
 
     replays = False
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, append: bool | None = None) -> None:
         self.path = Path(path)
+        self._append = append
         self._writer: Writer | None = None
 
     @property
@@ -68,7 +85,7 @@ class Recording:
     def __enter__(self) -> Recording:
         insert(self, f"`recorded({str(self.path)!r})`")
         try:
-            self._writer = Writer(self.path)
+            self._writer = Writer(self.path, append=self._append)
         except BaseException:  # Ctrl-C too: `__exit__` does not run, and calls would be recorded for ever
             take_out(self)
             raise
@@ -87,7 +104,7 @@ class Recording:
 class Writer:
     """Writes exchanges as lines, each whole, in the order in which they began."""
 
-    def __init__(self, path: Path, *, append: bool = False) -> None:
+    def __init__(self, path: Path, *, append: bool | None = None) -> None:
         self.path = path
         self.count = 0
         self._lock = Lock()
@@ -95,29 +112,29 @@ class Writer:
         self._begun = 0
         self._ended: dict[int, str | None] = {}
         self._open: dict[int, _Running] = {}
+        self._texts: set[str] = set()  # hashes of the long texts that were written
         try:
-            if not append:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _check_that_nothing_is_lost(path)
-            self._file: IO[bytes] | None = path.open("ab" if append else "wb")
-            if not append:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            adds = _adds_to(path, append)
+            self._file: IO[bytes] | None = path.open("ab" if adds else "wb")
+            if not adds:
                 self._write(HEAD)
         except OSError as exc:
             raise self._unwritable(exc) from exc
+        _recorded_here.add(path.absolute())
 
     def begin(self, exchange: Exchange[Any, Any]) -> _Running:
         """Note that a request goes out."""
-        running = _Running(exchange)
+        request = Request.of(exchange)
         with self._lock:
-            running.number = self._begun
+            running = self._open[self._begun] = _Running(self._begun, exchange, request)
             self._begun += 1
-            self._open[running.number] = running
         return running
 
     def end(self, running: _Running, *, written: bool = True) -> None:
         """Write what came of a request; of one that was never sent there is nothing to write."""
         running.answer.end_s = running.now_s()
-        line = to_line(running.request, running.answer, running.exchange) if written else None
+        line = to_line(running.request, running.answer, running.exchange, self._texts) if written else None
         with self._lock:
             if self._open.pop(running.number, None) is None:  # the block was left before this ended
                 return
@@ -149,27 +166,32 @@ class Writer:
         return CassetteError(f"`{self.path}` cannot be written: {exc.strerror or exc}.")
 
 
-def _check_that_nothing_is_lost(path: Path) -> None:
-    """Refuse to replace a file that is no cassette."""
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            if b'"modelwire": "cassette"' not in file.readline(1000):
-                raise CassetteError(f"`{path}` is no cassette, and would be replaced: move it away.")
+def _adds_to(path: Path, append: bool | None) -> bool:  # noqa: FBT001
+    """Tell whether what is recorded is added to a file. Raises `CassetteError` where what it holds would be lost."""
+    if not path.is_file() or not (data := path.read_bytes()):
+        return False
+    if b'"modelwire": "cassette"' not in data.partition(b"\n")[0]:
+        raise CassetteError(f"`{path}` is no cassette, and would be replaced: move it away.")
+    if append is None and path.absolute() in _recorded_here and data.count(b"\n") > 1:
+        raise CassetteError(
+            f"`{path}` was recorded a moment ago, by this process, and would be replaced. Add to it by "
+            f"`recorded({str(path)!r}, append=True)`, or begin it anew by `append=False`."
+        )
+    return bool(append and from_lines(data, path))
 
 
+@dataclass
 class _Running:
     """One exchange that is under way."""
 
-    number = -1
-
-    def __init__(self, exchange: Exchange[Any, Any]) -> None:
-        self.exchange = exchange
-        self.request = Request.of(exchange)
-        self.answer = Answer()
-        self._began = monotonic()
+    number: int
+    exchange: Exchange[Any, Any]
+    request: Request
+    answer: Answer = field(default_factory=Answer)
+    began: float = field(default_factory=monotonic)
 
     def now_s(self) -> float:
-        return monotonic() - self._began
+        return monotonic() - self.began
 
 
 class RecordedLine:
@@ -181,14 +203,7 @@ class RecordedLine:
         self._line = line
         self._running: _Running | None = None
         self._sending = False  # a whole answer is read, and its line closed, inside of `send`
-        self._failure, self._close = line.failure, line.close
-        line.failure = self.failure
-        if is_async(line):
-            self._send, self._read = line._send, line._read
-            line._send, line._read, line.close = self.asend, self.aread, self.aclose
-        else:
-            self._send, self._read = line.send, line.read
-            line.send, line.read, line.close = self.send, self.read, self.close
+        self._own = put_in_place(self, line)
 
     # What there is to note.
 
@@ -223,12 +238,13 @@ class RecordedLine:
 
     def failure(self, exc: Exception) -> Exception:
         """Note an error of the wire; what the program's own fault is, was never sent."""
-        error = self._failure(exc)
+        error = self._own.failure(exc)
         running, self._running = self._running, None
         if running is not None:
             if isinstance(error, ChatError):
-                response = self._line._response
-                running.answer.status = running.answer.status or _status_of(response)
+                response = self._line._response  # of httpx, or of aiohttp
+                status = getattr(response, "status_code", None) or getattr(response, "status", None)
+                running.answer.status = running.answer.status or (status if isinstance(status, int) else None)
                 running.answer.fail(error)
             self._writer.end(running, written=isinstance(error, ChatError))
         return error  # type: ignore[no-any-return]
@@ -238,37 +254,29 @@ class RecordedLine:
     def send(self, step: Send) -> Reply:
         self._begin()
         try:
-            return self._sent(self._send(step), step)
+            return self._sent(self._own.send(step), step)
         finally:
             self._sending = False
 
     async def asend(self, step: Send) -> Reply:
         self._begin()
         try:
-            return self._sent(await self._send(step), step)
+            return self._sent(await self._own.asend(step), step)
         finally:
             self._sending = False
 
     def read(self) -> bytes | None:
-        return self._came(self._read())
+        return self._came(self._own.read())
 
     async def aread(self) -> bytes | None:
-        return self._came(await self._read())
+        return self._came(await self._own.aread())
 
     def close(self) -> None:
-        self._close()
+        self._own.close()
         if not self._sending:
             self._end("left")
 
     async def aclose(self) -> None:
-        await self._close()
+        await self._own.aclose()
         if not self._sending:
             self._end("left")
-
-
-def _status_of(response: Any) -> int | None:
-    for name in ("status_code", "status"):
-        status = getattr(response, name, None)
-        if isinstance(status, int):
-            return status
-    return None

@@ -1,7 +1,8 @@
 """What a cassette holds: one line of JSON for each request that went out, in the order in which they did. No I/O here.
 
 Nothing that was secret is in it. Keys of objects have one order, so that two recordings of one program can be compared
-line by line. A request is found again by the hash of its method, its URL and its body.
+line by line. A request is found again by the hash of its method, its URL and its body. A long text, such as an image,
+is written once, as one of the `texts` of the first request that has it, and stands in all others by its hash.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -23,24 +25,25 @@ if TYPE_CHECKING:
 
     from modelwire.transport.steps import Exchange
 
-__all__ = ["HEAD", "VERSION", "Answer", "Request", "from_lines", "to_line"]
+__all__ = ["HEAD", "LEFT_OUT", "VERSION", "Answer", "Request", "from_lines", "shortened", "to_line"]
 
 VERSION = 1
 HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})  # the first line of the file
-MAX_TEXT = 10_000  # characters of one text in a request: a longer one, such as an image, is there by its hash
+MAX_TEXT = 10_000  # characters of one text in a request: a longer one is there by its hash
+LEFT_OUT = re.compile(r"<\d+ characters, sha256 ([0-9a-f]{64})>")
 _LONG_VALUE = 16  # from here on, a header's value may be a secret whatever the header is called
 _SECRET_NAME = re.compile("auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE)
 
 
+@dataclass
 class Request:
-    """A request, as the file shows it. `sha256` is of the whole of it, and what a replay goes by."""
+    """A request, without what was secret. `sha256` is what a replay goes by."""
 
-    def __init__(self, method: str, url: str, headers: Mapping[str, str], body: Any, digest: str) -> None:
-        self.method = method
-        self.url = url
-        self.headers = dict(headers)
-        self.body = body
-        self.sha256 = digest
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: Any
+    sha256: str
 
     @classmethod
     def of(cls, exchange: Exchange[Any, Any]) -> Request:
@@ -49,9 +52,10 @@ class Request:
         url, body = _url(exchange.url), mask(_json_or_text(exchange.content))
         whole = f"POST {url}\n{json.dumps(body, sort_keys=True)}"
         headers = {name.lower(): value for name, value in shown_headers(exchange.headers).items()}
-        return cls("POST", url, headers, _shortened(body), sha256(whole.encode()).hexdigest())
+        return cls("POST", url, headers, body, sha256(whole.encode()).hexdigest())
 
 
+@dataclass
 class Answer:
     """What came back: `pieces` of its body, each with the seconds since the request was sent, and how that ended.
 
@@ -59,14 +63,13 @@ class Answer:
     more of it, or "failed" with the `error`. `status` is None where no head came.
     """
 
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.head_s = 0.0
-        self.pieces: list[tuple[float, bytes]] = []
-        self.ended = "left"
-        self.end_s = 0.0
-        self.error: dict[str, Any] | None = None
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    head_s: float = 0.0
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)
+    ended: str = "left"
+    end_s: float = 0.0
+    error: dict[str, Any] | None = None
 
     def fail(self, error: ChatError) -> None:
         """Say that it ended with an error of the wire."""
@@ -83,20 +86,25 @@ class Answer:
         return kind(about["message"], code=about["code"], retry_class=RetryClass(about["retry_class"]))  # type: ignore[no-any-return]
 
 
-def to_line(request: Request, answer: Answer, exchange: Exchange[Any, Any]) -> str:
-    """Write one exchange as a line."""
+def to_line(request: Request, answer: Answer, exchange: Exchange[Any, Any], written: set[str]) -> str:
+    """Write one exchange as a line; `written` are the hashes of the long texts that the file has, and gets more."""
     secrets = _secrets(exchange)
     mask = masker(secrets, printable=False)
     headers = {
         name: MASK if name in SECRET_HEADERS or name == "set-cookie" else mask(value)
         for name, value in sorted(answer.headers.items())
     }
+    texts: dict[str, str] = {}
+    body = _as_written(request.body, texts)
+    new = {digest: text for digest, text in texts.items() if digest not in written}
+    written.update(new)
     pieces = [{"s": round(at_s, 3), **_as_text(data)} for at_s, data in _masked(answer.pieces, secrets)]
     return json.dumps(
         {
             "request": {
                 "method": request.method, "url": request.url, "sha256": request.sha256,
-                "headers": dict(sorted(request.headers.items())), "body": _sorted(request.body),
+                "headers": dict(sorted(request.headers.items())), "body": body,
+                **({"texts": new} if new else {}),
             },
             "answer": {
                 "status": answer.status, "head_s": round(answer.head_s, 3), "headers": headers, "body": pieces,
@@ -114,15 +122,18 @@ def from_lines(data: bytes, path: object) -> list[tuple[Request, Answer]]:
     if (lines and lines.pop()) or not data.endswith(b"\n"):
         number = len(lines) + 2
         raise CassetteError(f"`{path}`, line {number}: it is cut off. Delete the line, or record the file again.")
-    found = []
+    found: list[tuple[Request, Answer]] = []
+    texts: dict[str, str] = {}
     for number, line in enumerate(lines, 2):
         try:
-            found.append(_exchange_of(json.loads(line)))
+            found.append(_exchange_of(json.loads(line), texts))
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise CassetteError(
                 f"`{path}`, line {number}: it is no exchange of a cassette ({type(exc).__name__}: {exc}). Record the "
                 "file again."
             ) from exc
+    for request, _ in found if texts else ():
+        request.body = _whole(request.body, texts)
     return found
 
 
@@ -141,13 +152,15 @@ def _check_head(line: bytes, path: object) -> None:
         )
 
 
-def _exchange_of(line: Any) -> tuple[Request, Answer]:
+def _exchange_of(line: Any, texts: dict[str, str]) -> tuple[Request, Answer]:
     sent, came = line["request"], line["answer"]
+    texts.update(sent.get("texts", {}))
     request = Request(sent["method"], sent["url"], sent["headers"], sent["body"], sent["sha256"])
-    answer = Answer()
-    answer.status, answer.headers, answer.head_s = came["status"], dict(came["headers"]), float(came["head_s"])
-    answer.pieces = [(float(piece["s"]), _as_bytes(piece)) for piece in came["body"]]
-    answer.ended, answer.end_s, answer.error = came["ended"], float(came["end_s"]), came["error"]
+    pieces = [(float(piece["s"]), _as_bytes(piece)) for piece in came["body"]]
+    answer = Answer(
+        came["status"], dict(came["headers"]), float(came["head_s"]), pieces, came["ended"], float(came["end_s"]),
+        came["error"],
+    )  # fmt: skip
     if answer.ended not in ("complete", "left", "failed"):
         raise ValueError(f"`ended` is {answer.ended!r}")
     if answer.ended == "failed" and not isinstance(answer.failure(), ChatError):
@@ -207,17 +220,29 @@ def _as_bytes(piece: Mapping[str, str]) -> bytes:
     return piece["text"].encode() if "text" in piece else b64decode(piece["base64"], validate=True)
 
 
-def _shortened(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > MAX_TEXT:
-        return f"<{len(value)} characters, sha256 {sha256(value.encode(errors='surrogatepass')).hexdigest()}>"
+def _as_written(value: Any, texts: dict[str, str]) -> Any:
+    """Return a body with its keys in order, and each long text by its hash; put the text into `texts`."""
     if isinstance(value, dict):
-        return {name: _shortened(item) for name, item in value.items()}
+        return {name: _as_written(value[name], texts) for name in sorted(value)}
     if isinstance(value, list):
-        return [_shortened(item) for item in value]
-    return value
+        return [_as_written(item, texts) for item in value]
+    if (short := shortened(value)) is not value:
+        texts[LEFT_OUT.sub(r"\1", short)] = value
+    return short
 
 
-def _sorted(value: Any) -> Any:
+def shortened(value: Any) -> Any:
+    """Return what stands for a long text; everything else as it is."""
+    if not isinstance(value, str) or len(value) <= MAX_TEXT:
+        return value
+    return f"<{len(value)} characters, sha256 {sha256(value.encode(errors='surrogatepass')).hexdigest()}>"
+
+
+def _whole(value: Any, texts: Mapping[str, str]) -> Any:
+    """Put the long texts back into a body; one that is in no line of the file stays a hash."""
     if isinstance(value, dict):
-        return {name: _sorted(value[name]) for name in sorted(value)}
-    return [_sorted(item) for item in value] if isinstance(value, list) else value
+        return {name: _whole(item, texts) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item, texts) for item in value]
+    found = LEFT_OUT.fullmatch(value) if isinstance(value, str) else None
+    return value if found is None else texts.get(found[1], value)

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from modelwire.errors import CassetteError, InvalidArgument
 from modelwire.testing.cassettes.nearest import how_it_differs
-from modelwire.testing.cassettes.recording import RecordedLine, Writer, insert, is_async, take_out
+from modelwire.testing.cassettes.recording import RecordedLine, Writer, insert, put_in_place, take_out
 from modelwire.testing.cassettes.records import Answer, Request, from_lines
 from modelwire.transport.connections.body import joined
 from modelwire.transport.ratelimit.registry import exchange_limiters
@@ -161,15 +161,7 @@ class _ReplayedLine:
         self._next = 0
         self._began = 0.0
         self._line = line
-        self._close, self._sleep, self._wait = line.close, line.sleep, line.wait
-        if is_async(line):
-            self._send, self._read = line._send, line._read
-            line._send, line._read, line.close = self.asend, self.aread, self.aclose
-            line.sleep, line.wait = self.asleep, self.await_turn
-        else:
-            self._send, self._read = line.send, line.read
-            line.send, line.read, line.close = self.send, self.read, self.close
-            line.sleep, line.wait = self.sleep, self.wait
+        self._own = put_in_place(self, line)
 
     # What comes, and when.
 
@@ -211,10 +203,6 @@ class _ReplayedLine:
                 "wanted no more of it. Record it again."
             )
 
-    def _whole(self, reply: Reply, body: bytes) -> Reply:
-        reply.body = body
-        return reply
-
     def _passes_over(self) -> bool:
         return self._replay.pace is None and self._replay.knows(self._exchange)
 
@@ -222,28 +210,28 @@ class _ReplayedLine:
 
     def send(self, step: Send) -> Reply:
         if (answer := self._begin()) is None:
-            return self._send(step)  # type: ignore[no-any-return]
+            return self._own.send(step)  # type: ignore[no-any-return]
         sleep(self._head_s(answer))
         reply = self._reply(answer)
-        if step.stream:
-            return reply
-        return self._whole(reply, joined(iter(self.read, None), self._exchange.max_response_bytes))
+        if not step.stream:
+            reply.body = joined(iter(self.read, None), self._exchange.max_response_bytes)
+        return reply
 
     def read(self) -> bytes | None:
         if (answer := self._answer) is None:
-            return self._read()  # type: ignore[no-any-return]
+            return self._own.read()  # type: ignore[no-any-return]
         sleep(self._next_s(answer))
         return self._piece(answer)
 
     def close(self) -> None:
         self._answer = None
-        self._close()
+        self._own.close()
 
     def sleep(self, seconds: float) -> None:
         if self._passes_over():
             self._replay.pass_over(seconds, self._exchange)
         else:
-            self._sleep(seconds)
+            self._own.sleep(seconds)
 
     def wait(self, step: Wait) -> None:
         if self._passes_over():
@@ -251,7 +239,7 @@ class _ReplayedLine:
             if not step.admission.signalled:
                 self._replay.pass_over(step.seconds, self._exchange)
         else:
-            self._wait(step)
+            self._own.wait(step)
 
     # The same, async. A `sleep(0)` lets the other tasks go on, as the network would.
 
@@ -259,28 +247,30 @@ class _ReplayedLine:
         from asyncio import sleep
 
         if (answer := self._begin()) is None:
-            return await self._send(step)  # type: ignore[no-any-return]
+            return await self._own.asend(step)  # type: ignore[no-any-return]
         await sleep(self._head_s(answer))
         reply = self._reply(answer)
-        return reply if step.stream else self._whole(reply, await self._line._whole())
+        if not step.stream:
+            reply.body = await self._line._whole()
+        return reply
 
     async def aread(self) -> bytes | None:
         from asyncio import sleep
 
         if (answer := self._answer) is None:
-            return await self._read()  # type: ignore[no-any-return]
+            return await self._own.aread()  # type: ignore[no-any-return]
         await sleep(self._next_s(answer))
         return self._piece(answer)
 
     async def aclose(self) -> None:
         self._answer = None
-        await self._close()
+        await self._own.aclose()
 
     async def asleep(self, seconds: float) -> None:
         if self._passes_over():
             self._replay.pass_over(seconds, self._exchange)
         else:
-            await self._sleep(seconds)
+            await self._own.asleep(seconds)
 
     async def await_turn(self, step: Wait) -> None:
         if self._passes_over():
@@ -288,4 +278,4 @@ class _ReplayedLine:
             if not step.admission.signalled:
                 self._replay.pass_over(step.seconds, self._exchange)
         else:
-            await self._wait(step)
+            await self._own.await_turn(step)

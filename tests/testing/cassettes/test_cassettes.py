@@ -23,6 +23,8 @@ from modelwire.errors import CassetteError, ConnectFailed, ModelwireError, Strea
 from modelwire.jobs import track
 from modelwire.runnables import RunnableLambda
 from modelwire.testing import ProviderServer, block_network, faults, recorded, replayed
+from modelwire.testing.cassettes import recording
+from modelwire.testing.cassettes.records import HEAD
 from modelwire.transport.connections.pooled import tapes
 from modelwire.transport.observer import CallObserver
 
@@ -457,7 +459,7 @@ def test_two_recordings_of_one_program_differ_in_times_alone(path: Path) -> None
     with ProviderServer(default=lambda request: request.text) as server:
         texts = []
         for temperature in ({"temperature": 0.5, "top_p": 0.1}, {"top_p": 0.1, "temperature": 0.5}):
-            with recorded(path):
+            with recorded(path, append=False):
                 server.model().invoke("hi", **temperature)
             exchange = lines_of(path)[0]
             exchange["answer"] = None
@@ -465,16 +467,81 @@ def test_two_recordings_of_one_program_differ_in_times_alone(path: Path) -> None
     assert texts[0] == texts[1]
 
 
-def test_a_long_text_is_in_the_file_by_its_hash_and_still_told_from_another(path: Path) -> None:
-    server = RawServer([[whole()]])
-    model = over()(server.url)
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_long_text_is_in_the_file_once_and_told_from_another(path: Path, is_older: bool) -> None:
+    server = RawServer([[whole()]], repeat=True)
+    model, text = over()(server.url), "x" * 50_000
     with recorded(path):
-        model.invoke("x" * 50_000)
-    assert path.stat().st_size < 5_000
+        for more in ("a", "b", "c"):
+            model.invoke([("human", text), ("human", more)])
+    assert path.stat().st_size < 55_000
+    if is_older:  # as it was recorded before long texts were written
+        exchanges = lines_of(path)
+        del exchanges[0]["request"]["texts"]
+        path.write_text("\n".join([path.read_text().split("\n")[0], *map(json.dumps, exchanges), ""]))
     with replayed(path):
-        with pytest.raises(CassetteError, match="messages"):
-            model.invoke("x" * 49_999 + "y")
-        assert model.invoke("x" * 50_000).content == "Hello!"
+        with pytest.raises(
+            CassetteError, match=r"is on line 2, and differs in: `messages\[1\].content`: recorded 'a', now 'bb'\."
+        ):
+            model.invoke([("human", text), ("human", "bb")])
+        with pytest.raises(CassetteError, match=r"messages\[0\].content`: .*" + ("sha256" if is_older else "xy'")):
+            model.invoke([("human", "x" * 49_999 + "y"), ("human", "a")])
+        for more in ("a", "c", "b"):
+            assert model.invoke([("human", text), ("human", more)]).content == "Hello!"
+
+
+def test_a_secret_is_masked_in_a_long_text(path: Path) -> None:
+    server = RawServer([[whole()]])
+    with recorded(path):
+        over()(server.url).invoke("x" * 20_000 + KEY)
+    assert KEY not in path.read_text()
+
+
+def calls(path: Path) -> list[str]:
+    return [line["request"]["body"]["messages"][0]["content"] for line in lines_of(path)]
+
+
+def test_a_recording_of_this_process_is_not_lost(path: Path) -> None:
+    model = over()(RawServer([[whole()]], repeat=True).url)
+    for _ in range(2):  # nothing is lost by an empty one
+        with recorded(path):
+            pass
+    with recorded(path):
+        model.invoke("a")
+    with pytest.raises(CassetteError, match=r"append=True.*append=False"), recorded(path):
+        pass
+    assert calls(path) == ["a"] and tapes == []
+    with recorded(path, append=True):
+        model.invoke("b")
+    assert calls(path) == ["a", "b"]
+    with replayed(path):
+        assert [model.invoke(text).content for text in "ab"] == ["Hello!"] * 2
+    with recorded(path, append=False):
+        model.invoke("c")
+    assert calls(path) == ["c"]
+    path.unlink()
+    for _ in range(2):
+        with recorded(path, append=True):
+            model.invoke("d")
+    assert calls(path) == ["d", "d"]
+
+
+def test_the_recording_of_an_earlier_run_is_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = over()(RawServer([[whole()]], repeat=True).url)
+    with recorded(path):
+        model.invoke("a")
+    monkeypatch.setattr(recording, "_recorded_here", set())  # as another process has it
+    with recorded(path):
+        model.invoke("b")
+    assert calls(path) == ["b"]
+
+
+@pytest.mark.parametrize("content", ["my results\n", HEAD, f"{HEAD}\n{{"])
+def test_nothing_is_added_to_a_file_that_is_cut_or_none(path: Path, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(CassetteError), recorded(path, append=True):
+        pass
+    assert path.read_text() == content and tapes == []
 
 
 def test_a_stream_that_was_left_is_noted_as_far_as_it_came(line: Any, path: Path) -> None:
