@@ -74,7 +74,7 @@ class BudgetStore:
             self._db.execute(_ADD, self._row(amount, period))
 
     def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, str]:
-        """Add `amount` unless that passes a limit; return the name of that limit (None: it was added), and the period."""
+        """Add `amount` unless that passes a limit; return the name of that limit, if there is one, and the period."""
         period = self.period()
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")  # nobody else writes between the sum and the check

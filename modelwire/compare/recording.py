@@ -13,12 +13,13 @@ from modelwire.adapters.wires.wire import WIRES, wire_named
 from modelwire.compare.requests import Request, read_request
 from modelwire.errors import CallerError, CassetteError, ChatError
 from modelwire.messages import AIMessage, merge_chunks
-from modelwire.testing.cassettes.records import LEFT_OUT, Answer, from_lines
+from modelwire.testing.cassettes.records import Answer, from_lines
 from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import Reply
 
 __all__ = ["RecordedCall", "read_recording"]
 
+_LEFT_OUT = re.compile(r"<\d+ characters, sha256 [0-9a-f]{64}>")
 _STREAMS = {":streamGenerateContent": "gemini", "/converse-stream": "bedrock"}  # their paths beside `Wire.path`
 
 
@@ -85,7 +86,7 @@ def _wire_of(url: str) -> str | None:
 
 def _missing_text(value: Any) -> str | None:
     if isinstance(value, str):
-        return value if LEFT_OUT.fullmatch(value) else None
+        return value if _LEFT_OUT.fullmatch(value) else None
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return next((found for item in items if (found := _missing_text(item)) is not None), None)
 

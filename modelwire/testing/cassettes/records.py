@@ -12,6 +12,7 @@ import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from hashlib import sha256
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from modelwire import errors
@@ -21,16 +22,15 @@ from modelwire.transport.redaction import masker, secrets_of
 from modelwire.transport.wire import MASK, SECRET_HEADERS, shown_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from modelwire.transport.steps import Exchange
 
-__all__ = ["HEAD", "LEFT_OUT", "VERSION", "Answer", "Request", "from_lines", "shortened", "to_line"]
+__all__ = ["HEAD", "VERSION", "Answer", "Request", "from_lines", "shortened", "to_line"]
 
 VERSION = 1
 HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})  # the first line of the file
 MAX_TEXT = 10_000  # characters of one text in a request: a longer one is there by its hash
-LEFT_OUT = re.compile(r"<\d+ characters, sha256 ([0-9a-f]{64})>")
 _LONG_VALUE = 16  # from here on, a header's value may be a secret whatever the header is called
 _SECRET_NAME = re.compile("auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE)
 
@@ -41,9 +41,9 @@ class Request:
 
     method: str
     url: str
+    sha256: str
     headers: dict[str, str]
     body: Any
-    sha256: str
 
     @classmethod
     def of(cls, exchange: Exchange[Any, Any]) -> Request:
@@ -52,7 +52,7 @@ class Request:
         url, body = _url(exchange.url), mask(_json_or_text(exchange.content))
         whole = f"POST {url}\n{json.dumps(body, sort_keys=True)}"
         headers = {name.lower(): value for name, value in shown_headers(exchange.headers).items()}
-        return cls("POST", url, headers, body, sha256(whole.encode()).hexdigest())
+        return cls("POST", url, sha256(whole.encode()).hexdigest(), dict(sorted(headers.items())), body)
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Answer:
 
 
 def to_line(request: Request, answer: Answer, exchange: Exchange[Any, Any], written: set[str]) -> str:
-    """Write one exchange as a line; `written` are the hashes of the long texts that the file has, and gets more."""
+    """Write one exchange as a line; `written` stands for the long texts that the file has, and gets more."""
     secrets = _secrets(exchange)
     mask = masker(secrets, printable=False)
     headers = {
@@ -95,17 +95,18 @@ def to_line(request: Request, answer: Answer, exchange: Exchange[Any, Any], writ
         for name, value in sorted(answer.headers.items())
     }
     texts: dict[str, str] = {}
-    body = _as_written(request.body, texts)
-    new = {digest: text for digest, text in texts.items() if digest not in written}
-    written.update(new)
+
+    def by_hash(text: str) -> str:
+        if (short := shortened(text)) is not text and short not in written:
+            texts[short] = text
+        return short  # type: ignore[no-any-return]
+
+    body = _changed(request.body, by_hash)
+    written.update(texts)
     pieces = [{"s": round(at_s, 3), **_as_text(data)} for at_s, data in _masked(answer.pieces, secrets)]
     return json.dumps(
         {
-            "request": {
-                "method": request.method, "url": request.url, "sha256": request.sha256,
-                "headers": dict(sorted(request.headers.items())), "body": body,
-                **({"texts": new} if new else {}),
-            },
+            "request": {**vars(request), "body": body, **({"texts": texts} if texts else {})},
             "answer": {
                 "status": answer.status, "head_s": round(answer.head_s, 3), "headers": headers, "body": pieces,
                 "ended": answer.ended, "end_s": round(answer.end_s, 3), "error": mask(answer.error),
@@ -133,17 +134,16 @@ def from_lines(data: bytes, path: object) -> list[tuple[Request, Answer]]:
                 "file again."
             ) from exc
     for request, _ in found if texts else ():
-        request.body = _whole(request.body, texts)
+        request.body = _changed(request.body, lambda text: texts.get(text, text))
     return found
 
 
 def _check_head(line: bytes, path: object) -> None:
     try:
-        head = json.loads(line)
-        version = head["version"] if head["modelwire"] == "cassette" else None
-    except (ValueError, KeyError, TypeError):
+        version = json.loads(line).get("version")
+    except (ValueError, AttributeError):
         version = None
-    if not isinstance(version, int):
+    if b'"modelwire": "cassette"' not in line or not isinstance(version, int):
         raise CassetteError(f"`{path}` is no cassette of modelwire: its first line is not {HEAD}")
     if version > VERSION:
         raise CassetteError(
@@ -155,12 +155,12 @@ def _check_head(line: bytes, path: object) -> None:
 def _exchange_of(line: Any, texts: dict[str, str]) -> tuple[Request, Answer]:
     sent, came = line["request"], line["answer"]
     texts.update(sent.get("texts", {}))
-    request = Request(sent["method"], sent["url"], sent["headers"], sent["body"], sent["sha256"])
+    request = Request(sent["method"], sent["url"], sent["sha256"], sent["headers"], sent["body"])
     pieces = [(float(piece["s"]), _as_bytes(piece)) for piece in came["body"]]
+    times = {name: float(came[name]) for name in ("head_s", "end_s")}
     answer = Answer(
-        came["status"], dict(came["headers"]), float(came["head_s"]), pieces, came["ended"], float(came["end_s"]),
-        came["error"],
-    )  # fmt: skip
+        came["status"], dict(came["headers"]), pieces=pieces, ended=came["ended"], error=came["error"], **times
+    )
     if answer.ended not in ("complete", "left", "failed"):
         raise ValueError(f"`ended` is {answer.ended!r}")
     if answer.ended == "failed" and not isinstance(answer.failure(), ChatError):
@@ -195,11 +195,8 @@ def _masked(pieces: list[tuple[float, bytes]], secrets: list[str]) -> Iterable[t
         return pieces
     any_form = b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
     whole = re.sub(any_form, lambda found: b"*" * len(found[0]), b"".join(data for _, data in pieces))
-    masked, at = [], 0
-    for at_s, data in pieces:
-        masked.append((at_s, whole[at : at + len(data)]))
-        at += len(data)
-    return masked
+    rest = BytesIO(whole)
+    return [(at_s, rest.read(len(data))) for at_s, data in pieces]
 
 
 def _json_or_text(content: bytes) -> Any:
@@ -220,15 +217,13 @@ def _as_bytes(piece: Mapping[str, str]) -> bytes:
     return piece["text"].encode() if "text" in piece else b64decode(piece["base64"], validate=True)
 
 
-def _as_written(value: Any, texts: dict[str, str]) -> Any:
-    """Return a body with its keys in order, and each long text by its hash; put the text into `texts`."""
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a body with its keys in order, and its texts changed."""
     if isinstance(value, dict):
-        return {name: _as_written(value[name], texts) for name in sorted(value)}
+        return {name: _changed(value[name], change) for name in sorted(value)}
     if isinstance(value, list):
-        return [_as_written(item, texts) for item in value]
-    if (short := shortened(value)) is not value:
-        texts[LEFT_OUT.sub(r"\1", short)] = value
-    return short
+        return [_changed(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def shortened(value: Any) -> Any:
@@ -236,13 +231,3 @@ def shortened(value: Any) -> Any:
     if not isinstance(value, str) or len(value) <= MAX_TEXT:
         return value
     return f"<{len(value)} characters, sha256 {sha256(value.encode(errors='surrogatepass')).hexdigest()}>"
-
-
-def _whole(value: Any, texts: Mapping[str, str]) -> Any:
-    """Put the long texts back into a body; one that is in no line of the file stays a hash."""
-    if isinstance(value, dict):
-        return {name: _whole(item, texts) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_whole(item, texts) for item in value]
-    found = LEFT_OUT.fullmatch(value) if isinstance(value, str) else None
-    return value if found is None else texts.get(found[1], value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from pathlib import Path
 from threading import RLock
@@ -175,9 +176,6 @@ class _ReplayedLine:
         pace = self._replay.pace
         return 0.0 if pace is None else max(0.0, self._began + at_s / pace - monotonic())
 
-    def _head_s(self, answer: Answer) -> float:
-        return self._due_s(answer.end_s if answer.status is None else answer.head_s)
-
     def _reply(self, answer: Answer) -> Reply:
         if answer.status is None:
             self._ends(answer)
@@ -203,15 +201,21 @@ class _ReplayedLine:
                 "wanted no more of it. Record it again."
             )
 
-    def _passes_over(self) -> bool:
+    def _has_time(self) -> bool:
+        """Tell whether time is passed over, before what the recording has."""
         return self._replay.pace is None and self._replay.knows(self._exchange)
+
+    def _passed_over(self, seconds: float) -> bool:
+        if passes := self._has_time():
+            self._replay.pass_over(seconds, self._exchange)
+        return passes
 
     # The line's methods, sync.
 
     def send(self, step: Send) -> Reply:
         if (answer := self._begin()) is None:
             return self._own.send(step)  # type: ignore[no-any-return]
-        sleep(self._head_s(answer))
+        sleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
         reply = self._reply(answer)
         if not step.stream:
             reply.body = joined(iter(self.read, None), self._exchange.max_response_bytes)
@@ -228,13 +232,11 @@ class _ReplayedLine:
         self._own.close()
 
     def sleep(self, seconds: float) -> None:
-        if self._passes_over():
-            self._replay.pass_over(seconds, self._exchange)
-        else:
+        if not self._passed_over(seconds):
             self._own.sleep(seconds)
 
     def wait(self, step: Wait) -> None:
-        if self._passes_over():
+        if self._has_time():
             wait_for_wake(step.admission, min(step.seconds, _TURN_S))
             if not step.admission.signalled:
                 self._replay.pass_over(step.seconds, self._exchange)
@@ -244,22 +246,18 @@ class _ReplayedLine:
     # The same, async. A `sleep(0)` lets the other tasks go on, as the network would.
 
     async def asend(self, step: Send) -> Reply:
-        from asyncio import sleep
-
         if (answer := self._begin()) is None:
             return await self._own.asend(step)  # type: ignore[no-any-return]
-        await sleep(self._head_s(answer))
+        await asyncio.sleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
         reply = self._reply(answer)
         if not step.stream:
             reply.body = await self._line._whole()
         return reply
 
     async def aread(self) -> bytes | None:
-        from asyncio import sleep
-
         if (answer := self._answer) is None:
             return await self._own.aread()  # type: ignore[no-any-return]
-        await sleep(self._next_s(answer))
+        await asyncio.sleep(self._next_s(answer))
         return self._piece(answer)
 
     async def aclose(self) -> None:
@@ -267,13 +265,11 @@ class _ReplayedLine:
         await self._own.aclose()
 
     async def asleep(self, seconds: float) -> None:
-        if self._passes_over():
-            self._replay.pass_over(seconds, self._exchange)
-        else:
+        if not self._passed_over(seconds):
             await self._own.asleep(seconds)
 
     async def await_turn(self, step: Wait) -> None:
-        if self._passes_over():
+        if self._has_time():
             await await_wake(step.admission, min(step.seconds, _TURN_S))
             if not step.admission.signalled:
                 self._replay.pass_over(step.seconds, self._exchange)
