@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from pathlib import Path
 from threading import RLock
@@ -248,7 +247,7 @@ class _ReplayedLine:
     async def asend(self, step: Send) -> Reply:
         if (answer := self._begin()) is None:
             return await self._own.asend(step)  # type: ignore[no-any-return]
-        await asyncio.sleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
+        await self._own.asleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
         reply = self._reply(answer)
         if not step.stream:
             reply.body = await self._line._whole()
@@ -257,7 +256,7 @@ class _ReplayedLine:
     async def aread(self) -> bytes | None:
         if (answer := self._answer) is None:
             return await self._own.aread()  # type: ignore[no-any-return]
-        await asyncio.sleep(self._next_s(answer))
+        await self._own.asleep(self._next_s(answer))
         return self._piece(answer)
 
     async def aclose(self) -> None:
