@@ -2,18 +2,29 @@
 
 Says `listening http://127.0.0.1:PORT` on its standard output when the model is loaded, and ends when its standard
 input is closed or its parent is gone.
+
+llama.cpp answers whatever name a request calls it by. A web page whose name leads to this machine by now (DNS
+rebinding) could use it through the user's browser. So it listens on a socket in a folder of the user's own, and what
+comes to the port is passed on from here, if it names this machine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
+import shutil
+import socket
 import sys
+import tempfile
 import threading
 from typing import Any
 
+REFUSAL = b'{"error": {"message": "This server answers this machine only: see `Host`.", "type": "forbidden"}}'
 
-def _end_with_parent(parent_pid: int) -> None:
+
+def _end_with_parent(parent_pid: int, folder: str) -> None:
     if os.name == "posix":
         import select
 
@@ -25,17 +36,18 @@ def _end_with_parent(parent_pid: int) -> None:
     else:
         while os.read(0, 1):
             pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
-def _start(options: dict[str, Any]) -> Any:
+def _start(options: dict[str, Any], place: str) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = options["model"]
     params.model_alias = {options["alias"]}
-    params.hostnames = ["127.0.0.1"]
-    params.port = options["port"]
+    params.hostnames = [place]
+    params.port = 0
     params.n_ctx = options["n_ctx"]
     params.n_parallel = options["n_parallel"]
     params.cpuparams.n_threads = options["n_threads"]
@@ -49,17 +61,65 @@ def _start(options: dict[str, Any]) -> Any:
     return xllamacpp.Server(params)
 
 
+async def _serve(listener: socket.socket, inner: str) -> None:
+    async def let_in(client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        """Pass a connection on by its first request: a browser has no connection that two sites share."""
+        try:
+            head = await client.readuntil(b"\r\n\r\n")
+            if not _names_this_machine(head):
+                answer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\n")
+                answer.write(b"content-length: %d\r\n\r\n%b" % (len(REFUSAL), REFUSAL))
+                return
+            reader, writer = await _connect(inner)
+            writer.write(head)
+            await asyncio.gather(_pass_on(client, writer), _pass_on(reader, answer))
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # it is gone, or speaks no HTTP
+        finally:
+            answer.close()
+
+    server = await asyncio.start_server(let_in, sock=listener)
+    print(f"listening http://127.0.0.1:{listener.getsockname()[1]}", flush=True)  # noqa: T201 - the parent waits for it
+    os.dup2(2, 1)  # nobody reads our output from here on
+    await server.serve_forever()
+
+
+async def _connect(inner: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if inner.startswith("unix://"):
+        return await asyncio.open_unix_connection(inner.removeprefix("unix://"))
+    return await asyncio.open_connection("127.0.0.1", int(inner.rpartition(":")[2]))
+
+
+async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(1 << 16):
+            target.write(data)
+            await target.drain()
+    finally:
+        target.close()
+
+
+def _names_this_machine(head: bytes) -> bool:
+    found = re.search(rb"(?im)^host:[ \t]*(\[[^\]]*\]|[^:\r]*)", head)
+    name = found[1].decode("latin-1").strip().lower() if found else ""
+    return name in ("", "localhost", "127.0.0.1", "[::1]") or name.endswith(".localhost")  # RFC 6761, 6.3
+
+
 def main() -> None:
     options = json.loads(sys.argv[1])
     sys.path.append(options["packages"])
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    folder = tempfile.mkdtemp(prefix="modelwire-")
+    threading.Thread(target=_end_with_parent, args=(os.getppid(), folder), daemon=True).start()
+    place = os.path.join(folder, "llama.sock")
+    has_sockets = os.name == "posix" and len(place) < 100  # the longest address of one; else a port nobody is told
     try:
-        server = _start(options)
-    except (ImportError, RuntimeError) as exc:
+        listener = socket.create_server(("127.0.0.1", options["port"]), backlog=1024)
+        server = _start(options, place if has_sockets else "127.0.0.1")
+        asyncio.run(_serve(listener, server.listening_address))
+    except (ImportError, OSError, RuntimeError) as exc:
         sys.exit(str(exc))  # one line: the reason stands in llama.cpp's own lines before it
-    print(f"listening {server.listening_address}", flush=True)  # noqa: T201 - how the parent learns the port
-    os.dup2(2, 1)  # nobody reads our output from here on
-    threading.Event().wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

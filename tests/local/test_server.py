@@ -264,6 +264,30 @@ def test_a_web_page_of_another_origin_may_not_read_an_answer(local_server: str, 
     assert answer.getheader("access-control-allow-origin") not in ("*", "https://evil.example")
 
 
+HOSTS = {
+    "evil.example": 403, "evil.example:80": 403, "127.0.0.1.evil.example": 403, "localhost.evil.example:1": 403,
+    "localhost": 200, "LOCALHOST:1234": 200, "127.0.0.1:80": 200, "[::1]:80": 200, "model.localhost": 200,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_page_whose_name_leads_here_is_refused(local_server: str, host: str) -> None:
+    parts = urlsplit(local_server)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    try:
+        connection.request("GET", "/v1/models", headers={"host": host})
+        assert connection.getresponse().status == HOSTS[host]
+    finally:
+        connection.close()
+
+
+def test_a_server_leaves_no_folder_behind(local_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with LocalServer(local_model, **SMALL):
+        assert len(list(tmp_path.glob("modelwire-*"))) == 1
+    assert list(tmp_path.glob("modelwire-*")) == []
+
+
 def test_it_listens_on_this_machine_only(local_server: str) -> None:
     assert urlsplit(local_server).hostname == "127.0.0.1"
 
