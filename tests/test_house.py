@@ -32,7 +32,7 @@ LINES = {
     "jobs": 10_090,
     "langchain": 1_240,
     "language_models": 95,
-    "local": 710,
+    "local": 690,
     "messages": 3_730,
     "migrate": 510,
     "output_parsers": 1_500,
