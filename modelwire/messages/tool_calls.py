@@ -68,6 +68,14 @@ def free_text_call(name: str | None, text: str | None, id: str | None) -> ToolCa
     return tool_call(name=name or "", args={"__arg1": text or ""}, id=id)
 
 
+def read_tool_call(name: str | None, args: Any, id: str | None) -> ToolCall | InvalidToolCall:
+    """Make the call with these arguments, JSON text or the object; one that has an `error` where they are neither."""
+    try:
+        return tool_call(name=name or "", args=args if isinstance(args, dict) else parse_tool_args(args), id=id)
+    except ValueError as exc:
+        return invalid_tool_call(name=name, args=args, id=id, error=str(exc))
+
+
 def parse_tool_args(text: str | None) -> dict[str, Any]:
     """Parse the arguments of a tool call, once, when all of the text is there; no text is no arguments.
 
@@ -139,14 +147,8 @@ def default_tool_parser(raw_tool_calls: list[dict[str, Any]]) -> tuple[list[Tool
             if isinstance(custom, Mapping) and custom.get("name"):
                 calls.append(free_text_call(custom.get("name"), custom.get("input"), raw.get("id")))
             continue
-        name, args = function.get("name"), function.get("arguments")
-        if isinstance(args, Mapping):  # some services send the object itself
-            calls.append(tool_call(name=name or "", args=dict(args), id=raw.get("id")))
-            continue
-        try:
-            calls.append(tool_call(name=name or "", args=parse_tool_args(args), id=raw.get("id")))
-        except ValueError as exc:
-            invalid.append(invalid_tool_call(name=name, args=args, id=raw.get("id"), error=str(exc)))
+        call = read_tool_call(function.get("name"), function.get("arguments"), raw.get("id"))
+        invalid.append(call) if "error" in call else calls.append(call)  # type: ignore[arg-type]
     return calls, invalid
 
 

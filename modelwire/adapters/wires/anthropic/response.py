@@ -14,10 +14,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.answers import usage_beside_cache
-from modelwire.adapters.wires.json import count_or_none, dict_or_empty, error_from_json, no_answer, read_reply
+from modelwire.adapters.wires.json import (
+    count_or_none,
+    dict_or_empty,
+    error_from_json,
+    no_answer,
+    read_reply,
+    text_or_none,
+)
 from modelwire.errors import ProviderError
 from modelwire.messages import AIMessage
-from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args, tool_call
+from modelwire.messages.tool_calls import read_tool_call
 
 if TYPE_CHECKING:
     from modelwire.messages import UsageMetadata
@@ -71,7 +78,7 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
         metadata["request_id"] = request_id
     return AIMessage.from_wire(
         _content(content),
-        id=_text(data.get("id")),
+        id=text_or_none(data.get("id")),
         tool_calls=calls,
         invalid_tool_calls=invalid_calls,
         usage_metadata=usage_metadata_of(data.get("usage")),
@@ -86,7 +93,7 @@ def is_plain_text(block: Mapping[str, Any]) -> bool:
 
 def with_id(block: dict[str, Any], message_id: str | None, index: int) -> dict[str, Any]:
     """Give a tool call without an id one: the same for the same answer, another for another."""
-    if block["type"] != "tool_use" or _text(block.get("id")):
+    if block["type"] != "tool_use" or text_or_none(block.get("id")):
         return block
     return {**block, "id": f"toolu_{zlib.crc32((message_id or '').encode('utf-8', 'replace')):08x}_{index}"}
 
@@ -95,7 +102,7 @@ def _content(blocks: list[dict[str, Any]]) -> str | list[str | dict[str, Any]]:
     plain = 0
     while plain < len(blocks) and is_plain_text(blocks[plain]):
         plain += 1
-    head = "".join(_text(block.get("text")) or "" for block in blocks[:plain])
+    head = "".join(text_or_none(block.get("text")) or "" for block in blocks[:plain])
     if plain == len(blocks):
         return head
     rest: list[str | dict[str, Any]] = [*blocks[plain:]]
@@ -104,24 +111,21 @@ def _content(blocks: list[dict[str, Any]]) -> str | list[str | dict[str, Any]]:
 
 def _tool_calls(blocks: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
     """Return the calls of the caller's own tools, and those whose input is no object."""
-    calls, invalid = [], []
+    calls: list[Any] = []
+    invalid: list[Any] = []
     for block in blocks:
-        if block["type"] != "tool_use":
-            continue
-        id, name, args = _text(block.get("id")), _text(block.get("name")) or "", block.get("input")
-        try:
-            if not isinstance(args, dict):
-                args = parse_tool_args(args if args is None or isinstance(args, str) else str(args))
-            calls.append(tool_call(name=name, args=args, id=id))
-        except ValueError as exc:
-            invalid.append(invalid_tool_call(name=name, args=str(args), id=id, error=str(exc)))
+        if block["type"] == "tool_use":
+            args = block.get("input")
+            args = args if isinstance(args, dict | str | None) else str(args)
+            call = read_tool_call(text_or_none(block.get("name")) or "", args, text_or_none(block.get("id")))
+            (invalid if "error" in call else calls).append(call)
     return calls, invalid
 
 
 def metadata_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the answer besides its content, also under LangChain's names."""
     metadata = {key: value for key, value in data.items() if key not in PLACED}
-    if (model := _text(data.get("model"))) is not None:
+    if (model := text_or_none(data.get("model"))) is not None:
         metadata["model_name"] = model
     metadata["model_provider"] = MODEL_PROVIDER
     return metadata
@@ -143,10 +147,6 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
 
 COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def event_error(data: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None) -> ProviderError:

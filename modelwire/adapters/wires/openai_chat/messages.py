@@ -15,7 +15,15 @@ from modelwire.messages.tool_calls import CALL_EXTRAS
 if TYPE_CHECKING:
     from modelwire.messages import AIMessage, BaseMessage
 
-__all__ = ["OPENAI", "Dialect", "arguments_json", "turns_from_messages", "unsendable", "without_foreign_media"]
+__all__ = [
+    "OPENAI",
+    "Dialect",
+    "arguments_json",
+    "role_of_its_own",
+    "turns_from_messages",
+    "unsendable",
+    "without_foreign_media",
+]
 
 Turn = dict[str, Any]
 
@@ -117,15 +125,15 @@ def _tool_result(block: Mapping[str, Any], position: int, dialect: Dialect) -> T
     return {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": content}
 
 
-def _system(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
-    # `convert_to_messages` keeps the role `developer` of a dict under this key.
-    role = message.additional_kwargs.get("__openai_role__") or "system"
+def _of_role(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
+    role = role_of_its_own(message)
     return (_named({"role": role, "content": _content(message.content, role, position, dialect)}, message),)
 
 
-def _chat(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
-    content = _content(message.content, message.role, position, dialect)
-    return (_named({"role": message.role, "content": content}, message),)
+def role_of_its_own(message: Any) -> str:
+    """Return the role of a `ChatMessage`, or of a system message: `convert_to_messages` keeps `developer` so."""
+    role: str = getattr(message, "role", None) or message.additional_kwargs.get("__openai_role__") or "system"
+    return role
 
 
 def _tool(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
@@ -168,9 +176,9 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
 TO_WIRE: dict[str, Callable[[Any, int, Dialect], Iterable[Turn]]] = {
     "human": _human,
     "ai": _ai,
-    "system": _system,
+    "system": _of_role,
     "tool": _tool,
-    "chat": _chat,
+    "chat": _of_role,
     "function": _function,
 }
 

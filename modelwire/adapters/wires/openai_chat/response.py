@@ -13,9 +13,7 @@ from modelwire.adapters.wires.json import count_or_none, dict_or_empty, text_or_
 from modelwire.messages.tool_calls import (
     CALL_EXTRAS,
     free_text_call,
-    invalid_tool_call,
-    parse_tool_args,
-    tool_call,
+    read_tool_call,
     tool_call_extras,
 )
 
@@ -141,13 +139,8 @@ def tool_calls_of(raw: Any, response: Mapping[str, Any]) -> tuple[list[ToolCall]
         id_ = text_or_none(call.get("id")) or generated_call_id(response, position, name)
         if more := tool_call_extras({**call, "type": "custom"} if custom else call):
             extras[id_] = more
-        if custom:
-            calls.append(free_text_call(name, text, id_))
-            continue
-        try:
-            calls.append(tool_call(name=name or "", args=parse_tool_args(text), id=id_))
-        except ValueError as exc:
-            invalid.append(invalid_tool_call(name=name, args=text, id=id_, error=str(exc)))
+        read = free_text_call(name, text, id_) if custom else read_tool_call(name, text, id_)
+        invalid.append(read) if "error" in read else calls.append(read)  # type: ignore[arg-type]
     return calls, invalid, extras
 
 

@@ -22,7 +22,7 @@ from modelwire.messages.block_translators.standard import (
     standard_block,
     with_tool_calls,
 )
-from modelwire.messages.tool_calls import parse_tool_args
+from modelwire.messages.tool_calls import free_text_call, parse_tool_args, read_tool_call
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
@@ -196,14 +196,10 @@ def _function_call(item: Block, message: AIMessage) -> list[Block]:
 
 
 def _parsed(item: Block) -> Block:
-    call = {"id": item.get("call_id"), "name": item.get("name")}
-    text = item.get("arguments")
-    if item["type"] == "custom_tool_call":  # free text, under the name our decoders use
-        return {"type": "tool_call", **call, "args": {"__arg1": item.get("input") or ""}}
-    try:
-        return {"type": "tool_call", **call, "args": parse_tool_args(text)}
-    except ValueError as exc:
-        return {"type": "invalid_tool_call", **call, "args": text, "error": str(exc)}
+    name, id_ = item.get("name"), item.get("call_id")
+    if item["type"] == "custom_tool_call":
+        return {**free_text_call(name, item.get("input"), id_)}
+    return {**read_tool_call(name, item.get("arguments"), id_)}
 
 
 STATUSES = {"completed": "success", "failed": "error", "incomplete": "error"}

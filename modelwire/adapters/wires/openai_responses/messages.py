@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.adapters.wires.openai_chat.messages import arguments_json, unsendable
+from modelwire.adapters.wires.openai_chat.messages import arguments_json, role_of_its_own, unsendable
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
 from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, to_wire
 from modelwire.errors import InvalidArgument, InvalidType
@@ -108,15 +108,10 @@ def _human(message: Any, place: _Place) -> list[Item]:
     return _items_of_role("user", message.content, place)
 
 
-def _system(message: Any, place: _Place) -> list[Item]:
-    # `convert_to_messages` keeps the role `developer` of a dict under this key.
-    return _items_of_role(message.additional_kwargs.get("__openai_role__") or "system", message.content, place)
-
-
-def _chat(message: Any, place: _Place) -> list[Item]:
-    if message.role not in ROLES:
-        raise InvalidArgument(f"{place}: the Responses API has no role `{message.role}`; it has {sorted(ROLES)}.")
-    return _items_of_role(message.role, message.content, place)
+def _of_role(message: Any, place: _Place) -> list[Item]:
+    if (role := role_of_its_own(message)) not in ROLES:
+        raise InvalidArgument(f"{place}: the Responses API has no role `{role}`; it has {sorted(ROLES)}.")
+    return _items_of_role(role, message.content, place)
 
 
 def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
@@ -347,7 +342,7 @@ def _args_of(item: Item) -> Any:
 TO_WIRE: dict[str, Callable[[Any, _Place], list[Item]]] = {
     "human": _human,
     "ai": _ai,
-    "system": _system,
+    "system": _of_role,
     "tool": _tool,
-    "chat": _chat,
+    "chat": _of_role,
 }

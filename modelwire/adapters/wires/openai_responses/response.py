@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire.adapters.wires.json import dict_or_empty, error_from_json, text_or_none
 from modelwire.adapters.wires.openai_chat.response import generated_call_id, usage_of
 from modelwire.messages import AIMessage
-from modelwire.messages.tool_calls import free_text_call, invalid_tool_call, parse_tool_args, tool_call
+from modelwire.messages.tool_calls import free_text_call, read_tool_call
 
 if TYPE_CHECKING:
     from modelwire.errors import ProviderError
@@ -119,15 +119,9 @@ def with_call_id(item: JSON, response: Mapping[str, Any], position: int) -> JSON
 def _call(item: JSON) -> ToolCall | InvalidToolCall:
     name, id_ = text_or_none(item.get("name")) or "", item["call_id"]
     raw = item.get(CALL_TEXT[item["type"]])
-    if isinstance(raw, dict) and item["type"] == "function_call":
-        return tool_call(name=name, args=raw, id=id_)
-    text = text_or_none(raw) or ""
     if item["type"] == "custom_tool_call":
-        return free_text_call(name, text, id_)
-    try:
-        return tool_call(name=name, args=parse_tool_args(text), id=id_)
-    except ValueError as exc:
-        return invalid_tool_call(name=name, args=text, id=id_, error=str(exc))
+        return free_text_call(name, text_or_none(raw), id_)
+    return read_tool_call(name, raw if isinstance(raw, dict) else text_or_none(raw) or "", id_)
 
 
 def usage_metadata(response: Mapping[str, Any]) -> UsageMetadata | None:
