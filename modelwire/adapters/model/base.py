@@ -137,7 +137,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         """What handlers hear of the model as run metadata, under the names tracers know."""
         name = type(self).__name__
         shown = name.removeprefix("Chat") if name.startswith("Chat") else name.removesuffix("Chat")
-        named = {"ls_model_type": "chat", "ls_provider": shown.lower(), "ls_stop": stop or getattr(self, "stop", None)}
+        provider = getattr(self, "provider", None) or shown.lower()
+        named = {"ls_model_type": "chat", "ls_provider": provider, "ls_stop": stop or getattr(self, "stop", None)}
         for title, field in (("model_name", "model"), ("temperature", "temperature"), ("max_tokens", "max_tokens")):
             value = kwargs.get(field)
             named[f"ls_{title}"] = getattr(self, field, None) if value is None else value

@@ -116,6 +116,3 @@ class ChatAnthropic(HTTPChatModel):
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"x-api-key": key}
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        return {**super()._get_ls_params(stop, **kwargs), "ls_provider": self.provider}

@@ -175,9 +175,6 @@ class ChatOpenAI(HTTPChatModel):
             named["OpenAI-Project"] = self.project
         return named
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        return {**super()._get_ls_params(stop, **kwargs), "ls_provider": self.provider}
-
 
 @lru_cache(maxsize=256)
 def _is_responses_model(model: str) -> bool:

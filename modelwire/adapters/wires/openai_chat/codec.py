@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.adapters.wires.json import (
-    error_from_json,
-    error_from_reply,
-    no_answer,
-    read_reply,
-    request_id_of,
-    text_or_none,
-)
+from modelwire.adapters.wires.json import error_from_json, error_from_reply, no_answer, read_reply, request_id_of
 from modelwire.adapters.wires.left_out import foreign_work
 from modelwire.adapters.wires.openai_chat.messages import OPENAI, Dialect, turns_from_messages, without_foreign_media
 from modelwire.adapters.wires.openai_chat.response import (
@@ -111,21 +104,16 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
 
     def _message(self, response: dict[str, Any], choices: list[dict[str, Any]], request_id: str | None) -> AIMessage:
         choice = choices[0]
-        usage = response.get("usage")
-        metadata = response_metadata(
-            response,
-            provider=self.provider,
-            finish_reason=text_or_none(choice.get("finish_reason")),
-            logprobs=choice.get("logprobs"),
-            usage=usage,
-            extras=response_extras(response, choice),
-            request_id=request_id,
-        )
+        extras = response_extras(response, choice)
+        metadata = response_metadata(response, choice, extras, provider=self.provider, request_id=request_id)
         if len(choices) > 1:
-            metadata["other_choices"] = [_other_choice(other, response) for other in choices[1:]]
+            metadata["other_choices"] = [
+                other_choice(other, message_fields(_message_of(other), response), response_extras({}, other))
+                for other in choices[1:]
+            ]
         return AIMessage.from_wire(
             id=metadata["id"],
-            usage_metadata=usage_of(usage),
+            usage_metadata=usage_of(response.get("usage")),
             response_metadata=metadata,
             **message_fields(_message_of(choice), response),
         )
@@ -181,16 +169,6 @@ def _choices(response: Any) -> list[dict[str, Any]]:
 def _number(choice: dict[str, Any]) -> int:
     index = choice.get("index")
     return index if isinstance(index, int) else 0
-
-
-def _other_choice(choice: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
-    return other_choice(
-        choice.get("index"),
-        message_fields(_message_of(choice), response),
-        finish_reason=text_or_none(choice.get("finish_reason")),
-        logprobs=choice.get("logprobs"),
-        extras=response_extras({}, choice),
-    )
 
 
 def _message_of(choice: dict[str, Any]) -> Any:

@@ -45,9 +45,10 @@ def message_fields(message: Mapping[str, Any], response: Mapping[str, Any]) -> J
     return {"content": content, "tool_calls": calls, "invalid_tool_calls": invalid, "additional_kwargs": kwargs}
 
 
-def other_choice(index: Any, fields: JSON, *, finish_reason: str | None, logprobs: Any, extras: JSON) -> JSON:
+def other_choice(choice: Mapping[str, Any], fields: JSON, extras: JSON) -> JSON:
     """Return a choice that is not the answer, as `response_metadata["other_choices"]` has them."""
-    return {**extras, "index": index, **fields, "finish_reason": finish_reason, "logprobs": logprobs}
+    ending = {"finish_reason": text_or_none(choice.get("finish_reason")), "logprobs": choice.get("logprobs")}
+    return {**extras, "index": choice.get("index"), **fields, **ending}
 
 
 def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
@@ -255,24 +256,17 @@ def response_extras(response: Mapping[str, Any], choice: Mapping[str, Any]) -> J
 
 
 def response_metadata(
-    response: Mapping[str, Any],
-    *,
-    provider: str,
-    finish_reason: str | None,
-    logprobs: Any,
-    usage: Any,
-    extras: JSON,
-    request_id: str | None = None,
+    response: Mapping[str, Any], choice: Mapping[str, Any], extras: JSON, *, provider: str, request_id: str | None
 ) -> JSON:
     """Return `response_metadata`, under the names LangChain's scripts read; `extras` never hide one of them."""
     metadata: JSON = {
         **extras,
-        "token_usage": usage if isinstance(usage, dict) else None,
+        "token_usage": response["usage"] if isinstance(response.get("usage"), dict) else None,
         "model_name": text_or_none(response.get("model")),
         "system_fingerprint": text_or_none(response.get("system_fingerprint")),
         "id": text_or_none(response.get("id")),
-        "finish_reason": finish_reason,
-        "logprobs": logprobs,
+        "finish_reason": text_or_none(choice.get("finish_reason")),
+        "logprobs": choice.get("logprobs"),
         "model_provider": provider,
     }
     if request_id is not None:

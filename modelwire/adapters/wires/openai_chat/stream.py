@@ -72,10 +72,8 @@ class ChatCompletionsDecoder:
         self._done = False
         self._begun = False  # whether there was any event but the terminal mark
         self._id: str | None = None
-        self._response: JSON = {}  # id, created, model, system_fingerprint: the first that is not empty
-        self._finish_reason: str | None = None
-        self._usage: JSON | None = None
-        self._logprobs: JSON = {}
+        self._response: JSON = {}  # id, created, model, system_fingerprint: the first that is not empty; usage
+        self._choice: JSON = {}  # index, finish_reason, logprobs
         self._extras: JSON = {}  # of response and choices, for `response_metadata`
         self._held: JSON = {}  # of deltas, for `additional_kwargs`
         self._details: list[Any] = []
@@ -141,7 +139,7 @@ class ChatCompletionsDecoder:
             self._id = text_or_none(answer.get("id"))
         usage = answer.get("usage") or dict_or_empty(answer.get("x_groq")).get("usage")
         if isinstance(usage, dict) and usage:
-            self._usage = usage  # the last one counts: some services send a running total with every event
+            response["usage"] = usage  # the last one counts: some services send a running total with every event
         choice, others = _split(answer.get("choices"))
         for other in others:
             self._keep(other)
@@ -153,16 +151,17 @@ class ChatCompletionsDecoder:
         """Read a piece of a choice that is not the answer."""
         decoder, chunks = self._others.setdefault(str(choice["index"]), (ChatCompletionsDecoder(self._provider), []))
         decoder._response, decoder._id, decoder._begun = self._response, self._id, True
-        decoder._extras |= {"index": choice["index"], **response_extras({}, choice)}
+        decoder._choice["index"] = choice["index"]
+        decoder._extras |= response_extras({}, choice)
         chunks += decoder._read_choice(choice)
 
     def _read_choice(self, choice: JSON) -> list[AIMessageChunk]:
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
-            self._finish_reason = reason
+            self._choice["finish_reason"] = reason
         if isinstance(logprobs := choice.get("logprobs"), dict):
             for key, tokens in logprobs.items():
                 if isinstance(tokens, list):
-                    self._logprobs.setdefault(key, []).extend(tokens)
+                    self._choice.setdefault("logprobs", {}).setdefault(key, []).extend(tokens)
         # `message` stands in for `delta` in services that stream a whole answer as one event.
         delta = choice["delta"] if "delta" in choice else choice.get("message")
         if not isinstance(delta, dict):
@@ -263,7 +262,7 @@ class ChatCompletionsDecoder:
 
     def close(self) -> list[AIMessageChunk]:
         """Return the last chunk: no text, but all that comes once."""
-        if self._finish_reason is None and not self._done:
+        if "finish_reason" not in self._choice and not self._done:
             raise IncompleteStream(
                 f"The stream of `{self._provider}` ended without `finish_reason` and without `[DONE]`: part of the "
                 "answer is missing.",
@@ -275,13 +274,7 @@ class ChatCompletionsDecoder:
                 f"The stream of `{self._provider}` holds no answer.", DONE, provider=self._provider, status=200
             )
         metadata = response_metadata(
-            self._response,
-            provider=self._provider,
-            finish_reason=self._finish_reason,
-            logprobs=self._logprobs or None,
-            usage=self._usage,
-            extras=self._extras,
-            request_id=self.request_id,
+            self._response, self._choice, self._extras, provider=self._provider, request_id=self.request_id
         )
         if self._others:
             metadata["other_choices"] = self._other_choices()
@@ -290,7 +283,7 @@ class ChatCompletionsDecoder:
                 "",
                 id=self._id,
                 tool_call_chunks=self._last_tool_call_chunks(),
-                usage_metadata=usage_of(self._usage),
+                usage_metadata=usage_of(self._response.get("usage")),
                 response_metadata=metadata,
                 additional_kwargs=self._last_kwargs() or None,
                 chunk_position="last",
@@ -314,16 +307,7 @@ class ChatCompletionsDecoder:
             decoder._done = self._done
             whole = merge_chunks([*chunks, *decoder.close()])
             fields = {name: getattr(whole, name) for name in OF_CHOICE}
-            extras = {name: value for name, value in decoder._extras.items() if name != "index"}
-            choices.append(
-                other_choice(
-                    decoder._extras["index"],
-                    fields,
-                    finish_reason=decoder._finish_reason,
-                    logprobs=decoder._logprobs or None,
-                    extras=extras,
-                )
-            )
+            choices.append(other_choice(decoder._choice, fields, decoder._extras))
         return sorted(choices, key=lambda choice: choice["index"] if isinstance(choice["index"], int) else 0)
 
     def _id_of(self, call: _Call) -> str:
