@@ -229,21 +229,29 @@ READ_OF_MESSAGE = frozenset(
 def error_within(response: Any) -> Any:
     """Return the error body that hides under a status of 200, if any.
 
-    `{"error": {..}}` (OpenRouter, Groq), `{"object": "error", ..}` (vLLM), an `error` in a choice (OpenRouter), or a
-    choice that ended in one (Mistral: https://docs.mistral.ai/api/, `finish_reason`). Read 2026-11.
+    `{"error": {..}}` (OpenRouter, Groq), `{"object": "error", ..}` (vLLM), `{"x_groq": {"error": "text"}}` (`XGroq` of
+    groq's SDK), an `error` in a choice (OpenRouter), or a choice that ended in one. Read 2026-11.
     """
     if not isinstance(response, dict):
         return None
     if response.get("error") or response.get("object") == "error":
         return response
+    if "x_groq" in response and (failed := dict_or_empty(response["x_groq"]).get("error")):
+        return {"message": failed, "type": "server_error"}
     choices = response.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and not choice.get("index"):
             if choice.get("error"):
                 return choice
-            if choice.get("finish_reason") == "error":
-                return {"message": 'The answer ended with `finish_reason` "error".', "type": "server_error"}
+            if kind := FAILED.get(str(choice.get("finish_reason"))):
+                return {"message": f"The answer ended with `finish_reason` `{choice['finish_reason']}`.", "type": kind}
     return None
+
+
+# Reasons of answers that are not whole, and the error that each is: Mistral's (https://docs.mistral.ai/api/), Z.ai's
+# (https://docs.z.ai/api-reference/llm/chat-completion), DeepSeek's
+# (https://api-docs.deepseek.com/api/create-chat-completion). Read 2026-11.
+FAILED = {"error": "server_error", "network_error": "server_error", "insufficient_system_resource": "server_overloaded"}
 
 
 def response_extras(response: Mapping[str, Any], choice: Mapping[str, Any]) -> JSON:

@@ -21,6 +21,7 @@ from modelwire.errors import (
     ChatError,
     IncompleteStream,
     NotFound,
+    Overloaded,
     ServerError,
     StreamInterrupted,
 )
@@ -243,10 +244,20 @@ def test_a_part_of_an_answer_is_none(colour: Any) -> None:
     assert caught.value.partial.content == "ab"
 
 
-def test_an_answer_that_ended_in_an_error_is_none(colour: Any) -> None:
-    """Mistral's `finish_reason`, without an `error` beside it."""
-    with pytest.raises(ServerError, match="finish_reason"):
-        asked(colour, whole({"content": "a"}, "error"), stream=False)
-    with pytest.raises(StreamInterrupted, match="finish_reason") as caught:
-        asked(colour, sse(A, B, delta({}, "error")), stream=True)
+BROKEN = {"error": ServerError, "network_error": ServerError, "insufficient_system_resource": Overloaded}
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_an_answer_that_ended_in_an_error_is_none(colour: Any, reason: str) -> None:
+    """Mistral's, Z.ai's and DeepSeek's `finish_reason`, without an `error` beside it."""
+    with pytest.raises(BROKEN[reason], match=reason):
+        asked(colour, whole({"content": "a"}, reason), stream=False)
+    with pytest.raises(StreamInterrupted, match=reason) as caught:
+        asked(colour, sse(A, B, delta({}, reason)), stream=True)
     assert caught.value.partial.content == "ab"
+
+
+def test_a_stream_that_groq_stopped_early_is_none(colour: Any) -> None:
+    with pytest.raises(StreamInterrupted, match="over capacity") as caught:
+        asked(colour, sse(A, delta({}, "stop", x_groq={"id": "r", "error": "over capacity"})), stream=True)
+    assert caught.value.partial.content == "a"
