@@ -23,7 +23,7 @@ from modelwire import errors
 
 # Physical lines a folder.
 LINES = {
-    "adapters": 16_720,
+    "adapters": 16_660,
     "budgets": 540,
     "callbacks": 1_420,
     "command": 1_210,
