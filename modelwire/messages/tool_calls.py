@@ -115,14 +115,12 @@ def read_tool_call_chunks(
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for chunk in chunks:
-        args = chunk["args"]
+        name, args, id = chunk["name"], chunk["args"], chunk["id"]
         try:
-            parsed = parse_tool_args(args) if complete else _parse_so_far(args)
-        except ValueError as exc:
-            error = str(exc) if complete else None
-            invalid.append(invalid_tool_call(name=chunk["name"], args=args, id=chunk["id"], error=error))
-        else:
-            calls.append(tool_call(name=chunk["name"] or "", args=parsed, id=chunk["id"]))
+            call = read_tool_call(name, args if complete else _parse_so_far(args), id)
+        except ValueError:
+            call = invalid_tool_call(name=name, args=args, id=id)
+        invalid.append(call) if "error" in call else calls.append(call)  # type: ignore[arg-type]
     return calls, invalid
 
 
