@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.wires.json import count_or_none
+from modelwire.adapters.wires.json import counts_of
 from modelwire.messages.block_translators.standard import call_blocks, with_tool_calls
 
 if TYPE_CHECKING:
@@ -61,10 +61,7 @@ def usage_beside_cache(usage: Mapping[str, Any], names: Sequence[str], written: 
     `names` are those of the input, the output, and what the cache read and wrote: `input_tokens` includes both.
     `written` are the parts of the last by lifetime, as they differ in price. `None` without counts: never 0.
     """
-    counts = []
-    for name in names:  # a loop, as every answer comes here: a comprehension is a call of its own
-        counts.append(count_or_none(usage.get(name)))  # noqa: PERF401
-    fresh, output, read, created = counts
+    fresh, output, read, created = counts_of(usage, names)
     if fresh is None and output is None:
         return None
     all_input, out = (fresh or 0) + (read or 0) + (created or 0), output or 0

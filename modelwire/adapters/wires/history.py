@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import BaseMessage
 
-__all__ = ["key_names", "kind_of", "role_of", "safe_call_id", "text_of", "tool_call_id_of", "value_of", "without_data"]
+__all__ = [
+    "calls_of", "key_names", "kind_of", "role_of", "safe_call_id", "take_call", "text_of", "tool_call_id_of",
+    "value_of", "without_data",
+]  # fmt: skip
 
 
 def role_of(message: Any, roles: Mapping[str, str], api: str) -> str:
@@ -20,7 +23,9 @@ def role_of(message: Any, roles: Mapping[str, str], api: str) -> str:
     """
     if not isinstance(message, BaseMessage):
         raise InvalidType(f"A message must be one of `modelwire.messages`, not `{type(message).__name__}`.")
-    kind = message.type.removesuffix("MessageChunk").lower()
+    if (role := roles.get(kind := message.type)) is not None:
+        return role
+    kind = kind.removesuffix("MessageChunk").lower()
     if kind == "chat":
         kind = message.role.lower()  # type: ignore[attr-defined]  # a `ChatMessage`
     if (role := roles.get(kind)) is None:
@@ -35,6 +40,27 @@ def tool_call_id_of(message: BaseMessage) -> str:
     if not isinstance(id, str):
         raise InvalidArgument("A message of role `tool` needs a `tool_call_id`: use `ToolMessage`.")
     return id
+
+
+def calls_of(message: Any, messages: Sequence[BaseMessage]) -> list[Any]:
+    """Return the tool calls of an answer that are sent back, in a list of the caller's own.
+
+    One that could not be parsed is sent, without arguments, only where a tool's message among all `messages` answers
+    it: a wire wants both or none.
+    """
+    calls = list(message.tool_calls)
+    if invalid := message.invalid_tool_calls:
+        answered = {getattr(it, "tool_call_id", None) for it in messages}
+        calls += [{**bad, "args": {}} for bad in invalid if bad["name"] and bad["id"] and bad["id"] in answered]
+    return calls
+
+
+def take_call(calls: list[Any], id: Any) -> Any:
+    """Remove the first call of that id and return it; None where there is none."""
+    for at, call in enumerate(calls):
+        if call["id"] == id:
+            return calls.pop(at)
+    return None
 
 
 def safe_call_id(id: Any, most: int | None = None) -> str:

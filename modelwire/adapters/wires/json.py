@@ -7,7 +7,7 @@ Shared by every codec: what any of them prints of a provider's bytes goes throug
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 __all__ = [
-    "ProviderWords", "count_or_none", "dict_or_empty", "error_as", "error_from_json", "error_from_reply", "malformed",
-    "mask_secrets", "no_answer", "provider_words", "read_json", "read_reply", "request_id_of", "snippet",
-    "text_or_none",
+    "UNDOCUMENTED", "ProviderWords", "count_or_none", "counts_of", "dict_or_empty", "dicts_in", "error_as",
+    "error_from_json", "error_from_reply", "malformed", "mask_secrets", "no_answer", "provider_words", "read_json",
+    "read_reply", "request_id_of", "snippet", "text_or_none",
 ]  # fmt: skip
 
+# What reading JSON raises that has another shape than its documentation says.
+UNDOCUMENTED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 SNIPPET_CHARS = 200
 MESSAGE_CHARS = 300
 BODY_CHARS = 2_000  # of a body that is no JSON, kept as `.body` of the error
@@ -204,11 +206,23 @@ def dict_or_empty(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def dicts_in(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list; none for what is no list."""
+    return [it for it in value if isinstance(it, dict)] if isinstance(value, list) else []
+
+
 def count_or_none(value: Any) -> int | None:
     """Return `value` if it is a number of tokens."""
     if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and value >= 0 else None
+
+
+def counts_of(usage: Mapping[str, Any], names: Sequence[str]) -> list[int | None]:
+    counts = []
+    for name in names:  # a loop, as every answer comes here: a comprehension is a call of its own
+        counts.append(count_or_none(usage.get(name)))  # noqa: PERF401
+    return counts
 
 
 def _code(value: Any) -> str | int | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.answers import Translator, called, text_with_annotations, translated_blocks
+from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.messages.block_translators.standard import (
     data_block,
     refusal_block,
@@ -73,7 +74,6 @@ def _blocked_by(metadata: Mapping[str, Any]) -> str | None:
     reason = metadata.get("stopReason")
     if reason == "content_filtered":
         return "content_filtered"
-
     if reason != "guardrail_intervened":
         return None
     trace = metadata.get("trace")
@@ -84,12 +84,10 @@ def _blocked_by(metadata: Mapping[str, Any]) -> str | None:
 def _annotation(citation: Any) -> Block:
     if not isinstance(citation, dict):
         return {"type": "non_standard_annotation", "value": citation}
-    parts = citation.get("sourceContent") or ()
-    standard: Block = {"type": "citation", "cited_text": "".join(str(part.get("text") or "") for part in parts)}
-    location = citation.get("location")
-    web = location.get("web") if isinstance(location, Mapping) else None
-    if isinstance(web, Mapping) and web.get("url"):
-        standard["url"] = web["url"]
+    cited = [str(part.get("text") or "") for part in dicts_in(citation.get("sourceContent"))]
+    standard: Block = {"type": "citation", "cited_text": "".join(cited)}
+    if url := dict_or_empty(dict_or_empty(citation.get("location")).get("web")).get("url"):
+        standard["url"] = url
     if citation.get("title"):
         standard["title"] = citation["title"]
     return standard | rest(citation, "title")

@@ -14,11 +14,11 @@ from modelwire.adapters.wires.bedrock.blocks_to_wire import blocks_to_wire
 from modelwire.adapters.wires.bedrock.event_stream import EventStreamDecoder
 from modelwire.adapters.wires.bedrock.messages import turns_from_messages
 from modelwire.adapters.wires.bedrock.parameters import fields_from_parameters
-from modelwire.adapters.wires.bedrock.response import read_answer
+from modelwire.adapters.wires.bedrock.response import classed_by_words, read_answer
 from modelwire.adapters.wires.bedrock.stream import ConverseStreamDecoder
-from modelwire.adapters.wires.json import error_as, error_from_reply, request_id_of
+from modelwire.adapters.wires.json import error_from_reply, request_id_of
 from modelwire.adapters.wires.left_out import foreign_work
-from modelwire.errors import BadRequest, ContextTooLong, NotFound, QuotaExhausted, RateLimited, and_said
+from modelwire.errors import NotFound, and_said
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import WireRequest
 
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ConverseCodec"]
 
-# Words of a `ValidationException` -> what is wrong. Only the words tell: it has no code. Seen in public recordings and
-# issues, 2026-11.
-PER_DAY = "tokens per day"
-TOO_LONG = ("input tokens exceeded", "too long", "exceeds the maximum length", "context limit")
+# What the words of an error say of a model that is not there, and what leads on. Seen in public recordings, 2026-11.
 NO_MODEL = ("model identifier is invalid", "on-demand throughput isn", "the foundation model", "to the model with")
+ADVICE = (
+    "Many models are called by an inference profile (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`), and none is in "
+    "every region: `aws bedrock list-inference-profiles --region REGION` names them, and so does "
+    "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html."
+)
 
 
 @lru_cache(maxsize=256)
@@ -48,19 +50,10 @@ class ConverseCodec(NamedTuple):
     provider: str = "bedrock_converse"
     wire: str = "bedrock"  # its name in the registry
     model: str | None = None
-
-    @property
-    def framing(self) -> type[EventStreamDecoder]:
-        """Frames of Amazon's own, not server-sent events."""
-        return EventStreamDecoder
-
-    @property
-    def reserves(self) -> tuple[str, ...]:
-        """The limit of the answer counts against tokens a minute from the start.
-
-        Source: https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html, read 2026-11.
-        """
-        return ("maxTokens",)
+    framing: type[EventStreamDecoder] = EventStreamDecoder
+    # The limit of the answer counts against tokens a minute from the start, see
+    # https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html, read 2026-11.
+    reserves: tuple[str, ...] = ("maxTokens",)
 
     def encode(self, call: ChatCall) -> WireRequest:
         """Say the call in Bedrock's words. Raises `InvalidArgument` for what the wire cannot say."""
@@ -102,22 +95,12 @@ class ConverseCodec(NamedTuple):
         """Read an error answer of whatever shape; never raises. Its class is in a header, not in the body."""
         error = error_from_reply(reply, self.provider)
         kind = reply.headers.get("x-amzn-errortype", "").partition(":")[0].rpartition("#")[2]
-        words = error.message.lower()
         if kind:
             error = provider_error(
                 error.message, provider=self.provider, status=reply.status, type=kind, code=kind, headers=reply.headers,
                 request_id=error.request_id, body=error.body,
             )  # fmt: skip
-        if type(error) is BadRequest and any(part in words for part in TOO_LONG):
-            return error_as(ContextTooLong, error)
-        if type(error) is RateLimited and PER_DAY in words:
-            return error_as(QuotaExhausted, error)
-        if type(error) is NotFound or any(part in words for part in NO_MODEL):
-            error.message = and_said(
-                error.message,
-                "Many models are called by an inference profile (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`), and "
-                "none is in every region: `aws bedrock list-inference-profiles --region REGION` names them, "
-                "and so does "
-                "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html.",
-            )
+        error = classed_by_words(error)
+        if type(error) is NotFound or any(part in error.message.lower() for part in NO_MODEL):
+            error.message = and_said(error.message, ADVICE)
         return error

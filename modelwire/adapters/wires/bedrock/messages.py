@@ -14,7 +14,7 @@ One history runs on every wire. This one needs:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelwire.adapters.wires.bedrock.blocks_to_wire import (
     TO_WIRE,
@@ -25,12 +25,10 @@ from modelwire.adapters.wires.bedrock.blocks_to_wire import (
     tool_use,
 )
 from modelwire.adapters.wires.bedrock.response import MODEL_PROVIDER
-from modelwire.adapters.wires.history import role_of
+from modelwire.adapters.wires.history import calls_of, role_of, take_call
+from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
 
 __all__ = ["turns_from_messages"]
 
@@ -49,15 +47,22 @@ def turns_from_messages(
 
     Raises `InvalidArgument` without content.
     """
-    answered = {id for message in messages if isinstance(id := getattr(message, "tool_call_id", None), str)}
     turns: list[Turn] = []
     system: list[Block] = []
+    only_texts = True
     for message in messages:
-        role, blocks = _turn(message, answered, left_out)
-        if role == "system" and not turns:
-            system += blocks
-            continue
+        role = role_of(message, ROLES, "Bedrock's Converse")
+        only_texts = only_texts and message.content.__class__ is str
+        if role == "tool":
+            role, blocks = "user", [tool_result(message)]
+        elif isinstance(message, AIMessage):
+            blocks = _assistant_blocks(message, messages, left_out)
+        else:
+            blocks = blocks_to_wire(message.content)
         if role == "system":
+            if not turns:
+                system += blocks
+                continue
             role, blocks = "user", [_marked(block) for block in blocks]
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(blocks)
@@ -68,62 +73,49 @@ def turns_from_messages(
     if not turns:
         raise InvalidArgument("The messages are empty: give at least one with text or another content block.")
     _strip_prefill(turns)
-    return system, [{"role": role, "content": _results_first(role, blocks)} for role, blocks in turns if blocks]
+    if not only_texts:
+        _name_documents_apart(turns)
+    return system, [{"role": role, "content": _results_first(role, blocks)} for role, blocks in turns]
 
 
-def _turn(message: Any, answered: AbstractSet[str], left_out: list[str]) -> Turn:
-    role = role_of(message, ROLES, "Bedrock's Converse")
-    if role == "tool":
-        return "user", [tool_result(message)]
-    if isinstance(message, AIMessage):
-        return role, _assistant_blocks(message, answered, left_out)
-    return role, blocks_to_wire(message.content)
-
-
-def _assistant_blocks(message: AIMessage, answered: AbstractSet[str], left_out: list[str]) -> list[Block]:
+def _assistant_blocks(message: AIMessage, messages: Sequence[BaseMessage], left_out: list[str]) -> list[Block]:
     """Return the blocks of an answer in order, then the tool calls that no block has.
 
-    A call's arguments come from `tool_calls`, which the caller may have changed. An unparsed call is sent only if a
-    tool message answers it, because the wire wants both or none.
+    A call's arguments come from `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
-    calls, invalid = list(message.tool_calls), message.invalid_tool_calls
+    calls = calls_of(message, messages)
+    if isinstance(content, str):
+        return blocks_to_wire(content) + [tool_use(call) for call in calls]
     own = message.response_metadata.get("model_provider") in (None, MODEL_PROVIDER)
-    if not isinstance(content, str) and (not own or message.response_metadata.get("output_version") == "v1"):
+    if not own or message.response_metadata.get("output_version") == "v1":
         content = [block for block in message.content_blocks if not (own and block["type"] == "refusal")]
     blocks: list[Block] = []
-    for item in [content] if isinstance(content, str) else content:
-        kind = item.get("type") if isinstance(item, Mapping) else "text"
-        if isinstance(item, Mapping) and kind in ("tool_use", "tool_call"):
-            at = next((at for at, call in enumerate(calls) if call["id"] == item.get("id")), None)
-            if at is not None:
-                blocks.append(tool_use(calls.pop(at)))
-        elif own:
-            blocks += [block] if (block := answer_block(item)) is not None else []
-        else:
+    for item in content:
+        if isinstance(item, Mapping) and item.get("type") in ("tool_use", "tool_call", "invalid_tool_call"):
+            if (call := take_call(calls, item.get("id"))) is not None:
+                blocks.append(tool_use(call))
+        elif not own:
             blocks += _of_another_wire(item, message, left_out)
-    blocks += [tool_use(call) for call in calls]
-    blocks += [tool_use({**bad, "args": {}}) for bad in invalid if bad["id"] in answered and bad["name"]]
-    return blocks
+        elif (block := answer_block(item)) is not None:
+            blocks.append(block)
+    return blocks + [tool_use(call) for call in calls]
 
 
 def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list[Block]:
     """Return what can be said here of a standard block of an answer over another wire."""
     kind = item.get("type") if isinstance(item, Mapping) else "text"
-    if kind == "invalid_tool_call":
-        return []
-    provider = message.response_metadata.get("model_provider")
+    provider, why, blocks = message.response_metadata.get("model_provider"), "only its own wire takes it back.", []
     if kind in TO_WIRE and kind != "non_standard":
         try:
-            blocks = blocks_to_wire([item])
+            blocks, why = blocks_to_wire([item]), ""
         except InvalidArgument as exc:
-            left_out.append(f"A `{kind}` block of an answer of `{provider}` is left out: {exc}")
-            return []
-        if isinstance(item, Mapping) and item.get("annotations"):
-            left_out.append(f"The citations in an answer of `{provider}` are left out: only its own wire takes them.")
-        return blocks
-    left_out.append(f"A `{kind}` block of an answer of `{provider}` is left out: only its own wire takes it back.")
-    return []
+            why = str(exc)
+    if why:
+        left_out.append(f"A `{kind}` block of an answer of `{provider}` is left out: {why}")
+    elif isinstance(item, Mapping) and item.get("annotations"):
+        left_out.append(f"The citations in an answer of `{provider}` are left out: only its own wire takes them.")
+    return blocks
 
 
 def _marked(block: Block) -> Block:
@@ -141,3 +133,22 @@ def _strip_prefill(turns: list[Turn]) -> None:
     role, blocks = turns[-1]
     if role == "assistant" and "text" in (last := blocks[-1]):
         blocks[-1] = {**last, "text": last["text"].rstrip()}
+
+
+def _name_documents_apart(turns: list[Turn]) -> None:
+    """Number the documents whose name another one has, in the whole history: Converse refuses names that repeat.
+
+    "Messages can't contain duplicate document names", seen in public issues, 2026-11.
+    """
+    names: set[str] = set()
+    for block in [block for _, blocks in turns for block in blocks]:
+        for place in (block, *dicts_in(dict_or_empty(block.get("toolResult")).get("content"))):
+            if not (document := dict_or_empty(place.get("document"))):
+                continue
+            name, number = (first := str(document.get("name"))), 1
+            while name.casefold() in names:
+                number += 1
+                name = f"{first} ({number})"
+            names.add(name.casefold())
+            if name != first:
+                place["document"] = {**document, "name": name}

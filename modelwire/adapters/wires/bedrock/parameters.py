@@ -89,12 +89,8 @@ def _tool_config(tools: Any, choice: Any, turns: Sequence[JSON]) -> JSON:
     """Return the tools and the choice among them. A history with calls needs tools, even where none is to be called."""
     if tools is not None and (isinstance(tools, str | Mapping) or not isinstance(tools, Sequence)):
         raise InvalidType(f"`tools` must be a list, not `{type(tools).__name__}`.")
-    called = dict.fromkeys(
-        block["toolUse"]["name"]
-        for turn in turns
-        for block in turn["content"]
-        if "toolUse" in block and block["toolUse"].get("type") != "server_tool_use"
-    )
+    uses = [block["toolUse"] for turn in turns for block in turn["content"] if block.get("toolUse")]
+    called = dict.fromkeys(use["name"] for use in uses if use.get("type") != "server_tool_use")
     said = None if choice is None else _choice(choice)
     if said == {"none": {}}:
         if called:

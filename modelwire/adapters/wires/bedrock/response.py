@@ -15,23 +15,37 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.adapters.wires.answers import usage_beside_cache
 from modelwire.adapters.wires.json import (
     MESSAGE_CHARS,
+    UNDOCUMENTED,
     count_or_none,
     dict_or_empty,
+    dicts_in,
+    error_as,
     no_answer,
     read_reply,
     request_id_of,
     snippet,
+)
+from modelwire.errors import (
+    AuthenticationError,
+    BadRequest,
+    ContextTooLong,
+    PermissionDenied,
+    ProviderError,
+    QuotaExhausted,
+    RateLimited,
 )
 from modelwire.messages import AIMessage
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 from modelwire.transport.classify import provider_error
 
 if TYPE_CHECKING:
-    from modelwire.errors import ProviderError
     from modelwire.messages import UsageMetadata
     from modelwire.transport.wire import Reply
 
-__all__ = ["MODEL_PROVIDER", "block_from_wire", "metadata_of", "named_error", "read_answer", "usage_metadata_of"]
+__all__ = [
+    "MODEL_PROVIDER", "block_from_wire", "classed_by_words", "metadata_of", "named_error", "read_answer",
+    "usage_metadata_of",
+]  # fmt: skip
 
 MODEL_PROVIDER = "bedrock_converse"  # the dialect of the blocks in `content`
 
@@ -48,65 +62,60 @@ _STATUSES = {
 
 def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
     """Read a whole answer. Raises `MalformedResponse` for JSON that is none."""
-    data = read_reply(reply, provider)
+    data, request_id = read_reply(reply, provider), request_id_of(reply.headers)
     message = dict_or_empty(dict_or_empty(data).get("output")).get("message")
     wired = message.get("content") if isinstance(message, Mapping) else None
     if isinstance(data, dict) and wired is None and isinstance(name := data.get("__type"), str):
-        raise named_error(name, data, provider=provider, request_id=request_id_of(reply.headers))
-    if not isinstance(wired, list) or not all(isinstance(block, dict) for block in wired):
+        raise named_error(name, data, provider=provider, request_id=request_id)
+    if not isinstance(wired, list):
         raise no_answer(reply, provider, "has no `output.message` with a list of blocks as its `content`")
-    blocks: list[str | Block] = []
+    blocks: list[Block] = []
     calls, invalid_calls = [], []
-    for at, wired_block in enumerate(wired):
-        if (block := block_from_wire(wired_block, at)) is None:
-            continue
-        blocks.append(block)
-        if block["type"] == "tool_use":
-            id, name, args = block["id"], block["name"], block["input"]
-            if isinstance(args, dict):
-                calls.append(tool_call(name=name, args=args, id=id))
-            else:
-                invalid_calls.append(
-                    invalid_tool_call(name=name, args=str(args), id=id, error="The arguments are no JSON object.")
-                )
-    request_id = request_id_of(reply.headers)
+    try:
+        for at, wired_block in enumerate(wired):
+            if (block := block_from_wire(wired_block, at)) is None:
+                continue
+            blocks.append(block)
+            if block["type"] == "tool_use":
+                id, name, args = block["id"], block["name"], block["input"]
+                if isinstance(args, dict):
+                    calls.append(tool_call(name=name, args=args, id=id))
+                else:
+                    error = "The arguments are no JSON object."
+                    invalid_calls.append(invalid_tool_call(name=name, args=str(args), id=id, error=error))
+        usage = usage_metadata_of(data.get("usage"))
+    except UNDOCUMENTED as exc:
+        raise no_answer(reply, provider, f"is not as documented ({exc!r})") from exc
+    content: Any = blocks
+    if not blocks or (len(blocks) == 1 and blocks[0].keys() == {"type", "text"}):
+        content = blocks[0]["text"] if blocks else ""
     return AIMessage.from_wire(
-        _content(blocks),
+        content,
         id=request_id,
         tool_calls=calls,
         invalid_tool_calls=invalid_calls,
-        usage_metadata=usage_metadata_of(data.get("usage")),
+        usage_metadata=usage,
         response_metadata=metadata_of(data, request_id, model),
     )
-
-
-def _content(blocks: list[str | Block]) -> str | list[str | Block]:
-    if not blocks:
-        return ""
-    only = cast("Block", blocks[0])
-    return only["text"] if len(blocks) == 1 and only.keys() == {"type", "text"} else blocks
 
 
 def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
     """Return our block for one of an answer; `None` for an empty text. One nobody knows is a `non_standard` block."""
     if isinstance(text := block.get("text"), str):
         return {"type": "text", "text": text} if text else None
-    if isinstance(use := block.get("toolUse"), dict):
+    if (use := block.get("toolUse")) is not None:
         id, name, args = str(use.get("toolUseId") or f"tooluse_{index}"), str(use.get("name") or ""), use.get("input")
         if use.get("type") == "server_tool_use":
             return {"type": "server_tool_call", "id": id, "name": name, "args": args or {}}
         return {"type": "tool_use", "id": id, "name": name, "input": {} if args is None else args}
-    if isinstance(reasoning := block.get("reasoningContent"), dict):
-        if "redactedContent" in reasoning:
-            return {
-                "type": "reasoning_content",
-                "reasoning_content": {"redacted_content": reasoning["redactedContent"]},
-            }
-        return {"type": "reasoning_content", "reasoning_content": dict_or_empty(reasoning.get("reasoningText"))}
-    if isinstance(cited := block.get("citationsContent"), dict):
-        text = "".join(str(part.get("text") or "") for part in cited.get("content") or ())
-        return {"type": "text", "text": text, "citations": cited.get("citations") or []}
-    if isinstance(result := block.get("toolResult"), dict):
+    if (reasoning := block.get("reasoningContent")) is not None:
+        redacted = reasoning.get("redactedContent")
+        text = dict_or_empty(reasoning.get("reasoningText")) if redacted is None else {"redacted_content": redacted}
+        return {"type": "reasoning_content", "reasoning_content": text}
+    if (cited := block.get("citationsContent")) is not None:
+        text = "".join(str(part.get("text") or "") for part in dicts_in(cited.get("content")))
+        return {"type": "text", "text": text, "citations": dicts_in(cited.get("citations"))}
+    if (result := block.get("toolResult")) is not None:
         return server_result(result, result.get("content"))
     if isinstance(image := block.get("image"), dict) and "bytes" in (source := dict_or_empty(image.get("source"))):
         media_type = f"image/{image.get('format')}"
@@ -139,7 +148,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     if not isinstance(usage, Mapping):
         return None
     written: dict[str, Any] = {}
-    for part in usage.get("cacheDetails") or ():
+    for part in dicts_in(usage.get("cacheDetails")):
         written[f"ephemeral_{part.get('ttl')}_input_tokens"] = count_or_none(part.get("inputTokens")) or None
     return cast("UsageMetadata | None", usage_beside_cache(usage, _COUNTS, written))
 
@@ -149,11 +158,29 @@ _COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInp
 
 def named_error(name: str, data: Mapping[str, Any], *, provider: str, request_id: str | None) -> ProviderError:
     """Make the error for an exception of Bedrock's under a 200: inside a stream, or in the place of an answer."""
+    name = name.rpartition("#")[2]
     name = name[:1].upper() + name[1:]
     message = str(data.get("message") or data.get("Message") or f"`{name}`")
     if original := data.get("originalMessage"):
         message = f"{message} The model says: {original}"
-    return provider_error(
+    return classed_by_words(provider_error(
         snippet(message, MESSAGE_CHARS), provider=provider, status=_STATUSES.get(name, 500), type=name, code=name,
         request_id=request_id, body=data,
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+# Words of errors whose class says less. Seen in public recordings and issues, 2026-11.
+_WORDS: dict[type[ProviderError], tuple[type[ProviderError], tuple[str, ...]]] = {
+    BadRequest: (
+        ContextTooLong, ("input tokens exceeded", "too long", "exceeds the maximum length", "context limit"),
+    ),
+    RateLimited: (QuotaExhausted, ("tokens per day",)),
+    PermissionDenied: (AuthenticationError, ("security token", "bearer token", "api key is valid")),
+}  # fmt: skip
+
+
+def classed_by_words(error: ProviderError) -> ProviderError:
+    """Return the error as one of the class that only its words tell."""
+    kind, parts = _WORDS.get(type(error), (None, ()))
+    words = error.message.lower()
+    return error_as(kind, error) if kind is not None and any(part in words for part in parts) else error

@@ -22,7 +22,7 @@ from modelwire.adapters.wires.bedrock.response import (
     server_result,
     usage_metadata_of,
 )
-from modelwire.adapters.wires.json import dict_or_empty, malformed, read_json
+from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty, malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
@@ -53,34 +53,36 @@ class ConverseStreamDecoder:
             data = from_json(event.data)
         except ValueError:
             data = read_json(event.data, provider=self._provider, what="stream")  # more patient; raises ours
+        name = event.event
         try:
-            if event.event == "contentBlockDelta":
+            if name == "contentBlockDelta":
                 return self._delta(data["contentBlockIndex"], data["delta"])
-            if event.event == "contentBlockStart":
+            if name == "contentBlockStart":
                 return self._start(data["contentBlockIndex"], data["start"])
-            if event.event == "contentBlockStop":
+            if name == "contentBlockStop":
                 return self._stop(data["contentBlockIndex"])
-            if event.event.startswith(ERROR):
-                name = event.event.removeprefix(ERROR)
+            if name.startswith(ERROR):
+                name = name.removeprefix(ERROR)
                 raise named_error(name, dict_or_empty(data), provider=self._provider, request_id=self.request_id)
-            if event.event in ("messageStop", "metadata"):
-                self._stopped = self._stopped or event.event == "messageStop"
+            if name in ("messageStop", "metadata"):
+                usage_metadata_of(data.get("usage"))  # can be read at the end
+                self._stopped = self._stopped or name == "messageStop"
                 self._ending |= data
-        except (KeyError, TypeError, AttributeError, ValueError) as exc:
-            raise malformed(
-                f"A `{event.event}` in the stream of `{self._provider}` is not as documented ({exc!r}).",
-                event.data,
-                provider=self._provider,
-            ) from exc
+        except UNDOCUMENTED as exc:
+            message = f"A `{name}` in the stream of `{self._provider}` is not as documented ({exc!r})."
+            raise malformed(message, event.data, provider=self._provider) from exc
         return []
 
     def close(self) -> list[AIMessageChunk]:
         """Return the last chunk: usage, stop reason, position. Raises `IncompleteStream` without a `messageStop`."""
         if not self._stopped:
-            raise IncompleteStream(
-                f"The stream of `{self._provider}` ended before `messageStop`.", provider=self._provider
-            )
-        last = [chunk for index in sorted(self._started) for chunk in self._stop(index)]
+            message = f"The stream of `{self._provider}` ended before `messageStop`."
+            raise IncompleteStream(message, provider=self._provider)
+        try:
+            last = [chunk for index in sorted(self._started) for chunk in self._stop(index)]
+        except UNDOCUMENTED as exc:
+            message = f"A block in the stream of `{self._provider}` is not as documented ({exc!r})."
+            raise malformed(message, self._ending, provider=self._provider) from exc
         metadata = metadata_of(self._ending, self.request_id, self._model)
         usage = usage_metadata_of(metadata.get("usage"))
         end = self._chunk([] if self._is_list else "", metadata=metadata, usage=usage, position="last")
@@ -122,7 +124,7 @@ class ConverseStreamDecoder:
         if "toolUse" in delta:
             return self._arguments(index, delta["toolUse"]["input"])
         if "reasoningContent" in delta:
-            reasoning = delta["reasoningContent"]
+            reasoning = {**delta["reasoningContent"]}
             if "redactedContent" in reasoning:  # base64 of pieces: their bytes are put together
                 self._collect(index, {"type": "reasoning_content"}, reasoning["redactedContent"])
                 return []

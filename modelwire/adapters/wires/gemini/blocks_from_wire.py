@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.gemini.response import in_order
-from modelwire.adapters.wires.json import dict_or_empty
+from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty
 from modelwire.messages.block_translators.standard import (
     call_blocks,
     data_block,
@@ -55,8 +55,11 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
         else:
             blocks.append(dict(standard_block(block)) if is_known_block(block) else non_standard(block))
     metadata = message.response_metadata
-    if annotations := [*_grounding(metadata.get("grounding_metadata")), *_citations(metadata.get("citation_metadata"))]:
-        _annotate(blocks, annotations)
+    try:
+        sources = [*_grounding(metadata.get("grounding_metadata")), *_citations(metadata.get("citation_metadata"))]
+        blocks = _annotated(blocks, sources) if sources else blocks
+    except UNDOCUMENTED:
+        pass  # the answer stands without its sources; they are in its metadata as they came
     return cast("list[ContentBlock]", with_tool_calls(blocks, message))
 
 
@@ -68,21 +71,23 @@ def _call(block: Block, message: AIMessage) -> list[Block]:
     return [{**call, **more} for call in calls]
 
 
-def _annotate(blocks: list[Any], annotations: list[tuple[int, int, Block]]) -> None:
+def _annotated(blocks: list[Any], annotations: list[tuple[int, int, Block]]) -> list[Any]:
     """Hang each annotation on the text it is about. Its place is counted in bytes of all text as UTF-8."""
     start = 0
-    for place, block in enumerate(blocks):
-        if block["type"] != "text":
-            continue
-        text = block["text"].encode("utf-8", "surrogatepass")
-        here = []
-        for first, last, made in annotations:
-            if start <= first < start + len(text):
-                begin, end = (len(text[: at - start].decode("utf-8", "ignore")) for at in (first, last))
-                here.append({**made, "start_index": begin, "end_index": end})
-        if here:
-            blocks[place] = {**block, "annotations": [*block.get("annotations", ()), *here]}
-        start += len(text)
+    made = []
+    for block in blocks:
+        if block["type"] == "text":
+            text = block["text"].encode("utf-8", "surrogatepass")
+            here = []
+            for first, last, about in annotations:
+                if start <= first < start + len(text):
+                    begin, end = (len(text[: at - start].decode("utf-8", "ignore")) for at in (first, last))
+                    here.append({**about, "start_index": begin, "end_index": end})
+            if here:
+                block = {**block, "annotations": [*block.get("annotations", ()), *here]}
+            start += len(text)
+        made.append(block)
+    return made
 
 
 def _grounding(metadata: Any) -> list[tuple[int, int, Block]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from modelwire.adapters.wires.gemini.messages import OWN, contents_from_messages
 from modelwire.adapters.wires.gemini.parameters import body_of_params
 from modelwire.adapters.wires.gemini.response import read_answer
 from modelwire.adapters.wires.gemini.stream import GenerateFraming, GenerateStreamDecoder
-from modelwire.adapters.wires.json import dict_or_empty, error_as, error_from_reply
+from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_as, error_from_reply
 from modelwire.adapters.wires.left_out import foreign_work
 from modelwire.errors import (
     AuthenticationError,
@@ -41,12 +42,14 @@ __all__ = ["GenerateContentCodec"]
 VERTEX = "google_vertexai"
 # Only the words tell this 400 from others (recorded 2026-11).
 TOO_LONG = "input token count"
-VERTEX_MODELS = "https://cloud.google.com/vertex-ai/generative-ai/docs/models and .../learn/locations"
-VERTEX_ACCESS = (
-    "`gcloud projects list` names the projects there are; the API and the role it takes: "
-    "https://cloud.google.com/vertex-ai/generative-ai/docs/start/gcp-auth."
-)
-GEMINI_MODELS = "https://ai.google.dev/gemini-api/docs/models"
+# What leads on, by the class of an error and whether it is Vertex AI's.
+ADVICE = {
+    (NotFound, False): "What there is: https://ai.google.dev/gemini-api/docs/models.",
+    (NotFound, True): "What there is: https://cloud.google.com/vertex-ai/generative-ai/docs/models and "
+    ".../learn/locations.",
+    (PermissionDenied, True): "`gcloud projects list` names the projects there are; the API and the role it takes: "
+    "https://cloud.google.com/vertex-ai/generative-ai/docs/start/gcp-auth.",
+}
 
 
 class GenerateContentCodec(NamedTuple):
@@ -54,29 +57,22 @@ class GenerateContentCodec(NamedTuple):
 
     provider: str = "google_genai"
     wire: str = "gemini"  # its name in the registry
-
-    @property
-    def framing(self) -> type[GenerateFraming]:
-        return GenerateFraming
-
-    @property
-    def reserves(self) -> tuple[str, ...]:
-        """None: its limits of tokens are of the input. https://ai.google.dev/gemini-api/docs/rate-limits, 2026-11."""
-        return ()
+    framing: type[GenerateFraming] = GenerateFraming
+    # It reserves nothing: its limits of tokens are of the input. https://ai.google.dev/gemini-api/docs/rate-limits
 
     def encode(self, call: ChatCall) -> WireRequest:
         """Say the call in Gemini's words. Raises `InvalidArgument` for what the wire cannot say."""
         model = str(call.model)
         system, contents = contents_from_messages(call.messages, model)
         body: dict[str, Any] = {"contents": contents}
-        if system is not None:
-            body["systemInstruction"] = system
+        if system:
+            body["systemInstruction"] = {"parts": system}
         if call.params:
             body |= body_of_params(call.params, model)
-        if "cachedContent" in body and (twice := [name for name in _CACHED if name in body]):
+        if "cachedContent" in body and (twice := [f"`{name}`" for name in _CACHED if name in body]):
             raise InvalidArgument(
-                f"`cached_content` holds {', '.join(f'`{name}`' for name in twice)} already: a call with it takes no "
-                "system message, tools or tool choice. Put them into the cache."
+                f"`cached_content` holds {', '.join(twice)} already: a call with it takes no system message, tools or "
+                "tool choice. Put them into the cache."
             )
         headers = {"content-type": "application/json", **call.endpoint.headers, **call.extra_headers}
         url = _url(call.endpoint.base_url, model, vertex=self.provider == VERTEX, stream=call.stream)
@@ -94,22 +90,18 @@ class GenerateContentCodec(NamedTuple):
 
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises."""
-        error, is_vertex = error_from_reply(reply, self.provider), self.provider == VERTEX
-        details = _details(error.body)
+        error = error_from_reply(reply, self.provider)
+        details, words = _details(error.body), error.message.lower()
         if (delay := _seconds(details.get("RetryInfo", {}).get("retryDelay"))) is not None:
             error.retry_after = delay
-        words = error.message.lower()
         if type(error) is BadRequest and details.get("ErrorInfo", {}).get("reason") == "API_KEY_INVALID":
             return error_as(AuthenticationError, error)
         if type(error) is BadRequest and TOO_LONG in words and "exceeds" in words:
             return error_as(ContextTooLong, error)
-        violations = details.get("QuotaFailure", {}).get("violations") or ()
-        if type(error) is RateLimited and any("PerDay" in str(dict_or_empty(it).get("quotaId")) for it in violations):
+        if type(error) is RateLimited and "PerDay" in str(details.get("QuotaFailure")):  # the `quotaId` of a violation
             return error_as(QuotaExhausted, error)
-        if type(error) is NotFound:
-            error.message = and_said(error.message, f"What there is: {VERTEX_MODELS if is_vertex else GEMINI_MODELS}.")
-        if type(error) is PermissionDenied and is_vertex:
-            error.message = and_said(error.message, VERTEX_ACCESS)
+        advice = ADVICE.get((type(error), self.provider == VERTEX))
+        error.message = error.message if advice is None else and_said(error.message, advice)
         return error
 
 
@@ -120,9 +112,8 @@ def _details(body: Any) -> dict[str, dict[str, Any]]:
     """Return the details of a `google.rpc.Status` by the last word of their type."""
     if isinstance(body, list) and body:
         body = body[0]
-    details = dict_or_empty(dict_or_empty(body).get("error")).get("details")
-    known = [it for it in details if isinstance(it, dict)] if isinstance(details, list) else []
-    return {str(it.get("@type")).rpartition(".")[2]: it for it in known}
+    details = dicts_in(dict_or_empty(dict_or_empty(body).get("error")).get("details"))
+    return {str(it.get("@type")).rpartition(".")[2]: it for it in details}
 
 
 def _seconds(duration: Any) -> float | None:
@@ -131,6 +122,7 @@ def _seconds(duration: Any) -> float | None:
     return float(found[1]) if found else None
 
 
+@lru_cache(maxsize=256)
 def _url(base_url: str, model: str, *, vertex: bool, stream: bool) -> str:
     """Name the method of the model; a base URL without a version gets the one that has all features."""
     base, _, query = base_url.partition("?")

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
-
-if TYPE_CHECKING:
-    from modelwire.adapters.providers.services import Service
-    from modelwire.adapters.wires.fitting import Fitting
+from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies, fit_at
 
 __all__ = ["BUDGETS_OF", "FAMILIES"]
 
@@ -29,16 +23,9 @@ _GEMINI = (
 BUDGETS_OF = {"gemini-2.5-pro": (128, 32_768), "gemini-2.5-flash-lite": (512, 24_576), "gemini-2.5": (1, 24_576)}
 
 
-def _fit(fitting: Fitting, family: Family | None, service: Service | None) -> None:
-    from modelwire.adapters.wires.gemini.fitting import fit
-
-    if family is not None:
-        fit(fitting, family)
-
-
 FAMILIES = ModelFamilies(
     {"google_genai": _GEMINI, "google_vertexai": _GEMINI},
-    _fit,
+    fit_at("modelwire.adapters.wires.gemini.fitting:fit"),
     lacks=(
         "logit_bias", "user", "store", "verbosity", "parallel_tool_calls", "metadata", "stream_options", "prediction",
         "prompt_cache_key", "safety_identifier", "audio",

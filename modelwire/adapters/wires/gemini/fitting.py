@@ -10,10 +10,10 @@ from modelwire.errors import InvalidArgument, did_you_mean
 __all__ = ["fit"]
 
 OWN = ("thinking_budget", "thinking_level", "thinking_config", "thinkingConfig")
-TIERS = {"auto": "", "default": "standard", "standard_only": "standard"}
+TIERS = {"auto": None, "default": "standard", "standard_only": "standard"}
 
 
-def fit(fitting: Fitting, family: Family) -> None:
+def fit(fitting: Fitting, family: Family, service: object = None) -> None:
     """Put the tier and reasoning into Gemini's words; a setting of thinking in its own words wins."""
     params = fitting.params
     format_as_openai(params)
@@ -21,11 +21,10 @@ def fit(fitting: Fitting, family: Family) -> None:
         del params["service_tier"]
         if TIERS[tier]:
             params["service_tier"] = TIERS[tier]
-    own = next((name for name in OWN if params.get(name) is not None), None)
-    taken = fitting.take_reasoning(*REASONING)
-    if taken is None:
+    if (taken := fitting.take_reasoning(*REASONING)) is None:
         return
     name, reasoning = taken
+    own = next((word for word in OWN if params.get(word) is not None), None)
     if own is not None and (name not in fitting.late or own in fitting.late):
         fitting.note(name, f"is left out: `{own}` says it too")
         return
@@ -43,7 +42,7 @@ def _think(fitting: Fitting, family: Family, name: str, reasoning: Reasoning) ->
         return
     if level != "none":  # a caller who asks for thoughts wants to see them
         params.setdefault("include_thoughts", True)
-    if level == "none" and family.off is None:
+    elif family.off is None:
         level = family.efforts[0]
         reasoning = Reasoning(level)
         fitting.note(name, f"is not none: `{model}` always thinks, and does so as little as it can, {link}")
@@ -52,13 +51,13 @@ def _think(fitting: Fitting, family: Family, name: str, reasoning: Reasoning) ->
             fitting.note(name, f'is the level "{level}": `{model}` takes no budget, {link}')
         if level is not None:
             params["thinking_level"] = str(fitting.fitting_level(name, level, family)).upper()
-    elif (budget := _budget(model, level, reasoning)) is not None:
+    elif (budget := _budget(model, reasoning)) is not None:
         params["thinking_budget"] = budget
 
 
-def _budget(model: str, level: str | None, reasoning: Reasoning) -> int | None:
+def _budget(model: str, reasoning: Reasoning) -> int | None:
     """Return how many tokens to think: within what the model takes, 0 for not at all; None for as it sees fit."""
-    if level == "none":
+    if reasoning.effort == "none":
         return 0
     if reasoning.effort not in (None, *BUDGETS):
         raise InvalidArgument(

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from modelwire.adapters.wires.gemini.blocks_to_wire import Part, answer_part, media_parts, text_part, user_parts
+from modelwire.adapters.wires.gemini.blocks_to_wire import Part, answer_part, media_parts, user_parts
 from modelwire.adapters.wires.gemini.response import MODEL_PROVIDER, in_order, is_made_up
-from modelwire.adapters.wires.history import role_of
+from modelwire.adapters.wires.history import calls_of, role_of, take_call
 from modelwire.errors import InvalidArgument
-from modelwire.messages import BaseMessage
+from modelwire.messages import AIMessage, BaseMessage
 
 __all__ = ["OWN", "contents_from_messages"]
 
@@ -35,49 +36,58 @@ NO_SIGNATURE = "skip_thought_signature_validator"
 _SIGNATURES = "__gemini_function_call_thought_signatures__"
 
 
-class _History:
-    """What later messages need of earlier ones."""
+class _Sent(NamedTuple):
+    """A call that went out, for the result that answers it."""
 
-    def __init__(self, *, thinks_in_signatures: bool) -> None:
-        self.is_gemini_3 = thinks_in_signatures
-        self.calls: dict[str, tuple[str, str | None]] = {}  # id -> function, and the id that is sent
-        self.order: dict[str, int] = {}  # id -> place among the calls of the latest turn
+    place: int  # among the parts of its turn
+    name: str | None
+    wire_id: str | None  # the id that goes out; None for one the model did not give
 
 
-def contents_from_messages(messages: Sequence[BaseMessage], model: str) -> tuple[Content | None, list[Content]]:
-    """Return `systemInstruction` (None for none) and `contents`.
+def contents_from_messages(messages: Sequence[BaseMessage], model: str) -> tuple[list[Part], list[Content]]:
+    """Return the parts of `systemInstruction` (empty for none) and `contents`.
 
     Raises `InvalidArgument` for a history without content, and for what the wire does not take.
     """
-    history = _History(thinks_in_signatures=re.search(r"gemini-[3-9]", model) is not None)
+    is_gemini_3 = _is_gemini_3(model)
     system: list[Part] = []
     contents: list[Content] = []
-    results: dict[int, list[int]] = {}  # places of results in contents -> places of their calls
+    sent: dict[Any, _Sent] = {}  # by id
+    results: list[tuple[int, list[Part]]] = []  # of one turn: the place of the call, and the parts
     for message in messages:
         role = role_of(message, ROLES, "The Gemini API")
         if role == "system":
             system += _system_parts(message.content)
-        elif role == "tool":
-            place = history.order.get(str(getattr(message, "tool_call_id", None)), len(history.order))
-            parts = _result(message, history)
-            if contents and len(contents) - 1 in results:
-                contents[-1]["parts"].append(parts)
-                results[len(contents) - 1].append(place)
-            else:
-                results[len(contents)] = [place]
-                contents.append({"role": "user", "parts": [parts]})
+            continue
+        if role == "tool":
+            results.append(_result(message, sent, is_gemini_3=is_gemini_3))
+            continue
+        if isinstance(message, AIMessage):
+            parts = _answer(message, messages, sent, is_gemini_3=is_gemini_3)
         else:
-            parts = _answer(message, history) if role == "model" else user_parts(message.content)
-            if parts:
-                contents.append({"role": role, "parts": parts})
-    for at, places in results.items():
-        by_call = sorted(zip(places, contents[at]["parts"], strict=True), key=lambda pair: pair[0])  # stable
-        contents[at]["parts"] = [part for _, parts in by_call for part in parts]
+            parts = user_parts(message.content)
+        if results and parts:
+            contents.append(_in_order_of_calls(results))
+            results = []
+        if parts:
+            contents.append({"role": role, "parts": parts})
+    if results:
+        contents.append(_in_order_of_calls(results))
     if not contents:
         contents, system = [{"role": "user", "parts": system}] if system else [], []
     if not contents:
         raise InvalidArgument("The messages are empty: give at least one with text or another content block.")
-    return {"parts": system} if system else None, contents
+    return system, contents
+
+
+@lru_cache(maxsize=64)
+def _is_gemini_3(model: str) -> bool:
+    return re.search(r"gemini-[3-9]", model) is not None
+
+
+def _in_order_of_calls(results: list[tuple[int, list[Part]]]) -> Content:
+    results.sort(key=lambda result: result[0])  # stable
+    return {"role": "user", "parts": [part for _, parts in results for part in parts]}
 
 
 def _system_parts(content: str | Sequence[Any]) -> list[Part]:
@@ -87,10 +97,10 @@ def _system_parts(content: str | Sequence[Any]) -> list[Part]:
     return parts
 
 
-def _result(message: BaseMessage, history: _History) -> list[Part]:
-    """Return the result of a tool; images beside it, where the model does not take them in it, stand behind it."""
+def _result(message: BaseMessage, sent: Mapping[Any, _Sent], *, is_gemini_3: bool) -> tuple[int, list[Part]]:
+    """Return the place of the call and the parts: images stand behind them where the model takes none within."""
     id = getattr(message, "tool_call_id", None)
-    name, wire_id = history.calls.get(str(id), (message.name, None if is_made_up(id) else id))
+    place, name, wire_id = sent.get(id) or _Sent(len(sent), message.name, None if is_made_up(id) else id)
     if not name:
         raise InvalidArgument(
             f"The tool message for `{id}` names no function, and no call before it has that id: give it the "
@@ -100,8 +110,8 @@ def _result(message: BaseMessage, history: _History) -> list[Part]:
     media: list[Part] = []
     content: Any = message.content
     for item in [content] if isinstance(content, str) else content:
-        if isinstance(item, str) or (isinstance(item, Mapping) and item.get("type") == "text"):
-            texts.append(item if isinstance(item, str) else item.get("text"))
+        if isinstance(item, Mapping) and item.get("type") == "text":
+            texts.append(item.get("text"))
         elif (parts := media_parts(item)) is not None:
             media += parts
         else:
@@ -111,60 +121,50 @@ def _result(message: BaseMessage, history: _History) -> list[Part]:
     response: Part = {"name": name, "response": {key: output}}
     if wire_id is not None:
         response["id"] = wire_id
-    if media and history.is_gemini_3:
+    if media and is_gemini_3:
         response["parts"], media = media, []
-    return [{"functionResponse": response}, *media]
+    return place, [{"functionResponse": response}, *media]
 
 
-def _answer(message: BaseMessage, history: _History) -> list[Part]:
+def _answer(
+    message: AIMessage, messages: Sequence[BaseMessage], sent: dict[Any, _Sent], *, is_gemini_3: bool
+) -> list[Part]:
     """Return the parts of an answer in their order, then the calls that no block has.
 
     The arguments of a call come from `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
-    calls = {call["id"]: call for call in getattr(message, "tool_calls", ())}
+    calls = calls_of(message, messages)
     own = message.response_metadata.get("model_provider") in OWN
     signatures = message.additional_kwargs.get(_SIGNATURES) or {}
-    history.order = {}
     parts: list[Part] = []
 
-    def add_call(call: Mapping[str, Any], extras: Any = None) -> None:
-        signature = (extras or {}).get("signature") if own else None
-        parts.append(_call(call, signature or signatures.get(call["id"]), history, own=own))
+    def add_call(call: Mapping[str, Any], extras: Any) -> None:
+        id, name = call["id"], call["name"]
+        wire_id = None if not own or is_made_up(id) else id
+        sent[id] = _Sent(len(parts), name, wire_id)
+        function: Part = {"name": name, "args": call.get("args") or {}}
+        if wire_id is not None:
+            function["id"] = wire_id
+        part: Part = {"functionCall": function}
+        if signature := ((extras or {}).get("signature") if own else None) or signatures.get(id):
+            part["thoughtSignature"] = signature
+        parts.append(part)
 
-    if isinstance(content, str):
-        parts += [text_part(content)] if content else []
-    else:
-        for item in in_order(content):
-            kind = item.get("type") if isinstance(item, Mapping) else "text"
-            if kind in _CALLS:
-                if (call := calls.pop(item.get("id"), None)) is not None:
-                    add_call(call, item.get("extras"))
-            elif (part := answer_part(item, own=own)) is not None:
-                parts.append(part)
-    for call in calls.values():
-        add_call(call)
-    for bad in getattr(message, "invalid_tool_calls", ()):
-        if (id := bad["id"]) and (name := bad["name"]):  # a result may follow
-            history.calls[id] = (name, None)
-    first = next((part for part in parts if "functionCall" in part), None)
-    if history.is_gemini_3 and first is not None and not any("thoughtSignature" in part for part in parts):
-        first["thoughtSignature"] = NO_SIGNATURE
+    for item in ([content] if content else ()) if isinstance(content, str) else in_order(content):
+        if isinstance(item, Mapping) and item.get("type") in _CALLS:
+            if (call := take_call(calls, item.get("id"))) is not None:
+                add_call(call, item.get("extras"))
+        elif (part := answer_part(item, own=own)) is not None:
+            parts.append(part)
+    for call in calls:
+        add_call(call, None)
+    if is_gemini_3 and sent and not any("thoughtSignature" in part for part in parts):
+        for part in parts:
+            if "functionCall" in part:
+                part["thoughtSignature"] = NO_SIGNATURE
+                break
     return parts
 
 
-_CALLS = frozenset(("tool_call", "tool_use", "function_call", "tool_call_chunk"))
-
-
-def _call(call: Mapping[str, Any], signature: Any, history: _History, *, own: bool) -> Part:
-    id, name = call["id"], call["name"]
-    wire_id = None if not own or is_made_up(id) else id
-    history.order[str(id)] = len(history.order)
-    history.calls[str(id)] = (name, wire_id)
-    function: Part = {"name": name, "args": call.get("args") or {}}
-    if wire_id is not None:
-        function["id"] = wire_id
-    part: Part = {"functionCall": function}
-    if signature:
-        part["thoughtSignature"] = signature
-    return part
+_CALLS = frozenset(("tool_call", "tool_use", "function_call", "tool_call_chunk", "invalid_tool_call"))

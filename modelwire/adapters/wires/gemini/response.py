@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic_core import to_json
 
 from modelwire.adapters.wires.json import (
+    UNDOCUMENTED,
     count_or_none,
+    counts_of,
     dict_or_empty,
+    dicts_in,
     error_from_json,
     malformed,
     no_answer,
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 __all__ = [
-    "MODEL_PROVIDER", "NOT_TO_RUN", "Block", "answered_names", "block_from_part", "call_of", "check_answered",
-    "choices_of", "in_order", "is_made_up", "metadata_of", "parts_of", "read_answer", "usage_metadata_of",
+    "MODEL_PROVIDER", "Block", "answered_names", "block_from_part", "call_of", "check_answered", "choices_of",
+    "in_order", "is_made_up", "metadata_of", "not_to_run", "parts_of", "read_answer", "usage_metadata_of",
 ]  # fmt: skip
 
 Block = dict[str, Any]
@@ -50,7 +53,6 @@ REFUSALS = frozenset((
     "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
 ))  # fmt: skip
 GLITCHES = frozenset(("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"))  # the model wrote what nobody can read
-NOT_TO_RUN = "UNEXPECTED_TOOL_CALL"  # the call is there, of a tool that nobody declared
 
 # Parts of tools that the service runs itself: the name of the tool, where there is only one.
 SERVER_CALLS = {"executableCode": "code_interpreter", "toolCall": ""}
@@ -65,26 +67,25 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
     no answer, and the classed error for an error under a 200.
     """
     data = read_reply(reply, provider)
-    if not isinstance(data, dict) or not ("candidates" in data or "promptFeedback" in data or "usageMetadata" in data):
+    if not isinstance(data, dict) or _ANSWERED.isdisjoint(data):
         if isinstance(data, dict) and isinstance(data.get("error"), Mapping):
             raise error_from_json(data, provider=provider, status=reply.status, headers=reply.headers)
         raise no_answer(reply, provider, "has no `candidates`")
-    candidates = [it for it in data.get("candidates") or () if isinstance(it, dict)]
-    candidate = candidates[0] if candidates else {}
     try:
-        fields = _fields(candidate, data.get("responseId"))
-    except (TypeError, KeyError, AttributeError) as exc:
+        candidate, *others = data.get("candidates") or ({},)
+        id = data.get("responseId")
+        fields = _fields(candidate, id)
+        metadata = metadata_of(data, candidate)
+        check_answered(metadata, provider=provider, has_content=bool(fields["content"]))
+        if others:
+            metadata["other_choices"] = choices_of(others, id)
+        usage = usage_metadata_of(data.get("usageMetadata"))
+        return AIMessage.from_wire(**fields, id=text_or_none(id), usage_metadata=usage, response_metadata=metadata)
+    except UNDOCUMENTED as exc:
         raise no_answer(reply, provider, f"is not as documented ({exc!r})") from exc
-    metadata = metadata_of(data, candidate)
-    check_answered(metadata, provider=provider, has_content=bool(fields["content"]))
-    if len(candidates) > 1:
-        metadata["other_choices"] = choices_of(candidates[1:], data.get("responseId"))
-    return AIMessage.from_wire(
-        **fields,
-        id=text_or_none(data.get("responseId")),
-        usage_metadata=usage_metadata_of(data.get("usageMetadata")),
-        response_metadata=metadata,
-    )
+
+
+_ANSWERED = frozenset(("candidates", "promptFeedback", "usageMetadata"))
 
 
 def choices_of(candidates: Iterable[dict[str, Any]], response_id: Any) -> list[dict[str, Any]]:
@@ -110,28 +111,32 @@ def parts_of(candidate: Mapping[str, Any]) -> list[Any]:
 
 def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
     """Return content and tool calls of a candidate."""
-    parts = parts_of(candidate)
+    parts, error = parts_of(candidate), not_to_run(candidate)
     answered = answered_names(parts)
-    error = candidate.get("finishMessage") or NOT_TO_RUN if candidate.get("finishReason") == NOT_TO_RUN else None
     blocks: list[Block] = []
     calls: list[Any] = []
     invalid: list[Any] = []
     for part in parts:
         if "functionCall" in part and part["functionCall"].get("name") not in answered:
-            call = part["functionCall"]
-            block = call_of(part, response_id, len(calls) + len(invalid), call.get("args") or {}, error=error)
-            (invalid if error else calls).append({key: value for key, value in block.items() if key != "extras"})
+            block = call_of(part, response_id, len(calls) + len(invalid), error=error)
+            made = invalid if block["type"] == "invalid_tool_call" else calls
+            made.append({key: value for key, value in block.items() if key != "extras"})
         else:
             block = block_from_part(part)
         if blocks and _is_run(blocks[-1], block):
-            key = "text" if block["type"] == "text" else "reasoning"
-            blocks[-1][key] += block[key]
+            blocks[-1][block["type"]] += block[block["type"]]
         elif block["type"] != "text" or block["text"] or "extras" in block:
             blocks.append(block)
     content: Any = blocks
     if not blocks or (len(blocks) == 1 and blocks[0].keys() == {"type", "text"}):
         content = blocks[0]["text"] if blocks else ""
     return {"content": content, "tool_calls": calls, "invalid_tool_calls": invalid}
+
+
+def not_to_run(candidate: Mapping[str, Any]) -> str | None:
+    """Return why the calls of a candidate must not run: it calls tools that nobody declared."""
+    reason = candidate.get("finishReason")
+    return str(candidate.get("finishMessage") or reason) if reason == "UNEXPECTED_TOOL_CALL" else None
 
 
 def _is_run(before: Block, block: Block) -> bool:
@@ -180,22 +185,21 @@ def _server_block(part: dict[str, Any]) -> Block:
     return {"type": "non_standard", "value": part}
 
 
-def call_of(part: Mapping[str, Any], response_id: Any, position: int, args: Any, *, error: str | None = None) -> Block:
+def call_of(part: Mapping[str, Any], response_id: Any, position: int, *, error: str | None = None) -> Block:
     """Return the block of a call of the caller's tool; `error` says why it must not run."""
     call = part["functionCall"]
-    name = str(call.get("name") or "")
+    name, args = str(call.get("name") or ""), call.get("args") or {}
     if (id := text_or_none(call.get("id"))) is None:
         seed = response_id or to_json([name, args], fallback=str).decode()
         id = f"gemini_{zlib.crc32(str(seed).encode('utf-8', 'replace')):08x}_{position}"
-    block: Block
+    block: Any
     if error is None and isinstance(args, dict):
-        block = cast("Block", tool_call(name=name, args=args, id=id))
+        block = tool_call(name=name, args=args, id=id)
     else:
-        text = to_json(args, fallback=str).decode()
-        block = cast("Block", invalid_tool_call(name=name, args=text, id=id, error=error or "not an object"))
+        block = invalid_tool_call(name=name, args=to_json(args).decode(), id=id, error=error or "not an object")
     if signature := part.get("thoughtSignature"):
         block["extras"] = {"signature": signature}
-    return block
+    return cast("Block", block)
 
 
 def is_made_up(id: str | None) -> bool:
@@ -252,27 +256,15 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     """
     if not isinstance(usage, Mapping):
         return None
-    prompt, answer, thoughts, tools, cached, total = (count_or_none(usage.get(name)) for name in _COUNTS)
+    prompt, answer, thoughts, tools, cached, total = counts_of(usage, _COUNTS)
     if prompt is None and answer is None and total is None:
         return None
     into, out = (prompt or 0) + (tools or 0), (answer or 0) + (thoughts or 0)
-    metadata: dict[str, Any] = {
-        "input_tokens": into,
-        "output_tokens": out,
-        "total_tokens": into + out if total is None else total,
-    }
-    details = (
-        ("input_token_details", "promptTokensDetails", (("cache_read", cached), ("tool_use", tools))),
-        ("output_token_details", "candidatesTokensDetails", (("reasoning", thoughts),)),
-    )
-    for ours, theirs, counts in details:
-        found = {name: count for name, count in counts if count is not None}
-        for entry in usage.get(theirs) or ():
-            kind = str(dict_or_empty(entry).get("modality", "")).lower()
-            if kind not in ("", "text") and (count := count_or_none(entry.get("tokenCount"))) is not None:
-                found[kind] = count
-        if found:
-            metadata[ours] = found
+    metadata: Any = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out if total is None else total}
+    if details := _details(usage.get("promptTokensDetails"), cache_read=cached, tool_use=tools):
+        metadata["input_token_details"] = details
+    if details := _details(usage.get("candidatesTokensDetails"), reasoning=thoughts):
+        metadata["output_token_details"] = details
     return cast("UsageMetadata", metadata)
 
 
@@ -280,3 +272,15 @@ _COUNTS = (
     "promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount",
     "cachedContentTokenCount", "totalTokenCount",
 )  # fmt: skip
+
+
+def _details(by_modality: Any, **counts: int | None) -> dict[str, int]:
+    """Return the counts there are, and those of modalities beside text."""
+    known = {}
+    for entry in dicts_in(by_modality):
+        if (kind := str(entry.get("modality") or "TEXT").lower()) != "text":
+            counts[kind] = count_or_none(entry.get("tokenCount"))
+    for name, count in counts.items():
+        if count is not None:
+            known[name] = count  # noqa: PERF403 - a comprehension is a call of its own
+    return known

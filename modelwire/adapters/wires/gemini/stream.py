@@ -18,24 +18,34 @@ from pydantic_core import from_json, to_json
 
 from modelwire.adapters.wires.gemini.response import (
     MODEL_PROVIDER,
-    NOT_TO_RUN,
     Block,
+    answered_names,
     block_from_part,
     call_of,
     check_answered,
     choices_of,
     metadata_of,
+    not_to_run,
     parts_of,
     usage_metadata_of,
 )
-from modelwire.adapters.wires.json import error_from_json, malformed, read_json
+from modelwire.adapters.wires.json import (
+    UNDOCUMENTED,
+    dict_or_empty,
+    error_from_json,
+    malformed,
+    read_json,
+    text_or_none,
+)
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.tool_calls import tool_call_chunk
-from modelwire.transport.sse import MAX_EVENT_BYTES, SSEDecoder
+from modelwire.transport.sse import SSEDecoder
 from modelwire.transport.wire import ServerEvent
 
 __all__ = ["GenerateFraming", "GenerateStreamDecoder"]
+
+_FIELDS = frozenset((b"data", b"event", b"id", b"retry"))  # of server-sent events
 
 
 class GenerateFraming(SSEDecoder):
@@ -44,34 +54,21 @@ class GenerateFraming(SSEDecoder):
     The service writes an error so, over several lines (recorded 2026-11). A last event may lack its blank line.
     """
 
-    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        super().__init__(max_event_bytes=max_event_bytes)
-        self._bare: list[bytes] = []
-
     def _read_field(self, line: bytes) -> None:
-        if self._bare or line[:1] in (b"{", b"["):
-            self._bare.append(line)
-            self._hold(len(line))
-        else:
+        if line.partition(b":")[0] in _FIELDS:
             super()._read_field(line)
+        elif self._data is not None or line[:1] in (b"{", b"["):
+            self._add_data(line)
 
     def feed(self, data: bytes) -> list[ServerEvent]:
         events = super().feed(data)
-        if not (self._bare or self._line or self._data):  # nearly always: an event has ended
-            return events
-        line = b"".join(self._line).rstrip()
-        if line and line[-1:] not in (b"}", b"]"):
-            return events
-        if self._bare or line[:1] in (b"{", b"["):
-            text = b"\n".join((*self._bare, line)).rstrip()
-        else:
-            held = self._data if isinstance(self._data, list) else [self._data] if self._data else []
-            text = b"\n".join((*held, line.removeprefix(b"data:"))).strip()
-        if text[-1:] in (b"}", b"]") and _is_whole(text):
-            events.append(ServerEvent("", text))
-            self._bare.clear()
-            self._line.clear()
-            self._data, self._pending_bytes = None, 0
+        if (self._data is not None or self._line) and data.rstrip()[-1:] in (b"}", b"]"):  # JSON that may be whole
+            held = self._data if isinstance(self._data, list) else [self._data or b""]
+            text = b"\n".join((*held, b"".join(self._line).removeprefix(b"data:"))).strip()
+            if text[:1] in (b"{", b"[") and _is_whole(text):
+                events.append(ServerEvent("", text))
+                self._line.clear()
+                self._data, self._pending_bytes = None, 0
         return events
 
 
@@ -104,7 +101,7 @@ class GenerateStreamDecoder:
         self._kind = ""  # of the latest block
         self._index = -1  # of the latest block
         self._calls: list[tuple[int, dict[str, Any]]] = []  # index and part of calls that wait for the end
-        self._open: _PartialCall | None = None
+        self._open: tuple[int, dict[str, Any], str] | None = None  # a call that comes in pieces: index, args, type
         self._count = 0  # of calls that went out
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
@@ -126,13 +123,13 @@ class GenerateStreamDecoder:
                         self._other(candidate)
                     else:
                         self._read(candidate, chunks)
-        except (KeyError, TypeError, AttributeError) as exc:
-            raise malformed(
-                f"An event in the stream of `{self._provider}` is not as documented ({exc!r}).",
-                event.data,
-                provider=self._provider,
-            ) from exc
+        except UNDOCUMENTED as exc:
+            raise self._malformed("An event in", exc, event.data) from exc
         return chunks
+
+    def _malformed(self, what: str, exc: Exception, seen: Any) -> Exception:
+        message = f"{what} the stream of `{self._provider}` is not as documented ({exc!r})."
+        return malformed(message, seen, provider=self._provider)
 
     def _set(self, answer: dict[str, Any]) -> None:
         for key, value in answer.items():
@@ -140,7 +137,7 @@ class GenerateStreamDecoder:
                 if usage_metadata_of(value) is not None:  # a running total; the first may have no counts
                     self._usage = value
             elif key == "responseId":
-                self._id = self._id or value
+                self._id = self._id or text_or_none(value)
             elif key != "candidates":
                 self._answer[key] = value
 
@@ -159,7 +156,7 @@ class GenerateStreamDecoder:
                 self._call(part, chunks)
             else:
                 if "functionResponse" in part:
-                    self._answer_of_service(str(part["functionResponse"].get("name")), chunks)
+                    self._answered_by_service(part, chunks)
                 self._part(block_from_part(part), chunks)
 
     def _text(self, text: str) -> AIMessageChunk:
@@ -193,42 +190,41 @@ class GenerateStreamDecoder:
         return AIMessageChunk.from_wire(content, id=self._id, tool_call_chunks=calls, response_metadata=metadata)
 
     def _call(self, part: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
+        """Keep a whole call for the end; hand out one that comes in pieces as it begins, and again when it is there."""
         call = part["functionCall"]
-        if self._open is not None and not call.get("name"):
-            self._open.add(call)
-            if not call.get("willContinue"):
-                self._finish_open(chunks)
-            return
-        if not call.get("name") and "args" not in call:
-            return  # the end mark of a call that has ended
-        if self._open is not None:
-            self._finish_open(chunks)
-        self._index, self._kind = self._index + 1, ""
-        if call.get("willContinue") or "partialArgs" in call:
-            block = call_of(part, self._id, self._count, {})
-            self._open = _PartialCall(block, self._index)
+        if self._open is not None and call.get("name"):
+            chunks.append(self._finished())
+        if self._open is None:
+            if not call.get("name") and "args" not in call:
+                return  # the end mark of a call that has ended
+            self._index, self._kind = self._index + 1, ""
+            if not call.get("willContinue") and "partialArgs" not in call:
+                self._calls.append((self._index, part))
+                return
+            block = call_of(part, self._id, self._count)
+            self._open = self._index, {}, block["type"]
             self._count += 1
-            started = {key: value for key, value in block.items() if key != "args"}
-            chunk = tool_call_chunk(name=block["name"], args="", id=block["id"], index=self._index)
-            chunks.append(self._listed({**started, "index": self._index}, chunk))
-            self._open.add(call)
-            if not call.get("willContinue"):
-                self._finish_open(chunks)
-        else:
-            self._calls.append((self._index, part))
+            chunk = tool_call_chunk(name=block["name"], args="", id=block.pop("id"), index=self._index)
+            del block["args"]
+            chunks.append(self._listed({**block, "id": chunk["id"], "index": self._index}, chunk))
+        _add(self._open[1], call)
+        if not call.get("willContinue"):
+            chunks.append(self._finished())
 
-    def _finish_open(self, chunks: list[AIMessageChunk]) -> None:
+    def _finished(self) -> AIMessageChunk:
+        """Make the chunk with all arguments of the call that has come in pieces."""
         assert self._open is not None  # noqa: S101 - for the type checker
-        args, index, kind = self._open.args, self._open.index, self._open.block["type"]
-        self._open = None
+        (index, args, kind), self._open = self._open, None
         chunk = tool_call_chunk(args=to_json(args).decode(), index=index)
-        chunks.append(self._listed({"type": kind, "args": args, "index": index}, chunk))
+        return self._listed({"type": kind, "args": args, "index": index}, chunk)
 
-    def _answer_of_service(self, name: str, chunks: list[AIMessageChunk]) -> None:
+    def _answered_by_service(self, result: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
         """Hand out the calls that the service has answered: they are none of the caller's."""
-        answered = [it for it in self._calls if it[1]["functionCall"].get("name") == name]
-        self._calls = [it for it in self._calls if it not in answered]
-        chunks += [self._listed({**block_from_part(part), "index": index}) for index, part in answered]
+        names, waiting = answered_names((result,)), self._calls
+        self._calls = [it for it in waiting if it[1]["functionCall"].get("name") not in names]
+        for index, part in waiting:
+            if part["functionCall"].get("name") in names:
+                chunks.append(self._listed({**block_from_part(part), "index": index}))
 
     def _other(self, candidate: dict[str, Any]) -> None:
         known = self._others.setdefault(candidate["index"], {"content": {"parts": []}})
@@ -237,13 +233,17 @@ class GenerateStreamDecoder:
 
     def close(self) -> list[AIMessageChunk]:
         """Return the calls and the last chunk. Raises `IncompleteStream`; the caller knows the part."""
+        try:
+            return self._ended()
+        except UNDOCUMENTED as exc:
+            raise self._malformed("The end of", exc, self._answer | self._candidate) from exc
+
+    def _ended(self) -> list[AIMessageChunk]:
         answer, candidate = self._answer, self._candidate
-        if "finishReason" not in candidate and not (answer.get("promptFeedback") or {}).get("blockReason"):
+        if "finishReason" not in candidate and not dict_or_empty(answer.get("promptFeedback")).get("blockReason"):
             seen = "before a finish reason" if self._begun or self._calls else "before its first event"
             raise IncompleteStream(f"The stream of `{self._provider}` ended {seen}.", provider=self._provider)
-        chunks: list[AIMessageChunk] = []
-        if self._open is not None:
-            self._finish_open(chunks)
+        chunks = [] if self._open is None else [self._finished()]
         for index, part in self._calls:
             chunks.append(self._waited(index, part))
         if self._citations:
@@ -253,29 +253,24 @@ class GenerateStreamDecoder:
         metadata["model_provider"] = MODEL_PROVIDER
         check_answered(metadata, provider=self._provider, has_content=self._begun)
         if self._others:
-            metadata["other_choices"] = choices_of(list(self._others.values()), self._id)
-        return [
-            *chunks,
-            AIMessageChunk.from_wire(
-                [] if self._is_list else "",
-                id=self._id,
-                usage_metadata=usage_metadata_of(self._usage),
-                response_metadata=metadata,
-                chunk_position="last",
-            ),
-        ]
+            metadata["other_choices"] = choices_of(self._others.values(), self._id)
+        last = AIMessageChunk.from_wire(
+            [] if self._is_list else "",
+            id=self._id,
+            usage_metadata=usage_metadata_of(self._usage),
+            response_metadata=metadata,
+            chunk_position="last",
+        )
+        return [*chunks, last]
 
     def _waited(self, index: int, part: dict[str, Any]) -> AIMessageChunk:
         """Make the chunk of a call of the caller's tool."""
-        call, candidate = part["functionCall"], self._candidate
-        error = candidate.get("finishMessage") or NOT_TO_RUN if candidate.get("finishReason") == NOT_TO_RUN else None
-        block = call_of(part, self._id, self._count, call.get("args") or {}, error=error)
+        block = {**call_of(part, self._id, self._count, error=not_to_run(self._candidate)), "index": index}
         self._count += 1
         if block["type"] == "invalid_tool_call":  # a chunk of it would add up to a call that can run
-            return self._listed({**block, "index": index})
+            return self._listed(block)
         args = to_json(block["args"]).decode()
-        chunk = tool_call_chunk(name=block["name"], args=args, id=block["id"], index=index)
-        return self._listed({**block, "index": index}, chunk)
+        return self._listed(block, tool_call_chunk(name=block["name"], args=args, id=block["id"], index=index))
 
 
 _STEPS = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(['\"])(.*?)\3\]")
@@ -283,21 +278,12 @@ _MOST_ITEMS = 100_000  # of a list among arguments: a path that names a later on
 _VALUES = ("stringValue", "numberValue", "boolValue")
 
 
-class _PartialCall:
-    """A call whose arguments come in pieces, each with the JSON path of what it sets (Vertex, Gemini 3)."""
-
-    __slots__ = ("args", "block", "index")
-
-    def __init__(self, block: Block, index: int) -> None:
-        self.block = block
-        self.index = index
-        self.args: dict[str, Any] = {}
-
-    def add(self, call: dict[str, Any]) -> None:
-        self.args |= call.get("args") or {}
-        for piece in call.get("partialArgs") or ():
-            value = next((piece[name] for name in _VALUES if name in piece), None)
-            _put(self.args, str(piece.get("jsonPath") or ""), value)
+def _add(args: dict[str, Any], call: dict[str, Any]) -> None:
+    """Add a piece of a call, whose arguments come each with the JSON path of what it sets (Vertex, Gemini 3)."""
+    args |= call.get("args") or {}
+    for piece in call.get("partialArgs") or ():
+        value = next((piece[name] for name in _VALUES if name in piece), None)
+        _put(args, str(piece.get("jsonPath") or ""), value)
 
 
 def _put(place: Any, path: str, value: Any) -> None:

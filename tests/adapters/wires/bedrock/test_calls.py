@@ -24,6 +24,7 @@ from modelwire.errors import (
     MissingDependency,
     MissingKey,
     ModelRefusalError,
+    PermissionDenied,
     RateLimited,
     ServerError,
     StreamInterrupted,
@@ -170,7 +171,11 @@ REFUSALS = [
     (400, "ValidationException", "Input Tokens Exceeded: too many", ContextTooLong),
     (403, "UnrecognizedClientException", "The security token is invalid.", AuthenticationError),
     (424, "ModelErrorException", "broke", ServerError),
-]
+    # In public issues, 2026-11: of a bearer key that is wrong, or has run out.
+    (403, "AccessDeniedException", "Authentication failed: Please make sure your API Key is valid.",
+     AuthenticationError),
+    (403, "AccessDeniedException", "You are not authorized to perform this action", PermissionDenied),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "kind", "words", "error"), REFUSALS)
@@ -229,6 +234,19 @@ def test_an_exception_after_a_part_has_the_part(serve: Any, colour: Any, name: s
         colour.stream(model(serve(reply(broken))), "hi")
     assert isinstance(caught.value.__cause__, cause)
     assert caught.value.partial.text == "Hel"
+
+
+def test_words_inside_a_stream_are_understood_as_those_of_an_answer(serve: Any, colour: Any) -> None:
+    server = serve(reply(exception("validationException", "Input is too long for requested model.")))
+    with pytest.raises(ContextTooLong, match="too long"):
+        colour.stream(model(server), "hi")
+
+
+def test_a_bearer_key_that_has_run_out_is_asked_for_again_once(serve: Any, colour: Any) -> None:
+    out = refusal(403, "AccessDeniedException", "Authentication failed: Please make sure your API Key is valid.")
+    server, keys = serve(out, reply(ANSWER)), iter(["first", "second"])
+    assert colour.invoke(model(server, api_key=lambda: next(keys)), "hi").text == "Hello!"
+    assert [one.lower().partition(b"bearer ")[2][:6] for one in server.requests] == [b"first\r", b"second"]
 
 
 def test_a_corrupt_frame_after_a_part_has_the_part(serve: Any, colour: Any) -> None:

@@ -133,3 +133,21 @@ def test_no_tool_at_all_leaves_the_tools_out_and_says_so(choice: Any) -> None:
     tools = [{"name": "add", "description": "Add.", "input_schema": {"type": "object"}}]
     with pytest.warns(ParameterWarning, match='The tools are left out: Converse has no `tool_choice="none"`'):
         assert "toolConfig" not in model.build_request("hi", tools=tools, tool_choice=choice).body
+
+
+def test_documents_of_one_name_are_told_apart_in_the_whole_history() -> None:
+    """Converse refuses names that repeat."""
+    file = {"type": "file", "base64": "QQ==", "mime_type": "application/pdf"}
+    call = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
+    history = [
+        HumanMessage([{"type": "text", "text": "see"}, file, {**file, "extras": {"filename": "Report.pdf"}}]),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage([file], tool_call_id="1"),
+        HumanMessage([file, {**file, "extras": {"filename": "report.docx"}}]),
+    ]
+    turns: Any = model(NOVA).build_request(history).body["messages"]
+    (result,) = turns[2]["content"][0]["toolResult"]["content"]
+    told = [it for turn in (turns[0], turns[2]) for it in turn["content"] if "document" in it]
+    names = [it["document"]["name"] for it in (*told[:2], result, *told[2:])]
+    assert names == ["document", "Report", "document (2)", "document (3)", "report (2)"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]

@@ -115,6 +115,22 @@ def test_results_of_parallel_calls_are_one_content_in_the_order_of_the_calls() -
     assert [part["functionResponse"]["name"] for part in contents[2]["parts"]] == ["a", "b", "c"]
 
 
+def test_a_call_that_could_not_be_read_goes_back_only_with_its_answer() -> None:
+    bad = {"name": "f", "args": '{"a', "id": "1", "error": "cut", "type": "invalid_tool_call"}
+    cut = AIMessage("Let me see.", invalid_tool_calls=[bad])
+    (_, alone, _) = body([HumanMessage("hi"), cut, HumanMessage("so?")])["contents"]
+    assert alone["parts"] == [{"text": "Let me see."}]
+    (_, called, result) = body([HumanMessage("hi"), cut, ToolMessage("unreadable", tool_call_id="1")])["contents"]
+    assert called["parts"][1] == {"functionCall": {"name": "f", "args": {}, "id": "1"}}
+    assert result["parts"] == [{"functionResponse": {"name": "f", "response": {"output": "unreadable"}, "id": "1"}}]
+
+
+def test_calls_without_ids_are_all_sent() -> None:
+    calls = [{"name": name, "args": {}, "id": None, "type": "tool_call"} for name in "ab"]
+    parts = body([HumanMessage("hi"), AIMessage("", tool_calls=calls)])["contents"][1]["parts"]
+    assert [part["functionCall"]["name"] for part in parts] == ["a", "b"]
+
+
 def test_an_error_of_a_tool_and_an_image_of_one() -> None:
     call = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
     image = [{"type": "text", "text": "see"}, {"type": "image", "base64": "aW1n", "mime_type": "image/png"}]
