@@ -17,7 +17,7 @@ The first turn may be the assistant's (https://docs.anthropic.com/en/release-not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelwire.adapters.wires.anthropic.blocks_to_wire import (
     ANSWER_TO_WIRE,
@@ -33,14 +33,9 @@ from modelwire.adapters.wires.anthropic.blocks_to_wire import (
     tool_use,
     user_blocks,
 )
-from modelwire.adapters.wires.history import role_of, safe_call_id, tool_call_id_of
+from modelwire.adapters.wires.history import calls_of, role_of, safe_call_id, take_call, tool_call_id_of
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
-
-    from modelwire.messages import ToolCall
 
 __all__ = ["turns_from_messages"]
 
@@ -61,8 +56,7 @@ def turns_from_messages(
     `system_turns`: the model takes system messages after the head. Raises `InvalidArgument` for a history
     without content, and for what the wire does not take.
     """
-    answered = {id for message in messages if isinstance(id := getattr(message, "tool_call_id", None), str)}
-    turns = [turn for message in messages if (turn := _turn(message, answered))[1]]
+    turns = [turn for message in messages if (turn := _turn(message, messages))[1]]
     head = 0
     while head < len(turns) and turns[head][0] == "system":
         head += 1
@@ -77,13 +71,13 @@ def turns_from_messages(
     return system, [{"role": role, "content": content} for role, content in turns]
 
 
-def _turn(message: Any, answered: AbstractSet[str]) -> Turn:
+def _turn(message: Any, messages: Sequence[BaseMessage]) -> Turn:
     """Return the turn of one message; one with empty content is left out."""
     role = role_of(message, ROLES, "The Anthropic Messages API")
     if role == "tool":
         return "user", _tool_results(message)
     if isinstance(message, AIMessage):
-        return role, _assistant_content(message, answered)
+        return role, _assistant_content(message, messages)
     if role == "system" and not isinstance(message.content, str):
         return role, system_blocks(message.content)
     return role, _user_content(message.content)
@@ -104,15 +98,14 @@ def _user_content(content: str | Sequence[Any]) -> Content:
     return user_blocks(content)
 
 
-def _assistant_content(message: AIMessage, answered: AbstractSet[str]) -> Content:
+def _assistant_content(message: AIMessage, messages: Sequence[BaseMessage]) -> Content:
     """Return the content of an answer: its blocks in order, then the tool calls that no block has.
 
-    A tool call's arguments come from `tool_calls`, which the caller may have changed. An unparsed call is
-    sent only if a tool message answers it, because the wire wants both or none.
+    A tool call's arguments come from `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
-    calls, invalid = list(message.tool_calls), message.invalid_tool_calls
-    if isinstance(content, str) and not calls and not invalid:
+    calls, invalid = calls_of(message, messages), message.invalid_tool_calls
+    if isinstance(content, str) and not calls:
         return content if content.strip() else ""
     if message.response_metadata.get("output_version") == "v1":
         content = message.content_blocks  # a stream's sum has its calls whole there
@@ -124,22 +117,12 @@ def _assistant_content(message: AIMessage, answered: AbstractSet[str]) -> Conten
     blocks: list[Block] = []
     for item in [content] if isinstance(content, str) else content:
         if isinstance(item, Mapping) and item.get("type") in ("tool_use", "tool_call"):
-            call = _taken(calls, item.get("id"))
+            call = take_call(calls, item.get("id"))
             if call is not None or not any(bad["id"] == item.get("id") for bad in invalid):
                 blocks.append(_tool_use_again(item, call, own=own))
         elif (block := _assistant_block(item, own=own)) is not None:
             blocks.append(block)
-    blocks += [tool_use(call) for call in calls]
-    blocks += [tool_use({**bad, "args": {}}) for bad in invalid if bad["id"] in answered and bad["name"]]
-    return blocks
-
-
-def _taken(calls: list[ToolCall], id: str | None) -> ToolCall | None:
-    """Remove and return the call of that id."""
-    for at, call in enumerate(calls):
-        if call["id"] == id:
-            return calls.pop(at)
-    return None
+    return blocks + [tool_use(call) for call in calls]
 
 
 def _tool_use_again(item: Mapping[str, Any], call: Mapping[str, Any] | None, *, own: bool) -> Block:

@@ -85,38 +85,28 @@ class ConverseStreamDecoder:
             raise malformed(message, self._ending, provider=self._provider) from exc
         metadata = metadata_of(self._ending, self.request_id, self._model)
         usage = usage_metadata_of(metadata.get("usage"))
-        end = self._chunk([] if self._is_list else "", metadata=metadata, usage=usage, position="last")
+        end = AIMessageChunk.from_wire(
+            [] if self._is_list else "",
+            id=self.request_id,
+            usage_metadata=usage,
+            response_metadata=metadata,
+            chunk_position="last",
+        )
         return [*last, end]
 
-    def _chunk(
-        self,
-        content: Any,
-        *,
-        call: ToolCallChunk | None = None,
-        metadata: Any = None,
-        usage: Any = None,
-        position: Any = None,
-    ) -> AIMessageChunk:
-        return AIMessageChunk.from_wire(
-            content,
-            id=self.request_id,
-            tool_call_chunks=() if call is None else [call],
-            response_metadata=metadata,
-            usage_metadata=usage,
-            chunk_position=position,
-        )
-
-    def _block(self, index: int, block: Block, call: ToolCallChunk | None = None) -> list[AIMessageChunk]:
+    def _block(self, index: int, block: Block, *calls: ToolCallChunk) -> list[AIMessageChunk]:
         """Make the chunk of a piece of a block, which turns the content into a list."""
-        content: list[Block] = [{**block, "index": index}]
+        content: list[Any] = [{**block, "index": index}]
         if not self._is_list:
             self._is_list = True
             if self._head == index:
                 content[0] = {"text": "", **content[0]}
             elif self._head is not None:
                 content.insert(0, {"type": "text", "text": "", "index": self._head})
-        # The provider says how to read the blocks of this very chunk; equal values do not add up.
-        return [self._chunk(content, call=call, metadata={"model_provider": MODEL_PROVIDER})]
+        metadata = {"model_provider": MODEL_PROVIDER}  # says how to read the blocks; equal values do not add up
+        return [
+            AIMessageChunk.from_wire(content, id=self.request_id, tool_call_chunks=calls, response_metadata=metadata)
+        ]
 
     def _delta(self, index: int, delta: Block) -> list[AIMessageChunk]:
         if "text" in delta:
@@ -168,7 +158,8 @@ class ConverseStreamDecoder:
         self._parts[index].append(text)
         if self._started[index]["type"] != "tool_use":
             return []
-        return [self._chunk([], call=tool_call_chunk(args=text, index=index))]
+        chunk = tool_call_chunk(args=text, index=index)
+        return [AIMessageChunk.from_wire([], id=self.request_id, tool_call_chunks=(chunk,))]
 
     def _stop(self, index: int) -> list[AIMessageChunk]:
         """Emit what a block is only at its end: parsed arguments, a result, an image."""
@@ -192,8 +183,8 @@ class ConverseStreamDecoder:
 
     def _arguments_end(self, index: int, text: str) -> list[AIMessageChunk]:
         """Put the parsed input into the block. A call without arguments has no delta."""
-        call = None if text.strip() else tool_call_chunk(args="{}", index=index)
-        return self._block(index, {"type": "tool_use", "input": _parsed(text)}, call)
+        calls = () if text.strip() else (tool_call_chunk(args="{}", index=index),)
+        return self._block(index, {"type": "tool_use", "input": _parsed(text)}, *calls)
 
 
 def _parsed(text: str) -> Any:

@@ -5,7 +5,6 @@ Wire format: https://ai.google.dev/api/generate-content, read 2026-11.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
@@ -19,7 +18,6 @@ from modelwire.adapters.wires.wire import (
 )
 
 if TYPE_CHECKING:
-    from modelwire.adapters.wires.families import Family
     from modelwire.transport.wire import WireRequest
 
 __all__ = ["WIRE"]
@@ -29,14 +27,6 @@ def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dic
     if strict is None or "function" not in openai_tool:
         return openai_tool
     return {**openai_tool, "function": {**openai_tool["function"], "strict": strict}}
-
-
-def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
-    return dict(schema)
-
-
-def _default_method(family: Family | None, params: Callable[[], Mapping[str, Any]], of_service: str | None) -> str:
-    return "json_schema"
 
 
 def _count_request(request: WireRequest) -> None:
@@ -66,8 +56,8 @@ WIRE = Wire(
     ),
     structured=StructuredOutput(
         ("json_schema", "function_calling", "json_mode"),
-        _default_method,
-        _schema,
+        default=lambda family, params, of_service: "json_schema",
+        schema=lambda schema, strict: dict(schema),
         describes_in_schema=True,
     ),
     version_path="",

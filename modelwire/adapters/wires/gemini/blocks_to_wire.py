@@ -21,16 +21,12 @@ from modelwire.messages.block_translators.standard import (
 )
 from modelwire.messages.wires import is_readable
 
-__all__ = ["ANSWER_TO_WIRE", "TO_WIRE", "Part", "answer_part", "media_parts", "text_part", "user_parts"]
+__all__ = ["ANSWER_TO_WIRE", "TO_WIRE", "Part", "answer_part", "media_parts", "user_parts"]
 
 Part = dict[str, Any]
 
 # What a part has beside its data, by our names for it.
 _BESIDE = {"video_metadata": "videoMetadata", "media_resolution": "mediaResolution"}
-
-
-def text_part(text: str) -> Part:
-    return {"text": text}
 
 
 def user_parts(content: str | Sequence[Any]) -> list[Part]:
