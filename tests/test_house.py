@@ -23,7 +23,7 @@ from modelwire import errors
 
 # Physical lines a folder.
 LINES = {
-    "adapters": 16_660,
+    "adapters": 16_650,
     "budgets": 540,
     "callbacks": 1_420,
     "command": 1_210,
