@@ -46,6 +46,11 @@ EVENTS: dict[str, str | None] = {
 """Every event, with the attribute by which a handler says that it does not want it."""
 
 
+def _ignores(what: str) -> property:
+    """Make the property by which a handler says that it does not want some events; override it."""
+    return property(lambda _self: False, doc=f"Whether to leave out {what}.")
+
+
 class BaseCallbackHandler:
     """Hears about runs; override the events of interest.
 
@@ -57,40 +62,13 @@ class BaseCallbackHandler:
     raise_error: bool = False
     run_inline: bool = False
 
-    @property
-    def ignore_llm(self) -> bool:
-        """Whether to leave out the events of text models, and the tokens, ends and errors of all."""
-        return False
-
-    @property
-    def ignore_chat_model(self) -> bool:
-        """Whether to leave out the starts of chat models."""
-        return False
-
-    @property
-    def ignore_chain(self) -> bool:
-        """Whether to leave out the events of chains."""
-        return False
-
-    @property
-    def ignore_agent(self) -> bool:
-        """Whether to leave out the events of tools and agents."""
-        return False
-
-    @property
-    def ignore_retriever(self) -> bool:
-        """Whether to leave out the events of retrievers."""
-        return False
-
-    @property
-    def ignore_retry(self) -> bool:
-        """Whether to leave out the retries."""
-        return False
-
-    @property
-    def ignore_custom_event(self) -> bool:
-        """Whether to leave out the user's own events."""
-        return False
+    ignore_llm = _ignores("the events of text models, and the tokens, ends and errors of all")
+    ignore_chat_model = _ignores("the starts of chat models")
+    ignore_chain = _ignores("the events of chains")
+    ignore_agent = _ignores("the events of tools and agents")
+    ignore_retriever = _ignores("the events of retrievers")
+    ignore_retry = _ignores("the retries")
+    ignore_custom_event = _ignores("the user's own events")
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **kwargs: Any) -> Any:
         """Hear that a text model starts; a chat model says so here, too, unless `on_chat_model_start` is overridden."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from uuid import UUID, uuid4
 
 from modelwire._border import is_langchain, own
@@ -28,19 +29,14 @@ __all__ = [
     "adispatch_custom_event", "ahandle_event", "dispatch_custom_event", "handle_event",
 ]  # fmt: skip
 
-# What reports a run that came no further than its start, as a handler raised or a cancellation came: who knows of the
-# start hears of an end.
-_FAILURES = {
-    "on_llm_start": "on_llm_error",
-    "on_chat_model_start": "on_llm_error",
-    "on_chain_start": "on_chain_error",
-    "on_tool_start": "on_tool_error",
-    "on_retriever_start": "on_retriever_error",
-}
-
 Told = TypeVar("Told", covariant=True)  # what telling returns: nothing, or something to await
 Run = TypeVar("Run", bound="BaseRunManager[Any]")
 Manager = TypeVar("Manager", bound=BaseCallbackManager)
+# What starting returns: a run (of models several), or something to await for it.
+ModelRuns = TypeVar("ModelRuns", covariant=True)
+ChainRun = TypeVar("ChainRun", covariant=True)
+ToolRun = TypeVar("ToolRun", covariant=True)
+RetrieverRun = TypeVar("RetrieverRun", covariant=True)
 
 
 class BaseRunManager(Generic[Told]):
@@ -234,8 +230,23 @@ class AsyncCallbackManagerForRetrieverRun(AsyncParentRunManager, _RetrieverEvent
         return self._as(CallbackManagerForRetrieverRun)
 
 
-class _RunStarter(BaseCallbackManager):
-    """What the sync and the async manager do alike."""
+# Of the event of a start: the runs it begins, sync and async, and the event that ends a run that came no further than
+# its start, as a handler raised or a cancellation came: who knows of the start hears of an end.
+_STARTS: dict[str, tuple[type[BaseRunManager[Any]], type[BaseRunManager[Any]], str]] = {
+    "on_llm_start": (CallbackManagerForLLMRun, AsyncCallbackManagerForLLMRun, "on_llm_error"),
+    "on_chat_model_start": (CallbackManagerForLLMRun, AsyncCallbackManagerForLLMRun, "on_llm_error"),
+    "on_chain_start": (CallbackManagerForChainRun, AsyncCallbackManagerForChainRun, "on_chain_error"),
+    "on_tool_start": (CallbackManagerForToolRun, AsyncCallbackManagerForToolRun, "on_tool_error"),
+    "on_retriever_start": (
+        CallbackManagerForRetrieverRun, AsyncCallbackManagerForRetrieverRun, "on_retriever_error"
+    ),
+}  # fmt: skip
+
+
+class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRun, RetrieverRun]):
+    """What the sync and the async manager do alike; the sync one returns a run, the async one what to await for it."""
+
+    _handle: Callable[..., Told]
 
     @classmethod
     def configure(
@@ -273,9 +284,18 @@ class _RunStarter(BaseCallbackManager):
                 manager.add_handler(StdOutCallbackHandler(), False)
         return manager
 
-    def _opened(self, run: type[Run], run_id: UUID | None) -> Run:
+    def _start(self, event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError  # the sync and the async manager say how
+
+    def _start_each(
+        self, event: str, run_id: UUID | None, serialized: Any, rows: Iterable[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        raise NotImplementedError  # the same
+
+    def _opened(self, event: str, run_id: UUID | None) -> BaseRunManager[Any]:
         """Make the run manager of a run about to start."""
-        return run(
+        run, async_run, _ = _STARTS[event]
+        return (async_run if self.is_async else run)(
             run_id=run_id if run_id is not None else uuid4(),
             handlers=self.handlers,
             inheritable_handlers=self.inheritable_handlers,
@@ -286,53 +306,23 @@ class _RunStarter(BaseCallbackManager):
             inheritable_metadata=self.inheritable_metadata,
         )
 
-    def _about_custom(self, run_id: UUID | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-        if kwargs:
-            raise InvalidType(f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}.")
-        return {"run_id": run_id or uuid4(), "tags": self.tags, "metadata": self.metadata}
-
-
-class CallbackManager(_RunStarter):
-    """Starts runs and tells handlers so, at once."""
-
-    def _start(self, run: type[Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
-        started = self._opened(run, run_id)
-        if self.handlers:
-            hearers: list[BaseCallbackHandler] = []
-            try:
-                deliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs), hearers)
-            except BaseException as error:
-                failure = _FAILURES[event]
-                with suppress(Exception):  # what they raise is logged, and the start's own error is raised
-                    deliver(hearers, failure, EVENTS[failure], (error,), started._about({}))
-                raise
-        return started
-
     def on_llm_start(
         self, serialized: dict[str, Any], prompts: list[str], run_id: UUID | None = None, **kwargs: Any
-    ) -> list[CallbackManagerForLLMRun]:
+    ) -> ModelRuns:
         """Start one run for each prompt; `run_id` is the first one's."""
-        kind = CallbackManagerForLLMRun
-        return [
-            self._start(kind, "on_llm_start", run_id if i == 0 else None, serialized, [prompt], **kwargs)
-            for i, prompt in enumerate(prompts)
-        ]
+        return cast("ModelRuns", self._start_each("on_llm_start", run_id, serialized, prompts, kwargs))
 
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], run_id: UUID | None = None, **kwargs: Any
-    ) -> list[CallbackManagerForLLMRun]:
+    ) -> ModelRuns:
         """Start one run for each list of messages; `run_id` is the first one's."""
-        kind = CallbackManagerForLLMRun
-        return [
-            self._start(kind, "on_chat_model_start", run_id if i == 0 else None, serialized, [row], **kwargs)
-            for i, row in enumerate(messages)
-        ]
+        return cast("ModelRuns", self._start_each("on_chat_model_start", run_id, serialized, messages, kwargs))
 
     def on_chain_start(
         self, serialized: dict[str, Any] | None, inputs: Any, run_id: UUID | None = None, **kwargs: Any
-    ) -> CallbackManagerForChainRun:
+    ) -> ChainRun:
         """Start the run of a runnable. Keywords: `name`, `run_type`."""
-        return self._start(CallbackManagerForChainRun, "on_chain_start", run_id, serialized, inputs, **kwargs)
+        return cast("ChainRun", self._start("on_chain_start", run_id, serialized, inputs, **kwargs))
 
     def on_tool_start(
         self,
@@ -342,10 +332,9 @@ class CallbackManager(_RunStarter):
         parent_run_id: UUID | None = None,
         inputs: dict[str, Any] | None = None,
         **kwargs: Any,
-    ) -> CallbackManagerForToolRun:
+    ) -> ToolRun:
         """Start the run of a tool."""
-        kind = CallbackManagerForToolRun
-        return self._start(kind, "on_tool_start", run_id, serialized, input_str, inputs=inputs, **kwargs)
+        return cast("ToolRun", self._start("on_tool_start", run_id, serialized, input_str, inputs=inputs, **kwargs))
 
     def on_retriever_start(
         self,
@@ -354,94 +343,81 @@ class CallbackManager(_RunStarter):
         run_id: UUID | None = None,
         parent_run_id: UUID | None = None,
         **kwargs: Any,
-    ) -> CallbackManagerForRetrieverRun:
+    ) -> RetrieverRun:
         """Start the run of a retriever."""
-        return self._start(CallbackManagerForRetrieverRun, "on_retriever_start", run_id, serialized, query, **kwargs)
+        return cast("RetrieverRun", self._start("on_retriever_start", run_id, serialized, query, **kwargs))
 
-    def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> None:
+    def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> Told:
         """Tell of an event of the user's own, within the run `run_id`."""
+        if kwargs:
+            raise InvalidType(f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}.")
+        about = {"run_id": run_id or uuid4(), "tags": self.tags, "metadata": self.metadata}
+        return self._handle(self.handlers, "on_custom_event", EVENTS["on_custom_event"], name, data, **about)
+
+
+class CallbackManager(
+    _RunStarter[
+        None, list[CallbackManagerForLLMRun], CallbackManagerForChainRun, CallbackManagerForToolRun,
+        CallbackManagerForRetrieverRun,
+    ]
+):  # fmt: skip
+    """Starts runs and tells handlers so, at once."""
+
+    _handle = staticmethod(handle_event)
+
+    def _start(self, event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Any:
+        started = self._opened(event, run_id)
         if self.handlers:
-            about = self._about_custom(run_id, kwargs)
-            handle_event(self.handlers, "on_custom_event", "ignore_custom_event", name, data, **about)
+            hearers: list[BaseCallbackHandler] = []
+            try:
+                deliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs), hearers)
+            except BaseException as error:
+                failure = _STARTS[event][2]
+                with suppress(Exception):  # what they raise is logged, and the start's own error is raised
+                    deliver(hearers, failure, EVENTS[failure], (error,), started._about({}))
+                raise
+        return started
+
+    def _start_each(
+        self, event: str, run_id: UUID | None, serialized: Any, rows: Iterable[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        ids = chain((run_id,), repeat(None))
+        return [self._start(event, id, serialized, [row], **kwargs) for id, row in zip(ids, rows, strict=False)]
 
 
-class AsyncCallbackManager(_RunStarter):
+class AsyncCallbackManager(
+    _RunStarter[
+        Coroutine[Any, Any, None], Coroutine[Any, Any, list[AsyncCallbackManagerForLLMRun]],
+        Coroutine[Any, Any, AsyncCallbackManagerForChainRun], Coroutine[Any, Any, AsyncCallbackManagerForToolRun],
+        Coroutine[Any, Any, AsyncCallbackManagerForRetrieverRun],
+    ]
+):  # fmt: skip
     """Starts runs and tells handlers so, when awaited."""
+
+    _handle = staticmethod(ahandle_event)
 
     @property
     def is_async(self) -> bool:
         return True
 
-    async def _start(self, run: type[Run], event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Run:
-        started = self._opened(run, run_id)
+    async def _start(self, event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Any:
+        started = self._opened(event, run_id)
         if self.handlers:
             hearers: list[BaseCallbackHandler] = []
             try:
                 await adeliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs), hearers)
             except BaseException as error:
-                failure = _FAILURES[event]
+                failure = _STARTS[event][2]
                 with suppress(Exception):
                     await adeliver(hearers, failure, EVENTS[failure], (error,), started._about({}))
                 raise
         return started
 
-    async def on_llm_start(
-        self, serialized: dict[str, Any], prompts: list[str], run_id: UUID | None = None, **kwargs: Any
-    ) -> list[AsyncCallbackManagerForLLMRun]:
-        """Start one run for each prompt; `run_id` is the first one's."""
-        kind = AsyncCallbackManagerForLLMRun
-        return [
-            await self._start(kind, "on_llm_start", run_id if i == 0 else None, serialized, [prompt], **kwargs)
-            for i, prompt in enumerate(prompts)
-        ]
-
-    async def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], run_id: UUID | None = None, **kwargs: Any
-    ) -> list[AsyncCallbackManagerForLLMRun]:
-        """Start one run for each list of messages; `run_id` is the first one's."""
-        kind = AsyncCallbackManagerForLLMRun
-        return [
-            await self._start(kind, "on_chat_model_start", run_id if i == 0 else None, serialized, [row], **kwargs)
-            for i, row in enumerate(messages)
-        ]
-
-    async def on_chain_start(
-        self, serialized: dict[str, Any] | None, inputs: Any, run_id: UUID | None = None, **kwargs: Any
-    ) -> AsyncCallbackManagerForChainRun:
-        """Start the run of a runnable. Keywords: `name`, `run_type`."""
-        kind = AsyncCallbackManagerForChainRun
-        return await self._start(kind, "on_chain_start", run_id, serialized, inputs, **kwargs)
-
-    async def on_tool_start(
-        self,
-        serialized: dict[str, Any] | None,
-        input_str: str,
-        run_id: UUID | None = None,
-        parent_run_id: UUID | None = None,
-        inputs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> AsyncCallbackManagerForToolRun:
-        """Start the run of a tool."""
-        kind = AsyncCallbackManagerForToolRun
-        return await self._start(kind, "on_tool_start", run_id, serialized, input_str, inputs=inputs, **kwargs)
-
-    async def on_retriever_start(
-        self,
-        serialized: dict[str, Any] | None,
-        query: str,
-        run_id: UUID | None = None,
-        parent_run_id: UUID | None = None,
-        **kwargs: Any,
-    ) -> AsyncCallbackManagerForRetrieverRun:
-        """Start the run of a retriever."""
-        kind = AsyncCallbackManagerForRetrieverRun
-        return await self._start(kind, "on_retriever_start", run_id, serialized, query, **kwargs)
-
-    async def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> None:
-        """Tell of an event of the user's own, within the run `run_id`."""
-        if self.handlers:
-            about = self._about_custom(run_id, kwargs)
-            await ahandle_event(self.handlers, "on_custom_event", "ignore_custom_event", name, data, **about)
+    async def _start_each(
+        self, event: str, run_id: UUID | None, serialized: Any, rows: Iterable[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        ids = chain((run_id,), repeat(None))
+        return [await self._start(event, id, serialized, [row], **kwargs) for id, row in zip(ids, rows, strict=False)]
 
 
 def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Manager:
