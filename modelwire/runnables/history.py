@@ -15,7 +15,7 @@ from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.fields import ConfigurableFieldSpec, get_unique_config_specs
 from modelwire.runnables.run import AsyncRun, Run
-from modelwire.runnables.step import Step
+from modelwire.runnables.step import WholeStep
 
 if TYPE_CHECKING:
     from modelwire.chat_history import BaseChatMessageHistory
@@ -33,7 +33,7 @@ SESSION = ConfigurableFieldSpec(
 )
 
 
-class RunnableWithMessageHistory(Step[Any, Any]):
+class RunnableWithMessageHistory(WholeStep[Any, Any]):
     """Run `runnable` on a conversation: its earlier messages go in, and the new ones are added when it has answered.
 
     `get_session_history` returns the store of the conversation that `config["configurable"]["session_id"]` names; with
@@ -143,42 +143,33 @@ class RunnableWithMessageHistory(Step[Any, Any]):
         await history.aadd_messages([*questions, *self._answered(output)])
         return output
 
-    def _chunks(
-        self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
-    ) -> Iterator[Any]:
-        output = None
+    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Any]:
+        history, questions, chunks = self._history(config), self._new_messages(input), []
+        output = self.runnable.stream(self._joined(input, list(history.messages)), config, **kwargs)
         try:
-            items = list(input)
-            if not items:
-                return
-            whole, chunks = collected(items), []
-            history, questions = self._history(config), self._new_messages(whole)
-            output = self.runnable.stream(self._joined(whole, list(history.messages)), config, **kwargs)
             for chunk in output:
                 chunks.append(chunk)
                 yield chunk
             history.add_messages([*questions, *(self._answered(collected(chunks)) if chunks else ())])
         finally:
-            close(output, input)
+            close(output)
 
-    async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    async def _aopened(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        output = None
+        return self._arecorded(input, config, kwargs)
+
+    async def _arecorded(self, input: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+        history, questions, chunks = self._history(config), self._new_messages(input), []
+        earlier = list(await history.aget_messages())
+        output = self.runnable.astream(self._joined(input, earlier), config, **kwargs)
         try:
-            items = [item async for item in input]
-            if not items:
-                return
-            whole, chunks = collected(items), []
-            history, questions = self._history(config), self._new_messages(whole)
-            earlier = list(await history.aget_messages())
-            output = self.runnable.astream(self._joined(whole, earlier), config, **kwargs)
             async for chunk in output:
                 chunks.append(chunk)
                 yield chunk
             await history.aadd_messages([*questions, *(self._answered(collected(chunks)) if chunks else ())])
         finally:
-            await aclose(output, input)
+            await aclose(output)
 
 
 def _entry(value: Mapping[str, Any], key: str | None, parameter: str, usual: str) -> Any:
