@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from math import isfinite
 from time import monotonic
 from typing import Any, TypeVar
@@ -153,24 +153,20 @@ def _guarded_acall(method: Callable[..., Any], clocked: Clocked) -> Callable[...
     return acall
 
 
-def _guarded_stream(method: Callable[..., Any], clocked: Clocked) -> Callable[..., Any]:
-    @wraps(method)
-    def stream(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs, deadline = _begun(clocked, args, kwargs)
-        return covered_chunks(method(self, *args, **kwargs), deadline, self)
+def _guarded_chunks(cover: Callable[..., Any]) -> Callable[..., Callable[..., Any]]:
+    def guarded(method: Callable[..., Any], clocked: Clocked) -> Callable[..., Any]:
+        @wraps(method)
+        def stream(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            args, kwargs, deadline = _begun(clocked, args, kwargs)
+            return cover(method(self, *args, **kwargs), deadline, self)
 
-    return stream
+        return stream
 
-
-def _guarded_astream(method: Callable[..., Any], clocked: Clocked) -> Callable[..., Any]:
-    @wraps(method)
-    def astream(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs, deadline = _begun(clocked, args, kwargs)
-        return acovered_chunks(method(self, *args, **kwargs), deadline, self, grace_s=COVER_GRACE_S)
-
-    return astream
+    return guarded
 
 
+_guarded_stream = _guarded_chunks(covered_chunks)
+_guarded_astream = _guarded_chunks(partial(acovered_chunks, grace_s=COVER_GRACE_S))
 _GUARDED: dict[str, Callable[..., Callable[..., Any]]] = {
     "invoke": _guarded_call,
     "ainvoke": _guarded_acall,
