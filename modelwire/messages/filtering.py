@@ -151,8 +151,6 @@ def _without_calls(message: BaseMessage, excluded: Sequence[str] | Literal[True]
     invalid = [call for call in message.invalid_tool_calls if call["id"] not in ids]
     if excluded is True or not (calls or invalid):
         return None
-    if len(calls) == len(message.tool_calls) and len(invalid) == len(message.invalid_tool_calls):
-        return message
     update: dict[str, Any] = {"tool_calls": calls, "invalid_tool_calls": invalid}
     if isinstance(message, AIMessageChunk):
         update["tool_call_chunks"] = [chunk for chunk in message.tool_call_chunks if chunk["id"] not in ids]
@@ -162,7 +160,8 @@ def _without_calls(message: BaseMessage, excluded: Sequence[str] | Literal[True]
             for block in message.content
             if isinstance(block, str) or block.get(_ID_OF_CALL.get(block.get("type", ""), "")) not in ids
         ]
-    return message.model_copy(update={name: value for name, value in update.items() if value != getattr(message, name)})
+    update = {name: value for name, value in update.items() if value != getattr(message, name)}
+    return message.model_copy(update=update) if update else message
 
 
 @history_tool

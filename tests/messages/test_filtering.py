@@ -154,3 +154,13 @@ def test_without_messages_it_is_a_step_of_a_chain_with_its_name() -> None:
 def test_the_old_path_has_the_same_functions() -> None:
     assert utils.filter_messages is filter_messages
     assert set(utils.__all__) >= {"trim_messages", "convert_to_openai_messages", "count_tokens_approximately"}
+
+
+def test_the_block_of_an_excluded_call_goes_where_the_calls_do_not_name_it() -> None:
+    blocks: list[Any] = [{"type": "text", "text": "x"}, {"type": "tool_use", "id": "1", "name": "f", "input": {}}]
+    answer = AIMessage(blocks, tool_calls=[tool_call(name="g", args={}, id="0")])
+    (left,) = filter_messages([answer], exclude_tool_calls=["1"])
+    assert left.content == blocks[:1]
+    assert isinstance(left, AIMessage)
+    assert left.tool_calls == answer.tool_calls
+    assert filter_messages([answer], exclude_tool_calls=["2"])[0] is answer
