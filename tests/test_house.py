@@ -25,7 +25,7 @@ from modelwire import errors
 LINES = {
     "adapters": 16_650,
     "budgets": 540,
-    "callbacks": 1_420,
+    "callbacks": 1_380,
     "command": 1_210,
     "compare": 980,
     "compat": 145,
@@ -37,7 +37,7 @@ LINES = {
     "migrate": 510,
     "output_parsers": 1_500,
     "prompts": 2_220,
-    "runnables": 7_410,
+    "runnables": 7_400,
     "testing": 4_790,
     "tools": 2_750,
     "tracers": 530,
