@@ -348,7 +348,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         return cast("RetrieverRun", self._start("on_retriever_start", run_id, serialized, query, **kwargs))
 
     def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> Told:
-        """Tell of an event of the user's own, within the run `run_id`."""
+        """Tell of an event of the user's own, within the run `run_id`. Raises: `InvalidType` for other keywords."""
         if kwargs:
             raise InvalidType(f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}.")
         about = {"run_id": run_id or uuid4(), "tags": self.tags, "metadata": self.metadata}

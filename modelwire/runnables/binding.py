@@ -31,7 +31,7 @@ class RunnableBinding(Forwarding[Input, Output]):
     binding does not have are those of `bound`; its methods that take a `config` get the binding's.
     """
 
-    _parameters: ClassVar[tuple[str, ...]] = (
+    _parts: ClassVar[tuple[str, ...]] = (
         "bound", "kwargs", "config", "config_factories", "custom_input_type", "custom_output_type"
     )  # fmt: skip
 
@@ -79,16 +79,6 @@ class RunnableBinding(Forwarding[Input, Output]):
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.bound,)
-
-    def _fields(self) -> dict[str, Any]:
-        """Return what this binding was made with."""
-        return {name: getattr(self, name) for name in self._parameters}
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._fields() == cast("RunnableBinding[Any, Any]", other)._fields()
-
-    def __hash__(self) -> int:
-        return hash((RunnableBinding, self.bound))
 
     def __repr__(self) -> str:
         shown = f"bound={self.bound!r}, kwargs={self.kwargs!r}, config={self.config!r}"
@@ -158,7 +148,7 @@ class RunnableBinding(Forwarding[Input, Output]):
         return self._with(config=merge_configs(self.config, config, cast("RunnableConfig", kwargs)))
 
     def _with(self, **changes: Any) -> RunnableBinding[Input, Output]:
-        return type(self)(**{**self._fields(), **changes})
+        return type(self)(**{**self._state(), **changes})
 
     def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding[Any, Any]:
         kept = self.custom_input_type, self.custom_output_type

@@ -63,6 +63,8 @@ class RunnableBranch(_Choice[Input, Output]):
         RunnableBranch((lambda x: x > 0, positive), (lambda x: x < 0, negative), zero)
     """
 
+    _parts = ("default", "branches", "name")
+
     def __init__(self, *branches: Any, name: str | None = None) -> None:
         if len(branches) < 2:
             raise InvalidArgument(
@@ -80,14 +82,6 @@ class RunnableBranch(_Choice[Input, Output]):
         ]
         self.default: Runnable[Input, Output] = coerce_to_runnable(default, place="as default of a `RunnableBranch`")
         self.name = name
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RunnableBranch):
-            return False
-        return (self.branches, self.default, self.name) == (other.branches, other.default, other.name)
-
-    def __hash__(self) -> int:
-        return hash((*self.branches, self.default))
 
     def __repr__(self) -> str:
         return f"RunnableBranch(branches={self.branches!r}, default={self.default!r})"

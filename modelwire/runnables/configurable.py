@@ -97,15 +97,6 @@ class DynamicRunnable(Forwarding[Input, Output]):
     def _may_block(self) -> bool:
         return self.default._may_block()
 
-    def _state(self) -> tuple[Any, ...]:
-        return self.default, self.config
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._state() == cast("DynamicRunnable[Any, Any]", other)._state()
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.default))
-
     def __getattr__(self, name: str) -> Any:
         if "default" not in self.__dict__ and name in DECLARATIVE:
             return lambda *args, **kwargs: RunnableDeclared(self, name, args, kwargs)
@@ -159,6 +150,8 @@ def _config_in(
 class RunnableDeclared(DynamicRunnable[Input, Output]):
     """What `source.name(*args, **kwargs)` returns, called on whatever the config makes of `source`."""
 
+    _parts = ("source", "method", "args", "kwargs", "config")
+
     def __init__(
         self,
         source: DynamicRunnable[Any, Any],
@@ -174,12 +167,6 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
     def __repr__(self) -> str:
         arguments = [*map(repr, self.args), *(f"{key}={value!r}" for key, value in self.kwargs.items())]
         return f"{self.source!r}.{self.method}({', '.join(arguments)})"
-
-    def _state(self) -> tuple[Any, ...]:
-        return self.source, self.method, self.args, self.kwargs, self.config
-
-    def __hash__(self) -> int:
-        return hash((self.source, self.method))
 
     def _loop_native(self) -> bool:
         return loop_native(self.default) if "default" in self.__dict__ else loop_native(self.source)
@@ -198,6 +185,8 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
 
 class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
     """`default`, with other values in `fields` where the config has some."""
+
+    _parts = ("default", "fields", "config")
 
     def __init__(
         self,
@@ -223,9 +212,6 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
 
     def __repr__(self) -> str:
         return f"RunnableConfigurableFields(default={self.default!r}, fields={self.fields!r})"
-
-    def _state(self) -> tuple[Any, ...]:
-        return self.default, self.fields, self.config
 
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[Input, Output]:
         """Let the config set these fields too."""
@@ -332,6 +318,8 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
     fields of an alternative are configured under `which==alternative/field`.
     """
 
+    _parts = ("default", "which", "alternatives", "default_key", "prefix_keys", "config")
+
     def __init__(
         self,
         *,
@@ -365,9 +353,6 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
     def __repr__(self) -> str:
         keys = f"which={self.which.id!r}, default_key={self.default_key!r}"
         return f"RunnableConfigurableAlternatives({keys}, default={self.default!r}, alternatives={self.alternatives!r})"
-
-    def _state(self) -> tuple[Any, ...]:
-        return self.which, self.default, self.alternatives, self.default_key, self.prefix_keys, self.config
 
     def _loop_native(self) -> bool:
         every = (self.default, *self.alternatives.values())

@@ -6,7 +6,7 @@ Everything but the name is worked out on demand; a call never loads any of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.config import RunnableConfig
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.runnables.fields import ConfigurableFieldSpec
     from modelwire.runnables.graph import Graph
 
-__all__ = ["Described", "loop_native"]
+__all__ = ["ComparedByParts", "Described", "loop_native"]
 
 
 def loop_native(runnable: Any) -> bool:
@@ -34,6 +34,26 @@ def loop_native(runnable: Any) -> bool:
         if "invoke" in cls.__dict__:
             return False
     return False
+
+
+class ComparedByParts:
+    """Two of one class are equal where their parts are; without parts, only one with itself."""
+
+    _parts: ClassVar[tuple[str, ...]] = ()  # attributes; the first of them tells most apart, and makes the hash
+
+    def _state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._parts}
+
+    def __eq__(self, other: object) -> bool:
+        if not self._parts or type(other) is not type(self):
+            return self is other
+        return self._state() == other._state()
+
+    def __hash__(self) -> int:
+        if not self._parts:
+            return object.__hash__(self)
+        first = getattr(self, self._parts[0])
+        return hash((type(self), tuple(first) if isinstance(first, (dict, list)) else first))
 
 
 class Described:

@@ -22,6 +22,8 @@ __all__ = ["RunnableEach"]
 class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[reportInvalidTypeArguments]
     """Run `bound` on each item of the input list, as a batch."""
 
+    _parts = ("bound", "name")
+
     def __init__(self, *, bound: Runnable[Input, Output], name: str | None = None) -> None:
         self.bound = bound
         self.name = name
@@ -48,12 +50,6 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.bound,)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunnableEach) and (self.bound, self.name) == (other.bound, other.name)
-
-    def __hash__(self) -> int:
-        return hash((RunnableEach, self.bound))
 
     def __repr__(self) -> str:
         return f"RunnableEach(bound={self.bound!r})"

@@ -36,6 +36,8 @@ class RunnableWithFallbacks(Step[Input, Output]):
     fallbacks too, and returns a runnable with fallbacks.
     """
 
+    _parts = ("runnable", "fallbacks", "exceptions_to_handle", "exception_key", "name")
+
     def __init__(
         self,
         *,
@@ -77,15 +79,6 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
         return self.runnable.get_graph(config)
-
-    def _state(self) -> tuple[Any, ...]:
-        return self.runnable, self.fallbacks, self.exceptions_to_handle, self.exception_key, self.name
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunnableWithFallbacks) and self._state() == other._state()
-
-    def __hash__(self) -> int:
-        return hash((self.runnable, *self.fallbacks))
 
     def __repr__(self) -> str:
         return f"RunnableWithFallbacks(runnable={self.runnable!r}, fallbacks={self.fallbacks!r})"

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.description import ComparedByParts
 
 __all__ = ["Forwarding"]
 
@@ -15,7 +16,7 @@ __all__ = ["Forwarding"]
 Call: TypeAlias = tuple[Runnable[Any, Any], Any, RunnableConfig | None, dict[str, Any]]
 
 
-class Forwarding(Runnable[Input, Output]):
+class Forwarding(ComparedByParts, Runnable[Input, Output]):
     """A runnable that passes its calls on: a subclass says in `_forwarded` to what, and with what."""
 
     @abstractmethod

@@ -85,6 +85,8 @@ class RunnableLambda(WholeStep[Input, Output]):
     `afunc` is its async twin; without one the function runs in a thread.
     """
 
+    _parts = ("func", "afunc")
+
     func: Callable[..., Any] | None
     afunc: Callable[..., Any] | None
 
@@ -132,12 +134,6 @@ class RunnableLambda(WholeStep[Input, Output]):
         self._atakes = (False, False) if self.afunc is None else accepted_kwargs(self.afunc)
         self._streams = _yields(self.func, inspect.isgeneratorfunction)
         self._astreams = _yields(self.afunc, inspect.isasyncgenfunction)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunnableLambda) and (self.func, self.afunc) == (other.func, other.afunc)
-
-    def __hash__(self) -> int:
-        return hash((self.func, self.afunc))
 
     def __repr__(self) -> str:
         return f"RunnableLambda({function_source.format_function(self.func or self.afunc)})"
@@ -281,6 +277,8 @@ class RunnableGenerator(Step[Input, Output]):
     generator in a thread; with only the async one, sync calls raise NotImplementedError.
     """
 
+    _parts = ("_transform", "_atransform")
+
     _grace_s = 0.0  # whom else it waits for is nobody's business but its own
 
     def __init__(
@@ -305,14 +303,6 @@ class RunnableGenerator(Step[Input, Output]):
             raise InvalidType("`atransform` must be an async generator function (`async def` with `yield`).")
         own = getattr(func, "__name__", None)
         self.name = name or (own if own != "<lambda>" else None)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RunnableGenerator):
-            return False
-        return self._transform == other._transform and self._atransform == other._atransform
-
-    def __hash__(self) -> int:
-        return hash((self._transform, self._atransform))
 
     def __repr__(self) -> str:
         return f"RunnableGenerator({self.name or 'generator'})"

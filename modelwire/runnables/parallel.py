@@ -35,6 +35,8 @@ Call = TypeVar("Call")
 class RunnableParallel(Step[Input, dict[str, Any]]):
     """Branches by name, each invoked on the same input; usually written as a dict in a chain."""
 
+    _parts = ("steps__", "name")
+
     def __init__(self, steps__: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         merged = {**(steps__ or {}), **kwargs}
         self.steps__: dict[str, Runnable[Any, Any]] = {
@@ -66,14 +68,6 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self.steps__.values()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RunnableParallel):
-            return False
-        return self.steps__ == other.steps__ and self.name == other.name
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.steps__.items()))
 
     def _repr_markdown_(self) -> str:
         return notebooks.show_chain(self)

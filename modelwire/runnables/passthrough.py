@@ -32,6 +32,8 @@ Other = TypeVar("Other")
 class RunnablePassthrough(Step[Other, Other]):
     """Pass the input on. `func` (or `afunc` in async calls) is called with the whole input, for its effect alone."""
 
+    _parts = ("func", "afunc", "name")
+
     _grace_s = 0.0
 
     def __init__(
@@ -48,14 +50,6 @@ class RunnablePassthrough(Step[Other, Other]):
         self.afunc = afunc
         self.input_type = input_type
         self.name = name
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RunnablePassthrough):
-            return False
-        return (self.func, self.afunc, self.name) == (other.func, other.afunc, other.name)
-
-    def __hash__(self) -> int:
-        return hash((self.func, self.afunc))
 
     def __repr__(self) -> str:
         return "RunnablePassthrough()" if self.func is None else f"RunnablePassthrough(func={self.func!r})"
@@ -132,6 +126,8 @@ class RunnablePassthrough(Step[Other, Other]):
 class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
     """Add to the input dict what the branches of `mapper` make of it. A stream gives the input's keys first."""
 
+    _parts = ("mapper", "name")
+
     def __init__(self, mapper: RunnableParallel[dict[str, Any]], *, name: str | None = None) -> None:
         self.mapper = mapper
         self.name = name
@@ -173,12 +169,6 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.mapper,)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunnableAssign) and (self.mapper, self.name) == (other.mapper, other.name)
-
-    def __hash__(self) -> int:
-        return hash(self.mapper)
 
     def __repr__(self) -> str:
         return f"RunnableAssign(mapper={self.mapper!r})"
@@ -227,6 +217,8 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 class RunnablePick(Step[dict[str, Any], Any]):
     """Pick one key's value from the input dict, or with a list of keys the dict of those that are there."""
 
+    _parts = ("keys", "name")
+
     def __init__(self, keys: str | list[str], *, name: str | None = None) -> None:
         if not isinstance(keys, (str, list, tuple)):
             raise InvalidType(f"`keys` must be a key or a list of keys, not a `{type(keys).__name__}`.")
@@ -236,12 +228,6 @@ class RunnablePick(Step[dict[str, Any], Any]):
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         keys = self.keys if isinstance(self.keys, str) else ",".join(self.keys)
         return super().get_name(suffix, name=name or self.name or f"RunnablePick<{keys}>")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunnablePick) and (self.keys, self.name) == (other.keys, other.name)
-
-    def __hash__(self) -> int:
-        return hash(str(self.keys))
 
     def __repr__(self) -> str:
         return f"RunnablePick(keys={self.keys!r})"

@@ -50,8 +50,8 @@ class RunnableRetry(RunnableBinding[Input, Output]):
     Streams are not retried: their chunks have been handed out. No attempt starts that would come after the deadline.
     """
 
-    _parameters = (
-        *RunnableBinding._parameters,
+    _parts = (
+        *RunnableBinding._parts,
         "retry_exception_types", "wait_exponential_jitter", "exponential_jitter_params", "max_attempt_number",
     )  # fmt: skip
 

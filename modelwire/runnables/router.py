@@ -25,6 +25,8 @@ class RouterInput(TypedDict):
 class RouterRunnable(Forwarding[RouterInput, Output]):
     """Pass `input["input"]` to the runnable called `input["key"]`. It has no run of its own."""
 
+    _parts = ("runnables", "name")
+
     def __init__(self, runnables: Mapping[str, Any], *, name: str | None = None) -> None:
         self.runnables: dict[str, Runnable[Any, Output]] = {
             key: coerce_to_runnable(value, place=f"as `{key}` of a `RouterRunnable`")
@@ -39,12 +41,6 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
     @property
     def OutputType(self) -> Any:
         return Any
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RouterRunnable) and (self.runnables, self.name) == (other.runnables, other.name)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.runnables.items()))
 
     def __repr__(self) -> str:
         return f"RouterRunnable(runnables={self.runnables!r})"

@@ -35,6 +35,8 @@ class RunnableSequence(Step[Input, Output]):
     whole input. In a batch each input goes through all steps on its own.
     """
 
+    _parts = ("_steps", "name")
+
     def __init__(
         self,
         *steps: Any,
@@ -98,12 +100,6 @@ class RunnableSequence(Step[Input, Output]):
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self._steps
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunnableSequence) and (self._steps, self.name) == (other._steps, other.name)
-
-    def __hash__(self) -> int:
-        return hash(self._steps)
 
     def _repr_markdown_(self) -> str:
         return notebooks.show_chain(self)

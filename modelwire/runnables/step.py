@@ -11,6 +11,7 @@ from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, below, settled
 from modelwire.runnables.deadline import COVER_GRACE_S, acovered_chunks, check, covered, covered_chunks
+from modelwire.runnables.description import ComparedByParts
 from modelwire.runnables.many_inputs import hidden
 from modelwire.runnables.run import AsyncRun, Run, aobserved_stream, astart_run, listening, observed_stream, start_run
 
@@ -19,7 +20,7 @@ __all__ = ["Reported", "Step", "WholeStep", "once"]
 Item = TypeVar("Item")
 
 
-class Reported(Runnable[Input, Output]):
+class Reported(ComparedByParts, Runnable[Input, Output]):
     """A runnable whose calls are reported.
 
     Its own methods get the config for calls inside of it, and the run it is, which is None when nobody listens.

@@ -29,6 +29,8 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
     arguments make without a config.
     """
 
+    _parts = ("fields", "make", "arguments", "prefix", "config")
+
     def __init__(
         self,
         make: Callable[..., BaseChatModel],
@@ -60,12 +62,6 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _reduced(self, protocol)
-
-    def _state(self) -> tuple[Any, ...]:
-        return self.make, self.arguments, self.fields, self.prefix, self.config
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.fields, self.prefix))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "default" or name in DECLARATIVE or "arguments" not in self.__dict__:
