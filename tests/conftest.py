@@ -17,7 +17,8 @@ import pytest
 from support.colours import AsyncColour, SyncColour
 from support.raw_server import RawServer
 
-from modelwire.transport.ratelimit import registry
+from modelwire.transport import retry
+from modelwire.transport.ratelimit import limiter, registry
 
 T = TypeVar("T")
 
@@ -145,8 +146,13 @@ def _gethostbyname_ex(host: Any) -> Any:
     return _open["gethostbyname_ex"](host)
 
 
+# Twelve thousand collected tests are never garbage. To look for some while they are made takes a fifth of the time that
+# all else takes, in each worker, and a look through them all a quarter of a second.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    # Ten thousand collected tests are never garbage: a collection that walks them all takes a quarter of a second.
+    gc.enable()
     gc.collect()
     gc.freeze()
 
@@ -221,6 +227,22 @@ def clean_environment(
 def no_limits_learned() -> None:
     """Forget what another test's provider allowed."""
     registry.forget()
+
+
+# ---------------------------------------------------------------- nobody waits
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once. The tests that are about these waits have a fixture of this name that does nothing."""
+    for owner, name, seconds in (
+        (retry, "_TRANSIENT_FIRST_S", 0.01),
+        (retry, "_REFUSED_FIRST_S", 0.01),
+        (retry, "_REFUSED_LEAST_S", 0.01),
+        (limiter, "_PAUSE_FIRST_S", 0.02),
+        (limiter, "_PROBE_FIRST_S", 0.02),
+    ):
+        monkeypatch.setattr(owner, name, seconds)
 
 
 # ---------------------------------------------------------------- the real model

@@ -74,7 +74,7 @@ def _run_in_background(work: Any, rows: Any, options: JobOptions) -> JobResult:
     future: Future[JobResult] | None = None
     reasons: list[str] = []
 
-    def stop(reason: str, leave: BaseException) -> None:
+    def stop(reason: str) -> None:
         # A signal may come at any moment, also while another is handled: the job hears of each before it is counted.
         if future is not None:
             home.post(lambda: job.stop(reason))
@@ -82,26 +82,30 @@ def _run_in_background(work: Any, rows: Any, options: JobOptions) -> JobResult:
         if future is not None and len(reasons) > 1:
             future.cancel()
             job.over.wait(LEAVE_S)
-            raise leave
+            raise _leaving(reason)
 
     def interrupted(*_: Any) -> None:
-        stop("interrupted", KeyboardInterrupt())
+        stop("interrupted")
 
     def terminated(*_: Any) -> None:
-        stop("terminated", SystemExit(128 + signal.SIGTERM))
+        stop("terminated")
 
     # First, for the first rows are asked at once.
     on_sigint = _handling(signal.SIGINT, signal.default_int_handler, interrupted)
     with on_sigint, _handling(signal.SIGTERM, signal.SIG_DFL, terminated):
         future = asyncio.run_coroutine_threadsafe(job.run(), home.loop)
-        if reasons:
-            home.post(lambda: job.stop(reasons[0]))
+        early, reasons[:] = reasons[:], []
+        for reason in early:
+            stop(reason)
         result = _awaited(future, interrupted)
-    if result.stopped == "interrupted":
-        raise KeyboardInterrupt
-    if result.stopped == "terminated":
-        raise SystemExit(128 + signal.SIGTERM)
+    if result.stopped in runner.SIGNALS:
+        raise _leaving(result.stopped)
     return result
+
+
+def _leaving(reason: str) -> BaseException:
+    """Return what ends a program that a signal has told to stop."""
+    return KeyboardInterrupt() if reason == "interrupted" else SystemExit(128 + signal.SIGTERM)
 
 
 def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:

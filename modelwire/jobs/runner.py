@@ -52,7 +52,7 @@ LOOK_S = 0.25  # between two looks at whether more rows at a time get more done
 UNPRICED_AT_ONCE = 8  # rows at a time under a `max_cost`, until one has told what a row of an unseen model costs
 SKIPPED_AT_ONCE = 500  # finished rows passed over before others get their turn
 
-_SIGNALS = ("interrupted", "terminated")  # why a job stops that was told to
+SIGNALS = ("interrupted", "terminated")  # why a job stops that was told to
 
 
 class FileJob:
@@ -270,7 +270,7 @@ class FileJob:
     def _ended(self, *, complete: bool) -> JobResult:
         self._measure()
         s = self.standing
-        if self.stopped in _SIGNALS:
+        if self.stopped in SIGNALS:
             self.progress.say(f"{s.rows:,} rows are done and kept. {self._to_go_on()}.")
         return JobResult(
             output=self.output, job_dir=self.folder.path, job_id=self.folder.id, complete=complete,
@@ -285,7 +285,7 @@ class FileJob:
         if self.stopped in (None, "max_cost"):
             self.stopped = reason
             self._freed.set()
-            if reason in _SIGNALS and calls:
+            if reason in SIGNALS and calls:
                 each = "1 call; Ctrl-C leaves it" if calls == 1 else f"{calls} calls; Ctrl-C leaves them"
                 self.progress.say(f"Waiting at most {DRAIN_S:.0f} s for {each}.")
         self._over.set()

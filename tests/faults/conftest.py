@@ -11,16 +11,6 @@ from support.colours import AsyncColour, SyncColour
 
 from modelwire.adapters.model import http as base
 from modelwire.testing import ProviderServer
-from modelwire.transport import retry
-from modelwire.transport.ratelimit import limiter as gate
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again at once: how long the waits are is told by the tests of `transport`."""
-    monkeypatch.setattr(retry, "_TRANSIENT_FIRST_S", 0.01)
-    monkeypatch.setattr(gate, "_PAUSE_FIRST_S", 0.02)
-
 
 WAYS = {"sync": SyncColour(), "async": AsyncColour(), "aiohttp": AsyncColour()}
 

@@ -9,7 +9,6 @@ import pytest
 
 from modelwire.errors import QuotaExhausted, RateLimited, StreamInterrupted
 from modelwire.testing import Fault, Limits, ProviderServer, faults
-from modelwire.transport import retry
 
 CLOUDS = pytest.mark.parametrize("cloud", ["gemini", "bedrock"])
 RPC = "type.googleapis.com/google.rpc"
@@ -25,12 +24,6 @@ def gemini_says(quota: str, delay: str | None = None) -> Fault:
 
 
 MINUTE = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
-
-
-@pytest.fixture(autouse=True)
-def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "_REFUSED_FIRST_S", 0.01)
-    monkeypatch.setattr(retry, "_REFUSED_LEAST_S", 0.01)
 
 
 @CLOUDS

@@ -66,6 +66,7 @@ class RawBatches(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second would wait 40 ms for the first one's ack
     server: RawBatches
 
     def do_GET(self) -> None:

@@ -24,6 +24,11 @@ PROMPT = "the canary sings at noon"
 KEY = "sk-canary-key-1234"
 
 
+@pytest.fixture(autouse=True)
+def short_waits() -> None:
+    """Wait as the product does."""
+
+
 @pytest.fixture
 def server() -> Iterator[ProviderServer]:
     with ProviderServer() as server:

@@ -21,6 +21,11 @@ from modelwire.errors import (
 from modelwire.transport.retry import GiveUp, History, RetryPolicy, read_retry_after, wait_before_retry
 
 
+@pytest.fixture(autouse=True)
+def short_waits() -> None:
+    """Wait as the product does."""
+
+
 def waits(
     *errors: ChatError, policy: RetryPolicy | None = None, remaining_s: float | None = None, in_queue: bool = False
 ) -> list[float | GiveUp]:
