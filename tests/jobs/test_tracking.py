@@ -149,5 +149,6 @@ def test_calls_and_tokens_count_without_the_list_of_prices(colour: Any, monkeypa
     with ProviderServer() as server, track() as spent:
         colour.invoke(server.model(model="gpt-4o-mini"), "hi")
     cost._list.cache_clear()
+    cost._price.cache_clear()
     assert (spent.total.calls, spent.total.unpriced, spent.cost) == (1, 1, 0)
     assert spent.usage_metadata
