@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.old_path_stubs import stubs
 
 from modelwire import compat
 
@@ -34,6 +35,11 @@ def test_no_path_of_the_table_hides_behind_a_module_of_the_same_name(path: str) 
 def test_no_path_takes_the_place_of_a_name_of_its_parent(path: str) -> None:
     parent, _, last = f"modelwire.{path}".rpartition(".")
     assert last not in getattr(importlib.import_module(parent), "__all__", ())
+
+
+def test_type_checkers_see_the_paths_that_stand_beside_a_package() -> None:
+    written = {place: place.read_text("utf-8") for place in PACKAGE.rglob("*.pyi")}
+    assert written == dict(stubs()), "run tests/support/old_path_stubs.py"
 
 
 def test_a_name_or_path_that_is_nowhere_is_missing_as_usual() -> None:

@@ -1,0 +1,1 @@
+from modelwire.adapters import ChatAnthropicVertex as ChatAnthropicVertex

@@ -1,0 +1,3 @@
+from modelwire.output_parsers import JsonOutputKeyToolsParser as JsonOutputKeyToolsParser
+from modelwire.output_parsers import JsonOutputToolsParser as JsonOutputToolsParser
+from modelwire.output_parsers import PydanticToolsParser as PydanticToolsParser

@@ -1,0 +1,1 @@
+from modelwire.callbacks import StdOutCallbackHandler as StdOutCallbackHandler

@@ -1,0 +1,1 @@
+from modelwire.language_models import SimpleChatModel as SimpleChatModel

@@ -1,0 +1,12 @@
+from modelwire.messages import AnyMessage as AnyMessage
+from modelwire.messages import MessageLikeRepresentation as MessageLikeRepresentation
+from modelwire.messages import _message_from_dict as _message_from_dict
+from modelwire.messages import convert_to_messages as convert_to_messages
+from modelwire.messages import convert_to_openai_messages as convert_to_openai_messages
+from modelwire.messages import count_tokens_approximately as count_tokens_approximately
+from modelwire.messages import filter_messages as filter_messages
+from modelwire.messages import get_buffer_string as get_buffer_string
+from modelwire.messages import merge_message_runs as merge_message_runs
+from modelwire.messages import message_chunk_to_message as message_chunk_to_message
+from modelwire.messages import messages_from_dict as messages_from_dict
+from modelwire.messages import trim_messages as trim_messages

@@ -1,0 +1,1 @@
+from modelwire.prompts import FewShotChatMessagePromptTemplate as FewShotChatMessagePromptTemplate

@@ -1,0 +1,1 @@
+from modelwire.runnables.drawing import draw_mermaid as draw_mermaid

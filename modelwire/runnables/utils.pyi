@@ -1,0 +1,11 @@
+from modelwire.runnables import AddableDict as AddableDict
+from modelwire.runnables import ConfigurableField as ConfigurableField
+from modelwire.runnables import ConfigurableFieldMultiOption as ConfigurableFieldMultiOption
+from modelwire.runnables import ConfigurableFieldSingleOption as ConfigurableFieldSingleOption
+from modelwire.runnables import ConfigurableFieldSpec as ConfigurableFieldSpec
+from modelwire.runnables import aadd as aadd
+from modelwire.runnables import add as add
+from modelwire.runnables.base import Input as Input
+from modelwire.runnables.base import Output as Output
+from modelwire.runnables.fields import AnyConfigurableField as AnyConfigurableField
+from modelwire.runnables.fields import get_unique_config_specs as get_unique_config_specs
