@@ -1,7 +1,7 @@
 """`ChatBedrockConverse`: the chat models of Amazon Bedrock, over Converse.
 
 Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11. Requests
-are signed by botocore (extra `bedrock`), which knows where credentials are and renews them, or carry a bearer key.
+are signed, with credentials that botocore (extra `bedrock`) finds and renews, or carry a bearer key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic.fields import Field
 
 from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.adapters.model.secret import Secret, reveal
-from modelwire.adapters.providers.aws import SignedCall, Signer, region_of_profile
+from modelwire.adapters.providers.aws import Keys, SignedCall, region_of_profile
 from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ChatBedrockConverse(HTTPChatModel):
     to `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's. Who calls is set by `api_key`, a Bedrock API key, by
     `aws_access_key_id` and `aws_secret_access_key` (with `aws_session_token` where they are temporary), or by
     `credentials_profile_name`; where none is set, by `AWS_BEARER_TOKEN_BEDROCK`, or else as botocore finds it:
-    environment, profile, web identity, container or instance. All but bearer keys need the extra `bedrock`.
+    environment, profile, web identity, container or instance; that needs the extra `bedrock`.
 
         ChatBedrockConverse(model="us.anthropic.claude-sonnet-4-5-20250929-v1:0", region_name="us-east-1").invoke("hi")
     """
@@ -171,19 +171,16 @@ class ChatBedrockConverse(HTTPChatModel):
 
     def _exchange(self, *args: Any, is_async: bool = False, **kwargs: Any) -> Any:
         exchange = super()._exchange(*args, is_async=is_async, **kwargs)
-        if "authorization" not in exchange.headers:
-            signed = SignedCall(self._signer(), exchange, is_async=is_async)
-            exchange.sign, exchange.renew = signed.sign, signed.renew
-        return exchange
-
-    def _signer(self) -> Signer:
-        region = self.region_name or region_of_profile(self.credentials_profile_name)
-        if region is None:
+        if "authorization" in exchange.headers:
+            return exchange
+        profile, keys = self.credentials_profile_name, None
+        if (region := self.region_name or region_of_profile(profile)) is None:
             raise InvalidArgument(f"A call to `{self.model}` is signed for a region: pass `region_name=`.")
-        keys = None
         if self.aws_access_key_id is not None:
-            keys = (self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
-        return Signer("bedrock", region, keys, self.credentials, self.credentials_profile_name)
+            keys = Keys(*[cast("str", reveal(getattr(self, name))) for name in _CREDENTIALS])
+        signed = SignedCall(exchange, region, keys, self.credentials, profile, is_async=is_async)
+        exchange.sign, exchange.renew = signed.sign, signed.renew
+        return exchange
 
 
 def _settings_of_client(client: Any) -> dict[str, Any]:

@@ -324,6 +324,14 @@ def test_a_bearer_key_of_the_environment_needs_no_botocore(serve: Any, monkeypat
     assert b"Bearer bedrock-api-key-1" in server.requests[0]
 
 
+def test_keys_in_the_code_need_no_botocore(serve: Any, monkeypatch: pytest.MonkeyPatch, colour: Any) -> None:
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    server = serve(reply(ANSWER))
+    keys = {"aws_access_key_id": "AKID", "aws_secret_access_key": "s"}
+    assert colour.invoke(model(server, api_key=None, region_name="us-east-1", **keys), "hi").text == "Hello!"
+    assert b"Credential=AKID/" in server.requests[0]
+
+
 def test_keys_in_the_code_shut_out_the_environment(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("botocore")
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "another-account")

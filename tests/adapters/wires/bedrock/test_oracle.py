@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,6 +13,7 @@ import pytest
 from support.raw_server import RawServer
 
 from modelwire.adapters import ChatBedrockConverse
+from modelwire.adapters.providers.aws import Keys, signed_headers
 from modelwire.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from modelwire.tools import tool
 
@@ -188,6 +190,31 @@ def signature_of(path: str, headers: dict[str, str], body: bytes) -> str:
     request.context["timestamp"] = headers["x-amz-date"]
     signer = auth.SigV4Auth(Credentials(*KEYS), "bedrock", "us-east-1")
     return str(signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://bedrock-runtime.us-east-1.amazonaws.com/model/a%3A0/converse",
+        "http://127.0.0.1:8080/proxy/model/arn%3Aaws%2Fx/converse-stream?b=2&a=1&c",
+        "https://me:pw@House.Example:443/model/m%C3%BC/converse",
+        "http://[::1]:80/model/a~b/converse?x=%20y",
+    ],
+)
+@pytest.mark.parametrize("token", [None, "a-session-token"])
+def test_a_signature_is_botocores(url: str, token: str | None) -> None:
+    headers = {"content-type": "application/json", "x-amz-thing": " a   b ", "user-agent": "us"}
+    keys, now = Keys(*KEYS[:2], token), datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
+    made = signed_headers(keys, "eu-west-1", url, headers, b"{}", now)
+    theirs = AWSRequest("POST", url, headers=headers, data=b"{}")
+    theirs.context["timestamp"] = "20261123T010203Z"
+    signer = auth.SigV4Auth(Credentials(*keys), "bedrock", "eu-west-1")
+    del theirs.headers["user-agent"]
+    signer._modify_request_before_signing(theirs)
+    signer._inject_signature_to_request(theirs, signer.signature(
+        signer.string_to_sign(theirs, signer.canonical_request(theirs)), theirs))  # fmt: skip
+    assert made["authorization"] == theirs.headers["Authorization"]
+    assert made.get("x-amz-security-token") == token
 
 
 @pytest.mark.parametrize("name", CASES)
