@@ -6,6 +6,7 @@ google-auth is loaded with the first token; what it needs to ask over HTTP goes 
 from __future__ import annotations
 
 from threading import Lock
+from types import SimpleNamespace
 from typing import Any
 
 from modelwire.adapters.model.secret import Secret
@@ -94,15 +95,6 @@ def _google_auth() -> Any:
     return google.auth
 
 
-class _Response:
-    """`google.auth.transport.Response`."""
-
-    def __init__(self, response: Any) -> None:
-        self.status = response.status_code
-        self.headers = response.headers
-        self.data = response.content
-
-
 def _request(
     url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
 ) -> Any:
@@ -112,6 +104,7 @@ def _request(
 
     try:
         with httpx2.Client(timeout=timeout or _TIMEOUT_S) as client:
-            return _Response(client.request(method, url, content=body, headers=headers))
+            response = client.request(method, url, content=body, headers=headers)
+            return SimpleNamespace(status=response.status_code, headers=response.headers, data=response.content)
     except httpx2.HTTPError as exc:
         raise TransportError(exc) from exc  # type: ignore[no-untyped-call]

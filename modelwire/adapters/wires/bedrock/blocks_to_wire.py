@@ -75,10 +75,6 @@ def _text(item: Mapping[str, Any]) -> Block | None:
     return {"text": text} if text.strip() else None
 
 
-def _refusal(item: Mapping[str, Any]) -> Block | None:
-    return _text({"text": item.get("refusal")})
-
-
 def _media(item: Mapping[str, Any]) -> Block:
     """Return an image, a video, audio or a document, as the MIME type of its data says."""
     kind, media_type, source = _source(item)
@@ -87,9 +83,8 @@ def _media(item: Mapping[str, Any]) -> Block:
         form = {"jpg": "jpeg", "quicktime": "mov", "x-matroska": "mkv", "3gpp": "three_gp"}.get(form, form)
         return {family: {"format": form, "source": source}}
     if kind != "file":
-        raise InvalidArgument(
-            f"A block of type `{kind}` needs its `mime_type`, such as `{kind}/...`, not `{media_type}`."
-        )
+        usual = {"image": "image/png", "audio": "audio/wav"}.get(kind, "video/mp4")
+        raise InvalidArgument(f"A block of type `{kind}` needs its `mime_type`, such as `{usual}`, not `{media_type}`.")
     return _document(item, media_type, source)
 
 
@@ -123,15 +118,13 @@ def _source(item: Mapping[str, Any]) -> tuple[str, str, Block]:
     else:
         raise InvalidArgument(f"A block of type `{kind}` cannot be sent. {NO_URL}")
     if not isinstance(media_type, str) or "/" not in media_type:
-        if kind != "file":
-            raise InvalidArgument(f"A block of type `{kind}` needs its `mime_type`, such as `image/png`.")
-        media_type = "application/pdf"
+        media_type = "application/pdf" if kind == "file" else str(media_type)
     return kind, media_type, source
 
 
 TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Block | None]] = {
     "text": _text,
-    "refusal": _refusal,
+    "refusal": lambda item: _text({**item, "text": item.get("refusal")}),
     "image": _media,
     "audio": _media,
     "video": _media,
@@ -144,20 +137,15 @@ _TAKEN = [f"`{kind}`" for kind in TO_WIRE if kind not in ("refusal", "non_standa
 
 def tool_use(call: Mapping[str, Any]) -> Block:
     """Return the block of a tool call."""
-    return {
-        "toolUse": {
-            "toolUseId": safe_call_id(call.get("id"), 64),
-            "name": call["name"],
-            "input": call.get("args") or {},
-        }
-    }
+    id = safe_call_id(call.get("id"), 64)
+    return {"toolUse": {"toolUseId": id, "name": call["name"], "input": call.get("args") or {}}}
 
 
 def tool_result(message: BaseMessage) -> Block:
     """Return the block of a tool's result: content blocks as such, any other value as JSON."""
     content: Any = message.content
     if isinstance(content, str):
-        blocks = [{"text": content}] if content else []
+        blocks = [{"text": content}] if content.strip() else []
     else:
         blocks = [block for item in content for block in _result_blocks(item)]
     id = safe_call_id(tool_call_id_of(message), 64)
@@ -197,7 +185,7 @@ def answer_block(item: Any) -> Block | None:
     if kind == "reasoning":
         return _reasoning({"text": item.get("reasoning") or "", **extras_of(item)})
     if kind == "server_tool_call":
-        return _server_call(item)
+        return {"toolUse": {**tool_use(item)["toolUse"], "type": "server_tool_use"}}
     if kind == "server_tool_result":
         result: Block = {"toolUseId": item.get("tool_call_id"), "content": item.get("output") or []}
         block_type = extras_of(item).get("block_type")
@@ -213,12 +201,6 @@ def _reasoning(reasoning: Mapping[str, Any]) -> Block | None:
         return {"reasoningContent": {"redactedContent": redacted}}
     text = {key: reasoning[key] for key in ("text", "signature") if reasoning.get(key)}
     return {"reasoningContent": {"reasoningText": {"text": "", **text}}} if text else None
-
-
-def _server_call(item: Mapping[str, Any]) -> Block:
-    block = tool_use(item)
-    block["toolUse"]["type"] = "server_tool_use"
-    return block
 
 
 def _citation(annotation: Any) -> Block | None:
