@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
     adapters = _lazy.module("modelwire.adapters")
 
-__all__ = ["GROUP", "plugin_class", "plugin_names", "plugin_of", "plugin_row"]
+__all__ = ["GROUP", "plugin_names", "plugin_of"]
 
 GROUP = "modelwire.providers"
 
@@ -29,18 +29,6 @@ GROUP = "modelwire.providers"
 def plugin_names() -> list[str]:
     """Return the providers that installed packages bring; none of them is loaded."""
     return sorted({_spelled(entry.name) for entry in _entries()})
-
-
-def plugin_row(name: str) -> Service | None:
-    """Return the row that a plugin has for `name`, or None. Raises as `plugin_of`."""
-    found = plugin_of(_spelled(name))
-    return found if isinstance(found, Service) else None
-
-
-def plugin_class(name: str) -> type[BaseChatModel] | None:
-    """Return the class that a plugin has for `name`, or None. Raises as `plugin_of`."""
-    found = plugin_of(_spelled(name))
-    return None if isinstance(found, Service) else found
 
 
 @cache

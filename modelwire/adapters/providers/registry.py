@@ -69,13 +69,13 @@ _OTHER_NAMES = {"google": "google_genai", "gemini": "google_genai", "vertexai": 
 
 def row_of(name: str) -> Provider | None:
     """Return the row of a provider, a compatible service or a plugin, by any of its names, or None."""
-    if (row := PROVIDERS.get(_OTHER_NAMES.get(spelled := name.lower().replace("-", "_"), spelled))) is not None:
+    spelled = name.lower().replace("-", "_")
+    if (row := PROVIDERS.get(_OTHER_NAMES.get(spelled, spelled))) is not None:
         return row
     if (service := service_of(name)) is not None:
         return _row_of_service(service)
-    if (brought := plugins.plugin_class(name)) is not None:
-        return Provider(getattr(brought, "WIRE", HOME_WIRE), plugin=brought)
-    return None
+    brought = plugins.plugin_of(spelled)
+    return None if not isinstance(brought, type) else Provider(getattr(brought, "WIRE", HOME_WIRE), plugin=brought)
 
 
 def provider_row(name: str) -> Provider:

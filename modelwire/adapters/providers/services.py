@@ -372,7 +372,9 @@ def service_of(name: str) -> Service | None:
     """Return the row `name` stands for, ours or else a plugin's, by its name or another it goes by, or None."""
     spelled = name.lower().replace("-", "_")
     ours = SERVICES.get(spelled) or next((row for row in _ROWS if spelled in row.aliases), None)
-    return ours or plugins.plugin_row(spelled)
+    if ours is None and isinstance(brought := plugins.plugin_of(spelled), Service):
+        return brought
+    return ours
 
 
 def service_names() -> list[str]:

@@ -174,14 +174,17 @@ def generated_call_id(response: Mapping[str, Any], position: int, name: str | No
     return f"call_{sha256(seed.encode('utf-8', 'replace')).hexdigest()[:24]}"
 
 
-def usage_of(usage: Any) -> UsageMetadata | None:
-    """Return the tokens of an answer, `None` if the service sent none.
+CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def usage_of(usage: Any, names: tuple[str, str, str] = CHAT_COUNTS) -> UsageMetadata | None:
+    """Return the tokens of an answer, `None` if the service sent none; `names` are the wire's for both and the sum.
 
     The total is the wire's own: some count thinking in it and nowhere else. The details hold only what was sent.
     """
     if not isinstance(usage, dict):
         return None
-    sent, made, total = map(count_or_none, map(usage.get, ("prompt_tokens", "completion_tokens", "total_tokens")))
+    sent, made, total = map(count_or_none, map(usage.get, names))
     if sent is None and made is None and total is None:
         return None
     sent, made = sent or 0, made or 0
@@ -190,7 +193,7 @@ def usage_of(usage: Any) -> UsageMetadata | None:
         "output_tokens": made,
         "total_tokens": sent + made if total is None else total,
     }
-    details = usage.get("prompt_tokens_details")
+    details = usage.get(names[0] + "_details")
     if not isinstance(details, dict):
         details = {}
     if "cached_tokens" not in details:  # DeepSeek; Moonshot (2026-11)
@@ -198,7 +201,7 @@ def usage_of(usage: Any) -> UsageMetadata | None:
         details = details if cached is None else {**details, "cached_tokens": cached}
     if details and (into := _counts(details, INPUT_DETAILS)):
         result["input_token_details"] = into  # type: ignore[typeddict-item]
-    details = usage.get("completion_tokens_details")
+    details = usage.get(names[1] + "_details")
     if isinstance(details, dict) and (out := _counts(details, OUTPUT_DETAILS)):
         result["output_token_details"] = out  # type: ignore[typeddict-item]
     return result

@@ -125,17 +125,8 @@ def _call(item: JSON) -> ToolCall | InvalidToolCall:
 
 
 def usage_metadata(response: Mapping[str, Any]) -> UsageMetadata | None:
-    """Return the tokens of an answer; this wire names them differently from Chat Completions."""
-    usage = response.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    return usage_of({
-        "prompt_tokens": usage.get("input_tokens"),
-        "completion_tokens": usage.get("output_tokens"),
-        "total_tokens": usage.get("total_tokens"),
-        "prompt_tokens_details": usage.get("input_tokens_details"),
-        "completion_tokens_details": usage.get("output_tokens_details"),
-    })  # fmt: skip
+    """Return the tokens of an answer."""
+    return usage_of(response.get("usage"), ("input_tokens", "output_tokens", "total_tokens"))
 
 
 def response_metadata(
