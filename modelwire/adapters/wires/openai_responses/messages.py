@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.openai_chat.blocks_to_wire import Place
 from modelwire.adapters.wires.openai_chat.messages import arguments_json, role_of_its_own, unsendable
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
 from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, to_wire
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.block_translators.standard import MODEL_WORK
+from modelwire.messages.block_translators.standard import MODEL_WORK, extras_of
 from modelwire.messages.tool_calls import CALL_EXTRAS, parse_tool_args
 
 if TYPE_CHECKING:
@@ -68,11 +69,6 @@ class _Place(NamedTuple):
     def __str__(self) -> str:
         return f"Message {self.position}"
 
-    def kind_of(self, block: Any) -> str | None:
-        if not isinstance(block, Mapping):
-            raise InvalidType(f"{self} holds a `{type(block).__name__}`; a content block is a string or a dict.")
-        return _kind_of(block)
-
 
 def _kind_of(block: Any) -> str | None:
     """Return the type of a block; `None` if it has none, or one that is not text."""
@@ -94,14 +90,8 @@ def _free_text_calls(messages: Sequence[Any], history: History) -> Iterable[str]
             kind = _kind_of(block)
             if kind == "custom_tool_call" and isinstance(block.get("call_id"), str):
                 yield block["call_id"]
-            elif kind == "tool_call" and _was_custom(block) and isinstance(block.get("id"), str):
-                yield block["id"]
-
-
-def _was_custom(block: Mapping[str, Any]) -> bool:
-    """Tell by its id whether the item a standard `tool_call` block came in was a custom tool's call."""
-    extras = block.get("extras")
-    return isinstance(extras, Mapping) and str(extras.get("item_id")).startswith("ctc_")
+            elif kind == "tool_call" and str(extras_of(block).get("item_id")).startswith("ctc_"):
+                yield str(block.get("id"))  # of a standard block of such an item
 
 
 def _human(message: Any, place: _Place) -> list[Item]:
@@ -185,6 +175,7 @@ class _Answer:
     def __init__(self, message: AIMessage, place: _Place) -> None:
         self._message = message
         self._place = place
+        self._where = Place(str(place))
         self._own = message.response_metadata.get("model_provider") in (None, place.history.provider)
         self._calls: dict[Any, Any] = {call["id"]: call for call in message.tool_calls}
         self._call_ids: set[Any] = set()  # ids of the calls that have an item
@@ -192,11 +183,9 @@ class _Answer:
         self._forgotten = False  # reasoning that the provider does not store was left out
 
     def add(self, block: Any) -> None:
-        kind = self._place.kind_of(block)
-        if kind is None:
-            raise InvalidArgument(f"{self._place} holds a content block without a `type` that is a string.")
+        kind = self._where.kind_of(block)
         if kind in ("text", "output_text", "refusal"):
-            self._words(block, str(kind))
+            self._words(block, kind)
         elif kind in CALLS:
             self._call(block)
         elif not self._own:
@@ -211,7 +200,7 @@ class _Answer:
         elif kind == "server_tool_call":  # a standard block: its id names the item, if the provider stores it
             if self._place.history.stored and block.get("id"):
                 self._items.append({"type": "item_reference", "id": block["id"]})
-        elif kind not in MODEL_WORK and not str(kind).endswith("_tool_result"):
+        elif kind not in MODEL_WORK and not kind.endswith("_tool_result"):
             self._items.append(_without(block, ADDED))
 
     def items_and_rest(self) -> list[Item]:
@@ -241,8 +230,7 @@ class _Answer:
             id_ = None
         if not words and id_ is None:
             return
-        extras = block.get("extras")  # where a standard block of a refusal has it
-        phase_name = block.get("phase") or (extras.get("phase") if isinstance(extras, Mapping) else None)
+        phase_name = block.get("phase") or extras_of(block).get("phase")  # where a standard block of a refusal has it
         phase = {"phase": phase_name} if phase_name else {}
         last = self._items[-1] if self._items else {}
         goes_on = last.get("role") == "assistant" and last.get("id") == id_ and last.get("phase") == phase.get("phase")
@@ -268,11 +256,10 @@ class _Answer:
         if not isinstance(id_ := block.get("id" if block["type"] == "tool_call" else "call_id"), str | None):
             raise InvalidArgument(f"{self._place}: the id of a tool call is a string, not a `{type(id_).__name__}`.")
         if block["type"] == "tool_call":
-            extras = block.get("extras")
             item = self._call_item(id_, block.get("name"), self._calls.get(id_, block).get("args"))
-            if self._own and isinstance(extras, Mapping):
-                item |= {key: value for key, value in extras.items() if key != "item_id"}
-                item |= {"id": extras["item_id"]} if extras.get("item_id") else {}
+            if self._own:
+                extras = extras_of(block)
+                item |= {"id": item_id, **extras} if (item_id := extras.pop("item_id", None)) else extras
         else:
             item = _without(block, ADDED if self._own else ADDED | ITEM_NAMES)
             call = self._calls.get(id_)
@@ -299,10 +286,8 @@ class _Answer:
                     item[key] = [_without(part, ADDED) if isinstance(part, Mapping) else part for part in parts]
             item.setdefault("summary", [])
         elif block.get("id"):  # one of the standard blocks that an item is made of
-            extras = block.get("extras")
             summary = [{"type": "summary_text", "text": block["reasoning"]}] if block.get("reasoning") else []
-            item = {"type": "reasoning", "id": block["id"], "summary": summary}
-            item |= extras if isinstance(extras, Mapping) else {}
+            item = {"type": "reasoning", "id": block["id"], "summary": summary, **extras_of(block)}
             last = self._items[-1] if self._items else {}
             if last.get("type") == "reasoning" and last.get("id") == item["id"]:
                 last["summary"] += summary
