@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.wires.tool_words import read_choice, read_form, read_function
+from modelwire.adapters.wires.tool_words import read_choice, read_form
 from modelwire.errors import InvalidArgument, InvalidType
 
 if TYPE_CHECKING:
@@ -96,18 +96,23 @@ def _listed(name: str, value: Any) -> list[Any]:
 
 def say_tool(tool: Any) -> dict[str, Any]:
     """Say one tool: OpenAI's function shape is turned into Anthropic's; built-in tools pass as they are."""
-    function = read_function(tool)
-    if tool.get("type") != "function" and ("parameters" not in tool or "input_schema" in tool or "type" in tool):
-        if "name" not in tool and "type" not in tool:
-            raise InvalidArgument("A tool needs a `name`, or the `type` of one of Anthropic's own tools.")
+    if not isinstance(tool, Mapping):
+        raise InvalidType(f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`.")
+    if tool.get("type") == "function":
+        function = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
+    elif "parameters" in tool and "input_schema" not in tool and "type" not in tool:
+        function = tool
+    elif "name" in tool or "type" in tool:
         return dict(tool)
-    if function is None:
+    else:
+        raise InvalidArgument("A tool needs a `name`, or the `type` of one of Anthropic's own tools.")
+    if not isinstance(function.get("name"), str):
         raise InvalidArgument("A tool of type `function` needs a `name`.")
-    converted: dict[str, Any] = {"name": function.name}
-    if function.description:
-        converted["description"] = function.description
-    converted["input_schema"] = function.schema or {"type": "object", "properties": {}}
-    if function.strict:
+    converted: dict[str, Any] = {"name": function["name"]}
+    if function.get("description"):
+        converted["description"] = function["description"]
+    converted["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
+    if function.get("strict"):
         converted["strict"] = True
     return converted | {key: tool[key] for key in TOOL_KEYS if key in tool}
 

@@ -19,7 +19,6 @@ __all__ = [
     "OPENAI",
     "Dialect",
     "arguments_json",
-    "role_of_its_own",
     "turns_from_messages",
     "unsendable",
     "without_foreign_media",
@@ -125,15 +124,15 @@ def _tool_result(block: Mapping[str, Any], position: int, dialect: Dialect) -> T
     return {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": content}
 
 
-def _of_role(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
-    role = role_of_its_own(message)
+def _system(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
+    # `convert_to_messages` keeps the role `developer` of a dict under this key.
+    role = message.additional_kwargs.get("__openai_role__") or "system"
     return (_named({"role": role, "content": _content(message.content, role, position, dialect)}, message),)
 
 
-def role_of_its_own(message: Any) -> str:
-    """Return the role of a `ChatMessage`, or of a system message: `convert_to_messages` keeps `developer` so."""
-    role: str = getattr(message, "role", None) or message.additional_kwargs.get("__openai_role__") or "system"
-    return role
+def _chat(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
+    content = _content(message.content, message.role, position, dialect)
+    return (_named({"role": message.role, "content": content}, message),)
 
 
 def _tool(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
@@ -176,9 +175,9 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
 TO_WIRE: dict[str, Callable[[Any, int, Dialect], Iterable[Turn]]] = {
     "human": _human,
     "ai": _ai,
-    "system": _of_role,
+    "system": _system,
     "tool": _tool,
-    "chat": _of_role,
+    "chat": _chat,
     "function": _function,
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import Place
-from modelwire.adapters.wires.openai_chat.messages import arguments_json, role_of_its_own, unsendable
+from modelwire.adapters.wires.openai_chat.messages import arguments_json, unsendable
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
 from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, to_wire
 from modelwire.errors import InvalidArgument, InvalidType
@@ -98,10 +98,15 @@ def _human(message: Any, place: _Place) -> list[Item]:
     return _items_of_role("user", message.content, place)
 
 
-def _of_role(message: Any, place: _Place) -> list[Item]:
-    if (role := role_of_its_own(message)) not in ROLES:
-        raise InvalidArgument(f"{place}: the Responses API has no role `{role}`; it has {sorted(ROLES)}.")
-    return _items_of_role(role, message.content, place)
+def _system(message: Any, place: _Place) -> list[Item]:
+    # `convert_to_messages` keeps the role `developer` of a dict under this key.
+    return _items_of_role(message.additional_kwargs.get("__openai_role__") or "system", message.content, place)
+
+
+def _chat(message: Any, place: _Place) -> list[Item]:
+    if message.role not in ROLES:
+        raise InvalidArgument(f"{place}: the Responses API has no role `{message.role}`; it has {sorted(ROLES)}.")
+    return _items_of_role(message.role, message.content, place)
 
 
 def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
@@ -175,7 +180,6 @@ class _Answer:
     def __init__(self, message: AIMessage, place: _Place) -> None:
         self._message = message
         self._place = place
-        self._where = Place(str(place))
         self._own = message.response_metadata.get("model_provider") in (None, place.history.provider)
         self._calls: dict[Any, Any] = {call["id"]: call for call in message.tool_calls}
         self._call_ids: set[Any] = set()  # ids of the calls that have an item
@@ -183,7 +187,7 @@ class _Answer:
         self._forgotten = False  # reasoning that the provider does not store was left out
 
     def add(self, block: Any) -> None:
-        kind = self._where.kind_of(block)
+        kind = _kind_of(block) or Place(str(self._place)).kind_of(block)  # which says what is wrong
         if kind in ("text", "output_text", "refusal"):
             self._words(block, kind)
         elif kind in CALLS:
@@ -327,7 +331,7 @@ def _args_of(item: Item) -> Any:
 TO_WIRE: dict[str, Callable[[Any, _Place], list[Item]]] = {
     "human": _human,
     "ai": _ai,
-    "system": _of_role,
+    "system": _system,
     "tool": _tool,
-    "chat": _of_role,
+    "chat": _chat,
 }
