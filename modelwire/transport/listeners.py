@@ -39,12 +39,12 @@ def _warn(about: Sleep | Change) -> None:
         warn(about)
 
 
-def warn_of_outage(name: str, error: ChatError | None, silence_s: float) -> None:
+def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
     """Say what the rows of a batch wait for: on stderr, too, where the program has set up no logging."""
     if _logger.isEnabledFor(logging.WARNING):
         from modelwire.transport import logs
 
-        logs.warn_of_outage(name, error, silence_s)
+        logs.warn_of_outage(name, error, wait)
 
 
 UNHEARD: Final[tuple[CallObserver, ...]] = (_Warner(),)  # who hears of a call that nobody listens to

@@ -82,14 +82,14 @@ def _warn_of_limit(change: Change) -> None:
     _logger.warning("rate limit of %s: %s", change.key, ", ".join(filter(None, (change.kind, *known))), extra=facts)
 
 
-def warn_of_outage(name: str, error: ChatError | None, silence_s: float) -> None:
-    """Say that nothing gets through to a provider, and that rows wait for it. A batch may be silent for minutes."""
+def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
+    """Say that rows have a long `wait` for a provider, and why: without it a batch may be silent for minutes."""
     facts = {
-        "event": "outage", "key": name, "silent_s": round(silence_s, 3), "error": error and type(error).__name__,
+        "event": "outage", "key": name, "wait": wait, "error": error and type(error).__name__,
         "status": error and error.status, "code": error and error.code,
     }  # fmt: skip
     last = "" if error is None else f" ({_reason(error)})"
-    text = f"nothing has got through to {name} for {silence_s:.3g} s{last}; the rows of the batch wait for it"
+    text = f"{name}: {wait}{last}; the rows of the batch wait for it"
     handlers = (*_logger.handlers, *(logging.root.handlers if _logger.propagate else ()))
     if all(isinstance(handler, logging.NullHandler) for handler in handlers):  # nobody would see it
         print(f"modelwire: {text}", file=sys.stderr)  # noqa: T201 - of all lines this one is for whoever waits

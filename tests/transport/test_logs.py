@@ -237,8 +237,8 @@ def test_a_batch_that_waits_for_an_outage_says_so_once(
     outage(server, colour, monkeypatch)
     (line,) = lines(caplog, "outage")
     assert (line.levelno, line.error, line.status) == (logging.WARNING, "Overloaded", 503)
-    assert line.silent_s > 0.1
-    assert "nothing has got through to 127.0.0.1" in line.message
+    assert line.message.startswith("127.0.0.1")
+    assert "nothing has got through for 0." in line.wait
     assert "(Overloaded (503" in line.message
 
 
@@ -248,7 +248,19 @@ def test_without_logging_an_outage_is_on_stderr(
     monkeypatch.setattr(logging.root, "handlers", [])
     outage(server, colour, monkeypatch)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("modelwire: nothing has got through to 127.0.0.1")
+    assert line.startswith("modelwire: 127.0.0.1")
+    assert "nothing has got through for 0." in line
+
+
+def test_a_batch_that_was_told_to_wait_for_long_says_so_once(
+    colour: Any, server: ProviderServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelwire.transport.ratelimit.limiter._SILENCE_S", 0.5)
+    server.say(faults.status(429, retry_after=1), "one", "two", "three")
+    colour.batch(model(server), ["a", "b", "c"])
+    (line,) = lines(caplog, "outage")
+    assert (line.error, line.status) == ("RateLimited", 429)
+    assert "no request may go out for" in line.wait
 
 
 def test_a_program_may_silence_the_outage(

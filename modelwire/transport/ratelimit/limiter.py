@@ -51,7 +51,7 @@ _ALONE_S, _FEW, _FEW_ALONE_S = 0.3, 5, 0.005
 _OVERLOADS_TO_HALF_OPEN, _PROBE_FIRST_S = 3, 0.5  # R11
 _OUTAGE_PATIENCE_S = 600.0  # how long the rows of a batch wait for a provider that fails and fails
 _UNPROVEN_PATIENCE_S = 60.0  # and for one that has never answered
-_SILENCE_S = 30.0  # after that long without an answer, a batch says what it waits for
+_SILENCE_S = 30.0  # a batch that waits that long for its provider says so
 _WATCH_S = 5.0  # however it came that nobody woke us
 _RETIME_S = 1.0  # the head of the queue looks again at least so often: the pace may have grown
 _LEAST_S = 0.001  # a timer that rings at the very moment finds t + 1e-17 == t, and spins
@@ -89,7 +89,7 @@ class AdaptiveRateLimiter:
         self._budget = RetryBudget()
         self._proven = False
         self._outage = False
-        self._reported: float | None = None  # since when the gate was shut that batches have reported
+        self._reported: float | None = None  # the reading of the clock that tells one long wait from another
         self.change: Change | None = None
         self._changed_at = -inf
 
@@ -174,13 +174,20 @@ class AdaptiveRateLimiter:
         closed_at = self.gate.closed_at
         return self._outage and closed_at is not None and now - closed_at >= patience_s
 
-    def silence_s(self, now: float) -> float | None:
-        """Return for how long nothing has got through, where that is long: once for each time. None otherwise."""
-        closed_at = self.gate.closed_at
-        if closed_at is None or closed_at == self._reported or now - closed_at < _SILENCE_S:
+    def long_wait(self, now: float) -> str | None:
+        """Say for how long nothing has got through, or may go out, where that is long: once for each time."""
+        closed_at, paused_until = self.gate.closed_at, self.gate.paused_until
+        if closed_at is not None and now - closed_at >= _SILENCE_S:
+            wait = f"nothing has got through for {now - closed_at:.3g} s"
+        elif paused_until - now >= _SILENCE_S:
+            wait = f"no request may go out for {paused_until - now:.3g} s"
+        else:
             return None
-        self._reported = closed_at
-        return now - closed_at
+        same = paused_until if closed_at is None else closed_at
+        if same == self._reported:
+            return None
+        self._reported = same
+        return wait
 
     def pause_s(self, now: float) -> float:
         """Return how long nobody may send."""

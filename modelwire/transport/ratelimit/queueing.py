@@ -42,8 +42,8 @@ def queued(
             pause_s = limiter.pause_s(now)
             if left_s <= 0 or pause_s > left_s:
                 raise _given_up(exchange, limiter, failed, too_long(exchange.policy), pause_s)
-            if exchange.patient and (silence_s := limiter.silence_s(now)) is not None:
-                warn_of_outage(limiter.name, limiter.last_refusal, silence_s)
+            if exchange.patient and (wait := limiter.long_wait(now)) is not None:
+                warn_of_outage(limiter.name, limiter.last_refusal, wait)
             if exchange.patient and limiter.is_hopeless(now):
                 raise _given_up(exchange, limiter, failed, "It has failed for everybody, for too long.", pause_s)
             remaining_s = exchange.remaining_s()
