@@ -323,9 +323,6 @@ def test_a_proxy_that_refuses_is_named_as_such(colour: Any, raw_server: Any, sta
 
 @pytest.mark.parametrize("lingers", [True, False], ids=["N28", "N28-abrupt"])
 def test_an_answer_that_comes_while_we_still_send_wins(colour: Any, greeter: Any, *, lingers: bool) -> None:
-    if colour.name == "async" and not lingers:
-        pytest.skip("asyncio drops what a connection has received when its peer resets it in mid-write")
-
     def refuse(peer: socket.socket) -> None:
         peer.recv(1000)
         peer.sendall(answer(b'{"error":{"message":"too much"}}', status=413, headers="connection: close\r\n"))

@@ -13,8 +13,7 @@ from modelwire.errors import ConnectionLost, MalformedResponse, RetryClass
 __all__ = ["MAX_RESPONSE_BYTES", "Unpacking", "Whole", "joined", "unpacking"]
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # unpacked; no answer is larger, and a bomb is
-
-
+_GZIP_BEGINS = b"\x1f"  # RFC 1952 2.3.1
 _PIECE_BYTES = 1024 * 1024  # unpacked at a time: a bomb is noticed before it is in memory
 
 
@@ -93,7 +92,9 @@ class Unpacking:
         pieces: list[bytes] = []
         size = 0
         while data or (pieces and len(pieces[-1]) == _PIECE_BYTES):  # a full piece may have left more behind
-            if self._unpack.eof and data:  # gzip allows one member after the other
+            if self._unpack.eof and data:  # gzip allows one member after the other; what else follows is padding
+                if self._encoding != "gzip" or data[:1] != _GZIP_BEGINS:
+                    break
                 self._unpack = self._unpacker()
             pieces.append(self._unpack.decompress(data, _PIECE_BYTES))
             self._begun = True
@@ -101,7 +102,7 @@ class Unpacking:
             if size > self._max_bytes:
                 raise _too_large(self._max_bytes)
             data = self._unpack.unconsumed_tail or (self._unpack.unused_data if self._encoding == "gzip" else b"")
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
     def check_end(self) -> None:
         """Raise where the body ended before its compression did."""

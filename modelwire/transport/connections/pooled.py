@@ -113,7 +113,7 @@ class PooledConnection:
             headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()]
         except UnicodeEncodeError as exc:
             raise unsendable(exc, origin=self.address.authority) from None
-        extensions = {"timeout": self.timeout()}
+        extensions: dict[str, Any] = {"timeout": self.timeout(), "body_bytes": len(exchange.content)}
         if unwatched:
             import httpcore2
 

@@ -1,7 +1,8 @@
 """The private names of httpx2 and httpcore2 that we use, as release 2.16.2 of both has them; no other file has any.
 
-Their public names have no word for four things: another pool behind a transport, bytes that were read and belong to
-nobody, a connection that is not to be used again, and the streams that all bytes go through. `test_private_names.py`
+Their public names have no word for five things: another pool behind a transport, bytes that were read and belong to
+nobody, a connection that is not to be used again, one that reads while it sends, and the streams that all bytes go
+through. `test_private_names.py`
 fails when a release has changed them.
 """
 
@@ -9,9 +10,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-__all__ = ["bytes_left_over", "close_after_this_answer", "network_classes", "put_behind"]
+__all__ = ["bytes_left_over", "close_after_this_answer", "network_classes", "put_behind", "reading_while_sending"]
 
 
 def put_behind(transport: Any, pool: Any) -> None:
@@ -41,6 +43,21 @@ def close_after_this_answer(stream: Any, status: int) -> None:
     protocol = getattr(getattr(stream, "_connection", None), "_h11_state", None)
     if protocol is not None and (protocol.trailing_data[0] or status == 425):
         protocol.send_failed()
+
+
+def reading_while_sending(connection: Any) -> Callable[[str, object], Awaitable[None]]:
+    """Return a `trace` for a request, so that an async connection takes an answer in while the body still goes out.
+
+    anyio reads only when asked. A server that refuses a large body answers, and may reset the connection before all of
+    it has gone: what was not read by then is lost.
+    """
+
+    async def trace(event: str, _: object) -> None:
+        if event == "http11.send_request_body.started":
+            stream = connection._connection._network_stream._stream
+            getattr(stream, "transport_stream", stream)._transport.resume_reading()
+
+    return trace
 
 
 def network_classes() -> list[type]:

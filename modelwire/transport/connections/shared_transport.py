@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modelwire.transport.connections.pools import async_pool, sync_pool
-from modelwire.transport.connections.private_names import close_after_this_answer, put_behind
+from modelwire.transport.connections.private_names import close_after_this_answer, put_behind, reading_while_sending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from modelwire.transport.connections.pools import AsyncPool, ClientSettings, Lease, SyncPool
 
 __all__ = ["async_transport", "is_unwatched", "sync_transport"]
+
+
+_LARGE_BYTES = 65_536  # a body of fewer has gone before anybody can answer
 
 
 def is_unwatched(url: str) -> bool:
@@ -134,6 +137,8 @@ class _AsyncConnections:
 
     async def handle_async_request(self, request: Any) -> Any:
         lease = await self._pool.lease(_authority(request.url.host, request.url.port))
+        if request.extensions.get("body_bytes", 0) > _LARGE_BYTES and "trace" not in request.extensions:
+            request.extensions = {**request.extensions, "trace": reading_while_sending(lease.client)}
         try:
             response = await lease.client.handle_async_request(request)
         except BaseException:  # a cancellation too: the place is free whatever ended the call

@@ -71,3 +71,12 @@ def test_nothing_is_left_behind_where_a_piece_is_full(encoding: str, size: int) 
     unpacker = unpacking(encoding)
     assert unpacker.feed(packed) == b"a" * size
     unpacker.check_end()
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_padding_after_a_compressed_body_is_passed_over(encoding: str, pieces: int) -> None:
+    packed, padding = (gzip.compress(TEXT) if encoding == "gzip" else zlib.compress(TEXT)), bytes(16)
+    unpacker = unpacking(encoding)
+    assert b"".join(map(unpacker.feed, [packed + padding] if pieces == 1 else [packed, padding])) == TEXT
+    unpacker.check_end()
