@@ -290,16 +290,9 @@ class StreamSink(Protocol[C]):
 def _interrupted(error: ChatError) -> StreamInterrupted:
     interrupted = StreamInterrupted(
         f"The stream failed after a part of the answer had been handed out: {error.message} The part is in `.partial`.",
-        provider=error.provider,
-        model=error.model,
-        status=error.status,
-        code=error.code,
-        type=error.type,
-        request_id=error.request_id,
-        retry_after=error.retry_after,
-        body=error.body,
-        partial=error.partial,
+        provider=error.provider, model=error.model, status=error.status, code=error.code, type=error.type,
+        request_id=error.request_id, retry_after=error.retry_after, body=error.body, partial=error.partial,
         retry_class=error.retry_class,
-    )
+    )  # fmt: skip
     interrupted.attempts = error.attempts
     return interrupted

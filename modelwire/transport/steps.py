@@ -22,19 +22,7 @@ if TYPE_CHECKING:
     from modelwire.transport.observer import CallObserver
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = [
-    "READ",
-    "SEND",
-    "Call",
-    "Exchange",
-    "Read",
-    "Send",
-    "Sleep",
-    "Step",
-    "Timeouts",
-    "Wait",
-    "wait_reporting",
-]
+__all__ = ["READ", "SEND", "Call", "Exchange", "Read", "Send", "Sleep", "Step", "Timeouts", "Wait", "wait_reporting"]
 
 M = TypeVar("M")  # a message
 C = TypeVar("C")  # a chunk of one

@@ -31,13 +31,7 @@ if TYPE_CHECKING:
     from modelwire.transport.connections.body import Unpacking
     from modelwire.transport.steps import Exchange, Send, Wait
 
-__all__ = [
-    "AsyncPooledConnection",
-    "PooledConnection",
-    "SyncPooledConnection",
-    "Tape",
-    "tapes",
-]
+__all__ = ["AsyncPooledConnection", "PooledConnection", "SyncPooledConnection", "Tape", "tapes"]
 
 T = TypeVar("T")
 

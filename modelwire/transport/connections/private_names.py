@@ -48,8 +48,8 @@ def close_after_this_answer(stream: Any, status: int) -> None:
 def reading_while_sending(connection: Any) -> Callable[[str, object], Awaitable[None]]:
     """Return a `trace` for a request, so that an async connection takes an answer in while the body still goes out.
 
-    anyio reads only when asked. A server that refuses a large body answers, and may reset the connection before all of
-    it has gone: what was not read by then is lost.
+    anyio reads only where somebody waits for it. A server that refuses a large body answers, and may reset the
+    connection before all of it has gone: what was not read by then is lost.
     """
 
     async def trace(event: str, _: object) -> None:

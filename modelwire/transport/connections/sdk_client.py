@@ -38,9 +38,8 @@ class _SdkConnection(PooledConnection):
         """Return what `exc` is in our words, or what an SDK's error was made of; the rest kept the client from it."""
         wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
         cause = exc.__cause__ if wrapped and isinstance(exc.__cause__, Exception) else exc
-        found = PooledConnection.failure(
-            self, cause
-        )  # not the client line's: whose `RuntimeError` this is, only its words say
+        # Not the client line's: whose `RuntimeError` this is, only its words say.
+        found = PooledConnection.failure(self, cause)
         if isinstance(found, ModelwireError):
             return found
         error = InvalidArgument(

@@ -90,9 +90,6 @@ class _SyncConnections:
         response.stream = _SyncBody(response, lease)
         return response
 
-    def close(self) -> None:
-        self._pool.close()
-
 
 class _Body:
     """The body of an answer. To close it gives the connection back, or drops it where it was not read to its end."""
@@ -146,9 +143,6 @@ class _AsyncConnections:
             raise
         response.stream = _AsyncBody(response, lease)
         return response
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
 
 
 class _AsyncBody(_Body):

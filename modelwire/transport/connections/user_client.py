@@ -5,7 +5,7 @@ httpx2's clients know proxies and `NO_PROXY`; where none is named, `pooled` does
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import hide_query
@@ -14,66 +14,60 @@ from modelwire.transport.redaction import conceal
 from modelwire.transport.wire import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator
 
     from modelwire.transport.steps import Send
 
 __all__ = ["AsyncClientConnection", "SyncClientConnection"]
 
 
-def _request(line: PooledConnection, client: Any) -> Any:
-    request = client.build_request(
-        "POST",
-        line.address.url,
-        headers=line.headers(),
-        content=line.exchange.content,
-        extensions={"timeout": line.timeout()},
-    )
-    if "?" in line.address.url:
-        hide_query(request)
-    return request
-
-
-def _failure(line: PooledConnection, exc: Exception, found: Exception) -> Exception:
-    """A client of the user's own may be closed, or of a loop that is: httpx says so with a bare `RuntimeError`."""
-    if found is exc and isinstance(exc, RuntimeError) and line.client is not None:
-        error = InvalidArgument(f"The HTTP client given to the model cannot be used: {exc} Give it an open one.")
-        error.__cause__ = exc
-        return conceal(error, line.exchange)
-    return found
-
-
 # A 425 is asked again on another connection (RFC 8470, 5.2): a client drops one whose answer was not read.
 _TOO_EARLY = 425
-
-
-def _unread() -> Generator[bytes]:
-    yield from ()
+_NOTHING: tuple[bytes, ...] = ()
 
 
 async def _aunread() -> AsyncGenerator[bytes]:
-    for data in _unread():
+    for data in _NOTHING:
         yield data
 
 
-class SyncClientConnection(SyncPooledConnection):
-    """A line over a sync client."""
+class _ClientConnection(PooledConnection):
+    """What both colours know."""
 
     engine = "client"
-    _bytes: Generator[bytes] = cast("Any", None)  # the body, while it is open
 
     def failure(self, exc: Exception) -> Exception:
-        """Return what `exc` is in our words."""
-        return _failure(self, exc, super().failure(exc))
+        """Return what `exc` is in our words; a closed client, or loop of one, is a bare `RuntimeError` of httpx's."""
+        found = super().failure(exc)
+        if found is exc and isinstance(exc, RuntimeError) and self.client is not None:
+            error = InvalidArgument(f"The HTTP client given to the model cannot be used: {exc} Give it an open one.")
+            error.__cause__ = exc
+            return conceal(error, self.exchange)
+        return found
+
+    def _built(self, client: Any) -> Any:
+        request = client.build_request(
+            "POST",
+            self.address.url,
+            headers=self.headers(),
+            content=self.exchange.content,
+            extensions={"timeout": self.timeout()},
+        )
+        if "?" in self.address.url:
+            hide_query(request)
+        return request
+
+
+class SyncClientConnection(_ClientConnection, SyncPooledConnection):
+    """A line over a sync client."""
 
     def send(self, step: Send) -> Reply:
         """Send the request; come back with the whole answer, or for a stream with its head."""
         client = self.client or self._open().client
-        request = _request(self, client)
         # Read piece by piece: neither a slow trickle nor a body without measure is swallowed whole.
-        self._response = response = client.send(request, stream=True, follow_redirects=False)
+        self._response = response = client.send(self._built(client), stream=True, follow_redirects=False)
         self._body_begins()
-        self._bytes = response.iter_bytes() if response.status_code != _TOO_EARLY else _unread()
+        self._bytes = response.iter_bytes() if response.status_code != _TOO_EARLY else (data for data in _NOTHING)
         reply = Reply(response.status_code, response.headers)
         return reply if step.stream else self._completed(reply)
 
@@ -83,20 +77,12 @@ class SyncClientConnection(SyncPooledConnection):
         return data
 
 
-class AsyncClientConnection(AsyncPooledConnection):
+class AsyncClientConnection(_ClientConnection, AsyncPooledConnection):
     """A line over an async client."""
-
-    engine = "client"
-    _bytes: AsyncGenerator[bytes] = cast("Any", None)  # the body, while it is open
-
-    def failure(self, exc: Exception) -> Exception:
-        """Return what `exc` is in our words."""
-        return _failure(self, exc, super().failure(exc))
 
     async def _send(self, step: Send) -> Reply:
         client = self.client or (await self._open()).client
-        request = _request(self, client)
-        self._response = response = await client.send(request, stream=True, follow_redirects=False)
+        self._response = response = await client.send(self._built(client), stream=True, follow_redirects=False)
         self._body_begins()
         self._bytes = response.aiter_bytes() if response.status_code != _TOO_EARLY else _aunread()
         return Reply(response.status_code, response.headers, b"" if step.stream else await self._whole())

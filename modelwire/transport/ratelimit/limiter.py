@@ -376,7 +376,7 @@ class AdaptiveRateLimiter:
             if admission is self.gate.probe:
                 self.gate.probe = None
             if not sent:
-                self.rate.give_back()
+                self.rate.level += 1
                 if self.advertised is not None:
                     self.advertised.give_back(admission)
 

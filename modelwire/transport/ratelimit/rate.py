@@ -129,9 +129,6 @@ class RateEstimate:
         self.restart(now)
         self.ramp = ramp
 
-    def give_back(self) -> None:
-        self.level += 1
-
     def resume(self, at: float) -> None:
         """Send one at the end of a pause, and the others at even distances from it."""
         self.level, self.at = 1.0, at
