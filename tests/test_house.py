@@ -41,7 +41,7 @@ LINES = {
     "testing": 4_790,
     "tools": 2_750,
     "tracers": 530,
-    "transport": 5_770,
+    "transport": 5_750,
     "utils": 150,
     "": 3_370,
 }
