@@ -54,6 +54,16 @@ class RowMoney:
             self._calls = []
 
     @property
+    def answer_tokens(self) -> int:
+        """Tokens of the longest answer that is reckoned with; 0 where no model is seen."""
+        return max((call.answer_tokens for call in self._calls), default=0)
+
+    @property
+    def left(self) -> Decimal:
+        """USD that are neither spent nor set aside."""
+        return self.budget.left.usd or Decimal(0)
+
+    @property
     def is_blind(self) -> bool:
         """Whether nothing is known of what a row may cost."""
         return not self._calls and not self._dearest
@@ -96,10 +106,11 @@ class RowMoney:
 
     def shortage(self, amount: Decimal) -> str:
         """Say why no more rows are begun."""
-        why = f"The next row may cost up to ${_rounded(amount)}, and ${_rounded(self.budget.left.usd or Decimal(0))} "
+        why = f"The next row may cost up to ${_rounded(amount)}, and ${_rounded(self.left)} "
         why += f"of the ${self.budget.usd} are left."
-        answers = max((call.answer_tokens for call in self._calls), default=0)
-        return f"{why} Its answer is reckoned at {answers:,} tokens: `max_tokens` lowers that." if answers else why
+        if not self.answer_tokens:
+            return why
+        return f"{why} Its answer is reckoned at {self.answer_tokens:,} tokens: `max_tokens` lowers that."
 
 
 def _rounded(amount: Decimal) -> str:

@@ -9,14 +9,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
-from modelwire.jobs.options import ENGINES
+from modelwire.jobs.finish_by import hour_of
+from modelwire.jobs.options import COUNT, ENGINES, amount_of
 from modelwire.jobs.pipes import FORMATS, piped
 
 if TYPE_CHECKING:
@@ -89,16 +90,15 @@ def register(commands: Any) -> None:
         help="of the output's rows: the input's, or that in which they were done (default: %(default)s)",
     )  # fmt: skip
     add(
-        "--max-concurrency", type=int, metavar="N",
+        "--max-concurrency", type=_count, metavar="N",
         help="rows in flight at a time (default: 200, then more while that is faster; with --engine ray 10000)",
     )  # fmt: skip
     add(
-        "--max-cost",
-        metavar="USD",
+        "--max-cost", type=_checked_by(amount_of), metavar="USD",
         help="US dollars: begin no row that could pass this, by its input and its largest answer (default: no end)",
-    )
+    )  # fmt: skip
     add(
-        "--finish-by", metavar="TIME",
+        "--finish-by", type=_checked_by(hour_of), metavar="TIME",
         help='07:00, 2h or "2026-12-24T07:00 Europe/Vienna": rows wait in the Batch API, at half the price, while live '
         "calls could still be in time (default: all live)",
     )  # fmt: skip
@@ -109,12 +109,10 @@ def register(commands: Any) -> None:
     )  # fmt: skip
     add("--plan", action="store_true", help="with --finish-by: show what is expected, rows, cost and end, ask nothing")
     add(
-        "--limit",
-        type=int,
-        metavar="N",
+        "--limit", type=_count, metavar="N",
         help="only the first N rows (default: all); live, a higher limit later goes on from there",
-    )
-    add("--sample", type=int, metavar="N", help="only N rows, chosen at random by --seed (default: all)")
+    )  # fmt: skip
+    add("--sample", type=_count, metavar="N", help="only N rows, chosen at random by --seed (default: all)")
     add("--seed", type=int, default=0, metavar="N", help="of --sample: the same one chooses the same rows (default: 0)")
     add("--encoding", default="utf-8", metavar="NAME", help="of a CSV or TSV input (default: %(default)s)")
     add("--no-dedupe", action="store_true", help="ask equal rows again (default: an equal row gets the same answer)")
@@ -129,7 +127,7 @@ def register(commands: Any) -> None:
         "--engine", choices=ENGINES, default="local",
         help="who asks: this process, or the workers of a Ray cluster (default: %(default)s)",
     )  # fmt: skip
-    add("--workers", type=int, metavar="N", help="with --engine ray: how many (default: one a CPU of the cluster)")
+    add("--workers", type=_count, metavar="N", help="with --engine ray: how many (default: one a CPU of the cluster)")
     add("--dry-run", action="store_true", help="show three filled prompts and an estimate of the cost, ask nothing")
     add("--quiet", "-q", action="store_true", help="show no progress")
     parser.set_defaults(run=batch)
@@ -141,7 +139,7 @@ def register(commands: Any) -> None:
         ("show", "how one job stands, and which rows have failed", show),
         ("retry", "ask the rows of a job again that have failed", retry),
         ("write", "write the table of the rows that are done, of a job that was stopped", write),
-        ("wait", "wait for a job that went through a Batch API, and write its table", wait),
+        ("wait", "wait for a job of `modelwire batch --via batch-api`, and write its table", wait),
     ):
         command = jobs_commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if act is not list_jobs:
@@ -154,6 +152,25 @@ def register(commands: Any) -> None:
         if act in (retry, wait):
             command.add_argument("--quiet", "-q", action="store_true", help="show no progress")
         command.set_defaults(run=act)
+
+
+def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a `type` of an option: what `check` refuses is wrong usage, all else stays as it was typed."""
+
+    def typed(text: str) -> str:
+        try:
+            check(text)
+        except InvalidArgument as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from exc
+        return text
+
+    return typed
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\s*0*[1-9][0-9]*\s*", text):
+        raise argparse.ArgumentTypeError(f"must be {COUNT}, not {text!r}")
+    return int(text)
 
 
 _PASSED = (
@@ -445,10 +462,18 @@ def retry(options: argparse.Namespace) -> int:
     job = folders.find_job(options.job, Path(options.dir))
     command = job.about.get("command")
     if not command:
+        _refuse_batch_of_python(job, "resubmit()")
         raise InvalidArgument(f"`{job.path}` was run from Python: run it again there, with `retry_failed=True`.")
     if command.get("via") == "batch-api":
         return batch_commands.finish(job.path, _chain(command), command, quiet=options.quiet, again=True)
     return _run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)
+
+
+def _refuse_batch_of_python(job: JobFolder, method: str) -> None:
+    if "batch" in job.about:
+        raise InvalidArgument(
+            f"`{job.path}` was submitted from Python: `BatchJob.load({str(job.path)!r}, chain).{method}` there."
+        )
 
 
 def write(options: argparse.Namespace) -> None:
@@ -484,6 +509,10 @@ def wait(options: argparse.Namespace) -> int:
     """Run `modelwire jobs wait`; return its exit code."""
     job = folders.find_job(options.job, Path(options.dir))
     command = job.about.get("command") or {}
+    if not command:
+        _refuse_batch_of_python(job, "wait()")
     if command.get("via") != "batch-api":
-        raise InvalidArgument(f"`{job.path}` was not submitted by `modelwire batch --via batch-api`: run it again.")
+        raise InvalidArgument(
+            f"`{job.path}` has no batches to wait for alone: run the command that began it again, which goes on."
+        )
     return batch_commands.finish(job.path, _chain(command), command, quiet=options.quiet)

@@ -85,10 +85,12 @@ def price_of_usage(
     in the total only are priced as output, as it bills them. `tier` is the `service_tier` that the answer says it had;
     one of which the list has no price costs what the default one does.
     """
-    if "total_cost" in usage:  # the mark of an answer out of a cache, see `adapters.guarded_call`
+    if "total_cost" in usage:  # the mark of an answer out of a cache, see `adapters.model.cache`
         return Decimal(str(usage["total_cost"]))
     if provider in FREE:
         return Decimal(0)
+    if _list() is None:
+        return None
     sent = int(usage.get("input_tokens") or 0)
     counts = {
         "input_tokens": sent,
@@ -131,8 +133,6 @@ def _price(
 ) -> Decimal | None:
     """Return a price of the list; `kind` is a condition of its variants, such as ("processing", "batch")."""
     listed, context = _list(), dict([kind]) if kind else None
-    if listed is None:
-        return None
     try:
         found = listed.calc_price(listed.Usage(**dict(counts)), model, provider_id=provider, price_context=context)
         return Decimal(found.total_price)
@@ -145,6 +145,7 @@ def _price(
 def check_price_list() -> None:
     """Raise `MissingDependency` where there is no list of prices."""
     if _list() is None:
+        _list.cache_clear()  # it may be installed while the program runs, as in a notebook
         raise MissingDependency('Prices need genai-prices: `pip install "modelwire[jobs]"`.')
 
 

@@ -14,9 +14,11 @@ from modelwire.jobs.plan import Plan, Shortage, State
 __all__ = ["JobPlan", "hour_of", "shortage_text", "shown", "usd"]
 
 CENTURY_S = 100 * 365.0 * 86_400
+TO_TYPE_S = 120.0
 
 _LASTS = re.compile(r"(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+_DATE_AND_CLOCK = re.compile(r"^(\d{4}-\d\d-\d\d) (?=\d)")
 _FORMS = '`finish_by="07:00"`, "2h", "90m", "2026-12-24T07:00 Europe/Vienna" or a `datetime` with a zone'
 
 
@@ -52,7 +54,7 @@ def _of_text(text: str, now: datetime) -> datetime:
     if text and lasts is not None:
         hours, minutes, seconds = (float(part or 0) for part in lasts.groups())
         return now + timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    text, _, name = text.partition(" ")
+    text, _, name = _DATE_AND_CLOCK.sub(r"\1T", text).partition(" ")
     zone = _zone(name.strip())
     clock = _CLOCK.fullmatch(text)
     try:
@@ -136,6 +138,7 @@ def shortage_text(short: Shortage, state: State, hour: datetime) -> str:
     else:
         text += f" for the {usd(state.money)} that are left of `max_cost`: that takes about {usd(short.hour_cost)}."
     if short.earliest_s < math.inf:
-        at = datetime.now(UTC) + timedelta(seconds=min(short.earliest_s, CENTURY_S))
+        # `shown` drops the seconds, and it takes a minute to type it.
+        at = datetime.now(UTC) + timedelta(seconds=min(short.earliest_s, CENTURY_S) + TO_TYPE_S)
         return f"{text} The earliest is {shown(at)}, for about {usd(short.earliest_cost)}."
     return f"{text} The least there is takes about {usd(short.earliest_cost)}."

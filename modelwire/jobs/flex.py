@@ -61,13 +61,11 @@ class FlexTier:
         steps = [flex if step is live else step for step in _steps(self._split)]
         return RunnableSequence(*steps) if len(steps) > 1 else flex
 
-    def count(self, about: Mapping[str, Any]) -> Decimal:
-        """Take what came of a row; return the share of the live price that it has cost."""
-        billed = about.get("way") == self.NAME
+    def count(self, about: Mapping[str, Any]) -> None:
+        """Take what came of a row."""
         if self._is_on and "answer" in about:
             self._rows += 1
-            self._billed += billed
-        return self._share if billed else Decimal(1)
+            self._billed += about.get("way") == self.NAME
 
     def ended(self, seconds: float) -> bool:
         """Hear that a pass is over; tell whether it was on this tier."""

@@ -72,6 +72,7 @@ class JobOptions(TypedDict, total=False):
 
 
 ENGINES = ("local", "ray")
+COUNT = "a whole number of at least 1"
 _DEFAULTS: dict[str, Any] = {
     "output": None, "model": None, "system": None, "schema": None, "job_dir": None, "order": "input",
     "max_concurrency": None, "max_cost": None, "finish_by": None, "bucket": None,
@@ -94,7 +95,7 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
     for name in ("max_concurrency", "limit", "sample", "workers"):
         value = options[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InvalidArgument(f"`{name}` must be a whole number of at least 1, not {value!r}.")
+            raise InvalidArgument(f"`{name}` must be {COUNT}, not {value!r}.")
     if options["workers"] is not None and options["engine"] != "ray":
         raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
     if options["max_cost"] is not None:

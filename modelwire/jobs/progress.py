@@ -37,7 +37,8 @@ class Standing:
     unpriced: int = 0  # answered rows whose model has no known price
     total: float | None = None  # rows there will be, about
     elapsed_s: float = 0.0  # of this run
-    priced: int = 0  # rows that were asked, answered and have a price: `cost` is mostly theirs
+    live_rows: int = 0  # answered live at the usual price, where that is known
+    live_cost: Decimal = Decimal(0)  # of those
     waiting: str | None = None  # why nothing gets done
 
     def count(self, about: Mapping[str, Any]) -> None:
@@ -47,8 +48,11 @@ class Standing:
         self.cached += about.get("cached", 0)
         self.cut += "answer" in about and "again" not in about and about.get("finish_reason") in CUT_REASONS
         if about.get("cost") is not None:
-            self.cost += Decimal(about["cost"])
-            self.priced += "answer" in about and about.get("attempts", 0) > 0
+            cost = Decimal(about["cost"])
+            self.cost += cost
+            if "answer" in about and about.get("attempts") and "way" not in about:
+                self.live_rows += 1
+                self.live_cost += cost
         elif about.get("answer") is not None and about.get("attempts"):
             self.unpriced += 1
         self.same += "same" in about

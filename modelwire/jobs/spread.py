@@ -114,7 +114,6 @@ class Spread:
         self._returned = 0  # rows without an answer that batches have brought back since the last pass
         self._seconds: list[float] = []  # that batches took
         self._live: deque[tuple[int, float]] = deque(maxlen=20)  # rows and seconds of each pass
-        self._paid, self._priced = Decimal(0), 0
         self._task: asyncio.Task[None] | None = None
         self._began_at = time.time()
         self._is_short = False  # of money, until a batch is back
@@ -124,7 +123,8 @@ class Spread:
         self.split = self._split()
         self.flex = FlexTier(self.split if hour is not None else None)
         self._read_ways()
-        self._fresh, self._guess = self._measured()
+        self._fresh, self._guess = 0, cast("float | None", None)
+        self._measure()
         if hour is not None:
             self._check(hour)
 
@@ -150,33 +150,40 @@ class Spread:
             return None
         return split
 
-    def _measured(self) -> tuple[int, float | None]:
-        """Count the rows without an answer, and guess what one costs live in USD."""
-        job = self.job
+    def _measure(self) -> None:
+        """Count the rows without an answer, guess what one costs live in USD, and see what `max_cost` sets aside."""
+        job, needs = self.job, list[Decimal]()
         choice = {name: job.options[name] for name in ("limit", "sample", "seed")}
         source = open_source(self._input, encoding=job.options["encoding"])
-        count = tokens = measured = 0
+        tokens = measured = 0
         with closing(source):
             rows, _ = chosen(iter(source), **choice)
             for row in rows:
                 if not job._can_be_asked(row) or self.has(row.number):
                     continue
-                count += 1
+                self._fresh += 1
                 if measured < MEASURED:
                     measured += 1
+                    needs += [] if job.money is None else [job.money.needed(Question(row).row_json)]
                     try:
                         tokens += question_text(job.work, row)[1]
                     except ModelwireError:
                         continue  # the row itself will fail
         model = next(iter(models_of(job.work.chain)), None)
-        answer = min(getattr(model, "max_tokens", None) or ANSWER_TOKENS, ANSWER_TOKENS)
-        price = price_of_counts(model, round(tokens / max(measured, 1)), answer) if model is not None else None
-        return count, None if price is None else float(price)
+        self._answer_tokens = min(getattr(model, "max_tokens", None) or ANSWER_TOKENS, ANSWER_TOKENS)
+        if model is not None:
+            price = price_of_counts(model, round(tokens / max(measured, 1)), self._answer_tokens)
+            self._guess = None if price is None else float(price)
+        self._least_needed = min(needs, default=Decimal(0))
+        self._mean_needed = sum(needs, Decimal(0)) / max(len(needs), 1)
 
     def _check(self, hour: datetime) -> None:
         """Raise where the hour cannot be met, or not for the money, as far as that is known."""
         state = self._state()
         if (short := shortage(state)) is None:
+            money = self.job.money
+            if money is not None and not self._away and self._least_needed > money.left:
+                raise InvalidArgument(f"{money.shortage(self._least_needed)} No request was sent.")
             return
         text = shortage_text(short, state, hour)
         if short.late and not self._rate()[1]:
@@ -187,13 +194,25 @@ class Spread:
     def plan(self) -> JobPlan:
         """Return what is expected now."""
         now = datetime.now(UTC)
-        notes = [*self.notes]
-        if not self._rate()[1]:
-            notes.append(
-                f"Live calls are taken to get {self._rate()[0] * 60:,.0f} rows a minute until they have shown more."
-            )
+        rate, is_known = self._rate()
         plan = expected(self._state())
-        return JobPlan(plan, now, self.hour or now, (*notes, *self.flex.notes(plan)))
+        assumed = [] if is_known else [f"Live calls are taken to get {rate * 60:,.0f} rows a minute until they have "
+                                       "shown more."]  # fmt: skip
+        if self._guess is not None and plan.rows:
+            assumed.append(self._assumed_answer(sum(plan.step.submit)))
+        notes = [*self.notes, *([" ".join(assumed)] if assumed else []), *self.flex.notes(plan)]
+        return JobPlan(plan, now, self.hour or now, tuple(notes))
+
+    def _assumed_answer(self, in_batches: int) -> str:
+        """Say how long answers are taken to be, and what `max_cost` sets aside for those that may be longer."""
+        text, money = f"An answer is taken to have {self._answer_tokens:,} tokens.", self.job.money
+        if money is None or not self._mean_needed or money.answer_tokens <= self._answer_tokens:
+            return text
+        at_once = int(money.left / (self._mean_needed * (BATCH_SHARE if in_batches else 1)))
+        text += f" `max_cost` sets {money.answer_tokens:,} aside for each until it is there"
+        if at_once >= self._fresh:
+            return f"{text}."
+        return f"{text}: for {at_once:,} rows at a time{' in batches' if in_batches else ''}."
 
     def _rate(self) -> tuple[float, bool]:
         advertised = None
@@ -218,9 +237,9 @@ class Spread:
         return self._left_s() + time.time() - self._began_at
 
     def _state(self, *, may_hand_in: bool = True) -> State:
-        money = self.job.money
+        money, s = self.job.money, self.job.standing
         left = None if money is None else float((money.budget.usd or 0) - money.budget.spent.usd)
-        price = float(self._paid / self._priced) if self._priced else self._guess
+        price = float(s.live_cost / s.live_rows) if s.live_rows else self._guess
         whole_s = self._whole_s()
         state = State(
             left_s=self._left_s(), rows=max(0, self._fresh), rate=self._rate()[0], price=price, money=left,
@@ -267,10 +286,7 @@ class Spread:
         """Take what came of a row that went live."""
         self._fresh -= 1
         self._gone += 1
-        share = self.flex.count(about)
-        if about.get("cost") is not None and about.get("attempts") and "answer" in about:
-            self._paid += Decimal(about["cost"]) / share
-            self._priced += 1
+        self.flex.count(about)
 
     def runs_short(self, question: Question) -> bool:
         """Hear that there is no money for a row; tell whether batches may bring some back, and take it back then."""
@@ -298,7 +314,8 @@ class Spread:
         if self.hour is not None:
             self.job.progress.say(str(self.plan()))
         self._has_begun = True
-        self._begin_pass(PILOT if self.split is not None and self.hour is not None else math.inf)
+        missing = max(0, PILOT - self.job.results.count(ANSWERED))
+        self._begin_pass(missing if self.split is not None and self.hour is not None else math.inf)
 
     async def next_pass(self) -> bool:
         """Wait until rows are to go live; False when none is left, or the job has been stopped."""

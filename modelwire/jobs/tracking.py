@@ -65,8 +65,9 @@ class CostTracker(UsageMetadataCallbackHandler):
     seconds, `calls_per_s` and `tokens_per_s` over the time from the first start to the last end. Seconds are those
     from a call's start to its end, with waiting and retries.
 
-    An answer whose tokens nobody told, such as that of a stream left early, is a call of unknown price. Answers of a
-    batch are counted when its results are read, at the price of batches, each once however often it is read.
+    An answer out of a cache is a call that took no tokens and cost nothing. One whose tokens nobody told, such as that
+    of a stream left early, is a call of unknown price. Answers of a batch are counted when its results are read, at the
+    price of batches, each once however often it is read.
     """
 
     def __init__(self) -> None:
@@ -134,8 +135,8 @@ class CostTracker(UsageMetadataCallbackHandler):
     def _count(self, model: str, usage: UsageMetadata | None, metadata: Mapping[str, Any], *, in_batch: bool) -> None:
         price = None
         if usage:
-            tokens: Any = {key: value for key, value in usage.items() if key != "total_cost"}
-            self._add(model, tokens, metadata)
+            if "total_cost" not in usage:  # else it is out of a cache
+                self._add(model, usage, metadata)
             provider, tier = metadata.get("model_provider"), metadata.get("service_tier")
             price = price_of_usage(usage, model, provider=provider, batch=in_batch, tier=tier)
         with self._lock:

@@ -12,6 +12,7 @@ import types
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -244,7 +245,7 @@ def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
 def test_a_dry_run_without_the_price_list_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cost, "_list", lambda: None)
+    monkeypatch.setattr(cost, "_list", cache(lambda: None))
     assert batch("--dry-run") == 0
     assert "pip install 'modelwire[jobs]'" in capsys.readouterr().out
 
@@ -528,8 +529,44 @@ def test_records_are_json_that_anybody_can_read(here: Path) -> None:
 
 @pytest.mark.parametrize("amount", ["nan", "-1", "0", "inf", "sNaN", "1e"])
 def test_a_max_cost_that_is_no_amount_is_refused(capsys: pytest.CaptureFixture[str], amount: str) -> None:
-    assert batch(f"--max-cost={amount}") == 1
+    with pytest.raises(SystemExit) as left:
+        batch(f"--max-cost={amount}")
+    assert left.value.code == 2
     assert "`max_cost` must be an amount in USD" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--finish-by", "yesterday", "is no time: write"),
+        ("--finish-by", "2020-01-01", "is past"),
+        ("--limit", "0", "a whole number of at least 1, not '0'"),
+        ("--sample", "x", "a whole number of at least 1, not 'x'"),
+        ("--max-concurrency", "-3", "a whole number of at least 1"),
+        ("--workers", "1.5", "a whole number of at least 1"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, says: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        batch(f"{option}={value}")
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and f"argument {option}: " in said and says in said
+
+
+@pytest.mark.parametrize("command", ["wait", "retry"])
+def test_a_job_that_a_command_cannot_do_says_what_does(
+    here: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    batch("-q")
+    if command == "wait":
+        assert cli.main(["jobs", "wait", "out.csv"]) == 1
+        assert "no batches to wait for alone: run the command that began it again" in capsys.readouterr().err
+    about = json.loads((here / "out.csv.job" / "job.json").read_text())
+    (here / "out.csv.job" / "job.json").write_text(json.dumps({**about, "batch": {}, "command": None}))
+    assert cli.main(["jobs", command, "out.csv"]) == 1
+    assert "was submitted from Python: `BatchJob.load('out.csv.job'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["model", "model_provider", "configurable_fields", "config_prefix", "config_file"])

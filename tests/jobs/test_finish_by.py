@@ -23,7 +23,7 @@ from modelwire import ChatOpenAI, cli
 from modelwire.errors import InvalidArgument
 from modelwire.jobs import flex, plan, plan_job, run_job
 from modelwire.jobs.cost import price_of_usage
-from modelwire.jobs.finish_by import hour_of
+from modelwire.jobs.finish_by import hour_of, shortage_text
 from modelwire.jobs.plan import Pace
 from modelwire.jobs.row_records import stored_records
 from modelwire.runnables import route
@@ -75,6 +75,7 @@ def in_batches(server: ProviderServer) -> list[str]:
         ("23:30 Europe/Vienna", "2026-11-22T22:30+00:00"),
         ("21:00 UTC", "2026-11-23T21:00+00:00"),  # the next one
         ("2026-12-24T07:00 Europe/Vienna", "2026-12-24T06:00+00:00"),
+        ("2026-12-24 07:00 Europe/Vienna", "2026-12-24T06:00+00:00"),
         ("2026-12-24T07:00:00+02:00", "2026-12-24T05:00+00:00"),
         (timedelta(minutes=5), "2026-11-22T21:05+00:00"),
         (datetime(2026, 11, 23, 7, tzinfo=ZoneInfo("Asia/Tokyo")), "2026-11-22T22:00+00:00"),
@@ -311,6 +312,14 @@ def test_a_killed_job_goes_on_and_pays_for_each_row_once(serve: Any, tmp_path: P
     assert Counter(asked_live(server) + in_batches(server)) == Counter(answers)
 
 
+def test_a_job_that_goes_on_asks_no_more_rows_first_than_are_missing(serve: Any, tmp_path: Path) -> None:
+    server = serve(batches=BatchPlan(polls=2))
+    program(server, tmp_path, "before", "handed in")
+    assert len(asked_live(server)) == plan.PILOT
+    assert program(server, tmp_path).returncode == 0
+    assert len(asked_live(server)) == plan.PILOT and len(in_batches(server)) == 100
+
+
 # ---------------------------------------------------------------- before the first request
 
 
@@ -361,6 +370,28 @@ def test_what_cannot_be_is_refused_before_the_first_request_with_what_could(
     with pytest.raises(InvalidArgument, match=says):
         run_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini", max_tokens=20, **model), quiet=True,
                 output=tmp_path / "o.jsonl", **options)  # fmt: skip
+    assert not server.requests and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 29.0, 61.0, 3_000.5])
+def test_the_earliest_hour_can_be_typed_as_it_is_told(seconds: float) -> None:
+    short = plan.Shortage(True, seconds, None, None)
+    text = shortage_text(short, plan.State(left_s=1.0, rows=10, rate=1.0), NOW)
+    told = text.partition("The earliest is ")[2].partition(",")[0]
+    assert 45 <= (hour_of(told) - datetime.now(UTC)).total_seconds() - seconds <= 180
+
+
+def test_a_plan_tells_what_an_answer_is_taken_for_and_what_is_set_aside(serve: Any, tmp_path: Path) -> None:
+    server = serve()
+    options: Any = {"output": tmp_path / "o.jsonl", "finish_by": "1h", "quiet": True}
+    model = server.model(model="gpt-4o-mini", max_tokens=1000)
+    notes = str(plan_job("say {t}", ROWS, model=model, max_cost="0.02", **options))
+    assert "An answer is taken to have 200 tokens." in notes
+    assert "`max_cost` sets 1,000 aside for each until it is there: for 62 rows at a time in batches." in notes
+    short = server.model(model="gpt-4o-mini", max_tokens=20)
+    assert "taken to have 20 tokens." in str(plan_job("say {t}", ROWS, model=short, max_cost=1, **options))
+    with pytest.raises(InvalidArgument, match=r"The next row may cost up to .* 16,384 tokens: `max_tokens` lowers"):
+        run_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini"), max_cost="0.007", **options)
     assert not server.requests and not list(tmp_path.iterdir())
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -579,7 +580,7 @@ def test_a_max_cost_that_cannot_be_held_is_refused_before_anything_is_spent(
 
 
 def test_a_max_cost_without_a_price_list_says_what_to_install(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "_list", lambda: None)
+    monkeypatch.setattr(cost, "_list", cache(lambda: None))
     with pytest.raises(MissingDependency, match=r"modelwire\[jobs\]"):
         job("{text}", texts(1), model=spending(), max_cost=1)
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from modelwire.caches import InMemoryCache
 from modelwire.jobs import CostTracker, price_of, track
 from modelwire.jobs.tracking import percentile
 from modelwire.messages import AIMessage
@@ -53,6 +54,15 @@ def test_calls_outside_of_the_block_do_not_count() -> None:
         model.invoke("hi")
     model.invoke("hi")
     assert spent.total.calls == 1
+
+
+def test_an_answer_out_of_a_cache_is_a_call_that_took_no_tokens(colour: Any) -> None:
+    with ProviderServer() as server, track() as spent:
+        model = server.model(model="gpt-4o-mini", cache=InMemoryCache())
+        answers = [colour.invoke(model, "hi") for _ in range(3)]
+    assert (len(server.requests), spent.total.calls, spent.total.unpriced) == (1, 3, 0)
+    assert list(spent.usage_metadata.values()) == [answers[0].usage_metadata]
+    assert spent.cost == price_of(answers[0])
 
 
 def test_blocks_within_blocks_both_count() -> None:
