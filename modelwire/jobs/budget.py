@@ -20,6 +20,7 @@ from modelwire.runnables import Runnable, RunnableBinding
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel
+    from modelwire.jobs.input_rows import Question
 
 __all__ = ["RowMoney"]
 
@@ -86,6 +87,14 @@ class RowMoney:
             self.budget._reserve(Spending(amount), "the next row")
         except BudgetExceeded:
             return False
+        return True
+
+    def hold_for(self, question: Question) -> bool:
+        """Set aside what a row may cost, and note it there; tell whether there was so much."""
+        needed = self.needed(question.row_json)
+        if not self.hold(needed):
+            return False
+        question.reserved = needed
         return True
 
     def owe(self, amount: Decimal) -> None:

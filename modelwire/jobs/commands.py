@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire import _lazy
 from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
 from modelwire.jobs.finish_by import hour_of
-from modelwire.jobs.options import COUNT, ENGINES, amount_of
+from modelwire.jobs.options import COUNT, ENGINES, ORDERS, amount_of
 from modelwire.jobs.pipes import FORMATS, piped
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ else:
 __all__ = ["batch", "list_jobs", "register", "retry", "say_failures", "show", "wait", "write"]
 
 REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10  # after a run, and by `jobs show`
-_NO_PARAMETERS = frozenset(
-    {"model", "model_name", "model_provider", "configurable_fields", "config_prefix", "config_file"}
-)
+_NO_PARAMETERS = {"model", "model_name", "model_provider", "configurable_fields", "config_prefix", "config_file"}
 LINES_NAMED = 5  # of the input, for each reason
 _STOPS = {"max_cost": "near `max_cost`", "interrupted": "by Ctrl-C", "terminated": "by SIGTERM"}
 
@@ -60,76 +58,54 @@ def register(commands: Any) -> None:
         epilog='example: modelwire batch reviews.csv --prompt "Summarise: {review}" --model openai:gpt-4o-mini '
         "--output summaries.csv",
     )
-    add = parser.add_argument
-    add("input", help="a .csv, .tsv, .jsonl or .parquet file; - is standard input, by --format")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompt", metavar="TEXT", help="the question; {column} is filled in from the row")
     what.add_argument("--prompt-file", metavar="FILE", help="a file that holds the question")
     what.add_argument("--chain", metavar="MODULE:NAME", help="a chain in a Python module of this folder")
-    add(
-        "--model",
-        help="of a prompt: such as openai:gpt-4o-mini, or a row of modelwire.toml (default: $MODELWIRE_MODEL)",
-    )
+    add, flag = parser.add_argument, {"action": "store_true"}
+    count: dict[str, Any] = {"type": _count, "metavar": "N"}
+    # fmt: off
+    add("input", help="a .csv, .tsv, .jsonl or .parquet file; - is standard input, by --format")
+    add("--model",
+        help="of a prompt: such as openai:gpt-4o-mini, or a row of modelwire.toml (default: $MODELWIRE_MODEL)")
     add("--system", metavar="TEXT", help="a system message before the question")
     add("--schema", metavar="FILE", help="a JSON schema of the answers; each property becomes a column")
-    add(
-        "--param", metavar="NAME=VALUE", action="append", default=[],
-        help="a parameter of the model, such as temperature=0; may be given more than once",
-    )  # fmt: skip
-    add(
-        "--output",
-        "-o",
-        required=True,
-        metavar="FILE",
-        help="a .csv, .tsv, .jsonl or .parquet file; replaced when done; - is standard output, by --format",
-    )
+    add("--param", metavar="NAME=VALUE", action="append", default=[],
+        help="a parameter of the model, such as temperature=0; may be given more than once")
+    add("--output", "-o", required=True, metavar="FILE",
+        help="a .csv, .tsv, .jsonl or .parquet file; replaced when done; - is standard output, by --format")
     add("--format", choices=FORMATS, default="jsonl", help="of - as input and output (default: %(default)s)")
     add("--job-dir", metavar="FOLDER", help="where the job's state lies (default: OUTPUT.job)")
-    add(
-        "--order", choices=("input", "arrival"), default="input",
-        help="of the output's rows: the input's, or that in which they were done (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--max-concurrency", type=_count, metavar="N",
-        help="rows in flight at a time (default: 200, then more while that is faster; with --engine ray 10000)",
-    )  # fmt: skip
-    add(
-        "--max-cost", type=_checked_by(amount_of), metavar="USD",
-        help="US dollars: begin no row that could pass this, by its input and its largest answer (default: no end)",
-    )  # fmt: skip
-    add(
-        "--finish-by", type=_checked_by(hour_of), metavar="TIME",
+    add("--order", choices=ORDERS, default="input",
+        help="of the output's rows: the input's, or that in which they were done (default: %(default)s)")
+    add("--max-concurrency", **count,
+        help="rows in flight at a time (default: 200, then more while that is faster; with --engine ray 10000)")
+    add("--max-cost", type=_checked_by(amount_of), metavar="USD",
+        help="US dollars: begin no row that could pass this, by its input and its largest answer (default: no end)")
+    add("--finish-by", type=_checked_by(hour_of), metavar="TIME",
         help='07:00, 2h or "2026-12-24T07:00 Europe/Vienna": rows wait in the Batch API, at half the price, while live '
-        "calls could still be in time (default: all live)",
-    )  # fmt: skip
-    add(
-        "--bucket", metavar="GS",
+        "calls could still be in time (default: all live)")
+    add("--bucket", metavar="GS",
         help="of Gemini on Vertex AI, with --via batch-api or --finish-by: the folder of batches' files, such as "
-        "gs://my-bucket/folder (default: none)",
-    )  # fmt: skip
-    add("--plan", action="store_true", help="with --finish-by: show what is expected, rows, cost and end, ask nothing")
-    add(
-        "--limit", type=_count, metavar="N",
-        help="only the first N rows (default: all); live, a higher limit later goes on from there",
-    )  # fmt: skip
-    add("--sample", type=_count, metavar="N", help="only N rows, chosen at random by --seed (default: all)")
+        "gs://my-bucket/folder (default: none)")
+    add("--plan", **flag, help="with --finish-by: show what is expected, rows, cost and end, ask nothing")
+    add("--limit", **count,
+        help="only the first N rows (default: all); live, a higher limit later goes on from there")
+    add("--sample", **count, help="only N rows, chosen at random by --seed (default: all)")
     add("--seed", type=int, default=0, metavar="N", help="of --sample: the same one chooses the same rows (default: 0)")
     add("--encoding", default="utf-8", metavar="NAME", help="of a CSV or TSV input (default: %(default)s)")
-    add("--no-dedupe", action="store_true", help="ask equal rows again (default: an equal row gets the same answer)")
-    add("--retry-failed", action="store_true", help="ask rows again that have failed (default: they stay failed)")
-    add("--formula-guard", action="store_true", help="keep a spreadsheet from taking an answer in a CSV for a formula")
-    add(
-        "--via", choices=("live", "batch-api"), default="live",
-        help="batch-api: through the provider's Batch API, at half the price, within a day (default: %(default)s)",
-    )  # fmt: skip
-    add("--detach", action="store_true", help="with --via batch-api: submit and leave; `modelwire jobs wait` fetches")
-    add(
-        "--engine", choices=ENGINES, default="local",
-        help="who asks: this process, or the workers of a Ray cluster (default: %(default)s)",
-    )  # fmt: skip
-    add("--workers", type=_count, metavar="N", help="with --engine ray: how many (default: one a CPU of the cluster)")
-    add("--dry-run", action="store_true", help="show three filled prompts and an estimate of the cost, ask nothing")
-    add("--quiet", "-q", action="store_true", help="show no progress")
+    add("--no-dedupe", **flag, help="ask equal rows again (default: an equal row gets the same answer)")
+    add("--retry-failed", **flag, help="ask rows again that have failed (default: they stay failed)")
+    add("--formula-guard", **flag, help="keep a spreadsheet from taking an answer in a CSV for a formula")
+    add("--via", choices=("live", "batch-api"), default="live",
+        help="batch-api: through the provider's Batch API, at half the price, within a day (default: %(default)s)")
+    add("--detach", **flag, help="with --via batch-api: submit and leave; `modelwire jobs wait` fetches")
+    add("--engine", choices=ENGINES, default="local",
+        help="who asks: this process, or the workers of a Ray cluster (default: %(default)s)")
+    add("--workers", **count, help="with --engine ray: how many (default: one a CPU of the cluster)")
+    add("--dry-run", **flag, help="show three filled prompts and an estimate of the cost, ask nothing")
+    add("--quiet", "-q", **flag, help="show no progress")
+    # fmt: on
     parser.set_defaults(run=batch)
 
     jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, write, wait")
@@ -146,9 +122,7 @@ def register(commands: Any) -> None:
             command.add_argument("job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder")
         command.add_argument("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
         if act is write:
-            command.add_argument(
-                "--output", "-o", metavar="FILE", help="another file than the job's (default: its own)"
-            )
+            command.add_argument("--output", "-o", metavar="FILE", help="another file (default: the job's own)")
         if act in (retry, wait):
             command.add_argument("--quiet", "-q", action="store_true", help="show no progress")
         command.set_defaults(run=act)
@@ -216,9 +190,11 @@ def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chain(settings: Mapping[str, Any]) -> Any:
-    return works.make_work(
-        _work(settings), _model(settings), system=settings["system"], schema=settings["schema"]
-    ).chain
+    return _asked_work(settings).chain
+
+
+def _asked_work(settings: Mapping[str, Any]) -> Work:
+    return works.make_work(_work(settings), _model(settings), system=settings["system"], schema=settings["schema"])
 
 
 def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
@@ -324,7 +300,7 @@ def _checked(settings: Mapping[str, Any]) -> tuple[Work, Source]:
     from modelwire.jobs.sources import open_source
 
     outputs.check_output(Path(settings["output"]), settings["order"], settings["input"])
-    work = works.make_work(_work(settings), _model(settings), system=settings["system"], schema=settings["schema"])
+    work = _asked_work(settings)
     source = open_source(settings["input"], encoding=settings["encoding"])
     try:
         work.check_columns(source.columns)

@@ -1,15 +1,21 @@
-"""The result of `run_job`."""
+"""The result of `run_job`, and the rows of its output as Python has them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
 from modelwire import _lazy
+from modelwire.errors import MissingDependency
 from modelwire.jobs.cost import dollars
+from modelwire.jobs.row_records import json_of
+from modelwire.jobs.sources import open_source, require_pyarrow
 
 if TYPE_CHECKING:
     from modelwire import notebooks
@@ -51,21 +57,20 @@ class JobResult:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of the output as dicts, with the types they had. Needs the output to be there."""
-        from modelwire.jobs.table import stored_rows
-
-        return iter(self.table or ()) if self.output is None else stored_rows(self.output, self.types)
+        return iter(self.table or ()) if self.output is None else _stored_rows(self.output, self.types)
 
     def to_pandas(self) -> Any:
         """Return the rows as a `pandas.DataFrame`. Raises: `MissingDependency`."""
-        from modelwire.jobs.table import as_pandas
-
-        return as_pandas(self)
+        try:
+            pandas: Any = import_module("pandas")
+        except ImportError as exc:
+            raise MissingDependency("`to_pandas` needs pandas: `pip install pandas`.") from exc
+        return pandas.DataFrame(list(self))
 
     def to_arrow(self) -> Any:
         """Return the rows as a `pyarrow.Table`; a column of values of several kinds is JSON text."""
-        from modelwire.jobs.table import as_arrow
-
-        return as_arrow(self)
+        pa, held = require_pyarrow(), list(self)
+        return pa.table({name: _column(pa, [row[name] for row in held]) for name in (held[0] if held else ())})
 
     def _repr_html_(self) -> str:
         return notebooks.show_result(self)
@@ -83,3 +88,36 @@ class JobResult:
         nothing = " (nothing was asked: all was done before)" if self.complete and self.rows and not self.asked else ""
         stopped = f" (stopped: {self.stopped})" if self.stopped and not self.complete else ""
         return f"{', '.join(parts)}, {self.elapsed_s:,.1f} s{nothing}{stopped}"
+
+
+def _stored_rows(path: Path, types: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a job's output; `types` says what the texts of a CSV stand for, by column."""
+    rows = (row.values for row in open_source(path, is_ours=True))
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return rows
+    return ({name: _value(text, types.get(name, "text")) for name, text in row.items()} for row in rows)
+
+
+def _value(text: str, kind: str) -> Any:
+    """Return what a cell held; an empty one is None where the column had one, or cannot hold an empty text."""
+    if not text and kind != "text":
+        return None
+    kind = kind.removesuffix("?")
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return float(text)
+        if kind == "json":
+            return from_json(text)
+    except ValueError:  # somebody has edited it, or a number has too many digits
+        return text
+    return text == "True" if kind == "bool" else text
+
+
+def _column(pa: Any, values: list[Any]) -> Any:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):  # values of several kinds, or numbers of more than 64 bits
+        texts = (one if one is None or isinstance(one, str) else json_of(one).decode() for one in values)
+        return pa.array(list(texts), pa.string())

@@ -10,11 +10,12 @@ from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.jobs.finish_by import hour_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["ENGINES", "JobOptions", "checked_options"]
+__all__ = ["COUNT", "ENGINES", "ORDERS", "JobOptions", "amount_of", "check_choice", "checked_options"]
 
 
 class JobOptions(TypedDict, total=False):
@@ -71,14 +72,11 @@ class JobOptions(TypedDict, total=False):
     command: dict[str, Any] | None
 
 
-ENGINES = ("local", "ray")
+ENGINES, ORDERS = ("local", "ray"), ("input", "arrival")
 COUNT = "a whole number of at least 1"
-_DEFAULTS: dict[str, Any] = {
-    "output": None, "model": None, "system": None, "schema": None, "job_dir": None, "order": "input",
-    "max_concurrency": None, "max_cost": None, "finish_by": None, "bucket": None,
-    "limit": None, "sample": None, "seed": 0, "dedupe": True, "retry_failed": False,
-    "formula_guard": False, "encoding": "utf-8", "engine": "local", "workers": None,
-    "config": None, "quiet": False, "command": None,
+_DEFAULTS: dict[str, Any] = dict.fromkeys(JobOptions.__annotations__) | {
+    "order": "input", "seed": 0, "dedupe": True, "retry_failed": False, "formula_guard": False, "encoding": "utf-8",
+    "engine": "local", "quiet": False,
 }  # fmt: skip
 
 
@@ -90,8 +88,8 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
     if not isinstance(keywords.get("output"), (str, os.PathLike, type(None))):
         raise InvalidType("`output` is the path of the file its results go to, or None for rows in memory.")
     options: dict[str, Any] = {**_DEFAULTS, **keywords}
-    if options["engine"] not in ENGINES:
-        raise InvalidArgument(f"`engine` is {options['engine']!r}. {did_you_mean(str(options['engine']), ENGINES)}")
+    check_choice("engine", options["engine"], ENGINES)
+    check_choice("order", options["order"], ORDERS)
     for name in ("max_concurrency", "limit", "sample", "workers"):
         value = options[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -107,6 +105,12 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
             raise InvalidArgument('`finish_by` plans for one machine: leave `engine="ray"` out.')
         options["finish_by"] = hour_of(options["finish_by"])
     return options
+
+
+def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
+    """Raise `InvalidArgument` for a value that there is not."""
+    if value not in known:
+        raise InvalidArgument(f"`{name}` is {value!r}. {did_you_mean(str(value), known)}")
 
 
 def amount_of(value: Any) -> Decimal:

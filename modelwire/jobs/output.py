@@ -10,26 +10,29 @@ import os
 import re
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.errors import DiskError, InvalidArgument, did_you_mean
+from modelwire.errors import DiskError, InvalidArgument, JobChanged, did_you_mean
+from modelwire.jobs.options import ORDERS, check_choice
 from modelwire.jobs.owned_files import owned, sync_folder
 from modelwire.jobs.row_records import DIGEST_BYTES, Results, digest_of, json_of
 from modelwire.jobs.rows import INPUT_COLUMN
 from modelwire.jobs.sources import require_pyarrow
 
-__all__ = ["ABOUT", "Table", "check_order", "check_output", "is_still", "rows_of", "write_output", "written_as"]
+if TYPE_CHECKING:
+    from modelwire.jobs.folder import JobFolder
+    from modelwire.jobs.input_rows import InputRows
+
+__all__ = ["ABOUT", "JobTable", "Table", "check_output", "rows_of", "write_output"]
 
 # Of a row; the cost in USD.
 ABOUT = ("error", "finish_reason", "input_tokens", "output_tokens", "cost", "latency_s", "attempts")
 OF_JOB = dict.fromkeys(("input_tokens", "output_tokens", "attempts"), "int") | {"cost": "float", "latency_s": "float"}
-OF_JOB |= {"error": "text", "finish_reason": "text"}
-ORDERS = ("input", "arrival")
 BATCH_ROWS = 1000  # of a Parquet file
 HASHED_BYTES = 1024 * 1024  # at a time
 
@@ -41,7 +44,7 @@ def check_output(path: Path, order: str, *others: object) -> None:
             f"The format of the output `{path}` is told by the end of its name. "
             f"{did_you_mean(path.suffix, list(_WRITERS))}"
         )
-    check_order(order)
+    check_choice("order", order, ORDERS)
     if not path.resolve().parent.is_dir():
         raise InvalidArgument(f"There is no folder `{path.parent}` for the output.")
     if path.is_dir():
@@ -53,12 +56,6 @@ def check_output(path: Path, order: str, *others: object) -> None:
             raise InvalidArgument(f"The output `{path}` is the input or the job's folder, too; name another one.")
     if _WRITERS[path.suffix.lower()] is _ParquetWriter:
         require_pyarrow()
-
-
-def check_order(order: str) -> None:
-    """Raise `InvalidArgument` for an order of rows that there is not."""
-    if order not in ORDERS:
-        raise InvalidArgument(f"`order` is {order!r}. {did_you_mean(str(order), ORDERS)}")
 
 
 class Table(NamedTuple):
@@ -104,7 +101,7 @@ def write_output(
     return Table(count, seen.types() if issubclass(writer_class, _CsvWriter) else {})
 
 
-def written_as(path: Path) -> list[Any]:
+def _written_as(path: Path) -> list[Any]:
     """Return what tells a written file from another one: its bytes, when it was written (ns), a digest."""
     about = path.stat()
     digest = blake2b(digest_size=DIGEST_BYTES)
@@ -114,12 +111,52 @@ def written_as(path: Path) -> list[Any]:
     return [about.st_size, about.st_mtime_ns, digest.hexdigest()]
 
 
-def is_still(path: Path, written: Sequence[Any]) -> bool:
+def _is_still(path: Path, written: Sequence[Any]) -> bool:
     """Tell whether a file is what was written; it is read again only where its size is the same and its time is not."""
     about = path.stat()
     if about.st_size != written[0] or about.st_mtime_ns == written[1]:
         return bool(about.st_size == written[0])
-    return bool(written_as(path)[2] == written[2])
+    return bool(_written_as(path)[2] == written[2])
+
+
+class JobTable:
+    """Where the table of a run goes: a file, or `rows` where `path` is None."""
+
+    def __init__(self, path: Path | None, options: Mapping[str, Any], folder: JobFolder) -> None:
+        self.path, self._options, self._folder = path, options, folder
+        self.rows: list[dict[str, Any]] | None = None
+        names = ("order", "formula_guard", "limit", "sample", "seed")
+        self._form = [None if path is None else str(path.absolute()), *(options[name] for name in names)]
+        before = folder.summary()
+        is_same = path is not None and before.get("state") == "complete" and before.get("output") == self._form
+        self._written: list[Any] | None = before.get("written") if is_same else None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the job's summary says: written that way, the table need not be written again."""
+        return {"output": self._form, "written": self._written}
+
+    def write(self, results: Results, rows: InputRows, answer_columns: Iterable[str] | None, *, is_new: bool) -> None:
+        """Write the table of the rows that a run is about. `is_new`: rows were asked in it.
+
+        Raises: `DiskError`, and `JobChanged` for a file that is not what the job has written.
+        """
+        form: Any = {
+            "order": self._options["order"], "columns": rows.source.columns or (), "among": rows.among,
+            "answer_columns": answer_columns,
+        }  # fmt: skip
+        if self.path is None:
+            self.rows = rows_of(results, **form)
+            return
+        if self._written is not None and not is_new and self.path.exists():
+            if _is_still(self.path, self._written):
+                return
+            raise JobChanged(
+                f"`{self.path}` is not what this job has written: it was changed, or something else has written it. "
+                "Move it away, and the same command writes the table again."
+            )
+        table = write_output(results, self.path, formula_guard=self._options["formula_guard"], **form)
+        self._folder.note(types=table.types)
+        self._written = _written_as(self.path)
 
 
 @contextmanager
@@ -183,21 +220,17 @@ class _Columns:
                     self._names[part, name] = column
         return self._names
 
-    def kinds(self) -> dict[str, set[type]]:
-        """Return the types that each column holds, None left out."""
-        return {column: self._kinds.get(key, set()) - {type(None)} for key, column in self.names.items()}
-
     def types(self) -> dict[str, str]:
         """Return what a text in each column stands for, as `Table` says it."""
-        types = {}
-        for (part, name), column in self.names.items():
-            kinds = self._kinds.get((part, name), set())
-            held = kinds - {type(None)}
-            if part == "job":
-                types[column] = OF_JOB[name] + "?"
-            else:
-                types[column] = _type_of(held) + "?" * (type(None) in kinds)
+        types = {column: OF_JOB.get(name, "text") + "?" for (_, name), column in self.names.items()}
+        for key, kinds in self._kinds.items():
+            if key in self.names:
+                types[self.names[key]] = _type_of(kinds - {type(None)}) + "?" * (type(None) in kinds)
         return types
+
+    def beyond_64_bits(self) -> set[str]:
+        """Return the columns with whole numbers that no file has a type for."""
+        return {self.names[key] for key, kinds in self._kinds.items() if object in kinds and key in self.names}
 
     def row(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return the values of a row by column."""
@@ -325,18 +358,10 @@ class _ParquetWriter(_Writer):
     def __init__(self, file: IO[bytes], columns: _Columns, *, formula_guard: bool) -> None:
         super().__init__(file, columns, formula_guard=formula_guard)
         pa = self._pa = require_pyarrow()
-        plain: dict[frozenset[type], Any] = {frozenset({str}): pa.string(), frozenset({bool}): pa.bool_()}
-        plain |= {frozenset(kinds): pa.int64() for kinds in ({int}, {int, _LongInt}, {_LongInt})}
-        number: dict[frozenset[type], Any] = {
-            frozenset(kinds): pa.float64() for kinds in ({float}, {int, float}, {Decimal})
-        }
-        known: dict[frozenset[type], Any] = {**plain, **number, frozenset(): pa.string()}
-        of_job = {"input_tokens": pa.int64(), "output_tokens": pa.int64(), "attempts": pa.int64()}
-        of_job |= {"cost": pa.float64(), "latency_s": pa.float64()}
-        of_job |= {"error": pa.string(), "finish_reason": pa.string()}
-        own = {column: of_job[name] for (part, name), column in columns.names.items() if part == "job"}
-        types = {column: own.get(column, known.get(frozenset(kinds))) for column, kinds in columns.kinds().items()}
-        self._as_text = {column for column, kind in types.items() if kind is None}
+        arrow = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+        types = {column: arrow.get(kind.removesuffix("?")) for column, kind in columns.types().items()}
+        types |= dict.fromkeys(columns.beyond_64_bits())
+        self._as_text = [column for column, kind in types.items() if kind is None]
         self._schema = pa.schema([(column, kind or pa.string()) for column, kind in types.items()])
         self._parquet = pa.parquet.ParquetWriter(file, self._schema)
         self._rows: list[dict[str, Any]] = []
@@ -361,10 +386,6 @@ class _ParquetWriter(_Writer):
 
 
 _WRITERS: dict[str, type[_Writer]] = {
-    ".csv": _CsvWriter,
-    ".tsv": _TsvWriter,
-    ".jsonl": _JsonlWriter,
-    ".ndjson": _JsonlWriter,
-    ".parquet": _ParquetWriter,
-    ".pq": _ParquetWriter,
-}
+    ".csv": _CsvWriter, ".tsv": _TsvWriter, ".jsonl": _JsonlWriter, ".ndjson": _JsonlWriter,
+    ".parquet": _ParquetWriter, ".pq": _ParquetWriter,
+}  # fmt: skip

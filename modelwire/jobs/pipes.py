@@ -49,11 +49,14 @@ def piped(settings: dict[str, Any]) -> Iterator[None]:
         elif scratch is not None and not settings["dry_run"]:
             done = False
     finally:
-        if scratch is not None and (done or not list(scratch.glob("*.job/log"))):
-            rmtree(scratch, ignore_errors=True)
-        elif scratch is not None:
-            job = next(iter(scratch.glob("*.job")))
-            print(f"What is done is kept: `modelwire jobs write {job}` writes its table.", file=sys.stderr)  # noqa: T201
+        if scratch is not None:
+            from modelwire.jobs.row_records import stored_records
+
+            paid = [] if done else [job for job in scratch.glob("*.job") if any(stored_records(job))]
+            for job in paid:
+                print(f"What is done is kept: `modelwire jobs write {job}` writes its table.", file=sys.stderr)  # noqa: T201
+            if not paid:
+                rmtree(scratch, ignore_errors=True)
 
 
 def _keep(path: Path) -> None:

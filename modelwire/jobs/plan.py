@@ -16,22 +16,9 @@ from typing import NamedTuple
 from modelwire.jobs import cost
 
 __all__ = [
-    "BATCH_SHARE",
-    "LIVE",
-    "PILOT",
-    "Line",
-    "OpenBatch",
-    "Pace",
-    "Plan",
-    "Shortage",
-    "State",
-    "Step",
-    "Tier",
-    "expected",
-    "next_step",
-    "rate_of",
-    "shortage",
-]
+    "BATCH_SHARE", "LIVE", "PILOT", "Line", "OpenBatch", "Pace", "Plan", "Shortage", "State", "Step", "Tier",
+    "expected", "next_step", "rate_of", "shortage",
+]  # fmt: skip
 
 LIVE, BATCH = "live", "batch"
 SAFE = 0.8  # of the rate that live calls have

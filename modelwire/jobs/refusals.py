@@ -57,10 +57,5 @@ def asked_again(record: dict[str, Any], about: dict[str, Any]) -> Record:
     """Return the record of an answered row that was asked again: its answer stays, what the call has cost is added."""
     facts: dict[str, Any] = {name: record[name] for name in ("answer", "ask", "finish_reason") if name in record}
     paid = {name: value for name, value in about.items() if name not in ("answer", "error", "finish_reason")}
-    return Record(
-        record["n"],
-        record["line"],
-        exact_json(record["row"]),
-        bytes.fromhex(record["check"]),
-        {**facts, **paid, "again": True},
-    )
+    row_json, check = exact_json(record["row"]), bytes.fromhex(record["check"])
+    return Record(record["n"], record["line"], row_json, check, {**facts, **paid, "again": True})

@@ -18,7 +18,7 @@ from modelwire.errors import (
     QuotaExhausted,
     RetryClass,
     and_said,
-)
+)  # fmt: skip
 from modelwire.jobs.progress import clock
 from modelwire.jobs.work import Tally, answer_value, failure_text
 from modelwire.runnables.config import in_batch, settled, started, var_child_runnable_config

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -24,17 +22,16 @@ from modelwire.errors import DiskError, InvalidArgument, JobChanged
 from modelwire.jobs.budget import RowMoney
 from modelwire.jobs.concurrency import START, ConcurrencyTuner
 from modelwire.jobs.folder import JobFolder
+from modelwire.jobs.group_commit import GroupCommit
+from modelwire.jobs.input_rows import InputRows, Question, check_enough, check_same, check_source
 from modelwire.jobs.job_result import JobResult
-from modelwire.jobs.job_table import JobTable
 from modelwire.jobs.options import JobOptions, checked_options
-from modelwire.jobs.output import check_order, check_output
+from modelwire.jobs.output import JobTable, check_output
 from modelwire.jobs.progress import Progress, Standing
-from modelwire.jobs.questions import Question, check_enough, check_same, check_source
 from modelwire.jobs.refusals import LOOK_AHEAD, Streak, asked_again, scouts
 from modelwire.jobs.row_caller import RowCaller, stopped
 from modelwire.jobs.row_records import ANSWERED, FAILED, UNKNOWN, Record, Results, digest_of, identity_of
-from modelwire.jobs.rows import Row, chosen
-from modelwire.jobs.sources import open_source
+from modelwire.jobs.rows import Row
 from modelwire.jobs.store import WAYS, Entry
 from modelwire.jobs.work import Work, check_prices, failure_text, make_work
 from modelwire.runnables.config import element_config
@@ -62,26 +59,21 @@ class FileJob:
         self.options = options = checked_options(keywords)
         self.output = None if options["output"] is None else Path(options["output"])
         job_dir = options["job_dir"] or (None if self.output is None else f"{self.output}.job")
-        if self.output is None:
-            check_order(options["order"])
-        else:
+        if self.output is not None:
             check_output(self.output, options["order"], rows, job_dir)
         self.work: Work = make_work(work, options["model"], system=options["system"], schema=options["schema"])
-        self.source = open_source(rows, encoding=options["encoding"])
+        self.input = InputRows(rows, options)
         self._scratch = None if job_dir else Path(mkdtemp(prefix="modelwire-job-"))  # removed when all is done
         self.folder = JobFolder(Path(job_dir or str(self._scratch)))
-        self._input = rows
-        self._table: list[dict[str, Any]] | None = None
         self.standing = Standing()
         self._is_complete = False
         self.stopped: str | None = None  # why no new row is begun
         self.over = threading.Event()  # nothing of the run is left
         self._over, self._finished, self._freed = asyncio.Event(), asyncio.Event(), asyncio.Event()  # freed: of money
         self._error: BaseException | None = None
-        self._exhausted = False
         self.spread: spreads.Spread | None = None  # of rows over batches and live calls
         try:
-            self.work.check_columns(self.source.columns)
+            self.work.check_columns(self.input.source.columns)
             self.money: RowMoney | None = None
             if options["max_cost"] is not None:
                 check_prices(self.work.chain)
@@ -97,17 +89,17 @@ class FileJob:
                 self.asker = RowCaller(self.work.chain, self.config)
                 concurrency = options["max_concurrency"] or self.config.get("max_concurrency")
             self.window = ConcurrencyTuner(concurrency or START, concurrency)
-            fingerprint = {"input": self.source.fingerprint(), **self.work.fingerprint()}
+            fingerprint = {"input": self.input.source.fingerprint(), **self.work.fingerprint()}
             if self.output is not None:
                 self.folder.check_output_is_free(self.output)
             self.folder.claim()
             self.table = JobTable(self.output, options, self.folder)
-            self._begin(rows, fingerprint)
+            self._begin(fingerprint)
         except BaseException:  # Ctrl-C too: nobody else has the input and the lock of the folder
             self._close()
             raise
 
-    def _begin(self, rows: Any, fingerprint: dict[str, Any]) -> None:
+    def _begin(self, fingerprint: dict[str, Any]) -> None:
         """Take up what earlier runs have left. Rows may have come since, behind the others."""
         options, folder, is_new = self.options, self.folder, not self.folder.about
         input_changed = folder.check(fingerprint, input_may_differ=options["retry_failed"], rows_may_come=True)
@@ -115,14 +107,13 @@ class FileJob:
         for record in self.results.recover():
             self._count(record)
         if input_changed and fingerprint["input"]:
-            again = open_source(rows, encoding=options["encoding"])
-            check_source(again, self.results, folder.path, retry_failed=options["retry_failed"])
+            check_source(self.input.opened(), self.results, folder.path, retry_failed=options["retry_failed"])
         folder.agree(fingerprint, options["command"], output=self.output, input_may_differ=True)
         if folder.about.get("answer_columns") != self.work.answer_columns:
             folder.note(answer_columns=self.work.answer_columns)
         try:
             if options["finish_by"] is not None or self.results.store.next_id(WAYS) > 1:
-                self.spread = spreads.Spread(self, rows, options["finish_by"])
+                self.spread = spreads.Spread(self, options["finish_by"])
         except InvalidArgument:  # nothing was asked, nor will be
             self.results.close()
             if is_new:
@@ -134,12 +125,12 @@ class FileJob:
         spread = cast("spreads.Spread", self.spread)
         plan = spread.plan()
         self._close()
-        if not self.results.end and not spread.has_batches:
+        if not self.results.end and not spread.ways.made:
             rmtree(self.folder.path, ignore_errors=True)
         return plan
 
     def _close(self) -> None:
-        self.source.close()
+        self.input.source.close()
         if hasattr(self, "results"):
             self.results.close()
         self.folder.release()
@@ -148,18 +139,14 @@ class FileJob:
 
     async def run(self) -> JobResult:
         """Ask the rows that have no answer yet; write the output when all have one."""
-        from modelwire.jobs.group_commit import GroupCommit
-
         self._loop = asyncio.get_running_loop()
-        self._begin_reading()
-        counts = [count for count in (self.options["limit"], self.options["sample"]) if count is not None]
-        self._most = min(counts, default=None)  # rows that will be seen
+        self.input.begin()
         self._asking: dict[bytes, asyncio.Future[tuple[dict[str, Any], str]]] = {}
         self._in_flight = self._answers = 0
         self._streak = Streak()
         self._turn = asyncio.Lock()  # to take the next row
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="modelwire-job")
-        self._commits = GroupCommit(self.results.write, self._disk)
+        self._commits = GroupCommit(self.results.write, self._disk, self._fail)
         self._began = monotonic()
         self.progress = Progress(quiet=self.options["quiet"])
         try:
@@ -181,29 +168,17 @@ class FileJob:
             self._close()
             self.over.set()
 
-    def _begin_reading(self) -> None:
-        choice = {name: self.options[name] for name in ("limit", "sample", "seed")}
-        self._rows, self._among = chosen(iter(self.source), **choice)
-        self._ahead: deque[Row] = deque()  # read and not looked at
-        self._exhausted = False
-        self._read = 0  # rows seen
-
-    def _read_again(self) -> None:
-        self.source.close()
-        self.source = open_source(self._input, encoding=self.options["encoding"])
-        self._begin_reading()
-
     async def _run_workers(self) -> None:
         self._finished.clear()
         self._workers: set[asyncio.Task[None]] = set()
         self._add_workers()
         watch = [] if self.spread is None else [self.spread.watch()]
-        endless = (self._commit_for_ever(), self._show_for_ever(), self._widen_for_ever(), *watch)
+        endless = (self._commits.run(), self._show_for_ever(), self._widen_for_ever(), *watch)
         others = [asyncio.create_task(each) for each in endless]
         over, finished = asyncio.create_task(self._over.wait()), asyncio.create_task(self._finished.wait())
         try:
             await asyncio.wait({over, finished}, return_when=asyncio.FIRST_COMPLETED)
-            if not finished.done() and not isinstance(self._error, DiskError):
+            if not finished.done() and not self._commits.has_failed:
                 await asyncio.wait({finished}, timeout=DRAIN_S)
             self._release()
         finally:
@@ -212,7 +187,7 @@ class FileJob:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.standing.asked -= len(self._streak.end())
-            self._commit_rest()
+            self._commits.flush()
 
     def _add_workers(self) -> None:
         unpriced = self.money is not None and self.money.is_blind
@@ -225,7 +200,7 @@ class FileJob:
             await asyncio.sleep(LOOK_S)
             full = self._in_flight >= 0.9 * self.window.size
             self.window.observe(self._loop.time(), self.standing.asked, full=full)
-            if self.stopped is None and not self._exhausted:
+            if self.stopped is None and not self.input.exhausted:
                 self._add_workers()
 
     async def _end(self) -> JobResult:
@@ -255,8 +230,7 @@ class FileJob:
 
     def _write(self) -> None:
         """Write the table of the rows that this run is about."""
-        columns, names = self.source.columns or (), self.work.answer_columns
-        self._table = self.table.write(self.results, columns, names, self._among, is_new=self.standing.asked > 0)
+        self.table.write(self.results, self.input, self.work.answer_columns, is_new=self.standing.asked > 0)
 
     def _end_folder(self, result: JobResult) -> None:
         """Write down how it ended; a disk that fails now must not hide why the job has stopped."""
@@ -276,7 +250,7 @@ class FileJob:
             output=self.output, job_dir=self.folder.path, job_id=self.folder.id, complete=complete,
             stopped=self.stopped, rows=s.rows, failed=s.failed, asked=s.asked, same=s.same, cached=s.cached,
             cut=s.cut, input_tokens=s.input_tokens, output_tokens=s.output_tokens, cost=s.cost, unpriced=s.unpriced,
-            saved=s.saved(), elapsed_s=s.elapsed_s, table=self._table, types=self.folder.about.get("types", {}),
+            saved=s.saved(), elapsed_s=s.elapsed_s, table=self.table.rows, types=self.folder.about.get("types", {}),
         )  # fmt: skip
 
     def stop(self, reason: str) -> None:
@@ -295,21 +269,13 @@ class FileJob:
             self._error = error
         self.stop("error")
 
-    def _look_ahead(self, count: int) -> None:
-        """Have so many rows read ahead, if there are."""
-        self._ahead.extend(islice(self._rows, max(0, count - len(self._ahead))))
-
     async def _next(self) -> Question | None:
         """Return the next row that has to be asked; None when there is none, or none may be begun."""
         skipped = 0
         async with self._turn:
-            while self.stopped is None and not self._exhausted and (self.spread is None or self.spread.quota > 0):
-                self._look_ahead(1)
-                if not self._ahead:
-                    self._exhausted = True
+            while self.stopped is None and not self.input.exhausted and (self.spread is None or self.spread.quota > 0):
+                if (question := self.input.take()) is None:
                     break
-                self._read += 1
-                question = Question(self._ahead.popleft())
                 held = self.spread is not None and self.spread.holds(question)
                 if not held and not self._has_result(question):
                     return question if await self._has_money(question) else None
@@ -322,7 +288,7 @@ class FileJob:
         """Set aside what a row may cost; wait for that until no row in flight can give anything back."""
         if self.money is None or question.row.problem is not None:
             return True
-        while not self._has_money_now(question):
+        while not self.money.hold_for(question):
             if not self._in_flight:
                 if self.spread is not None and self.spread.runs_short(question):
                     return False
@@ -349,9 +315,8 @@ class FileJob:
         return True
 
     def _check_end(self) -> None:
-        whole = self._exhausted and self.options["limit"] is None and self.options["sample"] is None
-        if whole:
-            check_enough(self._read, self.results, self.folder.path)
+        if self.input.exhausted and self.options["limit"] is None and self.options["sample"] is None:
+            check_enough(self.input.taken, self.results, self.folder.path)
 
     async def _worker(self) -> None:
         try:
@@ -387,14 +352,12 @@ class FileJob:
             if self.stopped is not None or self._streak.count < failed:
                 return  # an answer has come since
             answers = self._answers
-            self._look_ahead(LOOK_AHEAD)
             questions = []
-            for row in scouts(self._ahead, self._can_be_asked):
+            for row in scouts(self.input.look_ahead(LOOK_AHEAD), self._can_be_asked):
                 question = Question(row)
-                if question.row.problem is None and self._has_money_now(question):
+                if question.row.problem is None and (self.money is None or self.money.hold_for(question)):
                     questions.append(question)
-                    self._ahead.remove(row)
-                    self._read += 1
+                    self.input.take_early(row)
             await asyncio.gather(*(self._in_window(question) for question in questions))
             if self._answers == answers:
                 await self._ask_again()
@@ -405,19 +368,10 @@ class FileJob:
                 )
 
     def _can_be_asked(self, row: Row) -> bool:
-        if self.spread is not None and self.spread.has(row.number):
+        if self.spread is not None and self.spread.ways.has(row.number):
             return False
         state = self.results.state(row.number)
         return row.problem is None and (state == UNKNOWN or (state == FAILED and self.options["retry_failed"]))
-
-    def _has_money_now(self, question: Question) -> bool:
-        if self.money is None:
-            return True
-        needed = self.money.needed(question.row_json)
-        if not self.money.hold(needed):
-            return False
-        question.reserved = needed
-        return True
 
     async def _ask_again(self) -> None:
         """Ask a row that was answered before, which tells whether anything is answered now."""
@@ -426,7 +380,7 @@ class FileJob:
         if record is None or self.stopped is not None:
             return
         question = Question(Row(record["n"], record["line"], record["row"]))
-        if self._has_money_now(question):
+        if self.money is None or self.money.hold_for(question):
             try:
                 about, _ = await self._ask(record["row"])
                 again = asked_again(record, about)
@@ -434,6 +388,12 @@ class FileJob:
                 self._place(again)
             finally:
                 self._settle(question)
+
+    def digest(self, question: Question) -> bytes | None:
+        """Return what a row asks, where equal rows are asked once."""
+        if question.asks is None and self.options["dedupe"]:
+            question.asks = digest_of(identity_of(self.work.question(question.row.values)))
+        return question.asks
 
     async def _resolve(self, question: Question) -> bool:
         """Get what is to be recorded of a row, and record it: by its problem, an equal row, or asking.
@@ -443,9 +403,8 @@ class FileJob:
         row = question.row
         if row.problem is not None:
             return self._record(question, {"error": f"Line {row.line}: {row.problem}", "attempts": 0})
-        if not self.options["dedupe"]:
+        if (digest := self.digest(question)) is None:
             return self._record(question, *await self._ask(row.values))
-        digest = digest_of(identity_of(self.work.question(row.values)))
         same = self.results.answers.find(digest)
         if same is None and (flight := self._asking.get(digest)) is not None:
             about, blame = await asyncio.shield(flight)
@@ -518,27 +477,12 @@ class FileJob:
         s = self.standing
         s.elapsed_s = monotonic() - self._began
         held = sum(self.results.state(record.number) == UNKNOWN for record in self._streak.held)
-        s.failed = self.results.count(FAILED, self._among) + held
-        s.rows = self.results.count(ANSWERED, self._among) + s.failed
-        s.recorded = s.rows if self._among is None else self.results.count(ANSWERED) + self.results.count(FAILED)
+        among = self.input.among
+        s.failed = self.results.count(FAILED, among) + held
+        s.rows = self.results.count(ANSWERED, among) + s.failed
+        s.recorded = s.rows if among is None else self.results.count(ANSWERED) + self.results.count(FAILED)
         s.waiting = self.asker.why_waiting() or (None if self.spread is None else self.spread.waiting())
-        fraction = self.source.fraction()
-        s.total = self._most or self.source.total or (self._read / fraction if fraction else None)
-
-    async def _commit_for_ever(self) -> None:
-        try:
-            await self._commits.run()
-        except DiskError as exc:
-            self._fail(exc)
-
-    def _commit_rest(self) -> None:
-        """Write what is left when all tasks have ended."""
-        if isinstance(self._error, DiskError):
-            return
-        try:
-            self._commits.flush()
-        except DiskError as exc:
-            self._fail(exc)
+        s.total = self.input.total()
 
     async def _show_for_ever(self) -> None:
         if self.options["quiet"]:

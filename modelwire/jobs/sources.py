@@ -166,13 +166,9 @@ def _plain(value: Any) -> Any:
 
 
 _BY_SUFFIX: dict[str, type[FileSource]] = {
-    ".csv": CsvSource,
-    ".tsv": CsvSource,
-    ".jsonl": _JsonlSource,
-    ".ndjson": _JsonlSource,
-    ".parquet": _ParquetSource,
-    ".pq": _ParquetSource,
-}
+    ".csv": CsvSource, ".tsv": CsvSource, ".jsonl": _JsonlSource, ".ndjson": _JsonlSource,
+    ".parquet": _ParquetSource, ".pq": _ParquetSource,
+}  # fmt: skip
 
 
 def open_source(rows: Any, *, encoding: str = "utf-8", is_ours: bool = False) -> Source:

@@ -1,8 +1,8 @@
 """A job's rows on two ways: some in batches at the provider's, the others live, so that all are done by an hour.
 
-The table `ways` of the job's store says of each row that was handed in which batch has it, in the same transaction for
-all rows of a batch and before the provider hears of it. Each batch is a `BatchJob` in `batches/NNN` of the job's
-folder. A row that has a batch goes live only when that batch has ended and its answers are in the store.
+The table `ways` of the job's store has which rows a batch has, in the same transaction for all rows of a batch and
+before the provider hears of the batch. A row that has a batch goes live only when that batch has ended and its answers
+are in the store.
 """
 
 from __future__ import annotations
@@ -11,127 +11,77 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
-from shutil import rmtree
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic_core import from_json
-
-from modelwire.errors import (
-    CallerError,
-    ChatError,
-    DiskError,
-    InvalidArgument,
-    JobChanged,
-    MissingDependency,
-    ModelwireError,
-    Timeout,
-)
-from modelwire.jobs.batch_api.batch_table import record_of
+from modelwire.errors import CallerError, ChatError, InvalidArgument, MissingDependency, ModelwireError
 from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.client import BatchClient
-from modelwire.jobs.batch_api.job import BatchJob
-from modelwire.jobs.batch_api.part_events import PartEvents
 from modelwire.jobs.batch_api.submission import batch_api_of, submit_batch
 from modelwire.jobs.cost import BATCH_SHARE
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
-from modelwire.jobs.plan import LIVE, PILOT, OpenBatch, Pace, State, expected, next_step, rate_of, shortage
+from modelwire.jobs.input_rows import Question
+from modelwire.jobs.plan import LIVE, PILOT, Pace, State, expected, next_step, rate_of, shortage
 from modelwire.jobs.preview import ANSWER_TOKENS, question_text
-from modelwire.jobs.questions import Question
-from modelwire.jobs.row_records import ANSWERED, UNKNOWN, Digests, Record, digest_of, exact_json, identity_of
-from modelwire.jobs.rows import chosen
-from modelwire.jobs.sources import open_source
-from modelwire.jobs.store import WAYS, Entry, JobStore
+from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json
+from modelwire.jobs.store import WAYS
+from modelwire.jobs.ways import RETURNED, Away, Ways
 from modelwire.jobs.work import models_of, price_of_counts
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from modelwire.jobs.batch_api.results import BatchResult
     from modelwire.jobs.runner import FileJob
 
 __all__ = ["Spread"]
 
-IN_BATCH, RETURNED = 1, 2  # of a row: it came back without an answer, and goes live
-HANDED_IN, BACK = "handed in", "back"  # of a batch; the entries of rows are of the kind "row"
 MEASURED = 1_000  # rows that tell the length of a prompt
 MOST_ROWS = 10_000  # of one batch: they are in memory while it is handed in
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.2, 60.0
 CANCEL_S = 600.0  # providers end a batch within ten minutes
 WRITTEN = 500  # answers of a batch between two syncs
-
-
-class _Away:
-    """A batch that is at the provider's; `at` are epoch seconds, `first` the entry of its first row."""
-
-    def __init__(self, number: int, rows: int, at: float, job: BatchJob) -> None:
-        self.number, self.rows, self.at, self.job = number, rows, at, job
-        self.done = self.first = 0
-        self.reserved = Decimal(0)
-        self.is_cancelling = False
-
-    def state(self) -> OpenBatch:
-        return OpenBatch(self.number, self.rows, min(self.done, self.rows), time.time() - self.at, self.is_cancelling)
-
-    def look(self) -> bool:
-        """Do what can be done for it now; tell whether it is back."""
-        self.job.on_progress = self._hear
-        try:
-            self.job.wait(timeout=0)
-        except Timeout:
-            return False
-        return True
-
-    def _hear(self, progress: dict[str, Any]) -> None:
-        self.done = progress["done"]
-
-
-def _is_final(result: BatchResult) -> bool:
-    """Tell whether a row has got what it will ever get; what is wrong with its whole batch is not the row's."""
-    refused = result.retryable or getattr(result.error, "code", None) == "batch_validation_failed"
-    return result.status == "succeeded" or (result.status == "errored" and not refused)
+YEAR_S = 365 * 86_400.0
 
 
 class Spread:
     """Carries out the plan of a job. `quota`: rows that may be begun live in this pass over the input."""
 
-    def __init__(self, job: FileJob, rows: Any, hour: datetime | None) -> None:
-        self.job, self._input, self.hour = job, rows, hour
+    def __init__(self, job: FileJob, hour: datetime | None) -> None:
+        self.job, self.hour = job, hour
         self.quota: float = 0
         self.notes: list[str] = []
-        self._away: dict[int, _Away] = {}
-        self._held = bytearray()  # IN_BATCH or RETURNED for a row
-        self._questions = Digests()  # what was handed in, to the row that asks it
-        self._next = 1
+        self._models = list(models_of(job.work.chain))
         self._gone, self._pass_began = 0, 0.0  # rows of this pass
         self._left_behind = False  # rows that this pass has read, and another one has to look at
         self._returned = 0  # rows without an answer that batches have brought back since the last pass
-        self._seconds: list[float] = []  # that batches took
         self._live: deque[tuple[int, float]] = deque(maxlen=20)  # rows and seconds of each pass
         self._task: asyncio.Task[None] | None = None
         self._began_at = time.time()
         self._is_short = False  # of money, until a batch is back
         self._has_begun = False
-        if isinstance(rows, Iterator):
+        if job.input.is_read_once:
             raise InvalidArgument("`finish_by` counts the rows first, and reads them again: give a list, or a file.")
+        self._most = MOST_ROWS
         self.split = self._split()
         self.flex = FlexTier(self.split if hour is not None else None)
-        self._read_ways()
-        self._fresh, self._guess = 0, cast("float | None", None)
+        self.ways = Ways(job.folder.path, job.results.store, self.split)
+        if job.money is not None:
+            for away in self.ways.away.values():
+                needs = (job.money.needed(exact_json(row["row"])) for row in self.ways.rows(away))
+                away.reserved = sum(needs, Decimal(0)) * BATCH_SHARE
+                job.money.owe(away.reserved)
+        self._fresh = 0  # rows neither answered nor in a batch
+        self._guess: float | None = None  # of what a row costs live, in USD
         self._measure()
         if hour is not None:
             self._check(hour)
 
     def _split(self) -> Split | None:
         """Return the chain as a batch needs it; None where all rows go live."""
-        models = list(models_of(self.job.work.chain))
-        kinds = dict.fromkeys(f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in models)
+        kinds = dict.fromkeys(f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in self._models)
         if len(kinds) > 1:
             raise InvalidArgument(
                 f"`finish_by` plans for one model, and the chain has {', '.join(kinds)}: their prices and limits "
@@ -153,53 +103,48 @@ class Spread:
     def _measure(self) -> None:
         """Count the rows without an answer, guess what one costs live in USD, and see what `max_cost` sets aside."""
         job, needs = self.job, list[Decimal]()
-        choice = {name: job.options[name] for name in ("limit", "sample", "seed")}
-        source = open_source(self._input, encoding=job.options["encoding"])
         tokens = measured = 0
-        with closing(source):
-            rows, _ = chosen(iter(source), **choice)
-            for row in rows:
-                if not job._can_be_asked(row) or self.has(row.number):
+        rows = job.input.anew()
+        with closing(rows.source):
+            for row in rows.unread:
+                if not job._can_be_asked(row) or self.ways.has(row.number):
                     continue
                 self._fresh += 1
                 if measured < MEASURED:
                     measured += 1
                     needs += [] if job.money is None else [job.money.needed(Question(row).row_json)]
-                    try:
+                    with suppress(ModelwireError):  # the row itself will fail
                         tokens += question_text(job.work, row)[1]
-                    except ModelwireError:
-                        continue  # the row itself will fail
-        model = next(iter(models_of(job.work.chain)), None)
+        self._least_needed = min(needs, default=Decimal(0))
+        self._mean_needed = sum(needs, Decimal(0)) / max(len(needs), 1)
+        model = next(iter(self._models), None)
         self._answer_tokens = min(getattr(model, "max_tokens", None) or ANSWER_TOKENS, ANSWER_TOKENS)
         if model is not None:
             price = price_of_counts(model, round(tokens / max(measured, 1)), self._answer_tokens)
             self._guess = None if price is None else float(price)
-        self._least_needed = min(needs, default=Decimal(0))
-        self._mean_needed = sum(needs, Decimal(0)) / max(len(needs), 1)
 
     def _check(self, hour: datetime) -> None:
         """Raise where the hour cannot be met, or not for the money, as far as that is known."""
-        state = self._state()
-        if (short := shortage(state)) is None:
-            money = self.job.money
-            if money is not None and not self._away and self._least_needed > money.left:
-                raise InvalidArgument(f"{money.shortage(self._least_needed)} No request was sent.")
-            return
-        text = shortage_text(short, state, hour)
-        if short.late and not self._rate()[1]:
-            self.notes.append(f"{text} That rate is assumed: `rpm=` of the model says what it is.")
-            return
-        raise InvalidArgument(f"{text} No request was sent. Change `finish_by`, `max_cost` or `limit`.")
+        state, money = self._state(), self.job.money
+        if (short := shortage(state)) is not None:
+            text = f"{shortage_text(short, state, hour)} "
+            if short.late and not self._rate()[1]:
+                self.notes.append(f"{text}That rate is assumed: `rpm=` of the model says what it is.")
+                return
+            raise InvalidArgument(f"{text}No request was sent. Change `finish_by`, `max_cost` or `limit`.")
+        if money is not None and not self.ways.away and self._least_needed > money.left:
+            raise InvalidArgument(f"{money.shortage(self._least_needed)} No request was sent.")
 
     def plan(self) -> JobPlan:
         """Return what is expected now."""
         now = datetime.now(UTC)
         rate, is_known = self._rate()
         plan = expected(self._state())
-        assumed = [] if is_known else [f"Live calls are taken to get {rate * 60:,.0f} rows a minute until they have "
-                                       "shown more."]  # fmt: skip
+        assumed = []
+        if not is_known:
+            assumed += [f"Live calls are taken to get {rate * 60:,.0f} rows a minute until they have shown more."]
         if self._guess is not None and plan.rows:
-            assumed.append(self._assumed_answer(sum(plan.step.submit)))
+            assumed += [self._assumed_answer(sum(plan.step.submit))]
         notes = [*self.notes, *([" ".join(assumed)] if assumed else []), *self.flex.notes(plan)]
         return JobPlan(plan, now, self.hour or now, tuple(notes))
 
@@ -215,26 +160,23 @@ class Spread:
         return f"{text}: for {at_once:,} rows at a time{' in batches' if in_batches else ''}."
 
     def _rate(self) -> tuple[float, bool]:
+        """Return the rows a second of live calls, and whether that is more than an assumption."""
         advertised = None
-        models = list(models_of(self.job.work.chain))
-        if models and hasattr(models[0], "limits"):
-            try:
-                advertised = models[0].limits().requests_per_minute
-            except ModelwireError:  # a key that is missing, say: the calls will tell
-                advertised = None
-        calls = max(1, len(models))
+        if self._models and hasattr(self._models[0], "limits"):
+            with suppress(ModelwireError):  # a key that is missing, say: the calls will tell
+                advertised = self._models[0].limits().requests_per_minute
         rows, seconds = sum(rows for rows, _ in self._live), sum(seconds for _, seconds in self._live)
-        return rate_of(None if advertised is None else advertised / 60 / calls, rows, seconds)
+        return rate_of(None if advertised is None else advertised / 60 / len(self._models), rows, seconds)
 
     def _left_s(self) -> float:
-        return 86_400.0 * 365 if self.hour is None else self.hour.timestamp() - time.time()
-
-    def _look_s(self) -> float:
-        youngest = min((time.time() - away.at for away in self._away.values()), default=0.0)
-        return max(SHORTEST_LOOK_S, min(LONGEST_LOOK_S, youngest / 4, self._whole_s() / 50))
+        return YEAR_S if self.hour is None else self.hour.timestamp() - time.time()
 
     def _whole_s(self) -> float:
         return self._left_s() + time.time() - self._began_at
+
+    def _look_s(self) -> float:
+        youngest = min((time.time() - away.at for away in self.ways.away.values()), default=0.0)
+        return max(SHORTEST_LOOK_S, min(LONGEST_LOOK_S, youngest / 4, self._whole_s() / 50))
 
     def _state(self, *, may_hand_in: bool = True) -> State:
         money, s = self.job.money, self.job.standing
@@ -243,9 +185,8 @@ class Spread:
         whole_s = self._whole_s()
         state = State(
             left_s=self._left_s(), rows=max(0, self._fresh), rate=self._rate()[0], price=price, money=left,
-            batches=tuple(away.state() for away in self._away.values()), pace=Pace(self._seconds),
-            has_batches=may_hand_in and self._may_hand_in(),
-            chunk=self._most if self.split is not None else MOST_ROWS, cancel_s=min(CANCEL_S, whole_s / 10),
+            batches=tuple(away.state() for away in self.ways.away.values()), pace=Pace(self.ways.seconds),
+            has_batches=may_hand_in and self._may_hand_in(), chunk=self._most, cancel_s=min(CANCEL_S, whole_s / 10),
             look_s=min(LONGEST_LOOK_S, whole_s / 50), spare_s=whole_s / 20,
         )  # fmt: skip
         return replace(state, tiers=self.flex.tiers(state))
@@ -253,34 +194,15 @@ class Spread:
     def _may_hand_in(self) -> bool:
         """Tell whether rows may be handed in; once it runs, only after the chain has answered one."""
         proved = not self._has_begun or self.job.results.count(ANSWERED) > 0
-        return proved and self.split is not None and self.hour is not None and not self.job._exhausted
+        return proved and self.split is not None and self.hour is not None and not self.job.input.exhausted
 
     def holds(self, question: Question) -> bool:
         """Tell whether a row is in a batch, or one that asks the same: another pass has to look at it."""
-        held = self.has(question.row.number)
-        if not held and question.row.problem is None and (digest := self._digest(question)) is not None:
-            first = self._questions.find(digest)
-            held = first is not None and self.has(first)
+        held = self.ways.has(question.row.number)
+        if not held and self.ways.made and question.row.problem is None:
+            held = self.ways.has_same(self.job.digest(question))
         self._left_behind = self._left_behind or held
         return held
-
-    def has(self, number: int) -> bool:
-        """Tell whether a row is in a batch."""
-        return self._way(number) == IN_BATCH
-
-    def _way(self, number: int) -> int:
-        return self._held[number] if number < len(self._held) else 0
-
-    def _hold(self, number: int, digest: bytes | None) -> None:
-        self._held += bytes(max(0, number + 1 - len(self._held)))
-        self._held[number] = IN_BATCH
-        if digest is not None:
-            self._questions.add(digest, number)
-
-    def _digest(self, question: Question) -> bytes | None:
-        """Return what a row asks, where equal rows go once."""
-        job = self.job
-        return digest_of(identity_of(job.work.question(question.row.values))) if job.options["dedupe"] else None
 
     def count(self, about: dict[str, Any]) -> None:
         """Take what came of a row that went live."""
@@ -290,24 +212,15 @@ class Spread:
 
     def runs_short(self, question: Question) -> bool:
         """Hear that there is no money for a row; tell whether batches may bring some back, and take it back then."""
-        self.quota, self._is_short = 0, bool(self._away)
+        self.quota, self._is_short = 0, bool(self.ways.away)
         if self._is_short:
-            self._put_back(question)
+            self.job.input.put_back(question)
         return self._is_short
-
-    def _put_back(self, question: Question) -> None:
-        self.job._ahead.appendleft(question.row)
-        self.job._read -= 1
-
-    @property
-    def has_batches(self) -> bool:
-        """Whether any batch was ever made for the job."""
-        return self._next > 1
 
     def waiting(self) -> str | None:
         """Say what is at the provider's."""
-        rows = sum(away.rows for away in self._away.values())
-        return f"{rows:,} rows in {len(self._away):,} batches" if rows else None
+        rows = sum(away.rows for away in self.ways.away.values())
+        return f"{rows:,} rows in {len(self.ways.away):,} batches" if rows else None
 
     async def first_pass(self) -> None:
         """Have some rows go live first: they tell the price, the rate, and whether the chain works at all."""
@@ -331,16 +244,16 @@ class Spread:
             for count in step.submit:
                 if not await self._hand_in(count):
                     break
-            if job._exhausted and not self._away and not self._left_behind:
+            away = self.ways.away
+            if job.input.exhausted and not away and not self._left_behind:
                 return False
-            if not self._away or (
-                self._fresh > 0 and not self._is_short and not (job._exhausted and not self._returned)
-            ):
-                if job._exhausted:
+            is_live_next = self._fresh > 0 and not self._is_short and (self._returned or not job.input.exhausted)
+            if is_live_next or not away:
+                if job.input.exhausted:
                     self._left_behind, self._returned = False, 0
-                    job._read_again()
+                    job.input.begin_again()
                 rate = 2 * self.flex.rate if step.tier == self.flex.NAME else self._rate()[0]  # it may have more
-                most = max(PILOT, round(rate * LONGEST_LOOK_S)) if self._away or step.tier != LIVE else math.inf
+                most = max(PILOT, round(rate * LONGEST_LOOK_S)) if away or step.tier != LIVE else math.inf
                 self._begin_pass(most, step.tier)
                 return True
             await self._pause()
@@ -372,13 +285,13 @@ class Spread:
 
     async def _look(self) -> None:
         try:
-            for away in list(self._away.values()):
+            for away in list(self.ways.away.values()):
                 if await asyncio.to_thread(away.look):
                     await self._take(away)
             if self.hour is None or self.job.stopped is not None:
                 return
             for number in next_step(self._state(may_hand_in=False)).cancel:
-                away = self._away[number]
+                away = self.ways.away[number]
                 away.is_cancelling = True
                 await asyncio.to_thread(away.job.cancel)
                 self.job.progress.say(f"Batch {number} is ended early: what it has not answered goes live.")
@@ -393,21 +306,22 @@ class Spread:
             if job.money is not None:
                 needed = job.money.needed(question.row_json) * BATCH_SHARE
                 if not job.money.hold(needed):
-                    self._put_back(question)
+                    job.input.put_back(question)
                     break
                 reserved += needed
             questions.append(question)
-            self._hold(question.row.number, self._digest(question))
+            self.ways.hold(question.row.number, job.digest(question))
         if not questions:
             return False
-        away = _Away(self._next, len(questions), time.time(), BatchJob(self._path(self._next), self.split))
-        away.reserved, away.first = reserved, job.results.store.next_id(WAYS)
-        self._next += 1
+        away, entries = self.ways.hand_in([(question, job.digest(question)) for question in questions])
+        away.reserved = reserved
         self._fresh -= len(questions)
-        await self._on_disk(job.results.store.append, WAYS, self._entries(away, questions))
-        self._away[away.number] = away
+        await self._on_disk(job.results.store.append, WAYS, entries)
+        values = [question.row.values for question in questions]
+        options: Any = {name: job.options[name] for name in ("config", "bucket")}
+        options |= {"dir": away.job.path, "dedupe": False, "max_rounds": 1}
         try:
-            await asyncio.to_thread(self._submit, away, [question.row.values for question in questions])
+            await asyncio.to_thread(submit_batch, job.work.chain, values, **options)
         except ChatError as exc:
             if not exc.retryable:
                 raise
@@ -418,48 +332,29 @@ class Spread:
             return False
         return len(questions) == count
 
-    def _submit(self, away: _Away, values: list[Any]) -> None:
-        chain, config, bucket = self.job.work.chain, self.job.options["config"], self.job.options["bucket"]
-        submit_batch(chain, values, dir=away.job.path, config=config, bucket=bucket, dedupe=False, max_rounds=1)
-
     def _eligible(self) -> Question | None:
         """Take the next row that may be handed in; those that a pass has to see again are left behind."""
         job = self.job
-        while True:
-            job._look_ahead(1)
-            if not job._ahead:
-                job._exhausted = True
-                return None
-            job._read += 1
-            question = Question(job._ahead.popleft())
+        while (question := job.input.take()) is not None:
             if question.row.problem is not None:
                 self._left_behind = True
-            elif self._way(question.row.number) == RETURNED:
+            elif self.ways.of(question.row.number) == RETURNED:
                 self._left_behind, self._returned = True, self._returned + 1
             elif job._has_result(question) or self.holds(question):
                 continue
+            elif (digest := job.digest(question)) is None or job.results.answers.find(digest) is None:
+                return question
             else:
-                digest = self._digest(question)
-                if digest is None or job.results.answers.find(digest) is None:
-                    return question
                 self._left_behind = True
+        return None
 
-    def _entries(self, away: _Away, questions: list[Question]) -> list[Entry]:
-        entries = []
-        for place, question in enumerate(questions):
-            row = question.row
-            facts = {"batch": away.number, "n": row.number, "line": row.line, "check": question.check.hex()}
-            facts["ask"] = None if (digest := self._digest(question)) is None else digest.hex()
-            record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
-            entries.append(Entry.of("row", record, row.number, away.first + place))
-        facts = {"batch": away.number, "rows": away.rows, "first": away.first, "at": away.at}
-        return [*entries, Entry.of(HANDED_IN, exact_json(facts), away.number)]
+    # ---------------------------------------------------------------- taking back
 
-    async def _take(self, away: _Away) -> None:
+    async def _take(self, away: Away) -> None:
         """Take what a batch that has ended has answered, and let the other rows go live."""
         job, numbers, left = self.job, [], 0
-        found = self._found(away)
-        while some := await asyncio.to_thread(lambda: list(islice(found, WRITTEN))):
+        answers = self.ways.answers(away)
+        while some := await asyncio.to_thread(lambda: list(islice(answers, WRITTEN))):
             entries = []
             for number, record, digest in some:
                 numbers.append(number)
@@ -472,83 +367,20 @@ class Spread:
             await self._on_disk(job.results.write, entries)
         await self._end(away, numbers, left=left)
 
-    def _found(self, away: _Away) -> Iterator[tuple[int, Record | None, bytes | None]]:
-        """Yield each row: its number, its record (None for one without an answer), and the digest of its question."""
-        with closing(JobStore(self.job.folder.path, read_only=True)) as store:
-            for place, (result, record) in enumerate(away.job._recorded(by_arrival=False)):
-                row = from_json(store.read(WAYS, away.first + place))
-                digest = bytes.fromhex(row["ask"]) if row["ask"] else None
-                if not _is_final(result):
-                    yield row["n"], None, digest
-                    continue
-                away.job._finish(result, record)
-                about = {**record_of(result, record).about, "way": "batch"}
-                if "error" not in about and digest is not None:
-                    about["ask"] = row["ask"]
-                check = bytes.fromhex(row["check"])
-                yield row["n"], Record(row["n"], row["line"], exact_json(row["row"]), check, about), digest
-
-    async def _end(self, away: _Away, numbers: list[int], *, left: int) -> None:
+    async def _end(self, away: Away, numbers: list[int], *, left: int) -> None:
         """Write down that a batch is back, and free its rows."""
-        record = exact_json({"batch": away.number, "seconds": time.time() - away.at, "left": left})
-        await self._on_disk(self.job.results.store.append, WAYS, [Entry.of(BACK, record, away.number)])
+        job, seconds = self.job, time.time() - away.at
         if not away.is_cancelling:
-            self._seconds.append(time.time() - away.at)
-        for number in numbers:
-            self._held[number] = RETURNED if self.job.results.state(number) == UNKNOWN else 0
+            self.ways.seconds.append(seconds)
+        await self._on_disk(job.results.store.append, WAYS, [self.ways.back(away, seconds, left)])
+        self.ways.free(away, numbers, [number for number in numbers if job.results.state(number) == UNKNOWN])
         self._fresh += left
         self._returned += left
         self._left_behind = self._left_behind or left > 0
         self._is_short = False
-        if self.job.money is not None:
-            self.job.money.give_back(away.reserved)
-        self.job._freed.set()
-        del self._away[away.number]
+        if job.money is not None:
+            job.money.give_back(away.reserved)
+        job._freed.set()
 
     async def _on_disk(self, act: Any, *args: Any) -> None:
         await asyncio.shield(self.job._loop.run_in_executor(self.job._disk, act, *args))
-
-    def _path(self, number: int) -> Path:
-        return self.job.folder.path / "batches" / f"{number:03}"
-
-    def _read_ways(self) -> None:
-        """Take up the batches that are not back. One of which the provider has heard nothing is as never made."""
-        store = self.job.results.store
-        for entry in store.entries(WAYS):
-            if entry.is_damaged:
-                raise DiskError(
-                    f"The table `{WAYS}` of `{store.path}` is damaged: put a copy back.", path=str(store.path)
-                )
-            if entry.kind == "row":
-                continue
-            facts = from_json(entry.record)
-            number = facts["batch"]
-            if entry.kind == BACK:
-                away = self._away.pop(number)
-                self._seconds += [facts["seconds"]] if not facts["left"] else []
-                continue
-            away = _Away(number, facts["rows"], facts["at"], BatchJob(self._path(number), self.split))
-            away.first, self._next = facts["first"], number + 1
-            self._away[number] = away
-        for away in list(self._away.values()):
-            self._take_up(away)
-
-    def _take_up(self, away: _Away) -> None:
-        store, money = self.job.results.store, self.job.money
-        path = self._path(away.number)
-        if not path.is_dir() or not (events := PartEvents(path).read()).planned:
-            rmtree(path, ignore_errors=True)
-            record = exact_json({"batch": away.number, "seconds": 0.0, "left": away.rows})
-            store.append(WAYS, [Entry.of(BACK, record, away.number)])
-            del self._away[away.number]
-            return
-        if self.split is None:
-            raise JobChanged(f"`{path}` is a batch that this chain cannot take back: run the job as it began.")
-        away.is_cancelling = events.cancelled
-        for place in range(away.rows):
-            row = from_json(store.read(WAYS, away.first + place))
-            self._hold(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)
-            if money is not None:
-                away.reserved += money.needed(exact_json(row["row"])) * BATCH_SHARE
-        if money is not None:
-            money.owe(away.reserved)

@@ -23,24 +23,16 @@ from modelwire.runnables import (
     RunnableLambda,
     RunnableParallel,
     RunnableSequence,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.errors import Attempt
 
 __all__ = [
-    "Tally",
-    "Work",
-    "answer_value",
-    "check_prices",
-    "differences",
-    "failure_text",
-    "finish_reason",
-    "make_work",
-    "models_of",
-    "price_of_counts",
-]
+    "Tally", "Work", "answer_value", "check_prices", "differences", "failure_text", "finish_reason", "make_work",
+    "models_of", "price_of_counts",
+]  # fmt: skip
 
 
 TIERS = ("flex", "priority")  # of OpenAI: an answer says which it was billed by

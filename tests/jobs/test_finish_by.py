@@ -391,7 +391,7 @@ def test_a_plan_tells_what_an_answer_is_taken_for_and_what_is_set_aside(serve: A
     short = server.model(model="gpt-4o-mini", max_tokens=20)
     assert "taken to have 20 tokens." in str(plan_job("say {t}", ROWS, model=short, max_cost=1, **options))
     with pytest.raises(InvalidArgument, match=r"The next row may cost up to .* 16,384 tokens: `max_tokens` lowers"):
-        run_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini"), max_cost="0.007", **options)
+        run_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini"), max_cost="0.009", **options)
     assert not server.requests and not list(tmp_path.iterdir())
 
 

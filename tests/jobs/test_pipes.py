@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
+
+from modelwire.cli import main
 
 CHAIN = """
 from modelwire.runnables import RunnableLambda
@@ -17,8 +20,8 @@ chain = RunnableLambda(answer)
 """
 
 
-def batch(folder: Path, given: str, *options: str) -> subprocess.CompletedProcess[str]:
-    (folder / "mine.py").write_text(CHAIN)
+def batch(folder: Path, given: str, *options: str, chain: str = CHAIN) -> subprocess.CompletedProcess[str]:
+    (folder / "mine.py").write_text(chain)
     (folder / "tmp").mkdir(exist_ok=True)
     command = [sys.executable, "-m", "modelwire.cli", "batch", "-", "--chain", "mine:chain", *options]
     root = str(Path(__file__).parents[2])
@@ -47,6 +50,22 @@ def test_standard_input_goes_on_and_takes_more_rows(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout.strip()) == (0, "o.jsonl"), done.stderr
     assert (tmp_path / "asked").read_text() == "xy"
     assert batch(tmp_path, "a\nz\n", "--output", "o.jsonl", "--format", "csv").returncode == 1
+
+
+def test_what_a_stopped_job_has_paid_for_is_kept_though_its_table_was_for_standard_output(tmp_path: Path) -> None:
+    broke = CHAIN.replace("    return", "    if row['a'] == 'y': raise QuotaExhausted('Nothing left.')\n    return")
+    broke = f"from modelwire.errors import QuotaExhausted\n{broke}"
+    for given, kept in (("a\nx\ny\n", True), ("a\ny\n", False)):
+        done = batch(tmp_path, given, "--output", "-", "--format", "csv", "--max-concurrency", "1", chain=broke)
+        assert done.returncode == 1 and done.stdout == "" and "Nothing left." in done.stderr
+        assert ("What is done is kept: `modelwire jobs write " in done.stderr) == kept
+        (folder,) = (tmp_path / "tmp").iterdir() if kept else (None,)
+        if folder is None:
+            continue
+        assert main(["jobs", "write", str(folder / "stdout.csv.job")]) == 0
+        assert (folder / "stdout.csv").read_text().splitlines()[1].startswith("x,X,")
+        rmtree(folder)
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_a_batch_api_wants_files(tmp_path: Path) -> None:

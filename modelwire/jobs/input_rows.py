@@ -1,0 +1,145 @@
+"""The rows of the input on their way to be asked, and whether they are still the rows that were asked before."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from modelwire.errors import JobChanged
+from modelwire.jobs.row_records import FAILED, UNKNOWN, digest_of, exact_json
+from modelwire.jobs.rows import Row, Source, chosen
+from modelwire.jobs.sources import open_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modelwire.jobs.row_records import Results
+
+__all__ = ["InputRows", "Question", "check_enough", "check_same", "check_source"]
+
+_NEW_JOB = "New rows go behind the last one. Put the {} back, or name another output, which begins a new job."
+
+
+class Question:
+    """A row on its way: its JSON, and the digests it is known by."""
+
+    __slots__ = ("asks", "check", "reserved", "row", "row_json")
+
+    def __init__(self, row: Row) -> None:
+        if row.problem is None:
+            try:
+                self.row_json = exact_json(row.values)
+            except (ValueError, UnicodeError) as exc:  # half of a character, say
+                row = row._replace(values=None, problem=f"The row cannot be written as JSON: {exc}")
+        if row.problem is not None:
+            self.row_json = b"null"
+        self.row = row
+        self.asks: bytes | None = None  # the digest of what it asks, once that was looked for
+        self.reserved = Decimal(0)  # USD
+        self.check = digest_of(self.row_json if row.problem is None else row.problem.encode(errors="replace"))
+
+
+class InputRows:
+    """`taken` rows had their turn, `exhausted` says that the last one had. `among`: their numbers, None for all."""
+
+    def __init__(self, rows: Any, options: Mapping[str, Any]) -> None:
+        self._rows, self._options = rows, options
+        self.source: Source = self.opened()
+        self.among: Sequence[int] | None = None
+        self.exhausted = False
+        self.taken = 0
+        self._ahead: deque[Row] = deque()  # read, and had no turn yet
+
+    @property
+    def is_read_once(self) -> bool:
+        """Whether the rows cannot be gone through again."""
+        return isinstance(self._rows, Iterator)
+
+    def opened(self) -> Source:
+        """Open the input anew."""
+        return open_source(self._rows, encoding=self._options["encoding"])
+
+    def anew(self) -> InputRows:
+        """Return the same rows, begun, to be gone through beside these."""
+        rows = InputRows(self._rows, self._options)
+        rows.begin()
+        return rows
+
+    def begin(self) -> None:
+        """Choose the rows. A sample is read to the end here."""
+        choice = {name: self._options[name] for name in ("limit", "sample", "seed")}
+        self.unread, self.among = chosen(iter(self.source), **choice)
+        self.exhausted, self.taken = False, 0
+        self._ahead.clear()
+
+    def begin_again(self) -> None:
+        """Go back to the first row."""
+        self.source.close()
+        self.source = self.opened()
+        self.begin()
+
+    def look_ahead(self, count: int) -> Sequence[Row]:
+        """Return the next rows, at least so many where there are."""
+        self._ahead.extend(islice(self.unread, max(0, count - len(self._ahead))))
+        return self._ahead
+
+    def take(self) -> Question | None:
+        """Return the next row; None behind the last one."""
+        if not self.look_ahead(1):
+            self.exhausted = True
+            return None
+        self.taken += 1
+        return Question(self._ahead.popleft())
+
+    def take_early(self, row: Row) -> None:
+        """Take a row that was looked at before its turn."""
+        self._ahead.remove(row)
+        self.taken += 1
+
+    def put_back(self, question: Question) -> None:
+        """Make a row the next one."""
+        self._ahead.appendleft(question.row)
+        self.taken -= 1
+
+    def total(self) -> float | None:
+        """Return how many rows there will be, about; None where that is not known."""
+        counts = [count for name in ("limit", "sample") if (count := self._options[name]) is not None]
+        fraction = self.source.fraction()
+        return min(counts, default=None) or self.source.total or (self.taken / fraction if fraction else None)
+
+
+def check_same(question: Question, results: Results, folder: Path) -> None:
+    """Raise `JobChanged` for a row that has a result and is not the row it was then."""
+    row = question.row
+    if results.agrees(row.number, question.check):
+        return
+    text = f"Line {row.line} of the input is not what it was when `{folder}` had it"
+    if results.state(row.number) == FAILED:
+        raise JobChanged(f"{text}, and it failed: `retry_failed=True` (`--retry-failed`) asks it as it is now.")
+    raise JobChanged(f"{text} answered. {_NEW_JOB.format('line')}")
+
+
+def check_enough(read: int, results: Results, folder: Path) -> None:
+    """Raise `JobChanged` for an input with fewer rows than have a result."""
+    if read < results.end:
+        raise JobChanged(
+            f"The input has {read:,} rows and had {results.end:,} when `{folder}` had them answered. "
+            f"{_NEW_JOB.format('rows')}"
+        )
+
+
+def check_source(source: Source, results: Results, folder: Path, *, retry_failed: bool) -> None:
+    """Raise `JobChanged` unless every row that has a result stands in a changed input as it did: before any request."""
+    read = 0
+    for row in source if results.end else ():
+        if read == results.end:
+            break
+        read += 1
+        state = results.state(row.number)
+        if state != UNKNOWN and not (retry_failed and state == FAILED):
+            check_same(Question(row), results, folder)
+    source.close()
+    check_enough(read, results, folder)

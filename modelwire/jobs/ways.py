@@ -1,0 +1,183 @@
+"""Which rows of a job with an hour are in which batch: the table `ways` of its store.
+
+An entry of the kind "row" says that a row was handed in, "handed in" behind all rows of a batch that the batch is made,
+"back" that it has ended and its answers are in the store. Each batch is a `BatchJob` in `batches/NNN` of the folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from decimal import Decimal
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from modelwire.errors import DiskError, JobChanged, Timeout
+from modelwire.jobs.batch_api.batch_table import record_of
+from modelwire.jobs.batch_api.job import BatchJob
+from modelwire.jobs.batch_api.part_events import PartEvents
+from modelwire.jobs.plan import OpenBatch
+from modelwire.jobs.row_records import Digests, Record, exact_json
+from modelwire.jobs.store import WAYS, Entry, JobStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modelwire.jobs.batch_api.chain import Split
+    from modelwire.jobs.batch_api.results import BatchResult
+    from modelwire.jobs.input_rows import Question
+
+__all__ = ["IN_BATCH", "RETURNED", "Away", "Ways"]
+
+IN_BATCH, RETURNED = 1, 2  # of a row: it came back without an answer, and goes live
+HANDED_IN, BACK, ROW = "handed in", "back", "row"  # kinds of entries
+
+
+class Away:
+    """A batch that is at the provider's; `at` are epoch seconds, `first` the entry of its first row."""
+
+    def __init__(self, number: int, rows: int, at: float, first: int, job: BatchJob) -> None:
+        self.number, self.rows, self.at, self.first, self.job = number, rows, at, first, job
+        self.done = 0
+        self.reserved = Decimal(0)
+        self.is_cancelling = False
+
+    def state(self) -> OpenBatch:
+        return OpenBatch(self.number, self.rows, min(self.done, self.rows), time.time() - self.at, self.is_cancelling)
+
+    def look(self) -> bool:
+        """Do what can be done for it now; tell whether it is back."""
+        self.job.on_progress = self._hear
+        try:
+            self.job.wait(timeout=0)
+        except Timeout:
+            return False
+        return True
+
+    def _hear(self, progress: dict[str, Any]) -> None:
+        self.done = progress["done"]
+
+
+class Ways:
+    """The batches that are `away`, and where each row is. Entries are made here; who has the disk writes them."""
+
+    def __init__(self, folder: Path, store: JobStore, split: Split | None) -> None:
+        self._folder, self._store, self._split = folder, store, split
+        self.away: dict[int, Away] = {}
+        self.seconds: list[float] = []  # that batches took
+        self.made = 0  # batches, ever
+        self._held = bytearray()  # IN_BATCH or RETURNED for a row
+        self._questions = Digests()  # what was handed in, to the row that asks it
+        self._read()
+
+    def of(self, number: int) -> int:
+        """Return IN_BATCH or RETURNED, 0 for a row that was in no batch."""
+        return self._held[number] if number < len(self._held) else 0
+
+    def has(self, number: int) -> bool:
+        """Tell whether a row is in a batch."""
+        return self.of(number) == IN_BATCH
+
+    def has_same(self, digest: bytes | None) -> bool:
+        """Tell whether a row that asks the same is in a batch."""
+        first = None if digest is None else self._questions.find(digest)
+        return first is not None and self.has(first)
+
+    def hold(self, number: int, digest: bytes | None) -> None:
+        """Note that a row is in a batch."""
+        self._held += bytes(max(0, number + 1 - len(self._held)))
+        self._held[number] = IN_BATCH
+        if digest is not None:
+            self._questions.add(digest, number)
+
+    def free(self, away: Away, numbers: Sequence[int], unanswered: Sequence[int]) -> None:
+        """Note that a batch is back with these rows, some of them without an answer."""
+        del self.away[away.number]
+        for number in numbers:
+            self._held[number] = 0
+        for number in unanswered:
+            self._held[number] = RETURNED
+
+    def hand_in(self, rows: Sequence[tuple[Question, bytes | None]]) -> tuple[Away, list[Entry]]:
+        """Make a batch of rows, each with the digest of what it asks; return its entries, too."""
+        self.made += 1
+        away = self._away(self.made, len(rows), time.time(), self._store.next_id(WAYS))
+        entries = []
+        for place, (question, digest) in enumerate(rows):
+            row = question.row
+            facts = {"batch": away.number, "n": row.number, "line": row.line, "check": question.check.hex()}
+            facts["ask"] = None if digest is None else digest.hex()
+            record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
+            entries.append(Entry.of(ROW, record, row.number, away.first + place))
+        facts = {"batch": away.number, "rows": away.rows, "first": away.first, "at": away.at}
+        return away, [*entries, Entry.of(HANDED_IN, exact_json(facts), away.number)]
+
+    def back(self, away: Away, seconds: float, left: int) -> Entry:
+        """Return the entry of a batch that is back, with `left` rows without an answer."""
+        record = exact_json({"batch": away.number, "seconds": seconds, "left": left})
+        return Entry.of(BACK, record, away.number)
+
+    def answers(self, away: Away) -> Iterator[tuple[int, Record | None, bytes | None]]:
+        """Yield each row: its number, its record (None for one without an answer), and the digest of its question."""
+        with closing(JobStore(self._folder, read_only=True)) as store:
+            for place, (result, record) in enumerate(away.job._recorded(by_arrival=False)):
+                row = from_json(store.read(WAYS, away.first + place))
+                digest = bytes.fromhex(row["ask"]) if row["ask"] else None
+                if not _is_final(result):
+                    yield row["n"], None, digest
+                    continue
+                away.job._finish(result, record)
+                about = {**record_of(result, record).about, "way": "batch"}
+                if "error" not in about and digest is not None:
+                    about["ask"] = row["ask"]
+                check = bytes.fromhex(row["check"])
+                yield row["n"], Record(row["n"], row["line"], exact_json(row["row"]), check, about), digest
+
+    def _read(self) -> None:
+        """Take up the batches that are not back. One of which the provider has heard nothing is as never made."""
+        for entry in self._store.entries(WAYS):
+            if entry.is_damaged:
+                path = str(self._store.path)
+                raise DiskError(f"The table `{WAYS}` of `{path}` is damaged: put a copy back.", path=path)
+            if entry.kind == ROW:
+                continue
+            facts = from_json(entry.record)
+            if entry.kind == BACK:
+                del self.away[facts["batch"]]
+                self.seconds += [facts["seconds"]] if not facts["left"] else []
+            else:
+                self.made = facts["batch"]
+                self._away(self.made, facts["rows"], facts["at"], facts["first"])
+        for away in list(self.away.values()):
+            self._take_up(away)
+
+    def _away(self, number: int, rows: int, at: float, first: int) -> Away:
+        job = BatchJob(self._folder / "batches" / f"{number:03}", self._split)
+        self.away[number] = Away(number, rows, at, first, job)
+        return self.away[number]
+
+    def _take_up(self, away: Away) -> None:
+        path = away.job.path
+        if not path.is_dir() or not (events := PartEvents(path).read()).planned:
+            rmtree(path, ignore_errors=True)
+            self._store.append(WAYS, [self.back(away, 0.0, away.rows)])
+            self.free(away, (), ())
+            return
+        if self._split is None:
+            raise JobChanged(f"`{path}` is a batch that this chain cannot take back: run the job as it began.")
+        away.is_cancelling = events.cancelled
+        for row in self.rows(away):
+            self.hold(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)
+
+    def rows(self, away: Away) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a batch as they were handed in."""
+        return (from_json(self._store.read(WAYS, away.first + place)) for place in range(away.rows))
+
+
+def _is_final(result: BatchResult) -> bool:
+    """Tell whether a row has got what it will ever get; what is wrong with its whole batch is not the row's."""
+    refused = result.retryable or getattr(result.error, "code", None) == "batch_validation_failed"
+    return result.status == "succeeded" or (result.status == "errored" and not refused)
