@@ -72,10 +72,8 @@ class CsvSource(FileSource):
         self.columns = self._header()
 
     def _open(self) -> IO[Any]:
-        guess = not self.is_ours
-        encoding = (
-            "utf-8-sig" if guess and self.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else self.encoding
-        )
+        is_utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+        encoding = "utf-8-sig" if is_utf8 and not self.is_ours else self.encoding
         # Bytes that are no text become lone surrogates: the row that has them fails, not the file.
         return self.path.open(encoding=encoding, errors="surrogateescape", newline="")
 

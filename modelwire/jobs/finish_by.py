@@ -117,8 +117,8 @@ class JobPlan(NamedTuple):
         if self.plan.cancel_s is not None:
             last += (
                 f" Batches that are not back by {self._at(self.plan.cancel_s)} are ended one by one, and their rows "
+                f"go live: {usd(self.plan.most)} at most by these estimates."
             )
-            last += f"go live: {usd(self.plan.most)} at most by these estimates."
         return "\n".join([*lines, last, *self.notes])
 
     def _at(self, seconds: float) -> str:

@@ -24,7 +24,6 @@ MAX_ROW_CHARS = 32 * 1024 * 1024  # no provider takes a request of more bytes; a
 EDGE_BYTES = 1024 * 1024  # of each end of a file go into its fingerprint: 10 GB are not read before the first request
 COUNTED_BYTES = 64 * 1024  # how much of a smaller file has been read is not told: a reader takes it in a few gulps
 
-
 NO_TEXT = "`{}` is not {} text. Name its encoding: `--encoding cp1252`, say, or `encoding=` from Python."
 
 

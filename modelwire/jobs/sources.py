@@ -160,9 +160,8 @@ def _plain(value: Any) -> Any:
         return value
     if getattr(value, "shape", None) == ():  # a number of numpy's
         value = value.item()
-    return (
-        None if (isinstance(value, float) and isnan(value)) or type(value).__name__ in ("NaTType", "NAType") else value
-    )
+    is_missing = (isinstance(value, float) and isnan(value)) or type(value).__name__ in ("NaTType", "NAType")
+    return None if is_missing else value
 
 
 _BY_SUFFIX: dict[str, type[FileSource]] = {

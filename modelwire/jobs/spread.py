@@ -348,8 +348,6 @@ class Spread:
                 self._left_behind = True
         return None
 
-    # ---------------------------------------------------------------- taking back
-
     async def _take(self, away: Away) -> None:
         """Take what a batch that has ended has answered, and let the other rows go live."""
         job, numbers, left = self.job, [], 0

@@ -96,16 +96,13 @@ class CostTracker(UsageMetadataCallbackHandler):
         about = self._ended(run_id)
         if about is None:
             return
-        counted = False
-        for generation in (one for row in response.generations for one in row):
+        # Nothing is there of one that was left before anything came.
+        for generation in [one for row in response.generations for one in row] or [None]:
             message = getattr(generation, "message", None)
             metadata = getattr(message, "response_metadata", None) or {}
             model = str(metadata.get("model_name") or about.get("ls_model_name") or UNKNOWN)
             usage = getattr(message, "usage_metadata", None)
             self._count(model, usage, metadata, in_batch=about.get("batch_round", 0) > 0)
-            counted = True
-        if not counted:  # left before anything came
-            self._count(str(about.get("ls_model_name") or UNKNOWN), None, {}, in_batch=False)
 
     def on_llm_error(self, error: BaseException, *, run_id: Any = None, **kwargs: Any) -> None:
         """Count a failure."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from pydantic_core import from_json
 
@@ -77,18 +78,20 @@ class Work:
                 f"that column goes. The input has {_listed(columns)}."
             )
         for name in self.columns or ():
+            if name in columns:
+                continue
             if not columns:
                 raise InvalidArgument(f"The prompt names the column `{name}`, and the input has none: is it empty?")
-            if name not in columns and (lookalike := next((c for c in columns if _nfc(c) == _nfc(name)), None)):
-                raise InvalidArgument(
-                    f"The prompt names the column `{name}`, and the input writes it with other code points: "
-                    f"{lookalike!a}, not {name!a}."
-                )
-            if name not in columns:
-                close = did_you_mean(name, columns)
-                hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
-                brace = "" if name.isidentifier() else " Write a brace that is text as `{{`."
-                raise InvalidArgument(f"The prompt names the column `{name}`, which the input has not. {hint}{brace}")
+            for column in columns:
+                if normalize("NFC", column) == normalize("NFC", name):
+                    raise InvalidArgument(
+                        f"The prompt names the column `{name}`, and the input writes it with other code points: "
+                        f"{column!a}, not {name!a}."
+                    )
+            close = did_you_mean(name, columns)
+            hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
+            brace = "" if name.isidentifier() else " Write a brace that is text as `{{`."
+            raise InvalidArgument(f"The prompt names the column `{name}`, which the input has not. {hint}{brace}")
 
     def fingerprint(self) -> dict[str, str]:
         """Return what changes when the prompt or the model does, without secrets: `work` is all of it."""
@@ -105,12 +108,6 @@ def _prompt_text(prompt: Any) -> str:
     pieces = getattr(prompt, "messages", None) or [prompt]
     texts: list[Any] = [getattr(getattr(piece, "prompt", piece), "template", None) for piece in pieces]
     return _masked("\n".join(texts)) if all(isinstance(text, str) for text in texts) else ""
-
-
-def _nfc(name: str) -> str:
-    from unicodedata import normalize
-
-    return normalize("NFC", name)
 
 
 def make_work(work: Any, model: Any = None, *, system: str | None = None, schema: Any = None) -> Work:
