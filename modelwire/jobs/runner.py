@@ -22,7 +22,6 @@ from modelwire.errors import DiskError, InvalidArgument, JobChanged
 from modelwire.jobs.budget import RowMoney
 from modelwire.jobs.concurrency import START, ConcurrencyTuner
 from modelwire.jobs.folder import JobFolder
-from modelwire.jobs.group_commit import GroupCommit
 from modelwire.jobs.input_rows import InputRows, Question, check_enough, check_same, check_source
 from modelwire.jobs.job_result import JobResult
 from modelwire.jobs.options import JobOptions, checked_options
@@ -139,6 +138,8 @@ class FileJob:
 
     async def run(self) -> JobResult:
         """Ask the rows that have no answer yet; write the output when all have one."""
+        from modelwire.jobs.group_commit import GroupCommit
+
         self._loop = asyncio.get_running_loop()
         self.input.begin()
         self._asking: dict[bytes, asyncio.Future[tuple[dict[str, Any], str]]] = {}

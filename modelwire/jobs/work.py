@@ -289,9 +289,7 @@ def _of_a_cache(message: AIMessage) -> bool:
 
 def price_of_counts(model: Any, tokens_in: int, tokens_out: int, tier: str | None = None) -> Decimal | None:
     """Return what an answer of `model` would cost in USD; None where no price is known, or which model answers."""
-    usage: Any = {
-        "input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out,
-    }  # fmt: skip
+    usage: Any = {"input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
     about = {
         "model_name": getattr(model, "model", None), "model_provider": getattr(model, "provider", None),
         "service_tier": tier,
