@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from functools import wraps
+from functools import partial, update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from modelwire.errors import warn_caller
@@ -88,9 +88,10 @@ class RunnableBinding(Forwarding[Input, Output]):
         if name.startswith("__") or "bound" not in self.__dict__:  # while it is copied or unpickled
             raise AttributeError(name)
         value = getattr(self.bound, name)
-        if name in ("bind_tools", "with_structured_output"):  # and keep what is bound already
-            rebound = self._rebound if name == "bind_tools" else self._structured
-            return lambda *args, **kwargs: rebound(value(*args, **kwargs))
+        if name == "bind_tools":
+            return lambda *args, **kwargs: self._rebound(value(*args, **kwargs))  # and keep what is bound already
+        if name == "with_structured_output":
+            return update_wrapper(partial(self._bind_structured, value), value)
         if not callable(value) or not accepted_kwargs(value)[0]:
             return value
 
@@ -116,18 +117,19 @@ class RunnableBinding(Forwarding[Input, Output]):
         inner = made.bound if is_plain else made._with(kwargs={})
         return self._with(bound=inner, kwargs={**self.kwargs, **made.kwargs})
 
-    def _structured(self, made: Runnable[Any, Any]) -> Runnable[Any, Any]:
-        """Lay this binding under the model that `made` begins with, but for another form of the answer."""
+    def _bind_structured(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Runnable[Any, Any]:
+        """Lay this binding under the model whose `with_structured_output` it is, but for another form of the answer."""
         from modelwire.runnables.sequence import RunnableSequence
 
         if lost := [f"`{name}`" for name in self.kwargs if name in FORM]:
-            warn_caller(
-                f"`with_structured_output` does not keep {', '.join(lost)}, which is bound already: it sets its own."
-            )
-        beside = self._with(kwargs={name: value for name, value in self.kwargs.items() if name not in FORM})
+            warn_caller(f"`with_structured_output` leaves out {', '.join(lost)}, which is bound: it sets its own.")
+        beside = {name: value for name, value in self.kwargs.items() if name not in FORM}
+        if getattr(method, "takes_call_kwargs", False):  # they choose how to ask
+            kwargs, beside = {**beside, **kwargs}, {}
+        made, binding = method(*args, **kwargs), self._with(kwargs=beside)
         if not isinstance(made, RunnableSequence):
-            return beside._rebound(made)
-        return RunnableSequence(beside._rebound(made.first), *made.steps[1:], name=made.name)
+            return binding._rebound(made)
+        return RunnableSequence(binding._rebound(made.first), *made.steps[1:], name=made.name)
 
     def _config(self, config: RunnableConfig | None) -> RunnableConfig | None:
         if not self.config and not self.config_factories:

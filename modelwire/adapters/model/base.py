@@ -207,6 +207,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
 
         return AskingAgain(once, retries=retries, include_raw=include_raw)
 
+    with_structured_output.takes_call_kwargs = True  # type: ignore[attr-defined]  # those of a binding: they choose the way
+
     def _structured(
         self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, Any]:

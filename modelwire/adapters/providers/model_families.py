@@ -46,7 +46,6 @@ def refuses(provider: str, wire: str, model: str, parameter: str) -> bool:
     )
 
 
-@lru_cache(maxsize=256)
 def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
     """Return the parameters `fit_parameters` looks at: in a call without them there is nothing to fit."""
     families, service = families_of(wire), service_row(provider, wire)

@@ -136,7 +136,7 @@ def test_what_is_bound_stays_but_for_another_form_of_the_answer(wire: str) -> No
     stop = "stop" if wire == "openai" else "stop_sequences"
     for method in ("json_schema", "function_calling"):
         bound = model(wire).bind(stop=["."], temperature=0.5).bind_tools([CityDict]).with_config(tags=["t"])
-        with pytest.warns(UserWarning, match="does not keep `tools`, which"):
+        with pytest.warns(UserWarning, match="leaves out `tools`, which"):
             chain = bound.with_retry(stop_after_attempt=2).with_structured_output(City, method=method)
         first = chain.steps[0]
         assert (first.config["tags"], first.bound.max_attempt_number) == (["t"], 2)
@@ -147,9 +147,17 @@ def test_what_is_bound_stays_but_for_another_form_of_the_answer(wire: str) -> No
         assert len(body.get("tools", [])) == (method == "function_calling")
 
 
+def test_the_way_to_ask_is_chosen_by_what_is_bound() -> None:
+    """A model that thinks cannot be made to use a tool."""
+    bound = model("anthropic").bind(thinking={"type": "enabled", "budget_tokens": 2000}, max_tokens=4000)
+    for one in (bound, bound.with_config(tags=["t"]), bound.with_retry()):
+        kwargs = one.with_structured_output(City).steps[0].kwargs
+        assert (kwargs["thinking"]["type"], "response_format" in kwargs, "tools" in kwargs) == ("enabled", True, False)
+
+
 def test_what_is_bound_stays_before_fallbacks_too() -> None:
     chain = model("openai").with_fallbacks([model("anthropic")]).bind(stop=["."]).with_structured_output(City)
-    assert chain.kwargs == {"stop": ["."]}
+    assert [one.steps[0].kwargs["stop"] for one in chain.bound.runnables] == [["."], ["."]]
     assert [one.steps[0].bound.provider for one in chain.bound.runnables] == ["openai", "anthropic"]
 
 
