@@ -37,9 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["ModelwireInstrumentor", "instrument", "uninstrument"]
 
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"  # "true": prompts and answers go into spans
-PROVIDERS = {"azure": "azure.ai.openai", "mistral": "mistral_ai", "xai": "x_ai", "bedrock": "aws.bedrock",
-             "amazon_bedrock": "aws.bedrock", "google_genai": "gcp.gemini", "google_vertexai": "gcp.vertex_ai",
-             "google_anthropic_vertex": "gcp.vertex_ai"}  # fmt: skip
+# By the names in `ls_provider`; any other is known by its own.
+PROVIDERS = {
+    "azure": "azure.ai.openai", "azure_openai": "azure.ai.openai", "mistralai": "mistral_ai", "xai": "x_ai",
+    "amazon_bedrock": "aws.bedrock", "bedrock_openai": "aws.bedrock", "bedrock_mantle": "aws.bedrock",
+    "google_genai": "gcp.gemini", "google_openai": "gcp.gemini", "google_vertexai": "gcp.vertex_ai",
+    "google_anthropic_vertex": "gcp.vertex_ai", "watsonx": "ibm.watsonx.ai",
+}  # fmt: skip
 PARAMETERS = {
     "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "max_tokens": "max_tokens", "seed": "seed",
     "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty", "n": "choice.count",

@@ -68,11 +68,15 @@ def server() -> Iterator[ProviderServer]:
 
 CLOUDS: list[tuple[Any, dict[str, Any], str]] = [
     ("gemini", {}, "gcp.gemini"), ("gemini", {"vertexai": True}, "gcp.vertex_ai"), ("bedrock", {}, "aws.bedrock"),
+    *(("openai", {"provider": service}, name) for service, name in {
+        "azure_openai": "azure.ai.openai", "mistral": "mistral_ai", "xai": "x_ai", "watsonx": "ibm.watsonx.ai",
+        "bedrock_openai": "aws.bedrock", "google_openai": "gcp.gemini", "groq": "groq",
+    }.items()),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("wire", "settings", "name"), CLOUDS)
-def test_the_clouds_have_the_names_of_the_conventions(
+def test_providers_have_the_names_of_the_conventions(
     server: ProviderServer, seen: Seen, wire: Any, settings: dict[str, Any], name: str
 ) -> None:
     server.model(wire, **settings).invoke("hi")
