@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -99,7 +100,12 @@ class Chat:
                 name, _, rest = line.strip().partition(" ")
                 if name not in self.commands:
                     raise InvalidArgument(f"There is no `{name}`. {did_you_mean(name, [*self.commands])}")
-                self.commands[name](rest.strip())
+                rest, what = rest.strip(), HELP[name[1:]]
+                if what.startswith("FILE"):
+                    rest = os.path.expanduser(rest)  # no shell has read the line
+                    if not rest and "without a file" not in what:
+                        raise InvalidArgument(f"Name the file: {name} FILE")
+                self.commands[name](rest)
             elif line.strip() or self.attached:
                 self._answer(line)
         except ModelwireError as exc:
@@ -146,8 +152,6 @@ class Chat:
         warn(self.system or "(no system message)")
 
     def _save(self, place: str) -> None:
-        if not place:
-            raise InvalidArgument("Name the file: /save talk.json")
         whole = [*([messages.SystemMessage(self.system)] if self.system else []), *self.history]
         if place.endswith(".md"):
             text = "\n\n".join(f"## {message.type}\n\n{message.text}" for message in whole) + "\n"
@@ -161,7 +165,7 @@ class Chat:
 
     def _load(self, place: str) -> None:
         try:
-            text = Path(place).read_text(encoding="utf-8")
+            text = Path(place).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as exc:
             raise InvalidArgument(f"`{place}` cannot be read: {getattr(exc, 'strerror', None) or 'no text'}.") from exc
         whole = transcripts.read_messages(text, f"`{place}`")
@@ -180,8 +184,6 @@ class Chat:
         warn(bill(self.history))
 
     def _image(self, place: str) -> None:
-        if not place:
-            raise InvalidArgument("Name the file: /image photo.png")
         self.attached.append(chosen.attachment(place, self.model))
         warn(f"{len(self.attached)} attached to the next question")
 

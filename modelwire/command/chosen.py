@@ -132,7 +132,7 @@ def schema_of(place: str) -> dict[str, Any]:
     if not place.lstrip().startswith("{"):
         where = f"`{place}`"
         try:
-            text = Path(place).read_text(encoding="utf-8")
+            text = Path(place).read_text(encoding="utf-8-sig")
         except OSError as exc:
             raise InvalidArgument(f"{where} cannot be read: {exc.strerror}.") from exc
         except UnicodeDecodeError:

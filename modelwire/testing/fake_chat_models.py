@@ -41,6 +41,12 @@ async def _sleep(seconds: float | None) -> None:
 class _Fake(BaseChatModel):
     """What the fake models share: they take tools and forms, and answer what is written down all the same."""
 
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        """Answer at once, in no thread."""
+        return self._generate(messages, stop, run_manager.get_sync() if run_manager else None, **kwargs)
+
     def _wire(self) -> Wire:
         """Return the wire whose tools and schemas are bound."""
         return wire_named(HOME_WIRE)
@@ -206,11 +212,6 @@ class ParrotFakeChatModel(_Fake):
     ) -> ChatResult:
         return _result(messages[-1])
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        return _result(messages[-1])
-
 
 class GenericFakeChatModel(_Fake):
     """Gives what the iterator `messages` holds, texts or messages, and streams it word by word, the spaces between.
@@ -234,11 +235,6 @@ class GenericFakeChatModel(_Fake):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         return _result(self._next())
-
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        return self._generate(messages, stop, **kwargs)  # a subclass may have its own
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any

@@ -31,67 +31,46 @@ def register(commands: Any) -> None:
     say("--answer", metavar="TEXT", help="what it always says (default: the text of the user)")
     say("--latency", type=float, default=0.0, metavar="S", help="seconds to an answer, in the median (default: 0)")
     say(
-        "--sigma",
-        type=float,
-        default=0.0,
-        metavar="S",
+        "--sigma", type=float, default=0.0, metavar="S",
         help="how far latencies spread: lognormal, 0.4 is much like life (default: 0)",
-    )
+    )  # fmt: skip
     say("--chunk-gap", type=float, default=0.0, metavar="S", help="seconds between the words of a stream (default: 0)")
     say("--rpm", type=float, metavar="N", help="requests a minute, for each key and model (default: no limit)")
     say("--tpm", type=float, metavar="N", help="tokens a minute, for each key and model (default: no limit)")
     say(
-        "--window",
-        type=float,
-        default=60.0,
-        metavar="S",
+        "--window", type=float, default=60.0, metavar="S",
         help="seconds of a limit that a burst may spend ahead: 60 (default) or 1",
-    )
+    )  # fmt: skip
     say("--max-concurrent", type=int, metavar="N", help="requests in flight; above it 503 (default: no limit)")
     say(
-        "--headers",
-        choices=["own", "openai", "anthropic", "retry-after", "none", "lying"],
-        default="own",
+        "--headers", choices=["own", "openai", "anthropic", "retry-after", "none", "lying"], default="own",
         help="how it speaks of its limits (default: as each provider does)",
-    )
+    )  # fmt: skip
     say(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="NAME=RATE",
+        "--fault", action="append", default=[], metavar="NAME=RATE",
         help="what goes wrong, and how often: `reset_body=0.1`, `503=0.05`; may be given more than once. A status, or"
         f" one of {FAULTS}",
-    )
+    )  # fmt: skip
     say(
-        "--time-scale",
-        type=float,
-        default=1.0,
-        metavar="X",
+        "--time-scale", type=float, default=1.0, metavar="X",
         help="how long its seconds are: 0.01 makes a minute 0.6 s (default: 1)",
-    )
+    )  # fmt: skip
     say(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
+        "--seed", type=int, default=0, metavar="N",
         help="of what is random: the same one, the same order of faults (default: 0)",
-    )
+    )  # fmt: skip
     serve.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> None:
     from modelwire.testing import Limits, Lognormal, ProviderServer
 
+    at_once = options.max_concurrent
+    limits = Limits(options.rpm, options.tpm, options.window, max_concurrent=at_once, headers=options.headers)
     server = ProviderServer(
         latency=Lognormal(options.latency, options.sigma) if options.sigma else options.latency,
         chunk_gap_s=options.chunk_gap,
-        limits=Limits(
-            rpm=options.rpm,
-            tpm=options.tpm,
-            window_s=options.window,
-            max_concurrent=options.max_concurrent,
-            headers=options.headers,
-        ),
+        limits=limits,
         faults=dict(_rate(option) for option in options.fault),
         time_scale=options.time_scale,
         seed=options.seed,

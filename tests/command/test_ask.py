@@ -121,7 +121,7 @@ def test_the_cost_goes_to_standard_error(run: Callable[..., Any], provider: Prov
 @pytest.mark.parametrize("how", ["file", "inline"])
 def test_a_schema_forms_the_answer(run: Callable[..., Any], provider: ProviderServer, own_home: Path, how: str) -> None:
     schema = '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'
-    (own_home / "city.json").write_text(schema)
+    (own_home / "city.json").write_text(schema, encoding="utf-8-sig")  # as Windows writes it
     provider.say('{"city": "Zürich"}')
     done = run("ask", "Where?", "-m", "openai:m", "--schema", "city.json" if how == "file" else schema)
     assert done.code == 0, done.err

@@ -59,6 +59,18 @@ def test_a_saved_conversation_goes_on(run: Callable[..., Any], provider: Provide
     assert _texts(provider) == [("system", "Be kind."), ("user", "one"), ("assistant", "one"), ("user", "two")]
 
 
+def test_a_file_may_be_in_the_home_folder(
+    run: Callable[..., Any], provider: ProviderServer, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(own_home / "me"))
+    (own_home / "me").mkdir()
+    (own_home / "me" / "note.txt").write_text("a note")
+    done = run("chat", "-m", "openai:m", stdin=_lines("/image ~/note.txt", "what?", "/save ~/talk.json", "/system ~"))
+    assert done.err.splitlines()[-1] == "~"
+    assert "a note" in str(_texts(provider)[0])
+    assert (own_home / "me" / "talk.json").exists()
+
+
 def test_a_file_goes_with_the_next_question_only(
     run: Callable[..., Any], provider: ProviderServer, own_home: Path
 ) -> None:
@@ -85,6 +97,7 @@ def test_tools_and_cost(run: Callable[..., Any], provider: ProviderServer, own_h
         ("/save", "Name the file"),
         ("/save /no/folder/x.json", "cannot be written"),
         ("/load none.json", "cannot be read"),
+        ("/load", "Name the file"),
         ("/load bad.json", "no saved conversation"),
         ("/image none.png", "cannot be read"),
         ("/image", "Name the file"),
