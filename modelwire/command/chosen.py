@@ -168,7 +168,5 @@ def tools_of(place: str | None) -> list[Any]:
 
 
 def _is_tool(thing: Any) -> bool:
-    if isinstance(thing, tools.BaseTool):
-        return True
-    is_own = inspect.isfunction(thing) and thing.__module__ == "modelwire_tools"
-    return is_own and not thing.__name__.startswith("_") and bool(thing.__doc__)
+    is_own = inspect.isfunction(thing) and thing.__module__ == "modelwire_tools" and bool(thing.__doc__)
+    return isinstance(thing, tools.BaseTool) or (is_own and not thing.__name__.startswith("_"))

@@ -100,7 +100,7 @@ def _readiness(name: str) -> tuple[bool, str]:
     if service is not None and service.works_without_key:
         return False, f"a server at {_without_password(at_hand.address_of(name))}"
     known = at_hand.credentials_of(name)
-    if found := next((key for key in known.variables if os.environ.get(key)), None):
+    if found := next(filter(os.environ.get, known.variables), None):
         where = f", called at {_address(known.address_from)}" if known.address_from else ""
         return True, f"`{found}` is set{where}"
     if known.elsewhere is not None:
@@ -225,14 +225,15 @@ def _set(options: argparse.Namespace) -> None:
             config.named_row(options.value)
         value = json.dumps(options.value, ensure_ascii=False)
     text = place.read_bytes().decode("utf-8-sig") if place.exists() else ""
-    lines, line_end = text.splitlines(), "\r\n" if "\r\n" in text else "\n"
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    lines = text.removesuffix(line_end).split(line_end) if text else []  # `splitlines` cuts within texts, too
     head = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     setting = re.compile(rf"\s*{options.setting}\s*=")
     rest = [line for at, line in enumerate(lines) if at >= head or not setting.match(line)]
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        whole = "\n".join([f"{options.setting} = {value}", *rest]) + "\n"
-        place.write_text(whole, encoding="utf-8", newline=line_end)
+        whole = line_end.join([f"{options.setting} = {value}", *rest, ""])
+        place.write_bytes(whole.encode())
     except OSError as exc:
         raise InvalidConfig(f"`{place}` cannot be written: {exc.strerror}.", path=str(place)) from exc
     print(f"{place}: {options.setting} = {value}")

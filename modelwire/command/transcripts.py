@@ -31,7 +31,6 @@ else:
 
 __all__ = ["keep", "read_messages", "register", "without_data"]
 
-LARGEST = 2**63 - 1  # number that SQLite has
 TABLES = """
 CREATE TABLE IF NOT EXISTS talks (id INTEGER PRIMARY KEY, begun TEXT NOT NULL, model TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS messages (
@@ -132,7 +131,8 @@ def _log(options: argparse.Namespace) -> None:
 
 
 def _show(base: Any, talk: int, *, as_json: bool) -> None:
-    found = base.execute("SELECT message FROM messages WHERE talk = ? ORDER BY position", (min(talk, LARGEST),))
+    talk = min(talk, 2**63 - 1)  # the largest number that SQLite has
+    found = base.execute("SELECT message FROM messages WHERE talk = ? ORDER BY position", (talk,))
     rows = [text for (text,) in found]
     if not rows:
         raise InvalidArgument(f"There is no conversation {talk}. `modelwire log` lists them.")

@@ -173,6 +173,9 @@ def test_a_file_as_windows_writes_it_is_read_and_keeps_its_line_ends(run: Callab
     assert run("config", "show").out.splitlines()[1:] == ["default: quick", "log: on", "quick: openai:m"]
     assert run("config", "set", "default", "openai:n").code == 0
     assert file.read_bytes() == b'default = "openai:n"\r\n[models.quick]\r\nmodel = "openai:m"\r\n'
+    file.write_text('# \u2028default = "x"\nlog = true\n')
+    assert run("config", "set", "log", "false").code == 0
+    assert file.read_text() == 'log = false\n# \u2028default = "x"\n'
 
 
 def test_doctor_goes_on_where_the_file_is_wrong(run: Callable[..., Any], own_home: Path) -> None:
