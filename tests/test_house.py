@@ -38,7 +38,7 @@ LINES = {
     "output_parsers": 1_500,
     "prompts": 2_220,
     "runnables": 7_340,
-    "testing": 4_790,
+    "testing": 4_770,
     "tools": 2_750,
     "tracers": 530,
     "transport": 5_750,
