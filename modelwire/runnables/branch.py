@@ -29,13 +29,8 @@ class _Choice(WholeStep[Input, Output]):
     async def _achosen(self, input: Any, config: RunnableConfig, run: AsyncRun | None) -> Chosen[Input, Output]:
         raise NotImplementedError
 
-    @property
-    def InputType(self) -> Any:
-        return Any
-
-    @property
-    def OutputType(self) -> Any:
-        return Any
+    InputType: Any = Any
+    OutputType: Any = Any
 
     def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
         body, inner = self._chosen(input, config, run)

@@ -52,10 +52,6 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         """The first known input type of a branch."""
         return next((kind for step in self.steps__.values() if (kind := _input_type(step)) is not Any), Any)
 
-    @property
-    def OutputType(self) -> Any:
-        return dict[str, Any]
-
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return the fields that the branches read, where they read a dict."""
         return schemas.parallel_input(self.steps__, self.get_name("Input"), config) or super().get_input_schema(config)

@@ -26,6 +26,7 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
     """Pass `input["input"]` to the runnable called `input["key"]`. It has no run of its own."""
 
     _parts = ("runnables", "name")
+    OutputType: Any = Any
 
     def __init__(self, runnables: Mapping[str, Any], *, name: str | None = None) -> None:
         self.runnables: dict[str, Runnable[Any, Output]] = {
@@ -33,14 +34,6 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
             for key, value in runnables.items()
         }
         self.name = name
-
-    @property
-    def InputType(self) -> Any:
-        return RouterInput
-
-    @property
-    def OutputType(self) -> Any:
-        return Any
 
     def __repr__(self) -> str:
         return f"RouterRunnable(runnables={self.runnables!r})"
