@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -107,32 +108,22 @@ def _laid_out(names: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> tup
 
 
 def _back_edges(vertices: Sequence[Any]) -> list[Any]:
-    """Return the edges that close a circle: turned round, they leave none, and every vertex gets its rank.
+    """Return edges that close a circle, in each the one to its first vertex: turned round, they leave no circle.
 
     grandalf's own search starts from roots, and misses circles that no root reaches.
     """
     back: list[Any] = []
-    on_path, finished = set(), set()
-    for first in sorted(vertices, key=lambda vertex: bool(vertex.e_in())):  # those that no edge enters come first
-        if first in finished:
-            continue
-        on_path.add(first)
-        stack = [(first, iter(first.e_out()))]
-        while stack:
-            vertex, edges = stack[-1]
-            for edge in edges:
-                target = edge.v[1]
-                if target in on_path:
-                    back.append(edge)
-                elif target not in finished:
-                    on_path.add(target)
-                    stack.append((target, iter(target.e_out())))
-                    break
-            else:
-                stack.pop()
-                on_path.discard(vertex)
-                finished.add(vertex)
-    return back
+    while True:
+        forward = {vertex: [edge.v[0] for edge in vertex.e_in() if edge not in back] for vertex in vertices}
+        try:
+            TopologicalSorter(forward).prepare()
+        except CycleError as exc:
+            circle = exc.args[1]  # each leads to the next, the last is the first
+            target = min(circle, key=vertices.index)
+            source = circle[circle.index(target, 1) - 1]
+            back += [edge for edge in target.e_in() if edge.v[0] is source]
+        else:
+            return back
 
 
 def _line(canvas: list[list[str]], x: int, y: int, to_x: int, to_y: int) -> None:
