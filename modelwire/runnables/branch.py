@@ -110,6 +110,8 @@ class RunnableBranch(_Choice[Input, Output]):
 class RunnableRoute(_Choice[Input, Output]):
     """A function (or runnable) of the input that names one of `routes`; what is named runs on the same input."""
 
+    _parts = ("choose", "routes", "default", "name")
+
     def __init__(
         self, choose: Any, routes: Mapping[str, Any], *, default: str | None = None, name: str | None = None
     ) -> None:

@@ -42,6 +42,11 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     under `output_messages_key`, where it is a dict. A call that fails, and a stream that is left early, add nothing.
     """
 
+    _parts = (
+        "runnable", "get_session_history", "input_messages_key", "output_messages_key", "history_messages_key",
+        "history_factory_config", "name",
+    )  # fmt: skip
+
     def __init__(
         self,
         runnable: Any,
