@@ -37,7 +37,7 @@ LINES = {
     "migrate": 510,
     "output_parsers": 1_500,
     "prompts": 2_220,
-    "runnables": 7_340,
+    "runnables": 7_330,
     "testing": 4_770,
     "tools": 2_750,
     "tracers": 530,
