@@ -154,7 +154,8 @@ def provider_words(body_json: Any) -> ProviderWords:
 
     `{"error": {...}}` (OpenAI, Anthropic, Google, Azure; Google also in a list of one), `{"error": "text", "code": ..}`
     (xAI, Ollama, Hugging Face), `{"detail": "text" | [{"msg": ..}]}` (FastAPI: Mistral, vLLM), `{"message": ..}`
-    (Mistral, vLLM, Cohere), `{"errors": [{"message": ..}]}` (Cloudflare). Seen in public recordings, 2026-11.
+    (Mistral, vLLM, Cohere; Bedrock says `Message` too), `{"errors": [{"message": ..}]}` (Cloudflare). Seen in public
+    recordings, 2026-11.
     """
     if isinstance(body_json, list) and body_json:
         body_json = body_json[0]
@@ -176,7 +177,7 @@ def provider_words(body_json: Any) -> ProviderWords:
 
 
 def _message_of(source: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
-    places = (source.get("message"), *(body.get(name) for name in ("error", "detail", "errors", "message")))
+    places = (source.get("message"), *(body.get(name) for name in ("error", "detail", "errors", "message", "Message")))
     for place in places:
         if found := _first_words(place):
             return found

@@ -77,6 +77,8 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
         fields = _fields(candidate, id)
         metadata = metadata_of(data, candidate)
         check_answered(metadata, provider=provider, has_content=bool(fields["content"]))
+        if not candidate:
+            raise no_answer(reply, provider, "has no candidate, and does not say why")
         if others:
             metadata["other_choices"] = choices_of(others, id)
         usage = usage_metadata_of(data.get("usageMetadata"))
@@ -227,14 +229,17 @@ def _snake(name: str) -> str:
 
 
 def check_answered(metadata: Mapping[str, Any], *, provider: str, has_content: bool) -> None:
-    """Raise `Refused` where policy let nothing through, `MalformedResponse` where the model wrote nothing readable."""
-    if has_content:
-        return
+    """Raise `Refused` where policy blocked the prompt or let nothing through, `MalformedResponse` for nothing readable.
+
+    A stream may say that the prompt is blocked after a part of the answer.
+    """
     feedback, model = dict_or_empty(metadata.get("prompt_feedback")), metadata.get("model_name")
     reason = metadata.get("finish_reason")
     if (blocked := feedback.get("blockReason")) is not None:
         message, kind = f"`{provider}` blocked the prompt: {blocked}.", blocked
         words = feedback.get("blockReasonMessage")
+    elif has_content:
+        return
     elif reason in REFUSALS:
         message, kind, words = f"`{provider}` blocked the answer: {reason}.", reason, metadata.get("finish_message")
     elif reason in GLITCHES:

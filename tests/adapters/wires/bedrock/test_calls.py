@@ -186,6 +186,11 @@ def test_a_refusal_has_its_class(serve: Any, colour: Any, status: int, kind: str
     assert type(caught.value) is error
 
 
+def test_an_error_without_a_class_has_its_words(serve: Any) -> None:
+    with pytest.raises(PermissionDenied, match=r"^No access\."):
+        model(serve(reply({"Message": "No access."}, 403))).invoke("hi")
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(429, "ThrottlingException"), (429, "ModelNotReadyException"), (503, "ServiceUnavailableException"),

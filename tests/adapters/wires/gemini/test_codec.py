@@ -322,6 +322,18 @@ def test_what_policy_blocked_is_refused_with_the_reason(data: dict[str, Any], wo
         assert caught.value.retry_class is RetryClass.FATAL
 
 
+def test_a_prompt_that_is_blocked_after_a_part_of_the_answer_is_refused() -> None:
+    part = answer({"text": "Once"}, finishReason=None)
+    with pytest.raises(Refused, match="PROHIBITED_CONTENT"):
+        streamed(part, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
+
+
+@pytest.mark.parametrize("data", [{"candidates": []}, {"usageMetadata": {"promptTokenCount": 1}}])
+def test_an_answer_without_a_candidate_or_a_reason_is_none(data: dict[str, Any]) -> None:
+    with pytest.raises(MalformedResponse, match="has no candidate"):
+        decoded(data)
+
+
 def test_a_part_of_an_answer_before_a_block_is_an_answer_with_its_reason() -> None:
     for read in (decoded, streamed):
         message = read(answer({"text": "So far"}, finishReason="SAFETY"))
