@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from modelwire.adapters.wires.anthropic import default_method
 from modelwire.adapters.wires.wire import (
-    SchemaLimits,
+    NO_LIMITS,
     StructuredOutput,
     TokenCounting,
     ToolDialect,
@@ -63,10 +63,8 @@ WIRE = Wire(
     codec=codec_at("modelwire.adapters.wires.bedrock.codec:ConverseCodec"),
     tools=ToolDialect(
         _tool,
-        SchemaLimits(
-            r"[a-zA-Z0-9_-]{1,64}",
-            frozenset(),
-            frozenset(),
+        NO_LIMITS._replace(
+            name=r"[a-zA-Z0-9_-]{1,64}",
             strict_recursion=False,
             source="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html",
         ),

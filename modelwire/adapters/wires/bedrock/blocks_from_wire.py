@@ -40,20 +40,17 @@ OWN_TYPES = frozenset({"guard_content", "guardContent", "cachePoint", "cache_poi
 def _from_source(block: Block) -> Block | None:
     """Read an image, a document, a video or audio in the shape of Converse, with its data under its type's name."""
     kind = block["type"]
-    inner = block.get(kind)
-    source = inner.get("source") if isinstance(inner, Mapping) else None
-    if not isinstance(inner, Mapping) or not isinstance(source, Mapping):
+    inner = dict_or_empty(block.get(kind))
+    source = dict_or_empty(inner.get("source"))
+    url = dict_or_empty(source.get("s3Location")).get("uri")
+    if "bytes" not in source and url is None:
         return None
     form = str(inner.get("format"))
     mime_type = DOCUMENT_TYPES.get(form) if kind == "document" else f"{kind}/{form}"
     extras = {key: value for key, value in inner.items() if key not in ("format", "source")}
     more = {"extras": extras} if extras else {}
-    standard = "file" if kind == "document" else kind
-    location = source.get("s3Location")
-    url = location.get("uri") if isinstance(location, Mapping) else None
-    if "bytes" not in source and url is None:
-        return None
-    return data_block(standard, more, mime_type=mime_type, base64=source.get("bytes"), url=url)
+    kind = "file" if kind == "document" else kind
+    return data_block(kind, more, mime_type=mime_type, base64=source.get("bytes"), url=url)
 
 
 FROM_WIRE: dict[str, Callable[[Block], Block | None]] = dict.fromkeys(

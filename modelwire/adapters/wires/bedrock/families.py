@@ -12,7 +12,6 @@ from modelwire.adapters.wires.anthropic.families import FAMILIES as ANTHROPICS
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
 
 if TYPE_CHECKING:
-    from modelwire.adapters.providers.services import Service
     from modelwire.adapters.wires.fitting import Fitting
 
 __all__ = ["FAMILIES"]
@@ -40,37 +39,36 @@ def _base_name(model: str) -> str | None:
     return name if found and maker else None
 
 
-def _fit(fitting: Fitting, family: Family | None, service: Service | None) -> None:
-    if family is None:
-        return
+def _fit(fitting: Fitting, family: Any, service: object) -> None:
     from modelwire.adapters.wires.anthropic.fitting import fit
     from modelwire.adapters.wires.fitting import format_as_openai
 
-    format_as_openai(fitting.params)
+    params = fitting.params
+    format_as_openai(params)
     fitting.leave_out_all(_LACKS, f"{fitting.title} has no such parameter")
-    tier = fitting.params.pop("service_tier", None)  # not Anthropic's: Bedrock has its own
-    own_words: dict[str, Any] | None = None
+    # Not in Anthropic's words: Bedrock has tiers of its own, and the others' reasoning is theirs.
+    own_words = {"service_tier": params.pop("service_tier")} if "service_tier" in params else {}
     if family.thinking and family.thinking[0] in ("reasoningConfig", "reasoning_effort"):
-        own_words = _reasoning(fitting, family)
+        own_words |= _reasoning(fitting, family)
     fit(fitting, family)
-    fitting.params |= {**({} if tier is None else {"service_tier": tier}), **(own_words or {})}
+    params |= own_words
 
 
 def _reasoning(fitting: Fitting, family: Family) -> dict[str, Any]:
     """Take out what is set about reasoning, and say it in the words of Nova or of gpt-oss."""
-    taken = fitting.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")
-    if taken is None:
+    if (taken := fitting.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")) is None:
         return {}
-    name, level = taken[0], taken[1].level()
+    name, level, is_nova = taken[0], taken[1].level(), family.thinking[0] == "reasoningConfig"
+    if level == "none" and is_nova:
+        return {"reasoningConfig": {"type": "disabled"}}
     if level == "none":
-        if family.thinking[0] == "reasoningConfig":
-            return {"reasoningConfig": {"type": "disabled"}}
         fitting.note(name, f"is not none: `{fitting.model}` always reasons, see {family.link}")
-        return {"reasoning_effort": "low"}
-    effort = fitting.fitting_level(name, level or "medium", family)
-    if family.thinking[0] == "reasoningConfig":
-        return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
-    return {"reasoning_effort": effort}
+    effort = "low" if level == "none" else fitting.fitting_level(name, level or "medium", family)
+    return (
+        {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
+        if is_nova
+        else {"reasoning_effort": effort}
+    )
 
 
 FAMILIES = ModelFamilies(

@@ -211,12 +211,14 @@ class GenerateStreamDecoder:
         if not call.get("willContinue"):
             chunks.append(self._finished())
 
-    def _finished(self) -> AIMessageChunk:
-        """Make the chunk with all arguments of the call that has come in pieces."""
+    def _finished(self, *, is_whole: bool = True) -> AIMessageChunk:
+        """Make the chunk with the arguments of the call that has come in pieces; those of one cut short cannot run."""
         assert self._open is not None  # noqa: S101 - for the type checker
         (index, args, kind), self._open = self._open, None
-        chunk = tool_call_chunk(args=to_json(args).decode(), index=index)
-        return self._listed({"type": kind, "args": args, "index": index}, chunk)
+        text = to_json(args).decode()
+        if not is_whole:
+            return self._listed({"type": kind, "index": index}, tool_call_chunk(args=text[:-1], index=index))
+        return self._listed({"type": kind, "args": args, "index": index}, tool_call_chunk(args=text, index=index))
 
     def _answered_by_service(self, result: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
         """Hand out the calls that the service has answered: they are none of the caller's."""
@@ -243,7 +245,7 @@ class GenerateStreamDecoder:
         if "finishReason" not in candidate and not dict_or_empty(answer.get("promptFeedback")).get("blockReason"):
             seen = "before a finish reason" if self._begun or self._calls else "before its first event"
             raise IncompleteStream(f"The stream of `{self._provider}` ended {seen}.", provider=self._provider)
-        chunks = [] if self._open is None else [self._finished()]
+        chunks = [] if self._open is None else [self._finished(is_whole=False)]
         for index, part in self._calls:
             chunks.append(self._waited(index, part))
         if self._citations:

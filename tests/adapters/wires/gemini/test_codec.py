@@ -375,6 +375,16 @@ def test_an_error_after_good_events_is_raised_though_it_is_no_event(size: int) -
         assert caught.value.status == 503
 
 
+def test_a_call_in_pieces_that_a_limit_cuts_short_does_not_run() -> None:
+    piece = {"partialArgs": [{"jsonPath": "$.to", "stringValue": "all"}], "willContinue": True}
+    begun = {"functionCall": {"name": "send", "willContinue": True}}
+    message = streamed(answer(begun, finishReason=None), answer({"functionCall": piece}, finishReason="MAX_TOKENS"))
+    assert message.tool_calls == []
+    assert [call["name"] for call in message.invalid_tool_calls] == ["send"]
+    assert [block["type"] for block in message.content_blocks] == ["invalid_tool_call"]
+    assert len(body([HumanMessage("hi"), message, HumanMessage("so?")])["contents"]) == 2
+
+
 def test_a_huge_place_in_streamed_arguments_does_not_fill_the_memory() -> None:
     piece = {"jsonPath": "$.a[99999999999]", "stringValue": "x"}
     with pytest.raises(MalformedResponse):
