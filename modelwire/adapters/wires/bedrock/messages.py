@@ -72,7 +72,9 @@ def turns_from_messages(
         turns, system = [("user", system)], []
     if not turns:
         raise InvalidArgument("The messages are empty: give at least one with text or another content block.")
-    _strip_prefill(turns)
+    role, blocks = turns[-1]
+    if role == "assistant" and "text" in (last := blocks[-1]):  # a prefill
+        blocks[-1] = {**last, "text": last["text"].rstrip()}
     if not only_texts:
         _name_documents_apart(turns)
     return system, [{"role": role, "content": _results_first(role, blocks)} for role, blocks in turns]
@@ -127,12 +129,6 @@ def _results_first(role: str, blocks: list[Block]) -> list[Block]:
     if role != "user" or len(blocks) == 1:
         return blocks
     return sorted(blocks, key=lambda block: "toolResult" not in block)  # stable
-
-
-def _strip_prefill(turns: list[Turn]) -> None:
-    role, blocks = turns[-1]
-    if role == "assistant" and "text" in (last := blocks[-1]):
-        blocks[-1] = {**last, "text": last["text"].rstrip()}
 
 
 def _name_documents_apart(turns: list[Turn]) -> None:
