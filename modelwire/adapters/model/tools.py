@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.wires.wire import NO_LIMITS, SchemaLimits
+from modelwire.adapters.wires.wire import ToolDialect
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.annotations import is_typed_dict
 from modelwire.tools.function_calling import convert_to_openai_function, convert_to_openai_tool
@@ -67,10 +67,10 @@ def _converted(model: HTTPChatModel, tool: Any, *, strict: bool | None) -> JSON:
     return model._wire().tools.convert(tool, openai_tool, strict=strict)
 
 
-def _limits_of(model: WireSettings) -> SchemaLimits:
+def _limits_of(model: WireSettings) -> ToolDialect:
     """Return what the provider of `model` is known to take."""
     wire = model._wire()
-    return wire.tools.limits if getattr(model, "provider", "") == wire.owner else NO_LIMITS
+    return wire.tools if getattr(model, "provider", "") == wire.owner else ToolDialect(wire.tools.convert)
 
 
 def _name(tool: JSON) -> str:
@@ -143,7 +143,7 @@ def is_ready(schema: Mapping[str, Any]) -> bool:
     return isinstance(schema.get("schema"), Mapping) and "name" in schema
 
 
-def _check_name(name: Any, what: str, limits: SchemaLimits) -> None:
+def _check_name(name: Any, what: str, limits: ToolDialect) -> None:
     if not isinstance(name, str) or not re.fullmatch(limits.name, name):
         longest = limits.name.rpartition(",")[2].rstrip("}")
         raise InvalidArgument(
@@ -152,14 +152,14 @@ def _check_name(name: Any, what: str, limits: SchemaLimits) -> None:
         )
 
 
-def _check_schema(schema: Mapping[str, Any], what: str, limits: SchemaLimits, *, strict: bool) -> None:
+def _check_schema(schema: Mapping[str, Any], what: str, limits: ToolDialect, *, strict: bool) -> None:
     """Raise `InvalidArgument` for a schema the provider cannot take, naming the part and the reason."""
     for where, problem in _problems(schema, limits, strict=strict):
         part = f"`{where}` " if where else "the outermost schema "
         raise InvalidArgument(f"{what} cannot be sent: {part}{problem} ({limits.source}).")
 
 
-def _problems(schema: Mapping[str, Any], limits: SchemaLimits, *, strict: bool) -> Iterator[tuple[str, str]]:
+def _problems(schema: Mapping[str, Any], limits: ToolDialect, *, strict: bool) -> Iterator[tuple[str, str]]:
     if schema and schema.get("type", "object") != "object":
         yield "", f"is of type `{schema['type']}`, and it must be an object"
     for key in sorted(limits.top & schema.keys()):

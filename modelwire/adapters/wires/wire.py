@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply, ServerEvent, WireRequest
 
 __all__ = [
-    "WIRES", "ChatCall", "Codec", "Endpoint", "SchemaLimits", "SdkSeat", "StreamDecoder", "StructuredOutput",
+    "WIRES", "ChatCall", "Codec", "Endpoint", "SdkSeat", "StreamDecoder", "StructuredOutput",
     "TokenCounting", "ToolDialect", "Wire", "codec_at", "families_at", "loaded", "wire_named",
 ]  # fmt: skip
 
@@ -112,31 +112,22 @@ class Codec(Protocol):
 JSON = dict[str, Any]
 
 
-class SchemaLimits(NamedTuple):
-    """What a provider takes as a tool or as the schema of an answer, and where it says so."""
-
-    name: str  # the pattern of a tool's name
-    top: frozenset[str]  # keywords the outermost schema may not have
-    strict: frozenset[str]  # keywords no schema may have in strict mode
-    strict_recursion: bool  # strict mode takes a schema that contains itself
-    source: str
-
-
 CONDITIONS = frozenset(("not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"))
-NO_LIMITS = SchemaLimits(
-    r".+", frozenset(), frozenset(), strict_recursion=True, source="strict mode closes every object"
-)
 
 
 class ToolDialect(NamedTuple):
     """How tools are bound: `convert(tool, openai_tool, strict=)` returns the dict for `tool` on this wire.
 
-    `openai_tool` is the same tool in OpenAI's shape, which every codec takes too. `limits` hold for the wire's own
-    provider; a service that only speaks the wire may take more or less, and is left to say so itself.
+    `openai_tool` is the same tool in OpenAI's shape, which every codec takes too. The others are what the wire's own
+    provider takes as a tool, or as the schema of an answer; a service that only speaks the wire says so itself.
     """
 
     convert: Callable[..., JSON]
-    limits: SchemaLimits = NO_LIMITS
+    name: str = r".+"  # the pattern of a tool's name
+    top: frozenset[str] = frozenset()  # keywords the outermost schema may not have
+    strict: frozenset[str] = frozenset()  # keywords no schema may have in strict mode
+    strict_recursion: bool = True  # strict mode takes a schema that contains itself
+    source: str = "strict mode closes every object"  # where the provider says so
 
 
 class StructuredOutput(NamedTuple):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
     CONDITIONS,
-    SchemaLimits,
     SdkSeat,
     StructuredOutput,
     TokenCounting,
@@ -93,13 +92,11 @@ WIRE = Wire(
     codec=codec_at("modelwire.adapters.wires.anthropic.codec:MessagesCodec"),
     tools=ToolDialect(
         _tool,
-        SchemaLimits(
-            r"[a-zA-Z0-9_-]{1,128}",
-            frozenset(("anyOf", "oneOf", "allOf")),
-            CONDITIONS,
-            strict_recursion=False,
-            source="https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations",
-        ),
+        r"[a-zA-Z0-9_-]{1,128}",
+        frozenset(("anyOf", "oneOf", "allOf")),
+        CONDITIONS,
+        strict_recursion=False,
+        source="https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations",
     ),
     structured=StructuredOutput(
         ("json_schema", "function_calling"), default_method, _schema, always_strict=True, describes_in_schema=True

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from modelwire.adapters.wires.anthropic import default_method
 from modelwire.adapters.wires.wire import (
-    NO_LIMITS,
     StructuredOutput,
     TokenCounting,
     ToolDialect,
@@ -63,11 +62,9 @@ WIRE = Wire(
     codec=codec_at("modelwire.adapters.wires.bedrock.codec:ConverseCodec"),
     tools=ToolDialect(
         _tool,
-        NO_LIMITS._replace(
-            name=r"[a-zA-Z0-9_-]{1,64}",
-            strict_recursion=False,
-            source="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html",
-        ),
+        name=r"[a-zA-Z0-9_-]{1,64}",
+        strict_recursion=False,
+        source="https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html",
     ),
     structured=StructuredOutput(("json_schema", "function_calling"), default_method, _schema),
     version_path="",

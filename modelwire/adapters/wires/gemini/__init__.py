@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
-    NO_LIMITS,
     StructuredOutput,
     TokenCounting,
     ToolDialect,
@@ -52,7 +51,8 @@ WIRE = Wire(
     # https://ai.google.dev/api/caching#FunctionDeclaration, read 2026-11
     tools=ToolDialect(
         _tool,
-        NO_LIMITS._replace(name=r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}", source="https://ai.google.dev/api/caching"),
+        name=r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}",
+        source="https://ai.google.dev/api/caching",
     ),
     structured=StructuredOutput(
         ("json_schema", "function_calling", "json_mode"),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import (
     CONDITIONS,
-    SchemaLimits,
     SdkSeat,
     StructuredOutput,
     TokenCounting,
@@ -75,13 +74,10 @@ WIRE = Wire(
     codec=codec_at("modelwire.adapters.wires.openai_chat.codec:ChatCompletionsCodec"),
     tools=ToolDialect(
         _tool,
-        SchemaLimits(
-            r"[a-zA-Z0-9_-]{1,64}",
-            frozenset(("anyOf", "oneOf", "allOf", "enum", "not")),
-            CONDITIONS | {"allOf"},
-            strict_recursion=True,
-            source="https://platform.openai.com/docs/guides/structured-outputs#supported-schemas",
-        ),
+        r"[a-zA-Z0-9_-]{1,64}",
+        frozenset(("anyOf", "oneOf", "allOf", "enum", "not")),
+        CONDITIONS | {"allOf"},
+        source="https://platform.openai.com/docs/guides/structured-outputs#supported-schemas",
     ),
     structured=StructuredOutput(
         ("json_schema", "function_calling", "json_mode"), _default_method, _schema, one_tool_call=True
