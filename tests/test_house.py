@@ -23,7 +23,7 @@ from modelwire import errors
 
 # Physical lines a folder.
 LINES = {
-    "adapters": 16_600,
+    "adapters": 16_580,
     "budgets": 540,
     "callbacks": 1_380,
     "command": 1_210,
