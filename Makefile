@@ -24,7 +24,7 @@ SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(SCRIPTS)
 SOURCES := modelwire tests examples $(wildcard benchmarks)
 
-.PHONY: demo quick test cases test-langchain test-long test-browser test-all dist bench docs lint types format clean help
+.PHONY: demo quick test cases beside test-langchain test-long test-browser test-all dist bench docs lint types format clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -55,10 +55,12 @@ quick: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long and not local and not browser" \
 	  --ignore=tests/faults --ignore=tests/jobs --ignore=tests/local --ignore=tests/test_examples.py
 
-# Types and tests at the same time: mypy keeps one core busy.
+# Types, and then the tests beside LangChain, at the same time as the tests: these wait for some of their time.
 test: lint
-	@$(MAKE) --no-print-directory -j 2 types cases
-	@$(MAKE) --no-print-directory test-langchain
+	@$(MAKE) --no-print-directory -j 2 cases beside
+
+beside: types
+	@$(MAKE) --no-print-directory WORKERS=1 test-langchain
 
 cases: $(VENV)/.collected
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long and not browser"

@@ -244,8 +244,8 @@ def test_ctrl_c_just_after_the_grant_gives_the_place_back(monkeypatch: pytest.Mo
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loaded machine may need longer than the others wait for the first request."""
-    monkeypatch.setattr(gate, "_ALONE_S", 30.0)
-    monkeypatch.setattr(gate, "_FEW_ALONE_S", 1.0)
+    monkeypatch.setattr(gate, "_ALONE_S", 300.0)
+    monkeypatch.setattr(gate, "_FEW_ALONE_S", 30.0)
 
 
 @pytest.mark.usefixtures("_patient")
