@@ -242,11 +242,12 @@ def find_model_file(named: str | Path | None = None) -> Path | None:
     if named is None:
         named = os.environ.get(FILE_VARIABLE)
     if named is not None:
-        path = Path(named).expanduser()
+        path = Path(os.path.expanduser(named))
         if not path.is_file():
             raise InvalidConfig(f"There is no file `{path}`.", path=str(path))
         return path
-    return next((path for path in (Path(FILE_NAME), user_folder("config") / FILE_NAME) if path.is_file()), None)
+    usual = (Path(FILE_NAME), user_folder("config") / FILE_NAME)
+    return next(filter(os.path.isfile, usual), None)  # `Path.is_file` raises for a folder that is closed to us
 
 
 def read_model_file(path: Path) -> ModelFile:

@@ -15,7 +15,11 @@ def user_folder(kind: Literal["config", "cache", "data"]) -> Path:
 
     Source: XDG Base Directory Specification 0.8, which wants a relative path in its variables ignored.
     """
-    cache, home = kind == "cache", Path.home()
+    cache = kind == "cache"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a name, as in some containers
+        home = Path("/nonexistent")  # Debian's word for it
     if sys.platform == "win32":
         named = os.environ.get("LOCALAPPDATA" if cache else "APPDATA")
         base = Path(named) if named else home / "AppData" / ("Local" if cache else "Roaming")

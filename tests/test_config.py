@@ -82,6 +82,18 @@ def test_the_file_may_lie_elsewhere(file: Path, monkeypatch: pytest.MonkeyPatch,
     assert init_chat_model("quick").model == "gpt-4o-mini"
 
 
+def test_a_place_that_cannot_be_looked_at_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"/{'a' * 300}")  # fails for every user, root too, as a closed folder does
+    assert init_chat_model("openai:m", api_key="k").model == "m"
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert init_chat_model("openai:m", api_key="k").model == "m"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

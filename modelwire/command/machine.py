@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import __version__, _lazy
@@ -271,7 +270,7 @@ def _doctor(options: argparse.Namespace) -> int:
             print(f"proxy: {name} = {_without_password(value)}")
     for name in CERTIFICATES:
         if value := os.environ.get(name):
-            print(f"certificates: {name} = {value}" + ("" if Path(value).exists() else " (not there)"))
+            print(f"certificates: {name} = {value}" + ("" if os.path.exists(value) else " (not there)"))
     return 0 if options.provider is None else _reach(options.provider)
 
 

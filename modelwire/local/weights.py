@@ -77,7 +77,7 @@ KNOWN = {
 def cache_folder() -> Path:
     """Name the folder for what can be fetched again: `$MODELWIRE_CACHE`, else the system's own place for caches."""
     if own := os.environ.get("MODELWIRE_CACHE"):
-        return Path(own).expanduser().absolute()
+        return Path(os.path.expanduser(own)).absolute()
     return user_folder("cache")
 
 
@@ -93,7 +93,7 @@ def find_weights(model: str | os.PathLike[str]) -> Path:
     if name in KNOWN:
         weights = KNOWN[name]
         # The length is enough here: the file came into its place whole and checked.
-        if weights.path.is_file() and weights.path.stat().st_size == weights.size_bytes:
+        if os.path.isfile(weights.path) and weights.path.stat().st_size == weights.size_bytes:
             return weights.path
         raise MissingDependency(
             f"The weights of `{name}` are not in `{weights.path.parent}`. Run `modelwire local pull {name}` "
@@ -103,8 +103,8 @@ def find_weights(model: str | os.PathLike[str]) -> Path:
 
 
 def _gguf_file(name: str) -> Path:
-    path = Path(name).expanduser()
-    if not name or not path.exists():
+    path = Path(os.path.expanduser(name))
+    if not name or not os.path.exists(path):
         if path.suffix.lower() == ".gguf" or len(path.parts) > 1:
             raise InvalidArgument(f"There is no file `{path}`. Give the path of a GGUF file.")
         raise UnknownModel(
@@ -131,7 +131,7 @@ def pull(name: str = "smollm2", *, progress: Progress | None = None) -> Path:
     if name not in KNOWN:
         raise UnknownModel(f"There is no local model `{name}` to pull. {did_you_mean(name, list(KNOWN))}")
     weights = KNOWN[name]
-    if weights.path.is_file() and _sha256(weights.path) == weights.sha256:
+    if os.path.isfile(weights.path) and _sha256(weights.path) == weights.sha256:
         return weights.path
     try:
         with _scratch_folder(weights.path.parent) as folder:

@@ -82,10 +82,10 @@ def credentials_of(name: str) -> Credentials:
 def _of_google() -> str | None:
     """https://cloud.google.com/docs/authentication/application-default-credentials, read 2026-11."""
     if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
-        return f"`GOOGLE_APPLICATION_CREDENTIALS`, {named}" if Path(named).is_file() else None
-    base = Path(os.environ["APPDATA"]) / "gcloud" if os.name == "nt" else Path("~/.config/gcloud").expanduser()
+        return f"`GOOGLE_APPLICATION_CREDENTIALS`, {named}" if os.path.isfile(named) else None
+    base = Path(os.environ["APPDATA"]) / "gcloud" if os.name == "nt" else Path(os.path.expanduser("~/.config/gcloud"))
     place = Path(os.environ.get("CLOUDSDK_CONFIG") or base) / "application_default_credentials.json"
-    return str(place) if place.is_file() else None
+    return str(place) if os.path.isfile(place) else None
 
 
 def _of_aws() -> str | None:
@@ -98,7 +98,7 @@ def _of_aws() -> str | None:
         ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials", profile),
         ("AWS_CONFIG_FILE", "~/.aws/config", profile if profile == "default" else f"profile {profile}"),
     ):
-        place = Path(os.environ.get(variable) or usual).expanduser()
+        place = os.path.expanduser(os.environ.get(variable) or usual)
         parser = ConfigParser(interpolation=None, strict=False)
         try:
             parser.read(place, encoding="utf-8")
