@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 __all__ = [
-    "MODEL_PROVIDER", "Block", "answered_names", "block_from_part", "call_of", "check_answered", "choices_of",
-    "in_order", "is_made_up", "metadata_of", "not_to_run", "parts_of", "read_answer", "usage_metadata_of",
+    "COUNTED", "MODEL_PROVIDER", "Block", "answered_names", "block_from_part", "call_of", "check_answered",
+    "choices_of", "in_order", "is_made_up", "metadata_of", "not_to_run", "parts_of", "read_answer", "usage_metadata_of",
 ]  # fmt: skip
 
 Block = dict[str, Any]
@@ -262,7 +262,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     if not isinstance(usage, Mapping):
         return None
     prompt, answer, thoughts, tools, cached, total = counts_of(usage, _COUNTS)
-    if prompt is None and answer is None and total is None:
+    if prompt is None and answer is None and total is None:  # none of those that are `COUNTED`
         return None
     into, out = (prompt or 0) + (tools or 0), (answer or 0) + (thoughts or 0)
     metadata: Any = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out if total is None else total}
@@ -273,6 +273,7 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     return cast("UsageMetadata", metadata)
 
 
+COUNTED = frozenset(("promptTokenCount", "candidatesTokenCount", "totalTokenCount"))
 _COUNTS = (
     "promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount",
     "cachedContentTokenCount", "totalTokenCount",

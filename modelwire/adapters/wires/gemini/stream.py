@@ -17,6 +17,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from modelwire.adapters.wires.gemini.response import (
+    COUNTED,
     MODEL_PROVIDER,
     Block,
     answered_names,
@@ -117,10 +118,9 @@ class GenerateStreamDecoder:
             for answer in data if data.__class__ is list else (data,):  # without `alt=sse`: one array
                 if "error" in answer and "candidates" not in answer:
                     raise error_from_json(answer, provider=self._provider, status=200)
-                self._set(answer)
-                for candidate in answer.get("candidates") or ():
-                    if candidate.get("index"):
-                        self._other(candidate)
+                for candidate in self._set(answer):
+                    if index := candidate.pop("index", 0):
+                        self._other(index, candidate)
                     else:
                         self._read(candidate, chunks)
         except UNDOCUMENTED as exc:
@@ -131,23 +131,24 @@ class GenerateStreamDecoder:
         message = f"{what} the stream of `{self._provider}` is not as documented ({exc!r})."
         return malformed(message, seen, provider=self._provider)
 
-    def _set(self, answer: dict[str, Any]) -> None:
-        for key, value in answer.items():
-            if key == "usageMetadata":
-                if usage_metadata_of(value) is not None:  # a running total; the first may have no counts
-                    self._usage = value
-            elif key == "responseId":
-                self._id = self._id or text_or_none(value)
-            elif key != "candidates":
-                self._answer[key] = value
+    def _set(self, answer: dict[str, Any]) -> Any:
+        """Keep what an event has beside its candidates, and return these."""
+        candidates, usage = answer.pop("candidates", None), answer.pop("usageMetadata", None)
+        if usage and not COUNTED.isdisjoint(usage):  # a running total; the first may have no counts
+            self._usage = usage
+        if self._id is None:
+            self._id = text_or_none(answer.get("responseId"))
+        self._answer |= answer
+        return candidates or ()
 
     def _read(self, candidate: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
-        for key, value in candidate.items():
-            if key == "citationMetadata":
-                self._citations += value.get("citations") or value.get("citationSources") or []
-            elif key not in ("content", "index") and value:
-                self._candidate[key] = value
-        for part in parts_of(candidate):
+        parts = parts_of(candidate)
+        candidate.pop("content", None)
+        if cited := candidate.pop("citationMetadata", None):
+            self._citations += cited.get("citations") or cited.get("citationSources") or []
+        if candidate:
+            self._candidate |= {key: value for key, value in candidate.items() if value}
+        for part in parts:
             text = part.get("text")
             if text.__class__ is str and not self._is_list and "thoughtSignature" not in part and "thought" not in part:
                 if text:
@@ -228,8 +229,8 @@ class GenerateStreamDecoder:
             if part["functionCall"].get("name") in names:
                 chunks.append(self._listed({**block_from_part(part), "index": index}))
 
-    def _other(self, candidate: dict[str, Any]) -> None:
-        known = self._others.setdefault(candidate["index"], {"content": {"parts": []}})
+    def _other(self, index: int, candidate: dict[str, Any]) -> None:
+        known = self._others.setdefault(index, {"index": index, "content": {"parts": []}})
         known["content"]["parts"] += parts_of(candidate)
         known |= {key: value for key, value in candidate.items() if key != "content"}
 
@@ -250,9 +251,7 @@ class GenerateStreamDecoder:
             chunks.append(self._waited(index, part))
         if self._citations:
             candidate = {**candidate, "citationMetadata": {"citations": self._citations}}
-        once = {"responseId": self._id, "usageMetadata": self._usage}
-        metadata = metadata_of({**answer, **{key: value for key, value in once.items() if value}}, candidate)
-        metadata["model_provider"] = MODEL_PROVIDER
+        metadata = metadata_of({**answer, "responseId": self._id, "usageMetadata": self._usage}, candidate)
         check_answered(metadata, provider=self._provider, has_content=self._begun)
         if self._others:
             metadata["other_choices"] = choices_of(self._others.values(), self._id)
