@@ -153,8 +153,9 @@ class JobFolder:
 
     def state(self) -> str:
         """Say in a word how the job stands."""
+        path = self.path / "lock"
         try:
-            lock = os.open(self.path / "lock", os.O_RDWR)
+            lock = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
         except OSError:
             return "not begun"
         try:

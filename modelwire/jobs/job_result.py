@@ -102,17 +102,11 @@ def _value(text: str, kind: str) -> Any:
     """Return what a cell held; an empty one is None where the column had one, or cannot hold an empty text."""
     if not text and kind != "text":
         return None
-    kind = kind.removesuffix("?")
+    readers: dict[str, Any] = {"int": int, "float": float, "json": from_json, "bool": lambda cell: cell == "True"}
     try:
-        if kind == "int":
-            return int(text)
-        if kind == "float":
-            return float(text)
-        if kind == "json":
-            return from_json(text)
+        return readers.get(kind.removesuffix("?"), str)(text)
     except ValueError:  # somebody has edited it, or a number has too many digits
         return text
-    return text == "True" if kind == "bool" else text
 
 
 def _column(pa: Any, values: list[Any]) -> Any:

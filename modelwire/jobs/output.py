@@ -32,7 +32,8 @@ __all__ = ["ABOUT", "JobTable", "Table", "check_output", "rows_of", "write_outpu
 
 # Of a row; the cost in USD.
 ABOUT = ("error", "finish_reason", "input_tokens", "output_tokens", "cost", "latency_s", "attempts")
-OF_JOB = dict.fromkeys(("input_tokens", "output_tokens", "attempts"), "int") | {"cost": "float", "latency_s": "float"}
+OF_JOB = dict.fromkeys(ABOUT, "text") | dict.fromkeys(("input_tokens", "output_tokens", "attempts"), "int")
+OF_JOB |= {"cost": "float", "latency_s": "float"}
 BATCH_ROWS = 1000  # of a Parquet file
 HASHED_BYTES = 1024 * 1024  # at a time
 
@@ -184,12 +185,29 @@ def _appearing(path: Path, writer: str) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
+class _Names:
+    """Names in the order in which the rows of the input bring them, whichever row is seen first."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._first = {name: (-1, place) for place, name in enumerate(names)}  # row, and place in it
+        self._last_row = -1
+
+    def see(self, names: Mapping[str, Any], row: int) -> None:
+        """Take the names of a row."""
+        if row < self._last_row or not names.keys() <= self._first.keys():
+            for place, name in enumerate(names):
+                self._first[name] = min((row, place), self._first.get(name, (row, place)))
+            self._last_row = max(self._last_row, row)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._first, key=self._first.__getitem__))
+
+
 class _Columns:
     """The columns of a table, and what kinds of values each has. Reads every record before the first is written."""
 
     def __init__(self, columns: Iterable[str], answer_columns: Iterable[str] | None, *, with_kinds: bool) -> None:
-        self._input: dict[str, None] = dict.fromkeys(columns)
-        self._answer: dict[str, None] = dict.fromkeys(answer_columns or ())
+        self._input, self._answer = _Names(columns), _Names(answer_columns or ())
         self._answer_is_known = answer_columns is not None
         self._kinds: dict[tuple[str, str], set[type]] = {}
         self._with_kinds = with_kinds
@@ -198,9 +216,8 @@ class _Columns:
     def see(self, record: dict[str, Any]) -> None:
         row, answer = _parts(record)
         for part, known, values in (("input", self._input, row), ("answer", self._answer, answer)):
-            is_final = part == "answer" and self._answer_is_known
-            if not is_final and not values.keys() <= known.keys():
-                known.update(dict.fromkeys(values))
+            if part == "input" or not self._answer_is_known:
+                known.see(values, record["n"])
             if self._with_kinds:
                 for name, value in values.items():
                     self._kinds.setdefault((part, name), set()).add(_kind(value))
@@ -211,7 +228,7 @@ class _Columns:
         if self._names is None:
             self._names = {}
             taken: set[str] = set()
-            for part, names in (("input", self._input), ("answer", self._answer or {"answer": None}), ("job", ABOUT)):
+            for part, names in (("input", self._input), ("answer", [*self._answer] or ["answer"]), ("job", ABOUT)):
                 for name in names:
                     column = name
                     while column in taken:
@@ -222,7 +239,7 @@ class _Columns:
 
     def types(self) -> dict[str, str]:
         """Return what a text in each column stands for, as `Table` says it."""
-        types = {column: OF_JOB.get(name, "text") + "?" for (_, name), column in self.names.items()}
+        types = {column: OF_JOB[name] + "?" if part == "job" else "text" for (part, name), column in self.names.items()}
         for key, kinds in self._kinds.items():
             if key in self.names:
                 types[self.names[key]] = _type_of(kinds - {type(None)}) + "?" * (type(None) in kinds)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import islice
 
 from modelwire.errors import CallerError
 from modelwire.jobs.cost import BATCH_SHARE, dollars
 from modelwire.jobs.row_records import json_of
-from modelwire.jobs.rows import Row, Source, sampled
+from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.work import Work, models_of, price_of_counts
 from modelwire.messages.counting import count_tokens_approximately
 
@@ -25,8 +24,7 @@ def preview(
     in_batch: bool = False, dedupe: bool = True,
 ) -> Iterator[str]:  # fmt: skip
     """Yield the lines that `--dry-run` prints. Sends nothing."""
-    rows: Iterator[Row] = iter(source) if sample is None else iter(sampled(iter(source), sample, seed))
-    rows = islice(rows, limit)
+    rows, _ = chosen(iter(source), limit=limit, sample=sample, seed=seed)
     measured = tokens = shown = unreadable = 0
     first = ""
     more = False

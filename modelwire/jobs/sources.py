@@ -57,9 +57,9 @@ class _JsonlSource(FileSource):
 
     def _row(self, number: int, at: int, line: bytes) -> Row:
         try:
-            values = from_json(line.removeprefix(b"\xef\xbb\xbf") if at == 1 else line)
-        except ValueError as exc:
-            return Row(number, at, None, f"Not valid JSON: {exc}.")
+            values = from_json((line.removeprefix(b"\xef\xbb\xbf") if at == 1 else line).rstrip(b"\r\n"))
+        except ValueError as exc:  # its line is the first of the row, and no number of the file's
+            return Row(number, at, None, f"Not valid JSON: {str(exc).replace(' at line 1 column', ' at column')}.")
         if isinstance(values, (dict, str)):
             return Row(number, at, values)
         return Row(number, at, None, f"The line holds a `{type(values).__name__}`, neither an object nor a text.")

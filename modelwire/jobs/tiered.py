@@ -69,7 +69,12 @@ def tiered_batch(
         live = _Live(job, chain, config).answers([(place, inputs[place]) for place in high])
     for place, answer in zip(high, live, strict=True):
         answers[place] = answer
-    _gather(job, low, answers, timeout, poll)
+    try:
+        job.wait(timeout, poll)
+    except Timeout as exc:
+        raise Timeout(f"{exc} All that is known is in `{job.path}`: call again with `dir` set to it.") from exc
+    for result in job.results():
+        answers[low[result.index]] = result.error if result.error is not None else result.output
     if dir is None and not any(isinstance(answer, BaseException) for answer in answers):
         rmtree(job.path, ignore_errors=True)
     return _checked_answers(answers, return_exceptions)
@@ -146,14 +151,3 @@ def _priorities(inputs: Sequence[Any], priorities: Priorities) -> list[str]:
         if priority not in PRIORITIES:
             raise InvalidArgument(f"A priority is `{priority}`. {did_you_mean(str(priority), PRIORITIES)}")
     return [str(priority) for priority in levels]
-
-
-def _gather(
-    job: BatchJob, places: list[int], answers: list[Any], timeout_s: float | None, poll: float | Literal["auto"]
-) -> None:
-    try:
-        job.wait(timeout_s, poll)
-    except Timeout as exc:
-        raise Timeout(f"{exc} All that is known is in `{job.path}`: call again with `dir` set to it.") from exc
-    for result in job.results():
-        answers[places[result.index]] = result.error if result.error is not None else result.output

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.callbacks.hooks import register_configure_hook
@@ -30,16 +30,9 @@ __all__ = ["CostTracker", "Spent", "percentile", "track"]
 UNKNOWN = "unknown"  # the name of a model that has none
 
 
-class _Start(NamedTuple):
-    """When a call has started, and what its run's metadata say."""
-
-    at_s: float
-    about: Mapping[str, Any]
-
-    @property
-    def in_batch_job(self) -> bool:
-        """Whether the call is a row of a batch job's results that is read."""
-        return all(name in self.about for name in ("batch_job", "batch_row", "batch_round"))
+def _is_of_batch(about: Mapping[str, Any]) -> bool:
+    """Tell whether a call is a row of a batch job's results that is read, by its run's metadata."""
+    return all(name in about for name in ("batch_job", "batch_row", "batch_round"))
 
 
 @dataclass(slots=True)
@@ -76,7 +69,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         self.total = Spent()
         self.errors = 0
         self.latencies_s = array("d")  # in order of the ends
-        self._started: dict[UUID, _Start] = {}
+        self._started: dict[UUID, tuple[float, Mapping[str, Any]]] = {}  # seconds, and the run's metadata
         self._counted: dict[str, bytearray] = {}  # of each batch job: the round of each row that is counted, and one
         self._first_start: float | None = None
         self._last_end: float | None = None
@@ -85,11 +78,11 @@ class CostTracker(UsageMetadataCallbackHandler):
         self, serialized: dict[str, Any], messages: Any, *, run_id: Any = None, **kwargs: Any
     ) -> None:
         """Note when a call starts, and what it is."""
-        start = _Start(monotonic(), kwargs.get("metadata") or {})
+        now, about = monotonic(), kwargs.get("metadata") or {}
         with self._lock:
-            self._started[run_id] = start
-            if self._first_start is None and not start.in_batch_job:
-                self._first_start = start.at_s
+            self._started[run_id] = now, about
+            if self._first_start is None and not _is_of_batch(about):
+                self._first_start = now
 
     def on_llm_end(self, response: Any, *, run_id: Any = None, **kwargs: Any) -> None:
         """Add an answer's tokens, price and seconds."""
@@ -114,14 +107,14 @@ class CostTracker(UsageMetadataCallbackHandler):
         """Return what is known of a call that ends; None for a row of a batch that is counted already."""
         now = monotonic()
         with self._lock:
-            start = self._started.pop(run_id, None)
-            if start is None:
+            if run_id not in self._started:
                 return {}
-            if start.in_batch_job:
-                return start.about if self._is_new(**start.about) else None
-            self.latencies_s.append(now - start.at_s)
+            began, about = self._started.pop(run_id)
+            if _is_of_batch(about):
+                return about if self._is_new(**about) else None
+            self.latencies_s.append(now - began)
             self._last_end = now
-            return start.about
+            return about
 
     def _is_new(self, batch_job: str, batch_row: int, batch_round: int, **_: Any) -> bool:
         rounds = self._counted.setdefault(batch_job, bytearray())
