@@ -215,6 +215,8 @@ class RecordedLine:
         self._sending = False
         if (running := self._running) is not None:
             answer = running.answer
+            if reply.body and not answer.pieces:  # a short one, which aiohttp's line takes along with the head
+                answer.pieces.append((running.now_s(), reply.body))
             answer.status = reply.status
             answer.headers = {name.lower(): value for name, value in reply.headers.items()}
             answer.head_s = answer.head_s or (answer.pieces[0][0] if answer.pieces else running.now_s())

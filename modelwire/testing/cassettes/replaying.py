@@ -13,7 +13,7 @@ from modelwire.errors import CassetteError, InvalidArgument
 from modelwire.testing.cassettes.nearest import how_it_differs
 from modelwire.testing.cassettes.recording import RecordedLine, Writer, insert, put_in_place, take_out
 from modelwire.testing.cassettes.records import Answer, Request, from_lines
-from modelwire.transport.connections.body import joined
+from modelwire.transport.connections.body import Whole, joined
 from modelwire.transport.ratelimit.registry import exchange_limiters
 from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
 from modelwire.transport.wire import Reply
@@ -160,7 +160,6 @@ class _ReplayedLine:
         self._answer: Answer | None = None
         self._next = 0
         self._began = 0.0
-        self._line = line
         self._own = put_in_place(self, line)
 
     # What comes, and when.
@@ -250,7 +249,10 @@ class _ReplayedLine:
         await self._own.asleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
         reply = self._reply(answer)
         if not step.stream:
-            reply.body = await self._line._whole()
+            whole = Whole(self._exchange.max_response_bytes)
+            while (piece := await self.aread()) is not None:
+                whole.add(piece)
+            reply.body = whole.joined()
         return reply
 
     async def aread(self) -> bytes | None:
