@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic_core import from_json
 
 from modelwire import _lazy
-from modelwire.errors import ChatError, InvalidArgument, JobStopped, MalformedResponse, NotFound, PermissionDenied
+from modelwire.errors import (
+    ChatError,
+    InvalidArgument,
+    JobStopped,
+    MalformedResponse,
+    ModelwireError,
+    NotFound,
+    PermissionDenied,
+)
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires import wire as wires
@@ -88,6 +97,11 @@ class BatchApi:
     batches: str  # the path of all batches; below it each has its own
     cancel_suffix = "/cancel"
 
+    def __init_subclass__(cls) -> None:
+        for name in ("newest", "upload", "find", "create", "look"):
+            if name in vars(cls):
+                setattr(cls, name, _reading(vars(cls)[name]))
+
     def __init__(self, *, azure: bool = False) -> None:
         """`azure` is OpenAI's API as Azure has it."""
         self.azure = azure
@@ -148,6 +162,24 @@ class BatchApi:
     def read(self, line: bytes) -> RowReply:
         """Read a line of results. Raises ValueError for one that is none."""
         raise NotImplementedError
+
+
+def _reading(method: Callable[..., T]) -> Callable[..., T]:
+    """Have what a method cannot read in an answer be an error of ours, after which it may be asked again."""
+
+    @wraps(method)
+    def reading(self: BatchApi, batch_client: BatchClient, *args: Any) -> T:
+        try:
+            return method(self, batch_client, *args)
+        except ModelwireError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise MalformedResponse(
+                f"An answer of the Batch API cannot be read ({type(exc).__name__}: {exc}).",
+                provider=batch_client.codec.provider,
+            ) from exc
+
+    return reading
 
 
 def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:

@@ -1,4 +1,4 @@
-"""The Gemini Batch API, as a job uses it: up to 20 MB the requests are sent with the batch, more as a file.
+"""The Gemini Batch API, as a job uses it: up to 1,000 requests of 20 MB are sent with the batch, more as a file.
 
 Wire format: https://ai.google.dev/api/batch-api, https://ai.google.dev/gemini-api/docs/batch-api and
 https://ai.google.dev/api/files, read 2026-11; paths and fields also google-genai 3.4, `batches.py` and `files.py`.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["GeminiBatches", "GoogleBatches", "pages", "shown_marks"]
 
 INLINE_BYTES = 19_000_000  # of 20 MB; the rest is what stands around the rows (.../docs/batch-api)
+INLINE_ROWS = 1_000  # their answers come in one piece, and are in memory while they are read
 # `BATCH_STATE_...` or `JOB_STATE_...` on the wire. Others: it runs.
 OUTCOMES = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELLED": "cancelled", "EXPIRED": "expired",
             "PARTIALLY_SUCCEEDED": "completed", "CANCELLING": "cancelling"}  # fmt: skip
@@ -103,7 +104,7 @@ class GeminiBatches(GoogleBatches):
 
     def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded | None:
         """Upload the requests of a part that is too large to be sent with its batch; it stays for 48 hours."""
-        if part.size_bytes <= INLINE_BYTES:
+        if part.size_bytes <= INLINE_BYTES and part.rows <= INLINE_ROWS:
             return None
         with path.open("rb") as file:
             uploaded = batch_client.upload(f"/upload{FILES}", f"{job}-{part.name}.jsonl", part.size_bytes, file)

@@ -136,6 +136,7 @@ class BatchJob:
                 except ChatError as exc:
                     if not exc.retryable:
                         raise
+                    _log.info("`%s` is looked at again: %s", self.path, exc)
                 self._tell(reconciler)
                 if events.done:
                     folder.end({"state": "answered", "rows": events.rows})

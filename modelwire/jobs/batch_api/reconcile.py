@@ -7,6 +7,7 @@ batch says whose it is, that is a guess until its results are seen: it is watche
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import time
 from collections.abc import Callable
@@ -256,7 +257,7 @@ class Reconciler:
         torn = path.with_name(f"{path.name}.torn")
         new = path.with_name(f"{path.name}.new")
         self.api.fetch(self.batch_client, remote, new)
-        if _is_whole(new) or (torn.exists() and torn.read_bytes() == new.read_bytes()):
+        if _is_whole(new) or (torn.exists() and filecmp.cmp(torn, new, shallow=False)):
             new.replace(path)
             torn.unlink(missing_ok=True)
             return

@@ -16,8 +16,8 @@ from support.raw_server import RawServer, answer
 from modelwire import cli
 from modelwire.adapters import ChatAnthropicVertex, ChatGoogleGenerativeAI, ChatVertexAI
 from modelwire.compare import comparison
-from modelwire.errors import AuthenticationError, BadRequest, InvalidArgument
-from modelwire.jobs import BatchJob, plan_job, price_of, run_job
+from modelwire.errors import AuthenticationError, BadRequest, DiskError, InvalidArgument
+from modelwire.jobs import BatchJob, plan_job, price_of, run_job, spread
 from modelwire.jobs.batch_api import NotBatchable
 from modelwire.jobs.batch_api import job as job_module
 from modelwire.jobs.batch_api.part_events import Part
@@ -353,6 +353,30 @@ def test_rows_with_an_hour_wait_in_batches_of_the_bucket(
     assert files and all(file.startswith(f"{BUCKET}/") for file in files)
     with pytest.raises(InvalidArgument, match="not 'my-bucket'"):
         plan_job("say {t}", rows, output=tmp_path / "b.jsonl", bucket="my-bucket", **options)
+
+
+def test_batches_of_a_bucket_are_awaited_by_a_run_without_an_hour(
+    vertex: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("genai_prices")
+    spread_program.hurry(monkeypatch.setattr)
+    server, model = vertex(max_tokens=20)
+    rows = [{"t": f"w{n}"} for n in range(60)]
+    options: Any = {"model": model, "output": tmp_path / "out.jsonl", "quiet": True}
+
+    async def stopped(*_: Any) -> None:
+        raise DiskError("full", path="disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spread.Spread, "_take", stopped)
+        with pytest.raises(DiskError):
+            run_job("say {t}", rows, bucket=BUCKET, finish_by="30s", **options)
+    made = len(server.batches.made)
+    assert made and run_job("say {t}", rows, **options).complete
+    assert len(server.batches.made) == made
+    asked = [row[2]["contents"][0]["parts"][0]["text"] for batch in server.batches.made for row in batch.rows]
+    asked += [request.text for request in server.requests if request.wire is not None]
+    assert sorted(asked) == sorted(f"say w{n}" for n in range(60))
 
 
 def test_without_a_bucket_an_hour_plans_no_batch_and_says_why(vertex: Any, tmp_path: Path) -> None:
