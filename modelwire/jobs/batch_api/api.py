@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic_core import from_json
 
-from modelwire import _lazy
-from modelwire.errors import (
-    ChatError,
-    InvalidArgument,
-    JobStopped,
-    MalformedResponse,
-    ModelwireError,
-    NotFound,
-    PermissionDenied,
-)
+from modelwire import _lazy, errors
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires import wire as wires
@@ -126,7 +117,7 @@ class BatchApi:
         """Tell whether the provider still has the file of a part that was uploaded."""
         try:
             batch_client.get(self.file_path(str(part.file_id)))
-        except (NotFound, PermissionDenied):  # Google: "or it may not exist"
+        except (errors.NotFound, errors.PermissionDenied):  # Google: "or it may not exist"
             return False
         return True
 
@@ -165,16 +156,16 @@ class BatchApi:
 
 
 def _reading(method: Callable[..., T]) -> Callable[..., T]:
-    """Have what a method cannot read in an answer be an error of ours, after which it may be asked again."""
+    """Have what a method cannot read in an answer be an error of ours, and one that may pass."""
 
     @wraps(method)
     def reading(self: BatchApi, batch_client: BatchClient, *args: Any) -> T:
         try:
             return method(self, batch_client, *args)
-        except ModelwireError:
+        except errors.ModelwireError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
-            raise MalformedResponse(
+            raise errors.MalformedResponse(
                 f"An answer of the Batch API cannot be read ({type(exc).__name__}: {exc}).",
                 provider=batch_client.codec.provider,
             ) from exc
@@ -191,7 +182,7 @@ def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
         return vertex.VertexBatches(bucket)
     known = wires.wire_named(wire)
     if known.batch_api is None:
-        raise InvalidArgument(f"There is no Batch API for {known.title}: use `run_job`.")
+        raise errors.InvalidArgument(f"There is no Batch API for {known.title}: use `run_job`.")
     api: BatchApi = wires.loaded(known.batch_api)(azure=azure)
     return api
 
@@ -218,7 +209,7 @@ def listed(batch_client: BatchClient, path: str, cursor: str, limit: int) -> Ite
     while True:
         page = batch_client.get(path, params)
         if not isinstance(found := page.get("data"), list):
-            raise MalformedResponse(f"The list at `{path}` has no `data`.", provider=batch_client.codec.provider)
+            raise errors.MalformedResponse(f"The list at `{path}` has no `data`.", provider=batch_client.codec.provider)
         yield from found
         if not page.get("has_more") or not found:
             return
@@ -227,13 +218,13 @@ def listed(batch_client: BatchClient, path: str, cursor: str, limit: int) -> Ite
 
 def each_of(things: Iterable[T], act: Callable[[T], object]) -> None:
     """Act on every thing at the provider's. What it does not know is gone; what else fails is raised at the end."""
-    failure: ChatError | None = None
+    failure: errors.ChatError | None = None
     for thing in things:
         try:
             act(thing)
-        except NotFound:
+        except errors.NotFound:
             continue
-        except ChatError as exc:
+        except errors.ChatError as exc:
             failure = failure or exc
     if failure is not None:
         raise failure
@@ -243,9 +234,9 @@ def checked_id(value: object) -> str:
     """Return a provider's id for a batch or a file. Raises: `JobStopped` for one that would lead elsewhere."""
     text = str(value)
     if value is None:
-        raise MalformedResponse("The provider gives a batch or a file no id.")
+        raise errors.MalformedResponse("The provider gives a batch or a file no id.")
     if not text.isprintable() or any(char in text for char in "/\\?#% ") or text in ("", ".", ".."):
-        raise JobStopped(f"The provider gives a batch or a file an id that is none: {text[:100]!r}.")
+        raise errors.JobStopped(f"The provider gives a batch or a file an id that is none: {text[:100]!r}.")
     return text
 
 

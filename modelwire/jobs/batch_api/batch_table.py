@@ -51,7 +51,8 @@ def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, don
                 counts["unpriced"] += result.message is not None and result.cost is None
                 cost += result.cost or 0
             results.write(entries)
-        write_output(results, path, order=order, answer_columns=_answer_columns(job))
+        columns = None if job._split is None else job._split.work.answer_columns
+        write_output(results, path, order=order, answer_columns=columns)
     finally:
         results.close()
         if not done:
@@ -59,10 +60,6 @@ def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, don
     if done:
         folder.end({**counts, "cost": str(cost)})
     return int(counts["rows"])
-
-
-def _answer_columns(job: BatchJob) -> list[str] | None:
-    return None if job._split is None else job._split.work.answer_columns
 
 
 def _finished(job: BatchJob, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:

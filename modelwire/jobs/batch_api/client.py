@@ -13,20 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from pydantic_core import from_json
 
-from modelwire import _lazy
-from modelwire.errors import (
-    AuthenticationError,
-    CassetteError,
-    DiskError,
-    IncompleteStream,
-    InvalidArgument,
-    JobStopped,
-    MalformedResponse,
-    MissingDependency,
-    ModelwireError,
-    ProviderError,
-    RetryClass,
-)
+from modelwire import _lazy, errors
 from modelwire.jobs.batch_api.azure import batch_address
 from modelwire.jobs.owned_files import owned
 
@@ -59,7 +46,9 @@ class BatchClient:
         from modelwire.transport.connections.pooled import tapes
 
         if tapes:
-            raise CassetteError("A cassette has calls of models, none of a Batch API: submit the batch outside of it.")
+            raise errors.CassetteError(
+                "A cassette has calls of models, none of a Batch API: submit the batch outside of it."
+            )
         self.codec = codec
         self._own = model.client is None
         # A function's key may run out while a job waits: it is called for each call of ours.
@@ -106,7 +95,7 @@ class BatchClient:
             made, self._headers = seat.make_client(by_name, arguments)
             return made
         except ImportError as exc:
-            raise MissingDependency(
+            raise errors.MissingDependency(
                 f"Batch APIs need the provider's SDK ({exc}): `pip install 'modelwire[batch]'`, or "
                 "`modelwire[openai]` or `modelwire[anthropic]` for one of them."
             ) from exc
@@ -150,7 +139,7 @@ class BatchClient:
     def _called(self, method: str, path: str, options: dict[str, Any], **content: Any) -> dict[str, Any]:
         try:
             return self._called_once(method, path, {**options}, **content)
-        except AuthenticationError:  # nothing was done: another key may be taken, as a live call does
+        except errors.AuthenticationError:  # nothing was done: another key may be taken, as a live call does
             if self._renewable is None:
                 raise
             self._renewable._expire_token()
@@ -164,7 +153,7 @@ class BatchClient:
         import httpx2
 
         options["headers"] = transport_wire.Headers({**self._now_needed(), **options.get("headers", {})})
-        failed: ModelwireError | None = None
+        failed: errors.ModelwireError | None = None
         try:
             with closed_network.calling(self._client.base_url.host):
                 response = getattr(self._client, method)(
@@ -184,7 +173,7 @@ class BatchClient:
         except ValueError:
             data = None
         if not isinstance(data, dict):
-            raise MalformedResponse(
+            raise errors.MalformedResponse(
                 f"What the Batch API says at `{path}` is no JSON object.", provider=self.codec.provider
             )
         return data
@@ -197,10 +186,14 @@ class BatchClient:
                 self._fetch(path, part)
                 break
             except OSError as exc:
-                raise DiskError.of(exc, part) from exc
+                raise errors.DiskError.of(exc, part) from exc
             except Exception as exc:  # noqa: BLE001 - an SDK's or the HTTP client's: it becomes one of ours
                 error = self._error_of(exc, {})
-            if isinstance(error, AuthenticationError) and self._renewable is not None and left == DOWNLOAD_TRIES - 1:
+            if (
+                isinstance(error, errors.AuthenticationError)
+                and self._renewable is not None
+                and left == DOWNLOAD_TRIES - 1
+            ):
                 self._renewable._expire_token()
                 continue
             if not left or not getattr(error, "retryable", False):
@@ -233,14 +226,14 @@ class BatchClient:
         try:
             if response.status_code == 206 and (encoded or not _goes_on(response, have)):
                 part.unlink(missing_ok=True)
-                raise IncompleteStream("The download goes on at another place.", provider=self.codec.provider)
+                raise errors.IncompleteStream("The download goes on at another place.", provider=self.codec.provider)
             with open(part, "ab" if response.status_code == 206 else "wb", opener=owned) as file:
                 file.writelines(response.iter_bytes())
                 file.flush()
                 os.fsync(file.fileno())
             declared = response.headers.get("content-length")
             if declared is not None and response.num_bytes_downloaded != int(declared):
-                raise IncompleteStream("The download ended before its end.", provider=self.codec.provider)
+                raise errors.IncompleteStream("The download ended before its end.", provider=self.codec.provider)
         except BaseException:  # Ctrl-C too: what is kept decides where the next try goes on
             if encoded:  # where the provider would go on counts other bytes than these
                 part.unlink(missing_ok=True)
@@ -248,17 +241,17 @@ class BatchClient:
         finally:
             response.close()
 
-    def _error_of(self, exc: Exception, headers: Mapping[str, Any]) -> ModelwireError:
+    def _error_of(self, exc: Exception, headers: Mapping[str, Any]) -> errors.ModelwireError:
         """Return what `exc` is in our words, and without the words that are secret; `headers` are those of the call."""
         from modelwire.transport.redaction import conceal
 
         carried = SimpleNamespace(**{**vars(self._carried), "headers": {**self._carried.headers, **headers}})
         return conceal(self._in_our_words(exc), cast("Any", carried))
 
-    def _in_our_words(self, exc: Exception) -> ModelwireError:
+    def _in_our_words(self, exc: Exception) -> errors.ModelwireError:
         from modelwire.transport.failures import error_of
 
-        if isinstance(exc, ModelwireError):
+        if isinstance(exc, errors.ModelwireError):
             return exc
         response = getattr(exc, "response", None)
         if response is not None and getattr(exc, "status_code", None) is not None:
@@ -269,10 +262,10 @@ class BatchClient:
             return self.codec.error(transport_wire.Reply(response.status_code, response.headers, body))
         wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
         cause = exc.__cause__ if wrapped and isinstance(exc.__cause__, Exception) else exc
-        if isinstance(cause, ModelwireError):
+        if isinstance(cause, errors.ModelwireError):
             return cause
         origin = self.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
-        error: ModelwireError = error_of(cause, origin=origin) or InvalidArgument(
+        error: errors.ModelwireError = error_of(cause, origin=origin) or errors.InvalidArgument(
             f"The `{type(self._client).__name__}` could not make the call: {type(cause).__name__}: "
             f"{str(cause).partition(chr(10))[0] or 'no reason'}"
         )
@@ -286,7 +279,7 @@ class BatchClient:
         whole = urljoin(f"{self.base_url}/", url)
         ours, theirs = urlsplit(self.base_url), urlsplit(whole)
         if (ours.scheme, ours.hostname, ours.port) != (theirs.scheme, theirs.hostname, theirs.port):
-            raise JobStopped(
+            raise errors.JobStopped(
                 f"The results are reported to be at `{theirs.scheme}://{theirs.hostname}`, not at the provider's "
                 f"`{ours.scheme}://{ours.hostname}`: no key is sent there."
             )
@@ -314,7 +307,7 @@ def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
         return codec.decode(transport_wire.Reply(200, headers, to_json(reply.body)))
     if reply.kind == "errored":
         raise codec.error(transport_wire.Reply(reply.status or 500, headers, to_json(reply.body)))
-    raise ProviderError(
+    raise errors.ProviderError(
         f"The batch {'was cancelled' if reply.kind == 'cancelled' else 'expired'} before this row was asked.",
-        provider=codec.provider, code=f"batch_{reply.kind}", retry_class=RetryClass.TRANSIENT,
+        provider=codec.provider, code=f"batch_{reply.kind}", retry_class=errors.RetryClass.TRANSIENT,
     )  # fmt: skip

@@ -143,12 +143,9 @@ class Index:
         self._parts = array("i", [-1]) * rows  # the latest part that has the row
         self._checks = array("I", [0]) * rows
         self._lines = array("I", [0]) * rows  # in the file of the part, from 1
-        self._places = (
-            array("Q", [0]) * rows
-        )  # 0 for none, up to 1 << 40 the id of a live answer, else file (from 1) and offset
+        # 0 for none, up to 1 << 40 the id of a live answer, else file (from 1) and offset.
+        self._places = array("Q", [0]) * rows
         self._open: dict[int, IO[bytes]] = {}  # by number, the one that was read last at the end
-        self.foreign = self.twice = self.wrong = 0  # results that were left aside
-        self.matched: dict[int, int] = {}  # results that are ours, by part
         for part in events.parts:
             for line, (name, _) in enumerate(stored(folder / "parts", part, api), 1):
                 number, check = number_of(name, job) or (0, 0)
@@ -171,18 +168,12 @@ class Index:
                 try:
                     found = number_of(self.api.read(line).custom_id, self.job)
                 except ValueError:
-                    self.wrong += 1
                     continue
-                number = -1 if found is None else found[0]
-                if found is None or number >= len(self._parts) or self._parts[number] != part:
-                    self.foreign += 1
-                elif self._checks[number] != found[1]:
-                    self.wrong += 1  # it answers another question
-                elif self._places[number]:
-                    self.twice += 1
-                else:
+                number, check = (-1, 0) if found is None else found
+                is_row = 0 <= number < len(self._parts) and self._parts[number] == part
+                # With another check it answers another question; of two lines of one row the first holds.
+                if is_row and self._checks[number] == check and not self._places[number]:
                     self._places[number] = base + at
-                    self.matched[part] = self.matched.get(part, 0) + 1
 
     def close(self) -> None:
         """Close the files."""

@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from modelwire.errors import JobChanged
-from modelwire.jobs.batch_api.plan import (
-    ROWS_NAME,
-    Limits,
-    PartFiles,
-    Requests,
-    prepared_rows,
-    read_rows,
-    stored_rows,
-    written,
-)
+from modelwire.jobs.batch_api import plan
 from modelwire.jobs.batch_api.results import Index, LiveAnswers
 from modelwire.jobs.owned_files import owned
 from modelwire.jobs.row_records import json_of
@@ -48,17 +39,17 @@ def resubmit_unsent(
     index = Index(folder.path, events, api, folder.id)
     unsent = {
         number
-        for number, record in enumerate(stored_rows(folder.path))
+        for number, record in enumerate(plan.stored_rows(folder.path))
         if "same" not in record and not index.is_answered_live(number) and index.part_of(number) < 0
     }
     index.close()
     if not unsent:
         return 0
-    rows, fingerprint = read_rows(inputs, encoding)
-    limits = Limits.of(api, settings["part_rows"], settings["part_bytes"])
-    files = PartFiles(folder.path / "parts", api, limits, len(events.parts), round=round)
+    rows, fingerprint = plan.read_rows(inputs, encoding)
+    limits = plan.Limits.of(api, settings["part_rows"], settings["part_bytes"])
+    files = plan.PartFiles(folder.path / "parts", api, limits, len(events.parts), round=round)
     live = LiveAnswers(folder.path)
-    requests = Requests(split, files, api, folder.id, live, dedupe=True)
+    requests = plan.Requests(split, files, api, folder.id, live, dedupe=True)
     try:
         facts = _replanned(split, islice(rows, settings["limit"]), folder.path, requests, settings["key"], unsent)
         parts = files.close()
@@ -76,16 +67,16 @@ def resubmit_unsent(
 
 
 def _replanned(
-    split: Split, rows: Iterable[Row], folder: Path, requests: Requests, key: str | None, unsent: set[int]
+    split: Split, rows: Iterable[Row], folder: Path, requests: plan.Requests, key: str | None, unsent: set[int]
 ) -> dict[str, Any]:
     """Write down every row anew, and file the requests of those that were not sent; return the facts of the event."""
     digest, count, same = sha256(), 0, 0
-    before = stored_rows(folder)
-    part = folder / f"{ROWS_NAME}.part"
-    wanted = prepared_rows(split, rows, lambda row: row.problem is None and row.number in unsent)
+    before = plan.stored_rows(folder)
+    part = folder / f"{plan.ROWS_NAME}.part"
+    wanted = plan.prepared_rows(split, rows, lambda row: row.problem is None and row.number in unsent)
     with open(part, "wb", opener=owned) as out:
         for row, prepared in wanted:
-            record, line = written(row, key)
+            record, line = plan.written(row, key)
             digest.update(line)
             old = next(before, None)
             if old is None or not _may_be(old, record):
@@ -104,7 +95,7 @@ def _replanned(
         os.fsync(out.fileno())
     if next(before, None) is not None:
         raise JobChanged(f"The input has {count:,} rows, fewer than when `{folder}` was submitted.")
-    part.replace(folder / ROWS_NAME)
+    part.replace(folder / plan.ROWS_NAME)
     return {"same": same, "rows_sha256": digest.hexdigest()}
 
 
