@@ -145,10 +145,8 @@ def is_ready(schema: Mapping[str, Any]) -> bool:
 
 def _check_name(name: Any, what: str, limits: ToolDialect) -> None:
     if not isinstance(name, str) or not re.fullmatch(limits.name, name):
-        longest = limits.name.rpartition(",")[2].rstrip("}")
         raise InvalidArgument(
-            f"{what} cannot be sent under this name: it takes 1 to {longest} of the characters a-z, A-Z, 0-9, `_` and "
-            f"`-` ({limits.source})."
+            f"{what} cannot be sent under this name: it must match `{limits.name}` ({limits.source})."
         )
 
 

@@ -12,7 +12,7 @@ import pytest
 from openai.lib._tools import pydantic_function_tool
 from pydantic import BaseModel, Field
 
-from modelwire.adapters import BaseChatModel, ChatAnthropic, ChatOpenAI
+from modelwire.adapters import BaseChatModel, ChatAnthropic, ChatGoogleGenerativeAI, ChatOpenAI
 from modelwire.errors import InvalidArgument, MissingKey
 from modelwire.testing import ProviderServer
 from modelwire.tools import tool
@@ -272,3 +272,12 @@ def test_tools_of_a_binding_keep_what_was_bound_before(colour: Any) -> None:
             assert made.config["tags"] == ["t"]
     later: Any = bound.bind_tools([]).bind_tools([{"name": "sub", "description": "-", "input_schema": {}}])
     assert len(later.kwargs["tools"]) == 1
+
+
+def test_a_name_is_refused_by_the_rule_of_its_provider() -> None:
+    """Gemini takes dots and colons, and 128 characters, the first no digit."""
+    model = ChatGoogleGenerativeAI(model="gemini-2.5-flash", api_key="k")
+    model.bind_tools([named("a.b:" + "c" * 124)])
+    for name in ("1a", "a b"):
+        with pytest.raises(InvalidArgument, match=r"must match `\[a-zA-Z_\]\[a-zA-Z0-9_\.:-\]\{0,127\}`"):
+            model.bind_tools([named(name)])
