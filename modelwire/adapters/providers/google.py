@@ -253,9 +253,6 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         endpoint = super()._endpoint(headers, key=key, ask=ask)
         return self._vertex_endpoint(endpoint, ask=ask) if self.vertexai else endpoint
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        return {**super()._get_ls_params(stop, **kwargs), "ls_provider": self.provider}
-
 
 class ChatVertexAI(ChatGoogleGenerativeAI):
     """`ChatGoogleGenerativeAI` on Vertex AI, under the name that LangChain's scripts have.
