@@ -10,10 +10,11 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlsplit
 
 from modelwire.errors import AuthenticationError, InvalidArgument, MissingDependency, MissingKey
@@ -137,11 +138,9 @@ class SignedCall:
 
 def region_of_profile(profile: str | None) -> str | None:
     """Return the region that the configuration of AWS names; None where it has none, or botocore is not there."""
-    try:
-        region: str | None = _session(profile).get_config_variable("region")
-    except MissingDependency:
-        return None
-    return region
+    with suppress(MissingDependency):
+        return cast("str | None", _session(profile).get_config_variable("region"))
+    return None
 
 
 def _session(profile: str | None) -> Any:

@@ -100,11 +100,9 @@ class GoogleCloudModel(HTTPChatModel):
 
 
 def _host(location: str) -> str:
-    if location == "global":
-        return "aiplatform.googleapis.com"
     if location in ("us", "eu"):  # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
         return f"aiplatform.{location}.rep.googleapis.com"
-    return f"{location}-aiplatform.googleapis.com"
+    return f"{'' if location == 'global' else location + '-'}aiplatform.googleapis.com"
 
 
 class ChatGoogleGenerativeAI(GoogleCloudModel):

@@ -12,7 +12,7 @@ from modelwire.messages import BaseMessage
 
 __all__ = [
     "calls_of", "key_names", "kind_of", "role_of", "safe_call_id", "take_call", "text_of", "tool_call_id_of",
-    "value_of", "without_data",
+    "value_of", "with_results_apart", "without_data",
 ]  # fmt: skip
 
 
@@ -45,14 +45,37 @@ def tool_call_id_of(message: BaseMessage) -> str:
 def calls_of(message: Any, messages: Sequence[BaseMessage]) -> list[Any]:
     """Return the tool calls of an answer that are sent back, in a list of the caller's own.
 
-    One that could not be parsed is sent, without arguments, only where a tool's message among all `messages` answers
-    it: a wire wants both or none.
+    They are its `tool_calls`, else its `tool_use` blocks, which a caller may have written. One that could not be parsed
+    is sent, without arguments, only where a tool's message among all `messages` answers it: a wire wants both or none.
     """
     calls = list(message.tool_calls)
     if invalid := message.invalid_tool_calls:
         answered = {getattr(it, "tool_call_id", None) for it in messages}
         calls += [{**bad, "args": {}} for bad in invalid if bad["name"] and bad["id"] and bad["id"] in answered]
+    elif not calls and message.content.__class__ is list:
+        written = [it for it in message.content if isinstance(it, Mapping) and it.get("type") == "tool_use"]
+        calls = [{"id": it.get("id"), "name": it["name"], "args": it.get("input")} for it in written if it.get("name")]
     return calls
+
+
+def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """Return the messages with the `tool_result` blocks of users, Anthropic's, as tool messages before the rest."""
+    apart: list[BaseMessage] = []
+    for message in messages:
+        content: Any = getattr(message, "content", "")
+        if content.__class__ is list and message.type == "human":
+            results = [it for it in content if isinstance(it, Mapping) and it.get("type") == "tool_result"]
+            for it in results:
+                from modelwire.messages import ToolMessage
+
+                status: Any = "error" if it.get("is_error") else "success"
+                apart.append(
+                    ToolMessage(it.get("content") or "", tool_call_id=str(it.get("tool_use_id")), status=status)
+                )
+            if results:
+                message = message.model_copy(update={"content": [it for it in content if it not in results]})
+        apart.append(message)
+    return apart
 
 
 def take_call(calls: list[Any], id: Any) -> Any:

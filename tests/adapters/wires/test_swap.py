@@ -53,6 +53,21 @@ def test_text_reasoning_and_calls_cross(of: str, to: str) -> None:
         assert not any(mark in sent for mark in signed)
 
 
+@pytest.mark.parametrize("to", ["openai", "anthropic", "bedrock", "gemini"])
+def test_calls_and_results_that_a_caller_writes_in_anthropics_words_cross(to: str) -> None:
+    history = [
+        HumanMessage("hi"),
+        AIMessage(
+            [{"type": "text", "text": "So."}, {"type": "tool_use", "id": "t1", "name": "add", "input": {"a": 7}}]
+        ),
+        HumanMessage([{"type": "tool_result", "tool_use_id": "t1", "content": "sum 7"}, {"type": "text", "text": "?"}]),
+    ]
+    sent = request_of(to, history)
+    order = [sent.index(words) for words in ("add", "sum 7", '"?"')]
+    assert order == sorted(order)
+    assert "7}" in sent.replace("\\", "")
+
+
 IMAGE = {"inlineData": {"mimeType": "image/png", "data": "aW1n"}}
 SEARCHED = {
     "candidates": [{

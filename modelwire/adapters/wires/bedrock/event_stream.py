@@ -25,8 +25,9 @@ ERROR = "!"  # before the type of an exception, in the `event` of a `ServerEvent
 _PRELUDE, _CRC = Struct(">III"), Struct(">I")
 _LEAST = _PRELUDE.size + _CRC.size  # a frame without headers and payload
 _MAX_HEADERS_BYTES = 128 * 1024
-# The type of a header's value -> its bytes; 6 (bytes) and 7 (text) begin with their length.
-_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+# The type of a header's value -> its bytes; bytes and texts begin with their length.
+_TEXT = 7
+_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 6: None, _TEXT: None, 8: 8, 9: 16}
 
 
 class EventStreamDecoder:
@@ -106,18 +107,13 @@ def _headers(data: bytes) -> Iterator[tuple[str, str]]:
     """Yield the headers that are texts, by name."""
     at = 0
     while at < len(data):
-        name = data[at + 1 : at + 1 + data[at]].decode("utf-8")
-        at += 1 + data[at]
-        kind = data[at]
-        at += 1
-        if kind in (6, 7):
+        end = at + 1 + data[at]
+        name, kind, at = data[at + 1 : end].decode("utf-8"), data[end], end + 1
+        if (size := _SIZES[kind]) is None:
             size = int.from_bytes(data[at : at + 2], "big")
             at += 2
-        else:
-            size = _SIZES[kind]
-        value = data[at : at + size]
-        if len(value) < size:
+        if at + size > len(data):
             raise IndexError(name)
+        if kind == _TEXT:
+            yield name, data[at : at + size].decode("utf-8")
         at += size
-        if kind == 7:
-            yield name, value.decode("utf-8")

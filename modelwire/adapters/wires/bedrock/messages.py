@@ -25,7 +25,7 @@ from modelwire.adapters.wires.bedrock.blocks_to_wire import (
     tool_use,
 )
 from modelwire.adapters.wires.bedrock.response import MODEL_PROVIDER
-from modelwire.adapters.wires.history import calls_of, role_of, take_call
+from modelwire.adapters.wires.history import calls_of, role_of, take_call, with_results_apart
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
@@ -50,7 +50,7 @@ def turns_from_messages(
     turns: list[Turn] = []
     system: list[Block] = []
     only_texts = True
-    for message in messages:
+    for message in with_results_apart(messages):
         role = role_of(message, ROLES, "Bedrock's Converse")
         only_texts = only_texts and message.content.__class__ is str
         if role == "tool":

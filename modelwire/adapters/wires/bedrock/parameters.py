@@ -27,12 +27,10 @@ INFERENCE = {
 }  # fmt: skip
 # LangChain's names, and the wire's.
 FIELDS = {
-    "guardrail_config": "guardrailConfig",
-    "performance_config": "performanceConfig",
-    "request_metadata": "requestMetadata",
-    "prompt_variables": "promptVariables",
+    "guardrail_config": "guardrailConfig", "performance_config": "performanceConfig",
+    "request_metadata": "requestMetadata", "prompt_variables": "promptVariables",
     "additional_model_response_field_paths": "additionalModelResponseFieldPaths",
-}
+}  # fmt: skip
 WIRED = frozenset({*FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier"})
 OWN_TOOLS = frozenset({"toolSpec", "cachePoint", "systemTool"})
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from modelwire.adapters.wires.gemini.blocks_to_wire import Part, answer_part, media_parts, user_parts
 from modelwire.adapters.wires.gemini.response import MODEL_PROVIDER, in_order, is_made_up
-from modelwire.adapters.wires.history import calls_of, role_of, take_call
+from modelwire.adapters.wires.history import calls_of, role_of, take_call, with_results_apart
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 
@@ -54,7 +54,7 @@ def contents_from_messages(messages: Sequence[BaseMessage], model: str) -> tuple
     contents: list[Content] = []
     sent: dict[Any, _Sent] = {}  # by id
     results: list[tuple[int, list[Part]]] = []  # of one turn: the place of the call, and the parts
-    for message in messages:
+    for message in with_results_apart(messages):
         role = role_of(message, ROLES, "The Gemini API")
         if role == "system":
             system += _system_parts(message.content)
