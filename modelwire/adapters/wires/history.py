@@ -69,9 +69,8 @@ def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
                 from modelwire.messages import ToolMessage
 
                 status: Any = "error" if it.get("is_error") else "success"
-                apart.append(
-                    ToolMessage(it.get("content") or "", tool_call_id=str(it.get("tool_use_id")), status=status)
-                )
+                id, result = str(it.get("tool_use_id")), it.get("content") or ""
+                apart.append(ToolMessage(result, tool_call_id=id, status=status))
             if results:
                 message = message.model_copy(update={"content": [it for it in content if it not in results]})
         apart.append(message)

@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.answers import Translator, called, text_with_annotations, translated_blocks
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
-from modelwire.messages.block_translators.standard import (
-    data_block,
-    refusal_block,
-    rest,
-    standard_block,
-)
+from modelwire.messages.block_translators.standard import data_block, refusal_block, rest, standard_block
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
@@ -98,10 +93,6 @@ def _reasoning(block: Block, message: AIMessage) -> list[Block]:
     return [{"type": "reasoning", "reasoning": text, **rest(dict(reasoning), "text")}]
 
 
-def _tool_use(block: Block, message: AIMessage) -> list[Block]:
-    return called(block, message, block.get("input") or {}, {})
-
-
 def _other(block: Block, message: AIMessage) -> list[Block]:
     return [dict(cast("Block", standard_block(block)))]
 
@@ -109,5 +100,5 @@ def _other(block: Block, message: AIMessage) -> list[Block]:
 _TRANSLATORS: dict[str, Translator] = {
     "text": text_with_annotations(_annotation),
     "reasoning_content": _reasoning,
-    "tool_use": _tool_use,
+    "tool_use": lambda block, message: called(block, message, block.get("input") or {}, {}),
 }

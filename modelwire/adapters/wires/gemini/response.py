@@ -56,7 +56,7 @@ GLITCHES = frozenset(("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"))  # the m
 
 # Parts of tools that the service runs itself: the name of the tool, where there is only one.
 SERVER_CALLS = {"executableCode": "code_interpreter", "toolCall": ""}
-SERVER_RESULTS = {"codeExecutionResult": "code_interpreter", "toolResponse": "", "functionResponse": ""}
+SERVER_RESULTS = ("codeExecutionResult", "toolResponse", "functionResponse")
 MEDIA = ("image", "audio", "video")
 
 
