@@ -28,9 +28,7 @@ _KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {
     (Timeout, "The HTTP client had no free connection in time; give it larger `limits`"): ("PoolTimeout",),
     (Timeout, "The request could not be sent in time"): ("WriteTimeout",),
     (Timeout, "A time limit ran out"): ("TimeoutException",),
-    (ProxyFailed, "The proxy did not let the request through"): (
-        "ProxyError", "ClientHttpProxyError", "ClientProxyConnectionError",
-    ),
+    (ProxyFailed, "The proxy did not let the request through"): ("ProxyError", "ClientHttpProxyError"),
     (ConnectFailed, "No connection could be made"): ("ConnectError", "ClientConnectorError"),
     (ConnectionLost, "The connection broke before the answer was complete"): (
         "RemoteProtocolError", "NetworkError", "OSError", "ClientPayloadError", "ClientConnectionError",

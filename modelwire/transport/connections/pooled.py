@@ -15,11 +15,12 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
-from modelwire.errors import ChatError, InvalidArgument
+from modelwire.errors import ChatError, ConnectFailed, InvalidArgument
 from modelwire.transport.connections.address import address_of, unlogged
 from modelwire.transport.connections.body import Whole, joined, unpacking
 from modelwire.transport.connections.closed_network import is_watched, watch
 from modelwire.transport.connections.pools import AsyncPool, ClientSettings, Lease, SyncPool, async_pool, sync_pool
+from modelwire.transport.connections.proxies import proxy_of
 from modelwire.transport.connections.shared_transport import async_transport, is_unwatched, sync_transport
 from modelwire.transport.failures import error_of, unsendable
 from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
@@ -163,6 +164,8 @@ class PooledConnection:
         error = error_of(exc, origin=self.address.authority)
         if error is None or isinstance(error, InvalidArgument):  # what the client says of a header may show it
             return error or exc
+        if isinstance(error, ConnectFailed) and self.client is None and (self._proxy or proxy_of(self.address)):
+            error.message += " The call goes through a proxy, which may be what cannot be reached."
         return _because(error, exc)
 
 

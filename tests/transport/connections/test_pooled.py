@@ -241,6 +241,19 @@ def test_a_call_under_tls_asks_the_proxy_for_a_way_through(
 
 
 @pytest.mark.usefixtures("clients_made_anew")
+def test_a_proxy_that_cannot_be_reached_is_named_and_tried_again(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("ALL_PROXY", f"http://me:secret-pw@127.0.0.1:{port}")
+    with pytest.raises(ConnectFailed, match="a proxy, which may be what cannot be reached") as caught:
+        caller.call(exchange("https://a.example/v1", policy=RetryPolicy(max_retries=1)))
+    assert len(caught.value.attempts) == 2
+    assert "secret-pw" not in f"{caught.value} {caught.value.__cause__!r}"
+
+
+@pytest.mark.usefixtures("clients_made_anew")
 def test_what_a_proxy_says_again_of_who_we_are_is_not_shown(
     caller: Caller, raw_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
