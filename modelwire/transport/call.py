@@ -15,7 +15,7 @@ from modelwire.errors import AuthenticationError, ChatError, IncompleteStream, R
 from modelwire.transport.connections.body import Whole
 from modelwire.transport.listeners import UNHEARD
 from modelwire.transport.ratelimit.admission import Admission
-from modelwire.transport.ratelimit.queueing import queued
+from modelwire.transport.ratelimit.waiting import queued
 from modelwire.transport.retry import GiveUp, is_refusal, read_retry_after, wait_before_retry
 from modelwire.transport.sse import MAX_EVENT_BYTES, SSEDecoder
 from modelwire.transport.steps import READ, SEND, Call, Exchange, Send, Sleep, Step, usage_of, wait_reporting

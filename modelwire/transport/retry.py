@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "GiveUp", "History", "RetryPolicy", "is_refusal", "read_retry_after", "too_long",
-    "wait_before_retry",
+    "GiveUp", "History", "RetryPolicy", "is_refusal", "number_in", "read_retry_after", "too_long", "wait_before_retry",
 ]  # fmt: skip
 
 
@@ -194,19 +193,20 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     `date` header: the local clock may be wrong. What is not a positive finite number is ignored, never raised.
     Source: RFC 9110 10.2.3; `retry-after-ms` is OpenAI's.
     """
-    milliseconds = _positive(headers.get("retry-after-ms"))
-    if milliseconds is not None:
+    milliseconds = number_in(headers.get("retry-after-ms"))
+    if milliseconds:
         return milliseconds / 1000
     value = headers.get("retry-after")
-    return _positive(value) or _seconds_until(value, headers.get("date"))
+    return number_in(value) or _seconds_until(value, headers.get("date"))
 
 
-def _positive(text: str | None) -> float | None:
+def number_in(text: str | None) -> float | None:
+    """Return the number a header holds; None where it is negative, infinite or none."""
     try:
         number = float(text) if text is not None else math.nan
     except ValueError:
         return None
-    return number if 0 < number < math.inf else None
+    return number if 0 <= number < math.inf else None
 
 
 def _seconds_until(http_date: str | None, server_now: str | None) -> float | None:

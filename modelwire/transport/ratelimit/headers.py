@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from modelwire.transport.ratelimit.rate import BURST_S
+from modelwire.transport.retry import number_in
 
 if TYPE_CHECKING:
     from modelwire.transport.ratelimit.admission import Admission
@@ -187,7 +188,7 @@ class Advertised:
         admission: Admission,
         now: float,
     ) -> bool:
-        limit, remaining = _number(texts[0]), _number(texts[1])
+        limit, remaining = number_in(texts[0]), number_in(texts[1])
         if limit is None or limit <= 0 or remaining is None or remaining > limit:
             return False
         bucket = self._buckets.get(kind)
@@ -229,14 +230,6 @@ def _period(limit: float, remaining: float, reset_s: float | None) -> float | No
     return next((p for p in _PERIODS_S if abs(inferred_s - p) <= _TOLERANCE * p), None)
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return number if 0 <= number < math.inf else None
-
-
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
@@ -245,7 +238,7 @@ def duration_s(text: str | None, server_now: str | None = None) -> float | None:
     """Read a Go duration (`6m0s`), a number of seconds, or an RFC 3339 date against the reply's own `date`."""
     if not text or len(text) > 64:
         return None
-    number = _number(text)
+    number = number_in(text)
     if number is not None:
         return number
     if "T" in text:
