@@ -1,4 +1,4 @@
-"""What a row may cost at the most, set aside in the job's `budget` before the row is asked. No I/O.
+"""What a row may cost at the most, set aside of the job's `max_cost` before the row is asked. No I/O.
 
 A token is at least one byte of UTF-8, so a row's bytes and those of the chain's own words are at least its tokens. The
 largest answer is the model's `max_tokens`, else the `max_output_tokens` of its profile, else all of its context.
@@ -8,15 +8,13 @@ What a row costs that no model can be seen for is learned: as much as the deares
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.budgets import Spending, budget
-from modelwire.errors import BudgetExceeded, ModelwireError
-from modelwire.jobs.work import Work, price_of_counts
+from modelwire.errors import ModelwireError
+from modelwire.jobs.work import Work, models_with_arguments, price_of_counts
 from modelwire.messages import HumanMessage
-from modelwire.runnables import Runnable, RunnableBinding
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel
@@ -40,17 +38,19 @@ class _Call(NamedTuple):
 
 
 class RowMoney:
-    """`most` USD for the rows of a job of `work`, all its runs together: a `budget` that rows wait for."""
+    """`most` USD for the rows of a job of `work`, all its runs together. The job's event loop alone spends it."""
 
     def __init__(self, most: Decimal, work: Work) -> None:
-        self.budget = budget(usd=most, unpriced="ignore")  # whose prices are known was checked before
+        self.most, self.spent, self._reserved = most, Decimal(0), Decimal(0)
         self._dearest = Decimal(0)
         self._scale = Decimal(1)  # rows that cost more than was set aside teach it
         words = work.fingerprint()["work"]
         self._own_tokens = len(words.encode(errors="replace"))
         named = [words.count(f"{{{name}}}") for name in work.columns or ()]
         self._times = max([1, *named])  # that a prompt repeats a column
-        self._calls = [_call(model, kwargs) for model, kwargs in _models_with_arguments(work.chain, {})]
+        self._calls: list[_Call] = []
+        for model, kwargs, times in models_with_arguments(work.chain):
+            self._calls += [_call(model, kwargs)] * times
         if any(price_of_counts(call.model, STEP, STEP) is None for call in self._calls):
             self._calls = []
 
@@ -62,7 +62,7 @@ class RowMoney:
     @property
     def left(self) -> Decimal:
         """USD that are neither spent nor set aside."""
-        return self.budget.left.usd or Decimal(0)
+        return self.most - self.spent - self._reserved
 
     @property
     def is_blind(self) -> bool:
@@ -83,10 +83,9 @@ class RowMoney:
 
     def hold(self, amount: Decimal) -> bool:
         """Set so much aside; tell whether there was so much."""
-        try:
-            self.budget._reserve(Spending(amount), "the next row")
-        except BudgetExceeded:
+        if amount > self.left:
             return False
+        self._reserved += amount
         return True
 
     def hold_for(self, question: Question) -> bool:
@@ -99,24 +98,24 @@ class RowMoney:
 
     def owe(self, amount: Decimal) -> None:
         """Set aside what is under way already, be there so much or not."""
-        self.budget.reserved = self.budget.reserved.plus(Spending(amount))
+        self._reserved += amount
 
     def give_back(self, amount: Decimal) -> None:
         """Take back what was set aside."""
-        self.budget._give_back(Spending(amount), None)
+        self._reserved -= amount
 
     def pay(self, about: Mapping[str, Any], reserved: Decimal = Decimal(0)) -> None:
         """Take what a row has cost, for which so much is set aside, and learn from it."""
         cost = Decimal(about.get("cost") or 0)
-        self.budget._pay(Spending(), Spending(cost), None, guessed=False)
+        self.spent += cost
         self._dearest = max(self._dearest, cost)
         if self._calls and cost > reserved > 0:
             self._scale *= cost / reserved
 
     def shortage(self, amount: Decimal) -> str:
         """Say why no more rows are begun."""
-        why = f"The next row may cost up to ${_rounded(amount)}, and ${_rounded(self.left)} "
-        why += f"of the ${self.budget.usd} are left."
+        left = _rounded(max(self.left, Decimal(0)))
+        why = f"The next row may cost up to ${_rounded(amount)}, and ${left} of the ${self.most} are left."
         if not self.answer_tokens:
             return why
         return f"{why} Its answer is reckoned at {self.answer_tokens:,} tokens: `max_tokens` lowers that."
@@ -124,24 +123,6 @@ class RowMoney:
 
 def _rounded(amount: Decimal) -> str:
     return f"{amount:.6f}".rstrip("0").rstrip(".")
-
-
-def _models_with_arguments(
-    step: Runnable[Any, Any], kwargs: Mapping[str, Any]
-) -> Iterator[tuple[BaseChatModel, Mapping[str, Any]]]:
-    """Yield the chat models of a chain with what is bound to them, each as often as it may answer for one row."""
-    from modelwire.adapters.model.base import BaseChatModel
-
-    if isinstance(step, BaseChatModel):
-        yield step, kwargs
-        return
-    if isinstance(step, RunnableBinding):
-        kwargs = {**step.kwargs, **kwargs}
-    else:
-        kwargs = {}
-    for _ in range(getattr(step, "max_attempt_number", 1)):  # of `with_retry`: an answer that cannot be read is paid
-        for inner in step._runnables_inside():
-            yield from _models_with_arguments(inner, kwargs)
 
 
 def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:

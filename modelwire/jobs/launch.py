@@ -43,30 +43,6 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
         run_job("Summarise: {review}", "reviews.csv", model="openai:gpt-4o-mini", output="summaries.csv")
         run_job("Summarise: {review}", frame, model="openai:gpt-4o-mini").to_pandas()
     """
-    return _run_in_background(work, rows, options)
-
-
-def plan_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobPlan:
-    """Return what `run_job` with the same arguments and `finish_by` expects: printed, it is a table. Asks nothing.
-
-    Raises: `InvalidArgument` where the hour cannot be met, or not for `max_cost`.
-
-    Example:
-        print(plan_job("Summarise: {review}", "reviews.csv", model="openai:gpt-4o-mini", finish_by="07:00"))
-    """
-    if options.get("finish_by") is None:
-        raise InvalidArgument('A plan needs an hour: `finish_by="07:00"` (`--finish-by 07:00`).')
-    return runner.FileJob(work, rows, options).planned()
-
-
-async def arun_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
-    """Run a job on this event loop; see `run_job`. Signals are the caller's; cancelled, it can be run again."""
-    job = await asyncio.to_thread(runner.FileJob, work, rows, options)
-    return await job.run()
-
-
-def _run_in_background(work: Any, rows: Any, options: JobOptions) -> JobResult:
-    """Run a job on the background loop and wait. A Ctrl-C or SIGTERM drains it; a second one does not wait."""
     from modelwire.runnables.background import background_loop
 
     job = runner.FileJob(work, rows, options)
@@ -106,6 +82,25 @@ def _run_in_background(work: Any, rows: Any, options: JobOptions) -> JobResult:
 def _leaving(reason: str) -> BaseException:
     """Return what ends a program that a signal has told to stop."""
     return KeyboardInterrupt() if reason == "interrupted" else SystemExit(128 + signal.SIGTERM)
+
+
+def plan_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobPlan:
+    """Return what `run_job` with the same arguments and `finish_by` expects: printed, it is a table. Asks nothing.
+
+    Raises: `InvalidArgument` where the hour cannot be met, or not for `max_cost`.
+
+    Example:
+        print(plan_job("Summarise: {review}", "reviews.csv", model="openai:gpt-4o-mini", finish_by="07:00"))
+    """
+    if options.get("finish_by") is None:
+        raise InvalidArgument('A plan needs an hour: `finish_by="07:00"` (`--finish-by 07:00`).')
+    return runner.FileJob(work, rows, options).planned()
+
+
+async def arun_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
+    """Run a job on this event loop; see `run_job`. Signals are the caller's; cancelled, it can be run again."""
+    job = await asyncio.to_thread(runner.FileJob, work, rows, options)
+    return await job.run()
 
 
 def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:

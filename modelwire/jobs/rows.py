@@ -41,13 +41,14 @@ class Source(ABC):
 
     columns: list[str] | None = None
     total: int | None = None  # rows, where that is known without reading them
+    _read = 0  # rows, where they are counted
 
     @abstractmethod
     def __iter__(self) -> Iterator[Row]: ...
 
     def fraction(self) -> float | None:
         """Return how much has been read, from 0 to 1, where that is known."""
-        return None
+        return self._read / self.total if self.total else None
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what tells this input from another, as far as that is cheap to say."""
@@ -97,6 +98,8 @@ class FileSource(Source):
         raise NotImplementedError
 
     def fraction(self) -> float | None:
+        if self.total:
+            return super().fraction()
         if self._file.closed:
             return 1.0
         if self.size_bytes < COUNTED_BYTES:

@@ -90,10 +90,6 @@ class _ParquetSource(FileSource):
         self.columns = list(self._parquet.schema_arrow.names)
         check_unique(self.columns, f"`{self.path}`")
         self.total = self._parquet.metadata.num_rows
-        self._read = 0
-
-    def fraction(self) -> float | None:
-        return self._read / self.total if self.total else None
 
     def _rows(self) -> Iterator[Row]:
         for batch in self._parquet.iter_batches(BATCH_ROWS):
@@ -107,13 +103,9 @@ class _IterableSource(Source):
         self._values = rows
         length = getattr(rows, "__len__", None)
         self.total = length() if length is not None else None
-        self._read = 0
         first = rows[:PEEKED_LINES] if isinstance(rows, (list, tuple)) else []
         if first and all(isinstance(values, Mapping) for values in first):
             self.columns = list(dict.fromkeys(str(name) for values in first for name in values))
-
-    def fraction(self) -> float | None:
-        return self._read / self.total if self.total else None
 
     def _each(self) -> Iterable[Any]:
         return self._values

@@ -182,7 +182,7 @@ class Spread:
 
     def _state(self, *, may_hand_in: bool = True) -> State:
         money, s = self.job.money, self.job.standing
-        left = None if money is None else float((money.budget.usd or 0) - money.budget.spent.usd)
+        left = None if money is None else float(money.most - money.spent)
         price = float(s.live_cost / s.live_rows) if s.live_rows else self._guess
         whole_s = self._whole_s()
         state = State(

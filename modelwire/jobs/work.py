@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Tally", "Work", "answer_value", "check_prices", "differences", "failure_text", "finish_reason", "make_work",
-    "models_of", "price_of_counts",
+    "models_of", "models_with_arguments", "price_of_counts",
 ]  # fmt: skip
 
 
@@ -147,13 +148,22 @@ def _answer_columns(step: Runnable[Any, Any]) -> list[str] | None:
 
 def models_of(step: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
     """Yield the chat models of a chain, however deep; a model that a function calls is not seen."""
+    return (model for model, _, _ in models_with_arguments(step))
+
+
+def models_with_arguments(
+    step: Runnable[Any, Any], kwargs: Mapping[str, Any] = MappingProxyType({}), times: int = 1
+) -> Iterator[tuple[BaseChatModel, Mapping[str, Any], int]]:
+    """Yield the chat models of a chain with what is bound to them, and how often each may answer for one row."""
     from modelwire.adapters.model.base import BaseChatModel
 
     if isinstance(step, BaseChatModel):
-        yield step
+        yield step, kwargs, times
         return
+    kwargs = {**step.kwargs, **kwargs} if isinstance(step, RunnableBinding) else {}
+    times *= getattr(step, "max_attempt_number", 1)  # of `with_retry`: an answer that cannot be read is paid
     for inner in step._runnables_inside():
-        yield from models_of(inner)
+        yield from models_with_arguments(inner, kwargs, times)
 
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
