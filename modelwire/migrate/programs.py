@@ -44,7 +44,9 @@ def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
         if path.is_dir():
             for found in sorted(path.rglob("*")):
                 inner = found.relative_to(path).parts
-                if found.suffix in (".py", ".ipynb") and not any(p.startswith(".") or p in SKIPPED for p in inner):
+                if any(part.startswith(".") or part in SKIPPED for part in inner) or found.is_dir():
+                    continue
+                if found.suffix in (".py", ".ipynb"):
                     yield found
         elif path.suffix in (".py", ".ipynb") and path.is_file():
             yield path
@@ -55,7 +57,10 @@ def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
 
 def migrate_file(path: Path) -> Migrated:
     """Read one file and rewrite it, in memory."""
-    before = path.read_bytes()
+    try:
+        before = path.read_bytes()
+    except OSError as exc:
+        return Migrated(path, b"", b"", 0, [], f"cannot be read: {exc.strerror}")
     if b"langchain" not in before and b"langgraph" not in before:
         return Migrated(path, before, before, 0, [])
     try:
@@ -70,11 +75,14 @@ def migrate_file(path: Path) -> Migrated:
 def _migrate_notebook(path: Path, before: bytes) -> Migrated:
     text = before.decode("utf-8")
     notebook = json.loads(text)
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise ValueError("it is JSON, and no notebook with cells")
     imports, left = 0, []
-    for number, cell in enumerate(notebook.get("cells", ()), 1):
+    for number, cell in enumerate(cells, 1):
         if cell.get("cell_type") != "code":
             continue
-        source = cell.get("source", "")
+        source = cell.get("source") or ""
         joined = "".join(source)
         if "langchain" not in joined and "langgraph" not in joined:
             continue

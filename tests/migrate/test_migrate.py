@@ -138,6 +138,31 @@ def test_a_cell_or_file_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
     assert "cannot be read: line 1" in str(migrate_file(broken).problem)
 
 
+NO_NOTEBOOKS = {
+    "a.ipynb": '{"cells": 5, "x": "langchain"}', "b.ipynb": '["langchain"]', "c.ipynb": '{"x": "langchain"}',
+    "d.ipynb": '{"cells": [7, "langchain"]}',
+}  # fmt: skip
+
+
+def test_one_bad_file_does_not_keep_the_others_from_being_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in NO_NOTEBOOKS.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere.py")
+    (tmp_path / "folder.py").mkdir()
+    cells = [{"cell_type": "code", "source": None}, {"cell_type": "code", "source": "import langchain_core.messages"}]
+    (tmp_path / "y.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "z.py").write_text("from langchain_core.messages import HumanMessage\n")
+    assert main(["migrate", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.count("\n+") == 4  # two files, and the line that names each
+    for name in NO_NOTEBOOKS:
+        assert f"{name}: cannot be read: it is JSON, and no notebook with cells" in shown.err
+    assert "gone.py: cannot be read: No such file or directory" in shown.err
+    assert shown.err.endswith("2 of 7 files would change; --write writes them.\n")
+
+
 def test_the_command_shows_a_diff_and_writes_only_when_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = tmp_path / "a.py"
     program.write_text("from langchain_core.messages import HumanMessage\nfrom langchain.hub import pull\n")
