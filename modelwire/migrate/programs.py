@@ -44,9 +44,8 @@ def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
         if path.is_dir():
             for found in sorted(path.rglob("*")):
                 inner = found.relative_to(path).parts
-                if any(part.startswith(".") or part in SKIPPED for part in inner) or found.is_dir():
-                    continue
-                if found.suffix in (".py", ".ipynb"):
+                is_skipped = any(part.startswith(".") or part in SKIPPED for part in inner) or found.is_dir()
+                if found.suffix in (".py", ".ipynb") and not is_skipped:
                     yield found
         elif path.suffix in (".py", ".ipynb") and path.is_file():
             yield path
@@ -57,18 +56,16 @@ def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
 
 def migrate_file(path: Path) -> Migrated:
     """Read one file and rewrite it, in memory."""
+    before = b""
     try:
         before = path.read_bytes()
-    except OSError as exc:
-        return Migrated(path, b"", b"", 0, [], f"cannot be read: {exc.strerror}")
-    if b"langchain" not in before and b"langgraph" not in before:
-        return Migrated(path, before, before, 0, [])
-    try:
+        if b"langchain" not in before and b"langgraph" not in before:
+            return Migrated(path, before, before, 0, [])
         if path.suffix == ".ipynb":
             return _migrate_notebook(path, before)
         done = rewrite(before)
-    except (SyntaxError, ValueError) as exc:
-        return Migrated(path, before, before, 0, [], f"cannot be read: {exc}")
+    except (OSError, SyntaxError, ValueError) as exc:
+        return Migrated(path, before, before, 0, [], f"cannot be read: {getattr(exc, 'strerror', None) or exc}")
     return Migrated(path, before, done.text, done.imports, done.left)
 
 
