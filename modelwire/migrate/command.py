@@ -36,8 +36,7 @@ def _migrate(options: argparse.Namespace) -> int:
             raise
         raise MissingDependency("`modelwire migrate` needs libcst: `pip install 'modelwire[migrate]'`.") from exc
     seen = changed = unreadable = 0
-    for path in programs(options.paths):
-        seen += 1
+    for seen, path in enumerate(programs(options.paths), 1):
         done = migrate_file(path)
         unreadable += done.problem is not None
         changed += done.after != done.before
