@@ -36,7 +36,8 @@ def _migrate(options: argparse.Namespace) -> int:
             raise
         raise MissingDependency("`modelwire migrate` needs libcst: `pip install 'modelwire[migrate]'`.") from exc
     seen = changed = unreadable = 0
-    for seen, path in enumerate(programs(options.paths), 1):
+    for path in programs(options.paths):
+        seen += 1
         done = migrate_file(path)
         unreadable += done.problem is not None
         changed += done.after != done.before
@@ -56,5 +57,4 @@ def _show(done: Migrated) -> None:
     if done.left:
         print(f"{done.path}: {done.imports} imports have a home here, {len(done.left)} need a look:", file=sys.stderr)
     for left in done.left:
-        where = f"line {left.line}: " if left.line else ""
-        print(f"  {where}{left.what}: {left.why}.", file=sys.stderr)
+        print(f"  {f'line {left.line}: ' if left.line else ''}{left.what}: {left.why}.", file=sys.stderr)
