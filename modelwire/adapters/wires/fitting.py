@@ -48,6 +48,8 @@ class Reasoning(NamedTuple):
         """Return the effort, or the one a budget amounts to."""
         if self.effort is not None or self.budget is None:
             return self.effort
+        if self.budget == 0:
+            return "none"
         return next((level for level in LEVELS[2:] if self.budget <= BUDGETS[level]), "xhigh")
 
 

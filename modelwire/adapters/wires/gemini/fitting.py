@@ -51,13 +51,13 @@ def _think(fitting: Fitting, family: Family, name: str, reasoning: Reasoning) ->
             fitting.note(name, f'is the level "{level}": `{model}` takes no budget, {link}')
         if level is not None:
             params["thinking_level"] = str(fitting.fitting_level(name, level, family)).upper()
-    elif (budget := _budget(model, reasoning)) is not None:
+    elif (budget := _budget(model, level, reasoning)) is not None:
         params["thinking_budget"] = budget
 
 
-def _budget(model: str, reasoning: Reasoning) -> int | None:
+def _budget(model: str, level: str | None, reasoning: Reasoning) -> int | None:
     """Return how many tokens to think: within what the model takes, 0 for not at all; None for as it sees fit."""
-    if reasoning.effort == "none":
+    if level == "none":
         return 0
     if reasoning.effort not in (None, *BUDGETS):
         raise InvalidArgument(

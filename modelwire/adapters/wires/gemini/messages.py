@@ -23,6 +23,7 @@ from modelwire.adapters.wires.gemini.response import MODEL_PROVIDER, in_order, i
 from modelwire.adapters.wires.history import calls_of, role_of, take_call, with_results_apart
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
+from modelwire.messages.block_translators.standard import extras_of
 
 __all__ = ["OWN", "contents_from_messages"]
 
@@ -139,7 +140,7 @@ def _answer(
     signatures = message.additional_kwargs.get(_SIGNATURES) or {}
     parts: list[Part] = []
 
-    def add_call(call: Mapping[str, Any], extras: Any) -> None:
+    def add_call(call: Mapping[str, Any], block: Mapping[str, Any]) -> None:
         id, name = call["id"], call["name"]
         wire_id = None if not own or is_made_up(id) else id
         sent[id] = _Sent(len(parts), name, wire_id)
@@ -147,18 +148,18 @@ def _answer(
         if wire_id is not None:
             function["id"] = wire_id
         part: Part = {"functionCall": function}
-        if signature := ((extras or {}).get("signature") if own else None) or signatures.get(id):
+        if signature := (extras_of(block).get("signature") if own else None) or signatures.get(id):
             part["thoughtSignature"] = signature
         parts.append(part)
 
     for item in ([content] if content else ()) if isinstance(content, str) else in_order(content):
         if isinstance(item, Mapping) and item.get("type") in _CALLS:
             if (call := take_call(calls, item.get("id"))) is not None:
-                add_call(call, item.get("extras"))
+                add_call(call, item)
         elif (part := answer_part(item, own=own)) is not None:
             parts.append(part)
     for call in calls:
-        add_call(call, None)
+        add_call(call, {})
     if is_gemini_3 and sent and not any("thoughtSignature" in part for part in parts):
         for part in parts:
             if "functionCall" in part:

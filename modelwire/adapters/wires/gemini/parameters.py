@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelwire.adapters.wires.tool_words import Function, read_choice, read_form, read_function
-from modelwire.errors import InvalidArgument
+from modelwire.errors import InvalidArgument, InvalidType
 
 __all__ = ["body_of_params"]
 
@@ -52,16 +52,19 @@ def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
             config.setdefault("thinkingConfig", {})[THINKING[name]] = value
         elif name not in _READ_BELOW:
             body[BODY.get(name, name)] = value
-    if isinstance(stop := config.get("stopSequences"), str):
-        config["stopSequences"] = [stop]
+    for name in ("stopSequences", "responseModalities"):
+        if isinstance(config.get(name), str):
+            config[name] = [config[name]]
     if "responseModalities" in config:
         config["responseModalities"] = [str(kind).upper() for kind in config["responseModalities"]]
     if "logprobs" in params or "top_logprobs" in params:
         config |= _logprobs(params.get("logprobs"), params.get("top_logprobs"))
     if (form := params.get("response_format")) is not None:
         config |= _form(form, model)
-    for own in ("generation_config", "generationConfig"):
-        config |= params.get(own) or {}
+    for name in ("generation_config", "generationConfig"):
+        if not isinstance(own := params.get(name) or {}, Mapping):
+            raise InvalidType(f"`{name}` must be a dict, not `{type(own).__name__}`.")
+        config |= own
     if isinstance(settings := body.get("safetySettings"), Mapping):  # LangChain's form
         body["safetySettings"] = [
             {"category": _word(category), "threshold": _word(limit)} for category, limit in settings.items()

@@ -200,6 +200,15 @@ class Person(BaseModel):
     age: int | None = None
 
 
+def test_one_modality_is_a_list_of_one_and_a_config_is_a_dict() -> None:
+    assert body("hi", response_modalities="text")["generationConfig"] == {"responseModalities": ["TEXT"]}
+    with pytest.raises(InvalidArgument, match="`generation_config` must be a dict"):
+        body("hi", generation_config="x")
+    call = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
+    odd = AIMessage([{**call, "extras": ["x"]}], tool_calls=[call])
+    assert body([HumanMessage("hi"), odd])["contents"][1]["parts"][0]["functionCall"]["name"] == "f"
+
+
 def test_a_form_is_json_schema_and_for_older_models_openapis() -> None:
     config = body("hi", response_format=Person)["generationConfig"]
     assert config["responseMimeType"] == "application/json"
@@ -251,6 +260,7 @@ def test_strict_tools_are_validated_and_foreign_ones_refused() -> None:
     [
         ("gemini-2.5-flash", {"reasoning": {"effort": "low"}}, {"thinkingBudget": 2048, "includeThoughts": True}),
         ("gemini-2.5-flash", {"reasoning": {"effort": "none"}}, {"thinkingBudget": 0}),
+        ("gemini-2.5-flash", {"reasoning": {"budget_tokens": 0}}, {"thinkingBudget": 0}),
         ("gemini-2.5-flash", {"reasoning": {"budget_tokens": 99}}, {"thinkingBudget": 99, "includeThoughts": True}),
         ("gemini-2.5-pro", {"reasoning": {"budget_tokens": 99}}, {"thinkingBudget": 128, "includeThoughts": True}),
         ("gemini-3-flash-preview", {"reasoning_effort": "minimal"},
