@@ -63,7 +63,8 @@ def turns_from_messages(
             if not turns:
                 system += blocks
                 continue
-            role, blocks = "user", [_marked(block) for block in blocks]
+            role = "user"
+            blocks = [{"text": f"<system>\n{it['text']}\n</system>"} if "text" in it else it for it in blocks]
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(blocks)
         elif blocks:
@@ -118,10 +119,6 @@ def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list
     elif isinstance(item, Mapping) and item.get("annotations"):
         left_out.append(f"The citations in an answer of `{provider}` are left out: only its own wire takes them.")
     return blocks
-
-
-def _marked(block: Block) -> Block:
-    return {"text": f"<system>\n{block['text']}\n</system>"} if "text" in block else block
 
 
 def _results_first(role: str, blocks: list[Block]) -> list[Block]:

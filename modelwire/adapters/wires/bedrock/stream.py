@@ -189,8 +189,6 @@ class ConverseStreamDecoder:
 
 def _parsed(text: str) -> Any:
     """Read arguments; what `maxTokens` cut off is empty here, and text in the sum's `invalid_tool_calls`."""
-    if not text.strip():
-        return {}
     try:
         return parse_tool_args(text)
     except ValueError:
