@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,14 +139,10 @@ def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int 
 
     body: Mapping[str, Any] = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
     if isinstance(model, HTTPChatModel):
-        arguments = dict(kwargs)
-        try:
+        arguments, messages = dict(kwargs), [HumanMessage("?")]
+        with suppress(ModelwireError, TypeError, ValueError):  # the call itself will say what is wrong
             model._retry_settings(arguments)
-            body = model._build_request([HumanMessage("?")], arguments.pop("stop", None), arguments, stream=False)[
-                1
-            ].body
-        except (ModelwireError, TypeError, ValueError):
-            pass  # the call itself will say what is wrong
+            body = model._build_request(messages, arguments.pop("stop", None), arguments, stream=False)[1].body
     parts = [body, *(part for part in body.values() if isinstance(part, Mapping))]
     limits = [part[name] for part in parts for name in _LIMITS & part.keys() if type(part[name]) is int]
     count = body.get("n")

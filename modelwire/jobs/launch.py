@@ -60,20 +60,14 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
             job.over.wait(LEAVE_S)
             raise _leaving(reason)
 
-    def interrupted(*_: Any) -> None:
-        stop("interrupted")
-
-    def terminated(*_: Any) -> None:
-        stop("terminated")
-
     # First, for the first rows are asked at once.
-    on_sigint = _handling(signal.SIGINT, signal.default_int_handler, interrupted)
-    with on_sigint, _handling(signal.SIGTERM, signal.SIG_DFL, terminated):
+    on_sigint = _handling(signal.SIGINT, signal.default_int_handler, lambda: stop("interrupted"))
+    with on_sigint, _handling(signal.SIGTERM, signal.SIG_DFL, lambda: stop("terminated")):
         future = asyncio.run_coroutine_threadsafe(job.run(), home.loop)
         early, reasons[:] = reasons[:], []
         for reason in early:
             stop(reason)
-        result = _awaited(future, interrupted)
+        result = _awaited(future, lambda: stop("interrupted"))
     if result.stopped in runner.SIGNALS:
         raise _leaving(result.stopped)
     return result
@@ -117,12 +111,12 @@ def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:
 
 
 @contextmanager
-def _handling(number: int, default: Any, act: Callable[..., None]) -> Iterator[None]:
+def _handling(number: int, default: Any, act: Callable[[], None]) -> Iterator[None]:
     """Have a signal do `act`, where signals can be had: in the main thread, and when nobody else has taken it."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) != default:
         yield
         return
-    signal.signal(number, act)
+    signal.signal(number, lambda *_: act())
     try:
         yield
     finally:

@@ -264,18 +264,14 @@ def expected(state: State) -> Plan:
     answered = round(away * share)
     lines = []
     if answered:
-        lines.append(Line(BATCH, answered, _times(state.price, answered * BATCH_SHARE), _mostly_s(state.pace, wait_s)))
+        mostly_s = state.pace.seconds_for(LIKELY * state.pace.share_within(wait_s))
+        lines.append(Line(BATCH, answered, _times(state.price, answered * BATCH_SHARE), mostly_s))
     if live:
         lines.append(Line(step.tier, live, _times(state.price, live * tier.share), live_s))
     if moved := away - answered:
         end_s = max(live_s, first_s + state.cancel_s) + moved / rate
         lines.append(Line(f"{BATCH}, then {LIVE}", moved, _times(state.price, moved), end_s))
     return Plan(tuple(lines), _times(state.price, live * tier.share + away), first_s if away else None, step)
-
-
-def _mostly_s(pace: Pace, wait_s: float) -> float:
-    """Return when nine of ten of those batches are done that are done within `wait_s`."""
-    return pace.seconds_for(LIKELY * pace.share_within(wait_s))
 
 
 def _times(price: float | None, rows: float) -> float | None:

@@ -79,18 +79,17 @@ class Standing:
 
     def text(self) -> str:
         """Say it in one line."""
-        parts = [f"{self.rows:,} rows"]
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        if self.waiting is None:
-            parts.append(f"{self.rate:,.1f}/s")
-        parts.append(f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens")
-        parts.append(self.cost_text())
-        if self.waiting is not None:
-            parts.append(self.waiting)
-        elif (left_s := self.left_s()) is not None:
-            parts.append(f"{clock(left_s)} left")
-        return "  ".join(parts)
+        left_s = self.left_s()
+        time_left = "" if left_s is None else f"{clock(left_s)} left"
+        parts = [
+            f"{self.rows:,} rows",
+            f"{self.failed:,} failed" if self.failed else "",
+            f"{self.rate:,.1f}/s" if self.waiting is None else "",
+            f"{_short(self.input_tokens)} + {_short(self.output_tokens)} tokens",
+            self.cost_text(),
+            time_left if self.waiting is None else self.waiting,
+        ]
+        return "  ".join(filter(None, parts))
 
     def cost_text(self) -> str:
         """Say what was paid, as far as that is known."""

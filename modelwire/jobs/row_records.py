@@ -152,11 +152,8 @@ class Results:
                 self._states[record["n"]] = UNKNOWN
             yield record
         if damaged:
-            _log.warning(
-                "`%s` is damaged: %d records cannot be read, and their rows count as not asked.",
-                self.store.path,
-                damaged,
-            )
+            text = "`%s` is damaged: %d records cannot be read, and their rows count as not asked."
+            _log.warning(text, self.store.path, damaged)
 
     def place(self, record: Record) -> Entry:
         """Take a new record; return its entry, for `write`."""
