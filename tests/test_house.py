@@ -29,7 +29,7 @@ LINES = {
     "command": 1_210,
     "compare": 980,
     "compat": 145,
-    "jobs": 10_070,
+    "jobs": 10_050,
     "langchain": 1_240,
     "language_models": 95,
     "local": 690,
