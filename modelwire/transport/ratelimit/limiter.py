@@ -154,10 +154,6 @@ class AdaptiveRateLimiter:
         _wake_all(to_wake, but=admission)
         return wait_s
 
-    def last_rejection(self) -> ChatError | None:
-        """Return the words of the last refusal, as an error of one's own."""
-        return None if self.last_refusal is None else copy_for_followers(self.last_refusal)
-
     def blocked_since(self, admission: Admission) -> float | None:
         """Return since when `admission` has waited for a provider that takes nothing at all; None: things move."""
         closed_at = self.gate.closed_at

@@ -75,8 +75,8 @@ def _given_up(
     """Return the error of this call, or where it has made no attempt, what others got."""
     error = failed
     if error is None:
-        because = limiter.last_rejection()
-        error = because if because is not None else RateLimited(f"{exchange.wire.provider} takes no requests now.")
+        refusal = limiter.last_refusal or RateLimited(f"{exchange.wire.provider} takes no requests now.")
+        error = copy_for_followers(refusal)
         error.retry_after = pause_s or error.retry_after
     error.message = and_said(error.message, reason)
     return exchange.signed(error)
