@@ -7,24 +7,26 @@ from typing import Any
 __all__ = ["json_patch", "pointer"]
 
 
-def json_patch(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
+def json_patch(before: Any, after: Any) -> list[dict[str, Any]]:
     """List the operations of a JSON Patch (RFC 6902) that makes `after` of `before`."""
     if isinstance(before, dict) and isinstance(after, dict):
-        patch = [{"op": "remove", "path": _below(path, key)} for key in before if key not in after]
+        patch = [_operation("remove", key) for key in before if key not in after]
         for key, value in after.items():
-            where = _below(path, key)
-            added = [{"op": "add", "path": where, "value": value}]
-            patch += json_patch(before[key], value, where) if key in before else added
+            if key not in before:
+                patch.append(_operation("add", key, value=value))
+            elif before[key] is not value:  # of a stream most is the same object as before
+                patch += _below(key, before[key], value)
         return patch
     if isinstance(before, list) and isinstance(after, list):
         shared = min(len(before), len(after))
-        patch = [{"op": "remove", "path": _below(path, i)} for i in range(len(before) - 1, shared - 1, -1)]
+        patch = [_operation("remove", i) for i in range(len(before) - 1, shared - 1, -1)]
         for i in range(shared):
-            patch += json_patch(before[i], after[i], _below(path, i))
-        return patch + [{"op": "add", "path": _below(path, i), "value": after[i]} for i in range(shared, len(after))]
+            if before[i] is not after[i]:
+                patch += _below(i, before[i], after[i])
+        return patch + [_operation("add", i, value=after[i]) for i in range(shared, len(after))]
     if type(before) is type(after) and before == after:
         return []
-    return [{"op": "replace", "path": path, "value": after}]
+    return [{"op": "replace", "path": "", "value": after}]
 
 
 def pointer(key: object) -> str:
@@ -32,5 +34,12 @@ def pointer(key: object) -> str:
     return str(key).replace("~", "~0").replace("/", "~1")
 
 
-def _below(path: str, key: object) -> str:
-    return f"{path}/{pointer(key)}"
+def _operation(op: str, key: object, **value: Any) -> dict[str, Any]:
+    return {"op": op, "path": f"/{pointer(key)}", **value}
+
+
+def _below(key: object, before: Any, after: Any) -> list[dict[str, Any]]:
+    """List the operations on what is held under `key`."""
+    if not (patch := json_patch(before, after)):
+        return patch
+    return [{**operation, "path": f"/{pointer(key)}{operation['path']}"} for operation in patch]
