@@ -20,7 +20,10 @@ class _LazyModule:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.modules.get(self._name) or import_module(self._name), name)
+        found = sys.modules.get(self._name)
+        if found is None or getattr(found.__spec__, "_initializing", False):  # another thread loads it: wait for that
+            found = import_module(self._name)
+        return getattr(found, name)
 
 
 def module(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from modelwire.errors import InvalidType
 
@@ -119,8 +119,8 @@ def _joined(items: list[Any]) -> Any:
         if kind is AddableDict:
             return _joined_dicts(items, _joined)
         messages = sys.modules.get("modelwire.messages")  # nobody can hold a chunk of a module that is not loaded
-        if messages is not None and kind is messages.AIMessageChunk:
-            return messages.add_ai_message_chunks(*items)
+        if kind is getattr(messages, "AIMessageChunk", None):
+            return cast("Any", messages).add_ai_message_chunks(*items)
     total = first
     for item in items[1:]:
         total = total + item

@@ -16,7 +16,7 @@ __all__ = ["is_typed_dict", "is_v1_model", "readable", "replaced_types"]
 def is_v1_model(thing: Any) -> bool:
     """Tell a model class of `pydantic.v1`, without loading that for those who have none."""
     v1 = sys.modules.get("pydantic.v1.main")
-    return v1 is not None and isinstance(thing, type) and issubclass(thing, v1.BaseModel)
+    return isinstance(thing, type) and issubclass(thing, getattr(v1, "BaseModel", ()))
 
 
 def readable(annotation: Any) -> Any:

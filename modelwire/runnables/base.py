@@ -240,7 +240,6 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         return self._listened(listening)
 
     def _listened(self, factory: Callable[[RunnableConfig], RunnableConfig]) -> RunnableBinding[Input, Output]:
-
         return runnables.RunnableBinding(bound=self, config_factories=[factory])
 
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[Input, Output]:

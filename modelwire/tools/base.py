@@ -394,8 +394,8 @@ class _Run:
 
 
 def _is_validation_error(error: BaseException) -> bool:
-    v1 = sys.modules.get("pydantic.v1")
-    return isinstance(error, ValidationError) or (v1 is not None and isinstance(error, v1.ValidationError))
+    old = getattr(sys.modules.get("pydantic.v1"), "ValidationError", ValidationError)
+    return isinstance(error, (ValidationError, old))
 
 
 def _prepared(input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
