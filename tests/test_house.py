@@ -43,7 +43,7 @@ LINES = {
     "tracers": 530,
     "transport": 5_730,
     "utils": 150,
-    "": 3_370,
+    "": 3_380,
 }
 A_MODULE = 500
 INSIDE_FUNCTIONS = 210  # names of ours that are imported there
