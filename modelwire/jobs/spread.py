@@ -123,7 +123,7 @@ class Spread:
         self._answer_tokens = min(getattr(model, "max_tokens", None) or ANSWER_TOKENS, ANSWER_TOKENS)
         if model is not None:
             price = price_of_counts(model, round(tokens / max(measured, 1)), self._answer_tokens)
-            self._guess = None if price is None else float(price)
+            self._guess = None if price is None else float(price) * len(self._models)
 
     def _check(self, hour: datetime) -> None:
         """Raise where the hour cannot be met, or not for the money, as far as that is known."""

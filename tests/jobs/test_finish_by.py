@@ -26,6 +26,8 @@ from modelwire.jobs.cost import price_of_usage
 from modelwire.jobs.finish_by import hour_of, shortage_text
 from modelwire.jobs.plan import Pace
 from modelwire.jobs.row_records import stored_records
+from modelwire.output_parsers import StrOutputParser
+from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import route
 from modelwire.testing import BatchPlan, ProviderServer, faults
 
@@ -393,6 +395,17 @@ def test_a_plan_tells_what_an_answer_is_taken_for_and_what_is_set_aside(serve: A
     with pytest.raises(InvalidArgument, match=r"The next row may cost up to .* 16,384 tokens: `max_tokens` lowers"):
         run_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini"), max_cost="0.009", **options)
     assert not server.requests and not list(tmp_path.iterdir())
+
+
+def test_a_plan_pays_for_each_call_of_a_row(serve: Any, tmp_path: Path) -> None:
+    model = serve().model(model="gpt-4o-mini", max_tokens=20)
+    prompt = ChatPromptTemplate.from_template("say {t}")
+    chains = {"one": prompt | model, "two": prompt | model | StrOutputParser() | model}
+    costs = {
+        name: plan_job(chain, ROWS, output=tmp_path / "o.jsonl", finish_by="2h").plan.most
+        for name, chain in chains.items()
+    }
+    assert costs["one"] and costs["two"] == pytest.approx(2 * costs["one"])
 
 
 def test_models_that_differ_iterators_and_ray_are_refused(serve: Any, tmp_path: Path) -> None:
