@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 SHORT = {
+    "test_counts_on_local.py": {"sync-openai", "sync-responses", "async-anthropic"},
     "test_local_truth.py": {"async-responses", "async-responses-invoke"},
     "test_structured_on_local.py": {"sync", "async-json_schema"},
     "test_models_on_local.py": {"sync-openai", "async-anthropic"},
