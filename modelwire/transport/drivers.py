@@ -25,15 +25,6 @@ C = TypeVar("C")
 
 def drive(flow: Generator[Step[C], Any, M], line: SyncPooledConnection) -> M:
     """Run a call to its answer."""
-    try:
-        next(drive_stream(flow, line))  # it has no chunks
-    except StopIteration as done:
-        return cast("M", done.value)
-    raise RuntimeError("a call that emits chunks was driven to its answer alone")
-
-
-def drive_stream(flow: Generator[Step[C], Any, M], line: SyncPooledConnection) -> Generator[C, None, M]:
-    """Run a call, yield its chunks, and return its answer."""
     outcome: Any = None
     failure: Exception | None = None
     try:
@@ -42,6 +33,25 @@ def drive_stream(flow: Generator[Step[C], Any, M], line: SyncPooledConnection) -
                 step = flow.send(outcome) if failure is None else flow.throw(failure)
             except StopIteration as done:
                 return cast("M", done.value)
+            outcome, failure = _do(step, line)
+    except BaseException as error:
+        _drop_frames(error)
+        raise
+    finally:
+        line.close()
+        flow.close()
+
+
+def drive_stream(flow: Generator[Step[C], Any, None], line: SyncPooledConnection) -> Generator[C]:
+    """Run a call and yield its chunks."""
+    outcome: Any = None
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                step = flow.send(outcome) if failure is None else flow.throw(failure)
+            except StopIteration:
+                return
             outcome = failure = None
             if type(step) is list:
                 yield from step
