@@ -65,6 +65,11 @@ class Look(NamedTuple):
     remote: tuple[str, ...] = ()  # where the results are
     errors: tuple[Mapping[str, Any], ...] = ()  # of the whole batch: `code`, `line`, `message`
 
+    @property
+    def lacks_results(self) -> bool:
+        """Whether rows were answered, and paid, and the batch does not (yet) say where the answers are."""
+        return self.ended and self.outcome != "failed" and self.done > self.failed and not self.remote
+
 
 class RowReply(NamedTuple):
     """What a line of results says. `status` is HTTP's, None where the row was not asked."""

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -222,14 +222,9 @@ class BatchJob:
 
         with self._claimed() as (folder, events):
             self._check_done(events)
-            live = LiveAnswers(folder.path)
-            try:
-                return sum(
-                    self._asked_live(live, RunnableLambda(ask_live), chunk)
-                    for chunk in _chunks(self._unanswered(folder, events, statuses))
-                )
-            finally:
-                live.close()
+            chunks = _chunks(self._unanswered(folder, events, statuses))
+            with closing(LiveAnswers(folder.path)) as live:
+                return sum(self._asked_live(live, RunnableLambda(ask_live), chunk) for chunk in chunks)
 
     def _asked_live(self, live: LiveAnswers, step: Any, rows: list[tuple[int, Any]]) -> int:
         """Ask some rows and keep each answer when it comes; return how many there are.
@@ -253,15 +248,12 @@ class BatchJob:
     def _unanswered(
         self, folder: JobFolder, events: PartEvents, statuses: tuple[str, ...]
     ) -> Iterator[tuple[int, Any]]:
-        index = Index(folder.path, events, self._api(folder), folder.id)
         codec = self._codec(folder, events)
-        try:
+        with closing(Index(folder.path, events, self._api(folder), folder.id)) as index:
             for number, record in enumerate(stored_rows(folder.path)):
                 result = index.fill(_blank(number, record), codec)
                 if result.status != "succeeded" and result.same is None and matches(result, statuses):
                     yield number, input_of(record)
-        finally:
-            index.close()
 
     def adopt(self, part: int, batch_id: str) -> None:
         """Say which of several batches is the one that was made of a part; see `BatchUncertain`."""
@@ -289,10 +281,9 @@ class BatchJob:
             return False
         with self._batch_client(folder, events) as batch_client:
             try:
-                self._api(folder).look(batch_client, str(part.batch_id))
+                return self._api(folder).look(batch_client, str(part.batch_id)).lacks_results
             except NotFound:
                 return True
-        return False
 
     def _uncertain(self, events: PartEvents, number: int) -> Part:
         for part in events.parts:
@@ -355,18 +346,14 @@ class BatchJob:
     def _recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
         folder, events = self._read()
         self._check_planned(events)
-        index = Index(folder.path, events, self._api(folder), folder.id)
         codec = self._codec(folder, events)
-        try:
+        with closing(Index(folder.path, events, self._api(folder), folder.id)) as index:
+            pairs: Iterator[tuple[int, dict[str, Any]]] = enumerate(stored_rows(folder.path))
             if by_arrival:
-                rows = RowsAt(folder.path, events.rows)
-                pairs: Iterator[tuple[int, dict[str, Any]]] = ((number, rows[number]) for number in index.by_arrival())
-            else:
-                pairs = enumerate(stored_rows(folder.path))
+                rows = RowsAt(folder.path)
+                pairs = ((number, rows[number]) for number in index.by_arrival())
             for number, record in pairs:
                 yield index.fill(_blank(number, record), codec), record
-        finally:
-            index.close()
 
     def _finish(self, result: BatchResult, record: dict[str, Any]) -> None:
         """Do what comes after the model: report the answer to who listens, run the steps after it."""

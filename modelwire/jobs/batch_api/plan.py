@@ -343,7 +343,7 @@ def stored_rows(folder: Path) -> Iterator[dict[str, Any]]:
 class RowsAt:
     """The records of rows by their number, in 8 bytes of memory each."""
 
-    def __init__(self, folder: Path, rows: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._path = folder / ROWS_NAME
         self._offsets = array("Q")
         offset = 0

@@ -176,11 +176,14 @@ class Reconciler:
             look = self.looks[part.number] = self.api.look(self.batch_client, str(part.batch_id))
         except NotFound as exc:
             raise self._gone(part, "the batch") from exc
-        if not look.ended:
+        if not look.ended or look.lacks_results:
             if part.expires_at and self.batch_client.now_s() > part.expires_at + LATE_S:
+                what = "should have ended an hour ago and has not"
+                if look.ended:
+                    what = f"has ended and tells of no results; `job.submit_again({part.number})` pays for a new one"
                 raise JobStopped(
-                    f"Batch `{part.batch_id}` should have ended an hour ago and has not. Ask the provider about it; "
-                    "the job goes on when it is waited for again."
+                    f"Batch `{part.batch_id}` {what}. Ask the provider about it; the job goes on when it is waited for "
+                    "again."
                 )
             return
         if look.outcome == "failed":

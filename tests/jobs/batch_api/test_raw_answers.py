@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from modelwire import ChatOpenAI
-from modelwire.errors import ModelwireError
+from modelwire.errors import JobStopped, ModelwireError
 from modelwire.jobs import BatchJob
 
 RESET = -1
@@ -145,6 +145,22 @@ def test_a_look_that_cannot_be_read_is_repeated(serve: Callable[..., Server], tm
     server = serve(look=[(200, STRANGE[1])])
     with pytest.raises(ModelwireError, match="cannot be read"):
         submit(server, tmp_path / "b.job").status()
+
+
+def test_a_batch_that_has_ended_without_its_results_is_looked_at_until_they_are_there(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    ended = {"status": "completed", "request_counts": {"total": 2, "completed": 2, "failed": 0}, "output_file_id": None}
+    server = serve(look=[(200, ended)] * 2)
+    job = submit(server, tmp_path / "a.job").wait(poll=0.01)
+    assert [result.output.text for result in job.results()] == ["To a", "To b"]
+    server = serve(look=[(200, {**ended, "expires_at": 1})] * 9, create=[(200, {"id": "batch0", "expires_at": 1})])
+    job = submit(server, tmp_path / "b.job")
+    with pytest.raises(JobStopped, match=r"has ended and tells of no results.*submit_again\(0\)"):
+        job.wait(poll=0.01)
+    job.submit_again(0)
+    server.odd.clear()
+    assert job.wait(poll=0.01).status(look=False).done == 2 and len(server.batches) == 2
 
 
 @pytest.mark.parametrize("cut", [b"", b'{"custom_id": "', b"<html>"])
