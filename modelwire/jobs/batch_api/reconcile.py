@@ -176,7 +176,7 @@ class Reconciler:
             look = self.looks[part.number] = self.api.look(self.batch_client, str(part.batch_id))
         except NotFound as exc:
             raise self._gone(part, "the batch") from exc
-        if not look.ended or look.lacks_results:
+        if not look.ended or (look.lacks_results and not part.guessed):  # of a guess, somebody judges
             if part.expires_at and self.batch_client.now_s() > part.expires_at + LATE_S:
                 what = "should have ended an hour ago and has not"
                 if look.ended:
