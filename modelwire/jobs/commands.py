@@ -217,20 +217,23 @@ def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int
         )
     none_answered = result.failed == result.rows > 0
     if result.failed and (none_answered or not quiet):
-        say_failures(result.job_dir)
+        say_failures(result.job_dir, can_retry=not (result.complete and settings.get("to_stdout")))
     if result.complete and not settings.get("to_stdout"):
         print(result.output)
     return int(none_answered or not result.complete)
 
 
-def say_failures(path: Path) -> None:
+def say_failures(path: Path, *, can_retry: bool = True) -> None:
     """Print why rows of a job have failed, the commonest reasons first, and what to do."""
     job = folders.JobFolder(path)
     failures = _standing(job)[1]
     lines = _reasons(failures, REASONS_AFTER_RUN)
     if any("bytes that are not" in line for line in lines):
         lines.append("Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say.")
-    lines.append(f"`modelwire jobs retry {job.id}` asks them again, once the cause is put right.")
+    if can_retry:
+        lines.append(f"`modelwire jobs retry {job.id}` asks them again, once the cause is put right.")
+    else:
+        lines.append("To ask them again later, write to a file: `--output FILE`.")
     unsent = sum(record.get("attempts", 0) is None for record in records.stored_records(path) if "error" in record)
     if unsent:  # of a batch job
         lines.append(f"{unsent:,} of them were not submitted: put each right where it stands in the input.")

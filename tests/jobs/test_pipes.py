@@ -68,6 +68,14 @@ def test_what_a_stopped_job_has_paid_for_is_kept_though_its_table_was_for_standa
     assert not list((tmp_path / "tmp").iterdir())
 
 
+def test_a_job_for_standard_output_offers_no_retry_of_its_failed_rows(tmp_path: Path) -> None:
+    done = batch(tmp_path, '{"a":"x"}\nno json\n', "--output", "-")
+    assert "1 failed" in done.stderr
+    assert "jobs retry" not in done.stderr and "`--output FILE`" in done.stderr
+    done = batch(tmp_path, '{"a":"x"}\nno json\n', "--output", "o.jsonl")
+    assert "jobs retry" in done.stderr
+
+
 def test_a_batch_api_wants_files(tmp_path: Path) -> None:
     done = batch(tmp_path, "", "--output", "-", "--via", "batch-api")
     assert done.returncode == 1

@@ -64,6 +64,8 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
         if not events.planned:
             try:
                 folder.note(batch=_settings(split, settings))
+                with job._batch_client(folder, events):  # a missing SDK leaves no job
+                    pass
                 _check_live(split, inputs, settings)
                 _plan(folder, events, split, rows, api, settings)
             except CallerError:  # nothing was handed in, nor will be

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,3 +180,14 @@ def test_answers_that_were_cut_are_counted(serve: Serve, tmp_path: Path, capsys:
         Path("in.csv").write_text("id,text\n1,a\n2,b\n")
         assert batch() == 0
         assert "2 rows, 2 answers cut by max_tokens" in capsys.readouterr().err
+
+
+def test_a_missing_sdk_leaves_no_job_in_the_way(
+    server: ProviderServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    assert batch("--detach") == 1
+    assert "pip install 'modelwire[batch]'" in capsys.readouterr().err
+    assert not Path("out.csv.job").exists()
+    assert batch("--via", "live") == 0  # the last `--via` holds
+    assert len(answers()) == 3
