@@ -216,9 +216,9 @@ def _set(options: argparse.Namespace) -> None:
     place = config.find_model_file() or user_folder("config") / config.FILE_NAME
     file = config.read_model_file(place) if place.exists() else config.ModelFile()
     if options.setting == "log":
-        if options.value not in ("true", "false"):
-            raise InvalidArgument(f"`log` is true or false, not `{options.value}`.")
-        value = options.value
+        value = {"on": "true", "off": "false"}.get(options.value, options.value)  # as `config show` has it
+        if value not in ("true", "false"):
+            raise InvalidArgument(f"`log` is true or false, not `{value}`.")
     else:
         if options.value not in file.models:
             config.named_row(options.value)

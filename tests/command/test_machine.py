@@ -178,6 +178,14 @@ def test_a_file_as_windows_writes_it_is_read_and_keeps_its_line_ends(run: Callab
     assert file.read_text() == 'log = false\n# \u2028default = "x"\n'
 
 
+@pytest.mark.parametrize(("word", "written"), [("off", "false"), ("on", "true")])
+def test_the_log_is_set_in_the_words_in_which_it_is_shown(
+    run: Callable[..., Any], own_home: Path, word: str, written: str
+) -> None:
+    assert run("config", "set", "log", word).out.endswith(f"log = {written}\n")
+    assert f"log: {word}\n" in run("config", "show").out
+
+
 def test_places_that_cannot_be_looked_at_are_passed_over(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
