@@ -230,10 +230,8 @@ def say_failures(path: Path, *, can_retry: bool = True) -> None:
     lines = _reasons(failures, REASONS_AFTER_RUN)
     if any("bytes that are not" in line for line in lines):
         lines.append("Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say.")
-    if can_retry:
-        lines.append(f"`modelwire jobs retry {job.id}` asks them again, once the cause is put right.")
-    else:
-        lines.append("To ask them again later, write to a file: `--output FILE`.")
+    asks = f"`modelwire jobs retry {job.id}` asks them again, once the cause is put right."
+    lines.append(asks if can_retry else "To ask them again later, write to a file: `--output FILE`.")
     unsent = sum(record.get("attempts", 0) is None for record in records.stored_records(path) if "error" in record)
     if unsent:  # of a batch job
         lines.append(f"{unsent:,} of them were not submitted: put each right where it stands in the input.")
@@ -328,13 +326,13 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip("\n")
     except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidArgument(f"`{path}` cannot be read: {exc}.") from exc
+        raise InvalidArgument(f"`{path}` cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
 
 
 def _json(path: str) -> Any:
     try:
         return json.loads(_read(path))
-    except ValueError as exc:
+    except json.JSONDecodeError as exc:
         raise InvalidArgument(f"`{path}` is not valid JSON: {exc}.") from exc
 
 

@@ -82,6 +82,8 @@ class CsvSource(FileSource):
 
         try:
             lines = [self._file.readline(MAX_ROW_CHARS)]
+            while lines[-1] in ("\n", "\r\n", "\r") and not self.is_ours and len(lines) < HEADER_LINES:
+                lines.append(self._file.readline(MAX_ROW_CHARS))
             while sum(line.count('"') for line in lines) % 2 and len(lines) < HEADER_LINES:  # a name of several lines
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:
@@ -92,7 +94,7 @@ class CsvSource(FileSource):
         delimiter = self._delimiter("".join(lines))
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
         try:
-            names = next(self._reader, [])
+            names = next((cells for cells in self._reader if cells or self.is_ours), [])
         except (csv.Error, _TooLong) as exc:
             raise InvalidArgument(f"The header of `{self.path}` is not valid CSV: {exc}.") from exc
         if not self.is_ours:

@@ -300,6 +300,7 @@ def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.Mon
         (["--prompt", "{text}", "--model", "openai:m", "--param", "api_key=k"], "environment"),
         (["--prompt", "{text}", "--model", "openai:m", "--param", "api"], "NAME=VALUE"),
         (["--prompt", "{text}", "--schema", "in.csv"], "not valid JSON"),
+        (["--prompt", "{text}", "--schema", "no.json"], ": `no.json` cannot be read: No such file or directory.\n"),
         (["--prompt", "{text}"], "No model is named: say `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give"),
         (
             ["--prompt", "Hello", "--model", "openai:m"],

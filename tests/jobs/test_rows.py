@@ -243,6 +243,12 @@ def test_a_whole_row_that_misfits_is_one_row_whatever_its_lines(tmp_path: Path) 
     assert again[1].values == {"id": "2", "text": "été\n2,inner"}
 
 
+@pytest.mark.parametrize("before", ["\n\n", "\r\n", "\ufeff\n"])
+def test_empty_lines_before_the_header_are_passed_over(tmp_path: Path, before: str) -> None:
+    found = read(tmp_path, "t.csv", f"{before}id;text\n1;a,b\n".encode())
+    assert [(row.line, row.values) for row in found] == [(before.count("\n") + 2, {"id": "1", "text": "a,b"})]
+
+
 @pytest.mark.parametrize(
     ("name", "header", "columns"),
     [
