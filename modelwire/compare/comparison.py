@@ -24,15 +24,13 @@ from modelwire.jobs.cost import known_price
 from modelwire.jobs.options import amount_of
 from modelwire.jobs.work import failure_text
 from modelwire.messages import AIMessage, message_to_dict, messages_from_dict, messages_to_dict
-from modelwire.messages.finish_reasons import finish_reason_of
+from modelwire.messages.finish_reasons import FILTERED_REASONS, finish_reason_of
 from modelwire.runnables import RunnableLambda
 from modelwire.tools.schema_check import JsonSchemaCheck
 
 __all__ = ["Comparison", "Outcome", "Row", "Total", "compare"]
 
-_REFUSING = frozenset((
-    "content_filter", "refusal", "SAFETY", "PROHIBITED_CONTENT", "guardrail_intervened", "content_filtered",
-))  # fmt: skip
+_REFUSING = FILTERED_REASONS | {"refusal", "guardrail_intervened", "content_filtered"}
 # Of a call: the model with all that it binds, None where it cannot be sent; and what it does not take.
 _Planned = tuple[Any, list[str]]
 POLL_S: Any = "auto"  # between two looks at a batch

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelwire.errors import ModelRefusalError
 from modelwire.messages import AIMessage, AIMessageChunk
-from modelwire.messages.finish_reasons import finish_reason_of
+from modelwire.messages.finish_reasons import FILTERED_REASONS, finish_reason_of
 
 __all__ = ["check_refusal"]
 
@@ -37,4 +37,7 @@ def _refusal(message: AIMessage, ended: Any) -> dict[str, Any] | None:
         return refusal_block(message.response_metadata.get("stop_details"))
     if ended in ("guardrail_intervened", "content_filtered"):  # Bedrock's
         return next((dict(block) for block in message.content_blocks if block["type"] == "refusal"), None)
+    if ended in FILTERED_REASONS:
+        words = message.response_metadata.get("finish_message")
+        return {"type": "refusal", "refusal": words or message.text, "extras": {"category": ended}}
     return None

@@ -95,10 +95,11 @@ def test_none_are_asked_by_default_and_the_last_error_is_raised(colour: Any, ser
     assert len(server.requests) == 7
 
 
-def test_a_refusal_is_not_asked_again(colour: Any, server: ProviderServer) -> None:
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_refusal_is_not_asked_again(colour: Any, wire: str, server: ProviderServer) -> None:
     server.say(Answer(refusal="I will not."))
     with pytest.raises(ModelRefusalError):
-        colour.invoke(chain_of(server, "openai", "json_schema", retries=3), "hi")
+        colour.invoke(chain_of(server, wire, "json_schema", retries=3), "hi")
     assert len(server.requests) == 1
 
 

@@ -208,6 +208,12 @@ BY_BLOCK = AIMessage([{"type": "refusal", "refusal": "I can't."}])
         (BY_OPENAI, "requested output: I can't"),
         (BY_BLOCK, "requested output: I can't"),
         (AIMessage("half", response_metadata={"stop_reason": "refusal"}), "requested output$"),
+        (AIMessage('{"a": 1', response_metadata={"finish_reason": "SAFETY"}), r"\(category='SAFETY'\): {\"a\": 1$"),
+        (AIMessage("", response_metadata={"finish_reason": "content_filter"}), r"\(category='content_filter'\)$"),
+        (
+            AIMessage("{}", response_metadata={"finish_reason": "SPII", "finish_message": "No."}),
+            r"'SPII'\): No.$",
+        ),
     ],
 )
 def test_a_refusal_is_its_own_error(colour: Any, message: AIMessage, says: str) -> None:

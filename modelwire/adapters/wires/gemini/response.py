@@ -32,6 +32,7 @@ from modelwire.adapters.wires.json import (
 )
 from modelwire.errors import Refused
 from modelwire.messages import AIMessage
+from modelwire.messages.finish_reasons import FILTERED_REASONS
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 
 if TYPE_CHECKING:
@@ -47,11 +48,6 @@ Block = dict[str, Any]
 
 MODEL_PROVIDER = "google_genai"  # the dialect of the blocks in `content`, whoever served the model
 
-# Why an answer has nothing in it. https://ai.google.dev/api/generate-content#FinishReason, read 2026-11
-REFUSALS = frozenset((
-    "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "IMAGE_SAFETY",
-    "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
-))  # fmt: skip
 GLITCHES = frozenset(("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"))  # the model wrote what nobody can read
 
 # Parts of tools that the service runs itself: the name of the tool, where there is only one.
@@ -240,7 +236,7 @@ def check_answered(metadata: Mapping[str, Any], *, provider: str, has_content: b
         words = feedback.get("blockReasonMessage")
     elif has_content:
         return
-    elif reason in REFUSALS:
+    elif reason in FILTERED_REASONS:
         message, kind, words = f"`{provider}` blocked the answer: {reason}.", reason, metadata.get("finish_message")
     elif reason in GLITCHES:
         words = metadata.get("finish_message") or ""
