@@ -33,7 +33,7 @@ LINES = {
     "langchain": 1_240,
     "language_models": 95,
     "local": 690,
-    "messages": 3_730,
+    "messages": 3_740,
     "migrate": 510,
     "output_parsers": 1_500,
     "prompts": 2_220,
