@@ -90,7 +90,7 @@ def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[Base
     """Make a model called `name` with these fields, whatever their names: `schema`, `_private`, `a b`."""
     definitions: dict[str, Any] = {}
     for number, (key, (kind, default)) in enumerate(fields.items()):
-        if key.isidentifier() and not key.startswith("_") and not hasattr(_Object, key):
+        if key.isidentifier() and not key.startswith("_") and key != "Config" and not hasattr(_Object, key):
             definitions[key] = (kind, default)
         else:
             named = Field(alias=key, title=key.replace("_", " ").title().strip())

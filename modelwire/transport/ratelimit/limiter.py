@@ -253,7 +253,8 @@ class AdaptiveRateLimiter:
             admission = queue[0]
             at = self._ready_at(now, admission, waiting=True)
             if at > now:
-                if admission is not self._head or (self._head_at == inf > at):
+                # After a probe nobody trusts the pace yet: who waited for it looks again by itself, within `_WATCH_S`.
+                if admission is not self._head or (self._head_at == inf > at and self.concurrency.most < inf):
                     self._head = admission
                     to_wake.append(admission)
                 self._head_at = at
