@@ -37,9 +37,9 @@ def _connector_class() -> Any:
     It drops an idle connection on which something has come, for nobody has asked for that: aiohttp asks a connection
     `should_close` when it is given back, and not again when it is taken. And a body that stops being HTTP on its way
     fails at once: aiohttp's parser forgets the body before it raises, and who reads it would wait for ever.
-    A TLS connection that it drops is closed now: else it waits half a minute for the server's farewell, and a loop that
-    ends before leaves a socket open. `_get`, `_conns`, `_factory` and `_payload` are aiohttp's own names, of 3.14;
-    where they are others, nothing changes.
+    A connection that it drops is closed now where it would wait: half a minute for the farewell of a TLS server, or for
+    a peer that takes no more of the request. A loop that ends before would leave a socket open. `_get`, `_conns`,
+    `_factory` and `_payload` are aiohttp's own names, of 3.14; where they are others, nothing changes.
     """
     import aiohttp
     from aiohttp.client_proto import ResponseHandler
@@ -52,8 +52,11 @@ def _connector_class() -> Any:
                 body.set_exception(exc, *cause)
 
         def close(self) -> None:
-            if self.transport is not None and self.transport.get_extra_info("ssl_object") is not None:
-                self.transport.abort()
+            transport: Any = self.transport
+            if transport is not None and (
+                transport.get_extra_info("ssl_object") is not None or transport.get_write_buffer_size()
+            ):
+                transport.abort()
             super().close()
 
     class Connector(aiohttp.TCPConnector):
