@@ -53,9 +53,7 @@ def _connector_class() -> Any:
 
         def close(self) -> None:
             transport: Any = self.transport
-            if transport is not None and (
-                transport.get_extra_info("ssl_object") is not None or transport.get_write_buffer_size()
-            ):
+            if transport and (transport.get_extra_info("ssl_object") or transport.get_write_buffer_size()):
                 transport.abort()
             super().close()
 
