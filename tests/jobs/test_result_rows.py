@@ -97,7 +97,7 @@ def test_a_job_without_an_output_that_fails_says_where_its_rows_are(scratch: Pat
         run_job(chain, ROWS, quiet=True, max_concurrency=1)
     (kept,) = scratch.iterdir()
     assert f"job_dir={str(kept)!r}" in caught.value.__notes__[0]
-    result = run_job(chain, ROWS, quiet=True, job_dir=kept)
+    result = run_job(chain, ROWS, quiet=True, max_concurrency=1, job_dir=kept)
     assert [row["answer"] for row in result] == ["yes"] * 4
     assert calls == [1, 2, 3, 3, 4]
     assert kept.exists()  # it was named
