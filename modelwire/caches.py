@@ -261,9 +261,15 @@ def _prepare(connection: sqlite3.Connection) -> bool:
 
 
 def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Read what tells whose file it is, at one moment: another process may be making it."""
+    is_alone = not connection.in_transaction
+    if is_alone:
+        connection.execute("BEGIN")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if is_alone:
+        connection.execute("COMMIT")
     return application, version, tables
 
 
