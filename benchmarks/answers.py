@@ -42,7 +42,12 @@ def openai_closing() -> bytes:
 
 
 def _openai_answer() -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": TEXT, "refusal": None, "annotations": []}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": TEXT,
+        "refusal": None,
+        "annotations": [],
+    }
     return {
         "id": "chatcmpl-CXe1BmQ4hR2pZs0aTqkVnYw7uJd3L",
         "object": "chat.completion",
@@ -112,18 +117,29 @@ def _anthropic_usage(output_tokens: int) -> dict[str, Any]:
 
 
 def _anthropic_stream(chunks: int) -> bytes:
-    message = _anthropic_answer() | {"content": [], "stop_reason": None, "usage": _anthropic_usage(1)}
+    message = _anthropic_answer() | {
+        "content": [],
+        "stop_reason": None,
+        "usage": _anthropic_usage(1),
+    }
     text_delta = {"type": "text_delta", "text": WORD}
     stop = {"stop_reason": "end_turn", "stop_sequence": None}
     return b"".join(
         [
             _anthropic_event({"type": "message_start", "message": message}),
             _anthropic_event(
-                {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+                {
+                    "type": "content_block_start",
+                    "index": 0,
+                    "content_block": {"type": "text", "text": ""},
+                }
             ),
-            _anthropic_event({"type": "content_block_delta", "index": 0, "delta": text_delta}) * chunks,
+            _anthropic_event({"type": "content_block_delta", "index": 0, "delta": text_delta})
+            * chunks,
             _anthropic_event({"type": "content_block_stop", "index": 0}),
-            _anthropic_event({"type": "message_delta", "delta": stop, "usage": {"output_tokens": chunks}}),
+            _anthropic_event(
+                {"type": "message_delta", "delta": stop, "usage": {"output_tokens": chunks}}
+            ),
             _anthropic_event({"type": "message_stop"}),
         ]
     )

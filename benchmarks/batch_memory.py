@@ -47,7 +47,9 @@ def trivial_batch(session: Session, *, colour: str, inputs: int) -> dict[str, fl
     runnable = session.kind.runnable_lambda(step if colour == "batch" else astep)  # type: ignore[attr-defined]
     config = {"max_concurrency": 64}
     values = list(range(inputs))
-    _batch(session, runnable, colour, values[:100], config)  # imports and lazy set-up are no part of it
+    _batch(
+        session, runnable, colour, values[:100], config
+    )  # imports and lazy set-up are no part of it
     first_s = 0.0
     before_mb = _restart_peak_mb()
     start_s, cpu_s = time.perf_counter(), time.process_time()
@@ -62,7 +64,9 @@ def trivial_batch(session: Session, *, colour: str, inputs: int) -> dict[str, fl
     }
 
 
-def batch_of_calls(session: Session, *, root: str, colour: str, calls: int, in_flight: int) -> float:
+def batch_of_calls(
+    session: Session, *, root: str, colour: str, calls: int, in_flight: int
+) -> float:
     """Ask the server `calls` times in one batch; give CPU microseconds a call."""
     model = session.contender(root).model  # type: ignore[attr-defined]
     cpu_s = time.process_time()
@@ -73,7 +77,9 @@ def batch_of_calls(session: Session, *, root: str, colour: str, calls: int, in_f
     return cpu_s / calls * 1e6
 
 
-def _batch(session: Session, runnable: Any, colour: str, values: list[Any], config: dict[str, int]) -> list[Any]:
+def _batch(
+    session: Session, runnable: Any, colour: str, values: list[Any], config: dict[str, int]
+) -> list[Any]:
     if colour == "batch":
         results: list[Any] = runnable.batch(values, config)
     else:
@@ -102,23 +108,36 @@ def _peak_mb() -> float:
 def _schedule(lineup: Lineup, names: list[str], inputs: int) -> Table:
     table = Table(
         f"Batch of {inputs:,} inputs through a trivial step, 64 at once",
-        ["contender", "first starts after ms", "peak MB beyond inputs and results", "CPU us an item"],
+        [
+            "contender",
+            "first starts after ms",
+            "peak MB beyond inputs and results",
+            "CPU us an item",
+        ],
     )
     for name in names:
         for colour in _COLOURS:
             label = f"{name} {colour}"
             with lineup.fresh_worker(name) as worker:
                 try:
-                    result = worker.measure("batch_memory.trivial_batch", colour=colour, inputs=inputs)
+                    result = worker.measure(
+                        "batch_memory.trivial_batch", colour=colour, inputs=inputs
+                    )
                 except Failed as failure:
                     table.rows.append([label, str(failure)])
                     result = {}
             if result:
-                table.rows.append([label, *(f"{result[key]:.1f}" for key in ("first_ms", "growth_mb", "cpu_us"))])
+                table.rows.append(
+                    [label, *(f"{result[key]:.1f}" for key in ("first_ms", "growth_mb", "cpu_us"))]
+                )
             if name == "modelwire":
                 what = f"{colour} of {inputs:,} inputs:"
-                table.budgets.append(Budget(f"{what} first starts", 20, result.get("first_ms"), unit=" ms"))
-                table.budgets.append(Budget(f"{what} beyond the results", 20, result.get("growth_mb"), unit=" MB"))
+                table.budgets.append(
+                    Budget(f"{what} first starts", 20, result.get("first_ms"), unit=" ms")
+                )
+                table.budgets.append(
+                    Budget(f"{what} beyond the results", 20, result.get("growth_mb"), unit=" MB")
+                )
     return table
 
 
@@ -135,14 +154,20 @@ def _colours(lineup: Lineup, names: list[str]) -> Table:
         "rounds": rounds,
         "names": names,
     }
-    outcomes = {colour: lineup.in_turn("batch_memory.batch_of_calls", colour=colour, **common) for colour in _COLOURS}
+    outcomes = {
+        colour: lineup.in_turn("batch_memory.batch_of_calls", colour=colour, **common)
+        for colour in _COLOURS
+    }
     for name in names:
         sync, concurrent = (outcomes[colour][name] for colour in _COLOURS)
         against = ratio(sync.least(), concurrent.least())
-        table.rows.append([
-            name, *(each.excuse or f"{each.least():.0f}" for each in (sync, concurrent)),
-            "-" if against is None else f"{against:.2f}",
-        ])  # fmt: skip
+        table.rows.append(
+            [
+                name,
+                *(each.excuse or f"{each.least():.0f}" for each in (sync, concurrent)),
+                "-" if against is None else f"{against:.2f}",
+            ]
+        )
     ours = [outcomes[colour].get("modelwire", Outcome()).least() for colour in _COLOURS]
     table.budgets.append(Budget("sync batch, CPU x abatch", 1.3, ratio(*ours)))
     return table

@@ -19,19 +19,25 @@ def run(lineup: Lineup) -> list[Table]:
     tables = []
     for wire in ("openai", "anthropic"):
         common: dict[str, Any] = {"root": lineup.servers.plain, "wire": wire, "rounds": rounds}
-        concurrent = lineup.in_turn("call_overhead.concurrent_calls", in_flight=10, calls=calls, **common)
+        concurrent = lineup.in_turn(
+            "call_overhead.concurrent_calls", in_flight=10, calls=calls, **common
+        )
         single = lineup.in_turn("call_overhead.single_calls", calls=calls // 2, **common)
         tables.append(_table(wire, concurrent, single, rounds))
     return tables
 
 
-def concurrent_calls(session: Session, *, root: str, wire: str, in_flight: int, calls: int) -> dict[str, float]:
+def concurrent_calls(
+    session: Session, *, root: str, wire: str, in_flight: int, calls: int
+) -> dict[str, float]:
     """Keep `in_flight` calls going until `calls` are done."""
     contender = session.contender(root, wire)
     return session.runner.run(_keep_in_flight(contender.acall, in_flight, calls))
 
 
-async def _keep_in_flight(acall: Callable[[], Awaitable[str]], in_flight: int, calls: int) -> dict[str, float]:
+async def _keep_in_flight(
+    acall: Callable[[], Awaitable[str]], in_flight: int, calls: int
+) -> dict[str, float]:
     _check(await acall())
 
     async def call_repeatedly() -> None:
@@ -62,7 +68,9 @@ def _check(answer: str) -> None:
         raise ValueError(f"the answer was {answer!r}")
 
 
-def _table(wire: str, concurrent: dict[str, Outcome], single: dict[str, Outcome], rounds: int) -> Table:
+def _table(
+    wire: str, concurrent: dict[str, Outcome], single: dict[str, Outcome], rounds: int
+) -> Table:
     table = Table(
         f"Call overhead, {wire} wire: CPU a call, {rounds} interleaved rounds",
         ["contender", "ainvoke us", "median us", "x httpx2", "invoke us", "median us", "x httpx2"],
@@ -82,7 +90,9 @@ def _table(wire: str, concurrent: dict[str, Outcome], single: dict[str, Outcome]
             ]
         table.rows.append(cells)
     table.notes += failures((concurrent, single))
-    table.notes.append("ainvoke: 10 in flight on one event loop; us is the least of the rounds, and so is the ratio")
+    table.notes.append(
+        "ainvoke: 10 in flight on one event loop; us is the least of the rounds, and so is the ratio"
+    )
     ours = concurrent.get("modelwire", Outcome()).least("cpu_us")
     what = f"CPU of one ainvoke, 10 in flight, x bare httpx2 ({wire} wire)"
     table.budgets.append(Budget(what, 1.0, ratio(ours, _bare(concurrent))))

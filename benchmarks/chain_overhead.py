@@ -17,17 +17,30 @@ def run(lineup: Lineup) -> list[Table]:
     rounds, calls = (2, 200) if lineup.quick else (9, 400)
     names = [name for name in ("modelwire", "langchain") if name in lineup.names]
     task = "chain_overhead.model_and_chain"
-    outcomes = lineup.in_turn(task, rounds=rounds, names=names, root=lineup.servers.plain, calls=calls)
-    table = Table(f"Chain overhead: CPU a call, {rounds} rounds", ["contender", "model us", "chain us", "added us"])
+    outcomes = lineup.in_turn(
+        task, rounds=rounds, names=names, root=lineup.servers.plain, calls=calls
+    )
+    table = Table(
+        f"Chain overhead: CPU a call, {rounds} rounds",
+        ["contender", "model us", "chain us", "added us"],
+    )
     for name, outcome in outcomes.items():
         if outcome.failure:
             table.rows.append([name, outcome.excuse])
             continue
-        numbers = (outcome.middle("model_us"), outcome.middle("chain_us"), outcome.middle("added_us"))
-        table.rows.append([name, *("-" if number is None else f"{number:.0f}" for number in numbers)])
+        numbers = (
+            outcome.middle("model_us"),
+            outcome.middle("chain_us"),
+            outcome.middle("added_us"),
+        )
+        table.rows.append(
+            [name, *("-" if number is None else f"{number:.0f}" for number in numbers)]
+        )
     table.notes.append("medians; a round measures both, one straight after the other")
     added_us = outcomes.get("modelwire", Outcome()).middle("added_us")
-    table.budgets.append(Budget("a chain adds to its model's `ainvoke`", BUDGET_US, added_us, unit=" us"))
+    table.budgets.append(
+        Budget("a chain adds to its model's `ainvoke`", BUDGET_US, added_us, unit=" us")
+    )
     return [table]
 
 

@@ -80,7 +80,11 @@ def _start(lineup: Lineup, label: str) -> dict[str, float]:
     with pinned(lineup.core):
         start_s = time.perf_counter()
         process = subprocess.Popen(
-            [python, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+            [python, "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
         )
     with process:
         assert process.stdout is not None
@@ -99,24 +103,43 @@ def _start(lineup: Lineup, label: str) -> dict[str, float]:
 def _table(outcomes: dict[str, Outcome], rounds: int) -> Table:
     table = Table(
         f"Cold start: fresh interpreter to first answer, {rounds} interleaved runs",
-        ["script", "min ms", "median ms", "x httpx2 (min)", "x httpx2 (median)", "CPU ms (min)", "x httpx2"],
+        [
+            "script",
+            "min ms",
+            "median ms",
+            "x httpx2 (min)",
+            "x httpx2 (median)",
+            "CPU ms (min)",
+            "x httpx2",
+        ],
     )
     bare = outcomes.get("httpx2", Outcome())
     for label, outcome in outcomes.items():
         if outcome.failure:
             table.rows.append([label, outcome.failure])
             continue
-        ratios = ratio(outcome.least("wall_ms"), bare.least("wall_ms")), ratio(_median(outcome), _median(bare))
+        ratios = (
+            ratio(outcome.least("wall_ms"), bare.least("wall_ms")),
+            ratio(_median(outcome), _median(bare)),
+        )
         cpu_ratio = ratio(outcome.least("cpu_ms"), bare.least("cpu_ms"))
         numbers: list[Any] = [outcome.least("wall_ms"), _median(outcome)]
-        table.rows.append([
-            label, *(f"{number:.0f}" for number in numbers),
-            *("-" if each is None else f"{each:.2f}" for each in ratios), f"{outcome.least('cpu_ms'):.0f}",
-            "-" if cpu_ratio is None else f"{cpu_ratio:.2f}",
-        ])  # fmt: skip
+        table.rows.append(
+            [
+                label,
+                *(f"{number:.0f}" for number in numbers),
+                *("-" if each is None else f"{each:.2f}" for each in ratios),
+                f"{outcome.least('cpu_ms'):.0f}",
+                "-" if cpu_ratio is None else f"{cpu_ratio:.2f}",
+            ]
+        )
     ours = outcomes.get("modelwire", Outcome())
     table.budgets.append(
-        Budget("fresh interpreter to first answer, x bare httpx2", 1.35, ratio(_median(ours), _median(bare)))
+        Budget(
+            "fresh interpreter to first answer, x bare httpx2",
+            1.35,
+            ratio(_median(ours), _median(bare)),
+        )
     )
     return table
 

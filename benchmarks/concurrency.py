@@ -19,7 +19,10 @@ _QUICK_LEVELS_MS = {16: 20, 500: 50}
 def run(lineup: Lineup) -> list[Table]:
     """Measure every level, in turn; then 10 in flight again, with the connections of the last burst still open."""
     delays_ms = _QUICK_LEVELS_MS if lineup.quick else _LEVELS_MS
-    levels = {in_flight: _measure(lineup, in_flight, delay_ms) for in_flight, delay_ms in delays_ms.items()}
+    levels = {
+        in_flight: _measure(lineup, in_flight, delay_ms)
+        for in_flight, delay_ms in delays_ms.items()
+    }
     after = _measure(lineup, 10, delays_ms[max(levels)])
     return [_table(lineup, levels, after, delays_ms)]
 
@@ -28,18 +31,26 @@ def _measure(lineup: Lineup, in_flight: int, delay_ms: int) -> dict[str, Outcome
     rounds, window_s = (1, 0.5) if lineup.quick else (2, 1.0)
     root = f"{lineup.servers.loopback}/wait-{delay_ms}"
     return lineup.in_turn(
-        "concurrency.closed_loop", rounds=rounds, warm_up=in_flight == 1, root=root, in_flight=in_flight,
+        "concurrency.closed_loop",
+        rounds=rounds,
+        warm_up=in_flight == 1,
+        root=root,
+        in_flight=in_flight,
         window_s=window_s,
-    )  # fmt: skip
+    )
 
 
-def closed_loop(session: Session, *, root: str, in_flight: int, window_s: float) -> dict[str, float]:
+def closed_loop(
+    session: Session, *, root: str, in_flight: int, window_s: float
+) -> dict[str, float]:
     """Keep `in_flight` calls going; measure a window that begins when every one has been answered once."""
     contender = session.contender(root)
     return session.runner.run(_closed_loop(contender.acall, in_flight, window_s))
 
 
-async def _closed_loop(acall: Callable[[], Awaitable[str]], in_flight: int, window_s: float) -> dict[str, float]:
+async def _closed_loop(
+    acall: Callable[[], Awaitable[str]], in_flight: int, window_s: float
+) -> dict[str, float]:
     done = 0
     going = True
 
@@ -61,20 +72,32 @@ async def _closed_loop(acall: Callable[[], Awaitable[str]], in_flight: int, wind
     done_before, cpu_s, start_s = done, time.process_time(), time.perf_counter()
     await asyncio.sleep(window_s)
     await reach(done_before + in_flight, start_s + 4 * window_s)
-    cpu_s, wall_s, calls = time.process_time() - cpu_s, time.perf_counter() - start_s, done - done_before
+    cpu_s, wall_s, calls = (
+        time.process_time() - cpu_s,
+        time.perf_counter() - start_s,
+        done - done_before,
+    )
     going = False
     await asyncio.gather(*tasks)
-    return {"cpu_us": cpu_s / calls * 1e6, "calls_per_s": calls / wall_s, "core_share": cpu_s / wall_s}
+    return {
+        "cpu_us": cpu_s / calls * 1e6,
+        "calls_per_s": calls / wall_s,
+        "core_share": cpu_s / wall_s,
+    }
 
 
 def _table(
-    lineup: Lineup, levels: dict[int, dict[str, Outcome]], after: dict[str, Outcome], delays_ms: dict[int, int]
+    lineup: Lineup,
+    levels: dict[int, dict[str, Outcome]],
+    after: dict[str, Outcome],
+    delays_ms: dict[int, int],
 ) -> Table:
     columns = ["contender"]
     for in_flight in levels:
         columns += [f"{in_flight}: us", "calls/s"]
     table = Table(
-        "Concurrency: CPU a call and calls/s by calls in flight", [*columns, f"{max(levels)} / 16", "then 10: us"]
+        "Concurrency: CPU a call and calls/s by calls in flight",
+        [*columns, f"{max(levels)} / 16", "then 10: us"],
     )
     for name in lineup.names:
         cells = [name]
@@ -89,8 +112,12 @@ def _table(
         table.rows.append([*cells, "-" if growth is None else f"{growth:.2f}", again])
     table.notes += failures(levels.values())
     delays = ", ".join(f"{n}: {ms} ms" for n, ms in delays_ms.items())
-    table.notes.append(f"the server answers after ({delays}), so calls/s at the lower levels show its delay")
-    table.notes.append("then 10: 10 in flight to the same server after all of these, while idle connections are kept")
+    table.notes.append(
+        f"the server answers after ({delays}), so calls/s at the lower levels show its delay"
+    )
+    table.notes.append(
+        "then 10: 10 in flight to the same server after all of these, while idle connections are kept"
+    )
     what = f"CPU of one ainvoke, {max(levels):,} in flight, x 16 in flight"
     table.budgets.append(Budget(what, 1.3, _growth(levels, "modelwire")))
     return table
@@ -101,5 +128,7 @@ def _most(outcome: Outcome) -> float:
 
 
 def _growth(levels: dict[int, dict[str, Outcome]], name: str) -> float | None:
-    few, many = (levels[in_flight].get(name, Outcome()).least("cpu_us") for in_flight in (16, max(levels)))
+    few, many = (
+        levels[in_flight].get(name, Outcome()).least("cpu_us") for in_flight in (16, max(levels))
+    )
     return ratio(many, few)

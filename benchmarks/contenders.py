@@ -39,7 +39,9 @@ class Contender(ABC):
     def versions(cls) -> str:
         """Name what is measured. Raises `NotInstalled`."""
         try:
-            return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in cls.distributions)
+            return ", ".join(
+                f"{name} {importlib.metadata.version(name)}" for name in cls.distributions
+            )
         except importlib.metadata.PackageNotFoundError as missing:
             raise NotInstalled(str(missing)) from missing
 
@@ -73,7 +75,10 @@ class _Bare(Contender):
     def __init__(self, root: str, wire: str) -> None:
         super().__init__(root, wire)
         self.headers = {"Authorization": "Bearer x"} if wire == "openai" else _ANTHROPIC_HEADERS
-        self.body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": QUESTION}]}
+        self.body: dict[str, Any] = {
+            "model": "m",
+            "messages": [{"role": "user", "content": QUESTION}],
+        }
         if wire == "anthropic":
             self.body["max_tokens"] = 64
         self.stream_body = self.body | {"stream": True}
@@ -102,7 +107,9 @@ class Httpx2(_Bare):
         super().__init__(root, wire)
         import httpx2
 
-        unlimited = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=600.0)
+        unlimited = httpx2.Limits(
+            max_connections=None, max_keepalive_connections=None, keepalive_expiry=600.0
+        )
         self.client = httpx2.Client(limits=unlimited, timeout=600.0)
         self.async_client = httpx2.AsyncClient(limits=unlimited, timeout=600.0)
 
@@ -116,13 +123,17 @@ class Httpx2(_Bare):
 
     async def read_astream(self, take: Take) -> None:
         client = self.async_client
-        async with client.stream("POST", self.url, json=self.stream_body, headers=self.headers) as response:
+        async with client.stream(
+            "POST", self.url, json=self.stream_body, headers=self.headers
+        ) as response:
             async for line in response.aiter_lines():
                 if line.startswith("data: ") and line != "data: [DONE]":
                     take(self.text_in(json.loads(line[6:])))
 
     def read_stream(self, take: Take) -> None:
-        with self.client.stream("POST", self.url, json=self.stream_body, headers=self.headers) as response:
+        with self.client.stream(
+            "POST", self.url, json=self.stream_body, headers=self.headers
+        ) as response:
             for line in response.iter_lines():
                 if line.startswith("data: ") and line != "data: [DONE]":
                     take(self.text_in(json.loads(line[6:])))
@@ -146,7 +157,9 @@ class Aiohttp(_Bare):
             return self.text_of(json.loads(await response.read()))
 
     async def read_astream(self, take: Take) -> None:
-        async with self.session().post(self.url, json=self.stream_body, headers=self.headers) as response:
+        async with self.session().post(
+            self.url, json=self.stream_body, headers=self.headers
+        ) as response:
             async for line in response.content:
                 if line.startswith(b"data: ") and line != b"data: [DONE]\n":
                     take(self.text_in(json.loads(line[6:])))
@@ -192,7 +205,9 @@ class Sdk(Contender):
             take(self._text_in(event))
 
     def _text_of(self, answer: Any) -> str:
-        text: str = answer.choices[0].message.content if self.wire == "openai" else answer.content[0].text
+        text: str = (
+            answer.choices[0].message.content if self.wire == "openai" else answer.content[0].text
+        )
         return text
 
     def _text_in(self, event: Any) -> str:
@@ -249,7 +264,9 @@ class _ChatModels(Contender):
     @property
     def chain(self) -> Any:
         if self._chain is None:
-            prompt = _take(self.prompts_module, "ChatPromptTemplate").from_messages([("human", "{question}")])
+            prompt = _take(self.prompts_module, "ChatPromptTemplate").from_messages(
+                [("human", "{question}")]
+            )
             self._chain = prompt | self.model | _take(self.parsers_module, "StrOutputParser")()
         return self._chain
 
@@ -294,7 +311,11 @@ class ModelwireAiohttp(Modelwire):
 
 
 class LangChain(_ChatModels):
-    distributions: ClassVar[tuple[str, ...]] = ("langchain-core", "langchain-openai", "langchain-anthropic")
+    distributions: ClassVar[tuple[str, ...]] = (
+        "langchain-core",
+        "langchain-openai",
+        "langchain-anthropic",
+    )
     openai_module = "langchain_openai"
     anthropic_module = "langchain_anthropic"
     prompts_module = "langchain_core.prompts"

@@ -45,8 +45,12 @@ def main() -> None:
         # What the loop says of clients left open is no result.
         runner.get_loop().set_exception_handler(lambda *_: None)
     unit = "call" if "call" in options.way else "chunk"
-    print(f"{options.contender} {options.way}, {options.wire} wire: {cpu_s / units * 1e6:.1f} us a {unit} unprofiled")
-    print(f"Python calls a {unit}: {ours / units:.1f} in modelwire, {others / units:.1f} elsewhere\n")
+    print(
+        f"{options.contender} {options.way}, {options.wire} wire: {cpu_s / units * 1e6:.1f} us a {unit} unprofiled"
+    )
+    print(
+        f"Python calls a {unit}: {ours / units:.1f} in modelwire, {others / units:.1f} elsewhere\n"
+    )
     if options.keep:
         profile.dump_stats(options.keep)
     statistics = pstats.Stats(profile, stream=sys.stdout)
@@ -54,7 +58,9 @@ def main() -> None:
     statistics.print_stats("[/]modelwire[/](?!.*site-packages)", options.lines)
 
 
-def _step(way: str, name: str, wire: str, servers: Servers, runner: asyncio.Runner) -> tuple[Callable[[], Any], int]:
+def _step(
+    way: str, name: str, wire: str, servers: Servers, runner: asyncio.Runner
+) -> tuple[Callable[[], Any], int]:
     """Give what to repeat and how many calls or chunks it makes."""
     contender: Contender = CONTENDERS[name](servers.plain if "call" in way else servers.sse, wire)
     texts: list[str] = []

@@ -51,11 +51,22 @@ def run(lineup: Lineup) -> list[Table]:
 # ---------------------------------------------------------------- rows a second, memory
 
 
-def throughput(lineup: Lineup, folder: Path, rows: int, *, rounds: int = 1, most_batch: int = 20_000) -> Table:
+def throughput(
+    lineup: Lineup, folder: Path, rows: int, *, rounds: int = 1, most_batch: int = 20_000
+) -> Table:
     """Run a job of `rows` rows and an `abatch` (of `most_batch` at most: it holds all its answers), in turn."""
     table = Table(
         f"A job of {rows:,} rows and `abatch`, {_IN_FLIGHT} in flight, a ProviderServer on another core",
-        ["what", "rows/s", "CPU us a row", "MB at 10%", "MB at the end", "peak MB", "files at 10%", "files at most"],
+        [
+            "what",
+            "rows/s",
+            "CPU us a row",
+            "MB at 10%",
+            "MB at the end",
+            "peak MB",
+            "files at 10%",
+            "files at most",
+        ],
     )
     source = _table(folder, rows)
     best: dict[str, dict[str, float]] = {}
@@ -67,9 +78,13 @@ def throughput(lineup: Lineup, folder: Path, rows: int, *, rounds: int = 1, most
             ):
                 with lineup.fresh_worker("modelwire") as worker:
                     found = worker.measure(
-                        task, patience_s=60 + rows / 50, address=address, rows=count, source=str(source),
+                        task,
+                        patience_s=60 + rows / 50,
+                        address=address,
+                        rows=count,
+                        source=str(source),
                         output=str(folder / f"throughput-{turn}.jsonl"),
-                    )  # fmt: skip
+                    )
                 if what not in best or found["rows_per_s"] > best[what]["rows_per_s"]:
                     best[what] = found
             (folder / f"throughput-{turn}.jsonl").unlink()
@@ -78,26 +93,45 @@ def throughput(lineup: Lineup, folder: Path, rows: int, *, rounds: int = 1, most
     share = ratio(best["run_job"]["rows_per_s"], best["abatch"]["rows_per_s"])
     table.budgets += [
         Budget(f"a job of {rows:,} rows against `abatch`, rows/s", 0.85, share, at_least=True),
-        Budget(f"a job of {rows:,} rows: peak of resident memory", 300, best["run_job"]["peak_mb"], unit=" MB"),
-        Budget(f"a job of {rows:,} rows: most descriptors", _IN_FLIGHT + 50, best["run_job"]["most_fds"], unit=""),
+        Budget(
+            f"a job of {rows:,} rows: peak of resident memory",
+            300,
+            best["run_job"]["peak_mb"],
+            unit=" MB",
+        ),
+        Budget(
+            f"a job of {rows:,} rows: most descriptors",
+            _IN_FLIGHT + 50,
+            best["run_job"]["most_fds"],
+            unit="",
+        ),
     ]
     return table
 
 
-def file_job(session: Session, *, address: str, rows: int, source: str, output: str) -> dict[str, float]:
+def file_job(
+    session: Session, *, address: str, rows: int, source: str, output: str
+) -> dict[str, float]:
     """Run a job, in the worker's process."""
     from modelwire.jobs import run_job
 
     with _Watch() as watch:
         result = run_job(
-            _PROMPT, source, model=_model(address), output=output, max_concurrency=_IN_FLIGHT, quiet=True
-        )  # fmt: skip
+            _PROMPT,
+            source,
+            model=_model(address),
+            output=output,
+            max_concurrency=_IN_FLIGHT,
+            quiet=True,
+        )
     if (result.rows, result.failed) != (rows, 0):
         raise ValueError(f"{result.rows} rows, {result.failed} failed")
     return watch.numbers(rows)
 
 
-def plain_batch(session: Session, *, address: str, rows: int, source: str, output: str) -> dict[str, float]:
+def plain_batch(
+    session: Session, *, address: str, rows: int, source: str, output: str
+) -> dict[str, float]:
     """Ask the same questions by `abatch`, and keep nothing."""
     from modelwire import ChatPromptTemplate
 
@@ -128,7 +162,10 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._wall_s, self._cpu_s = time.perf_counter() - self._wall_s, time.process_time() - self._cpu_s
+        self._wall_s, self._cpu_s = (
+            time.perf_counter() - self._wall_s,
+            time.process_time() - self._cpu_s,
+        )
         self._over.set()
         self._thread.join()
 
@@ -136,7 +173,9 @@ class _Watch:
         while not self._over.wait(_SAMPLE_EVERY_S):
             with contextlib.suppress(OSError):
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
-                self._looks.append((pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir("/proc/self/fd"))))
+                self._looks.append(
+                    (pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir("/proc/self/fd")))
+                )
 
     def numbers(self, rows: int) -> dict[str, float]:
         looks = self._looks or [(0, 0)]
@@ -157,7 +196,9 @@ class _Watch:
 
 def first_request(folder: Path, sizes_mb: list[int]) -> Table:
     """Time from the start of the interpreter to the first bytes of the first request, by the size of the file."""
-    table = Table("A job in a fresh interpreter: start to the first request", ["file", "ms, least of 3"])
+    table = Table(
+        "A job in a fresh interpreter: start to the first request", ["file", "ms, least of 3"]
+    )
     for size_mb in sizes_mb:
         source = folder / f"{size_mb}mb.csv"
         block = "".join(f"{n},{_REVIEW.format(n=n)!r}\n" for n in range(10_000)).replace("'", '"')
@@ -165,10 +206,14 @@ def first_request(folder: Path, sizes_mb: list[int]) -> Table:
             file.write("id,review\n")
             while file.tell() < size_mb * 1e6:
                 file.write(block)
-        least_ms = min(_first_request_ms(source, folder / f"{size_mb}-{turn}.jsonl") for turn in range(3))
+        least_ms = min(
+            _first_request_ms(source, folder / f"{size_mb}-{turn}.jsonl") for turn in range(3)
+        )
         source.unlink()
         table.rows.append([f"{size_mb:,} MB", f"{least_ms:.0f}"])
-        table.budgets.append(Budget(f"start to the first request, {size_mb:,} MB", 1000, least_ms, unit=" ms"))
+        table.budgets.append(
+            Budget(f"start to the first request, {size_mb:,} MB", 1000, least_ms, unit=" ms")
+        )
     return table
 
 
@@ -195,9 +240,15 @@ def _first_request_ms(source: Path, output: Path) -> float:
 
 
 def at_a_limit(
-    lineup: Lineup, folder: Path, rows: int, *, dialects: Iterable[str] = ("own", "retry-after"), scale: float = _SCALE,
-    latency_s: float = 0.1, quiet: bool = True,
-) -> Table:  # fmt: skip
+    lineup: Lineup,
+    folder: Path,
+    rows: int,
+    *,
+    dialects: Iterable[str] = ("own", "retry-after"),
+    scale: float = _SCALE,
+    latency_s: float = 0.1,
+    quiet: bool = True,
+) -> Table:
     """Two prompts a row at a limit of so many requests a minute, which nobody has told the job."""
     per_s = _RPM * scale / 60
     table = Table(
@@ -206,34 +257,60 @@ def at_a_limit(
     )
     source = _table(folder, rows)
     for headers in dialects:
-        arguments = ("--rpm", str(_RPM * scale), "--window", "1", "--latency", str(latency_s), "--sigma", "0.4")
+        arguments = (
+            "--rpm",
+            str(_RPM * scale),
+            "--window",
+            "1",
+            "--latency",
+            str(latency_s),
+            "--sigma",
+            "0.4",
+        )
         with (
             provider(lineup, *arguments, "--headers", headers) as address,
             lineup.fresh_worker("modelwire") as worker,
         ):
             took_s, refused, peak_mb = worker.measure(
-                "jobs.two_prompts", patience_s=120 + 4 * rows / per_s, address=address, source=str(source),
-                output=str(folder / f"limit-{headers}.jsonl"), quiet=quiet,
-            )  # fmt: skip
+                "jobs.two_prompts",
+                patience_s=120 + 4 * rows / per_s,
+                address=address,
+                source=str(source),
+                output=str(folder / f"limit-{headers}.jsonl"),
+                quiet=quiet,
+            )
         # A second's share is there at once; the last row has two latencies.
         ideal_s = (2 * rows - per_s) / per_s + 2 * latency_s
         share = refused / (2 * rows + refused)
         table.rows.append(
-            [headers, f"{took_s:.1f}", f"{ideal_s:.1f}", f"{took_s / ideal_s:.3f}", f"{refused}", f"{share:.2%}",
-             f"{peak_mb:.0f}"]
-        )  # fmt: skip
-        table.budgets.append(Budget(f"at the limit, headers `{headers}`: time against ideal", 1.05, took_s / ideal_s))
+            [
+                headers,
+                f"{took_s:.1f}",
+                f"{ideal_s:.1f}",
+                f"{took_s / ideal_s:.3f}",
+                f"{refused}",
+                f"{share:.2%}",
+                f"{peak_mb:.0f}",
+            ]
+        )
+        table.budgets.append(
+            Budget(f"at the limit, headers `{headers}`: time against ideal", 1.05, took_s / ideal_s)
+        )
     return table
 
 
-def two_prompts(session: Session, *, address: str, source: str, output: str, quiet: bool) -> tuple[float, int, float]:
+def two_prompts(
+    session: Session, *, address: str, source: str, output: str, quiet: bool
+) -> tuple[float, int, float]:
     """Run the job; return its seconds, the attempts beyond two a row, and the most MB resident."""
     from modelwire import ChatPromptTemplate, RunnablePassthrough, StrOutputParser
     from modelwire.jobs import run_job
 
     model = _model(address)
     summary = ChatPromptTemplate.from_template(_PROMPT) | model | StrOutputParser()
-    features = ChatPromptTemplate.from_template("Five features of: {summary}") | model | StrOutputParser()
+    features = (
+        ChatPromptTemplate.from_template("Five features of: {summary}") | model | StrOutputParser()
+    )
     chain = RunnablePassthrough.assign(summary=summary) | features
     began = time.perf_counter()
     with _Watch() as watch:
@@ -262,12 +339,16 @@ def provider(lineup: Lineup, *arguments: str) -> Iterator[str]:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with pinned(cores[-1] if lineup.core is not None else None):
         server = subprocess.Popen(
-            [sys.executable, "-m", "modelwire.cli", "serve", *arguments], env=environment(), stdout=subprocess.PIPE,
+            [sys.executable, "-m", "modelwire.cli", "serve", *arguments],
+            env=environment(),
+            stdout=subprocess.PIPE,
             text=True,
-        )  # fmt: skip
+        )
     assert server.stdout is not None
     try:
-        while (found := re.search(r"OPENAI_BASE_URL=(\S+)", line := server.stdout.readline())) is None:
+        while (
+            found := re.search(r"OPENAI_BASE_URL=(\S+)", line := server.stdout.readline())
+        ) is None:
             if not line:
                 raise RuntimeError("`modelwire serve` did not start")
         yield found[1]
@@ -290,13 +371,24 @@ def main(what: str, *numbers: str) -> None:
             if what == "scene":
                 rows, headers, scale = (*numbers, *("130000", "none", "1")[len(numbers) :])
                 table = at_a_limit(
-                    lineup, Path(folder), int(rows), dialects=[headers], scale=float(scale),
-                    latency_s=0.5 / float(scale), quiet=False,
-                )  # fmt: skip
+                    lineup,
+                    Path(folder),
+                    int(rows),
+                    dialects=[headers],
+                    scale=float(scale),
+                    latency_s=0.5 / float(scale),
+                    quiet=False,
+                )
             else:
                 table = throughput(lineup, Path(folder), int(what))
     print(table.text())
-    print(Table("Budgets", ["what", "budget", "measured", ""], [budget.row() for budget in table.budgets]).text())
+    print(
+        Table(
+            "Budgets",
+            ["what", "budget", "measured", ""],
+            [budget.row() for budget in table.budgets],
+        ).text()
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,11 @@ def contenders(root: str) -> dict[str, Any]:
 
     settings: dict[str, Any] = {"model": "gpt-4o-mini", "api_key": "k", "base_url": f"{root}/v1"}
     ours = ChatOpenAI(**settings)
-    return {"langchain-openai": TheirChatOpenAI(**settings), "as_langchain(model)": as_langchain(ours), "model": ours}
+    return {
+        "langchain-openai": TheirChatOpenAI(**settings),
+        "as_langchain(model)": as_langchain(ours),
+        "model": ours,
+    }
 
 
 async def cpu_of_a_call(model: Any) -> float:
@@ -55,7 +59,9 @@ async def cpu_of_a_chunk(model: Any) -> float:
     return (time.process_time() - before) / chunks
 
 
-def rounds_of(measure: Callable[[Any], Any], models: dict[str, Any], runner: asyncio.Runner) -> dict[str, float]:
+def rounds_of(
+    measure: Callable[[Any], Any], models: dict[str, Any], runner: asyncio.Runner
+) -> dict[str, float]:
     """Return the median CPU in microseconds that each model needed, over interleaved rounds."""
     seen: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(ROUNDS):
@@ -76,7 +82,9 @@ def main() -> None:
     )
     for name, call_us in calls.items():
         times = call_us / calls["langchain-openai"], chunks[name] / chunks["langchain-openai"]
-        table.rows.append([name, f"{call_us:.0f}", f"{times[0]:.2f}", f"{chunks[name]:.1f}", f"{times[1]:.2f}"])
+        table.rows.append(
+            [name, f"{call_us:.0f}", f"{times[0]:.2f}", f"{chunks[name]:.1f}", f"{times[1]:.2f}"]
+        )
     print(table.markdown())
 
 

@@ -44,14 +44,25 @@ class Outcome:
 
 def failures(groups: Iterable[dict[str, Outcome]]) -> list[str]:
     """Say who failed and how: a line each, for below the table."""
-    return [f"{name} {each.failure}" for group in groups for name, each in group.items() if each.excuse == "failed"]
+    return [
+        f"{name} {each.failure}"
+        for group in groups
+        for name, each in group.items()
+        if each.excuse == "failed"
+    ]
 
 
 class Lineup:
     """Starts each contender's process when first asked and keeps it; all share one core, the servers have another."""
 
     def __init__(
-        self, servers: Servers, *, core: int | None, peer_python: str | None, only: Iterable[str], quick: bool
+        self,
+        servers: Servers,
+        *,
+        core: int | None,
+        peer_python: str | None,
+        only: Iterable[str],
+        quick: bool,
     ) -> None:
         self.servers = servers
         self.quick = quick
@@ -81,7 +92,13 @@ class Lineup:
             worker.close()
 
     def in_turn(
-        self, task: str, *, rounds: int, names: Iterable[str] | None = None, warm_up: bool = True, **arguments: Any
+        self,
+        task: str,
+        *,
+        rounds: int,
+        names: Iterable[str] | None = None,
+        warm_up: bool = True,
+        **arguments: Any,
     ) -> dict[str, Outcome]:
         """Measure A B C A B C ..., as a rule after one round that only warms up; who fails once sits out the rest."""
         outcomes = {name: Outcome() for name in (self.names if names is None else names)}

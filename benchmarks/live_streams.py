@@ -38,7 +38,10 @@ def run(lineup: Lineup) -> list[Table]:
     """Share of a core at a low count, in turn; then each contender's limit."""
     seconds = 1.5 if lineup.quick else 2.5
     shares = lineup.in_turn(
-        "live_streams.read_streams", rounds=1, warm_up=not lineup.quick, **_probe(lineup, _FIRST_COUNT, seconds)
+        "live_streams.read_streams",
+        rounds=1,
+        warm_up=not lineup.quick,
+        **_probe(lineup, _FIRST_COUNT, seconds),
     )
     limits: dict[str, Limit | str] = {}
     for name, outcome in shares.items():
@@ -52,7 +55,11 @@ def run(lineup: Lineup) -> list[Table]:
 
 
 def _probe(lineup: Lineup, streams: int, seconds: float) -> dict[str, Any]:
-    return {"root": lineup.servers.loopback, "streams": streams, "tokens": int(seconds * _TOKENS_PER_S)}
+    return {
+        "root": lineup.servers.loopback,
+        "streams": streams,
+        "tokens": int(seconds * _TOKENS_PER_S),
+    }
 
 
 def _limit(lineup: Lineup, name: str, first: dict[str, float], seconds: float) -> Limit:
@@ -65,7 +72,9 @@ def _limit(lineup: Lineup, name: str, first: dict[str, float], seconds: float) -
         limit, failed = Limit(_FIRST_COUNT, first["lag_ms"], first["token_us"]), _MOST_STREAMS + 1
     streams = guess if limit.streams else _FIRST_COUNT // 2
     for _ in range(_MOST_PROBES):
-        result = lineup.worker(name).measure("live_streams.read_streams", **_probe(lineup, streams, seconds))
+        result = lineup.worker(name).measure(
+            "live_streams.read_streams", **_probe(lineup, streams, seconds)
+        )
         if result["lateness"] <= _LATE:
             limit = Limit(streams, result["lag_ms"], result["token_us"])
         else:
@@ -122,7 +131,14 @@ class _Reader:
 def _table(shares: dict[str, Outcome], limits: dict[str, Limit | str], seconds: float) -> Table:
     table = Table(
         f"Live streams of {_TOKENS_PER_S} tokens/s held by one core, {seconds:g} s each",
-        ["contender", "held", "x httpx2", "last token's lag ms", "CPU us a token", f"at {_FIRST_COUNT} streams"],
+        [
+            "contender",
+            "held",
+            "x httpx2",
+            "last token's lag ms",
+            "CPU us a token",
+            f"at {_FIRST_COUNT} streams",
+        ],
     )
     counts = {name: limit.streams for name, limit in limits.items() if isinstance(limit, Limit)}
     for name, limit in limits.items():
@@ -130,9 +146,14 @@ def _table(shares: dict[str, Outcome], limits: dict[str, Limit | str], seconds: 
             table.rows.append([name, limit])
             continue
         against = ratio(limit.streams, counts.get("httpx2"))
-        cells = [f"{'~' if limit.guessed else ''}{limit.streams}", "-" if against is None else f"{against:.2f}"]
+        cells = [
+            f"{'~' if limit.guessed else ''}{limit.streams}",
+            "-" if against is None else f"{against:.2f}",
+        ]
         token_us = shares[name].results[0]["token_us"]
-        table.rows.append([name, *cells, f"{limit.lag_ms:.0f}", f"{limit.token_us:.0f}", f"{token_us:.0f}"])
+        table.rows.append(
+            [name, *cells, f"{limit.lag_ms:.0f}", f"{limit.token_us:.0f}", f"{token_us:.0f}"]
+        )
     table.notes.append(
         "held: the median stream ends within 5% of its plan; ~: a low guess from the core share, not tried"
     )
@@ -140,5 +161,7 @@ def _table(shares: dict[str, Outcome], limits: dict[str, Limit | str], seconds: 
         ("live streams, x bare httpx2", 0.95, "modelwire", "httpx2"),
         ("live streams with aiohttp, x bare aiohttp", 0.8, "modelwire+aiohttp", "aiohttp"),
     ):
-        table.budgets.append(Budget(what, least, ratio(counts.get(ours), counts.get(bare)), at_least=True))
+        table.budgets.append(
+            Budget(what, least, ratio(counts.get(ours), counts.get(bare)), at_least=True)
+        )
     return table

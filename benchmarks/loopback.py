@@ -21,7 +21,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.answers import openai_closing, openai_event, openai_opening, streamed_answer, whole_answer
+from benchmarks.answers import (
+    openai_closing,
+    openai_event,
+    openai_opening,
+    streamed_answer,
+    whole_answer,
+)
 
 _PHASES = 10  # of one token interval; 2 ms apart at 50 tokens/s
 _STAMP = b"@" * 14
@@ -70,7 +76,9 @@ class Connection(asyncio.Protocol):
         elif kind == "sse":
             self._transport.write(_streamed_reply(wire, int(numbers[0])))
         elif kind == "wait":
-            asyncio.get_running_loop().call_later(int(numbers[0]) / 1000, self._transport.write, _whole_reply(wire))
+            asyncio.get_running_loop().call_later(
+                int(numbers[0]) / 1000, self._transport.write, _whole_reply(wire)
+            )
         elif kind == "pace":
             self._open_paced_stream()
         elif kind == "plan":
@@ -81,7 +89,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
     def _open_paced_stream(self) -> None:
-        self._transport.write(_SSE_HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + _http_chunk(openai_opening()))
+        self._transport.write(
+            _SSE_HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + _http_chunk(openai_opening())
+        )
         plan = self._plan
         plan.waiting.append(self._transport)
         if len(plan.waiting) == plan.streams:

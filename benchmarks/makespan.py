@@ -24,7 +24,9 @@ _Call = Callable[[Any, int], Generator[Any, Any, Any]]
 
 
 def run(lineup: Lineup) -> list[Table]:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the simulated provider is the tests' own
+    sys.path.insert(
+        0, str(Path(__file__).parents[1] / "tests")
+    )  # the simulated provider is the tests' own
     from support.simulated_provider import TokenBucket, run_job
 
     def rpm(*steps: tuple[float, float], burst_s: float = 1.0) -> Any:
@@ -44,9 +46,17 @@ def run(lineup: Lineup) -> list[Table]:
         ("64 at a time, else 503", {"slots": 64}, 1.12, 1.5),
         ("an outage of 60 s", outage, None, None),
     ]
-    names = ["modelwire", "tenacity, 3 tries", "tenacity, for ever", "SDK, 2 retries", "SDK, for ever"]
+    names = [
+        "modelwire",
+        "tenacity, 3 tries",
+        "tenacity, for ever",
+        "SDK, 2 retries",
+        "SDK, for ever",
+    ]
     calls: list[_Call | None] = [None, _tenacity(3), _tenacity(None), _sdk(3), _sdk(None)]
-    table = Table(f"Makespan of {rows} rows, 200 at a time (of the ideal), and refused requests", ["", *names])
+    table = Table(
+        f"Makespan of {rows} rows, 200 at a time (of the ideal), and refused requests", ["", *names]
+    )
     for what, settings, most, refused in jobs:
         cells = [what]
         for call in calls:
@@ -54,7 +64,9 @@ def run(lineup: Lineup) -> list[Table]:
             cells.append(_cell(score, rows))
             if call is None and most is not None and refused is not None and not lineup.quick:
                 table.budgets.append(Budget(f"makespan: {what}", most, score.ratio))
-                table.budgets.append(Budget(f"refused: {what}", refused, score.wasted * 100, unit="%"))
+                table.budgets.append(
+                    Budget(f"refused: {what}", refused, score.wasted * 100, unit="%")
+                )
         table.rows.append(cells)
     table.notes = [
         "x: the time an omniscient client needs with the same latencies. In brackets: answers that were refusals.",

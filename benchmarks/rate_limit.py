@@ -40,15 +40,25 @@ def run(lineup: Lineup) -> list[Table]:
         if name not in lineup.names or not lineup.is_present(name):
             continue
         limits = Limits(rpm=_PER_S * 60, window_s=1.0, headers=headers)
-        with ProviderServer(limits=limits, latency=_LATENCY_S, keep=1) as server, lineup.fresh_worker(name) as worker:
+        with (
+            ProviderServer(limits=limits, latency=_LATENCY_S, keep=1) as server,
+            lineup.fresh_worker(name) as worker,
+        ):
             took_s, lost = worker.measure(
-                f"rate_limit.{task}", patience_s=_PATIENCE_S, address=server.base_url_for("openai"), rows=rows
+                f"rate_limit.{task}",
+                patience_s=_PATIENCE_S,
+                address=server.base_url_for("openai"),
+                rows=rows,
             )
             refused = server.counts.throttled / server.counts.requests
         table.rows.append([what, headers, f"{took_s / ideal_s:.2f}x", f"{refused:.1%}", f"{lost}"])
         if name == "modelwire" and not lineup.quick:
-            table.budgets.append(Budget(f"over sockets, headers `{headers}`: makespan", 1.05, took_s / ideal_s))
-            table.budgets.append(Budget(f"over sockets, headers `{headers}`: refused", 2.0, refused * 100, unit="%"))
+            table.budgets.append(
+                Budget(f"over sockets, headers `{headers}`: makespan", 1.05, took_s / ideal_s)
+            )
+            table.budgets.append(
+                Budget(f"over sockets, headers `{headers}`: refused", 2.0, refused * 100, unit="%")
+            )
     table.notes = [
         "`lost`: rows without an answer, which is why some are so quick.",
         "tenacity: around an SDK that does not retry.",
@@ -63,10 +73,14 @@ def batch(session: Session, *, address: str, rows: int) -> tuple[float, int]:
     model = ChatOpenAI(model="gpt-test", base_url=address, api_key="test")
     began = time.perf_counter()
     answers = session.runner.run(
-        model.abatch([f"row {n}" for n in range(rows)], {"max_concurrency": _AT_ONCE}, return_exceptions=True)
+        model.abatch(
+            [f"row {n}" for n in range(rows)], {"max_concurrency": _AT_ONCE}, return_exceptions=True
+        )
     )
     took_s = time.perf_counter() - began
-    return took_s, sum(getattr(answer, "content", None) != f"row {n}" for n, answer in enumerate(answers))
+    return took_s, sum(
+        getattr(answer, "content", None) != f"row {n}" for n, answer in enumerate(answers)
+    )
 
 
 def sdk(session: Session, *, address: str, rows: int) -> tuple[float, int]:
@@ -81,13 +95,20 @@ def tenacity(session: Session, *, address: str, rows: int) -> tuple[float, int]:
     from tenacity import AsyncRetrying, stop_after_attempt, wait_exponential_jitter
 
     def again(ask: Callable[[int], Awaitable[Any]]) -> Callable[[int], Awaitable[Any]]:
-        return AsyncRetrying(wait=wait_exponential_jitter(), stop=stop_after_attempt(3), reraise=True).wraps(ask)
+        return AsyncRetrying(
+            wait=wait_exponential_jitter(), stop=stop_after_attempt(3), reraise=True
+        ).wraps(ask)
 
     return _by_sdk(session, address, rows, max_retries=0, again=again)
 
 
 def _by_sdk(
-    session: Session, address: str, rows: int, *, max_retries: int, again: Callable[[Any], Any] = lambda ask: ask
+    session: Session,
+    address: str,
+    rows: int,
+    *,
+    max_retries: int,
+    again: Callable[[Any], Any] = lambda ask: ask,
 ) -> tuple[float, int]:
     import openai
 

@@ -20,9 +20,19 @@ from benchmarks.servers import running_servers
 from benchmarks.tables import Table
 
 BENCHES = (
-    "cold_start", "call_overhead", "chain_overhead", "concurrency", "stream_decoding", "live_streams", "batch_memory",
-    "jobs", "makespan", "plan", "rate_limit", "short_failures",
-)  # fmt: skip
+    "cold_start",
+    "call_overhead",
+    "chain_overhead",
+    "concurrency",
+    "stream_decoding",
+    "live_streams",
+    "batch_memory",
+    "jobs",
+    "makespan",
+    "plan",
+    "rate_limit",
+    "short_failures",
+)
 _BUSY_LOAD = 0.7
 
 
@@ -36,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     tables = []
     with running_servers(server_core) as servers, contextlib.ExitStack() as stack:
         lineup = Lineup(
-            servers, core=client_core, peer_python=options.peer_python, only=options.only, quick=options.quick
+            servers,
+            core=client_core,
+            peer_python=options.peer_python,
+            only=options.only,
+            quick=options.quick,
         )
         stack.callback(lineup.close)
         print(_header(lineup, len(cores)), flush=True)
@@ -56,14 +70,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("bench", nargs="*", help=f"any of: {', '.join(BENCHES)}; all by default")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller loads: about a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rounds and smaller loads: about a minute"
+    )
     parser.add_argument("--markdown", action="store_true", help="print tables for a README")
-    parser.add_argument("--peer-python", metavar="PATH", help="interpreter that runs the SDK and langchain contenders")
-    parser.add_argument("--only", metavar="NAME,NAME", default=",".join(CONTENDERS), help="contenders; all by default")
+    parser.add_argument(
+        "--peer-python",
+        metavar="PATH",
+        help="interpreter that runs the SDK and langchain contenders",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="NAME,NAME",
+        default=",".join(CONTENDERS),
+        help="contenders; all by default",
+    )
     options = parser.parse_args(argv)
     options.only = options.only.split(",")
     for unknown in [*(set(options.bench) - set(BENCHES)), *(set(options.only) - set(CONTENDERS))]:
-        parser.error(f"`{unknown}` is neither a bench ({', '.join(BENCHES)}) nor a contender ({', '.join(CONTENDERS)})")
+        parser.error(
+            f"`{unknown}` is neither a bench ({', '.join(BENCHES)}) nor a contender ({', '.join(CONTENDERS)})"
+        )
     return options
 
 
@@ -73,12 +100,18 @@ def _header(lineup: Lineup, cores: int) -> str:
     lines = [
         f"{today}, {_processor()}, {cores or os.cpu_count()} cores (load before: {load:.1f}), {platform.system()} "
         f"{platform.release()}, {platform.python_implementation()} {platform.python_version()}",
-        f"{lineup.servers.note}; contenders on one core, servers on another" if lineup.core is not None
+        f"{lineup.servers.note}; contenders on one core, servers on another"
+        if lineup.core is not None
         else f"{lineup.servers.note}; one core for all, or no pinning here",
-    ]  # fmt: skip
+    ]
     if load > _BUSY_LOAD:
-        lines.append("The machine is not idle: trust CPU, not the clock; cold start and live streams go by the clock.")
-    lines += [f"{name}: {(worker := lineup.worker(name)).versions or worker.absence}" for name in lineup.names]
+        lines.append(
+            "The machine is not idle: trust CPU, not the clock; cold start and live streams go by the clock."
+        )
+    lines += [
+        f"{name}: {(worker := lineup.worker(name)).versions or worker.absence}"
+        for name in lineup.names
+    ]
     return "\n".join([*lines, ""])
 
 

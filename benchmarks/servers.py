@@ -39,12 +39,21 @@ def running_servers(core: int | None) -> Iterator[Servers]:
     _raise_file_limit()
     with contextlib.ExitStack() as stack, pinned(core):
         loopback = stack.enter_context(_loopback_server())
-        if (nginx := shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")) is None:
+        if (
+            nginx := shutil.which(
+                "nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+            )
+        ) is None:
             note = "nginx is not installed: a small asyncio server gives the fixed answers, so calls/s may be its limit"
             yield Servers(f"{loopback}/plain", f"{loopback}/sse-{STREAM_CHUNKS}", loopback, note)
         else:
             fixed = stack.enter_context(_nginx_server(nginx))
-            yield Servers(f"{fixed}/plain", f"{fixed}/sse", loopback, "fixed answers by nginx, timed ones by asyncio")
+            yield Servers(
+                f"{fixed}/plain",
+                f"{fixed}/sse",
+                loopback,
+                "fixed answers by nginx, timed ones by asyncio",
+            )
 
 
 @contextlib.contextmanager
@@ -64,7 +73,9 @@ def pinned(core: int | None) -> Iterator[None]:
 @contextlib.contextmanager
 def _loopback_server() -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.loopback"]
-    process = subprocess.Popen(command, cwd=_CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=_CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     with _ended_by_closing_stdin(process):
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -108,7 +119,9 @@ def _nginx_server(nginx: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _ended_by_closing_stdin(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Iterator[None]:
+def _ended_by_closing_stdin(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes],
+) -> Iterator[None]:
     try:
         yield
     finally:
@@ -123,7 +136,9 @@ def _ended_by_closing_stdin(process: subprocess.Popen[str] | subprocess.Popen[by
             process.stdout.close()
 
 
-def _wait_until_listening(port: int, process: subprocess.Popen[bytes], patience_s: float = 10.0) -> None:
+def _wait_until_listening(
+    port: int, process: subprocess.Popen[bytes], patience_s: float = 10.0
+) -> None:
     deadline_s = time.monotonic() + patience_s
     while time.monotonic() < deadline_s and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

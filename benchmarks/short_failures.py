@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _FAILURES = {"500": faults.status(500), "reset": faults.reset()}
-_SCENES = [(what, seconds, calls) for what in _FAILURES for seconds in (0.2, 1.0, 5.0) for calls in (20, 200)]
+_SCENES = [
+    (what, seconds, calls)
+    for what in _FAILURES
+    for seconds in (0.2, 1.0, 5.0)
+    for calls in (20, 200)
+]
 _QUICK = [("500", 1.0, 200), ("reset", 1.0, 200)]
 _CLIENTS = (
     ("modelwire", "modelwire", "ours"),
@@ -49,13 +54,19 @@ def _failures(lineup: Lineup) -> Table:
             lost, a_call, took_s = _scene(lineup, name, task, what, seconds, calls)
             cells.append(f"{lost} lost, {a_call:.2f}, {took_s:.1f} s")
             if task == "ours":
-                table.budgets.append(Budget(f"{what} for {seconds:g} s, {calls} calls: lost", 0, lost, unit=""))
-                table.budgets.append(Budget(f"{what} for {seconds:g} s, {calls} calls: requests each", 3, a_call))
+                table.budgets.append(
+                    Budget(f"{what} for {seconds:g} s, {calls} calls: lost", 0, lost, unit="")
+                )
+                table.budgets.append(
+                    Budget(f"{what} for {seconds:g} s, {calls} calls: requests each", 3, a_call)
+                )
         table.rows.append(cells)
     return table
 
 
-def _scene(lineup: Lineup, name: str, task: str, what: str, seconds: float, calls: int) -> tuple[int, float, float]:
+def _scene(
+    lineup: Lineup, name: str, task: str, what: str, seconds: float, calls: int
+) -> tuple[int, float, float]:
     began: list[float] = []
 
     def is_down(request: Any) -> bool:
@@ -63,9 +74,15 @@ def _scene(lineup: Lineup, name: str, task: str, what: str, seconds: float, call
         return time.monotonic() - began[0] < seconds
 
     rules = [Rule(_FAILURES[what], when=is_down)]
-    with ProviderServer(faults=rules, latency=_LATENCY_S, keep=1) as server, lineup.fresh_worker(name) as worker:
+    with (
+        ProviderServer(faults=rules, latency=_LATENCY_S, keep=1) as server,
+        lineup.fresh_worker(name) as worker,
+    ):
         took_s, lost = worker.measure(
-            f"short_failures.{task}", patience_s=_PATIENCE_S, address=server.base_url_for("openai"), rows=calls
+            f"short_failures.{task}",
+            patience_s=_PATIENCE_S,
+            address=server.base_url_for("openai"),
+            rows=calls,
         )
         return lost, server.counts.requests / calls, took_s
 
@@ -85,14 +102,21 @@ def _small_bursts(lineup: Lineup) -> Table:
             lineup.fresh_worker("modelwire") as worker,
         ):
             took_s, lost = worker.measure(
-                "rate_limit.batch", patience_s=_PATIENCE_S, address=server.base_url_for("openai"), rows=rows
+                "rate_limit.batch",
+                patience_s=_PATIENCE_S,
+                address=server.base_url_for("openai"),
+                rows=rows,
             )
             refused = server.counts.throttled / server.counts.requests
         ratio = took_s / ((rows - bucket) / 10 + _BURST_LATENCY_S)
-        table.rows.append(["10 a second", f"{bucket}", f"{rows}", f"{ratio:.2f}x", f"{refused:.1%}", f"{lost}"])
+        table.rows.append(
+            ["10 a second", f"{bucket}", f"{rows}", f"{ratio:.2f}x", f"{refused:.1%}", f"{lost}"]
+        )
         if not lineup.quick:
             table.budgets.append(Budget(f"a bucket of {bucket}: makespan", most, ratio))
-            table.budgets.append(Budget(f"a bucket of {bucket}: refused", 2.0, refused * 100, unit="%"))
+            table.budgets.append(
+                Budget(f"a bucket of {bucket}: refused", 2.0, refused * 100, unit="%")
+            )
     return table
 
 
@@ -129,10 +153,14 @@ def sdk(session: Session, *, address: str, rows: int) -> tuple[float, int]:
     return _all_at_once(session, rows, ask)
 
 
-def _all_at_once(session: Session, rows: int, ask: Callable[[int], Awaitable[str | None]]) -> tuple[float, int]:
+def _all_at_once(
+    session: Session, rows: int, ask: Callable[[int], Awaitable[str | None]]
+) -> tuple[float, int]:
     async def ask_all() -> list[Any]:
         return await asyncio.gather(*map(ask, range(rows)), return_exceptions=True)
 
     began = time.perf_counter()
     answers = session.runner.run(ask_all())
-    return time.perf_counter() - began, sum(answer != f"row {n}" for n, answer in enumerate(answers))
+    return time.perf_counter() - began, sum(
+        answer != f"row {n}" for n, answer in enumerate(answers)
+    )

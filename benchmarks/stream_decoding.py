@@ -10,7 +10,12 @@ from benchmarks.servers import STREAM_CHUNKS
 from benchmarks.tables import Budget, Table, ratio
 from benchmarks.worker import Session
 
-_WAYS = {"astream": "read_astream", "chain astream": "read_chain", "stream": "read_stream", "events": "read_events"}
+_WAYS = {
+    "astream": "read_astream",
+    "chain astream": "read_chain",
+    "stream": "read_stream",
+    "events": "read_events",
+}
 
 
 def run(lineup: Lineup) -> list[Table]:
@@ -20,7 +25,11 @@ def run(lineup: Lineup) -> list[Table]:
     for wire in ("openai", "anthropic"):
         ways = {
             way: lineup.in_turn(
-                "stream_decoding.read_body", rounds=rounds, root=lineup.servers.sse, wire=wire, method=method
+                "stream_decoding.read_body",
+                rounds=rounds,
+                root=lineup.servers.sse,
+                wire=wire,
+                method=method,
             )
             for way, method in _WAYS.items()
         }
@@ -41,13 +50,17 @@ def read_body(session: Session, *, root: str, wire: str, method: str) -> float:
     cpu_s = time.process_time() - cpu_s
     words = [count for text in texts if (count := _words(text))]
     if words != [1] * STREAM_CHUNKS:  # whoever joins chunks does less work than it is measured for
-        raise ValueError(f"{sum(words)} words in {len(words)} chunks, not {STREAM_CHUNKS} in as many")
+        raise ValueError(
+            f"{sum(words)} words in {len(words)} chunks, not {STREAM_CHUNKS} in as many"
+        )
     return cpu_s / STREAM_CHUNKS * 1e6
 
 
 def _words(content: object) -> int:
     """Count, also where the content of an Anthropic chunk is a list of blocks."""
-    text = content if isinstance(content, str) else "".join(block.get("text", "") for block in content)  # type: ignore[attr-defined]
+    text = (
+        content if isinstance(content, str) else "".join(block.get("text", "") for block in content)
+    )  # type: ignore[attr-defined]
     return len(text) // len(WORD)
 
 
@@ -68,7 +81,9 @@ def _table(lineup: Lineup, wire: str, ways: dict[str, dict[str, Outcome]], round
             cells += [f"{outcome.least():.2f}", "-" if against is None else f"{against:.2f}"]
         table.rows.append(cells)
     table.notes += failures(ways.values())
-    table.notes.append("x httpx2: against the bare line-and-parse loop of the same colour; least of the rounds")
+    table.notes.append(
+        "x httpx2: against the bare line-and-parse loop of the same colour; least of the rounds"
+    )
     table.budgets += _budgets(wire, ways)
     return table
 
@@ -77,9 +92,17 @@ def _budgets(wire: str, ways: dict[str, dict[str, Outcome]]) -> list[Budget]:
     ours = {way: outcomes.get("modelwire", Outcome()).least() for way, outcomes in ways.items()}
     bare = _bare(ways, "astream")
     return [
-        Budget(f"astream, CPU a chunk, x bare httpx2 ({wire} wire)", 2, ratio(ours["astream"], bare)),
-        Budget(f"prompt | model | parser astream, the same ({wire} wire)", 2.2, ratio(ours["chain astream"], bare)),
-        Budget(f"astream_events, x astream ({wire} wire)", 2, ratio(ours["events"], ours["astream"])),
+        Budget(
+            f"astream, CPU a chunk, x bare httpx2 ({wire} wire)", 2, ratio(ours["astream"], bare)
+        ),
+        Budget(
+            f"prompt | model | parser astream, the same ({wire} wire)",
+            2.2,
+            ratio(ours["chain astream"], bare),
+        ),
+        Budget(
+            f"astream_events, x astream ({wire} wire)", 2, ratio(ours["events"], ours["astream"])
+        ),
     ]
 
 

@@ -43,13 +43,17 @@ class Table:
 
     def text(self) -> str:
         cells = [list(self.columns), *self.rows]
-        whole = [row for row in cells if len(row) == len(self.columns)]  # the others: a label and a reason
+        whole = [
+            row for row in cells if len(row) == len(self.columns)
+        ]  # the others: a label and a reason
         widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
         widths[0] = max(len(row[0]) for row in cells)
         lines = [self.title, "=" * len(self.title)]
         for row in cells:
-            padded = [cell.ljust(width) if i == 0 else cell.rjust(width)
-                      for i, (cell, width) in enumerate(zip(row, widths, strict=False))]  # fmt: skip
+            padded = [
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=False))
+            ]
             lines.append("  ".join(padded).rstrip())
         return "\n".join([*lines, *(f"  {note}" for note in self.notes), ""])
 

@@ -73,7 +73,9 @@ class Worker:
         assert self._process.stdout is not None
         deadline_s = time.monotonic() + patience_s
         while b"\n" not in self._unread:
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline_s - time.monotonic()))
+            ready, _, _ = select.select(
+                [self._process.stdout], [], [], max(0.0, deadline_s - time.monotonic())
+            )
             if not ready:
                 self._kill()
                 self.absence = f"no result in {patience_s:.0f} s"
@@ -136,10 +138,17 @@ def _serve(name: str) -> None:
         module, function = task.split(".")
         gc.collect()
         try:
-            reply("result", getattr(importlib.import_module(f"benchmarks.{module}"), function)(session, **arguments))
+            reply(
+                "result",
+                getattr(importlib.import_module(f"benchmarks.{module}"), function)(
+                    session, **arguments
+                ),
+            )
         except NotInstalled as absent:
             reply("absent", f"n/a ({absent})")
-        except Exception as failure:  # any library may fail in any way; the run goes on and the table says so
+        except (
+            Exception
+        ) as failure:  # any library may fail in any way; the run goes on and the table says so
             reply("failed", f"failed: {type(failure).__name__}: {str(failure)[:100]}")
             if os.environ.get("BENCH_DEBUG"):
                 import traceback

@@ -39,7 +39,11 @@ async def asquare(numbers: AsyncIterator[int]) -> AsyncIterator[int]:
         yield number * number
 
 
-chain = RunnableLambda(lambda _: "go") | RunnableGenerator(count, acount) | RunnableGenerator(square, asquare)
+chain = (
+    RunnableLambda(lambda _: "go")
+    | RunnableGenerator(count, acount)
+    | RunnableGenerator(square, asquare)
+)
 
 
 async def main() -> None:

@@ -13,17 +13,29 @@ from stand_in import chosen_model
 from modelwire import ChatPromptTemplate, RunnableConfig, StrOutputParser
 
 CAPITALS = {
-    "France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "Egypt": "Cairo",
-    "Spain": "Madrid", "Germany": "Berlin", "Greece": "Athens", "China": "Beijing",
-}  # fmt: skip
+    "France": "Paris",
+    "Japan": "Tokyo",
+    "Italy": "Rome",
+    "Egypt": "Cairo",
+    "Spain": "Madrid",
+    "Germany": "Berlin",
+    "Greece": "Athens",
+    "China": "Beijing",
+}
 
 
 def answer(question: str) -> str:
-    return next(f"The capital of {land} is {town}." for land, town in CAPITALS.items() if land in question)
+    return next(
+        f"The capital of {land} is {town}." for land, town in CAPITALS.items() if land in question
+    )
 
 
-prompt = ChatPromptTemplate.from_template("What is the capital of {country}? Answer in English, in one sentence.")
-chain = prompt | chosen_model(sys.argv[1:], answer, max_tokens=32, temperature=0) | StrOutputParser()
+prompt = ChatPromptTemplate.from_template(
+    "What is the capital of {country}? Answer in English, in one sentence."
+)
+chain = (
+    prompt | chosen_model(sys.argv[1:], answer, max_tokens=32, temperature=0) | StrOutputParser()
+)
 questions = [{"country": country} for country in CAPITALS]
 config = RunnableConfig(max_concurrency=5)
 

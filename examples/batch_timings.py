@@ -33,4 +33,6 @@ for limit in (1, 5, 10, 20):
     config = RunnableConfig(max_concurrency=limit)
     sync_s = seconds(lambda config=config: chain.batch(questions, config))
     async_s = seconds(lambda config=config: asyncio.run(chain.abatch(questions, config)))
-    print(f"{limit:>6}   {sync_s:>7.2f} {CALLS / sync_s:>9.0f}   {async_s:>8.2f} {CALLS / async_s:>9.0f}")
+    print(
+        f"{limit:>6}   {sync_s:>7.2f} {CALLS / sync_s:>9.0f}   {async_s:>8.2f} {CALLS / async_s:>9.0f}"
+    )

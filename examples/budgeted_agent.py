@@ -20,7 +20,10 @@ def look_further(clue: str) -> str:
 
 # A model that never has enough; with one of your own this list is not needed.
 WRITTEN = [
-    AIMessage("", tool_calls=[{"name": "look_further", "args": {"clue": f"clue {n}"}, "id": str(n)}]) for n in range(99)
+    AIMessage(
+        "", tool_calls=[{"name": "look_further", "args": {"clue": f"clue {n}"}, "id": str(n)}]
+    )
+    for n in range(99)
 ]
 
 model = chosen_model(sys.argv[1:], WRITTEN)

@@ -23,7 +23,9 @@ class Watch(AsyncCallbackHandler):
         print(f"   the model's call ended with {type(error).__name__}")
 
     async def on_llm_end(self, response: Any, **kwargs: Any) -> None:
-        print(f"   the model's call ended after {len(response.generations[0][0].text.split())} words")
+        print(
+            f"   the model's call ended after {len(response.generations[0][0].text.split())} words"
+        )
 
 
 prompt = ChatPromptTemplate.from_template("Tell a long story about a {thing}.")

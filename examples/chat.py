@@ -14,7 +14,9 @@ from stand_in import chosen_model
 from modelwire import AIMessageChunk, HumanMessage, SystemMessage
 from modelwire.messages import BaseMessage
 
-model = chosen_model(sys.argv[1:], lambda text: f"You said: {text} Tell me more.", pause_s=0.02, max_tokens=100)
+model = chosen_model(
+    sys.argv[1:], lambda text: f"You said: {text} Tell me more.", pause_s=0.02, max_tokens=100
+)
 history: list[BaseMessage] = [SystemMessage("You answer in one short sentence.")]
 
 print("you> ", end="", flush=True)

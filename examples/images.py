@@ -21,11 +21,20 @@ def png(rows: list[list[tuple[int, int, int]]]) -> bytes:
     """Return a PNG of rows of (red, green, blue), 0 to 255 each. https://www.w3.org/TR/png-3, read 2026-11."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
-    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 2, 0, 0, 0)  # 8 bits a colour, no alpha
+    header = struct.pack(
+        ">IIBBBBB", len(rows[0]), len(rows), 8, 2, 0, 0, 0
+    )  # 8 bits a colour, no alpha
     pixels = b"".join(b"\0" + bytes(value for pixel in row for value in pixel) for row in rows)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(pixels))
+        + chunk(b"IEND", b"")
+    )
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +44,9 @@ with tempfile.TemporaryDirectory() as folder:
     block = from_path(picture)  # from_url("https://...") makes one of an address
     print(f"a picture of {picture.stat().st_size:,} bytes, {block['mime_type']}")
 
-question = HumanMessage([{"type": "text", "text": "Which colours has this picture, and where?"}, block])
+question = HumanMessage(
+    [{"type": "text", "text": "Which colours has this picture, and where?"}, block]
+)
 # What a model answers; with one of your own this list is not needed.
 WRITTEN = [AIMessage("It is red on the left and blue on the right.")]
 print(chosen_model(sys.argv[1:2], WRITTEN).invoke([question]).text)

@@ -41,10 +41,18 @@ class WordCounts(Embeddings):
 store = InMemoryVectorStore(WordCounts())
 store.add_texts(RecursiveCharacterTextSplitter(chunk_size=80, chunk_overlap=0).split_text(TEXT))
 
-prompt = ChatPromptTemplate.from_messages([("user", "Answer from this: {found}\n\nQuestion: {question}")])
+prompt = ChatPromptTemplate.from_messages(
+    [("user", "Answer from this: {found}\n\nQuestion: {question}")]
+)
 model = chosen_model(sys.argv[1:], lambda text: text.partition("this: ")[2].partition("\n")[0])
 found = store.as_retriever(search_kwargs={"k": 1}) | (lambda documents: documents[0].page_content)
-chain = RunnablePassthrough() | {"found": found, "question": RunnablePassthrough()} | prompt | model | StrOutputParser()
+chain = (
+    RunnablePassthrough()
+    | {"found": found, "question": RunnablePassthrough()}
+    | prompt
+    | model
+    | StrOutputParser()
+)
 
 for question in ("When does the harbour close at night?", "What does a berth for the night cost?"):
     print(f"\n{question}\n  ", end="")

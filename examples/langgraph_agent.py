@@ -36,16 +36,20 @@ def call(name: str, number: str, **args: str) -> AIMessage:
 
 # What a model answers; with one of your own this list is not needed.
 WRITTEN = [
-    call("in_stock", "1", thing="violin"), AIMessage("There are 3 violins."),
-    call("delivery_days", "2", city="Bern"), AIMessage("A violin is in Bern in 2 days."),
-]  # fmt: skip
+    call("in_stock", "1", thing="violin"),
+    AIMessage("There are 3 violins."),
+    call("delivery_days", "2", city="Bern"),
+    AIMessage("A violin is in Bern in 2 days."),
+]
 
 model = chosen_model(sys.argv[1:], WRITTEN)
 agent = create_agent(as_langchain(model), [in_stock, delivery_days], checkpointer=InMemorySaver())
 config = {"configurable": {"thread_id": "one conversation"}}
 for question in ("Do you have violins?", "How long to Bern?"):
     print(f"\nyou> {question}")
-    for message, _ in agent.stream({"messages": [("user", question)]}, config, stream_mode="messages"):
+    for message, _ in agent.stream(
+        {"messages": [("user", question)]}, config, stream_mode="messages"
+    ):
         if isinstance(message, ToolMessage):
             print(f"<- {message.name}: {message.text}")
         elif isinstance(message, AIMessageChunk):

@@ -15,7 +15,9 @@ from modelwire import ChatPromptTemplate, StrOutputParser
 
 THINGS = ["violin", "volcano", "compass", "glacier", "lantern"]
 prompt = ChatPromptTemplate.from_template("Say in one short sentence what a {thing} is.")
-model = chosen_model(sys.argv[1:], lambda text: f"A {text.split()[-2]} is a thing of many words.", max_tokens=48)
+model = chosen_model(
+    sys.argv[1:], lambda text: f"A {text.split()[-2]} is a thing of many words.", max_tokens=48
+)
 chain = prompt | model | StrOutputParser()
 
 
@@ -24,7 +26,10 @@ async def tell(thing: str, begin: float) -> int:
     async for piece in chain.astream({"thing": thing}):
         first_s = first_s or time.perf_counter() - begin
         pieces.append(piece)
-    print(f"{thing:>8}: first piece after {first_s:.2f} s, last after {time.perf_counter() - begin:.2f} s: ", end="")
+    print(
+        f"{thing:>8}: first piece after {first_s:.2f} s, last after {time.perf_counter() - begin:.2f} s: ",
+        end="",
+    )
     print("".join(pieces))
     return len(pieces)
 

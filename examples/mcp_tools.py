@@ -29,7 +29,9 @@ def serve() -> None:
 
 def ask() -> None:
     call = {"name": "ships", "args": {"harbour": "Lisbon"}, "id": "1"}
-    model = chosen_model(sys.argv[1:], [AIMessage("", tool_calls=[call]), AIMessage("Two: Santa Maria and Sagres.")])
+    model = chosen_model(
+        sys.argv[1:], [AIMessage("", tool_calls=[call]), AIMessage("Two: Santa Maria and Sagres.")]
+    )
     # A server that runs elsewhere is its URL: MCPTools("https://example.org/mcp", headers={"authorization": "..."})
     with MCPTools([sys.executable, __file__, "serve"]) as tools:
         print("The server has:", ", ".join(tool.name for tool in tools))

@@ -36,11 +36,15 @@ class Progress(BaseCallbackHandler):
 
     def show(self) -> None:
         bar = "█" * (20 * self.done // self.total)
-        print(f"\r{bar:░<20} {self.done}/{self.total} calls, {self.tokens} tokens", end="", flush=True)
+        print(
+            f"\r{bar:░<20} {self.done}/{self.total} calls, {self.tokens} tokens", end="", flush=True
+        )
 
 
 prompt = ChatPromptTemplate.from_template("Say in one short sentence what a {thing} is.")
-model = chosen_model(sys.argv[1:], lambda text: f"A {text.split()[-2]} is a thing of many words.", max_tokens=48)
+model = chosen_model(
+    sys.argv[1:], lambda text: f"A {text.split()[-2]} is a thing of many words.", max_tokens=48
+)
 chain = prompt | model | StrOutputParser()
 
 

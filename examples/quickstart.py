@@ -41,7 +41,10 @@ def step(title: str) -> Iterator[None]:
 def tour(model: Any) -> None:
     """Call one chain in four ways."""
     chain = prompt | model | StrOutputParser()
-    questions = [{"question": f"What is the capital of {country}? Answer in English."} for country in COUNTRIES]
+    questions = [
+        {"question": f"What is the capital of {country}? Answer in English."}
+        for country in COUNTRIES
+    ]
 
     with step("invoke"):
         print(chain.invoke({"question": "Say in one short sentence what a violin is."}))
@@ -52,7 +55,9 @@ def tour(model: Any) -> None:
         print()
 
     with step("batch: 8 questions, 4 at a time"):
-        for country, answer in zip(COUNTRIES, chain.batch(questions, {"max_concurrency": 4}), strict=True):
+        for country, answer in zip(
+            COUNTRIES, chain.batch(questions, {"max_concurrency": 4}), strict=True
+        ):
             print(f"{country:>8}: {answer}")
 
     with step("abatch: the same on an event loop"):
@@ -63,9 +68,13 @@ def tour(model: Any) -> None:
 def other_side(name: str) -> tuple[str, Any]:
     """Return the model of the other provider: one line of configuration is all that changes."""
     if name.startswith("local:"):
-        return f"{name} over the Anthropic wire", init_chat_model(name, wire="anthropic", **PARAMETERS)
+        return f"{name} over the Anthropic wire", init_chat_model(
+            name, wire="anthropic", **PARAMETERS
+        )
     if name.startswith("openai:") and os.environ.get("ANTHROPIC_API_KEY"):
-        return "anthropic:claude-haiku-4-5", init_chat_model("anthropic:claude-haiku-4-5", **PARAMETERS)
+        return "anthropic:claude-haiku-4-5", init_chat_model(
+            "anthropic:claude-haiku-4-5", **PARAMETERS
+        )
     if name.startswith("anthropic:") and os.environ.get("OPENAI_API_KEY"):
         return "openai:gpt-4o-mini", init_chat_model("openai:gpt-4o-mini", **PARAMETERS)
     return "the other provider: set its key too, and the same chain runs there", None

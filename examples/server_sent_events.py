@@ -21,7 +21,9 @@ from stand_in import chosen_model
 
 from modelwire import ChatPromptTemplate, ModelwireError, StrOutputParser
 
-prompt = ChatPromptTemplate.from_messages([("system", "You answer briefly."), ("human", "{question}")])
+prompt = ChatPromptTemplate.from_messages(
+    [("system", "You answer briefly."), ("human", "{question}")]
+)
 model = chosen_model([], lambda text: f"You asked: {text}", max_tokens=100)
 chain = prompt | model | StrOutputParser()
 app = FastAPI()
@@ -46,7 +48,9 @@ async def page() -> FileResponse:
 
 @app.get("/answer")
 async def answer(question: str) -> StreamingResponse:
-    return StreamingResponse(events(question), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    return StreamingResponse(
+        events(question), media_type="text/event-stream", headers={"cache-control": "no-cache"}
+    )
 
 
 async def main() -> None:

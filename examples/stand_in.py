@@ -32,15 +32,25 @@ class StandIn(BaseChatModel):
     def _words(self, messages: Sequence[Any]) -> list[str]:
         return re.findall(r"\S+\s*", self.answer(messages[-1].text))
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         time.sleep(self.pause_s * len(self._words(messages)))
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(self.answer(messages[-1].text)))])
+        return ChatResult(
+            generations=[ChatGeneration(message=AIMessage(self.answer(messages[-1].text)))]
+        )
 
-    async def _agenerate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    async def _agenerate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         await asyncio.sleep(self.pause_s * len(self._words(messages)))
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(self.answer(messages[-1].text)))])
+        return ChatResult(
+            generations=[ChatGeneration(message=AIMessage(self.answer(messages[-1].text)))]
+        )
 
-    def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Iterator[Any]:
+    def _stream(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[Any]:
         for word in self._words(messages):
             time.sleep(self.pause_s)
             yield ChatGenerationChunk(message=AIMessageChunk(word))
@@ -53,7 +63,9 @@ class StandIn(BaseChatModel):
             yield ChatGenerationChunk(message=AIMessageChunk(word))
 
 
-def chosen_model(arguments: Sequence[str], answer: Any, *, pause_s: float = 0.01, **parameters: Any) -> BaseChatModel:
+def chosen_model(
+    arguments: Sequence[str], answer: Any, *, pause_s: float = 0.01, **parameters: Any
+) -> BaseChatModel:
     """Return the model named by the first of `arguments` or by `MODEL` in the environment, or a stand-in.
 
     `answer` makes the stand-in's answer of the last text, or is a list of the messages it gives in turn.

@@ -14,7 +14,9 @@ from modelwire import ChatPromptTemplate, StrOutputParser
 from modelwire.errors import Timeout
 
 prompt = ChatPromptTemplate.from_template("Tell a long story about a {thing}.")
-model = chosen_model(sys.argv[1:], lambda text: "once upon a time " * 10, pause_s=0.02, max_tokens=60)
+model = chosen_model(
+    sys.argv[1:], lambda text: "once upon a time " * 10, pause_s=0.02, max_tokens=60
+)
 chain = prompt | model | StrOutputParser()
 
 
@@ -29,7 +31,9 @@ async def main() -> None:
     print("a batch: each call has its own clock, and those in time stand")
     things = [{"thing": "harbour"}, {"thing": "lantern"}]
     limits = [{"timeout": 0.01}, {"timeout": 60}]
-    for thing, outcome in zip(things, await chain.abatch(things, limits, return_exceptions=True), strict=True):
+    for thing, outcome in zip(
+        things, await chain.abatch(things, limits, return_exceptions=True), strict=True
+    ):
         print(f"   {thing['thing']}: {type(outcome).__name__}, {len(str(outcome))} characters")
 
 

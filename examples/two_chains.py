@@ -41,7 +41,11 @@ summarise = ChatPromptTemplate.from_template("In five words: {review}") | model 
 entitle = ChatPromptTemplate.from_template("A headline for: {summary}") | model | StrOutputParser()
 both = RunnablePassthrough.assign(summary=summarise) | RunnablePassthrough.assign(headline=entitle)
 
-rows = pd.read_csv(io.StringIO(TABLE)).to_dict("records") if pd else list(csv.DictReader(io.StringIO(TABLE)))
+rows = (
+    pd.read_csv(io.StringIO(TABLE)).to_dict("records")
+    if pd
+    else list(csv.DictReader(io.StringIO(TABLE)))
+)
 
 begin = time.perf_counter()
 one_by_one = [both.invoke(row) for row in rows]
@@ -52,7 +56,11 @@ together = asyncio.run(both.abatch(rows, {"max_concurrency": 6}))
 async_s = time.perf_counter() - begin
 
 if pd:
-    print(pd.DataFrame(together)[["city", "summary", "headline"]].to_string(index=False, max_colwidth=40))
+    print(
+        pd.DataFrame(together)[["city", "summary", "headline"]].to_string(
+            index=False, max_colwidth=40
+        )
+    )
 else:
     for row in together:
         print(f"{row['city']:>8}  {row['summary']:<40} {row['headline']}")

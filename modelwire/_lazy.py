@@ -21,7 +21,9 @@ class _LazyModule:
 
     def __getattr__(self, name: str) -> Any:
         found = sys.modules.get(self._name)
-        if found is None or getattr(found.__spec__, "_initializing", False):  # another thread loads it: wait for that
+        if found is None or getattr(
+            found.__spec__, "_initializing", False
+        ):  # another thread loads it: wait for that
             found = import_module(self._name)
         return getattr(found, name)
 

@@ -121,7 +121,10 @@ class SQLiteCache(BaseCache):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, database_path: str | os.PathLike[str] | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        database_path: str | os.PathLike[str] | None = None,
     ) -> None:
         path = path if path is not None else database_path  # LangChain's name for it
         if not isinstance(path, (str, os.PathLike)):
@@ -148,7 +151,9 @@ class SQLiteCache(BaseCache):
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         query = "SELECT answer FROM answers WHERE question = ?"
-        row = self._try(lambda connection: connection.execute(query, (_digest(prompt, llm_string),)).fetchone())
+        row = self._try(
+            lambda connection: connection.execute(query, (_digest(prompt, llm_string),)).fetchone()
+        )
         if row is None:
             return None
         try:
@@ -159,17 +164,23 @@ class SQLiteCache(BaseCache):
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         try:
-            answer = json.dumps([_written(generation) for generation in return_val], separators=(",", ":"))
+            answer = json.dumps(
+                [_written(generation) for generation in return_val], separators=(",", ":")
+            )
         except (TypeError, ValueError, RecursionError) as exc:
             self._complain(f"an answer is not JSON and was not cached ({exc})")
             return
         statement = "INSERT OR REPLACE INTO answers (question, answer) VALUES (?, ?)"
-        self._try(lambda connection: connection.execute(statement, (_digest(prompt, llm_string), answer)))
+        self._try(
+            lambda connection: connection.execute(statement, (_digest(prompt, llm_string), answer))
+        )
 
     def clear(self, **kwargs: Any) -> None:
         """Delete all entries. Raises: `CallerError` if that fails."""
         if self._try(lambda connection: connection.execute("DELETE FROM answers")) is None:
-            raise CallerError(f"The cache at `{self.path}` could not be cleared; the log says why. Delete the file.")
+            raise CallerError(
+                f"The cache at `{self.path}` could not be cleared; the log says why. Delete the file."
+            )
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -178,7 +189,9 @@ class SQLiteCache(BaseCache):
             if connection is not None and self._pid == self._getpid():
                 connection.close()
 
-    _getpid = staticmethod(os.getpid)  # as the program ends, `os` is emptied before the last cache goes
+    _getpid = staticmethod(
+        os.getpid
+    )  # as the program ends, `os` is emptied before the last cache goes
 
     def __del__(self) -> None:
         if hasattr(self, "_lock"):
@@ -188,7 +201,9 @@ class SQLiteCache(BaseCache):
         """Return the result of `act` on the open connection, or `None` if the file fails."""
         import sqlite3
 
-        if self._pid != os.getpid():  # a connection must not be used across a fork, nor closed by the child
+        if (
+            self._pid != os.getpid()
+        ):  # a connection must not be used across a fork, nor closed by the child
             _abandoned.append(self._connection)
             self._reset()
         try:
@@ -206,8 +221,12 @@ class SQLiteCache(BaseCache):
         if self.path != ":memory:":
             os.makedirs(os.path.dirname(os.path.abspath(self.path)), mode=0o700, exist_ok=True)
             # SQLite's own files beside it take its mode. A link is not followed: it may lead into another's folder.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
-        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+            os.close(
+                os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            )
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+        )
         try:
             usable = _prepare(connection)
         except sqlite3.Error:
@@ -246,17 +265,23 @@ def _prepare(connection: sqlite3.Connection) -> bool:
     header = _header(connection)
     if header == (0, 0, 0):
         try:
-            connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+            connection.execute(
+                "PRAGMA journal_mode = WAL"
+            )  # readers and a writer do not wait for each other
         except sqlite3.OperationalError:  # another process is at it
             pass
         connection.execute("BEGIN IMMEDIATE")
         if _header(connection) == (0, 0, 0):
-            connection.execute("CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL)")
+            connection.execute(
+                "CREATE TABLE answers (question BLOB PRIMARY KEY, answer TEXT NOT NULL)"
+            )
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {_VERSION}")
         connection.execute("COMMIT")
         header = _header(connection)
-    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last answers, never damage the file
+    connection.execute(
+        "PRAGMA synchronous = NORMAL"
+    )  # a power cut may lose the last answers, never damage the file
     return header[:2] == (_APPLICATION, _VERSION)
 
 
@@ -294,7 +319,9 @@ def _message_dict(message: BaseMessage) -> dict[str, Any]:
     data = {
         name: value
         for name, value in message.__dict__.items()
-        if name in fields and name != "type" and (name == "content" or value != fields[name].default)
+        if name in fields
+        and name != "type"
+        and (name == "content" or value != fields[name].default)
     }
     return {"type": message.type, "data": {**(message.__pydantic_extra__ or {}), **data}}
 

@@ -6,7 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from modelwire.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages, get_buffer_string
+from modelwire.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    convert_to_messages,
+    get_buffer_string,
+)
 
 __all__ = ["BaseChatMessageHistory", "InMemoryChatMessageHistory"]
 

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     _prepare_output()
     parser = _parser()
-    options = parser.parse_args(_with_ask(sys.argv[1:] if arguments is None else arguments, parser.commands))
+    options = parser.parse_args(
+        _with_ask(sys.argv[1:] if arguments is None else arguments, parser.commands)
+    )
     debug = getattr(options, "debug", False)
     try:
         code: int = options.run(options) or 0
@@ -49,7 +51,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except ModelwireError as exc:
         if debug:
             raise
-        print(f"modelwire: {' '.join(str(exc).split()) if hasattr(options, 'debug') else exc}", file=sys.stderr)
+        print(
+            f"modelwire: {' '.join(str(exc).split()) if hasattr(options, 'debug') else exc}",
+            file=sys.stderr,
+        )
         return getattr(options, "usage_code", 1) if isinstance(exc, CallerError) else 1
     except OSError as exc:  # the reader of the output is gone, or the disk full: write nothing more, not even at exit
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
@@ -85,14 +90,20 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong, and leave with exit code 2."""
-        if choice := re.match(r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", message):
+        if choice := re.match(
+            r"argument \S+: invalid choice: '([^']*)' \(choose from (.*)\)", message
+        ):
             known, word = re.findall(r"[\w-]+", choice[2]), choice[1]
             hint = f' To ask a model: modelwire ask "{word}"' if "ask" in known else ""
             super().error(f"there is no `{word}`. {did_you_mean(word, known)}{hint}")
         known = [name for name in self._option_string_actions if name.startswith("--")]
         typed = [one.partition("=")[0] for one in self._typed if one.startswith("--")]
         unknown = [one for one in typed if not any(name.startswith(one) for name in known)]
-        hints = [f"`{one}`: did you mean `{like[0]}`?" for one in unknown if (like := get_close_matches(one, known, 1))]
+        hints = [
+            f"`{one}`: did you mean `{like[0]}`?"
+            for one in unknown
+            if (like := get_close_matches(one, known, 1))
+        ]
         super().error(" ".join([message, *hints]))
 
 
@@ -120,16 +131,38 @@ def _parser() -> _Parser:
     for name, run, what, model in (
         ("pull", _local_pull, "fetch a model's weights (94 MB) into the cache folder", "which one"),
         ("path", _local_path, "print the path of a model's weights", "which one"),
-        ("serve", _local_serve, "serve a model over the OpenAI and Anthropic wires until Ctrl-C",
-         "a known model, or the path of a GGUF file"),
-    ):  # fmt: skip
+        (
+            "serve",
+            _local_serve,
+            "serve a model over the OpenAI and Anthropic wires until Ctrl-C",
+            "a known model, or the path of a GGUF file",
+        ),
+    ):
         one = below.add_parser(name, help=what)
-        one.add_argument("model", nargs="?", default="smollm2", help=f"{model} (default: %(default)s)")
+        one.add_argument(
+            "model", nargs="?", default="smollm2", help=f"{model} (default: %(default)s)"
+        )
         one.set_defaults(run=run)
     add, default = one.add_argument, "(default: %(default)s)"  # of `serve`
-    add("--port", type=int, default=0, metavar="N", help="port on this machine (default: any free one)")
-    add("--n-ctx", type=int, default=local_server.N_CTX, help=f"context size of all slots, in tokens {default}")
-    add("--n-parallel", type=int, default=local_server.N_PARALLEL, help=f"concurrent answers {default}")
+    add(
+        "--port",
+        type=int,
+        default=0,
+        metavar="N",
+        help="port on this machine (default: any free one)",
+    )
+    add(
+        "--n-ctx",
+        type=int,
+        default=local_server.N_CTX,
+        help=f"context size of all slots, in tokens {default}",
+    )
+    add(
+        "--n-parallel",
+        type=int,
+        default=local_server.N_PARALLEL,
+        help=f"concurrent answers {default}",
+    )
 
     for module in ("testing.serve_command", "jobs.commands", "compare.command", "migrate.command"):
         import_module(f"modelwire.{module}").register(commands)
@@ -144,7 +177,9 @@ def _local_pull(options: argparse.Namespace) -> None:
     finally:
         bar.close()
     weights = local.KNOWN[options.model]
-    print(f"{options.model} is ready: {path} ({weights.size_bytes / 1e6:.0f} MB, {weights.licence})")
+    print(
+        f"{options.model} is ready: {path} ({weights.size_bytes / 1e6:.0f} MB, {weights.licence})"
+    )
 
 
 def _local_path(options: argparse.Namespace) -> None:

@@ -27,7 +27,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from modelwire import _lazy
-from modelwire.errors import InvalidArgument, InvalidConfig, InvalidType, MissingKey, UnknownModel, did_you_mean
+from modelwire.errors import (
+    InvalidArgument,
+    InvalidConfig,
+    InvalidType,
+    MissingKey,
+    UnknownModel,
+    did_you_mean,
+)
 from modelwire.folders import user_folder
 
 if TYPE_CHECKING:
@@ -42,8 +49,18 @@ __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_
 FILE_NAME = "modelwire.toml"
 MODEL_VARIABLE = "MODELWIRE_MODEL"  # names the model where the program does not
 # Names to offer for a misspelt one; any other works as well.
-MODEL_NAMES = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5", "gpt-5-mini", "claude-sonnet-4-5",
-               "claude-opus-4-1", "claude-haiku-4-5", "smollm2")  # fmt: skip
+MODEL_NAMES = (
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-5",
+    "gpt-5-mini",
+    "claude-sonnet-4-5",
+    "claude-opus-4-1",
+    "claude-haiku-4-5",
+    "smollm2",
+)
 FILE_VARIABLE = "MODELWIRE_CONFIG"  # names the file
 
 
@@ -91,18 +108,29 @@ def init_chat_model(
     Raises: `UnknownModel`, `InvalidConfig`, `MissingKey`, `InvalidArgument`, all before any request.
     """
     if model is not None and not isinstance(model, str):
-        raise InvalidType(f'`model` must be a string such as "openai:gpt-4o-mini", not a `{type(model).__name__}`.')
-    arguments = {"model": model, "model_provider": model_provider, "config_file": config_file, **kwargs}
+        raise InvalidType(
+            f'`model` must be a string such as "openai:gpt-4o-mini", not a `{type(model).__name__}`.'
+        )
+    arguments = {
+        "model": model,
+        "model_provider": model_provider,
+        "config_file": config_file,
+        **kwargs,
+    }
     if configurable_fields is None:
         if config_prefix is not None:
-            raise InvalidArgument("`config_prefix` is the prefix of `configurable_fields` in a config; pass those too.")
+            raise InvalidArgument(
+                "`config_prefix` is the prefix of `configurable_fields` in a config; pass those too."
+            )
         if model or kwargs.get("model_name") or _default_name(_model_file(config_file)) is not None:
             return make_named_model(**arguments)
         configurable_fields = ("model", "model_provider")
     from modelwire.adapters.model.configurable import ConfigurableModel
 
     arguments = {name: value for name, value in arguments.items() if value is not None}
-    return ConfigurableModel(make_named_model, arguments, fields=configurable_fields, prefix=config_prefix or "")
+    return ConfigurableModel(
+        make_named_model, arguments, fields=configurable_fields, prefix=config_prefix or ""
+    )
 
 
 def make_named_model(
@@ -132,7 +160,9 @@ def make_named_model(
         at = next((key for key in row.lines if f"`{key}`" in text and key not in kwargs), None)
         if at is None or isinstance(exc, UnknownModel):
             raise
-        raise InvalidConfig(f"`{row.path}`, line {row.lines[at]}: {text}", path=row.path, line=row.lines[at]) from None
+        raise InvalidConfig(
+            f"`{row.path}`, line {row.lines[at]}: {text}", path=row.path, line=row.lines[at]
+        ) from None
 
 
 def _model_file(named: str | Path | None) -> ModelFile:
@@ -180,9 +210,17 @@ def named_row(name: str, provider: str | None = None, file: ModelFile | None = N
 
 # Arguments that authenticate the call themselves: with one of them the row's variable is not read.
 _CREDENTIALS = (
-    "api_key", "openai_api_key", "anthropic_api_key", "auth_token", "azure_ad_token", "azure_ad_token_provider",
-    "client", "async_client", "root_client", "root_async_client",
-)  # fmt: skip
+    "api_key",
+    "openai_api_key",
+    "anthropic_api_key",
+    "auth_token",
+    "azure_ad_token",
+    "azure_ad_token_provider",
+    "client",
+    "async_client",
+    "root_client",
+    "root_async_client",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +243,9 @@ class ModelRow:
             return dict(self.parameters)
         key = os.environ.get(self.api_key_env)
         if not key:
-            raise MissingKey(f"`{self.api_key_env}` is not set; `{FILE_NAME}` names it as the key of `{self.model}`.")
+            raise MissingKey(
+                f"`{self.api_key_env}` is not set; `{FILE_NAME}` names it as the key of `{self.model}`."
+            )
         return {"api_key": key, **self.parameters}
 
 
@@ -223,14 +263,22 @@ _SETTINGS = ["default", "models", "budgets", "log"]
 _BUDGET_SETTINGS = ["usd", "tokens", "calls", "seconds", "per", "zone", "unpriced"]
 
 
-def budget_row(name: str, config_file: str | Path | None = None, *, or_empty: bool = False) -> dict[str, Any]:
+def budget_row(
+    name: str, config_file: str | Path | None = None, *, or_empty: bool = False
+) -> dict[str, Any]:
     """Return the settings of `[budgets.NAME]`. Raises `InvalidConfig`, `InvalidArgument` where there are none."""
     budgets = _model_file(config_file).budgets
     if name not in budgets and or_empty:
         return {}
     if name not in budgets:
-        known = did_you_mean(name, list(budgets)) if budgets else f"Write `[budgets.{name}]` into `{FILE_NAME}`."
-        raise InvalidArgument(f"There is no budget `{name}`. {known} Or give it a limit: `budget({name!r}, usd=5)`.")
+        known = (
+            did_you_mean(name, list(budgets))
+            if budgets
+            else f"Write `[budgets.{name}]` into `{FILE_NAME}`."
+        )
+        raise InvalidArgument(
+            f"There is no budget `{name}`. {known} Or give it a limit: `budget({name!r}, usd=5)`."
+        )
     return budgets[name]
 
 
@@ -247,7 +295,9 @@ def find_model_file(named: str | Path | None = None) -> Path | None:
             raise InvalidConfig(f"There is no file `{path}`.", path=str(path))
         return path
     usual = (Path(FILE_NAME), user_folder("config") / FILE_NAME)
-    return next(filter(os.path.isfile, usual), None)  # `Path.is_file` raises for a folder that is closed to us
+    return next(
+        filter(os.path.isfile, usual), None
+    )  # `Path.is_file` raises for a folder that is closed to us
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -264,7 +314,9 @@ def read_model_file(path: Path) -> ModelFile:
     except tomllib.TOMLDecodeError as exc:
         at = re.search(r"line (\d+)", str(exc))
         line = int(at.group(1)) if at else text.count("\n") + 1  # "at end of document"
-        raise InvalidConfig(f"`{path}`, line {line}: not valid TOML: {exc}.", path=str(path), line=line) from exc
+        raise InvalidConfig(
+            f"`{path}`, line {line}: not valid TOML: {exc}.", path=str(path), line=line
+        ) from exc
     except RecursionError:  # not its cause: a thousand frames say nothing
         raise InvalidConfig(f"`{path}` has values nested too deep.", path=str(path)) from None
     return _Reader(path, text).file(data)
@@ -282,7 +334,9 @@ class _Reader:
     def file(self, data: dict[str, Any]) -> ModelFile:
         for key in data:
             if key not in _SETTINGS:
-                raise self.error(f"there is no setting `{key}`. {did_you_mean(key, _SETTINGS)}", key)
+                raise self.error(
+                    f"there is no setting `{key}`. {did_you_mean(key, _SETTINGS)}", key
+                )
         tables = data.get("models", {})
         if not isinstance(tables, dict):
             raise self.error("`models` must hold tables: write `[models.NAME]`", "models")
@@ -291,12 +345,16 @@ class _Reader:
         if default is not None and not isinstance(default, str):
             raise self.error("`default` must be the name of a model, in quotes", "default")
         budgets = data.get("budgets", {})
-        if not isinstance(budgets, dict) or not all(isinstance(row, dict) for row in budgets.values()):
+        if not isinstance(budgets, dict) or not all(
+            isinstance(row, dict) for row in budgets.values()
+        ):
             raise self.error("`budgets` must hold tables: write `[budgets.NAME]`", "budgets")
         for row in budgets.values():
             for key in row:
                 if key not in _BUDGET_SETTINGS:
-                    raise self.error(f"a budget has no `{key}`. {did_you_mean(key, _BUDGET_SETTINGS)}", key)
+                    raise self.error(
+                        f"a budget has no `{key}`. {did_you_mean(key, _BUDGET_SETTINGS)}", key
+                    )
         log = data.get("log", True)
         if not isinstance(log, bool):
             raise self.error("`log` must be true or false", "log")
@@ -304,10 +362,16 @@ class _Reader:
 
     def row(self, name: str, table: Any) -> ModelRow:
         if not isinstance(table, dict):
-            raise self.error(f"`models.{name}` must be a table: write `[models.{name}]` and its keys below", name)
+            raise self.error(
+                f"`models.{name}` must be a table: write `[models.{name}]` and its keys below", name
+            )
         row = dict(table)
         if "api_key" in row:
-            raise self.error("do not write a key into a file; name its variable with `api_key_env`", "api_key", name)
+            raise self.error(
+                "do not write a key into a file; name its variable with `api_key_env`",
+                "api_key",
+                name,
+            )
         for key in self.KEYS:
             if key in row and not isinstance(row[key], str):
                 raise self.error(f"`{key}` of `models.{name}` must be a string", key, name)
@@ -320,10 +384,16 @@ class _Reader:
                     raise self.error(f"`model` of `models.{name}`: {exc}", "model", name) from exc
         for key in ("model", "provider"):  # without a model nothing says the provider
             if key not in row:
-                slip = next((other for other in row if other not in self.KEYS and _alike(other, key)), None)
-                both = ' Write both in one: `model = "PROVIDER:MODEL"`.' if key == "provider" else ""
+                slip = next(
+                    (other for other in row if other not in self.KEYS and _alike(other, key)), None
+                )
+                both = (
+                    ' Write both in one: `model = "PROVIDER:MODEL"`.' if key == "provider" else ""
+                )
                 hint = f" Did you mean it by `{slip}`?" if slip else both
-                raise self.error(f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name)
+                raise self.error(
+                    f"`models.{name}` has no `{key}`.{hint}", slip or f"models.{name}", name
+                )
         provider, model = row.pop("provider"), row.pop("model")
         key_variable = row.pop("api_key_env", None)
         lines = {key: self.line_of(key, name) for key in row}
@@ -331,7 +401,9 @@ class _Reader:
 
     def error(self, what: str, key: str, row: str | None = None) -> InvalidConfig:
         line = self.line_of(key, row)
-        return InvalidConfig(f"`{self.path}`, line {line}: {what.rstrip('.')}.", path=str(self.path), line=line)
+        return InvalidConfig(
+            f"`{self.path}`, line {line}: {what.rstrip('.')}.", path=str(self.path), line=line
+        )
 
     def line_of(self, key: str, row: str | None) -> int:
         """Find the line where `key` is set, in the table of `row` where one is named; the parser does not report it."""
@@ -340,7 +412,10 @@ class _Reader:
             header = re.compile(rf"\s*\[\s*models\s*\.\s*[\"']?{re.escape(row)}[\"']?\s*\]")
             start = next((i for i, line in enumerate(self.lines) if header.match(line)), 0)
         setting = re.compile(rf"\s*\[?\s*[\"']?{re.escape(key)}\b")
-        return next((i for i in range(start, len(self.lines)) if setting.match(self.lines[i])), start) + 1
+        return (
+            next((i for i in range(start, len(self.lines)) if setting.match(self.lines[i])), start)
+            + 1
+        )
 
 
 def _alike(word: str, other: str) -> bool:

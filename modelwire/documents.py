@@ -27,7 +27,9 @@ class Document(LangChainForm, BaseModel):
     def __init__(self, page_content: str, **kwargs: Any) -> None:
         for name in kwargs.keys() - type(self).model_fields.keys():
             hint = did_you_mean(name, list(type(self).model_fields))
-            if hint.startswith("Did you mean"):  # what looks like no field at all is dropped, as scripts expect
+            if hint.startswith(
+                "Did you mean"
+            ):  # what looks like no field at all is dropped, as scripts expect
                 raise InvalidArgument(f"`{type(self).__name__}` has no field `{name}`. {hint}")
         try:
             super().__init__(page_content=page_content, **kwargs)
@@ -36,7 +38,9 @@ class Document(LangChainForm, BaseModel):
                 f"`{'.'.join(map(str, error['loc']))}`: {error['msg']}, not `{_kind(error['input'])}`"
                 for error in exc.errors(include_url=False, include_context=False)
             )
-            raise InvalidArgument(f"`{type(self).__name__}` cannot be made of these values: {wrong}.") from exc
+            raise InvalidArgument(
+                f"`{type(self).__name__}` cannot be made of these values: {wrong}."
+            ) from exc
 
     def __str__(self) -> str:
         about = f" metadata={self.metadata}" if self.metadata else ""

@@ -52,15 +52,59 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 __all__ = [
-    "Attempt", "AuthenticationError", "BadRequest", "BudgetExceeded", "CallerError", "CassetteError", "ChatError",
-    "Conflict", "ConnectFailed", "ConnectionLost", "ContextTooLong", "DiskError", "IncompleteStream", "InvalidArgument",
-    "InvalidConfig", "InvalidTemplate", "InvalidType", "JobBusy", "JobChanged", "JobError", "JobStopped",
-    "LangChainException", "MalformedResponse", "MissingDependency", "MissingKey", "MissingVariable", "ModelError",
-    "ModelRefusalError", "ModelwireError", "NetworkBlocked", "NoJsonSchema", "NotFound", "OutputParserException",
-    "Overloaded", "ParameterWarning", "PermissionDenied", "ProviderError", "ProxyFailed", "QuotaExhausted",
-    "RateLimited", "Refused", "RequestTooLarge", "RetryClass", "ServerError", "StepLimitReached", "StreamInterrupted",
-    "TLSFailed", "Timeout", "UnknownModel", "WireError", "and_said", "did_you_mean",
-]  # fmt: skip
+    "Attempt",
+    "AuthenticationError",
+    "BadRequest",
+    "BudgetExceeded",
+    "CallerError",
+    "CassetteError",
+    "ChatError",
+    "Conflict",
+    "ConnectFailed",
+    "ConnectionLost",
+    "ContextTooLong",
+    "DiskError",
+    "IncompleteStream",
+    "InvalidArgument",
+    "InvalidConfig",
+    "InvalidTemplate",
+    "InvalidType",
+    "JobBusy",
+    "JobChanged",
+    "JobError",
+    "JobStopped",
+    "LangChainException",
+    "MalformedResponse",
+    "MissingDependency",
+    "MissingKey",
+    "MissingVariable",
+    "ModelError",
+    "ModelRefusalError",
+    "ModelwireError",
+    "NetworkBlocked",
+    "NoJsonSchema",
+    "NotFound",
+    "OutputParserException",
+    "Overloaded",
+    "ParameterWarning",
+    "PermissionDenied",
+    "ProviderError",
+    "ProxyFailed",
+    "QuotaExhausted",
+    "RateLimited",
+    "Refused",
+    "RequestTooLarge",
+    "RetryClass",
+    "ServerError",
+    "StepLimitReached",
+    "StreamInterrupted",
+    "TLSFailed",
+    "Timeout",
+    "UnknownModel",
+    "WireError",
+    "and_said",
+    "did_you_mean",
+]
 
 
 class RetryClass(Enum):
@@ -82,7 +126,9 @@ class Attempt(NamedTuple):
     code: str | None
     request_id: str | None
     elapsed_s: float
-    maybe_billed: bool = False  # the whole request was sent and no refusal came back: the answer may have been made
+    maybe_billed: bool = (
+        False  # the whole request was sent and no refusal came back: the answer may have been made
+    )
 
 
 class ModelwireError(Exception):
@@ -287,7 +333,9 @@ class ModelRefusalError(Refused):
         self.raw_message = raw_message
 
     @classmethod
-    def from_refusal(cls, block: Mapping[str, Any], *, raw_message: Any = None) -> ModelRefusalError:
+    def from_refusal(
+        cls, block: Mapping[str, Any], *, raw_message: Any = None
+    ) -> ModelRefusalError:
         """Make the error for a `refusal` content block."""
         text = "Model refused to produce the requested output"
         category = (block.get("extras") or {}).get("category")
@@ -412,7 +460,13 @@ class BudgetExceeded(ModelwireError):
     """
 
     def __init__(
-        self, message: str, *, budget: Any = None, spent: Any = None, reserved: Any = None, needed: Any = None
+        self,
+        message: str,
+        *,
+        budget: Any = None,
+        spent: Any = None,
+        reserved: Any = None,
+        needed: Any = None,
     ) -> None:
         super().__init__(message)
         self.messages: list[Any] = []
@@ -450,7 +504,9 @@ class DiskError(JobError, OSError):
     @classmethod
     def of(cls, error: OSError, path: object) -> DiskError:
         """Make the error for an `OSError` about the file `path`."""
-        return cls(f"`{path}`: {error.strerror or error}. Finished rows stay stored.", path=str(path))
+        return cls(
+            f"`{path}`: {error.strerror or error}. Finished rows stay stored.", path=str(path)
+        )
 
 
 # LangChain's names for the roots: `except ModelError` catches what it did.
@@ -467,7 +523,9 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Name the close matches of `word`, or else all of `known`, as a sentence that ends an error's text."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, known, n=3, cutoff=0.5)  # longer ones of that name first, as they are known
+    close = get_close_matches(
+        word, known, n=3, cutoff=0.5
+    )  # longer ones of that name first, as they are known
     close.sort(key=lambda name: known.index(name) if name.startswith(word) else len(known))
     names = [f"`{name}`" for name in (close or sorted(known))]
     return f"Did you mean {', '.join(names)}?" if close else f"Known: {', '.join(names)}."
@@ -479,7 +537,10 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     import warnings
 
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OUR_FRAMES:
+    while (
+        frame.f_back is not None
+        and frame.f_globals.get("__name__", "").partition(".")[0] in _OUR_FRAMES
+    ):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 

@@ -49,7 +49,12 @@ def _form(obj: Any) -> Any:
     if callable(to_json := getattr(obj, "to_json", None)) and not isinstance(obj, type):
         return to_json()
     kind = obj if isinstance(obj, type) else type(obj)
-    return {"lc": 1, "type": "not_implemented", "id": [*kind.__module__.split("."), kind.__name__], "repr": repr(obj)}
+    return {
+        "lc": 1,
+        "type": "not_implemented",
+        "id": [*kind.__module__.split("."), kind.__name__],
+        "repr": repr(obj),
+    }
 
 
 def loads(text: str, **kwargs: Any) -> Any:
@@ -70,18 +75,27 @@ def load(
     further options (`allowed_objects`, `valid_namespaces`) are taken and have no effect: the table decides.
     """
     if isinstance(obj, list):
-        return [load(item, secrets_map=secrets_map, secrets_from_env=secrets_from_env) for item in obj]
+        return [
+            load(item, secrets_map=secrets_map, secrets_from_env=secrets_from_env) for item in obj
+        ]
     if not isinstance(obj, dict):
         return obj
     if obj.get("lc") != 1 or "id" not in obj:
-        return {k: load(v, secrets_map=secrets_map, secrets_from_env=secrets_from_env) for k, v in obj.items()}
+        return {
+            k: load(v, secrets_map=secrets_map, secrets_from_env=secrets_from_env)
+            for k, v in obj.items()
+        }
     path, kind = obj["id"], obj.get("type")
     if kind == "secret":
         return _secret(str(path[-1]), secrets_map or {}, from_env=secrets_from_env)
     name = str(path[-1])
     if kind != "constructor" or name not in CLASSES:
-        raise InvalidArgument(f"`{'.'.join(map(str, path))}` cannot be loaded. {did_you_mean(name, list(CLASSES))}")
-    kwargs = load(obj.get("kwargs") or {}, secrets_map=secrets_map, secrets_from_env=secrets_from_env)
+        raise InvalidArgument(
+            f"`{'.'.join(map(str, path))}` cannot be loaded. {did_you_mean(name, list(CLASSES))}"
+        )
+    kwargs = load(
+        obj.get("kwargs") or {}, secrets_map=secrets_map, secrets_from_env=secrets_from_env
+    )
     cls = getattr(import_module(CLASSES[name]), name)
     if "messages" in CLASSES[name]:
         kwargs.pop("type", None)
@@ -91,5 +105,8 @@ def load(
 def _secret(name: str, known: Mapping[str, str], *, from_env: bool) -> str:
     value = known.get(name) or (os.environ.get(name) if from_env else None)
     if not value:
-        raise MissingKey(f"`{name}` is not among `secrets_map`" + (", nor in the environment." if from_env else "."))
+        raise MissingKey(
+            f"`{name}` is not among `secrets_map`"
+            + (", nor in the environment." if from_env else ".")
+        )
     return value

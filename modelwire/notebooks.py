@@ -21,17 +21,27 @@ def show_message(message: Any) -> str:
     blocks = list(message.content_blocks)
     name = f" <code>{escape(message.name)}</code>" if message.name else ""
     parts = [f"<small><b>{escape(message.type)}</b>{name}</small>"]
-    thoughts = [text for block in blocks if block["type"] == "reasoning" and (text := block.get("reasoning"))]
+    thoughts = [
+        text
+        for block in blocks
+        if block["type"] == "reasoning" and (text := block.get("reasoning"))
+    ]
     if thoughts:
         text = _preformatted("\n\n".join(thoughts))
         parts.append(f"<details><summary>Reasoning</summary>{text}</details>")
     parts += [shown for block in blocks if (shown := _block(block))]
     calls = [*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())]
     if calls:
-        parts.append(_table(["tool", "arguments"], [[call["name"], _arguments(call["args"])] for call in calls]))
+        parts.append(
+            _table(
+                ["tool", "arguments"], [[call["name"], _arguments(call["args"])] for call in calls]
+            )
+        )
     usage = getattr(message, "usage_metadata", None)
     if usage:
-        parts.append(f"<small>{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out</small>")
+        parts.append(
+            f"<small>{usage['input_tokens']:,} tokens in, {usage['output_tokens']:,} out</small>"
+        )
     return f"<div>{''.join(parts)}</div>"
 
 
@@ -44,9 +54,20 @@ def show_spent(tracker: Any) -> str:
     """Show what `track()` counted as HTML: a row a model, then the sum."""
     rows = []
     for model, spent in sorted(tracker.by_model.items()):
-        usage: Mapping[str, Any] = tracker.usage_metadata.get(model) or {"input_tokens": 0, "output_tokens": 0}
+        usage: Mapping[str, Any] = tracker.usage_metadata.get(model) or {
+            "input_tokens": 0,
+            "output_tokens": 0,
+        }
         cost = "unknown" if spent.unpriced == spent.calls else f"{spent.cost:.6f}"
-        rows.append([model, f"{spent.calls:,}", f"{usage['input_tokens']:,}", f"{usage['output_tokens']:,}", cost])
+        rows.append(
+            [
+                model,
+                f"{spent.calls:,}",
+                f"{usage['input_tokens']:,}",
+                f"{usage['output_tokens']:,}",
+                cost,
+            ]
+        )
     table = _table(["model", "calls", "input", "output", "USD"], rows)
     return f"{table}<small>{tracker.total.calls:,} calls, {tracker.errors:,} errors, USD {tracker.cost:.6f}</small>"
 
@@ -57,12 +78,17 @@ def show_result(result: Any) -> str:
         first = list(islice(result, 5))
     except (OSError, ValueError):  # the output is not written yet, or has been moved
         first = []
-    numbers = [[name, f"{value:,}" if isinstance(value, int) else value] for name, value in result.numbers().items()]
-    return "".join([
-        _table(list(first[0]), [[*row.values()] for row in first]) if first else "",
-        f"<small>{escape(str(result))}; <code>{escape(str(result.output or result.job_dir))}</code></small>",
-        f"<details><summary>All numbers</summary>{_table(['', 'value'], numbers)}</details>",
-    ])  # fmt: skip
+    numbers = [
+        [name, f"{value:,}" if isinstance(value, int) else value]
+        for name, value in result.numbers().items()
+    ]
+    return "".join(
+        [
+            _table(list(first[0]), [[*row.values()] for row in first]) if first else "",
+            f"<small>{escape(str(result))}; <code>{escape(str(result.output or result.job_dir))}</code></small>",
+            f"<details><summary>All numbers</summary>{_table(['', 'value'], numbers)}</details>",
+        ]
+    )
 
 
 def _block(block: Mapping[str, Any]) -> str:
@@ -71,7 +97,10 @@ def _block(block: Mapping[str, Any]) -> str:
         reader, text = _markdown(), str(block["text"])
         return _preformatted(text) if reader is None else str(reader.render(text))
     if kind == "image":
-        source = block.get("url") or f"data:{block.get('mime_type') or 'image/png'};base64,{block.get('base64', '')}"
+        source = (
+            block.get("url")
+            or f"data:{block.get('mime_type') or 'image/png'};base64,{block.get('base64', '')}"
+        )
         if source.startswith("data:image/"):
             return f'<img src="{escape(source)}" style="max-height: 20em">'
         return f"<p><i>(image: {escape(source)})</i></p>"

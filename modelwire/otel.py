@@ -26,7 +26,9 @@ try:
     from opentelemetry import context, metrics, trace
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 except ImportError as exc:
-    raise MissingDependency('Spans need opentelemetry-api: `pip install "modelwire[otel]"`.') from exc
+    raise MissingDependency(
+        'Spans need opentelemetry-api: `pip install "modelwire[otel]"`.'
+    ) from exc
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -39,15 +41,29 @@ __all__ = ["ModelwireInstrumentor", "instrument", "uninstrument"]
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"  # "true": prompts and answers go into spans
 # By the names in `ls_provider`; any other is known by its own.
 PROVIDERS = {
-    "azure": "azure.ai.openai", "azure_openai": "azure.ai.openai", "mistralai": "mistral_ai", "xai": "x_ai",
-    "amazon_bedrock": "aws.bedrock", "bedrock_openai": "aws.bedrock", "bedrock_mantle": "aws.bedrock",
-    "google_genai": "gcp.gemini", "google_openai": "gcp.gemini", "google_vertexai": "gcp.vertex_ai",
-    "google_anthropic_vertex": "gcp.vertex_ai", "watsonx": "ibm.watsonx.ai",
-}  # fmt: skip
+    "azure": "azure.ai.openai",
+    "azure_openai": "azure.ai.openai",
+    "mistralai": "mistral_ai",
+    "xai": "x_ai",
+    "amazon_bedrock": "aws.bedrock",
+    "bedrock_openai": "aws.bedrock",
+    "bedrock_mantle": "aws.bedrock",
+    "google_genai": "gcp.gemini",
+    "google_openai": "gcp.gemini",
+    "google_vertexai": "gcp.vertex_ai",
+    "google_anthropic_vertex": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+}
 PARAMETERS = {
-    "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "max_tokens": "max_tokens", "seed": "seed",
-    "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty", "n": "choice.count",
-}  # fmt: skip
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "max_tokens": "max_tokens",
+    "seed": "seed",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "n": "choice.count",
+}
 # Upper bounds of the histograms, as the conventions advise: seconds, tokens.
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = tuple(float(4**power) for power in range(14))
@@ -60,12 +76,19 @@ class _Meters:
         meter = metrics.get_meter("modelwire", __version__, provider)
 
         def histogram(name: str, unit: str, says: str, bounds: Sequence[float]) -> Any:
-            return meter.create_histogram(name, unit, says, explicit_bucket_boundaries_advisory=bounds)
+            return meter.create_histogram(
+                name, unit, says, explicit_bucket_boundaries_advisory=bounds
+            )
 
-        self.seconds = histogram("gen_ai.client.operation.duration", "s", "How long a call took.", SECONDS)
+        self.seconds = histogram(
+            "gen_ai.client.operation.duration", "s", "How long a call took.", SECONDS
+        )
         self.tokens = histogram("gen_ai.client.token.usage", "{token}", "Tokens of a call.", TOKENS)
         self.first_s = histogram(
-            "gen_ai.client.operation.time_to_first_chunk", "s", "From a call's start to its first chunk.", SECONDS
+            "gen_ai.client.operation.time_to_first_chunk",
+            "s",
+            "From a call's start to its first chunk.",
+            SECONDS,
         )
 
 
@@ -126,15 +149,20 @@ class _ModelSpan(CallObserver):
         about = getattr(message, "response_metadata", None) or {}
         usage = getattr(message, "usage_metadata", None) or {}
         into, out = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
-        self.span.set_attributes(_known({
-            "gen_ai.response.model": about.get("model_name"), "gen_ai.response.id": about.get("id"),
-            "gen_ai.response.finish_reasons": list(reasons) or None,
-            "gen_ai.usage.input_tokens": usage.get("input_tokens"),
-            "gen_ai.usage.output_tokens": usage.get("output_tokens"),
-            "gen_ai.usage.cache_read.input_tokens": into.get("cache_read"),
-            "gen_ai.usage.cache_creation.input_tokens": into.get("cache_creation"),
-            "gen_ai.usage.reasoning.output_tokens": out.get("reasoning"),
-        }))  # fmt: skip
+        self.span.set_attributes(
+            _known(
+                {
+                    "gen_ai.response.model": about.get("model_name"),
+                    "gen_ai.response.id": about.get("id"),
+                    "gen_ai.response.finish_reasons": list(reasons) or None,
+                    "gen_ai.usage.input_tokens": usage.get("input_tokens"),
+                    "gen_ai.usage.output_tokens": usage.get("output_tokens"),
+                    "gen_ai.usage.cache_read.input_tokens": into.get("cache_read"),
+                    "gen_ai.usage.cache_creation.input_tokens": into.get("cache_creation"),
+                    "gen_ai.usage.reasoning.output_tokens": out.get("reasoning"),
+                }
+            )
+        )
         if about.get("model_name"):
             self.about["gen_ai.response.model"] = about["model_name"]
         for kind in ("input", "output"):
@@ -157,7 +185,12 @@ class _Spans(BaseCallbackHandler):
         return self.calls.get(run_id)
 
     def _open(
-        self, name: str, run_id: UUID, parent_run_id: UUID | None, attributes: dict[str, Any], kind: SpanKind
+        self,
+        name: str,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        attributes: dict[str, Any],
+        kind: SpanKind,
     ) -> Span:
         parent = self.spans.get(parent_run_id) if parent_run_id is not None else None
         within = None if parent is None else trace.set_span_in_context(parent)
@@ -170,32 +203,63 @@ class _Spans(BaseCallbackHandler):
             return
         if error is not None:
             span.set_attribute("error.type", type(error).__qualname__)
-            span.set_status(Status(StatusCode.ERROR, type(error).__name__))  # its words may be the prompt's
+            span.set_status(
+                Status(StatusCode.ERROR, type(error).__name__)
+            )  # its words may be the prompt's
         span.end()
 
     if not TYPE_CHECKING:  # type checkers see the base's signatures
 
         def on_chat_model_start(
-            self, serialized, messages, *, run_id, parent_run_id=None, metadata=None, invocation_params=None, **about
+            self,
+            serialized,
+            messages,
+            *,
+            run_id,
+            parent_run_id=None,
+            metadata=None,
+            invocation_params=None,
+            **about,
         ):
             metadata, params = metadata or {}, invocation_params or {}
-            model, provider = str(metadata.get("ls_model_name") or ""), str(metadata.get("ls_provider") or "unknown")
+            model, provider = (
+                str(metadata.get("ls_model_name") or ""),
+                str(metadata.get("ls_provider") or "unknown"),
+            )
             stop = metadata.get("ls_stop")
-            named = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": PROVIDERS.get(provider, provider)}
+            named = {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": PROVIDERS.get(provider, provider),
+            }
             named |= {"gen_ai.request.model": model} if model else {}
-            requested = {f"gen_ai.request.{theirs}": params.get(ours) for ours, theirs in PARAMETERS.items()}
+            requested = {
+                f"gen_ai.request.{theirs}": params.get(ours) for ours, theirs in PARAMETERS.items()
+            }
             requested["gen_ai.request.stop_sequences"] = [stop] if isinstance(stop, str) else stop
             if _captures():
-                requested["gen_ai.input.messages"] = _messages_json([message for row in messages for message in row])
+                requested["gen_ai.input.messages"] = _messages_json(
+                    [message for row in messages for message in row]
+                )
             title = f"chat {model}" if model else "chat"
-            span = self._open(title, run_id, parent_run_id, {**named, **_known(requested)}, SpanKind.CLIENT)
+            span = self._open(
+                title, run_id, parent_run_id, {**named, **_known(requested)}, SpanKind.CLIENT
+            )
             self.calls[run_id] = _ModelSpan(span, named, self.meters)
 
         def on_llm_end(self, response, *, run_id, **about):
             call = self.calls.pop(run_id, None)
             if call is not None:
-                messages = [one.message for row in response.generations for one in row if hasattr(one, "message")]
-                reasons = [reason for message in messages if (reason := finish_reason_of(message)) is not None]
+                messages = [
+                    one.message
+                    for row in response.generations
+                    for one in row
+                    if hasattr(one, "message")
+                ]
+                reasons = [
+                    reason
+                    for message in messages
+                    if (reason := finish_reason_of(message)) is not None
+                ]
                 call.end(messages[0] if messages else None, reasons)
                 if _captures():
                     call.span.set_attribute("gen_ai.output.messages", _messages_json(messages))
@@ -210,20 +274,34 @@ class _Spans(BaseCallbackHandler):
             self._close(run_id, error)
 
         def on_tool_start(
-            self, serialized, input_str, *, run_id, parent_run_id=None, name=None, tool_call_id=None, inputs=None,
+            self,
+            serialized,
+            input_str,
+            *,
+            run_id,
+            parent_run_id=None,
+            name=None,
+            tool_call_id=None,
+            inputs=None,
             **about,
-        ):  # fmt: skip
+        ):
             name = name or (serialized or {}).get("name") or "tool"
             facts = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
             facts["gen_ai.tool.call.id"] = tool_call_id
             if _captures():
                 facts["gen_ai.tool.call.arguments"] = str(input_str if inputs is None else inputs)
-            self._open(f"execute_tool {name}", run_id, parent_run_id, _known(facts), SpanKind.INTERNAL)
+            self._open(
+                f"execute_tool {name}", run_id, parent_run_id, _known(facts), SpanKind.INTERNAL
+            )
 
-        def on_chain_start(self, serialized, inputs, *, run_id, parent_run_id=None, name=None, **about):
+        def on_chain_start(
+            self, serialized, inputs, *, run_id, parent_run_id=None, name=None, **about
+        ):
             self._open(name or "chain", run_id, parent_run_id, {}, SpanKind.INTERNAL)
 
-        def on_retriever_start(self, serialized, query, *, run_id, parent_run_id=None, name=None, **about):
+        def on_retriever_start(
+            self, serialized, query, *, run_id, parent_run_id=None, name=None, **about
+        ):
             self._open(name or "retriever", run_id, parent_run_id, {}, SpanKind.INTERNAL)
 
         def _ended(self, output, *, run_id, **about):
@@ -264,7 +342,10 @@ class ModelwireInstrumentor:
 
     def instrument(self, **kwargs: Any) -> None:
         """Call `instrument` with the providers among `kwargs`."""
-        instrument(tracer_provider=kwargs.get("tracer_provider"), meter_provider=kwargs.get("meter_provider"))
+        instrument(
+            tracer_provider=kwargs.get("tracer_provider"),
+            meter_provider=kwargs.get("meter_provider"),
+        )
 
     def uninstrument(self, **kwargs: Any) -> None:
         """Call `uninstrument`."""

@@ -16,8 +16,14 @@ from modelwire.messages.base import BaseMessage, BaseMessageChunk, set_slots
 from modelwire.messages.merge import merge_dicts
 
 __all__ = [
-    "ChatGeneration", "ChatGenerationChunk", "ChatResult", "Generation", "GenerationChunk", "LLMResult", "RunInfo",
-]  # fmt: skip
+    "ChatGeneration",
+    "ChatGenerationChunk",
+    "ChatResult",
+    "Generation",
+    "GenerationChunk",
+    "LLMResult",
+    "RunInfo",
+]
 __path__: list[str] = []  # old paths below this one: `modelwire.compat`
 
 
@@ -49,7 +55,9 @@ class Generation(_Value):
     generation_info: dict[str, Any] | None = None
     type: Literal["Generation"] = "Generation"
 
-    def __init__(self, *, text: str = "", generation_info: dict[str, Any] | None = None, **more: Any) -> None:
+    def __init__(
+        self, *, text: str = "", generation_info: dict[str, Any] | None = None, **more: Any
+    ) -> None:
         if type(self) in (Generation, GenerationChunk) and type(text) is str and not more:
             self._fill(text=text, generation_info=generation_info, type="Generation")
         else:
@@ -68,7 +76,9 @@ class GenerationChunk(Generation):
     def __add__(self, other: GenerationChunk) -> GenerationChunk:
         if not isinstance(other, GenerationChunk):
             return NotImplemented
-        return GenerationChunk(text=self.text + other.text, generation_info=_merged_info([self, other]))
+        return GenerationChunk(
+            text=self.text + other.text, generation_info=_merged_info([self, other])
+        )
 
 
 class ChatGeneration(Generation):
@@ -79,17 +89,29 @@ class ChatGeneration(Generation):
     type: Literal["ChatGeneration"] = "ChatGeneration"  # type: ignore[assignment]  # narrowed as LangChain does
 
     def __init__(
-        self, *, message: BaseMessage | dict[str, Any], generation_info: dict[str, Any] | None = None, **more: Any
+        self,
+        *,
+        message: BaseMessage | dict[str, Any],
+        generation_info: dict[str, Any] | None = None,
+        **more: Any,
     ) -> None:
         if not isinstance(message, (BaseMessage, dict)):
             raise InvalidType(f"`message` must be a message, not a `{type(message).__name__}`.")
         self._take(message, generation_info, more)
 
-    def _take(self, message: Any, generation_info: dict[str, Any] | None, more: dict[str, Any]) -> None:
+    def _take(
+        self, message: Any, generation_info: dict[str, Any] | None, more: dict[str, Any]
+    ) -> None:
         kind = type(self)
-        if kind in (ChatGeneration, ChatGenerationChunk) and not isinstance(message, dict) and more.keys() <= _OWN:
+        if (
+            kind in (ChatGeneration, ChatGenerationChunk)
+            and not isinstance(message, dict)
+            and more.keys() <= _OWN
+        ):
             text = _text_of(message)
-            self._fill(text=text, generation_info=generation_info, type=kind.__name__, message=message)
+            self._fill(
+                text=text, generation_info=generation_info, type=kind.__name__, message=message
+            )
         else:
             self._check(message=message, generation_info=generation_info, **more)
             self.text = _text_of(self.message)
@@ -102,7 +124,11 @@ class ChatGenerationChunk(ChatGeneration):
     type: Literal["ChatGenerationChunk"] = "ChatGenerationChunk"  # type: ignore[assignment]
 
     def __init__(
-        self, *, message: BaseMessageChunk | dict[str, Any], generation_info: dict[str, Any] | None = None, **more: Any
+        self,
+        *,
+        message: BaseMessageChunk | dict[str, Any],
+        generation_info: dict[str, Any] | None = None,
+        **more: Any,
     ) -> None:
         if not isinstance(message, (BaseMessageChunk, dict)):
             raise InvalidType(
@@ -111,7 +137,9 @@ class ChatGenerationChunk(ChatGeneration):
             )
         self._take(message, generation_info, more)
 
-    def __add__(self, other: ChatGenerationChunk | list[ChatGenerationChunk]) -> ChatGenerationChunk:
+    def __add__(
+        self, other: ChatGenerationChunk | list[ChatGenerationChunk]
+    ) -> ChatGenerationChunk:
         others = other if isinstance(other, list) else [other]
         if not all(isinstance(part, ChatGenerationChunk) for part in others):
             return NotImplemented
@@ -145,7 +173,11 @@ class ChatResult(_Value):
                 f"`generations` must hold `ChatGeneration`, not a `{type(wrong).__name__}`."
                 " Wrap the message: `ChatGeneration(message=...)`."
             )
-        if type(self) is ChatResult and not more and not any(isinstance(item, dict) for item in generations):
+        if (
+            type(self) is ChatResult
+            and not more
+            and not any(isinstance(item, dict) for item in generations)
+        ):
             self._fill(generations=list(generations), llm_output=llm_output)
         else:
             self._check(generations=generations, llm_output=llm_output, **more)
@@ -200,7 +232,9 @@ def _generation(item: Generation | dict[str, Any]) -> Generation:
     if isinstance(item, Generation):
         return item
     if not isinstance(item, dict):
-        raise InvalidType(f"`generations` must hold lists of `Generation`, not a `{type(item).__name__}`.")
+        raise InvalidType(
+            f"`generations` must hold lists of `Generation`, not a `{type(item).__name__}`."
+        )
     return ChatGeneration(**item) if "message" in item else Generation(**item)
 
 

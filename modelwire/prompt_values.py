@@ -76,7 +76,9 @@ class ChatPromptValue(PromptValue):
 
     def __init__(self, *, messages: Sequence[BaseMessage], **more: Any) -> None:
         items: Sequence[Any] = messages
-        wrong = next((message for message in items if not isinstance(message, (BaseMessage, dict))), None)
+        wrong = next(
+            (message for message in items if not isinstance(message, (BaseMessage, dict))), None
+        )
         if wrong is not None:
             raise InvalidType(
                 f"`messages` must hold messages, not a `{wrong.__class__.__name__}`. `convert_to_messages` makes them."

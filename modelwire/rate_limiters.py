@@ -35,7 +35,11 @@ class InMemoryRateLimiter(BaseRateLimiter):
     """
 
     def __init__(
-        self, *, requests_per_second: float = 1, check_every_n_seconds: float = 0.1, max_bucket_size: float = 1
+        self,
+        *,
+        requests_per_second: float = 1,
+        check_every_n_seconds: float = 0.1,
+        max_bucket_size: float = 1,
     ) -> None:
         for name, value, least in (
             ("requests_per_second", requests_per_second, "more than 0"),
@@ -48,7 +52,9 @@ class InMemoryRateLimiter(BaseRateLimiter):
         self.check_every_n_seconds = check_every_n_seconds
         self.max_bucket_size = max_bucket_size
         self.available_tokens = 0.0
-        self.last: float | None = None  # the reading of `time.monotonic()` when the bucket was last filled
+        self.last: float | None = (
+            None  # the reading of `time.monotonic()` when the bucket was last filled
+        )
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -83,7 +89,9 @@ class InMemoryRateLimiter(BaseRateLimiter):
             if self.last is None:
                 self.last = now
             gained = (now - self.last) * self.requests_per_second
-            if gained >= 1:  # in whole tokens at least, so that frequent looks do not lose fractions to rounding
+            if (
+                gained >= 1
+            ):  # in whole tokens at least, so that frequent looks do not lose fractions to rounding
                 self.available_tokens = min(self.available_tokens + gained, self.max_bucket_size)
                 self.last = now
             if self.available_tokens < 1:

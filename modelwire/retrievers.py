@@ -20,19 +20,34 @@ from modelwire.runnables.call_function import (
     call_func_with_variable_args,
     extra_kwargs,
 )
-from modelwire.runnables.config import RunnableConfig, below, changed, ensure_config, run_in_executor, settled
+from modelwire.runnables.config import (
+    RunnableConfig,
+    below,
+    changed,
+    ensure_config,
+    run_in_executor,
+    settled,
+)
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.on_demand import managers
 from modelwire.runnables.run import listening
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:
-    from modelwire.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+    from modelwire.callbacks import (
+        AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForRetrieverRun,
+    )
 
 __all__ = [
-    "BaseRetriever", "FunctionRetriever", "RetrieverInput", "RetrieverLike", "RetrieverOutput", "RetrieverOutputLike",
+    "BaseRetriever",
+    "FunctionRetriever",
+    "RetrieverInput",
+    "RetrieverLike",
+    "RetrieverOutput",
+    "RetrieverOutputLike",
     "retriever",
-]  # fmt: skip
+]
 
 RetrieverInput: TypeAlias = str
 RetrieverOutput: TypeAlias = list[Document]
@@ -52,7 +67,9 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
     metadata: dict[str, Any] | None = None
 
     @abstractmethod
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+    ) -> list[Document]:
         """Find the documents for `query`."""
 
     async def _aget_relevant_documents(
@@ -69,12 +86,19 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
             kwargs["run_manager"] = run_manager.get_sync()
         return await run_in_executor(None, lambda: self._listed(search(query, **kwargs)))
 
-    def invoke(self, input: RetrieverInput, config: RunnableConfig | None = None, **kwargs: Any) -> RetrieverOutput:
+    def invoke(
+        self, input: RetrieverInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> RetrieverOutput:
         """Find the documents for `input`."""
         config = settled(config)
         check(config.get("deadline"), self)
         if not listening(config):
-            return self._found(input, below(config), managers.CallbackManagerForRetrieverRun.get_noop_manager(), kwargs)
+            return self._found(
+                input,
+                below(config),
+                managers.CallbackManagerForRetrieverRun.get_noop_manager(),
+                kwargs,
+            )
         manager = managers.CallbackManager.configure(**self._listeners(config))
         run = manager.on_retriever_start(None, input, **self._about(config))
         try:
@@ -96,19 +120,27 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
         manager = managers.AsyncCallbackManager.configure(**self._listeners(config))
         run = await manager.on_retriever_start(None, input, **self._about(config))
         try:
-            documents = await self._afound(input, changed(config, callbacks=run.get_child()), run, kwargs)
+            documents = await self._afound(
+                input, changed(config, callbacks=run.get_child()), run, kwargs
+            )
         except BaseException as exc:
             await run.on_retriever_error(exc)
             raise
         await run.on_retriever_end(documents)
         return documents
 
-    def _found(self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]) -> list[Document]:
-        documents = call_func_with_variable_args(self._get_relevant_documents, query, config, run, **kwargs)
+    def _found(
+        self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]
+    ) -> list[Document]:
+        documents = call_func_with_variable_args(
+            self._get_relevant_documents, query, config, run, **kwargs
+        )
         check(config.get("deadline"), self)
         return self._listed(documents)
 
-    async def _afound(self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]) -> list[Document]:
+    async def _afound(
+        self, query: str, config: RunnableConfig, run: Any, kwargs: dict[str, Any]
+    ) -> list[Document]:
         native = type(self)._aget_relevant_documents is not BaseRetriever._aget_relevant_documents
         search = self._aget_relevant_documents if native else self._search_in_thread
         found = acall_func_with_variable_args(search, query, config, run, **kwargs)
@@ -150,7 +182,9 @@ class FunctionRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
         if self.func is None:
-            raise InvalidType(f"`{self.get_name()}` has only an async function. Use `ainvoke` instead.")
+            raise InvalidType(
+                f"`{self.get_name()}` has only an async function. Use `ainvoke` instead."
+            )
         return self._listed(self.func(query, **_passed(self.func, kwargs, run_manager, sync=True)))
 
     async def _aget_relevant_documents(
@@ -162,7 +196,9 @@ class FunctionRetriever(BaseRetriever):
         return [one async for one in found] if isinstance(found, AsyncIterator) else await found
 
 
-def _passed(func: Callable[..., Any], kwargs: dict[str, Any], manager: Any, *, sync: bool) -> dict[str, Any]:
+def _passed(
+    func: Callable[..., Any], kwargs: dict[str, Any], manager: Any, *, sync: bool
+) -> dict[str, Any]:
     """Add the run manager, and the config that calls inside inherit, where `func` asks for them."""
     takes = accepted_kwargs(func)
     return extra_kwargs(takes, kwargs, ensure_config() if takes[0] else {}, manager, sync=sync)
@@ -172,7 +208,10 @@ def _passed(func: Callable[..., Any], kwargs: dict[str, Any], manager: Any, *, s
 def retriever(func: Search | AsyncSearch, /) -> FunctionRetriever: ...
 @overload
 def retriever(
-    *, name: str | None = None, tags: list[str] | None = None, metadata: dict[str, Any] | None = None
+    *,
+    name: str | None = None,
+    tags: list[str] | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], FunctionRetriever]: ...
 def retriever(
     func: Callable[..., Any] | None = None,
@@ -191,7 +230,9 @@ def retriever(
         from modelwire.runnables.functions import is_async
 
         if not callable(func):
-            raise InvalidType(f"`@retriever` stands above a function, not a `{type(func).__name__}`.")
+            raise InvalidType(
+                f"`@retriever` stands above a function, not a `{type(func).__name__}`."
+            )
         searches = {"afunc": func} if is_async(func) else {"func": func}
         named = name or getattr(func, "__name__", None)
         return FunctionRetriever(name=named, tags=tags, metadata=metadata, **searches)

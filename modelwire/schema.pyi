@@ -22,12 +22,16 @@ from modelwire.messages import ToolMessageChunk as ToolMessageChunk
 from modelwire.messages import get_buffer_string as get_buffer_string
 from modelwire.messages import messages_from_dict as messages_from_dict
 from modelwire.messages import messages_to_dict as messages_to_dict
-from modelwire.output_parsers import BaseCumulativeTransformOutputParser as BaseCumulativeTransformOutputParser
+from modelwire.output_parsers import (
+    BaseCumulativeTransformOutputParser as BaseCumulativeTransformOutputParser,
+)
 from modelwire.output_parsers import BaseGenerationOutputParser as BaseGenerationOutputParser
 from modelwire.output_parsers import BaseLLMOutputParser as BaseLLMOutputParser
 from modelwire.output_parsers import BaseOutputParser as BaseOutputParser
 from modelwire.output_parsers import BaseTransformOutputParser as BaseTransformOutputParser
-from modelwire.output_parsers import CommaSeparatedListOutputParser as CommaSeparatedListOutputParser
+from modelwire.output_parsers import (
+    CommaSeparatedListOutputParser as CommaSeparatedListOutputParser,
+)
 from modelwire.output_parsers import JsonOutputParser as JsonOutputParser
 from modelwire.output_parsers import ListOutputParser as ListOutputParser
 from modelwire.output_parsers import MarkdownListOutputParser as MarkdownListOutputParser

@@ -29,30 +29,42 @@ class VectorStore(ABC):
         about = metadatas or [{} for _ in found]
         documents = [Document(text, metadata=one) for text, one in zip(found, about, strict=True)]
         if type(self).add_documents is VectorStore.add_documents:
-            raise NotImplementedError(f"`{type(self).__name__}` has neither `add_texts` nor `add_documents`.")
+            raise NotImplementedError(
+                f"`{type(self).__name__}` has neither `add_texts` nor `add_documents`."
+            )
         return self.add_documents(documents, **kwargs)
 
     def add_documents(self, documents: Sequence[Document], **kwargs: Any) -> list[str]:
         """Add documents and return their ids."""
         if type(self).add_texts is VectorStore.add_texts:
-            raise NotImplementedError(f"`{type(self).__name__}` has neither `add_texts` nor `add_documents`.")
+            raise NotImplementedError(
+                f"`{type(self).__name__}` has neither `add_texts` nor `add_documents`."
+            )
         return self.add_texts(
-            [document.page_content for document in documents], [document.metadata for document in documents], **kwargs
+            [document.page_content for document in documents],
+            [document.metadata for document in documents],
+            **kwargs,
         )
 
     @abstractmethod
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """Return the `k` documents most like `query`."""
 
-    def max_marginal_relevance_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[Document]:
         """Return `k` documents like `query` and unlike each other."""
-        raise NotImplementedError(f"`{type(self).__name__}` does not support this: override this method.")
+        raise NotImplementedError(
+            f"`{type(self).__name__}` does not support this: override this method."
+        )
 
     def similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Return the `k` documents most like `query`, each with its similarity from 0 to 1."""
-        raise NotImplementedError(f"`{type(self).__name__}` does not support this: override this method.")
+        raise NotImplementedError(
+            f"`{type(self).__name__}` does not support this: override this method."
+        )
 
     def search(self, query: str, search_type: str = "similarity", **kwargs: Any) -> list[Document]:
         """Search in one of the ways: `similarity`, `mmr` or `similarity_score_threshold`.
@@ -67,7 +79,9 @@ class VectorStore(ABC):
             least = kwargs.pop("score_threshold", 0.0)
             scored = self.similarity_search_with_relevance_scores(query, **kwargs)
             return [document for document, score in scored if score >= least]
-        raise InvalidArgument(f"`search_type` is `{search_type}`; it must be one of {', '.join(SEARCHES)}.")
+        raise InvalidArgument(
+            f"`search_type` is `{search_type}`; it must be one of {', '.join(SEARCHES)}."
+        )
 
     def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
         """Make a retriever of this store; `search_type` and `search_kwargs` say how it searches."""
@@ -81,7 +95,9 @@ class VectorStoreRetriever(BaseRetriever):
     search_type: str = "similarity"
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
 
-    def _get_relevant_documents(self, query: str, *, run_manager: Any, **kwargs: Any) -> list[Document]:
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: Any, **kwargs: Any
+    ) -> list[Document]:
         return self.vectorstore.search(query, self.search_type, **{**self.search_kwargs, **kwargs})
 
     def add_documents(self, documents: Sequence[Document], **kwargs: Any) -> list[str]:

@@ -46,7 +46,9 @@ hypothesis.settings.load_profile("short")
 # ---------------------------------------------------------------- both colours
 
 
-@pytest.fixture(scope="session", params=[SyncColour(), AsyncColour()], ids=lambda colour: colour.name)
+@pytest.fixture(
+    scope="session", params=[SyncColour(), AsyncColour()], ids=lambda colour: colour.name
+)
 def colour(request: pytest.FixtureRequest) -> SyncColour | AsyncColour:
     """Drive the same test through the sync and the async methods."""
     return request.param
@@ -64,12 +66,16 @@ _strays: list[str] = []  # what was tried since the last look, by any thread
 
 def _refuse(what: str) -> None:
     _strays.append(what)
-    raise StrayConnection(f"{what}: no test may leave this machine. Use a respx route or a loopback server.")
+    raise StrayConnection(
+        f"{what}: no test may leave this machine. Use a respx route or a loopback server."
+    )
 
 
 def _is_local_name(host: str) -> bool:
     name = host.rstrip(".").lower()
-    return name in {"localhost", "localhost.localdomain", "ip6-localhost"} or name.endswith(".localhost")
+    return name in {"localhost", "localhost.localdomain", "ip6-localhost"} or name.endswith(
+        ".localhost"
+    )
 
 
 def _is_loopback(host: str) -> bool:
@@ -166,9 +172,16 @@ def pytest_configure() -> None:
 
 
 def pytest_unconfigure() -> None:
-    _Socket.connect, _Socket.connect_ex, _Socket.sendto = _open["connect"], _open["connect_ex"], _open["sendto"]
+    _Socket.connect, _Socket.connect_ex, _Socket.sendto = (
+        _open["connect"],
+        _open["connect_ex"],
+        _open["sendto"],
+    )
     socket.getaddrinfo = _open["getaddrinfo"]
-    socket.gethostbyname, socket.gethostbyname_ex = _open["gethostbyname"], _open["gethostbyname_ex"]
+    socket.gethostbyname, socket.gethostbyname_ex = (
+        _open["gethostbyname"],
+        _open["gethostbyname_ex"],
+    )
 
 
 def _guarded() -> Iterator[None]:
@@ -198,7 +211,10 @@ def pytest_runtest_teardown() -> Iterator[None]:
 # ---------------------------------------------------------------- nobody's environment
 
 _FOREIGN = ("OPENAI_", "ANTHROPIC_", "AZURE_OPENAI_", "MODELWIRE_")
-_KEPT = {"MODELWIRE_CACHE", "MODELWIRE_REQUIRE_LOCAL"}  # where the local model lies, and that it must
+_KEPT = {
+    "MODELWIRE_CACHE",
+    "MODELWIRE_REQUIRE_LOCAL",
+}  # where the local model lies, and that it must
 
 
 @pytest.fixture(scope="session")

@@ -35,9 +35,14 @@ for wire, url in urls.items():
 """
 
 
-def test_chat_streams_and_batches_need_no_sdk_and_the_batch_apis_name_their_extra(tmp_path: object) -> None:
+def test_chat_streams_and_batches_need_no_sdk_and_the_batch_apis_name_their_extra(
+    tmp_path: object,
+) -> None:
     with ProviderServer() as server:
-        urls = {wire: server.base_url_for(wire) for wire in ("openai", "responses", "anthropic", "bedrock", "gemini")}  # type: ignore[arg-type]
+        urls = {
+            wire: server.base_url_for(wire)
+            for wire in ("openai", "responses", "anthropic", "bedrock", "gemini")
+        }  # type: ignore[arg-type]
         command = [sys.executable, "-c", PROGRAM, json.dumps(urls), str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
@@ -46,4 +51,6 @@ def test_chat_streams_and_batches_need_no_sdk_and_the_batch_apis_name_their_extr
     assert said.keys() == urls.keys()
     for wire, (*texts, count, refusal) in said.items():
         assert (texts, count) == (["one", "two"], 3), wire
-        assert ("pip install 'modelwire[batch]'" in refusal) is (wire in ("openai", "responses", "anthropic"))
+        assert ("pip install 'modelwire[batch]'" in refusal) is (
+            wire in ("openai", "responses", "anthropic")
+        )

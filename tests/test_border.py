@@ -34,7 +34,9 @@ print([name for name in sys.modules if name.startswith(("langchain", "modelwire.
 
 
 def test_without_langchain_everything_works_and_the_border_names_its_extra() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     answers, refusal, loaded = done.stdout.splitlines()
     assert answers.startswith("hi ['ho', '']")
@@ -48,14 +50,24 @@ def _old(monkeypatch: pytest.MonkeyPatch) -> Any:
     package = types.ModuleType("langchain_core")
     package.__version__ = "0.3.80"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "langchain_core", package)
-    return type("HumanMessage", (), {"__module__": "langchain_core.messages.human", "content": "hi"})()
+    return type(
+        "HumanMessage", (), {"__module__": "langchain_core.messages.human", "content": "hi"}
+    )()
 
 
-def test_a_langchain_that_is_too_old_is_refused_before_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_langchain_that_is_too_old_is_refused_before_any_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with ProviderServer() as server:
         model, message = server.model("openai"), _old(monkeypatch)
-        for use in (lambda: model.invoke([message]), lambda: model | message, lambda: model.bind_tools([message])):
-            with pytest.raises(MissingDependency, match=r"needs langchain-core>=1\.7, and this is 0\.3\.80"):
+        for use in (
+            lambda: model.invoke([message]),
+            lambda: model | message,
+            lambda: model.bind_tools([message]),
+        ):
+            with pytest.raises(
+                MissingDependency, match=r"needs langchain-core>=1\.7, and this is 0\.3\.80"
+            ):
                 use()
         assert not server.requests
 

@@ -31,10 +31,14 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> BaseCache:
     return InMemoryCache() if request.param == "memory" else SQLiteCache(tmp_path / "answers.db")
 
 
-def test_a_cache_returns_what_it_was_given_for_the_same_question_only(cache: BaseCache, colour: Any) -> None:
+def test_a_cache_returns_what_it_was_given_for_the_same_question_only(
+    cache: BaseCache, colour: Any
+) -> None:
     look = lambda *key: colour.run(lambda: cache.lookup(*key), lambda: cache.alookup(*key))  # noqa: E731
     assert look("p", "m") is None
-    colour.run(lambda: cache.update("p", "m", texts("one")), lambda: cache.aupdate("p", "m", texts("one")))
+    colour.run(
+        lambda: cache.update("p", "m", texts("one")), lambda: cache.aupdate("p", "m", texts("one"))
+    )
     assert look("p", "m") == texts("one")
     assert look("p", "other") is None
     assert look("pm", "") is None
@@ -115,7 +119,10 @@ def test_a_cache_of_ones_own_has_async_methods_for_free() -> None:
 # ---------------------------------------------------------------- in a file
 
 MESSAGE = AIMessage(
-    [{"type": "text", "text": "Füße 🍷 \ud800"}, {"type": "reasoning", "reasoning": "…", "index": 0}],
+    [
+        {"type": "text", "text": "Füße 🍷 \ud800"},
+        {"type": "reasoning", "reasoning": "…", "index": 0},
+    ],
     id="msg_1",
     name="clerk",
     tool_calls=[{"name": "f", "args": {"x": [1, 2.5, None]}, "id": "c1"}],
@@ -127,7 +134,10 @@ MESSAGE = AIMessage(
 
 def test_a_file_keeps_a_whole_message(tmp_path: Path) -> None:
     path = tmp_path / "answers.db"
-    kept = [ChatGeneration(message=MESSAGE, generation_info={"a": 1}), ChatGeneration(message=HumanMessage("hi"))]
+    kept = [
+        ChatGeneration(message=MESSAGE, generation_info={"a": 1}),
+        ChatGeneration(message=HumanMessage("hi")),
+    ]
     SQLiteCache(path).update("p", "m", kept)
     found = SQLiteCache(path).lookup("p", "m")
     assert found == kept
@@ -137,7 +147,8 @@ def test_a_file_keeps_a_whole_message(tmp_path: Path) -> None:
 @given(
     content=st.text(),
     kwargs=st.dictionaries(
-        st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)
+        st.text(),
+        st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5),
     ),
 )
 def test_any_text_and_any_json_comes_back_from_a_file(content: str, kwargs: dict[str, Any]) -> None:
@@ -226,7 +237,9 @@ def test_a_locked_file_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert cache.lookup("q", "m") == texts("two")
 
 
-@pytest.mark.parametrize("answer", ["", "[1]", "{}x", '[{"message": {"type": "ghost", "data": {}}}]', '[{"info": 1}]'])
+@pytest.mark.parametrize(
+    "answer", ["", "[1]", "{}x", '[{"message": {"type": "ghost", "data": {}}}]', '[{"info": 1}]']
+)
 def test_an_answer_that_cannot_be_read_is_a_miss(tmp_path: Path, answer: str) -> None:
     path = tmp_path / "answers.db"
     cache = SQLiteCache(path)
@@ -241,7 +254,9 @@ def test_an_answer_that_cannot_be_read_is_a_miss(tmp_path: Path, answer: str) ->
 
 def test_what_json_cannot_say_is_not_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = SQLiteCache(tmp_path / "answers.db")
-    cache.update("p", "m", [ChatGeneration(message=AIMessage("x", additional_kwargs={"parsed": object()}))])
+    cache.update(
+        "p", "m", [ChatGeneration(message=AIMessage("x", additional_kwargs={"parsed": object()}))]
+    )
     assert cache.lookup("p", "m") is None
     assert "not JSON" in caplog.text
 
@@ -268,7 +283,9 @@ for i in range(50):
 """
     path = tmp_path / "answers.db"
     workers = [
-        subprocess.Popen([sys.executable, "-c", program, str(path), name], cwd=Path(__file__).parents[1])
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path), name], cwd=Path(__file__).parents[1]
+        )
         for name in "abc"
     ]
     assert [worker.wait() for worker in workers] == [0, 0, 0]
@@ -290,7 +307,10 @@ def test_a_forked_process_opens_the_file_for_itself(tmp_path: Path) -> None:
 
 
 def test_the_file_may_be_named_as_langchain_names_it(tmp_path: Path) -> None:
-    assert SQLiteCache(database_path=str(tmp_path / "c.db")).path == SQLiteCache(tmp_path / "c.db").path
+    assert (
+        SQLiteCache(database_path=str(tmp_path / "c.db")).path
+        == SQLiteCache(tmp_path / "c.db").path
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are for POSIX")
@@ -305,7 +325,9 @@ def test_a_file_that_others_could_read_is_taken_from_them(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="a link cannot be refused here")
-def test_a_file_that_is_a_link_is_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_a_link_is_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path, victim = tmp_path / "answers.db", tmp_path / "another's"
     path.symlink_to(victim)
     cache = SQLiteCache(path)
@@ -323,5 +345,7 @@ def test_a_cache_that_lives_as_long_as_the_program_ends_quietly(tmp_path: Path) 
         "cache.lookup('p', 'm')\n"
         "sys.unraisablehook = lambda found: print(found.exc_value, cache)"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

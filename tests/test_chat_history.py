@@ -27,11 +27,16 @@ def test_a_history_keeps_what_was_said_in_order(colour: Any) -> None:
         history.add_user_message("hi")
         history.add_ai_message(AIMessage("hello"))
         more = [HumanMessage("bye")]
-        colour.run(lambda h=history, m=more: h.add_messages(m), lambda h=history, m=more: h.aadd_messages(m))
+        colour.run(
+            lambda h=history, m=more: h.add_messages(m),
+            lambda h=history, m=more: h.aadd_messages(m),
+        )
         said = colour.run(lambda h=history: h.messages, history.aget_messages)
         assert [(message.type, message.content) for message in said] == [
-            ("human", "hi"), ("ai", "hello"), ("human", "bye"),
-        ]  # fmt: skip
+            ("human", "hi"),
+            ("ai", "hello"),
+            ("human", "bye"),
+        ]
         assert str(history) == "Human: hi\nAI: hello\nHuman: bye"
         colour.run(history.clear, history.aclear)
         assert history.messages == []

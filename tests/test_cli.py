@@ -19,7 +19,9 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"modelwire {modelwire.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["local"], ["locl", "pull"], ["local", "serve", "--port", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["local"], ["locl", "pull"], ["local", "serve", "--port", "x"]]
+)
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
@@ -27,7 +29,9 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["pull", "path", "serve"])
-def test_an_unknown_model_is_one_line_and_1(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_model_is_one_line_and_1(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["local", command, "smolm2"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
@@ -46,7 +50,9 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["local", "pull"]) == 130
 
 
-def test_pull_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pull_shows_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def pull(name: str, *, progress: local.weights.Progress) -> Path:
         for done in (0, 100_000, 26_000_000, 100_000_000):
             progress(done, 100_000_000)
@@ -93,11 +99,15 @@ def test_without_rich_a_terminal_gets_lines(
     for done in (0, 1_000_000, 50_000_000, 100_000_000):
         bar(done, 100_000_000)
     bar.close()
-    assert capsys.readouterr().err.splitlines() == [f"tiny  {mb:5.1f} of 100.0 MB" for mb in (0, 50, 100)]
+    assert capsys.readouterr().err.splitlines() == [
+        f"tiny  {mb:5.1f} of 100.0 MB" for mb in (0, 50, 100)
+    ]
 
 
 @pytest.mark.local
-def test_path_prints_where_the_weights_lie(local_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_path_prints_where_the_weights_lie(
+    local_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["local", "path"]) == 0
     assert capsys.readouterr().out.strip() == str(local_model)
 
@@ -143,5 +153,7 @@ def test_an_error_of_ours_is_never_a_traceback(
 
 
 def test_the_module_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "modelwire", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "modelwire", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("modelwire ")

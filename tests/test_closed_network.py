@@ -54,8 +54,12 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def test_a_test_that_tries_to_leave_fails_though_it_swallowed_the_error(suite: pytest.Pytester) -> None:
-    suite.makepyfile(FILE + "".join(TEST.format(index=i, line=line) for i, line in enumerate(STRAYS.values())))
+def test_a_test_that_tries_to_leave_fails_though_it_swallowed_the_error(
+    suite: pytest.Pytester,
+) -> None:
+    suite.makepyfile(
+        FILE + "".join(TEST.format(index=i, line=line) for i, line in enumerate(STRAYS.values()))
+    )
     result = suite.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     result.assert_outcomes(failed=len(STRAYS))
     result.stdout.fnmatch_lines(["*tried to leave this machine*"])
@@ -105,7 +109,14 @@ def test_literal_addresses_may_be_resolved() -> None:
 def test_keys_models_and_proxies_of_the_developer_are_gone(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "MODELWIRE_MODEL", "HTTPS_PROXY", "all_proxy", "no_proxy"):
+    for name in (
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "MODELWIRE_MODEL",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "no_proxy",
+    ):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("MODELWIRE_CACHE", "kept")
     suite.makepyfile(

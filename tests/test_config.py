@@ -57,21 +57,27 @@ def test_a_string_names_the_model(name: str, provider: str | None, cls: type, mo
     assert (type(made), made.model, made.temperature) == (cls, model, 0)
 
 
-def test_a_row_of_the_file_names_it_and_arguments_win(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_of_the_file_names_it_and_arguments_win(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOUSE_KEY", "k3")
     made = init_chat_model("in house", max_tokens=7)
     assert (type(made), made.model, made.max_tokens) == (ChatAnthropic, "claude-sonnet-4-5", 7)
     assert "k3" in made.build_request("hi").headers.values()
 
 
-def test_the_default_of_the_file_and_the_environment_name_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_of_the_file_and_the_environment_name_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert init_chat_model().model == "gpt-4o-mini"
     monkeypatch.setenv("MODELWIRE_MODEL", "anthropic:claude-x")
     assert init_chat_model().model == "claude-x"
     assert init_chat_model("openai:gpt-y").model == "gpt-y"
 
 
-def test_the_file_may_lie_elsewhere(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_file_may_lie_elsewhere(
+    file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "config" / "modelwire" / "modelwire.toml"
     elsewhere.parent.mkdir(parents=True)
     file.rename(elsewhere)
@@ -83,7 +89,9 @@ def test_the_file_may_lie_elsewhere(file: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_place_that_cannot_be_looked_at_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", f"/{'a' * 300}")  # fails for every user, root too, as a closed folder does
+    monkeypatch.setenv(
+        "XDG_CONFIG_HOME", f"/{'a' * 300}"
+    )  # fails for every user, root too, as a closed folder does
     assert init_chat_model("openai:m", api_key="k").model == "m"
     monkeypatch.delenv("XDG_CONFIG_HOME")
 
@@ -141,8 +149,16 @@ def test_no_name_at_all_says_the_ways_to_give_one() -> None:
         ('[models]\n\nb = "openai:x"\n', 3, "must be a table"),
         ('[models.b]\nprovider = "openai"\n', 1, "has no `model`"),
         ('[models.b]\nmodl = "openai:gpt-4o"\n', 2, "has no `model`. Did you mean it by `modl`?"),
-        ('[models.b]\nmodel = "nobody-knows"\n', 1, "has no `provider`. Write both in one: `model = "),
-        ('[models.a]\nprovider="openai"\nmodel="m"\n[models.b]\nprovder = "openai"\nmodel = "m"\n', 5, "`provder`"),
+        (
+            '[models.b]\nmodel = "nobody-knows"\n',
+            1,
+            "has no `provider`. Write both in one: `model = ",
+        ),
+        (
+            '[models.a]\nprovider="openai"\nmodel="m"\n[models.b]\nprovder = "openai"\nmodel = "m"\n',
+            5,
+            "`provder`",
+        ),
         ('[models.b]\nprovider = "openai"\nmodel = 4\n', 3, "must be a string"),
         ('[models.b]\n\nmodel = "opnai:gpt-4o-mini"\n', 3, "Did you mean `openai`"),
         ('[models.b]\nmodel = "openai:m"\n\ntemperature = "hot"\n', 4, "`temperature`"),
@@ -150,7 +166,9 @@ def test_no_name_at_all_says_the_ways_to_give_one() -> None:
         ('[models.b]\nprovider = "openai"\nmodel = "m"\napi_key = "canary"\n', 4, "api_key_env"),
     ],
 )
-def test_a_wrong_file_is_named_with_its_line(tmp_path: Path, text: str, line: int, said: str) -> None:
+def test_a_wrong_file_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int, said: str
+) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidConfig, match=said) as caught:
@@ -175,7 +193,9 @@ def test_the_variable_of_a_key_that_is_not_set_is_named(file: Path) -> None:
 
 def test_arguments_of_a_row_reach_the_model_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "m.toml"
-    path.write_text('[models.b]\nprovider="openai"\nmodel="m"\nseed=7\n[models.b.model_kwargs]\ncustom=[1, 2]\n')
+    path.write_text(
+        '[models.b]\nprovider="openai"\nmodel="m"\nseed=7\n[models.b.model_kwargs]\ncustom=[1, 2]\n'
+    )
     body: dict[str, Any] = dict(init_chat_model("b", config_file=path).build_request("hi").body)
     assert (body["seed"], body["custom"]) == (7, [1, 2])
 
@@ -194,7 +214,9 @@ def test_a_file_nested_beyond_reading_is_an_error_of_ours(tmp_path: Path) -> Non
         init_chat_model("quick", config_file=file)
 
 
-def test_a_key_that_is_given_is_asked_of_no_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_given_is_asked_of_no_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "modelwire.toml"
     path.write_text('[models.house]\nprovider = "openai"\nmodel = "m"\napi_key_env = "HOUSE_KEY"\n')
     monkeypatch.delenv("HOUSE_KEY", raising=False)

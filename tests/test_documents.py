@@ -14,7 +14,12 @@ def test_the_text_may_stand_without_its_name() -> None:
 
 def test_a_dumped_document_reads_back() -> None:
     document = Document(page_content="a", metadata={"page": 3}, id="7")
-    assert document.model_dump() == {"id": "7", "metadata": {"page": 3}, "page_content": "a", "type": "Document"}
+    assert document.model_dump() == {
+        "id": "7",
+        "metadata": {"page": 3},
+        "page_content": "a",
+        "type": "Document",
+    }
     assert Document(**document.model_dump()) == document
 
 
@@ -36,7 +41,9 @@ def test_what_is_shown_leaves_out_what_is_not_known() -> None:
 
 
 def test_a_text_that_is_none_is_refused_by_its_type() -> None:
-    with pytest.raises(InvalidArgument, match="`page_content`: Input should be a valid string, not `NoneType`"):
+    with pytest.raises(
+        InvalidArgument, match="`page_content`: Input should be a valid string, not `NoneType`"
+    ):
         Document(page_content=None)  # type: ignore[arg-type]
 
 

@@ -32,7 +32,11 @@ def test_a_refusal_keeps_what_the_model_said() -> None:
 
 
 def test_the_tree_at_the_top_of_the_module_names_every_error() -> None:
-    found = {cls.__name__ for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ModelwireError)}
+    found = {
+        cls.__name__
+        for cls in vars(errors).values()
+        if isinstance(cls, type) and issubclass(cls, ModelwireError)
+    }
     assert found
     assert found - set(re.findall(r"\w+", errors.__doc__ or "")) == set()
 
@@ -43,11 +47,15 @@ def test_the_roots_have_langchains_names_too() -> None:
 
 
 def test_a_refusal_block_is_said_in_words() -> None:
-    error = ModelRefusalError.from_refusal({"type": "refusal", "refusal": "No.", "extras": {"category": "cyber"}})
+    error = ModelRefusalError.from_refusal(
+        {"type": "refusal", "refusal": "No.", "extras": {"category": "cyber"}}
+    )
     assert str(error) == "Model refused to produce the requested output (category='cyber'): No."
 
 
-@pytest.mark.parametrize(("text", "whole"), [("No.", "No. So."), ("No", "No. So."), ("Is it up?", "Is it up? So.")])
+@pytest.mark.parametrize(
+    ("text", "whole"), [("No.", "No. So."), ("No", "No. So."), ("Is it up?", "Is it up? So.")]
+)
 def test_a_sentence_is_put_behind_whatever_mark(text: str, whole: str) -> None:
     assert and_said(text, "So.") == whole
 

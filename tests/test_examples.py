@@ -23,40 +23,103 @@ EXAMPLES = ROOT / "examples"
 # What each example prints against its stand-in, in this order.
 SHOWS = {
     "agent_loop": [
-        "-> in_stock({'thing': 'violin'})", "-> delivery_days({'city': 'Bern'})", "<- in_stock", "The violin comes in",
+        "-> in_stock({'thing': 'violin'})",
+        "-> delivery_days({'city': 'Bern'})",
+        "<- in_stock",
+        "The violin comes in",
     ],
-    "back_pressure": ["stream, read slowly", "25: taken 5, made 5", "astream, read slowly", "25: taken 5, made 5"],
+    "back_pressure": [
+        "stream, read slowly",
+        "25: taken 5, made 5",
+        "astream, read slowly",
+        "25: taken 5, made 5",
+    ],
     "batch": [
-        "France: The capital of France is Paris.", "China: The capital of China is Beijing.",
-        "str: The capital of Japan is Tokyo.", "MissingVariable: ",
-        "batch_as_completed", "The capital of Egypt is Cairo.",
+        "France: The capital of France is Paris.",
+        "China: The capital of China is Beijing.",
+        "str: The capital of Japan is Tokyo.",
+        "MissingVariable: ",
+        "batch_as_completed",
+        "The capital of Egypt is Cairo.",
     ],
-    "budgeted_agent": ["stopped: The budget is used up: its 5 calls are made", "budget: ", "5 of 5 calls"],
+    "budgeted_agent": [
+        "stopped: The budget is used up: its 5 calls are made",
+        "budget: ",
+        "5 of 5 calls",
+    ],
     "cancel": [
-        "given up", "ended with CancelledError", "wait_for raised TimeoutError",
-        "left after 5 pieces", "once", "upon", "ended after 5 words",
+        "given up",
+        "ended with CancelledError",
+        "wait_for raised TimeoutError",
+        "left after 5 pieces",
+        "once",
+        "upon",
+        "ended after 5 words",
     ],
-    "images": ["a picture of ", " bytes, image/png", "It is red on the left and blue on the right."],
+    "images": [
+        "a picture of ",
+        " bytes, image/png",
+        "It is red on the left and blue on the right.",
+    ],
     "many_streams": ["A violin is a thing", "streams in"],
-    "progress": ["0/6 calls, 1 tokens", "████████████████████ 6/6 calls, ", "A harbour is a thing of many words."],
-    "retrieval_events": [
-        "on_chain_start         RunnableSequence", "on_retriever_start     search", "on_retriever_end       search",
-        "on_prompt_start        ChatPromptTemplate", "on_prompt_end", "on_chat_model_start    StandIn",
-        "on_chat_model_stream   StandIn", "on_parser_stream       StrOutputParser", "on_chat_model_end      StandIn",
-        "on_parser_end          StrOutputParser", "on_chain_end           RunnableSequence",
+    "progress": [
+        "0/6 calls, 1 tokens",
+        "████████████████████ 6/6 calls, ",
+        "A harbour is a thing of many words.",
     ],
-    "server_sent_events": ["text/event-stream", 'data: {"text": "You "}', 'data: {"text": "violin?"}', "event: end"],
+    "retrieval_events": [
+        "on_chain_start         RunnableSequence",
+        "on_retriever_start     search",
+        "on_retriever_end       search",
+        "on_prompt_start        ChatPromptTemplate",
+        "on_prompt_end",
+        "on_chat_model_start    StandIn",
+        "on_chat_model_stream   StandIn",
+        "on_parser_stream       StrOutputParser",
+        "on_chat_model_end      StandIn",
+        "on_parser_end          StrOutputParser",
+        "on_chain_end           RunnableSequence",
+    ],
+    "server_sent_events": [
+        "text/event-stream",
+        'data: {"text": "You "}',
+        'data: {"text": "violin?"}',
+        "event: end",
+    ],
     "stream_log": [
-        "replace (all)", "add /logs/ChatPromptTemplate", "add /logs/StandIn/streamed_output/-",
-        "add /streamed_output/-", "the parts that ran: ChatPromptTemplate, StandIn, StrOutputParser",
+        "replace (all)",
+        "add /logs/ChatPromptTemplate",
+        "add /logs/StandIn/streamed_output/-",
+        "add /streamed_output/-",
+        "the parts that ran: ChatPromptTemplate, StandIn, StrOutputParser",
         "the answer: A compass shows where north is.",
     ],
     "structured": ["Review {", '"points": 88', "served too warm"],
-    "timeout": ["what came in time", "Timeout: ", "within the 0.3 s", "harbour: Timeout", "lantern: str, "],
-    "two_chains": ["Lisbon", "worth every minute of it.", "Worth Every Minute Of It.", "6 rows: ", "one by one"],
-}  # fmt: skip
+    "timeout": [
+        "what came in time",
+        "Timeout: ",
+        "within the 0.3 s",
+        "harbour: Timeout",
+        "lantern: str, ",
+    ],
+    "two_chains": [
+        "Lisbon",
+        "worth every minute of it.",
+        "Worth Every Minute Of It.",
+        "6 rows: ",
+        "one by one",
+    ],
+}
 # Those with a test of their own below, and the model they all share.
-OTHERS = {"batch_timings", "chat", "mcp_tools", "notebook", "quickstart", "stand_in", "streamlit_page"}
+OTHERS = {
+    "batch_timings",
+    "chat",
+    "mcp_tools",
+    "notebook",
+    "quickstart",
+    "stand_in",
+    "streamlit_page",
+}
 IN_TESTS_LANGCHAIN = {"langchain_rag", "langgraph_agent"}
 
 
@@ -124,14 +187,24 @@ def test_the_table_needs_no_pandas(tmp_path: Path) -> None:
     (tmp_path / "pandas.py").write_text("raise ImportError('not here')", encoding="utf-8")
     done = _run("examples/two_chains.py", PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    _in_order(["Lisbon  worth every minute of it.", "Worth Every Minute Of It.", "Perth", "6 rows: "], done.stdout)
+    _in_order(
+        ["Lisbon  worth every minute of it.", "Worth Every Minute Of It.", "Perth", "6 rows: "],
+        done.stdout,
+    )
 
 
 def test_the_chat_keeps_the_conversation() -> None:
     done = _run("examples/chat.py", stdin="hello\n\nand again\n")
     assert done.returncode == 0, done.stderr
     _in_order(
-        ["you> hello", "You said: hello", "you> and again", "You said: and again", "5 messages in all"], done.stdout
+        [
+            "you> hello",
+            "You said: hello",
+            "you> and again",
+            "You said: and again",
+            "5 messages in all",
+        ],
+        done.stdout,
     )
 
 
@@ -139,16 +212,24 @@ def test_the_tools_of_an_mcp_server_are_called() -> None:
     pytest.importorskip("mcp", reason="needs the extra `mcp`")
     done = _run("-W", "default", "examples/mcp_tools.py")
     assert done.returncode == 0, done.stderr
-    _in_order(["The server has: ships", "human: Which", "ai: ships", "Sagres", "ai: Two: Santa Maria"], done.stdout)
+    _in_order(
+        ["The server has: ships", "human: Which", "ai: ships", "Sagres", "ai: Two: Santa Maria"],
+        done.stdout,
+    )
 
 
 def test_the_model_may_be_named_on_the_line_or_in_the_environment() -> None:
-    for done in (_run("examples/batch.py", "nobody:x"), _run("examples/batch.py", MODEL="nobody:x")):
+    for done in (
+        _run("examples/batch.py", "nobody:x"),
+        _run("examples/batch.py", MODEL="nobody:x"),
+    ):
         assert done.returncode == 1
         assert "errors.UnknownModel: `nobody:x`" in done.stderr
 
 
-def test_the_notebooks_cells_await_in_the_running_loop(example: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_notebooks_cells_await_in_the_running_loop(
+    example: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     cells = json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
 
     async def run_all() -> None:
@@ -165,7 +246,10 @@ def test_the_notebooks_cells_await_in_the_running_loop(example: Any, capsys: pyt
 
     asyncio.run(run_all())
     _in_order(
-        [f"A {thing} is a thing of many words." for thing in ("violin", "volcano", "compass", "glacier", "lantern")],
+        [
+            f"A {thing} is a thing of many words."
+            for thing in ("violin", "volcano", "compass", "glacier", "lantern")
+        ],
         capsys.readouterr().out,
     )
 
@@ -192,12 +276,24 @@ print(json.dumps([output for cell in notebook.cells for output in cell.get("outp
     outputs = json.loads(done.stdout.splitlines()[-1])
     pages = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
     _in_order(
-        ["<summary>Reasoning</summary>", "<strong>up</strong>", "&lt;script&gt;", "<img ",
-         '<progress max="1" value="1.0000"', "All numbers", "7 calls, 0 errors", "<th>thing</th>", "garden"],
+        [
+            "<summary>Reasoning</summary>",
+            "<strong>up</strong>",
+            "&lt;script&gt;",
+            "<img ",
+            '<progress max="1" value="1.0000"',
+            "All numbers",
+            "7 calls, 0 errors",
+            "<th>thing</th>",
+            "garden",
+        ],
         "\n".join(pages),
-    )  # fmt: skip
-    assert ["".join(output["data"]["text/markdown"]).startswith("```mermaid") for output in outputs
-            if "text/markdown" in output.get("data", {})] == [True]  # fmt: skip
+    )
+    assert [
+        "".join(output["data"]["text/markdown"]).startswith("```mermaid")
+        for output in outputs
+        if "text/markdown" in output.get("data", {})
+    ] == [True]
 
 
 def test_the_page_writes_answers_and_keeps_the_conversation(example: Any) -> None:
@@ -211,15 +307,23 @@ for question in ("hello", "and again"):
     print([(message.name, *(text.value for text in message.markdown)) for message in page.chat_message])
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8", check=False, cwd=ROOT,
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        cwd=ROOT,
         env=os.environ | {"PYTHONIOENCODING": "utf-8"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
     assert ast.literal_eval(first) == [("human", "hello"), ("ai", "You said: hello")]
     assert ast.literal_eval(second) == [
-        ("human", "hello"), ("ai", "You said: hello"), ("human", "and again"), ("ai", "You said: and again"),
-    ]  # fmt: skip
+        ("human", "hello"),
+        ("ai", "You said: hello"),
+        ("human", "and again"),
+        ("ai", "You said: and again"),
+    ]
 
 
 # ---------------------------------------------------------------- server-sent events
@@ -232,7 +336,10 @@ def _service(example: Any) -> ModuleType:
 def test_the_service_sends_events_that_add_up_to_the_answer(example: Any) -> None:
     from starlette.testclient import TestClient
 
-    with TestClient(_service(example).app) as client, client.stream("GET", "/answer?question=why+not") as response:
+    with (
+        TestClient(_service(example).app) as client,
+        client.stream("GET", "/answer?question=why+not") as response,
+    ):
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = [line for line in response.iter_lines() if line]
     assert lines[-2:] == ["event: end", "data: {}"]
@@ -288,10 +395,19 @@ def test_a_reader_who_leaves_stops_the_model(example: Any) -> None:
                 first_piece.set()
 
         scope = {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET",
-            "path": "/answer", "raw_path": b"/answer", "root_path": "", "scheme": "http", "headers": [],
-            "query_string": b"question=why", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
-        }  # fmt: skip
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "GET",
+            "path": "/answer",
+            "raw_path": b"/answer",
+            "root_path": "",
+            "scheme": "http",
+            "headers": [],
+            "query_string": b"question=why",
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+        }
         await asyncio.wait_for(service.app(scope, receive, send), 60)
         assert ended == ["ended"]
 
@@ -325,7 +441,9 @@ def test_quickstart_answers_over_both_wires(local_model: Path) -> None:
         assert " 0 out" not in half
 
 
-@pytest.mark.parametrize("name", ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5", "local:smolm2", "nobody:x"])
+@pytest.mark.parametrize(
+    "name", ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5", "local:smolm2", "nobody:x"]
+)
 def test_quickstart_says_in_one_line_what_is_missing(name: str) -> None:
     done = _run("examples/quickstart.py", name)
     assert done.returncode == 1

@@ -67,7 +67,11 @@ def test_no_folder_grows() -> None:
 
 
 def test_no_module_is_longer_than_the_longest() -> None:
-    long = {str(path): count for path in FILES if (count := path.read_text(encoding="utf-8").count("\n")) > A_MODULE}
+    long = {
+        str(path): count
+        for path in FILES
+        if (count := path.read_text(encoding="utf-8").count("\n")) > A_MODULE
+    }
     assert long == {}
 
 
@@ -76,16 +80,26 @@ def test_imports_inside_functions_do_not_spread() -> None:
     count, waiting = 0, [(parsed(path), False) for path in FILES]
     while waiting:
         node, inside = waiting.pop()
-        if inside and isinstance(node, ast.ImportFrom) and (node.module or "").startswith("modelwire"):
+        if (
+            inside
+            and isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("modelwire")
+        ):
             count += len(node.names)
         inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        waiting += [(child, inside) for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | HOLDERS)]
+        waiting += [
+            (child, inside)
+            for child in ast.iter_child_nodes(node)
+            if isinstance(child, ast.stmt | HOLDERS)
+        ]
     assert count <= INSIDE_FUNCTIONS
 
 
 @pytest.mark.parametrize("word", WORDS)
 def test_the_words_of_our_own_go(word: str) -> None:
-    count = sum(len(re.findall(rf"\b_?{word}\b", path.read_text(encoding="utf-8"))) for path in FILES)
+    count = sum(
+        len(re.findall(rf"\b_?{word}\b", path.read_text(encoding="utf-8"))) for path in FILES
+    )
     assert count <= WORDS[word]
 
 
@@ -96,38 +110,61 @@ def test_no_banner_comments() -> None:
 
 
 def test_only_a_wire_and_its_public_class_ask_which_wire_it_is() -> None:
-    question = re.compile(r'TOOL_SHAPE|[!=]= ?"(anthropic|openai|google|bedrock)"|"(anthropic|openai)" ?[!=]=')
+    question = re.compile(
+        r'TOOL_SHAPE|[!=]= ?"(anthropic|openai|google|bedrock)"|"(anthropic|openai)" ?[!=]='
+    )
     asking = {
-        str(path.relative_to(PACKAGE)) for path in FILES
+        str(path.relative_to(PACKAGE))
+        for path in FILES
         if "wires" not in path.parts and question.search(path.read_text(encoding="utf-8"))
-    }  # fmt: skip
+    }
     assert asking <= {"adapters/providers/openai.py"}
 
 
 def public_functions() -> Iterator[Callable[..., Any]]:
     """Give the functions of every public package's `__all__`, and the public methods of its classes."""
     packages = [path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.glob("*/__init__.py")]
-    modules = [path.relative_to(PACKAGE.parent).with_suffix("") for path in PACKAGE.glob("[a-z]*.py")]
+    modules = [
+        path.relative_to(PACKAGE.parent).with_suffix("") for path in PACKAGE.glob("[a-z]*.py")
+    ]
     for path in sorted({*packages, *modules}):
         module = import_module(".".join(path.parts))
         try:
             everything = [getattr(module, name) for name in getattr(module, "__all__", ())]
-        except errors.MissingDependency:  # the border to LangChain, whose tests have a venv of their own
+        except (
+            errors.MissingDependency
+        ):  # the border to LangChain, whose tests have a venv of their own
             continue
         for public in everything:
             classes = public.__mro__ if inspect.isclass(public) else ()
-            members = [value for cls in classes for name, value in vars(cls).items() if not name.startswith("_")]
+            members = [
+                value
+                for cls in classes
+                for name, value in vars(cls).items()
+                if not name.startswith("_")
+            ]
             for member in [public, *members]:
-                function = getattr(member, "__func__", getattr(member, "fget", None)) if member in members else member
-                if inspect.isfunction(function := function or member) and function.__module__.startswith("modelwire"):
+                function = (
+                    getattr(member, "__func__", getattr(member, "fget", None))
+                    if member in members
+                    else member
+                )
+                if inspect.isfunction(
+                    function := function or member
+                ) and function.__module__.startswith("modelwire"):
                     yield inspect.unwrap(function)
 
 
 def raised_by(function: Callable[..., Any]) -> set[type[Exception]]:
     """Return the errors of ours that the function's own body raises."""
     source = textwrap.dedent(inspect.getsource(function))
-    kinds = {getattr(errors, name, None) for name in re.findall(r"^ +raise (\w+)\(", source, re.MULTILINE)}
-    return {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, errors.ModelwireError)}
+    kinds = {
+        getattr(errors, name, None)
+        for name in re.findall(r"^ +raise (\w+)\(", source, re.MULTILINE)
+    }
+    return {
+        kind for kind in kinds if isinstance(kind, type) and issubclass(kind, errors.ModelwireError)
+    }
 
 
 def test_public_functions_say_what_they_raise() -> None:
@@ -136,6 +173,9 @@ def test_public_functions_say_what_they_raise() -> None:
         for function in public_functions()
         for kind in raised_by(function)
         if function.__name__ != "model_post_init"  # pydantic's hook
-        and not any(f"`{base.__name__}`" in (function.__doc__ or "").partition("Raises:")[2] for base in kind.__mro__)
+        and not any(
+            f"`{base.__name__}`" in (function.__doc__ or "").partition("Raises:")[2]
+            for base in kind.__mro__
+        )
     }
     assert silent == set()

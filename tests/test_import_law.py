@@ -27,7 +27,10 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     # The one door from messages to the wires: readers of their blocks, and the OpenAI converters.
     "messages.wires": ({"errors"}, {"adapters.wires"}),
     "transport": ({"errors"}, set()),
-    "transport.logs": ({"errors", "transport"}, {"jobs.cost"}),  # the line about a call has its price
+    "transport.logs": (
+        {"errors", "transport"},
+        {"jobs.cost"},
+    ),  # the line about a call has its price
     "callbacks": ({"errors", "messages", "outputs"}, {"runnables"}),
     "runnables": (
         {"errors", "messages", "callbacks", "transport.observer"},
@@ -40,7 +43,10 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "outputs": ({"errors", "messages"}, set()),
     "prompt_values": ({"errors", "messages"}, {"prompts"}),
     "output_parsers": ({"errors", "messages", "runnables", "outputs", "prompt_values"}, set()),
-    "utils": ({"errors", "messages", "runnables", "output_parsers", "prompts", "tools"}, set()),  # names only
+    "utils": (
+        {"errors", "messages", "runnables", "output_parsers", "prompts", "tools"},
+        set(),
+    ),  # names only
     "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
     "budgets": ({"errors", "transport.observer"}, {"config", "folders", "jobs.cost", "messages"}),
     "rate_limiters": ({"errors"}, set()),
@@ -62,16 +68,40 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "local": ({"errors", "folders"}, set()),
     # Where a Runnable, a codec and the transport meet.
     "adapters": (
-        {"errors", "messages", "prompt_values", "outputs", "runnables", "callbacks", "transport", "caches"},
+        {
+            "errors",
+            "messages",
+            "prompt_values",
+            "outputs",
+            "runnables",
+            "callbacks",
+            "transport",
+            "caches",
+        },
         {"config", "local", "tools", "output_parsers", "profiles", "rate_limiters", "prompts"},
     ),
     # Loaded by the first call with tools or a form of its answer.
     "adapters.model.tools": ({"adapters", "errors", "runnables", "tools"}, set()),
-    "adapters.model.structured_output": ({"adapters", "errors", "runnables", "tools", "output_parsers"}, set()),
+    "adapters.model.structured_output": (
+        {"adapters", "errors", "runnables", "tools", "output_parsers"},
+        set(),
+    ),
     # Pure: what is said, in the words of one API.
-    "adapters.wires": ({"messages", "errors", "transport.wire", "transport.classify", "transport.sse"}, {"tools"}),
+    "adapters.wires": (
+        {"messages", "errors", "transport.wire", "transport.classify", "transport.sse"},
+        {"tools"},
+    ),
     "testing": (
-        {"errors", "messages", "outputs", "runnables", "callbacks", "adapters", "transport", "language_models"},
+        {
+            "errors",
+            "messages",
+            "outputs",
+            "runnables",
+            "callbacks",
+            "adapters",
+            "transport",
+            "language_models",
+        },
         set(),
     ),
     "otel": ({"errors", "callbacks", "messages.finish_reasons", "transport"}, set()),
@@ -104,21 +134,65 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         },
         set(),
     ),
-    "command": ({"errors", "folders"}, {"adapters", "config", "jobs.cost", "local", "messages", "profiles", "tools"}),
+    "command": (
+        {"errors", "folders"},
+        {"adapters", "config", "jobs.cost", "local", "messages", "profiles", "tools"},
+    ),
     "compare": (
-        {"adapters", "config", "errors", "jobs", "messages", "runnables", "testing.cassettes", "tools", "transport"},
+        {
+            "adapters",
+            "config",
+            "errors",
+            "jobs",
+            "messages",
+            "runnables",
+            "testing.cassettes",
+            "tools",
+            "transport",
+        },
         set(),
     ),
     "__main__": ({"cli"}, set()),
-    "cli": ({"errors"}, {"command", "compare", "local", "config", "adapters", "jobs", "migrate", "testing"}),
+    "cli": (
+        {"errors"},
+        {"command", "compare", "local", "config", "adapters", "jobs", "migrate", "testing"},
+    ),
 }
 FREE = ("_lazy", "_border")
-HEAVY = {"httpx2", "httpx", "openai", "anthropic", "tenacity", "aiohttp", "rich", "pydantic", "asyncio", "jinja2"}
+HEAVY = {
+    "httpx2",
+    "httpx",
+    "openai",
+    "anthropic",
+    "tenacity",
+    "aiohttp",
+    "rich",
+    "pydantic",
+    "asyncio",
+    "jinja2",
+}
 NEVER_AT_MODULE_LEVEL = {
-    "asyncio", "concurrent", "anyio", "httpx2", "httpx", "openai", "anthropic", "tenacity", "jinja2", "aiohttp", "rich",
-    "docstring_parser", "grandalf", "email", "http", "urllib.request", "importlib.metadata", "xllamacpp", "subprocess",
+    "asyncio",
+    "concurrent",
+    "anyio",
+    "httpx2",
+    "httpx",
+    "openai",
+    "anthropic",
+    "tenacity",
+    "jinja2",
+    "aiohttp",
+    "rich",
+    "docstring_parser",
+    "grandalf",
+    "email",
+    "http",
+    "urllib.request",
+    "importlib.metadata",
+    "xllamacpp",
+    "subprocess",
     "multiprocessing",
-}  # fmt: skip
+}
 
 
 def _name(path: Path) -> str:
@@ -134,7 +208,11 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _is_lazy_module(call: ast.expr) -> bool:
-    named = isinstance(call, ast.Attribute) and call.attr == "module" and isinstance(call.value, ast.Name)
+    named = (
+        isinstance(call, ast.Attribute)
+        and call.attr == "module"
+        and isinstance(call.value, ast.Name)
+    )
     return named and call.value.id == "_lazy"
 
 
@@ -180,7 +258,9 @@ def _within(module: str, part: str) -> bool:
 
 def _allowed(module: str) -> tuple[set[str], set[str]]:
     part = max((part for part in LAW if _within(module, part)), key=len, default=None)
-    assert part is not None, f"`modelwire/{module.replace('.', '/')}` has no line in the law: say what it may import"
+    assert part is not None, (
+        f"`modelwire/{module.replace('.', '/')}` has no line in the law: say what it may import"
+    )
     return LAW[part]
 
 
@@ -201,7 +281,9 @@ def _broken(imports: Iterable[tuple[str, bool, int]], path: Path) -> list[str]:
         if not _within(target, "modelwire"):
             continue
         ours = target.removeprefix("modelwire").lstrip(".")
-        same_part = _within(ours, max((part for part in LAW if _within(module, part)), key=len, default="?"))
+        same_part = _within(
+            ours, max((part for part in LAW if _within(module, part)), key=len, default="?")
+        )
         may = top | lazy if inside else top
         if not (ours in ("", *FREE) or same_part or any(_within(ours, part) for part in may)):
             found.append(f"{path.relative_to(PACKAGE)}:{line} imports modelwire.{ours}")
@@ -222,7 +304,10 @@ def test_a_module_imports_only_what_the_law_allows() -> None:
         ("transport/call.py", "def f():\n    from ..adapters import base"),
         ("adapters/wires/openai_chat/encode.py", "from modelwire.runnables import Runnable"),
         ("adapters/wires/openai_chat/encode.py", "from modelwire.transport import pools"),
-        ("adapters/wires/openai_chat/encode.py", "from modelwire.adapters.model.http import BaseChatModel"),
+        (
+            "adapters/wires/openai_chat/encode.py",
+            "from modelwire.adapters.model.http import BaseChatModel",
+        ),
         ("adapters/wires/anthropic/decode.py", "from modelwire.adapters.model import http"),
         ("runnables/base.py", "from modelwire.transport.wire import Reply"),
         ("adapters/model/http.py", "from modelwire.testing import FakeChatModel"),
@@ -238,14 +323,23 @@ def test_the_law_catches_a_breach(where: str, line: str) -> None:
 def test_heavy_libraries_load_inside_functions_or_in_modules_that_do() -> None:
     """A module may have one at its top when it is itself imported in functions only, like `runnables.threads`."""
     top_level: dict[str, set[str]] = {
-        _name(path): {module for module, inside, _ in _imported(path) if not inside} for path in MODULES
+        _name(path): {module for module, inside, _ in _imported(path) if not inside}
+        for path in MODULES
     }
     heavy = {
         f"modelwire.{name}": sorted(found)
         for name, modules in top_level.items()
-        if (found := {module for module in modules if any(_within(module, bad) for bad in NEVER_AT_MODULE_LEVEL)})
+        if (
+            found := {
+                module
+                for module in modules
+                if any(_within(module, bad) for bad in NEVER_AT_MODULE_LEVEL)
+            }
+        )
     }
-    assert {name: heavy[late] for name, modules in top_level.items() for late in modules & heavy.keys()} == {}
+    assert {
+        name: heavy[late] for name, modules in top_level.items() for late in modules & heavy.keys()
+    } == {}
 
 
 def _reads_code(node: ast.AST) -> bool:
@@ -266,7 +360,11 @@ def test_nothing_is_ever_unpickled_or_evaluated() -> None:
             for module, _, line in _imported(path)
             if any(_within(module, bad) for bad in unpicklers)
         ]
-        found += [f"{name}:{node.lineno} {ast.unparse(node)}" for node in ast.walk(parsed(path)) if _reads_code(node)]
+        found += [
+            f"{name}:{node.lineno} {ast.unparse(node)}"
+            for node in ast.walk(parsed(path))
+            if _reads_code(node)
+        ]
     assert found == []
 
 
@@ -280,7 +378,11 @@ def _loaded_by(code: str) -> set[str]:
     end = "import json; print(json.dumps(sorted(loaded - before)))"
     program = f"{start}\n{code}\nloaded = set(sys.modules)\n{end}"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PACKAGE.parent,
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
@@ -293,7 +395,10 @@ def _roots(modules: set[str]) -> set[str]:
 def test_importing_modelwire_loads_nothing_heavy_and_almost_nothing_of_ours() -> None:
     loaded = _loaded_by("import modelwire")
     assert _roots(loaded) & HEAVY == set()
-    assert {module for module in loaded if _within(module, "modelwire")} == {"modelwire", "modelwire._lazy"}
+    assert {module for module in loaded if _within(module, "modelwire")} == {
+        "modelwire",
+        "modelwire._lazy",
+    }
     assert len(loaded) <= 40, sorted(loaded)
 
 
@@ -301,7 +406,18 @@ def test_no_part_loads_http_or_a_provider() -> None:
     parts = sorted({_name(path).partition(".")[0] for path in MODULES} - {"", "_lazy"})
     loaded = _roots(_loaded_by("\n".join(f"import modelwire.{part}" for part in parts)))
     assert (
-        loaded & {"httpx2", "httpx", "openai", "anthropic", "tenacity", "aiohttp", "rich", "jinja2", "xllamacpp"}
+        loaded
+        & {
+            "httpx2",
+            "httpx",
+            "openai",
+            "anthropic",
+            "tenacity",
+            "aiohttp",
+            "rich",
+            "jinja2",
+            "xllamacpp",
+        }
         == set()
     )
 
@@ -313,7 +429,10 @@ from modelwire.adapters import ChatAnthropic, ChatOpenAI
 ChatOpenAI(model="m", api_key="k")
 ChatAnthropic(model="m", api_key="k")
 """
-    assert _roots(_loaded_by(code)) & {"openai", "anthropic", "tenacity", "aiohttp", "rich", "jinja2"} == set()
+    assert (
+        _roots(_loaded_by(code)) & {"openai", "anthropic", "tenacity", "aiohttp", "rich", "jinja2"}
+        == set()
+    )
 
 
 def test_every_public_name_resolves() -> None:
@@ -346,7 +465,8 @@ def test_no_module_changes_a_setting_of_the_interpreter() -> None:
         f"{path.relative_to(PACKAGE)}:{number}: {line.strip()}"
         for path in PACKAGE.rglob("*.py")
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
-        if line.strip().startswith(("import gc", "from gc import")) or any(f"sys.{name}(" in line for name in settings)
+        if line.strip().startswith(("import gc", "from gc import"))
+        or any(f"sys.{name}(" in line for name in settings)
     ]
     assert found == []
 
@@ -355,7 +475,11 @@ def test_no_circle_of_imports_is_large() -> None:
     """Imports in functions and lazy modules count, but for `runnables.on_demand`: LangChain's methods of a `Runnable`
     (`as_tool`, `get_graph`, `astream_events`) need what stands above it.
     """
-    names = {f"modelwire.{_name(path)}": path for path in MODULES if _name(path) not in ("", "runnables.on_demand")}
+    names = {
+        f"modelwire.{_name(path)}": path
+        for path in MODULES
+        if _name(path) not in ("", "runnables.on_demand")
+    }
     edges = {
         name: {one for one, _, _ in _imported(path) if one in names and not _within(name, one)}
         for name, path in names.items()

@@ -106,8 +106,16 @@ def test_function_calls_are_read(colour: Any) -> None:
     assert whole == {"name": "Point", "arguments": {"x": 1, "y": [2]}}
     assert colour.invoke(JsonKeyOutputFunctionsParser(key_name="y"), message) == [2]
     assert colour.invoke(PydanticOutputFunctionsParser(pydantic_schema=Point), message).x == 1
-    assert colour.invoke(PydanticOutputFunctionsParser(pydantic_schema={"Point": Point}), message).x == 1
-    assert colour.invoke(PydanticAttrOutputFunctionsParser(pydantic_schema=Point, attr_name="x"), message) == 1
+    assert (
+        colour.invoke(PydanticOutputFunctionsParser(pydantic_schema={"Point": Point}), message).x
+        == 1
+    )
+    assert (
+        colour.invoke(
+            PydanticAttrOutputFunctionsParser(pydantic_schema=Point, attr_name="x"), message
+        )
+        == 1
+    )
     for wrong in (AIMessage("no call"), answer('{"x": ')):
         with pytest.raises(OutputParserException):
             colour.invoke(JsonOutputFunctionsParser(), wrong)
@@ -122,10 +130,12 @@ def test_function_calls_are_read_as_they_grow(colour: Any) -> None:
     assert len(grown) > 1
 
 
-def test_the_console_shows_what_goes_in_and_comes_out(colour: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    chain = (RunnableLambda(lambda x: x + 1).with_config(run_name="inner") | RunnableLambda(str)).with_config(
-        run_name="outer"
-    )
+def test_the_console_shows_what_goes_in_and_comes_out(
+    colour: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = (
+        RunnableLambda(lambda x: x + 1).with_config(run_name="inner") | RunnableLambda(str)
+    ).with_config(run_name="outer")
     colour.invoke(chain, 1, {"callbacks": [ConsoleCallbackHandler()]})
     shown = capsys.readouterr().out
     assert "[chain/start] [chain:outer > chain:inner] Entering chain run:" in shown
@@ -137,7 +147,9 @@ def test_the_console_shows_what_goes_in_and_comes_out(colour: Any, capsys: pytes
 
 def test_prompts_come_from_files(tmp_path: Any) -> None:
     (tmp_path / "text.txt").write_text("Say {what}.")
-    (tmp_path / "p.json").write_text('{"_type": "prompt", "template_path": "text.txt", "input_variables": ["what"]}')
+    (tmp_path / "p.json").write_text(
+        '{"_type": "prompt", "template_path": "text.txt", "input_variables": ["what"]}'
+    )
     assert load_prompt(tmp_path / "p.json") == PromptTemplate.from_template("Say {what}.")
     (tmp_path / "f.json").write_text(
         '{"_type": "few_shot", "examples": [{"what": "a"}], "example_prompt_path": "p.json",'

@@ -29,7 +29,10 @@ CALL = {"name": "f", "args": {"a": 1}, "id": "1"}
         PromptTemplate.from_template("Say {what}."),
         Generation(text="t", generation_info={"finish_reason": "stop"}),
         GenerationChunk(text="t"),
-        [ChatGeneration(message=AIMessage("", tool_calls=[CALL])), ChatGeneration(message=HumanMessage("h"))],
+        [
+            ChatGeneration(message=AIMessage("", tool_calls=[CALL])),
+            ChatGeneration(message=HumanMessage("h")),
+        ],
         ChatGenerationChunk(message=AIMessageChunk("part"), generation_info={"n": 1}),
         [HumanMessage("a"), {"b": AIMessage("c")}, 3, None],
     ],
@@ -54,10 +57,19 @@ def test_the_form_is_langchains() -> None:
 
 
 def test_a_generation_in_langchains_form_is_read() -> None:
-    message = {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", "AIMessage"],
-               "kwargs": {"content": "x", "type": "ai"}}  # fmt: skip
+    message = {
+        "lc": 1,
+        "type": "constructor",
+        "id": ["langchain", "schema", "messages", "AIMessage"],
+        "kwargs": {"content": "x", "type": "ai"},
+    }
     path = ["langchain", "schema", "output", "ChatGeneration"]
-    written = {"lc": 1, "type": "constructor", "id": path, "kwargs": {"text": "x", "message": message}}
+    written = {
+        "lc": 1,
+        "type": "constructor",
+        "id": path,
+        "kwargs": {"text": "x", "message": message},
+    }
     assert load(written) == ChatGeneration(message=AIMessage("x"))
     assert dumpd(ChatGeneration(message=AIMessage("x")))["id"] == path
 
@@ -81,7 +93,10 @@ def test_a_model_that_langchain_wrote_is_read() -> None:
         "lc": 1,
         "type": "constructor",
         "id": ["langchain", "chat_models", "openai", "ChatOpenAI"],
-        "kwargs": {"model_name": "m", "openai_api_key": {"lc": 1, "type": "secret", "id": ["OPENAI_API_KEY"]}},
+        "kwargs": {
+            "model_name": "m",
+            "openai_api_key": {"lc": 1, "type": "secret", "id": ["OPENAI_API_KEY"]},
+        },
     }
     assert load(written, secrets_map={"OPENAI_API_KEY": "k"}).model == "m"
 

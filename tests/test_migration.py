@@ -53,5 +53,8 @@ def test_the_command_of_the_page_rewrites_the_roots() -> None:
     for rule in command[1].split("; "):
         _, pattern, replacement, _ = rule.split("/")
         line = re.sub(pattern, replacement, line)
-    assert line == "from modelwire.messages import HumanMessage\nfrom modelwire.adapters import ChatOpenAI\n"
+    assert (
+        line
+        == "from modelwire.messages import HumanMessage\nfrom modelwire.adapters import ChatOpenAI\n"
+    )
     exec(line, {})

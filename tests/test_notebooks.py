@@ -39,7 +39,9 @@ def test_an_answer_shows_its_reasoning_folded_its_text_and_its_calls_as_a_table(
         usage_metadata={"input_tokens": 1200, "output_tokens": 3, "total_tokens": 1203},
     )
     html = shown(message)
-    assert re.search(r"<details><summary>Reasoning</summary><div[^>]*>if a &lt; b</div></details>", html)
+    assert re.search(
+        r"<details><summary>Reasoning</summary><div[^>]*>if a &lt; b</div></details>", html
+    )
     assert "<p>It <strong>rains</strong>.</p>" in html
     assert re.search(r"<td[^>]*>weather</td><td[^>]*>\{&quot;city&quot;: &quot;A&lt;B", html)
     assert "1,200 tokens in, 3 out" in html
@@ -54,16 +56,23 @@ HOSTILE = """<script>alert(1)</script> <img src=x onerror=alert(1)> <a href="jav
 
 
 @pytest.mark.parametrize("plain", [True, False])
-def test_what_a_model_wrote_is_shown_and_never_run_or_fetched(monkeypatch: pytest.MonkeyPatch, *, plain: bool) -> None:
+def test_what_a_model_wrote_is_shown_and_never_run_or_fetched(
+    monkeypatch: pytest.MonkeyPatch, *, plain: bool
+) -> None:
     if plain:
         monkeypatch.setattr(notebooks, "_markdown", lambda: None)
     message = AIMessage(
-        [{"type": "reasoning", "reasoning": HOSTILE}, {"type": "text", "text": HOSTILE},
-         {"type": "image", "url": 'https://evil.example/"><script>'}, {"type": "image", "url": "javascript:alert(1)"},
-         {"type": "image", "base64": '"><script>', "mime_type": "image/png"},
-         {"type": "file", "base64": "aGk=", "mime_type": "<script>"}],
-        name="<script>", tool_calls=[{"name": "<script>", "args": {"<script>": HOSTILE}, "id": "1"}],
-    )  # fmt: skip
+        [
+            {"type": "reasoning", "reasoning": HOSTILE},
+            {"type": "text", "text": HOSTILE},
+            {"type": "image", "url": 'https://evil.example/"><script>'},
+            {"type": "image", "url": "javascript:alert(1)"},
+            {"type": "image", "base64": '"><script>', "mime_type": "image/png"},
+            {"type": "file", "base64": "aGk=", "mime_type": "<script>"},
+        ],
+        name="<script>",
+        tool_calls=[{"name": "<script>", "args": {"<script>": HOSTILE}, "id": "1"}],
+    )
     html = shown(message)
     ours = re.compile("div|small|b|code|details|summary|p|em|i|table|thead|tbody|tr|th|td|img|a")
     assert [tag for tag in re.findall(r"<(\w+)", html) if not ours.fullmatch(tag)] == []
@@ -105,10 +114,24 @@ def test_what_was_spent_is_a_table() -> None:
 
 def result(**changed: Any) -> JobResult:
     values: dict[str, Any] = {
-        "output": Path("answers.csv"), "job_dir": Path("a.job"), "job_id": "1", "complete": True, "stopped": None,
-        "rows": 130_000, "failed": 2, "asked": 9, "same": 0, "cached": 0, "cut": 0, "input_tokens": 5,
-        "output_tokens": 6, "cost": Decimal("1.5"), "unpriced": 0, "saved": Decimal(0), "elapsed_s": 3.0,
-    }  # fmt: skip
+        "output": Path("answers.csv"),
+        "job_dir": Path("a.job"),
+        "job_id": "1",
+        "complete": True,
+        "stopped": None,
+        "rows": 130_000,
+        "failed": 2,
+        "asked": 9,
+        "same": 0,
+        "cached": 0,
+        "cut": 0,
+        "input_tokens": 5,
+        "output_tokens": 6,
+        "cost": Decimal("1.5"),
+        "unpriced": 0,
+        "saved": Decimal(0),
+        "elapsed_s": 3.0,
+    }
     return JobResult(**values | changed)
 
 

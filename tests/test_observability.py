@@ -26,9 +26,14 @@ ANSWERS = ["Good day!", "one two three", "Take an umbrella.", "['one', 'two', 't
 
 def run(*command: str, **environment: str) -> str:
     done = subprocess.run(
-        [*command], capture_output=True, text=True, encoding="utf-8", check=False, cwd=ROOT,
+        [*command],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        cwd=ROOT,
         env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -52,9 +57,13 @@ def test_the_console_shows_spans_and_metrics_of_every_way_of_calling() -> None:
     assert {span["parent_id"] for span in spans if span is not work} == {work["context"]["span_id"]}
     chats = [span["attributes"] for span in spans if span["name"].startswith("chat")]
     assert all(
-        chat["gen_ai.usage.output_tokens"] > 0 for chat in chats if chat["gen_ai.response.finish_reasons"] == ["stop"]
+        chat["gen_ai.usage.output_tokens"] > 0
+        for chat in chats
+        if chat["gen_ai.response.finish_reasons"] == ["stop"]
     )
-    assert "Good day" not in json.dumps(spans)  # no prompt and no answer, as nobody has asked for them
+    assert "Good day" not in json.dumps(
+        spans
+    )  # no prompt and no answer, as nobody has asked for them
     assert "gen_ai.client.operation.duration" in output
 
 
@@ -81,8 +90,12 @@ def collector() -> Iterator[tuple[str, dict[str, list[bytes]]]]:
 
 
 def test_a_collector_gets_them_over_otlp(collector: tuple[str, dict[str, list[bytes]]]) -> None:
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the exporter is not installed")
-    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+    pytest.importorskip(
+        "opentelemetry.exporter.otlp.proto.http", reason="the exporter is not installed"
+    )
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     address, bodies = collector
@@ -104,18 +117,25 @@ def test_a_collector_gets_them_over_otlp(collector: tuple[str, dict[str, list[by
         for metric in scope.metrics
     }
     assert names == {
-        "gen_ai.client.operation.duration", "gen_ai.client.token.usage",
+        "gen_ai.client.operation.duration",
+        "gen_ai.client.token.usage",
         "gen_ai.client.operation.time_to_first_chunk",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.long  # it loads every instrumentation that is installed
 def test_it_may_be_set_up_from_outside() -> None:
     pytest.importorskip("opentelemetry.distro", reason="opentelemetry-distro is not installed")
-    if not any(entry.name == "modelwire" for entry in entry_points(group="opentelemetry_instrumentor")):
+    if not any(
+        entry.name == "modelwire" for entry in entry_points(group="opentelemetry_instrumentor")
+    ):
         pytest.skip("modelwire is not installed, and so is not found")
     command = str(Path(sys.executable).with_name("opentelemetry-instrument"))
-    exporters = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+    exporters = {
+        "OTEL_TRACES_EXPORTER": "console",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+    }
     spans = printed(run(command, sys.executable, SCRIPT, "--as-it-is", **exporters))
     ours = [span["name"] for span in spans if not span["name"].startswith("POST")]
     assert Counter(ours) == SPANS

@@ -47,7 +47,9 @@ class Seen(NamedTuple):
 
     def points(self) -> dict[str, list[Any]]:
         data = self.reader.get_metrics_data()
-        found = [m for r in data.resource_metrics for scope in r.scope_metrics for m in scope.metrics]
+        found = [
+            m for r in data.resource_metrics for scope in r.scope_metrics for m in scope.metrics
+        ]
         return {metric.name: list(metric.data.data_points) for metric in found}
 
 
@@ -67,12 +69,22 @@ def server() -> Iterator[ProviderServer]:
 
 
 CLOUDS: list[tuple[Any, dict[str, Any], str]] = [
-    ("gemini", {}, "gcp.gemini"), ("gemini", {"vertexai": True}, "gcp.vertex_ai"), ("bedrock", {}, "aws.bedrock"),
-    *(("openai", {"provider": service}, name) for service, name in {
-        "azure_openai": "azure.ai.openai", "mistral": "mistral_ai", "xai": "x_ai", "watsonx": "ibm.watsonx.ai",
-        "bedrock_openai": "aws.bedrock", "google_openai": "gcp.gemini", "groq": "groq",
-    }.items()),
-]  # fmt: skip
+    ("gemini", {}, "gcp.gemini"),
+    ("gemini", {"vertexai": True}, "gcp.vertex_ai"),
+    ("bedrock", {}, "aws.bedrock"),
+    *(
+        ("openai", {"provider": service}, name)
+        for service, name in {
+            "azure_openai": "azure.ai.openai",
+            "mistral": "mistral_ai",
+            "xai": "x_ai",
+            "watsonx": "ibm.watsonx.ai",
+            "bedrock_openai": "aws.bedrock",
+            "google_openai": "gcp.gemini",
+            "groq": "groq",
+        }.items()
+    ),
+]
 
 
 @pytest.mark.parametrize(("wire", "settings", "name"), CLOUDS)
@@ -84,12 +96,18 @@ def test_providers_have_the_names_of_the_conventions(
     assert dict(span.attributes)["gen_ai.provider.name"] == name
 
 
-def test_a_call_is_a_span_by_the_conventions(colour: Any, server: ProviderServer, seen: Seen) -> None:
+def test_a_call_is_a_span_by_the_conventions(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
     server.say("Good day")
     answer = colour.invoke(server.model(temperature=0.5, max_tokens=9), PROMPT, stop=["x"])
     (span,) = seen.exporter.get_finished_spans()
     facts = dict(span.attributes)
-    assert (span.name, span.kind, span.status.is_ok) == ("chat gpt-test", trace.SpanKind.CLIENT, True)
+    assert (span.name, span.kind, span.status.is_ok) == (
+        "chat gpt-test",
+        trace.SpanKind.CLIENT,
+        True,
+    )
     assert facts["gen_ai.operation.name"] == "chat"
     assert facts["gen_ai.provider.name"] == "openai"
     assert facts["gen_ai.request.model"] == "gpt-test"
@@ -111,7 +129,10 @@ def test_the_metrics_of_a_call(colour: Any, server: ProviderServer, seen: Seen) 
     streamed = sum(chunk.usage_metadata["input_tokens"] for chunk in chunks if chunk.usage_metadata)
     points = seen.points()
     assert sum(point.count for point in points["gen_ai.client.operation.duration"]) == 2
-    used = {point.attributes["gen_ai.token.type"]: point.sum for point in points["gen_ai.client.token.usage"]}
+    used = {
+        point.attributes["gen_ai.token.type"]: point.sum
+        for point in points["gen_ai.client.token.usage"]
+    }
     assert used["input"] == answer.usage_metadata["input_tokens"] + streamed
     (first,) = points["gen_ai.client.operation.time_to_first_chunk"]
     assert first.count == 1
@@ -134,15 +155,23 @@ def test_attempts_and_waits_are_events(colour: Any, server: ProviderServer, seen
     colour.invoke(server.model(), PROMPT)
     (span,) = seen.exporter.get_finished_spans()
     assert [event.name for event in span.events] == ["attempt failed", "waited"]
-    assert dict(span.events[0].attributes) == {"error.type": "ServerError", "http.response.status_code": 500}
+    assert dict(span.events[0].attributes) == {
+        "error.type": "ServerError",
+        "http.response.status_code": 500,
+    }
 
 
-def test_a_call_that_fails_is_an_error_without_its_words(colour: Any, server: ProviderServer, seen: Seen) -> None:
+def test_a_call_that_fails_is_an_error_without_its_words(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
     server.say(faults.status(500, message=PROMPT))
     with pytest.raises(ServerError):
         colour.invoke(server.model(max_retries=0), PROMPT)
     (span,) = seen.exporter.get_finished_spans()
-    assert (span.status.status_code, span.attributes["error.type"]) == (trace.StatusCode.ERROR, "ServerError")
+    assert (span.status.status_code, span.attributes["error.type"]) == (
+        trace.StatusCode.ERROR,
+        "ServerError",
+    )
     assert PROMPT not in span.to_json()
     (point,) = seen.points()["gen_ai.client.operation.duration"]
     assert point.attributes["error.type"] == "ServerError"
@@ -159,13 +188,19 @@ def test_content_is_captured_only_when_asked_for(
         {"role": "user", "parts": [{"type": "text", "content": PROMPT}]}
     ]
     (said,) = json.loads(span.attributes["gen_ai.output.messages"])
-    assert (said["role"], said["parts"][0]["content"], said["finish_reason"]) == ("assistant", "Good day", "stop")
+    assert (said["role"], said["parts"][0]["content"], said["finish_reason"]) == (
+        "assistant",
+        "Good day",
+        "stop",
+    )
 
 
 def test_a_chain_is_the_parent_of_its_calls_and_a_span_of_the_programs_own_is_theirs(
     colour: Any, server: ProviderServer, seen: Seen
 ) -> None:
-    chain = (ChatPromptTemplate.from_messages([("user", "{x}")]) | server.model()).with_config(run_name="asking")
+    chain = (ChatPromptTemplate.from_messages([("user", "{x}")]) | server.model()).with_config(
+        run_name="asking"
+    )
     with seen.tracer.start_as_current_span("mine"):
         colour.invoke(chain, {"x": "hi"})
         assert trace.get_current_span().name == "mine"
@@ -174,7 +209,9 @@ def test_a_chain_is_the_parent_of_its_calls_and_a_span_of_the_programs_own_is_th
     assert spans["asking"].parent.span_id == spans["mine"].context.span_id
 
 
-def test_the_calls_of_a_batch_belong_to_the_span_around_it(colour: Any, server: ProviderServer, seen: Seen) -> None:
+def test_the_calls_of_a_batch_belong_to_the_span_around_it(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
     with seen.tracer.start_as_current_span("mine") as mine:
         colour.batch(server.model(), ["a", "b", "c"])
     calls = [span for span in seen.exporter.get_finished_spans() if span.name == "chat gpt-test"]
@@ -185,7 +222,9 @@ def test_the_calls_of_threads_and_of_steps_side_by_side_belong_to_the_span_aroun
     colour: Any, server: ProviderServer, seen: Seen
 ) -> None:
     model = server.model()
-    chain = RunnableParallel(in_a_thread=RunnableLambda(lambda text: model.invoke(text)), beside_it=model)
+    chain = RunnableParallel(
+        in_a_thread=RunnableLambda(lambda text: model.invoke(text)), beside_it=model
+    )
     with seen.tracer.start_as_current_span("mine"):
         colour.batch(chain, ["a", "b"])
         colour.batch_as_completed(chain, ["c"])
@@ -205,7 +244,9 @@ def test_the_rows_of_a_job_belong_to_the_span_around_it(
     rows = [{"text": str(number)} for number in range(5)]
     work = {"model": server.model(), "output": tmp_path / "out.csv"}
     with seen.tracer.start_as_current_span("mine"):
-        colour.run(lambda: run_job("{text}", rows, **work), lambda: arun_job("{text}", rows, **work))
+        colour.run(
+            lambda: run_job("{text}", rows, **work), lambda: arun_job("{text}", rows, **work)
+        )
     assert seen.tree() == {
         ("RunnableSequence", "mine"): 5,
         ("ChatPromptTemplate", "RunnableSequence"): 5,
@@ -228,7 +269,9 @@ def test_a_replayed_call_is_a_span_like_a_live_one(
     assert facts[0] == facts[1]
 
 
-def test_a_stream_that_is_left_ends_its_span_and_leaves_no_span_current(server: ProviderServer, seen: Seen) -> None:
+def test_a_stream_that_is_left_ends_its_span_and_leaves_no_span_current(
+    server: ProviderServer, seen: Seen
+) -> None:
     stream = server.model().stream(PROMPT)
     next(stream)
     assert not trace.get_current_span().get_span_context().is_valid
@@ -243,15 +286,21 @@ def test_a_tool_is_a_span_of_its_own(colour: Any, seen: Seen) -> None:
         """Add."""
         return a + b
 
-    colour.invoke(add, {"name": "add", "args": {"a": 1, "b": 2}, "id": "call_1", "type": "tool_call"})
+    colour.invoke(
+        add, {"name": "add", "args": {"a": 1, "b": 2}, "id": "call_1", "type": "tool_call"}
+    )
     (span,) = seen.exporter.get_finished_spans()
     assert span.name == "execute_tool add"
     assert dict(span.attributes) == {
-        "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "add", "gen_ai.tool.call.id": "call_1",
-    }  # fmt: skip
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "add",
+        "gen_ai.tool.call.id": "call_1",
+    }
 
 
-def test_the_request_goes_out_inside_of_the_span(colour: Any, server: ProviderServer, seen: Seen) -> None:
+def test_the_request_goes_out_inside_of_the_span(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
     from modelwire.transport.observer import CallObserver
 
     current: list[Any] = []
@@ -270,7 +319,9 @@ def test_the_request_goes_out_inside_of_the_span(colour: Any, server: ProviderSe
     assert current == [span.context.span_id]
 
 
-def test_nothing_is_seen_after_uninstrument(colour: Any, server: ProviderServer, seen: Seen) -> None:
+def test_nothing_is_seen_after_uninstrument(
+    colour: Any, server: ProviderServer, seen: Seen
+) -> None:
     otel.ModelwireInstrumentor().uninstrument()
     colour.invoke(server.model(), PROMPT)
     assert seen.exporter.get_finished_spans() == ()

@@ -52,9 +52,13 @@ def test_chunks_add_up_in_any_grouping(texts: list[str]) -> None:
 
 def test_generation_info_is_merged() -> None:
     first = ChatGenerationChunk(message=AIMessageChunk("a"), generation_info={"x": "1", "l": [1]})
-    second = ChatGenerationChunk(message=AIMessageChunk("b"), generation_info={"x": "2", "l": [2], "y": 3})
+    second = ChatGenerationChunk(
+        message=AIMessageChunk("b"), generation_info={"x": "2", "l": [2], "y": 3}
+    )
     assert (first + second).generation_info == {"x": "12", "l": [1, 2], "y": 3}
-    assert (first + ChatGenerationChunk(message=AIMessageChunk("b"))).generation_info == first.generation_info
+    assert (
+        first + ChatGenerationChunk(message=AIMessageChunk("b"))
+    ).generation_info == first.generation_info
     total = GenerationChunk(text="a", generation_info={"x": 1}) + GenerationChunk(text="b")
     assert (total.text, total.generation_info) == ("ab", {"x": 1})
 
@@ -95,7 +99,9 @@ EVERY = [
     ChatGeneration(message=AIMessage("x"), generation_info={"a": 1}),
     ChatGenerationChunk(message=AIMessageChunk("x")),
     ChatResult(generations=[ChatGeneration(message=AIMessage("x"))], llm_output={"m": 1}),
-    LLMResult(generations=[[ChatGeneration(message=AIMessage("x"))]], run=[RunInfo(run_id=uuid4())]),
+    LLMResult(
+        generations=[[ChatGeneration(message=AIMessage("x"))]], run=[RunInfo(run_id=uuid4())]
+    ),
 ]
 
 
@@ -112,7 +118,10 @@ def test_a_dump_can_be_read_back() -> None:
     rows = [[Generation(text="x")], [ChatGeneration(message=HumanMessage("y"))]]
     result = LLMResult(generations=rows, llm_output={"m": 1})
     again = LLMResult.model_validate(result.model_dump())
-    assert [[type(item) for item in row] for row in again.generations] == [[Generation], [ChatGeneration]]
+    assert [[type(item) for item in row] for row in again.generations] == [
+        [Generation],
+        [ChatGeneration],
+    ]
     assert [[item.text for item in row] for row in again.generations] == [["x"], ["y"]]
     result = LLMResult(generations=rows[:1], llm_output={"m": 1})
     assert LLMResult.model_validate(result.model_dump()) == result
@@ -131,7 +140,9 @@ def test_a_subclass_may_have_fields() -> None:
 
 def test_flatten_counts_the_tokens_once() -> None:
     rows = [[ChatGeneration(message=AIMessage(text))] for text in "ab"]
-    first, second = LLMResult(generations=rows, llm_output={"token_usage": {"t": 1}, "m": 2}).flatten()
+    first, second = LLMResult(
+        generations=rows, llm_output={"token_usage": {"t": 1}, "m": 2}
+    ).flatten()
     assert (first.generations, second.generations) == ([rows[0]], [rows[1]])
     assert first.llm_output == {"token_usage": {"t": 1}, "m": 2}
     assert second.llm_output == {"token_usage": {}, "m": 2}

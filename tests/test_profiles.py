@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from modelwire import profiles
-from modelwire.adapters import ChatAnthropic, ChatAnthropicVertex, ChatBedrockConverse, ChatOpenAI, ChatVertexAI
+from modelwire.adapters import (
+    ChatAnthropic,
+    ChatAnthropicVertex,
+    ChatBedrockConverse,
+    ChatOpenAI,
+    ChatVertexAI,
+)
 from modelwire.errors import InvalidArgument
 from modelwire.local import server as local_server
 from modelwire.testing import ProviderServer
@@ -34,17 +40,25 @@ def openai(model: str = "gpt-4o-mini", **arguments: Any) -> ChatOpenAI:
 
 def test_a_profile_has_limits_abilities_and_prices_each_with_source_and_date() -> None:
     profile = openai("gpt-5").profile
-    assert (profile["context_window"], profile["max_input_tokens"], profile["max_output_tokens"]) == (
-        400_000, 272_000, 128_000,
-    )  # fmt: skip
+    assert (
+        profile["context_window"],
+        profile["max_input_tokens"],
+        profile["max_output_tokens"],
+    ) == (
+        400_000,
+        272_000,
+        128_000,
+    )
     assert profile["image_inputs"] is True
     assert profile["audio_inputs"] is False
     assert profile["reasoning_effort_levels"] == ["minimal", "low", "medium", "high"]
     prices = profile["prices"]
     assert prices is not None
     assert (prices["input"], prices["output"], prices["cache_read"]) == (
-        Decimal("1.25"), Decimal(10), Decimal("0.125"),
-    )  # fmt: skip
+        Decimal("1.25"),
+        Decimal(10),
+        Decimal("0.125"),
+    )
     assert set(profile["sources"]) == set(profile) - {"sources"}
     source = profile["sources"]["max_output_tokens"]
     assert (source["name"], source["row"]) == ("models.dev", "openai/gpt-5")
@@ -72,24 +86,39 @@ def test_what_is_not_known_is_none_and_a_slip_is_an_error() -> None:
         (openai("gpt-4.1-2025-04-14"), "openai/gpt-4.1"),
         (openai("ft:gpt-4o-mini-2024-07-18:me::id"), "openai/gpt-4o-mini"),
         (openai("openai/gpt-5.1", provider="openrouter"), "openrouter/openai/gpt-5.1"),
-        (openai("anthropic/claude-haiku-4.5:floor", provider="openrouter"), "openrouter/anthropic/claude-haiku-4.5"),
-        (openai("gemini/gemini-2.5-pro", provider="litellm", base_url="http://localhost/v1"), "google/gemini-2.5-pro"),
+        (
+            openai("anthropic/claude-haiku-4.5:floor", provider="openrouter"),
+            "openrouter/anthropic/claude-haiku-4.5",
+        ),
+        (
+            openai("gemini/gemini-2.5-pro", provider="litellm", base_url="http://localhost/v1"),
+            "google/gemini-2.5-pro",
+        ),
         (openai("openai/gpt-oss-20b", provider="groq"), "groq/openai/gpt-oss-20b"),
         (openai("magistral-small-latest", provider="mistralai"), "mistral/magistral-small"),
-        (ChatAnthropic(model="claude-sonnet-4-5-latest", api_key="k"), "anthropic/claude-sonnet-4-5"),
+        (
+            ChatAnthropic(model="claude-sonnet-4-5-latest", api_key="k"),
+            "anthropic/claude-sonnet-4-5",
+        ),
         (ChatAnthropic(model="claude-opus-4", api_key="k"), "anthropic/claude-opus-4-20250514"),
-        (ChatVertexAI(model="models/gemini-2.0-flash-001", project="p"), "google-vertex/gemini-2.0-flash"),
+        (
+            ChatVertexAI(model="models/gemini-2.0-flash-001", project="p"),
+            "google-vertex/gemini-2.0-flash",
+        ),
         (
             ChatAnthropicVertex(model="claude-opus-4-6@20260115", project="p"),
             "google-vertex-anthropic/claude-opus-4-6@default",
         ),
         (
-            ChatBedrockConverse(model="apac.anthropic.claude-sonnet-4-5-20250929-v1:0", region_name="us-east-1"),
+            ChatBedrockConverse(
+                model="apac.anthropic.claude-sonnet-4-5-20250929-v1:0", region_name="us-east-1"
+            ),
             "amazon-bedrock/anthropic.claude-sonnet-4-5-20250929-v1:0",
         ),
         (
             ChatBedrockConverse(
-                model="arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0", region_name="us-east-1"
+                model="arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0",
+                region_name="us-east-1",
             ),
             "amazon-bedrock/amazon.nova-pro-v1:0",
         ),
@@ -105,9 +134,12 @@ def test_a_model_is_found_by_the_name_it_is_called_by(model: Any, row: str) -> N
     [
         openai("gpt-4o-mini-of-our-own"),
         openai("claude-haiku-4-5"),  # not OpenAI's
-        openai("mistral-large-2407", provider="mistralai"),  # another model than `mistral-large-2512`
+        openai(
+            "mistral-large-2407", provider="mistralai"
+        ),  # another model than `mistral-large-2512`
         ChatBedrockConverse(
-            model="arn:aws:bedrock:us-east-1:1:application-inference-profile/abc", region_name="us-east-1"
+            model="arn:aws:bedrock:us-east-1:1:application-inference-profile/abc",
+            region_name="us-east-1",
         ),
     ],
     ids=lambda model: str(model.model),
@@ -143,7 +175,9 @@ def test_what_is_done_to_a_profile_stays_there() -> None:
 
 @pytest.mark.parametrize("tokens", [0, -5, 1.5, float("nan"), "4k", True])
 def test_a_limit_that_is_none_is_refused(tokens: Any) -> None:
-    with pytest.raises(InvalidArgument, match=r'"max_input_tokens": write a whole number of tokens above 0'):
+    with pytest.raises(
+        InvalidArgument, match=r'"max_input_tokens": write a whole number of tokens above 0'
+    ):
         openai(profile={"max_input_tokens": tokens})
 
 
@@ -153,7 +187,9 @@ def test_a_slip_in_a_name_that_is_set_is_refused(name: str) -> None:
         openai(profile={name: 1})
 
 
-@pytest.mark.parametrize("model", ["gpt-3.5-turbo", "gpt-4", "gpt-4o", "gpt-5.2-pro", "o1-mini", "gpt-5-chat-latest"])
+@pytest.mark.parametrize(
+    "model", ["gpt-3.5-turbo", "gpt-4", "gpt-4o", "gpt-5.2-pro", "o1-mini", "gpt-5-chat-latest"]
+)
 def test_a_profile_does_not_contradict_itself(model: str) -> None:
     profile = openai(model).profile
     methods = profile["structured_output_methods"] or []
@@ -168,7 +204,9 @@ def test_a_profile_does_not_contradict_itself(model: str) -> None:
 @pytest.mark.parametrize("model", ["gpt-3.5-turbo", "gpt-4", "gpt-4-0613", "gpt-35-turbo"])
 def test_a_model_without_schemas_is_asked_for_data_by_a_tool(model: str) -> None:
     with ProviderServer() as server:
-        server.model(model=model).with_structured_output({"title": "T", "type": "object"}, include_raw=True).invoke("x")
+        server.model(model=model).with_structured_output(
+            {"title": "T", "type": "object"}, include_raw=True
+        ).invoke("x")
     assert "tools" in server.requests[0].body
     assert "response_format" not in server.requests[0].body
 
@@ -203,5 +241,8 @@ def test_a_local_model_has_the_window_of_its_server(monkeypatch: pytest.MonkeyPa
     shared = SimpleNamespace(base_url="http://127.0.0.1:4321", context_tokens=4096)
     monkeypatch.setattr(local_server, "_shared", {"m": shared})
     profile = openai("smollm2", provider="local", base_url="http://127.0.0.1:4321/v1").profile
-    assert (profile["context_window"], profile["sources"]["context_window"]["name"]) == (4096, "local server")
+    assert (profile["context_window"], profile["sources"]["context_window"]["name"]) == (
+        4096,
+        "local server",
+    )
     assert openai("smollm2", provider="local", base_url="http://127.0.0.1:9/v1").profile == {}

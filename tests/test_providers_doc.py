@@ -15,15 +15,34 @@ from modelwire.adapters.providers.services import SERVICES, Service, service_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "providers.md").read_text(encoding="utf-8")
 
-FEATURES = ("invoke", "stream", "usage in streams", "tools", "structured output", "reasoning", "images")
+FEATURES = (
+    "invoke",
+    "stream",
+    "usage in streams",
+    "tools",
+    "structured output",
+    "reasoning",
+    "images",
+)
 WIRES = {"anthropic": "Messages", "responses": "Responses", "openai": "Chat"}
-ENDPOINTS = {"anthropic": "anthropic_messages", "responses": "openai_responses", "openai": "openai_chat",
-             "gemini": "gemini_generate", "bedrock": "bedrock_converse"}  # fmt: skip
+ENDPOINTS = {
+    "anthropic": "anthropic_messages",
+    "responses": "openai_responses",
+    "openai": "openai_chat",
+    "gemini": "gemini_generate",
+    "bedrock": "bedrock_converse",
+}
 # Tried with answers of the documentation's form, by tests of their own.
 SYNTHETIC = ("google_anthropic_vertex",)
-NAMES = {"azure": "azure_openai", "mistral": "mistralai", "google-openai-compat": "google_openai",
-         "google": "google_genai", "bedrock": "bedrock_converse", "vertex": "google_vertexai",
-         "litellm-proxy": "litellm"}  # fmt: skip
+NAMES = {
+    "azure": "azure_openai",
+    "mistral": "mistralai",
+    "google-openai-compat": "google_openai",
+    "google": "google_genai",
+    "bedrock": "bedrock_converse",
+    "vertex": "google_vertexai",
+    "litellm-proxy": "litellm",
+}
 # `tests/local` has a real model on this machine, which llama.cpp serves.
 LIVE = ("local", "llamacpp")
 LIVE_FEATURES = FEATURES[:5]
@@ -72,19 +91,27 @@ def _expected(name: str, recorded: Counter[tuple[str, str, str]]) -> list[str]:
     for feature in FEATURES:
         if name in LIVE and feature in LIVE_FEATURES:
             cells.append("live local")
-        elif number := recorded[name, ENDPOINTS[PROVIDERS[name].wire if name in PROVIDERS else "openai"], feature]:
+        elif number := recorded[
+            name, ENDPOINTS[PROVIDERS[name].wire if name in PROVIDERS else "openai"], feature
+        ]:
             cells.append(f"recorded {number}")
         elif number := recorded[name, "openai_responses", feature]:
             cells.append(f"recorded {number} (Responses)")
         else:
-            cells.append("synthetic" if name in SYNTHETIC or _is_synthetic(service, feature) else "untested")
+            cells.append(
+                "synthetic" if name in SYNTHETIC or _is_synthetic(service, feature) else "untested"
+            )
     others = (
-        service.speaks()[1:] if service else [wire for wire in PROVIDERS[name].wires if wire != PROVIDERS[name].wire]
+        service.speaks()[1:]
+        if service
+        else [wire for wire in PROVIDERS[name].wires if wire != PROVIDERS[name].wire]
     )
     wires = []
     for wire in others:
         seen = recorded[name, ENDPOINTS[wire], "invoke"] + recorded[name, ENDPOINTS[wire], "stream"]
-        wires.append(f"{WIRES[wire]}: {'live local' if name in LIVE else f'recorded {seen}' if seen else 'synthetic'}")
+        wires.append(
+            f"{WIRES[wire]}: {'live local' if name in LIVE else f'recorded {seen}' if seen else 'synthetic'}"
+        )
     return [*cells, "; ".join(wires) or "none known"]
 
 
@@ -99,7 +126,9 @@ def test_every_provider_has_its_row_and_every_cell_is_a_word_of_the_legend() -> 
 
 def test_every_cell_says_how_it_is_tested() -> None:
     recorded, told = _recorded(), _told()
-    print("\n".join(f"| `{name}` | {' | '.join(_expected(name, recorded))} |" for name in told))  # the page's table
+    print(
+        "\n".join(f"| `{name}` | {' | '.join(_expected(name, recorded))} |" for name in told)
+    )  # the page's table
     assert told == {name: _expected(name, recorded) for name in told}
 
 

@@ -39,7 +39,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def take(limiter: InMemoryRateLimiter, colour: Any, *, blocking: bool = False) -> bool:
-    return colour.run(lambda: limiter.acquire(blocking=blocking), lambda: limiter.aacquire(blocking=blocking))
+    return colour.run(
+        lambda: limiter.acquire(blocking=blocking), lambda: limiter.aacquire(blocking=blocking)
+    )
 
 
 def test_a_bucket_starts_empty_fills_with_time_and_runs_over(clock: Clock, colour: Any) -> None:
@@ -63,7 +65,9 @@ def test_waiting_looks_again_at_the_interval(clock: Clock, colour: Any) -> None:
 
 
 def test_over_a_long_time_the_rate_is_the_rate(clock: Clock, colour: Any) -> None:
-    limiter = InMemoryRateLimiter(requests_per_second=20, check_every_n_seconds=0.01, max_bucket_size=1)
+    limiter = InMemoryRateLimiter(
+        requests_per_second=20, check_every_n_seconds=0.01, max_bucket_size=1
+    )
     start = clock.now
     for _ in range(200):
         take(limiter, colour, blocking=True)
@@ -71,7 +75,8 @@ def test_over_a_long_time_the_rate_is_the_rate(clock: Clock, colour: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("requests_per_second", 0), ("check_every_n_seconds", -1), ("max_bucket_size", 0.5)]
+    ("name", "value"),
+    [("requests_per_second", 0), ("check_every_n_seconds", -1), ("max_bucket_size", 0.5)],
 )
 def test_a_bucket_that_would_never_let_anything_through_is_refused(name: str, value: float) -> None:
     with pytest.raises(InvalidArgument, match=name):

@@ -37,7 +37,9 @@ def test_the_pythons_of_the_classifiers_are_those_that_are_tested() -> None:
 def test_the_workflow_calls_targets_of_the_makefile_on_three_systems() -> None:
     runs = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
     assert all(line.startswith("make ") or line == ".ci/run" for line in runs)
-    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    )
     assert {line.split()[1] for line in runs if line.startswith("make ")} <= targets
     systems = {system.partition("-")[0] for system in JOBS["quick"]["strategy"]["matrix"]["system"]}
     assert systems == {"ubuntu", "macos", "windows"}
@@ -47,21 +49,41 @@ def test_the_workflow_calls_targets_of_the_makefile_on_three_systems() -> None:
 def test_the_archives_hold_what_they_must(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="builds the archives: pip install hatchling")
     done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     (archive,), (wheel,) = tmp_path.glob("*.tar.gz"), tmp_path.glob("*.whl")
     with tarfile.open(archive) as tar:
         inside = {name.partition("/")[2] for name in tar.getnames()}
-    for wanted in ("CHANGELOG.md", "LICENSE", "Makefile", "tests/conftest.py", "docs/jobs.md", "CITATION.cff",
-                   "examples/quickstart.py", "modelwire/py.typed", "SECURITY.md", "CONTRIBUTING.md"):  # fmt: skip
+    for wanted in (
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "tests/conftest.py",
+        "docs/jobs.md",
+        "CITATION.cff",
+        "examples/quickstart.py",
+        "modelwire/py.typed",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+    ):
         assert wanted in inside
-    assert not [name for name in inside if name.startswith((".venv", "dist/", ".git/")) or "__pycache__" in name]
+    assert not [
+        name
+        for name in inside
+        if name.startswith((".venv", "dist/", ".git/")) or "__pycache__" in name
+    ]
     with zipfile.ZipFile(wheel) as packed:
         files = packed.namelist()
         metadata = packed.read(next(name for name in files if name.endswith("METADATA"))).decode()
-    assert {name.partition("/")[0] for name in files} == {"modelwire", f"modelwire-{_version(metadata)}.dist-info"}
+    assert {name.partition("/")[0] for name in files} == {
+        "modelwire",
+        f"modelwire-{_version(metadata)}.dist-info",
+    }
     assert "modelwire/py.typed" in files
     assert _version(metadata) == __import__("modelwire").__version__
 

@@ -20,7 +20,9 @@ class Echo(BaseRetriever):
 
     k: int = 2
 
-    def _get_relevant_documents(self, query: str, *, run_manager: Any, **kwargs: Any) -> list[Document]:
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: Any, **kwargs: Any
+    ) -> list[Document]:
         return [Document(page_content=query, metadata=kwargs)] * self.k
 
 
@@ -72,7 +74,9 @@ def test_listeners_hear_one_start_and_one_end(colour: Any) -> None:
 
 def test_a_start_has_the_tags_and_metadata_of_both_sides(colour: Any) -> None:
     listener = Listener()
-    config = RunnableConfig(callbacks=[listener], tags=["given"], metadata={"who": "caller", "a": 1})
+    config = RunnableConfig(
+        callbacks=[listener], tags=["given"], metadata={"who": "caller", "a": 1}
+    )
     colour.invoke(Echo(tags=["own"], metadata={"who": "me"}), "q", config)
     assert listener.starts["Echo"]["tags"] == ["given", "own"]
     assert listener.starts["Echo"]["metadata"] == {"who": "me", "a": 1, "ls_retriever_name": "echo"}
@@ -127,7 +131,9 @@ def test_a_call_inside_a_search_is_a_child_of_its_run(colour: Any) -> None:
         return [Document(rewrite.invoke(query))]
 
     listener = Listener()
-    assert colour.invoke(clever, "q", {"callbacks": [listener], "tags": ["given"]}) == [Document("Q")]
+    assert colour.invoke(clever, "q", {"callbacks": [listener], "tags": ["given"]}) == [
+        Document("Q")
+    ]
     assert listener.starts["rewrite"]["parent_run_id"] == listener.starts["clever"]["run_id"]
     assert listener.starts["rewrite"]["tags"] == ["given"]
 
@@ -147,7 +153,9 @@ def test_a_search_may_hand_its_run_on(colour: Any) -> None:
 
 def test_the_async_search_is_preferred_by_the_async_methods(colour: Any) -> None:
     class Both(Echo):
-        async def _aget_relevant_documents(self, query: str, *, run_manager: Any, **kwargs: Any) -> list[Document]:
+        async def _aget_relevant_documents(
+            self, query: str, *, run_manager: Any, **kwargs: Any
+        ) -> list[Document]:
             return [Document("async")]
 
     text = colour.invoke(Both(), "sync")[0].page_content
@@ -234,7 +242,9 @@ def test_a_function_may_ask_for_the_run_and_the_config(colour: Any) -> None:
 @pytest.mark.parametrize("wrong", [None, "a text", {"page_content": "a"}, Document("a"), 3])
 def test_what_is_no_list_of_documents_is_refused_by_name(colour: Any, wrong: Any) -> None:
     search = retriever(lambda query: wrong)
-    with pytest.raises(InvalidType, match=f"must find a list of `Document`, not a `{type(wrong).__name__}`"):
+    with pytest.raises(
+        InvalidType, match=f"must find a list of `Document`, not a `{type(wrong).__name__}`"
+    ):
         colour.invoke(search, "q")
 
 
@@ -255,7 +265,9 @@ def test_the_question_answering_chain_reports_every_part(colour: Any) -> None:
         return f"{seen['question']} {seen['context']}"
 
     listener = Listener()
-    steps = {"context": search | format_docs, "question": RunnablePassthrough()} | RunnableLambda(answer)
+    steps = {"context": search | format_docs, "question": RunnablePassthrough()} | RunnableLambda(
+        answer
+    )
     chain = steps.with_config(run_name="whole")
     assert colour.invoke(chain, "why?", {"callbacks": [listener]}) == "why? a fact"
     assert colour.stream(chain, "why?") == ["why? a fact"]
@@ -263,8 +275,11 @@ def test_the_question_answering_chain_reports_every_part(colour: Any) -> None:
     ids = {name: about["run_id"] for name, about in listener.starts.items()}
     names = {run_id: name for name, run_id in ids.items()}
     assert [*_upwards("search", inside, names)] == [
-        "search", "RunnableSequence", "RunnableParallel<context,question>", "whole",
-    ]  # fmt: skip
+        "search",
+        "RunnableSequence",
+        "RunnableParallel<context,question>",
+        "whole",
+    ]
     assert {"format_docs", "answer", "RunnablePassthrough"} <= listener.starts.keys()
 
 
@@ -284,8 +299,9 @@ def test_the_event_stream_has_a_retriever_in_it() -> None:
 
     alone = asyncio.run(events(search))
     assert [(event["event"], event["name"]) for event in alone] == [
-        ("on_retriever_start", "search"), ("on_retriever_end", "search"),
-    ]  # fmt: skip
+        ("on_retriever_start", "search"),
+        ("on_retriever_end", "search"),
+    ]
     assert alone[0]["data"] == {"input": "why?"}
     assert alone[1]["data"]["output"] == [Document("a fact")]
 

@@ -19,7 +19,13 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "wine_reviews" / "wine_reviews.py"
 ROWS, BROKEN, SAME = 60, 1, 1
 ASKED = 2 * (ROWS - BROKEN - SAME)
-FEATURES = {"colour": "white", "sweetness": "dry", "body": "light", "fruit": "citrus", "drink": "now"}
+FEATURES = {
+    "colour": "white",
+    "sweetness": "dry",
+    "body": "light",
+    "fruit": "citrus",
+    "drink": "now",
+}
 PATIENCE_S = 120.0
 
 
@@ -30,12 +36,23 @@ def _answer(request: Any) -> str:
     return json.dumps({"summary": f"In short: {request.text}", "sentiment": "positive"})
 
 
-def _start(folder: Path, *arguments: str, server: ProviderServer | None = None) -> subprocess.Popen[str]:
-    address = {"OPENAI_BASE_URL": server.base_url_for("openai"), "OPENAI_API_KEY": "test"} if server else {}
+def _start(
+    folder: Path, *arguments: str, server: ProviderServer | None = None
+) -> subprocess.Popen[str]:
+    address = (
+        {"OPENAI_BASE_URL": server.base_url_for("openai"), "OPENAI_API_KEY": "test"}
+        if server
+        else {}
+    )
     return subprocess.Popen(
-        [sys.executable, "-W", "error", str(SCRIPT), *arguments], cwd=folder, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, encoding="utf-8", env=os.environ | {"PYTHONIOENCODING": "utf-8"} | address,
-    )  # fmt: skip
+        [sys.executable, "-W", "error", str(SCRIPT), *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"} | address,
+    )
 
 
 def _end(program: subprocess.Popen[str]) -> str:
@@ -57,11 +74,15 @@ def test_every_review_is_asked_about_twice_and_none_of_it_again(tmp_path: Path) 
         _end(_start(tmp_path, "openai:gpt-4o-mini", server=server))
         assert server.counts.chat_calls == ASKED
     rows = _table(tmp_path)
-    assert [row["id"] or "broken" for row in rows] == [str(n) if n != 56 else "broken" for n in range(1, ROWS + 1)]
+    assert [row["id"] or "broken" for row in rows] == [
+        str(n) if n != 56 else "broken" for n in range(1, ROWS + 1)
+    ]
     assert rows[5]["summary"] == rows[56]["summary"] == f"In short: {rows[5]['review']}"
     assert rows[54]["summary"].count("\n") == 2  # a review of three lines
     assert "3 cells" in rows[55]["error"]
-    assert {tuple(row[name] for name in FEATURES) for row in rows if not row["error"]} == {tuple(FEATURES.values())}
+    assert {tuple(row[name] for name in FEATURES) for row in rows if not row["error"]} == {
+        tuple(FEATURES.values())
+    }
     assert float(rows[0]["cost"]) > 0
 
 

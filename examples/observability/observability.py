@@ -41,7 +41,10 @@ def work(model: Any) -> None:
 def set_up(endpoint: str | None) -> None:
     """Send spans and metrics to a collector at `endpoint`, or print them."""
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+    from opentelemetry.sdk.metrics.export import (
+        ConsoleMetricExporter,
+        PeriodicExportingMetricReader,
+    )
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 
@@ -53,7 +56,10 @@ def set_up(endpoint: str | None) -> None:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-        spans, numbers = OTLPSpanExporter(f"{endpoint}/v1/traces"), OTLPMetricExporter(f"{endpoint}/v1/metrics")
+        spans, numbers = (
+            OTLPSpanExporter(f"{endpoint}/v1/traces"),
+            OTLPMetricExporter(f"{endpoint}/v1/metrics"),
+        )
     tracing = TracerProvider()
     tracing.add_span_processor(BatchSpanProcessor(spans))
     trace.set_tracer_provider(tracing)

@@ -29,6 +29,8 @@ class ChatAcmeEcho(BaseChatModel):
     def _llm_type(self) -> str:
         return "acme-echo"
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         text = messages[-1].text.upper() if self.model == "loud" else messages[-1].text
         return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])

@@ -9,7 +9,13 @@ import argparse
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
-from modelwire import ChatPromptTemplate, ModelwireError, RunnableLambda, RunnablePassthrough, init_chat_model
+from modelwire import (
+    ChatPromptTemplate,
+    ModelwireError,
+    RunnableLambda,
+    RunnablePassthrough,
+    init_chat_model,
+)
 from modelwire.jobs import run_job
 
 HERE = Path(__file__).parent
@@ -32,16 +38,29 @@ class Features(TypedDict):
     drink: Literal["now", "later", "never"]
 
 
-ASK_SUMMARY = ChatPromptTemplate.from_messages([
-    ("system", "You sum up reviews of wine as JSON: `summary`, one short sentence on the taste, then `sentiment`."),
-    ("human", "Stewed plums and far too much oak. I poured it away."),
-    ("ai", '{{"summary": "It tastes of stewed plums and too much oak.", "sentiment": "negative"}}'),
-    ("human", "{review}"),
-])  # fmt: skip
-ASK_FEATURES = ChatPromptTemplate.from_messages([
-    ("system", "You name features of a wine as JSON: `colour`, `sweetness`, `body`, `fruit`, and when to `drink` it."),
-    ("human", "{summary}"),
-])  # fmt: skip
+ASK_SUMMARY = ChatPromptTemplate.from_messages(
+    [
+        (
+            "system",
+            "You sum up reviews of wine as JSON: `summary`, one short sentence on the taste, then `sentiment`.",
+        ),
+        ("human", "Stewed plums and far too much oak. I poured it away."),
+        (
+            "ai",
+            '{{"summary": "It tastes of stewed plums and too much oak.", "sentiment": "negative"}}',
+        ),
+        ("human", "{review}"),
+    ]
+)
+ASK_FEATURES = ChatPromptTemplate.from_messages(
+    [
+        (
+            "system",
+            "You name features of a wine as JSON: `colour`, `sweetness`, `body`, `fruit`, and when to `drink` it.",
+        ),
+        ("human", "{summary}"),
+    ]
+)
 
 
 def side_by_side(answer: dict[str, Any]) -> dict[str, Any]:
@@ -62,9 +81,15 @@ def main() -> None:
     parser.add_argument("--output", default="wine_features.csv")
     options = parser.parse_args()
     model = init_chat_model(options.model, temperature=0, max_tokens=128)
-    at_once = 8 if options.model.startswith("local:") else None  # one machine answers four at a time
+    at_once = (
+        8 if options.model.startswith("local:") else None
+    )  # one machine answers four at a time
     result = run_job(
-        chain_of(model), HERE / "reviews.csv", output=options.output, limit=options.limit, max_concurrency=at_once
+        chain_of(model),
+        HERE / "reviews.csv",
+        output=options.output,
+        limit=options.limit,
+        max_concurrency=at_once,
     )
     print(result)
     for row in result:

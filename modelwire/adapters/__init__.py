@@ -24,7 +24,11 @@ __getattr__, __dir__, __all__ = _lazy.exports(
         "modelwire.adapters.providers.azure": ["AzureChatOpenAI"],
         "modelwire.adapters.providers.bedrock": ["ChatBedrockConverse"],
         "modelwire.adapters.model.base": ["BaseChatModel"],
-        "modelwire.adapters.providers.google": ["ChatAnthropicVertex", "ChatGoogleGenerativeAI", "ChatVertexAI"],
+        "modelwire.adapters.providers.google": [
+            "ChatAnthropicVertex",
+            "ChatGoogleGenerativeAI",
+            "ChatVertexAI",
+        ],
         "modelwire.adapters.providers.openai": ["ChatOpenAI"],
         "modelwire.adapters.providers.services": ["Service"],
     },

@@ -20,20 +20,24 @@ class _Parameter(NamedTuple):
 
 _TABLE = (
     # `max_output_tokens` chooses the Responses API; a later limit does not choose another one.
-    _Parameter(("max_tokens_to_sample", "max_tokens", "max_completion_tokens", "max_output_tokens")),
+    _Parameter(
+        ("max_tokens_to_sample", "max_tokens", "max_completion_tokens", "max_output_tokens")
+    ),
     _Parameter(("stop_sequences", "stop")),
     _Parameter(("seed", "random_seed")),
     _Parameter(
         ("effort", "reasoning_effort"),
-        (("reasoning", frozenset({"effort", "budget_tokens", "max_tokens", "enabled"})),
-         ("output_config", frozenset({"effort"}))),
+        (
+            ("reasoning", frozenset({"effort", "budget_tokens", "max_tokens", "enabled"})),
+            ("output_config", frozenset({"effort"})),
+        ),
     ),
     _Parameter(
         ("output_format", "response_format"),
         (("output_config", frozenset({"format"})), ("text", frozenset({"format"}))),
     ),
     _Parameter(("verbosity",), (("text", frozenset({"verbosity"})),)),
-)  # fmt: skip
+)
 _BY_NAME = {name: parameter for parameter in _TABLE for name in parameter.names}
 _WHOLES = {whole for parameter in _TABLE for whole, _ in parameter.parts}
 
@@ -54,7 +58,9 @@ def put(params: dict[str, Any], name: str, value: Any) -> None:
     own = _BY_NAME.get(name)
     if own is not None:
         name = max((name, *earlier), key=own.names.index)
-        if name in ("effort", "reasoning_effort") and isinstance(rest := params.get("reasoning"), Mapping):
+        if name in ("effort", "reasoning_effort") and isinstance(
+            rest := params.get("reasoning"), Mapping
+        ):
             name, value = "reasoning", {**rest, "effort": value}  # beside the summary, say
     params[name] = value
 
@@ -65,7 +71,11 @@ def _set_by(name: str, value: Any) -> list[_Parameter]:
         return [_BY_NAME[name]]
     if name not in _WHOLES or not isinstance(value, Mapping):
         return []
-    return [it for it in _TABLE if any(whole == name and not keys.isdisjoint(value) for whole, keys in it.parts)]
+    return [
+        it
+        for it in _TABLE
+        if any(whole == name and not keys.isdisjoint(value) for whole, keys in it.parts)
+    ]
 
 
 def _take_out(params: dict[str, Any], whole: str, keys: frozenset[str]) -> None:

@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, OutputParserException
-from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage, convert_to_messages
+from modelwire.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+    convert_to_messages,
+)
 from modelwire.messages.ai import RESTART
 from modelwire.runnables.addable import AddableDict
 from modelwire.runnables.base import Runnable
@@ -33,7 +40,9 @@ class AskingAgain(WholeStep[Any, Any]):
 
     def __init__(self, once: Runnable[Any, Any], *, retries: int, include_raw: bool) -> None:
         if type(retries) is not int or retries < 0:
-            raise InvalidArgument(f"`retries` is how often to ask again: a whole number, 0 or more, not {retries!r}.")
+            raise InvalidArgument(
+                f"`retries` is how often to ask again: a whole number, 0 or more, not {retries!r}."
+            )
         self.once = once
         self.retries = retries
         self.include_raw = include_raw
@@ -58,7 +67,9 @@ class AskingAgain(WholeStep[Any, Any]):
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.once,)
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Any:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Any:
         attempts = _Attempts(self, input)
         while True:
             try:
@@ -70,7 +81,9 @@ class AskingAgain(WholeStep[Any, Any]):
             if not attempts.wants_another(attempts.error_of(found)):
                 return found
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Any:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Any:
         attempts = _Attempts(self, input)
         while True:
             try:
@@ -82,7 +95,9 @@ class AskingAgain(WholeStep[Any, Any]):
             if not attempts.wants_another(attempts.error_of(found)):
                 return found
 
-    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Any]:
+    def _opened(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Any]:
         return self._streamed(_Attempts(self, input), config, kwargs)
 
     async def _aopened(
@@ -90,13 +105,17 @@ class AskingAgain(WholeStep[Any, Any]):
     ) -> AsyncIterator[Any]:
         return self._astreamed(_Attempts(self, input), config, kwargs)
 
-    def _streamed(self, attempts: _Attempts, config: RunnableConfig, kwargs: dict[str, Any]) -> Iterator[Any]:
+    def _streamed(
+        self, attempts: _Attempts, config: RunnableConfig, kwargs: dict[str, Any]
+    ) -> Iterator[Any]:
         while True:
             pieces = self.once.stream(attempts.messages, config, **kwargs)
             again = False
             try:
                 for piece in pieces:
-                    again = attempts.wants_another(attempts.error_of(piece))  # in the last piece, if at all
+                    again = attempts.wants_another(
+                        attempts.error_of(piece)
+                    )  # in the last piece, if at all
                     yield _restart() if again else piece
             except OutputParserException as exc:
                 if not attempts.wants_another(exc):
@@ -137,12 +156,18 @@ class _Attempts:
 
     def error_of(self, found: Any) -> Any:
         """Return the error that stands beside a raw answer."""
-        return found.get("parsing_error") if self._include_raw and isinstance(found, Mapping) else None
+        return (
+            found.get("parsing_error") if self._include_raw and isinstance(found, Mapping) else None
+        )
 
     def wants_another(self, error: Any) -> bool:
         """Tell whether to ask again because of `error`; the messages are those to ask with then."""
         answer = getattr(error, "raw_message", None)
-        if not isinstance(error, OutputParserException) or not isinstance(answer, AIMessage) or not self._left:
+        if (
+            not isinstance(error, OutputParserException)
+            or not isinstance(answer, AIMessage)
+            or not self._left
+        ):
             return False
         self._left -= 1
         self.messages = [*self.messages, *_feedback(answer, error)]
@@ -157,7 +182,10 @@ def _feedback(answer: AIMessage, error: OutputParserException) -> list[BaseMessa
     )
     calls = [*answer.tool_calls, *answer.invalid_tool_calls]
     if calls:
-        return [answer, *(ToolMessage(text, tool_call_id=call["id"] or "", status="error") for call in calls)]
+        return [
+            answer,
+            *(ToolMessage(text, tool_call_id=call["id"] or "", status="error") for call in calls),
+        ]
     return [answer, HumanMessage(text)] if answer.text.strip() else [HumanMessage(text)]
 
 
@@ -168,7 +196,9 @@ def _reasons(error: OutputParserException) -> str:
     if not isinstance(error, OutputValidationError):
         cause = error.__cause__
         return str(cause if type(cause) is ValueError else error)
-    lines = ((".".join(map(str, line["loc"])), line["msg"]) for line in error.errors(include_url=False))
+    lines = (
+        (".".join(map(str, line["loc"])), line["msg"]) for line in error.errors(include_url=False)
+    )
     return "\n".join(f"- {f'`{where}`: ' if where else ''}{reason}" for where, reason in lines)
 
 

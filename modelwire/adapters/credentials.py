@@ -18,7 +18,13 @@ from modelwire.runnables.config import run_in_executor
 if TYPE_CHECKING:
     from modelwire.adapters.model.settings import WireSettings
 
-__all__ = ["ask_for_key", "credential_of", "credential_of_environment", "is_said_elsewhere", "one_credential"]
+__all__ = [
+    "ask_for_key",
+    "credential_of",
+    "credential_of_environment",
+    "is_said_elsewhere",
+    "one_credential",
+]
 
 # The headers that say who calls: beside one of these nothing of the environment is sent.
 _WHO = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
@@ -47,7 +53,10 @@ def credential_of_environment(
 
 def is_said_elsewhere(values: Mapping[str, Any]) -> bool:
     """Tell whether the address has a user and a password, or the HTTP client of the user's own says who calls."""
-    if any(_says_who(getattr(values.get(name), "headers", None)) for name in ("http_client", "http_async_client")):
+    if any(
+        _says_who(getattr(values.get(name), "headers", None))
+        for name in ("http_client", "http_async_client")
+    ):
         return True
     return "@" in (values.get("base_url") or "").partition("?")[0]
 
@@ -62,7 +71,11 @@ def credential_of(model: WireSettings, headers: Mapping[str, str] | None) -> str
         if not (secret.__class__ is Secret and secret.ambient):
             return name
         ambient = ambient or name
-    return None if ambient is None or _says_who(headers) or _says_who(model.default_headers) else ambient
+    return (
+        None
+        if ambient is None or _says_who(headers) or _says_who(model.default_headers)
+        else ambient
+    )
 
 
 def _says_who(headers: Mapping[str, str] | None) -> bool:
@@ -77,7 +90,9 @@ async def ask_for_key(secret: Any) -> Secret:
     from inspect import isawaitable, iscoroutinefunction
 
     while callable(secret):
-        is_async = iscoroutinefunction(secret) or iscoroutinefunction(getattr(secret, "__call__", None))  # noqa: B004
+        is_async = iscoroutinefunction(secret) or iscoroutinefunction(
+            getattr(secret, "__call__", None)
+        )  # noqa: B004
         secret = secret() if is_async else await run_in_executor(None, secret)
         if isawaitable(secret):
             secret = await secret

@@ -22,4 +22,6 @@ def check_address(url: str, variables: Sequence[str]) -> None:
         address_of(url)
     except InvalidArgument as exc:
         named = next(name for name in variables if os.environ.get(name))
-        raise InvalidArgument(str(exc).replace("`base_url`", f"`{named}` in the environment")) from exc
+        raise InvalidArgument(
+            str(exc).replace("`base_url`", f"`{named}` in the environment")
+        ) from exc

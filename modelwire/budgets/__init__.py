@@ -12,4 +12,6 @@ if TYPE_CHECKING:
     from modelwire.budgets.spending import Spending as Spending
     from modelwire.budgets.spending import budget as budget
 
-__getattr__, __dir__, __all__ = _lazy.exports(__name__, {"modelwire.budgets.spending": "Budget Left Spending budget"})
+__getattr__, __dir__, __all__ = _lazy.exports(
+    __name__, {"modelwire.budgets.spending": "Budget Left Spending budget"}
+)

@@ -47,7 +47,9 @@ class Spending(NamedTuple):
     def passed(self, limits: Sequence[Any]) -> str | None:
         """Name a limit (of USD, tokens, calls; None: there is none) that this is more than; None where it fits."""
         names = zip(self._fields, self, limits, strict=True)
-        return next((name for name, used, limit in names if limit is not None and used > limit), None)
+        return next(
+            (name for name, used, limit in names if limit is not None and used > limit), None
+        )
 
 
 class Left(NamedTuple):
@@ -108,9 +110,17 @@ def budget(
     if name is not None:
         from modelwire.config import budget_row
 
-        row = budget_row(_checked_name(name), config_file, or_empty=any(value is not None for value in limits.values()))
+        row = budget_row(
+            _checked_name(name),
+            config_file,
+            or_empty=any(value is not None for value in limits.values()),
+        )
         limits = {key: row.get(key) if value is None else value for key, value in limits.items()}
-        per, zone, unpriced = per or row.get("per"), zone or row.get("zone"), unpriced or row.get("unpriced")
+        per, zone, unpriced = (
+            per or row.get("per"),
+            zone or row.get("zone"),
+            unpriced or row.get("unpriced"),
+        )
     return Budget(name, limits, per=per, zone=zone or "UTC", unpriced=unpriced or "refuse")
 
 
@@ -122,14 +132,22 @@ class Budget:
     """
 
     def __init__(
-        self, name: str | None, limits: Mapping[str, Any], *, per: str | None, zone: str, unpriced: str
+        self,
+        name: str | None,
+        limits: Mapping[str, Any],
+        *,
+        per: str | None,
+        zone: str,
+        unpriced: str,
     ) -> None:
         self.name = name
         self.usd = _dollars(limits["usd"])
         self.tokens, self.calls = (_whole(key, limits[key]) for key in ("tokens", "calls"))
         self.seconds = _seconds(limits["seconds"])
         if all(limit is None for limit in (self.usd, self.tokens, self.calls, self.seconds)):
-            raise InvalidArgument("A budget needs a limit: `budget(usd=1.50)`, or `tokens`, `calls`, `seconds`.")
+            raise InvalidArgument(
+                "A budget needs a limit: `budget(usd=1.50)`, or `tokens`, `calls`, `seconds`."
+            )
         if unpriced not in ("refuse", "ignore"):
             raise InvalidArgument(f'`unpriced` is "refuse" or "ignore", not `{unpriced!r}`.')
         if self.usd is not None and unpriced == "refuse":
@@ -190,7 +208,9 @@ class Budget:
             parts += [dollars(used.usd)] if used.usd else []
         parts.append(f"{used.tokens:,}{_of(self.tokens)} tokens")
         parts.append(f"{used.calls:,}{_of(self.calls)} calls")
-        parts += [f"{left.seconds:.1f} s of {self.seconds:g} s left"] if left.seconds is not None else []
+        parts += (
+            [f"{left.seconds:.1f} s of {self.seconds:g} s left"] if left.seconds is not None else []
+        )
         parts += [f"{self.guessed:,} of them paid as estimated"] if self.guessed else []
         return f"{f'budget {self.name}: ' if self.name else 'budget: '}{', '.join(parts)}"
 
@@ -239,7 +259,9 @@ class Budget:
         elif limit == "tokens":
             why = f"it may take {amount.tokens:,} tokens, and {left.tokens:,} of {self.tokens:,} are left"
         elif limit == "calls":
-            why = "its only call is made" if self.calls == 1 else f"its {self.calls:,} calls are made"
+            why = (
+                "its only call is made" if self.calls == 1 else f"its {self.calls:,} calls are made"
+            )
         else:
             why = f"its {self.seconds:g} s are over"
         if limit in ("usd", "tokens"):
@@ -248,8 +270,11 @@ class Budget:
         return BudgetExceeded(
             f"T{self._called[1:]} is used up: {why} ({dollars(self.spent.usd)} spent{aside}). The call to `{model}` "
             f"was not sent. Give the budget more `{limit}`{advice}",
-            budget=self, spent=self.spent, reserved=self.reserved, needed=amount,
-        )  # fmt: skip
+            budget=self,
+            spent=self.spent,
+            reserved=self.reserved,
+            needed=amount,
+        )
 
 
 class _Admission(CallObserver):
@@ -258,7 +283,9 @@ class _Admission(CallObserver):
     def __init__(self, budgets: tuple[Budget, ...]) -> None:
         self.budgets = budgets
 
-    def started(self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]) -> CallObserver:
+    def started(
+        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> CallObserver:
         """Take part in a call. One that sends nothing of ours is admitted here, others where they send."""
         call = _Call(self.budgets, model, messages, kwargs)
         if not hasattr(model, "build_request"):
@@ -268,7 +295,9 @@ class _Admission(CallObserver):
 
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str):
-        raise InvalidArgument(f"`name` is a text, not {name!r}. A limit has a name: `budget(usd={name!r})`.")
+        raise InvalidArgument(
+            f"`name` is a text, not {name!r}. A limit has a name: `budget(usd={name!r})`."
+        )
     return name
 
 
@@ -276,17 +305,27 @@ def _enter(entered: tuple[Budget, ...]) -> None:
     """Let the calls of this context stand under these budgets, each once."""
     _entered.set(entered)
     others = tuple(one for one in OBSERVERS_IN_CONTEXT.get() if not isinstance(one, _Admission))
-    OBSERVERS_IN_CONTEXT.set((*others, _Admission(tuple(dict.fromkeys(entered)))) if entered else others)
+    OBSERVERS_IN_CONTEXT.set(
+        (*others, _Admission(tuple(dict.fromkeys(entered)))) if entered else others
+    )
 
 
 class _Call(CallObserver):
     """One call under one or more budgets."""
 
     def __init__(
-        self, budgets: tuple[Budget, ...], model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        budgets: tuple[Budget, ...],
+        model: Any,
+        messages: Sequence[Any],
+        kwargs: Mapping[str, Any],
     ) -> None:
         self.budgets = budgets
-        self.name = str(getattr(model, "model", None) or getattr(model, "model_name", None) or type(model).__name__)
+        self.name = str(
+            getattr(model, "model", None)
+            or getattr(model, "model_name", None)
+            or type(model).__name__
+        )
         self.provider = getattr(model, "provider", None)
         self.messages = messages
         self.tools = kwargs.get("tools")
@@ -299,8 +338,9 @@ class _Call(CallObserver):
         """Set the likely cost aside before the first attempt; raise `BudgetExceeded` where that is too much."""
         ends_at, first = min(
             ((each._ends_at, each) for each in self.budgets if each._ends_at is not None),
-            key=lambda pair: pair[0], default=(math.inf, None),
-        )  # fmt: skip
+            key=lambda pair: pair[0],
+            default=(math.inf, None),
+        )
         if self.reserved is None:
             self.admit(exchange.max_output)
         elif first is not None and time.monotonic() >= ends_at:
@@ -352,7 +392,9 @@ class _Call(CallObserver):
         self._settle(result)
 
     def _settle(self, result: Any) -> None:
-        messages = [each.message for each in getattr(result, "generations", ()) if hasattr(each, "message")]
+        messages = [
+            each.message for each in getattr(result, "generations", ()) if hasattr(each, "message")
+        ]
         usages = [usage for each in messages if (usage := getattr(each, "usage_metadata", None))]
         if self.reserved is None:
             return  # nothing was sent: out of a cache, or shared with another call
@@ -404,7 +446,9 @@ def _dollars(value: Any) -> Decimal | None:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount <= 0:
-        raise InvalidArgument(f"`usd` is an amount of dollars above 0, such as `budget(usd=1.50)`, not `{value!r}`.")
+        raise InvalidArgument(
+            f"`usd` is an amount of dollars above 0, such as `budget(usd=1.50)`, not `{value!r}`."
+        )
     return amount
 
 
@@ -412,13 +456,22 @@ def _whole(name: str, value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise InvalidArgument(f"`{name}` is a whole number above 0, such as `budget({name}=100)`, not `{value!r}`.")
+        raise InvalidArgument(
+            f"`{name}` is a whole number above 0, such as `budget({name}=100)`, not `{value!r}`."
+        )
     return value
 
 
 def _seconds(value: Any) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise InvalidArgument(f"`seconds` is a number above 0, such as `budget(seconds=60)`, not `{value!r}`.")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value <= 0
+    ):
+        raise InvalidArgument(
+            f"`seconds` is a number above 0, such as `budget(seconds=60)`, not `{value!r}`."
+        )
     return float(value)

@@ -43,7 +43,9 @@ class BudgetStore:
         try:
             self._zone = ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-            raise InvalidArgument(f'`{zone}` is no time zone: write an IANA name, such as "Europe/Vienna".') from None
+            raise InvalidArgument(
+                f'`{zone}` is no time zone: write an IANA name, such as "Europe/Vienna".'
+            ) from None
         from modelwire.folders import user_folder
 
         self._name, self._format = name, PERIODS[per]
@@ -51,13 +53,19 @@ class BudgetStore:
         path = user_folder("config") / "budgets.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            weakref.finalize(self, _close, self._db, os.getpid())  # Python 3.13 warns of a connection left open
+            self._db = sqlite3.connect(
+                path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            weakref.finalize(
+                self, _close, self._db, os.getpid()
+            )  # Python 3.13 warns of a connection left open
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
             self._db.execute(_SCHEMA)
         except (OSError, sqlite3.Error) as exc:
-            raise InvalidArgument(f"`{path}`, the file of named budgets, cannot be used: {exc}.") from exc
+            raise InvalidArgument(
+                f"`{path}`, the file of named budgets, cannot be used: {exc}."
+            ) from exc
 
     def period(self) -> str:
         """Name the present hour, day or month."""
@@ -93,7 +101,13 @@ class BudgetStore:
         return Spending() if row is None else Spending(Decimal(row[0]) / PER_USD, row[1], row[2])
 
     def _row(self, amount: Spending, period: str) -> tuple[Any, ...]:
-        return self._name, period, int((amount.usd * PER_USD).to_integral_value()), amount.tokens, amount.calls
+        return (
+            self._name,
+            period,
+            int((amount.usd * PER_USD).to_integral_value()),
+            amount.tokens,
+            amount.calls,
+        )
 
 
 def _close(connection: sqlite3.Connection, pid: int) -> None:

@@ -73,12 +73,20 @@ class BaseCallbackHandler:
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **kwargs: Any) -> Any:
         """Hear that a text model starts; a chat model says so here, too, unless `on_chat_model_start` is overridden."""
 
-    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **kwargs: Any) -> Any:
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **kwargs: Any
+    ) -> Any:
         """Hear that a chat model starts. Keywords: `invocation_params`, `options`, `batch_size`."""
-        raise NotImplementedError(f"`{type(self).__name__}` does not implement `on_chat_model_start`")
+        raise NotImplementedError(
+            f"`{type(self).__name__}` does not implement `on_chat_model_start`"
+        )
 
     def on_llm_new_token(
-        self, token: str, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, **kwargs: Any
+        self,
+        token: str,
+        *,
+        chunk: GenerationChunk | ChatGenerationChunk | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Hear a streamed chunk; `token` is its text."""
 
@@ -146,7 +154,9 @@ class BaseCallbackHandler:
 
 
 SILENT = frozenset(
-    method for event, method in vars(BaseCallbackHandler).items() if event in EVENTS and event != "on_chat_model_start"
+    method
+    for event, method in vars(BaseCallbackHandler).items()
+    if event in EVENTS and event != "on_chat_model_start"
 )
 """The functions that do nothing: delivery does not bother to call them."""
 
@@ -157,7 +167,9 @@ class AsyncCallbackHandler(BaseCallbackHandler):
     if not TYPE_CHECKING:  # type checkers see the base's signatures, whose `Any` may be awaited
 
         async def on_chat_model_start(self, serialized, messages, **kwargs):
-            raise NotImplementedError(f"`{type(self).__name__}` does not implement `on_chat_model_start`")
+            raise NotImplementedError(
+                f"`{type(self).__name__}` does not implement `on_chat_model_start`"
+            )
 
 
 async def _hear_nothing(self: AsyncCallbackHandler, *args: Any, **kwargs: Any) -> None:
@@ -289,7 +301,9 @@ def call_observers(handlers: Sequence[Any], run_id: UUID) -> dict[int, CallObser
     """Collect the observers that handlers give for a run, by the `id` of the handler."""
     found: dict[int, CallObserver] = {}
     for handler in handlers:
-        observer = handler.call_observer(run_id) if isinstance(handler, BaseCallbackHandler) else None
+        observer = (
+            handler.call_observer(run_id) if isinstance(handler, BaseCallbackHandler) else None
+        )
         if observer is not None:
             found[id(handler)] = observer
     return found
@@ -304,4 +318,8 @@ def _union(left: list[Any], right: list[Any]) -> list[Any]:
 
 
 def _shown(value: object) -> str:
-    return f"the class `{value.__name__}`" if isinstance(value, type) else f"a `{type(value).__name__}`"
+    return (
+        f"the class `{value.__name__}`"
+        if isinstance(value, type)
+        else f"a `{type(value).__name__}`"
+    )

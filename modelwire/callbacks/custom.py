@@ -33,7 +33,9 @@ def dispatch_custom_event(name: str, data: Any, *, config: RunnableConfig | None
         manager.on_custom_event(name, data, run_id=run_id)
 
 
-async def adispatch_custom_event(name: str, data: Any, *, config: RunnableConfig | None = None) -> None:
+async def adispatch_custom_event(
+    name: str, data: Any, *, config: RunnableConfig | None = None
+) -> None:
     """Do what `dispatch_custom_event` does, async."""
     manager = configs.get_async_callback_manager_for_config(configs.ensure_config(config))
     run_id = _enclosing_run(manager, name, config)
@@ -41,7 +43,9 @@ async def adispatch_custom_event(name: str, data: Any, *, config: RunnableConfig
         await manager.on_custom_event(name, data, run_id=run_id)
 
 
-def _enclosing_run(manager: BaseCallbackManager, name: str, config: RunnableConfig | None) -> UUID | None:
+def _enclosing_run(
+    manager: BaseCallbackManager, name: str, config: RunnableConfig | None
+) -> UUID | None:
     """Return the id of the run around, or `None` in a run that has no id because nobody listens to it."""
     if manager.parent_run_id is not None:
         return manager.parent_run_id

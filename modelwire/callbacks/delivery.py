@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ahandle_event", "handle_event"]
 
-Told: TypeAlias = "list[BaseCallbackHandler] | None"  # gets each handler as it is called, where that matters
+Told: TypeAlias = (
+    "list[BaseCallbackHandler] | None"  # gets each handler as it is called, where that matters
+)
 
 
 def handle_event(
@@ -117,14 +119,20 @@ async def adeliver(
                 raise
             failed = failed or error
     if later:
-        together = [_tell(call, handler, event_name, args, kwargs, hearers) for call, handler in later]
+        together = [
+            _tell(call, handler, event_name, args, kwargs, hearers) for call, handler in later
+        ]
         outcomes = await _all_of(together, shielded=_is_end(event_name))
-        failed = failed or next((outcome for outcome in outcomes if isinstance(outcome, BaseException)), None)
+        failed = failed or next(
+            (outcome for outcome in outcomes if isinstance(outcome, BaseException)), None
+        )
     if failed is not None:
         raise failed
 
 
-_unfinished: set[Future[Any]] = set()  # what goes on after its caller was cancelled; a loop alone would not keep it
+_unfinished: set[Future[Any]] = (
+    set()
+)  # what goes on after its caller was cancelled; a loop alone would not keep it
 
 
 async def _all_of(calls: list[Coroutine[Any, Any, None]], *, shielded: bool) -> list[Any]:
@@ -144,7 +152,9 @@ def wanting(handlers: Sequence[BaseCallbackHandler], event: str) -> list[BaseCal
     return [handler for handler in handlers if _listener(handler, event, EVENTS[event]) is not None]
 
 
-def _listener(handler: BaseCallbackHandler, event: str, ignore: str | None) -> Callable[..., Any] | None:
+def _listener(
+    handler: BaseCallbackHandler, event: str, ignore: str | None
+) -> Callable[..., Any] | None:
     """Return what to call, or `None` for a handler that does not want the event or has nothing to do with it."""
     if ignore is not None and getattr(handler, ignore, False):
         return None
@@ -182,7 +192,9 @@ async def _in_thread(call: Callable[[], Any], handler: BaseCallbackHandler, hear
     loop, context = asyncio.get_running_loop(), copy_context()
     if hearers is None:
         return await loop.run_in_executor(None, context.run, call)
-    turn = [handler]  # whoever takes it decides: the thread that it begins, or a cancellation that it never does
+    turn = [
+        handler
+    ]  # whoever takes it decides: the thread that it begins, or a cancellation that it never does
 
     def begin() -> Any:
         try:
@@ -240,7 +252,13 @@ def _settle(
         if event == "on_chat_model_start":
             from modelwire.messages.transcript import get_buffer_string
 
-            return ("on_llm_start", "ignore_llm", args[0], [get_buffer_string(row) for row in args[1]], *args[2:])
+            return (
+                "on_llm_start",
+                "ignore_llm",
+                args[0],
+                [get_buffer_string(row) for row in args[1]],
+                *args[2:],
+            )
         _logger().warning("NotImplementedError in %s callback: %r", who, error)
         return None
     _logger().warning("Error in %s callback: %r", who, error)

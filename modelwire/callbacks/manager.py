@@ -22,12 +22,26 @@ if TYPE_CHECKING:
     from modelwire.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
 
 __all__ = [
-    "AsyncCallbackManager", "AsyncCallbackManagerForChainRun", "AsyncCallbackManagerForLLMRun",
-    "AsyncCallbackManagerForRetrieverRun", "AsyncCallbackManagerForToolRun", "AsyncParentRunManager", "AsyncRunManager",
-    "BaseRunManager", "CallbackManager", "CallbackManagerForChainRun", "CallbackManagerForLLMRun",
-    "CallbackManagerForRetrieverRun", "CallbackManagerForToolRun", "ParentRunManager", "RunManager",
-    "adispatch_custom_event", "ahandle_event", "dispatch_custom_event", "handle_event",
-]  # fmt: skip
+    "AsyncCallbackManager",
+    "AsyncCallbackManagerForChainRun",
+    "AsyncCallbackManagerForLLMRun",
+    "AsyncCallbackManagerForRetrieverRun",
+    "AsyncCallbackManagerForToolRun",
+    "AsyncParentRunManager",
+    "AsyncRunManager",
+    "BaseRunManager",
+    "CallbackManager",
+    "CallbackManagerForChainRun",
+    "CallbackManagerForLLMRun",
+    "CallbackManagerForRetrieverRun",
+    "CallbackManagerForToolRun",
+    "ParentRunManager",
+    "RunManager",
+    "adispatch_custom_event",
+    "ahandle_event",
+    "dispatch_custom_event",
+    "handle_event",
+]
 
 Told = TypeVar("Told", covariant=True)  # what telling returns: nothing, or something to await
 Run = TypeVar("Run", bound="BaseRunManager[Any]")
@@ -73,7 +87,12 @@ class BaseRunManager(Generic[Told]):
 
     def _about(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Add to `kwargs` what every event says of its run."""
-        return {"run_id": self.run_id, "parent_run_id": self.parent_run_id, "tags": self.tags, **kwargs}
+        return {
+            "run_id": self.run_id,
+            "parent_run_id": self.parent_run_id,
+            "tags": self.tags,
+            **kwargs,
+        }
 
     def _as(self, kind: type[Run]) -> Run:
         """Make the manager of another kind for the same run."""
@@ -132,7 +151,11 @@ class _ChainEvents(BaseRunManager[Told]):
 
 class _LLMEvents(BaseRunManager[Told]):
     def on_llm_new_token(
-        self, token: str, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, **kwargs: Any
+        self,
+        token: str,
+        *,
+        chunk: GenerationChunk | ChatGenerationChunk | None = None,
+        **kwargs: Any,
     ) -> Told:
         """Report a streamed chunk; `token` is its text."""
         return self._tell("on_llm_new_token", token, chunk=chunk, **kwargs)
@@ -202,7 +225,9 @@ class CallbackManagerForRetrieverRun(ParentRunManager, _RetrieverEvents[None]):
     """Reports on a run of a retriever."""
 
 
-class AsyncCallbackManagerForChainRun(AsyncParentRunManager, _ChainEvents[Coroutine[Any, Any, None]]):
+class AsyncCallbackManagerForChainRun(
+    AsyncParentRunManager, _ChainEvents[Coroutine[Any, Any, None]]
+):
     """Reports on an async run of a runnable."""
 
     def get_sync(self) -> CallbackManagerForChainRun:
@@ -223,7 +248,9 @@ class AsyncCallbackManagerForToolRun(AsyncParentRunManager, _ToolEvents[Coroutin
         return self._as(CallbackManagerForToolRun)
 
 
-class AsyncCallbackManagerForRetrieverRun(AsyncParentRunManager, _RetrieverEvents[Coroutine[Any, Any, None]]):
+class AsyncCallbackManagerForRetrieverRun(
+    AsyncParentRunManager, _RetrieverEvents[Coroutine[Any, Any, None]]
+):
     """Reports on an async run of a retriever."""
 
     def get_sync(self) -> CallbackManagerForRetrieverRun:
@@ -234,13 +261,23 @@ class AsyncCallbackManagerForRetrieverRun(AsyncParentRunManager, _RetrieverEvent
 # its start, as a handler raised or a cancellation came: who knows of the start hears of an end.
 _STARTS: dict[str, tuple[type[BaseRunManager[Any]], type[BaseRunManager[Any]], str]] = {
     "on_llm_start": (CallbackManagerForLLMRun, AsyncCallbackManagerForLLMRun, "on_llm_error"),
-    "on_chat_model_start": (CallbackManagerForLLMRun, AsyncCallbackManagerForLLMRun, "on_llm_error"),
-    "on_chain_start": (CallbackManagerForChainRun, AsyncCallbackManagerForChainRun, "on_chain_error"),
+    "on_chat_model_start": (
+        CallbackManagerForLLMRun,
+        AsyncCallbackManagerForLLMRun,
+        "on_llm_error",
+    ),
+    "on_chain_start": (
+        CallbackManagerForChainRun,
+        AsyncCallbackManagerForChainRun,
+        "on_chain_error",
+    ),
     "on_tool_start": (CallbackManagerForToolRun, AsyncCallbackManagerForToolRun, "on_tool_error"),
     "on_retriever_start": (
-        CallbackManagerForRetrieverRun, AsyncCallbackManagerForRetrieverRun, "on_retriever_error"
+        CallbackManagerForRetrieverRun,
+        AsyncCallbackManagerForRetrieverRun,
+        "on_retriever_error",
     ),
-}  # fmt: skip
+}
 
 
 class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRun, RetrieverRun]):
@@ -266,7 +303,11 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         else:
             manager = cls(handlers=[])
             manager.set_handlers(_listed(inheritable_callbacks))
-        own = local_callbacks.handlers if isinstance(local_callbacks, BaseCallbackManager) else _listed(local_callbacks)
+        own = (
+            local_callbacks.handlers
+            if isinstance(local_callbacks, BaseCallbackManager)
+            else _listed(local_callbacks)
+        )
         for handler in own:
             manager.add_handler(handler, False)
         for tags, inherit in ((inheritable_tags, True), (local_tags, False)):
@@ -288,7 +329,12 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         raise NotImplementedError  # the sync and the async manager say how
 
     def _start_each(
-        self, event: str, run_id: UUID | None, serialized: Any, rows: Iterable[Any], kwargs: dict[str, Any]
+        self,
+        event: str,
+        run_id: UUID | None,
+        serialized: Any,
+        rows: Iterable[Any],
+        kwargs: dict[str, Any],
     ) -> Any:
         raise NotImplementedError  # the same
 
@@ -307,19 +353,36 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         )
 
     def on_llm_start(
-        self, serialized: dict[str, Any], prompts: list[str], run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        run_id: UUID | None = None,
+        **kwargs: Any,
     ) -> ModelRuns:
         """Start one run for each prompt; `run_id` is the first one's."""
-        return cast("ModelRuns", self._start_each("on_llm_start", run_id, serialized, prompts, kwargs))
+        return cast(
+            "ModelRuns", self._start_each("on_llm_start", run_id, serialized, prompts, kwargs)
+        )
 
     def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        run_id: UUID | None = None,
+        **kwargs: Any,
     ) -> ModelRuns:
         """Start one run for each list of messages; `run_id` is the first one's."""
-        return cast("ModelRuns", self._start_each("on_chat_model_start", run_id, serialized, messages, kwargs))
+        return cast(
+            "ModelRuns",
+            self._start_each("on_chat_model_start", run_id, serialized, messages, kwargs),
+        )
 
     def on_chain_start(
-        self, serialized: dict[str, Any] | None, inputs: Any, run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,
+        run_id: UUID | None = None,
+        **kwargs: Any,
     ) -> ChainRun:
         """Start the run of a runnable. Keywords: `name`, `run_type`."""
         return cast("ChainRun", self._start("on_chain_start", run_id, serialized, inputs, **kwargs))
@@ -334,7 +397,10 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         **kwargs: Any,
     ) -> ToolRun:
         """Start the run of a tool."""
-        return cast("ToolRun", self._start("on_tool_start", run_id, serialized, input_str, inputs=inputs, **kwargs))
+        return cast(
+            "ToolRun",
+            self._start("on_tool_start", run_id, serialized, input_str, inputs=inputs, **kwargs),
+        )
 
     def on_retriever_start(
         self,
@@ -345,22 +411,33 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         **kwargs: Any,
     ) -> RetrieverRun:
         """Start the run of a retriever."""
-        return cast("RetrieverRun", self._start("on_retriever_start", run_id, serialized, query, **kwargs))
+        return cast(
+            "RetrieverRun", self._start("on_retriever_start", run_id, serialized, query, **kwargs)
+        )
 
-    def on_custom_event(self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any) -> Told:
+    def on_custom_event(
+        self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any
+    ) -> Told:
         """Tell of an event of the user's own, within the run `run_id`. Raises: `InvalidType` for other keywords."""
         if kwargs:
-            raise InvalidType(f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}.")
+            raise InvalidType(
+                f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}."
+            )
         about = {"run_id": run_id or uuid4(), "tags": self.tags, "metadata": self.metadata}
-        return self._handle(self.handlers, "on_custom_event", EVENTS["on_custom_event"], name, data, **about)
+        return self._handle(
+            self.handlers, "on_custom_event", EVENTS["on_custom_event"], name, data, **about
+        )
 
 
 class CallbackManager(
     _RunStarter[
-        None, list[CallbackManagerForLLMRun], CallbackManagerForChainRun, CallbackManagerForToolRun,
+        None,
+        list[CallbackManagerForLLMRun],
+        CallbackManagerForChainRun,
+        CallbackManagerForToolRun,
         CallbackManagerForRetrieverRun,
     ]
-):  # fmt: skip
+):
     """Starts runs and tells handlers so, at once."""
 
     _handle = staticmethod(handle_event)
@@ -370,28 +447,42 @@ class CallbackManager(
         if self.handlers:
             hearers: list[BaseCallbackHandler] = []
             try:
-                deliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs), hearers)
+                deliver(
+                    self.handlers, event, EVENTS[event], args, _opening(started, kwargs), hearers
+                )
             except BaseException as error:
                 failure = _STARTS[event][2]
-                with suppress(Exception):  # what they raise is logged, and the start's own error is raised
+                with suppress(
+                    Exception
+                ):  # what they raise is logged, and the start's own error is raised
                     deliver(hearers, failure, EVENTS[failure], (error,), started._about({}))
                 raise
         return started
 
     def _start_each(
-        self, event: str, run_id: UUID | None, serialized: Any, rows: Iterable[Any], kwargs: dict[str, Any]
+        self,
+        event: str,
+        run_id: UUID | None,
+        serialized: Any,
+        rows: Iterable[Any],
+        kwargs: dict[str, Any],
     ) -> Any:
         ids = chain((run_id,), repeat(None))
-        return [self._start(event, id, serialized, [row], **kwargs) for id, row in zip(ids, rows, strict=False)]
+        return [
+            self._start(event, id, serialized, [row], **kwargs)
+            for id, row in zip(ids, rows, strict=False)
+        ]
 
 
 class AsyncCallbackManager(
     _RunStarter[
-        Coroutine[Any, Any, None], Coroutine[Any, Any, list[AsyncCallbackManagerForLLMRun]],
-        Coroutine[Any, Any, AsyncCallbackManagerForChainRun], Coroutine[Any, Any, AsyncCallbackManagerForToolRun],
+        Coroutine[Any, Any, None],
+        Coroutine[Any, Any, list[AsyncCallbackManagerForLLMRun]],
+        Coroutine[Any, Any, AsyncCallbackManagerForChainRun],
+        Coroutine[Any, Any, AsyncCallbackManagerForToolRun],
         Coroutine[Any, Any, AsyncCallbackManagerForRetrieverRun],
     ]
-):  # fmt: skip
+):
     """Starts runs and tells handlers so, when awaited."""
 
     _handle = staticmethod(ahandle_event)
@@ -405,7 +496,9 @@ class AsyncCallbackManager(
         if self.handlers:
             hearers: list[BaseCallbackHandler] = []
             try:
-                await adeliver(self.handlers, event, EVENTS[event], args, _opening(started, kwargs), hearers)
+                await adeliver(
+                    self.handlers, event, EVENTS[event], args, _opening(started, kwargs), hearers
+                )
             except BaseException as error:
                 failure = _STARTS[event][2]
                 with suppress(Exception):
@@ -414,10 +507,18 @@ class AsyncCallbackManager(
         return started
 
     async def _start_each(
-        self, event: str, run_id: UUID | None, serialized: Any, rows: Iterable[Any], kwargs: dict[str, Any]
+        self,
+        event: str,
+        run_id: UUID | None,
+        serialized: Any,
+        rows: Iterable[Any],
+        kwargs: dict[str, Any],
     ) -> Any:
         ids = chain((run_id,), repeat(None))
-        return [await self._start(event, id, serialized, [row], **kwargs) for id, row in zip(ids, rows, strict=False)]
+        return [
+            await self._start(event, id, serialized, [row], **kwargs)
+            for id, row in zip(ids, rows, strict=False)
+        ]
 
 
 def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Manager:
@@ -442,14 +543,22 @@ def _opening(run: BaseRunManager[Any], kwargs: dict[str, Any]) -> dict[str, Any]
 
 def _own(callbacks: Any) -> Any:
     """Return callbacks as they are, or a callback manager of LangChain's as one of ours."""
-    return own("manager", callbacks) if hasattr(callbacks, "handlers") and is_langchain(callbacks) else callbacks
+    return (
+        own("manager", callbacks)
+        if hasattr(callbacks, "handlers") and is_langchain(callbacks)
+        else callbacks
+    )
 
 
 def _listed(callbacks: Any) -> Sequence[BaseCallbackHandler]:
     if callbacks is None:
         return ()
     if not isinstance(callbacks, (list, tuple)):
-        hint = f" Did you mean `[{type(callbacks).__name__}(...)]`?" if hasattr(callbacks, "raise_error") else ""
+        hint = (
+            f" Did you mean `[{type(callbacks).__name__}(...)]`?"
+            if hasattr(callbacks, "raise_error")
+            else ""
+        )
         raise InvalidType(
             f"`callbacks` must be a list of handlers or a callback manager, not a `{type(callbacks).__name__}`.{hint}"
         )

@@ -50,11 +50,15 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
             self.usage_metadata[model] = add_usage(self.usage_metadata.get(model), usage)
 
 
-_counting: ContextVar[tuple[UsageMetadataCallbackHandler, ...]] = ContextVar("modelwire_usage_callbacks", default=())
+_counting: ContextVar[tuple[UsageMetadataCallbackHandler, ...]] = ContextVar(
+    "modelwire_usage_callbacks", default=()
+)
 
 
 @contextmanager
-def get_usage_metadata_callback(name: str = "usage_metadata_callback") -> Iterator[UsageMetadataCallbackHandler]:
+def get_usage_metadata_callback(
+    name: str = "usage_metadata_callback",
+) -> Iterator[UsageMetadataCallbackHandler]:
     """Count the tokens of every model called inside the `with` block, in this context and those it starts.
 
     `name` is accepted for scripts that give it.

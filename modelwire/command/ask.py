@@ -33,15 +33,25 @@ def register(commands: Any) -> None:
         "130 Ctrl-C.",
         epilog='example: modelwire ask "Which of these is urgent?" -m openai:gpt-4o-mini < mails.txt',
     )
-    ask.add_argument("prompt", nargs="*", metavar="PROMPT", help="the question (default: standard input)")
+    ask.add_argument(
+        "prompt", nargs="*", metavar="PROMPT", help="the question (default: standard input)"
+    )
     chosen.add_model_options(ask)
     add = ask.add_argument
     add(
-        "-a", "--attach", metavar="FILE", action="append", default=[],
+        "-a",
+        "--attach",
+        metavar="FILE",
+        action="append",
+        default=[],
         help="a file or URL (an image, a PDF, a sound, a text) to ask about; may be given more than once",
-    )  # fmt: skip
+    )
     add("--schema", metavar="FILE", help="a JSON schema: the answer is JSON of this form")
-    add("--json", action="store_true", help="print one JSON object: the answer, the model, the tokens")
+    add(
+        "--json",
+        action="store_true",
+        help="print one JSON object: the answer, the model, the tokens",
+    )
     add("-n", "--no-stream", action="store_true", help="print the answer when it is whole")
     add("--cost", action="store_true", help="tell tokens and dollars at the end, on standard error")
     ask.set_defaults(run=_ask, usage_code=2)
@@ -50,15 +60,24 @@ def register(commands: Any) -> None:
 def _ask(options: argparse.Namespace) -> None:
     text = chosen.question(options.prompt)
     if not text and not options.attach:
-        raise InvalidArgument('There is nothing to ask: write `modelwire ask "..."`, or pipe a text in.')
+        raise InvalidArgument(
+            'There is nothing to ask: write `modelwire ask "..."`, or pipe a text in.'
+        )
     schema = None if options.schema is None else chosen.schema_of(options.schema)
     if schema is not None and options.tools:
-        raise InvalidArgument("`--schema` and `--tools` do not go together: the form of the answer is a tool itself.")
+        raise InvalidArgument(
+            "`--schema` and `--tools` do not go together: the form of the answer is a tool itself."
+        )
     tools = chosen.tools_of(options.tools)
     model = chosen.choose_model(options.model, options.param)
     blocks = [chosen.attachment(place, model) for place in options.attach]
-    content: Any = [*([{"type": "text", "text": text}] if text else []), *blocks] if blocks else text
-    history = [*([messages.SystemMessage(options.system)] if options.system else []), messages.HumanMessage(content)]
+    content: Any = (
+        [*([{"type": "text", "text": text}] if text else []), *blocks] if blocks else text
+    )
+    history = [
+        *([messages.SystemMessage(options.system)] if options.system else []),
+        messages.HumanMessage(content),
+    ]
     if schema is not None:
         new = _structured(model, history, schema, options)
     elif options.json or options.no_stream:
@@ -71,13 +90,19 @@ def _ask(options: argparse.Namespace) -> None:
     transcripts.keep(None, chosen.model_of(model), [*history, *new], off=options.no_log)
 
 
-def _structured(model: Any, history: list[Any], schema: dict[str, Any], options: argparse.Namespace) -> list[Any]:
+def _structured(
+    model: Any, history: list[Any], schema: dict[str, Any], options: argparse.Namespace
+) -> list[Any]:
     """Print the answer as JSON of the form."""
     found = model.with_structured_output(schema, include_raw=True).invoke(history)
     if found["parsing_error"] is not None:
         raise found["parsing_error"]
     answer = found["parsed"]
-    print(_as_json(model, [found["raw"]], answer) if options.json else json.dumps(answer, ensure_ascii=False, indent=2))
+    print(
+        _as_json(model, [found["raw"]], answer)
+        if options.json
+        else json.dumps(answer, ensure_ascii=False, indent=2)
+    )
     return [found["raw"]]
 
 

@@ -91,7 +91,9 @@ class Chat:
         self.failed = False  # a question has no whole answer
         self.is_piped = sys.stdin is None or not sys.stdin.isatty()
         self._talk: int | None = None
-        self.commands: dict[str, Callable[[str], None]] = {f"/{name}": getattr(self, f"_{name}") for name in HELP}
+        self.commands: dict[str, Callable[[str], None]] = {
+            f"/{name}": getattr(self, f"_{name}") for name in HELP
+        }
 
     def take(self, line: str) -> None:
         """Do what a line says. What goes wrong is one line, and the chat goes on."""
@@ -99,7 +101,9 @@ class Chat:
             if line.startswith("/"):
                 name, _, rest = line.strip().partition(" ")
                 if name not in self.commands:
-                    raise InvalidArgument(f"There is no `{name}`. {did_you_mean(name, [*self.commands])}")
+                    raise InvalidArgument(
+                        f"There is no `{name}`. {did_you_mean(name, [*self.commands])}"
+                    )
                 rest, what = rest.strip(), HELP[name[1:]]
                 if what.startswith("FILE"):
                     rest = os.path.expanduser(rest)  # no shell has read the line
@@ -139,7 +143,9 @@ class Chat:
             self.attached = []
             model = chosen.model_of(self.model)
             if self.history:
-                self._talk = transcripts.keep(self._talk, model, [*system, *self.history], off=self.options.no_log)
+                self._talk = transcripts.keep(
+                    self._talk, model, [*system, *self.history], off=self.options.no_log
+                )
 
     def _model(self, name: str) -> None:
         if name:
@@ -156,7 +162,9 @@ class Chat:
         if place.endswith(".md"):
             text = "\n\n".join(f"## {message.type}\n\n{message.text}" for message in whole) + "\n"
         else:
-            text = json.dumps(messages.messages_to_dict(whole), ensure_ascii=False, indent=1, default=str)
+            text = json.dumps(
+                messages.messages_to_dict(whole), ensure_ascii=False, indent=1, default=str
+            )
         try:
             Path(place).write_text(text, encoding="utf-8")
         except OSError as exc:
@@ -167,7 +175,9 @@ class Chat:
         try:
             text = Path(place).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as exc:
-            raise InvalidArgument(f"`{place}` cannot be read: {getattr(exc, 'strerror', None) or 'no text'}.") from exc
+            raise InvalidArgument(
+                f"`{place}` cannot be read: {getattr(exc, 'strerror', None) or 'no text'}."
+            ) from exc
         whole = transcripts.read_messages(text, f"`{place}`")
         self.system = next((one.text for one in whole if one.type == "system"), None)
         self.history = [one for one in whole if one.type != "system"]
@@ -177,7 +187,10 @@ class Chat:
     def _tools(self, place: str) -> None:
         if place:
             self.tools = chosen.tools_of(place)
-        names = [str(getattr(tool, "name", None) or getattr(tool, "__name__", "?")) for tool in self.tools]
+        names = [
+            str(getattr(tool, "name", None) or getattr(tool, "__name__", "?"))
+            for tool in self.tools
+        ]
         warn(", ".join(names) or "(no tools)")
 
     def _cost(self, _: str) -> None:
@@ -188,7 +201,9 @@ class Chat:
         warn(f"{len(self.attached)} attached to the next question")
 
     def _undo(self, _: str) -> None:
-        at = max((place for place, one in enumerate(self.history) if one.type == "human"), default=None)
+        at = max(
+            (place for place, one in enumerate(self.history) if one.type == "human"), default=None
+        )
         if at is None:
             raise InvalidArgument("There is nothing to take back.")
         del self.history[at:]

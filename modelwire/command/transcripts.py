@@ -42,8 +42,16 @@ CREATE TABLE IF NOT EXISTS messages (
 def register(commands: Any) -> None:
     """Add the command."""
     log = commands.add_parser("log", help="what was asked and answered with `ask` and `chat`")
-    log.add_argument("talk", nargs="?", type=int, metavar="NUMBER", help="show this one (default: list the last ones)")
-    log.add_argument("-n", type=int, default=10, metavar="N", help="how many to list (default: %(default)s)")
+    log.add_argument(
+        "talk",
+        nargs="?",
+        type=int,
+        metavar="NUMBER",
+        help="show this one (default: list the last ones)",
+    )
+    log.add_argument(
+        "-n", type=int, default=10, metavar="N", help="how many to list (default: %(default)s)"
+    )
     log.add_argument("--find", metavar="TEXT", help="list those that hold this text (default: all)")
     log.add_argument("--json", action="store_true", help="as JSON")
     log.add_argument("--path", action="store_true", help="print where the file lies")
@@ -82,9 +90,13 @@ def keep(talk: int | None, model: str, history: Sequence[Any], *, off: bool = Fa
         with _opened() as base:
             if talk is None:
                 begun = datetime.now().astimezone().isoformat(timespec="seconds")
-                talk = base.execute("INSERT INTO talks (begun, model) VALUES (?, ?)", (begun, model)).lastrowid
+                talk = base.execute(
+                    "INSERT INTO talks (begun, model) VALUES (?, ?)", (begun, model)
+                ).lastrowid
             base.execute("DELETE FROM messages WHERE talk = ?", (talk,))
-            base.executemany("INSERT INTO messages VALUES (?, ?, ?)", [(talk, *row) for row in enumerate(rows)])
+            base.executemany(
+                "INSERT INTO messages VALUES (?, ?, ?)", [(talk, *row) for row in enumerate(rows)]
+            )
     except DiskError as exc:
         warn(f"Not in the log: {exc}")
     return talk
@@ -104,7 +116,10 @@ def without_data(history: Sequence[Any]) -> list[dict[str, Any]]:
 def _shortened(block: Any) -> Any:
     if isinstance(block, dict) and block.get("base64"):
         kind = block.get("mime_type") or block["type"]
-        return {"type": "text", "text": f"({kind}, {len(block['base64']) * 3 // 4:,} bytes, not stored)"}
+        return {
+            "type": "text",
+            "text": f"({kind}, {len(block['base64']) * 3 // 4:,} bytes, not stored)",
+        }
     return block
 
 
@@ -140,7 +155,9 @@ def _show(base: Any, talk: int, *, as_json: bool) -> None:
         print(f"[{', '.join(rows)}]")
         return
     for message in read_messages(f"[{', '.join(rows)}]", f"Conversation {talk}"):
-        calls = [f"-> {call['name']}({call['args']})" for call in getattr(message, "tool_calls", ())]
+        calls = [
+            f"-> {call['name']}({call['args']})" for call in getattr(message, "tool_calls", ())
+        ]
         print(f"{message.type}: {' '.join([message.text, *calls]).strip()}")
 
 
@@ -156,6 +173,8 @@ def _list(base: Any, options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps({"number": number, "begun": begun, "model": model, "question": text}))
         else:
-            print(f"{number:>4}  {begun[:16].replace('T', ' ')}  {model}  {' '.join(text.split())[:60]}")
+            print(
+                f"{number:>4}  {begun[:16].replace('T', ' ')}  {model}  {' '.join(text.split())[:60]}"
+            )
     if not found:
         warn("Nothing there." if options.find else "The log is empty.")

@@ -10,4 +10,6 @@ if TYPE_CHECKING:
     from modelwire.compare.comparison import Comparison as Comparison
     from modelwire.compare.comparison import compare as compare
 
-__getattr__, __dir__, __all__ = _lazy.exports(__name__, {"modelwire.compare.comparison": "Comparison compare"})
+__getattr__, __dir__, __all__ = _lazy.exports(
+    __name__, {"modelwire.compare.comparison": "Comparison compare"}
+)

@@ -25,19 +25,46 @@ __all__ = ["register"]
 def register(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "compare", help="ask recorded calls anew of other models, and compare the answers",
+        "compare",
+        help="ask recorded calls anew of other models, and compare the answers",
         epilog="example: modelwire compare run.jsonl --model anthropic:claude-haiku-4-5 --html compare.html",
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("recording", help="a cassette that `recorded(...)` wrote")
-    add("-m", "--model", action="append", required=True, metavar="NAME", help="may be given more than once")
-    add("--judge", metavar="NAME", help="a model that says whether texts that differ mean the same (default: none)")
-    add("--batch", action="store_true", help="by the providers' Batch APIs: half the price, within a day")
-    add("--bucket", metavar="GS", help="with --batch, of Gemini on Vertex AI: gs://my-bucket/folder (default: none)")
+    add(
+        "-m",
+        "--model",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="may be given more than once",
+    )
+    add(
+        "--judge",
+        metavar="NAME",
+        help="a model that says whether texts that differ mean the same (default: none)",
+    )
+    add(
+        "--batch",
+        action="store_true",
+        help="by the providers' Batch APIs: half the price, within a day",
+    )
+    add(
+        "--bucket",
+        metavar="GS",
+        help="with --batch, of Gemini on Vertex AI: gs://my-bucket/folder (default: none)",
+    )
     add("--max-cost", metavar="USD", help="of each model (default: no limit); not with --batch")
     add("--limit", type=int, metavar="N", help="the first N calls (default: all)")
-    add("--dir", help="where the jobs' state lies; run again, it goes on (default: RECORDING.compare)")
-    add("--html", metavar="FILE", help="write them to a page that needs no other file (default: no page)")
+    add(
+        "--dir",
+        help="where the jobs' state lies; run again, it goes on (default: RECORDING.compare)",
+    )
+    add(
+        "--html",
+        metavar="FILE",
+        help="write them to a page that needs no other file (default: no page)",
+    )
     add("--json", action="store_true", help="print all of it as JSON")
     add("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=_compare, usage_code=2)
@@ -45,9 +72,16 @@ def register(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     found = comparison.compare(
-        options.recording, options.model, judge=options.judge, batch=options.batch, bucket=options.bucket,
-        dir=options.dir, max_cost=options.max_cost, limit=options.limit, quiet=not sys.stderr.isatty(),
-    )  # fmt: skip
+        options.recording,
+        options.model,
+        judge=options.judge,
+        batch=options.batch,
+        bucket=options.bucket,
+        dir=options.dir,
+        max_cost=options.max_cost,
+        limit=options.limit,
+        quiet=not sys.stderr.isatty(),
+    )
     if options.html:
         try:
             Path(options.html).write_text(page.page_of(found, options.recording), encoding="utf-8")
@@ -73,6 +107,8 @@ def _compare(options: argparse.Namespace) -> int:
 def _print_table(columns: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in columns]
     for cells in zip(*columns, strict=True):
-        padded = [cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in
-                  enumerate(zip(cells, widths, strict=True))]  # fmt: skip
+        padded = [
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
         print("  ".join(padded).rstrip())

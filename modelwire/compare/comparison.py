@@ -60,7 +60,9 @@ class Outcome:
     same_tools: bool | None = None  # the same calls with the same arguments as then
     similarity: float | None = None  # 0 to 1, of the texts' words
     same_meaning: bool | None = None  # as a judge says
-    not_taken: list[str] = field(default_factory=list)  # what is not sent of the recorded request, a sentence each
+    not_taken: list[str] = field(
+        default_factory=list
+    )  # what is not sent of the recorded request, a sentence each
 
 
 @dataclass(slots=True)
@@ -104,10 +106,17 @@ class Comparison:
 
 
 def compare(
-    path: str | os.PathLike[str], models: Sequence[Any], *, judge: Any = None, batch: bool = False,
-    bucket: str | None = None, dir: str | os.PathLike[str] | None = None, max_cost: Any = None,
-    limit: int | None = None, quiet: bool = True,
-) -> Comparison:  # fmt: skip
+    path: str | os.PathLike[str],
+    models: Sequence[Any],
+    *,
+    judge: Any = None,
+    batch: bool = False,
+    bucket: str | None = None,
+    dir: str | os.PathLike[str] | None = None,
+    max_cost: Any = None,
+    limit: int | None = None,
+    quiet: bool = True,
+) -> Comparison:
     """Ask every call of the recording at `path` anew of each of `models`, and compare the answers.
 
     `models` are names as `init_chat_model` takes them, or chat models, or one. The calls are jobs whose state lies in
@@ -122,7 +131,9 @@ def compare(
     if limit is not None and limit < 1:
         raise InvalidArgument(f"`limit` must be a whole number of at least 1, not {limit!r}.")
     if batch and max_cost is not None:
-        raise InvalidArgument("`max_cost` holds for live calls; a batch is made whole. Leave one of the two out.")
+        raise InvalidArgument(
+            "`max_cost` holds for live calls; a batch is made whole. Leave one of the two out."
+        )
     calls = read_recording(path)
     count = min(len(calls), limit or len(calls))
     named = _named(models)
@@ -141,14 +152,19 @@ def compare(
             for name, plan in plans.items()
         }
         # All batches are handed in first: they take their day side by side.
-        jobs = {name: [_submit(group, inputs, buckets[name]) for group in groups[name] if batch] for name in plans}
+        jobs = {
+            name: [_submit(group, inputs, buckets[name]) for group in groups[name] if batch]
+            for name in plans
+        }
         for name, plan in plans.items():
             if batch:
                 found = _by_batch(groups[name], jobs[name])
             else:
                 found = _by_jobs(groups[name], inputs, count, max_cost=max_cost, quiet=quiet)
             for row, (place, (bound, notes)) in zip(rows, enumerate(plan), strict=False):
-                row.outcomes[name] = outcome = Outcome(error=notes[0]) if bound is None else found[place]
+                row.outcomes[name] = outcome = (
+                    Outcome(error=notes[0]) if bound is None else found[place]
+                )
                 outcome.not_taken = notes
     for row, call in zip(rows, calls, strict=False):
         for outcome in (row.recorded, *row.outcomes.values()):
@@ -158,7 +174,9 @@ def compare(
     if judging is not None:
         _judge(rows, judging, folder / "judge", max_cost=max_cost, quiet=quiet)
     totals = [_total(f"{_models_of(calls)} (recorded)", [row.recorded for row in rows])]
-    return Comparison(rows, totals + [_total(name, [row.outcomes[name] for row in rows]) for name in plans])
+    return Comparison(
+        rows, totals + [_total(name, [row.outcomes[name] for row in rows]) for name in plans]
+    )
 
 
 # Asking
@@ -168,7 +186,9 @@ def _named(models: Any) -> dict[str, Any]:
     models = [models] if isinstance(models, str | HTTPChatModel) else models
     named = {_name(model): _made(model) for model in models}
     if not named:
-        raise InvalidArgument("Name at least one model to compare with: `--model openai:gpt-4o-mini`.")
+        raise InvalidArgument(
+            "Name at least one model to compare with: `--model openai:gpt-4o-mini`."
+        )
     if len(named) < len(models):
         raise InvalidArgument("The same model is named twice.")
     return named
@@ -178,7 +198,9 @@ def _buckets(named: Mapping[str, Any], bucket: str | None, *, batch: bool) -> di
     """Return the bucket of each model that takes one; in a `batch`, check that each model has a Batch API."""
     buckets = {name: bucket if takes_bucket(model) else None for name, model in named.items()}
     if bucket is not None and not (batch and any(buckets.values())):
-        raise InvalidArgument("`bucket` is for batches of Gemini on Vertex AI, and there are none. Leave it out.")
+        raise InvalidArgument(
+            "`bucket` is for batches of Gemini on Vertex AI, and there are none. Leave it out."
+        )
     for name, model in named.items() if batch else ():
         batch_api_of(model, buckets[name])
     return buckets
@@ -201,7 +223,9 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
     """Return the model as the call binds it, and what it does not take of it. Nothing is sent; a key must be there."""
     params = dict(call.request.params)
     tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
-    notes = [f"`{name}` of the recorded request has no common name." for name in call.request.left_out]
+    notes = [
+        f"`{name}` of the recorded request has no common name." for name in call.request.left_out
+    ]
     bound = model
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -212,7 +236,9 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
             raise
         except CallerError as exc:  # this call alone cannot be sent, and its row says so
             return None, [str(exc)]
-    return bound, notes + [str(it.message) for it in caught if issubclass(it.category, ParameterWarning)]
+    return bound, notes + [
+        str(it.message) for it in caught if issubclass(it.category, ParameterWarning)
+    ]
 
 
 class _Group(NamedTuple):
@@ -231,22 +257,34 @@ def _groups(plan: Sequence[_Planned], folder: Path, *, batch: bool) -> list[_Gro
             digest = sha256(to_json([bound.kwargs, of_batch], fallback=repr)).hexdigest()[:8]
             places.setdefault(digest, []).append(place)
     end = ".batch.job" if batch else ".job"
-    return [_Group(plan[group[0]][0], group, Path(f"{folder}-{digest}{end}")) for digest, group in places.items()]
+    return [
+        _Group(plan[group[0]][0], group, Path(f"{folder}-{digest}{end}"))
+        for digest, group in places.items()
+    ]
 
 
 def _by_jobs(
-    groups: Sequence[_Group], inputs: Sequence[Any], count: int, *, max_cost: Decimal | None, quiet: bool
+    groups: Sequence[_Group],
+    inputs: Sequence[Any],
+    count: int,
+    *,
+    max_cost: Decimal | None,
+    quiet: bool,
 ) -> dict[int, Outcome]:
     """Ask the first `count` calls live; return what came of each."""
     outcomes: dict[int, Outcome] = {}
     left = max_cost
     for bound, places, folder in groups:
-        limit = sum(place < count for place in places)  # the job knows all: more may come another day
+        limit = sum(
+            place < count for place in places
+        )  # the job knows all: more may come another day
         if not limit:
             continue
         chain = RunnableLambda(_messages_of_row) | bound | RunnableLambda(_row_of_message)
         rows = [{"messages": messages_to_dict(inputs[place])} for place in places]
-        result = run_job(chain, rows, job_dir=folder, limit=limit, max_cost=left, dedupe=False, quiet=quiet)
+        result = run_job(
+            chain, rows, job_dir=folder, limit=limit, max_cost=left, dedupe=False, quiet=quiet
+        )
         left = None if left is None else max(left - result.cost, Decimal("0.000001"))
         stopped = f"It was not sent: the job has stopped ({result.stopped})."
         outcomes |= {place: Outcome(error=stopped) for place in places[:limit]}
@@ -275,7 +313,9 @@ def _by_batch(groups: Sequence[_Group], jobs: Sequence[BatchJob]) -> dict[int, O
     outcomes: dict[int, Outcome] = {}
     for group, job in zip(groups, jobs, strict=True):
         for place, result in zip(group.places, job.wait(poll=POLL_S).results(), strict=True):
-            outcomes[place] = _outcome(result.message, None if result.error is None else failure_text(result.error))
+            outcomes[place] = _outcome(
+                result.message, None if result.error is None else failure_text(result.error)
+            )
             outcomes[place].cost = result.cost
     return outcomes
 
@@ -291,20 +331,29 @@ def _recorded(call: RecordedCall) -> Outcome:
 
 def _outcome(message: Any, error: str | None) -> Outcome:
     if message is None:
-        return Outcome(error=error or "There is no answer.", refused=str(error).startswith("Refused"))
+        return Outcome(
+            error=error or "There is no answer.", refused=str(error).startswith("Refused")
+        )
     usage = message.usage_metadata or {}
     calls = [{"name": call["name"], "args": call["args"]} for call in message.tool_calls]
     refusal = message.additional_kwargs.get("refusal")
     refused = bool(refusal) or finish_reason_of(message) in _REFUSING
     return Outcome(
-        str(message.text) or str(refusal or ""), calls, error, refused, usage.get("input_tokens"),
-        usage.get("output_tokens"), known_price(message),
-    )  # fmt: skip
+        str(message.text) or str(refusal or ""),
+        calls,
+        error,
+        refused,
+        usage.get("input_tokens"),
+        usage.get("output_tokens"),
+        known_price(message),
+    )
 
 
 def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:
     """Tell whether an answer keeps to the schema of its request, and its calls to those of their tools."""
-    tools = {it["function"]["name"]: it["function"].get("parameters") for it in params.get("tools") or ()}
+    tools = {
+        it["function"]["name"]: it["function"].get("parameters") for it in params.get("tools") or ()
+    }
     pairs = [(call["args"], tools.get(call["name"], False)) for call in outcome.tool_calls if tools]
     form = params.get("response_format") or {}
     if form.get("type") == "json_schema" and not outcome.tool_calls and outcome.error is None:
@@ -335,16 +384,26 @@ def _hold_against(outcome: Outcome, recorded: Outcome) -> None:
 
 def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quiet: bool) -> None:
     """Ask the judge about the texts that are not the same; what it does not say stays open."""
-    pairs = [(row, one) for row in rows for one in row.outcomes.values() if one.similarity is not None]
+    pairs = [
+        (row, one) for row in rows for one in row.outcomes.values() if one.similarity is not None
+    ]
     for _, outcome in pairs:
         outcome.same_meaning = True if outcome.similarity == 1 else None
     pairs = [(row, outcome) for row, outcome in pairs if outcome.same_meaning is None]
-    questions = [{"request": row.request, "first": row.recorded.text, "second": one.text} for row, one in pairs]
+    questions = [
+        {"request": row.request, "first": row.recorded.text, "second": one.text}
+        for row, one in pairs
+    ]
     if not questions:
         return
     digest = sha256(to_json(questions)).hexdigest()[:8]  # other answers are another question
     answers = run_job(
-        _VERDICT, questions, model=model, job_dir=f"{folder}-{digest}.job", max_cost=max_cost, quiet=quiet
+        _VERDICT,
+        questions,
+        model=model,
+        job_dir=f"{folder}-{digest}.job",
+        max_cost=max_cost,
+        quiet=quiet,
     )
     for (_, outcome), row in zip(pairs, answers, strict=False):
         word = str(row.get("answer") or "").strip().lower()[:3]
@@ -376,10 +435,16 @@ def _total(model: str, outcomes: Sequence[Outcome]) -> Total:
     answered = [one for one in outcomes if one.error is None]
     priced = known("cost")
     return Total(
-        model, (len(answered), len(outcomes)), sum(one.refused for one in outcomes), share("same_tools"),
-        share("fits_schema"), round(fmean(texts), 3) if (texts := known("similarity")) else None,
-        share("same_meaning"), sum(known("input_tokens")), sum(known("output_tokens")),
+        model,
+        (len(answered), len(outcomes)),
+        sum(one.refused for one in outcomes),
+        share("same_tools"),
+        share("fits_schema"),
+        round(fmean(texts), 3) if (texts := known("similarity")) else None,
+        share("same_meaning"),
+        sum(known("input_tokens")),
+        sum(known("output_tokens")),
         sum(priced, Decimal(0)) if priced and len(priced) == len(answered) else None,
         round(median(times), 3) if (times := known("seconds")) else None,
         list(dict.fromkeys(note for one in outcomes for note in one.not_taken)),
-    )  # fmt: skip
+    )

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["TOTALS", "cells_of", "page_of"]
 
 TOTALS = [
-    "", "answered", "refused", "same tool calls", "fits the schema", "text similarity", "same meaning", "tokens in",
-    "tokens out", "cost", "seconds (median)",
-]  # fmt: skip
+    "",
+    "answered",
+    "refused",
+    "same tool calls",
+    "fits the schema",
+    "text similarity",
+    "same meaning",
+    "tokens in",
+    "tokens out",
+    "cost",
+    "seconds (median)",
+]
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f37; --bad: #cf222e; --mid: #9a6700; }
 @media (prefers-color-scheme: dark) { :root { --good: #4ac26b; --bad: #ff7b72; --mid: #d4a72c; } }
@@ -48,11 +57,18 @@ ul { margin: .5rem 0; padding-left: 1.25rem; }
 def cells_of(total: Total) -> list[str]:
     """Return the cells of a total, in the order of `TOTALS`; a dash for what is not in question."""
     return [
-        total.model, _of(total.answered), str(total.refused), _of(total.same_tools), _of(total.fits_schema),
-        "-" if total.similarity is None else f"{total.similarity:.0%}", _of(total.same_meaning),
-        f"{total.input_tokens:,}", f"{total.output_tokens:,}",
-        "-" if total.cost is None else dollars(total.cost), "-" if total.seconds is None else f"{total.seconds:,.2f}",
-    ]  # fmt: skip
+        total.model,
+        _of(total.answered),
+        str(total.refused),
+        _of(total.same_tools),
+        _of(total.fits_schema),
+        "-" if total.similarity is None else f"{total.similarity:.0%}",
+        _of(total.same_meaning),
+        f"{total.input_tokens:,}",
+        f"{total.output_tokens:,}",
+        "-" if total.cost is None else dollars(total.cost),
+        "-" if total.seconds is None else f"{total.seconds:,.2f}",
+    ]
 
 
 def _of(counts: tuple[int, int]) -> str:
@@ -63,7 +79,9 @@ def page_of(comparison: Comparison, recording: str) -> str:
     """Return the page; whatever a model or a user wrote is escaped."""
     columns = [TOTALS, *(cells_of(total) for total in comparison.totals)]
     head, *lines = zip(*columns, strict=True)
-    table = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+    table = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines
+    )
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
     notes = "".join(
         f"<li><b>{escape(total.model)}</b>: {escape(note)}</li>"
@@ -83,7 +101,9 @@ def page_of(comparison: Comparison, recording: str) -> str:
 
 def _section(row: Row) -> str:
     sides = [("recorded", row.recorded), *row.outcomes.items()]
-    side = "".join(_side(name, outcome, is_now=bool(place)) for place, (name, outcome) in enumerate(sides))
+    side = "".join(
+        _side(name, outcome, is_now=bool(place)) for place, (name, outcome) in enumerate(sides)
+    )
     head = f"<b>line {row.line}</b>{escape(row.request)}"
     return f"<section><div class=ask>{head}</div><div class=side>{side}</div></section>"
 
@@ -95,15 +115,21 @@ def _side(name: str, outcome: Outcome, *, is_now: bool) -> str:
     )
     error = f'<div class="text bad">{escape(outcome.error)}</div>' if outcome.error else ""
     text = f"<div class=text>{escape(outcome.text)}</div>" if outcome.text else ""
-    tags = "".join(f'<span class="tag {kind}">{escape(word)}</span>' for kind, word in _tags(outcome))
+    tags = "".join(
+        f'<span class="tag {kind}">{escape(word)}</span>' for kind, word in _tags(outcome)
+    )
     facts = [
-        f"{outcome.input_tokens:,} + {outcome.output_tokens:,} tokens" if outcome.output_tokens is not None else "",
+        f"{outcome.input_tokens:,} + {outcome.output_tokens:,} tokens"
+        if outcome.output_tokens is not None
+        else "",
         "" if outcome.cost is None else dollars(outcome.cost),
         "" if outcome.seconds is None else f"{outcome.seconds:,.2f} s",
         f"{len(outcome.not_taken)} not sent" if is_now and outcome.not_taken else "",
     ]
     meta = " · ".join(fact for fact in facts if fact)
-    return f"<div><h3>{escape(name)}</h3>{error}{text}{calls}{tags}<div class=meta>{meta}</div></div>"
+    return (
+        f"<div><h3>{escape(name)}</h3>{error}{text}{calls}{tags}<div class=meta>{meta}</div></div>"
+    )
 
 
 def _tags(outcome: Outcome) -> Iterator[tuple[str, str]]:
@@ -112,9 +138,16 @@ def _tags(outcome: Outcome) -> Iterator[tuple[str, str]]:
     if outcome.same_tools is not None:
         yield ("good", "same tool calls") if outcome.same_tools else ("bad", "other tool calls")
     if outcome.fits_schema is not None:
-        yield ("good", "fits the schema") if outcome.fits_schema else ("bad", "does not fit the schema")
+        yield (
+            ("good", "fits the schema")
+            if outcome.fits_schema
+            else ("bad", "does not fit the schema")
+        )
     if outcome.similarity is not None:
         kind = "good" if outcome.similarity > 0.9 else "mid"
-        yield kind, "same text" if outcome.similarity == 1 else f"text {outcome.similarity:.0%} alike"
+        yield (
+            kind,
+            "same text" if outcome.similarity == 1 else f"text {outcome.similarity:.0%} alike",
+        )
     if outcome.same_meaning is not None and outcome.similarity != 1:
         yield ("good", "same meaning") if outcome.same_meaning else ("bad", "another meaning")

@@ -20,7 +20,10 @@ from modelwire.transport.wire import Reply
 __all__ = ["RecordedCall", "read_recording"]
 
 _LEFT_OUT = re.compile(r"<\d+ characters, sha256 [0-9a-f]{64}>")
-_STREAMS = {":streamGenerateContent": "gemini", "/converse-stream": "bedrock"}  # their paths beside `Wire.path`
+_STREAMS = {
+    ":streamGenerateContent": "gemini",
+    "/converse-stream": "bedrock",
+}  # their paths beside `Wire.path`
 
 
 class RecordedCall(NamedTuple):
@@ -48,11 +51,15 @@ def read_recording(path: str | os.PathLike[str]) -> list[RecordedCall]:
     for place, (sent, came) in enumerate(exchanges):
         wire = _wire_of(sent.url)
         failed = came.ended != "complete" or not 200 <= (came.status or 0) < 300
-        if wire is None or (failed and any(later.sha256 == sent.sha256 for later, _ in exchanges[place + 1 :])):
+        if wire is None or (
+            failed and any(later.sha256 == sent.sha256 for later, _ in exchanges[place + 1 :])
+        ):
             continue
         calls.append(_call(wire, sent.url, sent.body, came, place + 2, path))
     if not calls:
-        raise CassetteError(f"`{path}` has no call of a chat model to compare: record some with `recorded(...)`.")
+        raise CassetteError(
+            f"`{path}` has no call of a chat model to compare: record some with `recorded(...)`."
+        )
     return calls
 
 
@@ -67,7 +74,9 @@ def _call(wire: str, url: str, body: Any, came: Answer, line: int, path: object)
         request = read_request(wire, body)
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration, CallerError) as exc:
         problem = exc if isinstance(exc, CallerError) else f"{type(exc).__name__}: {exc}"
-        raise CassetteError(f"{where}: the request cannot be read back ({problem}). Delete the line.") from exc
+        raise CassetteError(
+            f"{where}: the request cannot be read back ({problem}). Delete the line."
+        ) from exc
     named = re.search(r"/models?/([^/:]+)[/:]", urlsplit(url).path)
     model = str(body.get("model") or unquote(named[1] if named else ""))
     answer, error = None, None
@@ -87,7 +96,9 @@ def _wire_of(url: str) -> str | None:
 def _missing_text(value: Any) -> str | None:
     if isinstance(value, str):
         return value if _LEFT_OUT.fullmatch(value) else None
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    items = (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    )
     return next((found for item in items if (found := _missing_text(item)) is not None), None)
 
 

@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json, to_json
 
 from modelwire.adapters.wires.wire import wire_named
-from modelwire.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage, convert_to_messages
+from modelwire.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    convert_to_messages,
+)
 from modelwire.messages.wires import block_from_wire
 from modelwire.transport.wire import Reply
 
@@ -32,7 +39,11 @@ def read_request(wire: str, body: Mapping[str, Any]) -> Request:
     """Read the body of a call over `wire`. Raises: KeyError, TypeError, ValueError for what is none."""
     fields = {name: value for name, value in body.items() if value is not None}
     messages, params = _READERS[wire](fields)
-    return Request(messages, {name: value for name, value in params.items() if value not in (None, [])}, sorted(fields))
+    return Request(
+        messages,
+        {name: value for name, value in params.items() if value not in (None, [])},
+        sorted(fields),
+    )
 
 
 def _chat(fields: JSON) -> tuple[list[BaseMessage], JSON]:
@@ -42,16 +53,24 @@ def _chat(fields: JSON) -> tuple[list[BaseMessage], JSON]:
     messages = convert_to_messages(fields.pop("messages"))
     params = _taken(fields, "max_tokens", "temperature", "top_p", "stop", *_SAME)
     params["max_tokens"] = fields.pop("max_completion_tokens", params["max_tokens"])
-    params["reasoning"] = {"effort": effort} if (effort := fields.pop("reasoning_effort", None)) else None
+    params["reasoning"] = (
+        {"effort": effort} if (effort := fields.pop("reasoning_effort", None)) else None
+    )
     form = fields.pop("response_format", None)
-    params |= {"response_format": form, "tools": fields.pop("tools", None), "tool_choice": _choice(fields)}
+    params |= {
+        "response_format": form,
+        "tools": fields.pop("tools", None),
+        "tool_choice": _choice(fields),
+    }
     return messages, params
 
 
 def _responses(fields: JSON) -> tuple[list[BaseMessage], JSON]:
     _drop(fields, "model", "stream", "store", "include", "stream_options")
     items = fields.pop("input")
-    messages: list[BaseMessage] = [SystemMessage(text)] if (text := fields.pop("instructions", None)) else []
+    messages: list[BaseMessage] = (
+        [SystemMessage(text)] if (text := fields.pop("instructions", None)) else []
+    )
     turn: list[JSON] = []
 
     def end_turn() -> None:
@@ -76,7 +95,11 @@ def _responses(fields: JSON) -> tuple[list[BaseMessage], JSON]:
         params["response_format"] = {"type": "json_schema", "json_schema": {**form, "type": None}}
         del params["response_format"]["json_schema"]["type"]
     tools = fields.get("tools") or ()
-    params["tools"] = [{"type": "function", "function": _without_type(it)} for it in tools if it["type"] == "function"]
+    params["tools"] = [
+        {"type": "function", "function": _without_type(it)}
+        for it in tools
+        if it["type"] == "function"
+    ]
     if all(it["type"] == "function" for it in tools):
         _drop(fields, "tools")
     params["tool_choice"] = _choice(fields)
@@ -86,24 +109,36 @@ def _responses(fields: JSON) -> tuple[list[BaseMessage], JSON]:
 def _said_by_assistant(item: JSON) -> JSON:
     if item.get("role") != "assistant" or not isinstance(item["content"], str):
         return item if "type" in item else {"type": "message", **item}
-    return {**item, "type": "message", "content": [{"type": "output_text", "text": item["content"]}]}
+    return {
+        **item,
+        "type": "message",
+        "content": [{"type": "output_text", "text": item["content"]}],
+    }
 
 
 def _anthropic(fields: JSON) -> tuple[list[BaseMessage], JSON]:
     _drop(fields, "model", "stream", "anthropic_version", "metadata")
-    messages: list[BaseMessage] = [SystemMessage(_content(system))] if (system := fields.pop("system", None)) else []
+    messages: list[BaseMessage] = (
+        [SystemMessage(_content(system))] if (system := fields.pop("system", None)) else []
+    )
     for turn in fields.pop("messages"):
         content = turn["content"]
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         if turn["role"] == "assistant":
             usage = {"input_tokens": 0, "output_tokens": 0}
-            messages.append(_decoded("anthropic", {"type": "message", "content": blocks, "usage": usage, "model": ""}))
+            messages.append(
+                _decoded(
+                    "anthropic", {"type": "message", "content": blocks, "usage": usage, "model": ""}
+                )
+            )
             continue
         for block in blocks:
             if block["type"] == "tool_result":
                 status: Any = "error" if block.get("is_error") else "success"
                 answer = _content(block.get("content") or "")
-                messages.append(ToolMessage(answer, tool_call_id=block["tool_use_id"], status=status))
+                messages.append(
+                    ToolMessage(answer, tool_call_id=block["tool_use_id"], status=status)
+                )
         messages += _human(_content([block for block in blocks if block["type"] != "tool_result"]))
     params = _taken(fields, "max_tokens", "temperature", "top_p", "top_k", stop_sequences="stop")
     form = (fields.get("output_config") or {}).get("format") or {}
@@ -135,29 +170,50 @@ def _gemini(fields: JSON) -> tuple[list[BaseMessage], JSON]:
                 calls.remove(call)
                 response = result["response"]
                 status: Any = "error" if set(response) == {"error"} else "success"
-                text = next(iter(response.values())) if set(response) in ({"output"}, {"error"}) else response
+                text = (
+                    next(iter(response.values()))
+                    if set(response) in ({"output"}, {"error"})
+                    else response
+                )
                 text = text if isinstance(text, str) else to_json(text).decode()
                 messages.append(ToolMessage(text, tool_call_id=call["id"], status=status))
-        messages += _human(_joined([_part(part) for part in turn["parts"] if "functionResponse" not in part]))
+        messages += _human(
+            _joined([_part(part) for part in turn["parts"] if "functionResponse" not in part])
+        )
     config = fields.pop("generationConfig", None) or {}
     params = _taken(
-        config, "temperature", "seed", topP="top_p", topK="top_k", maxOutputTokens="max_tokens", stopSequences="stop",
-        presencePenalty="presence_penalty", frequencyPenalty="frequency_penalty",
-    )  # fmt: skip
+        config,
+        "temperature",
+        "seed",
+        topP="top_p",
+        topK="top_k",
+        maxOutputTokens="max_tokens",
+        stopSequences="stop",
+        presencePenalty="presence_penalty",
+        frequencyPenalty="frequency_penalty",
+    )
     if (schema := config.pop("responseJsonSchema", None)) is not None:
         params["response_format"] = _schema_form(schema)
         _drop(config, "responseMimeType")
     fields |= {f"generationConfig.{name}": value for name, value in config.items()}
-    declared = [it for tool in fields.get("tools") or () for it in tool.get("functionDeclarations") or ()]
+    declared = [
+        it for tool in fields.get("tools") or () for it in tool.get("functionDeclarations") or ()
+    ]
     params["tools"] = [
-        _tool(it["name"], it.get("description"), it.get("parametersJsonSchema") or it.get("parameters") or {})
+        _tool(
+            it["name"],
+            it.get("description"),
+            it.get("parametersJsonSchema") or it.get("parameters") or {},
+        )
         for it in declared
     ]
     if all(set(tool) == {"functionDeclarations"} for tool in fields.get("tools") or ()):
         _drop(fields, "tools")
     calling = (fields.pop("toolConfig", None) or {}).get("functionCallingConfig") or {}
     names, mode = list(calling.get("allowedFunctionNames") or []), calling.get("mode")
-    params["tool_choice"] = names[0] if len(names) == 1 else {"ANY": "any", "NONE": "none"}.get(str(mode))
+    params["tool_choice"] = (
+        names[0] if len(names) == 1 else {"ANY": "any", "NONE": "none"}.get(str(mode))
+    )
     return messages, params
 
 
@@ -167,14 +223,19 @@ def _part(part: JSON) -> JSON:
         return {"type": "text", "text": part.get("text", "")}
     inner = data or file or {}
     kind = str(inner.get("mimeType")).partition("/")[0]
-    block = {"type": kind if kind in ("image", "audio", "video") else "file", "mime_type": inner.get("mimeType")}
+    block = {
+        "type": kind if kind in ("image", "audio", "video") else "file",
+        "mime_type": inner.get("mimeType"),
+    }
     return {**block, **({"base64": inner["data"]} if data else {"url": inner["fileUri"]})}
 
 
 def _bedrock(fields: JSON) -> tuple[list[BaseMessage], JSON]:
     messages: list[BaseMessage] = []
     if system := fields.pop("system", None):
-        messages.append(SystemMessage("\n\n".join(block["text"] for block in system if "text" in block)))
+        messages.append(
+            SystemMessage("\n\n".join(block["text"] for block in system if "text" in block))
+        )
     for turn in fields.pop("messages"):
         if turn["role"] == "assistant":
             usage = dict.fromkeys(("inputTokens", "outputTokens", "totalTokens"), 0)
@@ -186,21 +247,29 @@ def _bedrock(fields: JSON) -> tuple[list[BaseMessage], JSON]:
             if (result := block.get("toolResult")) is not None:
                 status: Any = "error" if result.get("status") == "error" else "success"
                 texts = [
-                    to_json(it["json"]).decode() if "json" in it else it.get("text", "") for it in result["content"]
+                    to_json(it["json"]).decode() if "json" in it else it.get("text", "")
+                    for it in result["content"]
                 ]
-                messages.append(ToolMessage("\n".join(texts), tool_call_id=result["toolUseId"], status=status))
+                messages.append(
+                    ToolMessage("\n".join(texts), tool_call_id=result["toolUseId"], status=status)
+                )
             elif "text" in block:
                 others.append({"type": "text", "text": block["text"]})
             elif "cachePoint" not in block:
                 others.append({"type": next(iter(block)), **block})
         messages += _human(_content(others))
     params = _taken(
-        fields.pop("inferenceConfig", None) or {}, "temperature", maxTokens="max_tokens", topP="top_p",
+        fields.pop("inferenceConfig", None) or {},
+        "temperature",
+        maxTokens="max_tokens",
+        topP="top_p",
         stopSequences="stop",
-    )  # fmt: skip
+    )
     config = fields.pop("toolConfig", None) or {}
     specs = [it["toolSpec"] for it in config.get("tools") or () if "toolSpec" in it]
-    params["tools"] = [_tool(it["name"], it.get("description"), it["inputSchema"]["json"]) for it in specs]
+    params["tools"] = [
+        _tool(it["name"], it.get("description"), it["inputSchema"]["json"]) for it in specs
+    ]
     structure = ((fields.get("outputConfig") or {}).get("textFormat") or {}).get("structure") or {}
     if "jsonSchema" in structure:
         params["response_format"] = _schema_form(from_json(structure["jsonSchema"]["schema"]))
@@ -212,8 +281,12 @@ def _bedrock(fields: JSON) -> tuple[list[BaseMessage], JSON]:
 
 _SAME = ("seed", "presence_penalty", "frequency_penalty", "parallel_tool_calls")
 _READERS: dict[str, Callable[[JSON], tuple[list[BaseMessage], JSON]]] = {
-    "openai": _chat, "responses": _responses, "anthropic": _anthropic, "gemini": _gemini, "bedrock": _bedrock,
-}  # fmt: skip
+    "openai": _chat,
+    "responses": _responses,
+    "anthropic": _anthropic,
+    "gemini": _gemini,
+    "bedrock": _bedrock,
+}
 
 
 def _decoded(wire: str, answer: JSON) -> AIMessage:
@@ -229,7 +302,9 @@ def _content(content: Any) -> Any:
 
 
 def _joined(blocks: Sequence[JSON]) -> Any:
-    return blocks[0]["text"] if len(blocks) == 1 and blocks[0].get("type") == "text" else list(blocks)
+    return (
+        blocks[0]["text"] if len(blocks) == 1 and blocks[0].get("type") == "text" else list(blocks)
+    )
 
 
 def _human(content: Any) -> Iterator[BaseMessage]:
@@ -238,7 +313,10 @@ def _human(content: Any) -> Iterator[BaseMessage]:
 
 
 def _taken(fields: JSON, *names: str, **renamed: str) -> JSON:
-    return {ours: fields.pop(name, None) for name, ours in {**{it: it for it in names}, **renamed}.items()}
+    return {
+        ours: fields.pop(name, None)
+        for name, ours in {**{it: it for it in names}, **renamed}.items()
+    }
 
 
 def _drop(fields: JSON, *names: str) -> None:
@@ -248,11 +326,17 @@ def _drop(fields: JSON, *names: str) -> None:
 
 def _tool(name: str, description: str | None, schema: Any) -> JSON:
     about = {"name": name, "description": description, "parameters": schema}
-    return {"type": "function", "function": {key: value for key, value in about.items() if value is not None}}
+    return {
+        "type": "function",
+        "function": {key: value for key, value in about.items() if value is not None},
+    }
 
 
 def _schema_form(schema: JSON) -> JSON:
-    return {"type": "json_schema", "json_schema": {"name": str(schema.get("title") or "answer"), "schema": schema}}
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": str(schema.get("title") or "answer"), "schema": schema},
+    }
 
 
 def _without_type(item: JSON) -> JSON:

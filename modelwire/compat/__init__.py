@@ -28,7 +28,9 @@ _MODELS = {
     "modelwire.adapters": "AzureChatOpenAI BaseChatModel ChatAnthropic ChatAnthropicVertex ChatBedrockConverse "
     "ChatGoogleGenerativeAI ChatOpenAI ChatVertexAI"
 }
-_TOOL_PARSERS = {"modelwire.output_parsers": "JsonOutputKeyToolsParser JsonOutputToolsParser PydanticToolsParser"}
+_TOOL_PARSERS = {
+    "modelwire.output_parsers": "JsonOutputKeyToolsParser JsonOutputToolsParser PydanticToolsParser"
+}
 _ENVIRONMENT = {
     "modelwire.utils.env": "convert_to_secret_str from_env get_from_dict_or_env get_from_env secret_from_env"
 }
@@ -45,7 +47,10 @@ PATHS: Mapping[str, Mapping[str, str]] = {
     "adapters.model_garden": {"modelwire.adapters": "ChatAnthropicVertex"},
     # langchain
     "chat_models": {**_MODELS, "modelwire.config": "init_chat_model"},
-    "chat_models.base": {"modelwire.adapters": "BaseChatModel", "modelwire.config": "init_chat_model"},
+    "chat_models.base": {
+        "modelwire.adapters": "BaseChatModel",
+        "modelwire.config": "init_chat_model",
+    },
     "chat_models.openai": {"modelwire.adapters": "ChatOpenAI"},
     "chat_models.anthropic": {"modelwire.adapters": "ChatAnthropic"},
     "chat_models.azure_openai": {"modelwire.adapters": "AzureChatOpenAI"},
@@ -65,7 +70,9 @@ PATHS: Mapping[str, Mapping[str, str]] = {
     "schema.document": _DOCUMENTS,
     "schema.language_model": {"modelwire.language_models": "BaseLanguageModel"},
     "schema.messages": _MESSAGES,
-    "schema.output": {"modelwire.outputs": "ChatGeneration ChatGenerationChunk ChatResult Generation LLMResult"},
+    "schema.output": {
+        "modelwire.outputs": "ChatGeneration ChatGenerationChunk ChatResult Generation LLMResult"
+    },
     "schema.output_parser": _PARSERS,
     "schema.prompt_template": {"modelwire.prompts": "BasePromptTemplate"},
     "schema.runnable": {

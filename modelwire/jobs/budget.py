@@ -26,7 +26,9 @@ __all__ = ["RowMoney"]
 UNKNOWN_CONTEXT = 1_000_000  # tokens
 IMAGE_TOKENS = 3_000  # of a picture that is named by its address
 STEP = 64  # tokens; prices are looked up for so many at a time
-_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"})
+_LIMITS = frozenset(
+    {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"}
+)
 _IMAGE = re.compile(rb'"image(_url)?"')
 
 
@@ -74,11 +76,17 @@ class RowMoney:
         """Return what a row may cost in USD at the most, as far as that can be known."""
         if not self._calls:
             return self._dearest
-        tokens = self._own_tokens + self._times * len(row_json) + IMAGE_TOKENS * len(_IMAGE.findall(row_json))
+        tokens = (
+            self._own_tokens
+            + self._times * len(row_json)
+            + IMAGE_TOKENS * len(_IMAGE.findall(row_json))
+        )
         total = Decimal(0)
         for call in self._calls:  # the later ones may be asked about what the earlier have answered
             sent = min(tokens, call.context_tokens)
-            total += price_of_counts(call.model, -(-sent // STEP) * STEP, call.answer_tokens) or Decimal(0)
+            total += price_of_counts(
+                call.model, -(-sent // STEP) * STEP, call.answer_tokens
+            ) or Decimal(0)
             tokens += call.answer_tokens
         return total * self._scale
 
@@ -130,7 +138,9 @@ def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:
     profile = getattr(model, "profile", None) or {}
     context = profile.get("context_window") or UNKNOWN_CONTEXT
     limit, count = _answer_limit(model, kwargs)
-    return _Call(model, (limit or min(profile.get("max_output_tokens") or context, context)) * count, context)
+    return _Call(
+        model, (limit or min(profile.get("max_output_tokens") or context, context)) * count, context
+    )
 
 
 def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int | None, int]:
@@ -140,10 +150,16 @@ def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int 
     body: Mapping[str, Any] = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
     if isinstance(model, HTTPChatModel):
         arguments, messages = dict(kwargs), [HumanMessage("?")]
-        with suppress(ModelwireError, TypeError, ValueError):  # the call itself will say what is wrong
+        with suppress(
+            ModelwireError, TypeError, ValueError
+        ):  # the call itself will say what is wrong
             model._retry_settings(arguments)
-            body = model._build_request(messages, arguments.pop("stop", None), arguments, stream=False)[1].body
+            body = model._build_request(
+                messages, arguments.pop("stop", None), arguments, stream=False
+            )[1].body
     parts = [body, *(part for part in body.values() if isinstance(part, Mapping))]
-    limits = [part[name] for part in parts for name in _LIMITS & part.keys() if type(part[name]) is int]
+    limits = [
+        part[name] for part in parts for name in _LIMITS & part.keys() if type(part[name]) is int
+    ]
     count = body.get("n")
     return max(limits, default=None), count if type(count) is int and count > 0 else 1

@@ -41,7 +41,14 @@ else:
 __all__ = ["batch", "list_jobs", "register", "retry", "say_failures", "show", "wait", "write"]
 
 REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10  # after a run, and by `jobs show`
-_NO_PARAMETERS = {"model", "model_name", "model_provider", "configurable_fields", "config_prefix", "config_file"}
+_NO_PARAMETERS = {
+    "model",
+    "model_name",
+    "model_provider",
+    "configurable_fields",
+    "config_prefix",
+    "config_file",
+}
 LINES_NAMED = 5  # of the input, for each reason
 _STOPS = {"max_cost": "near `max_cost`", "interrupted": "by Ctrl-C", "terminated": "by SIGTERM"}
 
@@ -59,9 +66,13 @@ def register(commands: Any) -> None:
         "--output summaries.csv",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--prompt", metavar="TEXT", help="the question; {column} is filled in from the row")
+    what.add_argument(
+        "--prompt", metavar="TEXT", help="the question; {column} is filled in from the row"
+    )
     what.add_argument("--prompt-file", metavar="FILE", help="a file that holds the question")
-    what.add_argument("--chain", metavar="MODULE:NAME", help="a chain in a Python module of this folder")
+    what.add_argument(
+        "--chain", metavar="MODULE:NAME", help="a chain in a Python module of this folder"
+    )
     add, flag = parser.add_argument, {"action": "store_true"}
     count: dict[str, Any] = {"type": _count, "metavar": "N"}
     # fmt: off
@@ -117,12 +128,20 @@ def register(commands: Any) -> None:
         ("write", "write the table of the rows that are done, of a job that was stopped", write),
         ("wait", "wait for a job of `modelwire batch --via batch-api`, and write its table", wait),
     ):
-        command = jobs_commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
+        command = jobs_commands.add_parser(
+            name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}."
+        )
         if act is not list_jobs:
-            command.add_argument("job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder")
-        command.add_argument("--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)")
+            command.add_argument(
+                "job", metavar="ID", help="as `modelwire jobs list` shows it, or the job's folder"
+            )
+        command.add_argument(
+            "--dir", default=".", metavar="FOLDER", help="where the jobs are (default: here)"
+        )
         if act is write:
-            command.add_argument("--output", "-o", metavar="FILE", help="another file (default: the job's own)")
+            command.add_argument(
+                "--output", "-o", metavar="FILE", help="another file (default: the job's own)"
+            )
         if act in (retry, wait):
             command.add_argument("--quiet", "-q", action="store_true", help="show no progress")
         command.set_defaults(run=act)
@@ -148,9 +167,21 @@ def _count(text: str) -> int:
 
 
 _PASSED = (
-    "output", "system", "schema", "job_dir", "order", "max_concurrency", "max_cost", "limit", "sample", "seed",
-    "encoding", "formula_guard", "engine", "workers",
-)  # fmt: skip
+    "output",
+    "system",
+    "schema",
+    "job_dir",
+    "order",
+    "max_concurrency",
+    "max_cost",
+    "limit",
+    "sample",
+    "seed",
+    "encoding",
+    "formula_guard",
+    "engine",
+    "workers",
+)
 _SAVED = ("input", "prompt", "chain", "model", "param", "no_dedupe", "via", *_PASSED)
 _PATHS = ("input", "output", "job_dir")
 
@@ -171,7 +202,9 @@ def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
         _dry_run(settings)
         return 0
     if options.detach and options.via != "batch-api":
-        raise InvalidArgument("`--detach` leaves a job to the provider: it needs `--via batch-api`.")
+        raise InvalidArgument(
+            "`--detach` leaves a job to the provider: it needs `--via batch-api`."
+        )
     if options.via == "batch-api":
         work, source = _checked(settings)
         source.close()
@@ -184,7 +217,9 @@ def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
 def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what runs it again, from whatever folder."""
     command = {name: settings.get(name) for name in _SAVED}
-    command |= {name: str(Path(settings[name]).absolute()) for name in _PATHS if settings[name] is not None}
+    command |= {
+        name: str(Path(settings[name]).absolute()) for name in _PATHS if settings[name] is not None
+    }
     command["folder"] = settings.get("folder") or str(Path.cwd())
     return command
 
@@ -194,19 +229,25 @@ def _chain(settings: Mapping[str, Any]) -> Any:
 
 
 def _asked_work(settings: Mapping[str, Any]) -> Work:
-    return works.make_work(_work(settings), _model(settings), system=settings["system"], schema=settings["schema"])
+    return works.make_work(
+        _work(settings), _model(settings), system=settings["system"], schema=settings["schema"]
+    )
 
 
 def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int:
     from modelwire.jobs import plan_job, run_job
 
-    options: Any = {name: settings[name] for name in (*_PASSED, "finish_by", "bucket") if name in settings}
+    options: Any = {
+        name: settings[name] for name in (*_PASSED, "finish_by", "bucket") if name in settings
+    }
     options |= {"dedupe": not settings["no_dedupe"], "retry_failed": retry_failed}
     work, model = _work(settings), _model(settings)
     if settings.get("plan"):
         print(plan_job(work, settings["input"], model=model, **options))
         return 0
-    result = run_job(work, settings["input"], model=model, quiet=quiet, command=_command(settings), **options)
+    result = run_job(
+        work, settings["input"], model=model, quiet=quiet, command=_command(settings), **options
+    )
     if not quiet:
         print(result, file=sys.stderr)
     if result.stopped == "max_cost":
@@ -229,12 +270,22 @@ def say_failures(path: Path, *, can_retry: bool = True) -> None:
     failures = _standing(job)[1]
     lines = _reasons(failures, REASONS_AFTER_RUN)
     if any("bytes that are not" in line for line in lines):
-        lines.append("Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say.")
+        lines.append(
+            "Name the file's encoding: the same command with `--encoding cp1252 --retry-failed`, say."
+        )
     asks = f"`modelwire jobs retry {job.id}` asks them again, once the cause is put right."
-    lines.append(asks if can_retry else "To ask them again later, write to a file: `--output FILE`.")
-    unsent = sum(record.get("attempts", 0) is None for record in records.stored_records(path) if "error" in record)
+    lines.append(
+        asks if can_retry else "To ask them again later, write to a file: `--output FILE`."
+    )
+    unsent = sum(
+        record.get("attempts", 0) is None
+        for record in records.stored_records(path)
+        if "error" in record
+    )
     if unsent:  # of a batch job
-        lines.append(f"{unsent:,} of them were not submitted: put each right where it stands in the input.")
+        lines.append(
+            f"{unsent:,} of them were not submitted: put each right where it stands in the input."
+        )
     print(*lines, sep="\n", file=sys.stderr)
 
 
@@ -245,12 +296,16 @@ def _work(settings: Mapping[str, Any]) -> Any:
 
     module, colon, name = settings["chain"].partition(":")
     if not colon:
-        raise InvalidArgument(f"`--chain {settings['chain']}` names no chain in the module: write MODULE:NAME.")
+        raise InvalidArgument(
+            f"`--chain {settings['chain']}` names no chain in the module: write MODULE:NAME."
+        )
     sys.path.insert(0, settings.get("folder") or str(Path.cwd()))
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as exc:
-        raise InvalidArgument(f"There is no module `{exc.name}`; `--chain` looks in the working folder.") from exc
+        raise InvalidArgument(
+            f"There is no module `{exc.name}`; `--chain` looks in the working folder."
+        ) from exc
     except AttributeError as exc:
         raise InvalidArgument(f"The module `{module}` has no `{name}`.") from exc
 
@@ -262,9 +317,13 @@ def _model(settings: Mapping[str, Any]) -> Any:
 
     parameters = dict(_parameter(text) for text in settings["param"])
     for name in _NO_PARAMETERS & parameters.keys():
-        raise InvalidArgument(f"`--param {name}=...`: that is no parameter of a model. Name the model by `--model`.")
+        raise InvalidArgument(
+            f"`--param {name}=...`: that is no parameter of a model. Name the model by `--model`."
+        )
     try:
-        return make_named_model(settings["model"], config_file=_model_file(settings.get("folder")), **parameters)
+        return make_named_model(
+            settings["model"], config_file=_model_file(settings.get("folder")), **parameters
+        )
     except UnknownModel as exc:
         if not str(exc).startswith("No model is named"):
             raise
@@ -289,7 +348,9 @@ def _parameter(text: str) -> tuple[str, Any]:
     if not equals:
         raise InvalidArgument(f"`--param {text}` has no value: write NAME=VALUE.")
     if re.search("key|header|query|auth|ad_token", name) or re.search("://[^/]*@|key=", value):
-        raise MissingKey(f"`--param {name}`: a secret does not belong on a command line; put it in the environment.")
+        raise MissingKey(
+            f"`--param {name}`: a secret does not belong on a command line; put it in the environment."
+        )
     try:
         return name, json.loads(value)
     except ValueError:
@@ -317,7 +378,9 @@ def _dry_run(settings: Mapping[str, Any]) -> None:
     work, source = _checked(settings)
     in_batch = settings["via"] == "batch-api"
     chosen = {name: settings[name] for name in ("limit", "sample", "seed")}
-    for line in preview(work, source, **chosen, in_batch=in_batch, dedupe=not settings["no_dedupe"]):
+    for line in preview(
+        work, source, **chosen, in_batch=in_batch, dedupe=not settings["no_dedupe"]
+    ):
         print(line)
     source.close()
 
@@ -326,7 +389,9 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip("\n")
     except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidArgument(f"`{path}` cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
+        raise InvalidArgument(
+            f"`{path}` cannot be read: {getattr(exc, 'strerror', None) or exc}."
+        ) from exc
 
 
 def _json(path: str) -> Any:
@@ -346,7 +411,9 @@ def list_jobs(options: argparse.Namespace) -> None:
             standing, failures = _standing(job)
             numbers = {**asdict(standing), "failed": len(failures)}
         cost = "-" if numbers["unpriced"] or _is_out(job) else numbers["cost"]
-        print(f"{job.id:<10}{job.state():<13}{numbers['rows']:>10}{numbers['failed']:>8}{cost!s:>10.8}  {job.path}")
+        print(
+            f"{job.id:<10}{job.state():<13}{numbers['rows']:>10}{numbers['failed']:>8}{cost!s:>10.8}  {job.path}"
+        )
     for problem in unreadable:
         print(problem, file=sys.stderr)
 
@@ -362,16 +429,26 @@ def show(options: argparse.Namespace) -> None:
     for name, value in about["fingerprint"].items():
         if name == "work" and "prompt" in about["fingerprint"]:
             continue  # the same at greater length
-        shown = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else value
+        shown = (
+            ", ".join(f"{key} {one}" for key, one in value.items())
+            if isinstance(value, dict)
+            else value
+        )
         print(f"{name:<9}{shown}")
     for part in _parts(job):
         print(f"batch    {part.batch_id or '-'}, {part.rows:,} rows, {part.outcome or part.stage}")
     standing, failures = _standing(job)
-    paid = f", {standing.input_tokens:,} + {standing.output_tokens:,} tokens, {standing.cost_text()}"
+    paid = (
+        f", {standing.input_tokens:,} + {standing.output_tokens:,} tokens, {standing.cost_text()}"
+    )
     so_far = "" if state == "complete" else " so far"
-    print(f"rows     {standing.rows:,}{so_far}, {len(failures):,} failed{'' if _is_out(job) else paid}")
+    print(
+        f"rows     {standing.rows:,}{so_far}, {len(failures):,} failed{'' if _is_out(job) else paid}"
+    )
     if standing.cut:
-        print(f"         {standing.cut:,} answered and cut by max_tokens: `finish_reason` in the output marks them")
+        print(
+            f"         {standing.cut:,} answered and cut by max_tokens: `finish_reason` in the output marks them"
+        )
     for text in _reasons(failures, REASONS_SHOWN):
         print(f"         {text}")
 
@@ -383,8 +460,12 @@ def _is_out(job: JobFolder) -> bool:
 
 def _parts(job: JobFolder) -> list[Part]:
     """Return the batches of a batch job, or those of a job with an hour."""
-    within = (folders.JobFolder(path.parent) for path in sorted(job.path.glob("batches/*/job.json")))
-    return [part for one in (job, *within) if "batch" in one.about for part in _part_events(one).parts]
+    within = (
+        folders.JobFolder(path.parent) for path in sorted(job.path.glob("batches/*/job.json"))
+    )
+    return [
+        part for one in (job, *within) if "batch" in one.about for part in _part_events(one).parts
+    ]
 
 
 def _part_events(job: JobFolder) -> PartEvents:
@@ -440,9 +521,13 @@ def retry(options: argparse.Namespace) -> int:
     command = job.about.get("command")
     if not command:
         _refuse_batch_of_python(job, "resubmit()")
-        raise InvalidArgument(f"`{job.path}` was run from Python: run it again there, with `retry_failed=True`.")
+        raise InvalidArgument(
+            f"`{job.path}` was run from Python: run it again there, with `retry_failed=True`."
+        )
     if command.get("via") == "batch-api":
-        return batch_commands.finish(job.path, _chain(command), command, quiet=options.quiet, again=True)
+        return batch_commands.finish(
+            job.path, _chain(command), command, quiet=options.quiet, again=True
+        )
     return _run({**command, "job_dir": str(job.path)}, retry_failed=True, quiet=options.quiet)
 
 
@@ -463,7 +548,9 @@ def write(options: argparse.Namespace) -> None:
     command = job.about.get("command") or {}
     output, order = options.output or command.get("output"), command.get("order", "input")
     if output is None:
-        raise InvalidArgument(f"`{job.path}` was run from Python: name the file to write, `--output FILE`.")
+        raise InvalidArgument(
+            f"`{job.path}` was run from Python: name the file to write, `--output FILE`."
+        )
     outputs.check_output(Path(output), order, command.get("input"), job.path)
     job.check_output_is_free(Path(output))
     job.claim()
@@ -472,9 +559,12 @@ def write(options: argparse.Namespace) -> None:
         for _ in results.recover():
             pass
         table = outputs.write_output(
-            results, Path(output), order=order, formula_guard=command.get("formula_guard", False),
+            results,
+            Path(output),
+            order=order,
+            formula_guard=command.get("formula_guard", False),
             answer_columns=job.about.get("answer_columns"),
-        )  # fmt: skip
+        )
     finally:
         results.close()
         job.release()

@@ -23,9 +23,15 @@ class ConcurrencyTuner:
             most = affordable_in_flight()
         self.most = most
         self.size = min(start, self.most)
-        self._before: tuple[int, float] | None = None  # the size this one has to be worth more than, its rows a second
-        self._settled: float | None = None  # how many rows will be done when a turn has passed at this size
-        self._measured: tuple[float, float] | None = None  # since when, and how many rows were done then
+        self._before: tuple[int, float] | None = (
+            None  # the size this one has to be worth more than, its rows a second
+        )
+        self._settled: float | None = (
+            None  # how many rows will be done when a turn has passed at this size
+        )
+        self._measured: tuple[float, float] | None = (
+            None  # since when, and how many rows were done then
+        )
         self._not_before = 0.0
 
     def observe(self, now: float, done: int, *, full: bool) -> None:

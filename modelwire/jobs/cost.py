@@ -18,9 +18,16 @@ if TYPE_CHECKING:
     from modelwire.messages import AIMessage
 
 __all__ = [
-    "BATCH_SHARE", "check_price_list", "dollars", "known_price", "listed_model", "price_list",
-    "price_of", "price_of_usage", "prices_of",
-]  # fmt: skip
+    "BATCH_SHARE",
+    "check_price_list",
+    "dollars",
+    "known_price",
+    "listed_model",
+    "price_list",
+    "price_of",
+    "price_of_usage",
+    "prices_of",
+]
 
 # What Batch APIs ask of the usual price, for plans and where the list has no batch price of a model:
 # https://platform.openai.com/docs/guides/batch,
@@ -32,15 +39,23 @@ FREE = frozenset({"local"})  # runs on the user's own machine
 
 # Providers whose name in the list is another than ours (genai-prices 0.2.3).
 LISTED_AS = {
-    "azure_openai": "azure", "bedrock": "aws", "google_genai": "google", "gemini": "google", "mistralai": "mistral",
-    "moonshot": "moonshotai", "xai": "x-ai",
-}  # fmt: skip
+    "azure_openai": "azure",
+    "bedrock": "aws",
+    "google_genai": "google",
+    "gemini": "google",
+    "mistralai": "mistral",
+    "moonshot": "moonshotai",
+    "xai": "x-ai",
+}
 
 # Details of `UsageMetadata`, and what the list calls them.
 LISTED_INPUTS = {
-    "cache_read": "cache_read_tokens", "cache_creation": "cache_write_tokens", "audio": "input_audio_tokens",
-    "ephemeral_5m_input_tokens": "cache_write_5m_tokens", "ephemeral_1h_input_tokens": "cache_write_1h_tokens",
-}  # fmt: skip
+    "cache_read": "cache_read_tokens",
+    "cache_creation": "cache_write_tokens",
+    "audio": "input_audio_tokens",
+    "ephemeral_5m_input_tokens": "cache_write_5m_tokens",
+    "ephemeral_1h_input_tokens": "cache_write_1h_tokens",
+}
 LISTED_OUTPUTS = {"audio": "output_audio_tokens", "reasoning": "output_reasoning_tokens"}
 
 
@@ -73,11 +88,18 @@ def known_price(message: AIMessage, *, batch: bool = False) -> Decimal | None:
     if not model or message.usage_metadata is None:
         return None
     tier = about.get("service_tier")
-    return price_of_usage(message.usage_metadata, str(model), provider=provider, batch=batch, tier=tier)
+    return price_of_usage(
+        message.usage_metadata, str(model), provider=provider, batch=batch, tier=tier
+    )
 
 
 def price_of_usage(
-    usage: Mapping[str, Any], model: str, *, provider: str | None = None, batch: bool = False, tier: Any = None
+    usage: Mapping[str, Any],
+    model: str,
+    *,
+    provider: str | None = None,
+    batch: bool = False,
+    tier: Any = None,
 ) -> Decimal | None:
     """Return the price in USD of what one call used; None where no price of the model is known, or no list is there.
 
@@ -94,10 +116,19 @@ def price_of_usage(
     sent = int(usage.get("input_tokens") or 0)
     counts = {
         "input_tokens": sent,
-        "output_tokens": max(int(usage.get("output_tokens") or 0), int(usage.get("total_tokens") or 0) - sent),
+        "output_tokens": max(
+            int(usage.get("output_tokens") or 0), int(usage.get("total_tokens") or 0) - sent
+        ),
     }
-    for details, names in (("input_token_details", LISTED_INPUTS), ("output_token_details", LISTED_OUTPUTS)):
-        counts |= {names[name]: int(n) for name, n in (usage.get(details) or {}).items() if n and name in names}
+    for details, names in (
+        ("input_token_details", LISTED_INPUTS),
+        ("output_token_details", LISTED_OUTPUTS),
+    ):
+        counts |= {
+            names[name]: int(n)
+            for name, n in (usage.get(details) or {}).items()
+            if n and name in names
+        }
     written = counts.get("cache_write_5m_tokens", 0) + counts.get("cache_write_1h_tokens", 0)
     if written > counts.get("cache_write_tokens", 0):
         counts["cache_write_tokens"] = written
@@ -112,7 +143,9 @@ def price_of_usage(
 def listed_model(model: str, provider: str | None = None) -> Any:
     """Return the row of a model in the price list; None where it has none, or is not installed."""
     try:
-        return price_list().find_provider_model(model, None, LISTED_AS.get(provider or "", provider), None)[1]
+        return price_list().find_provider_model(
+            model, None, LISTED_AS.get(provider or "", provider), None
+        )[1]
     except (ImportError, LookupError):
         return None
 
@@ -127,14 +160,21 @@ def prices_of(row: Any) -> Any:
     return row.get_prices(datetime.now(UTC), None)
 
 
-@lru_cache(maxsize=100_000)  # the list takes 0.1 to 0.2 ms a call; rows of a table repeat their counts
+@lru_cache(
+    maxsize=100_000
+)  # the list takes 0.1 to 0.2 ms a call; rows of a table repeat their counts
 def _price(
-    model: str, provider: str | None, counts: tuple[tuple[str, int], ...], kind: tuple[str, str] | None
+    model: str,
+    provider: str | None,
+    counts: tuple[tuple[str, int], ...],
+    kind: tuple[str, str] | None,
 ) -> Decimal | None:
     """Return a price of the list; `kind` is a condition of its variants, such as ("processing", "batch")."""
     listed, context = _list(), dict([kind]) if kind else None
     try:
-        found = listed.calc_price(listed.Usage(**dict(counts)), model, provider_id=provider, price_context=context)
+        found = listed.calc_price(
+            listed.Usage(**dict(counts)), model, provider_id=provider, price_context=context
+        )
         return Decimal(found.total_price)
     except LookupError:  # neither the provider nor the model, or one of them, is in the list
         return None

@@ -82,9 +82,13 @@ class CsvSource(FileSource):
 
         try:
             lines = [self._file.readline(MAX_ROW_CHARS)]
-            while lines[-1] in ("\n", "\r\n", "\r") and not self.is_ours and len(lines) < HEADER_LINES:
+            while (
+                lines[-1] in ("\n", "\r\n", "\r") and not self.is_ours and len(lines) < HEADER_LINES
+            ):
                 lines.append(self._file.readline(MAX_ROW_CHARS))
-            while sum(line.count('"') for line in lines) % 2 and len(lines) < HEADER_LINES:  # a name of several lines
+            while (
+                sum(line.count('"') for line in lines) % 2 and len(lines) < HEADER_LINES
+            ):  # a name of several lines
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:
             raise InvalidArgument(NO_TEXT.format(self.path, self.encoding)) from exc
@@ -142,9 +146,7 @@ class CsvSource(FileSource):
 
     def _complaint(self, error: Exception) -> str:
         if isinstance(error, _TooLong):
-            return (
-                f"The row has more than {MAX_ROW_CHARS // 2**20} million characters, or a quote that is never closed."
-            )
+            return f"The row has more than {MAX_ROW_CHARS // 2**20} million characters, or a quote that is never closed."
         if len(self._lines.taken) > 1 or "unexpected end" in str(error):
             return "A quote is opened and not closed."
         return f"Not valid CSV: {error}."
@@ -178,7 +180,5 @@ def _unreadable(line: str, encoding: str) -> str | None:
         try:
             line.encode()
         except UnicodeEncodeError:
-            return (
-                f"The row has bytes that are not {encoding} text: `--encoding` (`encoding=`) says what the file is in."
-            )
+            return f"The row has bytes that are not {encoding} text: `--encoding` (`encoding=`) says what the file is in."
     return None

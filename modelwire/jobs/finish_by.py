@@ -16,10 +16,14 @@ __all__ = ["JobPlan", "hour_of", "shortage_text", "shown", "usd"]
 CENTURY_S = 100 * 365.0 * 86_400
 TO_TYPE_S = 120.0
 
-_LASTS = re.compile(r"(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?")
+_LASTS = re.compile(
+    r"(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?"
+)
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _DATE_AND_CLOCK = re.compile(r"^(\d{4}-\d\d-\d\d) (?=\d)")
-_FORMS = '`finish_by="07:00"`, "2h", "90m", "2026-12-24T07:00 Europe/Vienna" or a `datetime` with a zone'
+_FORMS = (
+    '`finish_by="07:00"`, "2h", "90m", "2026-12-24T07:00 Europe/Vienna" or a `datetime` with a zone'
+)
 
 
 def hour_of(value: Any, now: datetime | None = None) -> datetime:
@@ -62,7 +66,10 @@ def _of_text(text: str, now: datetime) -> datetime:
             hour, minute, second = (int(part or 0) for part in clock.groups())
             at = time(hour, minute, second)
             today = now.astimezone(zone).date()
-            days = (_in_zone(datetime.combine(today + timedelta(days=more), at), zone) for more in (0, 1))
+            days = (
+                _in_zone(datetime.combine(today + timedelta(days=more), at), zone)
+                for more in (0, 1)
+            )
             return next(day for day in days if day > now)
         return _in_zone(datetime.fromisoformat(text), zone)
     except ValueError:
@@ -81,13 +88,19 @@ def _zone(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidArgument(f'`{name}` is no time zone: write an IANA name, such as "07:00 Europe/Vienna".') from None
+        raise InvalidArgument(
+            f'`{name}` is no time zone: write an IANA name, such as "07:00 Europe/Vienna".'
+        ) from None
 
 
 def shown(at: datetime) -> str:
     """Write a time as this machine's clock has it."""
     local = at.astimezone()
-    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
+    return (
+        f"{local:%H:%M}"
+        if local.date() == datetime.now().astimezone().date()
+        else f"{local:%Y-%m-%d %H:%M}"
+    )
 
 
 class JobPlan(NamedTuple):
@@ -105,14 +118,19 @@ class JobPlan(NamedTuple):
 
     def __str__(self) -> str:
         rows = [("way", "rows", "cost", "end")]
-        rows += [(line.way, f"{line.rows:,}", usd(line.cost), self._at(line.end_s)) for line in self.plan.lines]
+        rows += [
+            (line.way, f"{line.rows:,}", usd(line.cost), self._at(line.end_s))
+            for line in self.plan.lines
+        ]
         rows.append(("all", f"{self.plan.rows:,}", usd(self.plan.cost), self._at(self.plan.end_s)))
         widths = [max(len(row[place]) for row in rows) for place in range(4)]
         lines = [
-            "  ".join(cell.ljust(width) if not place else cell.rjust(width)
-                      for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+            "  ".join(
+                cell.ljust(width) if not place else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
             for row in rows
-        ]  # fmt: skip
+        ]
         last = f"The hour is {shown(self.hour)}."
         if self.plan.cancel_s is not None:
             last += (

@@ -33,18 +33,27 @@ class FlexTier:
 
     def __init__(self, split: Split | None) -> None:
         self._split = split
-        self._share = Decimal(1) if split is None or not _takes_tiers(split) else _share_of(split.model)
+        self._share = (
+            Decimal(1) if split is None or not _takes_tiers(split) else _share_of(split.model)
+        )
         self.rate = 0.0  # rows a second that were seen
         self._planned_rate = 0.0
         self._timeout_s = LONGEST_S
         self._is_on = False
-        self._rows = self._billed = self._billed_before = 0  # sent there, answered there, and that before this pass
+        self._rows = self._billed = self._billed_before = (
+            0  # sent there, answered there, and that before this pass
+        )
 
     def tiers(self, state: State) -> tuple[Tier, ...]:
         """Return what the planner may use: nothing where a call that hangs there could make the job late."""
         rate = max(SAFE * state.rate, 1e-9)
-        self._timeout_s = min(LONGEST_S, (state.left_s - state.spare_s - state.unfinished / rate) / 2)
-        share, self._planned_rate = float(self._share), min(state.rate, self.rate or GUESS * state.rate)
+        self._timeout_s = min(
+            LONGEST_S, (state.left_s - state.spare_s - state.unfinished / rate) / 2
+        )
+        share, self._planned_rate = (
+            float(self._share),
+            min(state.rate, self.rate or GUESS * state.rate),
+        )
         if self._rows:
             share += (1 - share) * (1 - self._billed / self._rows)  # the others were paid in full
         if share >= 1 or self._timeout_s < SHORTEST_S:
@@ -78,7 +87,9 @@ class FlexTier:
         if all(line.way != self.NAME for line in plan.lines):
             return []
         per_minute = self._planned_rate * 60
-        return [f"Flex is taken to get {per_minute:,.0f} rows a minute; rows it refuses go live at the full price."]
+        return [
+            f"Flex is taken to get {per_minute:,.0f} rows a minute; rows it refuses go live at the full price."
+        ]
 
 
 def _steps(split: Split) -> list[Any]:
@@ -93,10 +104,15 @@ def _takes_tiers(split: Split) -> bool:
     from modelwire.adapters.model import global_cache
 
     model, live = split.model, split.live
-    if getattr(model, "provider", None) not in PROVIDERS or all(step is not live for step in _steps(split)):
+    if getattr(model, "provider", None) not in PROVIDERS or all(
+        step is not live for step in _steps(split)
+    ):
         return False
     is_plain = live is model or (type(live) is RunnableBinding and live.bound is model)
-    chosen = any(name in split.kwargs or getattr(model, name, None) for name in ("service_tier", "extra_body"))
+    chosen = any(
+        name in split.kwargs or getattr(model, name, None)
+        for name in ("service_tier", "extra_body")
+    )
     cached = model.cache or (model.cache is None and global_cache.llm_cache is not None)
     return is_plain and not chosen and not cached
 

@@ -24,7 +24,11 @@ __all__ = ["JobFolder", "find_job", "jobs_below"]
 
 SUFFIX = ".job"
 VERSION = 2
-OURS = {"lock", ".job.json.part", *(f"{STORE_NAME}{end}" for end in ("", "-wal", "-shm", "-journal"))}
+OURS = {
+    "lock",
+    ".job.json.part",
+    *(f"{STORE_NAME}{end}" for end in ("", "-wal", "-shm", "-journal")),
+}
 LOCKED_BYTE = 1 << 30  # on Windows: far behind what the file says, which others are to read
 
 
@@ -50,10 +54,14 @@ class JobFolder:
             if not _locked(lock):
                 holder = os.read(lock, 500).decode(errors="replace").strip()
                 os.close(lock)
-                raise JobBusy(f"`{self.path}` is being worked on by {holder or 'another process'}. Wait, or end that.")
+                raise JobBusy(
+                    f"`{self.path}` is being worked on by {holder or 'another process'}. Wait, or end that."
+                )
             self._lock = lock
             os.ftruncate(lock, 0)
-            os.write(lock, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode())
+            os.write(
+                lock, f"process {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode()
+            )
             self.about = self._about()
             if self.about.get("version", VERSION) < VERSION:
                 carry_over(self.path)
@@ -80,7 +88,11 @@ class JobFolder:
             self._lock = None
 
     def check(
-        self, fingerprint: dict[str, Any], *, input_may_differ: bool = False, rows_may_come: bool = False
+        self,
+        fingerprint: dict[str, Any],
+        *,
+        input_may_differ: bool = False,
+        rows_may_come: bool = False,
     ) -> bool:
         """Return whether the input is another one. Raises: `JobChanged` when the job was another one.
 
@@ -102,16 +114,25 @@ class JobFolder:
         return bool(old != new)
 
     def agree(
-        self, fingerprint: dict[str, Any], command: dict[str, Any] | None, *, output: Path | None = None,
+        self,
+        fingerprint: dict[str, Any],
+        command: dict[str, Any] | None,
+        *,
+        output: Path | None = None,
         input_may_differ: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Write down what the job is, or raise `JobChanged` when it was another; see `check`."""
         if self.about:
             self.check(fingerprint, input_may_differ=input_may_differ)
             if input_may_differ:
                 self.about["fingerprint"]["input"] = fingerprint["input"]
         else:
-            self.about = {"version": VERSION, "id": uuid4().hex[:8], "begun": _now(), "fingerprint": fingerprint}
+            self.about = {
+                "version": VERSION,
+                "id": uuid4().hex[:8],
+                "begun": _now(),
+                "fingerprint": fingerprint,
+            }
         self.about["command"] = command
         if output is not None:
             self.about["output"] = str(output.resolve())
@@ -132,7 +153,10 @@ class JobFolder:
         folders = {output.resolve().parent, output.absolute().parent, self.path.absolute().parent}
         for folder in sorted(folders):
             for other in jobs_below(folder)[0] if folder.is_dir() else ():
-                if other.path.resolve() != self.path.resolve() and other.output() == output.resolve():
+                if (
+                    other.path.resolve() != self.path.resolve()
+                    and other.output() == output.resolve()
+                ):
                     raise JobBusy(
                         f"`{output}` is the output of the job in `{other.path}`. Name another output, or delete that "
                         "folder when its answers are not needed any more."
@@ -173,7 +197,9 @@ class JobFolder:
                 f"`{self.path}` is a job of another modelwire: its format is {version}, and this one knows {VERSION}."
             )
         if about and not {"id", "begun", "fingerprint"} <= about.keys():
-            raise InvalidArgument(f"`{self.path / 'job.json'}` is not a job's: it says neither what nor when.")
+            raise InvalidArgument(
+                f"`{self.path / 'job.json'}` is not a job's: it says neither what nor when."
+            )
         return about
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -252,5 +278,7 @@ def find_job(name: str, folder: Path) -> JobFolder:
         text = f"There is no job `{name}` in `{folder}`"
         if Path(name).is_dir():
             text = f"`{name}` is a folder and no job's: it has no `job.json`"
-        raise InvalidArgument(" ".join([f"{text}. `modelwire jobs list` shows the jobs there are.", *unreadable]))
+        raise InvalidArgument(
+            " ".join([f"{text}. `modelwire jobs list` shows the jobs there are.", *unreadable])
+        )
     return found

@@ -21,7 +21,10 @@ class GroupCommit:
     """
 
     def __init__(
-        self, write: Callable[[Sequence[Entry]], None], disk: Executor, fail: Callable[[BaseException], None]
+        self,
+        write: Callable[[Sequence[Entry]], None],
+        disk: Executor,
+        fail: Callable[[BaseException], None],
     ) -> None:
         self._write, self._disk, self._fail = write, disk, fail
         self._entries: list[Entry] = []

@@ -39,7 +39,9 @@ class Question:
         self.row = row
         self.asks: bytes | None = None  # the digest of what it asks, once that was looked for
         self.reserved = Decimal(0)  # USD
-        self.check = digest_of(self.row_json if row.problem is None else row.problem.encode(errors="replace"))
+        self.check = digest_of(
+            self.row_json if row.problem is None else row.problem.encode(errors="replace")
+        )
 
 
 class InputRows:
@@ -106,9 +108,15 @@ class InputRows:
 
     def total(self) -> float | None:
         """Return how many rows there will be, about; None where that is not known."""
-        counts = [count for name in ("limit", "sample") if (count := self._options[name]) is not None]
+        counts = [
+            count for name in ("limit", "sample") if (count := self._options[name]) is not None
+        ]
         fraction = self.source.fraction()
-        return min(counts, default=None) or self.source.total or (self.taken / fraction if fraction else None)
+        return (
+            min(counts, default=None)
+            or self.source.total
+            or (self.taken / fraction if fraction else None)
+        )
 
 
 def check_same(question: Question, results: Results, folder: Path) -> None:
@@ -118,7 +126,9 @@ def check_same(question: Question, results: Results, folder: Path) -> None:
         return
     text = f"Line {row.line} of the input is not what it was when `{folder}` had it"
     if results.state(row.number) == FAILED:
-        raise JobChanged(f"{text}, and it failed: `retry_failed=True` (`--retry-failed`) asks it as it is now.")
+        raise JobChanged(
+            f"{text}, and it failed: `retry_failed=True` (`--retry-failed`) asks it as it is now."
+        )
     raise JobChanged(f"{text} answered. {_NEW_JOB.format('line')}")
 
 

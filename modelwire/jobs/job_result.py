@@ -46,18 +46,25 @@ class JobResult:
     unpriced: int  # answered rows whose price is not known: `cost` is that of the others
     saved: Decimal  # about what the rows of `same` would have cost
     elapsed_s: float
-    table: list[dict[str, Any]] | None = field(default=None, repr=False)  # of a job without an output
+    table: list[dict[str, Any]] | None = field(
+        default=None, repr=False
+    )  # of a job without an output
     types: dict[str, str] = field(default_factory=dict, repr=False)  # of a CSV's columns
 
     def numbers(self) -> dict[str, Any]:
         """Return what counts something, for JSON."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: str(value) if isinstance(value, Decimal) else value for name, value in values.items()
-                if isinstance(value, (int, float, Decimal))}  # fmt: skip
+        return {
+            name: str(value) if isinstance(value, Decimal) else value
+            for name, value in values.items()
+            if isinstance(value, (int, float, Decimal))
+        }
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of the output as dicts, with the types they had. Needs the output to be there."""
-        return iter(self.table or ()) if self.output is None else _stored_rows(self.output, self.types)
+        return (
+            iter(self.table or ()) if self.output is None else _stored_rows(self.output, self.types)
+        )
 
     def to_pandas(self) -> Any:
         """Return the rows as a `pandas.DataFrame`. Raises: `MissingDependency`."""
@@ -70,7 +77,9 @@ class JobResult:
     def to_arrow(self) -> Any:
         """Return the rows as a `pyarrow.Table`; a column of values of several kinds is JSON text."""
         pa, held = require_pyarrow(), list(self)
-        return pa.table({name: _column(pa, [row[name] for row in held]) for name in (held[0] if held else ())})
+        return pa.table(
+            {name: _column(pa, [row[name] for row in held]) for name in (held[0] if held else ())}
+        )
 
     def _repr_html_(self) -> str:
         return notebooks.show_result(self)
@@ -80,12 +89,23 @@ class JobResult:
         parts += [f"{self.failed:,} failed"] if self.failed else []
         parts += [f"{self.same:,} equal to another"] if self.same else []
         parts += [f"{self.cached:,} answers from the cache"] if self.cached else []
-        parts += [f"{self.cut:,} {'answers' if self.cut > 1 else 'answer'} cut by max_tokens"] if self.cut else []
+        parts += (
+            [f"{self.cut:,} {'answers' if self.cut > 1 else 'answer'} cut by max_tokens"]
+            if self.cut
+            else []
+        )
         parts.append(f"{self.input_tokens:,} + {self.output_tokens:,} tokens")
         cost = dollars(self.cost) if self.cost or not self.unpriced else "cost unknown"
-        parts.append(cost + (f" ({self.unpriced:,} rows of unknown price)" if self.unpriced and self.cost else ""))
+        parts.append(
+            cost
+            + (f" ({self.unpriced:,} rows of unknown price)" if self.unpriced and self.cost else "")
+        )
         parts += [f"about {dollars(self.saved)} saved"] if self.saved >= Decimal("0.00005") else []
-        nothing = " (nothing was asked: all was done before)" if self.complete and self.rows and not self.asked else ""
+        nothing = (
+            " (nothing was asked: all was done before)"
+            if self.complete and self.rows and not self.asked
+            else ""
+        )
         stopped = f" (stopped: {self.stopped})" if self.stopped and not self.complete else ""
         return f"{', '.join(parts)}, {self.elapsed_s:,.1f} s{nothing}{stopped}"
 
@@ -95,14 +115,21 @@ def _stored_rows(path: Path, types: Mapping[str, str]) -> Iterator[dict[str, Any
     rows = (row.values for row in open_source(path, is_ours=True))
     if path.suffix.lower() not in (".csv", ".tsv"):
         return rows
-    return ({name: _value(text, types.get(name, "text")) for name, text in row.items()} for row in rows)
+    return (
+        {name: _value(text, types.get(name, "text")) for name, text in row.items()} for row in rows
+    )
 
 
 def _value(text: str, kind: str) -> Any:
     """Return what a cell held; an empty one is None where the column had one, or cannot hold an empty text."""
     if not text and kind != "text":
         return None
-    readers: dict[str, Any] = {"int": int, "float": float, "json": from_json, "bool": lambda cell: cell == "True"}
+    readers: dict[str, Any] = {
+        "int": int,
+        "float": float,
+        "json": from_json,
+        "bool": lambda cell: cell == "True",
+    }
     try:
         return readers.get(kind.removesuffix("?"), str)(text)
     except ValueError:  # somebody has edited it, or a number has too many digits
@@ -112,6 +139,11 @@ def _value(text: str, kind: str) -> Any:
 def _column(pa: Any, values: list[Any]) -> Any:
     try:
         return pa.array(values)
-    except (pa.ArrowException, OverflowError):  # values of several kinds, or numbers of more than 64 bits
-        texts = (one if one is None or isinstance(one, str) else json_of(one).decode() for one in values)
+    except (
+        pa.ArrowException,
+        OverflowError,
+    ):  # values of several kinds, or numbers of more than 64 bits
+        texts = (
+            one if one is None or isinstance(one, str) else json_of(one).decode() for one in values
+        )
         return pa.array(list(texts), pa.string())

@@ -113,7 +113,10 @@ def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:
 @contextmanager
 def _handling(number: int, default: Any, act: Callable[[], None]) -> Iterator[None]:
     """Have a signal do `act`, where signals can be had: in the main thread, and when nobody else has taken it."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) != default:
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(number) != default
+    ):
         yield
         return
     signal.signal(number, lambda *_: act())

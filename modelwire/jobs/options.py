@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
     from modelwire.runnables import RunnableConfig
 
-__all__ = ["COUNT", "ENGINES", "ORDERS", "JobOptions", "amount_of", "check_choice", "checked_options"]
+__all__ = [
+    "COUNT",
+    "ENGINES",
+    "ORDERS",
+    "JobOptions",
+    "amount_of",
+    "check_choice",
+    "checked_options",
+]
 
 
 class JobOptions(TypedDict, total=False):
@@ -75,9 +83,15 @@ class JobOptions(TypedDict, total=False):
 ENGINES, ORDERS = ("local", "ray"), ("input", "arrival")
 COUNT = "a whole number of at least 1"
 _DEFAULTS: dict[str, Any] = dict.fromkeys(JobOptions.__annotations__) | {
-    "order": "input", "seed": 0, "dedupe": True, "retry_failed": False, "formula_guard": False, "encoding": "utf-8",
-    "engine": "local", "quiet": False,
-}  # fmt: skip
+    "order": "input",
+    "seed": 0,
+    "dedupe": True,
+    "retry_failed": False,
+    "formula_guard": False,
+    "encoding": "utf-8",
+    "engine": "local",
+    "quiet": False,
+}
 
 
 def checked_options(keywords: JobOptions) -> dict[str, Any]:
@@ -86,20 +100,26 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
         if name not in _DEFAULTS:
             raise InvalidType(f"A job has no option `{name}`. {did_you_mean(name, [*_DEFAULTS])}")
     if not isinstance(keywords.get("output"), (str, os.PathLike, type(None))):
-        raise InvalidType("`output` is the path of the file its results go to, or None for rows in memory.")
+        raise InvalidType(
+            "`output` is the path of the file its results go to, or None for rows in memory."
+        )
     options: dict[str, Any] = {**_DEFAULTS, **keywords}
     check_choice("engine", options["engine"], ENGINES)
     check_choice("order", options["order"], ORDERS)
     for name in ("max_concurrency", "limit", "sample", "workers"):
         value = options[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or value < 1
+        ):
             raise InvalidArgument(f"`{name}` must be {COUNT}, not {value!r}.")
     if options["workers"] is not None and options["engine"] != "ray":
         raise InvalidArgument('`workers` are those of Ray: it needs `engine="ray"`.')
     if options["max_cost"] is not None:
         options["max_cost"] = amount_of(options["max_cost"])
     if options["bucket"] is not None and options["finish_by"] is None:
-        raise InvalidArgument("`bucket` is for rows that go in batches: by `finish_by`, or by `submit_batch`.")
+        raise InvalidArgument(
+            "`bucket` is for rows that go in batches: by `finish_by`, or by `submit_batch`."
+        )
     if options["finish_by"] is not None:
         if options["engine"] == "ray":
             raise InvalidArgument('`finish_by` plans for one machine: leave `engine="ray"` out.')
@@ -119,5 +139,7 @@ def amount_of(value: Any) -> Decimal:
     except InvalidOperation:
         amount = Decimal("nan")
     if isinstance(value, bool) or not amount.is_finite() or amount <= 0:
-        raise InvalidArgument(f"`max_cost` must be an amount in USD above 0, such as 0.5, not {value!r}.")
+        raise InvalidArgument(
+            f"`max_cost` must be an amount in USD above 0, such as 0.5, not {value!r}."
+        )
     return amount

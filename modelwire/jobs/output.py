@@ -32,7 +32,9 @@ __all__ = ["ABOUT", "JobTable", "Table", "check_output", "rows_of", "write_outpu
 
 # Of a row; the cost in USD.
 ABOUT = ("error", "finish_reason", "input_tokens", "output_tokens", "cost", "latency_s", "attempts")
-OF_JOB = dict.fromkeys(ABOUT, "text") | dict.fromkeys(("input_tokens", "output_tokens", "attempts"), "int")
+OF_JOB = dict.fromkeys(ABOUT, "text") | dict.fromkeys(
+    ("input_tokens", "output_tokens", "attempts"), "int"
+)
 OF_JOB |= {"cost": "float", "latency_s": "float"}
 BATCH_ROWS = 1000  # of a Parquet file
 HASHED_BYTES = 1024 * 1024  # at a time
@@ -51,10 +53,18 @@ def check_output(path: Path, order: str, *others: object) -> None:
     if path.is_dir():
         raise InvalidArgument(f"The output `{path}` is a folder; name a file.")
     if not os.access(path.resolve().parent, os.W_OK | os.X_OK):
-        raise DiskError(f"You may not write in the folder of the output `{path}`. Name another one.", path=str(path))
+        raise DiskError(
+            f"You may not write in the folder of the output `{path}`. Name another one.",
+            path=str(path),
+        )
     for other in others:
-        if isinstance(other, (str, os.PathLike)) and path.resolve() == Path(os.fspath(other)).resolve():
-            raise InvalidArgument(f"The output `{path}` is the input or the job's folder, too; name another one.")
+        if (
+            isinstance(other, (str, os.PathLike))
+            and path.resolve() == Path(os.fspath(other)).resolve()
+        ):
+            raise InvalidArgument(
+                f"The output `{path}` is the input or the job's folder, too; name another one."
+            )
     if _WRITERS[path.suffix.lower()] is _ParquetWriter:
         require_pyarrow()
 
@@ -63,13 +73,19 @@ class Table(NamedTuple):
     """What was written: how many rows, and what a text in each column of a CSV stands for."""
 
     rows: int
-    types: dict[str, str]  # "int", "float", "bool", "json" or "text", and "?" behind it where None may be in it
+    types: dict[
+        str, str
+    ]  # "int", "float", "bool", "json" or "text", and "?" behind it where None may be in it
 
 
 def rows_of(
-    results: Results, *, order: str = "input", columns: Iterable[str] = (), among: Sequence[int] | None = None,
+    results: Results,
+    *,
+    order: str = "input",
+    columns: Iterable[str] = (),
+    among: Sequence[int] | None = None,
     answer_columns: Iterable[str] | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Return the table of all rows that have a record, as dicts of equal keys; see `write_output`."""
     seen = _Columns(columns, answer_columns, with_kinds=False)
     for record in results.records(by_arrival=True, among=among):
@@ -79,9 +95,15 @@ def rows_of(
 
 
 def write_output(
-    results: Results, path: Path, *, order: str = "input", formula_guard: bool = False, columns: Iterable[str] = (),
-    among: Sequence[int] | None = None, answer_columns: Iterable[str] | None = None,
-) -> Table:  # fmt: skip
+    results: Results,
+    path: Path,
+    *,
+    order: str = "input",
+    formula_guard: bool = False,
+    columns: Iterable[str] = (),
+    among: Sequence[int] | None = None,
+    answer_columns: Iterable[str] | None = None,
+) -> Table:
     """Write the table of all rows that have a record; return what was written. Raises: `DiskError`.
 
     `columns` are those of the input, as far as they are known without its rows; `among` the numbers of the rows that
@@ -127,24 +149,40 @@ class JobTable:
         self.path, self._options, self._folder = path, options, folder
         self.rows: list[dict[str, Any]] | None = None
         names = ("order", "formula_guard", "limit", "sample", "seed")
-        self._form = [None if path is None else str(path.absolute()), *(options[name] for name in names)]
+        self._form = [
+            None if path is None else str(path.absolute()),
+            *(options[name] for name in names),
+        ]
         before = folder.summary()
-        is_same = path is not None and before.get("state") == "complete" and before.get("output") == self._form
+        is_same = (
+            path is not None
+            and before.get("state") == "complete"
+            and before.get("output") == self._form
+        )
         self._written: list[Any] | None = before.get("written") if is_same else None
 
     def facts(self) -> dict[str, Any]:
         """Return what the job's summary says: written that way, the table need not be written again."""
         return {"output": self._form, "written": self._written}
 
-    def write(self, results: Results, rows: InputRows, answer_columns: Iterable[str] | None, *, is_new: bool) -> None:
+    def write(
+        self,
+        results: Results,
+        rows: InputRows,
+        answer_columns: Iterable[str] | None,
+        *,
+        is_new: bool,
+    ) -> None:
         """Write the table of the rows that a run is about. `is_new`: rows were asked in it.
 
         Raises: `DiskError`, and `JobChanged` for a file that is not what the job has written.
         """
         form: Any = {
-            "order": self._options["order"], "columns": rows.source.columns or (), "among": rows.among,
+            "order": self._options["order"],
+            "columns": rows.source.columns or (),
+            "among": rows.among,
             "answer_columns": answer_columns,
-        }  # fmt: skip
+        }
         if self.path is None:
             self.rows = rows_of(results, **form)
             return
@@ -155,7 +193,9 @@ class JobTable:
                 f"`{self.path}` is not what this job has written: it was changed, or something else has written it. "
                 "Move it away, and the same command writes the table again."
             )
-        table = write_output(results, self.path, formula_guard=self._options["formula_guard"], **form)
+        table = write_output(
+            results, self.path, formula_guard=self._options["formula_guard"], **form
+        )
         self._folder.note(types=table.types)
         self._written = _written_as(self.path)
 
@@ -189,7 +229,9 @@ class _Names:
     """Names in the order in which the rows of the input bring them, whichever row is seen first."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._first = {name: (-1, place) for place, name in enumerate(names)}  # row, and place in it
+        self._first = {
+            name: (-1, place) for place, name in enumerate(names)
+        }  # row, and place in it
         self._last_row = -1
 
     def see(self, names: Mapping[str, Any], row: int) -> None:
@@ -206,7 +248,9 @@ class _Names:
 class _Columns:
     """The columns of a table, and what kinds of values each has. Reads every record before the first is written."""
 
-    def __init__(self, columns: Iterable[str], answer_columns: Iterable[str] | None, *, with_kinds: bool) -> None:
+    def __init__(
+        self, columns: Iterable[str], answer_columns: Iterable[str] | None, *, with_kinds: bool
+    ) -> None:
         self._input, self._answer = _Names(columns), _Names(answer_columns or ())
         self._answer_is_known = answer_columns is not None
         self._kinds: dict[tuple[str, str], set[type]] = {}
@@ -228,7 +272,11 @@ class _Columns:
         if self._names is None:
             self._names = {}
             taken: set[str] = set()
-            for part, names in (("input", self._input), ("answer", [*self._answer] or ["answer"]), ("job", ABOUT)):
+            for part, names in (
+                ("input", self._input),
+                ("answer", [*self._answer] or ["answer"]),
+                ("job", ABOUT),
+            ):
                 for name in names:
                     column = name
                     while column in taken:
@@ -239,15 +287,24 @@ class _Columns:
 
     def types(self) -> dict[str, str]:
         """Return what a text in each column stands for, as `Table` says it."""
-        types = {column: OF_JOB[name] + "?" if part == "job" else "text" for (part, name), column in self.names.items()}
+        types = {
+            column: OF_JOB[name] + "?" if part == "job" else "text"
+            for (part, name), column in self.names.items()
+        }
         for key, kinds in self._kinds.items():
             if key in self.names:
-                types[self.names[key]] = _type_of(kinds - {type(None)}) + "?" * (type(None) in kinds)
+                types[self.names[key]] = _type_of(kinds - {type(None)}) + "?" * (
+                    type(None) in kinds
+                )
         return types
 
     def beyond_64_bits(self) -> set[str]:
         """Return the columns with whole numbers that no file has a type for."""
-        return {self.names[key] for key, kinds in self._kinds.items() if object in kinds and key in self.names}
+        return {
+            self.names[key]
+            for key, kinds in self._kinds.items()
+            if object in kinds and key in self.names
+        }
 
     def row(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return the values of a row by column."""
@@ -258,7 +315,12 @@ class _Columns:
 
 def _type_of(held: set[type]) -> str:
     whole = {int, _LongInt, object}
-    for name, kinds in (("bool", {bool}), ("int", whole), ("float", {float, int, Decimal}), ("json", {dict, list})):
+    for name, kinds in (
+        ("bool", {bool}),
+        ("int", whole),
+        ("float", {float, int, Decimal}),
+        ("json", {dict, list}),
+    ):
         if held and held <= kinds:
             return name
     return "text"
@@ -322,7 +384,9 @@ class _CsvWriter(_Writer):
         super().__init__(file, columns, formula_guard=formula_guard)
         self._text = TextIOWrapper(file, encoding="utf-8", newline="")
         # With `\r\n` as its line's end, the writer of every Python quotes a cell that has one of the two in it.
-        self._csv = csv.writer(_LineFeeds(self._text), delimiter=self.DELIMITER, lineterminator="\r\n")
+        self._csv = csv.writer(
+            _LineFeeds(self._text), delimiter=self.DELIMITER, lineterminator="\r\n"
+        )
         self._guarded = [part != "input" for part, _ in columns.names] if formula_guard else None
         self._write_cells(columns.names.values())  # keys of an answer are the model's words, too
 
@@ -332,7 +396,9 @@ class _CsvWriter(_Writer):
     def _write_cells(self, cells: Iterable[Any]) -> None:
         if self._guarded is not None:
             pairs = zip(cells, self._guarded, strict=True)
-            cells = [f"'{cell}" if guarded and _is_formula(cell) else cell for cell, guarded in pairs]
+            cells = [
+                f"'{cell}" if guarded and _is_formula(cell) else cell for cell, guarded in pairs
+            ]
         self._csv.writerow(cells)
 
     def close(self) -> None:
@@ -376,7 +442,9 @@ class _ParquetWriter(_Writer):
         super().__init__(file, columns, formula_guard=formula_guard)
         pa = self._pa = require_pyarrow()
         arrow = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-        types = {column: arrow.get(kind.removesuffix("?")) for column, kind in columns.types().items()}
+        types = {
+            column: arrow.get(kind.removesuffix("?")) for column, kind in columns.types().items()
+        }
         types |= dict.fromkeys(columns.beyond_64_bits())
         self._as_text = [column for column, kind in types.items() if kind is None]
         self._schema = pa.schema([(column, kind or pa.string()) for column, kind in types.items()])
@@ -403,6 +471,10 @@ class _ParquetWriter(_Writer):
 
 
 _WRITERS: dict[str, type[_Writer]] = {
-    ".csv": _CsvWriter, ".tsv": _TsvWriter, ".jsonl": _JsonlWriter, ".ndjson": _JsonlWriter,
-    ".parquet": _ParquetWriter, ".pq": _ParquetWriter,
-}  # fmt: skip
+    ".csv": _CsvWriter,
+    ".tsv": _TsvWriter,
+    ".jsonl": _JsonlWriter,
+    ".ndjson": _JsonlWriter,
+    ".parquet": _ParquetWriter,
+    ".pq": _ParquetWriter,
+}

@@ -36,7 +36,11 @@ def piped(settings: dict[str, Any]) -> Iterator[None]:
         if scratch is not None:
             settings["output"] = str(scratch / f"stdout.{settings['format']}")
         if settings["input"] == "-":
-            place = settings["output"] if scratch is not None or settings["job_dir"] is None else settings["job_dir"]
+            place = (
+                settings["output"]
+                if scratch is not None or settings["job_dir"] is None
+                else settings["job_dir"]
+            )
             settings["input"] = f"{place}.stdin.{settings['format']}"
             _keep(Path(settings["input"]))
         settings["to_stdout"] = scratch is not None
@@ -52,9 +56,14 @@ def piped(settings: dict[str, Any]) -> Iterator[None]:
         if scratch is not None:
             from modelwire.jobs.row_records import stored_records
 
-            paid = [] if done else [job for job in scratch.glob("*.job") if any(stored_records(job))]
+            paid = (
+                [] if done else [job for job in scratch.glob("*.job") if any(stored_records(job))]
+            )
             for job in paid:
-                print(f"What is done is kept: `modelwire jobs write {job}` writes its table.", file=sys.stderr)  # noqa: T201
+                print(
+                    f"What is done is kept: `modelwire jobs write {job}` writes its table.",
+                    file=sys.stderr,
+                )  # noqa: T201
             if not paid:
                 rmtree(scratch, ignore_errors=True)
 

@@ -16,16 +16,33 @@ from typing import NamedTuple
 from modelwire.jobs import cost
 
 __all__ = [
-    "BATCH_SHARE", "LIVE", "PILOT", "Line", "OpenBatch", "Pace", "Plan", "Shortage", "State", "Step", "Tier",
-    "expected", "next_step", "rate_of", "shortage",
-]  # fmt: skip
+    "BATCH_SHARE",
+    "LIVE",
+    "PILOT",
+    "Line",
+    "OpenBatch",
+    "Pace",
+    "Plan",
+    "Shortage",
+    "State",
+    "Step",
+    "Tier",
+    "expected",
+    "next_step",
+    "rate_of",
+    "shortage",
+]
 
 LIVE, BATCH = "live", "batch"
 SAFE = 0.8  # of the rate that live calls have
-ASSUMED_RATE = 500 / 60  # rows a second, until live calls have shown theirs: the lowest limit of a paying account
+ASSUMED_RATE = (
+    500 / 60
+)  # rows a second, until live calls have shown theirs: the lowest limit of a paying account
 PROVEN_S = 30.0  # a burst says no more than so long a time would
 PILOT = 20  # rows that go live before all others, which tell price and rate, and whether the prompt works at all
-CHUNKS = 12  # batches that the rows are cut into: one that is ended early costs no more than its own
+CHUNKS = (
+    12  # batches that the rows are cut into: one that is ended early costs no more than its own
+)
 LEAST_CHUNK = 50  # rows
 WORTH = 0.05  # of the batches are back by then: below that, nothing is handed in
 LIKELY = 0.9
@@ -39,8 +56,14 @@ class Pace:
     # Providers promise a day, and say that most are done within an hour; the rest of the curve is a guess.
     # https://docs.anthropic.com/en/docs/build-with-claude/batch-processing, read 2026-11
     OFTEN = (
-        (0.0, 60.0), (0.05, 300.0), (0.25, 1200.0), (0.5, 3600.0), (0.75, 10_800.0), (0.9, 28_800.0), (1.0, LONGEST_S),
-    )  # fmt: skip
+        (0.0, 60.0),
+        (0.05, 300.0),
+        (0.25, 1200.0),
+        (0.5, 3600.0),
+        (0.75, 10_800.0),
+        (0.9, 28_800.0),
+        (1.0, LONGEST_S),
+    )
     WEIGHT = 4  # of that, in batches seen
 
     def __init__(self, seen: Sequence[float] = ()) -> None:
@@ -51,7 +74,11 @@ class Pace:
         if seconds <= 0:
             return 0.0
         before = self._share(age_s) if age_s > 0 else 0.0
-        return 1.0 if before >= 1.0 else max(0.0, self._share(age_s + seconds) - before) / (1.0 - before)
+        return (
+            1.0
+            if before >= 1.0
+            else max(0.0, self._share(age_s + seconds) - before) / (1.0 - before)
+        )
 
     def seconds_for(self, share: float) -> float:
         """Return within how many seconds a share of the batches ends."""
@@ -65,7 +92,9 @@ class Pace:
         often = 1.0
         for (share, at), (next_share, next_at) in zip(self.OFTEN, self.OFTEN[1:], strict=False):
             if seconds < next_at:
-                way = (math.log(max(seconds, at)) - math.log(at)) / (math.log(next_at) - math.log(at))
+                way = (math.log(max(seconds, at)) - math.log(at)) / (
+                    math.log(next_at) - math.log(at)
+                )
                 often = share + (next_share - share) * way
                 break
         ended = sum(one <= seconds for one in self.seen)
@@ -151,8 +180,17 @@ def next_step(state: State) -> Step:
     waiting = sum(submit) + sum(batch.rows for batch in away)
     idle_s = max(0.0, lag_s - live / rate) if waiting or coming else 0.0
     slack_s = usable_s - (live + coming + waiting) / rate - idle_s
-    cancel = _cancelled(state, away, busy=live + coming, wanted=rate * lag_s) if slack_s <= 0 and not submit else ()
-    return Step(submit, cancel, live, _tier(state, live + coming, waiting, usable_s - (lag_s if waiting else 0.0)))
+    cancel = (
+        _cancelled(state, away, busy=live + coming, wanted=rate * lag_s)
+        if slack_s <= 0 and not submit
+        else ()
+    )
+    return Step(
+        submit,
+        cancel,
+        live,
+        _tier(state, live + coming, waiting, usable_s - (lag_s if waiting else 0.0)),
+    )
 
 
 def _kept_live(state: State, rate: float, wait_s: float) -> int:
@@ -164,10 +202,16 @@ def _kept_live(state: State, rate: float, wait_s: float) -> int:
     redone = rate * max(0.0, wait_s - worth_s)  # rows that live calls can ask after so long a wait
     count = min(state.rows, math.ceil(max(0.0, state.unfinished - redone)))
     if state.unfinished > rate * state.left_s and state.pace.share_within(state.left_s) > WORTH:
-        count = min(count, math.floor(rate * state.left_s))  # live calls alone are late: batches take what they cannot
+        count = min(
+            count, math.floor(rate * state.left_s)
+        )  # live calls alone are late: batches take what they cannot
     flex = max((tier.rate for tier in state.tiers if tier.share <= BATCH_SHARE), default=0.0)
-    flex_s = min(wait_s / 2, SAFE * (wait_s - state.unfinished / rate))  # the others go live if no batch is back
-    count = max(count, min(state.rows, math.floor(flex * max(0.0, flex_s))))  # as cheap, and they come one by one
+    flex_s = min(
+        wait_s / 2, SAFE * (wait_s - state.unfinished / rate)
+    )  # the others go live if no batch is back
+    count = max(
+        count, min(state.rows, math.floor(flex * max(0.0, flex_s)))
+    )  # as cheap, and they come one by one
     if state.money is not None and state.price:
         spare = state.money - state.unfinished * state.price * BATCH_SHARE
         count = min(count, max(0, math.floor(spare / (state.price * (1 - BATCH_SHARE)))))
@@ -255,12 +299,18 @@ def expected(state: State) -> Plan:
     step, rate = next_step(state), max(SAFE * state.rate, 1e-9)
     away = sum(step.submit) + sum(batch.rows for batch in state.batches if not batch.is_cancelling)
     live = state.unfinished - away
-    tier = next((tier for tier in state.tiers if tier.name == step.tier), Tier(LIVE, 1.0, state.rate))
+    tier = next(
+        (tier for tier in state.tiers if tier.name == step.tier), Tier(LIVE, 1.0, state.rate)
+    )
     live_s = live / max(tier.rate, 1e-9)
-    first_s = max(0.0, state.left_s - state.spare_s - state.cancel_s - state.look_s - (live + away) / rate)
+    first_s = max(
+        0.0, state.left_s - state.spare_s - state.cancel_s - state.look_s - (live + away) / rate
+    )
     # They are ended one after the other: half of their rows have until the middle of that time.
     wait_s = first_s + away / rate / 2
-    share = state.pace.share_within(wait_s, min((batch.age_s for batch in state.batches), default=0.0))
+    share = state.pace.share_within(
+        wait_s, min((batch.age_s for batch in state.batches), default=0.0)
+    )
     answered = round(away * share)
     lines = []
     if answered:
@@ -271,7 +321,9 @@ def expected(state: State) -> Plan:
     if moved := away - answered:
         end_s = max(live_s, first_s + state.cancel_s) + moved / rate
         lines.append(Line(f"{BATCH}, then {LIVE}", moved, _times(state.price, moved), end_s))
-    return Plan(tuple(lines), _times(state.price, live * tier.share + away), first_s if away else None, step)
+    return Plan(
+        tuple(lines), _times(state.price, live * tier.share + away), first_s if away else None, step
+    )
 
 
 def _times(price: float | None, rows: float) -> float | None:
@@ -296,7 +348,12 @@ def shortage(state: State) -> Shortage | None:
     all_batch = _times(state.price, state.unfinished * BATCH_SHARE) if state.has_batches else None
     if state.unfinished > fastest * state.left_s and not batches_help:
         cost = _times(state.price, state.unfinished)
-        if state.money is not None and cost is not None and cost > state.money and all_batch is not None:
+        if (
+            state.money is not None
+            and cost is not None
+            and cost > state.money
+            and all_batch is not None
+        ):
             return Shortage(True, LONGEST_S, all_batch, None)
         return Shortage(True, live_s, cost, None)
     if state.money is not None and cheapest is not None and cheapest > state.money:

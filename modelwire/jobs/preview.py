@@ -15,14 +15,22 @@ from modelwire.messages.counting import count_tokens_approximately
 __all__ = ["ANSWER_TOKENS", "preview", "question_text"]
 
 SHOWN_ROWS = 3
-MEASURED_ROWS = 10_000  # tell the mean length of a prompt, and with the bytes read how many rows there are
+MEASURED_ROWS = (
+    10_000  # tell the mean length of a prompt, and with the bytes read how many rows there are
+)
 ANSWER_TOKENS = 200  # where the model has no `max_tokens`
 
 
 def preview(
-    work: Work, source: Source, *, limit: int | None = None, sample: int | None = None, seed: int = 0,
-    in_batch: bool = False, dedupe: bool = True,
-) -> Iterator[str]:  # fmt: skip
+    work: Work,
+    source: Source,
+    *,
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    in_batch: bool = False,
+    dedupe: bool = True,
+) -> Iterator[str]:
     """Yield the lines that `--dry-run` prints. Sends nothing."""
     rows, _ = chosen(iter(source), limit=limit, sample=sample, seed=seed)
     measured = tokens = shown = unreadable = 0
@@ -50,7 +58,9 @@ def preview(
     if more:
         total = source.total or measured / (source.fraction() or 1)
         total = round(min(count for count in (total, limit, sample) if count is not None))
-    yield from _estimate(work, total, tokens / max(measured, 1), more=more, in_batch=in_batch, dedupe=dedupe)
+    yield from _estimate(
+        work, total, tokens / max(measured, 1), more=more, in_batch=in_batch, dedupe=dedupe
+    )
     if unreadable:
         yield f"{unreadable:,} of the first {measured:,} rows cannot be asked. The first: {first}"
 
@@ -67,7 +77,9 @@ def question_text(work: Work, row: Row) -> tuple[str, int]:
     return shown, count_tokens_approximately(messages)
 
 
-def _estimate(work: Work, rows: float, each: float, *, more: bool, in_batch: bool, dedupe: bool) -> Iterator[str]:
+def _estimate(
+    work: Work, rows: float, each: float, *, more: bool, in_batch: bool, dedupe: bool
+) -> Iterator[str]:
     """Say what `rows` questions of `each` tokens come to."""
     about = "About " if more else ""
     models = list(models_of(work.chain))

@@ -46,7 +46,9 @@ class Standing:
         self.input_tokens += about.get("input_tokens") or 0
         self.output_tokens += about.get("output_tokens") or 0
         self.cached += about.get("cached", 0)
-        self.cut += "answer" in about and "again" not in about and about.get("finish_reason") in CUT_REASONS
+        self.cut += (
+            "answer" in about and "again" not in about and about.get("finish_reason") in CUT_REASONS
+        )
         if about.get("cost") is not None:
             cost = Decimal(about["cost"])
             self.cost += cost
@@ -65,7 +67,9 @@ class Standing:
     def saved(self) -> Decimal:
         """Return about what the rows of `same` would have cost: as much as the others did."""
         paid = self.recorded - self.same
-        return (self.cost / paid * self.same).quantize(Decimal("0.000001")) if paid > 0 else Decimal(0)
+        return (
+            (self.cost / paid * self.same).quantize(Decimal("0.000001")) if paid > 0 else Decimal(0)
+        )
 
     @property
     def fraction(self) -> float | None:
@@ -95,7 +99,11 @@ class Standing:
         """Say what was paid, as far as that is known."""
         if not self.unpriced:
             return dollars(self.cost)
-        return f"{dollars(self.cost)} and {self.unpriced:,} rows of unknown price" if self.cost else "cost unknown"
+        return (
+            f"{dollars(self.cost)} and {self.unpriced:,} rows of unknown price"
+            if self.cost
+            else "cost unknown"
+        )
 
 
 def _short(count: int) -> str:
@@ -122,7 +130,9 @@ class NotebookBar:
         """Draw it anew; `fraction` is from 0 to 1, None where the end is not known."""
         display: Any = import_module("IPython.display")
         value = "" if fraction is None else f' value="{fraction:.4f}"'
-        page = display.HTML(f'<progress max="1"{value} style="width: 15em"></progress> <code>{escape(text)}</code>')
+        page = display.HTML(
+            f'<progress max="1"{value} style="width: 15em"></progress> <code>{escape(text)}</code>'
+        )
         if self._cell is None:
             self._cell = display.display(page, display_id=True)
         else:
@@ -132,7 +142,9 @@ class NotebookBar:
         """Show how a provider's batch stands."""
         done, submitted = progress["done"], progress["submitted"]
         batches = f"{progress['ended']} of {progress['parts']} batches ended"
-        self.show(done / submitted if submitted else None, f"{done:,} of {submitted:,} rows, {batches}")
+        self.show(
+            done / submitted if submitted else None, f"{done:,} of {submitted:,} rows, {batches}"
+        )
 
 
 def notebook_bar() -> NotebookBar | None:
@@ -164,7 +176,9 @@ class Progress:
         except ImportError:
             return  # lines do as well
         column = rich.TextColumn("{task.fields[text]}", markup=False)
-        self._bar = rich.Progress(rich.BarColumn(bar_width=30), column, console=console, auto_refresh=False)
+        self._bar = rich.Progress(
+            rich.BarColumn(bar_width=30), column, console=console, auto_refresh=False
+        )
         self._task = self._bar.add_task("", total=None, text="")
         self._bar.start()
         self.every_s = BAR_EVERY_S
@@ -179,7 +193,9 @@ class Progress:
             total = None
             if standing.fraction is not None:
                 total, text = 1.0, f"{standing.fraction:>4.0%} {text}"
-            self._bar.update(self._task, total=total, completed=standing.fraction or 0.0, text=text, refresh=True)
+            self._bar.update(
+                self._task, total=total, completed=standing.fraction or 0.0, text=text, refresh=True
+            )
         else:
             self.say(text)
 
@@ -188,7 +204,9 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         elif not self._quiet:
-            with suppress(OSError, ValueError):  # whoever read it has gone, or it is closed: the job goes on
+            with suppress(
+                OSError, ValueError
+            ):  # whoever read it has gone, or it is closed: the job goes on
                 print(text, file=sys.stderr, flush=True)  # noqa: T201 - what it is for
 
     def close(self) -> None:

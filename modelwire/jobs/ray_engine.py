@@ -44,7 +44,9 @@ def require_ray() -> Any:
     try:
         import_module("ray.data")
     except ImportError as exc:
-        raise MissingDependency("`engine=\"ray\"` needs Ray: `pip install 'modelwire[ray]'`.") from exc
+        raise MissingDependency(
+            "`engine=\"ray\"` needs Ray: `pip install 'modelwire[ray]'`."
+        ) from exc
     return import_module("ray")
 
 
@@ -98,9 +100,13 @@ class _Worker:
 
     async def __call__(self, batch: Any) -> AsyncIterator[Any]:
         rows = batch.to_pylist()
-        outcomes = await asyncio.gather(*(asyncio.create_task(self._answer(row["row"])) for row in rows))
+        outcomes = await asyncio.gather(
+            *(asyncio.create_task(self._answer(row["row"])) for row in rows)
+        )
         pa: Any = import_module("pyarrow")
-        yield pa.table({"number": [row["number"] for row in rows], "outcome": pa.array(outcomes, pa.binary())})
+        yield pa.table(
+            {"number": [row["number"] for row in rows], "outcome": pa.array(outcomes, pa.binary())}
+        )
 
     async def _answer(self, row_json: bytes) -> bytes:
         try:
@@ -117,7 +123,9 @@ class _Worker:
 class RayAsker(RowCaller):
     """Hands rows over to Ray, a portion at a time. `ask` is called on one event loop."""
 
-    def __init__(self, chain: Runnable[Any, Any], config: RunnableConfig, *, workers: int | None) -> None:
+    def __init__(
+        self, chain: Runnable[Any, Any], config: RunnableConfig, *, workers: int | None
+    ) -> None:
         super().__init__(chain, config)
         self._ray = require_ray()
         self._workers = workers
@@ -155,7 +163,9 @@ class RayAsker(RowCaller):
         """Have one portion answered, in a thread."""
         failure: JobStopped | None = None
         try:
-            for batch in self._dataset(rows).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for batch in self._dataset(rows).iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=0
+            ):
                 _tell(loop, self._take, batch.to_pylist())
                 if self._is_closed:
                     return
@@ -173,15 +183,25 @@ class RayAsker(RowCaller):
         self._shares.leave_all.remote()
         most = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         blocks = -(-len(rows) // BATCH_ROWS)
-        size = {"size": min(most, blocks)} if self._workers else {"min_size": 1, "max_size": min(most, blocks)}
+        size = (
+            {"size": min(most, blocks)}
+            if self._workers
+            else {"min_size": 1, "max_size": min(most, blocks)}
+        )
         pool = ray.data.ActorPoolStrategy(
-            **size, max_tasks_in_flight_per_actor=BATCHES_AT_ONCE, max_concurrent_calls_per_actor=BATCHES_AT_ONCE
+            **size,
+            max_tasks_in_flight_per_actor=BATCHES_AT_ONCE,
+            max_concurrent_calls_per_actor=BATCHES_AT_ONCE,
         )
         dataset = ray.data.from_items(rows, override_num_blocks=blocks)
         dataset = dataset.map_batches(
-            _Worker, fn_constructor_args=(self.chain, self.config, self._shares), batch_size=None,
-            batch_format="pyarrow", compute=pool, num_cpus=1,
-        )  # fmt: skip
+            _Worker,
+            fn_constructor_args=(self.chain, self.config, self._shares),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=pool,
+            num_cpus=1,
+        )
         dataset.context.enable_progress_bars = False
         return dataset
 
@@ -199,12 +219,17 @@ class RayAsker(RowCaller):
                 answer.cancel()  # not begun, as the job is to end
 
     def _end_portion(
-        self, numbers: Iterable[int], failure: ModelwireError | None, loop: asyncio.AbstractEventLoop
+        self,
+        numbers: Iterable[int],
+        failure: ModelwireError | None,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         for number in numbers:
             answer = self._asked.pop(number, None)
             if answer is not None and not answer.done():
-                answer.set_exception(failure or stopped("Ray has ended without an answer to some rows"))
+                answer.set_exception(
+                    failure or stopped("Ray has ended without an answer to some rows")
+                )
         self._is_busy = bool(self._waiting)
         if self._waiting:
             loop.call_later(GATHER_S, self._hand_over, loop)

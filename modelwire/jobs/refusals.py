@@ -16,7 +16,9 @@ from modelwire.jobs.rows import Row
 __all__ = ["LOOK_AHEAD", "Streak", "asked_again", "scouts"]
 
 FAILURES_IN_A_ROW = 50  # at least, and more than the window: then every row may be failing
-KEY_REFUSALS = 8  # of a kind that mostly is the key's: 403, and 404 as for a model that is not there
+KEY_REFUSALS = (
+    8  # of a kind that mostly is the key's: 403, and 404 as for a model that is not there
+)
 LOOK_AHEAD = 10_000  # rows, from which scouts are chosen
 
 
@@ -49,13 +51,23 @@ class Streak:
 def scouts(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:
     """Choose rows to be asked before their turn: the next, and ever further ones, up to the last."""
     rows = [row for row in ahead if can_be_asked(row)]
-    places = {min(2**power - 1, len(rows) - 1) for power in range(len(rows).bit_length() + 1)} if rows else set()
+    places = (
+        {min(2**power - 1, len(rows) - 1) for power in range(len(rows).bit_length() + 1)}
+        if rows
+        else set()
+    )
     return [rows[place] for place in sorted(places)]
 
 
 def asked_again(record: dict[str, Any], about: dict[str, Any]) -> Record:
     """Return the record of an answered row that was asked again: its answer stays, what the call has cost is added."""
-    facts: dict[str, Any] = {name: record[name] for name in ("answer", "ask", "finish_reason") if name in record}
-    paid = {name: value for name, value in about.items() if name not in ("answer", "error", "finish_reason")}
+    facts: dict[str, Any] = {
+        name: record[name] for name in ("answer", "ask", "finish_reason") if name in record
+    }
+    paid = {
+        name: value
+        for name, value in about.items()
+        if name not in ("answer", "error", "finish_reason")
+    }
     row_json, check = exact_json(record["row"]), bytes.fromhex(record["check"])
     return Record(record["n"], record["line"], row_json, check, {**facts, **paid, "again": True})

@@ -18,7 +18,7 @@ from modelwire.errors import (
     QuotaExhausted,
     RetryClass,
     and_said,
-)  # fmt: skip
+)
 from modelwire.jobs.progress import clock
 from modelwire.jobs.work import Tally, answer_value, failure_text
 from modelwire.runnables.config import in_batch, settled, started, var_child_runnable_config
@@ -72,10 +72,14 @@ class _Asking(CallObserver):
             raise CancelledError("The job is to end.")
 
     def answered(self, result: ChatResult) -> None:
-        self.tally.messages += [cast("AIMessage", generation.message) for generation in result.generations[:1]]
+        self.tally.messages += [
+            cast("AIMessage", generation.message) for generation in result.generations[:1]
+        ]
         self.asker.trouble = None
 
-    def failed(self, error: BaseException, attempt: Attempt | None, partial: ChatResult | None = None) -> None:
+    def failed(
+        self, error: BaseException, attempt: Attempt | None, partial: ChatResult | None = None
+    ) -> None:
         if attempt is None:
             if partial is not None and partial.generations:  # it was paid for
                 self.answered(partial)
@@ -114,7 +118,9 @@ class RowCaller:
         row = _Asking(self)
         row.check()
         in_batch.set(True)  # so that a call waits for its turn as long as it takes
-        token = var_child_runnable_config.set(settled({"observers": (row,)}))  # for steps that hand on no config
+        token = var_child_runnable_config.set(
+            settled({"observers": (row,)})
+        )  # for steps that hand on no config
         began = monotonic()
         blame = ""
         self._rows.add(row)
@@ -127,7 +133,9 @@ class RowCaller:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a chain raises fails its row
             about = {"error": failure_text(exc)}
-            blame = "key" if isinstance(exc, _OF_KEY) else "row" if isinstance(exc, ChatError) else ""
+            blame = (
+                "key" if isinstance(exc, _OF_KEY) else "row" if isinstance(exc, ChatError) else ""
+            )
         finally:
             self._rows.discard(row)
             var_child_runnable_config.reset(token)  # the worker's next row would inherit this one
@@ -145,11 +153,16 @@ class RowCaller:
                 if chain is not self.chain and not self.is_over and _is_of_tier(exc):
                     chain = self.chain
                     continue
-                if exc.retry_class not in (RetryClass.THROTTLE, RetryClass.OVERLOAD) or self.is_over:
+                if (
+                    exc.retry_class not in (RetryClass.THROTTLE, RetryClass.OVERLOAD)
+                    or self.is_over
+                ):
                     raise
                 pause_s = max(exc.retry_after or 0.0, PAUSE_S)
                 if pause_s > LONGEST_PAUSE_S:
-                    raise stopped(str(exc), f"run the same command again in {pause_s:,.0f} s") from exc
+                    raise stopped(
+                        str(exc), f"run the same command again in {pause_s:,.0f} s"
+                    ) from exc
             row.waits += 1
             row.check()
             await sleep(pause_s)

@@ -24,7 +24,16 @@ from pydantic_core import from_json, to_json
 
 from modelwire.jobs.store import Entry, JobStore
 
-__all__ = ["Digests", "Record", "Results", "digest_of", "exact_json", "identity_of", "json_of", "stored_records"]
+__all__ = [
+    "Digests",
+    "Record",
+    "Results",
+    "digest_of",
+    "exact_json",
+    "identity_of",
+    "json_of",
+    "stored_records",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -41,16 +50,34 @@ def digest_of(data: bytes) -> bytes:
 
 def json_of(value: Any) -> bytes:
     """Return `value` as JSON that any reader takes; what has no form there is its text, or null: infinity, NaN."""
-    return to_json(value, fallback=str, inf_nan_mode="null", bytes_mode="base64", serialize_unknown=True)
+    return to_json(
+        value, fallback=str, inf_nan_mode="null", bytes_mode="base64", serialize_unknown=True
+    )
 
 
 def exact_json(value: Any) -> bytes:
     """Return `value` as JSON that keeps infinity and NaN, by the names that Python's readers take."""
-    return to_json(value, fallback=str, inf_nan_mode="constants", bytes_mode="base64", serialize_unknown=True)
+    return to_json(
+        value, fallback=str, inf_nan_mode="constants", bytes_mode="base64", serialize_unknown=True
+    )
 
 
 _EQUAL_BY_REPR = frozenset(
-    {str, int, float, bool, bytes, complex, type(None), date, datetime, time, timedelta, Decimal, UUID}
+    {
+        str,
+        int,
+        float,
+        bool,
+        bytes,
+        complex,
+        type(None),
+        date,
+        datetime,
+        time,
+        timedelta,
+        Decimal,
+        UUID,
+    }
 )
 
 
@@ -122,7 +149,11 @@ class Digests:
         at = shard.find(digest)
         while at >= 0 and at % self.ENTRY_BYTES:
             at = shard.find(digest, at + 1)
-        return None if at < 0 else int.from_bytes(shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES], "big")
+        return (
+            None
+            if at < 0
+            else int.from_bytes(shard[at + DIGEST_BYTES : at + self.ENTRY_BYTES], "big")
+        )
 
 
 class Results:
@@ -145,10 +176,14 @@ class Results:
                 continue
             record = from_json(entry.record)
             question = record.get("ask")
-            self._note(record["n"], entry.id or 0, bytes.fromhex(record["check"]), "error" in record)
+            self._note(
+                record["n"], entry.id or 0, bytes.fromhex(record["check"]), "error" in record
+            )
             if question is not None:
                 self.answers.add(bytes.fromhex(question), record["n"])
-            elif "same" in record and self.state(record["same"]) != ANSWERED:  # whose record before this is damaged
+            elif (
+                "same" in record and self.state(record["same"]) != ANSWERED
+            ):  # whose record before this is damaged
                 self._states[record["n"]] = UNKNOWN
             yield record
         if damaged:
@@ -215,10 +250,15 @@ class Results:
     def _answered(self, record: dict[str, Any]) -> dict[str, Any]:
         if "same" in record:
             other = from_json(self.store.read(TABLE, self._ids[record["same"]]))
-            record["answer"], record["finish_reason"] = other.get("answer"), other.get("finish_reason")
+            record["answer"], record["finish_reason"] = (
+                other.get("answer"),
+                other.get("finish_reason"),
+            )
         return record
 
-    def records(self, *, by_arrival: bool = False, among: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
+    def records(
+        self, *, by_arrival: bool = False, among: Sequence[int] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield the record of every row that has one: in the order of the input, or of their arrival.
 
         `among` are the numbers of the rows that are wanted, in rising order; None is all.
@@ -244,4 +284,8 @@ def stored_records(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _stored(store: JobStore) -> Iterator[tuple[int, dict[str, Any]]]:
-    return ((entry.id or 0, from_json(entry.record)) for entry in store.entries(TABLE) if not entry.is_damaged)
+    return (
+        (entry.id or 0, from_json(entry.record))
+        for entry in store.entries(TABLE)
+        if not entry.is_damaged
+    )

@@ -20,11 +20,19 @@ from modelwire.errors import DiskError, InvalidArgument
 __all__ = ["INPUT_COLUMN", "FileSource", "Row", "Source", "check_unique", "chosen", "sampled"]
 
 INPUT_COLUMN = "input"  # of rows that are texts and not dicts
-MAX_ROW_CHARS = 32 * 1024 * 1024  # no provider takes a request of more bytes; a line without end must not fill memory
-EDGE_BYTES = 1024 * 1024  # of each end of a file go into its fingerprint: 10 GB are not read before the first request
-COUNTED_BYTES = 64 * 1024  # how much of a smaller file has been read is not told: a reader takes it in a few gulps
+MAX_ROW_CHARS = (
+    32 * 1024 * 1024
+)  # no provider takes a request of more bytes; a line without end must not fill memory
+EDGE_BYTES = (
+    1024 * 1024
+)  # of each end of a file go into its fingerprint: 10 GB are not read before the first request
+COUNTED_BYTES = (
+    64 * 1024
+)  # how much of a smaller file has been read is not told: a reader takes it in a few gulps
 
-NO_TEXT = "`{}` is not {} text. Name its encoding: `--encoding cp1252`, say, or `encoding=` from Python."
+NO_TEXT = (
+    "`{}` is not {} text. Name its encoding: `--encoding cp1252`, say, or `encoding=` from Python."
+)
 
 
 class Row(NamedTuple):
@@ -71,7 +79,9 @@ class FileSource(Source):
         except OSError as exc:
             raise InvalidArgument(f"The input `{path}` cannot be read: {exc.strerror}.") from exc
         except LookupError as exc:
-            raise InvalidArgument(f"There is no encoding `{encoding}`: `--encoding cp1252`, say, or `utf-16`.") from exc
+            raise InvalidArgument(
+                f"There is no encoding `{encoding}`: `--encoding cp1252`, say, or `utf-16`."
+            ) from exc
         try:
             self._begin()
         except BaseException:  # Ctrl-C too: nobody else has the file
@@ -112,7 +122,11 @@ class FileSource(Source):
             digest = sha256(file.read(EDGE_BYTES))
             file.seek(max(0, self.size_bytes - EDGE_BYTES))
             digest.update(file.read(EDGE_BYTES))
-        return {"file": self.path.name, "bytes": self.size_bytes, "first and last MB": digest.hexdigest()[:16]}
+        return {
+            "file": self.path.name,
+            "bytes": self.size_bytes,
+            "first and last MB": digest.hexdigest()[:16],
+        }
 
     def close(self) -> None:
         self._file.close()
@@ -131,7 +145,9 @@ def _check_regular(path: Path, mode: int) -> None:
 def check_unique(names: list[str], where: str) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InvalidArgument(f"{where} has the column `{twice}` twice. Give each column a name of its own.")
+        raise InvalidArgument(
+            f"{where} has the column `{twice}` twice. Give each column a name of its own."
+        )
 
 
 def sampled(rows: Iterator[Row], count: int, seed: int) -> list[Row]:

@@ -29,7 +29,15 @@ from modelwire.jobs.output import JobTable, check_output
 from modelwire.jobs.progress import Progress, Standing
 from modelwire.jobs.refusals import LOOK_AHEAD, Streak, asked_again, scouts
 from modelwire.jobs.row_caller import RowCaller, stopped
-from modelwire.jobs.row_records import ANSWERED, FAILED, UNKNOWN, Record, Results, digest_of, identity_of
+from modelwire.jobs.row_records import (
+    ANSWERED,
+    FAILED,
+    UNKNOWN,
+    Record,
+    Results,
+    digest_of,
+    identity_of,
+)
 from modelwire.jobs.rows import Row
 from modelwire.jobs.store import WAYS, Entry
 from modelwire.jobs.work import Work, check_prices, failure_text, make_work
@@ -45,7 +53,9 @@ __all__ = ["FileJob"]
 
 DRAIN_S = 10.0  # how long calls in flight may take to end after a Ctrl-C, a SIGTERM or an error of the job
 LOOK_S = 0.25  # between two looks at whether more rows at a time get more done
-UNPRICED_AT_ONCE = 8  # rows at a time under a `max_cost`, until one has told what a row of an unseen model costs
+UNPRICED_AT_ONCE = (
+    8  # rows at a time under a `max_cost`, until one has told what a row of an unseen model costs
+)
 SKIPPED_AT_ONCE = 500  # finished rows passed over before others get their turn
 
 SIGNALS = ("interrupted", "terminated")  # why a job stops that was told to
@@ -60,15 +70,23 @@ class FileJob:
         job_dir = options["job_dir"] or (None if self.output is None else f"{self.output}.job")
         if self.output is not None:
             check_output(self.output, options["order"], rows, job_dir)
-        self.work: Work = make_work(work, options["model"], system=options["system"], schema=options["schema"])
+        self.work: Work = make_work(
+            work, options["model"], system=options["system"], schema=options["schema"]
+        )
         self.input = InputRows(rows, options)
-        self._scratch = None if job_dir else Path(mkdtemp(prefix="modelwire-job-"))  # removed when all is done
+        self._scratch = (
+            None if job_dir else Path(mkdtemp(prefix="modelwire-job-"))
+        )  # removed when all is done
         self.folder = JobFolder(Path(job_dir or str(self._scratch)))
         self.standing = Standing()
         self._is_complete = False
         self.stopped: str | None = None  # why no new row is begun
         self.over = threading.Event()  # nothing of the run is left
-        self._over, self._finished, self._freed = asyncio.Event(), asyncio.Event(), asyncio.Event()  # freed: of money
+        self._over, self._finished, self._freed = (
+            asyncio.Event(),
+            asyncio.Event(),
+            asyncio.Event(),
+        )  # freed: of money
         self._error: BaseException | None = None
         self.spread: spreads.Spread | None = None  # of rows over batches and live calls
         try:
@@ -83,7 +101,9 @@ class FileJob:
                 from modelwire.jobs.ray_engine import RayAsker, portion
 
                 self.asker = RayAsker(self.work.chain, self.config, workers=options["workers"])
-                concurrency = options["max_concurrency"] or portion(with_max_cost=options["max_cost"] is not None)
+                concurrency = options["max_concurrency"] or portion(
+                    with_max_cost=options["max_cost"] is not None
+                )
             else:
                 self.asker = RowCaller(self.work.chain, self.config)
                 concurrency = options["max_concurrency"] or self.config.get("max_concurrency")
@@ -101,12 +121,16 @@ class FileJob:
     def _begin(self, fingerprint: dict[str, Any]) -> None:
         """Take up what earlier runs have left. Rows may have come since, behind the others."""
         options, folder, is_new = self.options, self.folder, not self.folder.about
-        input_changed = folder.check(fingerprint, input_may_differ=options["retry_failed"], rows_may_come=True)
+        input_changed = folder.check(
+            fingerprint, input_may_differ=options["retry_failed"], rows_may_come=True
+        )
         self.results = Results(folder.path)
         for record in self.results.recover():
             self._count(record)
         if input_changed and fingerprint["input"]:
-            check_source(self.input.opened(), self.results, folder.path, retry_failed=options["retry_failed"])
+            check_source(
+                self.input.opened(), self.results, folder.path, retry_failed=options["retry_failed"]
+            )
         folder.agree(fingerprint, options["command"], output=self.output, input_may_differ=True)
         if folder.about.get("answer_columns") != self.work.answer_columns:
             folder.note(answer_columns=self.work.answer_columns)
@@ -133,7 +157,9 @@ class FileJob:
         if hasattr(self, "results"):
             self.results.close()
         self.folder.release()
-        if self._scratch is not None and (not hasattr(self, "results") or not self.results.end or self._is_complete):
+        if self._scratch is not None and (
+            not hasattr(self, "results") or not self.results.end or self._is_complete
+        ):
             rmtree(self._scratch, ignore_errors=True)
 
     async def run(self) -> JobResult:
@@ -176,7 +202,10 @@ class FileJob:
         watch = [] if self.spread is None else [self.spread.watch()]
         endless = (self._commits.run(), self._show_for_ever(), self._widen_for_ever(), *watch)
         others = [asyncio.create_task(each) for each in endless]
-        over, finished = asyncio.create_task(self._over.wait()), asyncio.create_task(self._finished.wait())
+        over, finished = (
+            asyncio.create_task(self._over.wait()),
+            asyncio.create_task(self._finished.wait()),
+        )
         try:
             await asyncio.wait({over, finished}, return_when=asyncio.FIRST_COMPLETED)
             if not finished.done() and not self._commits.has_failed:
@@ -193,7 +222,9 @@ class FileJob:
     def _add_workers(self) -> None:
         unpriced = self.money is not None and self.money.is_blind
         most = min(self.window.size, UNPRICED_AT_ONCE) if unpriced else self.window.size
-        self._workers |= {asyncio.create_task(self._worker()) for _ in range(most - len(self._workers))}
+        self._workers |= {
+            asyncio.create_task(self._worker()) for _ in range(most - len(self._workers))
+        }
 
     async def _widen_for_ever(self) -> None:
         """Ask more rows at a time, for as long as that gets more of them done."""
@@ -231,14 +262,18 @@ class FileJob:
 
     def _write(self) -> None:
         """Write the table of the rows that this run is about."""
-        self.table.write(self.results, self.input, self.work.answer_columns, is_new=self.standing.asked > 0)
+        self.table.write(
+            self.results, self.input, self.work.answer_columns, is_new=self.standing.asked > 0
+        )
 
     def _end_folder(self, result: JobResult) -> None:
         """Write down how it ended; a disk that fails now must not hide why the job has stopped."""
         try:
             state = "complete" if result.complete else "interrupted"
             why = self.stopped if self._error is None else failure_text(self._error)
-            self.folder.end({"state": state, "stopped": why, **result.numbers(), **self.table.facts()})
+            self.folder.end(
+                {"state": state, "stopped": why, **result.numbers(), **self.table.facts()}
+            )
         except DiskError as exc:
             self._error = self._error or exc
 
@@ -248,11 +283,26 @@ class FileJob:
         if self.stopped in SIGNALS:
             self.progress.say(f"{s.rows:,} rows are done and kept. {self._to_go_on()}.")
         return JobResult(
-            output=self.output, job_dir=self.folder.path, job_id=self.folder.id, complete=complete,
-            stopped=self.stopped, rows=s.rows, failed=s.failed, asked=s.asked, same=s.same, cached=s.cached,
-            cut=s.cut, input_tokens=s.input_tokens, output_tokens=s.output_tokens, cost=s.cost, unpriced=s.unpriced,
-            saved=s.saved(), elapsed_s=s.elapsed_s, table=self.table.rows, types=self.folder.about.get("types", {}),
-        )  # fmt: skip
+            output=self.output,
+            job_dir=self.folder.path,
+            job_id=self.folder.id,
+            complete=complete,
+            stopped=self.stopped,
+            rows=s.rows,
+            failed=s.failed,
+            asked=s.asked,
+            same=s.same,
+            cached=s.cached,
+            cut=s.cut,
+            input_tokens=s.input_tokens,
+            output_tokens=s.output_tokens,
+            cost=s.cost,
+            unpriced=s.unpriced,
+            saved=s.saved(),
+            elapsed_s=s.elapsed_s,
+            table=self.table.rows,
+            types=self.folder.about.get("types", {}),
+        )
 
     def stop(self, reason: str) -> None:
         """Begin no new row, and let those in flight end within `DRAIN_S`; call it on the job's loop."""
@@ -261,7 +311,11 @@ class FileJob:
             self.stopped = reason
             self._freed.set()
             if reason in SIGNALS and calls:
-                each = "1 call; Ctrl-C leaves it" if calls == 1 else f"{calls} calls; Ctrl-C leaves them"
+                each = (
+                    "1 call; Ctrl-C leaves it"
+                    if calls == 1
+                    else f"{calls} calls; Ctrl-C leaves them"
+                )
                 self.progress.say(f"Waiting at most {DRAIN_S:.0f} s for {each}.")
         self._over.set()
 
@@ -274,7 +328,11 @@ class FileJob:
         """Return the next row that has to be asked; None when there is none, or none may be begun."""
         skipped = 0
         async with self._turn:
-            while self.stopped is None and not self.input.exhausted and (self.spread is None or self.spread.quota > 0):
+            while (
+                self.stopped is None
+                and not self.input.exhausted
+                and (self.spread is None or self.spread.quota > 0)
+            ):
                 if (question := self.input.take()) is None:
                     break
                 held = self.spread is not None and self.spread.holds(question)
@@ -316,12 +374,19 @@ class FileJob:
         return True
 
     def _check_end(self) -> None:
-        if self.input.exhausted and self.options["limit"] is None and self.options["sample"] is None:
+        if (
+            self.input.exhausted
+            and self.options["limit"] is None
+            and self.options["sample"] is None
+        ):
             check_enough(self.input.taken, self.results, self.folder.path)
 
     async def _worker(self) -> None:
         try:
-            while len(self._workers) <= self.window.size and (question := await self._next()) is not None:
+            while (
+                len(self._workers) <= self.window.size
+                and (question := await self._next()) is not None
+            ):
                 is_placed = await self._in_window(question)
                 if self._streak.is_doubtful(self.window.size):
                     await self._find_out()
@@ -356,7 +421,9 @@ class FileJob:
             questions = []
             for row in scouts(self.input.look_ahead(LOOK_AHEAD), self._can_be_asked):
                 question = Question(row)
-                if question.row.problem is None and (self.money is None or self.money.hold_for(question)):
+                if question.row.problem is None and (
+                    self.money is None or self.money.hold_for(question)
+                ):
                     questions.append(question)
                     self.input.take_early(row)
             await asyncio.gather(*(self._in_window(question) for question in questions))
@@ -372,7 +439,9 @@ class FileJob:
         if self.spread is not None and self.spread.ways.has(row.number):
             return False
         state = self.results.state(row.number)
-        return row.problem is None and (state == UNKNOWN or (state == FAILED and self.options["retry_failed"]))
+        return row.problem is None and (
+            state == UNKNOWN or (state == FAILED and self.options["retry_failed"])
+        )
 
     async def _ask_again(self) -> None:
         """Ask a row that was answered before, which tells whether anything is answered now."""
@@ -403,7 +472,9 @@ class FileJob:
         """
         row = question.row
         if row.problem is not None:
-            return self._record(question, {"error": f"Line {row.line}: {row.problem}", "attempts": 0})
+            return self._record(
+                question, {"error": f"Line {row.line}: {row.problem}", "attempts": 0}
+            )
         if (digest := self.digest(question)) is None:
             return self._record(question, *await self._ask(row.values))
         same = self.results.answers.find(digest)
@@ -459,7 +530,9 @@ class FileJob:
 
     def _record(self, question: Question, about: dict[str, Any], blame: str = "") -> bool:
         """Count a record and place it in the next group. A failure with a `blame` is held back."""
-        record = Record(question.row.number, question.row.line, question.row_json, question.check, about)
+        record = Record(
+            question.row.number, question.row.line, question.row_json, question.check, about
+        )
         if blame:
             self._streak.held.append(record)
         else:
@@ -470,7 +543,8 @@ class FileJob:
             self.spread.count(about)
         if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
             raise stopped(
-                "`max_cost` cannot be held: the price of the model is not known.", "run it again without `max_cost`"
+                "`max_cost` cannot be held: the price of the model is not known.",
+                "run it again without `max_cost`",
             )
         return not blame
 
@@ -481,8 +555,12 @@ class FileJob:
         among = self.input.among
         s.failed = self.results.count(FAILED, among) + held
         s.rows = self.results.count(ANSWERED, among) + s.failed
-        s.recorded = s.rows if among is None else self.results.count(ANSWERED) + self.results.count(FAILED)
-        s.waiting = self.asker.why_waiting() or (None if self.spread is None else self.spread.waiting())
+        s.recorded = (
+            s.rows if among is None else self.results.count(ANSWERED) + self.results.count(FAILED)
+        )
+        s.waiting = self.asker.why_waiting() or (
+            None if self.spread is None else self.spread.waiting()
+        )
         s.total = self.input.total()
 
     async def _show_for_ever(self) -> None:

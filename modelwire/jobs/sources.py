@@ -50,19 +50,36 @@ class _JsonlSource(FileSource):
             if not line.strip(b"\xef\xbb\xbf \t\r\n"):
                 continue
             if too_long:
-                yield Row(number, at, None, f"The line has more than {MAX_ROW_CHARS // 2**20} million bytes.")
+                yield Row(
+                    number,
+                    at,
+                    None,
+                    f"The line has more than {MAX_ROW_CHARS // 2**20} million bytes.",
+                )
             else:
                 yield self._row(number, at, line)
             number += 1
 
     def _row(self, number: int, at: int, line: bytes) -> Row:
         try:
-            values = from_json((line.removeprefix(b"\xef\xbb\xbf") if at == 1 else line).rstrip(b"\r\n"))
+            values = from_json(
+                (line.removeprefix(b"\xef\xbb\xbf") if at == 1 else line).rstrip(b"\r\n")
+            )
         except ValueError as exc:  # its line is the first of the row, and no number of the file's
-            return Row(number, at, None, f"Not valid JSON: {str(exc).replace(' at line 1 column', ' at column')}.")
+            return Row(
+                number,
+                at,
+                None,
+                f"Not valid JSON: {str(exc).replace(' at line 1 column', ' at column')}.",
+            )
         if isinstance(values, (dict, str)):
             return Row(number, at, values)
-        return Row(number, at, None, f"The line holds a `{type(values).__name__}`, neither an object nor a text.")
+        return Row(
+            number,
+            at,
+            None,
+            f"The line holds a `{type(values).__name__}`, neither an object nor a text.",
+        )
 
 
 def require_pyarrow() -> Any:
@@ -70,7 +87,9 @@ def require_pyarrow() -> Any:
     try:
         import_module("pyarrow.parquet")
     except ImportError as exc:
-        raise MissingDependency("Parquet files need pyarrow: `pip install 'modelwire[jobs]'`.") from exc
+        raise MissingDependency(
+            "Parquet files need pyarrow: `pip install 'modelwire[jobs]'`."
+        ) from exc
     return import_module("pyarrow")
 
 
@@ -117,11 +136,18 @@ class _IterableSource(Source):
                 yield Row(number, number + 1, values)
             elif isinstance(values, Mapping):
                 row = {str(name): _plain(value) for name, value in values.items()}
-                problem = None if len(row) == len(values) else "Two names of the row are the same as text."
+                problem = (
+                    None
+                    if len(row) == len(values)
+                    else "Two names of the row are the same as text."
+                )
                 yield Row(number, number + 1, None if problem else row, problem)
             else:
                 yield Row(
-                    number, number + 1, None, f"The row is a `{type(values).__name__}`, neither a dict nor a text."
+                    number,
+                    number + 1,
+                    None,
+                    f"The row is a `{type(values).__name__}`, neither a dict nor a text.",
                 )
 
 
@@ -133,17 +159,25 @@ class _FrameSource(_IterableSource):
         names = frame.schema.names if hasattr(frame, "to_batches") else frame.columns
         self.columns = [str(name) for name in names]
         check_unique(self.columns, "The data frame")
-        rows = getattr(frame, "num_rows", None)  # arrow's `len` is the same; a record batch reader has neither
+        rows = getattr(
+            frame, "num_rows", None
+        )  # arrow's `len` is the same; a record batch reader has neither
         self.total = rows if rows is not None else self.total
 
     def _each(self) -> Iterable[Any]:
         frame: Any = self._values
         if hasattr(frame, "to_batches"):  # arrow
-            return (row for batch in frame.to_batches(max_chunksize=BATCH_ROWS) for row in batch.to_pylist())
+            return (
+                row
+                for batch in frame.to_batches(max_chunksize=BATCH_ROWS)
+                for row in batch.to_pylist()
+            )
         if hasattr(frame, "iter_rows"):  # polars
             return (dict(row) for row in frame.iter_rows(named=True))
         names = self.columns or []
-        return (dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None))
+        return (
+            dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None)
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -152,14 +186,21 @@ def _plain(value: Any) -> Any:
         return value
     if getattr(value, "shape", None) == ():  # a number of numpy's
         value = value.item()
-    is_missing = (isinstance(value, float) and isnan(value)) or type(value).__name__ in ("NaTType", "NAType")
+    is_missing = (isinstance(value, float) and isnan(value)) or type(value).__name__ in (
+        "NaTType",
+        "NAType",
+    )
     return None if is_missing else value
 
 
 _BY_SUFFIX: dict[str, type[FileSource]] = {
-    ".csv": CsvSource, ".tsv": CsvSource, ".jsonl": _JsonlSource, ".ndjson": _JsonlSource,
-    ".parquet": _ParquetSource, ".pq": _ParquetSource,
-}  # fmt: skip
+    ".csv": CsvSource,
+    ".tsv": CsvSource,
+    ".jsonl": _JsonlSource,
+    ".ndjson": _JsonlSource,
+    ".parquet": _ParquetSource,
+    ".pq": _ParquetSource,
+}
 
 
 def open_source(rows: Any, *, encoding: str = "utf-8", is_ours: bool = False) -> Source:

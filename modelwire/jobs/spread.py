@@ -18,7 +18,13 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.errors import CallerError, ChatError, InvalidArgument, MissingDependency, ModelwireError
+from modelwire.errors import (
+    CallerError,
+    ChatError,
+    InvalidArgument,
+    MissingDependency,
+    ModelwireError,
+)
 from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.client import BatchClient
 from modelwire.jobs.batch_api.submission import batch_api_of, submit_batch
@@ -56,14 +62,18 @@ class Spread:
         self._models = list(models_of(job.work.chain))
         self._gone, self._pass_began = 0, 0.0  # rows of this pass
         self._left_behind = False  # rows that this pass has read, and another one has to look at
-        self._returned = 0  # rows without an answer that batches have brought back since the last pass
+        self._returned = (
+            0  # rows without an answer that batches have brought back since the last pass
+        )
         self._live: deque[tuple[int, float]] = deque(maxlen=20)  # rows and seconds of each pass
         self._task: asyncio.Task[None] | None = None
         self._began_at = time.time()
         self._is_short = False  # of money, until a batch is back
         self._has_begun = False
         if job.input.is_read_once:
-            raise InvalidArgument("`finish_by` counts the rows first, and reads them again: give a list, or a file.")
+            raise InvalidArgument(
+                "`finish_by` counts the rows first, and reads them again: give a list, or a file."
+            )
         self._most = MOST_ROWS
         self.split = self._split()
         self.flex = FlexTier(self.split if hour is not None else None)
@@ -81,7 +91,9 @@ class Spread:
 
     def _split(self) -> Split | None:
         """Return the chain as a batch needs it; None where all rows go live."""
-        kinds = dict.fromkeys(f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in self._models)
+        kinds = dict.fromkeys(
+            f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in self._models
+        )
         if len(kinds) > 1:
             raise InvalidArgument(
                 f"`finish_by` plans for one model, and the chain has {', '.join(kinds)}: their prices and limits "
@@ -120,7 +132,9 @@ class Spread:
         self._least_needed = min(needs, default=Decimal(0))
         self._mean_needed = sum(needs, Decimal(0)) / max(len(needs), 1)
         model = next(iter(self._models), None)
-        self._answer_tokens = min(getattr(model, "max_tokens", None) or ANSWER_TOKENS, ANSWER_TOKENS)
+        self._answer_tokens = min(
+            getattr(model, "max_tokens", None) or ANSWER_TOKENS, ANSWER_TOKENS
+        )
         if model is not None:
             price = price_of_counts(model, round(tokens / max(measured, 1)), self._answer_tokens)
             self._guess = None if price is None else float(price) * len(self._models)
@@ -131,9 +145,13 @@ class Spread:
         if (short := shortage(state)) is not None:
             text = f"{shortage_text(short, state, hour)} "
             if short.late and not self._rate()[1]:
-                self.notes.append(f"{text}That rate is assumed: `rpm=` of the model says what it is.")
+                self.notes.append(
+                    f"{text}That rate is assumed: `rpm=` of the model says what it is."
+                )
                 return
-            raise InvalidArgument(f"{text}No request was sent. Change `finish_by`, `max_cost` or `limit`.")
+            raise InvalidArgument(
+                f"{text}No request was sent. Change `finish_by`, `max_cost` or `limit`."
+            )
         if money is not None and not self.ways.away and self._least_needed > money.left:
             raise InvalidArgument(f"{money.shortage(self._least_needed)} No request was sent.")
 
@@ -144,7 +162,9 @@ class Spread:
         plan = expected(self._state())
         assumed = []
         if not is_known:
-            assumed += [f"Live calls are taken to get {rate * 60:,.0f} rows a minute until they have shown more."]
+            assumed += [
+                f"Live calls are taken to get {rate * 60:,.0f} rows a minute until they have shown more."
+            ]
         if self._guess is not None and plan.rows:
             assumed += [self._assumed_answer(sum(plan.step.submit))]
         notes = [*self.notes, *([" ".join(assumed)] if assumed else []), *self.flex.notes(plan)]
@@ -167,8 +187,13 @@ class Spread:
         if self._models and hasattr(self._models[0], "limits"):
             with suppress(ModelwireError):  # a key that is missing, say: the calls will tell
                 advertised = self._models[0].limits().requests_per_minute
-        rows, seconds = sum(rows for rows, _ in self._live), sum(seconds for _, seconds in self._live)
-        return rate_of(None if advertised is None else advertised / 60 / len(self._models), rows, seconds)
+        rows, seconds = (
+            sum(rows for rows, _ in self._live),
+            sum(seconds for _, seconds in self._live),
+        )
+        return rate_of(
+            None if advertised is None else advertised / 60 / len(self._models), rows, seconds
+        )
 
     def _left_s(self) -> float:
         return YEAR_S if self.hour is None else self.hour.timestamp() - time.time()
@@ -186,17 +211,30 @@ class Spread:
         price = float(s.live_cost / s.live_rows) if s.live_rows else self._guess
         whole_s = self._whole_s()
         state = State(
-            left_s=self._left_s(), rows=max(0, self._fresh), rate=self._rate()[0], price=price, money=left,
-            batches=tuple(away.state() for away in self.ways.away.values()), pace=Pace(self.ways.seconds),
-            has_batches=may_hand_in and self._may_hand_in(), chunk=self._most, cancel_s=min(CANCEL_S, whole_s / 10),
-            look_s=min(LONGEST_LOOK_S, whole_s / 50), spare_s=whole_s / 20,
-        )  # fmt: skip
+            left_s=self._left_s(),
+            rows=max(0, self._fresh),
+            rate=self._rate()[0],
+            price=price,
+            money=left,
+            batches=tuple(away.state() for away in self.ways.away.values()),
+            pace=Pace(self.ways.seconds),
+            has_batches=may_hand_in and self._may_hand_in(),
+            chunk=self._most,
+            cancel_s=min(CANCEL_S, whole_s / 10),
+            look_s=min(LONGEST_LOOK_S, whole_s / 50),
+            spare_s=whole_s / 20,
+        )
         return replace(state, tiers=self.flex.tiers(state))
 
     def _may_hand_in(self) -> bool:
         """Tell whether rows may be handed in; once it runs, only after the chain has answered one."""
         proved = not self._has_begun or self.job.results.count(ANSWERED) > 0
-        return proved and self.split is not None and self.hour is not None and not self.job.input.exhausted
+        return (
+            proved
+            and self.split is not None
+            and self.hour is not None
+            and not self.job.input.exhausted
+        )
 
     def holds(self, question: Question) -> bool:
         """Tell whether a row is in a batch, or one that asks the same: another pass has to look at it."""
@@ -249,13 +287,23 @@ class Spread:
             away = self.ways.away
             if job.input.exhausted and not away and not self._left_behind:
                 return False
-            is_live_next = self._fresh > 0 and not self._is_short and (self._returned or not job.input.exhausted)
+            is_live_next = (
+                self._fresh > 0
+                and not self._is_short
+                and (self._returned or not job.input.exhausted)
+            )
             if is_live_next or not away:
                 if job.input.exhausted:
                     self._left_behind, self._returned = False, 0
                     job.input.begin_again()
-                rate = 2 * self.flex.rate if step.tier == self.flex.NAME else self._rate()[0]  # it may have more
-                most = max(PILOT, round(rate * LONGEST_LOOK_S)) if away or step.tier != LIVE else math.inf
+                rate = (
+                    2 * self.flex.rate if step.tier == self.flex.NAME else self._rate()[0]
+                )  # it may have more
+                most = (
+                    max(PILOT, round(rate * LONGEST_LOOK_S))
+                    if away or step.tier != LIVE
+                    else math.inf
+                )
                 self._begin_pass(most, step.tier)
                 return True
             await self._pause()
@@ -296,7 +344,9 @@ class Spread:
                 away = self.ways.away[number]
                 away.is_cancelling = True
                 await asyncio.to_thread(away.job.cancel)
-                self.job.progress.say(f"Batch {number} is ended early: what it has not answered goes live.")
+                self.job.progress.say(
+                    f"Batch {number} is ended early: what it has not answered goes live."
+                )
         except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
             self.job._fail(exc)
 
@@ -315,7 +365,9 @@ class Spread:
             self.ways.hold(question.row.number, job.digest(question))
         if not questions:
             return False
-        away, entries = self.ways.hand_in([(question, job.digest(question)) for question in questions])
+        away, entries = self.ways.hand_in(
+            [(question, job.digest(question)) for question in questions]
+        )
         away.reserved = reserved
         self._fresh -= len(questions)
         await self._on_disk(job.results.store.append, WAYS, entries)
@@ -327,10 +379,14 @@ class Spread:
         except ChatError as exc:
             if not exc.retryable:
                 raise
-        except CallerError as exc:  # no row can be handed in: what is wrong is told when they go live
+        except (
+            CallerError
+        ) as exc:  # no row can be handed in: what is wrong is told when they go live
             job.progress.say(f"Nothing is handed in. {exc}")
             self.split = None
-            await self._end(away, [question.row.number for question in questions], left=len(questions))
+            await self._end(
+                away, [question.row.number for question in questions], left=len(questions)
+            )
             return False
         return len(questions) == count
 
@@ -344,7 +400,9 @@ class Spread:
                 self._left_behind, self._returned = True, self._returned + 1
             elif job._has_result(question) or self.holds(question):
                 continue
-            elif (digest := job.digest(question)) is None or job.results.answers.find(digest) is None:
+            elif (digest := job.digest(question)) is None or job.results.answers.find(
+                digest
+            ) is None:
                 return question
             else:
                 self._left_behind = True
@@ -360,7 +418,9 @@ class Spread:
                 numbers.append(number)
                 if record is None:
                     left += 1
-                elif job.results.state(number) != ANSWERED:  # as it is when a run before this one was killed here
+                elif (
+                    job.results.state(number) != ANSWERED
+                ):  # as it is when a run before this one was killed here
                     entries.append(job._placed(record))
                     if digest is not None and not record.failed:
                         job.results.answers.add(digest, number)
@@ -373,7 +433,9 @@ class Spread:
         if not away.is_cancelling:
             self.ways.seconds.append(seconds)
         await self._on_disk(job.results.store.append, WAYS, [self.ways.back(away, seconds, left)])
-        self.ways.free(away, numbers, [number for number in numbers if job.results.state(number) == UNKNOWN])
+        self.ways.free(
+            away, numbers, [number for number in numbers if job.results.state(number) == UNKNOWN]
+        )
         self._fresh += left
         self._returned += left
         self._left_behind = self._left_behind or left > 0

@@ -31,12 +31,15 @@ __all__ = ["STORE_NAME", "WAYS", "Entry", "JobStore", "carry_over"]
 STORE_NAME = "job.sqlite"
 WAYS = "ways"
 SYNCHRONOUS = "FULL"  # in WAL mode: sync the log at each commit
-OLD_FILES = {"rows": "log", "events": "parts.log", "live": "live.log", "tiered": "tiered.log"}  # of format 1
+OLD_FILES = {
+    "rows": "log",
+    "events": "parts.log",
+    "live": "live.log",
+    "tiered": "tiered.log",
+}  # of format 1
 CRC_DIGITS = 8  # of format 1: a line is the CRC-32 in hex, a space, the JSON, a line feed
 
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS {} (id INTEGER PRIMARY KEY, number INTEGER, kind TEXT, checksum INTEGER, record TEXT)"
-)
+_TABLE = "CREATE TABLE IF NOT EXISTS {} (id INTEGER PRIMARY KEY, number INTEGER, kind TEXT, checksum INTEGER, record TEXT)"
 _INSERT = "INSERT INTO {} VALUES (?, ?, ?, ?, CAST(? AS TEXT))"
 
 
@@ -50,7 +53,9 @@ class Entry(NamedTuple):
     record: bytes
 
     @classmethod
-    def of(cls, kind: str, record: bytes, number: int | None = None, id: int | None = None) -> Entry:
+    def of(
+        cls, kind: str, record: bytes, number: int | None = None, id: int | None = None
+    ) -> Entry:
         """Make the entry of a record."""
         return cls(id, number, kind, crc32(record), record)
 
@@ -77,7 +82,9 @@ class JobStore:
 
     def _open_writer(self) -> None:
         try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # its `-wal` and `-shm` get the same mode
+            os.close(
+                os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            )  # its `-wal` and `-shm` get the same mode
         except OSError as exc:
             raise DiskError.of(exc, self.path) from exc
         try:
@@ -94,7 +101,9 @@ class JobStore:
         # In WAL mode a reader, too, makes files beside the store; where it may not, nobody else is writing.
         option = "mode=rw" if os.access(self.path.parent, os.W_OK) else "immutable=1"
         address = f"{self.path.absolute().as_uri()}?{option}"
-        connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            address, uri=True, isolation_level=None, check_same_thread=False
+        )
         connection.text_factory = bytes
         return connection
 
@@ -126,17 +135,26 @@ class JobStore:
             ):
                 yield Entry(id, number, (kind or b"").decode(), checksum, record or b"")
         except sqlite3.Error as exc:
-            if not self._read_only or "no such table" not in str(exc):  # made, and killed before its tables were
+            if not self._read_only or "no such table" not in str(
+                exc
+            ):  # made, and killed before its tables were
                 raise self._disk_error(exc) from exc
 
     def read(self, table: str, id: int) -> bytes:
         """Return the record of an entry. Raises: `DiskError` when it is damaged."""
         try:
-            found = self._reading().execute(f"SELECT checksum, record FROM {table} WHERE id = ?", (id,)).fetchone()  # noqa: S608 - a name of ours
+            found = (
+                self._reading()
+                .execute(f"SELECT checksum, record FROM {table} WHERE id = ?", (id,))
+                .fetchone()
+            )  # noqa: S608 - a name of ours
         except sqlite3.Error as exc:
             raise self._disk_error(exc) from exc
         if found is None or crc32(found[1] or b"") != found[0]:
-            raise DiskError(f"Entry {id} of the table `{table}` in `{self.path}` is damaged.", path=str(self.path))
+            raise DiskError(
+                f"Entry {id} of the table `{table}` in `{self.path}` is damaged.",
+                path=str(self.path),
+            )
         return bytes(found[1])
 
     def next_id(self, table: str) -> int:

@@ -64,7 +64,9 @@ def tiered_batch(
     if not low:
         live = chain.batch(list(inputs), config, return_exceptions=True)
         return _checked_answers(list(live), return_exceptions)
-    job = submit_batch(chain, [inputs[place] for place in low], dir=dir, config=config, bucket=bucket)
+    job = submit_batch(
+        chain, [inputs[place] for place in low], dir=dir, config=config, bucket=bucket
+    )
     with job._claimed():
         live = _Live(job, chain, config).answers([(place, inputs[place]) for place in high])
     for place, answer in zip(high, live, strict=True):
@@ -72,7 +74,9 @@ def tiered_batch(
     try:
         job.wait(timeout, poll)
     except Timeout as exc:
-        raise Timeout(f"{exc} All that is known is in `{job.path}`: call again with `dir` set to it.") from exc
+        raise Timeout(
+            f"{exc} All that is known is in `{job.path}`: call again with `dir` set to it."
+        ) from exc
     for result in job.results():
         answers[low[result.index]] = result.error if result.error is not None else result.output
     if dir is None and not any(isinstance(answer, BaseException) for answer in answers):
@@ -93,7 +97,9 @@ class _Live:
     Asked for again, an input that has an answer there is not asked; the steps after the model run on it once more.
     """
 
-    def __init__(self, job: BatchJob, chain: Runnable[Any, Any], config: RunnableConfig | None) -> None:
+    def __init__(
+        self, job: BatchJob, chain: Runnable[Any, Any], config: RunnableConfig | None
+    ) -> None:
         self._chain, self._config, self._split = chain, config, job._needs_chain("tiered_batch")
         self._stored = LiveAnswers(job.path, "tiered")
         self._lock = Lock()
@@ -103,7 +109,9 @@ class _Live:
         known = {record["n"]: record for record in self._stored.records()}
         pairs = [(place, value, known.get(place)) for place, value in inputs]
         try:
-            return list(RunnableLambda(self._answer).batch(pairs, self._config, return_exceptions=True))
+            return list(
+                RunnableLambda(self._answer).batch(pairs, self._config, return_exceptions=True)
+            )
         finally:
             self._stored.close()
 
@@ -112,12 +120,18 @@ class _Live:
         check = _digest(value)
         if known is not None and known["check"] == check:
             (message,) = messages_from_dict([known["message"]])
-            return message if self._split.after is None else self._split.after.invoke(message, config)
+            return (
+                message if self._split.after is None else self._split.after.invoke(message, config)
+            )
         last = _LastAnswer()
         try:
-            return self._chain.invoke(value, changed(config, observers=(*config.get("observers", ()), last)))
+            return self._chain.invoke(
+                value, changed(config, observers=(*config.get("observers", ()), last))
+            )
         finally:
-            if last.message is not None:  # of a model with retries or fallbacks the last one is the answer
+            if (
+                last.message is not None
+            ):  # of a model with retries or fallbacks the last one is the answer
                 with self._lock:
                     self._stored.add(place, last.message, check=check)
 
@@ -140,14 +154,20 @@ async def atiered_batch(
     chain: Runnable[Any, Any], inputs: Sequence[Any], priorities: Priorities, **options: Any
 ) -> list[Any]:
     """Do what `tiered_batch` does without blocking the event loop."""
-    return cast("list[Any]", await run_in_executor(None, tiered_batch, chain, inputs, priorities, **options))
+    return cast(
+        "list[Any]", await run_in_executor(None, tiered_batch, chain, inputs, priorities, **options)
+    )
 
 
 def _priorities(inputs: Sequence[Any], priorities: Priorities) -> list[str]:
     levels = [priorities(value) for value in inputs] if callable(priorities) else list(priorities)
     if len(levels) != len(inputs):
-        raise InvalidArgument(f"There are {len(inputs)} inputs and {len(levels)} priorities; give one for each.")
+        raise InvalidArgument(
+            f"There are {len(inputs)} inputs and {len(levels)} priorities; give one for each."
+        )
     for priority in levels:
         if priority not in PRIORITIES:
-            raise InvalidArgument(f"A priority is `{priority}`. {did_you_mean(str(priority), PRIORITIES)}")
+            raise InvalidArgument(
+                f"A priority is `{priority}`. {did_you_mean(str(priority), PRIORITIES)}"
+            )
     return [str(priority) for priority in levels]

@@ -69,8 +69,12 @@ class CostTracker(UsageMetadataCallbackHandler):
         self.total = Spent()
         self.errors = 0
         self.latencies_s = array("d")  # in order of the ends
-        self._started: dict[UUID, tuple[float, Mapping[str, Any]]] = {}  # seconds, and the run's metadata
-        self._counted: dict[str, bytearray] = {}  # of each batch job: the round of each row that is counted, and one
+        self._started: dict[
+            UUID, tuple[float, Mapping[str, Any]]
+        ] = {}  # seconds, and the run's metadata
+        self._counted: dict[
+            str, bytearray
+        ] = {}  # of each batch job: the round of each row that is counted, and one
         self._first_start: float | None = None
         self._last_end: float | None = None
 
@@ -122,7 +126,14 @@ class CostTracker(UsageMetadataCallbackHandler):
         known, rounds[batch_row] = rounds[batch_row], min(batch_round + 1, 255)
         return known != rounds[batch_row]
 
-    def _count(self, model: str, usage: UsageMetadata | None, metadata: Mapping[str, Any], *, in_batch: bool) -> None:
+    def _count(
+        self,
+        model: str,
+        usage: UsageMetadata | None,
+        metadata: Mapping[str, Any],
+        *,
+        in_batch: bool,
+    ) -> None:
         price = None
         if usage:
             if "total_cost" not in usage:  # else it is out of a cache
@@ -167,7 +178,10 @@ class CostTracker(UsageMetadataCallbackHandler):
     def __str__(self) -> str:
         lines = [f"{'model':<32}{'calls':>8}{'input':>12}{'output':>12}{'USD':>14}"]
         for model, spent in sorted(self.by_model.items()):
-            usage: Mapping[str, Any] = self.usage_metadata.get(model) or {"input_tokens": 0, "output_tokens": 0}
+            usage: Mapping[str, Any] = self.usage_metadata.get(model) or {
+                "input_tokens": 0,
+                "output_tokens": 0,
+            }
             cost = "unknown" if spent.unpriced == spent.calls else f"{spent.cost:.6f}"
             lines.append(
                 f"{model:<32}{spent.calls:>8,}{usage['input_tokens']:>12,}{usage['output_tokens']:>12,}{cost:>14}"
@@ -176,8 +190,12 @@ class CostTracker(UsageMetadataCallbackHandler):
         if self.total.unpriced:
             lines[-1] += f" and {self.total.unpriced:,} calls of unknown price"
         if self.latencies_s:
-            marks = ", ".join(f"p{percent} {self.latency_s(percent):.2f} s" for percent in (50, 95, 99))
-            lines.append(f"{marks}; {self.calls_per_s:.1f} calls/s, {self.tokens_per_s:.1f} output tokens/s")
+            marks = ", ".join(
+                f"p{percent} {self.latency_s(percent):.2f} s" for percent in (50, 95, 99)
+            )
+            lines.append(
+                f"{marks}; {self.calls_per_s:.1f} calls/s, {self.tokens_per_s:.1f} output tokens/s"
+            )
         return "\n".join(lines)
 
     __repr__ = __str__

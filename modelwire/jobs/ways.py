@@ -46,7 +46,13 @@ class Away:
         self.is_cancelling = False
 
     def state(self) -> OpenBatch:
-        return OpenBatch(self.number, self.rows, min(self.done, self.rows), time.time() - self.at, self.is_cancelling)
+        return OpenBatch(
+            self.number,
+            self.rows,
+            min(self.done, self.rows),
+            time.time() - self.at,
+            self.is_cancelling,
+        )
 
     def look(self) -> bool:
         """Do what can be done for it now; tell whether it is back."""
@@ -108,7 +114,12 @@ class Ways:
         entries = []
         for place, (question, digest) in enumerate(rows):
             row = question.row
-            facts = {"batch": away.number, "n": row.number, "line": row.line, "check": question.check.hex()}
+            facts = {
+                "batch": away.number,
+                "n": row.number,
+                "line": row.line,
+                "check": question.check.hex(),
+            }
             facts["ask"] = None if digest is None else digest.hex()
             record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
             entries.append(Entry.of(ROW, record, row.number, away.first + place))
@@ -134,14 +145,20 @@ class Ways:
                 if "error" not in about and digest is not None:
                     about["ask"] = row["ask"]
                 check = bytes.fromhex(row["check"])
-                yield row["n"], Record(row["n"], row["line"], exact_json(row["row"]), check, about), digest
+                yield (
+                    row["n"],
+                    Record(row["n"], row["line"], exact_json(row["row"]), check, about),
+                    digest,
+                )
 
     def _read(self) -> None:
         """Take up the batches that are not back. One of which the provider has heard nothing is as never made."""
         for entry in self._store.entries(WAYS):
             if entry.is_damaged:
                 path = str(self._store.path)
-                raise DiskError(f"The table `{WAYS}` of `{path}` is damaged: put a copy back.", path=path)
+                raise DiskError(
+                    f"The table `{WAYS}` of `{path}` is damaged: put a copy back.", path=path
+                )
             if entry.kind == ROW:
                 continue
             facts = from_json(entry.record)
@@ -167,7 +184,9 @@ class Ways:
             self.free(away, (), ())
             return
         if self._split is None:
-            raise JobChanged(f"`{path}` is a batch that this chain cannot take back: run the job as it began.")
+            raise JobChanged(
+                f"`{path}` is a batch that this chain cannot take back: run the job as it began."
+            )
         away.is_cancelling = events.cancelled
         for row in self.rows(away):
             self.hold(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)

@@ -25,16 +25,25 @@ from modelwire.runnables import (
     RunnableLambda,
     RunnableParallel,
     RunnableSequence,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.errors import Attempt
 
 __all__ = [
-    "Tally", "Work", "answer_value", "check_prices", "differences", "failure_text", "finish_reason", "make_work",
-    "models_of", "models_with_arguments", "price_of_counts",
-]  # fmt: skip
+    "Tally",
+    "Work",
+    "answer_value",
+    "check_prices",
+    "differences",
+    "failure_text",
+    "finish_reason",
+    "make_work",
+    "models_of",
+    "models_with_arguments",
+    "price_of_counts",
+]
 
 
 TIERS = ("flex", "priority")  # of OpenAI: an answer says which it was billed by
@@ -82,7 +91,9 @@ class Work:
             if name in columns:
                 continue
             if not columns:
-                raise InvalidArgument(f"The prompt names the column `{name}`, and the input has none: is it empty?")
+                raise InvalidArgument(
+                    f"The prompt names the column `{name}`, and the input has none: is it empty?"
+                )
             for column in columns:
                 if normalize("NFC", column) == normalize("NFC", name):
                     raise InvalidArgument(
@@ -92,12 +103,19 @@ class Work:
             close = did_you_mean(name, columns)
             hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
             brace = "" if name.isidentifier() else " Write a brace that is text as `{{`."
-            raise InvalidArgument(f"The prompt names the column `{name}`, which the input has not. {hint}{brace}")
+            raise InvalidArgument(
+                f"The prompt names the column `{name}`, which the input has not. {hint}{brace}"
+            )
 
     def fingerprint(self) -> dict[str, str]:
         """Return what changes when the prompt or the model does, without secrets: `work` is all of it."""
-        parts = {"prompt": _prompt_text(self.prompt), "model": ", ".join(map(_described, models_of(self.chain)))}
-        return {name: text for name, text in parts.items() if text} | {"work": _described(self.chain)}
+        parts = {
+            "prompt": _prompt_text(self.prompt),
+            "model": ", ".join(map(_described, models_of(self.chain))),
+        }
+        return {name: text for name, text in parts.items() if text} | {
+            "work": _described(self.chain)
+        }
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -107,11 +125,15 @@ def _listed(columns: Sequence[str]) -> str:
 def _prompt_text(prompt: Any) -> str:
     """Return a prompt as it was written, "" where it is not made of texts."""
     pieces = getattr(prompt, "messages", None) or [prompt]
-    texts: list[Any] = [getattr(getattr(piece, "prompt", piece), "template", None) for piece in pieces]
+    texts: list[Any] = [
+        getattr(getattr(piece, "prompt", piece), "template", None) for piece in pieces
+    ]
     return _masked("\n".join(texts)) if all(isinstance(text, str) for text in texts) else ""
 
 
-def make_work(work: Any, model: Any = None, *, system: str | None = None, schema: Any = None) -> Work:
+def make_work(
+    work: Any, model: Any = None, *, system: str | None = None, schema: Any = None
+) -> Work:
     """Make the work of a chain, or of a prompt (a template with `{column}`s in it) and a model."""
     if isinstance(work, Runnable) and model is None:
         return Work(work)
@@ -120,17 +142,23 @@ def make_work(work: Any, model: Any = None, *, system: str | None = None, schema
             raise InvalidArgument("`model` is for a prompt; a chain has its own model.")
         raise InvalidType(f"A job's work is a chain or a prompt, not a `{type(work).__name__}`.")
     if model is None:
-        raise InvalidArgument('A prompt needs a model: give `model="openai:gpt-4o-mini"`, or a chat model.')
+        raise InvalidArgument(
+            'A prompt needs a model: give `model="openai:gpt-4o-mini"`, or a chat model.'
+        )
     if isinstance(model, str):
         from modelwire.config import init_chat_model
 
         model = init_chat_model(model)
     if schema is not None:
-        if isinstance(schema, Mapping) and "properties" in schema:  # a key it does not name has no column
+        if (
+            isinstance(schema, Mapping) and "properties" in schema
+        ):  # a key it does not name has no column
             schema = {"additionalProperties": False, **schema}
         model = model.with_structured_output(schema)
     if isinstance(work, str):
-        messages: list[Any] = [("human", work)] if system is None else [("system", system), ("human", work)]
+        messages: list[Any] = (
+            [("human", work)] if system is None else [("system", system), ("human", work)]
+        )
         work = ChatPromptTemplate.from_messages(messages)
         return Work(work | model, text=True)
     return Work(work | model)
@@ -161,14 +189,17 @@ def models_with_arguments(
         yield step, kwargs, times
         return
     kwargs = {**step.kwargs, **kwargs} if isinstance(step, RunnableBinding) else {}
-    times *= getattr(step, "max_attempt_number", 1)  # of `with_retry`: an answer that cannot be read is paid
+    times *= getattr(
+        step, "max_attempt_number", 1
+    )  # of `with_retry`: an answer that cannot be read is paid
     for inner in step._runnables_inside():
         yield from models_with_arguments(inner, kwargs, times)
 
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _SECRET = re.compile(
-    r"""(['"]?[\w-]*(?:key|token|auth|secret|password|cookie)[\w-]*['"]?\s*[:=]\s*)(['"]).*?\2""", re.IGNORECASE
+    r"""(['"]?[\w-]*(?:key|token|auth|secret|password|cookie)[\w-]*['"]?\s*[:=]\s*)(['"]).*?\2""",
+    re.IGNORECASE,
 )
 
 
@@ -183,8 +214,14 @@ def _described(value: Any) -> str:
         return f"{_described(value.bound)} with {_shown(value.kwargs)}"
     if isinstance(value, RunnableLambda):
         return f"RunnableLambda({_source(getattr(value, 'func', None) or getattr(value, 'afunc', None))})"
-    parameters = getattr(value, "_identifying_params", None)  # of a model: not its timeouts, nor its address
-    return _shown(value) if parameters is None else f"{type(value).__name__}({_shown(dict(parameters))})"
+    parameters = getattr(
+        value, "_identifying_params", None
+    )  # of a model: not its timeouts, nor its address
+    return (
+        _shown(value)
+        if parameters is None
+        else f"{type(value).__name__}({_shown(dict(parameters))})"
+    )
 
 
 def _shown(value: Any) -> str:
@@ -209,8 +246,14 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     An older one has only `work` where a newer one has `prompt` and `model`, too.
     """
-    differ = [name for name in ("input", "prompt", "model", "work", "via") if before.get(name) != now.get(name)]
-    parts = [name for name in ("prompt", "model") if name in differ and name in before and name in now]
+    differ = [
+        name
+        for name in ("input", "prompt", "model", "work", "via")
+        if before.get(name) != now.get(name)
+    ]
+    parts = [
+        name for name in ("prompt", "model") if name in differ and name in before and name in now
+    ]
     names = [name for name in differ if name in ("input", "via") or name in (parts or ("work",))]
     return [
         _changed_input(before.get(name, {}), now.get(name, {}))
@@ -224,7 +267,9 @@ def _changed_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     for name, unit in (("file", ""), ("bytes", " bytes"), ("limit", " rows of it")):
         old, new = before.get(name), now.get(name)
         if old != new:
-            texts = [f"{one:,}" if isinstance(one, int) else str(one or "all") for one in (old, new)]
+            texts = [
+                f"{one:,}" if isinstance(one, int) else str(one or "all") for one in (old, new)
+            ]
             title = "The input" if name == "file" else f"The input {now.get('file', '')}"
             return f"{title}: {texts[0]}{unit} became {texts[1]}."
     return f"The input {now.get('file', '')}: its text is another one."
@@ -240,7 +285,9 @@ def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
         start += 1
     cut = max(0, start - around)
     end = start + 2 * around
-    old, new = (f"{'...' * (cut > 0)}{text[cut:end]}{'...' * (len(text) > end)}" for text in (before, now))
+    old, new = (
+        f"{'...' * (cut > 0)}{text[cut:end]}{'...' * (len(text) > end)}" for text in (before, now)
+    )
     return f"`{old}` became `{new}`"
 
 
@@ -267,7 +314,11 @@ class Tally:
     def about(self) -> dict[str, Any]:
         """Return tokens, cost and attempts, as a record has them; None where they are not known."""
         paid = [message for message in self.messages if not _of_a_cache(message)]
-        usages = [usage for message in paid if (usage := getattr(message, "usage_metadata", None)) is not None]
+        usages = [
+            usage
+            for message in paid
+            if (usage := getattr(message, "usage_metadata", None)) is not None
+        ]
         about: dict[str, Any] = {"attempts": len(paid) + len(self.failed_attempts)}
         if usages:
             about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
@@ -297,13 +348,20 @@ def _of_a_cache(message: AIMessage) -> bool:
     return usage is not None and usage.get("total_cost") == 0
 
 
-def price_of_counts(model: Any, tokens_in: int, tokens_out: int, tier: str | None = None) -> Decimal | None:
+def price_of_counts(
+    model: Any, tokens_in: int, tokens_out: int, tier: str | None = None
+) -> Decimal | None:
     """Return what an answer of `model` would cost in USD; None where no price is known, or which model answers."""
-    usage: Any = {"input_tokens": tokens_in, "output_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+    usage: Any = {
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
+        "total_tokens": tokens_in + tokens_out,
+    }
     about = {
-        "model_name": getattr(model, "model", None), "model_provider": getattr(model, "provider", None),
+        "model_name": getattr(model, "model", None),
+        "model_provider": getattr(model, "provider", None),
         "service_tier": tier,
-    }  # fmt: skip
+    }
     return known_price(AIMessage("", usage_metadata=usage, response_metadata=about))
 
 

@@ -44,7 +44,11 @@ def _check_version() -> None:
     try:
         from langchain_core import __version__ as version
     except ImportError as exc:
-        raise MissingDependency(f"`modelwire.langchain` needs {wanted}, which cannot be imported. {remedy}") from exc
+        raise MissingDependency(
+            f"`modelwire.langchain` needs {wanted}, which cannot be imported. {remedy}"
+        ) from exc
     found = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if found < OLDEST:
-        raise MissingDependency(f"`modelwire.langchain` needs {wanted}, and this is {version}. {remedy}")
+        raise MissingDependency(
+            f"`modelwire.langchain` needs {wanted}, and this is {version}. {remedy}"
+        )

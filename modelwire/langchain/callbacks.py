@@ -18,9 +18,24 @@ from modelwire.errors import InvalidType
 from modelwire.langchain.values import from_langchain, to_langchain
 from modelwire.runnables.config import RunnableConfig, var_child_runnable_config
 
-__all__ = ["config_below", "own_config", "own_handler", "own_manager", "their_config", "their_handler"]
+__all__ = [
+    "config_below",
+    "own_config",
+    "own_handler",
+    "own_manager",
+    "their_config",
+    "their_handler",
+]
 
-_KEYS = ("tags", "metadata", "run_name", "run_id", "max_concurrency", "recursion_limit", "configurable")
+_KEYS = (
+    "tags",
+    "metadata",
+    "run_name",
+    "run_id",
+    "max_concurrency",
+    "recursion_limit",
+    "configurable",
+)
 
 
 class _Translated:
@@ -59,7 +74,9 @@ class _Ours(_Translated):
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
-        return _ignore if found is None and name.startswith("on_") else found  # there, a method must be one
+        return (
+            _ignore if found is None and name.startswith("on_") else found
+        )  # there, a method must be one
 
 
 def _ignore(*args: Any, **kwargs: Any) -> None:
@@ -111,7 +128,9 @@ def own_manager(manager: Any) -> BaseCallbackManager:
             f"`callbacks` must be a list of handlers or a callback manager, not a `{type(manager).__name__}`."
         )
     kind = AsyncCallbackManager if manager.is_async else CallbackManager
-    return kind(**_contents(manager, lambda one: own_handler(one) if is_langchain(one) else _unwrapped(one)))
+    return kind(
+        **_contents(manager, lambda one: own_handler(one) if is_langchain(one) else _unwrapped(one))
+    )
 
 
 def _unwrapped(handler: Any) -> Any:
@@ -136,7 +155,9 @@ def own_config(config: Mapping[str, Any] | None) -> RunnableConfig | None:
         return None
     ready = {key: config[key] for key in _KEYS if config.get(key) is not None}
     if (callbacks := config.get("callbacks")) is not None:
-        ready["callbacks"] = own_manager(callbacks) if isinstance(callbacks, TheirBaseManager) else callbacks
+        ready["callbacks"] = (
+            own_manager(callbacks) if isinstance(callbacks, TheirBaseManager) else callbacks
+        )
     return ready  # type: ignore[return-value]
 
 
@@ -145,7 +166,9 @@ def their_config(config: RunnableConfig, *, is_async: bool) -> dict[str, Any]:
     ready: dict[str, Any] = {key: config[key] for key in _KEYS if config.get(key) is not None}  # type: ignore[literal-required]
     callbacks: Any = config.get("callbacks")
     if isinstance(callbacks, BaseCallbackManager):
-        ready["callbacks"] = (TheirAsyncManager if is_async else TheirManager)(**_contents(callbacks, their_handler))
+        ready["callbacks"] = (TheirAsyncManager if is_async else TheirManager)(
+            **_contents(callbacks, their_handler)
+        )
     elif callbacks:
         ready["callbacks"] = [their_handler(one) for one in callbacks]
     return ready

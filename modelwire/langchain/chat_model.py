@@ -54,11 +54,15 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         if wrapped is None:
             wrapped = init_chat_model(**kwargs)
         elif kwargs:
-            raise InvalidArgument(f"`wrapped` has its settings already: {', '.join(f'`{name}`' for name in kwargs)}.")
+            raise InvalidArgument(
+                f"`wrapped` has its settings already: {', '.join(f'`{name}`' for name in kwargs)}."
+            )
         elif isinstance(wrapped, str):  # as `to_json` writes it
             wrapped = loads(wrapped, secrets_from_env=True)
         if not isinstance(wrapped, BaseChatModel):
-            raise InvalidType(f"`wrapped` must be a chat model of modelwire, not a `{type(wrapped).__name__}`.")
+            raise InvalidType(
+                f"`wrapped` must be a chat model of modelwire, not a `{type(wrapped).__name__}`."
+            )
         super().__init__(wrapped=wrapped, **own)
 
     def __getattr__(self, name: str) -> Any:
@@ -104,7 +108,12 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         secret = [name for name, value in form["kwargs"].items() if _is_secret(value)]
         for name in secret:
             del form["kwargs"][name]
-        return {"lc": 1, "type": "constructor", "id": self.lc_id(), "kwargs": {"wrapped": dumps(form)}}
+        return {
+            "lc": 1,
+            "type": "constructor",
+            "id": self.lc_id(),
+            "kwargs": {"wrapped": dumps(form)},
+        }
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the tokens of `text`, where the model has a tokenizer."""
@@ -125,13 +134,21 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         Raises `InvalidArgument` for what the provider cannot take, and for two tools of one name.
         """
         kwargs = _sent(kwargs)
-        return self._with(self.wrapped.bind_tools(tools_once(tools), tool_choice=tool_choice, **kwargs))
+        return self._with(
+            self.wrapped.bind_tools(tools_once(tools), tool_choice=tool_choice, **kwargs)
+        )
 
-    def with_structured_output(self, schema: Any = None, *, include_raw: bool = False, **kwargs: Any) -> Any:
+    def with_structured_output(
+        self, schema: Any = None, *, include_raw: bool = False, **kwargs: Any
+    ) -> Any:
         """Answer in the form of `schema`; see `with_structured_output` of our models, whose keywords it takes."""
         form = {"schema": schema, "kwargs": {"method": kwargs.get("method")}}
-        structured = self.wrapped.with_structured_output(schema, include_raw=include_raw, **_sent(kwargs))
-        return self._with(structured, **({} if schema is None else {"ls_structured_output_format": form}))
+        structured = self.wrapped.with_structured_output(
+            schema, include_raw=include_raw, **_sent(kwargs)
+        )
+        return self._with(
+            structured, **({} if schema is None else {"ls_structured_output_format": form})
+        )
 
     def _with(self, runnable: Any, **traced: Any) -> Any:
         """Return a runnable of ours that begins with `wrapped` as LangChain's, which begins with this model."""
@@ -143,34 +160,56 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             for step in rest:
                 chain = chain | as_langchain(step)
             return chain
-        if isinstance(runnable, RunnableBinding) and runnable.bound is self.wrapped and not runnable.config:
+        if (
+            isinstance(runnable, RunnableBinding)
+            and runnable.bound is self.wrapped
+            and not runnable.config
+        ):
             return self.bind(**runnable.kwargs, **traced)
         return self if runnable is self.wrapped else as_langchain(runnable)
 
     def _generate(
-        self, messages: list[Any], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[Any],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         try:
-            answer = self.wrapped.invoke(own_messages(messages), config_below(), stop=stop, **_sent(kwargs))
+            answer = self.wrapped.invoke(
+                own_messages(messages), config_below(), stop=stop, **_sent(kwargs)
+            )
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
         return _result(answer)
 
     async def _agenerate(
-        self, messages: list[Any], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[Any],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         try:
-            answer = await self.wrapped.ainvoke(own_messages(messages), config_below(), stop=stop, **_sent(kwargs))
+            answer = await self.wrapped.ainvoke(
+                own_messages(messages), config_below(), stop=stop, **_sent(kwargs)
+            )
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
         return _result(answer)
 
     def _stream(
-        self, messages: list[Any], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[Any],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         chunks = None
         try:
-            chunks = self.wrapped.stream(own_messages(messages), config_below(), stop=stop, **self._streamed(kwargs))
+            chunks = self.wrapped.stream(
+                own_messages(messages), config_below(), stop=stop, **self._streamed(kwargs)
+            )
             for chunk in chunks:
                 yield _generation(chunk)
         except ModelwireError as error:
@@ -179,11 +218,17 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             close(chunks)
 
     async def _astream(
-        self, messages: list[Any], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[Any],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         chunks = None
         try:
-            chunks = self.wrapped.astream(own_messages(messages), config_below(), stop=stop, **self._streamed(kwargs))
+            chunks = self.wrapped.astream(
+                own_messages(messages), config_below(), stop=stop, **self._streamed(kwargs)
+            )
             async for chunk in chunks:
                 yield _generation(chunk)
         except ModelwireError as error:
@@ -221,7 +266,9 @@ def _generation(chunk: Any) -> ChatGenerationChunk:
     message = to_langchain(chunk)
     _forget_run(message)
     generation = ChatGenerationChunk.__new__(ChatGenerationChunk)
-    set_slots(generation, {**_PLAIN, "text": str(chunk.text), "message": message}, {"text", "message"})
+    set_slots(
+        generation, {**_PLAIN, "text": str(chunk.text), "message": message}, {"text", "message"}
+    )
     return generation
 
 
@@ -232,5 +279,7 @@ def _forget_run(message: Any) -> None:
 
 
 _PLAIN: dict[str, Any] = {
-    name: field.default for name, field in ChatGenerationChunk.model_fields.items() if not field.is_required()
+    name: field.default
+    for name, field in ChatGenerationChunk.model_fields.items()
+    if not field.is_required()
 }

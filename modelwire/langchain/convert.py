@@ -147,7 +147,9 @@ def own_runnable(thing: Any) -> Runnable[Any, Any]:
 def own_tool(tool: Any) -> dict[str, Any]:
     """Return a tool of LangChain's as OpenAI has it. Raises `InvalidType` for another object of its."""
     if not isinstance(tool, TheirTool):
-        raise InvalidType(f"`{type(tool).__name__}` is no tool. `.as_tool()` of LangChain's runnables makes one.")
+        raise InvalidType(
+            f"`{type(tool).__name__}` is no tool. `.as_tool()` of LangChain's runnables makes one."
+        )
     return cast("dict[str, Any]", convert_to_openai_tool(tool)["function"])
 
 

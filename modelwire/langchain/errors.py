@@ -21,7 +21,10 @@ _ROWS: tuple[tuple[type[Exception], str], ...] = (
     (ours.PermissionDenied, "ModelPermissionDeniedError"),
     (ours.NotFound, "ModelNotFoundError"),
     (ours.RateLimited, "ModelRateLimitError"),
-    (ours.QuotaExhausted, "ModelRateLimitError"),  # the providers answer 429 here, too; it is not retryable
+    (
+        ours.QuotaExhausted,
+        "ModelRateLimitError",
+    ),  # the providers answer 429 here, too; it is not retryable
     (ours.Timeout, "ModelTimeoutError"),
     (ours.ConnectFailed, "ModelConnectionError"),
     (ours.ConnectionLost, "ModelConnectionError"),
@@ -51,7 +54,11 @@ def _class_of_both(kind: Any) -> type[Any] | None:
     other = getattr(theirs, name, None) if name else None
     if other is None or issubclass(kind, other):
         return None
-    added = {"__reduce__": _reduce, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    added = {
+        "__reduce__": _reduce,
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+    }
     return type(kind.__name__, (kind, other), added)
 
 

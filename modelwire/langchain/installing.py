@@ -47,7 +47,9 @@ def install() -> None:
             original = getattr(place, name)
         except (ImportError, AttributeError) as exc:
             if position == 0:
-                raise MissingDependency(f"`{module}` has no `{name}`: write `as_langchain(...)` instead.") from exc
+                raise MissingDependency(
+                    f"`{module}` has no `{name}`: write `as_langchain(...)` instead."
+                ) from exc
             continue
         if hasattr(original, "taught_by_modelwire"):
             continue
@@ -61,7 +63,9 @@ def install() -> None:
 def _taught(original: Any) -> Any:
     @wraps(original)
     def taught(*args: Any, **kwargs: Any) -> Any:
-        return original(*map(_as_theirs, args), **{name: _as_theirs(value) for name, value in kwargs.items()})
+        return original(
+            *map(_as_theirs, args), **{name: _as_theirs(value) for name, value in kwargs.items()}
+        )
 
     taught.taught_by_modelwire = True  # type: ignore[attr-defined]
     return taught

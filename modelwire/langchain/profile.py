@@ -12,4 +12,8 @@ __all__ = ["profile_of"]
 def profile_of(model: Any) -> dict[str, Any] | None:
     """Return what is known of `model`, but for what LangChain has no name for; None where nothing is."""
     names = get_type_hints(ModelProfile)
-    return {name: value for name, value in (getattr(model, "profile", None) or {}).items() if name in names} or None
+    return {
+        name: value
+        for name, value in (getattr(model, "profile", None) or {}).items()
+        if name in names
+    } or None

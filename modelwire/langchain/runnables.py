@@ -34,14 +34,18 @@ class Calls:
     def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
         """Run it on one input."""
         try:
-            return to_langchain(self.wrapped.invoke(from_langchain(input), inward(config), **kwargs))
+            return to_langchain(
+                self.wrapped.invoke(from_langchain(input), inward(config), **kwargs)
+            )
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
 
     async def ainvoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
         """Run it on one input."""
         try:
-            return to_langchain(await self.wrapped.ainvoke(from_langchain(input), inward(config), **kwargs))
+            return to_langchain(
+                await self.wrapped.ainvoke(from_langchain(input), inward(config), **kwargs)
+            )
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
 
@@ -63,7 +67,9 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         method = getattr(self.wrapped, name)
 
         def bound(first: Any = None, **kwargs: Any) -> ModelwireRunnable:
-            return ModelwireRunnable(method(tools_once(first) if name == "bind_tools" else first, **kwargs))
+            return ModelwireRunnable(
+                method(tools_once(first) if name == "bind_tools" else first, **kwargs)
+            )
 
         return bound
 
@@ -77,23 +83,41 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         """What comes out; not checked here."""
         return Any
 
-    def batch(self, inputs: list[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any) -> Any:
+    def batch(
+        self,
+        inputs: list[Any],
+        config: Any = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """Run it on several inputs, side by side."""
         try:
             outputs = self.wrapped.batch(
-                from_langchain(inputs), _inward_each(config, inputs), return_exceptions=return_exceptions, **kwargs
+                from_langchain(inputs),
+                _inward_each(config, inputs),
+                return_exceptions=return_exceptions,
+                **kwargs,
             )
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
         return to_langchain(outputs)
 
     async def abatch(
-        self, inputs: list[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: list[Any],
+        config: Any = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """Run it on several inputs, side by side."""
         try:
             outputs = await self.wrapped.abatch(
-                from_langchain(inputs), _inward_each(config, inputs), return_exceptions=return_exceptions, **kwargs
+                from_langchain(inputs),
+                _inward_each(config, inputs),
+                return_exceptions=return_exceptions,
+                **kwargs,
             )
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
@@ -101,21 +125,31 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
 
     def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:
         """Yield the output in chunks."""
-        return self._streamed(lambda inward: self.wrapped.stream(from_langchain(input), inward, **kwargs), config)
+        return self._streamed(
+            lambda inward: self.wrapped.stream(from_langchain(input), inward, **kwargs), config
+        )
 
     def astream(self, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
         """Yield the output in chunks."""
-        return self._astreamed(lambda inward: self.wrapped.astream(from_langchain(input), inward, **kwargs), config)
+        return self._astreamed(
+            lambda inward: self.wrapped.astream(from_langchain(input), inward, **kwargs), config
+        )
 
     def transform(self, input: Iterator[Any], config: Any = None, **kwargs: Any) -> Iterator[Any]:
         """Yield the output in chunks, as the input comes in chunks."""
         items = map(from_langchain, input)
-        return self._streamed(lambda inward: self.wrapped.transform(items, inward, **kwargs), config)
+        return self._streamed(
+            lambda inward: self.wrapped.transform(items, inward, **kwargs), config
+        )
 
-    def atransform(self, input: AsyncIterator[Any], config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
+    def atransform(
+        self, input: AsyncIterator[Any], config: Any = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
         """Yield the output in chunks, as the input comes in chunks."""
         items = (from_langchain(item) async for item in input)
-        return self._astreamed(lambda inward: self.wrapped.atransform(items, inward, **kwargs), config)
+        return self._astreamed(
+            lambda inward: self.wrapped.atransform(items, inward, **kwargs), config
+        )
 
     def _streamed(self, begin: Callable[[Any], Iterator[Any]], config: Any) -> Iterator[Any]:
         inward, taps = _tapped(config)
@@ -130,7 +164,9 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         finally:
             close(chunks)
 
-    async def _astreamed(self, begin: Callable[[Any], AsyncIterator[Any]], config: Any) -> AsyncIterator[Any]:
+    async def _astreamed(
+        self, begin: Callable[[Any], AsyncIterator[Any]], config: Any
+    ) -> AsyncIterator[Any]:
         inward, taps = _tapped(config)
         chunks = begin(inward)
         outward = (to_langchain(chunk) async for chunk in chunks)
@@ -155,7 +191,9 @@ def tools_once(tools: Sequence[Any]) -> list[Any]:
         if name is not None and seen.setdefault(name, function) is not function:
             if seen[name] == function:
                 continue
-            raise InvalidArgument(f"Two tools are called `{name}`, and a model names only one of them. Rename one.")
+            raise InvalidArgument(
+                f"Two tools are called `{name}`, and a model names only one of them. Rename one."
+            )
         once.append(tool)
     return once
 
@@ -213,33 +251,51 @@ class LangChainStep(Runnable[Any, Any]):
         """Run it on one input."""
         config = settled(config)
         with _reported_there(config):
-            output = self.wrapped.invoke(to_langchain(input), their_config(config, is_async=False), **kwargs)
+            output = self.wrapped.invoke(
+                to_langchain(input), their_config(config, is_async=False), **kwargs
+            )
         return from_langchain(output)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run it on one input."""
         config = settled(config)
         with _reported_there(config):
-            output = await self.wrapped.ainvoke(to_langchain(input), their_config(config, is_async=True), **kwargs)
+            output = await self.wrapped.ainvoke(
+                to_langchain(input), their_config(config, is_async=True), **kwargs
+            )
         return from_langchain(output)
 
-    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Any]:
         """Yield the output in chunks."""
         config = settled(config)
-        begun = self.wrapped.stream(to_langchain(input), their_config(config, is_async=False), **kwargs)
+        begun = self.wrapped.stream(
+            to_langchain(input), their_config(config, is_async=False), **kwargs
+        )
         return _steps(begun, config)
 
-    def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+    def astream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
         """Yield the output in chunks."""
         config = settled(config)
-        begun = self.wrapped.astream(to_langchain(input), their_config(config, is_async=True), **kwargs)
+        begun = self.wrapped.astream(
+            to_langchain(input), their_config(config, is_async=True), **kwargs
+        )
         return _asteps(begun, config)
 
-    def transform(self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+    def transform(
+        self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Any]:
         """Yield the output in chunks, as the input comes in chunks."""
         config = settled(config)
         items = map(to_langchain, input)
-        return _steps(self.wrapped.transform(items, their_config(config, is_async=False), **kwargs), config, input)
+        return _steps(
+            self.wrapped.transform(items, their_config(config, is_async=False), **kwargs),
+            config,
+            input,
+        )
 
     def atransform(
         self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
@@ -247,7 +303,11 @@ class LangChainStep(Runnable[Any, Any]):
         """Yield the output in chunks, as the input comes in chunks."""
         config = settled(config)
         items = (to_langchain(item) async for item in input)
-        return _asteps(self.wrapped.atransform(items, their_config(config, is_async=True), **kwargs), config, input)
+        return _asteps(
+            self.wrapped.atransform(items, their_config(config, is_async=True), **kwargs),
+            config,
+            input,
+        )
 
 
 @contextmanager
@@ -273,7 +333,9 @@ def _steps(chunks: Iterator[Any], config: RunnableConfig, *read: Any) -> Iterato
         close(chunks, *read)
 
 
-async def _asteps(chunks: AsyncIterator[Any], config: RunnableConfig, *read: Any) -> AsyncIterator[Any]:
+async def _asteps(
+    chunks: AsyncIterator[Any], config: RunnableConfig, *read: Any
+) -> AsyncIterator[Any]:
     try:
         while True:
             try:

@@ -22,7 +22,14 @@ _MOVED = {
     "messages": ["RemoveMessage", *_KINDS, *(f"{name}Chunk" for name in _KINDS)],
     "documents": ["Document"],
     "prompt_values": ["StringPromptValue", "ChatPromptValue", "ImagePromptValue"],
-    "outputs": ["ChatGeneration", "ChatGenerationChunk", "ChatResult", "Generation", "GenerationChunk", "LLMResult"],
+    "outputs": [
+        "ChatGeneration",
+        "ChatGenerationChunk",
+        "ChatResult",
+        "Generation",
+        "GenerationChunk",
+        "LLMResult",
+    ],
 }
 _AS_THEY_ARE = frozenset({"artifact"})  # of the program, not of the message
 _CONTAINERS = (dict, list, tuple)
@@ -69,9 +76,15 @@ def _converted(value: Any, target: Callable[[type], type | None]) -> Any:
 def _converted_container(value: Any, target: Callable[[type], type | None]) -> Any:
     if isinstance(value, dict):
         items = {key: _converted(item, target) for key, item in value.items()}
-        return value if all(items[key] is item for key, item in value.items()) else type(value)(items)
+        return (
+            value if all(items[key] is item for key, item in value.items()) else type(value)(items)
+        )
     parts = [_converted(item, target) for item in value]
-    return value if all(new is old for new, old in zip(parts, value, strict=True)) else type(value)(parts)
+    return (
+        value
+        if all(new is old for new, old in zip(parts, value, strict=True))
+        else type(value)(parts)
+    )
 
 
 def _moved(value: Any, cls: Any, target: Callable[[type], type | None]) -> Any:
@@ -105,7 +118,11 @@ class _Form(NamedTuple):
 @cache
 def _form(cls: Any) -> _Form:
     fields = cls.__pydantic_fields__
-    return _Form(list(fields.items()), "additional_kwargs" in fields, cls.model_config.get("extra") == "allow")
+    return _Form(
+        list(fields.items()),
+        "additional_kwargs" in fields,
+        cls.model_config.get("extra") == "allow",
+    )
 
 
 def _copied(value: Any) -> Any:
@@ -127,7 +144,9 @@ def _their_class(kind: type) -> type | None:
 def _our_class(kind: type) -> type | None:
     """Return our class for values of LangChain's class `kind`, None for what is no value. Raises `InvalidType`."""
     found = _counterpart(kind, "langchain_core.", "modelwire")
-    if found is None and any(f"{base.__module__}.{base.__name__}" == _THEIR_BASE for base in kind.__mro__):
+    if found is None and any(
+        f"{base.__module__}.{base.__name__}" == _THEIR_BASE for base in kind.__mro__
+    ):
         raise InvalidType(
             f"`{kind.__module__}.{kind.__name__}` is a message that modelwire has no kind for. Build it on one of "
             f"{', '.join(f'`{name}`' for name in _KINDS)}, or give a dict with `role` and `content`."

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from modelwire.language_models.base import LanguageModelOutput as LanguageModelOutput
     from modelwire.language_models.simple_chat_model import SimpleChatModel as SimpleChatModel
     from modelwire.testing.fake_chat_models import FakeListChatModel as FakeListChatModel
-    from modelwire.testing.fake_chat_models import FakeMessagesListChatModel as FakeMessagesListChatModel
+    from modelwire.testing.fake_chat_models import (
+        FakeMessagesListChatModel as FakeMessagesListChatModel,
+    )
     from modelwire.testing.fake_chat_models import GenericFakeChatModel as GenericFakeChatModel
     from modelwire.testing.fake_chat_models import ParrotFakeChatModel as ParrotFakeChatModel
 

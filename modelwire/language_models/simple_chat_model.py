@@ -19,12 +19,20 @@ class SimpleChatModel(BaseChatModel):
 
     @abstractmethod
     def _call(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> str:
         """Answer `messages` with a text."""
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         text = self._call(messages, stop=stop, run_manager=run_manager, **kwargs)
         return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
@@ -45,4 +53,6 @@ def _added_up(chunks: list[ChatGenerationChunk]) -> ChatResult:
         raise InvalidArgument("No generations found in stream: it ended before its first chunk.")
     whole = chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
     message = message_chunk_to_message(whole.message)
-    return ChatResult(generations=[ChatGeneration(message=message, generation_info=whole.generation_info)])
+    return ChatResult(
+        generations=[ChatGeneration(message=message, generation_info=whole.generation_info)]
+    )

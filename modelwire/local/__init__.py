@@ -14,5 +14,12 @@ from modelwire.local.server import LocalServer, ensure_server, require_runtime
 from modelwire.local.weights import KNOWN, Weights, cache_folder, find_weights, pull
 
 __all__ = [
-    "KNOWN", "LocalServer", "Weights", "cache_folder", "ensure_server", "find_weights", "pull", "require_runtime",
-]  # fmt: skip
+    "KNOWN",
+    "LocalServer",
+    "Weights",
+    "cache_folder",
+    "ensure_server",
+    "find_weights",
+    "pull",
+    "require_runtime",
+]

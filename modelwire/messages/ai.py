@@ -30,7 +30,13 @@ from modelwire.messages.tool_calls import (
     read_tool_call_chunks,
     tool_call_chunk,
 )
-from modelwire.messages.usage import InputTokenDetails, OutputTokenDetails, UsageMetadata, add_usage, subtract_usage
+from modelwire.messages.usage import (
+    InputTokenDetails,
+    OutputTokenDetails,
+    UsageMetadata,
+    add_usage,
+    subtract_usage,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -38,9 +44,17 @@ if TYPE_CHECKING:
     from modelwire.messages.base import Blocks
 
 __all__ = [
-    "LC_AUTO_PREFIX", "LC_ID_PREFIX", "AIMessage", "AIMessageChunk", "InputTokenDetails", "OutputTokenDetails",
-    "UsageMetadata", "add_ai_message_chunks", "add_usage", "subtract_usage",
-]  # fmt: skip
+    "LC_AUTO_PREFIX",
+    "LC_ID_PREFIX",
+    "AIMessage",
+    "AIMessageChunk",
+    "InputTokenDetails",
+    "OutputTokenDetails",
+    "UsageMetadata",
+    "add_ai_message_chunks",
+    "add_usage",
+    "subtract_usage",
+]
 
 # In the `response_metadata` of a chunk: the stream begins again here, a sum holds only what follows.
 RESTART = "stream_restart"
@@ -58,7 +72,9 @@ class AIMessage(BaseMessage):
         if content_blocks is not None and not kwargs.get("tool_calls"):
             calls = [block for block in content_blocks if block.get("type") == "tool_call"]
             if calls:
-                kwargs["tool_calls"] = [{key: call.get(key) for key in ("name", "args", "id")} for call in calls]
+                kwargs["tool_calls"] = [
+                    {key: call.get(key) for key in ("name", "args", "id")} for call in calls
+                ]
         super().__init__(content, content_blocks, **kwargs)
 
     @classmethod
@@ -86,7 +102,12 @@ class AIMessage(BaseMessage):
             "usage_metadata": usage_metadata,
         }
         fields_set = {"content"}
-        for name, value in fields.items():  # a loop, as every answer comes here: a comprehension is a call of its own
+        for (
+            name,
+            value,
+        ) in (
+            fields.items()
+        ):  # a loop, as every answer comes here: a comprehension is a call of its own
             if value and name != "type":
                 fields_set.add(name)
         return assemble(cls, fields, fields_set)
@@ -119,12 +140,19 @@ class AIMessage(BaseMessage):
         if self.tool_calls:
             lines.append("Tool Calls:")
             for call in self.tool_calls:
-                lines += [f"  {call.get('name', 'Tool')} ({call.get('id')})", f" Call ID: {call.get('id')}", "  Args:"]
+                lines += [
+                    f"  {call.get('name', 'Tool')} ({call.get('id')})",
+                    f" Call ID: {call.get('id')}",
+                    "  Args:",
+                ]
                 lines += [f"    {name}: {value}" for name, value in call["args"].items()]
         if self.invalid_tool_calls:
             lines.append("Invalid Tool Calls:")
             for bad in self.invalid_tool_calls:
-                lines += [f"  {bad.get('name', 'Tool')} ({bad.get('id')})", f" Call ID: {bad.get('id')}"]
+                lines += [
+                    f"  {bad.get('name', 'Tool')} ({bad.get('id')})",
+                    f" Call ID: {bad.get('id')}",
+                ]
                 lines += [f"  Error: {bad['error']}"] if bad.get("error") else []
                 lines += ["  Args:", f"    {bad.get('args') or ''}"]
         return "\n".join((super().pretty_repr(html=html).strip(), *lines)).strip()
@@ -145,7 +173,9 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
 
     if TYPE_CHECKING:
 
-        def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None: ...
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any
+        ) -> None: ...
 
     @classmethod
     def from_wire(  # type: ignore[override]  # a part has parts of tool calls
@@ -216,8 +246,12 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
         chunks = values.get("tool_call_chunks")
         if isinstance(chunks, list) and chunks:
             return {**values, "tool_call_chunks": [_filled(chunk) for chunk in chunks]}
-        whole = [call for name in ("tool_calls", "invalid_tool_calls") for call in values.get(name) or ()]
-        return {**values, "tool_call_chunks": [_as_chunk(call) for call in whole]} if whole else values
+        whole = [
+            call for name in ("tool_calls", "invalid_tool_calls") for call in values.get(name) or ()
+        ]
+        return (
+            {**values, "tool_call_chunks": [_as_chunk(call) for call in whole]} if whole else values
+        )
 
     @model_validator(mode="after")
     def _name_types(self) -> Self:
@@ -230,7 +264,9 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
         for at in range(len(others) - 1, -1, -1):
-            if RESTART in others[at].response_metadata:  # the answer began again: drop what came before
+            if (
+                RESTART in others[at].response_metadata
+            ):  # the answer began again: drop what came before
                 return cast("Self", others[at]._sum(others[at + 1 :]))
         total = super()._sum(others)
         fields, fields_set = get_fields(total), total.__pydantic_fields_set__
@@ -261,7 +297,9 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
 def _completed(chunk: AIMessageChunk) -> dict[str, Any]:
     """Return the instance's dict with `tool_calls` and `invalid_tool_calls` in it, in their places."""
     fields: dict[str, Any] = get_fields(chunk)
-    if ("tool_calls" in fields and "invalid_tool_calls" in fields) or "tool_call_chunks" not in fields:
+    if (
+        "tool_calls" in fields and "invalid_tool_calls" in fields
+    ) or "tool_call_chunks" not in fields:
         return fields  # the second case: an instance still being made
     complete = fields.get("chunk_position") == "last"
     calls, invalid = read_tool_call_chunks(fields["tool_call_chunks"], complete=complete)
@@ -277,7 +315,14 @@ def _completed(chunk: AIMessageChunk) -> dict[str, Any]:
 def _filled(chunk: Any) -> Any:
     if not isinstance(chunk, Mapping):
         return chunk  # pydantic reports it
-    return {"name": None, "args": None, "id": None, "index": None, **chunk, "type": "tool_call_chunk"}
+    return {
+        "name": None,
+        "args": None,
+        "id": None,
+        "index": None,
+        **chunk,
+        "type": "tool_call_chunk",
+    }
 
 
 def _as_chunk(call: Any) -> Any:

@@ -28,9 +28,16 @@ else:
     notebooks = _lazy.module("modelwire.notebooks")
 
 __all__ = [
-    "LC_AUTO_PREFIX", "LC_ID_PREFIX", "BaseMessage", "BaseMessageChunk", "TextAccessor", "merge_chunks",
-    "merge_content", "message_to_dict", "messages_to_dict",
-]  # fmt: skip
+    "LC_AUTO_PREFIX",
+    "LC_ID_PREFIX",
+    "BaseMessage",
+    "BaseMessageChunk",
+    "TextAccessor",
+    "merge_chunks",
+    "merge_content",
+    "message_to_dict",
+    "messages_to_dict",
+]
 
 LC_AUTO_PREFIX = "lc_"
 """Begins every id that we made up, of messages and of content blocks."""
@@ -54,7 +61,10 @@ _new = object.__new__
 
 
 def set_slots(
-    model: BaseModel, fields: dict[str, Any], fields_set: set[str], extra: dict[str, Any] | None = None
+    model: BaseModel,
+    fields: dict[str, Any],
+    fields_set: set[str],
+    extra: dict[str, Any] | None = None,
 ) -> None:
     """Set all fields of a pydantic object, unchecked and without building its schema; `extra` where it takes others."""
     set_fields(model, fields)
@@ -184,7 +194,9 @@ class BaseMessage(LangChainForm, BaseModel):
 class _Blanks(NamedTuple):
     """The default values of a message class."""
 
-    fields: tuple[tuple[str, Callable[[], Any] | None, Any], ...]  # name, factory, default: in order
+    fields: tuple[
+        tuple[str, Callable[[], Any] | None, Any], ...
+    ]  # name, factory, default: in order
     required: tuple[str, ...]  # beside the content
     texts: frozenset[str]  # fields any text is right for
     quick: bool  # a class of ours: nobody added a validator
@@ -198,17 +210,28 @@ def _blanks(cls: type[BaseMessage]) -> _Blanks:
     if known is None:
         fields = cls.__pydantic_fields__
         known = _blanks_of[cls] = _Blanks(
-            tuple((name, cast("Any", field.default_factory), field.default) for name, field in fields.items()),
-            tuple(name for name, field in fields.items() if field.is_required() and name != "content"),
+            tuple(
+                (name, cast("Any", field.default_factory), field.default)
+                for name, field in fields.items()
+            ),
+            tuple(
+                name for name, field in fields.items() if field.is_required() and name != "content"
+            ),
             frozenset({"name", "id", "tool_call_id", "role"} & fields.keys()),
             cls.__module__.startswith("modelwire.messages."),
         )
     return known
 
 
-def _filled(fields: Iterable[tuple[str, Callable[[], Any] | None, Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(
+    fields: Iterable[tuple[str, Callable[[], Any] | None, Any]], values: Mapping[str, Any]
+) -> dict[str, Any]:
     filled: dict[str, Any] = {}
-    for name, factory, default in fields:  # a loop, as every message comes here: a comprehension is a call of its own
+    for (
+        name,
+        factory,
+        default,
+    ) in fields:  # a loop, as every message comes here: a comprehension is a call of its own
         filled[name] = values[name] if name in values else default if factory is None else factory()
     return filled
 
@@ -226,7 +249,11 @@ def _describe(class_name: str, exc: ValidationError) -> str:
     problems = []
     for error in exc.errors(include_url=False, include_context=False):
         place = ".".join(str(part) for part in error["loc"]) or "message"
-        seen = "" if error["type"] in {"missing", "value_error"} else f", not `{type(error['input']).__name__}`"
+        seen = (
+            ""
+            if error["type"] in {"missing", "value_error"}
+            else f", not `{type(error['input']).__name__}`"
+        )
         problems.append(f"`{place}`: {error['msg']}{seen}")
     return f"`{class_name}` cannot be made of these values: {'; '.join(problems)}."
 
@@ -237,7 +264,9 @@ class BaseMessageChunk(BaseMessage):
     def __add__(self, other: Any) -> Self:  # type: ignore[override]  # a chunk adds up to a chunk, not to a prompt
         if isinstance(other, BaseMessageChunk):
             return self._sum((other,))
-        if isinstance(other, list | tuple) and all(isinstance(chunk, BaseMessageChunk) for chunk in other):
+        if isinstance(other, list | tuple) and all(
+            isinstance(chunk, BaseMessageChunk) for chunk in other
+        ):
             return self._sum(other)
         raise InvalidType(
             f'unsupported operand type(s) for +: "{type(self).__name__}" and "{type(other).__name__}"; '

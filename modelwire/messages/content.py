@@ -16,14 +16,40 @@ from modelwire.messages.block_translators.standard import DATA_TYPES, KNOWN_BLOC
 from modelwire.messages.tool_calls import InvalidToolCall, ToolCall, ToolCallChunk
 
 __all__ = [
-    "KNOWN_BLOCK_TYPES", "Annotation", "AudioContentBlock", "Citation", "ContentBlock", "DataContentBlock",
-    "FileContentBlock", "ImageContentBlock", "InvalidToolCall", "NonStandardAnnotation", "NonStandardContentBlock",
-    "PlainTextContentBlock", "ReasoningContentBlock", "RefusalContentBlock", "ServerToolCall", "ServerToolCallChunk",
-    "ServerToolResult", "TextContentBlock", "ToolCall", "ToolCallChunk", "VideoContentBlock", "create_audio_block",
-    "create_citation", "create_file_block", "create_image_block", "create_non_standard_block", "create_plaintext_block",
-    "create_reasoning_block", "create_text_block", "create_tool_call", "create_video_block", "ensure_id",
+    "KNOWN_BLOCK_TYPES",
+    "Annotation",
+    "AudioContentBlock",
+    "Citation",
+    "ContentBlock",
+    "DataContentBlock",
+    "FileContentBlock",
+    "ImageContentBlock",
+    "InvalidToolCall",
+    "NonStandardAnnotation",
+    "NonStandardContentBlock",
+    "PlainTextContentBlock",
+    "ReasoningContentBlock",
+    "RefusalContentBlock",
+    "ServerToolCall",
+    "ServerToolCallChunk",
+    "ServerToolResult",
+    "TextContentBlock",
+    "ToolCall",
+    "ToolCallChunk",
+    "VideoContentBlock",
+    "create_audio_block",
+    "create_citation",
+    "create_file_block",
+    "create_image_block",
+    "create_non_standard_block",
+    "create_plaintext_block",
+    "create_reasoning_block",
+    "create_text_block",
+    "create_tool_call",
+    "create_video_block",
+    "ensure_id",
     "is_data_content_block",
-]  # fmt: skip
+]
 
 
 class Citation(TypedDict):
@@ -163,8 +189,16 @@ class NonStandardContentBlock(TypedDict):
     index: NotRequired[int | str]
 
 
-DataContentBlock = ImageContentBlock | VideoContentBlock | AudioContentBlock | PlainTextContentBlock | FileContentBlock
-ToolContentBlock = ToolCall | ToolCallChunk | ServerToolCall | ServerToolCallChunk | ServerToolResult
+DataContentBlock = (
+    ImageContentBlock
+    | VideoContentBlock
+    | AudioContentBlock
+    | PlainTextContentBlock
+    | FileContentBlock
+)
+ToolContentBlock = (
+    ToolCall | ToolCallChunk | ServerToolCall | ServerToolCallChunk | ServerToolResult
+)
 ContentBlock = (
     TextContentBlock
     | InvalidToolCall
@@ -216,7 +250,9 @@ def create_text_block(
     **kwargs: Any,
 ) -> TextContentBlock:
     """Make a text block."""
-    block = _block("text", text=text, id=ensure_id(id), annotations=annotations, index=index, extras=kwargs)
+    block = _block(
+        "text", text=text, id=ensure_id(id), annotations=annotations, index=index, extras=kwargs
+    )
     return cast("TextContentBlock", block)
 
 
@@ -251,9 +287,13 @@ def _creates(kind: str, _made: type[_DataBlock]) -> _Creates[_DataBlock]:
         **kwargs: Any,
     ) -> Any:
         if url is None and base64 is None and file_id is None:
-            raise InvalidArgument(f"An {kind} block must provide one of: `url`, `base64`, or `file_id`.")
+            raise InvalidArgument(
+                f"An {kind} block must provide one of: `url`, `base64`, or `file_id`."
+            )
         if base64 is not None and mime_type is None and kind != "image":
-            raise InvalidArgument(f"`mime_type` is required when using `base64` data in an {kind} block.")
+            raise InvalidArgument(
+                f"`mime_type` is required when using `base64` data in an {kind} block."
+            )
         where = {"url": url, "base64": base64, "file_id": file_id, "mime_type": mime_type}
         return _block(kind, id=ensure_id(id), **where, index=index, extras=kwargs)
 
@@ -297,10 +337,15 @@ def create_plaintext_block(
 
 
 def create_reasoning_block(
-    reasoning: str | None = None, id: str | None = None, index: int | str | None = None, **kwargs: Any
+    reasoning: str | None = None,
+    id: str | None = None,
+    index: int | str | None = None,
+    **kwargs: Any,
 ) -> ReasoningContentBlock:
     """Make a reasoning block."""
-    block = _block("reasoning", reasoning=reasoning or "", id=ensure_id(id), index=index, extras=kwargs)
+    block = _block(
+        "reasoning", reasoning=reasoning or "", id=ensure_id(id), index=index, extras=kwargs
+    )
     return cast("ReasoningContentBlock", block)
 
 
@@ -329,10 +374,18 @@ def create_citation(
 
 
 def create_tool_call(
-    name: str, args: dict[str, Any], *, id: str | None = None, index: int | str | None = None, **kwargs: Any
+    name: str,
+    args: dict[str, Any],
+    *,
+    id: str | None = None,
+    index: int | str | None = None,
+    **kwargs: Any,
 ) -> ToolCall:
     """Make a tool call that may stand among content blocks."""
-    return cast("ToolCall", _block("tool_call", name=name, args=args, id=ensure_id(id), index=index, extras=kwargs))
+    return cast(
+        "ToolCall",
+        _block("tool_call", name=name, args=args, id=ensure_id(id), index=index, extras=kwargs),
+    )
 
 
 def create_non_standard_block(

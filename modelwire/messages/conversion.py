@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire import _lazy
 from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
-from modelwire.messages.base import BaseMessage, BaseMessageChunk, assemble, message_to_dict, messages_to_dict
+from modelwire.messages.base import (
+    BaseMessage,
+    BaseMessageChunk,
+    assemble,
+    message_to_dict,
+    messages_to_dict,
+)
 
 if TYPE_CHECKING:
     from modelwire.messages import tool_calls as reading
@@ -20,9 +26,14 @@ else:
     reading = _lazy.module("modelwire.messages.tool_calls")
 
 __all__ = [
-    "_message_from_dict", "convert_to_message", "convert_to_messages", "message_chunk_to_message", "message_to_dict",
-    "messages_from_dict", "messages_to_dict",
-]  # fmt: skip
+    "_message_from_dict",
+    "convert_to_message",
+    "convert_to_messages",
+    "message_chunk_to_message",
+    "message_to_dict",
+    "messages_from_dict",
+    "messages_to_dict",
+]
 
 # `type` of a message -> its class. The names of a chunk's class are its type.
 TYPES = {
@@ -47,7 +58,13 @@ _TYPE_OF_ROLE = {
     "function": "function",
     "remove": "remove",
 }
-_OPENAI_ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "function"}
+_OPENAI_ROLES = {
+    "human": "user",
+    "ai": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "function": "function",
+}
 # LangChain's code for what cannot become a message: scripts and their tests look for it in the text.
 COERCION_CODE = "MESSAGE_COERCION_FAILURE"
 ROLE_CHARS = 40  # of a role or key shown in an error: it may be a prompt in the wrong place
@@ -124,13 +141,21 @@ def _foreign(message: object) -> InvalidType:
 
 
 def _from_mapping(message: Mapping[str, Any]) -> BaseMessage:
-    if message.get("lc") == 1 and message.get("type") == "constructor" and isinstance(message.get("kwargs"), Mapping):
+    if (
+        message.get("lc") == 1
+        and message.get("type") == "constructor"
+        and isinstance(message.get("kwargs"), Mapping)
+    ):
         return _from_envelope(message)
     rest = dict(message)
     role = rest.pop("role") if "role" in rest else rest.pop("type", None)
-    has_content = "content" in rest or role == "remove" or any(rest.get(key) for key in _INSTEAD_OF_CONTENT)
+    has_content = (
+        "content" in rest or role == "remove" or any(rest.get(key) for key in _INSTEAD_OF_CONTENT)
+    )
     if ("role" not in message and "type" not in message) or not has_content:
-        raise InvalidArgument(f"Message dict must contain 'role' and 'content' keys, got the keys {_listed(message)}.")
+        raise InvalidArgument(
+            f"Message dict must contain 'role' and 'content' keys, got the keys {_listed(message)}."
+        )
     content = rest.pop("content", None)
     return _from_role(role, "" if content is None else content, rest)
 
@@ -140,13 +165,17 @@ def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
     path = message.get("id")
     name = str(path[-1]).removesuffix("Chunk") if isinstance(path, list) and path else ""
     if name not in TYPES.values():
-        raise InvalidArgument(f"Unexpected message type: a serialised object of class `{name}` is no message.")
+        raise InvalidArgument(
+            f"Unexpected message type: a serialised object of class `{name}` is no message."
+        )
     fields = {key: value for key, value in message["kwargs"].items() if key != "type"}
     return _message_class(name)(**fields)
 
 
 def _listed(message: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{str(key)[:ROLE_CHARS]}`" for key in islice(message, 10)) or "of an empty dict"
+    return (
+        ", ".join(f"`{str(key)[:ROLE_CHARS]}`" for key in islice(message, 10)) or "of an empty dict"
+    )
 
 
 def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
@@ -154,16 +183,24 @@ def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
     kind = _TYPE_OF_ROLE.get(role) if isinstance(role, str) else None
     if kind is None:
         if not isinstance(role, str):
-            raise InvalidType(f"Unexpected message type: a role must be a text, not a `{type(role).__name__}`.")
+            raise InvalidType(
+                f"Unexpected message type: a role must be a text, not a `{type(role).__name__}`."
+            )
         if not role.endswith("Chunk") or role not in TYPES:
             shown = role[:ROLE_CHARS]
-            raise InvalidArgument(f"Unexpected message type: `{shown}`. {did_you_mean(shown, list(_TYPE_OF_ROLE))}")
+            raise InvalidArgument(
+                f"Unexpected message type: `{shown}`. {did_you_mean(shown, list(_TYPE_OF_ROLE))}"
+            )
         kind = role
     class_name = TYPES[kind]
     if kind == "tool" and rest.get("tool_call_id") is None:
-        raise InvalidArgument("A tool message needs `tool_call_id`, the id of the tool call whose result it is.")
+        raise InvalidArgument(
+            "A tool message needs `tool_call_id`, the id of the tool call whose result it is."
+        )
     if kind == "function" and not rest.get("name"):
-        raise InvalidArgument("A function message needs `name`, the name of the function whose result it is.")
+        raise InvalidArgument(
+            "A function message needs `name`, the name of the function whose result it is."
+        )
     if not rest and role != "developer":
         return _build(kind, class_name, content, {})
     fields = _known_fields(_message_class(class_name), rest)
@@ -201,13 +238,21 @@ def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
     invalid = list(invalid)
     for raw in raw_calls:
         read, unread = (
-            reading.default_tool_parser([cast("dict[str, Any]", raw)]) if isinstance(raw, Mapping) else ([], [])
+            reading.default_tool_parser([cast("dict[str, Any]", raw)])
+            if isinstance(raw, Mapping)
+            else ([], [])
         )
         if read or unread:
             calls += read
             invalid += unread
-        elif isinstance(raw, Mapping) and isinstance(raw.get("name"), str) and isinstance(raw.get("args"), Mapping):
-            calls.append(reading.tool_call(name=raw["name"], args=dict(raw["args"]), id=raw.get("id")))
+        elif (
+            isinstance(raw, Mapping)
+            and isinstance(raw.get("name"), str)
+            and isinstance(raw.get("args"), Mapping)
+        ):
+            calls.append(
+                reading.tool_call(name=raw["name"], args=dict(raw["args"]), id=raw.get("id"))
+            )
         else:
             kind = raw.get("type") if isinstance(raw, Mapping) else type(raw).__name__
             raise InvalidArgument(
@@ -280,7 +325,9 @@ def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
     values = chunk.__dict__
     fields = {name: values[name] for name in cls.__pydantic_fields__}
     fields["type"] = cls.__pydantic_fields__["type"].default
-    if fields["response_metadata"].get("output_version") == "v1" and isinstance(fields["content"], list):
+    if fields["response_metadata"].get("output_version") == "v1" and isinstance(
+        fields["content"], list
+    ):
         from modelwire.messages.block_translators.standard import with_calls_whole
 
         fields["content"] = with_calls_whole(fields["content"], cast("AIMessage", chunk))
@@ -294,8 +341,14 @@ def messages_from_dict(messages: Sequence[dict[str, Any]]) -> list[BaseMessage]:
 
 def _message_from_dict(message: Any) -> BaseMessage:
     """Make the message that `message_to_dict` wrote. Raises: `InvalidArgument`."""
-    if not isinstance(message, Mapping) or "type" not in message or not isinstance(message.get("data"), Mapping):
-        raise InvalidArgument("A message dict must have `type` and `data`, as `messages_to_dict` writes it.")
+    if (
+        not isinstance(message, Mapping)
+        or "type" not in message
+        or not isinstance(message.get("data"), Mapping)
+    ):
+        raise InvalidArgument(
+            "A message dict must have `type` and `data`, as `messages_to_dict` writes it."
+        )
     name = TYPES.get(message["type"])
     if name is None:
         raise InvalidArgument(

@@ -45,7 +45,9 @@ def count_tokens_approximately(
     reported = estimated = None
     for message in history:
         chars, images = _size(message, count_name=count_name)
-        total += ceil(chars / chars_per_token) + images * tokens_per_image + extra_tokens_per_message
+        total += (
+            ceil(chars / chars_per_token) + images * tokens_per_image + extra_tokens_per_message
+        )
         if isinstance(message, AIMessage) and message.usage_metadata is not None:
             reported, estimated = message.usage_metadata["total_tokens"], total
     if use_usage_metadata_scaling and reported and estimated and _by_one_provider(history):
@@ -53,18 +55,25 @@ def count_tokens_approximately(
     return ceil(total)
 
 
-def count_tokens_by(measure: Callable[[str], int], messages: Any, tools: Iterable[Any] | None = None) -> int:
+def count_tokens_by(
+    measure: Callable[[str], int], messages: Any, tools: Iterable[Any] | None = None
+) -> int:
     """Count the tokens of messages and tools with a tokenizer; `measure` counts those of a text.
 
     What stands around messages is counted as OpenAI's models have it:
     https://github.com/openai/openai-cookbook, "How to count tokens with tiktoken", read 2026-11.
     """
-    sizes = [_size(message, count_name=True, measure=measure) for message in convert_to_messages(messages)]
+    sizes = [
+        _size(message, count_name=True, measure=measure)
+        for message in convert_to_messages(messages)
+    ]
     total = sum(tokens + 3 + 85 * images for tokens, images in sizes) + 3
     return total + sum(measure(_schema(tool)) for tool in tools or ())
 
 
-def _size(message: BaseMessage, *, count_name: bool, measure: Callable[[str], int] = len) -> tuple[int, int]:
+def _size(
+    message: BaseMessage, *, count_name: bool, measure: Callable[[str], int] = len
+) -> tuple[int, int]:
     """Return a message's characters, or what is measured of them, and its images."""
     chars = images = 0
     counted_ids: set[Any] = set()
@@ -80,7 +89,11 @@ def _size(message: BaseMessage, *, count_name: bool, measure: Callable[[str], in
             chars += measure(repr(block))
             counted_ids |= {block.get("id"), block.get("call_id")}
     if isinstance(message, AIMessage):
-        calls = [call for call in message.tool_calls if call["id"] is None or call["id"] not in counted_ids]
+        calls = [
+            call
+            for call in message.tool_calls
+            if call["id"] is None or call["id"] not in counted_ids
+        ]
         chars += measure(repr(calls)) if calls else 0
     chars += measure(getattr(message, "tool_call_id", ""))
     chars += measure(openai_role(message) or message.type)
@@ -92,7 +105,9 @@ def _size(message: BaseMessage, *, count_name: bool, measure: Callable[[str], in
 def _by_one_provider(history: Iterable[BaseMessage]) -> bool:
     """Tell whether all answers came from one provider: usages of different tokenizers say nothing about each other."""
     providers = {
-        message.response_metadata.get("model_provider") for message in history if isinstance(message, AIMessage)
+        message.response_metadata.get("model_provider")
+        for message in history
+        if isinstance(message, AIMessage)
     }
     return len(providers) == 1 and None not in providers
 

@@ -20,19 +20,40 @@ __all__ = ["from_path", "from_url"]
 
 # By the ending of a name, the same on every system; Python's own table has the rest.
 MEDIA_TYPES = {
-    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
-    ".pdf": "application/pdf", ".txt": "text/plain", ".md": "text/markdown", ".csv": "text/csv", ".html": "text/html",
-    ".json": "application/json", ".mp3": "audio/mpeg", ".wav": "audio/wav", ".m4a": "audio/mp4", ".ogg": "audio/ogg",
-    ".flac": "audio/flac", ".mp4": "video/mp4", ".webm": "video/webm", ".mov": "video/quicktime",
-}  # fmt: skip
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".pdf": "application/pdf",
+    ".txt": "text/plain",
+    ".md": "text/markdown",
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".m4a": "audio/mp4",
+    ".ogg": "audio/ogg",
+    ".flac": "audio/flac",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".mov": "video/quicktime",
+}
 # What a file begins with; providers refuse an image that is not what its media type says.
 SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
     (b"%PDF-", "application/pdf"),
-)  # fmt: skip
+)
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # each has one beginning
 
-_CREATE: dict[str, Any] = {"image": create_image_block, "audio": create_audio_block, "video": create_video_block}
+_CREATE: dict[str, Any] = {
+    "image": create_image_block,
+    "audio": create_audio_block,
+    "video": create_video_block,
+}
 
 
 def from_path(path: str | os.PathLike[str], *, mime_type: str | None = None) -> DataContentBlock:
@@ -56,7 +77,9 @@ def from_path(path: str | os.PathLike[str], *, mime_type: str | None = None) -> 
     if kind is None:
         kind = _told_by(file.name, f"`{file}`")
         if kind in IMAGES or (kind == "application/pdf" and b"%PDF-" not in data[:1024]):
-            raise InvalidArgument(f"`{file}` is no `{kind}`, whatever its name says: it begins with {data[:12]!r}.")
+            raise InvalidArgument(
+                f"`{file}` is no `{kind}`, whatever its name says: it begins with {data[:12]!r}."
+            )
     if kind.startswith("text/"):
         try:
             return create_plaintext_block(data.decode("utf-8-sig"), title=file.name)
@@ -87,8 +110,14 @@ def from_url(url: str, *, mime_type: str | None = None) -> DataContentBlock:
         kind = mime_type or head.partition(";")[0]
         return _created(kind, base64=data)
     if scheme.lower() not in ("http", "https"):
-        hint = "For a file use `from_path`." if scheme == "file" or ":" not in url else "Providers fetch no other."
-        raise InvalidArgument(f"The URL `{url}` begins with neither `https://`, `http://` nor `data:`. {hint}")
+        hint = (
+            "For a file use `from_path`."
+            if scheme == "file" or ":" not in url
+            else "Providers fetch no other."
+        )
+        raise InvalidArgument(
+            f"The URL `{url}` begins with neither `https://`, `http://` nor `data:`. {hint}"
+        )
     kind = mime_type or _told_by(urlsplit(url).path, f"The URL `{url}`")
     return _created(kind, url=url)
 
@@ -112,5 +141,7 @@ def _told_by(name: str, what: str) -> str:
     kind = MEDIA_TYPES.get(suffix) or guess_type(name)[0]
     if kind is None:
         hint = did_you_mean(suffix, list(MEDIA_TYPES)) if suffix else "It has no ending."
-        raise InvalidArgument(f"{what} does not tell its media type. {hint} Say it: `mime_type='image/png'`, say.")
+        raise InvalidArgument(
+            f"{what} does not tell its media type. {hint} Say it: `mime_type='image/png'`, say."
+        )
     return kind

@@ -33,11 +33,16 @@ class HistoryTool(Protocol[_P]):
     ) -> Runnable[Any, list[BaseMessage]]: ...
     @overload
     def __call__(
-        self, messages: Iterable[MessageLikeRepresentation] | PromptValue, *args: _P.args, **kwargs: _P.kwargs
+        self,
+        messages: Iterable[MessageLikeRepresentation] | PromptValue,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
     ) -> list[BaseMessage]: ...
 
 
-def history_tool(function: Callable[Concatenate[list[BaseMessage], _P], list[BaseMessage]]) -> HistoryTool[_P]:
+def history_tool(
+    function: Callable[Concatenate[list[BaseMessage], _P], list[BaseMessage]],
+) -> HistoryTool[_P]:
     """Let `function` take message-like values; without any it returns a runnable that takes them."""
 
     @wraps(function)
@@ -59,7 +64,10 @@ def is_of_type(message: BaseMessage, kinds: Kinds) -> bool:
     for kind in _each(kinds):
         if isinstance(kind, str):
             type_ = message.type
-            if kind in (type_, type(message).__name__) or kind == type_.removesuffix("MessageChunk").lower():
+            if (
+                kind in (type_, type(message).__name__)
+                or kind == type_.removesuffix("MessageChunk").lower()
+            ):
                 return True
         elif isinstance(kind, type) and isinstance(message, kind):
             return True
@@ -72,9 +80,13 @@ def check_kinds(kinds: Kinds | None, argument: str) -> None:
         if isinstance(kind, type) and issubclass(kind, BaseMessage):
             continue
         if not isinstance(kind, str):
-            raise InvalidType(f"`{argument}` must name message types or classes, not `{kind!r:.40}`.")
+            raise InvalidType(
+                f"`{argument}` must name message types or classes, not `{kind!r:.40}`."
+            )
         if kind not in TYPES and kind not in TYPES.values() and kind not in _names(BaseMessage):
-            raise InvalidArgument(f"`{argument}`: `{kind[:40]}` is no type of message. {did_you_mean(kind, [*TYPES])}")
+            raise InvalidArgument(
+                f"`{argument}`: `{kind[:40]}` is no type of message. {did_you_mean(kind, [*TYPES])}"
+            )
 
 
 def _names(cls: type[BaseMessage]) -> set[Any]:
@@ -140,7 +152,9 @@ _ID_OF_CALL = {
 }
 
 
-def _without_calls(message: BaseMessage, excluded: Sequence[str] | Literal[True]) -> BaseMessage | None:
+def _without_calls(
+    message: BaseMessage, excluded: Sequence[str] | Literal[True]
+) -> BaseMessage | None:
     """Return the message without these calls, itself where it has none of them, `None` where it has no others."""
     if (result_of := getattr(message, "tool_call_id", None)) is not None:
         return None if excluded is True or result_of in excluded else message
@@ -153,19 +167,24 @@ def _without_calls(message: BaseMessage, excluded: Sequence[str] | Literal[True]
         return None
     update: dict[str, Any] = {"tool_calls": calls, "invalid_tool_calls": invalid}
     if isinstance(message, AIMessageChunk):
-        update["tool_call_chunks"] = [chunk for chunk in message.tool_call_chunks if chunk["id"] not in ids]
+        update["tool_call_chunks"] = [
+            chunk for chunk in message.tool_call_chunks if chunk["id"] not in ids
+        ]
     if isinstance(message.content, list):
         update["content"] = [
             block
             for block in message.content
-            if isinstance(block, str) or block.get(_ID_OF_CALL.get(block.get("type", ""), "")) not in ids
+            if isinstance(block, str)
+            or block.get(_ID_OF_CALL.get(block.get("type", ""), "")) not in ids
         ]
     update = {name: value for name, value in update.items() if value != getattr(message, name)}
     return message.model_copy(update=update) if update else message
 
 
 @history_tool
-def merge_message_runs(messages: list[BaseMessage], *, chunk_separator: str = "\n") -> list[BaseMessage]:
+def merge_message_runs(
+    messages: list[BaseMessage], *, chunk_separator: str = "\n"
+) -> list[BaseMessage]:
     """Join neighbours of one class: texts with the separator between them, lists of blocks as they are.
 
     A joined message has the id and metadata of the first, the tool calls and usage of all. Results of tools, messages
@@ -178,7 +197,10 @@ def merge_message_runs(messages: list[BaseMessage], *, chunk_separator: str = "\
             runs[-1].append(whole)
         else:
             runs.append([whole])
-    return [run[0].model_copy(deep=True) if len(run) == 1 else _joined(run, chunk_separator) for run in runs]
+    return [
+        run[0].model_copy(deep=True) if len(run) == 1 else _joined(run, chunk_separator)
+        for run in runs
+    ]
 
 
 def _joins(first: BaseMessage, message: BaseMessage) -> bool:
@@ -199,18 +221,26 @@ def _joined(run: Sequence[BaseMessage], separator: str) -> BaseMessage:
     answers = [message for message in run if isinstance(message, AIMessage)]
     if answers:
         update["tool_calls"] = [call for answer in answers for call in answer.tool_calls]
-        update["invalid_tool_calls"] = [call for answer in answers for call in answer.invalid_tool_calls]
+        update["invalid_tool_calls"] = [
+            call for answer in answers for call in answer.invalid_tool_calls
+        ]
         update["usage_metadata"] = None
         for answer in answers:
             if answer.usage_metadata is not None:
-                update["usage_metadata"] = add_usage(update["usage_metadata"], answer.usage_metadata)
+                update["usage_metadata"] = add_usage(
+                    update["usage_metadata"], answer.usage_metadata
+                )
     joined = first.model_copy(deep=True)
-    return joined.model_copy(update={name: value for name, value in update.items() if value != getattr(first, name)})
+    return joined.model_copy(
+        update={name: value for name, value in update.items() if value != getattr(first, name)}
+    )
 
 
 def _joined_contents(contents: Sequence[Content], separator: str) -> Content:
     if all(isinstance(content, str) for content in contents):
-        return separator.join(content for content in contents if isinstance(content, str) and content)
+        return separator.join(
+            content for content in contents if isinstance(content, str) and content
+        )
     blocks: list[str | dict[Any, Any]] = []
     for content in contents:
         if not isinstance(content, str):

@@ -43,6 +43,8 @@ class FunctionMessageChunk(FunctionMessage, BaseMessageChunk):
         ) -> None: ...
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
-        if any(isinstance(other, FunctionMessageChunk) and other.name != self.name for other in others):
+        if any(
+            isinstance(other, FunctionMessageChunk) and other.name != self.name for other in others
+        ):
             raise InvalidArgument("Cannot concatenate FunctionMessageChunks with different names.")
         return super()._sum(others)

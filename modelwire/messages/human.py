@@ -21,7 +21,9 @@ class HumanMessage(BaseMessage):
 
     if TYPE_CHECKING:
 
-        def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None: ...
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any
+        ) -> None: ...
 
 
 class HumanMessageChunk(HumanMessage, BaseMessageChunk):
@@ -31,4 +33,6 @@ class HumanMessageChunk(HumanMessage, BaseMessageChunk):
 
     if TYPE_CHECKING:
 
-        def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None: ...
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any
+        ) -> None: ...

@@ -38,7 +38,10 @@ def merge_dicts(left: Mapping[Any, Any], *others: Mapping[Any, Any]) -> dict[Any
                 columns[key] = [value]
             elif value is not None:
                 column.append(value)
-    return {key: column[0] if len(column) == 1 else _merge_column(key, column) for key, column in columns.items()}
+    return {
+        key: column[0] if len(column) == 1 else _merge_column(key, column)
+        for key, column in columns.items()
+    }
 
 
 def _merge_column(key: Any, values: list[Any]) -> Any:
@@ -198,7 +201,11 @@ def _as_extras(block: dict[Any, Any]) -> dict[Any, Any]:
 def _without_inner_type(block: dict[Any, Any]) -> dict[Any, Any]:
     """Leave out the type of the provider's own block: its first piece has it."""
     value = block.get("value")
-    return {**block, "value": {k: v for k, v in value.items() if k != "type"}} if isinstance(value, dict) else block
+    return (
+        {**block, "value": {k: v for k, v in value.items() if k != "type"}}
+        if isinstance(value, dict)
+        else block
+    )
 
 
 def merge_lists(left: list[Any] | None, *others: list[Any] | None) -> list[Any] | None:
@@ -232,7 +239,9 @@ def add_contents(first: Content, *others: Content) -> Content:
 def merge_content(first_content: Content, *contents: Content) -> Content:
     """Add up contents like `add_contents`; an empty text before a list becomes an element, as scripts know it."""
     merged = add_contents(first_content, *contents)
-    if first_content == "" and isinstance(next((content for content in contents if content != ""), None), list):
+    if first_content == "" and isinstance(
+        next((content for content in contents if content != ""), None), list
+    ):
         return ["", *merged]
     return merged
 

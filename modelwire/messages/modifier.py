@@ -19,5 +19,7 @@ class RemoveMessage(BaseMessage):
 
     def __init__(self, id: str, **kwargs: Any) -> None:
         if kwargs.pop("content", None):
-            raise InvalidArgument("`RemoveMessage` does not support `content`: it only names a message by `id`.")
+            raise InvalidArgument(
+                "`RemoveMessage` does not support `content`: it only names a message by `id`."
+            )
         super().__init__("", id=id, **kwargs)

@@ -47,7 +47,9 @@ def parse_partial_json(s: str, *, strict: bool = False) -> Any:
 
 
 _CUTS = 2  # the second one for a word that begins as `true`, `false` and `null` do
-_WORD_AT = re.compile(r"expected (?:value|ident) at line (\d+) column (\d+)")  # errors of jiter, pydantic's parser
+_WORD_AT = re.compile(
+    r"expected (?:value|ident) at line (\d+) column (\d+)"
+)  # errors of jiter, pydantic's parser
 
 
 def _before_the_word(data: bytes, error: ValueError) -> bytes | None:

@@ -18,7 +18,9 @@ __all__ = ["sendable"]
 # What a user may write; offered as close matches.
 STANDARD = ("text", *sorted(DATA_TYPES), "non_standard")
 # Items of the Responses API that models write and users may send back, and the block of a tool's result.
-ANSWERED = frozenset({"refusal", "mcp_approval_request", "mcp_list_tools", "message", "program", "tool_result"})
+ANSWERED = frozenset(
+    {"refusal", "mcp_approval_request", "mcp_list_tools", "message", "program", "tool_result"}
+)
 
 HOLD_BASE64 = ("base64", "data")
 BYTES = (bytes, bytearray, memoryview)
@@ -33,7 +35,10 @@ def sendable(messages: list[Any]) -> list[Any]:
     """
     for position, message in enumerate(messages):
         content = getattr(message, "content", None)
-        if content.__class__ is list and (changed := _checked(content, message, position)) is not content:
+        if (
+            content.__class__ is list
+            and (changed := _checked(content, message, position)) is not content
+        ):
             messages = [
                 *messages[:position],
                 message.model_copy(update={"content": changed}),
@@ -81,7 +86,9 @@ def _without_bytes(block: Mapping[str, Any], where: str) -> Mapping[str, Any]:
                     '{"type": "file", "base64": data, "mime_type": "application/pdf"}, or use `from_path`.'
                 )
             media_type = block.get("mime_type") or block.get("media_type")
-            changed = _base64_text(bytes(value), f"{where}: `{key}`", is_text=str(media_type).startswith("text/"))
+            changed = _base64_text(
+                bytes(value), f"{where}: `{key}`", is_text=str(media_type).startswith("text/")
+            )
         elif isinstance(value, Mapping):
             changed = _without_bytes(value, where)
         if changed is not value:

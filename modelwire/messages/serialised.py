@@ -50,8 +50,13 @@ class LangChainForm:
         for key, field in type(self).model_fields.items():
             value = self.__dict__.get(key)
             default = field.get_default(call_default_factory=True)
-            if not field.exclude and (field.is_required() or (value != default and value not in ({}, []))):
+            if not field.exclude and (
+                field.is_required() or (value != default and value not in ({}, []))
+            ):
                 kwargs[key] = value
         kwargs |= self.lc_attributes
-        kwargs |= {key: {"lc": 1, "type": "secret", "id": [variable]} for key, variable in self.lc_secrets.items()}
+        kwargs |= {
+            key: {"lc": 1, "type": "secret", "id": [variable]}
+            for key, variable in self.lc_secrets.items()
+        }
         return {"lc": 1, "type": "constructor", "id": self.lc_id(), "kwargs": kwargs}

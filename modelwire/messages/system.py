@@ -21,7 +21,9 @@ class SystemMessage(BaseMessage):
 
     if TYPE_CHECKING:
 
-        def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None: ...
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any
+        ) -> None: ...
 
 
 class SystemMessageChunk(SystemMessage, BaseMessageChunk):
@@ -31,4 +33,6 @@ class SystemMessageChunk(SystemMessage, BaseMessageChunk):
 
     if TYPE_CHECKING:
 
-        def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None: ...
+        def __init__(
+            self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any
+        ) -> None: ...

@@ -29,9 +29,15 @@ if TYPE_CHECKING:
     from modelwire.messages.base import Blocks
 
 __all__ = [
-    "InvalidToolCall", "ToolCall", "ToolCallChunk", "ToolMessage", "ToolMessageChunk", "invalid_tool_call", "tool_call",
+    "InvalidToolCall",
+    "ToolCall",
+    "ToolCallChunk",
+    "ToolMessage",
+    "ToolMessageChunk",
+    "invalid_tool_call",
+    "tool_call",
     "tool_call_chunk",
-]  # fmt: skip
+]
 
 
 class ToolOutputMixin:
@@ -54,7 +60,12 @@ class ToolMessage(BaseMessage, ToolOutputMixin):
     if TYPE_CHECKING:
 
         def __init__(
-            self, content: Given = None, content_blocks: Blocks = None, *, tool_call_id: str, **kwargs: Any
+            self,
+            content: Given = None,
+            content_blocks: Blocks = None,
+            *,
+            tool_call_id: str,
+            **kwargs: Any,
         ) -> None: ...
 
     @model_validator(mode="before")
@@ -87,7 +98,12 @@ class ToolMessageChunk(ToolMessage, BaseMessageChunk):
     if TYPE_CHECKING:
 
         def __init__(
-            self, content: Given = None, content_blocks: Blocks = None, *, tool_call_id: str, **kwargs: Any
+            self,
+            content: Given = None,
+            content_blocks: Blocks = None,
+            *,
+            tool_call_id: str,
+            **kwargs: Any,
         ) -> None: ...
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
@@ -96,7 +112,9 @@ class ToolMessageChunk(ToolMessage, BaseMessageChunk):
         for other in others:
             if isinstance(other, ToolMessageChunk):
                 if other.tool_call_id != self.tool_call_id:
-                    raise InvalidArgument("Cannot concatenate ToolMessageChunks of different tool calls.")
+                    raise InvalidArgument(
+                        "Cannot concatenate ToolMessageChunks of different tool calls."
+                    )
                 fields["artifact"] = merge_obj(fields["artifact"], other.artifact)
                 if other.status == "error":
                     fields["status"] = "error"

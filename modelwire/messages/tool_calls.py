@@ -7,7 +7,14 @@ from typing import Any, Literal, NotRequired
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-__all__ = ["InvalidToolCall", "ToolCall", "ToolCallChunk", "invalid_tool_call", "tool_call", "tool_call_chunk"]
+__all__ = [
+    "InvalidToolCall",
+    "ToolCall",
+    "ToolCallChunk",
+    "invalid_tool_call",
+    "tool_call",
+    "tool_call_chunk",
+]
 
 # Where an AIMessage's `additional_kwargs` keep what calls have beside name and arguments: id of a call -> extras.
 CALL_EXTRAS = "tool_call_extras"
@@ -50,14 +57,22 @@ def tool_call(*, name: str, args: dict[str, Any], id: str | None) -> ToolCall:
 
 
 def tool_call_chunk(
-    *, name: str | None = None, args: str | None = None, id: str | None = None, index: int | None = None
+    *,
+    name: str | None = None,
+    args: str | None = None,
+    id: str | None = None,
+    index: int | None = None,
 ) -> ToolCallChunk:
     """Make a part of a tool call."""
     return {"name": name, "args": args, "id": id, "index": index, "type": "tool_call_chunk"}
 
 
 def invalid_tool_call(
-    *, name: str | None = None, args: str | None = None, id: str | None = None, error: str | None = None
+    *,
+    name: str | None = None,
+    args: str | None = None,
+    id: str | None = None,
+    error: str | None = None,
 ) -> InvalidToolCall:
     """Make a tool call that cannot be carried out."""
     return {"type": "invalid_tool_call", "id": id, "name": name, "args": args, "error": error}
@@ -71,7 +86,9 @@ def free_text_call(name: str | None, text: str | None, id: str | None) -> ToolCa
 def read_tool_call(name: str | None, args: Any, id: str | None) -> ToolCall | InvalidToolCall:
     """Make the call with these arguments, JSON text or the object; one that has an `error` where they are neither."""
     try:
-        return tool_call(name=name or "", args=args if isinstance(args, dict) else parse_tool_args(args), id=id)
+        return tool_call(
+            name=name or "", args=args if isinstance(args, dict) else parse_tool_args(args), id=id
+        )
     except ValueError as exc:
         return invalid_tool_call(name=name, args=args, id=id, error=str(exc))
 
@@ -135,7 +152,9 @@ def _parse_so_far(args: str | None) -> dict[str, Any]:
     return parsed
 
 
-def default_tool_parser(raw_tool_calls: list[dict[str, Any]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+def default_tool_parser(
+    raw_tool_calls: list[dict[str, Any]],
+) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     """Read tool calls in OpenAI's shape; those that are neither a `function`'s nor a `custom` tool's are left out."""
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
@@ -168,5 +187,7 @@ def default_tool_chunk_parser(raw_tool_calls: list[dict[str, Any]]) -> list[Tool
     for raw in raw_tool_calls:
         function = raw.get("function") or {}
         name, args = function.get("name"), function.get("arguments")
-        chunks.append(tool_call_chunk(name=name, args=args, id=raw.get("id"), index=raw.get("index")))
+        chunks.append(
+            tool_call_chunk(name=name, args=args, id=raw.get("id"), index=raw.get("index"))
+        )
     return chunks

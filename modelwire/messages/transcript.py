@@ -32,7 +32,9 @@ def get_buffer_string(
     Raises: `InvalidArgument` for another format, or a message of an unknown type.
     """
     if format not in ("prefix", "xml"):
-        raise InvalidArgument(f"Unrecognized format=`{format}`. Supported formats are `prefix` and `xml`.")
+        raise InvalidArgument(
+            f"Unrecognized format=`{format}`. Supported formats are `prefix` and `xml`."
+        )
     prefixes = {
         "human": human_prefix,
         "ai": ai_prefix,
@@ -137,7 +139,11 @@ def _text(block: dict[str, Any]) -> str | None:
 
 def _reasoning(block: dict[str, Any]) -> str | None:
     thought = block.get("reasoning")
-    return f"<reasoning>{_escape(thought)}</reasoning>" if isinstance(thought, str) and thought else None
+    return (
+        f"<reasoning>{_escape(thought)}</reasoning>"
+        if isinstance(thought, str) and thought
+        else None
+    )
 
 
 def _data(block: dict[str, Any]) -> str | None:
@@ -151,7 +157,11 @@ def _data(block: dict[str, Any]) -> str | None:
 def _image_url(block: dict[str, Any]) -> str | None:
     image = block.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
-    return f"<image url={_quote(url)} />" if isinstance(url, str) and not url.startswith("data:") else None
+    return (
+        f"<image url={_quote(url)} />"
+        if isinstance(url, str) and not url.startswith("data:")
+        else None
+    )
 
 
 def _server_call(block: dict[str, Any]) -> str:

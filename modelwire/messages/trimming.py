@@ -53,7 +53,9 @@ def trim_messages(
     Raises: `InvalidArgument` for options that do not go together.
     """
     if strategy not in ("first", "last"):
-        raise InvalidArgument(f"Unrecognized strategy='{strategy}'. Supported strategies are 'last' and 'first'.")
+        raise InvalidArgument(
+            f"Unrecognized strategy='{strategy}'. Supported strategies are 'last' and 'first'."
+        )
     if strategy == "first" and start_on:
         raise InvalidArgument("start_on parameter is only valid with strategy='last'")
     if strategy == "first" and include_system:
@@ -67,7 +69,9 @@ def trim_messages(
         return []
     if strategy == "first":
         return _ended(_fitting([], messages, max_tokens, count, split, from_end=False), end_on)
-    head = messages[:1] if include_system and messages[0].type.startswith(("system", "System")) else []
+    head = (
+        messages[:1] if include_system and messages[0].type.startswith(("system", "System")) else []
+    )
     body = _ended(messages[len(head) :], end_on)
     chosen = _fitting(head, body, max_tokens, count, split, from_end=True)
     while start_on and chosen and not is_of_type(chosen[0], start_on):
@@ -83,7 +87,13 @@ def _ended(messages: list[BaseMessage], end_on: Kinds | None) -> list[BaseMessag
 
 
 def _fitting(
-    head: list[BaseMessage], body: list[BaseMessage], limit: int, count: Count, split: Split | None, *, from_end: bool
+    head: list[BaseMessage],
+    body: list[BaseMessage],
+    limit: int,
+    count: Count,
+    split: Split | None,
+    *,
+    from_end: bool,
 ) -> list[BaseMessage]:
     """Return what of the body fits after the head: whole messages and, with `split`, a part of the next one."""
 
@@ -98,7 +108,9 @@ def _fitting(
         return [part, *whole(n)] if from_end else [*whole(n), part]
 
     edge = body[len(body) - n - 1] if from_end else body[n]
-    part = _part(edge, lambda part: count([*head, *with_part(part)]) <= limit, split, from_end=from_end)
+    part = _part(
+        edge, lambda part: count([*head, *with_part(part)]) <= limit, split, from_end=from_end
+    )
     return whole(n) if part is None else with_part(part)
 
 

@@ -9,7 +9,13 @@ from typing_extensions import TypedDict
 
 from modelwire.errors import InvalidType
 
-__all__ = ["InputTokenDetails", "OutputTokenDetails", "UsageMetadata", "add_usage", "subtract_usage"]
+__all__ = [
+    "InputTokenDetails",
+    "OutputTokenDetails",
+    "UsageMetadata",
+    "add_usage",
+    "subtract_usage",
+]
 
 
 class InputTokenDetails(TypedDict, total=False):
@@ -49,10 +55,14 @@ def add_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageM
 def subtract_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageMetadata:
     """Subtract two usages key by key, never below zero; `None` is zero."""
     nothing = UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
-    return cast("UsageMetadata", _combine(left or nothing, right or nothing, lambda a, b: max(a - b, 0)))
+    return cast(
+        "UsageMetadata", _combine(left or nothing, right or nothing, lambda a, b: max(a - b, 0))
+    )
 
 
-def _combine(left: Mapping[str, Any], right: Mapping[str, Any], operation: Callable[[int, int], int]) -> dict[str, Any]:
+def _combine(
+    left: Mapping[str, Any], right: Mapping[str, Any], operation: Callable[[int, int], int]
+) -> dict[str, Any]:
     combined: dict[str, Any] = dict(left)
     for key in left.keys() | right.keys():
         ours, theirs = left.get(key), right.get(key)
@@ -64,5 +74,7 @@ def _combine(left: Mapping[str, Any], right: Mapping[str, Any], operation: Calla
             combined[key] = operation(ours or 0, theirs or 0)
         else:
             kinds = f"`{type(ours).__name__}` and `{type(theirs).__name__}`"
-            raise InvalidType(f"Unknown value types in usage: key `{key}` holds {kinds}, only counts and dicts add up.")
+            raise InvalidType(
+                f"Unknown value types in usage: key `{key}` holds {kinds}, only counts and dicts add up."
+            )
     return combined

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from modelwire.messages.any_message import MessageLikeRepresentation
     from modelwire.messages.content import ContentBlock
 
-__all__ = ["convert_to_openai_data_block", "convert_to_openai_image_block", "convert_to_openai_messages"]
+__all__ = [
+    "convert_to_openai_data_block",
+    "convert_to_openai_image_block",
+    "convert_to_openai_messages",
+]
 
 Block = dict[str, Any]
 _OPENAI = "modelwire.adapters.wires.openai_chat.convert_messages"
@@ -77,7 +81,10 @@ def convert_to_openai_messages(
     needs, and for what OpenAI does not take.
     """
     converted: dict[str, Any] | list[dict[str, Any]] = import_module(_OPENAI).convert_messages(
-        messages, text_format, include_id=include_id, pass_unknown_blocks=pass_through_unknown_blocks
+        messages,
+        text_format,
+        include_id=include_id,
+        pass_unknown_blocks=pass_through_unknown_blocks,
     )
     return converted
 

@@ -23,7 +23,9 @@ def register(commands: Any) -> None:
         description="Show how the imports of .py and .ipynb files would change, and which have no home here and why. "
         "Nothing is written without --write.",
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a .py or .ipynb file, or a folder with such files")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="a .py or .ipynb file, or a folder with such files"
+    )
     parser.add_argument("--write", action="store_true", help="change the files")
     parser.set_defaults(run=_migrate)
 
@@ -34,7 +36,9 @@ def _migrate(options: argparse.Namespace) -> int:
     except ImportError as exc:
         if exc.name is None or exc.name.partition(".")[0] != "libcst":
             raise
-        raise MissingDependency("`modelwire migrate` needs libcst: `pip install 'modelwire[migrate]'`.") from exc
+        raise MissingDependency(
+            "`modelwire migrate` needs libcst: `pip install 'modelwire[migrate]'`."
+        ) from exc
     seen = changed = unreadable = 0
     for path in programs(options.paths):
         seen += 1
@@ -55,6 +59,12 @@ def _show(done: Migrated) -> None:
     if done.problem is not None:
         print(f"{done.path}: {done.problem}", file=sys.stderr)
     if done.left:
-        print(f"{done.path}: {done.imports} imports have a home here, {len(done.left)} need a look:", file=sys.stderr)
+        print(
+            f"{done.path}: {done.imports} imports have a home here, {len(done.left)} need a look:",
+            file=sys.stderr,
+        )
     for left in done.left:
-        print(f"  {f'line {left.line}: ' if left.line else ''}{left.what}: {left.why}.", file=sys.stderr)
+        print(
+            f"  {f'line {left.line}: ' if left.line else ''}{left.what}: {left.why}.",
+            file=sys.stderr,
+        )

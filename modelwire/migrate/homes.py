@@ -39,38 +39,80 @@ RENAMED = {
 }
 # Where a name may be that LangChain had at several paths over the years.
 SEARCHED = (
-    "messages", "prompts", "output_parsers", "runnables", "tools", "callbacks", "adapters", "language_models", "caches",
-    "documents", "retrievers", "outputs", "prompt_values", "chat_history", "tracers", "agents", "rate_limiters",
-    "vectorstores", "embeddings", "globals", "output_parsers.openai_functions", "runnables.history", "exceptions",
-    "utils", "utils.function_calling", "config",
-)  # fmt: skip
+    "messages",
+    "prompts",
+    "output_parsers",
+    "runnables",
+    "tools",
+    "callbacks",
+    "adapters",
+    "language_models",
+    "caches",
+    "documents",
+    "retrievers",
+    "outputs",
+    "prompt_values",
+    "chat_history",
+    "tracers",
+    "agents",
+    "rate_limiters",
+    "vectorstores",
+    "embeddings",
+    "globals",
+    "output_parsers.openai_functions",
+    "runnables.history",
+    "exceptions",
+    "utils",
+    "utils.function_calling",
+    "config",
+)
 
 # What is not here -> why, and what to do. The first that fits "module.name" counts.
-_STORES = (
-    r"VectorStore|\.vectorstores\b|langchain_(chroma|pinecone|qdrant|milvus|postgres|weaviate|redis)\b|FAISS|Chroma"
-)
-_SERVICES = (
-    r"^langchain_(groq|mistralai|deepseek|xai|together|fireworks|ollama|openrouter|perplexity|cerebras|nvidia\w*)\b"
-)
+_STORES = r"VectorStore|\.vectorstores\b|langchain_(chroma|pinecone|qdrant|milvus|postgres|weaviate|redis)\b|FAISS|Chroma"
+_SERVICES = r"^langchain_(groq|mistralai|deepseek|xai|together|fireworks|ollama|openrouter|perplexity|cerebras|nvidia\w*)\b"
 REASONS = (
-    (r"Embeddings?\b|\.embeddings\b", "embeddings: call the provider's SDK in a `modelwire.embeddings.Embeddings`"),
-    (_STORES, "a vector store: write a `modelwire.vectorstores.VectorStore` or a retriever around its client"),
-    (r"document_loaders|text_splitter|document_transformers|Loader\b", "loading and splitting documents is not here"),
-    (r"^langgraph\b", "LangGraph runs on the classes of `langchain_core`: this file keeps its imports"),
+    (
+        r"Embeddings?\b|\.embeddings\b",
+        "embeddings: call the provider's SDK in a `modelwire.embeddings.Embeddings`",
+    ),
+    (
+        _STORES,
+        "a vector store: write a `modelwire.vectorstores.VectorStore` or a retriever around its client",
+    ),
+    (
+        r"document_loaders|text_splitter|document_transformers|Loader\b",
+        "loading and splitting documents is not here",
+    ),
+    (
+        r"^langgraph\b",
+        "LangGraph runs on the classes of `langchain_core`: this file keeps its imports",
+    ),
     (
         r"^langsmith\b|LangChainTracer|tracing",
         "no tracing service is here: callbacks report the same",
     ),
-    (_SERVICES, 'this service speaks OpenAI\'s wire: `init_chat_model("NAME:MODEL")`, see docs/providers.md'),
-    (r"^langchain_(google_community|cohere|huggingface|ibm)\b", "no adapter for this provider is here"),
+    (
+        _SERVICES,
+        'this service speaks OpenAI\'s wire: `init_chat_model("NAME:MODEL")`, see docs/providers.md',
+    ),
+    (
+        r"^langchain_(google_community|cohere|huggingface|ibm)\b",
+        "no adapter for this provider is here",
+    ),
     (
         r"^langchain(_classic)?\.hub|\bhub\b",
         "the hub is a web service: keep the prompt in the program",
     ),
-    (r"\.memory\b|Memory\b", "memory classes are not here: `modelwire.runnables.history.RunnableWithMessageHistory`"),
+    (
+        r"\.memory\b|Memory\b",
+        "memory classes are not here: `modelwire.runnables.history.RunnableWithMessageHistory`",
+    ),
     (r"\.chains?\b|Chain\b", "chain classes are not here: write `prompt | model | parser`"),
     (r"agent|Agent|middleware", "agents are not here: bind tools and loop, see docs/migration.md"),
-    (r"\.llms\b|\.(OpenAI|AzureOpenAI|AnthropicLLM|LLM|BaseLLM)$", "a text-completion model: take the chat model"),
+    (
+        r"\.llms\b|\.(OpenAI|AzureOpenAI|AnthropicLLM|LLM|BaseLLM)$",
+        "a text-completion model: take the chat model",
+    ),
     (r"pydantic_v1", "pydantic 1 is not here: import from `pydantic`"),
     (r"\.indexes?\b|\.indexing\b|\.storage\b|\.stores\b", "stores and indexing are not here"),
     (r"^langchain_\w+", "nothing of this package is here"),
@@ -86,7 +128,9 @@ def is_theirs(module: str) -> bool:
 def module_home(module: str) -> str | None:
     """Return our module for one of LangChain's, or `None`."""
     root, _, rest = module.partition(".")
-    if root not in ROOTS or (not rest and root in ("langchain", "langchain_classic", "langchain_community")):
+    if root not in ROOTS or (
+        not rest and root in ("langchain", "langchain_classic", "langchain_community")
+    ):
         return None
     path = ROOTS[root] + (f".{rest}" if rest else "")
     return path if _module(path) is not None else None

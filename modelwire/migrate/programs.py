@@ -13,7 +13,9 @@ from modelwire.migrate.rewrite import Left, rewrite
 
 __all__ = ["Migrated", "migrate_file", "programs"]
 
-SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist"))
+SKIPPED = frozenset(
+    ("__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist")
+)
 # A line of a notebook that is no Python: `%magic`, `!shell`, `?help`.
 _MAGIC = re.compile(rb"^(\s*)(%|!|\?)(.*)$", re.MULTILINE)
 
@@ -33,9 +35,15 @@ class Migrated(NamedTuple):
         """The change as a unified diff; empty where nothing changes."""
         from difflib import unified_diff
 
-        old, new = (text.decode("utf-8", "replace").splitlines(keepends=True) for text in (self.before, self.after))
+        old, new = (
+            text.decode("utf-8", "replace").splitlines(keepends=True)
+            for text in (self.before, self.after)
+        )
         name = self.path.as_posix()
-        return "".join(line if line.endswith("\n") else f"{line}\n" for line in unified_diff(old, new, name, name))
+        return "".join(
+            line if line.endswith("\n") else f"{line}\n"
+            for line in unified_diff(old, new, name, name)
+        )
 
 
 def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
@@ -44,14 +52,18 @@ def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
         if path.is_dir():
             for found in sorted(path.rglob("*")):
                 inner = found.relative_to(path).parts
-                is_skipped = any(part.startswith(".") or part in SKIPPED for part in inner) or found.is_dir()
+                is_skipped = (
+                    any(part.startswith(".") or part in SKIPPED for part in inner) or found.is_dir()
+                )
                 if found.suffix in (".py", ".ipynb") and not is_skipped:
                     yield found
         elif path.suffix in (".py", ".ipynb") and path.is_file():
             yield path
         else:
             what = "is neither `.py` nor `.ipynb`" if path.exists() else "is not there"
-            raise InvalidArgument(f"`{path}` {what}: give programs, notebooks, or folders with them.")
+            raise InvalidArgument(
+                f"`{path}` {what}: give programs, notebooks, or folders with them."
+            )
 
 
 def migrate_file(path: Path) -> Migrated:
@@ -65,7 +77,9 @@ def migrate_file(path: Path) -> Migrated:
             return _migrate_notebook(path, before)
         done = rewrite(before)
     except (OSError, SyntaxError, ValueError) as exc:
-        return Migrated(path, before, before, 0, [], f"cannot be read: {getattr(exc, 'strerror', None) or exc}")
+        return Migrated(
+            path, before, before, 0, [], f"cannot be read: {getattr(exc, 'strerror', None) or exc}"
+        )
     return Migrated(path, before, done.text, done.imports, done.left)
 
 
@@ -91,7 +105,9 @@ def _migrate_notebook(path: Path, before: bytes) -> Migrated:
         imports += count
         left += [Left(one.line, f"cell {number}, {one.what}", one.why) for one in unmoved]
         if changed != joined:
-            cell["source"] = changed if isinstance(source, str) else changed.splitlines(keepends=True)
+            cell["source"] = (
+                changed if isinstance(source, str) else changed.splitlines(keepends=True)
+            )
     return Migrated(path, before, _written(notebook, text) if imports else before, imports, left)
 
 
@@ -106,12 +122,16 @@ def _migrate_cell(source: str) -> tuple[str, int, list[Left]]:
         return match.group(1) + b"pass  # modelwire-hidden-%d-" % (len(hidden) - 1)
 
     done = rewrite(_MAGIC.sub(hide, source.encode()))
-    shown = re.sub(rb"pass  # modelwire-hidden-(\d+)-", lambda match: hidden[int(match.group(1))], done.text)
+    shown = re.sub(
+        rb"pass  # modelwire-hidden-(\d+)-", lambda match: hidden[int(match.group(1))], done.text
+    )
     return shown.decode(), done.imports, done.left
 
 
 def _written(notebook: Any, text: str) -> bytes:
     """Write a notebook as it was written: Jupyter indents by one blank, other tools by two or four."""
     first = re.search(r"\n( +)", text)
-    written = json.dumps(notebook, indent=len(first.group(1)) if first else None, ensure_ascii=False)
+    written = json.dumps(
+        notebook, indent=len(first.group(1)) if first else None, ensure_ascii=False
+    )
     return (written + ("\n" if text.endswith("\n") else "")).encode()

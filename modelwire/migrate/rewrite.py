@@ -15,11 +15,19 @@ __all__ = ["Left", "Rewritten", "rewrite"]
 
 # The SDKs' errors that LangChain lets through -> `modelwire.errors`.
 ERRORS = {
-    "APIError": "ChatError", "APIStatusError": "ProviderError", "AuthenticationError": "AuthenticationError",
-    "PermissionDeniedError": "PermissionDenied", "NotFoundError": "NotFound", "BadRequestError": "BadRequest",
-    "UnprocessableEntityError": "BadRequest", "ConflictError": "Conflict", "RateLimitError": "RateLimited",
-    "InternalServerError": "ServerError", "APIConnectionError": "WireError", "APITimeoutError": "Timeout",
-}  # fmt: skip
+    "APIError": "ChatError",
+    "APIStatusError": "ProviderError",
+    "AuthenticationError": "AuthenticationError",
+    "PermissionDeniedError": "PermissionDenied",
+    "NotFoundError": "NotFound",
+    "BadRequestError": "BadRequest",
+    "UnprocessableEntityError": "BadRequest",
+    "ConflictError": "Conflict",
+    "RateLimitError": "RateLimited",
+    "InternalServerError": "ServerError",
+    "APIConnectionError": "WireError",
+    "APITimeoutError": "Timeout",
+}
 
 
 class Left(NamedTuple):
@@ -50,7 +58,11 @@ def rewrite(source: bytes) -> Rewritten:
     imports = _Imports()
     module = wrapper.visit(imports)
     graph = [left for left in imports.left if "`langgraph" in left.what]
-    return Rewritten(source, 0, graph) if graph else Rewritten(module.bytes, imports.count, imports.left)
+    return (
+        Rewritten(source, 0, graph)
+        if graph
+        else Rewritten(module.bytes, imports.count, imports.left)
+    )
 
 
 class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any where libcst is not installed
@@ -93,9 +105,15 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
 
     def _places(self, original: Any, node: Any) -> Iterator[Any]:
         """Yield the statements that import the same names from where they live now."""
-        module = get_full_name_for_node(node.module) if node.module is not None and not node.relative else None
+        module = (
+            get_full_name_for_node(node.module)
+            if node.module is not None and not node.relative
+            else None
+        )
         if module in ("openai", "anthropic") and not isinstance(node.names, cst.ImportStar):
-            self._report_errors(original, module, [get_full_name_for_node(alias.name) or "" for alias in node.names])
+            self._report_errors(
+                original, module, [get_full_name_for_node(alias.name) or "" for alias in node.names]
+            )
         if module is None or not is_theirs(module):
             yield node
             return
@@ -165,7 +183,11 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         text = node.raw_value
         if is_theirs(text) and "." in text and " " not in text and len(text) < 200:
             self.left.append(
-                Left(self._line(node), f"the text `{text}`", "it may name a module: look whether it must change")
+                Left(
+                    self._line(node),
+                    f"the text `{text}`",
+                    "it may name a module: look whether it must change",
+                )
             )
 
 

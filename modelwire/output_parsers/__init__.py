@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from modelwire.output_parsers.base import *
     from modelwire.output_parsers.json import *
     from modelwire.output_parsers.list import *
-    from modelwire.output_parsers.openai_tools import JsonOutputKeyToolsParser as JsonOutputKeyToolsParser
+    from modelwire.output_parsers.openai_tools import (
+        JsonOutputKeyToolsParser as JsonOutputKeyToolsParser,
+    )
     from modelwire.output_parsers.openai_tools import JsonOutputToolsParser as JsonOutputToolsParser
     from modelwire.output_parsers.openai_tools import PydanticToolsParser as PydanticToolsParser
     from modelwire.output_parsers.pydantic import *

@@ -62,7 +62,9 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
             " Override `OutputType`, or subclass `BaseOutputParser[YourType]`."
         )
 
-    def invoke(self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> T:
+    def invoke(
+        self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> T:
         """Parse a model's answer, or a text."""
         config = settled(config)
         run = start_run(self, input, config, "parser", {})
@@ -72,13 +74,19 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
         with run:
             return run.end(self._read_in_time(input, deadline))
 
-    async def ainvoke(self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any) -> T:
+    async def ainvoke(
+        self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> T:
         """Parse a model's answer, or a text."""
         config = settled(config)
         run = await astart_run(self, input, config, "parser", {})
         deadline = config.get("deadline")
         if run is None:
-            return await (self._aread(input) if deadline is None else covered(self._aread(input), deadline, self))
+            return await (
+                self._aread(input)
+                if deadline is None
+                else covered(self._aread(input), deadline, self)
+            )
         async with run:
             return await run.end(await covered(self._aread(input), deadline, self))
 
@@ -95,7 +103,10 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
 
     def _loop_native(self) -> bool:
         kind = type(self)
-        return is_ours(kind.parse_result) or kind.aparse_result is not BaseLLMOutputParser.aparse_result
+        return (
+            is_ours(kind.parse_result)
+            or kind.aparse_result is not BaseLLMOutputParser.aparse_result
+        )
 
     def _may_block(self) -> bool:
         return not is_ours(type(self).parse_result)
@@ -176,4 +187,6 @@ def generation_of(answer: Any, parser: BaseLLMOutputParser[Any]) -> Generation:
 def not_an_answer(value: object, parser: object) -> InvalidType:
     """Make the error for an input that is neither a message nor a text."""
     hint = " A list of messages? Give one of them." if isinstance(value, Sequence) else ""
-    return InvalidType(f"`{type(parser).__name__}` parses a message or a text, not a `{type(value).__name__}`.{hint}")
+    return InvalidType(
+        f"`{type(parser).__name__}` parses a message or a text, not a `{type(value).__name__}`.{hint}"
+    )

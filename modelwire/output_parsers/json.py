@@ -45,9 +45,15 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
     def _value(self, answer: Generation, *, partial: bool) -> Any:
         message = getattr(answer, "message", None)
         check_refusal(message, partial=partial)
-        text = answer.text if message is None else _answer_text(message, answer.text, partial=partial)
+        text = (
+            answer.text if message is None else _answer_text(message, answer.text, partial=partial)
+        )
         try:
-            return parse_json_markdown(text) if partial else parse_json_markdown(text, parser=parse_complete_json)
+            return (
+                parse_json_markdown(text)
+                if partial
+                else parse_json_markdown(text, parser=parse_complete_json)
+            )
         except ValueError as exc:
             if partial:
                 return None
@@ -65,7 +71,9 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
             return "Answer with a JSON object."
         import json
 
-        schema = model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema()
+        schema = (
+            model.model_json_schema() if hasattr(model, "model_json_schema") else model.schema()
+        )
         described = {key: value for key, value in schema.items() if key not in ("title", "type")}
         return (
             "Answer with one JSON object that is valid for the JSON schema below, and nothing else."
@@ -83,9 +91,14 @@ SimpleJsonOutputParser = JsonOutputParser
 
 
 def check_model(model: Any) -> None:
-    if not (isinstance(model, type) and (hasattr(model, "model_validate") or hasattr(model, "parse_obj"))):
+    if not (
+        isinstance(model, type)
+        and (hasattr(model, "model_validate") or hasattr(model, "parse_obj"))
+    ):
         shown = model.__name__ if isinstance(model, type) else type(model).__name__
-        raise InvalidType(f"A pydantic class is needed here, not `{shown}`. Subclass `pydantic.BaseModel`.")
+        raise InvalidType(
+            f"A pydantic class is needed here, not `{shown}`. Subclass `pydantic.BaseModel`."
+        )
 
 
 def _answer_text(message: Any, text: str, *, partial: bool) -> str:
@@ -95,9 +108,15 @@ def _answer_text(message: Any, text: str, *, partial: bool) -> str:
     if "commentary" not in phases:
         return text
     rest = message.model_copy(
-        update={"content": [block for block, phase in zip(blocks, phases, strict=True) if phase != "commentary"]}
+        update={
+            "content": [
+                block for block, phase in zip(blocks, phases, strict=True) if phase != "commentary"
+            ]
+        }
     )
-    return str(rest.text) if partial else str(rest.text) or text  # nothing else in it: that is what cannot be read
+    return (
+        str(rest.text) if partial else str(rest.text) or text
+    )  # nothing else in it: that is what cannot be read
 
 
 def json_text(value: Any) -> str:

@@ -13,7 +13,12 @@ from modelwire.output_parsers.string import text_of
 from modelwire.output_parsers.transform import BaseTransformOutputParser
 from modelwire.runnables.closing import aclose, close
 
-__all__ = ["CommaSeparatedListOutputParser", "ListOutputParser", "MarkdownListOutputParser", "NumberedListOutputParser"]
+__all__ = [
+    "CommaSeparatedListOutputParser",
+    "ListOutputParser",
+    "MarkdownListOutputParser",
+    "NumberedListOutputParser",
+]
 
 
 class ItemReader(Protocol):
@@ -44,7 +49,9 @@ class ListOutputParser(BaseTransformOutputParser[list[str]]):
         finally:
             close(input)
 
-    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[list[str]]:
+    async def _atransform(
+        self, input: AsyncIterator[str | BaseMessage]
+    ) -> AsyncIterator[list[str]]:
         reader = self._reader()
         try:
             async for chunk in input:
@@ -64,7 +71,11 @@ class CommaSeparatedListOutputParser(ListOutputParser):
         return [*reader.feed(text), *reader.end()]
 
     def _reader(self) -> ItemReader:
-        return _CommaReader() if type(self).parse is CommaSeparatedListOutputParser.parse else super()._reader()
+        return (
+            _CommaReader()
+            if type(self).parse is CommaSeparatedListOutputParser.parse
+            else super()._reader()
+        )
 
     def get_format_instructions(self) -> str:
         return "Answer with a list of values that are separated by commas, for example: `foo, bar, baz`"
@@ -86,14 +97,20 @@ class _LinePatternParser(ListOutputParser):
         except re.error as exc:
             raise InvalidArgument(f"`pattern` is not a regular expression: {exc}.") from exc
         if groups < 1:
-            raise InvalidArgument(f"`pattern` needs a group, in parentheses, for the item: {self.pattern!r}.")
+            raise InvalidArgument(
+                f"`pattern` needs a group, in parentheses, for the item: {self.pattern!r}."
+            )
 
     def parse(self, text: str) -> list[str]:
         reader = _LineReader(self.pattern)
         return [*reader.feed(text), *reader.end()]
 
     def _reader(self) -> ItemReader:
-        return _LineReader(self.pattern) if type(self).parse is _LinePatternParser.parse else super()._reader()
+        return (
+            _LineReader(self.pattern)
+            if type(self).parse is _LinePatternParser.parse
+            else super()._reader()
+        )
 
 
 class NumberedListOutputParser(_LinePatternParser):

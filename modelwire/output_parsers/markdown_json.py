@@ -17,7 +17,9 @@ _FENCE = re.compile(r"```(?:json[c5]?\b)?\s*", re.IGNORECASE)
 _MOST_FENCES = 20  # code blocks looked into; each may cost a look at all of the text
 
 
-def parse_json_markdown(json_string: str, *, parser: Callable[[str], Any] = parse_partial_json) -> Any:
+def parse_json_markdown(
+    json_string: str, *, parser: Callable[[str], Any] = parse_partial_json
+) -> Any:
     """Parse a text that is JSON, or else the first code block in it that is; text after the value is ignored.
 
     The default `parser` takes JSON that is cut short. Raises: `InvalidArgument` (a `ValueError`) where none is found.
@@ -57,13 +59,18 @@ def parse_and_check_json_markdown(text: str, expected_keys: list[str]) -> dict[s
     try:
         found = parse_json_markdown(text)
     except ValueError as exc:
-        raise OutputParserException(f"Got invalid JSON object. Error: {exc}", llm_output=text) from exc
+        raise OutputParserException(
+            f"Got invalid JSON object. Error: {exc}", llm_output=text
+        ) from exc
     if not isinstance(found, dict):
-        raise OutputParserException(f"Expected JSON object (dict), but got: {type(found).__name__}.", llm_output=text)
+        raise OutputParserException(
+            f"Expected JSON object (dict), but got: {type(found).__name__}.", llm_output=text
+        )
     for key in expected_keys:
         if key not in found:
             raise OutputParserException(
-                f"Got invalid return object. Expected key `{key}` to be present, but got {found}", llm_output=text
+                f"Got invalid return object. Expected key `{key}` to be present, but got {found}",
+                llm_output=text,
             )
     return found
 

@@ -14,9 +14,11 @@ from modelwire.output_parsers.transform import BaseCumulativeTransformOutputPars
 from modelwire.outputs import ChatGeneration, Generation
 
 __all__ = [
-    "JsonKeyOutputFunctionsParser", "JsonOutputFunctionsParser", "PydanticAttrOutputFunctionsParser",
+    "JsonKeyOutputFunctionsParser",
+    "JsonOutputFunctionsParser",
+    "PydanticAttrOutputFunctionsParser",
     "PydanticOutputFunctionsParser",
-]  # fmt: skip
+]
 
 
 def _call(result: list[Generation], *, partial: bool) -> dict[str, Any] | None:
@@ -26,7 +28,9 @@ def _call(result: list[Generation], *, partial: bool) -> dict[str, Any] | None:
     check_refusal(answer.message, partial=partial)
     call = answer.message.additional_kwargs.get("function_call")
     if call is None and not partial:
-        raise OutputParserException("Could not parse function call: the answer has no `function_call`.")
+        raise OutputParserException(
+            "Could not parse function call: the answer has no `function_call`."
+        )
     return call
 
 
@@ -58,7 +62,9 @@ class JsonOutputFunctionsParser(BaseCumulativeTransformOutputParser[Any]):
         except (ValueError, TypeError) as exc:
             if partial:
                 return None
-            raise OutputParserException(f"Could not parse function call data: {exc}", llm_output=text) from exc
+            raise OutputParserException(
+                f"Could not parse function call data: {exc}", llm_output=text
+            ) from exc
         return arguments if self.args_only else {**call, "arguments": arguments}
 
     def parse(self, text: str) -> Any:
@@ -96,13 +102,17 @@ class PydanticOutputFunctionsParser(JsonOutputFunctionsParser):
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         """Read the object. Raises: `OutputParserException`, or pydantic's error for arguments that do not fit."""
         call = _call(result, partial=partial)
-        arguments = JsonOutputFunctionsParser(strict=self.strict).parse_result(result, partial=partial)
+        arguments = JsonOutputFunctionsParser(strict=self.strict).parse_result(
+            result, partial=partial
+        )
         if call is None or (partial and arguments is None):
             return None
         schema = self.pydantic_schema
         if isinstance(schema, dict):
             if call.get("name") not in schema:
-                raise OutputParserException(f"The answer calls `{call.get('name')}`, which has no class here.")
+                raise OutputParserException(
+                    f"The answer calls `{call.get('name')}`, which has no class here."
+                )
             schema = schema[call["name"]]
         if not partial:
             return validate(schema, arguments)

@@ -26,16 +26,24 @@ from modelwire.output_parsers.validation import validation_error
 from modelwire.outputs import ChatGeneration, Generation
 
 __all__ = [
-    "JsonOutputKeyToolsParser", "JsonOutputToolsParser", "PydanticToolsParser", "make_invalid_tool_call",
-    "parse_tool_call", "parse_tool_calls",
-]  # fmt: skip
+    "JsonOutputKeyToolsParser",
+    "JsonOutputToolsParser",
+    "PydanticToolsParser",
+    "make_invalid_tool_call",
+    "parse_tool_call",
+    "parse_tool_calls",
+]
 
 
 _log = logging.getLogger(__name__)
 
 
 def parse_tool_call(
-    raw_tool_call: Mapping[str, Any], *, partial: bool = False, strict: bool = False, return_id: bool = True
+    raw_tool_call: Mapping[str, Any],
+    *,
+    partial: bool = False,
+    strict: bool = False,
+    return_id: bool = True,
 ) -> dict[str, Any] | None:
     """Read one tool call in OpenAI's shape; `None` for what is no call of a function, or not begun with `partial`.
 
@@ -53,7 +61,8 @@ def parse_tool_call(
         if partial:
             return None
         raise OutputParserException(
-            f"Function {name} arguments:\n\n{text}\n\nare not valid JSON. {exc}", llm_output=str(text)
+            f"Function {name} arguments:\n\n{text}\n\nare not valid JSON. {exc}",
+            llm_output=str(text),
         ) from exc
     if return_id:
         return dict(made_tool_call(name=name, args=args, id=raw_tool_call.get("id")))
@@ -61,7 +70,11 @@ def parse_tool_call(
 
 
 def parse_tool_calls(
-    raw_tool_calls: list[dict[str, Any]], *, partial: bool = False, strict: bool = False, return_id: bool = True
+    raw_tool_calls: list[dict[str, Any]],
+    *,
+    partial: bool = False,
+    strict: bool = False,
+    return_id: bool = True,
 ) -> list[dict[str, Any]]:
     """Read tool calls in OpenAI's shape. Raises one `OutputParserException` for all that cannot be read."""
     calls, failures = [], []
@@ -78,11 +91,16 @@ def parse_tool_calls(
     return calls
 
 
-def make_invalid_tool_call(raw_tool_call: Mapping[str, Any], error_msg: str | None) -> InvalidToolCall:
+def make_invalid_tool_call(
+    raw_tool_call: Mapping[str, Any], error_msg: str | None
+) -> InvalidToolCall:
     """Make an invalid tool call of one in OpenAI's shape."""
     function = raw_tool_call.get("function") or {}
     return invalid_tool_call(
-        name=function.get("name"), args=function.get("arguments"), id=raw_tool_call.get("id"), error=error_msg
+        name=function.get("name"),
+        args=function.get("arguments"),
+        id=raw_tool_call.get("id"),
+        error=error_msg,
     )
 
 
@@ -117,7 +135,9 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
         """Return the calls that this parser handles."""
         answer = result[0]
         if not isinstance(answer, ChatGeneration):
-            raise OutputParserException("This output parser can only be used with a chat generation.")
+            raise OutputParserException(
+                "This output parser can only be used with a chat generation."
+            )
         message = answer.message
         check_refusal(message, partial=partial)
         calls: list[dict[str, Any]] = [dict(call) for call in getattr(message, "tool_calls", ())]
@@ -133,7 +153,11 @@ class JsonOutputToolsParser(BaseCumulativeTransformOutputParser[Any]):
             if self._wanted(call["name"]):
                 raise OutputParserException(
                     f"The arguments of the tool call `{call['name']}` cannot be read: {call.get('error')}"
-                    + ("" if not cut_short(message) else " The answer was cut short by the token limit."),
+                    + (
+                        ""
+                        if not cut_short(message)
+                        else " The answer was cut short by the token limit."
+                    ),
                     llm_output=call["args"],
                 )
 
@@ -155,7 +179,9 @@ class JsonOutputKeyToolsParser(JsonOutputToolsParser):
 
     def __init__(self, *, key_name: str, **kwargs: Any) -> None:
         if not isinstance(key_name, str):
-            raise InvalidType(f"`key_name` must be a `str`, the name of a tool, not a `{type(key_name).__name__}`.")
+            raise InvalidType(
+                f"`key_name` must be a `str`, the name of a tool, not a `{type(key_name).__name__}`."
+            )
         super().__init__(**{"key_name": key_name, **kwargs})
 
     def _wanted(self, name: str | None) -> bool:
@@ -205,7 +231,9 @@ class PydanticToolsParser(JsonOutputToolsParser):
                         call["name"],
                     )
                 text = json_text(call["args"])
-                raise validation_error(str(exc), exc, llm_output=text, raw_message=result[0].message) from exc  # type: ignore[attr-defined]
+                raise validation_error(
+                    str(exc), exc, llm_output=text, raw_message=result[0].message
+                ) from exc  # type: ignore[attr-defined]
         return self._chosen(objects)
 
 

@@ -45,9 +45,11 @@ class PydanticOutputParser(JsonOutputParser, Generic[Model]):
                 return None
             name, text = model_name(self.pydantic_object), json_text(value)
             raise validation_error(
-                f"Failed to parse {name} from completion {text}. Got: {exc}", exc, llm_output=text,
+                f"Failed to parse {name} from completion {text}. Got: {exc}",
+                exc,
+                llm_output=text,
                 raw_message=getattr(result[0], "message", None),
-            ) from exc  # fmt: skip
+            ) from exc
 
     @property
     def _type(self) -> str:

@@ -16,7 +16,12 @@ def check_refusal(message: object, *, partial: bool = False) -> None:
     if not isinstance(message, AIMessage):
         return
     ended = finish_reason_of(message)
-    if partial and not ended and isinstance(message, AIMessageChunk) and message.chunk_position != "last":
+    if (
+        partial
+        and not ended
+        and isinstance(message, AIMessageChunk)
+        and message.chunk_position != "last"
+    ):
         return
     block = _refusal(message, ended)
     if block is not None:
@@ -36,7 +41,9 @@ def _refusal(message: AIMessage, ended: Any) -> dict[str, Any] | None:
 
         return refusal_block(message.response_metadata.get("stop_details"))
     if ended in ("guardrail_intervened", "content_filtered"):  # Bedrock's
-        return next((dict(block) for block in message.content_blocks if block["type"] == "refusal"), None)
+        return next(
+            (dict(block) for block in message.content_blocks if block["type"] == "refusal"), None
+        )
     if ended in FILTERED_REASONS:
         words = message.response_metadata.get("finish_message")
         return {"type": "refusal", "refusal": words or message.text, "extras": {"category": ended}}

@@ -62,7 +62,8 @@ class StrOutputParser(BaseTransformOutputParser[str]):
         """Tell whether no subclass changes what the text is."""
         kind = type(self)
         return kind is StrOutputParser or (
-            kind.parse is StrOutputParser.parse and kind.parse_result is StrOutputParser.parse_result
+            kind.parse is StrOutputParser.parse
+            and kind.parse_result is StrOutputParser.parse_result
         )
 
     def get_format_instructions(self) -> str:

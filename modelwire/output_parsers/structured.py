@@ -18,7 +18,9 @@ from modelwire.outputs import Generation
 
 __all__ = ["StructuredOutputParser"]
 
-LIMIT_HINT = " The answer was cut short by the token limit: give the model a higher one (`max_tokens`)."
+LIMIT_HINT = (
+    " The answer was cut short by the token limit: give the model a higher one (`max_tokens`)."
+)
 
 
 class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
@@ -59,9 +61,15 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
             value = self._read_value(result, by_tool=by_tool)
             if by_tool and cut_short(result[0]):
                 # Some wires give the arguments parsed, and hide that some of them are missing.
-                raise OutputParserException(f"The arguments of the tool `{self.key_name}` are not complete.")
+                raise OutputParserException(
+                    f"The arguments of the tool `{self.key_name}` are not complete."
+                )
             if value is None:
-                problem = self._nothing(message, result[0].text) if by_tool else f"`null` is not {self.title}."
+                problem = (
+                    self._nothing(message, result[0].text)
+                    if by_tool
+                    else f"`null` is not {self.title}."
+                )
                 raise OutputParserException(problem, llm_output=result[0].text)
             return self._fitted(value)
         except OutputParserException as exc:
@@ -101,14 +109,22 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
             return value if self.pydantic_object is None else validate(self.pydantic_object, value)
         except ValueError as exc:  # pydantic's `ValidationError`, of v1 and of v2
             value_text = json_text(value)
-            text = f"Failed to parse {self.title} from completion {shortened(value_text)}. Got: {exc}"
+            text = (
+                f"Failed to parse {self.title} from completion {shortened(value_text)}. Got: {exc}"
+            )
             raise validation_error(text, exc, llm_output=value_text) from exc
 
     def _nothing(self, message: BaseMessage | None, text: str) -> str:
         """Describe the answer that came instead of a value."""
         calls = message.tool_calls if isinstance(message, AIMessage) else []
         others = ", ".join(f"`{call['name']}`" for call in calls)
-        came = f"it called {others}" if others else f"its answer: {shortened(text)}" if text else "its answer is empty"
+        came = (
+            f"it called {others}"
+            if others
+            else f"its answer: {shortened(text)}"
+            if text
+            else "its answer is empty"
+        )
         return f"The model did not call the tool `{self.key_name}`, which has the form of the answer; {came}"
 
     @property

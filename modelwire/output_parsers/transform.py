@@ -27,25 +27,41 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
     """A parser that parses each chunk of a stream by itself."""
 
     def transform(
-        self, input: Iterator[str | BaseMessage], config: RunnableConfig | None = None, **kwargs: Any
+        self,
+        input: Iterator[str | BaseMessage],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[T]:
         ready = settled(config)
         if listening(ready):
             return observed_stream(
-                self, input, ready,
-                lambda items, _run: covered_chunks(self._transform(items), ready.get("deadline"), self), "parser",
-            )  # fmt: skip
+                self,
+                input,
+                ready,
+                lambda items, _run: covered_chunks(
+                    self._transform(items), ready.get("deadline"), self
+                ),
+                "parser",
+            )
         return covered_chunks(self._transform(input), ready.get("deadline"), self)
 
     def atransform(
-        self, input: AsyncIterator[str | BaseMessage], config: RunnableConfig | None = None, **kwargs: Any
+        self,
+        input: AsyncIterator[str | BaseMessage],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[T]:
         ready = settled(config)
         if listening(ready):
             return aobserved_stream(
-                self, input, ready,
-                lambda items, _run: acovered_chunks(self._atransform(items), ready.get("deadline"), self), "parser",
-            )  # fmt: skip
+                self,
+                input,
+                ready,
+                lambda items, _run: acovered_chunks(
+                    self._atransform(items), ready.get("deadline"), self
+                ),
+                "parser",
+            )
         return acovered_chunks(self._atransform(input), ready.get("deadline"), self)
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[T]:
@@ -93,7 +109,9 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         try:
             async for chunk in input:
                 so_far = self._joined(so_far, chunk)
-                for value in self._news(seen, await self.aparse_result([so_far], partial=True), partial=True):
+                for value in self._news(
+                    seen, await self.aparse_result([so_far], partial=True), partial=True
+                ):
                     yield value
             if so_far is not None:
                 for value in self._news(seen, await self.aparse_result([so_far])):
@@ -101,19 +119,29 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         finally:
             await aclose(input)
 
-    def _news(self, seen: list[T | None], parsed: T | None, *, partial: bool = False) -> Iterator[T]:
+    def _news(
+        self, seen: list[T | None], parsed: T | None, *, partial: bool = False
+    ) -> Iterator[T]:
         """Yield what was parsed, or its difference, where it is not the one value in `seen`; put it there.
 
         Values that grow must not add up: a list says so by its class, a text or a number waits until it is whole.
         """
         prev = seen[0]
-        if parsed is None or parsed == prev or (partial and not self.diff and isinstance(parsed, (str, int, float))):
+        if (
+            parsed is None
+            or parsed == prev
+            or (partial and not self.diff and isinstance(parsed, (str, int, float)))
+        ):
             return
         seen[0] = parsed
         if self.diff:
             yield self._diff(prev, parsed)
         else:
-            yield cast("T", GrowingList(cast("list[Any]", parsed))) if type(parsed) is list else parsed
+            yield (
+                cast("T", GrowingList(cast("list[Any]", parsed)))
+                if type(parsed) is list
+                else parsed
+            )
 
     def _joined(self, so_far: Generation | None, chunk: Any) -> Generation:
         """Add a chunk to those before; a whole message stands alone."""

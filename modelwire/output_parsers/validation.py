@@ -25,7 +25,13 @@ class OutputValidationError(OutputParserException, ValidationError):
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (type(self), self.title, self.errors(include_url=False), self.args, self.__dict__)
+        return _rebuilt, (
+            type(self),
+            self.title,
+            self.errors(include_url=False),
+            self.args,
+            self.__dict__,
+        )
 
 
 def validation_error(
@@ -37,7 +43,9 @@ def validation_error(
     """
     both: OutputParserException
     if isinstance(error, ValidationError):
-        both = _rebuilt(OutputValidationError, error.title, error.errors(include_url=False), (text,), {})
+        both = _rebuilt(
+            OutputValidationError, error.title, error.errors(include_url=False), (text,), {}
+        )
     elif hasattr(error, "raw_errors"):
         both = _of_v1()(text, error)
     else:
@@ -47,7 +55,11 @@ def validation_error(
 
 
 def _rebuilt(
-    kind: type[OutputValidationError], title: str, errors: list[Any], args: tuple[Any, ...], state: dict[str, Any]
+    kind: type[OutputValidationError],
+    title: str,
+    errors: list[Any],
+    args: tuple[Any, ...],
+    state: dict[str, Any],
 ) -> OutputValidationError:
     made = kind.from_exception_data(title, [_line(error) for error in errors])
     made.args = args

@@ -28,7 +28,9 @@ __all__ = ["BasePromptTemplate", "aformat_document", "format_document"]
 Formatted = TypeVar("Formatted")
 
 
-class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC, Generic[Formatted]):
+class BasePromptTemplate(
+    RunnableSerializable[dict[str, Any], PromptValue], ABC, Generic[Formatted]
+):
     """A prompt with variables; subclasses format it.
 
     `input_variables` are required at every call, `optional_variables` are not, and `partial_variables` are set
@@ -59,19 +61,25 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
         """Fill in the variables; return the text of it. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
+    def invoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> PromptValue:
         """Fill in the variables from a mapping, or from any value where there is one variable."""
         config = self._configured(config)
         run = start_run(self, input, config, "prompt", {})
         deadline = config.get("deadline")
         if run is None:
             return (
-                self._prompt_of(self._variables(input)) if deadline is None else self._prompt_in_time(input, deadline)
+                self._prompt_of(self._variables(input))
+                if deadline is None
+                else self._prompt_in_time(input, deadline)
             )
         with run:
             return run.end(self._prompt_in_time(input, deadline))
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> PromptValue:
+    async def ainvoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> PromptValue:
         config = self._configured(config)
         run = await astart_run(self, input, config, "prompt", {})
         deadline = config.get("deadline")
@@ -79,7 +87,9 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
             work = self._aprompt_of(self._variables(input))
             return await (work if deadline is None else covered(work, deadline, self))
         async with run:
-            return await run.end(await covered(self._aprompt_of(self._variables(input)), deadline, self))
+            return await run.end(
+                await covered(self._aprompt_of(self._variables(input)), deadline, self)
+            )
 
     def _prompt_in_time(self, input: Any, deadline: float | None) -> PromptValue:
         prompt = self._prompt_of(self._variables(input))
@@ -100,7 +110,9 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Make a model of the variables, required and optional."""
         kinds = {**self._kinds(), **self.input_types}
-        needed: dict[str, tuple[Any, Any]] = {name: (kinds.get(name, str), ...) for name in self.input_variables}
+        needed: dict[str, tuple[Any, Any]] = {
+            name: (kinds.get(name, str), ...) for name in self.input_variables
+        }
         optional = {name: (kinds.get(name, str), None) for name in self.optional_variables}
         return schemas.object_schema("PromptInput", {**optional, **needed})
 
@@ -158,7 +170,11 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
         ready = settled(config)
         if self.tags or self.metadata:
             tags = [*(ready.get("tags") or []), *(self.tags or [])]
-            return changed(ready, tags=tags, metadata={**(ready.get("metadata") or {}), **(self.metadata or {})})
+            return changed(
+                ready,
+                tags=tags,
+                metadata={**(ready.get("metadata") or {}), **(self.metadata or {})},
+            )
         return ready
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -166,14 +182,18 @@ class BasePromptTemplate(RunnableSerializable[dict[str, Any], PromptValue], ABC,
         for name, value in self.__dict__.items():
             field = fields.get(name)
             # What says nothing is left out: a chat prompt shows one prompt for each of its messages.
-            if field is not None and (name == "input_variables" or (value != field.default and value not in ([], {}))):
+            if field is not None and (
+                name == "input_variables" or (value != field.default and value not in ([], {}))
+            ):
                 yield name, value
 
     def _fill(self, values: dict[str, Any]) -> None:
         """Set the fields, unchecked, the others to their defaults."""
         fields = type(self).__pydantic_fields__
         complete = {
-            name: values[name] if name in values else field.get_default(call_default_factory=True, validated_data={})
+            name: values[name]
+            if name in values
+            else field.get_default(call_default_factory=True, validated_data={})
             for name, field in fields.items()
         }
         set_slots(self, complete, {name for name in values if name in fields})
@@ -204,5 +224,7 @@ def _values(doc: Document, prompt: BasePromptTemplate[str]) -> dict[str, Any]:
     missing = sorted(set(prompt.input_variables) - set(known))
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        raise MissingVariable(f"The prompt asks for {names}, and the document has only {', '.join(sorted(known))}.")
+        raise MissingVariable(
+            f"The prompt asks for {names}, and the document has only {', '.join(sorted(known))}."
+        )
     return {name: known[name] for name in prompt.input_variables}

@@ -27,10 +27,16 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
-    "AIMessagePromptTemplate", "BaseChatPromptTemplate", "BaseMessagePromptTemplate", "ChatMessagePromptTemplate",
-    "ChatPromptTemplate", "HumanMessagePromptTemplate", "MessageLikeRepresentation", "MessagesPlaceholder",
+    "AIMessagePromptTemplate",
+    "BaseChatPromptTemplate",
+    "BaseMessagePromptTemplate",
+    "ChatMessagePromptTemplate",
+    "ChatPromptTemplate",
+    "HumanMessagePromptTemplate",
+    "MessageLikeRepresentation",
+    "MessagesPlaceholder",
     "SystemMessagePromptTemplate",
-]  # fmt: skip
+]
 
 
 class BaseChatPromptTemplate(BasePromptTemplate[str], ABC):
@@ -88,19 +94,33 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
     validate_template: bool = False
 
     def __init__(
-        self, messages: Sequence[MessageLikeRepresentation], *, template_format: str = "f-string", **kwargs: Any
+        self,
+        messages: Sequence[MessageLikeRepresentation],
+        *,
+        template_format: str = "f-string",
+        **kwargs: Any,
     ) -> None:
         partials = kwargs.pop("partial_variables", None) or {}
         declared = kwargs.pop("input_variables", None)
-        values = {"partial_variables": dict(partials), **kwargs, "messages": _pieces(messages, template_format)}
+        values = {
+            "partial_variables": dict(partials),
+            **kwargs,
+            "messages": _pieces(messages, template_format),
+        }
         if type(self) is ChatPromptTemplate:
             self._fill(values)
         else:
             self._check(values)
         self._find_variables()
-        if self.validate_template and declared is not None and set(declared) != set(self.input_variables):
+        if (
+            self.validate_template
+            and declared is not None
+            and set(declared) != set(self.input_variables)
+        ):
             found = ", ".join(map(repr, self.input_variables))
-            raise InvalidTemplate(f"Got mismatched input_variables. Expected: {{{found}}}. Got: {sorted(declared)}.")
+            raise InvalidTemplate(
+                f"Got mismatched input_variables. Expected: {{{found}}}. Got: {sorted(declared)}."
+            )
 
     @classmethod
     def from_messages(
@@ -112,7 +132,9 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
     @classmethod
     def from_template(cls, template: str, **kwargs: Any) -> ChatPromptTemplate:
         """Make a prompt of one human message."""
-        return cls([HumanMessagePromptTemplate(prompt=PromptTemplate.from_template(template, **kwargs))])
+        return cls(
+            [HumanMessagePromptTemplate(prompt=PromptTemplate.from_template(template, **kwargs))]
+        )
 
     @property
     def _prompt_type(self) -> str:
@@ -177,7 +199,10 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
             return ChatPromptTemplate([*self.messages, *other.messages], partial_variables=partials)
         if isinstance(other, (list, tuple)) and not _is_pair(other):
             more = _pieces(other, "f-string")
-        elif isinstance(other, (str, tuple, dict, BaseMessage, BaseMessagePromptTemplate, BaseChatPromptTemplate)):
+        elif isinstance(
+            other,
+            (str, tuple, dict, BaseMessage, BaseMessagePromptTemplate, BaseChatPromptTemplate),
+        ):
             more = [_piece(other, "f-string")]
         else:
             return NotImplemented
@@ -190,7 +215,9 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
     def __getitem__(self, index: int | slice) -> Piece | ChatPromptTemplate:
         """Return one piece, or the prompt of a slice of them."""
         if isinstance(index, slice):
-            return ChatPromptTemplate(self.messages[index], partial_variables=self.partial_variables)
+            return ChatPromptTemplate(
+                self.messages[index], partial_variables=self.partial_variables
+            )
         return self.messages[index]
 
     def __len__(self) -> int:
@@ -247,7 +274,9 @@ def _add(piece: Piece, messages: list[BaseMessage], values: Mapping[str, Any]) -
 
 
 Adder: TypeAlias = Callable[[Any, list[BaseMessage], Mapping[str, Any]], None]
-_adders: dict[type, Adder] = {}  # by class: asking a pydantic class whether it has an instance is slow
+_adders: dict[
+    type, Adder
+] = {}  # by class: asking a pydantic class whether it has an instance is slow
 
 
 def _adder_for(kind: type) -> Adder:
@@ -257,7 +286,9 @@ def _adder_for(kind: type) -> Adder:
         return lambda message, messages, _values: messages.append(message)
     if kind is ChatPromptTemplate:
         return lambda prompt, messages, values: messages.extend(prompt.messages_of(values))
-    return lambda prompt, messages, values: messages.extend(prompt.format_messages(**_chosen(prompt, values)))
+    return lambda prompt, messages, values: messages.extend(
+        prompt.format_messages(**_chosen(prompt, values))
+    )
 
 
 def _is_async(piece: Any) -> bool:
@@ -265,7 +296,11 @@ def _is_async(piece: Any) -> bool:
     if isinstance(piece, ChatPromptTemplate):
         return any(_is_async(inner) for inner in piece.messages)
     own = getattr(type(piece), "aformat_messages", None)
-    return own not in (None, BaseMessagePromptTemplate.aformat_messages, BaseChatPromptTemplate.aformat_messages)
+    return own not in (
+        None,
+        BaseMessagePromptTemplate.aformat_messages,
+        BaseChatPromptTemplate.aformat_messages,
+    )
 
 
 def _chosen(piece: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,7 +322,9 @@ def _pieces(messages: Any, template_format: str) -> list[Piece]:
     if isinstance(messages, str):
         messages = [messages]
     if isinstance(messages, (BaseMessage, Mapping)) or not isinstance(messages, Iterable):
-        raise InvalidType(f"`messages` must be a list, not a `{type(messages).__name__}`. Put it in brackets.")
+        raise InvalidType(
+            f"`messages` must be a list, not a `{type(messages).__name__}`. Put it in brackets."
+        )
     if isinstance(messages, Iterator):
         messages = list(messages)
     return [_piece(message, template_format) for message in messages]
@@ -307,11 +344,17 @@ def _piece(message: Any, template_format: str) -> Piece:
         return _template_for(message["role"], message["content"], template_format)
     if isinstance(message, (tuple, list)):
         if len(message) != 2:
-            raise InvalidArgument(f"Expected a 2-tuple of (role, template), got {len(message)} elements.")
+            raise InvalidArgument(
+                f"Expected a 2-tuple of (role, template), got {len(message)} elements."
+            )
         return _template_for(message[0], message[1], template_format)
     if (converted := own_message(message)) is not None:
         return converted
-    hint = " Wrap it: `HumanMessagePromptTemplate(prompt=...)`." if isinstance(message, PromptTemplate) else ""
+    hint = (
+        " Wrap it: `HumanMessagePromptTemplate(prompt=...)`."
+        if isinstance(message, PromptTemplate)
+        else ""
+    )
     raise InvalidType(f"Unsupported message type: `{type(message).__name__}`.{hint}")
 
 
@@ -323,7 +366,9 @@ def _template_for(role: Any, template: Any, template_format: str) -> Piece:
     kind = _ROLES.get(role) if isinstance(role, str) else None
     if kind is None:
         shown = f"`{role}`" if isinstance(role, str) else f"a `{type(role).__name__}`"
-        raise InvalidArgument(f"Unexpected message type: {shown}. {did_you_mean(str(role), [*_ROLES, 'placeholder'])}")
+        raise InvalidArgument(
+            f"Unexpected message type: {shown}. {did_you_mean(str(role), [*_ROLES, 'placeholder'])}"
+        )
     return kind.from_template(template, template_format)
 
 
@@ -332,7 +377,12 @@ def _placeholder(template: Any) -> MessagesPlaceholder:
     optional = True
     if isinstance(template, (list, tuple)) and len(template) == 2 and isinstance(template[1], bool):
         template, optional = template
-    if not isinstance(template, str) or template[:1] != "{" or template[-1:] != "}" or not template[1:-1].strip("{}"):
+    if (
+        not isinstance(template, str)
+        or template[:1] != "{"
+        or template[-1:] != "}"
+        or not template[1:-1].strip("{}")
+    ):
         raise InvalidTemplate(
             f"Invalid placeholder template: {template!r}."
             " Expected a variable name surrounded by curly braces: `{name}`."
@@ -345,5 +395,8 @@ def _is_pair(value: Sequence[Any]) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == 2
-        and (isinstance(value[0], type) or (isinstance(value[0], str) and value[0] in {*_ROLES, "placeholder"}))
+        and (
+            isinstance(value[0], type)
+            or (isinstance(value[0], str) and value[0] in {*_ROLES, "placeholder"})
+        )
     )

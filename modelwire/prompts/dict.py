@@ -24,10 +24,14 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
     template: dict[str, Any]
     template_format: str = "f-string"
 
-    def __init__(self, template: dict[str, Any], template_format: str = "f-string", **kwargs: Any) -> None:
+    def __init__(
+        self, template: dict[str, Any], template_format: str = "f-string", **kwargs: Any
+    ) -> None:
         if not isinstance(template, Mapping):
             raise InvalidType(f"`template` must be a dict, not a `{type(template).__name__}`.")
-        super().__init__(**{"template": dict(template), "template_format": template_format, **kwargs})
+        super().__init__(
+            **{"template": dict(template), "template_format": template_format, **kwargs}
+        )
         vars(self)["_read"] = BlockTemplate(self.template, template_format)
 
     @property
@@ -54,7 +58,9 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
         """Fill in the variables. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
-    def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+    def invoke(
+        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
         """Fill in the variables from a mapping."""
         run = start_run(self, input, settled(config), "prompt", {})
         if run is None:
@@ -80,5 +86,7 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
 
 def _mapping(input: Any) -> dict[str, Any]:
     if not isinstance(input, Mapping):
-        raise InvalidType(f"Expected a mapping as input to `DictPromptTemplate`, not a `{type(input).__name__}`.")
+        raise InvalidType(
+            f"Expected a mapping as input to `DictPromptTemplate`, not a `{type(input).__name__}`."
+        )
     return dict(input)

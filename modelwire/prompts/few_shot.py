@@ -44,9 +44,17 @@ class FewShotPromptTemplate(StringPromptTemplate):
         declared = kwargs.pop("input_variables", None)
         self._check({"example_prompt": example_prompt, "suffix": suffix, **kwargs})
         _check_source(self)
-        around: dict[str, Any] = {"template_format": self.template_format, "partial_variables": self.partial_variables}
+        around: dict[str, Any] = {
+            "template_format": self.template_format,
+            "partial_variables": self.partial_variables,
+        }
         if self.validate_template:
-            PromptTemplate(self.prefix + self.suffix, input_variables=declared, validate_template=True, **around)
+            PromptTemplate(
+                self.prefix + self.suffix,
+                input_variables=declared,
+                validate_template=True,
+                **around,
+            )
         self.input_variables = PromptTemplate(self.prefix + self.suffix, **around).input_variables
 
     @property
@@ -60,9 +68,17 @@ class FewShotPromptTemplate(StringPromptTemplate):
         return self._joined(await _aselected(self, kwargs), kwargs)
 
     def _joined(self, examples: list[dict[str, Any]], values: dict[str, Any]) -> str:
-        more: dict[str, Any] = {"template_format": self.template_format, "partial_variables": self.partial_variables}
-        before, after = (PromptTemplate(text, **more).text_of(values) for text in (self.prefix, self.suffix))
-        shown = [self.example_prompt.format(**_used(self.example_prompt, example)) for example in examples]
+        more: dict[str, Any] = {
+            "template_format": self.template_format,
+            "partial_variables": self.partial_variables,
+        }
+        before, after = (
+            PromptTemplate(text, **more).text_of(values) for text in (self.prefix, self.suffix)
+        )
+        shown = [
+            self.example_prompt.format(**_used(self.example_prompt, example))
+            for example in examples
+        ]
         return self.example_separator.join(text for text in (before, *shown, after) if text)
 
 
@@ -77,7 +93,9 @@ class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):
     example_prompt: Any
     input_variables: list[str] = Field(default_factory=list)
 
-    def __init__(self, *, example_prompt: BaseMessagePromptTemplate | BaseChatPromptTemplate, **kwargs: Any) -> None:
+    def __init__(
+        self, *, example_prompt: BaseMessagePromptTemplate | BaseChatPromptTemplate, **kwargs: Any
+    ) -> None:
         if not isinstance(example_prompt, (BaseMessagePromptTemplate, BaseChatPromptTemplate)):
             raise InvalidType(
                 f"`example_prompt` must be a chat prompt or a template of messages,"
@@ -98,7 +116,11 @@ class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):
 
     def _messages(self, examples: list[dict[str, Any]]) -> list[BaseMessage]:
         prompt = self.example_prompt
-        return [message for example in examples for message in prompt.format_messages(**_used(prompt, example))]
+        return [
+            message
+            for example in examples
+            for message in prompt.format_messages(**_used(prompt, example))
+        ]
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
         """Show the messages of one example with their variables' names in braces."""
@@ -115,8 +137,12 @@ def _check_source(prompt: Any) -> None:
     if (prompt.examples is None) == (prompt.example_selector is None):
         raise InvalidArgument("Give one of `examples` and `example_selector`, and only one.")
     selector = prompt.example_selector
-    if selector is not None and not (hasattr(selector, "select_examples") or hasattr(selector, "aselect_examples")):
-        raise InvalidType(f"`example_selector` has no `select_examples`: it is a `{type(selector).__name__}`.")
+    if selector is not None and not (
+        hasattr(selector, "select_examples") or hasattr(selector, "aselect_examples")
+    ):
+        raise InvalidType(
+            f"`example_selector` has no `select_examples`: it is a `{type(selector).__name__}`."
+        )
 
 
 def _selected(prompt: Any, values: dict[str, Any]) -> list[dict[str, Any]]:

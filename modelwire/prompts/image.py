@@ -27,7 +27,11 @@ class ImagePromptTemplate(BasePromptTemplate[ImageURL]):
     template_format: str = "f-string"
 
     def __init__(
-        self, *, template: dict[str, Any] | None = None, template_format: str = "f-string", **kwargs: Any
+        self,
+        *,
+        template: dict[str, Any] | None = None,
+        template_format: str = "f-string",
+        **kwargs: Any,
     ) -> None:
         read = BlockTemplate(template or {}, template_format)
         wanted = sorted({*(kwargs.pop("input_variables", None) or ()), *read.variables})
@@ -37,7 +41,12 @@ class ImagePromptTemplate(BasePromptTemplate[ImageURL]):
                 f" Found: {sorted(_OWN.intersection(wanted))}."
             )
         self._check(
-            {"template": template or {}, "template_format": template_format, "input_variables": wanted, **kwargs}
+            {
+                "template": template or {},
+                "template_format": template_format,
+                "input_variables": wanted,
+                **kwargs,
+            }
         )
         partials = self.partial_variables
         self.input_variables = [name for name in wanted if name not in partials]
@@ -52,17 +61,28 @@ class ImagePromptTemplate(BasePromptTemplate[ImageURL]):
         read: BlockTemplate = self.__dict__["_read"]
         values = self._with_partials(kwargs)
         try:
-            filled = {**read.fill(values), **{name: kwargs[name] for name in _OWN if kwargs.get(name)}}
+            filled = {
+                **read.fill(values),
+                **{name: kwargs[name] for name in _OWN if kwargs.get(name)},
+            }
         except KeyError as exc:
             check_variables(self, self.input_variables, kwargs, exc)
             raise  # a value's own
         if "path" in filled:
-            raise InvalidTemplate("An image prompt reads no files: give the image by `url` (https or data:).")
+            raise InvalidTemplate(
+                "An image prompt reads no files: give the image by `url` (https or data:)."
+            )
         if not filled.get("url"):
-            raise InvalidTemplate("Must provide url: the image prompt has none in its template, and none was passed.")
-        wrong = next((name for name in ("url", "detail") if not isinstance(filled.get(name, ""), str)), None)
+            raise InvalidTemplate(
+                "Must provide url: the image prompt has none in its template, and none was passed."
+            )
+        wrong = next(
+            (name for name in ("url", "detail") if not isinstance(filled.get(name, ""), str)), None
+        )
         if wrong is not None:
-            raise InvalidTemplate(f"{wrong} must be a string, not a `{type(filled[wrong]).__name__}`.")
+            raise InvalidTemplate(
+                f"{wrong} must be a string, not a `{type(filled[wrong]).__name__}`."
+            )
         return cast("ImageURL", filled)
 
     def format_prompt(self, **kwargs: Any) -> PromptValue:

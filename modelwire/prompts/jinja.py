@@ -41,11 +41,15 @@ class Jinja2Template(Template):
         try:
             tree = environment.parse(text)
             if next(meta.find_referenced_templates(tree), _NONE) is not _NONE:
-                raise InvalidTemplate("The jinja2 template includes another one, which is not supported.")
+                raise InvalidTemplate(
+                    "The jinja2 template includes another one, which is not supported."
+                )
             self.variables = tuple(sorted(meta.find_undeclared_variables(tree)))
             self._compiled = environment.from_string(tree)
         except TemplateSyntaxError as exc:
-            raise InvalidTemplate(f"The jinja2 template cannot be read: {exc.message} (line {exc.lineno}).") from exc
+            raise InvalidTemplate(
+                f"The jinja2 template cannot be read: {exc.message} (line {exc.lineno})."
+            ) from exc
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Fill in `values`; what is missing is empty."""
@@ -57,7 +61,9 @@ class Jinja2Template(Template):
             for piece in self._compiled.generate(values):
                 chars += len(piece)
                 if chars > _MOST_CHARS:
-                    raise InvalidTemplate(f"The jinja2 template makes more than {_MOST_CHARS:,} characters.")
+                    raise InvalidTemplate(
+                        f"The jinja2 template makes more than {_MOST_CHARS:,} characters."
+                    )
                 pieces.append(piece)
             return "".join(pieces)
         except TemplateRuntimeError as exc:
@@ -75,7 +81,9 @@ def _environment() -> SandboxedEnvironment:
         from jinja2.exceptions import SecurityError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError as exc:
-        raise MissingDependency("`template_format='jinja2'` needs jinja2: `pip install 'modelwire[jinja2]'`.") from exc
+        raise MissingDependency(
+            "`template_format='jinja2'` needs jinja2: `pip install 'modelwire[jinja2]'`."
+        ) from exc
 
     class Bounded(ImmutableSandboxedEnvironment):
         """Refuses what a single number would make huge: `'a' * n`, `'%9999999d'`, `'a'.ljust(n)`, `|center(n)`."""
@@ -101,13 +109,19 @@ def _environment() -> SandboxedEnvironment:
                 return None
 
             def bounded_format(*args: Any, **kwargs: Any) -> str:
-                _refuse_widths(args, kwargs, wide=re.search(_WIDE_BRACES, value.__self__) is not None)
+                _refuse_widths(
+                    args, kwargs, wide=re.search(_WIDE_BRACES, value.__self__) is not None
+                )
                 return wrapped(*args, **kwargs)
 
             return bounded_format
 
-    def _refuse_widths(args: Iterable[Any], kwargs: Mapping[str, Any], *, wide: bool = False) -> None:
-        if wide or any(isinstance(value, int) and value > _MOST_AT_ONCE for value in (*args, *kwargs.values())):
+    def _refuse_widths(
+        args: Iterable[Any], kwargs: Mapping[str, Any], *, wide: bool = False
+    ) -> None:
+        if wide or any(
+            isinstance(value, int) and value > _MOST_AT_ONCE for value in (*args, *kwargs.values())
+        ):
             raise SecurityError(f"a width or count there is more than {_MOST_AT_ONCE:,}")
 
     def bounded(name: str) -> Any:
@@ -115,7 +129,11 @@ def _environment() -> SandboxedEnvironment:
         original = environment.filters[name]
 
         def filtered(value: Any, *args: Any, **kwargs: Any) -> Any:
-            _refuse_widths(args, kwargs, wide=name == "format" and re.search(_WIDE_PERCENT, str(value)) is not None)
+            _refuse_widths(
+                args,
+                kwargs,
+                wide=name == "format" and re.search(_WIDE_PERCENT, str(value)) is not None,
+            )
             return original(value, *args, **kwargs)
 
         return filtered
@@ -129,7 +147,11 @@ def _is_huge(operator: str, left: Any, right: Any) -> bool:
     if operator == "%":
         return isinstance(left, (str, bytes)) and re.search(_WIDE_PERCENT, str(left)) is not None
     if operator == "**":
-        return isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > _MOST_AT_ONCE
+        return (
+            isinstance(left, int)
+            and isinstance(right, int)
+            and left.bit_length() * right > _MOST_AT_ONCE
+        )
     for one, times in ((left, right), (right, left)):
         if isinstance(times, int) and isinstance(one, Sized):
             return len(one) * times > _MOST_AT_ONCE

@@ -50,13 +50,19 @@ def _read(file: Path, encoding: str | None) -> Any:
 
 def _made(config: Any, file: Path, encoding: str | None) -> BasePromptTemplate[Any]:
     if not isinstance(config, dict):
-        raise InvalidConfig(f"`{file}` holds no prompt: it must be a table of settings.", path=str(file))
+        raise InvalidConfig(
+            f"`{file}` holds no prompt: it must be a table of settings.", path=str(file)
+        )
     values = dict(config)
     kind = values.pop("_type", "prompt")
     if kind not in KINDS:
-        raise InvalidConfig(f"`{file}` is of the type `{kind}`. {did_you_mean(str(kind), KINDS)}", path=str(file))
+        raise InvalidConfig(
+            f"`{file}` is of the type `{kind}`. {did_you_mean(str(kind), KINDS)}", path=str(file)
+        )
     if values.get("template_format") == "jinja2":
-        raise InvalidConfig(f"`{file}` has a jinja2 template: create it in the program instead.", path=str(file))
+        raise InvalidConfig(
+            f"`{file}` has a jinja2 template: create it in the program instead.", path=str(file)
+        )
     for name in ("template", "prefix", "suffix"):
         if (other := values.pop(f"{name}_path", None)) is not None:
             values[name] = (file.parent / other).read_text(encoding=encoding or "utf-8")
@@ -65,6 +71,8 @@ def _made(config: Any, file: Path, encoding: str | None) -> BasePromptTemplate[A
     if isinstance(values.get("examples"), str):
         values["examples"] = _read(file.parent / values["examples"], encoding)
     inner = values.pop("example_prompt_path", None)
-    example = _read(file.parent / inner, encoding) if inner is not None else values.get("example_prompt")
+    example = (
+        _read(file.parent / inner, encoding) if inner is not None else values.get("example_prompt")
+    )
     values["example_prompt"] = _made(example, file, encoding)
     return FewShotPromptTemplate(**values)

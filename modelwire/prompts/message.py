@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType
-from modelwire.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, convert_to_messages
+from modelwire.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    convert_to_messages,
+)
 from modelwire.prompts.prompt import PromptTemplate, StringPromptTemplate
 from modelwire.prompts.template import BlockTemplate, check_variables
 
@@ -18,9 +25,14 @@ if TYPE_CHECKING:
     from modelwire.prompts.chat import ChatPromptTemplate
 
 __all__ = [
-    "AIMessagePromptTemplate", "BaseMessagePromptTemplate", "BaseStringMessagePromptTemplate",
-    "ChatMessagePromptTemplate", "HumanMessagePromptTemplate", "MessagesPlaceholder", "SystemMessagePromptTemplate",
-]  # fmt: skip
+    "AIMessagePromptTemplate",
+    "BaseMessagePromptTemplate",
+    "BaseStringMessagePromptTemplate",
+    "ChatMessagePromptTemplate",
+    "HumanMessagePromptTemplate",
+    "MessagesPlaceholder",
+    "SystemMessagePromptTemplate",
+]
 
 
 class BaseMessagePromptTemplate(ABC):
@@ -41,13 +53,17 @@ class BaseMessagePromptTemplate(ABC):
 
     def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
         """Append what this piece becomes to `messages`. Raises: `KeyError` for a missing variable."""
-        messages.extend(self.format_messages(**{name: values[name] for name in self.input_variables}))
+        messages.extend(
+            self.format_messages(**{name: values[name] for name in self.input_variables})
+        )
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
         """Show the piece with its variables' names in braces."""
         return "\n\n".join(
             message.pretty_repr(html=html)
-            for message in self.format_messages(**{name: f"{{{name}}}" for name in self.input_variables})
+            for message in self.format_messages(
+                **{name: f"{{{name}}}" for name in self.input_variables}
+            )
         )
 
     def pretty_print(self) -> None:
@@ -72,13 +88,23 @@ class BaseMessagePromptTemplate(ABC):
 class MessagesPlaceholder(BaseMessagePromptTemplate):
     """A place for a list of messages, passed as one variable: the last `n_messages` of it, or all."""
 
-    def __init__(self, variable_name: str, *, optional: bool = False, n_messages: int | None = None) -> None:
+    def __init__(
+        self, variable_name: str, *, optional: bool = False, n_messages: int | None = None
+    ) -> None:
         if not isinstance(variable_name, str):
-            raise InvalidType(f"`variable_name` must be a `str`, not a `{type(variable_name).__name__}`.")
-        if n_messages is not None and (isinstance(n_messages, bool) or not isinstance(n_messages, int)):
-            raise InvalidType(f"`n_messages` must be a whole number, not a `{type(n_messages).__name__}`.")
+            raise InvalidType(
+                f"`variable_name` must be a `str`, not a `{type(variable_name).__name__}`."
+            )
+        if n_messages is not None and (
+            isinstance(n_messages, bool) or not isinstance(n_messages, int)
+        ):
+            raise InvalidType(
+                f"`n_messages` must be a whole number, not a `{type(n_messages).__name__}`."
+            )
         if n_messages is not None and n_messages < 1:
-            raise InvalidArgument(f"`n_messages` must be at least 1, not {n_messages}. Leave it out for all messages.")
+            raise InvalidArgument(
+                f"`n_messages` must be at least 1, not {n_messages}. Leave it out for all messages."
+            )
         self.variable_name = variable_name
         self.optional = optional
         self.n_messages = n_messages
@@ -130,7 +156,9 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     message_class: ClassVar[type[BaseMessage]]
 
     def __init__(
-        self, prompt: StringPromptTemplate | Sequence[Any], additional_kwargs: dict[str, Any] | None = None
+        self,
+        prompt: StringPromptTemplate | Sequence[Any],
+        additional_kwargs: dict[str, Any] | None = None,
     ) -> None:
         pieces: Any = [prompt] if isinstance(prompt, StringPromptTemplate) else prompt
         if isinstance(pieces, (str, Mapping)) or not isinstance(pieces, Sequence):
@@ -140,7 +168,9 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
             )
         wrong = next((piece for piece in pieces if not _is_piece(piece)), None)
         if wrong is not None:
-            raise InvalidType(f"`prompt` must hold prompt templates, not a `{type(wrong).__name__}`.")
+            raise InvalidType(
+                f"`prompt` must hold prompt templates, not a `{type(wrong).__name__}`."
+            )
         self.prompt = prompt
         self.additional_kwargs = dict(additional_kwargs or {})
 
@@ -168,7 +198,9 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
                 f" not a `{type(template).__name__}`."
             )
         if partial_variables:
-            raise InvalidArgument("`partial_variables` are not supported for a list of content blocks.")
+            raise InvalidArgument(
+                "`partial_variables` are not supported for a list of content blocks."
+            )
         return cls(prompt=[_block(block, template_format) for block in template], **kwargs)
 
     @classmethod
@@ -184,7 +216,11 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
             return list(self.prompt.input_variables)
         names: dict[str, None] = {}
         for piece in self.prompt:
-            names.update(dict.fromkeys(piece.variables if isinstance(piece, BlockTemplate) else piece.input_variables))
+            names.update(
+                dict.fromkeys(
+                    piece.variables if isinstance(piece, BlockTemplate) else piece.input_variables
+                )
+            )
         return list(names)
 
     def format(self, **kwargs: Any) -> BaseMessage:
@@ -216,7 +252,9 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
 
     def _with_content(self, content: str | list[Any]) -> BaseMessage:
         if self.additional_kwargs:
-            return self.message_class(content=content, additional_kwargs=dict(self.additional_kwargs))
+            return self.message_class(
+                content=content, additional_kwargs=dict(self.additional_kwargs)
+            )
         return self.message_class.of(content)
 
     def __repr__(self) -> str:
@@ -247,13 +285,18 @@ class ChatMessagePromptTemplate(BaseStringMessagePromptTemplate):
     message_class = ChatMessage
 
     def __init__(
-        self, prompt: StringPromptTemplate | Sequence[Any], role: str, additional_kwargs: dict[str, Any] | None = None
+        self,
+        prompt: StringPromptTemplate | Sequence[Any],
+        role: str,
+        additional_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(prompt, additional_kwargs)
         self.role = role
 
     def _with_content(self, content: str | list[Any]) -> BaseMessage:
-        return ChatMessage(content=content, role=self.role, additional_kwargs=dict(self.additional_kwargs))
+        return ChatMessage(
+            content=content, role=self.role, additional_kwargs=dict(self.additional_kwargs)
+        )
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, role={self.role!r})"
@@ -264,8 +307,14 @@ def _block(block: Any, template_format: str) -> PromptTemplate | BlockTemplate:
     if isinstance(block, str):
         return PromptTemplate(block, template_format=template_format)
     if not isinstance(block, Mapping):
-        raise InvalidTemplate(f"Invalid template: a content block is a text or a dict, not a `{type(block).__name__}`.")
-    if block.keys() <= {"type", "text"} and isinstance(block.get("text"), str) and block.get("type", "text") == "text":
+        raise InvalidTemplate(
+            f"Invalid template: a content block is a text or a dict, not a `{type(block).__name__}`."
+        )
+    if (
+        block.keys() <= {"type", "text"}
+        and isinstance(block.get("text"), str)
+        and block.get("type", "text") == "text"
+    ):
         return PromptTemplate(block["text"], template_format=template_format)
     if block.get("type") == "image_url" and "image_url" in block:
         image = block["image_url"]
@@ -273,7 +322,9 @@ def _block(block: Any, template_format: str) -> PromptTemplate | BlockTemplate:
             block = {**block, "image_url": {"url": image}}
         elif not isinstance(image, Mapping) or not image.get("url"):
             # A `path` would have a prompt read a file of the machine that runs it.
-            raise InvalidTemplate("Invalid template: `image_url` needs a `url` (https or data:); files are not read.")
+            raise InvalidTemplate(
+                "Invalid template: `image_url` needs a `url` (https or data:); files are not read."
+            )
     return BlockTemplate(dict(block), template_format)
 
 
@@ -295,4 +346,8 @@ def _block_of(piece: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     formatted = piece.format(**{name: values[name] for name in piece.input_variables})
     if isinstance(formatted, str):
         return {"type": "text", "text": formatted}
-    return {"type": "image_url", "image_url": formatted} if hasattr(piece, "format_prompt") else dict(formatted)
+    return (
+        {"type": "image_url", "image_url": formatted}
+        if hasattr(piece, "format_prompt")
+        else dict(formatted)
+    )

@@ -16,7 +16,9 @@ from modelwire.prompts.template import Template
 __all__ = ["MustacheTemplate", "paths"]
 
 _DEEPEST = 100  # sections inside of sections
-_MOST_STEPS = 5_000_000  # what is filled in, each time as many as there are contexts to look in: some seconds
+_MOST_STEPS = (
+    5_000_000  # what is filled in, each time as many as there are contexts to look in: some seconds
+)
 _MOST_CHARS = 64 * 1024 * 1024  # more than any provider takes
 _ABSENT: Any = object()
 _LINE_END = re.compile(r"[ \t]*(?:\r?\n|\Z)")
@@ -90,14 +92,20 @@ def _tree(text: str) -> list[Any]:
             nodes.append(Variable(_path(tag.name), escaped=not tag.kind))
         elif tag.kind in ("#", "^"):
             if len(open_sections) == _DEEPEST:
-                raise InvalidTemplate(f"A mustache template has sections nested more than {_DEEPEST} levels deep.")
+                raise InvalidTemplate(
+                    f"A mustache template has sections nested more than {_DEEPEST} levels deep."
+                )
             section = Section(_path(tag.name), tag.kind == "^", [])
             nodes.append(section)
             open_sections.append((tag, nodes))
             nodes = section.nodes
         elif tag.kind == "/":
             if not open_sections or open_sections[-1][0].name != tag.name:
-                expected = f"; the last one opened is `{open_sections[-1][0].name}`" if open_sections else ""
+                expected = (
+                    f"; the last one opened is `{open_sections[-1][0].name}`"
+                    if open_sections
+                    else ""
+                )
                 raise InvalidTemplate(
                     f"The mustache template closes a section `{tag.name}` {_line(text, tag.start)},"
                     f" which is not open{expected}."
@@ -105,7 +113,9 @@ def _tree(text: str) -> list[Any]:
             nodes = open_sections.pop()[1]
     if open_sections:
         tag = open_sections[-1][0]
-        raise InvalidTemplate(f"The mustache section `{tag.name}`, opened {_line(text, tag.start)}, is never closed.")
+        raise InvalidTemplate(
+            f"The mustache section `{tag.name}`, opened {_line(text, tag.start)}, is never closed."
+        )
     return nodes
 
 
@@ -155,7 +165,9 @@ def _delimiters(text: str, start: int, name: str) -> tuple[str, str]:
     """Read `{{=<% %>=}}`."""
     both = name.split()
     if len(both) != 2:
-        raise InvalidTemplate(f"The mustache template sets delimiters {_line(text, start)} that are not two: {name!r}.")
+        raise InvalidTemplate(
+            f"The mustache template sets delimiters {_line(text, start)} that are not two: {name!r}."
+        )
     return both[0], both[1]
 
 
@@ -220,7 +232,9 @@ def _found(path: Path, contexts: list[Any]) -> Any:
     """Look the first name up from the innermost context outwards, the others in what it named."""
     if not path:
         return contexts[-1]
-    first = (found for context in reversed(contexts) if (found := _item(context, path[0])) is not _ABSENT)
+    first = (
+        found for context in reversed(contexts) if (found := _item(context, path[0])) is not _ABSENT
+    )
     value = next(first, _ABSENT)
     for name in path[1:]:
         value = _item(value, name)
@@ -242,6 +256,10 @@ def _is_list(value: Any) -> bool:
 def _text(value: Any) -> str:
     if type(value) is str:
         return value
-    if value is _ABSENT or value is None or (isinstance(value, (Mapping, Sequence)) and not len(value)):
+    if (
+        value is _ABSENT
+        or value is None
+        or (isinstance(value, (Mapping, Sequence)) and not len(value))
+    ):
         return ""
     return str(value)

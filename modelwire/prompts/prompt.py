@@ -52,7 +52,9 @@ class PromptTemplate(StringPromptTemplate):
     def __init__(self, template: str, *, template_format: str = "f-string", **kwargs: Any) -> None:
         partials = kwargs.get("partial_variables") or {}
         if not isinstance(partials, Mapping):
-            raise InvalidType(f"`partial_variables` must be a dict, not a `{type(partials).__name__}`.")
+            raise InvalidType(
+                f"`partial_variables` must be a dict, not a `{type(partials).__name__}`."
+            )
         if kwargs.get("validate_template"):
             _check_variables(template, template_format, kwargs.get("input_variables"), partials)
         read = compile_template(template, template_format)
@@ -80,12 +82,21 @@ class PromptTemplate(StringPromptTemplate):
         **kwargs: Any,
     ) -> PromptTemplate:
         """Make a prompt; its variables are found in the text."""
-        return cls(template, template_format=template_format, partial_variables=partial_variables or {}, **kwargs)
+        return cls(
+            template,
+            template_format=template_format,
+            partial_variables=partial_variables or {},
+            **kwargs,
+        )
 
     @classmethod
-    def from_file(cls, template_file: str | Path, encoding: str | None = None, **kwargs: Any) -> PromptTemplate:
+    def from_file(
+        cls, template_file: str | Path, encoding: str | None = None, **kwargs: Any
+    ) -> PromptTemplate:
         """Make a prompt of the text in a file, UTF-8 unless `encoding` says otherwise."""
-        return cls.from_template(Path(template_file).read_text(encoding=encoding or "utf-8"), **kwargs)
+        return cls.from_template(
+            Path(template_file).read_text(encoding=encoding or "utf-8"), **kwargs
+        )
 
     @classmethod
     def from_examples(
@@ -127,9 +138,13 @@ class PromptTemplate(StringPromptTemplate):
                 f"Cannot add templates of different formats: `{self.template_format}` and `{other.template_format}`."
             )
         shared = self.partial_variables.keys() & other.partial_variables.keys()
-        twice = sorted(name for name in shared if self.partial_variables[name] != other.partial_variables[name])
+        twice = sorted(
+            name for name in shared if self.partial_variables[name] != other.partial_variables[name]
+        )
         if twice:
-            raise InvalidArgument(f"Both templates give the variables {twice}, and not the same values.")
+            raise InvalidArgument(
+                f"Both templates give the variables {twice}, and not the same values."
+            )
         return PromptTemplate(
             self.template + other.template,
             template_format=self.template_format,
@@ -163,12 +178,18 @@ class PromptTemplate(StringPromptTemplate):
         return read  # type: ignore[no-any-return]
 
 
-def _check_variables(template: str, template_format: str, declared: Any, partials: Mapping[str, Any]) -> None:
+def _check_variables(
+    template: str, template_format: str, declared: Any, partials: Mapping[str, Any]
+) -> None:
     """Compare the variables of the template with those declared."""
     from modelwire.prompts.string import check_valid_template
 
     if template_format == "mustache":
-        raise InvalidArgument("Mustache templates cannot be validated: a name in them may be missing.")
+        raise InvalidArgument(
+            "Mustache templates cannot be validated: a name in them may be missing."
+        )
     if declared is None:
-        raise InvalidArgument("`validate_template=True` needs `input_variables` to compare the template with.")
+        raise InvalidArgument(
+            "`validate_template=True` needs `input_variables` to compare the template with."
+        )
     check_valid_template(template, template_format, [*declared, *partials])

@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, InvalidTemplate
 from modelwire.prompts.prompt import StringPromptTemplate
-from modelwire.prompts.template import PromptTemplateFormat, compile_template, get_template_variables
+from modelwire.prompts.template import (
+    PromptTemplateFormat,
+    compile_template,
+    get_template_variables,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 __all__ = [
-    "PromptTemplateFormat", "StringPromptTemplate", "check_valid_template", "get_template_variables",
-    "jinja2_formatter", "mustache_formatter", "mustache_schema", "mustache_template_vars", "validate_f_string_template",
+    "PromptTemplateFormat",
+    "StringPromptTemplate",
+    "check_valid_template",
+    "get_template_variables",
+    "jinja2_formatter",
+    "mustache_formatter",
+    "mustache_schema",
+    "mustache_template_vars",
+    "validate_f_string_template",
     "validate_jinja2",
-]  # fmt: skip
+]
 
 
 def check_valid_template(template: str, template_format: str, input_variables: list[str]) -> None:

@@ -37,7 +37,9 @@ class StructuredPrompt(ChatPromptTemplate):
     ) -> None:
         schema = schema_ or kwargs.pop("schema", None)
         if not schema:
-            raise InvalidArgument(f"Must pass in a non-empty structured output schema. Received: {schema!r}")
+            raise InvalidArgument(
+                f"Must pass in a non-empty structured output schema. Received: {schema!r}"
+            )
         own = type(self).model_fields
         options = {name: kwargs.pop(name) for name in list(kwargs) if name not in own}
         super().__init__(

@@ -10,7 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from string import Formatter
 from typing import Any, Literal, TypeAlias
 
-from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType, MissingVariable, did_you_mean
+from modelwire.errors import (
+    InvalidArgument,
+    InvalidTemplate,
+    InvalidType,
+    MissingVariable,
+    did_you_mean,
+)
 
 __all__ = ["PromptTemplateFormat", "get_template_variables"]
 
@@ -42,7 +48,9 @@ class FStringTemplate(Template):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         parts: list[str] = []
-        fields: list[tuple[int, str, str, str | None]] = []  # place in `parts`, name, format, conversion
+        fields: list[
+            tuple[int, str, str, str | None]
+        ] = []  # place in `parts`, name, format, conversion
         for literal, name, spec, conversion in _pieces(text):
             if literal:
                 parts.append(literal)
@@ -105,7 +113,10 @@ def get_template_variables(template: str, template_format: str = "f-string") -> 
 
 
 def check_variables(
-    prompt: object, expected: Collection[str], values: Collection[object], cause: KeyError | None = None
+    prompt: object,
+    expected: Collection[str],
+    values: Collection[object],
+    cause: KeyError | None = None,
 ) -> None:
     """Raise the error that names the variables a prompt did not get, if there are any."""
     absent = sorted([name for name in expected if name not in values])
@@ -149,7 +160,9 @@ class BlockTemplate:
 _DEEPEST = 100  # levels of nesting; real content blocks have fewer than ten
 
 
-def _compile_nested(value: Any, template_format: str, names: dict[str, None], depth: int = 0) -> Any:
+def _compile_nested(
+    value: Any, template_format: str, names: dict[str, None], depth: int = 0
+) -> Any:
     """Read every string, add its variables to `names`; what has none in it stays a plain value."""
     if depth > _DEEPEST:
         raise InvalidTemplate(f"A content block is nested more than {_DEEPEST} levels deep.")
@@ -158,7 +171,10 @@ def _compile_nested(value: Any, template_format: str, names: dict[str, None], de
         names.update(dict.fromkeys(template.variables))
         return template if template.variables else template.render({})
     if isinstance(value, dict):
-        return {key: _compile_nested(item, template_format, names, depth + 1) for key, item in value.items()}
+        return {
+            key: _compile_nested(item, template_format, names, depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_compile_nested(item, template_format, names, depth + 1) for item in value]
     return value

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from modelwire.runnables.each import *
     from modelwire.runnables.fallbacks import *
     from modelwire.runnables.fields import ConfigurableField as ConfigurableField
-    from modelwire.runnables.fields import ConfigurableFieldMultiOption as ConfigurableFieldMultiOption
-    from modelwire.runnables.fields import ConfigurableFieldSingleOption as ConfigurableFieldSingleOption
+    from modelwire.runnables.fields import (
+        ConfigurableFieldMultiOption as ConfigurableFieldMultiOption,
+    )
+    from modelwire.runnables.fields import (
+        ConfigurableFieldSingleOption as ConfigurableFieldSingleOption,
+    )
     from modelwire.runnables.fields import ConfigurableFieldSpec as ConfigurableFieldSpec
     from modelwire.runnables.functions import *
     from modelwire.runnables.history import *

@@ -79,7 +79,9 @@ _WHEN_WHOLE: dict[type, type] = {GrowingDict: AddableDict, GrowingList: list}
 
 def _collected(items: list[Any]) -> Any:
     kinds = {type(item) for item in items}
-    if any(issubclass(kind, AddableDict) for kind in kinds) and all(issubclass(kind, dict) for kind in kinds):
+    if any(issubclass(kind, AddableDict) for kind in kinds) and all(
+        issubclass(kind, dict) for kind in kinds
+    ):
         # Of plain dicts each replaces the one before; from the first that adds on, the rest adds to it.
         begun = next((place for place, item in enumerate(items) if _adds(item)), len(items))
         return _joined_dicts(items[max(begun - 1, 0) :], collected)
@@ -118,7 +120,9 @@ def _joined(items: list[Any]) -> Any:
             return [part for item in items for part in item]
         if kind is AddableDict:
             return _joined_dicts(items, _joined)
-        messages = sys.modules.get("modelwire.messages")  # nobody can hold a chunk of a module that is not loaded
+        messages = sys.modules.get(
+            "modelwire.messages"
+        )  # nobody can hold a chunk of a module that is not loaded
         if kind is getattr(messages, "AIMessageChunk", None):
             return cast("Any", messages).add_ai_message_chunks(*items)
     total = first
@@ -127,7 +131,9 @@ def _joined(items: list[Any]) -> Any:
     return total
 
 
-def _joined_dicts(items: Sequence[Mapping[str, Any]], join: Callable[[list[Any]], Any]) -> AddableDict:
+def _joined_dicts(
+    items: Sequence[Mapping[str, Any]], join: Callable[[list[Any]], Any]
+) -> AddableDict:
     parts: dict[str, list[Any]] = {}
     for item in items:
         for key, value in item.items():

@@ -30,7 +30,9 @@ def _readable_one(kind: Any) -> Any:
     if is_typed_dict(kind) and sys.version_info < (3, 12) and type(kind).__module__ == "typing":
         from typing_extensions import TypedDict
 
-        hints = {key: readable(hint) for key, hint in get_type_hints(kind, include_extras=True).items()}
+        hints = {
+            key: readable(hint) for key, hint in get_type_hints(kind, include_extras=True).items()
+        }
         return TypedDict(kind.__name__, hints, total=kind.__total__)  # type: ignore[operator]
     return kind
 
@@ -66,4 +68,6 @@ def replaced_types(annotation: Any, swap: Callable[[Any], Any]) -> Any:
 
 def is_typed_dict(thing: Any) -> bool:
     """Tell a TypedDict class, of `typing` or of `typing_extensions`."""
-    return isinstance(thing, type) and issubclass(thing, dict) and hasattr(thing, "__required_keys__")
+    return (
+        isinstance(thing, type) and issubclass(thing, dict) and hasattr(thing, "__required_keys__")
+    )

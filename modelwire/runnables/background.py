@@ -53,7 +53,9 @@ class BackgroundLoop:
             self._posted.popleft()()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:  # cancels and closes what is left at its end
+        with asyncio.Runner(
+            loop_factory=lambda: self.loop
+        ) as runner:  # cancels and closes what is left at its end
             loop = runner.get_loop()
             until_stopped = loop.create_task(self._until_stopped())
             try:

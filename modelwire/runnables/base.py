@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 from modelwire import _lazy, runnables
@@ -25,7 +33,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from modelwire.runnables.binding import RunnableBinding
-    from modelwire.runnables.configurable import RunnableConfigurableAlternatives, RunnableConfigurableFields
+    from modelwire.runnables.configurable import (
+        RunnableConfigurableAlternatives,
+        RunnableConfigurableFields,
+    )
     from modelwire.runnables.each import RunnableEach
     from modelwire.runnables.fallbacks import RunnableWithFallbacks
     from modelwire.runnables.fields import AnyConfigurableField, ConfigurableField
@@ -40,10 +51,24 @@ if TYPE_CHECKING:
     from modelwire.tracers.root_listeners import Listener
 
 __all__ = [
-    "Input", "Output", "Runnable", "RunnableAssign", "RunnableBinding", "RunnableEach", "RunnableGenerator",
-    "RunnableLambda", "RunnableLike", "RunnableMap", "RunnableParallel", "RunnablePassthrough", "RunnablePick",
-    "RunnableSequence", "RunnableSerializable", "chain", "coerce_to_runnable",
-]  # fmt: skip
+    "Input",
+    "Output",
+    "Runnable",
+    "RunnableAssign",
+    "RunnableBinding",
+    "RunnableEach",
+    "RunnableGenerator",
+    "RunnableLambda",
+    "RunnableLike",
+    "RunnableMap",
+    "RunnableParallel",
+    "RunnablePassthrough",
+    "RunnablePick",
+    "RunnableSequence",
+    "RunnableSerializable",
+    "chain",
+    "coerce_to_runnable",
+]
 
 Other = TypeVar("Other")
 _In = TypeVar("_In")
@@ -74,16 +99,24 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Turn one input into one output."""
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    async def ainvoke(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
         """Turn one input into one output; the default runs `invoke` in a thread."""
         config, deadline = clocked(config)
-        return await covered(run_in_executor(None, self.invoke, input, config, **kwargs), deadline, self)
+        return await covered(
+            run_in_executor(None, self.invoke, input, config, **kwargs), deadline, self
+        )
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
+    def stream(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Output]:
         """Yield the output in chunks as they come; the default yields what `invoke` returns."""
         yield self.invoke(input, config, **kwargs)
 
-    async def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
+    async def astream(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Output]:
         """Yield the output in chunks as they come; the default yields what `ainvoke` returns."""
         yield await self.ainvoke(input, config, **kwargs)
 
@@ -117,7 +150,12 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
             await aclose(output, input)
 
     def astream_events(
-        self, input: Any, config: RunnableConfig | None = None, *, version: Literal["v1", "v2"] = "v2", **kwargs: Any
+        self,
+        input: Any,
+        config: RunnableConfig | None = None,
+        *,
+        version: Literal["v1", "v2"] = "v2",
+        **kwargs: Any,
     ) -> AsyncIterator[StreamEvent]:
         """Stream, and yield every start, chunk and end of this runnable and of those inside of it, as a dict.
 
@@ -138,18 +176,26 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     @overload
     def __or__(self, other: Runnable[Any, Other]) -> RunnableSequence[Input, Other]: ...
     @overload
-    def __or__(self, other: Callable[[Iterator[Any]], Iterator[Other]]) -> RunnableSequence[Input, Other]: ...
+    def __or__(
+        self, other: Callable[[Iterator[Any]], Iterator[Other]]
+    ) -> RunnableSequence[Input, Other]: ...
     @overload
-    def __or__(self, other: Callable[[AsyncIterator[Any]], AsyncIterator[Other]]) -> RunnableSequence[Input, Other]: ...
+    def __or__(
+        self, other: Callable[[AsyncIterator[Any]], AsyncIterator[Other]]
+    ) -> RunnableSequence[Input, Other]: ...
     @overload
-    def __or__(self, other: Callable[[Any], Coroutine[Any, Any, Other]]) -> RunnableSequence[Input, Other]: ...
+    def __or__(
+        self, other: Callable[[Any], Coroutine[Any, Any, Other]]
+    ) -> RunnableSequence[Input, Other]: ...
     @overload
     def __or__(self, other: Callable[..., Other]) -> RunnableSequence[Input, Other]: ...
     @overload
     def __or__(self, other: Mapping[str, Any]) -> RunnableSequence[Input, dict[str, Any]]: ...
     def __or__(self, other: Any) -> RunnableSequence[Input, Any]:
         """Feed the output to `other`: a runnable, a function, or a dict of them."""
-        return runnables.RunnableSequence(self, coerce_to_runnable(other, place="on the right of `|`"))
+        return runnables.RunnableSequence(
+            self, coerce_to_runnable(other, place="on the right of `|`")
+        )
 
     @overload
     def __ror__(self, other: Mapping[str, Any]) -> RunnableSequence[Any, Output]: ...
@@ -159,10 +205,14 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     def __ror__(self, other: Any) -> RunnableSequence[Any, Output]: ...
     def __ror__(self, other: Any) -> RunnableSequence[Any, Output]:
         """Take the input from `other`: a function, or a dict of runnables and functions."""
-        return runnables.RunnableSequence(coerce_to_runnable(other, place="on the left of `|`"), self)
+        return runnables.RunnableSequence(
+            coerce_to_runnable(other, place="on the left of `|`"), self
+        )
 
     @overload
-    def pipe(self, other: Runnable[Any, Other], /, *, name: str | None = None) -> RunnableSequence[Input, Other]: ...
+    def pipe(
+        self, other: Runnable[Any, Other], /, *, name: str | None = None
+    ) -> RunnableSequence[Input, Other]: ...
     @overload
     def pipe(self, *others: Any, name: str | None = None) -> RunnableSequence[Input, Any]: ...
     def pipe(self, *others: Any, name: str | None = None) -> RunnableSequence[Input, Any]:
@@ -181,13 +231,21 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         """Pass `kwargs` to every call."""
         return runnables.RunnableBinding(bound=self, kwargs=kwargs)
 
-    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
+    def with_config(
+        self, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> RunnableBinding[Input, Output]:
         """Lay `config` (or its entries as keywords) under the config of every call."""
-        return runnables.RunnableBinding(bound=self, config=cast("RunnableConfig", {**(config or {}), **kwargs}))
+        return runnables.RunnableBinding(
+            bound=self, config=cast("RunnableConfig", {**(config or {}), **kwargs})
+        )
 
-    def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding[Any, Any]:
+    def with_types(
+        self, *, input_type: Any = None, output_type: Any = None
+    ) -> RunnableBinding[Any, Any]:
         """Say what goes in and comes out, where the code does not: for schemas, and for readers."""
-        return runnables.RunnableBinding(bound=self, custom_input_type=input_type, custom_output_type=output_type)
+        return runnables.RunnableBinding(
+            bound=self, custom_input_type=input_type, custom_output_type=output_type
+        )
 
     def with_retry(
         self,
@@ -222,27 +280,46 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         With `exception_key` the input is a dict, and the fallbacks find the last error in it under that key.
         """
         return runnables.RunnableWithFallbacks(
-            runnable=self, fallbacks=fallbacks, exceptions_to_handle=exceptions_to_handle, exception_key=exception_key
+            runnable=self,
+            fallbacks=fallbacks,
+            exceptions_to_handle=exceptions_to_handle,
+            exception_key=exception_key,
         )
 
     def with_listeners(
-        self, *, on_start: Listener | None = None, on_end: Listener | None = None, on_error: Listener | None = None
+        self,
+        *,
+        on_start: Listener | None = None,
+        on_end: Listener | None = None,
+        on_error: Listener | None = None,
     ) -> RunnableBinding[Input, Output]:
         """Call `f(run)`, or `f(run, config)`, when this runnable's own run starts, ends or fails."""
-        listening = root_listeners.listening_to(asynchronous=False, on_start=on_start, on_end=on_end, on_error=on_error)
+        listening = root_listeners.listening_to(
+            asynchronous=False, on_start=on_start, on_end=on_end, on_error=on_error
+        )
         return self._listened(listening)
 
     def with_alisteners(
-        self, *, on_start: Listener | None = None, on_end: Listener | None = None, on_error: Listener | None = None
+        self,
+        *,
+        on_start: Listener | None = None,
+        on_end: Listener | None = None,
+        on_error: Listener | None = None,
     ) -> RunnableBinding[Input, Output]:
         """Await `f(run)`, or `f(run, config)`, when this runnable's own run starts, ends or fails."""
-        listening = root_listeners.listening_to(asynchronous=True, on_start=on_start, on_end=on_end, on_error=on_error)
+        listening = root_listeners.listening_to(
+            asynchronous=True, on_start=on_start, on_end=on_end, on_error=on_error
+        )
         return self._listened(listening)
 
-    def _listened(self, factory: Callable[[RunnableConfig], RunnableConfig]) -> RunnableBinding[Input, Output]:
+    def _listened(
+        self, factory: Callable[[RunnableConfig], RunnableConfig]
+    ) -> RunnableBinding[Input, Output]:
         return runnables.RunnableBinding(bound=self, config_factories=[factory])
 
-    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[Input, Output]:
+    def configurable_fields(
+        self, **kwargs: AnyConfigurableField
+    ) -> RunnableConfigurableFields[Input, Output]:
         """Let the config of a call set fields: `configurable_fields(temperature=ConfigurableField(id="temp"))`."""
         return runnables.RunnableConfigurableFields(default=self, fields=kwargs)
 
@@ -259,7 +336,11 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         With `prefix_keys` the fields of an alternative are configured under `which==keyword/field`.
         """
         return runnables.RunnableConfigurableAlternatives(
-            which=which, default=self, alternatives=kwargs, default_key=default_key, prefix_keys=prefix_keys
+            which=which,
+            default=self,
+            alternatives=kwargs,
+            default_key=default_key,
+            prefix_keys=prefix_keys,
         )
 
     def as_tool(
@@ -290,7 +371,9 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         if run is None:
             return call_function.call_func_with_variable_args(func, input, below(config), **kwargs)
         with run:
-            output = call_function.call_func_with_variable_args(func, input, run.below(), run.manager, **kwargs)
+            output = call_function.call_func_with_variable_args(
+                func, input, run.below(), run.manager, **kwargs
+            )
             return run.end(output)
 
     async def _acall_with_config(
@@ -306,9 +389,13 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         config = settled(config)
         run = await runs.astart_run(self, input, config, run_type, serialized)
         if run is None:
-            return await call_function.acall_func_with_variable_args(func, input, below(config), **kwargs)
+            return await call_function.acall_func_with_variable_args(
+                func, input, below(config), **kwargs
+            )
         async with run:
-            output = await call_function.acall_func_with_variable_args(func, input, run.below(), run.manager, **kwargs)
+            output = await call_function.acall_func_with_variable_args(
+                func, input, run.below(), run.manager, **kwargs
+            )
             return await run.end(output)
 
     def _transform_stream_with_config(
@@ -323,10 +410,14 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         config = settled(config)
         if runs.listening(config):
             return runs.observed_stream(
-                self, input, config,
-                lambda items, run: call_function.stream_function(transformer, items, run.below(), run.manager, kwargs),
+                self,
+                input,
+                config,
+                lambda items, run: call_function.stream_function(
+                    transformer, items, run.below(), run.manager, kwargs
+                ),
                 run_type,
-            )  # fmt: skip
+            )
         return call_function.stream_function(transformer, input, below(config), None, kwargs)
 
     def _atransform_stream_with_config(
@@ -341,10 +432,14 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         config = settled(config)
         if runs.listening(config):
             return runs.aobserved_stream(
-                self, input, config,
-                lambda items, run: call_function.astream_function(transformer, items, run.below(), run.manager, kwargs),
+                self,
+                input,
+                config,
+                lambda items, run: call_function.astream_function(
+                    transformer, items, run.below(), run.manager, kwargs
+                ),
                 run_type,
-            )  # fmt: skip
+            )
         return call_function.astream_function(transformer, input, below(config), None, kwargs)
 
 

@@ -10,14 +10,30 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from contextvars import Context, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import Configs, RunnableConfig, element_config, in_batch, started, warn_of_run_id
+from modelwire.runnables.config import (
+    Configs,
+    RunnableConfig,
+    element_config,
+    in_batch,
+    started,
+    warn_of_run_id,
+)
 from modelwire.runnables.description import loop_native
 
 if TYPE_CHECKING:
@@ -25,7 +41,14 @@ if TYPE_CHECKING:
 
     from modelwire.runnables.base import Runnable
 
-__all__ = ["abatch_as_completed", "ain_order", "batch_as_completed", "gathered", "in_order", "joined"]
+__all__ = [
+    "abatch_as_completed",
+    "ain_order",
+    "batch_as_completed",
+    "gathered",
+    "in_order",
+    "joined",
+]
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -44,14 +67,18 @@ Finished: TypeAlias = tuple[int, Any, BaseException | None]
 
 def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableConfig]], int | None]:
     """Pair each input with its config, lazily; return the first one's `max_concurrency` too. Check what can be now."""
-    one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(type(inputs), "model_fields")  # a message, say
+    one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(
+        type(inputs), "model_fields"
+    )  # a message, say
     if one_value or not isinstance(inputs, Iterable):
         raise InvalidType(
             f"A batch takes an iterable of inputs, such as a list, not a `{type(inputs).__name__}`. "
             "For a single input use `invoke`, or put it into a list."
         )
     if config is not None and not isinstance(config, (Mapping, Sequence)):
-        raise InvalidType(f"`config` must be a dict or a list of dicts, not a `{type(config).__name__}`.")
+        raise InvalidType(
+            f"`config` must be a dict or a list of dicts, not a `{type(config).__name__}`."
+        )
     if isinstance(config, Sequence):
         ready = [element_config(one) for one in config]
         length = len(inputs) if isinstance(inputs, Sized) else None
@@ -64,7 +91,9 @@ def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableCon
     return _repeated(iter(inputs), first), first.get("max_concurrency")
 
 
-def _repeated(inputs: Iterator[Input], first: RunnableConfig) -> Iterator[tuple[Input, RunnableConfig]]:
+def _repeated(
+    inputs: Iterator[Input], first: RunnableConfig
+) -> Iterator[tuple[Input, RunnableConfig]]:
     """Give every input a copy of the one config, and only the first one its `run_id`."""
     run_id = first.pop("run_id", None)
     for input in inputs:
@@ -76,7 +105,9 @@ def _repeated(inputs: Iterator[Input], first: RunnableConfig) -> Iterator[tuple[
         yield input, config
 
 
-def _matched(inputs: Iterator[Input], configs: list[RunnableConfig]) -> Iterator[tuple[Input, RunnableConfig]]:
+def _matched(
+    inputs: Iterator[Input], configs: list[RunnableConfig]
+) -> Iterator[tuple[Input, RunnableConfig]]:
     position = 0
     for position, input in enumerate(inputs, 1):
         if position > len(configs):
@@ -87,7 +118,9 @@ def _matched(inputs: Iterator[Input], configs: list[RunnableConfig]) -> Iterator
 
 
 def _mismatch(configs: int, inputs: str) -> InvalidArgument:
-    return InvalidArgument(f"`config` has {configs} entries for {inputs}. Give one config, or one for each input.")
+    return InvalidArgument(
+        f"`config` has {configs} entries for {inputs}. Give one config, or one for each input."
+    )
 
 
 def in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
@@ -146,7 +179,9 @@ def abatch_as_completed(
     """See `Runnable.abatch_as_completed`."""
     rows, limit = _rows(inputs, config)
     calls = (_call(runnable.ainvoke, input, one, kwargs) for input, one in rows)
-    return _aoutputs(_afinished(calls, limit or LOOP_CONCURRENCY), return_exceptions=return_exceptions)
+    return _aoutputs(
+        _afinished(calls, limit or LOOP_CONCURRENCY), return_exceptions=return_exceptions
+    )
 
 
 def _row_context() -> Context:
@@ -155,11 +190,15 @@ def _row_context() -> Context:
     return context
 
 
-def _call(invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Callable[[], Any]:
+def _call(
+    invoke: Callable[..., Any], input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+) -> Callable[[], Any]:
     return lambda: invoke(input, started(config), **kwargs)
 
 
-async def _aoutputs(finished: AsyncIterator[Finished], *, return_exceptions: bool) -> AsyncIterator[tuple[int, Any]]:
+async def _aoutputs(
+    finished: AsyncIterator[Finished], *, return_exceptions: bool
+) -> AsyncIterator[tuple[int, Any]]:
     try:
         async for position, output, error in finished:
             yield position, _judged(output, error, return_exceptions)
@@ -183,7 +222,9 @@ class _Crew(ABC):
     interruptible = False  # whether `cancel` ends a call that is running
 
     @abstractmethod
-    def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None: ...
+    def start(
+        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
+    ) -> None: ...
 
     def cancel(self) -> None:  # noqa: B027 - most have nothing to do
         """Cancel what can be cancelled; the rest finishes. All of it still reports."""
@@ -202,11 +243,17 @@ class _ThreadCrew(_Crew):
         self._cancelled = False
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="modelwire-batch")
 
-    def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
+    def start(
+        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
+    ) -> None:
         self._pool.submit(self._work, position, call, report, _row_context())
 
     def _work(
-        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None], context: Context
+        self,
+        position: int,
+        call: Callable[[], Any],
+        report: Callable[[Finished], None],
+        context: Context,
     ) -> None:
         if self._cancelled:
             report((position, None, None))
@@ -229,7 +276,9 @@ class _InlineCrew(_Crew):
 
     limit = 1
 
-    def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
+    def start(
+        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
+    ) -> None:
         try:
             finished: Finished = position, _row_context().run(call), None
         except Exception as exc:  # noqa: BLE001 - it is raised where the batch is read
@@ -249,7 +298,9 @@ class _LoopCrew(_Crew):
         self._home = background_loop()
         self._tasks: set[asyncio.Task[Finished]] = set()
 
-    def start(self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]) -> None:
+    def start(
+        self, position: int, call: Callable[[], Any], report: Callable[[Finished], None]
+    ) -> None:
         context = _row_context()
 
         async def work() -> Finished:
@@ -289,7 +340,9 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
     return _ThreadCrew(limit or THREAD_CONCURRENCY)
 
 
-def _finished(calls: Iterator[Callable[[], Any]], crew: _Crew, *, return_exceptions: bool) -> Iterator[tuple[int, Any]]:
+def _finished(
+    calls: Iterator[Callable[[], Any]], crew: _Crew, *, return_exceptions: bool
+) -> Iterator[tuple[int, Any]]:
     """Run the calls on the crew, `crew.limit` at a time; yield what came of each. Leaving early cancels the rest."""
     from queue import SimpleQueue
 
@@ -311,7 +364,9 @@ def _finished(calls: Iterator[Callable[[], Any]], crew: _Crew, *, return_excepti
                 reported += 1
                 yield position, _judged(output, error, return_exceptions)
     except (KeyboardInterrupt, GeneratorExit):  # a Ctrl-C here, or where the outputs are read
-        awaits_rest = crew.interruptible  # whoever pressed it does not wait for what cannot be stopped
+        awaits_rest = (
+            crew.interruptible
+        )  # whoever pressed it does not wait for what cannot be stopped
         raise
     finally:
         close(calls)
@@ -334,7 +389,9 @@ def _outcome(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
     return (task.result(), None) if error is None else (None, error)
 
 
-async def _afinished(calls: Iterator[Callable[[], Coroutine[Any, Any, Any]]], limit: int) -> AsyncIterator[Finished]:
+async def _afinished(
+    calls: Iterator[Callable[[], Coroutine[Any, Any, Any]]], limit: int
+) -> AsyncIterator[Finished]:
     """Run the calls as tasks, `limit` at a time, and yield what came of each. Leaving early cancels the rest."""
     import asyncio
 
@@ -395,6 +452,10 @@ def joined(calls: Sequence[Callable[[], Output]], limit: int | None) -> list[Out
     return in_order(_finished(iter(calls), crew, return_exceptions=False))
 
 
-async def gathered(calls: Sequence[Callable[[], Coroutine[Any, Any, Output]]], limit: int | None) -> list[Output]:
+async def gathered(
+    calls: Sequence[Callable[[], Coroutine[Any, Any, Output]]], limit: int | None
+) -> list[Output]:
     """Run async calls side by side and return what they return, in order; the first error cancels the rest."""
-    return await ain_order(_aoutputs(_afinished(iter(calls), limit or len(calls)), return_exceptions=False))
+    return await ain_order(
+        _aoutputs(_afinished(iter(calls), limit or len(calls)), return_exceptions=False)
+    )

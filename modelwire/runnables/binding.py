@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.call_function import accepted_kwargs, config_place
-from modelwire.runnables.config import Configs, RunnableConfig, merge_configs, var_child_runnable_config
+from modelwire.runnables.config import (
+    Configs,
+    RunnableConfig,
+    merge_configs,
+    var_child_runnable_config,
+)
 from modelwire.runnables.forwarding import Call, Forwarding
 from modelwire.runnables.many_inputs import hidden
 
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RunnableBinding"]
 
-FORM = frozenset(("response_format", "tools", "tool_choice", "parallel_tool_calls"))  # `with_structured_output` says it
+FORM = frozenset(
+    ("response_format", "tools", "tool_choice", "parallel_tool_calls")
+)  # `with_structured_output` says it
 
 
 class RunnableBinding(Forwarding[Input, Output]):
@@ -32,8 +39,13 @@ class RunnableBinding(Forwarding[Input, Output]):
     """
 
     _parts: ClassVar[tuple[str, ...]] = (
-        "bound", "kwargs", "config", "config_factories", "custom_input_type", "custom_output_type"
-    )  # fmt: skip
+        "bound",
+        "kwargs",
+        "config",
+        "config_factories",
+        "custom_input_type",
+        "custom_output_type",
+    )
 
     def __init__(
         self,
@@ -58,11 +70,17 @@ class RunnableBinding(Forwarding[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        return self.custom_input_type if self.custom_input_type is not None else self.bound.InputType
+        return (
+            self.custom_input_type if self.custom_input_type is not None else self.bound.InputType
+        )
 
     @property
     def OutputType(self) -> Any:
-        return self.custom_output_type if self.custom_output_type is not None else self.bound.OutputType
+        return (
+            self.custom_output_type
+            if self.custom_output_type is not None
+            else self.bound.OutputType
+        )
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         if self.custom_input_type is not None:
@@ -89,7 +107,9 @@ class RunnableBinding(Forwarding[Input, Output]):
             raise AttributeError(name)
         value = getattr(self.bound, name)
         if name == "bind_tools":
-            return lambda *args, **kwargs: self._rebound(value(*args, **kwargs))  # and keep what is bound already
+            return lambda *args, **kwargs: self._rebound(
+                value(*args, **kwargs)
+            )  # and keep what is bound already
         if name == "with_structured_output":
             return update_wrapper(partial(self._bind_structured, value), value)
         if not callable(value) or not accepted_kwargs(value)[0]:
@@ -117,12 +137,16 @@ class RunnableBinding(Forwarding[Input, Output]):
         inner = made.bound if is_plain else made._with(kwargs={})
         return self._with(bound=inner, kwargs={**self.kwargs, **made.kwargs})
 
-    def _bind_structured(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Runnable[Any, Any]:
+    def _bind_structured(
+        self, method: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Runnable[Any, Any]:
         """Lay this binding under the model whose `with_structured_output` it is, but for another form of the answer."""
         from modelwire.runnables.sequence import RunnableSequence
 
         if lost := [f"`{name}`" for name in self.kwargs if name in FORM]:
-            warn_caller(f"`with_structured_output` leaves out {', '.join(lost)}, which is bound: it sets its own.")
+            warn_caller(
+                f"`with_structured_output` leaves out {', '.join(lost)}, which is bound: it sets its own."
+            )
         beside = {name: value for name, value in self.kwargs.items() if name not in FORM}
         if getattr(method, "takes_call_kwargs", False):  # they choose how to ask
             kwargs, beside = {**beside, **kwargs}, {}
@@ -145,67 +169,114 @@ class RunnableBinding(Forwarding[Input, Output]):
     def bind(self, **kwargs: Any) -> RunnableBinding[Input, Output]:
         return self._with(kwargs={**self.kwargs, **kwargs})
 
-    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> RunnableBinding[Input, Output]:
+    def with_config(
+        self, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> RunnableBinding[Input, Output]:
         """Lay `config` (or its entries as keywords) over the config bound so far."""
         return self._with(config=merge_configs(self.config, config, cast("RunnableConfig", kwargs)))
 
     def _with(self, **changes: Any) -> RunnableBinding[Input, Output]:
         return type(self)(**{**self._state(), **changes})
 
-    def with_types(self, *, input_type: Any = None, output_type: Any = None) -> RunnableBinding[Any, Any]:
+    def with_types(
+        self, *, input_type: Any = None, output_type: Any = None
+    ) -> RunnableBinding[Any, Any]:
         kept = self.custom_input_type, self.custom_output_type
-        return self._with(custom_input_type=input_type or kept[0], custom_output_type=output_type or kept[1])
+        return self._with(
+            custom_input_type=input_type or kept[0], custom_output_type=output_type or kept[1]
+        )
 
     def with_retry(self, **options: Any) -> RunnableBinding[Input, Output]:
         """Try again what is bound; who listens to this binding hears of all attempts as one."""
         return self._with(bound=self.bound.with_retry(**options))
 
-    def _listened(self, factory: Callable[[RunnableConfig], RunnableConfig]) -> RunnableBinding[Input, Output]:
+    def _listened(
+        self, factory: Callable[[RunnableConfig], RunnableConfig]
+    ) -> RunnableBinding[Input, Output]:
         return self._with(config_factories=[*self.config_factories, factory])
 
     def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         return self.bound, input, self._config(config), {**self.kwargs, **hidden(kwargs)}
 
     def astream_events(
-        self, input: Any, config: RunnableConfig | None = None, *, version: Literal["v1", "v2"] = "v2", **kwargs: Any
+        self,
+        input: Any,
+        config: RunnableConfig | None = None,
+        *,
+        version: Literal["v1", "v2"] = "v2",
+        **kwargs: Any,
     ) -> AsyncIterator[StreamEvent]:
-        return self.bound.astream_events(input, self._config(config), version=version, **{**self.kwargs, **kwargs})
+        return self.bound.astream_events(
+            input, self._config(config), version=version, **{**self.kwargs, **kwargs}
+        )
 
     def astream_log(
         self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        return self.bound.astream_log(input, self._config(config), diff=diff, **{**self.kwargs, **kwargs})
+        return self.bound.astream_log(
+            input, self._config(config), diff=diff, **{**self.kwargs, **kwargs}
+        )
 
     def _batching(
         self, config: Configs, kwargs: dict[str, Any]
     ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]]:
         """Return what batches in the place of this binding, and with what."""
         hidden(kwargs)
-        if self.config_factories:  # they make a config for one call, so each call comes through here
+        if (
+            self.config_factories
+        ):  # they make a config for one call, so each call comes through here
             return cast("Runnable[Input, Output]", super()), config, kwargs
-        ready: Any = [self._config(one) for one in config] if isinstance(config, Sequence) else self._config(config)
+        ready: Any = (
+            [self._config(one) for one in config]
+            if isinstance(config, Sequence)
+            else self._config(config)
+        )
         return self.bound, ready, {**self.kwargs, **kwargs}
 
     def batch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> list[Any]:
         runnable, config, kwargs = self._batching(config, kwargs)
         return runnable.batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     async def abatch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> list[Any]:
         runnable, config, kwargs = self._batching(config, kwargs)
         return await runnable.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
     def batch_as_completed(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> Iterator[tuple[int, Any]]:
         runnable, config, kwargs = self._batching(config, kwargs)
-        return runnable.batch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        return runnable.batch_as_completed(
+            inputs, config, return_exceptions=return_exceptions, **kwargs
+        )
 
     def abatch_as_completed(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Any]]:
         runnable, config, kwargs = self._batching(config, kwargs)
-        return runnable.abatch_as_completed(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        return runnable.abatch_as_completed(
+            inputs, config, return_exceptions=return_exceptions, **kwargs
+        )

@@ -26,21 +26,29 @@ class _Choice(WholeStep[Input, Output]):
     def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
         raise NotImplementedError
 
-    async def _achosen(self, input: Any, config: RunnableConfig, run: AsyncRun | None) -> Chosen[Input, Output]:
+    async def _achosen(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None
+    ) -> Chosen[Input, Output]:
         raise NotImplementedError
 
     InputType: Any = Any
     OutputType: Any = Any
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Output:
         body, inner = self._chosen(input, config, run)
         return body.invoke(input, inner, **kwargs)
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Output:
         body, inner = await self._achosen(input, config, run)
         return await body.ainvoke(input, inner, **kwargs)
 
-    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Output]:
+    def _opened(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]:
         body, inner = self._chosen(input, config, run)
         return body.stream(input, inner, **kwargs)
 
@@ -75,7 +83,9 @@ class RunnableBranch(_Choice[Input, Output]):
         self.branches: list[tuple[Runnable[Input, bool], Runnable[Input, Output]]] = [
             _pair(pair, number) for number, pair in enumerate(pairs, 1)
         ]
-        self.default: Runnable[Input, Output] = coerce_to_runnable(default, place="as default of a `RunnableBranch`")
+        self.default: Runnable[Input, Output] = coerce_to_runnable(
+            default, place="as default of a `RunnableBranch`"
+        )
         self.name = name
 
     def __repr__(self) -> str:
@@ -100,7 +110,9 @@ class RunnableBranch(_Choice[Input, Output]):
                 return body, run.below(f"branch:{number}") if run else config
         return self.default, run.below("branch:default") if run else config
 
-    async def _achosen(self, input: Any, config: RunnableConfig, run: AsyncRun | None) -> Chosen[Input, Output]:
+    async def _achosen(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None
+    ) -> Chosen[Input, Output]:
         for number, (condition, body) in enumerate(self.branches, 1):
             if await condition.ainvoke(input, run.below(f"condition:{number}") if run else config):
                 return body, run.below(f"branch:{number}") if run else config
@@ -113,15 +125,27 @@ class RunnableRoute(_Choice[Input, Output]):
     _parts = ("choose", "routes", "default", "name")
 
     def __init__(
-        self, choose: Any, routes: Mapping[str, Any], *, default: str | None = None, name: str | None = None
+        self,
+        choose: Any,
+        routes: Mapping[str, Any],
+        *,
+        default: str | None = None,
+        name: str | None = None,
     ) -> None:
         if not (routes and hasattr(routes, "items")):
-            raise InvalidArgument("`route` needs `routes`: a dict of what to run, each under its name.")
+            raise InvalidArgument(
+                "`route` needs `routes`: a dict of what to run, each under its name."
+            )
         if default is not None and default not in routes:
-            raise InvalidArgument(f"`default` is `{default}`. {did_you_mean(default, list(routes))}")
-        self.choose: Runnable[Input, str] = coerce_to_runnable(choose, place="as what names the route")
+            raise InvalidArgument(
+                f"`default` is `{default}`. {did_you_mean(default, list(routes))}"
+            )
+        self.choose: Runnable[Input, str] = coerce_to_runnable(
+            choose, place="as what names the route"
+        )
         self.routes: dict[str, Runnable[Input, Output]] = {
-            key: coerce_to_runnable(body, place=f"as the route `{key}`") for key, body in routes.items()
+            key: coerce_to_runnable(body, place=f"as the route `{key}`")
+            for key, body in routes.items()
         }
         self.default = default
         self.name = name
@@ -131,7 +155,9 @@ class RunnableRoute(_Choice[Input, Output]):
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return the first schema that says more than `Any`, of the routes and of what chooses."""
-        return schemas.first_input([*self.routes.values(), self.choose], config) or super().get_input_schema(config)
+        return schemas.first_input(
+            [*self.routes.values(), self.choose], config
+        ) or super().get_input_schema(config)
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return [self.choose, *self.routes.values()]
@@ -140,7 +166,9 @@ class RunnableRoute(_Choice[Input, Output]):
         key = self._known(self.choose.invoke(input, run.below("choose") if run else config))
         return self.routes[key], run.below(f"route:{key}") if run else config
 
-    async def _achosen(self, input: Any, config: RunnableConfig, run: AsyncRun | None) -> Chosen[Input, Output]:
+    async def _achosen(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None
+    ) -> Chosen[Input, Output]:
         key = self._known(await self.choose.ainvoke(input, run.below("choose") if run else config))
         return self.routes[key], run.below(f"route:{key}") if run else config
 
@@ -149,7 +177,9 @@ class RunnableRoute(_Choice[Input, Output]):
             return key
         if self.default is not None:
             return self.default
-        raise InvalidArgument(f"There is no route `{key}`. {did_you_mean(str(key), list(self.routes))}")
+        raise InvalidArgument(
+            f"There is no route `{key}`. {did_you_mean(str(key), list(self.routes))}"
+        )
 
 
 def route(

@@ -37,11 +37,20 @@ def config_place(method: Callable[..., Any]) -> int | None:
     except (ValueError, TypeError):  # a built-in that does not say
         return None
     place = next((place for place, name in enumerate(parameters) if name == "config"), None)
-    return None if place is None or parameters["config"].kind is inspect.Parameter.KEYWORD_ONLY else place
+    return (
+        None
+        if place is None or parameters["config"].kind is inspect.Parameter.KEYWORD_ONLY
+        else place
+    )
 
 
 def extra_kwargs(
-    takes: tuple[bool, bool], kwargs: dict[str, Any], config: RunnableConfig, manager: Any, *, sync: bool
+    takes: tuple[bool, bool],
+    kwargs: dict[str, Any],
+    config: RunnableConfig,
+    manager: Any,
+    *,
+    sync: bool,
 ) -> dict[str, Any]:
     """Add to `kwargs` what a function takes besides its input. A sync function gets a sync run manager."""
     takes_config, takes_manager = takes
@@ -71,7 +80,11 @@ async def await_with_deadline(work: Awaitable[Output], config: RunnableConfig) -
 
 
 def call_func_with_variable_args(
-    func: Callable[..., Output], input: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+    func: Callable[..., Output],
+    input: Any,
+    config: RunnableConfig,
+    run_manager: Any = None,
+    **kwargs: Any,
 ) -> Output:
     """Call `func(input)`, with `config` and `run_manager` when it has such parameters."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, run_manager, sync=True)
@@ -79,7 +92,11 @@ def call_func_with_variable_args(
 
 
 async def acall_func_with_variable_args(
-    func: Callable[..., Awaitable[Output]], input: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+    func: Callable[..., Awaitable[Output]],
+    input: Any,
+    config: RunnableConfig,
+    run_manager: Any = None,
+    **kwargs: Any,
 ) -> Output:
     """Await `func(input)`, with `config` and `run_manager` when it has such parameters."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, run_manager, sync=False)
@@ -87,7 +104,11 @@ async def acall_func_with_variable_args(
 
 
 def stream_function(
-    func: Callable[..., Iterator[Output]], input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
+    func: Callable[..., Iterator[Output]],
+    input: Any,
+    config: RunnableConfig,
+    manager: Any,
+    kwargs: dict[str, Any],
 ) -> Iterator[Output]:
     """Yield from the generator `func(input)`, in a context of its own to its end; close it and then its input."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, manager, sync=True)
@@ -98,7 +119,9 @@ def stream_function(
         while (chunk := context.run(next, output, END)) is not END:
             yield chunk
     finally:
-        context.run(close, output, input)  # a `finally` in them may reset a variable that was set in there
+        context.run(
+            close, output, input
+        )  # a `finally` in them may reset a variable that was set in there
 
 
 async def astream_function(

@@ -46,7 +46,9 @@ class Channel(Generic[Item]):
             self._held = self._loop.create_future()
             await self._held
 
-    async def forward(self, stream: Callable[[], AsyncIterator[Any]], hear: Callable[[Any], None]) -> None:
+    async def forward(
+        self, stream: Callable[[], AsyncIterator[Any]], hear: Callable[[Any], None]
+    ) -> None:
         """Let `hear` hear a stream, as fast as the reader takes what is put."""
         chunks = stream()
         try:
@@ -74,7 +76,9 @@ class Channel(Generic[Item]):
                 if self._held is not None:
                     _wake(self._held)
                 over = task.done()
-                reader = self._reader = self._loop.create_future()  # before the second look: threads put, too
+                reader = self._reader = (
+                    self._loop.create_future()
+                )  # before the second look: threads put, too
                 if not self._items:
                     if over:
                         break

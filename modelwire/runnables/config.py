@@ -25,10 +25,19 @@ if TYPE_CHECKING:
     from modelwire.transport.observer import CallObserver
 
 __all__ = [
-    "DEFAULT_RECURSION_LIMIT", "RunnableConfig", "ensure_config", "get_async_callback_manager_for_config",
-    "get_callback_manager_for_config", "get_config_list", "get_executor_for_config", "merge_configs", "patch_config",
-    "run_in_executor", "set_config_context", "var_child_runnable_config",
-]  # fmt: skip
+    "DEFAULT_RECURSION_LIMIT",
+    "RunnableConfig",
+    "ensure_config",
+    "get_async_callback_manager_for_config",
+    "get_callback_manager_for_config",
+    "get_config_list",
+    "get_executor_for_config",
+    "merge_configs",
+    "patch_config",
+    "run_in_executor",
+    "set_config_context",
+    "var_child_runnable_config",
+]
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -46,13 +55,19 @@ class RunnableConfig(TypedDict, total=False):
     run_id: UUID | None  # for this run only
     max_concurrency: int | None  # calls at a time in `batch` and parallel branches
     recursion_limit: int  # how deep a function may return runnables
-    configurable: dict[str, Any]  # values for configurable fields, and for anything of the user's own
+    configurable: dict[
+        str, Any
+    ]  # values for configurable fields, and for anything of the user's own
     timeout: float | None  # seconds for the whole call, queueing and retries included
     deadline: float  # set by the outermost call from its `timeout`; not for users
-    observers: tuple[CallObserver, ...]  # who hears what becomes of the calls of models; not for users
+    observers: tuple[
+        CallObserver, ...
+    ]  # who hears what becomes of the calls of models; not for users
 
 
-Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None  # for all inputs of a batch, or one for each
+Configs: TypeAlias = (
+    RunnableConfig | Sequence[RunnableConfig] | None
+)  # for all inputs of a batch, or one for each
 
 
 _COPIED = ("tags", "metadata", "configurable")
@@ -66,7 +81,9 @@ class _Settled(dict[str, Any]):
 
 
 # What a call without a config of its own inherits: set around the user's functions, and always settled there.
-var_child_runnable_config: ContextVar[RunnableConfig | None] = ContextVar("child_runnable_config", default=None)
+var_child_runnable_config: ContextVar[RunnableConfig | None] = ContextVar(
+    "child_runnable_config", default=None
+)
 
 # Whether this is a row of a batch or a job: it may wait for a provider as long as it takes.
 in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
@@ -141,14 +158,22 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
         if layer is None:
             continue
         if not isinstance(layer, Mapping):
-            raise InvalidType(f"`config` must be a dict such as `{{'tags': ['a']}}`, not a `{type(layer).__name__}`.")
+            raise InvalidType(
+                f"`config` must be a dict such as `{{'tags': ['a']}}`, not a `{type(layer).__name__}`."
+            )
         inherited, observers = ready.get("deadline"), ready.get("observers")
-        ready.update((key, value) for key, value in layer.items() if value is not None and key in _KEYS)
+        ready.update(
+            (key, value) for key, value in layer.items() if value is not None and key in _KEYS
+        )
         if inherited is not None:
             ready["deadline"] = min(ready["deadline"], inherited)
         if observers is not None:
             ready["observers"] = _joined_observers(observers, ready["observers"])
-    extras = {key: value for key, value in (config or {}).items() if key not in _KEYS and value is not None}
+    extras = {
+        key: value
+        for key, value in (config or {}).items()
+        if key not in _KEYS and value is not None
+    }
     for key in _COPIED:
         _check_kind(key, ready[key])
         ready[key] = ready[key].copy()
@@ -161,7 +186,9 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
                 "`configurable`."
             )
     if not isinstance(ready.get("run_name", ""), str):
-        raise InvalidType(f"`run_name` in a config must be a string, not a `{type(ready['run_name']).__name__}`.")
+        raise InvalidType(
+            f"`run_name` in a config must be a string, not a `{type(ready['run_name']).__name__}`."
+        )
     ready["configurable"].update(extras)
     model = ready["configurable"].get("model")
     if model is not None and "model" not in ready["metadata"]:
@@ -193,7 +220,9 @@ def _clocked(ready: dict[str, Any]) -> dict[str, Any]:
 def _check_kind(key: str, value: Any) -> None:
     kind = list if key == "tags" else dict
     if not isinstance(value, kind):
-        raise InvalidType(f"`{key}` in a config must be a {kind.__name__}, not a `{type(value).__name__}`.")
+        raise InvalidType(
+            f"`{key}` in a config must be a {kind.__name__}, not a `{type(value).__name__}`."
+        )
 
 
 def _check_count(key: str, value: object, *, least: int = 1) -> None:
@@ -279,7 +308,9 @@ _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "configurable": lambda have, more: {**(have or {}), **more},
     "callbacks": _joined_callbacks,
     "observers": _joined_observers,
-    "recursion_limit": lambda have, more: have if have is not None and more == DEFAULT_RECURSION_LIMIT else more,
+    "recursion_limit": lambda have, more: (
+        have if have is not None and more == DEFAULT_RECURSION_LIMIT else more
+    ),
     "deadline": lambda have, more: more if have is None else min(have, more),
 }
 
@@ -303,14 +334,18 @@ def get_config_list(config: Configs, length: int) -> list[RunnableConfig]:
         raise InvalidArgument(f"`length` must be 0 or more, not {length}.")
     if isinstance(config, Sequence):
         if len(config) != length:
-            raise InvalidArgument(f"`config` has {len(config)} entries for {length} inputs. Give one config for each.")
+            raise InvalidArgument(
+                f"`config` has {len(config)} entries for {length} inputs. Give one config for each."
+            )
         return [element_config(one) for one in config]
     first = element_config(config)
     if length > 1 and "run_id" in first:
         warn_of_run_id()
     rest = {key: value for key, value in first.items() if key != "run_id"}
     return [
-        first if i == 0 else cast("RunnableConfig", {**rest, **{key: rest[key].copy() for key in _COPIED}})  # type: ignore[attr-defined]
+        first
+        if i == 0
+        else cast("RunnableConfig", {**rest, **{key: rest[key].copy() for key in _COPIED}})  # type: ignore[attr-defined]
         for i in range(length)
     ]
 
@@ -371,8 +406,14 @@ async def run_in_executor(
         try:
             return func(*args, **kwargs)
         except StopIteration as exc:
-            raise RuntimeError("A `StopIteration` was raised in a function that runs in a thread.") from exc
+            raise RuntimeError(
+                "A `StopIteration` was raised in a function that runs in a thread."
+            ) from exc
 
-    executor = None if executor_or_config is None or isinstance(executor_or_config, dict) else executor_or_config
+    executor = (
+        None
+        if executor_or_config is None or isinstance(executor_or_config, dict)
+        else executor_or_config
+    )
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(executor, partial(copy_context().run, call))

@@ -54,7 +54,9 @@ class DynamicRunnable(Forwarding[Input, Output]):
     config: RunnableConfig | None = None
     name: str | None = None
 
-    def prepare(self, config: RunnableConfig | None = None) -> tuple[Runnable[Input, Output], RunnableConfig]:
+    def prepare(
+        self, config: RunnableConfig | None = None
+    ) -> tuple[Runnable[Input, Output], RunnableConfig]:
         """Return what a call with `config` runs, and the config to run it with."""
         runnable: Runnable[Input, Output] = self
         while isinstance(runnable, DynamicRunnable):
@@ -100,7 +102,9 @@ class DynamicRunnable(Forwarding[Input, Output]):
     def __getattr__(self, name: str) -> Any:
         if "default" not in self.__dict__ and name in DECLARATIVE:
             return lambda *args, **kwargs: RunnableDeclared(self, name, args, kwargs)
-        if name.startswith("__") or "default" not in self.__dict__:  # also while it is copied or unpickled
+        if (
+            name.startswith("__") or "default" not in self.__dict__
+        ):  # also while it is copied or unpickled
             raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
         value = getattr(self.default, name)
         if callable(value) and not isinstance(value, type):
@@ -113,7 +117,11 @@ class DynamicRunnable(Forwarding[Input, Output]):
             place, passed = _config_in(config_place(method), args, kwargs)
             if passed is None and not self.config:
                 made = method(*args, **kwargs)
-                return RunnableDeclared(self, name, args, kwargs, made) if isinstance(made, Runnable) else made
+                return (
+                    RunnableDeclared(self, name, args, kwargs, made)
+                    if isinstance(made, Runnable)
+                    else made
+                )
             runnable, ready = self.prepare(passed)
             chosen = getattr(runnable, name)
             if place is not None:
@@ -165,7 +173,10 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
             self.default = default
 
     def __repr__(self) -> str:
-        arguments = [*map(repr, self.args), *(f"{key}={value!r}" for key, value in self.kwargs.items())]
+        arguments = [
+            *map(repr, self.args),
+            *(f"{key}={value!r}" for key, value in self.kwargs.items()),
+        ]
         return f"{self.source!r}.{self.method}({', '.join(arguments)})"
 
     def _loop_native(self) -> bool:
@@ -196,15 +207,22 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         config: RunnableConfig | None = None,
     ) -> None:
         known = _field_names(default)
-        aliases: Mapping[str, str] = getattr(type(default), "ALIASES", {})  # other names of a chat model's fields
-        fields = {name if name in known else aliases.get(name, name): field for name, field in fields.items()}
+        aliases: Mapping[str, str] = getattr(
+            type(default), "ALIASES", {}
+        )  # other names of a chat model's fields
+        fields = {
+            name if name in known else aliases.get(name, name): field
+            for name, field in fields.items()
+        }
         for name, field in fields.items():
             if name not in known:
                 raise InvalidArgument(
                     f"`{type(default).__name__}` has no field `{name}` to configure. {did_you_mean(name, known)}"
                 )
             if not isinstance(field, AnyConfigurableField):
-                raise InvalidType(f"`{name}` must be a `ConfigurableField`, not a `{type(field).__name__}`.")
+                raise InvalidType(
+                    f"`{name}` must be a `ConfigurableField`, not a `{type(field).__name__}`."
+                )
         _declared.update(field.id for field in fields.values())
         self.default = default
         self.fields = dict(fields)
@@ -213,9 +231,13 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
     def __repr__(self) -> str:
         return f"RunnableConfigurableFields(default={self.default!r}, fields={self.fields!r})"
 
-    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[Input, Output]:
+    def configurable_fields(
+        self, **kwargs: AnyConfigurableField
+    ) -> RunnableConfigurableFields[Input, Output]:
         """Let the config set these fields too."""
-        return RunnableConfigurableFields(default=self.default, fields={**self.fields, **kwargs}, config=self.config)
+        return RunnableConfigurableFields(
+            default=self.default, fields={**self.fields, **kwargs}, config=self.config
+        )
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
@@ -234,7 +256,9 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         return (_remade(self.default, values) if values else self.default), config
 
 
-_declared: set[str] = set()  # every id that a runnable of this process takes: none of them is a misspelt one
+_declared: set[str] = (
+    set()
+)  # every id that a runnable of this process takes: none of them is a misspelt one
 
 
 def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
@@ -245,15 +269,23 @@ def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
     from difflib import get_close_matches
 
     for key in unknown:
-        near = [id for id in get_close_matches(key, ids, cutoff=_NEARLY) if id not in values and not key.startswith(id)]
+        near = [
+            id
+            for id in get_close_matches(key, ids, cutoff=_NEARLY)
+            if id not in values and not key.startswith(id)
+        ]
         if near:
-            warn_caller(f"Nothing takes the key `{key}` of `configurable`. Did you mean `{near[0]}`?")
+            warn_caller(
+                f"Nothing takes the key `{key}` of `configurable`. Did you mean `{near[0]}`?"
+            )
 
 
 _NEARLY = 0.8
 
 
-def _option(field: ConfigurableFieldSingleOption | ConfigurableFieldMultiOption, chosen: Any) -> Any:
+def _option(
+    field: ConfigurableFieldSingleOption | ConfigurableFieldMultiOption, chosen: Any
+) -> Any:
     if isinstance(field, ConfigurableFieldSingleOption):
         return _by_key(field.options, chosen, f"option of `{field.id}`")
     if isinstance(chosen, str):
@@ -285,7 +317,9 @@ def _remade(runnable: Any, values: dict[str, Any]) -> Any:
     by_name = cls.model_config.get("populate_by_name") or cls.model_config.get("validate_by_name")
     fields = cls.model_fields
     state = {**{name: value for name, value in vars(runnable).items() if name in fields}, **values}
-    return cls(**{name if by_name else fields[name].alias or name: value for name, value in state.items()})
+    return cls(
+        **{name if by_name else fields[name].alias or name: value for name, value in state.items()}
+    )
 
 
 def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> ConfigurableFieldSpec:
@@ -298,8 +332,14 @@ def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> Configurable
     if isinstance(field, ConfigurableField):
         annotation = field.annotation
         if annotation is None:
-            annotation = type(runnable).model_fields[name].annotation if isinstance(runnable, BaseModel) else Any
-        return ConfigurableFieldSpec(annotation=annotation, default=getattr(runnable, name), **about)
+            annotation = (
+                type(runnable).model_fields[name].annotation
+                if isinstance(runnable, BaseModel)
+                else Any
+            )
+        return ConfigurableFieldSpec(
+            annotation=annotation, default=getattr(runnable, name), **about
+        )
     one = _choice(field.name or field.id, tuple(field.options))
     if isinstance(field, ConfigurableFieldSingleOption):
         return ConfigurableFieldSpec(annotation=one, default=field.default, **about)
@@ -331,10 +371,17 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
         config: RunnableConfig | None = None,
     ) -> None:
         if not isinstance(cast("object", which), ConfigurableField):
-            raise InvalidType(f"`which` must be a `ConfigurableField`, not a `{type(which).__name__}`.")
+            raise InvalidType(
+                f"`which` must be a `ConfigurableField`, not a `{type(which).__name__}`."
+            )
         if default_key in alternatives:
-            raise InvalidArgument(f"`{default_key}` is the default's key; call the alternative something else.")
-        alternatives = {key: own("runnable", one) if is_langchain(one) else one for key, one in alternatives.items()}
+            raise InvalidArgument(
+                f"`{default_key}` is the default's key; call the alternative something else."
+            )
+        alternatives = {
+            key: own("runnable", one) if is_langchain(one) else one
+            for key, one in alternatives.items()
+        }
         for key, alternative in cast("Mapping[str, object]", alternatives).items():
             if not isinstance(alternative, Runnable) and not callable(alternative):
                 raise InvalidType(
@@ -374,7 +421,9 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
             is_shared=self.which.is_shared,
         )
         inner = [
-            spec._replace(id=self._prefix(key) + spec.id) if self.prefix_keys and not spec.is_shared else spec
+            spec._replace(id=self._prefix(key) + spec.id)
+            if self.prefix_keys and not spec.is_shared
+            else spec
             for key, one in every.items()
             if isinstance(one, Runnable)
             for spec in one.config_specs
@@ -399,7 +448,9 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
             if key not in self._made:
                 with _making:
                     if key not in self._made:
-                        self._made[key] = coerce_to_runnable(chosen(), place=f"from the alternative `{key}`")
+                        self._made[key] = coerce_to_runnable(
+                            chosen(), place=f"from the alternative `{key}`"
+                        )
             chosen = self._made[key]
         return chosen, config
 

@@ -16,11 +16,21 @@ from typing import Any, TypeVar
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
 from modelwire.runnables.closing import aclose, close
 
-__all__ = ["Deadline", "acovered_chunks", "check", "covered", "covered_chunks", "guard", "start_clock"]
+__all__ = [
+    "Deadline",
+    "acovered_chunks",
+    "check",
+    "covered",
+    "covered_chunks",
+    "guard",
+    "start_clock",
+]
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
-Clocked = Callable[[Any], tuple[Any, float | None]]  # what reads a call's config: itself, its clock begun, and the end
+Clocked = Callable[
+    [Any], tuple[Any, float | None]
+]  # what reads a call's config: itself, its clock begun, and the end
 
 # A step that knows what it was waiting for (a model knows the provider and the attempts) names its own lateness
 # better than whoever waits for it, so the cover from outside falls this much later.
@@ -36,7 +46,9 @@ class Deadline(float):
 def start_clock(timeout: object, inherited: float | None = None) -> Deadline:
     """Turn a `timeout` in seconds into a deadline, never later than the `inherited` one."""
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise InvalidType(f"`timeout` must be a number of seconds, not a `{type(timeout).__name__}`.")
+        raise InvalidType(
+            f"`timeout` must be a number of seconds, not a `{type(timeout).__name__}`."
+        )
     if not timeout > 0 or not isfinite(timeout):
         raise InvalidArgument(f"`timeout` must be more than 0 seconds and finite, not {timeout!r}.")
     deadline = Deadline(monotonic() + timeout)
@@ -59,7 +71,9 @@ def check(deadline: float | None, runnable: Any) -> None:
         raise late(runnable.get_name(), deadline)
 
 
-async def covered(work: Awaitable[Result], deadline: float | None, runnable: Any, *, grace_s: float = 0.0) -> Result:
+async def covered(
+    work: Awaitable[Result], deadline: float | None, runnable: Any, *, grace_s: float = 0.0
+) -> Result:
     """Await `work`, cancel it at the deadline (plus `grace_s`) and then raise `Timeout`."""
     if deadline is None:
         return await work
@@ -122,7 +136,9 @@ def guard(cls: type, clocked: Clocked) -> None:
             setattr(cls, name, guarded(method, clocked))
 
 
-def _begun(clocked: Clocked, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, float | None]:
+def _begun(
+    clocked: Clocked, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Any, float | None]:
     """Begin the clock of a call with these arguments, whose second one or `config` is the config."""
     if len(args) > 1:
         config, deadline = clocked(args[1])

@@ -39,7 +39,9 @@ def loop_native(runnable: Any) -> bool:
 class ComparedByParts:
     """Two of one class are equal where their parts are; without parts, only one with itself."""
 
-    _parts: ClassVar[tuple[str, ...]] = ()  # attributes; the first of them tells most apart, and makes the hash
+    _parts: ClassVar[
+        tuple[str, ...]
+    ] = ()  # attributes; the first of them tells most apart, and makes the hash
 
     def _state(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._parts}
@@ -135,7 +137,9 @@ class Described:
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
         """What `config={"configurable": {...}}` may hold for this runnable and those inside of it."""
-        return fields.get_unique_config_specs(spec for inner in self._runnables_inside() for spec in inner.config_specs)
+        return fields.get_unique_config_specs(
+            spec for inner in self._runnables_inside() for spec in inner.config_specs
+        )
 
     def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
         """Return what can be configured as a pydantic model, with the keys of the config named in `include`."""

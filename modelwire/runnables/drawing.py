@@ -62,12 +62,22 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
     points = [(round(x), round(y)) for path in paths for x, y in path.points]
     left = min(x for x, _ in [*corners, *points])
     top = min(y for _, y in [*corners, *points])
-    right = max([x + box.w for box, (x, _) in zip(boxes, corners, strict=True)] + [x + 1 for x, _ in points])
-    bottom = max([y + box.h for box, (_, y) in zip(boxes, corners, strict=True)] + [y + 1 for _, y in points])
+    right = max(
+        [x + box.w for box, (x, _) in zip(boxes, corners, strict=True)] + [x + 1 for x, _ in points]
+    )
+    bottom = max(
+        [y + box.h for box, (_, y) in zip(boxes, corners, strict=True)] + [y + 1 for _, y in points]
+    )
     canvas = [[" "] * (right - left) for _ in range(bottom - top)]
     for path in paths:
         for start, end in pairwise(path.points):
-            _line(canvas, round(start[0]) - left, round(start[1]) - top, round(end[0]) - left, round(end[1]) - top)
+            _line(
+                canvas,
+                round(start[0]) - left,
+                round(start[1]) - top,
+                round(end[0]) - left,
+                round(end[1]) - top,
+            )
     for box, (x, y) in zip(boxes, corners, strict=True):
         edge = f"+{'-' * (box.w - 2)}+"
         for row, text in enumerate((edge, f"| {box.name} |", edge), y - top):
@@ -75,17 +85,25 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
     return "\n".join("".join(row).rstrip() for row in canvas)
 
 
-def _laid_out(names: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> tuple[list[_Box], list[_Path]]:
+def _laid_out(
+    names: Mapping[str, str], pairs: Iterable[tuple[str, str]]
+) -> tuple[list[_Box], list[_Path]]:
     """Give boxes and edges their places; parts that are not connected stand side by side."""
     try:
         graphs: Any = import_module("grandalf.graphs")
         layouts: Any = import_module("grandalf.layouts")
     except ImportError as exc:
-        raise MissingDependency("Drawing a graph as text needs `grandalf`: `pip install grandalf`.") from exc
+        raise MissingDependency(
+            "Drawing a graph as text needs `grandalf`: `pip install grandalf`."
+        ) from exc
     vertices = {id: graphs.Vertex(id) for id in names}
     for id, vertex in vertices.items():
         vertex.view = _Box(names[id])
-    links = [graphs.Edge(vertices[source], vertices[target]) for source, target in pairs if source != target]
+    links = [
+        graphs.Edge(vertices[source], vertices[target])
+        for source, target in pairs
+        if source != target
+    ]
     for link in links:
         link.view = _Path()
     left = 0.0
@@ -95,14 +113,21 @@ def _laid_out(names: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> tup
         layout.init_all(roots=[], inverted_edges=_back_edges(list(part.sV)))
         layout.draw()
         boxes, paths = [vertex.view for vertex in part.sV], [link.view for link in part.sE]
-        xs = [box.xy[0] - box.w / 2 for box in boxes] + [x for path in paths for x, _ in path.points]
+        xs = [box.xy[0] - box.w / 2 for box in boxes] + [
+            x for path in paths for x, _ in path.points
+        ]
         shift = left - min(xs)
         for box in boxes:
             box.xy = (box.xy[0] + shift, box.xy[1])
         for path in paths:
             path.points = [(x + shift, y) for x, y in path.points]
         left += (
-            GAP + max([box.xy[0] + box.w / 2 for box in boxes] + [x for path in paths for x, _ in path.points]) - left
+            GAP
+            + max(
+                [box.xy[0] + box.w / 2 for box in boxes]
+                + [x for path in paths for x, _ in path.points]
+            )
+            - left
         )
     return [vertex.view for vertex in vertices.values()], [link.view for link in links]
 
@@ -114,7 +139,9 @@ def _back_edges(vertices: Sequence[Any]) -> list[Any]:
     """
     back: list[Any] = []
     while True:
-        forward = {vertex: [edge.v[0] for edge in vertex.e_in() if edge not in back] for vertex in vertices}
+        forward = {
+            vertex: [edge.v[0] for edge in vertex.e_in() if edge not in back] for vertex in vertices
+        }
         try:
             TopologicalSorter(forward).prepare()
         except CycleError as exc:
@@ -172,7 +199,11 @@ def draw_mermaid(
     lines = []
     if with_styles:
         flowchart = {"flowchart": {"curve": (curve_style or CurveStyle.LINEAR).value}}
-        lines += ["---", *_yaml({"config": {**flowchart, **(frontmatter_config or {}).get("config", {})}}), "---"]
+        lines += [
+            "---",
+            *_yaml({"config": {**flowchart, **(frontmatter_config or {}).get("config", {})}}),
+            "---",
+        ]
     lines.append("graph TD;")
     first, last = graph.first_node(), graph.last_node()
     for id, node in graph.nodes.items():
@@ -186,7 +217,10 @@ def draw_mermaid(
             arrow += f"|{_quoted(_wrapped(str(edge.data), wrap_label_n_words))}|"
         lines.append(f"\t{ids[edge.source]} {arrow} {ids[edge.target]};")
     if with_styles:
-        lines += [f"\tclassDef {kind} {style}" for kind, style in vars(node_colors or NodeStyles()).items()]
+        lines += [
+            f"\tclassDef {kind} {style}"
+            for kind, style in vars(node_colors or NodeStyles()).items()
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -205,17 +239,25 @@ def _safe_ids(ids: list[str]) -> dict[str, str]:
 
 
 def _label(name: str, metadata: Mapping[str, Any] | None) -> str:
-    notes = "".join(f"<br/>{html.escape(f'{key} = {value}')}" for key, value in (metadata or {}).items())
+    notes = "".join(
+        f"<br/>{html.escape(f'{key} = {value}')}" for key, value in (metadata or {}).items()
+    )
     return f'"{html.escape(name)}{notes}"' if notes else _quoted(name)
 
 
 def _quoted(text: str) -> str:
-    return text if re.fullmatch(r"\w+", text) else f'"{html.escape(text).replace("&lt;br/&gt;", "<br/>")}"'
+    return (
+        text
+        if re.fullmatch(r"\w+", text)
+        else f'"{html.escape(text).replace("&lt;br/&gt;", "<br/>")}"'
+    )
 
 
 def _wrapped(text: str, words_a_line: int) -> str:
     words = text.split()
-    return "<br/>".join(" ".join(words[i : i + words_a_line]) for i in range(0, len(words), words_a_line))
+    return "<br/>".join(
+        " ".join(words[i : i + words_a_line]) for i in range(0, len(words), words_a_line)
+    )
 
 
 def _yaml(value: Mapping[str, Any], indent: str = "") -> list[str]:
@@ -224,6 +266,10 @@ def _yaml(value: Mapping[str, Any], indent: str = "") -> list[str]:
         if isinstance(inner, Mapping):
             lines += [f"{indent}{key}:", *_yaml(inner, indent + "  ")]
         else:
-            text = str(inner) if re.fullmatch(r"[\w.-]+", str(inner)) else "'" + str(inner).replace("'", "''") + "'"
+            text = (
+                str(inner)
+                if re.fullmatch(r"[\w.-]+", str(inner))
+                else "'" + str(inner).replace("'", "''") + "'"
+            )
             lines.append(f"{indent}{key}: {text}")
     return lines

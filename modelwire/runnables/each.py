@@ -29,7 +29,9 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
         self.name = name
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(suffix, name=name or self.name or f"RunnableEach<{self.bound.get_name()}>")
+        return super().get_name(
+            suffix, name=name or self.name or f"RunnableEach<{self.bound.get_name()}>"
+        )
 
     @property
     def InputType(self) -> Any:
@@ -57,7 +59,9 @@ class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[
     def bind(self, **kwargs: Any) -> RunnableEach[Input, Output]:  # type: ignore[override]  # still a list in, a list out
         return RunnableEach(bound=self.bound.bind(**kwargs), name=self.name)
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> list[Output]:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> list[Output]:
         return cast("list[Output]", self.bound.batch(input, config, **kwargs))
 
     async def _avalue(

@@ -13,7 +13,14 @@ from uuid import UUID
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
 from modelwire.runnables.channel import Channel
-from modelwire.runnables.listener import ABSENT, RunFilter, RunListener, attach, dict_from_result, message_of
+from modelwire.runnables.listener import (
+    ABSENT,
+    RunFilter,
+    RunListener,
+    attach,
+    dict_from_result,
+    message_of,
+)
 from modelwire.runnables.many_inputs import hidden
 
 if TYPE_CHECKING:
@@ -33,7 +40,9 @@ class _Heard:
 
     __slots__ = ("about", "input", "kind", "lineage", "tapped", "tool_call_id", "twins", "wanted")
 
-    def __init__(self, kind: str, input: Any, about: dict[str, Any], lineage: list[str], *, wanted: bool) -> None:
+    def __init__(
+        self, kind: str, input: Any, about: dict[str, Any], lineage: list[str], *, wanted: bool
+    ) -> None:
         self.kind = kind
         self.input = input
         self.about = about
@@ -47,7 +56,9 @@ class _Heard:
 class EventsV2(RunListener):
     """Puts the events of every run below one root into a channel."""
 
-    def __init__(self, root_id: UUID, root_input: Any, chosen: RunFilter, channel: Channel[StreamEvent]) -> None:
+    def __init__(
+        self, root_id: UUID, root_input: Any, chosen: RunFilter, channel: Channel[StreamEvent]
+    ) -> None:
         self.root_id = root_id
         self.root_input = root_input
         self.chosen = chosen
@@ -77,7 +88,13 @@ class EventsV2(RunListener):
         run = self.runs[run_id] = _Heard(kind, input, about_run, [*parents, named], wanted=wanted)
         run.tool_call_id = about.get("tool_call_id")
         if wanted:
-            self.put({"event": f"on_{kind}_start", "data": {} if input is ABSENT else {"input": input}, **about_run})
+            self.put(
+                {
+                    "event": f"on_{kind}_start",
+                    "data": {} if input is ABSENT else {"input": input},
+                    **about_run,
+                }
+            )
 
     def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
         """Make what tells of the chunks of a run."""
@@ -144,7 +161,15 @@ class EventsV2(RunListener):
                 "metadata": metadata or {},
                 "parent_ids": around.lineage[:-1] if around else [],
             }
-            self.put({"event": "on_custom_event", "name": name, "run_id": str(run_id), "data": data, **about_run})
+            self.put(
+                {
+                    "event": "on_custom_event",
+                    "name": name,
+                    "run_id": str(run_id),
+                    "data": data,
+                    **about_run,
+                }
+            )
 
     def root_name(self, name: str) -> str:
         """Name the root run."""
@@ -203,32 +228,57 @@ class EventsV1(EventsV2):
         """Say what a run gave: of a model the whole result and of a retriever the documents, in a dict."""
         if kind == "retriever":
             return {"documents": output}
-        return dict_from_result(output) if kind in ("chat_model", "llm") and output is not None else output
+        return (
+            dict_from_result(output)
+            if kind in ("chat_model", "llm") and output is not None
+            else output
+        )
 
     def root_chunk(self, chunk: Any) -> None:
         self.chunks.append(chunk)
         if self.root is not None and self.root.wanted:
-            self.put({"event": f"on_{self.root.kind}_stream", "data": {"chunk": chunk}, **self.root.about})
+            self.put(
+                {
+                    "event": f"on_{self.root.kind}_stream",
+                    "data": {"chunk": chunk},
+                    **self.root.about,
+                }
+            )
 
     def root_ended(self) -> None:
         if self.root is not None and self.root.wanted:
             output = collected(self.chunks) if self.chunks else None
-            self.put({"event": f"on_{self.root.kind}_end", "data": {"output": output}, **self.root.about})
+            self.put(
+                {"event": f"on_{self.root.kind}_end", "data": {"output": output}, **self.root.about}
+            )
 
 
 def astream_events(
-    runnable: Runnable[Any, Any], input: Any, config: RunnableConfig | None, *, version: str, **kwargs: Any
+    runnable: Runnable[Any, Any],
+    input: Any,
+    config: RunnableConfig | None,
+    *,
+    version: str,
+    **kwargs: Any,
 ) -> AsyncIterator[StreamEvent]:
     """Stream `runnable` and yield the events of its runs. A slow reader holds it; one that leaves cancels it."""
     if version not in ("v1", "v2"):
-        raise UnknownVersion(f'`version` of `astream_events` must be "v2" or "v1", not {version!r}.')
+        raise UnknownVersion(
+            f'`version` of `astream_events` must be "v2" or "v1", not {version!r}.'
+        )
     channel: Channel[StreamEvent] = Channel()
     chosen = RunFilter(hidden(kwargs))
 
     def make(root_id: UUID) -> RunListener:
         if version == "v2":
             return EventsV2(root_id, input, chosen, channel)
-        return EventsV1(root_id, input, chosen, channel, name=(config or {}).get("run_name") or runnable.get_name())
+        return EventsV1(
+            root_id,
+            input,
+            chosen,
+            channel,
+            name=(config or {}).get("run_name") or runnable.get_name(),
+        )
 
     ready, listener = attach(config, make)
     events = cast("EventsV2", listener)

@@ -49,10 +49,13 @@ class RunnableWithFallbacks(Step[Input, Output]):
     ) -> None:
         self.runnable = runnable
         self.fallbacks: list[Runnable[Input, Output]] = [
-            coerce_to_runnable(fallback, place=f"as fallback {number}") for number, fallback in enumerate(fallbacks, 1)
+            coerce_to_runnable(fallback, place=f"as fallback {number}")
+            for number, fallback in enumerate(fallbacks, 1)
         ]
         if not self.fallbacks:
-            raise InvalidArgument("`fallbacks` is empty: give at least one runnable to try when the first one fails.")
+            raise InvalidArgument(
+                "`fallbacks` is empty: give at least one runnable to try when the first one fails."
+            )
         self.exceptions_to_handle: Kinds = _kinds(exceptions_to_handle)
         self.exception_key = exception_key
         self.name = name
@@ -84,10 +87,14 @@ class RunnableWithFallbacks(Step[Input, Output]):
         return f"RunnableWithFallbacks(runnable={self.runnable!r}, fallbacks={self.fallbacks!r})"
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "runnable" not in self.__dict__:  # while it is copied or unpickled
+        if (
+            name.startswith("__") or "runnable" not in self.__dict__
+        ):  # while it is copied or unpickled
             raise AttributeError(name)
         value = getattr(self.runnable, name)
-        return self._on_all(name, value) if callable(value) and not isinstance(value, type) else value
+        return (
+            self._on_all(name, value) if callable(value) and not isinstance(value, type) else value
+        )
 
     def _on_all(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
@@ -108,7 +115,9 @@ class RunnableWithFallbacks(Step[Input, Output]):
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return self.runnables
 
-    def _attempts(self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None) -> _Attempts:
+    def _attempts(
+        self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None
+    ) -> _Attempts:
         if self.exception_key is not None and not isinstance(input, dict):
             raise InvalidType(
                 f"With `exception_key` the input must be a dict, which `{self.exception_key}` is added to, "
@@ -116,7 +125,9 @@ class RunnableWithFallbacks(Step[Input, Output]):
             )
         return _Attempts(self, input, config, run)
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Output:
         attempts = self._attempts(input, config, run)
         for runnable, value, inner in attempts:
             try:
@@ -125,7 +136,9 @@ class RunnableWithFallbacks(Step[Input, Output]):
                 attempts.failed(exc)
         raise attempts.first_error()
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Output:
         attempts = self._attempts(input, config, run)
         for runnable, value, inner in attempts:
             try:
@@ -161,7 +174,11 @@ class RunnableWithFallbacks(Step[Input, Output]):
             close(stream, input)
 
     async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Output]:
         stream: AsyncIterator[Any] | None = None
         try:
@@ -192,7 +209,11 @@ class _Attempts:
     """What to try with which input and config, as long as the one before has failed."""
 
     def __init__(
-        self, owner: RunnableWithFallbacks[Any, Any], input: Any, config: RunnableConfig, run: Run | AsyncRun | None
+        self,
+        owner: RunnableWithFallbacks[Any, Any],
+        input: Any,
+        config: RunnableConfig,
+        run: Run | AsyncRun | None,
     ) -> None:
         self._owner, self._input, self._config, self._run = owner, input, config, run
         self._first: BaseException | None = None
@@ -214,7 +235,11 @@ class _Attempts:
     def first_error(self) -> BaseException:
         """Return the error to raise, with notes of the others; those of an earlier call that raised it are dropped."""
         first = cast("BaseException", self._first)
-        kept = [note for note in getattr(first, "__notes__", ()) if getattr(note, "owner", None) != id(self._owner)]
+        kept = [
+            note
+            for note in getattr(first, "__notes__", ())
+            if getattr(note, "owner", None) != id(self._owner)
+        ]
         if kept or self._notes:
             for note in self._notes:
                 note.owner = id(self._owner)
@@ -230,6 +255,10 @@ class _Note(str):
 
 def _kinds(classes: Any) -> Kinds:
     kinds = (classes,) if isinstance(classes, type) else tuple(classes)
-    if not kinds or not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
-        raise InvalidType("`exceptions_to_handle` must be a tuple of exception classes, such as `(RateLimited,)`.")
+    if not kinds or not all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
+    ):
+        raise InvalidType(
+            "`exceptions_to_handle` must be a tuple of exception classes, such as `(RateLimited,)`."
+        )
     return kinds

@@ -8,9 +8,13 @@ from typing import Any, NamedTuple, TypeAlias
 from modelwire.errors import InvalidArgument
 
 __all__ = [
-    "AnyConfigurableField", "ConfigurableField", "ConfigurableFieldMultiOption", "ConfigurableFieldSingleOption",
-    "ConfigurableFieldSpec", "get_unique_config_specs",
-]  # fmt: skip
+    "AnyConfigurableField",
+    "ConfigurableField",
+    "ConfigurableFieldMultiOption",
+    "ConfigurableFieldSingleOption",
+    "ConfigurableFieldSpec",
+    "get_unique_config_specs",
+]
 
 
 class ConfigurableField(NamedTuple):
@@ -54,7 +58,9 @@ class ConfigurableFieldMultiOption(NamedTuple):
         return hash((self.id, tuple(self.options), tuple(self.default)))
 
 
-AnyConfigurableField: TypeAlias = ConfigurableField | ConfigurableFieldSingleOption | ConfigurableFieldMultiOption
+AnyConfigurableField: TypeAlias = (
+    ConfigurableField | ConfigurableFieldSingleOption | ConfigurableFieldMultiOption
+)
 
 
 class ConfigurableFieldSpec(NamedTuple):

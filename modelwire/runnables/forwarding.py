@@ -27,15 +27,21 @@ class Forwarding(ComparedByParts, Runnable[Input, Output]):
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.invoke(input, config, **kwargs)  # type: ignore[no-any-return]
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    async def ainvoke(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return await runnable.ainvoke(input, config, **kwargs)  # type: ignore[no-any-return]
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
+    def stream(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Output]:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.stream(input, config, **kwargs)
 
-    def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
+    def astream(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Output]:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)
         return runnable.astream(input, config, **kwargs)
 

@@ -56,7 +56,12 @@ def _nodes(func: Any) -> list[ast.AST]:
 
 def _parsed(text: str) -> ast.AST:
     """Parse lines that may begin or end in the middle of a statement, such as those of a chain in parentheses."""
-    attempts = (text, f"({text.strip()})", f"({text.strip().rstrip(',')})", f"{{{text.strip().rstrip(',')}}}")
+    attempts = (
+        text,
+        f"({text.strip()})",
+        f"({text.strip().rstrip(',')})",
+        f"{{{text.strip().rstrip(',')}}}",
+    )
     for attempt in attempts:
         try:
             return _tree(attempt)
@@ -97,23 +102,42 @@ def input_keys(func: Any) -> list[str]:
     code = getattr(func, "__code__", None)
     if code is None:
         return []
-    nodes = [node for node in _nodes(func) if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef))]
+    nodes = [
+        node
+        for node in _nodes(func)
+        if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
     lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
     if code.co_name == "<lambda>" and len(lambdas) > 1:
         lambdas = [node for node in lambdas if _compiled(node) == (code.co_code, code.co_consts)]
-    found = lambdas if code.co_name == "<lambda>" else [n for n in nodes if getattr(n, "name", None) == code.co_name]
+    found = (
+        lambdas
+        if code.co_name == "<lambda>"
+        else [n for n in nodes if getattr(n, "name", None) == code.co_name]
+    )
     if not found or code.co_argcount == 0:
         return []
     argument = code.co_varnames[0]
-    return sorted({key for node in ast.walk(found[0]) if (key := _key_read(node, argument)) is not None})
+    return sorted(
+        {key for node in ast.walk(found[0]) if (key := _key_read(node, argument)) is not None}
+    )
 
 
 def _key_read(node: ast.AST, argument: str) -> str | None:
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
         holder, key = node.value, node.slice
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "get"
+        and node.args
+    ):
         holder, key = node.func.value, node.args[0]
     else:
         return None
     named = isinstance(holder, ast.Name) and holder.id == argument
-    return key.value if named and isinstance(key, ast.Constant) and isinstance(key.value, str) else None
+    return (
+        key.value
+        if named and isinstance(key, ast.Constant) and isinstance(key.value, str)
+        else None
+    )

@@ -23,7 +23,12 @@ from modelwire.runnables.call_function import (
     stream_function,
 )
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import DEFAULT_RECURSION_LIMIT, RunnableConfig, changed, run_in_executor
+from modelwire.runnables.config import (
+    DEFAULT_RECURSION_LIMIT,
+    RunnableConfig,
+    changed,
+    run_in_executor,
+)
 from modelwire.runnables.deadline import acovered_chunks, covered
 from modelwire.runnables.on_demand import function_source, graphs, schemas
 from modelwire.runnables.run import AsyncRun, Run
@@ -44,8 +49,12 @@ _Twin: TypeAlias = Callable[..., Any] | None
 
 def is_async(func: Any) -> bool:
     """Tell whether calling `func` gives a coroutine or an async generator."""
-    call = func if inspect.isroutine(func) or not callable(func) else getattr(func, "__call__", func)  # noqa: B004
-    return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (func, call))
+    call = (
+        func if inspect.isroutine(func) or not callable(func) else getattr(func, "__call__", func)
+    )  # noqa: B004
+    return any(
+        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (func, call)
+    )
 
 
 def _yields(func: Any, kind: Callable[[Any], bool]) -> bool:
@@ -61,7 +70,11 @@ def _item_of(annotation: Any) -> Any:
 def _signature(func: Any) -> inspect.Signature | None:
     try:
         return inspect.signature(func, eval_str=True)
-    except (ValueError, TypeError, NameError):  # a built-in that does not say, or a name of another place
+    except (
+        ValueError,
+        TypeError,
+        NameError,
+    ):  # a built-in that does not say, or a name of another place
         return None
 
 
@@ -92,41 +105,62 @@ class RunnableLambda(WholeStep[Input, Output]):
 
     @overload
     def __init__(
-        self: RunnableLambda[In, Out], func: Callable[[In], Coroutine[Any, Any, Out]], afunc: None = None,
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], Coroutine[Any, Any, Out]],
+        afunc: None = None,
         name: str | None = None,
-    ) -> None: ...  # fmt: skip
-    @overload
-    def __init__(
-        self: RunnableLambda[In, Out], func: Callable[[In], AsyncIterator[Out]], afunc: None = None,
-        name: str | None = None,
-    ) -> None: ...  # fmt: skip
-    @overload
-    def __init__(
-        self: RunnableLambda[In, Out], func: Callable[[In], Iterator[Out]], afunc: _Twin = None, name: str | None = None
     ) -> None: ...
     @overload
     def __init__(
-        self: RunnableLambda[In, Out], func: Callable[[In], Runnable[In, Out]], afunc: _Twin = None,
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], AsyncIterator[Out]],
+        afunc: None = None,
         name: str | None = None,
-    ) -> None: ...  # fmt: skip
-    @overload
-    def __init__(
-        self: RunnableLambda[In, Out], func: Callable[[In], Out], afunc: _Twin = None, name: str | None = None
     ) -> None: ...
     @overload
     def __init__(
-        self: RunnableLambda[Any, Any], func: Callable[..., Any], afunc: _Twin = None, name: str | None = None
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], Iterator[Out]],
+        afunc: _Twin = None,
+        name: str | None = None,
     ) -> None: ...
-    def __init__(self, func: Callable[..., Any], afunc: _Twin = None, name: str | None = None) -> None:
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], Runnable[In, Out]],
+        afunc: _Twin = None,
+        name: str | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: RunnableLambda[In, Out],
+        func: Callable[[In], Out],
+        afunc: _Twin = None,
+        name: str | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: RunnableLambda[Any, Any],
+        func: Callable[..., Any],
+        afunc: _Twin = None,
+        name: str | None = None,
+    ) -> None: ...
+    def __init__(
+        self, func: Callable[..., Any], afunc: _Twin = None, name: str | None = None
+    ) -> None:
         if not callable(func):
             raise InvalidType(f"`func` must be a function, not a `{type(func).__name__}`.")
         if is_async(func):
             if afunc is not None:
-                raise InvalidType("`func` is async and there is an `afunc` too. Give the sync function as `func`.")
+                raise InvalidType(
+                    "`func` is async and there is an `afunc` too. Give the sync function as `func`."
+                )
             self.func, self.afunc = None, func
         else:
             if afunc is not None and not is_async(afunc):
-                raise InvalidType(f"`afunc` must be an async function, not `{getattr(afunc, '__name__', afunc)}`.")
+                raise InvalidType(
+                    f"`afunc` must be an async function, not `{getattr(afunc, '__name__', afunc)}`."
+                )
             self.func, self.afunc = func, afunc
         own = getattr(func, "__name__", None)
         self.name = name or (own if own != "<lambda>" else None)
@@ -165,7 +199,9 @@ class RunnableLambda(WholeStep[Input, Output]):
         except (TypeError, ValueError):  # no Python function, or a name that is not set yet
             return []
         values = (*named.nonlocals.values(), *named.globals.values())
-        owners = (getattr(value, "__self__", value) for value in values)  # of a method, what it is a method of
+        owners = (
+            getattr(value, "__self__", value) for value in values
+        )  # of a method, what it is a method of
         return list({id(one): one for one in owners if isinstance(one, Runnable)}.values())
 
     @property
@@ -197,13 +233,17 @@ class RunnableLambda(WholeStep[Input, Output]):
             )
         return self.func
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Output:
         output = self._called(input, config, run and run.manager, kwargs)
         if isinstance(output, Runnable):
             output = output.invoke(input, self._deeper(input, config))
         return cast("Output", output)
 
-    def _called(self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]) -> Any:
+    def _called(
+        self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
+    ) -> Any:
         func = self._sync()
         if any(self._takes):
             kwargs = extra_kwargs(self._takes, kwargs, config, manager, sync=True)
@@ -223,15 +263,23 @@ class RunnableLambda(WholeStep[Input, Output]):
             )
         return changed(config, recursion_limit=left - 1)
 
-    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Output]:
+    def _opened(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Output]:
         """Open the generator function's chunks, or the one value."""
         manager = run and run.manager
         if self._streams:
             return stream_function(self._sync(), input, config, manager, kwargs)
         output = self._called(input, config, manager, kwargs)
-        return output.stream(input, self._deeper(input, config)) if isinstance(output, Runnable) else iter((output,))
+        return (
+            output.stream(input, self._deeper(input, config))
+            if isinstance(output, Runnable)
+            else iter((output,))
+        )
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Output:
         manager = run and run.manager
         deadline = config.get("deadline")
         if deadline is None:
@@ -242,11 +290,16 @@ class RunnableLambda(WholeStep[Input, Output]):
             output = await output.ainvoke(input, self._deeper(input, config))
         return cast("Output", output)
 
-    async def _acalled(self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]) -> Any:
+    async def _acalled(
+        self, input: Any, config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
+    ) -> Any:
         if self.afunc is None:
             return await run_in_executor(None, self._called, input, config, manager, kwargs)
         if self._astreams:
-            chunks = [chunk async for chunk in astream_function(self.afunc, input, config, manager, kwargs)]
+            chunks = [
+                chunk
+                async for chunk in astream_function(self.afunc, input, config, manager, kwargs)
+            ]
             return collected(chunks) if chunks else None
         if any(self._atakes):
             kwargs = extra_kwargs(self._atakes, kwargs, config, manager, sync=False)
@@ -259,10 +312,14 @@ class RunnableLambda(WholeStep[Input, Output]):
         manager = run and run.manager
         deadline = config.get("deadline")
         if self._astreams and self.afunc is not None:
-            return acovered_chunks(astream_function(self.afunc, input, config, manager, kwargs), deadline, self)
+            return acovered_chunks(
+                astream_function(self.afunc, input, config, manager, kwargs), deadline, self
+            )
         if self.afunc is None and self._streams:
             return acovered_chunks(
-                threaded(stream_function(self._sync(), input, config, manager, kwargs)), deadline, self
+                threaded(stream_function(self._sync(), input, config, manager, kwargs)),
+                deadline,
+                self,
             )
         output = await covered(self._acalled(input, config, manager, kwargs), deadline, self)
         if isinstance(output, Runnable):
@@ -298,9 +355,13 @@ class RunnableGenerator(Step[Input, Output]):
             self._transform = func
         else:
             shown = f"`{getattr(func, '__name__', type(func).__name__)}`"
-            raise InvalidType(f"`transform` must be a generator function (one with `yield`), not {shown}.")
+            raise InvalidType(
+                f"`transform` must be a generator function (one with `yield`), not {shown}."
+            )
         if atransform is not None and not _yields(atransform, inspect.isasyncgenfunction):
-            raise InvalidType("`atransform` must be an async generator function (`async def` with `yield`).")
+            raise InvalidType(
+                "`atransform` must be an async generator function (`async def` with `yield`)."
+            )
         own = getattr(func, "__name__", None)
         self.name = name or (own if own != "<lambda>" else None)
 
@@ -322,25 +383,37 @@ class RunnableGenerator(Step[Input, Output]):
         chunks = list(self.stream(input, config, **kwargs))
         return cast("Output", collected(chunks) if chunks else None)
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Output:
         raise NotImplementedError  # `invoke` adds up a stream, and is reported as one
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Output:
         raise NotImplementedError  # the same
 
     def _chunks(
         self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Iterator[Output]:
         if self._transform is None:
-            raise NotImplementedError(f"{self!r} has only an async generator. Use `astream` or `ainvoke`.")
+            raise NotImplementedError(
+                f"{self!r} has only an async generator. Use `astream` or `ainvoke`."
+            )
         return stream_function(self._transform, input, config, run and run.manager, kwargs)
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    async def ainvoke(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
         chunks = [chunk async for chunk in self.astream(input, config, **kwargs)]
         return cast("Output", collected(chunks) if chunks else None)
 
     def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Output]:
         manager = run and run.manager
         if self._atransform is not None:
@@ -348,7 +421,11 @@ class RunnableGenerator(Step[Input, Output]):
         return self._agathered(input, config, manager, kwargs)
 
     async def _agathered(
-        self, input: AsyncIterator[Any], config: RunnableConfig, manager: Any, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        manager: Any,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Output]:
         inner = None
         try:
@@ -372,7 +449,9 @@ async def threaded(chunks: Iterator[Out]) -> AsyncIterator[Out]:
     finally:
         try:
             close(chunks)
-        except ValueError:  # still running in its thread, past the deadline: it is dropped when it comes back
+        except (
+            ValueError
+        ):  # still running in its thread, past the deadline: it is dropped when it comes back
             pass
 
 

@@ -61,7 +61,9 @@ class Graph:
         """Make an id that no graph has."""
         return uuid4().hex
 
-    def add_node(self, data: Any, id: str | None = None, *, metadata: dict[str, Any] | None = None) -> Node:
+    def add_node(
+        self, data: Any, id: str | None = None, *, metadata: dict[str, Any] | None = None
+    ) -> Node:
         """Add a runnable or a schema."""
         if id in self.nodes:
             raise InvalidArgument(f"The graph has a node `{id}` already.")
@@ -70,7 +72,9 @@ class Graph:
         self.nodes[node.id] = node
         return node
 
-    def add_edge(self, source: Node, target: Node, data: Any = None, conditional: bool = False) -> Edge:  # noqa: FBT001, FBT002 - LangChain's
+    def add_edge(
+        self, source: Node, target: Node, data: Any = None, conditional: bool = False
+    ) -> Edge:  # noqa: FBT001, FBT002 - LangChain's
         """Connect two nodes of this graph."""
         for node in (source, target):
             if node.id not in self.nodes:
@@ -91,7 +95,9 @@ class Graph:
             return f"{prefix}:{id}" if prefix and not _is_generated(id) else id
 
         self.nodes.update({ours(id): node.copy(id=ours(id)) for id, node in graph.nodes.items()})
-        self.edges.extend(edge.copy(source=ours(edge.source), target=ours(edge.target)) for edge in graph.edges)
+        self.edges.extend(
+            edge.copy(source=ours(edge.source), target=ours(edge.target)) for edge in graph.edges
+        )
         ends = graph.first_node(), graph.last_node()
         return tuple(end and self.nodes[ours(end.id)] for end in ends)  # type: ignore[return-value]  # two, as they came
 
@@ -119,7 +125,9 @@ class Graph:
         """Remove an end of the graph, if one edge has it on this `side` and one end remains there."""
         if node is None or sum(getattr(edge, side) == node.id for edge in self.edges) != 1:
             return
-        inside = {getattr(edge, other) for edge in self.edges if node.id not in (edge.source, edge.target)}
+        inside = {
+            getattr(edge, other) for edge in self.edges if node.id not in (edge.source, edge.target)
+        }
         if len(self.nodes.keys() - inside - {node.id}) == 1:
             self.remove_node(node)
 
@@ -134,7 +142,9 @@ class Graph:
             ids[id] = readable if _is_generated(id) else id
         return Graph(
             nodes={ids[id]: node.copy(id=ids[id]) for id, node in self.nodes.items()},
-            edges=[edge.copy(source=ids[edge.source], target=ids[edge.target]) for edge in self.edges],
+            edges=[
+                edge.copy(source=ids[edge.source], target=ids[edge.target]) for edge in self.edges
+            ],
         )
 
     def to_json(self, *, with_schemas: bool = False) -> dict[str, list[dict[str, Any]]]:
@@ -211,7 +221,9 @@ def _is_generated(id: str) -> bool:
 
 
 def _name(data: Any) -> str:
-    name: str = data.get_name() if isinstance(data, Described) else getattr(data, "__name__", str(data))
+    name: str = (
+        data.get_name() if isinstance(data, Described) else getattr(data, "__name__", str(data))
+    )
     return name.removeprefix("Runnable") or name
 
 
@@ -220,7 +232,10 @@ def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
     if isinstance(data, Described):
         return {
             "type": "runnable",
-            "data": {"id": [*type(data).__module__.split("."), type(data).__name__], "name": node.name},
+            "data": {
+                "id": [*type(data).__module__.split("."), type(data).__name__],
+                "name": node.name,
+            },
         }
     if isinstance(data, type):
         return {"type": "schema", "data": schemas.json_schema(data) if with_schemas else node.name}
@@ -230,7 +245,10 @@ def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
 def graph_of(runnable: Runnable[Any, Any], config: RunnableConfig | None) -> Graph:
     """Draw a runnable as one node between its schemas."""
     graph = Graph()
-    ends = graph.add_node(runnable.get_input_schema(config)), graph.add_node(runnable.get_output_schema(config))
+    ends = (
+        graph.add_node(runnable.get_input_schema(config)),
+        graph.add_node(runnable.get_output_schema(config)),
+    )
     metadata = (config or {}).get("metadata")
     node = graph.add_node(runnable, metadata=metadata)
     graph.nodes[ends[1].id] = graph.nodes.pop(ends[1].id)  # the output last

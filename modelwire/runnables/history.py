@@ -43,9 +43,14 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     """
 
     _parts = (
-        "runnable", "get_session_history", "input_messages_key", "output_messages_key", "history_messages_key",
-        "history_factory_config", "name",
-    )  # fmt: skip
+        "runnable",
+        "get_session_history",
+        "input_messages_key",
+        "output_messages_key",
+        "history_messages_key",
+        "history_factory_config",
+        "name",
+    )
 
     def __init__(
         self,
@@ -59,8 +64,12 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         name: str | None = None,
     ) -> None:
         if not callable(get_session_history):
-            raise InvalidType("`get_session_history` must be a function that returns the store of a conversation.")
-        self.runnable: Runnable[Any, Any] = coerce_to_runnable(runnable, place="as what has a history")
+            raise InvalidType(
+                "`get_session_history` must be a function that returns the store of a conversation."
+            )
+        self.runnable: Runnable[Any, Any] = coerce_to_runnable(
+            runnable, place="as what has a history"
+        )
         self.get_session_history = get_session_history
         self.input_messages_key = input_messages_key
         self.output_messages_key = output_messages_key
@@ -109,7 +118,11 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         values = {key: configured[key] for key in keys}
         factory = self.get_session_history
         history = factory(*values.values()) if len(keys) == 1 else factory(**values)
-        return cast("BaseChatMessageHistory", own("history", history)) if is_langchain(history) else history
+        return (
+            cast("BaseChatMessageHistory", own("history", history))
+            if is_langchain(history)
+            else history
+        )
 
     def _new_messages(self, input: Any) -> list[BaseMessage]:
         """Read the new messages from the input."""
@@ -136,26 +149,36 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         keyed = isinstance(input, Mapping) and self.input_messages_key is not None
         return {**input, self.input_messages_key: whole} if keyed else whole
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Any:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Any:
         history, questions = self._history(config), self._new_messages(input)
         output = self.runnable.invoke(self._joined(input, list(history.messages)), config, **kwargs)
         history.add_messages([*questions, *self._answered(output)])
         return output
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Any:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Any:
         history, questions = self._history(config), self._new_messages(input)
-        output = await self.runnable.ainvoke(self._joined(input, list(await history.aget_messages())), config, **kwargs)
+        output = await self.runnable.ainvoke(
+            self._joined(input, list(await history.aget_messages())), config, **kwargs
+        )
         await history.aadd_messages([*questions, *self._answered(output)])
         return output
 
-    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Any]:
+    def _opened(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Any]:
         history, questions, chunks = self._history(config), self._new_messages(input), []
         output = self.runnable.stream(self._joined(input, list(history.messages)), config, **kwargs)
         try:
             for chunk in output:
                 chunks.append(chunk)
                 yield chunk
-            history.add_messages([*questions, *(self._answered(collected(chunks)) if chunks else ())])
+            history.add_messages(
+                [*questions, *(self._answered(collected(chunks)) if chunks else ())]
+            )
         finally:
             close(output)
 
@@ -164,7 +187,9 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
     ) -> AsyncIterator[Any]:
         return self._arecorded(input, config, kwargs)
 
-    async def _arecorded(self, input: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+    async def _arecorded(
+        self, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+    ) -> AsyncIterator[Any]:
         history, questions, chunks = self._history(config), self._new_messages(input), []
         earlier = list(await history.aget_messages())
         output = self.runnable.astream(self._joined(input, earlier), config, **kwargs)
@@ -172,7 +197,9 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
             async for chunk in output:
                 chunks.append(chunk)
                 yield chunk
-            await history.aadd_messages([*questions, *(self._answered(collected(chunks)) if chunks else ())])
+            await history.aadd_messages(
+                [*questions, *(self._answered(collected(chunks)) if chunks else ())]
+            )
         finally:
             await aclose(output)
 
@@ -182,7 +209,9 @@ def _entry(value: Mapping[str, Any], key: str | None, parameter: str, usual: str
     key = key or (next(iter(value)) if len(value) == 1 else usual)
     if key not in value:
         keys = ", ".join(f"`{each}`" for each in value)
-        raise InvalidArgument(f"No messages under `{key}`: the keys are {keys}. Name one with `{parameter}`.")
+        raise InvalidArgument(
+            f"No messages under `{key}`: the keys are {keys}. Name one with `{parameter}`."
+        )
     return value[key]
 
 
@@ -190,9 +219,17 @@ def _messages(value: Any, kind: type[BaseMessage]) -> list[BaseMessage]:
     """Read messages: one, several, or a text, which is one of `kind`."""
     if isinstance(value, str):
         return [kind(content=value)]
-    found = [value] if isinstance(value, BaseMessage) else list(value) if isinstance(value, Sequence) else [value]
+    found = (
+        [value]
+        if isinstance(value, BaseMessage)
+        else list(value)
+        if isinstance(value, Sequence)
+        else [value]
+    )
     found = [own_message(message) or message for message in found]
     for message in found:
         if not isinstance(message, BaseMessage):
-            raise InvalidType(f"Expected a text, a message or a list of messages, not a `{type(message).__name__}`.")
+            raise InvalidType(
+                f"Expected a text, a message or a list of messages, not a `{type(message).__name__}`."
+            )
     return [message_chunk_to_message(cast("Any", message)) for message in found]

@@ -18,7 +18,9 @@ __all__ = ["ABSENT", "RunFilter", "RunListener", "attach", "dict_from_result", "
 
 ABSENT: Any = object()  # an input that is not known
 WHAT = ("names", "types", "tags")  # by what runs can be chosen
-TYPES = {"chat_model": ("chat_model", "llm")}  # names under which a kind of run can be chosen, where it has several
+TYPES = {
+    "chat_model": ("chat_model", "llm")
+}  # names under which a kind of run can be chosen, where it has several
 
 
 class RunFilter:
@@ -26,7 +28,10 @@ class RunFilter:
 
     def __init__(self, kwargs: dict[str, Any]) -> None:
         """Take `include_names` and its like out of the keywords of a call; each is a list, or None."""
-        chosen = {verb: [kwargs.pop(f"{verb}_{what}", None) for what in WHAT] for verb in ("include", "exclude")}
+        chosen = {
+            verb: [kwargs.pop(f"{verb}_{what}", None) for what in WHAT]
+            for verb in ("include", "exclude")
+        }
         self._included = [None if names is None else {*names} for names in chosen["include"]]
         self._excluded = [{*(names or ())} for names in chosen["exclude"]]
         self._all = all(names is None for names in self._included)
@@ -35,7 +40,8 @@ class RunFilter:
         """Tell whether a run of this name, kind and tags is of interest."""
         facts = ((name,), TYPES.get(kind, (kind,)), tuple(tags))
         if not self._all and not any(
-            names is not None and not names.isdisjoint(own) for names, own in zip(self._included, facts, strict=True)
+            names is not None and not names.isdisjoint(own)
+            for names, own in zip(self._included, facts, strict=True)
         ):
             return False
         return all(names.isdisjoint(own) for names, own in zip(self._excluded, facts, strict=True))
@@ -89,7 +95,11 @@ class RunListener(BaseCallbackHandler):
 
             hear = self.listen(run_id)
             if hear is not None:
-                hear(AIMessageChunk(content=token) if chunk is None else getattr(chunk, "message", chunk))
+                hear(
+                    AIMessageChunk(content=token)
+                    if chunk is None
+                    else getattr(chunk, "message", chunk)
+                )
 
         def on_llm_end(self, response, *, run_id, **about):
             self.ended(run_id, response)
@@ -127,7 +137,9 @@ class RunListener(BaseCallbackHandler):
             self.failed(run_id, error)
 
 
-def attach(config: RunnableConfig | None, make: Callable[[UUID], RunListener]) -> tuple[RunnableConfig, RunListener]:
+def attach(
+    config: RunnableConfig | None, make: Callable[[UUID], RunListener]
+) -> tuple[RunnableConfig, RunListener]:
     """Complete `config` with a `run_id` for the root run, and with the listener that `make` makes for it."""
     ready = ensure_config(config)
     root_id = ready.get("run_id") or uuid4()

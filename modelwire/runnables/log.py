@@ -57,7 +57,9 @@ class RunLogPatch:
 
     def __add__(self, other: RunLogPatch) -> RunLog:
         if not isinstance(other, RunLogPatch):
-            raise InvalidType(f"A `RunLogPatch` adds to a `RunLogPatch`, not to a `{type(other).__name__}`.")
+            raise InvalidType(
+                f"A `RunLogPatch` adds to a `RunLogPatch`, not to a `{type(other).__name__}`."
+            )
         ops = [*self.ops, *other.ops]
         return RunLog(*ops, state=applied(None, ops))
 
@@ -81,7 +83,9 @@ class RunLog(RunLogPatch):
 
     def __add__(self, other: RunLogPatch) -> RunLog:
         if not isinstance(other, RunLogPatch):
-            raise InvalidType(f"A `RunLogPatch` adds to a `RunLog`, not a `{type(other).__name__}`.")
+            raise InvalidType(
+                f"A `RunLogPatch` adds to a `RunLog`, not a `{type(other).__name__}`."
+            )
         return RunLog(*self.ops, *other.ops, state=applied(self.state, other.ops))
 
     def __eq__(self, other: object) -> bool:
@@ -121,7 +125,13 @@ class LogListener(RunListener):
     """Puts patches about every run below one root into a channel."""
 
     def __init__(
-        self, root_id: UUID, name: str, chosen: RunFilter, channel: Channel[RunLogPatch], *, listed: bool
+        self,
+        root_id: UUID,
+        name: str,
+        chosen: RunFilter,
+        channel: Channel[RunLogPatch],
+        *,
+        listed: bool,
     ) -> None:
         self.root_id = root_id
         self.name = name
@@ -135,7 +145,12 @@ class LogListener(RunListener):
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
         kind = "llm" if kind == "chat_model" else kind
         if run_id == self.root_id:
-            state: dict[str, Any] = {"id": str(run_id), "streamed_output": [], "final_output": None, "logs": {}}
+            state: dict[str, Any] = {
+                "id": str(run_id),
+                "streamed_output": [],
+                "final_output": None,
+                "logs": {},
+            }
             state |= {"name": self.name, "type": kind}
             self.put(RunLogPatch({"op": "replace", "path": "", "value": state}))
             return
@@ -148,10 +163,17 @@ class LogListener(RunListener):
         place = f"/logs/{pointer(key)}"
         self.places[run_id] = place, kind
         entry = {
-            "id": str(run_id), "name": name, "type": kind, "tags": [*tags],
-            "metadata": {**(about.get("metadata") or {})}, "start_time": _time(),
-            "streamed_output": [], "streamed_output_str": [], "final_output": None, "end_time": None,
-        }  # fmt: skip
+            "id": str(run_id),
+            "name": name,
+            "type": kind,
+            "tags": [*tags],
+            "metadata": {**(about.get("metadata") or {})},
+            "start_time": _time(),
+            "streamed_output": [],
+            "streamed_output_str": [],
+            "final_output": None,
+            "end_time": None,
+        }
         self.put(RunLogPatch({"op": "add", "path": place, "value": entry}))
 
     def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
@@ -163,7 +185,9 @@ class LogListener(RunListener):
             ops = [{"op": "add", "path": f"{place}/streamed_output/-", "value": chunk}]
             if kind == "llm":
                 text = str(getattr(chunk, "text", chunk))
-                ops.insert(0, {"op": "add", "path": f"{place}/streamed_output_str/-", "value": text})
+                ops.insert(
+                    0, {"op": "add", "path": f"{place}/streamed_output_str/-", "value": text}
+                )
             self.put(RunLogPatch(*ops))
 
         return hear
@@ -186,7 +210,10 @@ class LogListener(RunListener):
 
     def root_chunk(self, chunk: Any) -> None:
         """Tell of a chunk of the root, and of the sum so far."""
-        before, self.total = self.total, chunk if self.total is ABSENT else collected([self.total, chunk])
+        before, self.total = (
+            self.total,
+            chunk if self.total is ABSENT else collected([self.total, chunk]),
+        )
         ops = _growth(before, self.total)
         if self.listed:
             ops.insert(0, {"op": "add", "path": "/streamed_output/-", "value": chunk})
@@ -197,7 +224,11 @@ def _growth(before: Any, after: Any) -> list[dict[str, Any]]:
     """Say what a chunk did to the sum: which keys of a dict came or changed; anything else is reported whole."""
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() <= after.keys():
         return [
-            {"op": "replace" if key in before else "add", "path": f"/final_output/{pointer(key)}", "value": value}
+            {
+                "op": "replace" if key in before else "add",
+                "path": f"/final_output/{pointer(key)}",
+                "value": value,
+            }
             for key, value in after.items()
             if key not in before or value is not before[key]
         ]
@@ -232,11 +263,15 @@ async def astream_log(
     channel: Channel[RunLogPatch] = Channel()
     name = (config or {}).get("run_name") or runnable.get_name()
     chosen, listed = RunFilter(hidden(kwargs)), with_streamed_output_list
-    ready, listener = attach(config, lambda root_id: LogListener(root_id, name, chosen, channel, listed=listed))
+    ready, listener = attach(
+        config, lambda root_id: LogListener(root_id, name, chosen, channel, listed=listed)
+    )
     log = cast("LogListener", listener)
 
     so_far = RunLog(state=None)
-    patches = channel.read(lambda: channel.forward(lambda: runnable.astream(input, ready, **kwargs), log.root_chunk))
+    patches = channel.read(
+        lambda: channel.forward(lambda: runnable.astream(input, ready, **kwargs), log.root_chunk)
+    )
     try:
         async for patch in patches:
             if diff:

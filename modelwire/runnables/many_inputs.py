@@ -40,14 +40,29 @@ class ManyInputs(Generic[Input, Output]):
 
     @overload
     def batch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = ..., **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: Literal[False] = ...,
+        **kwargs: Any,
     ) -> list[Output]: ...
     @overload
     def batch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool,
+        **kwargs: Any,
     ) -> list[Output | Exception]: ...
     def batch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> list[Any]:
         """Invoke on each input, `max_concurrency` at a time, and return the outputs in the inputs' order.
 
@@ -56,38 +71,76 @@ class ManyInputs(Generic[Input, Output]):
         """
         return batching.in_order(
             batching.batch_as_completed(
-                _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=hidden(kwargs)
+                _whole(self),
+                inputs,
+                config,
+                return_exceptions=return_exceptions,
+                kwargs=hidden(kwargs),
             )
         )
 
     @overload
     async def abatch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = ..., **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: Literal[False] = ...,
+        **kwargs: Any,
     ) -> list[Output]: ...
     @overload
     async def abatch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool,
+        **kwargs: Any,
     ) -> list[Output | Exception]: ...
     async def abatch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> list[Any]:
         """Do what `batch` does, async."""
         return await batching.ain_order(
             batching.abatch_as_completed(
-                _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=hidden(kwargs)
+                _whole(self),
+                inputs,
+                config,
+                return_exceptions=return_exceptions,
+                kwargs=hidden(kwargs),
             )
         )
 
     @overload
     def batch_as_completed(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = ..., **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: Literal[False] = ...,
+        **kwargs: Any,
     ) -> Iterator[tuple[int, Output]]: ...
     @overload
     def batch_as_completed(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool,
+        **kwargs: Any,
     ) -> Iterator[tuple[int, Output | Exception]]: ...
     def batch_as_completed(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> Iterator[tuple[int, Any]]:
         """Yield (position of the input, output) as calls finish. Closing the iterator cancels what is in flight."""
         return batching.batch_as_completed(
@@ -96,14 +149,29 @@ class ManyInputs(Generic[Input, Output]):
 
     @overload
     def abatch_as_completed(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = ..., **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: Literal[False] = ...,
+        **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Output]]: ...
     @overload
     def abatch_as_completed(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool,
+        **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Output | Exception]]: ...
     def abatch_as_completed(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> AsyncIterator[tuple[int, Any]]:
         """Do what `batch_as_completed` does, async."""
         return batching.abatch_as_completed(

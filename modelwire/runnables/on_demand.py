@@ -35,6 +35,20 @@ else:
     tools = _lazy.module("modelwire.tools")
 
 __all__ = [
-    "batching", "call_function", "drawings", "events", "fields", "function_source", "graphs", "log", "managers",
-    "outputs", "prompts", "root_listeners", "runs", "schemas", "streams", "tools",
-]  # fmt: skip
+    "batching",
+    "call_function",
+    "drawings",
+    "events",
+    "fields",
+    "function_source",
+    "graphs",
+    "log",
+    "managers",
+    "outputs",
+    "prompts",
+    "root_listeners",
+    "runs",
+    "schemas",
+    "streams",
+    "tools",
+]

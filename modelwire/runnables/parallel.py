@@ -40,21 +40,28 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
     def __init__(self, steps__: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         merged = {**(steps__ or {}), **kwargs}
         self.steps__: dict[str, Runnable[Any, Any]] = {
-            key: coerce_to_runnable(step, place=f"as `{key}` of a `RunnableParallel`") for key, step in merged.items()
+            key: coerce_to_runnable(step, place=f"as `{key}` of a `RunnableParallel`")
+            for key, step in merged.items()
         }
         self.name: str | None = None
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(suffix, name=name or self.name or f"{type(self).__name__}<{','.join(self.steps__)}>")
+        return super().get_name(
+            suffix, name=name or self.name or f"{type(self).__name__}<{','.join(self.steps__)}>"
+        )
 
     @property
     def InputType(self) -> Any:
         """The first known input type of a branch."""
-        return next((kind for step in self.steps__.values() if (kind := _input_type(step)) is not Any), Any)
+        return next(
+            (kind for step in self.steps__.values() if (kind := _input_type(step)) is not Any), Any
+        )
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return the fields that the branches read, where they read a dict."""
-        return schemas.parallel_input(self.steps__, self.get_name("Input"), config) or super().get_input_schema(config)
+        return schemas.parallel_input(
+            self.steps__, self.get_name("Input"), config
+        ) or super().get_input_schema(config)
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         return schemas.parallel_output(self.steps__, self.get_name("Output"), config)
@@ -69,17 +76,25 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return notebooks.show_chain(self)
 
     def __repr__(self) -> str:
-        rows = ",\n".join(f"  {key}: " + repr(step).replace("\n", "\n  ") for key, step in self.steps__.items())
+        rows = ",\n".join(
+            f"  {key}: " + repr(step).replace("\n", "\n  ") for key, step in self.steps__.items()
+        )
         return "{\n" + rows + "\n}"
 
     def _branches(self, config: RunnableConfig, run: Run | AsyncRun | None) -> list[Branch]:
         """Give each branch with the config of its call."""
         return [
-            (key, step, config if run is None else run.below(f"map:key:{key}")) for key, step in self.steps__.items()
+            (key, step, config if run is None else run.below(f"map:key:{key}"))
+            for key, step in self.steps__.items()
         ]
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-        calls = {key: _calling(step.invoke, input, inner, kwargs) for key, step, inner in self._branches(config, run)}
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        calls = {
+            key: _calling(step.invoke, input, inner, kwargs)
+            for key, step, inner in self._branches(config, run)
+        }
         waiting = self._waiting()
         if len(waiting) < 2:
             return {key: call() for key, call in calls.items()}
@@ -95,12 +110,17 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
     async def _avalue(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        calls = {key: _calling(step.ainvoke, input, inner, kwargs) for key, step, inner in self._branches(config, run)}
+        calls = {
+            key: _calling(step.ainvoke, input, inner, kwargs)
+            for key, step, inner in self._branches(config, run)
+        }
         waiting = self._waiting()
         if len(waiting) < 2:
             return {key: await call() for key, call in calls.items()}
         ready = {key: await call() for key, call in calls.items() if key not in waiting}
-        came = await batching.gathered([calls[key] for key in waiting], config.get("max_concurrency"))
+        came = await batching.gathered(
+            [calls[key] for key in waiting], config.get("max_concurrency")
+        )
         ready.update(zip(waiting, came, strict=True))
         return {key: ready[key] for key in calls}
 
@@ -114,9 +134,15 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return streams.merge(input, branches, threads=threads if side_by_side else 0, kwargs=kwargs)
 
     def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[dict[str, Any]]:
-        return streams.amerge(input, self._branches(config, run), limit=config.get("max_concurrency"), kwargs=kwargs)
+        return streams.amerge(
+            input, self._branches(config, run), limit=config.get("max_concurrency"), kwargs=kwargs
+        )
 
 
 RunnableMap = RunnableParallel

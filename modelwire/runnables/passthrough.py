@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, GrowingDict, GrowingList, collected
-from modelwire.runnables.call_function import acall_func_with_variable_args, call_func_with_variable_args
+from modelwire.runnables.call_function import (
+    acall_func_with_variable_args,
+    call_func_with_variable_args,
+)
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, run_in_executor
 from modelwire.runnables.functions import is_async
@@ -52,7 +55,11 @@ class RunnablePassthrough(Step[Other, Other]):
         self.name = name
 
     def __repr__(self) -> str:
-        return "RunnablePassthrough()" if self.func is None else f"RunnablePassthrough(func={self.func!r})"
+        return (
+            "RunnablePassthrough()"
+            if self.func is None
+            else f"RunnablePassthrough(func={self.func!r})"
+        )
 
     @property
     def InputType(self) -> Any:
@@ -73,16 +80,24 @@ class RunnablePassthrough(Step[Other, Other]):
     def _may_block(self) -> bool:
         return self.func is not None or self.afunc is not None
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Other:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Other:
         if self.func is not None:
             call_func_with_variable_args(self.func, input, config, run and run.manager, **kwargs)
         return cast("Other", input)
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Other:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Other:
         if self.afunc is not None:
-            await acall_func_with_variable_args(self.afunc, input, config, run and run.manager, **kwargs)
+            await acall_func_with_variable_args(
+                self.afunc, input, config, run and run.manager, **kwargs
+            )
         elif self.func is not None:
-            await run_in_executor(None, self._value, input, config, None if run is None else run.get_sync(), kwargs)
+            await run_in_executor(
+                None, self._value, input, config, None if run is None else run.get_sync(), kwargs
+            )
         return cast("Other", input)
 
     def _chunks(
@@ -92,12 +107,24 @@ class RunnablePassthrough(Step[Other, Other]):
         return input if self.func is None else self._with_func(input, config, run, kwargs)
 
     def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Other]:
-        return input if self.func is None and self.afunc is None else self._awith_func(input, config, run, kwargs)
+        return (
+            input
+            if self.func is None and self.afunc is None
+            else self._awith_func(input, config, run, kwargs)
+        )
 
     def _with_func(
-        self, input: Iterator[Other], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self,
+        input: Iterator[Other],
+        config: RunnableConfig,
+        run: Run | None,
+        kwargs: dict[str, Any],
     ) -> Iterator[Other]:
         items: list[Other] = []
         try:
@@ -110,7 +137,11 @@ class RunnablePassthrough(Step[Other, Other]):
             close(input)
 
     async def _awith_func(
-        self, input: AsyncIterator[Other], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Other],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Other]:
         items: list[Other] = []
         try:
@@ -128,12 +159,16 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     _parts = ("mapper", "name")
 
-    def __init__(self, mapper: RunnableParallel[dict[str, Any]], *, name: str | None = None) -> None:
+    def __init__(
+        self, mapper: RunnableParallel[dict[str, Any]], *, name: str | None = None
+    ) -> None:
         self.mapper = mapper
         self.name = name
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        return super().get_name(suffix, name=name or self.name or f"RunnableAssign<{','.join(self.mapper.steps__)}>")
+        return super().get_name(
+            suffix, name=name or self.name or f"RunnableAssign<{','.join(self.mapper.steps__)}>"
+        )
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return what the branches read, where they say."""
@@ -165,7 +200,9 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
         """Return the branches' graphs, and the input passing by."""
-        return graphs.parallel_graph(self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config)
+        return graphs.parallel_graph(
+            self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config
+        )
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
         return (self.mapper,)
@@ -173,7 +210,9 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
     def __repr__(self) -> str:
         return f"RunnableAssign(mapper={self.mapper!r})"
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
         return {**_dict(input), **self.mapper.invoke(input, config, **kwargs)}
 
     async def _avalue(
@@ -196,10 +235,16 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
     def _kept(self, chunk: Any) -> AddableDict:
         keys = self.mapper.steps__
-        return kind_of(chunk)({key: value for key, value in _dict(chunk).items() if key not in keys})
+        return kind_of(chunk)(
+            {key: value for key, value in _dict(chunk).items() if key not in keys}
+        )
 
     async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[dict[str, Any]]:
         pulled = streams.Pulled(input)
         passed, mapped = streams.atee(pulled, 2)
@@ -221,7 +266,9 @@ class RunnablePick(Step[dict[str, Any], Any]):
 
     def __init__(self, keys: str | list[str], *, name: str | None = None) -> None:
         if not isinstance(keys, (str, list, tuple)):
-            raise InvalidType(f"`keys` must be a key or a list of keys, not a `{type(keys).__name__}`.")
+            raise InvalidType(
+                f"`keys` must be a key or a list of keys, not a `{type(keys).__name__}`."
+            )
         self.keys = keys
         self.name = name
 
@@ -245,7 +292,9 @@ class RunnablePick(Step[dict[str, Any], Any]):
             return self.get_output_schema(config)
         if isinstance(self.keys, str):
             return schemas.schema_of("RunnableSequenceOutput", fields.get(self.keys, (Any, ...))[0])
-        return schemas.object_schema("RunnableSequenceOutput", {key: fields[key] for key in self.keys if key in fields})
+        return schemas.object_schema(
+            "RunnableSequenceOutput", {key: fields[key] for key in self.keys if key in fields}
+        )
 
     def _loop_native(self) -> bool:
         return True
@@ -272,10 +321,14 @@ class RunnablePick(Step[dict[str, Any], Any]):
         held.clear()
         return [one for one in news if one is not None]
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Any:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Any:
         return self._picked(input)
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Any:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Any:
         return self._picked(input)
 
     def _chunks(
@@ -291,7 +344,11 @@ class RunnablePick(Step[dict[str, Any], Any]):
             close(input)
 
     async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Any]:
         held: list[Any] = []
         try:
@@ -306,7 +363,11 @@ class RunnablePick(Step[dict[str, Any], Any]):
 
 def kind_of(chunk: Any) -> type[AddableDict]:
     """Return the class of what is made of a chunk: what adds up with others still does; a plain dict replaces them."""
-    return AddableDict if isinstance(chunk, AddableDict) and type(chunk) is not GrowingDict else GrowingDict
+    return (
+        AddableDict
+        if isinstance(chunk, AddableDict) and type(chunk) is not GrowingDict
+        else GrowingDict
+    )
 
 
 def _dict(value: Any, asker: str = "`RunnablePassthrough.assign()`") -> Mapping[str, Any]:

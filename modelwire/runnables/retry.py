@@ -52,8 +52,11 @@ class RunnableRetry(RunnableBinding[Input, Output]):
 
     _parts = (
         *RunnableBinding._parts,
-        "retry_exception_types", "wait_exponential_jitter", "exponential_jitter_params", "max_attempt_number",
-    )  # fmt: skip
+        "retry_exception_types",
+        "wait_exponential_jitter",
+        "exponential_jitter_params",
+        "max_attempt_number",
+    )
 
     def __init__(
         self,
@@ -66,8 +69,12 @@ class RunnableRetry(RunnableBinding[Input, Output]):
     ) -> None:
         super().__init__(**fields)
         if type(max_attempt_number) is not int or max_attempt_number < 1:
-            raise InvalidArgument(f"A call is tried a whole number of times, 1 or more, not {max_attempt_number!r}.")
-        unknown = set(exponential_jitter_params or ()) - set(ExponentialJitterParams.__annotations__)
+            raise InvalidArgument(
+                f"A call is tried a whole number of times, 1 or more, not {max_attempt_number!r}."
+            )
+        unknown = set(exponential_jitter_params or ()) - set(
+            ExponentialJitterParams.__annotations__
+        )
         if unknown:
             raise InvalidArgument(
                 f"`exponential_jitter_params` has no {', '.join(f'`{key}`' for key in sorted(unknown))}. "
@@ -92,16 +99,25 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         if self.wait_exponential_jitter:
             jitter_params: dict[str, Any] = dict(self.exponential_jitter_params or {})
             jitter = tenacity.wait_random(0, jitter_params.pop("jitter", 1.0))
-            wait = tenacity.wait_exponential(multiplier=jitter_params.pop("initial", 1.0), **jitter_params) + jitter
+            wait = (
+                tenacity.wait_exponential(
+                    multiplier=jitter_params.pop("initial", 1.0), **jitter_params
+                )
+                + jitter
+            )
         return {
-            "stop": lambda state: state.attempt_number >= self.max_attempt_number or too_late(state),
+            "stop": lambda state: (
+                state.attempt_number >= self.max_attempt_number or too_late(state)
+            ),
             "wait": wait,
             "retry": tenacity.retry_if_exception(self._retries),
             "reraise": True,
         }
 
     @staticmethod
-    def _attempt_config(config: RunnableConfig, run: Run | AsyncRun | None, number: int) -> RunnableConfig:
+    def _attempt_config(
+        config: RunnableConfig, run: Run | AsyncRun | None, number: int
+    ) -> RunnableConfig:
         if run is None:
             return below(config)
         return run.below(f"retry:attempt:{number}" if number > 1 else None)
@@ -116,7 +132,9 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         with run:
             return run.end(self._tried(input, ready, run, kwargs))
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    async def ainvoke(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
         hidden(kwargs)
         ready = settled(self._config(config))
         run = await astart_run(self, input, ready)
@@ -125,7 +143,9 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         async with run:
             return await run.end(await self._atried(input, ready, run, kwargs))
 
-    def _tried(self, input: Input, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+    def _tried(
+        self, input: Input, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Output:
         from tenacity import Retrying
 
         for attempt in Retrying(**self._options(config)):
@@ -165,5 +185,7 @@ def _predicate(chosen: RetryIf | type[BaseException] | None) -> Callable[[BaseEx
         return chosen
     kinds = tuple(chosen)
     if not kinds or not all(isinstance(cast("object", kind), type) for kind in kinds):
-        raise InvalidType("`retry_if_exception_type` must be a tuple of exception classes, such as `(ValueError,)`.")
+        raise InvalidType(
+            "`retry_if_exception_type` must be a tuple of exception classes, such as `(ValueError,)`."
+        )
     return lambda error: isinstance(error, kinds)

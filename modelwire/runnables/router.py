@@ -43,7 +43,9 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
 
     def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         if not isinstance(input, Mapping) or "key" not in input or "input" not in input:
-            raise InvalidType("The input of a `RouterRunnable` must be a dict with `key` and `input`.")
+            raise InvalidType(
+                "The input of a `RouterRunnable` must be a dict with `key` and `input`."
+            )
         key = input["key"]
         if key not in self.runnables:
             raise InvalidArgument(

@@ -76,7 +76,10 @@ class Run(_RunState):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if error is not None:
             self.fail(error)
@@ -108,40 +111,63 @@ class AsyncRun(_RunState):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if error is not None:
             await self.fail(error)
 
 
 def start_run(
-    runnable: Any, input: Any, config: RunnableConfig, run_type: str | None = None, serialized: Any = None
+    runnable: Any,
+    input: Any,
+    config: RunnableConfig,
+    run_type: str | None = None,
+    serialized: Any = None,
 ) -> Run | None:
     """Report that `runnable` starts under the settled `config`; return None when nobody listens."""
     return _opened(runnable, input, config, run_type, serialized) if listening(config) else None
 
 
 async def astart_run(
-    runnable: Any, input: Any, config: RunnableConfig, run_type: str | None = None, serialized: Any = None
+    runnable: Any,
+    input: Any,
+    config: RunnableConfig,
+    run_type: str | None = None,
+    serialized: Any = None,
 ) -> AsyncRun | None:
     """Report that `runnable` starts under the settled `config`; return None when nobody listens."""
-    return await _aopened(runnable, input, config, run_type, serialized) if listening(config) else None
+    return (
+        await _aopened(runnable, input, config, run_type, serialized) if listening(config) else None
+    )
 
 
-def _opened(runnable: Any, input: Any, config: RunnableConfig, run_type: str | None, serialized: Any = None) -> Run:
+def _opened(
+    runnable: Any, input: Any, config: RunnableConfig, run_type: str | None, serialized: Any = None
+) -> Run:
     manager = get_callback_manager_for_config(config)
-    return Run(manager.on_chain_start(serialized, input, **_about(runnable, config, run_type)), config)
+    return Run(
+        manager.on_chain_start(serialized, input, **_about(runnable, config, run_type)), config
+    )
 
 
 async def _aopened(
     runnable: Any, input: Any, config: RunnableConfig, run_type: str | None, serialized: Any = None
 ) -> AsyncRun:
     manager = get_async_callback_manager_for_config(config)
-    return AsyncRun(await manager.on_chain_start(serialized, input, **_about(runnable, config, run_type)), config)
+    return AsyncRun(
+        await manager.on_chain_start(serialized, input, **_about(runnable, config, run_type)),
+        config,
+    )
 
 
 def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> dict[str, Any]:
-    about: dict[str, Any] = {"name": config.get("run_name") or runnable.get_name(), "run_id": config.get("run_id")}
+    about: dict[str, Any] = {
+        "name": config.get("run_name") or runnable.get_name(),
+        "run_id": config.get("run_id"),
+    }
     if run_type is not None:
         about["run_type"] = run_type
     return about

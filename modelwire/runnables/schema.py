@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypeAlias, TypeVar, cast, is_typeddict
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    TypeAlias,
+    TypeVar,
+    cast,
+    is_typeddict,
+)
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -25,9 +35,18 @@ if TYPE_CHECKING:
     from modelwire.runnables.fields import ConfigurableFieldSpec
 
 __all__ = [
-    "BaseStreamEvent", "CustomStreamEvent", "EventData", "StandardStreamEvent", "StreamEvent", "config_schema",
-    "declared", "fields_of", "json_schema", "object_schema", "schema_of",
-]  # fmt: skip
+    "BaseStreamEvent",
+    "CustomStreamEvent",
+    "EventData",
+    "StandardStreamEvent",
+    "StreamEvent",
+    "config_schema",
+    "declared",
+    "fields_of",
+    "json_schema",
+    "object_schema",
+    "schema_of",
+]
 
 # A field by its key: its type, and its default (or `...`, or what pydantic knows of it).
 Fields: TypeAlias = dict[str, tuple[Any, Any]]
@@ -61,7 +80,10 @@ class _Derived(BaseModel):
 
 class _Object(_Derived):
     model_config = ConfigDict(
-        arbitrary_types_allowed=True, defer_build=True, protected_namespaces=(), populate_by_name=True
+        arbitrary_types_allowed=True,
+        defer_build=True,
+        protected_namespaces=(),
+        populate_by_name=True,
     )
 
 
@@ -80,7 +102,11 @@ def declared(runnable: Any, side: str) -> Any:
 
 def schema_of(name: str, kind: Any) -> type[BaseModel]:
     """Return the model for the type `kind`: itself where it is one, else a new one called `name`."""
-    if type(kind) is not GenericAlias and isinstance(kind, type) and (issubclass(kind, BaseModel) or is_v1_model(kind)):
+    if (
+        type(kind) is not GenericAlias
+        and isinstance(kind, type)
+        and (issubclass(kind, BaseModel) or is_v1_model(kind))
+    ):
         return kind
     shape: Any = readable(kind) if is_typeddict(kind) else kind
     return create_model(name, __base__=_Root, root=(shape, ...))
@@ -90,7 +116,12 @@ def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[Base
     """Make a model called `name` with these fields, whatever their names: `schema`, `_private`, `a b`."""
     definitions: dict[str, Any] = {}
     for number, (key, (kind, default)) in enumerate(fields.items()):
-        if key.isidentifier() and not key.startswith("_") and key != "Config" and not hasattr(_Object, key):
+        if (
+            key.isidentifier()
+            and not key.startswith("_")
+            and key != "Config"
+            and not hasattr(_Object, key)
+        ):
             definitions[key] = (kind, default)
         else:
             named = Field(alias=key, title=key.replace("_", " ").title().strip())
@@ -109,10 +140,16 @@ def fields_of(schema: type[BaseModel]) -> Fields | None:
     """Return the fields of an object by their keys, None where the schema is no object with known fields."""
     if is_v1_model(schema):
         old = cast("Any", schema).__fields__
-        return None if "__root__" in old else {field.alias: _old_field(field) for field in old.values()}
+        return (
+            None
+            if "__root__" in old
+            else {field.alias: _old_field(field) for field in old.values()}
+        )
     if issubclass(schema, RootModel):
         return None
-    return {info.alias or name: (info.annotation, info) for name, info in schema.model_fields.items()}
+    return {
+        info.alias or name: (info.annotation, info) for name, info in schema.model_fields.items()
+    }
 
 
 def _old_field(field: Any) -> tuple[Any, Any]:
@@ -124,7 +161,9 @@ def _old_field(field: Any) -> tuple[Any, Any]:
     return kind, field.default
 
 
-def parallel_input(steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any) -> type[BaseModel] | None:
+def parallel_input(
+    steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any
+) -> type[BaseModel] | None:
     """Join the fields that the branches read; None where one of them takes no dict, or none says what it reads."""
     fields: Fields = {}
     for step in steps.values():
@@ -136,9 +175,13 @@ def parallel_input(steps: Mapping[str, Runnable[Any, Any]], name: str, config: A
     return object_schema(name, fields) if fields or not steps else None
 
 
-def parallel_output(steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any) -> type[BaseModel]:
+def parallel_output(
+    steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any
+) -> type[BaseModel]:
     """Give each branch's output under its key."""
-    return object_schema(name, {key: _as_field(step.get_output_schema(config)) for key, step in steps.items()})
+    return object_schema(
+        name, {key: _as_field(step.get_output_schema(config)) for key, step in steps.items()}
+    )
 
 
 def _as_field(schema: type[BaseModel]) -> tuple[Any, Any]:
@@ -153,24 +196,34 @@ def list_schema(name: str, item: type[BaseModel]) -> type[BaseModel]:
     return schema_of(name, list[_as_field(item)[0]])  # type: ignore[misc]  # known only at run time
 
 
-def assign_output(before: Fields | None, mapper: Runnable[Any, Any], name: str, config: Any) -> type[BaseModel]:
+def assign_output(
+    before: Fields | None, mapper: Runnable[Any, Any], name: str, config: Any
+) -> type[BaseModel]:
     """Give the fields that come in, and those that `mapper` adds or replaces."""
-    return object_schema(name, {**(before or {}), **(fields_of(mapper.get_output_schema(config)) or {})})
+    return object_schema(
+        name, {**(before or {}), **(fields_of(mapper.get_output_schema(config)) or {})}
+    )
 
 
-def sequence_input(steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None) -> type[BaseModel]:
+def sequence_input(
+    steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
+) -> type[BaseModel]:
     """Return what the first step takes; before it adds or picks keys, what the next one needs besides."""
     first, *rest = steps
     return first._input_schema_before(rest, config)
 
 
-def sequence_output(steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None) -> type[BaseModel]:
+def sequence_output(
+    steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
+) -> type[BaseModel]:
     """Return what the last step gives; after one that adds or picks keys, with what came before it."""
     *before, last = steps
     return last._output_schema_after(before, config)
 
 
-def first_input(runnables: Iterable[Runnable[Any, Any]], config: RunnableConfig | None) -> type[BaseModel] | None:
+def first_input(
+    runnables: Iterable[Runnable[Any, Any]], config: RunnableConfig | None
+) -> type[BaseModel] | None:
     """Return the first input schema that says more than `Any`."""
     for runnable in runnables:
         schema = runnable.get_input_schema(config)
@@ -202,19 +255,26 @@ _CONFIG_TYPES: dict[str, Any] = {
 }
 
 
-def config_schema(name: str, specs: Sequence[ConfigurableFieldSpec], include: Sequence[str]) -> type[BaseModel]:
+def config_schema(
+    name: str, specs: Sequence[ConfigurableFieldSpec], include: Sequence[str]
+) -> type[BaseModel]:
     """Make the model of a config: the configurable keys, and the keys of the config that `include` names."""
     fields: Fields = {}
     if specs:
         keys = {
-            spec.id: (spec.annotation, Field(spec.default, title=spec.name, description=spec.description))
+            spec.id: (
+                spec.annotation,
+                Field(spec.default, title=spec.name, description=spec.description),
+            )
             for spec in specs
         }
         fields["configurable"] = (object_schema("Configurable", keys), None)
     for key in include:
         if key != "configurable":
             if key not in _CONFIG_TYPES:
-                raise InvalidArgument(f"A config has no key `{key}`. {did_you_mean(key, list(_CONFIG_TYPES))}")
+                raise InvalidArgument(
+                    f"A config has no key `{key}`. {did_you_mean(key, list(_CONFIG_TYPES))}"
+                )
             fields[key] = (_CONFIG_TYPES[key], None)
     return object_schema(name, fields)
 

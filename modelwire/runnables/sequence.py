@@ -125,12 +125,16 @@ class RunnableSequence(Step[Input, Output]):
         config = settled(config)
         if "deadline" in config or listening(config):
             return super().invoke(input, config, **kwargs)
-        value: Any = input  # here again what `_value` does: no frame of ours stands between two steps
+        value: Any = (
+            input  # here again what `_value` does: no frame of ours stands between two steps
+        )
         for step, inner, extra in self._calls(below(config), kwargs):
             value = step.invoke(value, inner, **extra)
         return cast("Output", value)
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    async def ainvoke(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
         hidden(kwargs)
         config = settled(config)
         if "deadline" in config or listening(config):
@@ -140,12 +144,16 @@ class RunnableSequence(Step[Input, Output]):
             value = await step.ainvoke(value, inner, **extra)
         return cast("Output", value)
 
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Output:
         for step, inner, extra in self._calls(config, kwargs, run):
             input = step.invoke(input, inner, **extra)
         return cast("Output", input)
 
-    async def _avalue(self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]) -> Output:
+    async def _avalue(
+        self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+    ) -> Output:
         for step, inner, extra in self._calls(config, kwargs, run):
             input = await step.ainvoke(input, inner, **extra)
         return cast("Output", input)
@@ -163,7 +171,11 @@ class RunnableSequence(Step[Input, Output]):
             close(*reversed(stages))
 
     async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Output]:
         stages: list[AsyncIterator[Any]] = [input]
         try:

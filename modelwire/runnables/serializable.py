@@ -19,7 +19,9 @@ class RunnableSerializable(LangChainForm, BaseModel, Runnable[Input, Output]):
     `RunnableSerializable[str, int]` is a note for the type checker: unlike pydantic's own generics it makes no class.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, defer_build=True, protected_namespaces=())
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, defer_build=True, protected_namespaces=()
+    )
 
     name: str | None = None
     """Name of the step in runs, events and graphs."""

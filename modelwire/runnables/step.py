@@ -10,10 +10,24 @@ from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, below, settled
-from modelwire.runnables.deadline import COVER_GRACE_S, acovered_chunks, check, covered, covered_chunks
+from modelwire.runnables.deadline import (
+    COVER_GRACE_S,
+    acovered_chunks,
+    check,
+    covered,
+    covered_chunks,
+)
 from modelwire.runnables.description import ComparedByParts
 from modelwire.runnables.many_inputs import hidden
-from modelwire.runnables.run import AsyncRun, Run, aobserved_stream, astart_run, listening, observed_stream, start_run
+from modelwire.runnables.run import (
+    AsyncRun,
+    Run,
+    aobserved_stream,
+    astart_run,
+    listening,
+    observed_stream,
+    start_run,
+)
 
 __all__ = ["Reported", "Step", "WholeStep", "once"]
 
@@ -32,7 +46,9 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     _grace_s = COVER_GRACE_S
 
     @abstractmethod
-    def _value(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output: ...
+    def _value(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Output: ...
 
     @abstractmethod
     async def _avalue(
@@ -51,20 +67,28 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
             value = self._value_in_time if "deadline" in config else self._value
             return run.end(value(input, run.below(), run, kwargs))
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
+    async def ainvoke(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
         hidden(kwargs)
         config = settled(config)
         run = await astart_run(self, input, config)
         deadline = config.get("deadline")
         if run is None:
             work = self._avalue(input, below(config), None, kwargs)
-            return await (work if deadline is None else covered(work, deadline, self, grace_s=self._grace_s))
+            return await (
+                work if deadline is None else covered(work, deadline, self, grace_s=self._grace_s)
+            )
         async with run:
             work = self._avalue(input, run.below(), run, kwargs)
-            output = await (work if deadline is None else covered(work, deadline, self, grace_s=self._grace_s))
+            output = await (
+                work if deadline is None else covered(work, deadline, self, grace_s=self._grace_s)
+            )
             return await run.end(output)
 
-    def _value_in_time(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Output:
+    def _value_in_time(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Output:
         deadline = config.get("deadline")
         check(deadline, self)
         output = self._value(input, config, run, kwargs)
@@ -82,13 +106,21 @@ class Step(Reported[Input, Output]):
 
     @abstractmethod
     def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Output]: ...
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
+    def stream(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Output]:
         return self.transform(iter((input,)), config, **kwargs)
 
-    def astream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Output]:
+    def astream(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Output]:
         return self.atransform(once(input), config, **kwargs)
 
     def transform(
@@ -99,9 +131,13 @@ class Step(Reported[Input, Output]):
         deadline = config.get("deadline")
         if listening(config):
             return observed_stream(
-                self, input, config,
-                lambda items, run: covered_chunks(self._chunks(items, run.below(), run, kwargs), deadline, self),
-            )  # fmt: skip
+                self,
+                input,
+                config,
+                lambda items, run: covered_chunks(
+                    self._chunks(items, run.below(), run, kwargs), deadline, self
+                ),
+            )
         chunks = self._chunks(input, below(config), None, kwargs)
         return chunks if deadline is None else covered_chunks(chunks, deadline, self)
 
@@ -113,20 +149,26 @@ class Step(Reported[Input, Output]):
         deadline, grace_s = config.get("deadline"), self._grace_s
         if listening(config):
             return aobserved_stream(
-                self, input, config,
+                self,
+                input,
+                config,
                 lambda items, run: acovered_chunks(
                     self._achunks(items, run.below(), run, kwargs), deadline, self, grace_s=grace_s
                 ),
-            )  # fmt: skip
+            )
         chunks = self._achunks(input, below(config), None, kwargs)
-        return chunks if deadline is None else acovered_chunks(chunks, deadline, self, grace_s=grace_s)
+        return (
+            chunks if deadline is None else acovered_chunks(chunks, deadline, self, grace_s=grace_s)
+        )
 
 
 class WholeStep(Step[Input, Output]):
     """A step that waits for the whole of its input, and then opens the stream of its output."""
 
     @abstractmethod
-    def _opened(self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]) -> Iterator[Any]: ...
+    def _opened(
+        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+    ) -> Iterator[Any]: ...
 
     @abstractmethod
     async def _aopened(
@@ -148,7 +190,11 @@ class WholeStep(Step[Input, Output]):
             close(output, input)
 
     async def _achunks(
-        self, input: AsyncIterator[Any], config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig,
+        run: AsyncRun | None,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[Output]:
         output: AsyncIterator[Any] | None = None
         try:

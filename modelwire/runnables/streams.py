@@ -240,7 +240,9 @@ async def amerge(
         await aclose(chunks, *streams.values(), *readers, pulled)
 
 
-async def _pumped(streams: dict[str, AsyncIterator[Any]], limit: int) -> AsyncIterator[tuple[str, Any]]:
+async def _pumped(
+    streams: dict[str, AsyncIterator[Any]], limit: int
+) -> AsyncIterator[tuple[str, Any]]:
     """Pull each stream in a task of its own; it goes on when the reader asks for more than the chunk it gave."""
     import asyncio
 

@@ -17,7 +17,9 @@ Result = TypeVar("Result")
 class ContextThreadPoolExecutor(ThreadPoolExecutor):
     """A `ThreadPoolExecutor` that copies the submitter's context for each piece of work."""
 
-    def submit(self, func: Callable[Args, Result], /, *args: Args.args, **kwargs: Args.kwargs) -> Future[Result]:
+    def submit(
+        self, func: Callable[Args, Result], /, *args: Args.args, **kwargs: Args.kwargs
+    ) -> Future[Result]:
         """Queue `func(*args, **kwargs)` to run in a copy of the current context."""
         return super().submit(partial(copy_context().run, func, *args, **kwargs))
 

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from modelwire.runnables import Runnable
 
 __all__ = [
-    "FakeChatModel", "FakeListChatModel", "FakeListChatModelError", "FakeMessagesListChatModel", "GenericFakeChatModel",
+    "FakeChatModel",
+    "FakeListChatModel",
+    "FakeListChatModelError",
+    "FakeMessagesListChatModel",
+    "GenericFakeChatModel",
     "ParrotFakeChatModel",
-]  # fmt: skip
+]
 
 
 def _result(message: BaseMessage) -> ChatResult:
@@ -42,19 +46,30 @@ class _Fake(BaseChatModel):
     """What the fake models share: they take tools and forms, and answer what is written down all the same."""
 
     async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         """Answer at once, in no thread."""
-        return self._generate(messages, stop, run_manager.get_sync() if run_manager else None, **kwargs)
+        return self._generate(
+            messages, stop, run_manager.get_sync() if run_manager else None, **kwargs
+        )
 
     def _wire(self) -> Wire:
         """Return the wire whose tools and schemas are bound."""
         return wire_named(HOME_WIRE)
 
     def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None,
-        parallel_tool_calls: bool | None = None, **kwargs: Any,
-    ) -> Runnable[Any, AIMessage]:  # fmt: skip
+        self,
+        tools: Sequence[Any],
+        *,
+        tool_choice: Any = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[Any, AIMessage]:
         """Bind `tools`, checked as for a provider: the calls are those of the messages that were written down.
 
         `.kwargs["tools"]` of what is returned are the tools as they would be sent.
@@ -63,7 +78,12 @@ class _Fake(BaseChatModel):
 
         model: Any = self  # it has what this asks of a model of a provider: the shape of its tools
         return bind_tools(
-            model, tools, tool_choice=tool_choice, strict=strict, parallel_tool_calls=parallel_tool_calls, **kwargs
+            model,
+            tools,
+            tool_choice=tool_choice,
+            strict=strict,
+            parallel_tool_calls=parallel_tool_calls,
+            **kwargs,
         )
 
     def _structured(
@@ -83,7 +103,9 @@ class _Listed(_Fake):
 
     def _next(self, responses: Sequence[Any]) -> Any:
         if not responses:
-            raise InvalidArgument(f"`{type(self).__name__}` was given no `responses` to answer with.")
+            raise InvalidArgument(
+                f"`{type(self).__name__}` was given no `responses` to answer with."
+            )
         response = responses[self.i]
         self.i = self.i + 1 if self.i < len(responses) - 1 else 0
         return response
@@ -92,14 +114,22 @@ class _Listed(_Fake):
         raise NotImplementedError
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         if self.sleep is not None:
             time.sleep(self.sleep)
         return self._answer_next()
 
     async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         await _sleep(self.sleep)
         return self._answer_next()
@@ -146,10 +176,16 @@ class FakeListChatModel(_Listed):
         if number == self.error_on_chunk_number:
             raise FakeListChatModelError
         position: Any = "last" if number == len(text) - 1 else None
-        return ChatGenerationChunk(message=AIMessageChunk(content=text[number], chunk_position=position))
+        return ChatGenerationChunk(
+            message=AIMessageChunk(content=text[number], chunk_position=position)
+        )
 
     def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         text = self._next(self.responses)
         for number in range(len(text)):
@@ -158,7 +194,11 @@ class FakeListChatModel(_Listed):
             yield self._chunk(text, number)
 
     async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         text = self._next(self.responses)
         for number in range(len(text)):
@@ -166,15 +206,29 @@ class FakeListChatModel(_Listed):
             yield self._chunk(text, number)
 
     def batch(
-        self, inputs: Iterable[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Any],
+        config: Any = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> list[Any]:
         """Answer one input after the other, so that the first gets the first answer."""
-        return super().batch(inputs, _one_by_one(config), return_exceptions=return_exceptions, **kwargs)
+        return super().batch(
+            inputs, _one_by_one(config), return_exceptions=return_exceptions, **kwargs
+        )
 
     async def abatch(
-        self, inputs: Iterable[Any], config: Any = None, *, return_exceptions: bool = False, **kwargs: Any
+        self,
+        inputs: Iterable[Any],
+        config: Any = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
     ) -> list[Any]:
-        return await super().abatch(inputs, _one_by_one(config), return_exceptions=return_exceptions, **kwargs)
+        return await super().abatch(
+            inputs, _one_by_one(config), return_exceptions=return_exceptions, **kwargs
+        )
 
 
 def _one_by_one(config: Any) -> Any:
@@ -195,7 +249,11 @@ class FakeChatModel(_Fake, SimpleChatModel):
         return {"key": "fake"}
 
     def _call(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> str:
         return "fake response"
 
@@ -208,7 +266,11 @@ class ParrotFakeChatModel(_Fake):
         return "parrot-fake-chat-model"
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         return _result(messages[-1])
 
@@ -228,22 +290,36 @@ class GenericFakeChatModel(_Fake):
     def _next(self) -> AIMessage:
         message = next(self.messages, None)
         if message is None:
-            raise InvalidArgument("`messages` of `GenericFakeChatModel` has come to its end; give it more answers.")
+            raise InvalidArgument(
+                "`messages` of `GenericFakeChatModel` has come to its end; give it more answers."
+            )
         return AIMessage(message) if isinstance(message, str) else message
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         return _result(self._next())
 
     def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         for chunk in _words(self._next()):
             yield ChatGenerationChunk(message=chunk)
 
     async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         for chunk in _words(self._next()):
             yield ChatGenerationChunk(message=chunk)
@@ -255,14 +331,21 @@ def _words(message: AIMessage) -> list[AIMessageChunk]:
     if isinstance(content, str):
         pieces: list[Any] = [piece for piece in re.split(r"(\s)", content) if piece]
     else:  # each block gets its place, so that it adds up with no other
-        pieces = [[{"index": i, **block} if isinstance(block, dict) else block] for i, block in enumerate(content)]
+        pieces = [
+            [{"index": i, **block} if isinstance(block, dict) else block]
+            for i, block in enumerate(content)
+        ]
     chunks = [AIMessageChunk(content=piece) for piece in pieces]
     for number, call in enumerate((*message.tool_calls, *message.invalid_tool_calls)):
-        args = json.dumps(call["args"]) if isinstance(call["args"], dict) else call["args"]  # the text of a bad call
+        args = (
+            json.dumps(call["args"]) if isinstance(call["args"], dict) else call["args"]
+        )  # the text of a bad call
         part = tool_call_chunk(name=call["name"], args=args, id=call["id"], index=number)
         chunks.append(AIMessageChunk(content="", tool_call_chunks=[part]))
     for key, value in message.additional_kwargs.items():
-        chunks += [AIMessageChunk(content="", additional_kwargs={key: part}) for part in _parts(key, value)]
+        chunks += [
+            AIMessageChunk(content="", additional_kwargs={key: part}) for part in _parts(key, value)
+        ]
     if not chunks or chunks[-1].additional_kwargs:
         chunks.append(AIMessageChunk(content=""))
     last = chunks[-1]

@@ -27,10 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     what = 'whether calls of modelwire may leave this machine: "block" or "allow"'
     parser.addini("modelwire_network", what, default="block")
     parser.getgroup("modelwire").addoption(
-        "--modelwire-record", choices=["once", "none", "all"],
+        "--modelwire-record",
+        choices=["once", "none", "all"],
         help="what the fixture `cassette` records: what has no file yet (once, the default), nothing (none, the "
         "default where the variable CI is set), everything anew (all)",
-    )  # fmt: skip
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,7 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Close the network around a test and the fixtures that it needs first."""
-    if item.config.getini("modelwire_network") == "allow" or item.get_closest_marker("live") is not None:
+    if (
+        item.config.getini("modelwire_network") == "allow"
+        or item.get_closest_marker("live") is not None
+    ):
         return (yield)
     from modelwire.testing.network import block_network
 
@@ -57,10 +61,16 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     result = yield
     if (block := item.stash.get(_BLOCK, None)) is not None and block.refused:
         hosts = ", ".join(dict.fromkeys(block.refused))
-        pytest.fail(f"The test would have called {hosts}, and something swallowed the `NetworkBlocked`.", pytrace=False)
+        pytest.fail(
+            f"The test would have called {hosts}, and something swallowed the `NetworkBlocked`.",
+            pytrace=False,
+        )
     if (cassette := item.stash.get(_CASSETTE, None)) is not None and cassette.missing:
         requests = ", ".join(dict.fromkeys(cassette.missing))
-        pytest.fail(f"`{cassette.path}` lacks {requests}, and something swallowed the `CassetteError`.", pytrace=False)
+        pytest.fail(
+            f"`{cassette.path}` lacks {requests}, and something swallowed the `CassetteError`.",
+            pytrace=False,
+        )
     item.stash[_PASSED] = True
     return result
 

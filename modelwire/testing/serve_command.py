@@ -27,38 +27,88 @@ def register(commands: Any) -> None:
         help="a provider for tests: OpenAI's, Anthropic's, Gemini's and Bedrock's wires, limits, faults, until Ctrl-C",
     )
     say = serve.add_argument
-    say("--port", type=int, default=0, metavar="N", help="where it listens, on this machine (default: any free port)")
+    say(
+        "--port",
+        type=int,
+        default=0,
+        metavar="N",
+        help="where it listens, on this machine (default: any free port)",
+    )
     say("--answer", metavar="TEXT", help="what it always says (default: the text of the user)")
-    say("--latency", type=float, default=0.0, metavar="S", help="seconds to an answer, in the median (default: 0)")
     say(
-        "--sigma", type=float, default=0.0, metavar="S",
+        "--latency",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds to an answer, in the median (default: 0)",
+    )
+    say(
+        "--sigma",
+        type=float,
+        default=0.0,
+        metavar="S",
         help="how far latencies spread: lognormal, 0.4 is much like life (default: 0)",
-    )  # fmt: skip
-    say("--chunk-gap", type=float, default=0.0, metavar="S", help="seconds between the words of a stream (default: 0)")
-    say("--rpm", type=float, metavar="N", help="requests a minute, for each key and model (default: no limit)")
-    say("--tpm", type=float, metavar="N", help="tokens a minute, for each key and model (default: no limit)")
+    )
     say(
-        "--window", type=float, default=60.0, metavar="S",
+        "--chunk-gap",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds between the words of a stream (default: 0)",
+    )
+    say(
+        "--rpm",
+        type=float,
+        metavar="N",
+        help="requests a minute, for each key and model (default: no limit)",
+    )
+    say(
+        "--tpm",
+        type=float,
+        metavar="N",
+        help="tokens a minute, for each key and model (default: no limit)",
+    )
+    say(
+        "--window",
+        type=float,
+        default=60.0,
+        metavar="S",
         help="seconds of a limit that a burst may spend ahead: 60 (default) or 1",
-    )  # fmt: skip
-    say("--max-concurrent", type=int, metavar="N", help="requests in flight; above it 503 (default: no limit)")
+    )
     say(
-        "--headers", choices=["own", "openai", "anthropic", "retry-after", "none", "lying"], default="own",
+        "--max-concurrent",
+        type=int,
+        metavar="N",
+        help="requests in flight; above it 503 (default: no limit)",
+    )
+    say(
+        "--headers",
+        choices=["own", "openai", "anthropic", "retry-after", "none", "lying"],
+        default="own",
         help="how it speaks of its limits (default: as each provider does)",
-    )  # fmt: skip
+    )
     say(
-        "--fault", action="append", default=[], metavar="NAME=RATE",
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME=RATE",
         help="what goes wrong, and how often: `reset_body=0.1`, `503=0.05`; may be given more than once. A status, or"
         f" one of {FAULTS}",
-    )  # fmt: skip
+    )
     say(
-        "--time-scale", type=float, default=1.0, metavar="X",
+        "--time-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
         help="how long its seconds are: 0.01 makes a minute 0.6 s (default: 1)",
-    )  # fmt: skip
+    )
     say(
-        "--seed", type=int, default=0, metavar="N",
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
         help="of what is random: the same one, the same order of faults (default: 0)",
-    )  # fmt: skip
+    )
     serve.set_defaults(run=_serve)
 
 
@@ -66,7 +116,9 @@ def _serve(options: argparse.Namespace) -> None:
     from modelwire.testing import Limits, Lognormal, ProviderServer
 
     at_once = options.max_concurrent
-    limits = Limits(options.rpm, options.tpm, options.window, max_concurrent=at_once, headers=options.headers)
+    limits = Limits(
+        options.rpm, options.tpm, options.window, max_concurrent=at_once, headers=options.headers
+    )
     server = ProviderServer(
         latency=Lognormal(options.latency, options.sigma) if options.sigma else options.latency,
         chunk_gap_s=options.chunk_gap,
@@ -82,12 +134,17 @@ def _serve(options: argparse.Namespace) -> None:
     with server:
         print("A provider for tests answers; Ctrl-C ends it. Any key will do. Point scripts at it:")
         print(f"  export OPENAI_BASE_URL={server.base_url_for('openai')} OPENAI_API_KEY=test")
-        print(f"  export ANTHROPIC_BASE_URL={server.base_url_for('anthropic')} ANTHROPIC_API_KEY=test", flush=True)
+        print(
+            f"  export ANTHROPIC_BASE_URL={server.base_url_for('anthropic')} ANTHROPIC_API_KEY=test",
+            flush=True,
+        )
         try:
             server.wait()
         finally:
             counts = server.counts
-            print(f"\n{counts.requests} requests, {counts.answered} chat calls answered, {counts.throttled} throttled")
+            print(
+                f"\n{counts.requests} requests, {counts.answered} chat calls answered, {counts.throttled} throttled"
+            )
             print(f"by status: {dict(counts.by_status)}  by fault: {dict(counts.by_fault)}")
 
 
@@ -96,4 +153,6 @@ def _rate(option: str) -> tuple[str, float]:
     try:
         return name, float(rate)
     except ValueError as exc:
-        raise InvalidArgument(f"`--fault {option}` is not `NAME=RATE`, such as `reset_body=0.1`.") from exc
+        raise InvalidArgument(
+            f"`--fault {option}` is not `NAME=RATE`, such as `reset_body=0.1`."
+        ) from exc

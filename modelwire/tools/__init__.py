@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from modelwire import _lazy
 
 if TYPE_CHECKING:
-    from modelwire.tools.args_schema import create_schema_from_function as create_schema_from_function
+    from modelwire.tools.args_schema import (
+        create_schema_from_function as create_schema_from_function,
+    )
     from modelwire.tools.base import FILTERED_ARGS as FILTERED_ARGS
     from modelwire.tools.base import ArgsSchema as ArgsSchema
     from modelwire.tools.base import BaseTool as BaseTool
@@ -17,9 +19,13 @@ if TYPE_CHECKING:
     from modelwire.tools.base import SchemaAnnotationError as SchemaAnnotationError
     from modelwire.tools.base import ToolException as ToolException
     from modelwire.tools.convert import *
-    from modelwire.tools.function_calling import convert_to_anthropic_tool as convert_to_anthropic_tool
+    from modelwire.tools.function_calling import (
+        convert_to_anthropic_tool as convert_to_anthropic_tool,
+    )
     from modelwire.tools.function_calling import convert_to_json_schema as convert_to_json_schema
-    from modelwire.tools.function_calling import convert_to_openai_function as convert_to_openai_function
+    from modelwire.tools.function_calling import (
+        convert_to_openai_function as convert_to_openai_function,
+    )
     from modelwire.tools.function_calling import convert_to_openai_tool as convert_to_openai_tool
     from modelwire.tools.loop import *
     from modelwire.tools.render import *

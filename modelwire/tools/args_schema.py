@@ -30,8 +30,12 @@ from modelwire.tools.injected import (
 )
 
 __all__ = [
-    "ArgsSchema", "create_schema_from_function", "get_all_basemodel_annotations", "is_v1_model", "json_schema_of",
-]  # fmt: skip
+    "ArgsSchema",
+    "create_schema_from_function",
+    "get_all_basemodel_annotations",
+    "is_v1_model",
+    "json_schema_of",
+]
 
 ArgsSchema: TypeAlias = type[BaseModel] | dict[str, Any]
 JSON: TypeAlias = dict[str, Any]
@@ -72,7 +76,8 @@ def injected_fields(model: Any, kind: type = InjectedToolArg) -> frozenset[str]:
         return frozenset(
             name
             for name, field in model.model_fields.items()
-            if any(is_mark(mark, kind) for mark in field.metadata) or is_injected(field.annotation, kind)
+            if any(is_mark(mark, kind) for mark in field.metadata)
+            or is_injected(field.annotation, kind)
         )
     if is_v1_model(model):
         return frozenset(name for name, hint in _hints_of(model).items() if is_injected(hint, kind))
@@ -111,15 +116,25 @@ def _narrowed_model(
     return made_model(name, fields, description, typing.cast("ConfigDict", config))
 
 
-def tool_call_schema(schema: Any, name: str, description: str, injected: Collection[str]) -> ArgsSchema:
+def tool_call_schema(
+    schema: Any, name: str, description: str, injected: Collection[str]
+) -> ArgsSchema:
     """Return `schema` without what is injected, under the tool's own name and description."""
     if is_v2_model(schema):
         hidden = frozenset(injected) | injected_fields(schema)
-        return _narrowed_model(schema, name, description, hidden, id(schema.__dict__.get("__pydantic_validator__")))
-    json_schema = dict(schema) if isinstance(schema, Mapping) else {**json_schema_of(schema), "title": name}
+        return _narrowed_model(
+            schema, name, description, hidden, id(schema.__dict__.get("__pydantic_validator__"))
+        )
+    json_schema = (
+        dict(schema) if isinstance(schema, Mapping) else {**json_schema_of(schema), "title": name}
+    )
     unseen = {*injected, *injected_fields(schema)}
     if unseen:
-        shown = {key: value for key, value in json_schema.get("properties", {}).items() if key not in unseen}
+        shown = {
+            key: value
+            for key, value in json_schema.get("properties", {}).items()
+            if key not in unseen
+        }
         json_schema["properties"] = shown
         if "required" in json_schema:
             json_schema["required"] = [key for key in json_schema["required"] if key not in unseen]
@@ -128,7 +143,9 @@ def tool_call_schema(schema: Any, name: str, description: str, injected: Collect
     return json_schema
 
 
-def checked_args(schema: Any, args: Mapping[str, Any], injected: Collection[str], call_id: str | None) -> JSON:
+def checked_args(
+    schema: Any, args: Mapping[str, Any], injected: Collection[str], call_id: str | None
+) -> JSON:
     """Validate the arguments of a call; defaults are filled in and what the schema does not know is left out.
 
     The id of the call goes to the field marked so, over anything the language model wrote there; arguments that are
@@ -186,9 +203,11 @@ def create_schema_from_function(
         left_out |= signature.injected
     names = [name for name in _own_parameters(func, signature) if name not in left_out]
     description, texts = described(
-        func, [name for name in names if name not in CONTEXT_ARGS], parse=parse_docstring,
+        func,
+        [name for name in names if name not in CONTEXT_ARGS],
+        parse=parse_docstring,
         strict=error_on_invalid_docstring,
-    )  # fmt: skip
+    )
     fields = {name: _field(func, name, signature, texts.get(name)) for name in names}
     return made_model(model_name, fields, description, ConfigDict(arbitrary_types_allowed=True))
 
@@ -209,20 +228,26 @@ def described(
     if not parse:
         return docstring, {}
     where = getattr(func, "__name__", type(func).__name__)
-    description, texts = parse_google_docstring(docstring, named=names if strict else None, where=where)
+    description, texts = parse_google_docstring(
+        docstring, named=names if strict else None, where=where
+    )
     return description, {name: text for name, text in texts.items() if name in names}
 
 
 def _own_parameters(func: Callable[..., Any], signature: Signature) -> list[str]:
     """Return the parameters a schema can have, without the `self` of a method taken from its class."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    names = [name for name, parameter in signature.parameters.items() if parameter.kind not in variable]
+    names = [
+        name for name, parameter in signature.parameters.items() if parameter.kind not in variable
+    ]
     owner, _, _ = getattr(func, "__qualname__", "").rpartition(".")
     in_class = owner and not owner.endswith("<locals>") and not inspect.ismethod(func)
     return names[1:] if in_class and names[:1] in (["self"], ["cls"]) else names
 
 
-def _field(func: Callable[..., Any], name: str, signature: Signature, text: str | None) -> tuple[Any, FieldInfo]:
+def _field(
+    func: Callable[..., Any], name: str, signature: Signature, text: str | None
+) -> tuple[Any, FieldInfo]:
     parameter = signature.parameters[name]
     annotation = signature.hints.get(name, Any)
     if name.startswith("_"):
@@ -235,11 +260,15 @@ def _field(func: Callable[..., Any], name: str, signature: Signature, text: str 
             f"The type `{parameter.annotation}` of the parameter `{name}` cannot be resolved. Import or define it at "
             f"the top of the module of `{getattr(func, '__name__', func)}`."
         )
-    default = PydanticUndefined if parameter.default is inspect.Parameter.empty else parameter.default
+    default = (
+        PydanticUndefined if parameter.default is inspect.Parameter.empty else parameter.default
+    )
     return field_of(annotation, default, text)
 
 
-def field_of(annotation: Any, default: Any, text: str | None, *, may_be_missing: bool = False) -> tuple[Any, FieldInfo]:
+def field_of(
+    annotation: Any, default: Any, text: str | None, *, may_be_missing: bool = False
+) -> tuple[Any, FieldInfo]:
     """Make a field for `create_model`: a text in `Annotated` describes it, unless a `Field` in there does.
 
     One that may be missing is not required, and has no default that would stand in its place.
@@ -250,7 +279,9 @@ def field_of(annotation: Any, default: Any, text: str | None, *, may_be_missing:
         return annotation, default
     about: dict[str, Any] = {}
     description = texts[0] if texts else text
-    if description is not None and not any(getattr(mark, "description", None) for mark in get_args(annotation)[1:]):
+    if description is not None and not any(
+        getattr(mark, "description", None) for mark in get_args(annotation)[1:]
+    ):
         about["description"] = description
     if may_be_missing and default is PydanticUndefined:
         default, about["json_schema_extra"] = None, _drop_default
@@ -266,7 +297,9 @@ def _without_texts(annotation: Any) -> tuple[Any, list[str]]:
     return (Annotated[(origin, *rest)] if rest else origin), texts
 
 
-def made_model(name: str, fields: dict[str, Any], description: str, config: ConfigDict) -> type[BaseModel]:
+def made_model(
+    name: str, fields: dict[str, Any], description: str, config: ConfigDict
+) -> type[BaseModel]:
     """Make a pydantic model; its fields may have any name but those that begin with an underscore."""
     # A parameter may be called `json` or `schema`: the fields of such a model are read from its `__dict__`.
     shadowing = any(hasattr(BaseModel, field) for field in fields)
@@ -274,12 +307,17 @@ def made_model(name: str, fields: dict[str, Any], description: str, config: Conf
         if shadowing:
             warnings.filterwarnings("ignore", message=r"Field name .* shadows an attribute")
         made: type[BaseModel] = create_model(
-            name, __config__=ConfigDict(**{**config, "protected_namespaces": ()}), __doc__=description or None, **fields
+            name,
+            __config__=ConfigDict(**{**config, "protected_namespaces": ()}),
+            __doc__=description or None,
+            **fields,
         )
     return made
 
 
-def model_from_typed_dict(typed_dict: Any, above: tuple[Any, ...] = (), *, name: str | None = None) -> type[BaseModel]:
+def model_from_typed_dict(
+    typed_dict: Any, above: tuple[Any, ...] = (), *, name: str | None = None
+) -> type[BaseModel]:
     """Make the pydantic model of a TypedDict; those within become models too.
 
     `Annotated[T, default, "text"]` gives a key its default (`...` for none) and its description; so does a Google
@@ -302,10 +340,17 @@ def model_from_typed_dict(typed_dict: Any, above: tuple[Any, ...] = (), *, name:
         hint, required = _unqualified(hint, required=key in typed_dict.__required_keys__)
         annotation, default, text = _key(hint)
         annotation = replaced_types(
-            annotation, lambda kind: model_from_typed_dict(kind, (*above, typed_dict)) if is_typed_dict(kind) else kind
+            annotation,
+            lambda kind: (
+                model_from_typed_dict(kind, (*above, typed_dict)) if is_typed_dict(kind) else kind
+            ),
         )
-        fields[key] = field_of(annotation, default, text or texts.get(key), may_be_missing=not required)
-    return made_model(name or typed_dict.__name__, fields, description, ConfigDict(arbitrary_types_allowed=True))
+        fields[key] = field_of(
+            annotation, default, text or texts.get(key), may_be_missing=not required
+        )
+    return made_model(
+        name or typed_dict.__name__, fields, description, ConfigDict(arbitrary_types_allowed=True)
+    )
 
 
 def _unqualified(hint: Any, *, required: bool) -> tuple[Any, bool]:

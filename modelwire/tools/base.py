@@ -46,10 +46,18 @@ if TYPE_CHECKING:
     from modelwire.callbacks import Callbacks
 
 __all__ = [
-    "FILTERED_ARGS", "TOOL_MESSAGE_BLOCK_TYPES", "ArgsSchema", "BaseTool", "InjectedToolArg", "InjectedToolCallId",
-    "SchemaAnnotationError", "ToolException", "_DirectlyInjectedToolArg", "create_schema_from_function",
+    "FILTERED_ARGS",
+    "TOOL_MESSAGE_BLOCK_TYPES",
+    "ArgsSchema",
+    "BaseTool",
+    "InjectedToolArg",
+    "InjectedToolCallId",
+    "SchemaAnnotationError",
+    "ToolException",
+    "_DirectlyInjectedToolArg",
+    "create_schema_from_function",
     "get_all_basemodel_annotations",
-]  # fmt: skip
+]
 
 
 class ToolException(ModelwireError):
@@ -87,7 +95,9 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     name: str  # pyright: ignore[reportGeneralTypeIssues] - here it is required
     description: str
-    args_schema: Annotated[Any, SaidInJson] = None  # an `ArgsSchema` or None; `Any`, so that a subclass may narrow it
+    args_schema: Annotated[Any, SaidInJson] = (
+        None  # an `ArgsSchema` or None; `Any`, so that a subclass may narrow it
+    )
     return_direct: bool = False  # for agents: the output is the answer
     verbose: bool = False
     callbacks: Any = Field(default=None, exclude=True)
@@ -142,7 +152,9 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         """Return what is called in the end, sync or async: they say which arguments are injected."""
         cls = type(self)
         own = [cls._run is not BaseTool._run, cls._arun is not BaseTool._arun]
-        return [func for func, is_own in zip((self._run, self._arun), own, strict=True) if is_own] or [self._run]
+        return [
+            func for func, is_own in zip((self._run, self._arun), own, strict=True) if is_own
+        ] or [self._run]
 
     @property
     def _injected_args_keys(self) -> frozenset[str]:
@@ -150,7 +162,9 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the tool. Parameters named `run_manager`, or annotated as `RunnableConfig`, are filled in."""
-        raise NotImplementedError(f"`{type(self).__name__}` has no `_run`: it cannot be called in sync code.")
+        raise NotImplementedError(
+            f"`{type(self).__name__}` has no `_run`: it cannot be called in sync code."
+        )
 
     async def _arun(self, *args: Any, **kwargs: Any) -> Any:
         """Run the tool; unless overridden, `_run` in a thread."""
@@ -158,7 +172,9 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
             kwargs["run_manager"] = manager.get_sync()
         return await run_in_executor(None, self._run, *args, **kwargs)
 
-    def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
+    def _parse_input(
+        self, tool_input: str | dict[str, Any], tool_call_id: str | None
+    ) -> str | dict[str, Any]:
         """Check the input; raise pydantic's `ValidationError` where it does not fit the schema."""
         if isinstance(tool_input, str):
             return self._parsed_text(tool_input)
@@ -179,7 +195,9 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         if schema is not None:
             fields = field_names(schema)
             if fields and fields[0] not in injected_fields(schema):
-                (schema.parse_obj if is_v1_model(schema) else schema.model_validate)({fields[0]: text})
+                (schema.parse_obj if is_v1_model(schema) else schema.model_validate)(
+                    {fields[0]: text}
+                )
         return text
 
     def _injected_by_call_id(self) -> list[str]:
@@ -227,7 +245,14 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         **kwargs: Any,
     ) -> Any:
         """Call the tool; the keywords are those of a config. With a `tool_call_id` it answers that call."""
-        run = _Run(self, tool_input, settled(config), callbacks, tool_call_id, bool(verbose) or self.verbose)
+        run = _Run(
+            self,
+            tool_input,
+            settled(config),
+            callbacks,
+            tool_call_id,
+            bool(verbose) or self.verbose,
+        )
         manager = None
         if run.has_listeners:
             configured = managers.CallbackManager.configure(**run.listeners(tags, metadata))
@@ -268,18 +293,31 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         **kwargs: Any,
     ) -> Any:
         """Do what `run` does, async."""
-        run = _Run(self, tool_input, settled(config), callbacks, tool_call_id, bool(verbose) or self.verbose)
+        run = _Run(
+            self,
+            tool_input,
+            settled(config),
+            callbacks,
+            tool_call_id,
+            bool(verbose) or self.verbose,
+        )
         manager = None
         if run.has_listeners:
             configured = managers.AsyncCallbackManager.configure(**run.listeners(tags, metadata))
-            manager = await configured.on_tool_start(**run.opening(run_name, run_id, start_color, kwargs))
+            manager = await configured.on_tool_start(
+                **run.opening(run_name, run_id, start_color, kwargs)
+            )
         inner = run.below(manager)
         try:
             try:
                 own = type(self)._arun is not BaseTool._arun
-                call_args, call_kwargs = run.arguments(self._arun if own else self._run, inner, manager)
+                call_args, call_kwargs = run.arguments(
+                    self._arun if own else self._run, inner, manager
+                )
                 returned = await covered(
-                    await_with_deadline(self._arun(*call_args, **call_kwargs), inner), inner.get("deadline"), self
+                    await_with_deadline(self._arun(*call_args, **call_kwargs), inner),
+                    inner.get("deadline"),
+                    self,
                 )
                 outcome = run.outcome(returned)
             except Exception as exc:  # noqa: BLE001 - the code of the tool
@@ -305,19 +343,34 @@ class Outcome(NamedTuple):
 class _Run:
     """One call of a tool: the decisions that sync and async share."""
 
-    __slots__ = ("callbacks", "config", "has_listeners", "tool", "tool_call_id", "tool_input", "verbose")
+    __slots__ = (
+        "callbacks",
+        "config",
+        "has_listeners",
+        "tool",
+        "tool_call_id",
+        "tool_input",
+        "verbose",
+    )
 
     def __init__(
-        self, tool: BaseTool, tool_input: Any, config: RunnableConfig, callbacks: Any, tool_call_id: str | None,
+        self,
+        tool: BaseTool,
+        tool_input: Any,
+        config: RunnableConfig,
+        callbacks: Any,
+        tool_call_id: str | None,
         verbose: bool,  # noqa: FBT001
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.tool = tool
         self.tool_input = tool_input
         self.config = config
         self.callbacks = config.get("callbacks") if callbacks is None else callbacks
         self.tool_call_id = tool_call_id
         self.verbose = verbose
-        self.has_listeners = listening({"callbacks": self.callbacks}) or bool(tool.callbacks) or verbose
+        self.has_listeners = (
+            listening({"callbacks": self.callbacks}) or bool(tool.callbacks) or verbose
+        )
 
     def listeners(self, tags: list[str] | None, metadata: dict[str, Any] | None) -> dict[str, Any]:
         """Return the listeners of the run, for `configure`."""
@@ -338,7 +391,11 @@ class _Run:
         shown, tool = self.tool_input, self.tool
         if isinstance(shown, dict):
             schema = tool.args_schema
-            hidden = {*FILTERED_ARGS, *tool._injected_args_keys, *(() if schema is None else injected_fields(schema))}
+            hidden = {
+                *FILTERED_ARGS,
+                *tool._injected_args_keys,
+                *(() if schema is None else injected_fields(schema)),
+            }
             shown = {key: value for key, value in shown.items() if key not in hidden}
         return {
             "serialized": {"name": tool.name, "description": tool.description},
@@ -353,7 +410,11 @@ class _Run:
 
     def below(self, manager: Any) -> RunnableConfig:
         """Make the config of the calls inside this one."""
-        return below(self.config) if manager is None else changed(self.config, callbacks=manager.get_child())
+        return (
+            below(self.config)
+            if manager is None
+            else changed(self.config, callbacks=manager.get_child())
+        )
 
     def arguments(
         self, func: Callable[..., Any], inner: RunnableConfig, manager: Any
@@ -398,7 +459,9 @@ def _is_validation_error(error: BaseException) -> bool:
     return isinstance(error, (ValidationError, old))
 
 
-def _prepared(input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _prepared(
+    input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     """Split a tool call; its arguments are copied, so that the caller's never change."""
     tool_call_id = kwargs.pop("tool_call_id", None)
     tool_input = input

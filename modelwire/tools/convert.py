@@ -41,7 +41,9 @@ class ToolOptions(TypedDict, total=False):
 @overload
 def tool(name_or_callable: Callable[..., Any], **options: Unpack[ToolOptions]) -> BaseTool: ...
 @overload
-def tool(name_or_callable: str, runnable: Runnable[Any, Any], **options: Unpack[ToolOptions]) -> BaseTool: ...
+def tool(
+    name_or_callable: str, runnable: Runnable[Any, Any], **options: Unpack[ToolOptions]
+) -> BaseTool: ...
 @overload
 def tool(
     name_or_callable: str | None = None, **options: Unpack[ToolOptions]
@@ -81,7 +83,9 @@ def tool(
     def made(name: str, source: Any) -> BaseTool:
         if isinstance(source, Runnable):
             return _of_runnable(name, source, description, options)
-        function, coroutine = (None, source) if inspect.iscoroutinefunction(source) else (source, None)
+        function, coroutine = (
+            (None, source) if inspect.iscoroutinefunction(source) else (source, None)
+        )
         if infer_schema or args_schema is not None:
             return StructuredTool.from_function(
                 function,
@@ -102,13 +106,19 @@ def tool(
 
     if isinstance(name_or_callable, str):
         own_name = name_or_callable
-        return made(own_name, runnable) if runnable is not None else lambda source: made(own_name, source)
+        return (
+            made(own_name, runnable)
+            if runnable is not None
+            else lambda source: made(own_name, source)
+        )
     if runnable is not None:
         raise InvalidArgument("A runnable as a tool needs a name: `tool('name', runnable)`.")
     if name_or_callable is None:
         return lambda source: made(_name_of(source), source)
     if not callable(name_or_callable):
-        raise InvalidType(f"`tool` takes a function or a name, not a `{type(name_or_callable).__name__}`.")
+        raise InvalidType(
+            f"`tool` takes a function or a name, not a `{type(name_or_callable).__name__}`."
+        )
     return made(_name_of(name_or_callable), name_or_callable)
 
 
@@ -117,7 +127,9 @@ def _name_of(source: Any) -> str:
         return str(source.get_name())
     name = getattr(source, "__name__", None)
     if not isinstance(name, str):
-        raise InvalidArgument(f"A `{type(source).__name__}` has no name of its own: write `@tool('name')`.")
+        raise InvalidArgument(
+            f"A `{type(source).__name__}` has no name of its own: write `@tool('name')`."
+        )
     return name
 
 
@@ -135,16 +147,22 @@ def convert_runnable_to_tool(
     """
     name = name or runnable.get_name()
     if args_schema is None and arg_types is not None:
-        args_schema = made_model(name, {key: (kind, ...) for key, kind in arg_types.items()}, "", ConfigDict())
+        args_schema = made_model(
+            name, {key: (kind, ...) for key, kind in arg_types.items()}, "", ConfigDict()
+        )
     return _of_runnable(name, runnable, description, {"args_schema": args_schema})
 
 
-def _of_runnable(name: str, runnable: Runnable[Any, Any], description: str | None, options: dict[str, Any]) -> BaseTool:
+def _of_runnable(
+    name: str, runnable: Runnable[Any, Any], description: str | None, options: dict[str, Any]
+) -> BaseTool:
     text = description or f"Takes {_takes(runnable)}. {runnable!r}"
     if options.get("args_schema") is None:
         options = {**options, "args_schema": _input_schema(name, runnable)}
     if options["args_schema"] is None:
-        return Tool(name=name, func=runnable.invoke, coroutine=runnable.ainvoke, description=text, **options)
+        return Tool(
+            name=name, func=runnable.invoke, coroutine=runnable.ainvoke, description=text, **options
+        )
 
     def call(**kwargs: Any) -> Any:
         return runnable.invoke(kwargs)
@@ -175,7 +193,9 @@ def _input_schema(name: str, runnable: Runnable[Any, Any]) -> ArgsSchema | None:
     if is_typed_dict(kind):
         return model_from_typed_dict(kind, name=name)
     model = runnable.get_input_schema()
-    if is_v1_model(model) or (is_v2_model(model) and model.model_fields and "root" not in model.model_fields):
+    if is_v1_model(model) or (
+        is_v2_model(model) and model.model_fields and "root" not in model.model_fields
+    ):
         return cast("ArgsSchema", model)
     schema = runnable.get_input_jsonschema()
     if schema.get("type") == "string":

@@ -14,7 +14,17 @@ from modelwire.errors import InvalidArgument
 
 __all__ = ["parse_google_docstring"]
 
-_OTHERS = ("Returns", "Return", "Yields", "Raises", "Example", "Examples", "Note", "Notes", "Attributes")
+_OTHERS = (
+    "Returns",
+    "Return",
+    "Yields",
+    "Raises",
+    "Example",
+    "Examples",
+    "Note",
+    "Notes",
+    "Attributes",
+)
 
 
 def parse_google_docstring(
@@ -33,10 +43,16 @@ def parse_google_docstring(
         parsed = _parser().parse(text)
     except ParseError as exc:
         if named is not None:
-            raise InvalidArgument(f"Found invalid Google-Style docstring in `{where}`: {exc}") from exc
-        parsed = _parser().parse(re.split(r"^(?:Args|Arguments):", text, maxsplit=1, flags=re.MULTILINE)[0])
+            raise InvalidArgument(
+                f"Found invalid Google-Style docstring in `{where}`: {exc}"
+            ) from exc
+        parsed = _parser().parse(
+            re.split(r"^(?:Args|Arguments):", text, maxsplit=1, flags=re.MULTILINE)[0]
+        )
     paragraphs = re.split(r"\n[ \t]*\n", parsed.description or "")
-    found = {one.arg_name.lstrip("*"): " ".join((one.description or "").split()) for one in parsed.params}
+    found = {
+        one.arg_name.lstrip("*"): " ".join((one.description or "").split()) for one in parsed.params
+    }
     if named is not None:
         _check(found, named, where)
     return " ".join(paragraph.strip() for paragraph in paragraphs), found
@@ -48,7 +64,9 @@ def _parser() -> Any:
     from docstring_parser.google import GoogleParser, Section, SectionType
 
     arguments = [Section(title, "param", SectionType.MULTIPLE) for title in ("Args", "Arguments")]
-    return GoogleParser([*arguments, *(Section(title, "examples", SectionType.SINGULAR) for title in _OTHERS)])
+    return GoogleParser(
+        [*arguments, *(Section(title, "examples", SectionType.SINGULAR) for title in _OTHERS)]
+    )
 
 
 def _check(found: dict[str, str], named: Collection[str], where: str) -> None:

@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from modelwire.tools.base import BaseTool
 
 __all__ = [
-    "convert_to_anthropic_tool", "convert_to_json_schema", "convert_to_openai_function", "convert_to_openai_tool",
+    "convert_to_anthropic_tool",
+    "convert_to_json_schema",
+    "convert_to_openai_function",
+    "convert_to_openai_tool",
     "tool_example_to_messages",
-]  # fmt: skip
+]
 
 JSON = dict[str, Any]
 
@@ -50,7 +53,9 @@ def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> 
     """
     if is_langchain(function):
         function = own("tool", function)
-    converted = dict(_from_dict(function) if isinstance(function, Mapping) else _from_python(function))
+    converted = dict(
+        _from_dict(function) if isinstance(function, Mapping) else _from_python(function)
+    )
     if strict is None:
         return converted
     if converted.get("strict", strict) != strict:
@@ -68,7 +73,11 @@ def convert_to_openai_tool(tool: Any, *, strict: bool | None = None) -> JSON:
     """Return `{"type": "function", "function": {...}}`; a tool of a provider's own kind passes as it is."""
     if is_own_kind(tool):
         return dict(tool)
-    if isinstance(tool, Mapping) and tool.get("type") == "function" and isinstance(tool.get("function"), Mapping):
+    if (
+        isinstance(tool, Mapping)
+        and tool.get("type") == "function"
+        and isinstance(tool.get("function"), Mapping)
+    ):
         return {**tool, "function": convert_to_openai_function(tool["function"], strict=strict)}
     return {"type": "function", "function": convert_to_openai_function(tool, strict=strict)}
 
@@ -83,7 +92,16 @@ def convert_to_anthropic_tool(tool: Any, *, strict: bool | None = None) -> JSON:
         return dict(tool)
     extras = dict(getattr(tool, "extras", None) or {})
     if isinstance(tool, Mapping):
-        known = ("type", "function", "name", "title", "description", "input_schema", "parameters", "strict")
+        known = (
+            "type",
+            "function",
+            "name",
+            "title",
+            "description",
+            "input_schema",
+            "parameters",
+            "strict",
+        )
         if "input_schema" in tool or "function" in tool:
             extras |= {key: value for key, value in tool.items() if key not in known}
     function = convert_to_openai_function(tool, strict=strict)
@@ -92,7 +110,9 @@ def convert_to_anthropic_tool(tool: Any, *, strict: bool | None = None) -> JSON:
         converted["description"] = function["description"]
     converted["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
     if function.get("strict"):
-        plain = convert_to_openai_function(tool).get("parameters") or converted["input_schema"]  # may leave keys out
+        plain = (
+            convert_to_openai_function(tool).get("parameters") or converted["input_schema"]
+        )  # may leave keys out
         converted["input_schema"] = anthropic_schema(plain)
         converted["strict"] = True
     return converted | extras
@@ -111,7 +131,9 @@ def convert_to_json_schema(schema: Any, *, strict: bool | None = None) -> JSON:
     return {"title": function["name"], **described, **function.get("parameters", {})}
 
 
-_SHAPES = frozenset(("function", "toolSpec", "properties", "$defs", "definitions", "anyOf", "allOf", "oneOf"))
+_SHAPES = frozenset(
+    ("function", "toolSpec", "properties", "$defs", "definitions", "anyOf", "allOf", "oneOf")
+)
 
 
 def is_own_kind(tool: Any) -> bool:
@@ -121,7 +143,11 @@ def is_own_kind(tool: Any) -> bool:
     """
     if not isinstance(tool, Mapping) or "input_schema" in tool:
         return False
-    if len(tool) == 1 and _SHAPES.isdisjoint(tool) and isinstance(next(iter(tool.values())), Mapping | list):
+    if (
+        len(tool) == 1
+        and _SHAPES.isdisjoint(tool)
+        and isinstance(next(iter(tool.values())), Mapping | list)
+    ):
         return True
     kind = tool.get("type")
     return isinstance(kind, str) and kind != "function" and kind not in JSON_TYPES
@@ -130,13 +156,19 @@ def is_own_kind(tool: Any) -> bool:
 def _from_dict(tool: Mapping[str, Any]) -> JSON:
     if "input_schema" in tool and "name" in tool:
         return _named(tool, tool["name"], tool["input_schema"])
-    if "toolSpec" in tool:  # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html
+    if (
+        "toolSpec" in tool
+    ):  # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html
         spec = tool["toolSpec"]
         return _named(spec, spec["name"], spec.get("inputSchema", {}).get("json"))
     if isinstance(tool.get("function"), Mapping):
         return _from_dict(tool["function"])
     if "name" in tool:
-        return {key: value for key, value in tool.items() if key in ("name", "description", "parameters", "strict")}
+        return {
+            key: value
+            for key, value in tool.items()
+            if key in ("name", "description", "parameters", "strict")
+        }
     if "title" in tool:
         rest = {key: value for key, value in tool.items() if key not in ("title", "description")}
         return _named(tool, tool["title"], without_titles(rest) if rest else None)
@@ -179,10 +211,16 @@ def _from_python(thing: Any) -> JSON:
     if callable(thing) and not isinstance(thing, type):
         return _from_function(thing)
     listed = getattr(thing, "input_schema", None) or getattr(thing, "inputSchema", None)
-    if isinstance(listed, dict) and isinstance(getattr(thing, "name", None), str):  # what an MCP server lists
+    if isinstance(listed, dict) and isinstance(
+        getattr(thing, "name", None), str
+    ):  # what an MCP server lists
         about = {"description": thing.description} if getattr(thing, "description", None) else {}
         return _named(about, thing.name, without_titles(listed))
-    kind = f"the class `{thing.__name__}`" if isinstance(thing, type) else f"a `{type(thing).__name__}`"
+    kind = (
+        f"the class `{thing.__name__}`"
+        if isinstance(thing, type)
+        else f"a `{type(thing).__name__}`"
+    )
     raise InvalidType(
         f"A tool or schema cannot be {kind}. Give a function, a pydantic model class, a TypedDict class, a tool, or a "
         "dict: a JSON schema with a `title`, or a tool as a provider has it."
@@ -202,7 +240,9 @@ _from_model_cached = lru_cache(maxsize=512)(_from_model)
 
 def _from_function(function: Any) -> JSON:
     name = getattr(function, "__name__", type(function).__name__)
-    model = create_schema_from_function(name, function, filter_args=None, parse_docstring=True, include_injected=False)
+    model = create_schema_from_function(
+        name, function, filter_args=None, parse_docstring=True, include_injected=False
+    )
     description, _ = parse_google_docstring(docstring_of(function))
     return _from_model(model, name, description)
 
@@ -211,13 +251,19 @@ def _from_tool(tool: BaseTool) -> JSON:
     schema = tool.tool_call_schema
     if not isinstance(schema, Mapping):  # made by us for this tool, and never changed
         return deepcopy(_from_model_cached(schema, tool.name, tool.description))
-    parameters = {key: value for key, value in schema.items() if key not in ("title", "description")}
+    parameters = {
+        key: value for key, value in schema.items() if key not in ("title", "description")
+    }
     about = {"description": tool.description} if tool.description else {}
     return {"name": tool.name, **about, "parameters": without_titles(inlined(parameters))}
 
 
 def tool_example_to_messages(
-    input: str, tool_calls: Sequence[Any], tool_outputs: Sequence[str] | None = None, *, ai_response: str | None = None
+    input: str,
+    tool_calls: Sequence[Any],
+    tool_outputs: Sequence[str] | None = None,
+    *,
+    ai_response: str | None = None,
 ) -> list[BaseMessage]:
     """Make the messages of an example: the question, the model's calls, their outputs, and perhaps its answer.
 

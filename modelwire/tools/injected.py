@@ -110,7 +110,11 @@ def is_injected(hint: Any, kind: type = InjectedToolArg) -> bool:
         origin, *marks = get_args(hint)
         return any(is_mark(mark, kind) for mark in marks) or is_injected(origin, kind)
     bare = get_origin(hint) or hint
-    return kind is InjectedToolArg and isinstance(bare, type) and issubclass(bare, _DirectlyInjectedToolArg)
+    return (
+        kind is InjectedToolArg
+        and isinstance(bare, type)
+        and issubclass(bare, _DirectlyInjectedToolArg)
+    )
 
 
 def is_mark(mark: Any, kind: type) -> bool:

@@ -7,8 +7,14 @@ from functools import partial
 from typing import Any
 
 __all__ = [
-    "anthropic_schema", "inlined", "is_free_form", "rebuilt", "schemas_within", "strict_schema", "without_titles",
-]  # fmt: skip
+    "anthropic_schema",
+    "inlined",
+    "is_free_form",
+    "rebuilt",
+    "schemas_within",
+    "strict_schema",
+    "without_titles",
+]
 
 Schema = dict[str, Any]
 
@@ -17,9 +23,17 @@ Schema = dict[str, Any]
 BY_NAME = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
 IN_LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
 SINGLE = (
-    "items", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else", "unevaluatedItems",
+    "items",
+    "additionalProperties",
+    "contains",
+    "propertyNames",
+    "not",
+    "if",
+    "then",
+    "else",
+    "unevaluatedItems",
     "unevaluatedProperties",
-)  # fmt: skip
+)
 
 
 def rebuilt(schema: Mapping[str, Any], change: Callable[[Schema], Schema]) -> Schema:
@@ -39,7 +53,9 @@ def _rebuilt_one(schema: Any, change: Callable[[Schema], Schema]) -> Any:
     return rebuilt(schema, change) if isinstance(schema, Mapping) else schema
 
 
-def schemas_within(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def schemas_within(
+    schema: Mapping[str, Any], path: str = ""
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield (where, schema) for `schema` and every schema within; a path reads `address.streets[].name`."""
     yield path, schema
     for key, value in schema.items():
@@ -47,7 +63,9 @@ def schemas_within(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[
             found = [(f"{path}.{name}".lstrip("."), inner) for name, inner in value.items()]
         elif isinstance(value, list) and key in ("items", "prefixItems"):
             found = [(f"{path}[{position}]", inner) for position, inner in enumerate(value)]
-        elif isinstance(value, list) and key in IN_LIST:  # the alternatives share the path of the whole
+        elif (
+            isinstance(value, list) and key in IN_LIST
+        ):  # the alternatives share the path of the whole
             found = [(path, inner) for inner in value]
         elif key in SINGLE:
             found = [(f"{path}[]" if key == "items" else path, value)]
@@ -60,12 +78,16 @@ def schemas_within(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[
 
 def without_titles(schema: Mapping[str, Any]) -> Schema:
     """Drop the titles, which say a name once more; properties that are named `title` stay."""
-    return rebuilt(schema, lambda node: {key: value for key, value in node.items() if key != "title"})
+    return rebuilt(
+        schema, lambda node: {key: value for key, value in node.items() if key != "title"}
+    )
 
 
 def is_free_form(schema: Mapping[str, Any]) -> bool:
     """Tell whether `schema` is an object whose property names are not known beforehand."""
-    if schema.get("properties") or (schema.get("type") != "object" and "additionalProperties" not in schema):
+    if schema.get("properties") or (
+        schema.get("type") != "object" and "additionalProperties" not in schema
+    ):
         return False
     return schema.get("additionalProperties", True) is not False
 
@@ -97,7 +119,10 @@ def _unravelled(schema: Mapping[str, Any]) -> Schema:
         siblings = {key: value for key, value in node.items() if key != "$ref"}
         if ref == "#" or ref in above or len(above) == MOST_UNRAVELLED:
             return {"anyOf": [{"$ref": ref}], **siblings}
-        return {**rebuilt(definitions[ref], lambda inner: resolve(inner, (*above, ref))), **siblings}
+        return {
+            **rebuilt(definitions[ref], lambda inner: resolve(inner, (*above, ref))),
+            **siblings,
+        }
 
     whole = rebuilt(schema, resolve)
     for ref, definition in definitions.items():
@@ -122,11 +147,29 @@ def _closed(node: Schema) -> Schema:
 
 # What the wire takes in a schema beside its structure; the rest goes into the description, where the model reads it.
 # https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations, read 2026-11.
-STRUCTURE = frozenset((
-    "$ref", "$defs", "definitions", "type", "anyOf", "oneOf", "allOf", "properties", "required", "items", "enum",
-    "const", "description", "title", "additionalProperties", "format",
-))  # fmt: skip
-FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
+STRUCTURE = frozenset(
+    (
+        "$ref",
+        "$defs",
+        "definitions",
+        "type",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "properties",
+        "required",
+        "items",
+        "enum",
+        "const",
+        "description",
+        "title",
+        "additionalProperties",
+        "format",
+    )
+)
+FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
+)
 
 
 def anthropic_schema(schema: Mapping[str, Any]) -> Schema:
@@ -137,9 +180,15 @@ def anthropic_schema(schema: Mapping[str, Any]) -> Schema:
 
     def change(node: Schema) -> Schema:
         if "$ref" in node:
-            return {key: value for key, value in node.items() if key in ("$ref", "$defs", "definitions")}
+            return {
+                key: value for key, value in node.items() if key in ("$ref", "$defs", "definitions")
+            }
         allowed = {key: value for key, value in node.items() if _is_taken(key, value)}
-        words = [f"{key}: {value}" for key, value in node.items() if key not in allowed and key != "discriminator"]
+        words = [
+            f"{key}: {value}"
+            for key, value in node.items()
+            if key not in allowed and key != "discriminator"
+        ]
         if words:
             hint = "{" + ", ".join(words) + "}"
             allowed["description"] = "\n\n".join(filter(None, (allowed.get("description"), hint)))
@@ -170,7 +219,9 @@ def inlined(schema: Mapping[str, Any]) -> Schema:
 
     def resolve(node: Schema) -> Schema:
         ref = node.get("$ref")
-        if ref is None and len(node.get("allOf", ())) == 1:  # pydantic wraps a reference that has siblings so
+        if (
+            ref is None and len(node.get("allOf", ())) == 1
+        ):  # pydantic wraps a reference that has siblings so
             only = node["allOf"][0]
             return {**only, **{key: value for key, value in node.items() if key != "allOf"}}
         if ref not in definitions or ref in recursive:
@@ -180,8 +231,13 @@ def inlined(schema: Mapping[str, Any]) -> Schema:
 
     body = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
     new = rebuilt(body, resolve)
-    if new.get("$ref") in recursive:  # the whole is one of them; providers want an object at the top, not a reference
-        new = {**rebuilt(definitions[new["$ref"]], resolve), **{k: v for k, v in new.items() if k != "$ref"}}
+    if (
+        new.get("$ref") in recursive
+    ):  # the whole is one of them; providers want an object at the top, not a reference
+        new = {
+            **rebuilt(definitions[new["$ref"]], resolve),
+            **{k: v for k, v in new.items() if k != "$ref"},
+        }
     for ref in sorted(recursive):
         _, place, name = ref.split("/", 2)
         new.setdefault(place, {})[name] = rebuilt(definitions[ref], resolve)

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import uuid4
 
-from modelwire.errors import BudgetExceeded, InvalidArgument, InvalidType, StepLimitReached, did_you_mean
+from modelwire.errors import (
+    BudgetExceeded,
+    InvalidArgument,
+    InvalidType,
+    StepLimitReached,
+    did_you_mean,
+)
 from modelwire.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 from modelwire.messages.base import merge_chunks
 from modelwire.messages.conversion import convert_to_messages, message_chunk_to_message
@@ -151,7 +157,9 @@ async def astream_tools(
             for event in loop.events(calls):
                 yield event
             results: dict[int, Any] = {}
-            async for position, result in loop.caller.abatch_as_completed(calls, loop.config_for(calls)):
+            async for position, result in loop.caller.abatch_as_completed(
+                calls, loop.config_for(calls)
+            ):
                 results[position] = result
                 for message in _listed(result):
                     yield message
@@ -179,7 +187,9 @@ class _Loop:
         kwargs: dict[str, Any],
     ) -> None:
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
-            raise InvalidArgument(f"`max_steps` must be a whole number of at least 1, not {max_steps!r}.")
+            raise InvalidArgument(
+                f"`max_steps` must be a whole number of at least 1, not {max_steps!r}."
+            )
         self._forced = _with_tools(model, tools, kwargs)
         self.caller = _ToolCaller(tools)
         self.messages = answered(convert_to_messages(messages))
@@ -230,7 +240,11 @@ class _Loop:
         return calls
 
     def events(self, calls: Sequence[Mapping[str, Any]]) -> list[ToolCallStarted]:
-        return [ToolCallStarted(cast("ToolCall", call), self.step) for call in calls if "error" not in call]
+        return [
+            ToolCallStarted(cast("ToolCall", call), self.step)
+            for call in calls
+            if "error" not in call
+        ]
 
     def config_for(self, calls: Sequence[Any]) -> RunnableConfig:
         """Return the config under which these calls run: all at a time, unless it sets a bound."""
@@ -247,7 +261,9 @@ class _Loop:
                 raise stopped
         direct = {name for name, tool in self.caller.tools.items() if tool.return_direct}
         self.is_done = any(
-            isinstance(message, ToolMessage) and message.name in direct and message.status == "success"
+            isinstance(message, ToolMessage)
+            and message.name in direct
+            and message.status == "success"
             for message in new
         )
 
@@ -269,7 +285,9 @@ class _ToolCaller(Runnable[Any, Any]):
                 )
             ready = one if isinstance(one, BaseTool) else make_tool(one)
             if ready.name in self.tools:
-                raise InvalidArgument(f"Two tools are called `{ready.name}`. Rename one: `@tool('another_name')`.")
+                raise InvalidArgument(
+                    f"Two tools are called `{ready.name}`. Rename one: `@tool('another_name')`."
+                )
             self.tools[ready.name] = ready
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
@@ -299,8 +317,12 @@ class _ToolCaller(Runnable[Any, Any]):
 
     def _refusal(self, call: Mapping[str, Any]) -> ToolMessage:
         if "error" in call:
-            return _error_message(call, "The arguments of this call are no valid JSON. Write the call again.")
-        return _error_message(call, f"There is no tool `{call['name']}`. {did_you_mean(call['name'], [*self.tools])}")
+            return _error_message(
+                call, "The arguments of this call are no valid JSON. Write the call again."
+            )
+        return _error_message(
+            call, f"There is no tool `{call['name']}`. {did_you_mean(call['name'], [*self.tools])}"
+        )
 
 
 def _as_call(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -312,11 +334,17 @@ def _checked(result: Any, call: Mapping[str, Any]) -> Any:
     ids = [message.tool_call_id for message in _listed(result) if isinstance(message, ToolMessage)]
     if call["id"] in ids and all(isinstance(message, BaseMessage) for message in _listed(result)):
         return result
-    raise InvalidType(f"The tool returned a `{type(result).__name__}` that holds no answer to its call.")
+    raise InvalidType(
+        f"The tool returned a `{type(result).__name__}` that holds no answer to its call."
+    )
 
 
-def _failure(exc: Exception, call: Mapping[str, Any], config: RunnableConfig | None, tool: BaseTool) -> ToolMessage:
-    check((config or {}).get("deadline"), tool)  # the time of the whole loop is over: nobody needs its answer
+def _failure(
+    exc: Exception, call: Mapping[str, Any], config: RunnableConfig | None, tool: BaseTool
+) -> ToolMessage:
+    check(
+        (config or {}).get("deadline"), tool
+    )  # the time of the whole loop is over: nobody needs its answer
     _log.info("The tool `%s` failed: %s", tool.name, type(exc).__name__, exc_info=exc)
     return _error_message(call, f"{type(exc).__name__}: {exc}")
 
@@ -327,7 +355,11 @@ def _error_message(call: Mapping[str, Any], text: str) -> ToolMessage:
 
 def _stops_all(result: Any) -> bool:
     """Tell whether it is a budget around the whole loop that stopped a tool; one of the tool's own is its failure."""
-    return isinstance(result, BudgetExceeded) and result.budget is not None and result.budget.is_entered
+    return (
+        isinstance(result, BudgetExceeded)
+        and result.budget is not None
+        and result.budget.is_entered
+    )
 
 
 def _listed(result: Any) -> list[Any]:
@@ -337,7 +369,11 @@ def _listed(result: Any) -> list[Any]:
 def _with_tools(model: Any, tools: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Bind the tools to the model inside of bindings, so that what these add stays."""
     if isinstance(model, RunnableBinding):
-        others = {name: value for name, value in model.kwargs.items() if name not in ("tools", "tool_choice")}
+        others = {
+            name: value
+            for name, value in model.kwargs.items()
+            if name not in ("tools", "tool_choice")
+        }
         return model._with(bound=_with_tools(model.bound, tools, kwargs), kwargs=others)
     if not hasattr(model, "bind_tools"):
         raise InvalidType(
@@ -363,7 +399,11 @@ def _open_calls(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
 def _calls_of(message: BaseMessage) -> list[dict[str, Any]]:
     """Return the calls of an answer; those whose arguments are no JSON have an `error`."""
     calls = [dict(call) for call in getattr(message, "tool_calls", ())]
-    unread = [{**call, "error": True} for call in getattr(message, "invalid_tool_calls", ()) if call.get("id")]
+    unread = [
+        {**call, "error": True}
+        for call in getattr(message, "invalid_tool_calls", ())
+        if call.get("id")
+    ]
     return [*calls, *unread]
 
 

@@ -71,9 +71,13 @@ class MCPTools(Sequence[BaseTool]):
         self._thread.start()
         self._ready.wait(CONNECT_S)
         if not self.is_open:
-            trouble = self._trouble[0] if self._trouble else TimeoutError(f"no answer in {CONNECT_S:g} s")
+            trouble = (
+                self._trouble[0] if self._trouble else TimeoutError(f"no answer in {CONNECT_S:g} s")
+            )
             self.close()
-            raise ConnectFailed(f"The MCP server {self._describe} cannot be used: {_reason(trouble)}.") from trouble
+            raise ConnectFailed(
+                f"The MCP server {self._describe} cannot be used: {_reason(trouble)}."
+            ) from trouble
         self._tools = [MCPTool.of(listed, self, prefix) for listed in self._listed]
 
     @property
@@ -94,7 +98,9 @@ class MCPTools(Sequence[BaseTool]):
     async def _serve(self) -> None:
         """Open the connection, list the tools, and hold it in this one task, as its cancel scopes demand."""
         mcp = _package("mcp")
-        self._stop = cast("asyncio.Task[None]", asyncio.current_task()).cancel  # while nothing has answered yet
+        self._stop = cast(
+            "asyncio.Task[None]", asyncio.current_task()
+        ).cancel  # while nothing has answered yet
         async with mcp.Client(self._target) as client:
             cursor = None
             while True:
@@ -112,7 +118,9 @@ class MCPTools(Sequence[BaseTool]):
         client = self._client
         if client is None:
             raise ToolException(f"The connection to the MCP server {self._describe} is closed.")
-        call: Coroutine[Any, Any, Any] = client.call_tool(name, dict(arguments), read_timeout_seconds=self._timeout_s)
+        call: Coroutine[Any, Any, Any] = client.call_tool(
+            name, dict(arguments), read_timeout_seconds=self._timeout_s
+        )
         return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     def close(self) -> None:
@@ -214,13 +222,19 @@ def _target(server: Server, *, headers: Any, env: Any, cwd: Any) -> Any:
     mcp = _package("mcp")
     if isinstance(server, str):
         if not server.startswith(("http://", "https://")):
-            raise InvalidArgument(f"`{server}` is no URL. Write a command as a list: `MCPTools({server.split()!r})`.")
+            raise InvalidArgument(
+                f"`{server}` is no URL. Write a command as a list: `MCPTools({server.split()!r})`."
+            )
         if env is not None or cwd is not None:
-            raise InvalidArgument("`env` and `cwd` are for a server that is started here, not for a URL.")
+            raise InvalidArgument(
+                "`env` and `cwd` are for a server that is started here, not for a URL."
+            )
         if not headers:
             return server
         client = _package("httpx2").AsyncClient(headers=dict(headers), timeout=300)
-        return _package("mcp.client.streamable_http").streamable_http_client(server, http_client=client)
+        return _package("mcp.client.streamable_http").streamable_http_client(
+            server, http_client=client
+        )
     if headers is not None:
         raise InvalidArgument("`headers` are for a server with a URL.")
     if isinstance(server, Sequence):
@@ -230,14 +244,20 @@ def _target(server: Server, *, headers: Any, env: Any, cwd: Any) -> Any:
         own = None if env is None else dict(env)
         return mcp.StdioServerParameters(command=command, args=args, env=own, cwd=cwd)
     if isinstance(server, int | float | Mapping):
-        raise InvalidType(f"An MCP server is a URL or a command as a list, not a `{type(server).__name__}`.")
+        raise InvalidType(
+            f"An MCP server is a URL or a command as a list, not a `{type(server).__name__}`."
+        )
     return server
 
 
 def _shown(server: Server) -> str:
     if isinstance(server, str):
         return f"`{server.partition('?')[0]}`"
-    return f"`{' '.join(map(str, server))}`" if isinstance(server, list | tuple) else f"`{type(server).__name__}`"
+    return (
+        f"`{' '.join(map(str, server))}`"
+        if isinstance(server, list | tuple)
+        else f"`{type(server).__name__}`"
+    )
 
 
 def _reason(error: BaseException) -> str:
@@ -253,7 +273,11 @@ def _package(name: str) -> Any:
     try:
         found = import_module(name)
     except ImportError as exc:
-        raise MissingDependency("MCP servers need the package `mcp`: pip install 'modelwire[mcp]'") from exc
+        raise MissingDependency(
+            "MCP servers need the package `mcp`: pip install 'modelwire[mcp]'"
+        ) from exc
     if name == "mcp" and not hasattr(found, "Client"):
-        raise MissingDependency("The package `mcp` is older than 2: pip install --upgrade 'modelwire[mcp]'")
+        raise MissingDependency(
+            "The package `mcp` is older than 2: pip install --upgrade 'modelwire[mcp]'"
+        )
     return found

@@ -12,12 +12,23 @@ __all__ = ["TOOL_MESSAGE_BLOCK_TYPES", "format_output"]
 
 # The content blocks a provider takes in the answer to a tool call, of OpenAI, Anthropic or Bedrock; read 2026-11.
 TOOL_MESSAGE_BLOCK_TYPES = (
-    "text", "image_url", "image", "json", "search_result", "custom_tool_call_output", "document", "file",
-)  # fmt: skip
+    "text",
+    "image_url",
+    "image",
+    "json",
+    "search_result",
+    "custom_tool_call_output",
+    "document",
+    "file",
+)
 
 
 def format_output(
-    content: Any, artifact: Any, tool_call_id: str | None, name: str, status: Literal["success", "error"]
+    content: Any,
+    artifact: Any,
+    tool_call_id: str | None,
+    name: str,
+    status: Literal["success", "error"],
 ) -> Any:
     """Return `content` itself without a call id, else a `ToolMessage` with it.
 
@@ -26,17 +37,25 @@ def format_output(
     """
     if tool_call_id is None or isinstance(content, ToolOutputMixin):
         return content
-    if isinstance(content, list) and content and all(isinstance(item, ToolOutputMixin) for item in content):
+    if (
+        isinstance(content, list)
+        and content
+        and all(isinstance(item, ToolOutputMixin) for item in content)
+    ):
         return content
     if isinstance(content, list | tuple) and all(_is_content_block(block) for block in content):
         content = list(content)
     elif not isinstance(content, str):
         content = _stringified(content)
-    return ToolMessage(content=content, artifact=artifact, tool_call_id=tool_call_id, name=name, status=status)
+    return ToolMessage(
+        content=content, artifact=artifact, tool_call_id=tool_call_id, name=name, status=status
+    )
 
 
 def _is_content_block(block: Any) -> bool:
-    return isinstance(block, str) or (isinstance(block, dict) and block.get("type") in TOOL_MESSAGE_BLOCK_TYPES)
+    return isinstance(block, str) or (
+        isinstance(block, dict) and block.get("type") in TOOL_MESSAGE_BLOCK_TYPES
+    )
 
 
 def _stringified(value: Any) -> str:

@@ -11,7 +11,12 @@ from pydantic import BaseModel, ConfigDict
 
 from modelwire.tools.base import BaseTool
 
-__all__ = ["BaseToolkit", "ToolsRenderer", "render_text_description", "render_text_description_and_args"]
+__all__ = [
+    "BaseToolkit",
+    "ToolsRenderer",
+    "render_text_description",
+    "render_text_description_and_args",
+]
 
 ToolsRenderer: TypeAlias = Callable[[list[BaseTool]], str]
 

@@ -57,4 +57,6 @@ def _text(document: Any, prompt: Any) -> str:
     if prompt is None:
         return str(document.page_content)
     values = {"page_content": document.page_content, **document.metadata}
-    return str(prompt.format(**{key: values[key] for key in prompt.input_variables if key in values}))
+    return str(
+        prompt.format(**{key: values[key] for key in prompt.input_variables if key in values})
+    )

@@ -36,9 +36,14 @@ class JsonSchemaCheck:
         return type(self), (self.schema,)
 
     def __call__(self, value: Any) -> None:
-        errors = sorted(self._validator.iter_errors(value), key=lambda error: [str(part) for part in error.path])
+        errors = sorted(
+            self._validator.iter_errors(value), key=lambda error: [str(part) for part in error.path]
+        )
         if errors:
-            reasons = [f"{_place(error.absolute_path)}{_shortened(error.message)}" for error in errors[:MOST_REASONS]]
+            reasons = [
+                f"{_place(error.absolute_path)}{_shortened(error.message)}"
+                for error in errors[:MOST_REASONS]
+            ]
             more = f" (and {len(errors) - MOST_REASONS} more)" if len(errors) > MOST_REASONS else ""
             raise ValueError("; ".join(reasons) + more)
 
@@ -47,7 +52,9 @@ class JsonSchemaCheck:
         from referencing import Registry
 
         jsonschema: Any = import_module("jsonschema")  # it has no types
-        kind = jsonschema.validators.validator_for(self.schema, default=jsonschema.Draft202012Validator)
+        kind = jsonschema.validators.validator_for(
+            self.schema, default=jsonschema.Draft202012Validator
+        )
         return kind(self.schema, registry=Registry())  # an empty one: nothing is fetched
 
     def _check_schema(self) -> None:
@@ -96,7 +103,9 @@ class TypedDictCheck:
 
 
 def _place(path: Any) -> str:
-    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(
+        "."
+    )
     return f"`{name}`: " if name else ""
 
 

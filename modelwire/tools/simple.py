@@ -19,7 +19,9 @@ class Tool(FunctionTool):
 
     description: str = ""
 
-    def __init__(self, name: str, func: Callable[..., Any] | None, description: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, name: str, func: Callable[..., Any] | None, description: str = "", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, func=func, description=description, **kwargs)
 
     @property

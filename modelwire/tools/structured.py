@@ -25,7 +25,9 @@ class FunctionTool(BaseTool):
     coroutine: Annotated[Callable[..., Awaitable[Any]] | None, SkipValidation, SaidInJson] = None
 
     def _functions(self) -> list[Callable[..., Any]]:
-        return [func for func in (self.func, self.coroutine) if func is not None] or super()._functions()
+        return [
+            func for func in (self.func, self.coroutine) if func is not None
+        ] or super()._functions()
 
     def _run(self, *args: Any, run_manager: Any = None, **kwargs: Any) -> Any:
         if self.func is None:
@@ -41,14 +43,18 @@ class FunctionTool(BaseTool):
         return await super()._arun(*args, run_manager=run_manager, **kwargs)
 
 
-def _with_context(func: Callable[..., Any], kwargs: dict[str, Any], run_manager: Any) -> dict[str, Any]:
+def _with_context(
+    func: Callable[..., Any], kwargs: dict[str, Any], run_manager: Any
+) -> dict[str, Any]:
     """Add the config and run manager that `func` takes to `kwargs`; without listeners the manager does nothing.
 
     The config is that of the context, as `config` may be the name of an argument of the tool itself; where it is not,
     one that a subclass hands to `_run` counts.
     """
     signature = signature_of(func)
-    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    takes_any = any(
+        parameter.kind is Parameter.VAR_KEYWORD for parameter in signature.parameters.values()
+    )
     is_own = (takes_any or "config" in signature.parameters) and signature.config_name != "config"
     config = None if is_own else kwargs.pop("config", None)
     extra: dict[str, Any] = {}
@@ -98,7 +104,10 @@ class StructuredTool(FunctionTool):
         parsed = None
         if args_schema is None and infer_schema:
             args_schema = create_schema_from_function(
-                name, source, parse_docstring=parse_docstring, error_on_invalid_docstring=error_on_invalid_docstring
+                name,
+                source,
+                parse_docstring=parse_docstring,
+                error_on_invalid_docstring=error_on_invalid_docstring,
             )
             parsed = args_schema.__doc__ if parse_docstring else None
         return cls(

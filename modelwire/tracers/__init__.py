@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from modelwire.tracers.base import AsyncBaseTracer as AsyncBaseTracer
     from modelwire.tracers.base import BaseTracer as BaseTracer
     from modelwire.tracers.context import collect_runs as collect_runs
-    from modelwire.tracers.root_listeners import AsyncRootListenersTracer as AsyncRootListenersTracer
+    from modelwire.tracers.root_listeners import (
+        AsyncRootListenersTracer as AsyncRootListenersTracer,
+    )
     from modelwire.tracers.root_listeners import RootListenersTracer as RootListenersTracer
-    from modelwire.tracers.run_collector import RunCollectorCallbackHandler as RunCollectorCallbackHandler
+    from modelwire.tracers.run_collector import (
+        RunCollectorCallbackHandler as RunCollectorCallbackHandler,
+    )
     from modelwire.tracers.schemas import Run as Run
     from modelwire.tracers.stdout import ConsoleCallbackHandler as ConsoleCallbackHandler
 

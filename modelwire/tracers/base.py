@@ -15,7 +15,13 @@ __all__ = ["AsyncBaseTracer", "BaseTracer"]
 
 KINDS = ("llm", "chat_model", "chain", "tool", "retriever")
 # Under which name a start's second argument stands in `inputs`, where it is no dict itself.
-_INPUT = {"llm": "prompts", "chat_model": "messages", "chain": "input", "tool": "input", "retriever": "query"}
+_INPUT = {
+    "llm": "prompts",
+    "chat_model": "messages",
+    "chain": "input",
+    "tool": "input",
+    "retriever": "query",
+}
 
 
 class _RunTree:
@@ -37,7 +43,9 @@ class _RunTree:
     def __copy__(self) -> Any:
         return self
 
-    def _begun(self, kind: str, serialized: dict[str, Any] | None, input: Any, about: dict[str, Any]) -> Run:
+    def _begun(
+        self, kind: str, serialized: dict[str, Any] | None, input: Any, about: dict[str, Any]
+    ) -> Run:
         metadata = about.pop("metadata", None) or {}
         parent_id: UUID | None = about.pop("parent_run_id", None)
         inputs = about.pop("inputs", None) or input
@@ -163,7 +171,9 @@ class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
     async def _hear(self, hook: str, run: Run) -> None:
         await getattr(self, hook)(run)
 
-    async def _hear_token(self, token: str, *, run_id: UUID, chunk: Any = None, **about: Any) -> None:
+    async def _hear_token(
+        self, token: str, *, run_id: UUID, chunk: Any = None, **about: Any
+    ) -> None:
         run = self._noted(run_id, "new_token", {"token": token, "chunk": chunk})
         if run is not None:
             await self._on_llm_new_token(run, token, chunk)

@@ -11,7 +11,9 @@ from modelwire.tracers.run_collector import RunCollectorCallbackHandler
 
 __all__ = ["collect_runs", "register_configure_hook"]
 
-_collecting: ContextVar[tuple[RunCollectorCallbackHandler, ...]] = ContextVar("modelwire_run_collectors", default=())
+_collecting: ContextVar[tuple[RunCollectorCallbackHandler, ...]] = ContextVar(
+    "modelwire_run_collectors", default=()
+)
 
 
 @contextmanager

@@ -19,11 +19,15 @@ __all__ = ["AsyncRootListenersTracer", "RootListenersTracer", "listening_to"]
 Listener = Callable[..., Any]
 
 
-def listening_to(*, asynchronous: bool, **listeners: Listener | None) -> Callable[[RunnableConfig], RunnableConfig]:
+def listening_to(
+    *, asynchronous: bool, **listeners: Listener | None
+) -> Callable[[RunnableConfig], RunnableConfig]:
     """Make the function that adds the listeners to the config of one call, as a handler of its own."""
     for name, listener in listeners.items():
         if listener is not None and not callable(listener):
-            raise InvalidType(f"`{name}` must be a function of the run, not a `{type(listener).__name__}`.")
+            raise InvalidType(
+                f"`{name}` must be a function of the run, not a `{type(listener).__name__}`."
+            )
     tracer: Any = AsyncRootListenersTracer if asynchronous else RootListenersTracer
     return lambda config: {"callbacks": [tracer(config=_complete(config), **listeners)]}
 
@@ -37,7 +41,12 @@ class _Root:
     """Which run is the root: the first that starts."""
 
     def __init__(
-        self, *, config: RunnableConfig, on_start: Listener | None, on_end: Listener | None, on_error: Listener | None
+        self,
+        *,
+        config: RunnableConfig,
+        on_start: Listener | None,
+        on_end: Listener | None,
+        on_error: Listener | None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -99,5 +108,9 @@ def _takes_config(listener: Listener) -> bool:
         parameters = signature(listener).parameters.values()
     except (ValueError, TypeError):  # a built-in that does not say
         return False
-    positional = [p for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    positional = [
+        p
+        for p in parameters
+        if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    ]
     return len(positional) > 1 or any(p.name == "config" for p in parameters)

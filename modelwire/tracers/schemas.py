@@ -26,7 +26,9 @@ class Run:
     parent_run_id: UUID | None = None
     serialized: dict[str, Any] | None = None
     tags: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)  # "metadata", and what else the start came with
+    extra: dict[str, Any] = field(
+        default_factory=dict
+    )  # "metadata", and what else the start came with
     events: list[dict[str, Any]] = field(default_factory=list)
     end_time: datetime | None = None
     outputs: dict[str, Any] | None = None

@@ -11,14 +11,31 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from modelwire.errors import AuthenticationError, ChatError, IncompleteStream, RetryClass, StreamInterrupted, and_said
+from modelwire.errors import (
+    AuthenticationError,
+    ChatError,
+    IncompleteStream,
+    RetryClass,
+    StreamInterrupted,
+    and_said,
+)
 from modelwire.transport.connections.body import Whole
 from modelwire.transport.listeners import UNHEARD
 from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.ratelimit.waiting import queued
 from modelwire.transport.retry import GiveUp, is_refusal, read_retry_after, wait_before_retry
 from modelwire.transport.sse import MAX_EVENT_BYTES, SSEDecoder
-from modelwire.transport.steps import READ, SEND, Call, Exchange, Send, Sleep, Step, usage_of, wait_reporting
+from modelwire.transport.steps import (
+    READ,
+    SEND,
+    Call,
+    Exchange,
+    Send,
+    Sleep,
+    Step,
+    usage_of,
+    wait_reporting,
+)
 from modelwire.transport.stream_sinks import CollectedChunks, EmittedChunks
 from modelwire.transport.wire import Reply
 
@@ -43,7 +60,9 @@ def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
     handed = EmittedChunks(exchange)
     committed = (lambda: handed.any) if exchange.marker is None else _never
     try:
-        yield from _try_until_done(exchange, lambda exchange: _ask_stream(exchange, handed), committed)
+        yield from _try_until_done(
+            exchange, lambda exchange: _ask_stream(exchange, handed), committed
+        )
     except ChatError as error:
         if not handed.any:
             raise
@@ -103,7 +122,9 @@ def _try_until_done(
                     exchange.headers = (yield Call(partial(_same, signed))) if awaited else signed
                 return (yield from once(exchange))
             except ChatError as error:
-                attempt = exchange.history.record(exchange.signed(error), exchange.clock() - started)
+                attempt = exchange.history.record(
+                    exchange.signed(error), exchange.clock() - started
+                )
                 for observer in exchange.observers:
                     observer.failed(error, attempt)
                 wait = yield from _wait_after(exchange, error, committed=committed())
@@ -115,7 +136,9 @@ def _try_until_done(
                     for observer in exchange.observers:
                         observer.limit_changed(change)
         expected_s = None if limiter is None else limiter.pause_s(exchange.clock())
-        yield from wait_reporting(exchange, Sleep(wait, failed, len(exchange.history.attempts), expected_s))
+        yield from wait_reporting(
+            exchange, Sleep(wait, failed, len(exchange.history.attempts), expected_s)
+        )
 
 
 def _same(value: T) -> T:
@@ -136,11 +159,15 @@ def _renewed(exchange: Exchange[M, C], error: ChatError) -> Generator[Step[C], A
     return exchange.headers != refused
 
 
-def _wait_after(exchange: Exchange[M, C], error: ChatError, *, committed: bool) -> Generator[Step[C], Any, float]:
+def _wait_after(
+    exchange: Exchange[M, C], error: ChatError, *, committed: bool
+) -> Generator[Step[C], Any, float]:
     """Return the seconds to the next try; raise `error` where there is none."""
     renewed = yield from _renewed(exchange, error)
     if exchange.limiter is not None and exchange.admission is not None:
-        exchange.limiter.failed(exchange.admission, exchange.clock(), error, exchange.response_headers, renewed=renewed)
+        exchange.limiter.failed(
+            exchange.admission, exchange.clock(), error, exchange.response_headers, renewed=renewed
+        )
     if committed:
         raise error
     wait = 0.0 if renewed else _wait_before_retry(exchange, error)
@@ -152,7 +179,12 @@ def _wait_after(exchange: Exchange[M, C], error: ChatError, *, committed: bool) 
 
 
 def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | GiveUp:
-    limiter, admission, history, now = exchange.limiter, exchange.admission, exchange.history, exchange.clock()
+    limiter, admission, history, now = (
+        exchange.limiter,
+        exchange.admission,
+        exchange.history,
+        exchange.clock(),
+    )
     if history.refused_at is None and is_refusal(error):
         history.refused_at = now
     wait = wait_before_retry(
@@ -166,11 +198,15 @@ def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | Gi
     )
     if limiter is None or admission is None or error.retry_class is not RetryClass.TRANSIENT:
         return wait
-    if isinstance(wait, GiveUp) and not (exchange.patient and limiter.is_out and exchange.policy.max_retries):
+    if isinstance(wait, GiveUp) and not (
+        exchange.patient and limiter.is_out and exchange.policy.max_retries
+    ):
         return wait
     if limiter.may_retry(admission, now, error):
         return wait
-    history.excused += exchange.patient  # the provider fails for everybody: that is waited out in the queue
+    history.excused += (
+        exchange.patient
+    )  # the provider fails for everybody: that is waited out in the queue
     return 0.0
 
 
@@ -212,7 +248,9 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
     exchange.response_headers = reply.headers
     data = yield from _first_bytes()
     framing_of_wire = getattr(exchange.wire, "framing", None)
-    is_json = framing_of_wire is None or reply.headers.get("content-type", "").startswith("application/json")
+    is_json = framing_of_wire is None or reply.headers.get("content-type", "").startswith(
+        "application/json"
+    )
     if is_json and data is not None and data.lstrip()[:1] in (b"{", b"["):
         # Not a stream at all: an error under a 200, or a server that does not stream (corpus, surprise 32).
         reply.body = data + (yield from _rest(exchange))
@@ -221,7 +259,9 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
         exchange.annotate(message)
         yield from sink.take([exchange.as_chunk(message)])
         return
-    framing = (framing_of_wire or SSEDecoder)(max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes))
+    framing = (framing_of_wire or SSEDecoder)(
+        max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes)
+    )
     decoder = exchange.wire.stream_decoder(reply.headers)
     sink.begin(reply)
     tail: list[C] = []  # the last chunks that came; not empty: the provider has answered
@@ -251,7 +291,9 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
             end = decoder.close()
             if end:
                 exchange.annotate(end[-1])
-            exchange.report_usage(reply.headers, next((c for c in reversed(tail + end) if usage_of(c)), None))
+            exchange.report_usage(
+                reply.headers, next((c for c in reversed(tail + end) if usage_of(c)), None)
+            )
             yield from sink.take(end)
     except ChatError as error:
         error.request_id = error.request_id or decoder.request_id
@@ -290,9 +332,16 @@ class StreamSink(Protocol[C]):
 def _interrupted(error: ChatError) -> StreamInterrupted:
     interrupted = StreamInterrupted(
         f"The stream failed after a part of the answer had been handed out: {error.message} The part is in `.partial`.",
-        provider=error.provider, model=error.model, status=error.status, code=error.code, type=error.type,
-        request_id=error.request_id, retry_after=error.retry_after, body=error.body, partial=error.partial,
+        provider=error.provider,
+        model=error.model,
+        status=error.status,
+        code=error.code,
+        type=error.type,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+        body=error.body,
+        partial=error.partial,
         retry_class=error.retry_class,
-    )  # fmt: skip
+    )
     interrupted.attempts = error.attempts
     return interrupted

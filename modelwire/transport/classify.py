@@ -28,11 +28,24 @@ from modelwire.errors import (
 __all__ = ["provider_error"]
 
 BY_STATUS: dict[int, type[ProviderError]] = {
-    400: BadRequest, 401: AuthenticationError, 402: QuotaExhausted, 403: PermissionDenied, 404: NotFound,
-    405: BadRequest, 407: PermissionDenied, 408: Conflict, 409: Conflict, 410: NotFound, 413: RequestTooLarge,
-    415: BadRequest, 422: BadRequest, 425: Conflict, 429: RateLimited, 503: Overloaded,
+    400: BadRequest,
+    401: AuthenticationError,
+    402: QuotaExhausted,
+    403: PermissionDenied,
+    404: NotFound,
+    405: BadRequest,
+    407: PermissionDenied,
+    408: Conflict,
+    409: Conflict,
+    410: NotFound,
+    413: RequestTooLarge,
+    415: BadRequest,
+    422: BadRequest,
+    425: Conflict,
+    429: RateLimited,
+    503: Overloaded,
     529: Overloaded,  # Anthropic `overloaded_error`: https://docs.anthropic.com/en/api/errors, read 2026-11
-}  # fmt: skip
+}
 
 # What wins over the status: by `code`, then by `type`. Of OpenAI: https://platform.openai.com/docs/guides/error-codes
 # and, why a response failed, `ResponseError.code` of openai 3.52; of Anthropic: https://docs.anthropic.com/en/api/errors;
@@ -41,32 +54,59 @@ BY_STATUS: dict[int, type[ProviderError]] = {
 # read 2026-11.
 _CODES: dict[type[ProviderError], tuple[str, ...]] = {
     QuotaExhausted: (
-        "insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached",
-        "billing_not_active", "enforced_spend_limit_reached", "contract_spend_limit_reached", "billing_error",
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "billing_error",
         "ServiceQuotaExceededException",
     ),
-    ContextTooLong: ("context_length_exceeded", "string_above_max_length", "exceed_context_size_error"),
+    ContextTooLong: (
+        "context_length_exceeded",
+        "string_above_max_length",
+        "exceed_context_size_error",
+    ),
     AuthenticationError: (
-        "invalid_api_key", "authentication_error", "ExpiredTokenException", "UnrecognizedClientException",
-        "InvalidSignatureException", "IncompleteSignatureException", "MissingAuthenticationTokenException",
+        "invalid_api_key",
+        "authentication_error",
+        "ExpiredTokenException",
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+        "IncompleteSignatureException",
+        "MissingAuthenticationTokenException",
     ),
     PermissionDenied: ("permission_error",),
     NotFound: ("model_not_found", "not_found_error"),
     RequestTooLarge: ("request_too_large",),
     RateLimited: ("rate_limit_exceeded", "slow_down", "rate_limit_error", "ThrottlingException"),
     Overloaded: (
-        "server_overloaded", "overloaded_error", "unavailable_error", "ModelNotReadyException", "resource_unavailable",
+        "server_overloaded",
+        "overloaded_error",
+        "unavailable_error",
+        "ModelNotReadyException",
+        "resource_unavailable",
     ),
     ServerError: (
-        "vector_store_timeout", "timeout_error", "api_error", "server_error", "ModelErrorException",
+        "vector_store_timeout",
+        "timeout_error",
+        "api_error",
+        "server_error",
+        "ModelErrorException",
         "ModelStreamErrorException",
     ),
     Refused: (
-        "content_filter", "content_policy_violation", "bio_policy", "image_content_policy_violation",
+        "content_filter",
+        "content_policy_violation",
+        "bio_policy",
+        "image_content_policy_violation",
         "misalignment_policy_violation",
     ),
-}  # fmt: skip
+}
 BY_CODE = {code: cls for cls, codes in _CODES.items() for code in codes}
 
 # The flex tier has no room for this call, which says nothing of others, nor of the key's limits: they go on as fast.
@@ -98,7 +138,9 @@ def provider_error(
     headers = headers or {}
     status = _embedded_status(code) or status
     cls = _class_of(status, type, str(code) if code is not None else None, detail_code)
-    if status == 500 and " input is not supported" in message:  # llama.cpp's, of a model without images; seen 2026-11
+    if (
+        status == 500 and " input is not supported" in message
+    ):  # llama.cpp's, of a model without images; seen 2026-11
         cls = BadRequest
     return cls(
         message,
@@ -118,15 +160,25 @@ def provider_error(
 def _embedded_status(code: str | int | None) -> int | None:
     if isinstance(code, str) and code.isdecimal():
         code = int(code)
-    return code if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599 else None
+    return (
+        code
+        if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599
+        else None
+    )
 
 
 def _class_of(status: int, *codes_and_types: str | None) -> type[ProviderError]:
-    if status == 413:  # larger than the limit itself (Groq says `rate_limit_exceeded` then): waiting does not help
+    if (
+        status == 413
+    ):  # larger than the limit itself (Groq says `rate_limit_exceeded` then): waiting does not help
         return RequestTooLarge
     type_, code, detail_code = codes_and_types
     for word in (detail_code, code, type_):
-        if word is not None and word in BY_CODE and not (BY_CODE[word] is ServerError and status in BY_STATUS):
+        if (
+            word is not None
+            and word in BY_CODE
+            and not (BY_CODE[word] is ServerError and status in BY_STATUS)
+        ):
             return BY_CODE[word]  # a bare "server error" says less than a status that is known
     if status in BY_STATUS:
         return BY_STATUS[status]

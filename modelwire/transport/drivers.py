@@ -88,7 +88,9 @@ async def adrive(flow: Generator[Step[C], Any, M], line: AsyncPooledConnection) 
         flow.close()
 
 
-async def adrive_stream(flow: Generator[Step[C], Any, None], line: AsyncPooledConnection) -> AsyncGenerator[C]:
+async def adrive_stream(
+    flow: Generator[Step[C], Any, None], line: AsyncPooledConnection
+) -> AsyncGenerator[C]:
     """Run a call and yield its chunks."""
     outcome: Any = None
     failure: Exception | None = None
@@ -127,7 +129,9 @@ def _drop_frames(error: BaseException) -> None:
         error.__traceback__ = error.__context__ = None
 
 
-def _failure(exc: Exception, step: Any, line: SyncPooledConnection | AsyncPooledConnection) -> Exception:
+def _failure(
+    exc: Exception, step: Any, line: SyncPooledConnection | AsyncPooledConnection
+) -> Exception:
     """Return what to tell the flow of a step that failed; what a function of the user's raises is not the wire's."""
     if type(step) is Call:
         raise exc

@@ -24,19 +24,34 @@ __all__ = ["error_of", "unsendable"]
 # Names: httpx2/_exceptions.py, the same in httpx 0.28; aiohttp/client_exceptions.py 3.14.
 _KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {
     (Timeout, "No connection was made in time"): ("ConnectTimeout", "ConnectionTimeoutError"),
-    (Timeout, "Nothing was received in time"): ("ReadTimeout", "SocketTimeoutError", "TimeoutError"),
-    (Timeout, "The HTTP client had no free connection in time; give it larger `limits`"): ("PoolTimeout",),
+    (Timeout, "Nothing was received in time"): (
+        "ReadTimeout",
+        "SocketTimeoutError",
+        "TimeoutError",
+    ),
+    (Timeout, "The HTTP client had no free connection in time; give it larger `limits`"): (
+        "PoolTimeout",
+    ),
     (Timeout, "The request could not be sent in time"): ("WriteTimeout",),
     (Timeout, "A time limit ran out"): ("TimeoutException",),
-    (ProxyFailed, "The proxy did not let the request through"): ("ProxyError", "ClientHttpProxyError"),
+    (ProxyFailed, "The proxy did not let the request through"): (
+        "ProxyError",
+        "ClientHttpProxyError",
+    ),
     (ConnectFailed, "No connection could be made"): ("ConnectError", "ClientConnectorError"),
     (ConnectionLost, "The connection broke before the answer was complete"): (
-        "RemoteProtocolError", "NetworkError", "OSError", "ClientPayloadError", "ClientConnectionError",
+        "RemoteProtocolError",
+        "NetworkError",
+        "OSError",
+        "ClientPayloadError",
+        "ClientConnectionError",
     ),
     (ConnectionLost, "The answer is no HTTP"): ("ClientResponseError", "HttpProcessingError"),
     (ConnectionLost, "The answer's compression is broken"): ("DecodingError",),
-}  # fmt: skip
-_BY_NAME = {name: kind for kind, names in _KINDS.items() for name in names}  # the first along an exception's bases
+}
+_BY_NAME = {
+    name: kind for kind, names in _KINDS.items() for name in names
+}  # the first along an exception's bases
 # Time limits that ran out before the whole request had gone: such an attempt cost nothing.
 _NOT_SENT = {
     "ConnectTimeout": "connect_timeout",
@@ -48,7 +63,9 @@ _HINTS: dict[type[WireError], str] = {
     ConnectFailed: " Is it up, and is `base_url` right?",
     Timeout: " The limit of silence is the model's `timeout`.",
 }
-_CALLERS_FAULT = frozenset({"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "CookieConflict"})
+_CALLERS_FAULT = frozenset(
+    {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "CookieConflict"}
+)
 # httpcore's words for a kept-alive connection that the server had already closed: no byte of an answer came.
 _STALE = ("without sending a response", "Server disconnected")  # httpx2 and httpx; aiohttp
 
@@ -61,7 +78,10 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
     names = [cls.__name__ for cls in type(exc).__mro__]
     if any(name in _CALLERS_FAULT for name in names):
         return unsendable(exc, origin=origin)
-    if any(type(cause).__name__ in ("SSLCertVerificationError", "CertificateError") for cause in _causes(exc)):
+    if any(
+        type(cause).__name__ in ("SSLCertVerificationError", "CertificateError")
+        for cause in _causes(exc)
+    ):
         return TLSFailed(
             f"The certificate of {origin} was not accepted: {exc}. Set `SSL_CERT_FILE` to trust another one."
         )

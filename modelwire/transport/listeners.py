@@ -47,7 +47,9 @@ def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
         logs.warn_of_outage(name, error, wait)
 
 
-UNHEARD: Final[tuple[CallObserver, ...]] = (_Warner(),)  # who hears of a call that nobody listens to
+UNHEARD: Final[tuple[CallObserver, ...]] = (
+    _Warner(),
+)  # who hears of a call that nobody listens to
 _NOBODY: Final[tuple[CallObserver, ...]] = ()
 _logger = logging.getLogger("modelwire")
 _logger.addHandler(logging.NullHandler())  # a program that sets up no logging sees nothing

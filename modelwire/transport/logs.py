@@ -43,7 +43,9 @@ def enable_logging(level: Level = "info", *, stream: TextIO | None = None) -> No
     """
     global _handler, _bodies
     if level not in LEVELS:
-        raise InvalidArgument(f"`level` must be one of {', '.join(map(repr, LEVELS))}, not {level!r}.")
+        raise InvalidArgument(
+            f"`level` must be one of {', '.join(map(repr, LEVELS))}, not {level!r}."
+        )
     if _handler is not None:
         _logger.removeHandler(_handler)
     _handler = logging.StreamHandler(stream)
@@ -64,30 +66,51 @@ def warn(about: Sleep | Change) -> None:
 def _warn_of_retry(step: Sleep) -> None:
     error = step.error
     facts = {
-        "event": "retry", "provider": error.provider, "model": error.model, "attempt": step.attempt,
-        "error": type(error).__name__, "status": error.status, "code": error.code, "request_id": error.request_id,
+        "event": "retry",
+        "provider": error.provider,
+        "model": error.model,
+        "attempt": step.attempt,
+        "error": type(error).__name__,
+        "status": error.status,
+        "code": error.code,
+        "request_id": error.request_id,
         "wait_s": round(step.expected_s, 3),
-    }  # fmt: skip
+    }
     _logger.warning(
-        "%s: attempt %d failed with %s; the next one in %.3g s", error.model, step.attempt, _reason(error),
-        step.expected_s, extra=facts,
-    )  # fmt: skip
+        "%s: attempt %d failed with %s; the next one in %.3g s",
+        error.model,
+        step.attempt,
+        _reason(error),
+        step.expected_s,
+        extra=facts,
+    )
 
 
 def _warn_of_limit(change: Change) -> None:
     facts = {"event": "limit", **change._asdict()}
-    known = (f"{change.requests_per_s:.3g} requests/s" if change.requests_per_s else "",
-             f"{change.concurrency} calls at a time" if change.concurrency else "",
-             f"a pause of {change.pause_s:.3g} s" if change.pause_s else "")  # fmt: skip
-    _logger.warning("rate limit of %s: %s", change.key, ", ".join(filter(None, (change.kind, *known))), extra=facts)
+    known = (
+        f"{change.requests_per_s:.3g} requests/s" if change.requests_per_s else "",
+        f"{change.concurrency} calls at a time" if change.concurrency else "",
+        f"a pause of {change.pause_s:.3g} s" if change.pause_s else "",
+    )
+    _logger.warning(
+        "rate limit of %s: %s",
+        change.key,
+        ", ".join(filter(None, (change.kind, *known))),
+        extra=facts,
+    )
 
 
 def warn_of_outage(name: str, error: ChatError | None, wait: str) -> None:
     """Say that rows have a long `wait` for a provider, and why: without it a batch may be silent for minutes."""
     facts = {
-        "event": "outage", "key": name, "wait": wait, "error": error and type(error).__name__,
-        "status": error and error.status, "code": error and error.code,
-    }  # fmt: skip
+        "event": "outage",
+        "key": name,
+        "wait": wait,
+        "error": error and type(error).__name__,
+        "status": error and error.status,
+        "code": error and error.code,
+    }
     last = "" if error is None else f" ({_reason(error)})"
     text = f"{name}: {wait}{last}; the rows of the batch wait for it"
     handlers = (*_logger.handlers, *(logging.root.handlers if _logger.propagate else ()))
@@ -101,8 +124,12 @@ class _Log(CallObserver):
 
     __slots__ = ()
 
-    def started(self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]) -> CallObserver:
-        return _LoggedCall(str(kwargs.get("model") or getattr(model, "model", None) or model.get_name()))
+    def started(
+        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> CallObserver:
+        return _LoggedCall(
+            str(kwargs.get("model") or getattr(model, "model", None) or model.get_name())
+        )
 
 
 class _LoggedCall(CallObserver):
@@ -128,14 +155,23 @@ class _LoggedCall(CallObserver):
         if attempt is not None:
             self.request_id = attempt.request_id
             return
-        facts = {"error": type(error).__name__, **{name: getattr(error, name, None) for name in ("status", "code")}}
+        facts = {
+            "error": type(error).__name__,
+            **{name: getattr(error, name, None) for name in ("status", "code")},
+        }
         self._log(f"failed with {_reason(error)}", _message_of(partial), facts, self.request_id)
 
     def answered(self, result: Any) -> None:
         message = _message_of(result)
         about: Mapping[str, Any] = getattr(message, "response_metadata", None) or {}
         left = getattr(message, "chunk_position", "last") != "last"
-        says = "was left" if message is None or left else "answered" if self.attempts else "answered without a request"
+        says = (
+            "was left"
+            if message is None or left
+            else "answered"
+            if self.attempts
+            else "answered without a request"
+        )
         self._log(says, message, {"error": None}, about.get("request_id"))
         if _bodies and message is not None:
             facts = {"event": "answer", "model": self.model}
@@ -155,26 +191,51 @@ class _LoggedCall(CallObserver):
         words.append(f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}")
         if request_id:
             words.append(f"request {request_id}")
-        inputs, outputs = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
+        inputs, outputs = (
+            usage.get("input_token_details") or {},
+            usage.get("output_token_details") or {},
+        )
         facts = {
-            "event": "call", "provider": self.provider, "model": self.model, "response_model": model,
-            "seconds": round(seconds, 6), "attempts": self.attempts, "request_id": request_id, "cost_usd": cost,
-            "input_tokens": usage.get("input_tokens"), "output_tokens": usage.get("output_tokens"),
-            "cached_tokens": inputs.get("cache_read"), "reasoning_tokens": outputs.get("reasoning"), **facts,
-        }  # fmt: skip
+            "event": "call",
+            "provider": self.provider,
+            "model": self.model,
+            "response_model": model,
+            "seconds": round(seconds, 6),
+            "attempts": self.attempts,
+            "request_id": request_id,
+            "cost_usd": cost,
+            "input_tokens": usage.get("input_tokens"),
+            "output_tokens": usage.get("output_tokens"),
+            "cached_tokens": inputs.get("cache_read"),
+            "reasoning_tokens": outputs.get("reasoning"),
+            **facts,
+        }
         _logger.info("%s", ", ".join(words), extra=facts)
 
     def _log_request(self, exchange: Exchange[Any, Any]) -> None:
         url, size = shown_url(exchange.url), len(exchange.content)
         headers = shown_headers(exchange.headers)
-        facts = {"event": "request", "model": self.model, "attempt": self.attempts, "url": url, "size_bytes": size}
+        facts = {
+            "event": "request",
+            "model": self.model,
+            "attempt": self.attempts,
+            "url": url,
+            "size_bytes": size,
+        }
         _logger.debug(
-            "%s: attempt %d: POST %s, %d bytes, headers %s", self.model, self.attempts, url, size, headers,
+            "%s: attempt %d: POST %s, %d bytes, headers %s",
+            self.model,
+            self.attempts,
+            url,
+            size,
+            headers,
             extra={**facts, "headers": headers},
-        )  # fmt: skip
+        )
         if _bodies:
             body = exchange.content.decode(errors="replace")
-            _logger.debug("%s: body: %s", self.model, body, extra={"event": "body", "model": self.model})
+            _logger.debug(
+                "%s: body: %s", self.model, body, extra={"event": "body", "model": self.model}
+            )
 
 
 LOG: Final = _Log()
@@ -182,7 +243,9 @@ LOG: Final = _Log()
 
 def _reason(error: BaseException) -> str:
     """Name an error without its words, which may be those of the prompt."""
-    facts = [str(fact) for name in ("status", "code") if (fact := getattr(error, name, None)) is not None]
+    facts = [
+        str(fact) for name in ("status", "code") if (fact := getattr(error, name, None)) is not None
+    ]
     return f"{type(error).__name__} ({', '.join(facts)})" if facts else type(error).__name__
 
 

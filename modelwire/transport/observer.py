@@ -29,7 +29,9 @@ class CallObserver:
     __slots__ = ()
     wants_tokens: bool = False  # whether a call that was not asked to stream shall stream for it
 
-    def started(self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]) -> CallObserver | None:
+    def started(
+        self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> CallObserver | None:
         """Hear that a call starts; return who hears the rest: this observer, one for this call alone, or nobody."""
         return self
 
@@ -53,4 +55,6 @@ class CallObserver:
 
 
 # Who hears every call of this context and of those it starts; what their `started` raises refuses the call.
-OBSERVERS_IN_CONTEXT: ContextVar[tuple[CallObserver, ...]] = ContextVar("modelwire_call_observers", default=())
+OBSERVERS_IN_CONTEXT: ContextVar[tuple[CallObserver, ...]] = ContextVar(
+    "modelwire_call_observers", default=()
+)

@@ -25,10 +25,22 @@ E = TypeVar("E", bound=ModelwireError)
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 _MIN_CHARS = 6  # anything shorter is found in any text
 # What every call says of itself and what names an account; all others may be secrets.
-_PUBLIC = frozenset({
-    "accept", "accept-encoding", "anthropic-beta", "anthropic-version", "content-length", "content-type", "host",
-    "openai-beta", "openai-organization", "openai-project", "user-agent", "x-amz-date",
-})  # fmt: skip
+_PUBLIC = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "anthropic-beta",
+        "anthropic-version",
+        "content-length",
+        "content-type",
+        "host",
+        "openai-beta",
+        "openai-organization",
+        "openai-project",
+        "user-agent",
+        "x-amz-date",
+    }
+)
 
 
 def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
@@ -43,7 +55,11 @@ def conceal(error: E, exchange: Exchange[Any, Any]) -> E:
     error.args = tuple(mask(value) for value in error.args)
     if isinstance(error, ChatError):
         error.message = mask(error.message)
-        error.code, error.type, error.request_id = mask(error.code), mask(error.type), mask(error.request_id)
+        error.code, error.type, error.request_id = (
+            mask(error.code),
+            mask(error.type),
+            mask(error.request_id),
+        )
         error.body = mask(error.body)
     if hasattr(error, "__notes__"):
         error.__notes__ = [mask(note) for note in error.__notes__]
@@ -59,7 +75,9 @@ def secrets_of(exchange: Exchange[Any, Any]) -> list[str]:
         found += _of_url(address if "://" in address else f"http://{address}")
     if client is not None:  # httpx's, or an SDK's, which has its key as an attribute
         found += _of_headers(getattr(client, "headers", {}))
-        found += _of_headers({"authorization": getattr(getattr(client, "auth", None), "_auth_header", "")})
+        found += _of_headers(
+            {"authorization": getattr(getattr(client, "auth", None), "_auth_header", "")}
+        )
         found.append(str(getattr(client, "api_key", "")))
     texts = {text for text in found if len(text) >= _MIN_CHARS}
     return sorted(texts | {quote(text, safe="") for text in texts}, key=len, reverse=True)
@@ -117,7 +135,11 @@ def masker(secrets: list[str], *, printable: bool = True) -> Callable[[Any], Any
 
 
 def _escaped(char: str) -> str:
-    return char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode("ascii")
+    return (
+        char
+        if char.isprintable() or char in "\n\t"
+        else char.encode("unicode_escape").decode("ascii")
+    )
 
 
 def _conceal_causes(error: BaseException, secrets: list[str], mask: Callable[[Any], Any]) -> None:

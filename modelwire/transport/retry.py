@@ -25,8 +25,15 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "GiveUp", "History", "RetryPolicy", "is_refusal", "number_in", "read_retry_after", "too_long", "wait_before_retry",
-]  # fmt: skip
+    "GiveUp",
+    "History",
+    "RetryPolicy",
+    "is_refusal",
+    "number_in",
+    "read_retry_after",
+    "too_long",
+    "wait_before_retry",
+]
 
 
 class RetryPolicy(NamedTuple):
@@ -62,15 +69,24 @@ class History:
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.begun = False  # whether a part of an answer has come in the present attempt
-        self.excused = 0  # failures of an outage that everybody had, not counted against `max_retries`
-        self.refused_at: float | None = None  # by the provider, or by its gate; the beginning of `max_wait_s`
+        self.excused = (
+            0  # failures of an outage that everybody had, not counted against `max_retries`
+        )
+        self.refused_at: float | None = (
+            None  # by the provider, or by its gate; the beginning of `max_wait_s`
+        )
 
     def record(self, error: ChatError, elapsed_s: float) -> Attempt:
         """Add a failed attempt, show the list so far on its error, and return it."""
         attempt = Attempt(
-            error.retry_class, type(error).__name__, error.status, error.code, error.request_id, elapsed_s,
+            error.retry_class,
+            type(error).__name__,
+            error.status,
+            error.code,
+            error.request_id,
+            elapsed_s,
             self.begun or _maybe_billed(error),
-        )  # fmt: skip
+        )
         self.attempts.append(attempt)
         self.begun = False
         error.attempts = tuple(self.attempts)
@@ -107,7 +123,11 @@ def wait_before_retry(
     `waited_s` that since its first refusal. `in_queue`: the row of a batch, which the limiter's queue holds for as long
     as refusals ask for.
     """
-    if policy.max_retries == 0 or error.retry_class is RetryClass.FATAL or len(history.attempts) >= policy.max_requests:
+    if (
+        policy.max_retries == 0
+        or error.retry_class is RetryClass.FATAL
+        or len(history.attempts) >= policy.max_requests
+    ):
         return GiveUp()
     retry_after_s = error.retry_after
     if retry_after_s is not None and retry_after_s > policy.max_retry_after_s:
@@ -116,7 +136,9 @@ def wait_before_retry(
             f"({policy.max_retry_after_s:g} s)."
         )
     if is_refusal(error):
-        wait_s = _after_refusal(retry_after_s, history, policy.max_wait_s - waited_s, rng, in_queue=in_queue)
+        wait_s = _after_refusal(
+            retry_after_s, history, policy.max_wait_s - waited_s, rng, in_queue=in_queue
+        )
         if wait_s is None:
             return too_long(policy)
     else:
@@ -155,7 +177,9 @@ def _after_refusal(
     return min(max(least_s, backoff_s) * (1 + rng.uniform(0, _SPREAD)), left_s)
 
 
-def _after_bad_luck(error: ChatError, history: History, policy: RetryPolicy, rng: Random) -> float | None:
+def _after_bad_luck(
+    error: ChatError, history: History, policy: RetryPolicy, rng: Random
+) -> float | None:
     """Return the wait after a failure that says nothing of the next try; None: there is none."""
     if error.retry_class is RetryClass.GLITCH:
         if history.count(RetryClass.GLITCH) > policy.max_glitches:
@@ -171,7 +195,9 @@ def _after_bad_luck(error: ChatError, history: History, policy: RetryPolicy, rng
 
 def _provably_unsent(error: ChatError) -> bool:
     """No connection, or a kept-alive one the server had already left: nobody has read the request."""
-    return isinstance(error, ConnectFailed) or (isinstance(error, ConnectionLost) and error.code == "stale_connection")
+    return isinstance(error, ConnectFailed) or (
+        isinstance(error, ConnectionLost) and error.code == "stale_connection"
+    )
 
 
 # What says of an error that the request had not gone, or that the provider itself, no gateway of its, has refused it.
@@ -215,7 +241,9 @@ def _seconds_until(http_date: str | None, server_now: str | None) -> float | Non
     from email.utils import parsedate_to_datetime
 
     try:
-        wait_s = (parsedate_to_datetime(http_date) - parsedate_to_datetime(server_now)).total_seconds()
+        wait_s = (
+            parsedate_to_datetime(http_date) - parsedate_to_datetime(server_now)
+        ).total_seconds()
     except (TypeError, ValueError, OverflowError):
         return None
     return wait_s if wait_s > 0 else None

@@ -12,7 +12,9 @@ from modelwire.transport.wire import ServerEvent
 
 __all__ = ["MAX_EVENT_BYTES", "SSEDecoder"]
 
-MAX_EVENT_BYTES = 32 * 1024 * 1024  # a base64 image in one event is a few MiB; anything larger is not an answer
+MAX_EVENT_BYTES = (
+    32 * 1024 * 1024
+)  # a base64 image in one event is a few MiB; anything larger is not an answer
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -22,8 +24,12 @@ class SSEDecoder:
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
-        self._start: bytes | None = b""  # what came before we knew about a byte-order mark; None: we know
-        self._after_cr = False  # the last byte was CR: a LF at the start of the next bytes belongs to it
+        self._start: bytes | None = (
+            b""  # what came before we knew about a byte-order mark; None: we know
+        )
+        self._after_cr = (
+            False  # the last byte was CR: a LF at the start of the next bytes belongs to it
+        )
         self._line: list[bytes] = []  # pieces of the line that has not ended yet
         self._pending_bytes = 0  # bytes held in `_line` and `_data`
         self._event = ""
@@ -99,7 +105,9 @@ class SSEDecoder:
         self._hold(len(value) + 1)
 
     def _hold(self, size: int) -> None:
-        self._pending_bytes += size  # over the limit, the next bytes are refused: what has ended before is handed out
+        self._pending_bytes += (
+            size  # over the limit, the next bytes are refused: what has ended before is handed out
+        )
 
     def _endless(self) -> MalformedResponse:
         return MalformedResponse(

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     from modelwire.transport.observer import CallObserver
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
-__all__ = ["READ", "SEND", "Call", "Exchange", "Read", "Send", "Sleep", "Step", "Timeouts", "Wait", "wait_reporting"]
+__all__ = [
+    "READ",
+    "SEND",
+    "Call",
+    "Exchange",
+    "Read",
+    "Send",
+    "Sleep",
+    "Step",
+    "Timeouts",
+    "Wait",
+    "wait_reporting",
+]
 
 M = TypeVar("M")  # a message
 C = TypeVar("C")  # a chunk of one
@@ -81,11 +93,15 @@ class Sleep:
 
     __slots__ = ("attempt", "error", "expected_s", "seconds")
 
-    def __init__(self, seconds: float, error: ChatError, attempt: int, expected_s: float | None = None) -> None:
+    def __init__(
+        self, seconds: float, error: ChatError, attempt: int, expected_s: float | None = None
+    ) -> None:
         self.seconds = seconds
         self.error = error
         self.attempt = attempt  # how many have failed
-        self.expected_s = max(seconds, expected_s or 0.0)  # until the next try, with the limiter's part of it
+        self.expected_s = max(
+            seconds, expected_s or 0.0
+        )  # until the next try, with the limiter's part of it
 
 
 class Call:
@@ -107,7 +123,9 @@ class Wait:
         self.seconds = seconds
 
 
-def wait_reporting(exchange: Exchange[Any, Any], step: Sleep | Wait) -> Generator[Step[Any], Any, None]:
+def wait_reporting(
+    exchange: Exchange[Any, Any], step: Sleep | Wait
+) -> Generator[Step[Any], Any, None]:
     """Wait, and say so to whoever would rather leave than wait."""
     announced_to: list[CallObserver] = []
     try:
@@ -117,7 +135,9 @@ def wait_reporting(exchange: Exchange[Any, Any], step: Sleep | Wait) -> Generato
             if telling is not None:
                 yield Call(lambda telling=telling: telling)  # type: ignore[misc]  # mypy knows no such default
         yield step
-    except BaseException:  # a cancellation and a closed generator too: each wait that was announced has its end
+    except (
+        BaseException
+    ):  # a cancellation and a closed generator too: each wait that was announced has its end
         for observer in announced_to:
             with suppress(BaseException):  # the call ends already
                 observer.waiting(None)
@@ -192,7 +212,10 @@ class Exchange(Generic[M, C]):
         self.marker = marker
         self.before = before
         self.observers = (*observers, *UNHEARD) if observers else UNHEARD
-        self.client: tuple[Any, str | None] = None, None  # the user's client and the proxy; the line says it
+        self.client: tuple[Any, str | None] = (
+            None,
+            None,
+        )  # the user's client and the proxy; the line says it
         self.history = History()
         self.admission: Admission | None = None  # the limiter's leave to make the present attempt
         self.response_headers: Mapping[str, str] | None = None  # the headers of its answer
@@ -224,7 +247,10 @@ class Exchange(Generic[M, C]):
     def out_of_time(self) -> ChatError:
         limit = f"{self.timeout_name} of {self.timeout_s or 0.0:g} s"
         # Another attempt has no time either.
-        error = Timeout(f"The call to {self.wire.provider} took longer than {limit}.", retry_class=RetryClass.FATAL)
+        error = Timeout(
+            f"The call to {self.wire.provider} took longer than {limit}.",
+            retry_class=RetryClass.FATAL,
+        )
         error.attempts = tuple(self.history.attempts)
         return self.signed(error)
 

@@ -35,7 +35,9 @@ class EmittedChunks(Generic[M, C]):
     def begin(self, head: Reply) -> None:
         if self.any:
             self._earlier = self.sum()
-        self._framing = getattr(self._exchange.wire, "framing", SSEDecoder)(max_event_bytes=MAX_EVENT_BYTES)
+        self._framing = getattr(self._exchange.wire, "framing", SSEDecoder)(
+            max_event_bytes=MAX_EVENT_BYTES
+        )
         self._decoder = self._exchange.wire.stream_decoder(head.headers)
         self._held: list[bytes] = []
         self._held_bytes = 0

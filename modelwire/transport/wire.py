@@ -9,8 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 __all__ = [
-    "MASK", "Headers", "Reply", "ServerEvent", "WireRequest", "hide_headers", "shown_headers", "shown_url",
-]  # fmt: skip
+    "MASK",
+    "Headers",
+    "Reply",
+    "ServerEvent",
+    "WireRequest",
+    "hide_headers",
+    "shown_headers",
+    "shown_url",
+]
 
 
 class ServerEvent(NamedTuple):
@@ -27,13 +34,17 @@ class WireRequest:
 
     method: ClassVar = "POST"
 
-    def __init__(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], *, stream: bool = False) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], *, stream: bool = False
+    ) -> None:
         self.url = url
         self.headers = headers  # names as the provider writes them; may hold a secret
         self.body = body  # the JSON object, not yet bytes
         self.stream = stream
         self.model: Any = body.get("model")  # set by the model where it stands in the URL
-        self.left_out: Sequence[str] = ()  # what of the messages this wire cannot say: a sentence each
+        self.left_out: Sequence[
+            str
+        ] = ()  # what of the messages this wire cannot say: a sentence each
 
     def __repr__(self) -> str:
         url, headers = shown_url(self.url), shown_headers(self.headers)
@@ -45,13 +56,19 @@ def shown_url(url: str) -> str:
     base, _, query = url.partition("#")[0].partition("?")
     scheme, separator, rest = base.partition("://")
     authority, slash, path = rest.partition("/")
-    shown = "&".join(part for part in query.split("&") if part.partition("=")[0] in SHOWN_PARAMETERS)
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}" + (f"?{shown}" if shown else "")
+    shown = "&".join(
+        part for part in query.split("&") if part.partition("=")[0] in SHOWN_PARAMETERS
+    )
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}" + (
+        f"?{shown}" if shown else ""
+    )
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers with the values masked that may be secret: all but a few."""
-    return {name: value if name.lower() in _SHOWN_HEADERS else MASK for name, value in headers.items()}
+    return {
+        name: value if name.lower() in _SHOWN_HEADERS else MASK for name, value in headers.items()
+    }
 
 
 class Headers(dict[str, str]):
@@ -78,7 +95,9 @@ def hide_headers(kwargs: dict[str, Any]) -> None:
         kwargs["extra_headers"] = Headers(headers)
 
 
-_SHOWN_HEADERS = frozenset({"accept", "anthropic-beta", "anthropic-version", "content-type", "user-agent"})
+_SHOWN_HEADERS = frozenset(
+    {"accept", "anthropic-beta", "anthropic-version", "content-type", "user-agent"}
+)
 
 
 class Reply:
@@ -98,4 +117,6 @@ class Reply:
 MASK = "**********"
 # What may be seen of a URL's query; any other parameter may be a key.
 SHOWN_PARAMETERS = frozenset({"api-version", "api_version"})
-SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie", "x-goog-api-key"})
+SECRET_HEADERS = frozenset(
+    {"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie", "x-goog-api-key"}
+)

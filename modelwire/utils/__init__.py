@@ -15,5 +15,7 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = _lazy.exports(
     __name__,
-    {"modelwire.utils.env": "convert_to_secret_str from_env get_from_dict_or_env get_from_env secret_from_env"},
+    {
+        "modelwire.utils.env": "convert_to_secret_str from_env get_from_dict_or_env get_from_env secret_from_env"
+    },
 )

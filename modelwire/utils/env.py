@@ -11,7 +11,13 @@ from modelwire.errors import InvalidArgument, MissingKey
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-__all__ = ["convert_to_secret_str", "from_env", "get_from_dict_or_env", "get_from_env", "secret_from_env"]
+__all__ = [
+    "convert_to_secret_str",
+    "from_env",
+    "get_from_dict_or_env",
+    "get_from_env",
+    "secret_from_env",
+]
 
 _UNSET: Any = object()
 
@@ -26,11 +32,16 @@ def get_from_env(key: str, env_key: str, default: str | None = None) -> str:
         return value
     if default is not None:
         return default
-    raise _MissingSetting(f"There is no `{key}`: set `{env_key}` in the environment, or pass `{key}`.")
+    raise _MissingSetting(
+        f"There is no `{key}`: set `{env_key}` in the environment, or pass `{key}`."
+    )
 
 
 def get_from_dict_or_env(
-    data: Mapping[str, Any], key: str | list[str] | tuple[str, ...], env_key: str, default: str | None = None
+    data: Mapping[str, Any],
+    key: str | list[str] | tuple[str, ...],
+    env_key: str,
+    default: str | None = None,
 ) -> str:
     """Return the first of the keys that `data` has something under, else the variable `env_key`, else `default`."""
     keys = [key] if isinstance(key, str) else list(key)
@@ -48,7 +59,11 @@ def convert_to_secret_str(value: SecretStr | str) -> SecretStr:
 
 
 def from_env(
-    key: str | list[str] | tuple[str, ...], /, *, default: Any = _UNSET, error_message: str | None = None
+    key: str | list[str] | tuple[str, ...],
+    /,
+    *,
+    default: Any = _UNSET,
+    error_message: str | None = None,
 ) -> Callable[[], Any]:
     """Make a function that returns the first of these variables that is set, for a field's `default_factory`.
 
@@ -65,17 +80,24 @@ def from_env(
         if default is not _UNSET:
             return default
         raise _MissingSetting(
-            error_message or f"Did not find {keys[0]}: set `{'` or `'.join(keys)}` in the environment."
+            error_message
+            or f"Did not find {keys[0]}: set `{'` or `'.join(keys)}` in the environment."
         )
 
     return read
 
 
 def secret_from_env(
-    key: str | list[str] | tuple[str, ...], /, *, default: Any = _UNSET, error_message: str | None = None
+    key: str | list[str] | tuple[str, ...],
+    /,
+    *,
+    default: Any = _UNSET,
+    error_message: str | None = None,
 ) -> Callable[[], Any]:
     """Do as `from_env`, and hide a value that was found in a `SecretStr`."""
-    read = from_env(key, default=_UNSET if default is _UNSET else default, error_message=error_message)
+    read = from_env(
+        key, default=_UNSET if default is _UNSET else default, error_message=error_message
+    )
 
     def read_secret() -> Any:
         value = read()

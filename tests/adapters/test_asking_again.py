@@ -52,8 +52,12 @@ WRONG = {
     "lying": lambda method: said(method, LIE),
     "talking": lambda method: Answer("Bern, I think."),
     "silent": lambda method: Answer(""),
-    "cut": lambda method: said(method, TRUE, stop="length") if method == "function_calling" else Answer('{"name": "B'),
-    "no JSON in the call": lambda method: Answer(tool_calls=[{"name": "City", "args": '{"name": '}]),
+    "cut": lambda method: (
+        said(method, TRUE, stop="length") if method == "function_calling" else Answer('{"name": "B')
+    ),
+    "no JSON in the call": lambda method: Answer(
+        tool_calls=[{"name": "City", "args": '{"name": '}]
+    ),
 }
 
 
@@ -82,7 +86,9 @@ def test_the_model_is_told_what_is_wrong(
             assert "errors.pydantic.dev" not in told
 
 
-def test_none_are_asked_by_default_and_the_last_error_is_raised(colour: Any, server: ProviderServer) -> None:
+def test_none_are_asked_by_default_and_the_last_error_is_raised(
+    colour: Any, server: ProviderServer
+) -> None:
     server.default = said("json_schema", LIE)
     with pytest.raises(OutputParserException):
         colour.invoke(chain_of(server, "openai", "json_schema"), "hi")
@@ -107,9 +113,15 @@ def test_a_refusal_is_not_asked_again(colour: Any, wire: str, server: ProviderSe
 def test_the_raw_answer_is_the_last_one(colour: Any, wire: str, server: ProviderServer) -> None:
     chain = chain_of(server, wire, "function_calling", retries=1, include_raw=True)
     for wrong, error in ((1, type(None)), (2, OutputParserException)):
-        server.say(*[said("function_calling", LIE)] * wrong, *[said("function_calling", TRUE)] * (2 - wrong))
+        server.say(
+            *[said("function_calling", LIE)] * wrong,
+            *[said("function_calling", TRUE)] * (2 - wrong),
+        )
         found = colour.invoke(chain, "hi")
-        server.say(*[said("function_calling", LIE)] * wrong, *[said("function_calling", TRUE)] * (2 - wrong))
+        server.say(
+            *[said("function_calling", LIE)] * wrong,
+            *[said("function_calling", TRUE)] * (2 - wrong),
+        )
         pieces = colour.stream(chain, "hi")
         total = pieces[0]
         for piece in pieces[1:]:
@@ -132,7 +144,10 @@ def test_every_ask_counts(colour: Any, server: ProviderServer, tmp_path: Any) ->
     assert (total["input_tokens"], total["output_tokens"]) == (20, 8)
     server.say(*answers)
     result = run_job(
-        chain_of(server, "openai", "json_schema", retries=1), ["hi"], output=tmp_path / "o.jsonl", quiet=True
+        chain_of(server, "openai", "json_schema", retries=1),
+        ["hi"],
+        output=tmp_path / "o.jsonl",
+        quiet=True,
     )
     (row,) = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert (row["name"], row["input_tokens"], row["attempts"]) == ("Bern", 20, 2)

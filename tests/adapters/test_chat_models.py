@@ -38,8 +38,18 @@ from modelwire.transport.ratelimit import registry
 
 KEY = "sk-test-canary"
 WIRES = {
-    "openai": (ChatOpenAI, "https://api.openai.com/v1/chat/completions", openai_answer, openai_stream),
-    "anthropic": (ChatAnthropic, "https://api.anthropic.com/v1/messages", anthropic_answer, anthropic_stream),
+    "openai": (
+        ChatOpenAI,
+        "https://api.openai.com/v1/chat/completions",
+        openai_answer,
+        openai_stream,
+    ),
+    "anthropic": (
+        ChatAnthropic,
+        "https://api.anthropic.com/v1/messages",
+        anthropic_answer,
+        anthropic_stream,
+    ),
 }
 
 
@@ -55,7 +65,9 @@ class Wire:
         return anthropic_stream("a", "b", stop=False)
 
     def model(self, **settings: Any) -> Any:
-        return self.cls(**{"model": f"{self.name}-test", "api_key": KEY, "max_retries": 0, **settings})
+        return self.cls(
+            **{"model": f"{self.name}-test", "api_key": KEY, "max_retries": 0, **settings}
+        )
 
 
 @pytest.fixture(params=list(WIRES))
@@ -70,7 +82,9 @@ def sent(route: Any) -> dict[str, Any]:
 # ---------------------------------------------------------------- answers
 
 
-def test_invoke_sends_the_message_and_returns_the_answer(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
+def test_invoke_sends_the_message_and_returns_the_answer(
+    colour: Any, wire: Wire, httpx2_mock: Any
+) -> None:
     route = httpx2_mock.post(wire.url).respond(json=wire.answer("Good day"))
     answer = colour.invoke(wire.model(temperature=0), "hi")
     assert type(answer) is AIMessage
@@ -80,12 +94,14 @@ def test_invoke_sends_the_message_and_returns_the_answer(colour: Any, wire: Wire
     assert body["messages"] == [{"role": "user", "content": "hi"}]
     assert body["temperature"] == 0
     assert "top_p" not in body
-    assert KEY in route.calls.last.request.headers.get("authorization", "") + route.calls.last.request.headers.get(
-        "x-api-key", ""
-    )
+    assert KEY in route.calls.last.request.headers.get(
+        "authorization", ""
+    ) + route.calls.last.request.headers.get("x-api-key", "")
 
 
-def test_a_stream_gives_its_words_and_adds_up_to_the_answer(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
+def test_a_stream_gives_its_words_and_adds_up_to_the_answer(
+    colour: Any, wire: Wire, httpx2_mock: Any
+) -> None:
     route = httpx2_mock.post(wire.url).respond(stream=chunked(wire.stream("Good", " day", " 🍷")))
     chunks = colour.stream(wire.model(), "hi")
     assert all(type(chunk) is AIMessageChunk for chunk in chunks)
@@ -114,7 +130,9 @@ def chunked(body: bytes, size: int = 7) -> Any:
     return Pieces()
 
 
-def test_streaming_true_answers_invoke_over_a_stream(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
+def test_streaming_true_answers_invoke_over_a_stream(
+    colour: Any, wire: Wire, httpx2_mock: Any
+) -> None:
     httpx2_mock.post(wire.url).respond(content=wire.stream("Good", " day"))
     answer = colour.invoke(wire.model(streaming=True), "hi")
     assert type(answer) is AIMessage
@@ -131,14 +149,20 @@ def test_batch_keeps_the_order(colour: Any, wire: Wire, httpx2_mock: Any) -> Non
     assert [a.content for a in answers] == [f"ROW {i}" for i in range(20)]
 
 
-def test_a_chain_of_prompt_model_and_parser_streams_token_by_token(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
+def test_a_chain_of_prompt_model_and_parser_streams_token_by_token(
+    colour: Any, wire: Wire, httpx2_mock: Any
+) -> None:
     route = httpx2_mock.post(wire.url).respond(content=wire.stream("a", "b", "c"))
     chain = (
         ChatPromptTemplate.from_messages([("system", "Be {mood}."), ("human", "{q}")])
         | wire.model()
         | StrOutputParser()
     )
-    assert [piece for piece in colour.stream(chain, {"mood": "brief", "q": "hi"}) if piece] == ["a", "b", "c"]
+    assert [piece for piece in colour.stream(chain, {"mood": "brief", "q": "hi"}) if piece] == [
+        "a",
+        "b",
+        "c",
+    ]
     body = sent(route)
     said = body.get("system") or body["messages"][0]["content"]
     assert said == "Be brief."
@@ -152,14 +176,23 @@ def test_one_history_with_tools_and_a_late_system_message_runs_on_both_wires(
         SystemMessage("You are a clerk."),
         HumanMessage("What is 2+2"),
         HumanMessage("and 3+3?"),
-        AIMessage("", tool_calls=[{"name": "add", "args": {"a": n, "b": n}, "id": f"t{n - 1}"} for n in (2, 3)]),
+        AIMessage(
+            "",
+            tool_calls=[
+                {"name": "add", "args": {"a": n, "b": n}, "id": f"t{n - 1}"} for n in (2, 3)
+            ],
+        ),
         ToolMessage("4", tool_call_id="t1"),
         ToolMessage("6", tool_call_id="t2"),
         SystemMessage("Answer in one line."),
         HumanMessage(""),
-        HumanMessage([{"type": "text", "text": "Well?"},
-                      {"type": "image", "base64": "aGk=", "mime_type": "image/png"}]),
-    ]  # fmt: skip
+        HumanMessage(
+            [
+                {"type": "text", "text": "Well?"},
+                {"type": "image", "base64": "aGk=", "mime_type": "image/png"},
+            ]
+        ),
+    ]
     assert colour.invoke(wire.model(), history).content == "Hello!"
     body = json.dumps(sent(route))
     assert all(word in body for word in ("clerk", "2+2", "t1", "t2", "one line", "Well?", "aGk="))
@@ -170,7 +203,9 @@ def test_one_history_with_tools_and_a_late_system_message_runs_on_both_wires(
 
 def test_settings_and_call_arguments_reach_the_body_in_their_order(wire: Wire) -> None:
     model = wire.model(temperature=0.5, model_kwargs={"custom": 1}, extra_body={"deep": {"x": 1}})
-    request = model.build_request("hi", temperature=0.7, stop=["END"], extra_body={"late": True}, max_tokens=9)
+    request = model.build_request(
+        "hi", temperature=0.7, stop=["END"], extra_body={"late": True}, max_tokens=9
+    )
     assert request.body["temperature"] == 0.7
     assert request.body["custom"] == 1
     assert request.body["deep"] == {"x": 1}
@@ -182,17 +217,24 @@ def test_settings_and_call_arguments_reach_the_body_in_their_order(wire: Wire) -
 
 def test_headers_come_from_the_model_and_from_the_call(wire: Wire) -> None:
     model = wire.model(default_headers={"X-Team": "blue"})
-    headers = {k.lower(): v for k, v in model.build_request("hi", extra_headers={"X-Trace": "7"}).headers.items()}
+    headers = {
+        k.lower(): v
+        for k, v in model.build_request("hi", extra_headers={"X-Trace": "7"}).headers.items()
+    }
     assert (headers["x-team"], headers["x-trace"]) == ("blue", "7")
 
 
-def test_key_and_address_come_from_the_environment(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_and_address_come_from_the_environment(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(f"{wire.name.upper()}_API_KEY", "env-key")
     monkeypatch.setenv(f"{wire.name.upper()}_BASE_URL", "http://127.0.0.1:9/base/")
     request = wire.cls(model="m").build_request("hi")
     assert request.url.startswith("http://127.0.0.1:9/base/")
     assert "env-key" in "".join(request.headers.values())
-    assert "given" in "".join(wire.cls(model="m", api_key="given").build_request("hi").headers.values())
+    assert "given" in "".join(
+        wire.cls(model="m", api_key="given").build_request("hi").headers.values()
+    )
 
 
 def test_organisation_and_project_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,14 +245,26 @@ def test_organisation_and_project_are_sent(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_anthropic_bearer_token_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "tok")
-    headers = {k.lower(): v for k, v in ChatAnthropic(model="m").build_request("hi").headers.items()}
+    headers = {
+        k.lower(): v for k, v in ChatAnthropic(model="m").build_request("hi").headers.items()
+    }
     assert headers["authorization"] == "Bearer tok"
     assert "x-api-key" not in headers
 
 
 def test_older_argument_names_are_taken() -> None:
-    model = ChatOpenAI(model_name="m", openai_api_key=KEY, openai_api_base="http://127.0.0.1:9/v1", request_timeout=3)
-    assert (model.model, model.model_name, model.base_url, model.timeout) == ("m", "m", "http://127.0.0.1:9/v1", 3)
+    model = ChatOpenAI(
+        model_name="m",
+        openai_api_key=KEY,
+        openai_api_base="http://127.0.0.1:9/v1",
+        request_timeout=3,
+    )
+    assert (model.model, model.model_name, model.base_url, model.timeout) == (
+        "m",
+        "m",
+        "http://127.0.0.1:9/v1",
+        3,
+    )
     assert ChatAnthropic(model="m", anthropic_api_key=KEY, max_tokens_to_sample=7).max_tokens == 7
 
 
@@ -231,23 +285,36 @@ def test_pydantics_own_secret_and_a_function_are_keys_too(wire: Wire) -> None:
         (400, {"message": "too long", "code": "context_length_exceeded"}, ContextTooLong),
         (401, {"message": "who?", "type": "authentication_error"}, AuthenticationError),
         (429, {"message": "slow down", "type": "rate_limit_error"}, RateLimited),
-        (429, {"message": "pay first", "type": "insufficient_quota", "code": "insufficient_quota"}, QuotaExhausted),
+        (
+            429,
+            {"message": "pay first", "type": "insufficient_quota", "code": "insufficient_quota"},
+            QuotaExhausted,
+        ),
     ],
 )
 def test_an_http_error_is_the_fitting_class_with_its_facts(
     colour: Any, wire: Wire, httpx2_mock: Any, status: int, words: dict[str, str], error: type
 ) -> None:
     ids = {"x-request-id": "req_9", "request-id": "req_9"}
-    httpx2_mock.post(wire.url).respond(status, json={"error": words}, headers={**ids, "retry-after": "3"})
+    httpx2_mock.post(wire.url).respond(
+        status, json={"error": words}, headers={**ids, "retry-after": "3"}
+    )
     with pytest.raises(error, match=words["message"]) as caught:
         colour.invoke(wire.model(), "hi")
     e = caught.value
-    assert (e.status, e.request_id, e.provider, e.model) == (status, "req_9", wire.name, f"{wire.name}-test")
+    assert (e.status, e.request_id, e.provider, e.model) == (
+        status,
+        "req_9",
+        wire.name,
+        f"{wire.name}-test",
+    )
     assert e.retry_after == 3
     assert KEY not in str(e)
 
 
-def test_a_stream_without_its_mark_raises_with_the_part(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
+def test_a_stream_without_its_mark_raises_with_the_part(
+    colour: Any, wire: Wire, httpx2_mock: Any
+) -> None:
     cut = wire.cut_stream()
     httpx2_mock.post(wire.url).respond(content=cut)
     with pytest.raises(IncompleteStream) as caught:
@@ -258,8 +325,12 @@ def test_a_stream_without_its_mark_raises_with_the_part(colour: Any, wire: Wire,
         colour.invoke(wire.model(streaming=True), "hi")
 
 
-def test_a_timeout_in_the_config_is_for_the_whole_call(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
-    httpx2_mock.post(wire.url).respond(429, json={"error": {"message": "later"}}, headers={"retry-after": "30"})
+def test_a_timeout_in_the_config_is_for_the_whole_call(
+    colour: Any, wire: Wire, httpx2_mock: Any
+) -> None:
+    httpx2_mock.post(wire.url).respond(
+        429, json={"error": {"message": "later"}}, headers={"retry-after": "30"}
+    )
     with pytest.raises(RateLimited, match="s left"):
         colour.invoke(wire.model(max_retries=2), "hi", {"timeout": 2})
     registry.forget()  # the pause that was asked for holds for the next call too
@@ -270,13 +341,17 @@ def test_a_timeout_in_the_config_is_for_the_whole_call(colour: Any, wire: Wire, 
 
 
 @pytest.mark.parametrize("nothing", [[], ()])
-def test_an_empty_list_is_refused_before_any_request(colour: Any, wire: Wire, httpx2_mock: Any, nothing: Any) -> None:
+def test_an_empty_list_is_refused_before_any_request(
+    colour: Any, wire: Wire, httpx2_mock: Any, nothing: Any
+) -> None:
     with pytest.raises(InvalidArgument, match="empty"):
         colour.invoke(wire.model(), nothing)
     assert httpx2_mock.calls.call_count == 0
 
 
-@pytest.mark.parametrize("foreign", [[object()], 5, [("robot", "hi")], [{"role": "robot", "content": "x"}]])
+@pytest.mark.parametrize(
+    "foreign", [[object()], 5, [("robot", "hi")], [{"role": "robot", "content": "x"}]]
+)
 def test_a_foreign_message_is_refused_before_any_request(
     colour: Any, wire: Wire, httpx2_mock: Any, foreign: Any
 ) -> None:
@@ -288,7 +363,9 @@ def test_a_foreign_message_is_refused_before_any_request(
 def test_a_missing_key_is_said_at_once_with_the_variable(wire: Wire) -> None:
     with pytest.raises(MissingKey, match=f"{wire.name.upper()}_API_KEY"):
         wire.cls(model="m")
-    assert wire.cls(model="m", base_url="http://127.0.0.1:9").build_request("hi").url  # an address of one's own
+    assert (
+        wire.cls(model="m", base_url="http://127.0.0.1:9").build_request("hi").url
+    )  # an address of one's own
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"a\r\nX: {KEY}", f"{KEY}é", f" {KEY}", "\x00"])
@@ -329,12 +406,25 @@ def test_a_setting_nobody_knows_is_sent_and_warned_of(wire: Wire) -> None:
 
 
 def test_everything_a_call_raises_is_ours(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
-    for failure in (httpx2.ConnectError("x"), httpx2.RemoteProtocolError("x"), httpx2.ReadError("x"), OSError("x")):
+    for failure in (
+        httpx2.ConnectError("x"),
+        httpx2.RemoteProtocolError("x"),
+        httpx2.ReadError("x"),
+        OSError("x"),
+    ):
         httpx2_mock.post(wire.url).mock(side_effect=failure)
         with pytest.raises(ModelwireError) as caught:
             colour.invoke(wire.model(), "hi")
         assert caught.value.__cause__ is failure
-    for body in (b"", b"<html>oops</html>", b"{", b"[]", b'{"choices": null}', b"\xff", b"[" * 100_000):
+    for body in (
+        b"",
+        b"<html>oops</html>",
+        b"{",
+        b"[]",
+        b'{"choices": null}',
+        b"\xff",
+        b"[" * 100_000,
+    ):
         httpx2_mock.post(wire.url).respond(content=body)
         with pytest.raises(ModelwireError):
             colour.invoke(wire.model(), "hi")
@@ -390,10 +480,15 @@ def test_no_secret_is_shown_or_carried_away(wire: Wire) -> None:
     assert KEY.encode() not in pickled
     again = pickle.loads(pickled)
     assert (again.model, again.default_headers, again.http_client) == (model.model, None, None)
-    assert copy.deepcopy(model.model_copy(update={"temperature": 1, "http_client": None})).temperature == 1
+    assert (
+        copy.deepcopy(model.model_copy(update={"temperature": 1, "http_client": None})).temperature
+        == 1
+    )
 
 
-def test_a_pickled_model_takes_its_key_from_where_it_wakes_up(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickled_model_takes_its_key_from_where_it_wakes_up(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pickled = pickle.dumps(wire.model())
     monkeypatch.setenv(f"{wire.name.upper()}_API_KEY", "there")
     assert "there" in "".join(pickle.loads(pickled).build_request("hi").headers.values())
@@ -471,12 +566,16 @@ def test_importing_the_models_warns_of_nothing() -> None:
         ChatAnthropic.model_json_schema()
 
 
-def test_the_request_id_is_told_in_answers_streams_and_interruptions(colour: Any, wire: Wire, httpx2_mock: Any) -> None:
+def test_the_request_id_is_told_in_answers_streams_and_interruptions(
+    colour: Any, wire: Wire, httpx2_mock: Any
+) -> None:
     ids = {"x-request-id": "req_7", "request-id": "req_7"}
     httpx2_mock.post(wire.url).respond(json=wire.answer(), headers=ids)
     assert colour.invoke(wire.model(), "hi").response_metadata["request_id"] == "req_7"
     httpx2_mock.post(wire.url).respond(content=wire.stream("a", "b"), headers=ids)
-    assert colour.invoke(wire.model(streaming=True), "hi").response_metadata["request_id"] == "req_7"
+    assert (
+        colour.invoke(wire.model(streaming=True), "hi").response_metadata["request_id"] == "req_7"
+    )
     httpx2_mock.post(wire.url).respond(content=wire.cut_stream(), headers=ids)
     with pytest.raises(IncompleteStream) as caught:
         colour.stream(wire.model(), "hi")
@@ -503,7 +602,9 @@ def test_the_aiohttp_engine_answers_streams_and_batches(wire: Wire, raw_server: 
 # ---------------------------------------------------------------- what belongs to a call, and what does not
 
 
-def test_patience_may_be_set_for_one_call_and_is_never_sent(colour: Any, wire: Wire, raw_server: Any) -> None:
+def test_patience_may_be_set_for_one_call_and_is_never_sent(
+    colour: Any, wire: Wire, raw_server: Any
+) -> None:
     server = raw_server([[30.0]])
     model = wire.model(base_url=server.url.removesuffix("/v1"), max_retries=4)
     with pytest.raises(Timeout, match="Nothing was received"):
@@ -521,7 +622,9 @@ def test_patience_may_be_set_for_one_call_and_is_never_sent(colour: Any, wire: W
         ({"temprature": 1}, "Did you mean `temperature`"),
     ],
 )
-def test_a_keyword_that_is_no_parameter_is_refused(wire: Wire, keywords: dict[str, Any], said: str) -> None:
+def test_a_keyword_that_is_no_parameter_is_refused(
+    wire: Wire, keywords: dict[str, Any], said: str
+) -> None:
     with pytest.raises(InvalidArgument, match=said):
         wire.model().invoke("hi", **keywords)
 
@@ -554,11 +657,16 @@ def test_the_input_schema_of_a_model_is_a_text_a_prompt_or_messages() -> None:
     assert schema["title"] == "ChatOpenAIInput"
     text, prompt, chat, messages = schema["anyOf"]
     assert text == {"type": "string"}
-    assert [prompt["$ref"], chat["$ref"]] == ["#/$defs/StringPromptValue", "#/$defs/ChatPromptValue"]
+    assert [prompt["$ref"], chat["$ref"]] == [
+        "#/$defs/StringPromptValue",
+        "#/$defs/ChatPromptValue",
+    ]
     assert {"$ref": "#/$defs/HumanMessage"} in messages["items"]["oneOf"]
 
 
-def test_without_a_model_it_is_langchains_default_and_the_warning_stands_at_the_callers_line() -> None:
+def test_without_a_model_it_is_langchains_default_and_the_warning_stands_at_the_callers_line() -> (
+    None
+):
     with pytest.warns(UserWarning, match=r"`gpt-3\.5-turbo`, LangChain's default") as warned:
         model = ChatOpenAI(api_key="k")
     assert model.model == "gpt-3.5-turbo"
@@ -572,15 +680,23 @@ def test_without_a_model_it_is_langchains_default_and_the_warning_stands_at_the_
 @pytest.mark.parametrize("cls", [ChatOpenAI, ChatAnthropic])
 def test_words_of_langchains_clients_are_not_sent_to_the_provider(cls: Any) -> None:
     model = cls(
-        model="m", api_key="k", tiktoken_model_name="gpt-4", stream_usage=True, profile={"max_input_tokens": 9},
-        default_query={"api-version": "1 2"}, stream_chunk_timeout=3.0, include_response_headers=False,
+        model="m",
+        api_key="k",
+        tiktoken_model_name="gpt-4",
+        stream_usage=True,
+        profile={"max_input_tokens": 9},
+        default_query={"api-version": "1 2"},
+        stream_chunk_timeout=3.0,
+        include_response_headers=False,
         http_socket_options=None,
-    )  # fmt: skip
+    )
     request = model.build_request("hi")
     assert set(request.body) <= {"model", "messages", "max_tokens"}
     assert request.url.endswith("?api-version=1+2")
     assert (model.profile["max_input_tokens"], model.stream_idle_timeout) == (9, 3.0)
-    with pytest.warns(UserWarning, match=r"`include_response_headers` has no effect here: .*limits") as warned:
+    with pytest.warns(
+        UserWarning, match=r"`include_response_headers` has no effect here: .*limits"
+    ) as warned:
         cls(model="m", api_key="k", include_response_headers=True)
     assert [warning.filename for warning in warned] == [__file__]
 
@@ -598,9 +714,13 @@ def test_other_names_of_fields_are_attributes_too() -> None:
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda module: module.__name__)
-def test_the_timeout_of_a_client_of_ones_own_holds_where_the_model_has_none(wire: Wire, library: Any) -> None:
+def test_the_timeout_of_a_client_of_ones_own_holds_where_the_model_has_none(
+    wire: Wire, library: Any
+) -> None:
     def limits(model: Any, *, is_async: bool, **call: Any) -> tuple[float, float, float]:
-        return model._exchange(model._messages("hi"), None, {}, call, stream=False, is_async=is_async).timeouts
+        return model._exchange(
+            model._messages("hi"), None, {}, call, stream=False, is_async=is_async
+        ).timeouts
 
     with library.Client(timeout=library.Timeout(30, connect=20)) as client:
         model = wire.model(http_client=client, http_async_client=library.AsyncClient(timeout=40))
@@ -608,7 +728,10 @@ def test_the_timeout_of_a_client_of_ones_own_holds_where_the_model_has_none(wire
         assert limits(model, is_async=True) == (40, 40, 40)
         assert limits(model, is_async=False, timeout=7)[1] == 7
         assert limits(wire.model(http_client=client, timeout=9), is_async=False) == (5, 9, 9)
-    for unlimited in (library.Client(), library.Client(timeout=None)):  # the SDKs pass over httpx's 5 s, too
+    for unlimited in (
+        library.Client(),
+        library.Client(timeout=None),
+    ):  # the SDKs pass over httpx's 5 s, too
         with unlimited as client:
             assert limits(wire.model(http_client=client), is_async=False) == (5, 600, 120)
 
@@ -618,14 +741,18 @@ def test_the_timeout_of_a_client_of_ones_own_holds_where_the_model_has_none(wire
 
 @pytest.mark.parametrize("base", ["http://h/v1", "http://h/v1/", "http://h/v1//"])
 @pytest.mark.parametrize("query", ["", "?key=abc", "?sig=abc/", "?sig=a//b/"])
-def test_a_slash_before_a_query_is_dropped_and_one_in_it_is_kept(wire: Wire, base: str, query: str) -> None:
+def test_a_slash_before_a_query_is_dropped_and_one_in_it_is_kept(
+    wire: Wire, base: str, query: str
+) -> None:
     path = wire.url.partition("/v1")[2]
     assert wire.model(base_url=base + query).build_request("hi").url == f"http://h/v1{path}{query}"
 
 
 @pytest.mark.parametrize("value", [None, 5])
 @pytest.mark.parametrize("where", ["default_headers", "extra_headers", "call"])
-def test_a_header_that_is_no_text_is_refused_by_name(colour: Any, wire: Wire, where: str, value: Any) -> None:
+def test_a_header_that_is_no_text_is_refused_by_name(
+    colour: Any, wire: Wire, where: str, value: Any
+) -> None:
     with pytest.raises(InvalidArgument, match=r"X-Team|headers"):
         if where == "call":
             colour.invoke(wire.model(), "hi", extra_headers={"X-Team": value})

@@ -20,7 +20,11 @@ from modelwire.errors import AuthenticationError, InvalidArgument, MissingKey
 from modelwire.runnables.background import background_loop
 
 HOUSE = "https://house.example/v1"
-AT = {"azure_endpoint": "https://me.azure.example", "azure_deployment": "d", "api_version": "2024-10-21"}
+AT = {
+    "azure_endpoint": "https://me.azure.example",
+    "azure_deployment": "d",
+    "api_version": "2024-10-21",
+}
 VARIABLES = {
     "openai": ("OPENAI_API_KEY",),
     "responses": ("OPENAI_API_KEY",),
@@ -29,7 +33,9 @@ VARIABLES = {
 }
 MODELS: dict[str, Callable[..., Any]] = {
     "openai": lambda **given: ChatOpenAI(**{"model": "m", "base_url": HOUSE, **given}),
-    "responses": lambda **given: ChatOpenAI(**{"model": "m", "base_url": HOUSE, "use_responses_api": True, **given}),
+    "responses": lambda **given: ChatOpenAI(
+        **{"model": "m", "base_url": HOUSE, "use_responses_api": True, **given}
+    ),
     "anthropic": lambda **given: ChatAnthropic(**{"model": "m", "base_url": HOUSE, **given}),
     "azure": lambda **given: AzureChatOpenAI(**{**AT, **given}),
 }
@@ -55,7 +61,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("wire", MODELS)
 @pytest.mark.parametrize("field", ["api_key", "second"])
-def test_a_credential_that_is_given_shuts_out_those_of_the_environment(wire: str, field: str) -> None:
+def test_a_credential_that_is_given_shuts_out_those_of_the_environment(
+    wire: str, field: str
+) -> None:
     if field == "second" and wire not in SECOND:
         pytest.skip("it has one kind only")
     name = SECOND[wire] if field == "second" else field
@@ -65,9 +73,13 @@ def test_a_credential_that_is_given_shuts_out_those_of_the_environment(wire: str
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("wire", MODELS)
-@pytest.mark.parametrize("where", ["default_headers", "extra_headers", "the call", "the address", "the client"])
+@pytest.mark.parametrize(
+    "where", ["default_headers", "extra_headers", "the call", "the address", "the client"]
+)
 @pytest.mark.parametrize("name", ["Authorization", "X-Api-Key"])
-def test_a_credential_among_headers_or_in_the_address_does_too(wire: str, where: str, name: str) -> None:
+def test_a_credential_among_headers_or_in_the_address_does_too(
+    wire: str, where: str, name: str
+) -> None:
     seen: list[httpx2.Request] = []
     clients = answered_by(lambda request: seen.append(request) or httpx2.Response(400))
     call: dict[str, Any] = {}
@@ -87,14 +99,20 @@ def test_a_credential_among_headers_or_in_the_address_does_too(wire: str, where:
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("wire", MODELS)
-def test_other_headers_shut_nothing_out_and_the_providers_variable_serves_any_address(wire: str) -> None:
+def test_other_headers_shut_nothing_out_and_the_providers_variable_serves_any_address(
+    wire: str,
+) -> None:
     model = MODELS[wire](default_headers={"x-team": "blue"})
     first = {"azure": "of-AZURE_OPENAI_AD_TOKEN"}.get(wire, f"of-{VARIABLES[wire][0]}")
-    assert who(model.build_request("hi", extra_headers={"x-trace": "1", "Cookie": "a=b"}).headers) == [first]
+    assert who(
+        model.build_request("hi", extra_headers={"x-trace": "1", "Cookie": "a=b"}).headers
+    ) == [first]
 
 
 @pytest.mark.parametrize("wire", MODELS)
-def test_of_an_environment_one_is_sent_whichever_are_there(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_an_environment_one_is_sent_whichever_are_there(
+    wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in VARIABLES[wire]:
         monkeypatch.setenv(name, "mine")
         assert who(MODELS[wire]().build_request("hi").headers) == ["mine"]
@@ -127,7 +145,9 @@ def test_the_sdk_chooses_the_same(
 ) -> None:
     for i in there:
         monkeypatch.setenv(VARIABLES[wire][i], f"env-{i}")
-    given = {} if chosen == "nothing" else {SECOND[wire] if chosen == "second" else "api_key": "mine"}
+    given = (
+        {} if chosen == "nothing" else {SECOND[wire] if chosen == "second" else "api_key": "mine"}
+    )
     seen: list[httpx2.Request] = []
     answer = httpx2.MockTransport(lambda request: seen.append(request) or httpx2.Response(400))
     messages: Any = [{"role": "user", "content": "hi"}]
@@ -154,8 +174,14 @@ ANSWERS = {
     "azure": (openai_answer, openai_stream),
     "anthropic": (anthropic_answer, anthropic_stream),
 }
-PROVIDERS = [("openai", "api_key"), ("azure", "api_key"), ("azure", "azure_ad_token"),
-             ("azure", "azure_ad_token_provider"), ("anthropic", "api_key"), ("anthropic", "auth_token")]  # fmt: skip
+PROVIDERS = [
+    ("openai", "api_key"),
+    ("azure", "api_key"),
+    ("azure", "azure_ad_token"),
+    ("azure", "azure_ad_token_provider"),
+    ("anthropic", "api_key"),
+    ("anthropic", "auth_token"),
+]
 
 
 class Gate:
@@ -168,10 +194,14 @@ class Gate:
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.seen += who(request.headers)
         if self.seen[-1] not in self.good:
-            return httpx2.Response(401, json={"error": {"message": "expired", "type": "authentication_error"}})
+            return httpx2.Response(
+                401, json={"error": {"message": "expired", "type": "authentication_error"}}
+            )
         whole, stream = ANSWERS[self.wire]
         if b'"stream":true' in request.read():
-            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=stream("hi"))
+            return httpx2.Response(
+                200, headers={"content-type": "text/event-stream"}, content=stream("hi")
+            )
         return httpx2.Response(200, json=whole("hi"))
 
 
@@ -202,7 +232,9 @@ class Callable_:
 
 @pytest.mark.parametrize(("wire", "field"), PROVIDERS)
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_an_expired_token_is_asked_for_again_once(colour: Any, wire: str, field: str, way: str) -> None:
+def test_an_expired_token_is_asked_for_again_once(
+    colour: Any, wire: str, field: str, way: str
+) -> None:
     gate, tokens = Gate(wire, "token-1", "token-2"), Tokens()
     model = MODELS[wire](**{field: tokens.next}, **answered_by(gate))
     assert tokens.count == 0  # nobody asks before there is a call
@@ -220,13 +252,21 @@ def test_an_expired_token_is_asked_for_again_once(colour: Any, wire: str, field:
 @pytest.mark.parametrize("form", ["function", "object", "lambda"])
 def test_an_async_function_gives_the_token_of_async_calls(wire: str, field: str, form: str) -> None:
     gate, tokens = Gate(wire, "token-1", "token-2", "token-3"), Tokens()
-    given = {"function": tokens.anext, "object": Callable_(tokens), "lambda": lambda: tokens.anext()}[form]
+    given = {
+        "function": tokens.anext,
+        "object": Callable_(tokens),
+        "lambda": lambda: tokens.anext(),
+    }[form]
     model = MODELS[wire](**{field: given}, **answered_by(gate))
 
     async def calls() -> list[str]:
         whole = await model.ainvoke("hi")
         chunks = [chunk async for chunk in model.astream("hi")]
-        return [whole.text, "".join(chunk.text for chunk in chunks), *(m.text for m in await model.abatch(["hi"]))]
+        return [
+            whole.text,
+            "".join(chunk.text for chunk in chunks),
+            *(m.text for m in await model.abatch(["hi"])),
+        ]
 
     assert asyncio.run(calls()) == ["hi"] * 3
     assert gate.seen == ["token-0", "token-1", "token-2", "token-3"]

@@ -44,7 +44,10 @@ CHAT_WAV = {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}
 A_PNG = by_anthropic("image", "base64", media_type="image/png", data=PNG)
 A_AT = by_anthropic("image", "url", url=AT)
 A_IMAGE_BY_ID = by_anthropic("image", "file", file_id="file_1")
-A_PDF = {**by_anthropic("document", "base64", media_type="application/pdf", data=PDF), "title": "a.pdf"}
+A_PDF = {
+    **by_anthropic("document", "base64", media_type="application/pdf", data=PDF),
+    "title": "a.pdf",
+}
 A_PDF_AT = by_anthropic("document", "url", url=AT)
 A_FILE_BY_ID = by_anthropic("document", "file", file_id="file_1")
 A_TEXT = by_anthropic("document", "text", media_type="text/plain", data="a")
@@ -58,14 +61,22 @@ NO_WORDS = "does not take a block of type"
 BLOCKS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     # standard blocks (LangChain v1)
     "image by URL": ({"type": "image", "url": AT}, CHAT_AT, A_AT),
-    "image in base64": ({"type": "image", "base64": PNG, "mime_type": "image/png"}, CHAT_PNG, A_PNG),
+    "image in base64": (
+        {"type": "image", "base64": PNG, "mime_type": "image/png"},
+        CHAT_PNG,
+        A_PNG,
+    ),
     "image by id": ({"type": "image", "file_id": "file_1"}, CHAT_BY_ID, A_IMAGE_BY_ID),
     "image with detail": (
         {"type": "image", "url": AT, "extras": {"detail": "low"}},
         chat_image(AT, detail="low"),
         A_AT,
     ),
-    "audio in base64": ({"type": "audio", "base64": WAV, "mime_type": "audio/wav"}, CHAT_WAV, NO_AUDIO),
+    "audio in base64": (
+        {"type": "audio", "base64": WAV, "mime_type": "audio/wav"},
+        CHAT_WAV,
+        NO_AUDIO,
+    ),
     "audio by URL": ({"type": "audio", "url": AT}, ONLY_BASE64, NO_AUDIO),
     "audio by id": ({"type": "audio", "file_id": "file_1"}, ONLY_BASE64, NO_AUDIO),
     "video by URL": ({"type": "video", "url": AT}, NO_WORDS, NO_VIDEO),
@@ -76,12 +87,21 @@ BLOCKS: dict[str, tuple[dict[str, Any], Any, Any]] = {
         A_PDF,
     ),
     "file with its name in extras": (
-        {"type": "file", "base64": PDF, "mime_type": "application/pdf", "extras": {"filename": "a.pdf"}},
+        {
+            "type": "file",
+            "base64": PDF,
+            "mime_type": "application/pdf",
+            "extras": {"filename": "a.pdf"},
+        },
         CHAT_PDF,
         A_PDF,
     ),
     "file by id": ({"type": "file", "file_id": "file_1"}, CHAT_BY_ID, A_FILE_BY_ID),
-    "plain text": ({"type": "text-plain", "text": "a", "mime_type": "text/plain"}, text("a"), A_TEXT),
+    "plain text": (
+        {"type": "text-plain", "text": "a", "mime_type": "text/plain"},
+        text("a"),
+        A_TEXT,
+    ),
     # data blocks (LangChain v0)
     "v0 image by URL": ({"type": "image", "source_type": "url", "url": AT}, CHAT_AT, A_AT),
     "v0 image": (
@@ -105,7 +125,11 @@ BLOCKS: dict[str, tuple[dict[str, Any], Any, Any]] = {
         CHAT_PDF,
         A_PDF,
     ),
-    "v0 file by id": ({"type": "file", "source_type": "id", "id": "file_1"}, CHAT_BY_ID, A_FILE_BY_ID),
+    "v0 file by id": (
+        {"type": "file", "source_type": "id", "id": "file_1"},
+        CHAT_BY_ID,
+        A_FILE_BY_ID,
+    ),
     "v0 text": ({"type": "file", "source_type": "text", "text": "a"}, text("a"), A_TEXT),
     # OpenAI's: Chat Completions, then Responses
     "OpenAI image": (chat_image(AT, detail="low"), chat_image(AT, detail="low"), A_AT),
@@ -114,10 +138,22 @@ BLOCKS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "OpenAI file by id": (CHAT_BY_ID, CHAT_BY_ID, A_FILE_BY_ID),
     "OpenAI audio": (CHAT_WAV, CHAT_WAV, NO_AUDIO),
     "Responses text": ({"type": "input_text", "text": "a"}, text("a"), text("a")),
-    "Responses image": ({"type": "input_image", "image_url": AT, "detail": "low"}, chat_image(AT, detail="low"), A_AT),
+    "Responses image": (
+        {"type": "input_image", "image_url": AT, "detail": "low"},
+        chat_image(AT, detail="low"),
+        A_AT,
+    ),
     "Responses image in base64": ({"type": "input_image", "image_url": PNG_URL}, CHAT_PNG, A_PNG),
-    "Responses image by id": ({"type": "input_image", "file_id": "file_1"}, CHAT_BY_ID, A_IMAGE_BY_ID),
-    "Responses file": ({"type": "input_file", "file_data": PDF_URL, "filename": "a.pdf"}, CHAT_PDF, A_PDF),
+    "Responses image by id": (
+        {"type": "input_image", "file_id": "file_1"},
+        CHAT_BY_ID,
+        A_IMAGE_BY_ID,
+    ),
+    "Responses file": (
+        {"type": "input_file", "file_data": PDF_URL, "filename": "a.pdf"},
+        CHAT_PDF,
+        A_PDF,
+    ),
     "Responses file by id": ({"type": "input_file", "file_id": "file_1"}, CHAT_BY_ID, A_FILE_BY_ID),
     "Responses file by URL": ({"type": "input_file", "file_url": AT}, NO_FILE_URL, A_PDF_AT),
     # Anthropic's
@@ -129,21 +165,35 @@ BLOCKS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "Anthropic document of text": (A_TEXT, text("a"), A_TEXT),
     "Anthropic document by id": (A_FILE_BY_ID, CHAT_BY_ID, A_FILE_BY_ID),
     # what nobody can send
-    "image without its kind": ({"type": "image", "base64": PNG}, "needs `mime_type`", "needs its `mime_type`"),
+    "image without its kind": (
+        {"type": "image", "base64": PNG},
+        "needs `mime_type`",
+        "needs its `mime_type`",
+    ),
     "image of nothing": ({"type": "image"}, "needs one of `url`", "needs `url`"),
 }
 R_IMAGE = {"type": "input_image", "detail": "auto"}
-R_AT, R_PNG, R_IMAGE_BY_ID = ({**R_IMAGE, **more} for more in (
-    {"image_url": AT}, {"image_url": PNG_URL}, {"file_id": "file_1"},
-))  # fmt: skip
+R_AT, R_PNG, R_IMAGE_BY_ID = (
+    {**R_IMAGE, **more}
+    for more in (
+        {"image_url": AT},
+        {"image_url": PNG_URL},
+        {"file_id": "file_1"},
+    )
+)
 R_LOW = {**R_AT, "detail": "low"}
 R_PDF = {"type": "input_file", "filename": "a.pdf", "file_data": PDF_URL}
-R_PDF_AT, R_FILE_BY_ID = {"type": "input_file", "file_url": AT}, {"type": "input_file", "file_id": "file_1"}
+R_PDF_AT, R_FILE_BY_ID = (
+    {"type": "input_file", "file_url": AT},
+    {"type": "input_file", "file_id": "file_1"},
+)
 R_TEXT = {"type": "input_text", "text": "a"}
 # The same blocks with the Responses API.
 RESPONSES: dict[str, Any] = {
     **dict.fromkeys(("image by URL", "v0 image by URL", "Anthropic image by URL"), R_AT),
-    **dict.fromkeys(("image in base64", "v0 image", "OpenAI image in base64", "Anthropic image"), R_PNG),
+    **dict.fromkeys(
+        ("image in base64", "v0 image", "OpenAI image in base64", "Anthropic image"), R_PNG
+    ),
     **dict.fromkeys(("image by id", "Anthropic image by id"), R_IMAGE_BY_ID),
     **dict.fromkeys(("image with detail", "OpenAI image", "Responses image"), R_LOW),
     "Responses image in base64": {"type": "input_image", "image_url": PNG_URL},  # as it was said
@@ -151,16 +201,28 @@ RESPONSES: dict[str, Any] = {
     **dict.fromkeys(("audio in base64", "v0 audio", "OpenAI audio"), CHAT_WAV),
     **dict.fromkeys(("audio by URL", "audio by id"), ONLY_BASE64),
     "video by URL": NO_WORDS,
-    **dict.fromkeys(("file by URL", "Responses file by URL", "Anthropic document by URL"), R_PDF_AT),
-    **dict.fromkeys(("file in base64", "file with its name in extras", "v0 file", "OpenAI file"), R_PDF),
+    **dict.fromkeys(
+        ("file by URL", "Responses file by URL", "Anthropic document by URL"), R_PDF_AT
+    ),
+    **dict.fromkeys(
+        ("file in base64", "file with its name in extras", "v0 file", "OpenAI file"), R_PDF
+    ),
     **dict.fromkeys(("Responses file", "Anthropic document"), R_PDF),
-    **dict.fromkeys(("file by id", "v0 file by id", "OpenAI file by id", "Responses file by id"), R_FILE_BY_ID),
+    **dict.fromkeys(
+        ("file by id", "v0 file by id", "OpenAI file by id", "Responses file by id"), R_FILE_BY_ID
+    ),
     "Anthropic document by id": R_FILE_BY_ID,
-    **dict.fromkeys(("plain text", "v0 text", "Responses text", "Anthropic document of text"), R_TEXT),
+    **dict.fromkeys(
+        ("plain text", "v0 text", "Responses text", "Anthropic document of text"), R_TEXT
+    ),
     "image without its kind": "needs `mime_type`",
     "image of nothing": "needs one of `url`",
 }
-WIRES = {"chat": "messages", "anthropic": "messages", "responses": "input"}  # where the turns are in the body
+WIRES = {
+    "chat": "messages",
+    "anthropic": "messages",
+    "responses": "input",
+}  # where the turns are in the body
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -194,9 +256,13 @@ ODD: list[tuple[type[Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "block"), ODD, ids=[f"{kind.__name__} {block}" for kind, block in ODD])
+@pytest.mark.parametrize(
+    ("kind", "block"), ODD, ids=[f"{kind.__name__} {block}" for kind, block in ODD]
+)
 @pytest.mark.parametrize("wire", MODELS)
-def test_a_block_with_values_of_the_wrong_types_never_breaks_the_encoder(wire: str, kind: Any, block: Any) -> None:
+def test_a_block_with_values_of_the_wrong_types_never_breaks_the_encoder(
+    wire: str, kind: Any, block: Any
+) -> None:
     try:
         body = MODELS[wire].build_request([HumanMessage("hi"), kind([block])]).body
     except (InvalidArgument, InvalidType):

@@ -20,7 +20,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from support.anthropic_types import check_type, exhaust
 from support.mocked import answered_by
 
-from modelwire.adapters import ChatAnthropic, ChatBedrockConverse, ChatGoogleGenerativeAI, ChatOpenAI
+from modelwire.adapters import (
+    ChatAnthropic,
+    ChatBedrockConverse,
+    ChatGoogleGenerativeAI,
+    ChatOpenAI,
+)
 from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.adapters.providers.model_families import touched_parameters
 from modelwire.adapters.providers.parameters import fit_parameters
@@ -29,19 +34,39 @@ from modelwire.errors import InvalidArgument, ParameterWarning
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FORM = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
-TOOL = {"type": "function", "function": {"name": "weather", "description": "It.", "parameters": SCHEMA}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "description": "It.", "parameters": SCHEMA},
+}
 WHOLE: dict[str, Any] = {
-    "temperature": 0.2, "max_tokens": 5000, "top_p": 0.96, "top_k": 5, "stop": ["END"], "seed": 7,
-    "reasoning": {"effort": "high"}, "verbosity": "low", "tools": [TOOL], "tool_choice": "any",
-    "parallel_tool_calls": False, "response_format": FORM, "logprobs": True, "service_tier": "default", "user": "u",
+    "temperature": 0.2,
+    "max_tokens": 5000,
+    "top_p": 0.96,
+    "top_k": 5,
+    "stop": ["END"],
+    "seed": 7,
+    "reasoning": {"effort": "high"},
+    "verbosity": "low",
+    "tools": [TOOL],
+    "tool_choice": "any",
+    "parallel_tool_calls": False,
+    "response_format": FORM,
+    "logprobs": True,
+    "service_tier": "default",
+    "user": "u",
     "frequency_penalty": 0.5,
-}  # fmt: skip
+}
 
 # What every body of a wire says of it, and what only some models let stand.
 CHAT: dict[str, Any] = {
-    "max_completion_tokens": 5000, "seed": 7, "tools": [TOOL], "tool_choice": "required", "response_format": FORM,
-    "service_tier": "default", "user": "u",
-}  # fmt: skip
+    "max_completion_tokens": 5000,
+    "seed": 7,
+    "tools": [TOOL],
+    "tool_choice": "required",
+    "response_format": FORM,
+    "service_tier": "default",
+    "user": "u",
+}
 NO_PARALLEL = {"parallel_tool_calls": False}
 SAMPLING = {"temperature": 0.2, "top_p": 0.96, "logprobs": True, "frequency_penalty": 0.5}
 HIGH = {"reasoning_effort": "high"}
@@ -49,13 +74,24 @@ LOW_VERBOSITY = {"verbosity": "low"}
 REASONING_CHAT = CHAT | NO_PARALLEL | HIGH | LOW_VERBOSITY
 RESPONSES: dict[str, Any] = {
     "max_output_tokens": 5000,
-    "tools": [{"type": "function", "name": "weather", "description": "It.", "parameters": SCHEMA, "strict": False}],
+    "tools": [
+        {
+            "type": "function",
+            "name": "weather",
+            "description": "It.",
+            "parameters": SCHEMA,
+            "strict": False,
+        }
+    ],
     "tool_choice": "required",
     "parallel_tool_calls": False,
     "service_tier": "default",
     "user": "u",
     "reasoning": {"effort": "high"},
-    "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "place", "schema": SCHEMA}},
+    "text": {
+        "verbosity": "low",
+        "format": {"type": "json_schema", "name": "place", "schema": SCHEMA},
+    },
 }
 MESSAGES: dict[str, Any] = {
     "max_tokens": 5000,
@@ -68,7 +104,11 @@ FORMAT = {"format": {"type": "json_schema", "schema": SCHEMA}}
 ANY = {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
 AUTO = {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
 ADAPTIVE = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high", **FORMAT}}
-BUDGET = {"thinking": {"type": "enabled", "budget_tokens": 2500}, "output_config": FORMAT, "top_p": 0.96}
+BUDGET = {
+    "thinking": {"type": "enabled", "budget_tokens": 2500},
+    "output_config": FORMAT,
+    "top_p": 0.96,
+}
 
 SAMPLED = {"temperature", "top_p", "logprobs", "frequency_penalty"}
 NOT_ANTHROPICS = {"seed", "verbosity", "logprobs", "frequency_penalty"}
@@ -76,20 +116,32 @@ SAMPLERS = {"temperature", "top_p", "top_k"}
 
 # wire and model: the body beside messages and model, and the parameters a note is about.
 SWAPS: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "openai gpt-4o-mini": (CHAT | NO_PARALLEL | SAMPLING | {"stop": ["END"]}, {"reasoning", "verbosity", "top_k"}),
+    "openai gpt-4o-mini": (
+        CHAT | NO_PARALLEL | SAMPLING | {"stop": ["END"]},
+        {"reasoning", "verbosity", "top_k"},
+    ),
     "openai ft:gpt-4.1-mini:org::id": (
         CHAT | NO_PARALLEL | SAMPLING | {"stop": ["END"]},
         {"reasoning", "verbosity", "top_k"},
     ),
-    "openai o3-mini": (CHAT | HIGH | {"stop": ["END"]}, SAMPLED | {"verbosity", "top_k", *NO_PARALLEL}),
-    "openai o4-mini-2025-04-16": (CHAT | HIGH, SAMPLED | {"verbosity", "top_k", "stop", *NO_PARALLEL}),
+    "openai o3-mini": (
+        CHAT | HIGH | {"stop": ["END"]},
+        SAMPLED | {"verbosity", "top_k", *NO_PARALLEL},
+    ),
+    "openai o4-mini-2025-04-16": (
+        CHAT | HIGH,
+        SAMPLED | {"verbosity", "top_k", "stop", *NO_PARALLEL},
+    ),
     "openai gpt-5-mini": (REASONING_CHAT, SAMPLED | {"top_k", "stop"}),
     "openai gpt-5.1": (REASONING_CHAT, SAMPLED | {"top_k", "stop"}),
     "openai gpt-5.5": (REASONING_CHAT, SAMPLED | {"top_k", "stop"}),
     "responses gpt-5.4": (RESPONSES, SAMPLED | {"top_k", "stop", "seed"}),
     "responses gpt-6-astra": (RESPONSES, SAMPLED | {"top_k", "stop", "seed"}),
     "responses gpt-5.4-pro": (RESPONSES, SAMPLED | {"top_k", "stop", "seed"}),
-    "anthropic claude-opus-5-5": (MESSAGES | ADAPTIVE | AUTO, NOT_ANTHROPICS | SAMPLERS | {"tool_choice"}),
+    "anthropic claude-opus-5-5": (
+        MESSAGES | ADAPTIVE | AUTO,
+        NOT_ANTHROPICS | SAMPLERS | {"tool_choice"},
+    ),
     "anthropic claude-haiku-5-5": (MESSAGES | ADAPTIVE | ANY, NOT_ANTHROPICS | SAMPLERS),
     "anthropic us.anthropic.claude-opus-4-6-v1:0": (
         MESSAGES | ADAPTIVE | ANY | {"top_p": 0.96},
@@ -135,13 +187,19 @@ def openai_type(module: Any, name: str) -> TypeAdapter[Any]:
 
 def check_body(wire: str, body: dict[str, Any]) -> None:
     if wire == "anthropic":
-        check_type({"model": "m", "messages": [{"role": "user", "content": "hi"}], **body}, beta=False)
+        check_type(
+            {"model": "m", "messages": [{"role": "user", "content": "hi"}], **body}, beta=False
+        )
     elif wire == "openai":
         whole = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **body}
-        checked = openai_type(completion_create_params, "CompletionCreateParams").validate_python(whole)
+        checked = openai_type(completion_create_params, "CompletionCreateParams").validate_python(
+            whole
+        )
         exhaust(checked)
     else:
-        openai_type(response_create_params, "ResponseCreateParams").validate_python({"model": "m", **body})
+        openai_type(response_create_params, "ResponseCreateParams").validate_python(
+            {"model": "m", **body}
+        )
 
 
 @pytest.mark.parametrize("where", ["on the model", "in the call"])
@@ -149,7 +207,11 @@ def check_body(wire: str, body: dict[str, Any]) -> None:
 def test_a_call_that_says_everything_gives_each_model_what_it_takes(swap: str, where: str) -> None:
     wire, _, name = swap.partition(" ")
     expected, noted = SWAPS[swap]
-    said = sent(model_for(wire, name, **WHOLE)) if where == "on the model" else sent(model_for(wire, name), **WHOLE)
+    said = (
+        sent(model_for(wire, name, **WHOLE))
+        if where == "on the model"
+        else sent(model_for(wire, name), **WHOLE)
+    )
     assert said == (expected, noted)
     check_body(wire, said[0])
 
@@ -166,45 +228,101 @@ def test_a_body_with_a_foreign_parameter_is_none_of_the_sdks_types() -> None:
 # wire and model; what is said; what goes out of it.
 FITS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     # in the words of another wire
-    ("openai gpt-5", {"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"reasoning_effort": "low"}),
+    (
+        "openai gpt-5",
+        {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+        {"reasoning_effort": "low"},
+    ),
     ("openai gpt-5.1", {"thinking": {"type": "disabled"}}, {"reasoning_effort": "none"}),
     ("openai gpt-5", {"output_config": {"effort": "medium"}}, {"reasoning_effort": "medium"}),
-    ("openai gpt-5", {"reasoning": {"effort": "low", "budget_tokens": 9}}, {"reasoning_effort": "low"}),
-    ("responses gpt-5", {"reasoning": {"budget_tokens": 9000, "summary": "auto"}},
-     {"reasoning": {"effort": "high", "summary": "auto"}}),
+    (
+        "openai gpt-5",
+        {"reasoning": {"effort": "low", "budget_tokens": 9}},
+        {"reasoning_effort": "low"},
+    ),
+    (
+        "responses gpt-5",
+        {"reasoning": {"budget_tokens": 9000, "summary": "auto"}},
+        {"reasoning": {"effort": "high", "summary": "auto"}},
+    ),
     ("responses gpt-5", {"reasoning_effort": "low"}, {"reasoning": {"effort": "low"}}),
-    ("openai gpt-4o", {"output_format": {"type": "json_schema", "schema": SCHEMA}},
-     {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}}),
+    (
+        "openai gpt-4o",
+        {"output_format": {"type": "json_schema", "schema": SCHEMA}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": SCHEMA},
+            }
+        },
+    ),
     ("openai gpt-4o", {"service_tier": "standard_only"}, {"service_tier": "default"}),
-    ("anthropic claude-opus-5", {"reasoning": {"effort": "none"}}, {"thinking": {"type": "disabled"}}),
+    (
+        "anthropic claude-opus-5",
+        {"reasoning": {"effort": "none"}},
+        {"thinking": {"type": "disabled"}},
+    ),
     ("anthropic claude-opus-4-7", {"reasoning": {"effort": "none"}}, {}),
-    ("anthropic claude-opus-4-8", {"reasoning": {"effort": "max", "summary": "auto"}},
-     {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "max"}}),
-    ("anthropic claude-opus-4-6", {"reasoning": {"budget_tokens": 2000}},
-     {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
-    ("anthropic claude-sonnet-4-5", {"reasoning_effort": "medium"},
-     {"thinking": {"type": "enabled", "budget_tokens": 8192}}),
-    ("anthropic claude-sonnet-4-5", {"thinking": {"type": "adaptive"}},
-     {"thinking": {"type": "enabled", "budget_tokens": 16_384}}),
+    (
+        "anthropic claude-opus-4-8",
+        {"reasoning": {"effort": "max", "summary": "auto"}},
+        {
+            "thinking": {"type": "adaptive", "display": "summarized"},
+            "output_config": {"effort": "max"},
+        },
+    ),
+    (
+        "anthropic claude-opus-4-6",
+        {"reasoning": {"budget_tokens": 2000}},
+        {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+    ),
+    (
+        "anthropic claude-sonnet-4-5",
+        {"reasoning_effort": "medium"},
+        {"thinking": {"type": "enabled", "budget_tokens": 8192}},
+    ),
+    (
+        "anthropic claude-sonnet-4-5",
+        {"thinking": {"type": "adaptive"}},
+        {"thinking": {"type": "enabled", "budget_tokens": 16_384}},
+    ),
     ("anthropic claude-opus-4-5", {"effort": "low"}, {"output_config": {"effort": "low"}}),
     # what the API does anyway
-    ("openai o3", {"temperature": 1, "top_p": 1.0, "logprobs": False}, {"temperature": 1, "top_p": 1.0,
-                                                                      "logprobs": False}),
+    (
+        "openai o3",
+        {"temperature": 1, "top_p": 1.0, "logprobs": False},
+        {"temperature": 1, "top_p": 1.0, "logprobs": False},
+    ),
     ("openai o3", {"parallel_tool_calls": True}, {}),
     ("openai gpt-4o", {"reasoning_effort": "none"}, {}),
     ("anthropic claude-opus-5", {"temperature": 1}, {"temperature": 1}),
     ("anthropic claude-opus-5", {"logprobs": False, "n": 1}, {}),
     # what it takes while it does not reason
     ("openai gpt-5.1", {"temperature": 0}, {"temperature": 0}),
-    ("openai gpt-5.5", {"temperature": 0, "reasoning_effort": "none"}, {"temperature": 0, "reasoning_effort": "none"}),
-    ("responses gpt-5.2", {"temperature": 0, "reasoning": {"effort": "none"}},
-     {"temperature": 0, "reasoning": {"effort": "none"}}),
+    (
+        "openai gpt-5.5",
+        {"temperature": 0, "reasoning_effort": "none"},
+        {"temperature": 0, "reasoning_effort": "none"},
+    ),
+    (
+        "responses gpt-5.2",
+        {"temperature": 0, "reasoning": {"effort": "none"}},
+        {"temperature": 0, "reasoning": {"effort": "none"}},
+    ),
     # what is not ours to read
     ("openai gpt-5", {"reasoning_effort": "colossal"}, {"reasoning_effort": "colossal"}),
     ("openai gpt-5", {"reasoning": {"effort": 3}}, {"reasoning": {"effort": 3}}),
-    ("anthropic claude-opus-5", {"thinking": {"type": "dreaming"}}, {"thinking": {"type": "dreaming"}}),
-    ("anthropic claude-opus-5", {"metadata": {"user_id": "a"}, "user": "b"}, {"metadata": {"user_id": "a"}}),
-]  # fmt: skip
+    (
+        "anthropic claude-opus-5",
+        {"thinking": {"type": "dreaming"}},
+        {"thinking": {"type": "dreaming"}},
+    ),
+    (
+        "anthropic claude-opus-5",
+        {"metadata": {"user_id": "a"}, "user": "b"},
+        {"metadata": {"user_id": "a"}},
+    ),
+]
 
 
 @pytest.mark.parametrize(("swap", "said", "expected"), FITS)
@@ -219,24 +337,75 @@ def test_what_can_be_said_in_other_words_is_said_without_a_warning(
 
 
 CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    ("openai gpt-5", {"reasoning": {"effort": "none"}}, {"reasoning_effort": "minimal"}, '"minimal", not "none"'),
-    ("openai o3", {"reasoning_effort": "max"}, {"reasoning_effort": "high"}, '"low", "medium" and "high"'),
-    ("openai gpt-5.1", {"reasoning_effort": "minimal"}, {"reasoning_effort": "low"}, '"low", not "minimal"'),
+    (
+        "openai gpt-5",
+        {"reasoning": {"effort": "none"}},
+        {"reasoning_effort": "minimal"},
+        '"minimal", not "none"',
+    ),
+    (
+        "openai o3",
+        {"reasoning_effort": "max"},
+        {"reasoning_effort": "high"},
+        '"low", "medium" and "high"',
+    ),
+    (
+        "openai gpt-5.1",
+        {"reasoning_effort": "minimal"},
+        {"reasoning_effort": "low"},
+        '"low", not "minimal"',
+    ),
     ("openai gpt-5-pro", {"reasoning_effort": "low"}, {"reasoning_effort": "high"}, "gpt-5-pro"),
-    ("openai gpt-5.1", {"temperature": 0, "reasoning_effort": "low"}, {"reasoning_effort": "low"}, "while it reasons"),
-    ("anthropic claude-opus-5-5", {"reasoning": {"effort": "none"}}, {"output_config": {"effort": "low"}},
-     "always thinks"),
-    ("anthropic claude-sonnet-5-5", {"thinking": {"type": "disabled"}}, {"thinking": {"type": "between_tools"}},
-     "between tools"),
-    ("anthropic claude-opus-4-7", {"thinking": {"type": "enabled", "budget_tokens": 2000}},
-     {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}, "without a budget"),
-    ("anthropic claude-sonnet-4-6", {"effort": "xhigh"}, {"output_config": {"effort": "high"}}, '"xhigh"'),
-    ("anthropic claude-sonnet-4-5", {"reasoning": {"effort": "high"}, "max_tokens": 900}, {}, "above 1024"),
-    ("anthropic claude-sonnet-4-5", {"temperature": 0, "top_p": 0.5}, {"temperature": 0}, "not both"),
-    ("anthropic claude-sonnet-4-5", {"thinking": {"type": "enabled", "budget_tokens": 2000}, "effort": "low"},
-     {"thinking": {"type": "enabled", "budget_tokens": 2000}}, "`thinking` says it too"),
+    (
+        "openai gpt-5.1",
+        {"temperature": 0, "reasoning_effort": "low"},
+        {"reasoning_effort": "low"},
+        "while it reasons",
+    ),
+    (
+        "anthropic claude-opus-5-5",
+        {"reasoning": {"effort": "none"}},
+        {"output_config": {"effort": "low"}},
+        "always thinks",
+    ),
+    (
+        "anthropic claude-sonnet-5-5",
+        {"thinking": {"type": "disabled"}},
+        {"thinking": {"type": "between_tools"}},
+        "between tools",
+    ),
+    (
+        "anthropic claude-opus-4-7",
+        {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+        {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        "without a budget",
+    ),
+    (
+        "anthropic claude-sonnet-4-6",
+        {"effort": "xhigh"},
+        {"output_config": {"effort": "high"}},
+        '"xhigh"',
+    ),
+    (
+        "anthropic claude-sonnet-4-5",
+        {"reasoning": {"effort": "high"}, "max_tokens": 900},
+        {},
+        "above 1024",
+    ),
+    (
+        "anthropic claude-sonnet-4-5",
+        {"temperature": 0, "top_p": 0.5},
+        {"temperature": 0},
+        "not both",
+    ),
+    (
+        "anthropic claude-sonnet-4-5",
+        {"thinking": {"type": "enabled", "budget_tokens": 2000}, "effort": "low"},
+        {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+        "`thinking` says it too",
+    ),
     ("anthropic claude-opus-5", {"service_tier": "flex"}, {}, "no such tier"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("swap", "said", "expected", "words"), CHANGES)
@@ -256,7 +425,9 @@ def test_what_has_to_change_is_named_with_the_model_and_its_documentation(
 
 
 def test_two_efforts_of_one_model_are_told() -> None:
-    model = ChatOpenAI(model="gpt-5", api_key="k", reasoning_effort="low", reasoning={"effort": "high"})
+    model = ChatOpenAI(
+        model="gpt-5", api_key="k", reasoning_effort="low", reasoning={"effort": "high"}
+    )
     with pytest.warns(ParameterWarning, match="`reasoning` says it too"):
         assert model.build_request("hi").body["reasoning_effort"] == "high"
 
@@ -265,16 +436,35 @@ def test_a_service_gets_what_it_documents() -> None:
     for provider, said, expected, noted in (
         ("openrouter", {"reasoning": {"effort": "high"}}, {"reasoning": {"effort": "high"}}, set()),
         ("openrouter", {"reasoning_effort": "low"}, {"reasoning": {"effort": "low"}}, set()),
-        ("openrouter", {"reasoning": {"budget_tokens": 99, "exclude": True}},
-         {"reasoning": {"exclude": True, "max_tokens": 99}}, set()),
+        (
+            "openrouter",
+            {"reasoning": {"budget_tokens": 99, "exclude": True}},
+            {"reasoning": {"exclude": True, "max_tokens": 99}},
+            set(),
+        ),
         ("openrouter", {"reasoning": {"enabled": True}}, {"reasoning": {"enabled": True}}, set()),
-        ("groq", {"reasoning": {"effort": "high"}, "top_k": 3}, {"reasoning_effort": "high", "top_k": 3}, set()),
+        (
+            "groq",
+            {"reasoning": {"effort": "high"}, "top_k": 3},
+            {"reasoning_effort": "high", "top_k": 3},
+            set(),
+        ),
         ("groq", {"logprobs": True}, {}, {"logprobs"}),
         ("deepseek", {"reasoning": {"effort": "none"}}, {"thinking": {"type": "disabled"}}, set()),
         ("deepseek", {"thinking": {"type": "enabled"}}, {"thinking": {"type": "enabled"}}, set()),
-        ("zai", {"reasoning_effort": "high"}, {"thinking": {"type": "enabled"}}, {"reasoning_effort"}),
-        ("vllm", {"reasoning": {"effort": "low", "summary": "auto"}}, {"reasoning_effort": "low"}, {"reasoning"}),
-    ):  # fmt: skip
+        (
+            "zai",
+            {"reasoning_effort": "high"},
+            {"thinking": {"type": "enabled"}},
+            {"reasoning_effort"},
+        ),
+        (
+            "vllm",
+            {"reasoning": {"effort": "low", "summary": "auto"}},
+            {"reasoning_effort": "low"},
+            {"reasoning"},
+        ),
+    ):
         model = ChatOpenAI(model="m", provider=provider, api_key="none", use_responses_api=False)
         assert sent(model, **said) == (expected, noted), (provider, said)
     grok = ChatOpenAI(model="grok-4", provider="xai", api_key="none")
@@ -283,8 +473,13 @@ def test_a_service_gets_what_it_documents() -> None:
 
 def test_the_deployments_of_azure_are_read_like_the_models_they_are_called_after() -> None:
     params = {"temperature": 0, "reasoning": {"effort": "low"}}
-    fitted, notes = fit_parameters(params, provider="azure_openai", model="gpt-5-mini", wire="openai")
-    assert (fitted, [note.parameter for note in notes]) == ({"reasoning_effort": "low"}, ["temperature"])
+    fitted, notes = fit_parameters(
+        params, provider="azure_openai", model="gpt-5-mini", wire="openai"
+    )
+    assert (fitted, [note.parameter for note in notes]) == (
+        {"reasoning_effort": "low"},
+        ["temperature"],
+    )
     fitted, _ = fit_parameters(params, provider="azure_openai", model="my-own", wire="openai")
     assert fitted["reasoning_effort"] == "low"
 
@@ -293,27 +488,43 @@ def test_the_deployments_of_azure_are_read_like_the_models_they_are_called_after
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=4,
 )
-NAMES = st.sampled_from([*WHOLE, "thinking", "effort", "output_config", "reasoning_effort"]) | st.text(max_size=8)
+NAMES = st.sampled_from(
+    [*WHOLE, "thinking", "effort", "output_config", "reasoning_effort"]
+) | st.text(max_size=8)
 
 
 @given(
     params=st.dictionaries(NAMES, VALUES, max_size=6),
     place=st.sampled_from(
-        [("openai", "openai"), ("openai", "responses"), ("anthropic", "anthropic"), ("local", "openai"), ("x", "")]
+        [
+            ("openai", "openai"),
+            ("openai", "responses"),
+            ("anthropic", "anthropic"),
+            ("local", "openai"),
+            ("x", ""),
+        ]
     ),
-    model=st.sampled_from(["m", "gpt-oss-120b", "llama-3", "gpt-7", "claude-opus-6", "o5", "org/gpt-5", "o3000"]),
+    model=st.sampled_from(
+        ["m", "gpt-oss-120b", "llama-3", "gpt-7", "claude-opus-6", "o5", "org/gpt-5", "o3000"]
+    ),
 )
-def test_nothing_of_an_unknown_model_is_touched(params: Any, place: tuple[str, str], model: str) -> None:
+def test_nothing_of_an_unknown_model_is_touched(
+    params: Any, place: tuple[str, str], model: str
+) -> None:
     fitted, notes = fit_parameters(params, provider=place[0], model=model, wire=place[1])
     assert (fitted, notes) == (params, [])
     assert touched_parameters(*place, model) == frozenset()
 
 
 @given(params=st.dictionaries(NAMES, VALUES, max_size=8), swap=st.sampled_from(sorted(SWAPS)))
-def test_whatever_is_said_to_a_known_model_nothing_breaks_and_no_note_is_lost(params: Any, swap: str) -> None:
+def test_whatever_is_said_to_a_known_model_nothing_breaks_and_no_note_is_lost(
+    params: Any, swap: str
+) -> None:
     wire, _, name = swap.partition(" ")
     provider = "anthropic" if wire == "anthropic" else "openai"
     before = json.dumps(params)
@@ -328,13 +539,17 @@ def test_whatever_is_said_to_a_known_model_nothing_breaks_and_no_note_is_lost(pa
 
 
 def test_what_stands_in_extra_body_goes_out_as_it_is() -> None:
-    model = ChatOpenAI(model="o3", api_key="none", extra_body={"temperature": 0}, strict_params=True)
+    model = ChatOpenAI(
+        model="o3", api_key="none", extra_body={"temperature": 0}, strict_params=True
+    )
     assert model.build_request("hi", extra_body={"stop": ["x"]}).body["temperature"] == 0
     assert model.build_request("hi", extra_body={"stop": ["x"]}).body["stop"] == ["x"]
 
 
 def test_unknown_parameters_of_a_known_model_go_out_as_they_are() -> None:
-    model = ChatOpenAI(model="o3", api_key="none", model_kwargs={"brand_new": 1}, strict_params=True)
+    model = ChatOpenAI(
+        model="o3", api_key="none", model_kwargs={"brand_new": 1}, strict_params=True
+    )
     assert model.build_request("hi", newer_still=2).body["brand_new"] == 1
     assert model.build_request("hi", newer_still=2).body["newer_still"] == 2
 
@@ -346,18 +561,28 @@ def test_strict_params_refuses_before_any_request(colour: Any) -> None:
     def never(request: httpx2.Request) -> httpx2.Response:
         raise AssertionError("a request was made")
 
-    model = ChatOpenAI(model="o3-mini", temperature=0, api_key="none", strict_params=True, **answered_by(never))
+    model = ChatOpenAI(
+        model="o3-mini", temperature=0, api_key="none", strict_params=True, **answered_by(never)
+    )
     with pytest.raises(InvalidArgument, match=r"`temperature` is left out for `o3-mini`.*https://"):
         colour.invoke(model, "hi")
 
 
-def test_a_script_with_temperature_zero_on_a_reasoning_model_just_works_with_a_warning(colour: Any) -> None:
+def test_a_script_with_temperature_zero_on_a_reasoning_model_just_works_with_a_warning(
+    colour: Any,
+) -> None:
     bodies: list[dict[str, Any]] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         bodies.append(json.loads(request.content))
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}
-        return httpx2.Response(200, json={"id": "c", "object": "chat.completion", "choices": [choice]})
+        choice = {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "hello"},
+        }
+        return httpx2.Response(
+            200, json={"id": "c", "object": "chat.completion", "choices": [choice]}
+        )
 
     model = ChatOpenAI(model="o3-mini", temperature=0, api_key="none", **answered_by(answer))
     with pytest.warns(ParameterWarning, match=r"`temperature` is left out for `o3-mini`"):
@@ -393,20 +618,31 @@ def test_parameters_are_looked_up_when_there_are_some_and_fitted_when_one_may_no
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(("name", "place"), [("claude-opus-5-5", "output_config"), ("claude-opus-5", "tool_choice")])
+@pytest.mark.parametrize(
+    ("name", "place"), [("claude-opus-5-5", "output_config"), ("claude-opus-5", "tool_choice")]
+)
 def test_structured_output_asks_in_a_way_the_model_takes(name: str, place: str) -> None:
     bodies: list[dict[str, Any]] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         bodies.append(json.loads(request.content))
         text: dict[str, Any] = {"type": "text", "text": '{"city": "Bern"}'}
-        use: dict[str, Any] = {"type": "tool_use", "id": "t", "name": "place", "input": {"city": "Bern"}}
+        use: dict[str, Any] = {
+            "type": "tool_use",
+            "id": "t",
+            "name": "place",
+            "input": {"city": "Bern"},
+        }
         reply = {"id": "m", "type": "message", "role": "assistant", "stop_reason": "end_turn"}
-        return httpx2.Response(200, json=reply | {"content": [use if place == "tool_choice" else text]})
+        return httpx2.Response(
+            200, json=reply | {"content": [use if place == "tool_choice" else text]}
+        )
 
     client = httpx2.Client(transport=httpx2.MockTransport(answer))
     model = ChatAnthropic(model=name, api_key="none", http_client=client)
-    assert model.with_structured_output({"title": "place", **SCHEMA}).invoke("hi") == {"city": "Bern"}
+    assert model.with_structured_output({"title": "place", **SCHEMA}).invoke("hi") == {
+        "city": "Bern"
+    }
     assert place in bodies[0]
 
 
@@ -417,8 +653,15 @@ def test_a_mistyped_effort_is_refused_where_it_would_become_a_budget(asked: dict
         model.build_request("hi", **asked)
 
 
-@pytest.mark.parametrize("said", [{"reasoning_effort": "none"}, {"effort": "none"}, {"reasoning": {"effort": "none"}},
-                                  {"output_config": {"effort": "none"}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"reasoning_effort": "none"},
+        {"effort": "none"},
+        {"reasoning": {"effort": "none"}},
+        {"output_config": {"effort": "none"}},
+    ],
+)
 @pytest.mark.parametrize("where", ["model", "call"])
 @pytest.mark.filterwarnings("error")
 def test_an_effort_of_none_turns_thinking_off_by_any_name(said: dict[str, Any], where: str) -> None:
@@ -426,7 +669,9 @@ def test_an_effort_of_none_turns_thinking_off_by_any_name(said: dict[str, Any], 
     for name in ("claude-sonnet-5", "claude-opus-5", "claude-sonnet-4-5", "claude-opus-4-6"):
         model = ChatAnthropic(model=name, api_key="k", **(given if where == "model" else {}))
         body = model.build_request("hi", **(said if where == "call" else {})).body
-        assert body.get("thinking") == ({"type": "disabled"} if name.endswith("-5") and "4" not in name else None)
+        assert body.get("thinking") == (
+            {"type": "disabled"} if name.endswith("-5") and "4" not in name else None
+        )
         assert "output_config" not in body
 
 
@@ -434,15 +679,23 @@ EVERY: dict[str, Any] = {
     "openai": ChatOpenAI(model="gpt-4o-mini", api_key="k"),
     "responses": ChatOpenAI(model="gpt-4o-mini", api_key="k", use_responses_api=True),
     "anthropic": ChatAnthropic(model="claude-sonnet-4-5", api_key="k"),
-    "bedrock": ChatBedrockConverse(model="us.amazon.nova-pro-v1:0", api_key="k", region_name="us-east-1"),
+    "bedrock": ChatBedrockConverse(
+        model="us.amazon.nova-pro-v1:0", api_key="k", region_name="us-east-1"
+    ),
     "gemini": ChatGoogleGenerativeAI(model="gemini-2.5-flash", api_key="k"),
 }
 VALUES = WHOLE | {
-    "effort": "low", "reasoning_effort": "low", "thinking": {"type": "enabled", "budget_tokens": 2000}, "n": 2,
-    "logit_bias": {1: 1}, "presence_penalty": 0.5, "store": True, "top_logprobs": 2,
+    "effort": "low",
+    "reasoning_effort": "low",
+    "thinking": {"type": "enabled", "budget_tokens": 2000},
+    "n": 2,
+    "logit_bias": {1: 1},
+    "presence_penalty": 0.5,
+    "store": True,
+    "top_logprobs": 2,
     "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}},
     "output_format": {"type": "json_schema", "schema": SCHEMA},
-}  # fmt: skip
+}
 COMMON = sorted(HTTPChatModel.SENDABLE | set(HTTPChatModel.PARAMETERS))
 # What the bodies of these two have, where no SDK tells: their own wire types, and Converse's place for a model's own.
 SDK_BODIES: dict[str, Any] = {
@@ -451,14 +704,22 @@ SDK_BODIES: dict[str, Any] = {
     "anthropic": MessageCreateParamsNonStreaming,
 }
 OWN_KEYS = {
-    "bedrock": {"inferenceConfig", "toolConfig", "serviceTier", "outputConfig", "additionalModelRequestFields"},
+    "bedrock": {
+        "inferenceConfig",
+        "toolConfig",
+        "serviceTier",
+        "outputConfig",
+        "additionalModelRequestFields",
+    },
     "gemini": {*get_type_hints(GeminiBody)} | {"serviceTier"},
 }
 
 
 @pytest.mark.parametrize("name", COMMON)
 @pytest.mark.parametrize("wire", EVERY)
-def test_a_common_parameter_is_said_in_the_wires_words_or_somebody_hears_of_it(wire: str, name: str) -> None:
+def test_a_common_parameter_is_said_in_the_wires_words_or_somebody_hears_of_it(
+    wire: str, name: str
+) -> None:
     """A parameter that no codec writes and no `lacks` names would go out as it is, or nowhere, and silently."""
     model = EVERY[wire]
     with_tools = {"tools": [TOOL]} if name in ("tool_choice", "parallel_tool_calls") else {}
@@ -472,21 +733,32 @@ def test_a_common_parameter_is_said_in_the_wires_words_or_somebody_hears_of_it(w
         body = model.build_request("hi", **with_tools, **{name: VALUES[name]}).body
     changed = {key for key in body if body[key] != plain.get(key)}
     if not changed:
-        assert [it for it in caught if it.category is ParameterWarning], "nothing is sent, and nobody heard"
+        assert [it for it in caught if it.category is ParameterWarning], (
+            "nothing is sent, and nobody heard"
+        )
     elif wire in OWN_KEYS:
         assert changed <= OWN_KEYS[wire]
         assert name not in {*body.get("additionalModelRequestFields", ())} - {"top_k"}
     else:
-        assert changed <= {*get_type_hints(SDK_BODIES[wire])} | SAMPLERS  # anthropic 2 has them no more, the API has
+        assert (
+            changed <= {*get_type_hints(SDK_BODIES[wire])} | SAMPLERS
+        )  # anthropic 2 has them no more, the API has
 
 
-def test_a_forced_form_asks_for_one_call_where_the_model_knows_that_word(recwarn: pytest.WarningsRecorder) -> None:
-    for settings, sent in (({"model": "gpt-4o-mini"}, True), ({"model": "o3-mini"}, False),
-                           ({"model": "command-a", "provider": "cohere"}, False)):  # fmt: skip
+def test_a_forced_form_asks_for_one_call_where_the_model_knows_that_word(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    for settings, sent in (
+        ({"model": "gpt-4o-mini"}, True),
+        ({"model": "o3-mini"}, False),
+        ({"model": "command-a", "provider": "cohere"}, False),
+    ):
         form: Any = ChatOpenAI(api_key="k", **settings).with_structured_output(
             SCHEMA | {"title": "Place"}, method="function_calling"
         )
         assert ("parallel_tool_calls" in form.first.kwargs) is sent
     assert not recwarn.list
     with pytest.warns(ParameterWarning, match="`parallel_tool_calls` is left out for `o3-mini`"):
-        ChatOpenAI(model="o3-mini", api_key="k").build_request("hi", tools=[TOOL], parallel_tool_calls=False)
+        ChatOpenAI(model="o3-mini", api_key="k").build_request(
+            "hi", tools=[TOOL], parallel_tool_calls=False
+        )

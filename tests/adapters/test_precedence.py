@@ -12,11 +12,19 @@ from modelwire.adapters.aliases import put
 
 CLAUDE = "claude-sonnet-4-5"
 MODELS: dict[str, Any] = {
-    "chat": lambda **given: ChatOpenAI(**{"model": "gpt-4o", "api_key": "k", "use_responses_api": False, **given}),
-    "responses": lambda **given: ChatOpenAI(**{"model": "gpt-5", "api_key": "k", "use_responses_api": True, **given}),
+    "chat": lambda **given: ChatOpenAI(
+        **{"model": "gpt-4o", "api_key": "k", "use_responses_api": False, **given}
+    ),
+    "responses": lambda **given: ChatOpenAI(
+        **{"model": "gpt-5", "api_key": "k", "use_responses_api": True, **given}
+    ),
     "messages": lambda **given: ChatAnthropic(**{"model": CLAUDE, "api_key": "k", **given}),
-    "groq": lambda **given: ChatOpenAI(**{"model": "m", "api_key": "k", "provider": "groq", **given}),
-    "mistral": lambda **given: ChatOpenAI(**{"model": "m", "api_key": "k", "provider": "mistralai", **given}),
+    "groq": lambda **given: ChatOpenAI(
+        **{"model": "m", "api_key": "k", "provider": "groq", **given}
+    ),
+    "mistral": lambda **given: ChatOpenAI(
+        **{"model": "m", "api_key": "k", "provider": "mistralai", **given}
+    ),
 }
 LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
@@ -32,12 +40,20 @@ def body(model: Any, /, *, bound: dict[str, Any] | None = None, **call: Any) -> 
 
 
 @pytest.mark.parametrize("wire", MODELS)
-@pytest.mark.parametrize(("first", "way"), [(name, "argument") for name in LIMITS[:3]] + [(LIMITS[1], "model_kwargs")])
+@pytest.mark.parametrize(
+    ("first", "way"), [(name, "argument") for name in LIMITS[:3]] + [(LIMITS[1], "model_kwargs")]
+)
 @pytest.mark.parametrize("then", LIMITS[:3])
 @pytest.mark.filterwarnings("ignore:.*no parameter.*")
-def test_a_later_limit_is_the_only_one_that_is_sent(wire: str, first: str, way: str, then: str) -> None:
+def test_a_later_limit_is_the_only_one_that_is_sent(
+    wire: str, first: str, way: str, then: str
+) -> None:
     model = MODELS[wire](**in_model(first, 1000, way))
-    for sent in (body(model, **{then: 7}), body(model, bound={then: 7}), body(model, bound={first: 50}, **{then: 7})):
+    for sent in (
+        body(model, **{then: 7}),
+        body(model, bound={then: 7}),
+        body(model, bound={first: 50}, **{then: 7}),
+    ):
         assert [sent[name] for name in LIMITS if name in sent] == [7]
     assert 1000 not in body(model, **{then: None}).values()
 
@@ -59,8 +75,11 @@ def test_a_later_stop_is_the_only_one(first: str, then: str) -> None:
 
 
 REASONING = {
-    "reasoning_effort": "low", "effort": "low", "reasoning": {"effort": "low"}, "output_config": {"effort": "low"},
-}  # fmt: skip
+    "reasoning_effort": "low",
+    "effort": "low",
+    "reasoning": {"effort": "low"},
+    "output_config": {"effort": "low"},
+}
 
 
 @pytest.mark.parametrize("first", REASONING)
@@ -69,8 +88,12 @@ REASONING = {
 def test_a_later_effort_is_the_only_one(first: str, then: str) -> None:
     earlier = {"effort": "high"} if isinstance(REASONING[first], dict) else "high"
     for model in (
-        ChatOpenAI(model="gpt-5", api_key="k", model_kwargs={first: earlier}, use_responses_api=False),
-        ChatOpenAI(model="gpt-5", api_key="k", model_kwargs={first: earlier}, use_responses_api=True),
+        ChatOpenAI(
+            model="gpt-5", api_key="k", model_kwargs={first: earlier}, use_responses_api=False
+        ),
+        ChatOpenAI(
+            model="gpt-5", api_key="k", model_kwargs={first: earlier}, use_responses_api=True
+        ),
         ChatAnthropic(model="claude-opus-4-5", api_key="k", model_kwargs={first: earlier}),
         ChatAnthropic(model=CLAUDE, api_key="k", model_kwargs={first: earlier}),
     ):
@@ -86,13 +109,22 @@ def test_a_later_effort_is_the_only_one(first: str, then: str) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_an_effort_of_a_call_beats_the_thinking_of_the_model_where_they_say_the_same() -> None:
-    model = ChatAnthropic(model=CLAUDE, api_key="k", thinking={"type": "enabled", "budget_tokens": 10_000})
+    model = ChatAnthropic(
+        model=CLAUDE, api_key="k", thinking={"type": "enabled", "budget_tokens": 10_000}
+    )
     assert body(model, effort="low")["thinking"] == {"type": "enabled", "budget_tokens": 2048}
     assert body(model, reasoning={"budget_tokens": 3000})["thinking"]["budget_tokens"] == 3000
     effort = ChatAnthropic(model=CLAUDE, api_key="k", effort="high")
     with pytest.warns(UserWarning, match="`thinking` says it too"):
-        assert body(effort, thinking={"type": "enabled", "budget_tokens": 4000})["thinking"]["budget_tokens"] == 4000
-    both = ChatAnthropic(model="claude-opus-4-5", api_key="k", thinking={"type": "enabled", "budget_tokens": 10_000})
+        assert (
+            body(effort, thinking={"type": "enabled", "budget_tokens": 4000})["thinking"][
+                "budget_tokens"
+            ]
+            == 4000
+        )
+    both = ChatAnthropic(
+        model="claude-opus-4-5", api_key="k", thinking={"type": "enabled", "budget_tokens": 10_000}
+    )
     sent = body(both, effort="low")  # two parameters there
     assert (sent["thinking"]["budget_tokens"], sent["output_config"]) == (10_000, {"effort": "low"})
 
@@ -120,7 +152,9 @@ def test_a_later_form_of_the_answer_is_the_only_one(first: str, then: str) -> No
 
 
 def test_the_model_may_be_named_either_way() -> None:
-    for wire, (first, then) in product(("chat", "responses", "messages"), product(("model", "model_name"), repeat=2)):
+    for wire, (first, then) in product(
+        ("chat", "responses", "messages"), product(("model", "model_name"), repeat=2)
+    ):
         model = MODELS[wire](**{"model": None, first: "a"})
         assert body(model, **{then: "b"})["model"] == "b"
         assert body(model, bound={first: "c"}, **{then: "b"})["model"] == "b"

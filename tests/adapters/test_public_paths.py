@@ -31,7 +31,9 @@ MODELS = {
     "openai": lambda: ChatOpenAI(model="m", api_key="k", temperature=0.5),
     "anthropic": lambda: ChatAnthropic(model="m", api_key="k", max_tokens=5),
     "bedrock": lambda: ChatBedrockConverse(model="m", api_key="k", region_name="us-east-1"),
-    "azure": lambda: AzureChatOpenAI(azure_endpoint="https://a.test", azure_deployment="m", api_key="k"),
+    "azure": lambda: AzureChatOpenAI(
+        azure_endpoint="https://a.test", azure_deployment="m", api_key="k"
+    ),
     "gemini": lambda: ChatGoogleGenerativeAI(model="m", api_key="k", top_k=3),
     "vertex": lambda: ChatVertexAI(model="m", project="p", location="us"),
     "claude on vertex": lambda: ChatAnthropicVertex(model="m", project="p"),
@@ -47,8 +49,12 @@ class Mine(ChatOpenAI):
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
-        "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "AWS_BEARER_TOKEN_BEDROCK", "GOOGLE_API_KEY",
-    ):  # fmt: skip
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "AZURE_OPENAI_API_KEY",
+        "AWS_BEARER_TOKEN_BEDROCK",
+        "GOOGLE_API_KEY",
+    ):
         monkeypatch.setenv(name, "k")
 
 
@@ -58,7 +64,11 @@ def same(one: Any, other: Any) -> bool:
 
 def test_every_public_model_class_is_tried_below() -> None:
     classes = {name: getattr(modelwire.adapters, name) for name in modelwire.adapters.__all__}
-    public = {name for name, made in classes.items() if issubclass(made, BaseModel) and not inspect.isabstract(made)}
+    public = {
+        name
+        for name, made in classes.items()
+        if issubclass(made, BaseModel) and not inspect.isabstract(made)
+    }
     assert public == {type(make()).__name__ for make in MODELS.values()}
 
 
@@ -113,7 +123,9 @@ def test_the_serialised_id_of_a_model_is_langchains(name: str) -> None:
     model = MODELS[name]()
     written = dumpd(model)
     assert written["id"][:2] in (["langchain", "chat_models"], ["langchain_aws", "chat_models"])
-    assert type(load(written, secrets_map=dict.fromkeys(model.lc_secrets.values(), "k"))) is type(model)
+    assert type(load(written, secrets_map=dict.fromkeys(model.lc_secrets.values(), "k"))) is type(
+        model
+    )
 
 
 def test_pickled_messages_load_under_their_public_path() -> None:

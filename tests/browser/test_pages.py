@@ -50,7 +50,9 @@ def until(what: str, is_so: Callable[[], Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install 'modelwire[browser]'")
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="needs selenium: pip install 'modelwire[browser]'"
+    )
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     program = next((found for name in names if (found := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
@@ -58,7 +60,13 @@ def browser() -> Iterator[Any]:
         pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = program
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=900,700"):
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=900,700",
+    ):
         options.add_argument(flag)
     opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield opened
@@ -82,9 +90,13 @@ def page(browser: Any, provider: ProviderServer, tmp_path: Path) -> Iterator[Cal
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         environment = {
-            **os.environ, "PYTHONPATH": str(ROOT), "MODEL": "openai:m", "OPENAI_API_KEY": "k",
-            "OPENAI_BASE_URL": provider.base_url_for("openai"), "HOME": str(tmp_path),
-        }  # fmt: skip
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "MODEL": "openai:m",
+            "OPENAI_API_KEY": "k",
+            "OPENAI_BASE_URL": provider.base_url_for("openai"),
+            "HOME": str(tmp_path),
+        }
         started.append(
             subprocess.Popen(
                 [sys.executable, "-m", *(part.format(port=port) for part in command)],
@@ -113,7 +125,9 @@ def _listens(port: int) -> bool:
 
 def texts(browser: Any, selector: str) -> list[str]:
     """Return the texts of the elements now; in one step, as pages renew them."""
-    script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent.trim())"
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent.trim())"
+    )
     found: list[str] = browser.execute_script(script, selector)
     return found
 
@@ -137,8 +151,16 @@ LONG = "begun " + "and on " * 2000
 
 def test_a_page_of_server_sent_events(page: Callable[..., Any], provider: ProviderServer) -> None:
     provider.say(Answer(ANSWER, chunk_gap_s=0.1), Answer(LONG, chunk_gap_s=0.05), "<b>bold</b>")
-    browser = page("uvicorn", "--app-dir", "examples", "--port", "{port}", "--log-level", "warning",
-                   "server_sent_events:app")  # fmt: skip
+    browser = page(
+        "uvicorn",
+        "--app-dir",
+        "examples",
+        "--port",
+        "{port}",
+        "--log-level",
+        "warning",
+        "server_sent_events:app",
+    )
 
     def ask(question: str) -> None:
         browser.find_element("id", "question").send_keys(question + "\n")
@@ -147,7 +169,10 @@ def test_a_page_of_server_sent_events(page: Callable[..., Any], provider: Provid
     ask("What is a violin?")
     until(
         "the answer",
-        lambda: texts(browser, ".answer") == [ANSWER] and not browser.find_element("id", "stop").is_enabled(),
+        lambda: (
+            texts(browser, ".answer") == [ANSWER]
+            and not browser.find_element("id", "stop").is_enabled()
+        ),
     )
     grew_one_by_one(browser, ANSWER)
 
@@ -174,13 +199,27 @@ def test_a_page_of_server_sent_events(page: Callable[..., Any], provider: Provid
 def test_a_chat_page_of_streamlit(page: Callable[..., Any], provider: ProviderServer) -> None:
     provider.say(Answer(ANSWER, chunk_gap_s=0.2), Answer(LONG, chunk_gap_s=0.05), "last")
     browser = page(
-        "streamlit", "run", "examples/streamlit_page.py", "--server.port", "{port}", "--server.address", "127.0.0.1",
-        "--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none",
-    )  # fmt: skip
+        "streamlit",
+        "run",
+        "examples/streamlit_page.py",
+        "--server.port",
+        "{port}",
+        "--server.address",
+        "127.0.0.1",
+        "--server.headless",
+        "true",
+        "--browser.gatherUsageStats",
+        "false",
+        "--server.fileWatcherType",
+        "none",
+    )
     said = "[data-testid=stChatMessage] [data-testid=stMarkdownContainer]"
 
     def ask(question: str) -> None:
-        until("the line to type in", lambda: browser.find_elements("css selector", "textarea:not([disabled])"))
+        until(
+            "the line to type in",
+            lambda: browser.find_elements("css selector", "textarea:not([disabled])"),
+        )
         browser.find_element("css selector", "textarea").send_keys(question + "\n")
 
     def stop() -> Any:
@@ -207,7 +246,13 @@ def test_a_chat_page_of_streamlit(page: Callable[..., Any], provider: ProviderSe
     assert stopped_at.startswith("begun and on")
     assert len(stopped_at) < len(LONG) / 2
     sent = provider.requests[-1].body["messages"]
-    assert [message["role"] for message in sent] == ["user", "assistant", "user", "assistant", "user"]
+    assert [message["role"] for message in sent] == [
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+        "user",
+    ]
     before = texts(browser, said)
     assert before == ["What is a violin?", ANSWER, "And a long one?", stopped_at, "Go on.", "last"]
     browser.refresh()

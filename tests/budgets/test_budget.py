@@ -27,7 +27,14 @@ from modelwire.budgets import Budget, Left, Spending
 from modelwire.budgets.store import BudgetStore
 from modelwire.caches import InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
-from modelwire.errors import BudgetExceeded, InvalidArgument, InvalidConfig, JobStopped, ServerError, Timeout
+from modelwire.errors import (
+    BudgetExceeded,
+    InvalidArgument,
+    InvalidConfig,
+    JobStopped,
+    ServerError,
+    Timeout,
+)
 from modelwire.jobs import price_of, run_job
 from modelwire.testing import GenericFakeChatModel, ProviderServer
 
@@ -57,7 +64,9 @@ class Biller(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two writes: the second would wait 40 ms for the first one's ack
+    disable_nagle_algorithm = (
+        True  # head and body are two writes: the second would wait 40 ms for the first one's ack
+    )
     server: Biller
 
     def do_POST(self) -> None:
@@ -83,10 +92,18 @@ class _Handler(BaseHTTPRequestHandler):
             message = {"role": "assistant", "content": "ok"}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             answer = json.dumps(
-                {"id": "c", "object": "chat.completion", "model": MODEL, "choices": [choice], "usage": usage}
+                {
+                    "id": "c",
+                    "object": "chat.completion",
+                    "model": MODEL,
+                    "choices": [choice],
+                    "usage": usage,
+                }
             )
         self.send_response(self.server.status)
-        self.send_header("content-type", "text/event-stream" if body.get("stream") else "application/json")
+        self.send_header(
+            "content-type", "text/event-stream" if body.get("stream") else "application/json"
+        )
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer.encode())
@@ -128,7 +145,9 @@ def test_the_call_after_the_last_is_not_sent(colour: Any, biller: Biller) -> Non
     with budget(calls=3) as b:
         for _ in range(3):
             colour.invoke(model, "hi")
-        with pytest.raises(BudgetExceeded, match=r"its 3 calls are made .*`gpt-4o-mini` was not sent") as caught:
+        with pytest.raises(
+            BudgetExceeded, match=r"its 3 calls are made .*`gpt-4o-mini` was not sent"
+        ) as caught:
             colour.invoke(model, "hi")
     assert biller.calls == 3
     assert caught.value.spent.calls == 3
@@ -139,7 +158,10 @@ def test_the_call_after_the_last_is_not_sent(colour: Any, biller: Biller) -> Non
 
 def test_dollars_are_those_the_provider_bills(colour: Any, biller: Biller) -> None:
     model = model_at(biller)
-    with budget(usd="0.0002") as b, pytest.raises(BudgetExceeded, match=r"may cost \$0\.0001, and \$0\.000"):
+    with (
+        budget(usd="0.0002") as b,
+        pytest.raises(BudgetExceeded, match=r"may cost \$0\.0001, and \$0\.000"),
+    ):
         for _ in range(100):
             colour.invoke(model, "hi")
     assert b.spent.usd == biller.usd
@@ -188,7 +210,9 @@ def test_the_retries_of_a_call_are_one_call(colour: Any, biller: Biller) -> None
     assert (biller.calls, b.spent.calls) == (3, 1)
 
 
-def test_the_narrowest_of_nested_budgets_holds_and_all_are_charged(colour: Any, biller: Biller) -> None:
+def test_the_narrowest_of_nested_budgets_holds_and_all_are_charged(
+    colour: Any, biller: Biller
+) -> None:
     model = model_at(biller)
     with budget(calls=10) as wide:
         with budget(calls=2) as narrow:
@@ -196,7 +220,10 @@ def test_the_narrowest_of_nested_budgets_holds_and_all_are_charged(colour: Any, 
                 colour.invoke(model, "hi")
             with pytest.raises(BudgetExceeded, match="its 2 calls"):
                 colour.invoke(model, "hi")
-        assert (wide.spent.calls, wide.reserved) == (2, Spending())  # what the narrow one refused it has back
+        assert (wide.spent.calls, wide.reserved) == (
+            2,
+            Spending(),
+        )  # what the narrow one refused it has back
         colour.invoke(model, "hi")
         with budget(calls=100):
             for _ in range(7):
@@ -241,9 +268,14 @@ def test_a_chain_a_batch_and_a_thread_of_its_own(biller: Biller) -> None:
     assert biller.calls == 12
 
 
-def test_a_model_without_a_price_is_refused_under_dollars_before_its_request(colour: Any, biller: Biller) -> None:
+def test_a_model_without_a_price_is_refused_under_dollars_before_its_request(
+    colour: Any, biller: Biller
+) -> None:
     model = model_at(biller).model_copy(update={"model": "nobody-knows"})
-    with budget(usd=1), pytest.raises(InvalidArgument, match=r"no price of `nobody-knows` is known"):
+    with (
+        budget(usd=1),
+        pytest.raises(InvalidArgument, match=r"no price of `nobody-knows` is known"),
+    ):
         colour.invoke(model, "hi")
     assert biller.calls == 0
     with budget(usd=1, unpriced="ignore") as b:
@@ -260,7 +292,9 @@ def test_seconds_end_a_call_in_flight_and_stop_the_next(colour: Any, biller: Bil
             colour.invoke(model_at(biller), "hi")
 
 
-def test_a_timeout_names_the_budget_or_the_timeout_that_ended_the_call(colour: Any, biller: Biller) -> None:
+def test_a_timeout_names_the_budget_or_the_timeout_that_ended_the_call(
+    colour: Any, biller: Biller
+) -> None:
     biller.delay_s = 5
     with (
         budget("night", seconds=0.3),
@@ -291,7 +325,9 @@ def test_what_is_advised_is_what_helps(biller: Biller, limits: Any, advice: str)
 
 def test_a_model_of_the_users_own_is_counted_and_stopped(colour: Any) -> None:
     usage: Any = {"input_tokens": 30, "output_tokens": 12, "total_tokens": 42}
-    model = GenericFakeChatModel(messages=iter([AIMessage("one", usage_metadata=usage)] * 5), cache=False)
+    model = GenericFakeChatModel(
+        messages=iter([AIMessage("one", usage_metadata=usage)] * 5), cache=False
+    )
     heard = Heard()
     with budget(calls=2) as b:
         for _ in range(2):
@@ -315,7 +351,9 @@ def test_a_job_under_a_budget_stops_and_keeps_its_rows(biller: Biller, tmp_path:
 # ---------------------------------------------------------------- many at a time
 
 
-def spend_from_everywhere(biller: Biller, *, threads: int, tasks: int, calls: int, usd: str) -> Budget:
+def spend_from_everywhere(
+    biller: Biller, *, threads: int, tasks: int, calls: int, usd: str
+) -> Budget:
     """Make `calls` calls, half from threads and half from tasks, until there is no money; return the budget."""
     model = model_at(biller, max_tokens=60)
     biller.output = lambda body: hash(threading.get_ident()) % 60 + 1
@@ -348,9 +386,12 @@ def spend_from_everywhere(biller: Biller, *, threads: int, tasks: int, calls: in
 
 
 @pytest.mark.parametrize(
-    ("threads", "tasks", "calls"), [(10, 40, 600), pytest.param(50, 200, 10_000, marks=pytest.mark.long)]
+    ("threads", "tasks", "calls"),
+    [(10, 40, 600), pytest.param(50, 200, 10_000, marks=pytest.mark.long)],
 )
-def test_many_calls_at_a_time_never_spend_more(biller: Biller, threads: int, tasks: int, calls: int) -> None:
+def test_many_calls_at_a_time_never_spend_more(
+    biller: Biller, threads: int, tasks: int, calls: int
+) -> None:
     usd = str(calls // 2 * 30 * OUTPUT)  # for a half of them
     b = spend_from_everywhere(biller, threads=threads, tasks=tasks, calls=calls, usd=usd)
     assert 0 < biller.calls < calls
@@ -417,12 +458,17 @@ with budget("killed", usd="0.01", per="month"):
 """
 
 
-def test_a_killed_process_never_leaves_a_sum_that_is_too_low(biller: Biller, tmp_path: Path) -> None:
+def test_a_killed_process_never_leaves_a_sum_that_is_too_low(
+    biller: Biller, tmp_path: Path
+) -> None:
     biller.output = lambda body: 60
     for pause_s in (0.01, 0.02, 0.05):
         before = biller.calls
         child = subprocess.Popen(
-            [sys.executable, "-c", LOOP, biller.url], stdout=subprocess.PIPE, env={**os.environ}, text=True
+            [sys.executable, "-c", LOOP, biller.url],
+            stdout=subprocess.PIPE,
+            env={**os.environ},
+            text=True,
         )
         assert child.stdout is not None
         child.stdout.readline()
@@ -436,7 +482,9 @@ def test_a_killed_process_never_leaves_a_sum_that_is_too_low(biller: Biller, tmp
         total = BudgetStore("killed", "month", "UTC").total()
         assert total.usd >= biller.usd > 0
         assert total.calls >= biller.calls
-    ended = subprocess.run([sys.executable, "-c", LOOP, biller.url], env={**os.environ}, check=True, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, "-c", LOOP, biller.url], env={**os.environ}, check=True, timeout=120
+    )
     assert ended.returncode == 0
     assert biller.usd <= Decimal("0.01")
 
@@ -479,7 +527,9 @@ def test_limits_come_from_the_file(tmp_path: Path, biller: Biller) -> None:
         model_at(biller).invoke("hi")
     assert b.calls == 1
     path.write_text("[budgets.team]\ncall = 1\n")
-    with pytest.raises(InvalidConfig, match=r"line 2: a budget has no `call`\. Did you mean `calls`"):
+    with pytest.raises(
+        InvalidConfig, match=r"line 2: a budget has no `call`\. Did you mean `calls`"
+    ):
         budget("team", config_file=str(path))
     path.write_text("[budgets.team]\ncalls = 1\n")
     with pytest.raises(InvalidArgument, match="Did you mean `team`"):
@@ -513,7 +563,9 @@ def test_the_file_of_a_named_budget_is_closed_with_it() -> None:
         connection.execute("SELECT 1")
 
 
-@pytest.mark.parametrize(("calls", "words"), [(1, "its only call is made"), (2, "its 2 calls are made")])
+@pytest.mark.parametrize(
+    ("calls", "words"), [(1, "its only call is made"), (2, "its 2 calls are made")]
+)
 def test_a_budget_of_calls_says_how_many_were_made(calls: int, words: str) -> None:
     with budget(calls=calls), ProviderServer() as server:
         model = server.model()
@@ -525,7 +577,9 @@ def test_a_budget_of_calls_says_how_many_were_made(calls: int, words: str) -> No
 
 @pytest.mark.parametrize(("tier", "share"), [("flex", "0.5"), ("priority", "1.8")])
 def test_a_call_is_held_and_paid_by_its_tier(tier: str, share: str) -> None:
-    usual = (Decimal("0.25") * 6000 + Decimal(2) * 64) / 10**6  # of gpt-5-mini: the question and more
+    usual = (
+        Decimal("0.25") * 6000 + Decimal(2) * 64
+    ) / 10**6  # of gpt-5-mini: the question and more
     with ProviderServer() as server, budget(usd=usual * Decimal(share)) as held:
         model = server.model(model="gpt-5-mini", max_tokens=64, service_tier=tier)
         answer = model.invoke("word " * 4000)

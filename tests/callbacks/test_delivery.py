@@ -105,7 +105,13 @@ def test_a_loud_inline_handler_leaves_nothing_half_done() -> None:
     log: list[Any] = []
     with pytest.raises(ValueError, match="boom"):
         asyncio.run(
-            ahandle_event([AsyncRecorder(log), Loud(ValueError("boom"), loud=True)], "on_chain_start", None, {}, "x")
+            ahandle_event(
+                [AsyncRecorder(log), Loud(ValueError("boom"), loud=True)],
+                "on_chain_start",
+                None,
+                {},
+                "x",
+            )
         )
     assert log == []
 
@@ -113,12 +119,20 @@ def test_a_loud_inline_handler_leaves_nothing_half_done() -> None:
 def test_one_loud_handler_among_coroutines_lets_the_others_finish() -> None:
     log: list[Any] = []
     with pytest.raises(ValueError, match="boom"):
-        handle_event([AsyncBroken(ValueError("boom"), loud=True), AsyncRecorder(log)], "on_chain_start", None, {}, "x")
+        handle_event(
+            [AsyncBroken(ValueError("boom"), loud=True), AsyncRecorder(log)],
+            "on_chain_start",
+            None,
+            {},
+            "x",
+        )
     assert log == ["x"]
 
 
 @pytest.mark.parametrize("base", [BaseCallbackHandler, AsyncCallbackHandler])
-def test_a_chat_model_start_falls_back_to_the_start_of_a_text_model(colour: Any, base: type[Any]) -> None:
+def test_a_chat_model_start_falls_back_to_the_start_of_a_text_model(
+    colour: Any, base: type[Any]
+) -> None:
     prompts: list[Any] = []
 
     if base is BaseCallbackHandler:

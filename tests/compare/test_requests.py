@@ -17,15 +17,24 @@ from modelwire.testing import Answer, ProviderServer, faults, recorded
 WIRES = ("openai", "responses", "anthropic", "gemini", "bedrock")
 PIXEL = {"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}
 ADD: dict[str, Any] = {
-    "name": "add", "description": "Add up.",
+    "name": "add",
+    "description": "Add up.",
     "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
-}  # fmt: skip
-SCHEMA = {"title": "answer", "type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+}
+SCHEMA = {
+    "title": "answer",
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+}
 FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
 ENDPOINTS = {
-    "openai_chat": "openai", "openai_responses": "responses", "anthropic_messages": "anthropic",
-    "gemini_generate": "gemini", "bedrock_converse": "bedrock",
-}  # fmt: skip
+    "openai_chat": "openai",
+    "openai_responses": "responses",
+    "anthropic_messages": "anthropic",
+    "gemini_generate": "gemini",
+    "bedrock_converse": "bedrock",
+}
 
 
 def bound(model: Any, call: RecordedCall) -> Any:
@@ -40,9 +49,14 @@ def test_what_is_read_back_is_sent_as_it_was_recorded(wire: Any, tmp_path: Path)
         model: Any = server.model(wire, temperature=0.5, max_tokens=50)
         with recorded(tmp_path / "run.jsonl"):
             tools = model.bind_tools([{"type": "function", "function": ADD}], tool_choice="any")
-            asked = [SystemMessage("Be short."), HumanMessage([{"type": "text", "text": "What is it?"}, PIXEL])]
+            asked = [
+                SystemMessage("Be short."),
+                HumanMessage([{"type": "text", "text": "What is it?"}, PIXEL]),
+            ]
             answer = tools.invoke(asked)
-            tools.invoke([*asked, answer, ToolMessage("2", tool_call_id=answer.tool_calls[0]["id"])])
+            tools.invoke(
+                [*asked, answer, ToolMessage("2", tool_call_id=answer.tool_calls[0]["id"])]
+            )
             assert "".join(chunk.text for chunk in model.stream("Hello there.")) == "Hello there."
             model.bind(response_format=FORM).invoke("As JSON.")
         calls = read_recording(tmp_path / "run.jsonl")
@@ -50,8 +64,14 @@ def test_what_is_read_back_is_sent_as_it_was_recorded(wire: Any, tmp_path: Path)
         plain = server.model(wire)
         for call, body in zip(calls, bodies, strict=True):
             kwargs = bound(plain, call).kwargs
-            again = plain._build_request(call.request.messages, kwargs.pop("stop", None), kwargs, stream=False)[1].body
-            assert {**again, "stream": None, "stream_options": None} == {**body, "stream": None, "stream_options": None}
+            again = plain._build_request(
+                call.request.messages, kwargs.pop("stop", None), kwargs, stream=False
+            )[1].body
+            assert {**again, "stream": None, "stream_options": None} == {
+                **body,
+                "stream": None,
+                "stream_options": None,
+            }
             assert call.request.left_out == []
     assert [call.error for call in calls] == [None] * 4
     assert calls[0].answer is not None and calls[0].answer.tool_calls == answer.tool_calls
@@ -60,15 +80,21 @@ def test_what_is_read_back_is_sent_as_it_was_recorded(wire: Any, tmp_path: Path)
 
 
 def test_of_the_tries_of_a_call_the_last_one_counts(tmp_path: Path) -> None:
-    with ProviderServer([faults.status(503), "Yes.", faults.status(400)]) as server, recorded(tmp_path / "run.jsonl"):
+    with (
+        ProviderServer([faults.status(503), "Yes.", faults.status(400)]) as server,
+        recorded(tmp_path / "run.jsonl"),
+    ):
         model = server.model("openai", max_retries=2)
         model.invoke("Well?")
         with pytest.raises(Exception, match="400"):
             model.invoke("And now?")
     calls = read_recording(tmp_path / "run.jsonl")
-    assert [(call.answer and call.answer.text, (call.error or "").partition(":")[0]) for call in calls] == [
-        ("Yes.", ""), (None, "BadRequest"),
-    ]  # fmt: skip
+    assert [
+        (call.answer and call.answer.text, (call.error or "").partition(":")[0]) for call in calls
+    ] == [
+        ("Yes.", ""),
+        (None, "BadRequest"),
+    ]
 
 
 @pytest.mark.long  # a minute of reading
@@ -79,7 +105,10 @@ def test_the_requests_of_recorded_programs_can_be_read_back() -> None:
         count += 1
         try:
             request = read_request(ENDPOINTS[record["endpoint"]], record["request_body"])
-        except (KeyError, StopIteration):  # an id of a response stored there; a file without an address
+        except (
+            KeyError,
+            StopIteration,
+        ):  # an id of a response stored there; a file without an address
             unreadable[record["endpoint"]] += 1
         else:
             assert request.messages

@@ -10,7 +10,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from modelwire.adapters import ChatAnthropic, ChatBedrockConverse, ChatGoogleGenerativeAI, ChatOpenAI
+from modelwire.adapters import (
+    ChatAnthropic,
+    ChatBedrockConverse,
+    ChatGoogleGenerativeAI,
+    ChatOpenAI,
+)
 from modelwire.errors import ChatError
 from modelwire.messages import AIMessage, merge_chunks
 
@@ -18,7 +23,14 @@ Block = Mapping[str, Any]
 
 SAID = ("text", "output_text", "refusal")
 THOUGHT = ("thinking", "redacted_thinking", "reasoning", "reasoning_content")
-CALLED = ("tool_use", "function_call", "custom_tool_call", "tool_call", "tool_call_chunk", "input_json_delta")
+CALLED = (
+    "tool_use",
+    "function_call",
+    "custom_tool_call",
+    "tool_call",
+    "tool_call_chunk",
+    "input_json_delta",
+)
 
 
 async def answer(endpoint: str, base_url: str, request_body: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +43,10 @@ async def answer(endpoint: str, base_url: str, request_body: dict[str, Any]) -> 
             message = await model.ainvoke("hi")
     except ChatError as error:
         about = {"class": type(error).__name__, "status": error.status, "message": str(error)}
-        return {"error": about, "partial": outcome(endpoint, error.partial) if error.partial else None}
+        return {
+            "error": about,
+            "partial": outcome(endpoint, error.partial) if error.partial else None,
+        }
     return outcome(endpoint, message)
 
 
@@ -43,7 +58,9 @@ def _model(endpoint: str, base_url: str, *, is_on_vertex: bool = False) -> Any:
         return ChatBedrockConverse(base_url=base_url, **same)
     if endpoint == "gemini_generate":
         vertex = {"vertexai": True, "credentials": lambda: "none", "project": "p", "api_key": None}
-        return ChatGoogleGenerativeAI(base_url=base_url, **(same | (vertex if is_on_vertex else {})))
+        return ChatGoogleGenerativeAI(
+            base_url=base_url, **(same | (vertex if is_on_vertex else {}))
+        )
     if endpoint == "openai_responses":
         return ChatOpenAI(base_url=base_url, use_responses_api=True, **same)
     return ChatOpenAI(base_url=base_url, **same)
@@ -56,9 +73,14 @@ def outcome(endpoint: str, message: AIMessage) -> dict[str, Any]:
     calls: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
     others = [block["type"] for block in blocks if block["type"] not in (*SAID, *THOUGHT, *CALLED)]
     said: dict[str, Any] = {
-        "text": "".join(block.get("text") or "" for block in blocks if block["type"] in ("text", "output_text")),
+        "text": "".join(
+            block.get("text") or "" for block in blocks if block["type"] in ("text", "output_text")
+        ),
         "reasoning_text": kwargs.get("reasoning_content", "") + "".join(_thoughts(blocks)),
-        "tool_calls": [{"id": call["id"], "name": call["name"], "arguments": _text(call["args"])} for call in calls],
+        "tool_calls": [
+            {"id": call["id"], "name": call["name"], "arguments": _text(call["args"])}
+            for call in calls
+        ],
         "server_tools": ["legacy_function_call"] if kwargs.get("function_call") else others,
         "usage": _usage(endpoint, message.usage_metadata),
         "model": metadata.get("model_name"),
@@ -73,7 +95,9 @@ def outcome(endpoint: str, message: AIMessage) -> dict[str, Any]:
 
 def blocks_of(message: AIMessage) -> list[Block]:
     content = [message.content] if isinstance(message.content, str) else message.content
-    return [{"type": "text", "text": block} if isinstance(block, str) else block for block in content]
+    return [
+        {"type": "text", "text": block} if isinstance(block, str) else block for block in content
+    ]
 
 
 def _text(args: Any) -> Any:
@@ -92,7 +116,9 @@ def _opaque(block: Block) -> Iterable[str]:
     if block["type"] in ("thinking", "redacted_thinking"):
         yield from (block[name] for name in ("signature", "data") if block.get(name))
     elif block["type"] == "reasoning_content":
-        yield from (value for name, value in block["reasoning_content"].items() if name != "text" and value)
+        yield from (
+            value for name, value in block["reasoning_content"].items() if name != "text" and value
+        )
     elif block.get("encrypted_content") and "id" in block:  # Anthropic's `compaction` has none
         yield block["encrypted_content"]
 
@@ -107,8 +133,14 @@ def _usage(endpoint: str, usage: Any) -> dict[str, Any] | None:
         return None
     into, out = usage.get("input_token_details", {}), usage.get("output_token_details", {})
     read, created = into.get("cache_read"), into.get("cache_creation")
-    cached = (read or 0) + (created or 0) if endpoint in ("anthropic_messages", "bedrock_converse") else 0
-    if endpoint == "gemini_generate":  # the wire has the tools' input and the thoughts beside the others
+    cached = (
+        (read or 0) + (created or 0)
+        if endpoint in ("anthropic_messages", "bedrock_converse")
+        else 0
+    )
+    if (
+        endpoint == "gemini_generate"
+    ):  # the wire has the tools' input and the thoughts beside the others
         tools, thoughts = into.get("tool_use"), out.get("reasoning")
         return {
             "input_tokens": usage["input_tokens"] - (tools or 0),
@@ -162,7 +194,9 @@ def _bedrock(message: AIMessage) -> dict[str, Any]:
         "model": None,  # the answer names none; ours is the one that was asked
         "id": about.get("request_id"),
         "guardrail": bool((about.get("trace") or {}).get("guardrail")),
-        "server_tools": [own_words[b["type"]] for b in blocks_of(message) if b["type"] in own_words],
+        "server_tools": [
+            own_words[b["type"]] for b in blocks_of(message) if b["type"] in own_words
+        ],
     }
 
 
@@ -172,7 +206,10 @@ def _gemini(message: AIMessage) -> dict[str, Any]:
     searched = grounding.get("webSearchQueries") or grounding.get("retrievalQueries") or []
     cited = about.get("citation_metadata") or {}
     counted = {"queries": len(searched)}
-    counted |= {name: len(grounding.get(f"grounding{name.title()}") or ()) for name in ("chunks", "supports")}
+    counted |= {
+        name: len(grounding.get(f"grounding{name.title()}") or ())
+        for name in ("chunks", "supports")
+    }
     raw = [part for block in blocks if (part := (block.get("extras") or {}).get("part"))]
     return {
         "finish_reason": about.get("finish_reason"),
@@ -182,12 +219,18 @@ def _gemini(message: AIMessage) -> dict[str, Any]:
         "n_choices": 1 + len(about.get("other_choices", ())),
         "reasoning_text": "".join(block.get("reasoning") or "" for block in blocks),
         "server_tools": [
-            next(key for key in part if key not in ("thoughtSignature", "thought")) for part in raw if part
+            next(key for key in part if key not in ("thoughtSignature", "thought"))
+            for part in raw
+            if part
         ],
         "media": [_medium(block) for block in blocks if "base64" in block],
         "grounding": counted if grounding else None,
         "citations": len(cited.get("citations") or cited.get("citationSources") or ()),
-        "opaque": [_digest(it.replace("-", "+").replace("_", "/")) for block in blocks for it in _signature(block)],
+        "opaque": [
+            _digest(it.replace("-", "+").replace("_", "/"))
+            for block in blocks
+            for it in _signature(block)
+        ],
     }
 
 

@@ -20,24 +20,54 @@ from modelwire.adapters.wires.openai_responses.codec import ResponsesCodec
 from modelwire.errors import ChatError
 
 TESTS = Path(__file__).resolve().parents[1]
-RECORDS = {"openai_chat": (572, 110), "anthropic_messages": (247, 52), "openai_responses": (319, 82),
-           "bedrock_converse": (171, 31), "gemini_generate": (555, 97)}  # all, streams  # fmt: skip
+RECORDS = {
+    "openai_chat": (572, 110),
+    "anthropic_messages": (247, 52),
+    "openai_responses": (319, 82),
+    "bedrock_converse": (171, 31),
+    "gemini_generate": (555, 97),
+}  # all, streams
 CODECS: dict[str, Any] = {
-    "openai_chat": ChatCompletionsCodec(), "anthropic_messages": MessagesCodec(), "openai_responses": ResponsesCodec(),
+    "openai_chat": ChatCompletionsCodec(),
+    "anthropic_messages": MessagesCodec(),
+    "openai_responses": ResponsesCodec(),
     "gemini_generate": GenerateContentCodec(),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(("cut", "which"), [("random", 0), pytest.param("byte", 1, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("cut", "which"), [("random", 0), pytest.param("byte", 1, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("endpoint", RECORDS)
-def test_every_recorded_answer_is_read_as_the_sdk_reads_it(endpoint: str, cut: str, which: int) -> None:
+def test_every_recorded_answer_is_read_as_the_sdk_reads_it(
+    endpoint: str, cut: str, which: int
+) -> None:
     if not (CORPUS / "check.py").exists():
         pytest.skip("the recorded traffic is not on this machine")
-    command = [sys.executable, str(CORPUS / "check.py"), "corpus.answers:answer", "--data", str(CORPUS), "--strict"]
-    command += ["--path", str(TESTS), "--endpoint", endpoint, "--split", cut, *(["--stream"] if cut == "byte" else [])]
-    done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, timeout=300, check=False)
+    command = [
+        sys.executable,
+        str(CORPUS / "check.py"),
+        "corpus.answers:answer",
+        "--data",
+        str(CORPUS),
+        "--strict",
+    ]
+    command += [
+        "--path",
+        str(TESTS),
+        "--endpoint",
+        endpoint,
+        "--split",
+        cut,
+        *(["--stream"] if cut == "byte" else []),
+    ]
+    done = subprocess.run(
+        command, cwd=TESTS.parent, capture_output=True, text=True, timeout=300, check=False
+    )
     number = RECORDS[endpoint][which]
-    assert f"SCORE {number}/{number} = 100.00%" in done.stdout, done.stdout[-6000:] + done.stderr[-3000:]
+    assert f"SCORE {number}/{number} = 100.00%" in done.stdout, (
+        done.stdout[-6000:] + done.stderr[-3000:]
+    )
 
 
 @pytest.mark.parametrize("endpoint", CODECS)
@@ -49,10 +79,17 @@ def test_every_recorded_error_has_the_facts_the_sdk_reads(endpoint: str) -> None
         told = record["expected"]["error"]
         for fact in ("status", "type", "code", "request_id"):
             value, wanted = getattr(caught.value, fact), told.get(fact)
-            if fact in ("type", "code") and not record["response_body_text"].lstrip().startswith(("{", "[")):
+            if fact in ("type", "code") and not record["response_body_text"].lstrip().startswith(
+                ("{", "[")
+            ):
                 continue  # Google's SDK makes them of the status
-            if wanted is None and fact in ("status", "request_id"):  # what we find beyond it is a gain
+            if wanted is None and fact in (
+                "status",
+                "request_id",
+            ):  # what we find beyond it is a gain
                 continue
-            if value != (str(wanted) if fact in ("type", "code") and wanted is not None else wanted):
+            if value != (
+                str(wanted) if fact in ("type", "code") and wanted is not None else wanted
+            ):
                 wrong.append(f"{record['id']}: {fact} {value!r} is not {wanted!r}")
     assert not wrong, "\n".join(wrong)

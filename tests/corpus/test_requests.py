@@ -18,9 +18,13 @@ from modelwire.messages import convert_to_messages
 # What a service takes in messages beside what OpenAI does, as far as the recorded requests use it.
 DIALECTS = {
     "gpustack": Dialect(replayed=("reasoning", "reasoning_content")),
-    "mistral": Dialect(extra_block_types=frozenset({"document_url", "thinking"}), replayed=("prefix",)),
+    "mistral": Dialect(
+        extra_block_types=frozenset({"document_url", "thinking"}), replayed=("prefix",)
+    ),
     "ollama": Dialect(replayed=("reasoning", "reasoning_content")),
-    "openrouter": Dialect(frozenset({"video_url"}), cache_control=True, replayed=("reasoning_details",)),
+    "openrouter": Dialect(
+        frozenset({"video_url"}), cache_control=True, replayed=("reasoning_details",)
+    ),
     "perplexity": Dialect(extra_block_types=frozenset({"file_url"})),
     "snowflake": Dialect(replayed=("reasoning_details",)),
     "zai": Dialect(replayed=("reasoning_content",)),
@@ -56,7 +60,10 @@ def without_defaults(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     plain = {name: without_defaults(item) for name, item in value.items() if item is not None}
-    if isinstance(plain.get("function"), dict) and plain.setdefault("type", "function") == "function":
+    if (
+        isinstance(plain.get("function"), dict)
+        and plain.setdefault("type", "function") == "function"
+    ):
         plain.pop("index", None)
         if isinstance(text := plain["function"].get("arguments"), str):
             plain["function"]["arguments"] = json.loads(text or "{}")
@@ -82,7 +89,11 @@ def difference(record: Mapping[str, Any]) -> str | None:
     if different == ["messages"]:
         pairs = zip(ours["messages"], theirs["messages"], strict=False)
         said, sent = next((pair for pair in pairs if pair[0] != pair[1]), ({}, {}))
-        different = [f"{sent.get('role')}: `{name}`" for name in said | sent if said.get(name) != sent.get(name)]
+        different = [
+            f"{sent.get('role')}: `{name}`"
+            for name in said | sent
+            if said.get(name) != sent.get(name)
+        ]
     return ", ".join(different) or None
 
 

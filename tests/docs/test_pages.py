@@ -45,20 +45,30 @@ class Block(NamedTuple):
 
 def blocks_of(path: Path) -> list[Block]:
     text = path.read_text(encoding="utf-8")
-    found = re.finditer(r'^```(\w+)?(?: title="([^"]+)")?\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
+    found = re.finditer(
+        r'^```(\w+)?(?: title="([^"]+)")?\n(.*?)^```$', text, re.DOTALL | re.MULTILINE
+    )
     return [Block(text[: m.start()].count("\n") + 2, m[1] or "", m[2] or "", m[3]) for m in found]
 
 
 def pages() -> list[Any]:
     docs = ROOT / "docs"
     found = [path.relative_to(docs).as_posix() for path in sorted(docs.rglob("*.md"))]
-    with_code = [page for page in found if any(one.language == "python" for one in blocks_of(docs / page))]
+    with_code = [
+        page for page in found if any(one.language == "python" for one in blocks_of(docs / page))
+    ]
     long = {"jobs.md": pytest.mark.long}  # 8 s: it waits for a batch of a provider
-    return [pytest.param(page, marks=long.get(page, ())) for page in (*with_code, "../README.md") if page not in OTHERS]
+    return [
+        pytest.param(page, marks=long.get(page, ()))
+        for page in (*with_code, "../README.md")
+        if page not in OTHERS
+    ]
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
+def server(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProviderServer]:
     """Answer for OpenAI and Anthropic what `answers.py` has for the page."""
     page = request.getfixturevalue("page")
     with ProviderServer(default=answer_for(ANSWERS.get(page, {}))) as server:
@@ -84,14 +94,22 @@ def as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
 
 
 def _same(shown: str, printed: str) -> bool:
-    shown, printed = (TIMED.sub("N", re.sub(r"\s+", " ", text).strip()) for text in (shown, printed))
+    shown, printed = (
+        TIMED.sub("N", re.sub(r"\s+", " ", text).strip()) for text in (shown, printed)
+    )
     return re.fullmatch(".*?".join(map(re.escape, shown.split("..."))), printed) is not None
 
 
 class Page:
     """A page as it runs."""
 
-    def __init__(self, name: str, path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]):
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        request: pytest.FixtureRequest,
+        capsys: pytest.CaptureFixture[str],
+    ):
         self.name, self.request, self.capsys = name, request, capsys
         self.blocks = blocks_of(path)
         self.module = ModuleType(f"page_{path.stem.replace('-', '_')}")
@@ -99,7 +117,9 @@ class Page:
 
     def run(self) -> None:
         exec(BEFORE.get(self.name, ""), self.names)
-        sys.modules[self.module.__name__] = self.module  # where pydantic looks for the types of annotations
+        sys.modules[self.module.__name__] = (
+            self.module
+        )  # where pydantic looks for the types of annotations
         try:
             for number, block in enumerate(self.blocks):
                 if block.title:
@@ -112,15 +132,24 @@ class Page:
             del sys.modules[self.module.__name__]
 
     def _python(self, block: Block, after: list[Block]) -> None:
-        text = block.text.replace("local:smollm2", "openai:smollm2")  # test_examples.py asks the real one
+        text = block.text.replace(
+            "local:smollm2", "openai:smollm2"
+        )  # test_examples.py asks the real one
         exec(compile("\n" * (block.line - 1) + text, self.name, "exec"), self.names)
         if any(one.language == "text" for one in self.blocks):
             self._compare(block, after[0].text if after and after[0].language == "text" else "")
         for name in re.findall(r"^def (test_\w+)", block.text, re.MULTILINE):
             test = self.names[name]
-            test(**{one: self.request.getfixturevalue(one) for one in inspect.signature(test).parameters})
+            test(
+                **{
+                    one: self.request.getfixturevalue(one)
+                    for one in inspect.signature(test).parameters
+                }
+            )
         for name in re.findall(r"^class (\w+)\(unittest.TestCase\)", block.text, re.MULTILINE):
-            result = unittest.defaultTestLoader.loadTestsFromTestCase(self.names[name]).run(unittest.TestResult())
+            result = unittest.defaultTestLoader.loadTestsFromTestCase(self.names[name]).run(
+                unittest.TestResult()
+            )
             assert (result.testsRun > 0, result.errors, result.failures) == (True, [], [])
         self.capsys.readouterr()
 
@@ -142,7 +171,10 @@ class Page:
 
 @pytest.mark.parametrize("page", pages())
 def test_a_page_does_what_it_shows(
-    page: str, request: pytest.FixtureRequest, server: ProviderServer, capsys: pytest.CaptureFixture[str]
+    page: str,
+    request: pytest.FixtureRequest,
+    server: ProviderServer,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     Page(page, ROOT / "docs" / page, request, capsys).run()
     assert server.failures == []

@@ -31,13 +31,18 @@ def test_every_page_is_in_the_navigation_once() -> None:
 
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+    return {
+        re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
+        for heading in headings
+    }
 
 
 def test_every_link_between_pages_has_its_target() -> None:
     wrong = []
     for page in DOCS.rglob("*.md"):
-        for path, anchor in re.findall(r"\]\(((?!https?:)[^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        for path, anchor in re.findall(
+            r"\]\(((?!https?:)[^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")
+        ):
             target = page.parent / path if path else page
             if target.resolve().relative_to(ROOT).as_posix().removeprefix("docs/") in MADE:
                 continue
@@ -56,9 +61,22 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 def test_the_site_builds_and_needs_no_other_host(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
-        capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--strict",
+            "--quiet",
+            "--site-dir",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    )
     assert done.returncode == 0, done.stderr
 
     loaded = [
@@ -71,7 +89,13 @@ def test_the_site_builds_and_needs_no_other_host(tmp_path: Path) -> None:
     assert loaded == []
 
     described = "".join(page.read_text("utf-8") for page in (tmp_path / "reference").glob("*.html"))
-    for name in (*modelwire.__all__, "Runnable.abatch", "BaseCache.lookup", "Generation.to_json", "build_request"):
+    for name in (
+        *modelwire.__all__,
+        "Runnable.abatch",
+        "BaseCache.lookup",
+        "Generation.to_json",
+        "build_request",
+    ):
         assert re.search(rf'id="modelwire\.[\w.]*\b{name}"', described), name
 
     index, whole = ((tmp_path / name).read_text("utf-8") for name in ("llms.txt", "llms-full.txt"))
@@ -79,4 +103,6 @@ def test_the_site_builds_and_needs_no_other_host(tmp_path: Path) -> None:
     assert [address.replace(".html", ".md") for address in listed] == _nav()
     assert all((tmp_path / address).exists() for address in listed)
     for page in listed:
-        assert page.startswith("reference/") or (tmp_path / page).read_text("utf-8").strip() in whole, page
+        assert (
+            page.startswith("reference/") or (tmp_path / page).read_text("utf-8").strip() in whole
+        ), page

@@ -13,7 +13,8 @@ LINES = [f"{group}{n}" for group, count in _COUNTS.items() for n in range(1, cou
 LINES += [f"Q{n}" for n in range(18, 27)]
 
 _NET, _SAY, _STATUS, _CANCEL = (
-    f"tests/faults/test_{name}.py::test_" for name in ("network", "protocol", "status", "cancellation")
+    f"tests/faults/test_{name}.py::test_"
+    for name in ("network", "protocol", "status", "cancellation")
 )
 _CHAT = "tests/adapters/wires/openai_chat/test_codec.py::test_"
 _STREAM = "tests/adapters/wires/openai_chat/test_stream.py::test_"
@@ -50,7 +51,10 @@ HELD: dict[str, tuple[str, ...]] = {
     "N3": (f"{_NET}n3_an_attempt_to_connect_into_nothing_ends",),
     "N4": (f"{_NET}n4_a_certificate_nobody_vouches_for_ends_the_call",),
     "N5": (f"{_NET}n5_a_reset_in_the_handshake_is_tried_again",),
-    "N6": (_AGAIN, "tests/transport/connections/test_pooled.py::test_a_stale_kept_alive_connection_is_replaced_unseen"),
+    "N6": (
+        _AGAIN,
+        "tests/transport/connections/test_pooled.py::test_a_stale_kept_alive_connection_is_replaced_unseen",
+    ),
     "N7": (_AGAIN,),
     "N8": (_AGAIN, _BEGUN_AGAIN),
     "N9": (_AGAIN,),
@@ -82,7 +86,9 @@ HELD: dict[str, tuple[str, ...]] = {
     "N24": (f"{_NET}n24_what_http_2_takes_back_is_asked_for_again",),
     "N25": (f"{_NET}a_proxy_that_refuses_is_named_as_such",),
     "N26": (f"{_NET}http_that_is_legal_and_rare_is_read",),
-    "N27": ("tests/transport/connections/test_pools.py::test_a_full_pool_makes_the_next_call_wait_and_wakes_it",),
+    "N27": (
+        "tests/transport/connections/test_pools.py::test_a_full_pool_makes_the_next_call_wait_and_wakes_it",
+    ),
     "N28": (f"{_NET}an_answer_that_comes_while_we_still_send_wins",),
     "P1": (*_UNREADABLE, f"{_SAY}p1_a_key_in_what_nobody_can_read_is_masked"),
     "P2": _UNREADABLE,
@@ -102,7 +108,10 @@ HELD: dict[str, tuple[str, ...]] = {
         f"{_CHAT}an_empty_finish_reason_is_none_and_an_unknown_one_stays",
         f"{_ANSWERS}any_stop_reason_passes_with_its_details",
     ),
-    "P10": (f"{_CHAT}usage_nobody_gave_is_none_and_not_zero", f"{_MESSAGES}no_usage_is_none_and_never_zero"),
+    "P10": (
+        f"{_CHAT}usage_nobody_gave_is_none_and_not_zero",
+        f"{_MESSAGES}no_usage_is_none_and_never_zero",
+    ),
     "P11": (
         f"{_CHAT}what_can_be_read_of_a_garbled_usage_counts",
         f"{_ANSWERS}usage_that_says_nothing_is_none",
@@ -123,7 +132,10 @@ HELD: dict[str, tuple[str, ...]] = {
     ),
     "P16": (f"{_STREAM}tool_calls_are_put_together",),
     "P17": (f"{_STREAM}tool_calls_are_put_together",),
-    "P18": (f"{_STREAM}tool_calls_are_put_together", f"{_MESSAGES}gaps_and_unknown_events_and_deltas_are_tolerated"),
+    "P18": (
+        f"{_STREAM}tool_calls_are_put_together",
+        f"{_MESSAGES}gaps_and_unknown_events_and_deltas_are_tolerated",
+    ),
     "P19": (
         f"{_STREAM}arguments_cut_short_are_no_crash",
         f"{_MESSAGES}arguments_cut_off_by_the_token_limit_are_an_invalid_call",
@@ -135,7 +147,10 @@ HELD: dict[str, tuple[str, ...]] = {
     ),
     "P21": (f"{_SAY}an_error_event_before_content_is_as_its_status",),
     "P22": (f"{_SAY}p22_an_error_event_after_content_interrupts_the_stream",),
-    "P23": (f"{_STREAM}what_comes_after_the_mark_is_ignored", f"{_MESSAGES}what_follows_the_end_is_ignored"),
+    "P23": (
+        f"{_STREAM}what_comes_after_the_mark_is_ignored",
+        f"{_MESSAGES}what_follows_the_end_is_ignored",
+    ),
     "P24": (
         f"{_SAY}odd_json_is_a_value_or_malformed",
         "tests/adapters/wires/test_json.py::test_any_bytes_are_a_value_or_a_malformed_response",
@@ -245,7 +260,10 @@ HELD: dict[str, tuple[str, ...]] = {
         f"{_SURVIVAL}a_second_process_is_refused_and_a_dead_one_is_no_hindrance",
     ),
     "J6": (f"{_LIMITS}a_clock_that_jumps_changes_nothing",),
-    "J7": (f"{_SURVIVAL}a_million_rows_fit_into_300_mb", f"{_SURVIVAL}memory_does_not_grow_with_the_file"),
+    "J7": (
+        f"{_SURVIVAL}a_million_rows_fit_into_300_mb",
+        f"{_SURVIVAL}memory_does_not_grow_with_the_file",
+    ),
     "J8": (
         f"{_ROWS}a_bad_csv_row_fails_alone_with_its_line",
         f"{_ROWS}a_huge_cell_fails_alone",
@@ -301,7 +319,10 @@ HELD: dict[str, tuple[str, ...]] = {
         f"{_SECRETS}a_proxy_that_says_its_password_again_is_masked",
         f"{_SECRETS}no_file_of_a_batch_holds_a_secret_killed_or_finished",
     ),
-    "X4": (f"{_GOVERNED}a_limiter_shows_no_credential", f"{_GOVERNED}a_limit_that_is_learned_is_told"),
+    "X4": (
+        f"{_GOVERNED}a_limiter_shows_no_credential",
+        f"{_GOVERNED}a_limit_that_is_learned_is_told",
+    ),
     "X5": (
         f"{_CACHES}the_file_and_those_beside_it_are_for_their_owner_only",
         f"{_SECRETS}no_file_of_a_job_holds_a_secret_killed_or_finished",
@@ -313,7 +334,10 @@ HELD: dict[str, tuple[str, ...]] = {
         f"{_HOSTILE}a_value_is_never_read_as_a_template",
     ),
     "H2": (f"{_HOSTILE}jinja_is_sandboxed", f"{_HOSTILE}mustache_looks_into_mappings_only"),
-    "H3": (f"{_LAW}nothing_is_ever_unpickled_or_evaluated", f"{_CACHES}an_answer_that_cannot_be_read_is_a_miss"),
+    "H3": (
+        f"{_LAW}nothing_is_ever_unpickled_or_evaluated",
+        f"{_CACHES}an_answer_that_cannot_be_read_is_a_miss",
+    ),
     "H4": (
         f"{_HOSTILE}what_no_header_can_hold_is_refused_without_showing_it",
         f"{_HOSTILE}a_model_is_a_printable_name",

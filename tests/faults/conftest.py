@@ -16,7 +16,9 @@ WAYS = {"sync": SyncColour(), "async": AsyncColour(), "aiohttp": AsyncColour()}
 
 
 @pytest.fixture(params=["sync", "async", pytest.param("aiohttp", marks=pytest.mark.long)])
-def colour(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SyncColour | AsyncColour:
+def colour(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> SyncColour | AsyncColour:
     """Drive the same test through the sync and the async methods, these over both engines."""
     if request.param == "aiohttp":
         pytest.importorskip("aiohttp")

@@ -87,7 +87,9 @@ async def whole_stream(model: Any) -> str:
 
 
 async def batched(model: Any) -> str:
-    return " ".join(message.text for message in await model.abatch(["a", "b", "c"], {"max_concurrency": 2}))
+    return " ".join(
+        message.text for message in await model.abatch(["a", "b", "c"], {"max_concurrency": 2})
+    )
 
 
 WAYS: dict[str, Callable[[Any], Awaitable[Any]]] = {
@@ -101,7 +103,9 @@ WAYS: dict[str, Callable[[Any], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("thrown", [False, True], ids=["cancelled", "thrown"])
 @pytest.mark.parametrize("way", WAYS)
-def test_c1_a_call_cancelled_at_any_await_leaves_nothing(server: ProviderServer, way: str, *, thrown: bool) -> None:
+def test_c1_a_call_cancelled_at_any_await_leaves_nothing(
+    server: ProviderServer, way: str, *, thrown: bool
+) -> None:
     async def run() -> int:
         model = server.model()
         await model.ainvoke("the first one opens what stays open")
@@ -131,8 +135,15 @@ def test_c1_a_batch_cancelled_at_any_time_leaves_nothing(server: ProviderServer)
     async def run() -> None:
         model = server.model()
         for ms in range(0, 30, 2):
-            server.say(faults.close(), "a", faults.stall("body" if ms % 4 else "request", seconds=0.01), "b")
-            task = asyncio.create_task(model.abatch([str(n) for n in range(12)], {"max_concurrency": 4}))
+            server.say(
+                faults.close(),
+                "a",
+                faults.stall("body" if ms % 4 else "request", seconds=0.01),
+                "b",
+            )
+            task = asyncio.create_task(
+                model.abatch([str(n) for n in range(12)], {"max_concurrency": 4})
+            )
             await asyncio.sleep(ms / 1000)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -163,7 +174,9 @@ def test_c1_a_call_cancelled_twice_ends_at_once(server: ProviderServer) -> None:
 
 
 @pytest.mark.parametrize("calls", [200, pytest.param(1000, marks=pytest.mark.long)])
-def test_c1_a_thousand_calls_cancelled_at_random_leave_nothing(server: ProviderServer, calls: int) -> None:
+def test_c1_a_thousand_calls_cancelled_at_random_leave_nothing(
+    server: ProviderServer, calls: int
+) -> None:
     """P21."""
     server.latency, rng = 0.02, random.Random(21)
 
@@ -172,15 +185,15 @@ def test_c1_a_thousand_calls_cancelled_at_random_leave_nothing(server: ProviderS
 
         tasks = [asyncio.create_task(model.ainvoke(str(n))) for n in range(calls)]
         left = set(tasks)
-        while (
-            left
-        ):  # whenever some are done, a few others are cancelled: those that wait, and those that are on their way
+        while left:  # whenever some are done, a few others are cancelled: those that wait, and those that are on their way
             _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0.002)
             for task in rng.sample([task for task in tasks if task in left], min(5, len(left))):
                 task.cancel()
         assert {task.cancelled() for task in tasks} == {True, False}
-        assert all(task.result().text == str(n) for n, task in enumerate(tasks) if not task.cancelled())
+        assert all(
+            task.result().text == str(n) for n, task in enumerate(tasks) if not task.cancelled()
+        )
         await settled()
         assert_nothing_stays()
         assert repr(model.limits()) == "Limits(none known)"  # and nothing learned of it
@@ -254,12 +267,17 @@ def leave_a_stream(colour: Any, server: ProviderServer, model: Any, leave: str) 
 # ---------------------------------------------------------------- programs that end in the middle
 
 
-def run_program(code: str, server: ProviderServer, *, interrupt_after: str | None = None) -> tuple[int, str, str]:
+def run_program(
+    code: str, server: ProviderServer, *, interrupt_after: str | None = None
+) -> tuple[int, str, str]:
     """Run a program beside us; return its exit code and what it said. One that hangs fails."""
     program = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, server.base_url_for("openai")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     assert program.stdout is not None
     said = ""
     try:
@@ -293,7 +311,9 @@ except KeyboardInterrupt:
 
 
 def test_c5_ctrl_c_in_a_batch_ends_it_and_keeps_what_is_finished(server: ProviderServer) -> None:
-    server.default = lambda request: faults.stall("request") if request.text == "slow" else request.text
+    server.default = lambda request: (
+        faults.stall("request") if request.text == "slow" else request.text
+    )
     code, out, err = run_program(MODEL + C5, server, interrupt_after="answered")
     assert "interrupted ['quick']" in out
     assert (code, err) == (0, "")
@@ -340,7 +360,9 @@ asyncio.run(main())
         pytest.param(C12_ASYNC, id="C12-async"),
     ],
 )
-def test_a_program_that_ends_in_mid_stream_ends_at_once_and_says_nothing(server: ProviderServer, code: str) -> None:
+def test_a_program_that_ends_in_mid_stream_ends_at_once_and_says_nothing(
+    server: ProviderServer, code: str
+) -> None:
     server.default = faults.stall("body", after_events=1).on("one two three")
     returned, out, err = run_program(MODEL + code, server)
     assert (returned, out.strip(), err) == (0, "one", "")
@@ -374,9 +396,14 @@ def test_c6_loops_in_two_threads_share_a_model(server: ProviderServer) -> None:
     answers: list[str] = []
 
     async def several(name: str) -> None:
-        answers.extend(message.text for message in await asyncio.gather(*(model.ainvoke(name) for _ in range(10))))
+        answers.extend(
+            message.text
+            for message in await asyncio.gather(*(model.ainvoke(name) for _ in range(10)))
+        )
 
-    threads = [threading.Thread(target=lambda name=name: asyncio.run(several(name))) for name in "ab"]
+    threads = [
+        threading.Thread(target=lambda name=name: asyncio.run(several(name))) for name in "ab"
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -398,7 +425,11 @@ def test_c8_a_sync_call_inside_a_running_loop_works(server: ProviderServer) -> N
 
     async def notebook() -> list[str]:
         streamed = "".join(chunk.text for chunk in model.stream("b"))
-        return [model.invoke("a").text, streamed, *(message.text for message in model.batch(["c", "d"]))]
+        return [
+            model.invoke("a").text,
+            streamed,
+            *(message.text for message in model.batch(["c", "d"])),
+        ]
 
     assert asyncio.run(notebook()) == ["a", "b", "c", "d"]
 
@@ -439,7 +470,9 @@ class Listening(BaseCallbackHandler):
 
     def on_retry(self, retry_state: Any, *, run_id: Any, **kwargs: Any) -> None:
         error = retry_state.outcome.exception()
-        self.heard.append(("retry", retry_state.attempt_number, error.status, retry_state.upcoming_sleep >= 0))
+        self.heard.append(
+            ("retry", retry_state.attempt_number, error.status, retry_state.upcoming_sleep >= 0)
+        )
 
     def on_llm_end(self, *args: Any, **kwargs: Any) -> None:
         self.heard.append(("end", asked_by.get()))
@@ -458,7 +491,9 @@ class ListeningAsync(AsyncCallbackHandler):
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream", "batch"])
-def test_handlers_hear_of_each_retry_once(colour: Any, wire: Any, server: ProviderServer, way: str) -> None:
+def test_handlers_hear_of_each_retry_once(
+    colour: Any, wire: Any, server: ProviderServer, way: str
+) -> None:
     server.say(faults.status(500), faults.status(502), "good")
     handler, other = Listening(), ListeningAsync()
     token = asked_by.set("me")
@@ -467,7 +502,12 @@ def test_handlers_hear_of_each_retry_once(colour: Any, wire: Any, server: Provid
         getattr(colour, way)(server.model(wire), value, {"callbacks": [handler, other]})
     finally:
         asked_by.reset(token)
-    assert handler.heard == [("start", "me"), ("retry", 1, 500, True), ("retry", 2, 502, True), ("end", "me")]
+    assert handler.heard == [
+        ("start", "me"),
+        ("retry", 1, 500, True),
+        ("retry", 2, 502, True),
+        ("end", "me"),
+    ]
     assert other.heard == [1, 2]
 
 
@@ -479,7 +519,9 @@ def test_handlers_hear_of_retries_before_an_error(colour: Any, server: ProviderS
     assert [event[0] for event in handler.heard] == ["start", "retry", "error"]
 
 
-def test_where_nobody_hears_retries_nobody_is_told(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_hears_retries_nobody_is_told(
+    server: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from modelwire.adapters.model import handlers
 
     def never(*args: Any) -> None:
@@ -512,10 +554,17 @@ def test_c15_a_handler_that_raises_changes_nothing_and_is_logged_once(
 # ---------------------------------------------------------------- one layer retries (R17)
 
 
-def test_with_retry_does_not_multiply_the_attempts_of_a_model(colour: Any, server: ProviderServer) -> None:
+def test_with_retry_does_not_multiply_the_attempts_of_a_model(
+    colour: Any, server: ProviderServer
+) -> None:
     server.default = faults.status(500)
     with pytest.raises(ServerError):
-        colour.invoke(server.model(max_retries=2).with_retry(stop_after_attempt=3, wait_exponential_jitter=False), "hi")
+        colour.invoke(
+            server.model(max_retries=2).with_retry(
+                stop_after_attempt=3, wait_exponential_jitter=False
+            ),
+            "hi",
+        )
     assert len(server.requests) == 3
 
 
@@ -533,7 +582,9 @@ def test_with_retry_multiplies_where_it_is_asked_to(colour: Any, server: Provide
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_no_retry_sleeps_past_the_deadline(colour: Any, wire: Any, server: ProviderServer, way: str) -> None:
+def test_no_retry_sleeps_past_the_deadline(
+    colour: Any, wire: Any, server: ProviderServer, way: str
+) -> None:
     server.default = faults.status(503, retry_after=50)
     with pytest.raises(ChatError, match="left") as caught:
         getattr(colour, way)(server.model(wire), "hi", {"timeout": 40})
@@ -541,7 +592,9 @@ def test_no_retry_sleeps_past_the_deadline(colour: Any, wire: Any, server: Provi
     assert len(server.requests) == 1
 
 
-def test_a_call_ends_with_its_time_whatever_it_waits_for(colour: Any, server: ProviderServer) -> None:
+def test_a_call_ends_with_its_time_whatever_it_waits_for(
+    colour: Any, server: ProviderServer
+) -> None:
     server.default = faults.stall("request")
     with pytest.raises(Timeout, match=r"`timeout` of 0\.2 s"):
         colour.invoke(server.model(), "hi", {"timeout": 0.2})

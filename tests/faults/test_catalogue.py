@@ -8,7 +8,9 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("catalogue", Path(__file__).with_name("catalogue.py"))
+_spec = importlib.util.spec_from_file_location(
+    "catalogue", Path(__file__).with_name("catalogue.py")
+)
 assert _spec is not None
 assert _spec.loader is not None
 catalogue = importlib.util.module_from_spec(_spec)

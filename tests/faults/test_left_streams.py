@@ -22,7 +22,9 @@ PROGRAM = Path(__file__).parents[1] / "support" / "left_streams_program.py"
 NOTHING_STAYS = {"failed": [], "places": 0, "sockets": 0, "tasks": 0}
 
 
-def leave_streams(engine: str, streamed: str, threshold: int, *, streams: int, calls: int) -> tuple[Any, str]:
+def leave_streams(
+    engine: str, streamed: str, threshold: int, *, streams: int, calls: int
+) -> tuple[Any, str]:
     """Run the program; return what it reports, and all that was printed beside it."""
     if engine == "aiohttp":
         pytest.importorskip("aiohttp")
@@ -49,8 +51,13 @@ def test_left_streams_harm_no_other_call(engine: str, streamed: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("threshold", [700, 10])
 @pytest.mark.parametrize("engine", ["httpx2", "aiohttp", "client"])
-def test_p29_twelve_hundred_left_streams_beside_two_thousand_calls(engine: str, threshold: int) -> None:
-    assert leave_streams(engine, "model", threshold, streams=1200, calls=2000) == (NOTHING_STAYS, "")
+def test_p29_twelve_hundred_left_streams_beside_two_thousand_calls(
+    engine: str, threshold: int
+) -> None:
+    assert leave_streams(engine, "model", threshold, streams=1200, calls=2000) == (
+        NOTHING_STAYS,
+        "",
+    )
 
 
 def test_a_left_stream_is_closed_by_its_loop(

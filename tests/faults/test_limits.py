@@ -33,7 +33,9 @@ def expected(rows: int) -> list[str]:
 
 
 def check_a_limit_is_held(colour: Colour, rows: int, refused: int, **limits: Any) -> None:
-    with ProviderServer(limits=Limits(rpm=6000, window_s=1, **limits), latency=0.02, keep=1) as server:
+    with ProviderServer(
+        limits=Limits(rpm=6000, window_s=1, **limits), latency=0.02, keep=1
+    ) as server:
         assert answers_of(colour, server.model(), rows, 64) == expected(rows)
         assert server.counts.answered == rows  # none twice
         assert server.counts.throttled <= refused
@@ -44,9 +46,14 @@ UNSAID = pytest.mark.parametrize("refused_cost", [0.0, 1.0], ids=["L1", "L5, ref
 
 @pytest.mark.parametrize(
     "refused_cost",
-    [pytest.param(0.0, id="L1"), pytest.param(1.0, id="L5, refusals count", marks=pytest.mark.long)],
+    [
+        pytest.param(0.0, id="L1"),
+        pytest.param(1.0, id="L5, refusals count", marks=pytest.mark.long),
+    ],
 )
-def test_a_limit_nobody_speaks_of_is_found_over_a_socket(colour: Colour, refused_cost: float) -> None:
+def test_a_limit_nobody_speaks_of_is_found_over_a_socket(
+    colour: Colour, refused_cost: float
+) -> None:
     """A short job feels its way for most of its time."""
     check_a_limit_is_held(colour, 400, 60, headers="none", refused_cost=refused_cost)
 
@@ -71,7 +78,9 @@ def check_an_outage(colour: Colour, rows: int, width: int, seconds: float, most:
         down.append(down[0] if down else time.monotonic())
         return time.monotonic() - down[0] < seconds
 
-    with ProviderServer(faults=[Rule(faults.status(503), when=is_down)], latency=0.01, keep=1) as server:
+    with ProviderServer(
+        faults=[Rule(faults.status(503), when=is_down)], latency=0.01, keep=1
+    ) as server:
         assert answers_of(colour, server.model(), rows, width) == expected(rows)
         assert 0 < server.counts.by_status[503] <= most
         assert server.counts.answered == rows
@@ -115,7 +124,9 @@ def test_l14_nobody_sends_while_the_key_is_paused() -> None:
         while not server.counts.by_status[429]:
             time.sleep(0.005)
         time.sleep(0.1)
-        threads = [threading.Thread(target=by_thread) for _ in range(5)] + [threading.Thread(target=by_loop)]
+        threads = [threading.Thread(target=by_thread) for _ in range(5)] + [
+            threading.Thread(target=by_loop)
+        ]
         for thread in threads:
             thread.start()
         for thread in (first, *threads):
@@ -136,7 +147,9 @@ def test_l16_a_pause_is_that_of_its_key_and_model_only(colour: Colour) -> None:
         with pytest.raises(RateLimited):
             colour.invoke(shut, "hi")
         for open_ in ({"model": "b", "api_key": "first"}, {"model": "a", "api_key": "second"}):
-            answers = [colour.invoke(server.model(**open_, max_wait=1), row).text for row in expected(20)]
+            answers = [
+                colour.invoke(server.model(**open_, max_wait=1), row).text for row in expected(20)
+            ]
             assert answers == expected(20)
         assert (server.counts.by_status[429], server.counts.answered) == (1, 40)
         with pytest.raises(RateLimited):
@@ -144,17 +157,27 @@ def test_l16_a_pause_is_that_of_its_key_and_model_only(colour: Colour) -> None:
         assert server.counts.requests == 41
 
 
-def test_a_clock_that_jumps_changes_nothing(colour: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_clock_that_jumps_changes_nothing(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """J6: an hour ahead, an hour back, at every look."""
     real, hours = time.time, cycle((3600.0, -3600.0, 0.0))
     monkeypatch.setattr(time, "time", lambda: real() + next(hours))
-    with ProviderServer([faults.status(429, retry_after=0.3), faults.status(500), faults.status(503)]) as server:
+    with ProviderServer(
+        [faults.status(429, retry_after=0.3), faults.status(500), faults.status(503)]
+    ) as server:
         assert answers_of(colour, server.model(), 20, 4) == expected(20)
         times = [request.at_s for request in server.requests]
         refused = next(request for request in server.requests if request.status == 429)
-        assert not [at for at in times if refused.at_s + 0.1 < at < refused.at_s + 0.29]  # nobody comes early
+        assert not [
+            at for at in times if refused.at_s + 0.1 < at < refused.at_s + 0.29
+        ]  # nobody comes early
         run_job(server.model(), expected(20), output=tmp_path / "out.jsonl", quiet=True)
-        batch = server.model().submit_batch(expected(5), dir=tmp_path / "a.job").wait(poll=0.01, timeout=60)
+        batch = (
+            server.model()
+            .submit_batch(expected(5), dir=tmp_path / "a.job")
+            .wait(poll=0.01, timeout=60)
+        )
         assert [result.status for result in batch.results()] == ["succeeded"] * 5
     assert (tmp_path / "out.jsonl").read_text().count('"answer":"row ') == 20
 
@@ -208,11 +231,16 @@ def test_handlers_hear_of_limits(colour: Colour, kind: type[Any]) -> None:
     handler = kind()
     with ProviderServer([faults.status(429, retry_after=0.05)]) as server:
         assert colour.invoke(server.model(), "hi", {"callbacks": [handler]}).text == "hi"
-    assert [change.kind for change in handler.changes][:2] in (["half_open"], ["half_open", "resumed"])
+    assert [change.kind for change in handler.changes][:2] in (
+        ["half_open"],
+        ["half_open", "resumed"],
+    )
     assert handler.changes[0].pause_s > 0
 
 
-def test_a_handler_of_limits_that_raises_changes_nothing(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_of_limits_that_raises_changes_nothing(
+    colour: Colour, caplog: pytest.LogCaptureFixture
+) -> None:
     class Raising(BaseCallbackHandler):
         def on_limit(self, change: Any, **kwargs: Any) -> None:
             raise ValueError("oops")
@@ -224,25 +252,41 @@ def test_a_handler_of_limits_that_raises_changes_nothing(colour: Colour, caplog:
 
 # Bodies nobody can read (GLITCH) are tried again once only, so a job at random would lose some: they are left out.
 RANDOM_FAULTS = {
-    "500": 0.05, "502": 0.02, "503": 0.04, "529": 0.03, "429": 0.02, "close": 0.05, "reset_headers": 0.02,
-    "reset_body": 0.05, "gzip_garbage": 0.01, "bad_chunk_size": 0.01,
-}  # fmt: skip
+    "500": 0.05,
+    "502": 0.02,
+    "503": 0.04,
+    "529": 0.03,
+    "429": 0.02,
+    "close": 0.05,
+    "reset_headers": 0.02,
+    "reset_body": 0.05,
+    "gzip_garbage": 0.01,
+    "bad_chunk_size": 0.01,
+}
 
 
 def check_a_job_under_random_faults(rows: int) -> None:
     assert sum(RANDOM_FAULTS.values()) == pytest.approx(0.3)
     """Each answer names the request it is for: it is the one that went well for its row, of which there is one."""
-    with ProviderServer(default=lambda asked: f"{asked.text} #{asked.number}", faults=RANDOM_FAULTS, seed=5) as server:
-        model = server.model(max_retries=10)  # of five tries at 30 %, one row in four hundred has none left
+    with ProviderServer(
+        default=lambda asked: f"{asked.text} #{asked.number}", faults=RANDOM_FAULTS, seed=5
+    ) as server:
+        model = server.model(
+            max_retries=10
+        )  # of five tries at 30 %, one row in four hundred has none left
         answers = model.batch(expected(rows), {"max_concurrency": 64})
         went_well = [one for one in server.requests if one.status == 200 and one.fault is None]
         assert sorted(one.text for one in went_well) == sorted(expected(rows))
         number = {one.text: one.number for one in went_well}
-        assert [answer.text for answer in answers] == [f"{row} #{number[row]}" for row in expected(rows)]
+        assert [answer.text for answer in answers] == [
+            f"{row} #{number[row]}" for row in expected(rows)
+        ]
         assert server.counts.by_fault.total() >= 0.25 * rows
 
 
-@pytest.mark.parametrize("calls", [100, *(pytest.param(many, marks=pytest.mark.long) for many in (1000, 10_000))])
+@pytest.mark.parametrize(
+    "calls", [100, *(pytest.param(many, marks=pytest.mark.long) for many in (1000, 10_000))]
+)
 def test_a_thousand_calls_with_random_faults_are_all_answered(calls: int) -> None:
     check_a_job_under_random_faults(calls)
 

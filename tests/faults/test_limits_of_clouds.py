@@ -16,10 +16,17 @@ RPC = "type.googleapis.com/google.rpc"
 
 def gemini_says(quota: str, delay: str | None = None) -> Fault:
     """Refuse as Gemini does, with what it says in the details."""
-    details: list[dict[str, Any]] = [{"@type": f"{RPC}.QuotaFailure", "violations": [{"quotaId": quota}]}]
+    details: list[dict[str, Any]] = [
+        {"@type": f"{RPC}.QuotaFailure", "violations": [{"quotaId": quota}]}
+    ]
     if delay is not None:
         details.append({"@type": f"{RPC}.RetryInfo", "retryDelay": delay})
-    error = {"code": 429, "message": "You exceeded your quota.", "status": "RESOURCE_EXHAUSTED", "details": details}
+    error = {
+        "code": 429,
+        "message": "You exceeded your quota.",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": details,
+    }
     return faults.status(429, body=json.dumps({"error": error}).encode())
 
 
@@ -53,33 +60,46 @@ def test_nobody_waits_as_long_as_gemini_may_ask_for(colour: Any, server: Provide
 
 PER_DAY = [
     ("gemini", gemini_says("GenerateRequestsPerDayPerProjectPerModel-FreeTier", "34s")),
-    ("bedrock", faults.status(429, message="Too many tokens per day, please wait before trying again.")),
+    (
+        "bedrock",
+        faults.status(429, message="Too many tokens per day, please wait before trying again."),
+    ),
     ("bedrock", faults.status(400, type="ServiceQuotaExceededException")),
 ]
 
 
 @pytest.mark.parametrize(("cloud", "spent"), PER_DAY, ids=["gemini", "bedrock", "bedrock-400"])
-def test_a_quota_of_the_day_is_an_error_and_is_not_waited_for(colour: Any, cloud: Any, spent: Fault) -> None:
+def test_a_quota_of_the_day_is_an_error_and_is_not_waited_for(
+    colour: Any, cloud: Any, spent: Fault
+) -> None:
     with ProviderServer(default=spent) as server:
         with pytest.raises(QuotaExhausted):
             colour.invoke(server.model(cloud), "hi")
         assert len(server.requests) == 1
-        rows = colour.batch(server.model(cloud), ["a", "b", "c"], {"max_concurrency": 1}, return_exceptions=True)
+        rows = colour.batch(
+            server.model(cloud), ["a", "b", "c"], {"max_concurrency": 1}, return_exceptions=True
+        )
         assert {type(row) for row in rows} == {QuotaExhausted}
         assert len(server.requests) == 1  # the limiter knows
 
 
 @CLOUDS
-def test_streams_and_whole_answers_share_what_is_known_of_the_limit(server: ProviderServer, cloud: Any) -> None:
+def test_streams_and_whole_answers_share_what_is_known_of_the_limit(
+    server: ProviderServer, cloud: Any
+) -> None:
     model: Any = server.model(cloud)
-    whole, streamed = (model._limiter(model.build_request("hi", stream=stream)) for stream in (False, True))
+    whole, streamed = (
+        model._limiter(model.build_request("hi", stream=stream)) for stream in (False, True)
+    )
     assert whole is streamed
     other: Any = server.model(cloud, model="other")
     assert other._limiter(other.build_request("hi")) is not whole
 
 
 @CLOUDS
-def test_a_throttle_at_the_head_of_a_stream_is_tried_again(colour: Any, server: ProviderServer, cloud: Any) -> None:
+def test_a_throttle_at_the_head_of_a_stream_is_tried_again(
+    colour: Any, server: ProviderServer, cloud: Any
+) -> None:
     server.say(faults.error_event(0, status=429), "good")
     assert "".join(chunk.text for chunk in colour.stream(server.model(cloud), "hi")) == "good"
     assert len(server.requests) == 2

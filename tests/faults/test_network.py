@@ -41,7 +41,9 @@ RST = struct.pack("ii", 1, 0)
 
 
 def model_at(url: str, **given: Any) -> ChatOpenAI:
-    return ChatOpenAI(**{"model": "m", "base_url": url, "api_key": KEY, "rate_limit": None, **given})
+    return ChatOpenAI(
+        **{"model": "m", "base_url": url, "api_key": KEY, "rate_limit": None, **given}
+    )
 
 
 def event(text: str, finish: str = "null") -> bytes:
@@ -70,7 +72,9 @@ STREAM_END = event("", '"stop"') + b"data: [DONE]\n\n"
         pytest.param(faults.garbage(), id="N7-no-http"),
     ],
 )
-def test_a_broken_answer_is_asked_for_again(colour: Any, wire: Any, server: ProviderServer, fault: Fault) -> None:
+def test_a_broken_answer_is_asked_for_again(
+    colour: Any, wire: Any, server: ProviderServer, fault: Fault
+) -> None:
     server.say(fault.on("spoiled"), "good", "next")
     model = server.model(wire)
     assert colour.invoke(model, "hi").text == "good"
@@ -103,7 +107,9 @@ def test_a_stream_that_breaks_before_its_content_is_begun_again(
         pytest.param(faults.byte_by_byte(), id="N26"),
     ],
 )
-def test_http_that_is_legal_and_rare_is_read(colour: Any, wire: Any, server: ProviderServer, fault: Fault) -> None:
+def test_http_that_is_legal_and_rare_is_read(
+    colour: Any, wire: Any, server: ProviderServer, fault: Fault
+) -> None:
     server.say(fault.on("one two"), fault.on("one two"))
     model = server.model(wire)
     assert colour.invoke(model, "hi").text == "one two"
@@ -156,7 +162,9 @@ def test_n3_an_attempt_to_connect_into_nothing_ends(colour: Any) -> None:
             filler.connect_ex(full.getsockname())
         try:
             with pytest.raises(Timeout, match="No connection was made in time") as caught:
-                model = model_at(f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout=0.2, max_retries=1)
+                model = model_at(
+                    f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout=0.2, max_retries=1
+                )
                 colour.invoke(model, "hi")
         finally:
             for filler in fillers:
@@ -207,13 +215,30 @@ def greeter() -> Iterator[Callable[..., Greeter]]:
         each.close()
 
 
-def test_n4_a_certificate_nobody_vouches_for_ends_the_call(colour: Any, greeter: Any, tmp_path: Path) -> None:
+def test_n4_a_certificate_nobody_vouches_for_ends_the_call(
+    colour: Any, greeter: Any, tmp_path: Path
+) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1",
-         "-keyout", str(key), "-out", str(certificate)],
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-days",
+            "1",
+            "-keyout",
+            str(key),
+            "-out",
+            str(certificate),
+        ],
+        capture_output=True,
+        check=False,
+    )
     if made.returncode:
         pytest.skip("no openssl to make a certificate with")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -239,7 +264,9 @@ def test_n5_a_reset_in_the_handshake_is_tried_again(colour: Any, greeter: Any) -
 # ---------------------------------------------------------------- parts, silence and time
 
 
-def test_n11_a_reset_after_content_hands_over_exactly_what_came(colour: Any, wire: Any, server: ProviderServer) -> None:
+def test_n11_a_reset_after_content_hands_over_exactly_what_came(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
     server.say(faults.reset("body", after_events=2 + BEFORE_CONTENT[wire]).on("one two three four"))
     with pytest.raises(StreamInterrupted) as caught:
         colour.stream(server.model(wire), "hi")
@@ -248,7 +275,9 @@ def test_n11_a_reset_after_content_hands_over_exactly_what_came(colour: Any, wir
     assert caught.value.maybe_billed_attempts == 1
 
 
-def test_n12_silence_before_the_answer_ends_the_attempt(colour: Any, wire: Any, server: ProviderServer) -> None:
+def test_n12_silence_before_the_answer_ends_the_attempt(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
     server.default = "good"
     server.say(faults.stall("request"))
     message = colour.invoke(server.model(wire, timeout=0.5), "hi")
@@ -266,44 +295,62 @@ def test_n13_silence_in_a_stream_ends_it(colour: Any, wire: Any, server: Provide
 
 def test_n13_pings_keep_a_stream_alive(colour: Any, raw_server: Any) -> None:
     pings = [part for _ in range(8) for part in (0.2, chunk(b": ping\n\n"))]
-    server = raw_server([[CHUNKED, chunk(event("a")), *pings, chunk(event("b") + STREAM_END), END_CHUNKED]])
+    server = raw_server(
+        [[CHUNKED, chunk(event("a")), *pings, chunk(event("b") + STREAM_END), END_CHUNKED]]
+    )
     chunks = colour.stream(model_at(server.url, max_retries=0), "hi", stream_idle_timeout=1.2)
     assert "".join(chunk.text for chunk in chunks) == "ab"
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_n14_the_total_time_holds_against_single_bytes(colour: Any, server: ProviderServer, way: str) -> None:
+def test_n14_the_total_time_holds_against_single_bytes(
+    colour: Any, server: ProviderServer, way: str
+) -> None:
     server.say(faults.slow(1, 0.1).on("good"))
     with pytest.raises(Timeout, match=r"`timeout` of 0\.4 s"):
-        getattr(colour, way)(server.model(), "hi", {"timeout": 0.4})  # the whole answer would take half a minute
+        getattr(colour, way)(
+            server.model(), "hi", {"timeout": 0.4}
+        )  # the whole answer would take half a minute
 
 
 # ---------------------------------------------------------------- framing
 
 
-def test_n15_an_answer_that_ends_with_the_connection_is_read_to_its_end(colour: Any, raw_server: Any) -> None:
+def test_n15_an_answer_that_ends_with_the_connection_is_read_to_its_end(
+    colour: Any, raw_server: Any
+) -> None:
     def half_close(peer: socket.socket) -> None:
         peer.shutdown(socket.SHUT_WR)
 
-    server = raw_server([[b"HTTP/1.1 200 OK\r\n\r\n" + SAID[:20], 0.05, SAID[20:], half_close, 0.2]])
+    server = raw_server(
+        [[b"HTTP/1.1 200 OK\r\n\r\n" + SAID[:20], 0.05, SAID[20:], half_close, 0.2]]
+    )
     assert colour.invoke(model_at(server.url, max_retries=0), "hi").text == "good"
 
 
 @pytest.mark.usefixtures("not_over_aiohttp")
-def test_n17_what_comes_after_the_announced_length_is_dropped_with_the_connection(colour: Any, raw_server: Any) -> None:
+def test_n17_what_comes_after_the_announced_length_is_dropped_with_the_connection(
+    colour: Any, raw_server: Any
+) -> None:
     server = raw_server([[answer(SAID) + b"and more"], [answer(SAID)]])
     model = model_at(server.url, max_retries=0)
-    assert [colour.run(lambda: model.invoke("hi"), lambda: model.ainvoke("hi")).text for _ in range(2)] == ["good"] * 2
+    assert [
+        colour.run(lambda: model.invoke("hi"), lambda: model.ainvoke("hi")).text for _ in range(2)
+    ] == ["good"] * 2
     assert server.connections == 2
 
 
-def test_n17_a_body_cut_at_its_announced_length_is_no_answer(colour: Any, wire: Any, server: ProviderServer) -> None:
+def test_n17_a_body_cut_at_its_announced_length_is_no_answer(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
     server.say(faults.content_length(-10).on("spoiled"), "good")
     assert colour.invoke(server.model(wire), "hi").text == "good"
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_n23_a_redirect_is_not_followed(colour: Any, wire: Any, server: ProviderServer, way: str) -> None:
+def test_n23_a_redirect_is_not_followed(
+    colour: Any, wire: Any, server: ProviderServer, way: str
+) -> None:
     with ProviderServer() as elsewhere:
         server.say(faults.redirect(f"{elsewhere.base_url}/v1/chat/completions"))
         with pytest.raises(BadRequest, match="Redirects are not followed"):
@@ -312,10 +359,14 @@ def test_n23_a_redirect_is_not_followed(colour: Any, wire: Any, server: Provider
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [pytest.param(407, id="N25-407"), pytest.param(502, id="N25-502")])
+@pytest.mark.parametrize(
+    "status", [pytest.param(407, id="N25-407"), pytest.param(502, id="N25-502")]
+)
 def test_a_proxy_that_refuses_is_named_as_such(colour: Any, raw_server: Any, status: int) -> None:
     proxy = raw_server([[answer(b"", status=status), None]] * 5)
-    model = model_at("https://api.example.com/v1", proxy=f"http://someone:pass-canary@127.0.0.1:{proxy.port}")
+    model = model_at(
+        "https://api.example.com/v1", proxy=f"http://someone:pass-canary@127.0.0.1:{proxy.port}"
+    )
     with pytest.raises(ProxyFailed, match="proxy") as caught:
         colour.invoke(model, "hi")
     assert str(status) in str(caught.value)
@@ -323,10 +374,14 @@ def test_a_proxy_that_refuses_is_named_as_such(colour: Any, raw_server: Any, sta
 
 
 @pytest.mark.parametrize("lingers", [True, False], ids=["N28", "N28-abrupt"])
-def test_an_answer_that_comes_while_we_still_send_wins(colour: Any, greeter: Any, *, lingers: bool) -> None:
+def test_an_answer_that_comes_while_we_still_send_wins(
+    colour: Any, greeter: Any, *, lingers: bool
+) -> None:
     def refuse(peer: socket.socket) -> None:
         peer.recv(1000)
-        peer.sendall(answer(b'{"error":{"message":"too much"}}', status=413, headers="connection: close\r\n"))
+        peer.sendall(
+            answer(b'{"error":{"message":"too much"}}', status=413, headers="connection: close\r\n")
+        )
         peer.shutdown(socket.SHUT_WR)
         while lingers and peer.recv(1_000_000):
             pass
@@ -369,7 +424,9 @@ def speaks_http2(faults: list[str]) -> Callable[[socket.socket], None]:
                 if fault == "refused":
                     connection.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
                     continue
-                connection.send_headers(stream, [(":status", "200"), ("content-type", "application/json")])
+                connection.send_headers(
+                    stream, [(":status", "200"), ("content-type", "application/json")]
+                )
                 connection.send_data(stream, SAID if not fault else SAID[:20], end_stream=not fault)
                 if fault == "reset":
                     connection.reset_stream(stream, ErrorCodes.INTERNAL_ERROR)
@@ -379,7 +436,9 @@ def speaks_http2(faults: list[str]) -> Callable[[socket.socket], None]:
 
 @pytest.mark.parametrize("fault", ["goaway", "refused", "reset"])
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_n24_what_http_2_takes_back_is_asked_for_again(colour: Any, greeter: Any, fault: str, way: str) -> None:
+def test_n24_what_http_2_takes_back_is_asked_for_again(
+    colour: Any, greeter: Any, fault: str, way: str
+) -> None:
     pytest.importorskip("h2")
     faults = [fault, fault]
     server = greeter(speaks_http2(faults))
@@ -390,12 +449,20 @@ def test_n24_what_http_2_takes_back_is_asked_for_again(colour: Any, greeter: Any
     def ask() -> str:
         with httpx2.Client(http1=False, http2=True, trust_env=False) as client:
             one = model(http_client=client)
-            return str(one.invoke("hi").text if way == "invoke" else "".join(c.text for c in one.stream("hi")))
+            return str(
+                one.invoke("hi").text
+                if way == "invoke"
+                else "".join(c.text for c in one.stream("hi"))
+            )
 
     async def aask() -> str:
         async with httpx2.AsyncClient(http1=False, http2=True, trust_env=False) as client:
             one = model(http_async_client=client)
-            return str((await one.ainvoke("hi")).text if way == "invoke" else await joined(one.astream("hi")))
+            return str(
+                (await one.ainvoke("hi")).text
+                if way == "invoke"
+                else await joined(one.astream("hi"))
+            )
 
     async def joined(chunks: AsyncIterator[Any]) -> str:
         return "".join([chunk.text async for chunk in chunks])
@@ -439,12 +506,18 @@ def test_n19_a_chunk_size_without_end_is_given_up(colour: Any, greeter: Any, hea
     server = greeter(endless)
     with pytest.raises(ConnectionLost):
         colour.invoke(model_at(f"http://{server.authority}/v1", max_retries=0, timeout=20), "hi")
-    assert sent < 16 * 1024 * 1024  # what the system holds on both sides, not what was meant to come
+    assert (
+        sent < 16 * 1024 * 1024
+    )  # what the system holds on both sides, not what was meant to come
 
 
-def test_n21_max_response_bytes_is_the_limit_of_any_answer(colour: Any, server: ProviderServer) -> None:
+def test_n21_max_response_bytes_is_the_limit_of_any_answer(
+    colour: Any, server: ProviderServer
+) -> None:
     server.default = "x" * 20_000
-    with pytest.raises(MalformedResponse, match=r"more than 10,000 bytes.*`max_response_bytes`") as caught:
+    with pytest.raises(
+        MalformedResponse, match=r"more than 10,000 bytes.*`max_response_bytes`"
+    ) as caught:
         colour.invoke(server.model(max_response_bytes=10_000), "hi")
     assert len(caught.value.attempts) == 1
     assert len(colour.invoke(server.model(max_response_bytes=100_000), "hi").text) == 20_000
@@ -474,10 +547,14 @@ print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith
     ],
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
-def test_an_answer_without_measure_takes_no_memory(server: ProviderServer, fault: Fault, most_kib: int) -> None:
+def test_an_answer_without_measure_takes_no_memory(
+    server: ProviderServer, fault: Fault, most_kib: int
+) -> None:
     server.say("good", fault, fault, fault)
     url = server.base_url_for("openai")
-    ran = subprocess.run([sys.executable, "-c", MEMORY, url], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", MEMORY, url], capture_output=True, text=True, check=True
+    )
     *errors, peak_kib = ran.stdout.split()
     assert len(errors) == 3
     assert int(peak_kib) < most_kib
@@ -486,7 +563,9 @@ def test_an_answer_without_measure_takes_no_memory(server: ProviderServer, fault
 # ---------------------------------------------------------------- keys that are asked for (S2)
 
 
-def test_s2_a_key_that_a_function_gives_is_asked_for_again_once(colour: Any, wire: Any, server: ProviderServer) -> None:
+def test_s2_a_key_that_a_function_gives_is_asked_for_again_once(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
     keys = iter(["old-key-000000", "new-key-111111", "third-key-2222"])
     current = [next(keys)]
 
@@ -503,8 +582,12 @@ def test_s2_a_key_that_a_function_gives_is_asked_for_again_once(colour: Any, wir
     assert [request.headers["x-team"] for request in server.requests] == ["blue", "blue"]
 
 
-@pytest.mark.parametrize("key", ["a-plain-key-00", lambda: "always-the-same"], ids=["plain", "same"])
-def test_s2_a_key_that_stays_the_same_is_refused_once(colour: Any, server: ProviderServer, key: Any) -> None:
+@pytest.mark.parametrize(
+    "key", ["a-plain-key-00", lambda: "always-the-same"], ids=["plain", "same"]
+)
+def test_s2_a_key_that_stays_the_same_is_refused_once(
+    colour: Any, server: ProviderServer, key: Any
+) -> None:
     server.default = AuthenticationError("No.", status=401)
     with pytest.raises(AuthenticationError):
         colour.invoke(server.model(api_key=key), "hi")

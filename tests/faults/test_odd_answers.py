@@ -16,9 +16,12 @@ from modelwire.errors import ConnectionLost, MalformedResponse, ModelwireError, 
 
 
 def said(text: str, usage: str = "") -> bytes:
-    return b'{"id":"x","choices":[{"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}]%s}' % (
-        text.encode(),
-        usage.encode(),
+    return (
+        b'{"id":"x","choices":[{"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}]%s}'
+        % (
+            text.encode(),
+            usage.encode(),
+        )
     )
 
 
@@ -49,7 +52,9 @@ def test_a_204_is_no_answer(colour: Any, raw_server: Callable[..., RawServer]) -
         colour.invoke(openai(server), "hi")
 
 
-def test_a_stream_of_the_terminal_mark_alone_is_no_answer(colour: Any, raw_server: Callable[..., RawServer]) -> None:
+def test_a_stream_of_the_terminal_mark_alone_is_no_answer(
+    colour: Any, raw_server: Callable[..., RawServer]
+) -> None:
     alone = [CHUNKED, chunk(b"data: [DONE]\n\n"), END_CHUNKED]
     server = raw_server([alone, alone, alone])
     with pytest.raises(MalformedResponse, match="holds no answer"):
@@ -67,7 +72,9 @@ def test_a_usage_of_thousands_of_digits_does_not_cost_the_answer(
     usage = f',"usage":{{"prompt_tokens":{count},"completion_tokens":1,"total_tokens":2}}'
     server = raw_server([[answer(said("here", usage))], [answer(ANTHROPIC % count.encode())]])
     assert colour.invoke(openai(server), "hi").text == "here"
-    model = ChatAnthropic(model="m", base_url=server.url.removesuffix("/v1"), api_key="k", max_retries=0)
+    model = ChatAnthropic(
+        model="m", base_url=server.url.removesuffix("/v1"), api_key="k", max_retries=0
+    )
     assert colour.invoke(model, "hi").text == "here"
 
 
@@ -119,15 +126,20 @@ def test_an_answer_nobody_has_asked_for_is_not_taken_by_the_next_call(
 # ---------------------------------------------------------------- a proxy that fails in the middle
 
 
-@pytest.mark.parametrize("half", [b"HTTP/1.1 200 Connec", b"HTTP/1.1 200 OK\r\n", b""], ids=["word", "head", "nothing"])
+@pytest.mark.parametrize(
+    "half", [b"HTTP/1.1 200 Connec", b"HTTP/1.1 200 OK\r\n", b""], ids=["word", "head", "nothing"]
+)
 def test_half_an_answer_of_a_proxy_is_an_error_of_ours(
     colour: Any, raw_server: Callable[..., RawServer], half: bytes
 ) -> None:
     proxy = raw_server([[half, None]] * 2)
     model = ChatOpenAI(
-        model="m", base_url="https://api.example.com/v1", api_key="k", max_retries=0,
+        model="m",
+        base_url="https://api.example.com/v1",
+        api_key="k",
+        max_retries=0,
         proxy=f"http://someone:pass-canary@127.0.0.1:{proxy.port}",
-    )  # fmt: skip
+    )
     with pytest.raises((ProxyFailed, ConnectionLost)) as caught:
         colour.invoke(model, "hi")
     assert "canary" not in str(caught.value)
@@ -140,19 +152,27 @@ def test_a_plain_proxy_that_refuses_is_an_error_with_its_status(
     """To `http` the proxy answers in the server's place, and who says it cannot be told but by the status."""
     proxy = raw_server([[answer(b"<html>no</html>", status=status)]])
     model = ChatOpenAI(
-        model="m", base_url="http://api.example.com/v1", api_key="k", max_retries=0,
+        model="m",
+        base_url="http://api.example.com/v1",
+        api_key="k",
+        max_retries=0,
         proxy=f"http://127.0.0.1:{proxy.port}",
-    )  # fmt: skip
+    )
     with pytest.raises(ModelwireError) as caught:
         colour.invoke(model, "hi")
     assert getattr(caught.value, "status", None) == status
 
 
-def test_half_a_body_through_a_proxy_is_asked_again(colour: Any, raw_server: Callable[..., RawServer]) -> None:
+def test_half_a_body_through_a_proxy_is_asked_again(
+    colour: Any, raw_server: Callable[..., RawServer]
+) -> None:
     whole = answer(said("here"))
     proxy = raw_server([[whole[:-9], None], [whole]])
     model = ChatOpenAI(
-        model="m", base_url="http://api.example.com/v1", api_key="k", max_retries=1,
+        model="m",
+        base_url="http://api.example.com/v1",
+        api_key="k",
+        max_retries=1,
         proxy=f"http://127.0.0.1:{proxy.port}",
-    )  # fmt: skip
+    )
     assert colour.invoke(model, "hi").text == "here"

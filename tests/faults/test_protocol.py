@@ -24,8 +24,13 @@ from modelwire.testing import Fault, ProviderServer, faults
 
 # Events that open a block of content.
 BEFORE_CONTENT = {"openai": 0, "anthropic": 1, "responses": 2, "bedrock": 0, "gemini": 0}
-NAMES = {"openai": "openai", "anthropic": "anthropic", "responses": "openai", "bedrock": "bedrock_converse",
-         "gemini": "google_genai"}  # fmt: skip
+NAMES = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "responses": "openai",
+    "bedrock": "bedrock_converse",
+    "gemini": "google_genai",
+}
 
 
 def text_of(chunks: list[AIMessageChunk]) -> str:
@@ -61,7 +66,9 @@ def test_what_nobody_can_read_is_asked_for_once_more(
         pytest.param(faults.empty(), id="P3"),
     ],
 )
-def test_what_stays_unreadable_is_shown_in_part(colour: Any, wire: Any, server: ProviderServer, fault: Fault) -> None:
+def test_what_stays_unreadable_is_shown_in_part(
+    colour: Any, wire: Any, server: ProviderServer, fault: Fault
+) -> None:
     server.default = fault.on("spoiled " * 200)
     with pytest.raises(MalformedResponse) as caught:
         colour.invoke(server.model(wire), "hi")
@@ -74,7 +81,9 @@ def test_what_stays_unreadable_is_shown_in_part(colour: Any, wire: Any, server: 
 
 
 def test_p1_a_key_in_what_nobody_can_read_is_masked(colour: Any, server: ProviderServer) -> None:
-    server.default = b"HTTP/1.1 200 OK\r\ncontent-length: 41\r\n\r\noops sk-proj-0123456789abcdef0123456789ab"
+    server.default = (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 41\r\n\r\noops sk-proj-0123456789abcdef0123456789ab"
+    )
     with pytest.raises(MalformedResponse) as caught:
         colour.invoke(server.model(), "hi")
     assert "0123456789" not in str(caught.value)
@@ -103,25 +112,45 @@ def test_an_error_under_a_200_is_of_the_class_of_its_code(
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"choices": None}, {"choices": []}, {"choices": [None]}, {"choices": [{"message": None}]}, {"choices": [{}]},
-     {"choices": "no"}, [], [[]], "text", 1, None],
+    [
+        {},
+        {"choices": None},
+        {"choices": []},
+        {"choices": [None]},
+        {"choices": [{"message": None}]},
+        {"choices": [{}]},
+        {"choices": "no"},
+        [],
+        [[]],
+        "text",
+        1,
+        None,
+    ],
     ids=lambda body: f"P5-{json.dumps(body)}",
-)  # fmt: skip
+)
 @pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
-def test_a_body_without_an_answer_is_malformed(server: ProviderServer, body: Any, *, streaming: bool) -> None:
+def test_a_body_without_an_answer_is_malformed(
+    server: ProviderServer, body: Any, *, streaming: bool
+) -> None:
     said = json.dumps(body).encode()
-    server.default = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n" + said
+    server.default = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n" + said
+    )
     with pytest.raises(MalformedResponse):
         server.model(streaming=streaming, max_retries=0).invoke("hi")
 
 
-@pytest.mark.parametrize("body", [{}, {"content": None, "type": "message"}, {"output": None}, [], "text", None, 3])
+@pytest.mark.parametrize(
+    "body", [{}, {"content": None, "type": "message"}, {"output": None}, [], "text", None, 3]
+)
 @pytest.mark.parametrize("wire", ["anthropic", "responses", "gemini", "bedrock"])
 def test_p5_a_body_without_an_answer_is_malformed_on_the_other_wires(
     server: ProviderServer, wire: Any, body: Any
 ) -> None:
     said = json.dumps(body).encode()
-    server.default = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n" + said
+    server.default = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n" + said
+    )
     with pytest.raises(MalformedResponse):
         server.model(wire, max_retries=0).invoke("hi")
 
@@ -131,8 +160,12 @@ def test_p5_a_body_without_an_answer_is_malformed_on_the_other_wires(
     [
         pytest.param("[" * 100_000, id="P24-nested"),
         pytest.param('{"a":' * 100_000, id="P24-nested-objects"),
-        pytest.param('{"choices":[{"message":{"content":"\\ud800"}}], "x": 1e999, "y": NaN}', id="P24-odd"),
-        pytest.param('{"choices":1,"choices":[{"message":{"content":"a","content":"b"}}]}', id="P24-twice"),
+        pytest.param(
+            '{"choices":[{"message":{"content":"\\ud800"}}], "x": 1e999, "y": NaN}', id="P24-odd"
+        ),
+        pytest.param(
+            '{"choices":1,"choices":[{"message":{"content":"a","content":"b"}}]}', id="P24-twice"
+        ),
     ],
 )
 def test_odd_json_is_a_value_or_malformed(server: ProviderServer, wire: Any, text: str) -> None:
@@ -158,7 +191,9 @@ def test_p25_a_good_answer_under_a_wrong_content_type_is_taken(
 # ---------------------------------------------------------------- streams
 
 
-def test_p12_a_stream_without_its_terminal_mark_is_incomplete(colour: Any, wire: Any, server: ProviderServer) -> None:
+def test_p12_a_stream_without_its_terminal_mark_is_incomplete(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
     server.say(faults.no_terminal_mark().on("one two"))
     with pytest.raises(IncompleteStream) as caught:
         colour.stream(server.model(wire), "hi")
@@ -198,7 +233,9 @@ def test_an_error_event_before_content_is_as_its_status(
     assert len(server.requests) == 1 + again
 
 
-def test_p22_an_error_event_after_content_interrupts_the_stream(colour: Any, wire: Any, server: ProviderServer) -> None:
+def test_p22_an_error_event_after_content_interrupts_the_stream(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
     server.say(faults.error_event(2 + BEFORE_CONTENT[wire], status=500).on("one two three"))
     with pytest.raises(StreamInterrupted) as caught:
         colour.stream(server.model(wire), "hi")
@@ -243,10 +280,17 @@ def test_a_stream_that_may_begin_again_says_where_it_does(
 def test_the_sum_of_a_restarted_stream_is_the_same_however_it_is_added_up() -> None:
     a, b, c, d = (AIMessageChunk(content=text, id="1") for text in "abcd")
     mark = AIMessageChunk(content="", response_metadata={"stream_restart": True})
-    assert ((a + b) + mark + c + d).text == (a + (b + mark) + (c + d)).text == (a + b + (mark + c) + d).text == "cd"
+    assert (
+        ((a + b) + mark + c + d).text
+        == (a + (b + mark) + (c + d)).text
+        == (a + b + (mark + c) + d).text
+        == "cd"
+    )
 
 
-def test_a_stream_that_stays_broken_gives_the_last_part(colour: Any, wire: Any, server: ProviderServer) -> None:
+def test_a_stream_that_stays_broken_gives_the_last_part(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
     broken = faults.reset("body", after_events=1 + BEFORE_CONTENT[wire])
     server.say(broken.on("one two"), broken.on("three four"), faults.status(400))
     model = server.model(wire, stream_restart="marker")
@@ -256,8 +300,12 @@ def test_a_stream_that_stays_broken_gives_the_last_part(colour: Any, wire: Any, 
     assert len(server.requests) == 3
 
 
-def test_unless_asked_a_stream_never_begins_again(colour: Any, wire: Any, server: ProviderServer) -> None:
-    server.say(faults.reset("body", after_events=1 + BEFORE_CONTENT[wire]).on("one two"), "never said")
+def test_unless_asked_a_stream_never_begins_again(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
+    server.say(
+        faults.reset("body", after_events=1 + BEFORE_CONTENT[wire]).on("one two"), "never said"
+    )
     with pytest.raises(StreamInterrupted):
         colour.stream(server.model(wire), "hi")
     assert len(server.requests) == 1

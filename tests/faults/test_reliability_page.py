@@ -20,6 +20,8 @@ def test_every_setting_of_the_page_is_one_and_every_test_file_is_there() -> None
     assert all((ROOT / path).exists() for path in re.findall(r"`pytest (tests/\S+?)[` ]", PAGE))
 
 
-@pytest.mark.parametrize(("name", "said"), [("max_wait", 60), ("max_retry_after", 120), ("max_retries", 4)])
+@pytest.mark.parametrize(
+    ("name", "said"), [("max_wait", 60), ("max_retry_after", 120), ("max_retries", 4)]
+)
 def test_the_defaults_of_the_page_are_the_models(name: str, said: float) -> None:
     assert ChatOpenAI.model_fields[name].default == said

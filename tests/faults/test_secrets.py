@@ -44,7 +44,14 @@ from modelwire import cli
 from modelwire.adapters import AzureChatOpenAI, ChatAnthropic, ChatOpenAI
 from modelwire.caches import InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
-from modelwire.errors import AuthenticationError, CallerError, InvalidArgument, ModelwireError, Timeout, WireError
+from modelwire.errors import (
+    AuthenticationError,
+    CallerError,
+    InvalidArgument,
+    ModelwireError,
+    Timeout,
+    WireError,
+)
 from modelwire.jobs import run_job
 from modelwire.messages import HumanMessage
 from modelwire.prompts import ChatPromptTemplate
@@ -96,7 +103,9 @@ def found_in(text: str | bytes) -> list[str]:
     if isinstance(text, bytes):
         text = text.decode("latin-1")
     return [
-        f"{name}: ...{text[max(0, text.index(form) - 100) :][:160]}" for name, form in FORMS.items() if form in text
+        f"{name}: ...{text[max(0, text.index(form) - 100) :][:160]}"
+        for name, form in FORMS.items()
+        if form in text
     ]
 
 
@@ -132,13 +141,17 @@ class Ears(BaseCallbackHandler):
 
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("on_"):
-            return lambda *args, **kwargs: self.told.append(f"{name} {args!r} {kwargs!r} {_plain([args, kwargs])}")
+            return lambda *args, **kwargs: self.told.append(
+                f"{name} {args!r} {kwargs!r} {_plain([args, kwargs])}"
+            )
         return super().__getattribute__(name)
 
 
 def _plain(value: Any) -> str:
     """Write a value out as a tracer would that knows no class of ours."""
-    return json.dumps(value, default=lambda thing: getattr(thing, "__dict__", None) or str(thing), skipkeys=True)
+    return json.dumps(
+        value, default=lambda thing: getattr(thing, "__dict__", None) or str(thing), skipkeys=True
+    )
 
 
 def shown_by(error: BaseException) -> Iterator[str]:
@@ -148,7 +161,9 @@ def shown_by(error: BaseException) -> Iterator[str]:
         trace = one.__traceback__
         while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
             trace = trace.tb_next
-        seen = traceback.TracebackException(type(one), one.with_traceback(trace), trace, capture_locals=True)
+        seen = traceback.TracebackException(
+            type(one), one.with_traceback(trace), trace, capture_locals=True
+        )
         yield "".join(seen.format())
     if isinstance(error, ModelwireError):
         yield pickle.dumps(error).decode("latin-1")
@@ -226,7 +241,9 @@ def observe(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str])
                 observed.seen += shown_by(error)
         observed.seen += [str(warning.message) for warning in said]
         observed.seen += [
-            f"{record.getMessage()} {record.args!r}" for record in caplog.records if not _servers_words(record)
+            f"{record.getMessage()} {record.args!r}"
+            for record in caplog.records
+            if not _servers_words(record)
         ]
         observed.seen += capfd.readouterr()
         return observed
@@ -244,16 +261,25 @@ def levels_as_before() -> Iterator[None]:
 # ---------------------------------------------------------------- calls that fail
 
 RAW_ECHO = ECHO.encode()
-EVENTS = [{"choices": [{"index": 0, "delta": {"content": "a"}}]}, {"error": {"message": ECHO, "code": ECHO}}]
+EVENTS = [
+    {"choices": [{"index": 0, "delta": {"content": "a"}}]},
+    {"error": {"message": ECHO, "code": ECHO}},
+]
 WRONG = {
     "refused key": faults.status(
         401, message=ECHO, error_code=ECHO, type=ECHO, headers={"x-request-id": ECHO + "\x1b]0;"}
     ),
     "a page": faults.status(500, body=b"<html>" + RAW_ECHO + b"</html>"),
-    "words elsewhere": faults.status(400, body=json.dumps({ECHO: {"deep": [ECHO]}, "message": "no"}).encode()),
-    "other texts": faults.status(422, body=json.dumps({"detail": [{"msg": "x " * 90 + ECHO}]}).encode()),
+    "words elsewhere": faults.status(
+        400, body=json.dumps({ECHO: {"deep": [ECHO]}, "message": "no"}).encode()
+    ),
+    "other texts": faults.status(
+        422, body=json.dumps({"detail": [{"msg": "x " * 90 + ECHO}]}).encode()
+    ),
     "no json": answer(b"{" + RAW_ECHO),
-    "no event": answer(b"data: {" + RAW_ECHO + b"}\n\n", headers="content-type: text/event-stream\r\n"),
+    "no event": answer(
+        b"data: {" + RAW_ECHO + b"}\n\n", headers="content-type: text/event-stream\r\n"
+    ),
     "odd header": b"HTTP/1.1 200 OK\r\n" + RAW_ECHO + b"\r\n\r\n",
     "odd status": b"HTTP/1.1 " + RAW_ECHO + b"\r\n\r\n",
     "odd compression": answer(b"x", headers=f"content-encoding: {ECHO}\r\n"),
@@ -290,13 +316,22 @@ def close_client(model: Any) -> None:
 @pytest.mark.parametrize(
     ("wrong", "way"),
     [
-        pytest.param(wrong, way, id=f"{wrong}-{way}", marks=pytest.mark.long if way != "core" and place % 3 else ())
+        pytest.param(
+            wrong,
+            way,
+            id=f"{wrong}-{way}",
+            marks=pytest.mark.long if way != "core" and place % 3 else (),
+        )
         for place, wrong in enumerate(WRONG)
         for way in WAYS
     ],
 )
 def test_no_failure_shows_a_secret(
-    wrong: str, way: str, colour: SyncColour | AsyncColour, provider_server: ProviderServer, observe: Observe
+    wrong: str,
+    way: str,
+    colour: SyncColour | AsyncColour,
+    provider_server: ProviderServer,
+    observe: Observe,
 ) -> None:
     if way == "aiohttp" and colour.name == "sync":
         pytest.skip("aiohttp is for async calls")
@@ -305,21 +340,36 @@ def test_no_failure_shows_a_secret(
         ears = Ears()
         for ask in (colour.invoke, colour.stream):
             more = {"api_key": lambda: CANARIES["key"]} if way == "core" else WAYS[way]()
-            model = armed(provider_server.base_url, wire, max_retries=1 if wrong == "again and again" else 0, **more)
+            model = armed(
+                provider_server.base_url,
+                wire,
+                max_retries=1 if wrong == "again and again" else 0,
+                **more,
+            )
             seen = observe(lambda: ask(model, "hi", {"callbacks": [ears]}, **OF_THE_CALL))
             close_client(model)
             seen.seen += ears.told
-            if seen.error is not None and wrong in ("refused key", "no event", "cut") and wire == "openai":
+            if (
+                seen.error is not None
+                and wrong in ("refused key", "no event", "cut")
+                and wire == "openai"
+            ):
                 seen.seen += [as_rich_shows(seen.error), as_cgitb_shows(seen.error)]
             if wrong != "events" or wire == "openai":
                 assert isinstance(seen.error, ModelwireError), seen.result
             seen.assert_clean()
-    assert any("canary" in value for value in provider_server.requests[-1].headers.values())  # they did travel
+    assert any(
+        "canary" in value for value in provider_server.requests[-1].headers.values()
+    )  # they did travel
 
 
 def test_a_masked_error_still_says_what_happened(provider_server: ProviderServer) -> None:
     key = CANARIES["key"]
-    provider_server.say(faults.status(401, message=f"Wrong key {key} for team blue.", headers={"x-request-id": "r-1"}))
+    provider_server.say(
+        faults.status(
+            401, message=f"Wrong key {key} for team blue.", headers={"x-request-id": "r-1"}
+        )
+    )
     with pytest.raises(AuthenticationError) as refused:
         armed(provider_server.base_url).invoke("hi")
     assert refused.value.message.startswith("Wrong key ********** for team blue.")
@@ -334,7 +384,9 @@ def test_a_call_that_goes_well_shows_no_secret(
         ears, cache = Ears(), InMemoryCache()
         model = armed(provider_server.base_url, wire, cache=cache, **way())
         bound = model.bind(**OF_THE_CALL)
-        seen = observe(lambda: [ask(bound, "hi", {"callbacks": [ears]}), model.limits(), cache._cache])
+        seen = observe(
+            lambda: [ask(bound, "hi", {"callbacks": [ears]}), model.limits(), cache._cache]
+        )
         close_client(model)
         assert seen.error is None
         seen.seen += [*ears.told, repr(seen.result), repr(bound)]
@@ -349,7 +401,9 @@ async def events_of(model: Any, **given: Any) -> list[Any]:
 
 
 def test_events_show_no_secret(provider_server: ProviderServer, observe: Observe) -> None:
-    seen = observe(lambda: asyncio.run(events_of(armed(provider_server.base_url).bind(**OF_THE_CALL))))
+    seen = observe(
+        lambda: asyncio.run(events_of(armed(provider_server.base_url).bind(**OF_THE_CALL)))
+    )
     assert seen.result
     seen.seen += [repr(seen.result), _plain(seen.result)]
     seen.assert_clean()
@@ -416,7 +470,8 @@ async def leave_by_a_cancel(model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "leave", [leave_at_the_deadline, leave_by_a_timeout, leave_a_stream_by_a_timeout, leave_by_a_cancel]
+    "leave",
+    [leave_at_the_deadline, leave_by_a_timeout, leave_a_stream_by_a_timeout, leave_by_a_cancel],
 )
 @pytest.mark.parametrize("way", WAYS)
 def test_a_call_that_is_cut_off_from_outside_shows_no_secret(
@@ -432,7 +487,9 @@ def test_a_call_that_is_cut_off_from_outside_shows_no_secret(
     assert [leak for text in shown for leak in found_in(text)] == []
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="a signal cannot be sent to a thread here")
+@pytest.mark.skipif(
+    not hasattr(signal, "pthread_kill"), reason="a signal cannot be sent to a thread here"
+)
 def test_ctrl_c_in_a_call_shows_no_secret(provider_server: ProviderServer) -> None:
     provider_server.default = faults.stall("request")
     for way in ("core", "client"):
@@ -450,7 +507,9 @@ def test_a_proxy_that_says_its_password_again_is_masked(
     colour: SyncColour | AsyncColour, raw_server: Any, observe: Observe
 ) -> None:
     said = echo("proxy")
-    server = raw_server([[answer(said.encode(), status=407, headers=f"x-said: {said}\r\n"), None]], repeat=True)
+    server = raw_server(
+        [[answer(said.encode(), status=407, headers=f"x-said: {said}\r\n"), None]], repeat=True
+    )
     user, password = CANARIES["proxy user"], CANARIES["proxy password"]
     proxy = server.url.replace("//", f"//{user}:{password}@").removesuffix("/v1")
     for target in ("http://192.0.2.1/v1", "https://192.0.2.1/v1"):
@@ -470,9 +529,13 @@ BAD_ARGUMENTS: dict[str, dict[str, Any]] = {
     "type": {"temperature": "hot"},
     "headers": {"default_headers": {"X-Team": [CANARIES["default header"]]}},
     "newline in the key": {"api_key": CANARIES["key"] + "\n"},
-    "newline in a header": {"default_headers": {"X-Team": CANARIES["default header"] + "\r\nX-Evil: 1"}},
+    "newline in a header": {
+        "default_headers": {"X-Team": CANARIES["default header"] + "\r\nX-Evil: 1"}
+    },
     "client": {"http_client": "none"},
-    "address": {"base_url": f"ftp://{CANARIES['user']}:{CANARIES['query']}@h/?key={CANARIES['key']}"},
+    "address": {
+        "base_url": f"ftp://{CANARIES['user']}:{CANARIES['query']}@h/?key={CANARIES['key']}"
+    },
     "address, no text": {"base_url": [f"http://h/?key={CANARIES['query']}"]},
     "patience": {"max_retries": -1},
 }
@@ -495,7 +558,9 @@ BAD_CALLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("bad", BAD_CALLS)
-def test_no_refused_call_shows_a_secret(bad: str, colour: SyncColour | AsyncColour, observe: Observe) -> None:
+def test_no_refused_call_shows_a_secret(
+    bad: str, colour: SyncColour | AsyncColour, observe: Observe
+) -> None:
     for wire in WIRES:
         model = armed("http://127.0.0.1:1", wire)
         for do in (
@@ -534,29 +599,51 @@ def test_a_function_that_gives_a_broken_key_does_not_show_it(
 def every_model() -> list[Any]:
     azure = AzureChatOpenAI(
         azure_endpoint=f"https://{CANARIES['user']}:{CANARIES['query']}@me.openai.azure.com?key={CANARIES['query']}",
-        azure_deployment="d", azure_ad_token=CANARIES["key"], default_headers={"X-Team": CANARIES["default header"]},
-    )  # fmt: skip
+        azure_deployment="d",
+        azure_ad_token=CANARIES["key"],
+        default_headers={"X-Team": CANARIES["default header"]},
+    )
     return [armed("http://127.0.0.1:1", wire) for wire in WIRES] + [azure]
 
 
 def test_no_dump_shows_a_secret() -> None:
     for model in every_model():
-        for one in (model, copy.copy(model), copy.deepcopy(model), model.model_copy(update={"model": "n"})):
+        for one in (
+            model,
+            copy.copy(model),
+            copy.deepcopy(model),
+            model.model_copy(update={"model": "n"}),
+        ):
             texts = [
-                repr(one), str(one), f"{one}", repr(one.api_key), str(one.model_dump()), one.model_dump_json(),
-                json.dumps(one.model_json_schema()), repr(one.asdict()), str(one._identifying_params),
-                repr(one.build_request("hi")), repr(one | (lambda said: said)), repr(one._endpoint()),
-                str(one.get_graph().to_json()), repr(one.bind(**OF_THE_CALL)), str(one.bind(**OF_THE_CALL).model_dump),
-            ]  # fmt: skip
+                repr(one),
+                str(one),
+                f"{one}",
+                repr(one.api_key),
+                str(one.model_dump()),
+                one.model_dump_json(),
+                json.dumps(one.model_json_schema()),
+                repr(one.asdict()),
+                str(one._identifying_params),
+                repr(one.build_request("hi")),
+                repr(one | (lambda said: said)),
+                repr(one._endpoint()),
+                str(one.get_graph().to_json()),
+                repr(one.bind(**OF_THE_CALL)),
+                str(one.bind(**OF_THE_CALL).model_dump),
+            ]
             assert not [leak for text in texts for leak in found_in(text)]
             assert CANARIES["key"] not in repr(vars(one)) + _plain(vars(one)) + _plain(one)
             assert CANARIES["default header"] not in f"{vars(one)} {one.default_headers}"
             assert CANARIES["extra header"] not in f"{vars(one)} {one.extra_headers}"
-            assert CANARIES["default header"] in "".join(one.build_request("hi").headers.values())  # copies have them
+            assert CANARIES["default header"] in "".join(
+                one.build_request("hi").headers.values()
+            )  # copies have them
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_no_pickle_carries_a_secret_and_each_says_what_it_left(protocol: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pickle_carries_a_secret_and_each_says_what_it_left(
+    protocol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "there")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "there")
     for model in every_model()[:2]:
@@ -576,10 +663,15 @@ def test_a_pickle_of_a_model_without_such_secrets_says_nothing() -> None:
         pickle.dumps(ChatOpenAI(model="m", api_key="k"))
 
 
-def test_files_of_a_cache_hold_no_secret_and_are_the_owners(provider_server: ProviderServer, tmp_path: Path) -> None:
+def test_files_of_a_cache_hold_no_secret_and_are_the_owners(
+    provider_server: ProviderServer, tmp_path: Path
+) -> None:
     from modelwire import caches
 
-    disk = next((getattr(caches, name) for name in ("DiskCache", "SQLiteCache") if hasattr(caches, name)), None)
+    disk = next(
+        (getattr(caches, name) for name in ("DiskCache", "SQLiteCache") if hasattr(caches, name)),
+        None,
+    )
     if disk is None:
         pytest.skip("no cache on disk yet")
     armed(provider_server.base_url, cache=disk(tmp_path / "cache.db")).invoke("hi", **OF_THE_CALL)
@@ -615,11 +707,18 @@ def when_asked(number: int, do: Callable[[], Any]) -> Callable[[Any], Any]:
 def test_no_file_of_a_job_holds_a_secret_killed_or_finished(
     wire: str, provider_server: ProviderServer, tmp_path: Path, observe: Observe
 ) -> None:
-    folder, killed = tmp_path / "out.jsonl.job", tmp_path / "killed"  # what a kill would leave behind
+    folder, killed = (
+        tmp_path / "out.jsonl.job",
+        tmp_path / "killed",
+    )  # what a kill would leave behind
     provider_server.default = when_asked(20, lambda: shutil.copytree(folder, killed))
-    chain = ChatPromptTemplate.from_template("{text}") | armed(provider_server.base_url, wire).bind(**OF_THE_CALL)
+    chain = ChatPromptTemplate.from_template("{text}") | armed(provider_server.base_url, wire).bind(
+        **OF_THE_CALL
+    )
     rows = [{"text": f"row {n}"} for n in range(30)]
-    seen = observe(lambda: run_job(chain, rows, output=tmp_path / "out.jsonl", quiet=True, max_concurrency=1))
+    seen = observe(
+        lambda: run_job(chain, rows, output=tmp_path / "out.jsonl", quiet=True, max_concurrency=1)
+    )
     assert seen.error is None
     assert seen.result.failed >= 8
     seen.seen += [str(seen.result), repr(seen.result)]
@@ -631,13 +730,19 @@ def test_no_file_of_a_job_holds_a_secret_killed_or_finished(
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_no_file_of_a_batch_holds_a_secret_killed_or_finished(
-    wire: str, provider_server: ProviderServer, tmp_path: Path, observe: Observe, caplog: pytest.LogCaptureFixture
+    wire: str,
+    provider_server: ProviderServer,
+    tmp_path: Path,
+    observe: Observe,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder, killed = tmp_path / "a.job", tmp_path / "killed"
     handle = provider_server.batches.handle
 
     def handling(request: Any, base_url: str) -> Any:
-        if request.method == "POST" and request.path.endswith("/batches"):  # its parts lie on the disk
+        if request.method == "POST" and request.path.endswith(
+            "/batches"
+        ):  # its parts lie on the disk
             shutil.copytree(folder, killed, dirs_exist_ok=True)
         return handle(request, base_url)
 
@@ -646,15 +751,22 @@ def test_no_file_of_a_batch_holds_a_secret_killed_or_finished(
         provider_server.base_url, wire, path="/v1" if wire == "openai" else ""
     ).bind(**OF_THE_CALL)
     rows = [{"text": f"row {n}"} for n in range(6)]
-    with caplog.at_level(logging.INFO, "openai"), caplog.at_level(logging.INFO, "anthropic"):  # theirs show addresses
+    with (
+        caplog.at_level(logging.INFO, "openai"),
+        caplog.at_level(logging.INFO, "anthropic"),
+    ):  # theirs show addresses
         seen = observe(lambda: chain.submit_batch(rows, dir=folder).wait(poll=0.01))
     assert seen.error is None
     seen.seen += [repr(seen.result), *(repr(result) for result in seen.result.results())]
     seen.assert_clean()
     check_files(folder)
     check_files(killed)
-    said = ", ".join(CANARIES[name] for name in ("key", "default header", "user", "password", "query"))
-    provider_server.batches.handle = lambda request, base_url: error_reply(wire, 401, number=1, message=said)  # type: ignore[method-assign]
+    said = ", ".join(
+        CANARIES[name] for name in ("key", "default header", "user", "password", "query")
+    )
+    provider_server.batches.handle = lambda request, base_url: error_reply(
+        wire, 401, number=1, message=said
+    )  # type: ignore[method-assign]
     with caplog.at_level(logging.INFO, "openai"), caplog.at_level(logging.INFO, "anthropic"):
         seen = observe(lambda: chain.submit_batch(rows, dir=tmp_path / "b.job"))
     assert isinstance(seen.error, AuthenticationError)
@@ -664,12 +776,30 @@ def test_no_file_of_a_batch_holds_a_secret_killed_or_finished(
 
 @pytest.mark.parametrize(
     "given",
-    ["api_key=", "default_headers=", "default_query=", "azure_ad_token=", "base_url=http://me:", "proxy=http://:"],
+    [
+        "api_key=",
+        "default_headers=",
+        "default_query=",
+        "azure_ad_token=",
+        "base_url=http://me:",
+        "proxy=http://:",
+    ],
 )
-def test_no_secret_of_a_command_line_is_kept(given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_of_a_command_line_is_kept(
+    given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "in.csv").write_text("text\nhi\n")
     secret = f"{given}{CANARIES['key']}@127.0.0.1:1"
-    command = ["batch", str(tmp_path / "in.csv"), "--prompt", "{text}", "--model", "openai:m", "--param", secret]
+    command = [
+        "batch",
+        str(tmp_path / "in.csv"),
+        "--prompt",
+        "{text}",
+        "--model",
+        "openai:m",
+        "--param",
+        secret,
+    ]
     assert cli.main([*command, "-o", str(tmp_path / "out.csv")]) == 1
     assert found_in("".join(capsys.readouterr())) == []
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
@@ -685,9 +815,15 @@ def test_a_dump_of_all_stacks_shows_no_secret(
             return "hi"
 
         provider_server.default = dump
-        with ThreadPoolExecutor(1) as pool:  # the dump ends after the 100 newest threads, and other tests left some
-            pool.submit(colour.invoke, armed(provider_server.base_url).bind(**OF_THE_CALL), "hi").result()
+        with ThreadPoolExecutor(
+            1
+        ) as pool:  # the dump ends after the 100 newest threads, and other tests left some
+            pool.submit(
+                colour.invoke, armed(provider_server.base_url).bind(**OF_THE_CALL), "hi"
+            ).result()
         file.seek(0)
         shown = file.read()
-    assert "drivers.py" in shown or colour.name == "async"  # a call was among them; the async one lies on no stack
+    assert (
+        "drivers.py" in shown or colour.name == "async"
+    )  # a call was among them; the async one lies on no stack
     assert found_in(shown) == []

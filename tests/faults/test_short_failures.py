@@ -23,7 +23,9 @@ def short_waits() -> None:
 
 def check_a_short_failure(ask: Ask, status: int, seconds: float, calls: int, engine: str) -> None:
     rows = [f"row {n}" for n in range(calls)]
-    with RawProvider(lambda since_s, _: status if since_s < seconds else 200, latency_s=0.02) as server:
+    with RawProvider(
+        lambda since_s, _: status if since_s < seconds else 200, latency_s=0.02
+    ) as server:
         answers = ask(model_of(server, engine=engine), rows)
         assert [getattr(answer, "text", answer) for answer in answers] == rows
         assert len(server.arrivals) <= 3 * calls
@@ -40,7 +42,9 @@ ENGINES = ["httpx2", "aiohttp"]
     ("status", "seconds", "calls"),
     [(500, 1.0, 50), (RESET, 0.2, 50), pytest.param(500, 1.0, 200, marks=pytest.mark.long)],
 )
-def test_a_provider_that_fails_for_a_moment_loses_no_call(ask: Ask, status: int, seconds: float, calls: int) -> None:
+def test_a_provider_that_fails_for_a_moment_loses_no_call(
+    ask: Ask, status: int, seconds: float, calls: int
+) -> None:
     """P27."""
     check_a_short_failure(ask, status, seconds, calls, "httpx2")
 
@@ -57,7 +61,9 @@ def test_it_loses_none_on_the_other_engine(status: int) -> None:
     ("status", "seconds", "calls"),
     [(500, 5.0, 20), (502, 0.2, 1000), (500, 1.0, 1000), (RESET, 5.0, 50), (RESET, 1.0, 200)],
 )
-def test_more_of_the_grid_of_short_failures(ask: Ask, status: int, seconds: float, calls: int, engine: str) -> None:
+def test_more_of_the_grid_of_short_failures(
+    ask: Ask, status: int, seconds: float, calls: int, engine: str
+) -> None:
     """P27."""
     if engine == "aiohttp" and ask in (by_batch, by_threads):
         pytest.skip("sync calls have one engine")
@@ -71,8 +77,12 @@ def check_a_lasting_refusal(server: RawProvider, requests: int, least_gap_s: flo
         assert all(later - earlier >= least_gap_s for earlier, later in pairwise(times))
 
 
-@pytest.mark.parametrize(("status", "retry_after"), [(503, None), (503, 0.01), (429, 0.01), (529, 1)])
-def test_set_retries_bound_the_requests_of_one_call(colour: Any, status: int, retry_after: float | None) -> None:
+@pytest.mark.parametrize(
+    ("status", "retry_after"), [(503, None), (503, 0.01), (429, 0.01), (529, 1)]
+)
+def test_set_retries_bound_the_requests_of_one_call(
+    colour: Any, status: int, retry_after: float | None
+) -> None:
     """P28: `max_retries=1` are two requests, whatever the provider says."""
     with RawProvider(lambda since_s, _: status, retry_after=retry_after) as server:
         with pytest.raises((Overloaded, RateLimited)) as caught:
@@ -91,7 +101,9 @@ def test_a_crowd_at_a_lasting_refusal_is_a_handful_of_requests_and_ends_at_max_w
     """P28: with Retry-After 1 it was a request a second, and twice `max_wait`; when it ends, on a virtual clock."""
     monkeypatch.setattr(limiter, "_ALONE_S", 300.0)  # a loaded machine reads the first refusal late
     with RawProvider(lambda since_s, _: 503, retry_after=1) as server:
-        outcomes = by_gather(model_of(server, engine=engine, max_wait=4), [f"row {n}" for n in range(200)])
+        outcomes = by_gather(
+            model_of(server, engine=engine, max_wait=4), [f"row {n}" for n in range(200)]
+        )
         assert {type(outcome) for outcome in outcomes} == {Overloaded}
         assert all("max_wait" in str(outcome) for outcome in outcomes)
         assert len(server.arrivals) <= 15
@@ -100,16 +112,21 @@ def test_a_crowd_at_a_lasting_refusal_is_a_handful_of_requests_and_ends_at_max_w
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("status", "retry_after", "calls"), [(503, None, 1), (529, 1, 200), (429, 0.01, 200), (429, 5, 1), (503, 30, 200)]
+    ("status", "retry_after", "calls"),
+    [(503, None, 1), (529, 1, 200), (429, 0.01, 200), (429, 5, 1), (503, 30, 200)],
 )
-def test_more_of_the_grid_of_lasting_refusals(status: int, retry_after: float | None, calls: int) -> None:
+def test_more_of_the_grid_of_lasting_refusals(
+    status: int, retry_after: float | None, calls: int
+) -> None:
     """P28. With 200 calls waiting 15 requests at most, all together."""
     for settings, most in (({}, 10), ({"max_retries": 3}, 4)):
         with RawProvider(lambda since_s, _: status, retry_after=retry_after) as server:
             rows = [f"row {n}" for n in range(calls)]
             outcomes = by_gather(model_of(server, model=str(most), **settings), rows)
             assert {type(outcome) for outcome in outcomes} <= {Overloaded, RateLimited}
-            assert len(server.arrivals) <= 40  # fifteen on an idle machine; a starved loop reads the first refusal late
+            assert (
+                len(server.arrivals) <= 40
+            )  # fifteen on an idle machine; a starved loop reads the first refusal late
             check_a_lasting_refusal(server, most)
 
 

@@ -20,11 +20,45 @@ CLASSES: dict[int, RetryClass] = {
     **dict.fromkeys((429,), R.THROTTLE),
     **dict.fromkeys((503, 529), R.OVERLOAD),
     **dict.fromkeys(
-        (300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 410, 411, 412, 413, 414, 415, 416, 417,
-         418, 421, 422, 423, 424, 426, 428, 431, 451, 499, 501, 505),
+        (
+            300,
+            301,
+            302,
+            303,
+            304,
+            307,
+            308,
+            400,
+            401,
+            402,
+            403,
+            404,
+            405,
+            406,
+            410,
+            411,
+            412,
+            413,
+            414,
+            415,
+            416,
+            417,
+            418,
+            421,
+            422,
+            423,
+            424,
+            426,
+            428,
+            431,
+            451,
+            499,
+            501,
+            505,
+        ),
         R.FATAL,
     ),
-}  # fmt: skip
+}
 WIRES = ("openai", "anthropic", "gemini", "bedrock")
 
 
@@ -35,12 +69,18 @@ def failed(colour: Any, model: Any, way: str = "invoke") -> ChatError:
 
 
 @pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("status", [pytest.param(status, id=f"S1-{status}") for status in CLASSES if status >= 400])
-def test_every_status_is_of_the_class_it_stands_for(server: ProviderServer, wire: Any, status: int) -> None:
+@pytest.mark.parametrize(
+    "status", [pytest.param(status, id=f"S1-{status}") for status in CLASSES if status >= 400]
+)
+def test_every_status_is_of_the_class_it_stands_for(
+    server: ProviderServer, wire: Any, status: int
+) -> None:
     server.default = faults.status(status)
     with pytest.raises(ChatError) as caught:
         server.model(wire, max_retries=0).invoke("hi")
-    expected = R.TRANSIENT if (wire, status) == ("bedrock", 424) else CLASSES[status]  # `ModelErrorException`
+    expected = (
+        R.TRANSIENT if (wire, status) == ("bedrock", 424) else CLASSES[status]
+    )  # `ModelErrorException`
     assert (caught.value.status, caught.value.retry_class) == (status, expected)
     assert len(server.requests) == 1
 
@@ -59,7 +99,9 @@ def failed_once(server: ProviderServer, model: Any) -> ChatError:
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-@pytest.mark.parametrize("status", [pytest.param(status, id=f"S3-{status}") for status in (400, 403, 404, 413, 422)])
+@pytest.mark.parametrize(
+    "status", [pytest.param(status, id=f"S3-{status}") for status in (400, 403, 404, 413, 422)]
+)
 def test_what_will_fail_again_is_sent_once(
     colour: Any, wire: Any, server: ProviderServer, status: int, way: str
 ) -> None:
@@ -126,8 +168,12 @@ def test_s7_too_early_is_sent_again_on_another_connection(
     server = raw_server([[answer(body, status=425)], [answer(said)]])
     given = {}
     if library is not None:
-        kind = getattr(importlib.import_module(library), "Client" if colour.name == "sync" else "AsyncClient")
-        given = {"http_client" if colour.name == "sync" else "http_async_client": kind(trust_env=False)}
+        kind = getattr(
+            importlib.import_module(library), "Client" if colour.name == "sync" else "AsyncClient"
+        )
+        given = {
+            "http_client" if colour.name == "sync" else "http_async_client": kind(trust_env=False)
+        }
     model = ChatOpenAI(model="m", base_url=server.url, api_key="k", **given)
 
     def ask() -> str:
@@ -135,7 +181,9 @@ def test_s7_too_early_is_sent_again_on_another_connection(
             return str(model.invoke("hi").text)
 
     async def aask() -> str:
-        async with contextlib.aclosing(given["http_async_client"]) if given else contextlib.nullcontext():
+        async with (
+            contextlib.aclosing(given["http_async_client"]) if given else contextlib.nullcontext()
+        ):
             return str((await model.ainvoke("hi")).text)
 
     assert colour.run(ask, aask) == "good"
@@ -145,15 +193,25 @@ def test_s7_too_early_is_sent_again_on_another_connection(
 @pytest.mark.parametrize(
     ("wire", "status", "code"),
     [
-        *[("openai", 429, code) for code in (
-            "insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
-            "project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached",
-        )],
-        *[("anthropic", 429, code) for code in ("enforced_spend_limit_reached", "contract_spend_limit_reached")],
+        *[
+            ("openai", 429, code)
+            for code in (
+                "insufficient_quota",
+                "credit_balance_exhausted",
+                "organization_spend_limit_exceeded",
+                "project_spend_limit_exceeded",
+                "organization_usage_limit_exceeded",
+                "billing_hard_limit_reached",
+            )
+        ],
+        *[
+            ("anthropic", 429, code)
+            for code in ("enforced_spend_limit_reached", "contract_spend_limit_reached")
+        ],
         ("openai", 402, None),
         ("anthropic", 402, None),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("way", ["invoke", "stream"])
 def test_s8_want_of_money_is_one_request(
     colour: Any, server: ProviderServer, wire: Any, status: int, code: str | None, way: str
@@ -175,15 +233,22 @@ def test_s8_a_ramp_that_is_too_steep_is_not_want_of_money(server: ProviderServer
         pytest.param(0.05, "seconds", id="S9-seconds"),
         pytest.param(0.05, "ms", id="S9-ms"),
         pytest.param(1, "date", id="S9-date"),
-        *[pytest.param(text, "seconds", id=f"S9-{text!r}") for text in ("-5", "nan", "inf", "soon", "", "0")],
+        *[
+            pytest.param(text, "seconds", id=f"S9-{text!r}")
+            for text in ("-5", "nan", "inf", "soon", "", "0")
+        ],
     ],
 )
-def test_every_form_of_retry_after_is_read_or_ignored(server: ProviderServer, value: Any, form: Any) -> None:
+def test_every_form_of_retry_after_is_read_or_ignored(
+    server: ProviderServer, value: Any, form: Any
+) -> None:
     server.say(faults.status(500, retry_after=value, retry_after_form=form), "good")
     assert server.model().invoke("hi").text == "good"
 
 
-def test_s9_longer_than_we_wait_is_said_at_once(colour: Any, wire: Any, server: ProviderServer) -> None:
+def test_s9_longer_than_we_wait_is_said_at_once(
+    colour: Any, wire: Any, server: ProviderServer
+) -> None:
     server.default = faults.status(429, retry_after=86_400)
     error = failed(colour, server.model(wire))
     assert isinstance(error, RateLimited)
@@ -199,15 +264,28 @@ def test_s9_how_long_we_wait_may_be_said(colour: Any, server: ProviderServer) ->
 
 
 HEADERS = {
-    "openai": {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "59",
-               "x-ratelimit-reset-requests": "1s", "x-ratelimit-limit-tokens": "100000"},
-    "anthropic": {"anthropic-ratelimit-requests-limit": "50", "anthropic-ratelimit-requests-remaining": "49",
-                  "anthropic-ratelimit-requests-reset": "2026-11-21T12:00:00Z"},
-    "garbage": {"x-ratelimit-limit-requests": "many", "x-ratelimit-remaining-requests": "-1",
-                "x-ratelimit-reset-requests": "yesterday", "x-ratelimit-limit-tokens": "1e999",
-                "anthropic-ratelimit-requests-limit": "\xa7", "anthropic-ratelimit-requests-reset": "2026-99-99",
-                "anthropic-ratelimit-unified-reset": "nan", "retry-after": "never"},
-}  # fmt: skip
+    "openai": {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "59",
+        "x-ratelimit-reset-requests": "1s",
+        "x-ratelimit-limit-tokens": "100000",
+    },
+    "anthropic": {
+        "anthropic-ratelimit-requests-limit": "50",
+        "anthropic-ratelimit-requests-remaining": "49",
+        "anthropic-ratelimit-requests-reset": "2026-11-21T12:00:00Z",
+    },
+    "garbage": {
+        "x-ratelimit-limit-requests": "many",
+        "x-ratelimit-remaining-requests": "-1",
+        "x-ratelimit-reset-requests": "yesterday",
+        "x-ratelimit-limit-tokens": "1e999",
+        "anthropic-ratelimit-requests-limit": "\xa7",
+        "anthropic-ratelimit-requests-reset": "2026-99-99",
+        "anthropic-ratelimit-unified-reset": "nan",
+        "retry-after": "never",
+    },
+}
 
 
 @pytest.mark.parametrize("dialect", [pytest.param(name, id=f"S10-{name}") for name in HEADERS])

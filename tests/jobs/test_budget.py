@@ -26,7 +26,9 @@ pytest.importorskip("genai_prices")
 MODEL = "gpt-4o-mini"  # 0.15 and 0.60 USD a million tokens
 
 
-def spending(tmp_path: Path, words: Any, rows: Any, *, wire: str = "openai", **options: Any) -> tuple[JobResult, int]:
+def spending(
+    tmp_path: Path, words: Any, rows: Any, *, wire: str = "openai", **options: Any
+) -> tuple[JobResult, int]:
     """Run a job at a provider whose nth answer has `words(n)` words; return how many calls it took, too."""
 
     def answer(request: Any) -> Any:
@@ -35,7 +37,9 @@ def spending(tmp_path: Path, words: Any, rows: Any, *, wire: str = "openai", **o
     with ProviderServer(default=answer) as server:
         given_ = {"model": MODEL} | options.pop("model_options", {})
         model = server.model(**given_)
-        result = run_job("{text}", rows, model=model, output=tmp_path / "o.jsonl", quiet=True, **options)
+        result = run_job(
+            "{text}", rows, model=model, output=tmp_path / "o.jsonl", quiet=True, **options
+        )
         return result, len(server.requests)
 
 
@@ -47,21 +51,29 @@ def test_answers_that_grow_do_not_pass_the_limit(tmp_path: Path) -> None:
     def words(n: int) -> int:
         return 20 if n <= 60 else 2_000
 
-    result, _ = spending(tmp_path, words, texts(300), max_cost="0.05", model_options={"max_tokens": 2_100})
+    result, _ = spending(
+        tmp_path, words, texts(300), max_cost="0.05", model_options={"max_tokens": 2_100}
+    )
     assert result.stopped == "max_cost"
     assert Decimal("0.045") < result.cost <= Decimal("0.05")
 
 
 def test_a_row_with_a_long_input_is_reckoned_by_its_own(tmp_path: Path) -> None:
     rows = [*texts(50), *({"text": f"{n} " * 20_000} for n in range(50))]
-    result, calls = spending(tmp_path, lambda n: 1, rows, max_cost="0.02", model_options={"max_tokens": 16})
+    result, calls = spending(
+        tmp_path, lambda n: 1, rows, max_cost="0.02", model_options={"max_tokens": 16}
+    )
     assert result.stopped == "max_cost" and 50 <= calls < 100
     assert result.cost <= Decimal("0.02")
 
 
 def test_more_money_goes_on_and_less_than_a_row_asks_nothing(tmp_path: Path, capsys: Any) -> None:
     result, calls = spending(tmp_path, lambda n: 3, texts(3), max_cost="0.001")
-    assert (result.stopped, calls, result.rows) == ("max_cost", 0, 0)  # an answer may have 16,384 tokens
+    assert (result.stopped, calls, result.rows) == (
+        "max_cost",
+        0,
+        0,
+    )  # an answer may have 16,384 tokens
     with ProviderServer(default="fine") as server:
         model = server.model(model=MODEL)
         run_job("{text}", texts(3), model=model, output=tmp_path / "o.jsonl", max_cost="0.001")
@@ -72,7 +84,9 @@ def test_more_money_goes_on_and_less_than_a_row_asks_nothing(tmp_path: Path, cap
 
 
 @pytest.mark.parametrize("repeat", [1, 3])
-def test_rows_in_flight_wait_for_money_and_go_on_when_it_comes_back(tmp_path: Path, repeat: int) -> None:
+def test_rows_in_flight_wait_for_money_and_go_on_when_it_comes_back(
+    tmp_path: Path, repeat: int
+) -> None:
     # Three rows at a time can be afforded, and all of them are: what was set aside comes back.
     template = "{text} " * repeat
     model = {"max_tokens": 100}
@@ -80,9 +94,13 @@ def test_rows_in_flight_wait_for_money_and_go_on_when_it_comes_back(tmp_path: Pa
         budget = RowMoney(Decimal(1), make_work(template, server.model(model=MODEL, **model)))
         each = budget.needed(json.dumps({"text": "t10"}).encode())
         result = run_job(
-            template, texts(25), model=server.model(model=MODEL, **model), output=tmp_path / "o.jsonl", quiet=True,
+            template,
+            texts(25),
+            model=server.model(model=MODEL, **model),
+            output=tmp_path / "o.jsonl",
+            quiet=True,
             max_cost=each * 3,
-        )  # fmt: skip
+        )
     assert (result.complete, result.rows) == (True, 25)
     assert result.cost < each * 3
 
@@ -107,9 +125,15 @@ def answer_of(tokens: int) -> Any:
 
 MODELS = {
     "a limit of its own": (lambda: ChatOpenAI(model=MODEL, max_tokens=7, api_key="k"), 7),
-    "under the newer name": (lambda: ChatOpenAI(model=MODEL, max_completion_tokens=7, api_key="k"), 7),
+    "under the newer name": (
+        lambda: ChatOpenAI(model=MODEL, max_completion_tokens=7, api_key="k"),
+        7,
+    ),
     "bound": (lambda: ChatOpenAI(model=MODEL, api_key="k").bind(max_tokens=9), 9),
-    "bound wins": (lambda: ChatOpenAI(model=MODEL, max_tokens=7, api_key="k").bind(max_tokens=9), 9),
+    "bound wins": (
+        lambda: ChatOpenAI(model=MODEL, max_tokens=7, api_key="k").bind(max_tokens=9),
+        9,
+    ),
     "three answers": (lambda: ChatOpenAI(model=MODEL, max_tokens=7, api_key="k").bind(n=3), 21),
     "the other wire": (
         lambda: ChatOpenAI(model="gpt-4o", max_tokens=70, api_key="k", use_responses_api=True),
@@ -129,7 +153,11 @@ def test_the_largest_answer_is_what_the_request_allows(name: str) -> None:
 
 def test_every_model_of_a_chain_is_reckoned_and_again_for_each_retry() -> None:
     model = ChatOpenAI(model=MODEL, max_tokens=10, api_key="k")
-    chain = RunnablePassthrough.assign(summary=make_work("{text}", model).chain) | RunnableLambda(str) | model
+    chain = (
+        RunnablePassthrough.assign(summary=make_work("{text}", model).chain)
+        | RunnableLambda(str)
+        | model
+    )
     row = b'{"text":"a"}'
     single = RowMoney(Decimal(1), make_work("{text}", model))
     assert len(RowMoney(Decimal(1), make_work(chain))._calls) == 2
@@ -155,11 +183,20 @@ def test_no_order_of_costs_passes_a_cap_that_reservations_know(
             return answer_of(costs[int(messages[0].text)])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "known_price", lambda message: Decimal(message.usage_metadata["output_tokens"]) / 100)
+        patch.setattr(
+            work,
+            "known_price",
+            lambda message: Decimal(message.usage_metadata["output_tokens"]) / 100,
+        )
         result = run_job(
-            "{n}", [{"n": n} for n in range(len(costs))], model=Model(max_tokens=40), quiet=True, max_cost=most,
-            max_concurrency=at_once, output=tmp_path_factory.mktemp("money") / "o.jsonl",
-        )  # fmt: skip
+            "{n}",
+            [{"n": n} for n in range(len(costs))],
+            model=Model(max_tokens=40),
+            quiet=True,
+            max_cost=most,
+            max_concurrency=at_once,
+            output=tmp_path_factory.mktemp("money") / "o.jsonl",
+        )
     assert result.cost <= most
     if not result.complete:  # one more could have passed it
         assert result.cost + Decimal("0.40") > most

@@ -47,7 +47,9 @@ def batch(*more: str) -> int:
     return cli.main(["batch", "in.csv", "--chain", "parrot_chain:chain", "-o", "out.csv", *more])
 
 
-def test_batch_writes_the_table_and_says_where_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_batch_writes_the_table_and_says_where_it_is(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert batch() == 0
     said = capsys.readouterr()
     assert said.out == "out.csv\n"
@@ -88,11 +90,15 @@ def test_retry_works_from_another_folder(
     assert (here / "out.csv").exists()
 
 
-def test_a_killed_job_is_listed_with_what_its_store_has(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_job_is_listed_with_what_its_store_has(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     batch("-q")
     (here / "out.csv.job" / "summary.json").unlink()
     store = here / "out.csv.job" / "job.sqlite"
-    store.write_bytes(store.read_bytes().replace(b'"n":2', b'"n":3'))  # a record is damaged: what is whole counts
+    store.write_bytes(
+        store.read_bytes().replace(b'"n":2', b'"n":3')
+    )  # a record is damaged: what is whole counts
     capsys.readouterr()
     cli.main(["jobs", "list"])
     (_, line) = capsys.readouterr().out.splitlines()
@@ -112,7 +118,9 @@ ODD_FOLDERS = {
 
 @pytest.mark.parametrize("kind", ODD_FOLDERS)
 @pytest.mark.parametrize("command", ["show", "retry", "wait"])
-def test_an_odd_folder_is_explained(here: Path, capsys: pytest.CaptureFixture[str], kind: str, command: str) -> None:
+def test_an_odd_folder_is_explained(
+    here: Path, capsys: pytest.CaptureFixture[str], kind: str, command: str
+) -> None:
     said, explanation = ODD_FOLDERS[kind]
     (here / "odd.job").mkdir()
     if said is not None:
@@ -142,7 +150,9 @@ def test_jobs_under_any_name_are_listed_and_what_is_none_of_ours_is_passed_over(
     capsys.readouterr()
     assert cli.main(["jobs", "list", "--dir", "runs"]) == 0
     said = capsys.readouterr()
-    assert [line.split()[-1] for line in said.out.splitlines()[1:]] == ["runs/reviews"] and not said.err
+    assert [line.split()[-1] for line in said.out.splitlines()[1:]] == [
+        "runs/reviews"
+    ] and not said.err
     assert cli.main(["jobs", "list", "--dir", "nowhere"]) == 1
     said = capsys.readouterr()
     assert said.err == "modelwire: There is no folder `nowhere`.\n" and not said.out
@@ -161,7 +171,9 @@ chain = RunnableLambda(fail)
 """
 
 
-def test_the_commonest_reasons_of_failed_rows_are_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commonest_reasons_of_failed_rows_are_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (here / "failing_chain.py").write_text(FAILING)
     (here / "in.csv").write_text("id,text\n1,b\n2,a\n3,a\n4,fine\n")
     assert batch("--chain", "failing_chain:chain") == 0
@@ -178,7 +190,9 @@ def test_the_commonest_reasons_of_failed_rows_are_said(here: Path, capsys: pytes
     assert "1 x BadRequest: Refused" in said.err and said.out == "all.csv\n"
 
 
-def test_rows_in_another_encoding_are_told_how_to_read_them(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_in_another_encoding_are_told_how_to_read_them(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (here / "in.csv").write_bytes(b"id,text\n1,a\n2,caf\xe9\n")
     assert batch() == 0
     assert "`--encoding cp1252 --retry-failed`" in capsys.readouterr().err
@@ -198,18 +212,25 @@ def test_what_is_done_of_a_stopped_job_can_be_written(
     assert cli.main(["jobs", "show", job_id]) == 0
     said = capsys.readouterr()
     assert (
-        "stopped  near `max_cost`\n" in said.out and "rows     2 so far, 0 failed, 0 + 0 tokens, $1.0000\n" in said.out
+        "stopped  near `max_cost`\n" in said.out
+        and "rows     2 so far, 0 failed, 0 + 0 tokens, $1.0000\n" in said.out
     )
     assert cli.main(["jobs", "write", job_id]) == 0
     assert capsys.readouterr().out == f"{here / 'out.csv'}\n"
-    assert [line.split(",")[2] for line in (here / "out.csv").read_text().splitlines()] == ["answer", "Say a", "Say b"]
+    assert [line.split(",")[2] for line in (here / "out.csv").read_text().splitlines()] == [
+        "answer",
+        "Say a",
+        "Say b",
+    ]
     assert cli.main(["jobs", "write", job_id, "-o", "in.csv"]) == 1
     assert batch("--max-cost", "9", "-q") == 0
     assert len((here / "out.csv").read_text().splitlines()) == 4
     assert json.loads((here / "out.csv.job" / "summary.json").read_text())["stopped"] is None
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_something_else_in_it_is_left_alone(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (here / "mine").mkdir()
     (here / "mine" / "log").write_text("years of work\n")
     assert batch("--job-dir", "mine") == 1
@@ -224,7 +245,17 @@ def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
     monkeypatch.setattr(work, "known_price", lambda message: Decimal("0.001"))
     monkeypatch.setattr(preview, "MEASURED_ROWS", 1000)
     (here / "in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(5000)))
-    arguments = ["batch", "in.csv", "--prompt", "Sum up {text}", "--system", "Be kind.", "-o", "out.csv", "--dry-run"]
+    arguments = [
+        "batch",
+        "in.csv",
+        "--prompt",
+        "Sum up {text}",
+        "--system",
+        "Be kind.",
+        "-o",
+        "out.csv",
+        "--dry-run",
+    ]
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     assert cli.main([*arguments, "--model", "openai:gpt-4o-mini", "--param", "max_tokens=50"]) == 0
     said = capsys.readouterr().out
@@ -236,9 +267,15 @@ def test_a_dry_run_shows_three_prompts_and_an_estimate_and_asks_nothing(
     assert f"{rows * 50:,} of answers" in estimate
     assert f"about ${rows / 1000:,.4f}" in said and "equal rows are asked once" in said
     assert not (here / "out.csv.job").exists()
-    assert cli.main([*arguments, "--model", "openai:gpt-4o-mini", "--via", "batch-api", "--no-dedupe"]) == 0
+    assert (
+        cli.main([*arguments, "--model", "openai:gpt-4o-mini", "--via", "batch-api", "--no-dedupe"])
+        == 0
+    )
     said = capsys.readouterr().out
-    assert f"At half the price of `gpt-4o-mini`, that of its Batch API: about ${rows / 2000:,.4f}" in said
+    assert (
+        f"At half the price of `gpt-4o-mini`, that of its Batch API: about ${rows / 2000:,.4f}"
+        in said
+    )
     assert "equal rows are asked each" in said
 
 
@@ -255,11 +292,15 @@ def test_a_dry_run_says_which_rows_cannot_be_asked(capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "cannot be read: A quote" in said
     assert "no price for this chain" in said
-    assert "1 of the first 3 rows cannot be asked. The first: line 3 cannot be read: A quote" in said
+    assert (
+        "1 of the first 3 rows cannot be asked. The first: line 3 cannot be read: A quote" in said
+    )
 
 
 @pytest.mark.parametrize("output", ["out.xlsx", "nowhere/out.csv"])
-def test_a_dry_run_refuses_an_output_that_the_job_would_refuse(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_refuses_an_output_that_the_job_would_refuse(
+    output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert batch("--dry-run", "-o", output) != 0
     said = capsys.readouterr()
     assert said.out == "" and output.split("/")[0] in said.err
@@ -267,7 +308,21 @@ def test_a_dry_run_refuses_an_output_that_the_job_would_refuse(output: str, caps
 
 def test_an_empty_table_is_said_to_be_empty(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "in.csv").write_text("")
-    assert cli.main(["batch", "in.csv", "--prompt", "Say {text}", "--model", "local:smollm2", "-o", "out.csv"]) != 0
+    assert (
+        cli.main(
+            [
+                "batch",
+                "in.csv",
+                "--prompt",
+                "Say {text}",
+                "--model",
+                "local:smollm2",
+                "-o",
+                "out.csv",
+            ]
+        )
+        != 0
+    )
     assert "is it empty?" in capsys.readouterr().err
 
 
@@ -281,7 +336,16 @@ def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("modelwire.jobs.run_job", run_job)
     (here / "p.txt").write_text("Sum up {text}\n")
     (here / "s.json").write_text('{"title": "T", "type": "object", "properties": {}}')
-    arguments = ["--prompt-file", "p.txt", "--schema", "s.json", "--model", "openai:m", "--param", "api_base=x"]
+    arguments = [
+        "--prompt-file",
+        "p.txt",
+        "--schema",
+        "s.json",
+        "--model",
+        "openai:m",
+        "--param",
+        "api_base=x",
+    ]
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     with pytest.warns(UserWarning, match="api_base"):
         assert cli.main(["batch", "in.csv", "-o", "out.csv", "--max-cost", "2", *arguments]) == 130
@@ -300,16 +364,31 @@ def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.Mon
         (["--prompt", "{text}", "--model", "openai:m", "--param", "api_key=k"], "environment"),
         (["--prompt", "{text}", "--model", "openai:m", "--param", "api"], "NAME=VALUE"),
         (["--prompt", "{text}", "--schema", "in.csv"], "not valid JSON"),
-        (["--prompt", "{text}", "--schema", "no.json"], ": `no.json` cannot be read: No such file or directory.\n"),
-        (["--prompt", "{text}"], "No model is named: say `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give"),
+        (
+            ["--prompt", "{text}", "--schema", "no.json"],
+            ": `no.json` cannot be read: No such file or directory.\n",
+        ),
+        (
+            ["--prompt", "{text}"],
+            "No model is named: say `--model openai:gpt-4o-mini`, set `MODELWIRE_MODEL`, or give",
+        ),
         (
             ["--prompt", "Hello", "--model", "openai:m"],
             "Write `{text}` where that column goes. The input has `id`, `text`.",
         ),
         (["--prompt", "", "--model", "openai:m", "--dry-run"], "The prompt names no column"),
-        (["--prompt", "Hello", "--model", "openai:m", "--via", "batch-api"], "The prompt names no column"),
-        (["--prompt", "{txt}", "--model", "openai:m"], "column `txt`, which the input has not. Did you mean `text`?\n"),
-        (["--prompt", "{review}", "--model", "openai:m"], "which the input has not. It has `id`, `text`.\n"),
+        (
+            ["--prompt", "Hello", "--model", "openai:m", "--via", "batch-api"],
+            "The prompt names no column",
+        ),
+        (
+            ["--prompt", "{txt}", "--model", "openai:m"],
+            "column `txt`, which the input has not. Did you mean `text`?\n",
+        ),
+        (
+            ["--prompt", "{review}", "--model", "openai:m"],
+            "which the input has not. It has `id`, `text`.\n",
+        ),
         (
             ["--prompt", '{"a": 1} {text}', "--model", "openai:m"],
             'column `"a"`, which the input has not. It has `id`, `text`. Write a brace that is text as `{{`.\n',
@@ -317,7 +396,10 @@ def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.delenv("MODELWIRE_MODEL", raising=False)
@@ -327,7 +409,9 @@ def test_what_cannot_be_is_said_in_one_line(
     assert said.count("\n") == 1
 
 
-def test_an_unknown_job_and_one_from_python_are_explained(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_job_and_one_from_python_are_explained(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from modelwire.jobs import run_job
     from modelwire.runnables import RunnableLambda
 
@@ -341,7 +425,11 @@ def test_an_unknown_job_and_one_from_python_are_explained(here: Path, capsys: py
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     yield parser
     for action in parser._actions:
-        for inner in (action.choices or {}).values() if isinstance(action, argparse._SubParsersAction) else ():
+        for inner in (
+            (action.choices or {}).values()
+            if isinstance(action, argparse._SubParsersAction)
+            else ()
+        ):
             yield from parsers(inner)
 
 
@@ -350,12 +438,18 @@ def test_every_option_is_explained_with_its_default() -> None:
     for parser in parsers(cli._parser()):
         parser.format_help()  # a `%` in a help text that is none of argparse's fails here
         for action in parser._actions:
-            if isinstance(action, (argparse._SubParsersAction, argparse._HelpAction, argparse._VersionAction)):
+            if isinstance(
+                action, (argparse._SubParsersAction, argparse._HelpAction, argparse._VersionAction)
+            ):
                 continue
             seen.add(action.dest)
             says = f"{parser.prog} {action.dest}: {action.help}"
             assert action.help, says
-            chosen_for_them = not action.required and action.nargs != 0 and "may be given more than once" not in says
+            chosen_for_them = (
+                not action.required
+                and action.nargs != 0
+                and "may be given more than once" not in says
+            )
             of_a_group = action.dest in ("prompt", "prompt_file", "chain")
             optional = action.dest in ("system", "schema")  # nothing where they are left out
             assert "default" in says or not chosen_for_them or of_a_group or optional, says
@@ -393,9 +487,15 @@ def test_elsewhere_than_on_a_terminal_progress_is_lines(capsys: pytest.CaptureFi
     shown = Progress()
     shown.show(Standing())
     standing = Standing(
-        rows=1200, asked=1200, failed=3, input_tokens=123_456, output_tokens=900, cost=Decimal("1.5"), elapsed_s=60,
+        rows=1200,
+        asked=1200,
+        failed=3,
+        input_tokens=123_456,
+        output_tokens=900,
+        cost=Decimal("1.5"),
+        elapsed_s=60,
         total=2400,
-    )  # fmt: skip
+    )
     shown.show(standing)
     shown.close()
     last = capsys.readouterr().err.splitlines()[-1]
@@ -410,7 +510,9 @@ def test_time_left_goes_by_the_rate_of_this_run() -> None:
     assert Standing(rows=60, asked=10, elapsed_s=10).left_s() is None
 
 
-def test_a_refused_run_leaves_the_job_as_it_was(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_run_leaves_the_job_as_it_was(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     batch("-q")
     (here / "in.csv").write_text("id,text\n1,b\n")
     assert batch("-q") == 1
@@ -454,7 +556,9 @@ def test_the_bar_ends_as_the_job_does_and_guesses_no_share(monkeypatch: pytest.M
     shown.show(standing)
     standing.rows = 7  # calls in flight have ended
     shown.close()
-    assert "7 rows" in terminal.getvalue().rpartition("5 rows")[2] and "%" not in terminal.getvalue()
+    assert (
+        "7 rows" in terminal.getvalue().rpartition("5 rows")[2] and "%" not in terminal.getvalue()
+    )
 
 
 def test_in_a_notebook_one_bar_is_renewed_in_place(
@@ -529,7 +633,9 @@ def test_records_are_json_that_anybody_can_read(here: Path) -> None:
 
 
 @pytest.mark.parametrize("amount", ["nan", "-1", "0", "inf", "sNaN", "1e"])
-def test_a_max_cost_that_is_no_amount_is_refused(capsys: pytest.CaptureFixture[str], amount: str) -> None:
+def test_a_max_cost_that_is_no_amount_is_refused(
+    capsys: pytest.CaptureFixture[str], amount: str
+) -> None:
     with pytest.raises(SystemExit) as left:
         batch(f"--max-cost={amount}")
     assert left.value.code == 2
@@ -563,17 +669,41 @@ def test_a_job_that_a_command_cannot_do_says_what_does(
     batch("-q")
     if command == "wait":
         assert cli.main(["jobs", "wait", "out.csv"]) == 1
-        assert "no batches to wait for alone: run the command that began it again" in capsys.readouterr().err
+        assert (
+            "no batches to wait for alone: run the command that began it again"
+            in capsys.readouterr().err
+        )
     about = json.loads((here / "out.csv.job" / "job.json").read_text())
-    (here / "out.csv.job" / "job.json").write_text(json.dumps({**about, "batch": {}, "command": None}))
+    (here / "out.csv.job" / "job.json").write_text(
+        json.dumps({**about, "batch": {}, "command": None})
+    )
     assert cli.main(["jobs", command, "out.csv"]) == 1
     assert "was submitted from Python: `BatchJob.load('out.csv.job'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["model", "model_provider", "configurable_fields", "config_prefix", "config_file"])
-def test_what_names_the_model_is_no_parameter_of_it(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    assert cli.main(["batch", "in.csv", "--prompt", "{text}", "--model", "openai:m", "--param", f"{name}=x",
-                     "-o", "out.csv"]) == 1  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["model", "model_provider", "configurable_fields", "config_prefix", "config_file"]
+)
+def test_what_names_the_model_is_no_parameter_of_it(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert (
+        cli.main(
+            [
+                "batch",
+                "in.csv",
+                "--prompt",
+                "{text}",
+                "--model",
+                "openai:m",
+                "--param",
+                f"{name}=x",
+                "-o",
+                "out.csv",
+            ]
+        )
+        == 1
+    )
     said = capsys.readouterr().err
     assert f"`--param {name}=...`" in said and said.count("\n") == 1
 
@@ -606,18 +736,28 @@ def test_a_retry_from_another_folder_finds_the_jobs_models(
         monkeypatch.chdir(elsewhere)
         assert cli.main(["jobs", "retry", str(here / "out.csv.job"), "-q"]) == 0
         assert len(server.requests) == 3
-        (elsewhere / "modelwire.toml").write_text('[models.other]\nprovider = "openai"\nmodel = "m"\n')
+        (elsewhere / "modelwire.toml").write_text(
+            '[models.other]\nprovider = "openai"\nmodel = "m"\n'
+        )
         assert cli.main(["jobs", "retry", str(here / "out.csv.job"), "-q"]) == 0
 
 
 def program(shell: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as `$MODELWIRE` in a shell."""
     command = f"{shlex.quote(sys.executable)} -m modelwire.cli"
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]), **environment}
+    variables = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
+        **environment,
+    }
     return subprocess.run(
-        ["bash", "-c", shell.replace("$MODELWIRE", command)], cwd=folder, env=variables, text=True,
-        capture_output=True, check=False,
-    )  # fmt: skip
+        ["bash", "-c", shell.replace("$MODELWIRE", command)],
+        cwd=folder,
+        env=variables,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
 
 def test_a_closed_stderr_changes_nothing(here: Path) -> None:
@@ -628,7 +768,9 @@ def test_a_closed_stderr_changes_nothing(here: Path) -> None:
 
 def test_a_terminal_that_lacks_a_letter_is_no_failure(here: Path) -> None:
     ended = program(
-        "$MODELWIRE batch in.csv --chain parrot_chain:chain -o wi\u0142o.csv", here, PYTHONIOENCODING="cp1252"
+        "$MODELWIRE batch in.csv --chain parrot_chain:chain -o wi\u0142o.csv",
+        here,
+        PYTHONIOENCODING="cp1252",
     )
     assert (ended.returncode, ended.stdout) == (0, "wi\\u0142o.csv\n")
     assert (here / "wi\u0142o.csv").exists()
@@ -638,5 +780,7 @@ def test_a_reader_that_has_gone_is_no_traceback(here: Path) -> None:
     batch("-q")
     ended = program("set -o pipefail; $MODELWIRE jobs list | true; echo $?", here)
     assert ended.stderr == ""
-    ended = program("$MODELWIRE batch in.csv --chain parrot_chain:chain -o other.csv 2>&1 | true", here)
+    ended = program(
+        "$MODELWIRE batch in.csv --chain parrot_chain:chain -o other.csv 2>&1 | true", here
+    )
     assert ended.stderr == "" and (here / "other.csv").exists()

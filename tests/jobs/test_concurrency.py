@@ -47,16 +47,25 @@ def test_a_window_that_is_not_full_is_not_too_small() -> None:
 
 
 @pytest.mark.long
-def test_a_job_asks_more_at_a_time_when_that_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_asks_more_at_a_time_when_that_is_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runner, "START", 4)
     monkeypatch.setattr(runner, "LOOK_S", 0.02)
     monkeypatch.setattr(window, "_LEAST_S", 0.05)
     rows = [{"text": f"t{n}"} for n in range(400)]
     with ProviderServer(latency=0.1) as server:
-        result = run_job("{text}", rows, model=server.model(), output=tmp_path / "o.jsonl", quiet=True)
+        result = run_job(
+            "{text}", rows, model=server.model(), output=tmp_path / "o.jsonl", quiet=True
+        )
         assert (result.rows, result.failed) == (400, 0)
         assert server.counts.max_in_flight > 6
         again = run_job(
-            "{text}!", rows[:40], model=server.model(), output=tmp_path / "p.jsonl", quiet=True, max_concurrency=3
+            "{text}!",
+            rows[:40],
+            model=server.model(),
+            output=tmp_path / "p.jsonl",
+            quiet=True,
+            max_concurrency=3,
         )
         assert again.rows == 40

@@ -57,11 +57,19 @@ def serve() -> Iterator[Callable[..., ProviderServer]]:
 
 
 def asked_live(server: ProviderServer) -> list[str]:
-    return [request.body["messages"][-1]["content"] for request in server.requests if "/chat/" in request.path]
+    return [
+        request.body["messages"][-1]["content"]
+        for request in server.requests
+        if "/chat/" in request.path
+    ]
 
 
 def in_batches(server: ProviderServer) -> list[str]:
-    return [body["messages"][-1]["content"] for batch in server.batches.made for _, _, body in batch.rows]
+    return [
+        body["messages"][-1]["content"]
+        for batch in server.batches.made
+        for _, _, body in batch.rows
+    ]
 
 
 # ---------------------------------------------------------------- the hour
@@ -93,7 +101,10 @@ def test_an_hour_may_be_written_in_many_ways(text: Any, hour: str) -> None:
         ("2026-11-22T20:00:00+00:00", "is past: it is .* now. Write a later time"),
         (NOW - timedelta(hours=1), "is past"),
         ("0m", "is past"),
-        (datetime(2026, 12, 1, 7), r"has no zone. Write `finish_by=datetime\(\.\.\., tzinfo=ZoneInfo"),
+        (
+            datetime(2026, 12, 1, 7),
+            r"has no zone. Write `finish_by=datetime\(\.\.\., tzinfo=ZoneInfo",
+        ),
         ("07:00 Europe/Wien", "`Europe/Wien` is no time zone: write an IANA name"),
         ("tomorrow", "is no time: write `finish_by="),
         ("25:00", "is no time"),
@@ -109,14 +120,20 @@ def test_an_hour_that_is_none_is_refused_with_the_line_to_write(text: Any, says:
 # ---------------------------------------------------------------- both ways
 
 
-def test_rows_go_live_first_and_then_in_batches_into_one_table(serve: Any, tmp_path: Path, capsys: Any) -> None:
+def test_rows_go_live_first_and_then_in_batches_into_one_table(
+    serve: Any, tmp_path: Path, capsys: Any
+) -> None:
     server = serve(batches=BatchPlan(polls=2))
     rows = [*ROWS, {"t": "w3"}, {"t": "w110"}]  # equal to one asked live, and to one in a batch
     model = server.model(model="gpt-4o-mini", max_tokens=20)
-    result = run_job("say {t}", rows, model=model, output=tmp_path / "o.jsonl", finish_by="1h", max_cost=1)
+    result = run_job(
+        "say {t}", rows, model=model, output=tmp_path / "o.jsonl", finish_by="1h", max_cost=1
+    )
     assert result.complete and (result.rows, result.failed, result.same) == (122, 0, 2)
     assert [row["answer"] for row in result] == [f"say {row['t']}" for row in rows]
-    assert Counter(asked_live(server) + in_batches(server)) == Counter(f"say {row['t']}" for row in ROWS)
+    assert Counter(asked_live(server) + in_batches(server)) == Counter(
+        f"say {row['t']}" for row in ROWS
+    )
     assert len(asked_live(server)) == plan.PILOT
     live, handed_in = (Decimal(str(list(result)[n]["cost"])) for n in (0, 119))
     assert handed_in < live * Decimal("0.6")
@@ -129,34 +146,50 @@ def test_rows_go_live_first_and_then_in_batches_into_one_table(serve: Any, tmp_p
 
 
 @pytest.mark.long
-def test_batches_that_are_not_back_are_ended_and_their_rows_asked_live(serve: Any, tmp_path: Path) -> None:
+def test_batches_that_are_not_back_are_ended_and_their_rows_asked_live(
+    serve: Any, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(polls=100))
     model = server.model(model="gpt-4o-mini", max_tokens=20, rpm=60_000)
-    result = run_job("say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="3s", quiet=True)
+    result = run_job(
+        "say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="3s", quiet=True
+    )
     assert result.complete and result.failed == 0
     assert [row["answer"] for row in result] == [f"say {row['t']}" for row in ROWS]
     assert len(in_batches(server)) == 100
     stored = [record for record in stored_records(result.job_dir) if record.get("way") == "batch"]
     live = Counter(asked_live(server))
-    assert set(live.values()) == {1} and len(live) + len(stored) == len(ROWS)  # what a batch has answered stays
+    assert set(live.values()) == {1} and len(live) + len(stored) == len(
+        ROWS
+    )  # what a batch has answered stays
     assert not live.keys() & {record["answer"] for record in stored}
 
 
 def test_a_row_that_gets_done_while_its_batch_is_being_ended_is_paid_once(tmp_path: Path) -> None:
     with RawBatches() as server:
-        model = ChatOpenAI(model="gpt-4o-mini", base_url=server.url, api_key="k", max_tokens=20, rpm=60_000)
-        result = run_job("say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="3s", quiet=True)
+        model = ChatOpenAI(
+            model="gpt-4o-mini", base_url=server.url, api_key="k", max_tokens=20, rpm=60_000
+        )
+        result = run_job(
+            "say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="3s", quiet=True
+        )
         server.shutdown()
-    assert result.complete and [row["answer"] for row in result] == [f"say {row['t']}" for row in ROWS]
+    assert result.complete and [row["answer"] for row in result] == [
+        f"say {row['t']}" for row in ROWS
+    ]
     assert server.billed == Counter(f"say {row['t']}" for row in ROWS)
     done = [len(batch["done"]) for batch in server.batches.values()]
-    assert len(done) == 2 and all(2 * TRAVEL_LOOKS < count <= EARLY_ROWS + 2 * TRAVEL_LOOKS for count in done)
+    assert len(done) == 2 and all(
+        2 * TRAVEL_LOOKS < count <= EARLY_ROWS + 2 * TRAVEL_LOOKS for count in done
+    )
 
 
 def test_a_batch_that_expires_and_rows_that_fail_there(serve: Any, tmp_path: Path) -> None:
     server = serve(batches=BatchPlan(polls=1, rows={0: "expired", 1: "missing"}))
     model = server.model(model="gpt-4o-mini")
-    result = run_job("say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True)
+    result = run_job(
+        "say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True
+    )
     assert (result.rows, result.failed) == (120, 0)
     batches = len(server.batches.made)
     assert len(asked_live(server)) == plan.PILOT + 2 * batches
@@ -164,19 +197,27 @@ def test_a_batch_that_expires_and_rows_that_fail_there(serve: Any, tmp_path: Pat
 
 def test_the_rows_of_a_batch_that_is_refused_as_a_whole_go_live(serve: Any, tmp_path: Path) -> None:
     server = serve(
-        batches=BatchPlan(polls=1, outcome="failed", errors=[{"code": "no", "message": "No batches today."}])
+        batches=BatchPlan(
+            polls=1, outcome="failed", errors=[{"code": "no", "message": "No batches today."}]
+        )
     )
     model = server.model(model="gpt-4o-mini")
-    result = run_job("say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True)
+    result = run_job(
+        "say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True
+    )
     assert (result.rows, result.failed) == (120, 0)
-    assert len(server.batches.made) == 2 and sorted(asked_live(server)) == sorted(f"say {row['t']}" for row in ROWS)
+    assert len(server.batches.made) == 2 and sorted(asked_live(server)) == sorted(
+        f"say {row['t']}" for row in ROWS
+    )
 
 
 def test_rows_at_the_provider_are_held_by_max_cost(serve: Any, tmp_path: Path) -> None:
     server = serve(batches=BatchPlan(polls=2))
     model = server.model(model="gpt-4o-mini", max_tokens=1000)
     options: Any = {"model": model, "output": tmp_path / "o.jsonl", "quiet": True}
-    result = run_job("say {t}", ROWS, **options, finish_by="1h", max_cost="0.02")  # for sixty of them at a time
+    result = run_job(
+        "say {t}", ROWS, **options, finish_by="1h", max_cost="0.02"
+    )  # for sixty of them at a time
     assert result.complete and result.cost <= Decimal("0.02")
     assert 0 < len(server.batches.made[0].rows) + len(server.batches.made[1].rows) < 100
 
@@ -184,18 +225,24 @@ def test_rows_at_the_provider_are_held_by_max_cost(serve: Any, tmp_path: Path) -
 def test_nothing_is_handed_in_before_a_row_was_answered(serve: Any, tmp_path: Path) -> None:
     server = serve(default=lambda request: faults.status(400))
     model = server.model(model="gpt-4o-mini", max_retries=0)
-    result = run_job("say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True)
+    result = run_job(
+        "say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True
+    )
     assert result.failed == 120 and not server.batches.made
 
 
 @pytest.mark.long
-def test_without_an_hour_the_batches_of_an_earlier_run_are_awaited(serve: Any, tmp_path: Path) -> None:
+def test_without_an_hour_the_batches_of_an_earlier_run_are_awaited(
+    serve: Any, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(polls=3))
     program(server, tmp_path, "before", "back")
     made = len(server.batches.made)
     assert made and program(server, tmp_path, hour="").returncode == 0
     assert len(server.batches.made) == made
-    assert Counter(asked_live(server) + in_batches(server)) == Counter(f"say w{n}" for n in range(120))
+    assert Counter(asked_live(server) + in_batches(server)) == Counter(
+        f"say w{n}" for n in range(120)
+    )
 
 
 # ---------------------------------------------------------------- the flex tier
@@ -204,28 +251,41 @@ def test_without_an_hour_the_batches_of_an_earlier_run_are_awaited(serve: Any, t
 def test_rows_go_by_the_flex_tier_and_are_billed_by_it(serve: Any, tmp_path: Path) -> None:
     server = serve()
     model = server.model(model="gpt-5-mini", max_tokens=20)
-    options: Any = {"model": model, "output": tmp_path / "o.jsonl", "finish_by": "1h", "quiet": True}
+    options: Any = {
+        "model": model,
+        "output": tmp_path / "o.jsonl",
+        "finish_by": "1h",
+        "quiet": True,
+    }
     assert [line.way for line in plan_job("say {t}", ROWS, **options).plan.lines] == ["flex"]
     result = run_job("say {t}", ROWS, **options, max_cost=1)
-    assert result.complete and Counter(asked_live(server)) == Counter(f"say {row['t']}" for row in ROWS)
-    tiers = [request.body.get("service_tier") for request in server.requests if "/chat/" in request.path]
+    assert result.complete and Counter(asked_live(server)) == Counter(
+        f"say {row['t']}" for row in ROWS
+    )
+    tiers = [
+        request.body.get("service_tier") for request in server.requests if "/chat/" in request.path
+    ]
     assert tiers == [None] * plan.PILOT + ["flex"] * 100
     records = list(stored_records(result.job_dir))
     assert Counter(record.get("way") for record in records) == {None: plan.PILOT, "flex": 100}
     for record in records:
         usage = {name: record[name] for name in ("input_tokens", "output_tokens")}
         full = price_of_usage(usage, "gpt-5-mini", provider="openai")
-        assert full and Decimal(record["cost"]) == (full / 2 if record.get("way") == "flex" else full)
+        assert full and Decimal(record["cost"]) == (
+            full / 2 if record.get("way") == "flex" else full
+        )
 
 
-@pytest.mark.parametrize("kept", [{"service_tier": "priority"}, {"service_tier": "default"}, {"extra_body": {"a": 1}}])
+@pytest.mark.parametrize(
+    "kept", [{"service_tier": "priority"}, {"service_tier": "default"}, {"extra_body": {"a": 1}}]
+)
 def test_a_tier_that_was_chosen_is_kept(serve: Any, tmp_path: Path, kept: dict[str, Any]) -> None:
     server = serve(batches=BatchPlan(polls=1))
     model = server.model(model="gpt-5-mini", max_tokens=20, **kept)
     run_job("say {t}", ROWS, model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True)
-    assert {request.body.get("service_tier") for request in server.requests if "/chat/" in request.path} == {
-        kept.get("service_tier")
-    }
+    assert {
+        request.body.get("service_tier") for request in server.requests if "/chat/" in request.path
+    } == {kept.get("service_tier")}
     assert len(in_batches(server)) == 100
 
 
@@ -243,10 +303,26 @@ class FullFlex(BaseHTTPRequestHandler):
         if full and self.over is not None:
             self.over.wait(60)
             return
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": "stop",
+        }
         usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
-        answer = {"id": "c", "model": body["model"], "choices": [choice], "usage": usage, "service_tier": tier}
-        refusal = {"error": {"message": "Resource unavailable", "type": "resource_unavailable", "code": None}}
+        answer = {
+            "id": "c",
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+            "service_tier": tier,
+        }
+        refusal = {
+            "error": {
+                "message": "Resource unavailable",
+                "type": "resource_unavailable",
+                "code": None,
+            }
+        }
         content = json.dumps(refusal if full else answer).encode()
         self.send_response(429 if full else 200)
         self.send_header("Content-Length", str(len(content)))
@@ -265,21 +341,30 @@ def test_what_flex_has_no_room_for_is_asked_on_the_default_tier_once(
         monkeypatch.setattr(FullFlex, "over", threading.Event())
         monkeypatch.setattr(flex, "LONGEST_S", 2.0)
         monkeypatch.setattr(flex, "SHORTEST_S", 1.0)
-    monkeypatch.setattr(ThreadingHTTPServer, "request_queue_size", 128)  # all rows of a pass connect at once
+    monkeypatch.setattr(
+        ThreadingHTTPServer, "request_queue_size", 128
+    )  # all rows of a pass connect at once
     server = ThreadingHTTPServer(("127.0.0.1", 0), FullFlex)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    model = ChatOpenAI(model="gpt-5-mini", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k")
-    result = run_job("say {t}", ROWS[:40], model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True)
+    model = ChatOpenAI(
+        model="gpt-5-mini", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k"
+    )
+    result = run_job(
+        "say {t}", ROWS[:40], model=model, output=tmp_path / "o.jsonl", finish_by="1h", quiet=True
+    )
     if FullFlex.over is not None:
         FullFlex.over.set()
     server.shutdown()
     server.server_close()
     assert (
-        result.complete and result.failed == 0 and [row["answer"] for row in result] == [f"say w{n}" for n in range(40)]
+        result.complete
+        and result.failed == 0
+        and [row["answer"] for row in result] == [f"say w{n}" for n in range(40)]
     )
     tried = Counter(FullFlex.log)
     assert tried == Counter(
-        [(f"say w{n}", None) for n in (*range(20), *range(21, 40, 2))] + [(f"say w{n}", "flex") for n in range(20, 40)]
+        [(f"say w{n}", None) for n in (*range(20), *range(21, 40, 2))]
+        + [(f"say w{n}", "flex") for n in range(20, 40)]
     )
     ways = {record["n"]: record.get("way") for record in stored_records(result.job_dir)}
     assert {number for number, way in ways.items() if way == "flex"} == set(range(20, 40, 2))
@@ -288,33 +373,65 @@ def test_what_flex_has_no_room_for_is_asked_on_the_default_tier_once(
 # ---------------------------------------------------------------- killed
 
 
-def program(server: ProviderServer, folder: Path, *death: str, hour: str = "1h") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, spread_program.__file__, server.base_url, str(folder / "o.jsonl"), hour, *death]
+def program(
+    server: ProviderServer, folder: Path, *death: str, hour: str = "1h"
+) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        spread_program.__file__,
+        server.base_url,
+        str(folder / "o.jsonl"),
+        hour,
+        *death,
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-DEATHS = [("before", "handed in"), ("after", "handed in"), ("before", "created"), ("after", "created"),
-          ("before", "downloaded"), ("before", "back")]  # fmt: skip
+DEATHS = [
+    ("before", "handed in"),
+    ("after", "handed in"),
+    ("before", "created"),
+    ("after", "created"),
+    ("before", "downloaded"),
+    ("before", "back"),
+]
 
 
 @pytest.mark.parametrize(
-    "death", [pytest.param(each, marks=() if each == ("after", "created") else pytest.mark.long) for each in DEATHS]
+    "death",
+    [
+        pytest.param(each, marks=() if each == ("after", "created") else pytest.mark.long)
+        for each in DEATHS
+    ],
 )
-def test_a_killed_job_goes_on_and_pays_for_each_row_once(serve: Any, tmp_path: Path, death: tuple[str, str]) -> None:
+def test_a_killed_job_goes_on_and_pays_for_each_row_once(
+    serve: Any, tmp_path: Path, death: tuple[str, str]
+) -> None:
     server = serve(batches=BatchPlan(polls=2))
     killed = program(server, tmp_path, *death)
     assert killed.returncode == -9, killed.stderr
-    left = plan_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini", max_tokens=20),
-                    output=tmp_path / "o.jsonl", finish_by="1h").plan.rows  # fmt: skip
-    assert left == 120 - len(asked_live(server)), "each row without an answer is counted once, in a batch or not"
+    left = plan_job(
+        "say {t}",
+        ROWS,
+        model=server.model(model="gpt-4o-mini", max_tokens=20),
+        output=tmp_path / "o.jsonl",
+        finish_by="1h",
+    ).plan.rows
+    assert left == 120 - len(asked_live(server)), (
+        "each row without an answer is counted once, in a batch or not"
+    )
     finished = program(server, tmp_path)
     assert finished.returncode == 0, finished.stderr
-    answers = [json.loads(line)["answer"] for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    answers = [
+        json.loads(line)["answer"] for line in (tmp_path / "o.jsonl").read_text().splitlines()
+    ]
     assert answers == [f"say w{n}" for n in range(120)]
     assert Counter(asked_live(server) + in_batches(server)) == Counter(answers)
 
 
-def test_a_job_that_goes_on_asks_no_more_rows_first_than_are_missing(serve: Any, tmp_path: Path) -> None:
+def test_a_job_that_goes_on_asks_no_more_rows_first_than_are_missing(
+    serve: Any, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(polls=2))
     program(server, tmp_path, "before", "handed in")
     assert len(asked_live(server)) == plan.PILOT
@@ -327,21 +444,39 @@ def test_a_job_that_goes_on_asks_no_more_rows_first_than_are_missing(serve: Any,
 
 def test_a_plan_asks_nothing_and_leaves_nothing(serve: Any, tmp_path: Path) -> None:
     server = serve()
-    table = plan_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini"), output=tmp_path / "o.jsonl",
-                     finish_by="10h", max_cost=5)  # fmt: skip
+    table = plan_job(
+        "say {t}",
+        ROWS,
+        model=server.model(model="gpt-4o-mini"),
+        output=tmp_path / "o.jsonl",
+        finish_by="10h",
+        max_cost=5,
+    )
     assert table.plan.rows == 120 and table.end <= table.hour
     lines = str(table).splitlines()
     assert lines[0].split() == ["way", "rows", "cost", "end"] and lines[-3].startswith("all ")
     assert not server.requests and not list(tmp_path.iterdir())
 
 
-def test_the_command_prints_the_plan(serve: Any, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_the_command_prints_the_plan(
+    serve: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
     server = serve()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
     Path("in.csv").write_text("t\n" + "\n".join(f"w{n}" for n in range(200)))
-    command = ["batch", "in.csv", "--prompt", "say {t}", "--model", "openai:gpt-4o-mini", "-o", "out.csv", "--plan"]
+    command = [
+        "batch",
+        "in.csv",
+        "--prompt",
+        "say {t}",
+        "--model",
+        "openai:gpt-4o-mini",
+        "-o",
+        "out.csv",
+        "--plan",
+    ]
     assert cli.main([*command, "--finish-by", "2h", "--max-cost", "400"]) == 0
     assert capsys.readouterr().out.startswith("way ") and not server.requests
     assert cli.main(command) == 1
@@ -370,8 +505,14 @@ def test_what_cannot_be_is_refused_before_the_first_request_with_what_could(
     monkeypatch.setattr(Pace, "OFTEN", ((0.0, 60.0), (0.5, 3600.0), (1.0, 86_400.0)))
     server = serve()
     with pytest.raises(InvalidArgument, match=says):
-        run_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini", max_tokens=20, **model), quiet=True,
-                output=tmp_path / "o.jsonl", **options)  # fmt: skip
+        run_job(
+            "say {t}",
+            ROWS,
+            model=server.model(model="gpt-4o-mini", max_tokens=20, **model),
+            quiet=True,
+            output=tmp_path / "o.jsonl",
+            **options,
+        )
     assert not server.requests and not list(tmp_path.iterdir())
 
 
@@ -383,17 +524,28 @@ def test_the_earliest_hour_can_be_typed_as_it_is_told(seconds: float) -> None:
     assert 45 <= (hour_of(told) - datetime.now(UTC)).total_seconds() - seconds <= 180
 
 
-def test_a_plan_tells_what_an_answer_is_taken_for_and_what_is_set_aside(serve: Any, tmp_path: Path) -> None:
+def test_a_plan_tells_what_an_answer_is_taken_for_and_what_is_set_aside(
+    serve: Any, tmp_path: Path
+) -> None:
     server = serve()
     options: Any = {"output": tmp_path / "o.jsonl", "finish_by": "1h", "quiet": True}
     model = server.model(model="gpt-4o-mini", max_tokens=1000)
     notes = str(plan_job("say {t}", ROWS, model=model, max_cost="0.02", **options))
     assert "An answer is taken to have 200 tokens." in notes
-    assert "`max_cost` sets 1,000 aside for each until it is there: for 62 rows at a time in batches." in notes
+    assert (
+        "`max_cost` sets 1,000 aside for each until it is there: for 62 rows at a time in batches."
+        in notes
+    )
     short = server.model(model="gpt-4o-mini", max_tokens=20)
-    assert "taken to have 20 tokens." in str(plan_job("say {t}", ROWS, model=short, max_cost=1, **options))
-    with pytest.raises(InvalidArgument, match=r"The next row may cost up to .* 16,384 tokens: `max_tokens` lowers"):
-        run_job("say {t}", ROWS, model=server.model(model="gpt-4o-mini"), max_cost="0.009", **options)
+    assert "taken to have 20 tokens." in str(
+        plan_job("say {t}", ROWS, model=short, max_cost=1, **options)
+    )
+    with pytest.raises(
+        InvalidArgument, match=r"The next row may cost up to .* 16,384 tokens: `max_tokens` lowers"
+    ):
+        run_job(
+            "say {t}", ROWS, model=server.model(model="gpt-4o-mini"), max_cost="0.009", **options
+        )
     assert not server.requests and not list(tmp_path.iterdir())
 
 
@@ -412,18 +564,33 @@ def test_models_that_differ_iterators_and_ray_are_refused(serve: Any, tmp_path: 
     server = serve()
     models = {"a": server.model(model="gpt-4o-mini"), "b": server.model(model="gpt-4o")}
     prompt_and_models: Any = route(lambda _: "a", models)
-    with pytest.raises(InvalidArgument, match=r"plans for one model, and the chain has .*Write one job for each: `"):
+    with pytest.raises(
+        InvalidArgument, match=r"plans for one model, and the chain has .*Write one job for each: `"
+    ):
         run_job(prompt_and_models, ["x"], output=tmp_path / "o.jsonl", finish_by="1h")
     with pytest.raises(InvalidArgument, match="give a list, or a file"):
-        run_job("say {t}", iter(ROWS), model=models["a"], output=tmp_path / "o.jsonl", finish_by="1h")
+        run_job(
+            "say {t}", iter(ROWS), model=models["a"], output=tmp_path / "o.jsonl", finish_by="1h"
+        )
     with pytest.raises(InvalidArgument, match="one machine"):
-        run_job("say {t}", ROWS, model=models["a"], engine="ray", output=tmp_path / "o.jsonl", finish_by="1h")
+        run_job(
+            "say {t}",
+            ROWS,
+            model=models["a"],
+            engine="ray",
+            output=tmp_path / "o.jsonl",
+            finish_by="1h",
+        )
     assert not server.requests
 
 
-def test_a_chain_that_no_batch_takes_goes_live_and_says_so(serve: Any, tmp_path: Path, capsys: Any) -> None:
+def test_a_chain_that_no_batch_takes_goes_live_and_says_so(
+    serve: Any, tmp_path: Path, capsys: Any
+) -> None:
     from modelwire.testing import ParrotFakeChatModel
 
-    result = run_job("say {t}", ROWS, model=ParrotFakeChatModel(), output=tmp_path / "o.jsonl", finish_by="1h")
+    result = run_job(
+        "say {t}", ROWS, model=ParrotFakeChatModel(), output=tmp_path / "o.jsonl", finish_by="1h"
+    )
     assert (result.complete, result.rows) == (True, 120)
     assert "All rows go live." in capsys.readouterr().err

@@ -36,7 +36,9 @@ def run(path: Path, asked: list[str], **options: Any) -> JobResult:
             raise ValueError("no")
         return f"to {row['text']}"
 
-    return run_job(RunnableLambda(answer), path, output=path.with_name("out.jsonl"), quiet=True, **options)
+    return run_job(
+        RunnableLambda(answer), path, output=path.with_name("out.jsonl"), quiet=True, **options
+    )
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -46,14 +48,21 @@ def test_rows_that_were_appended_are_asked_and_no_other(tmp_path: Path, suffix: 
     run(path, asked)
     write(path, ["a", "b", "c", "d"])
     result = run(path, asked)
-    assert (sorted(asked), result.asked, result.rows, result.complete) == (["a", "b", "c", "d"], 2, 4, True)
+    assert (sorted(asked), result.asked, result.rows, result.complete) == (
+        ["a", "b", "c", "d"],
+        2,
+        4,
+        True,
+    )
     assert [row["answer"] for row in result] == ["to a", "to b", "to c", "to d"]
     assert run(path, asked).asked == 0
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("texts", [["a", "B", "c"], ["a", "bc"], ["new", "a", "b"], ["a"], ["b"]])
-def test_rows_that_changed_are_refused_before_any_request(tmp_path: Path, suffix: str, texts: list[str]) -> None:
+def test_rows_that_changed_are_refused_before_any_request(
+    tmp_path: Path, suffix: str, texts: list[str]
+) -> None:
     path, asked = tmp_path / f"in{suffix}", []
     write(path, ["a", "b"])
     run(path, asked)
@@ -79,9 +88,15 @@ def test_a_failed_row_that_changed_is_told_of_the_retry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "cut"), [({"finish_reason": "length"}, True), ({"stop_reason": "max_tokens"}, True),
-                          ({"finish_reason": "stop"}, False), ({"stop_reason": "end_turn"}, False), ({}, False)],
-)  # fmt: skip
+    ("metadata", "cut"),
+    [
+        ({"finish_reason": "length"}, True),
+        ({"stop_reason": "max_tokens"}, True),
+        ({"finish_reason": "stop"}, False),
+        ({"stop_reason": "end_turn"}, False),
+        ({}, False),
+    ],
+)
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
 def test_an_answer_that_was_cut_is_marked_and_counted(
     tmp_path: Path, metadata: dict[str, str], cut: bool, suffix: str

@@ -32,9 +32,15 @@ def run(chain: Any, rows: Any, output: Path, **options: Any) -> JobResult:
 def test_a_lone_carriage_return_does_not_tear_a_row(tmp_path: Path, suffix: str) -> None:
     cell = "one\rtwo"
     result = run(
-        say({0: cell, 1: "\r", 2: "a\r\nb"}), [{"id": n, "t": cell} for n in range(3)], tmp_path / f"o{suffix}"
+        say({0: cell, 1: "\r", 2: "a\r\nb"}),
+        [{"id": n, "t": cell} for n in range(3)],
+        tmp_path / f"o{suffix}",
     )
-    assert [(row["t"], row["answer"]) for row in result] == [(cell, cell), (cell, "\r"), (cell, "a\r\nb")]
+    assert [(row["t"], row["answer"]) for row in result] == [
+        (cell, cell),
+        (cell, "\r"),
+        (cell, "a\r\nb"),
+    ]
     with result.output.open(newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
         assert [row["answer"] for row in reader] == [cell, "\r", "a\r\nb"]
@@ -58,15 +64,33 @@ def test_infinite_and_missing_numbers_are_three_questions_and_come_back(tmp_path
         if suffix != ".jsonl":  # JSON has no such number
             assert [str(row["x"]) for row in rows] == ["inf", "-inf", "None", "1.5"]
         else:
-            assert all(json.loads(line, parse_constant=pytest.fail) for line in result.output.read_text().splitlines())
+            assert all(
+                json.loads(line, parse_constant=pytest.fail)
+                for line in result.output.read_text().splitlines()
+            )
         assert run(chain, frame, tmp_path / f"o{suffix}").asked == 0
 
 
 def test_what_looks_equal_in_json_is_not_asked_once(tmp_path: Path) -> None:
     np = pytest.importorskip("numpy")
     day = date(2026, 11, 22)
-    values = [b"hi", "aGk=", 1, 1.0, True, "1", [1], (1.0,), day, str(day), AIMessage("a"), HumanMessage("a"),
-              *(np.array([*range(2000), last]) for last in (1, 2)), object(), object()]  # fmt: skip
+    values = [
+        b"hi",
+        "aGk=",
+        1,
+        1.0,
+        True,
+        "1",
+        [1],
+        (1.0,),
+        day,
+        str(day),
+        AIMessage("a"),
+        HumanMessage("a"),
+        *(np.array([*range(2000), last]) for last in (1, 2)),
+        object(),
+        object(),
+    ]
     twice = [b"hi", float("inf"), float("inf"), day, AIMessage("a"), np.array([*range(2000), 2])]
     rows = [{"x": value} for value in [*values, *twice]]
     chain = RunnablePassthrough() | RunnableLambda(lambda row: asked.append(row) or "yes")
@@ -75,11 +99,17 @@ def test_what_looks_equal_in_json_is_not_asked_once(tmp_path: Path) -> None:
     assert (len(asked), result.same) == (len(values) + 1, 5)
 
 
-@pytest.mark.parametrize("values", [[1.5, 2**53 + 1], [2**60, 0.25, 3], [2**53 + 1, 2], [1.5, 2], [2**64, 1.0]])
-def test_whole_numbers_of_any_size_beside_fractions_are_written_whole(tmp_path: Path, values: list[Any]) -> None:
+@pytest.mark.parametrize(
+    "values", [[1.5, 2**53 + 1], [2**60, 0.25, 3], [2**53 + 1, 2], [1.5, 2], [2**64, 1.0]]
+)
+def test_whole_numbers_of_any_size_beside_fractions_are_written_whole(
+    tmp_path: Path, values: list[Any]
+) -> None:
     pytest.importorskip("pyarrow")
     rows = [{"id": n, "x": value} for n, value in enumerate(values)]
-    found = [row["x"] for row in run(say(dict.fromkeys(range(9), "yes")), rows, tmp_path / "o.parquet")]
+    found = [
+        row["x"] for row in run(say(dict.fromkeys(range(9), "yes")), rows, tmp_path / "o.parquet")
+    ]
     assert [json.loads(one) if isinstance(one, str) else one for one in found] == values
 
 
@@ -90,8 +120,12 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     parquet.write_table(twice, tmp_path / "t.parquet")
-    for given in (pd.DataFrame([[1, 2]], columns=["a", "a"]), pd.DataFrame([[1, 2]], columns=[1, "1"]), twice,
-                  tmp_path / "t.parquet"):  # fmt: skip
+    for given in (
+        pd.DataFrame([[1, 2]], columns=["a", "a"]),
+        pd.DataFrame([[1, 2]], columns=[1, "1"]),
+        twice,
+        tmp_path / "t.parquet",
+    ):
         with pytest.raises(InvalidArgument, match=r"`(a|1)` twice"):
             run(RunnableLambda(str), given, tmp_path / "o.csv")
     result = run(RunnableLambda(str), [{1: "a", "1": "b"}, {1: "c"}], tmp_path / "o.csv")
@@ -103,8 +137,9 @@ def test_the_formula_guard_leaves_numbers_and_the_input_alone(tmp_path: Path) ->
     table.write_text("id,x,y\n0,-12.50,=A1\n1,+1e5,@me\n")
     result = run(say({"0": "-12.50", "1": "=cmd()"}), table, tmp_path / "o.csv", formula_guard=True)
     assert [(row["x"], row["y"], row["answer"]) for row in result] == [
-        ("-12.50", "=A1", "-12.50"), ("+1e5", "@me", "'=cmd()"),
-    ]  # fmt: skip
+        ("-12.50", "=A1", "-12.50"),
+        ("+1e5", "@me", "'=cmd()"),
+    ]
 
 
 def test_a_linked_output_stays_a_link_and_a_file_keeps_its_mode(tmp_path: Path) -> None:
@@ -131,7 +166,9 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_any_request(
     if os.geteuid() == 0:  # root may write everywhere: be somebody else as far as this is asked
         monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != shut)
     asked: list[Any] = []
-    with pytest.raises(DiskError, match=r"You may not write in the folder of the output `.*o\.csv`"):
+    with pytest.raises(
+        DiskError, match=r"You may not write in the folder of the output `.*o\.csv`"
+    ):
         run(RunnableLambda(asked.append), [{"id": 0}], shut / "o.csv", job_dir=tmp_path / "a.job")
     assert not asked and not (tmp_path / "a.job").exists()
 
@@ -148,7 +185,9 @@ def test_an_output_of_another_job_is_refused(tmp_path: Path) -> None:
     for job_dir in (tmp_path / "b", None, tmp_path / "c" / "d"):
         with pytest.raises(JobBusy, match=r"o\.csv` is the output of the job in `.*a`"):
             run(other, rows, output, job_dir=job_dir)
-    assert not asked and [row["answer"] for row in run(say({0: "one"}), rows, output, **first)] == ["one"]
+    assert not asked and [row["answer"] for row in run(say({0: "one"}), rows, output, **first)] == [
+        "one"
+    ]
 
 
 def test_an_output_that_somebody_else_has_written_is_not_called_complete(tmp_path: Path) -> None:
@@ -171,8 +210,12 @@ def test_another_choice_of_rows_is_the_whole_output(tmp_path: Path) -> None:
     asked: list[int] = []
 
     def chosen(**options: Any) -> list[int]:
-        result = run(RunnableLambda(lambda row: asked.append(row["id"])), [{"id": n} for n in range(50)],
-                     tmp_path / "o.jsonl", **options)  # fmt: skip
+        result = run(
+            RunnableLambda(lambda row: asked.append(row["id"])),
+            [{"id": n} for n in range(50)],
+            tmp_path / "o.jsonl",
+            **options,
+        )
         ids = [row["id"] for row in result]
         assert (result.rows, result.complete) == (len(ids), True)
         return ids
@@ -197,7 +240,9 @@ def damage(folder: Path, data: bytes) -> None:
     path.write_bytes(path.read_bytes().replace(data, bytes([data[0] ^ 1]) + data[1:], 1))
 
 
-def test_a_row_with_the_answer_of_a_damaged_one_never_gets_a_third_rows_answer(tmp_path: Path) -> None:
+def test_a_row_with_the_answer_of_a_damaged_one_never_gets_a_third_rows_answer(
+    tmp_path: Path,
+) -> None:
     asked: list[str] = []
 
     def answer(value: Any) -> str:
@@ -216,8 +261,9 @@ def test_a_row_with_the_answer_of_a_damaged_one_never_gets_a_third_rows_answer(t
         assert cli.main(["jobs", "write", str(job.path), "-o", str(part)]) == 0
         found = [json.loads(line) for line in part.read_text().splitlines()]
         assert [(row["id"], row["answer"]) for row in found] == [
-            (0, "answer to Human: first"), (3, "answer to Human: last"),
-        ]  # fmt: skip
+            (0, "answer to Human: first"),
+            (3, "answer to Human: last"),
+        ]
     asked.clear()
     result = run(chain, rows, tmp_path / "o.jsonl")
     assert [row["answer"] for row in result] == [f"answer to Human: {row['text']}" for row in rows]

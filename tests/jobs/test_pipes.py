@@ -20,17 +20,32 @@ chain = RunnableLambda(answer)
 """
 
 
-def batch(folder: Path, given: str, *options: str, chain: str = CHAIN) -> subprocess.CompletedProcess[str]:
+def batch(
+    folder: Path, given: str, *options: str, chain: str = CHAIN
+) -> subprocess.CompletedProcess[str]:
     (folder / "mine.py").write_text(chain)
     (folder / "tmp").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "modelwire.cli", "batch", "-", "--chain", "mine:chain", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "modelwire.cli",
+        "batch",
+        "-",
+        "--chain",
+        "mine:chain",
+        *options,
+    ]
     root = str(Path(__file__).parents[2])
     env = {**os.environ, "TMPDIR": str(folder / "tmp"), "PYTHONPATH": root}
-    return subprocess.run(command, input=given, text=True, capture_output=True, cwd=folder, env=env, check=False)
+    return subprocess.run(
+        command, input=given, text=True, capture_output=True, cwd=folder, env=env, check=False
+    )
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
-def test_a_table_goes_through_from_standard_input_to_standard_output(tmp_path: Path, form: str) -> None:
+def test_a_table_goes_through_from_standard_input_to_standard_output(
+    tmp_path: Path, form: str
+) -> None:
     given = "a\nx\ny\n" if form == "csv" else "".join(json.dumps({"a": a}) + "\n" for a in "xy")
     done = batch(tmp_path, given, "--output", "-", "--format", form)
     assert done.returncode == 0, done.stderr
@@ -39,7 +54,10 @@ def test_a_table_goes_through_from_standard_input_to_standard_output(tmp_path: P
         assert lines[0].startswith("a,answer,error,finish_reason")
         assert [line.split(",")[:2] for line in lines[1:]] == [["x", "X"], ["y", "Y"]]
     else:
-        assert [(row["a"], row["answer"]) for row in map(json.loads, lines)] == [("x", "X"), ("y", "Y")]
+        assert [(row["a"], row["answer"]) for row in map(json.loads, lines)] == [
+            ("x", "X"),
+            ("y", "Y"),
+        ]
     assert "2 rows" in done.stderr
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -52,11 +70,25 @@ def test_standard_input_goes_on_and_takes_more_rows(tmp_path: Path) -> None:
     assert batch(tmp_path, "a\nz\n", "--output", "o.jsonl", "--format", "csv").returncode == 1
 
 
-def test_what_a_stopped_job_has_paid_for_is_kept_though_its_table_was_for_standard_output(tmp_path: Path) -> None:
-    broke = CHAIN.replace("    return", "    if row['a'] == 'y': raise QuotaExhausted('Nothing left.')\n    return")
+def test_what_a_stopped_job_has_paid_for_is_kept_though_its_table_was_for_standard_output(
+    tmp_path: Path,
+) -> None:
+    broke = CHAIN.replace(
+        "    return", "    if row['a'] == 'y': raise QuotaExhausted('Nothing left.')\n    return"
+    )
     broke = f"from modelwire.errors import QuotaExhausted\n{broke}"
     for given, kept in (("a\nx\ny\n", True), ("a\ny\n", False)):
-        done = batch(tmp_path, given, "--output", "-", "--format", "csv", "--max-concurrency", "1", chain=broke)
+        done = batch(
+            tmp_path,
+            given,
+            "--output",
+            "-",
+            "--format",
+            "csv",
+            "--max-concurrency",
+            "1",
+            chain=broke,
+        )
         assert done.returncode == 1 and done.stdout == "" and "Nothing left." in done.stderr
         assert ("What is done is kept: `modelwire jobs write " in done.stderr) == kept
         (folder,) = (tmp_path / "tmp").iterdir() if kept else (None,)

@@ -7,7 +7,17 @@ from random import Random
 import pytest
 from support.plan_scenes import HOUR, SCENES, Scene, all_live_s, least_cost, played
 
-from modelwire.jobs.plan import ASSUMED_RATE, OpenBatch, Pace, State, Tier, expected, next_step, rate_of, shortage
+from modelwire.jobs.plan import (
+    ASSUMED_RATE,
+    OpenBatch,
+    Pace,
+    State,
+    Tier,
+    expected,
+    next_step,
+    rate_of,
+    shortage,
+)
 
 # Where live calls alone need most of the time, rows cannot wait: whoever does may be late.
 MOST = {"no room to wait": 1.3}
@@ -29,11 +39,15 @@ def test_random_scenes_are_on_time_wherever_live_calls_alone_are() -> None:
         rate, left_s = rng.choice([0.5, 2, 10, 50]), rng.uniform(0.5, 12) * HOUR
         takes = [rng.lognormvariate(0, 1) * HOUR for _ in range(40)]
         scene = Scene(
-            what=f"seed {seed}", rows=int(rate * left_s * rng.uniform(0.02, 0.95)) + 5, left_s=left_s,
-            rate=lambda now, rate=rate: rate, takes_s=lambda number, takes=takes: takes[number % 40],
-            piecewise=rng.random() < 0.5, advertised=rng.random() < 0.6,
+            what=f"seed {seed}",
+            rows=int(rate * left_s * rng.uniform(0.02, 0.95)) + 5,
+            left_s=left_s,
+            rate=lambda now, rate=rate: rate,
+            takes_s=lambda number, takes=takes: takes[number % 40],
+            piecewise=rng.random() < 0.5,
+            advertised=rng.random() < 0.6,
             tiers=(Tier("flex", 0.5, rate * rng.uniform(0.02, 0.9)),) * rng.randrange(2),
-        )  # fmt: skip
+        )
         outcome = played(scene)
         assert outcome.end_s <= left_s and outcome.paid == scene.rows, scene.what
         ratios.append(outcome.cost / least_cost(scene, len(outcome.batches) or 1))
@@ -53,23 +67,33 @@ def test_all_rows_wait_where_there_is_time_and_none_where_there_is_not() -> None
 
 def test_no_more_rows_go_live_than_the_money_is_for() -> None:
     assert next_step(state(left_s=1200.0)).live == 8_081
-    assert next_step(state(left_s=1200.0, money=60.0)).live == 2_000  # 20 dollars, and 40 for the others
+    assert (
+        next_step(state(left_s=1200.0, money=60.0)).live == 2_000
+    )  # 20 dollars, and 40 for the others
 
 
 def test_batches_are_ended_one_after_the_other_the_least_done_first() -> None:
-    batches = tuple(OpenBatch(number, 2_000, done, 3600.0) for number, done in enumerate((0, 1_500, 300, 900)))
+    batches = tuple(
+        OpenBatch(number, 2_000, done, 3600.0) for number, done in enumerate((0, 1_500, 300, 900))
+    )
     waits = state(rows=0, batches=batches, left_s=3 * HOUR)
     assert next_step(waits).cancel == ()
     assert next_step(state(rows=0, batches=batches, left_s=1500.0)).cancel == (0, 2, 3, 1)
     assert next_step(state(rows=0, batches=batches, left_s=1100.0, cancel_s=100.0)).cancel == (0,)
-    assert next_step(state(rows=0, batches=batches, left_s=1500.0, money=50.0)).cancel == (0,)  # for no more anew
+    assert next_step(state(rows=0, batches=batches, left_s=1500.0, money=50.0)).cancel == (
+        0,
+    )  # for no more anew
 
 
-def test_a_cheap_tier_is_taken_while_it_is_fast_enough_and_a_fast_one_when_nothing_else_is() -> None:
+def test_a_cheap_tier_is_taken_while_it_is_fast_enough_and_a_fast_one_when_nothing_else_is() -> (
+    None
+):
     tiers = (Tier("flex", 0.5, 5.0), Tier("priority", 2.0, 30.0))
     for left_s, name in ((HOUR, "flex"), (2000.0, "live"), (600.0, "priority")):
         assert next_step(state(has_batches=False, tiers=tiers, left_s=left_s)).tier == name
-    assert next_step(state(has_batches=False, tiers=tiers, left_s=600.0, money=150.0)).tier == "live"
+    assert (
+        next_step(state(has_batches=False, tiers=tiers, left_s=600.0, money=150.0)).tier == "live"
+    )
 
 
 def test_rows_that_are_kept_from_batches_for_a_cheap_tier_go_there() -> None:
@@ -113,13 +137,20 @@ def test_an_expectation_adds_up() -> None:
     ],
 )
 def test_what_cannot_be_says_what_can(
-    facts: dict[str, float], late: bool, earliest_s: float, earliest_cost: float, hour_cost: float | None
+    facts: dict[str, float],
+    late: bool,
+    earliest_s: float,
+    earliest_cost: float,
+    hour_cost: float | None,
 ) -> None:
     short = shortage(state(**facts))
     assert short is not None
     assert (short.late, short.earliest_s, short.earliest_cost, short.hour_cost) == (
-        late, earliest_s, pytest.approx(earliest_cost), hour_cost,
-    )  # fmt: skip
+        late,
+        earliest_s,
+        pytest.approx(earliest_cost),
+        hour_cost,
+    )
 
 
 def test_what_can_be_is_not_refused() -> None:

@@ -46,24 +46,32 @@ def failed_ids(result: JobResult) -> list[int]:
 @pytest.mark.parametrize("error", KINDS)
 @pytest.mark.parametrize("bad", [0, 7, 29])
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_one_refused_row_fails_alone(tmp_path: Path, error: type[ChatError], bad: int, at_once: int) -> None:
+def test_one_refused_row_fails_alone(
+    tmp_path: Path, error: type[ChatError], bad: int, at_once: int
+) -> None:
     gateway = Gateway(lambda n: n == bad, error)
     result = gateway.run(tmp_path, 30, max_concurrency=at_once)
     assert (result.complete, failed_ids(result)) == (True, [bad])
     assert gateway.run(tmp_path, 30).asked == 0
-    again = gateway.run(tmp_path, 30, retry_failed=True)  # the only row that is asked: an answered one tells
+    again = gateway.run(
+        tmp_path, 30, retry_failed=True
+    )  # the only row that is asked: an answered one tells
     assert (again.complete, failed_ids(again)) == (True, [bad])
 
 
 @pytest.mark.parametrize("error", KINDS)
-@pytest.mark.parametrize("bad", [range(10, 320), range(300), range(30, 330), range(5, 325, 2)], ids=str)
+@pytest.mark.parametrize(
+    "bad", [range(10, 320), range(300), range(30, 330), range(5, 325, 2)], ids=str
+)
 def test_a_long_block_of_refused_rows_is_got_through_in_one_run(
     tmp_path: Path, error: type[ChatError], bad: range
 ) -> None:
     gateway = Gateway(lambda n: n in bad, error)
     result = gateway.run(tmp_path, 330)
     assert (result.complete, result.rows, failed_ids(result)) == (True, 330, list(bad))
-    assert len(gateway.asked) <= 330 + 330 // 8  # none twice, but an answered row where a doubt has to be settled
+    assert (
+        len(gateway.asked) <= 330 + 330 // 8
+    )  # none twice, but an answered row where a doubt has to be settled
 
 
 @pytest.mark.parametrize("error", KINDS)
@@ -84,14 +92,18 @@ def test_a_door_that_shuts_stops_the_job_and_fails_no_row(
     assert gateway.run(tmp_path, 1000).failed == 0
 
 
-def test_a_row_asked_again_to_settle_a_doubt_keeps_its_answer_and_its_call_is_counted(tmp_path: Path) -> None:
+def test_a_row_asked_again_to_settle_a_doubt_keeps_its_answer_and_its_call_is_counted(
+    tmp_path: Path,
+) -> None:
     def answer(request: Any) -> Any:
         return faults.status(403) if "bad" in request.text else f"answer {len(server.requests)}"
 
     rows = [{"text": "good"}, *({"text": f"bad {n}"} for n in range(9))]
     with ProviderServer(default=answer) as server:
         model = server.model(model="gpt-4o-mini", max_retries=0)
-        result = run_job("{text}", rows, model=model, output=tmp_path / "o.jsonl", quiet=True, max_concurrency=1)
+        result = run_job(
+            "{text}", rows, model=model, output=tmp_path / "o.jsonl", quiet=True, max_concurrency=1
+        )
         calls = sum("good" in request.text for request in server.requests)
     assert (result.failed, calls) == (9, 2)
     assert next(iter(result))["answer"] == "answer 1"

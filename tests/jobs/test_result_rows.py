@@ -14,14 +14,25 @@ from modelwire.runnables import RunnableLambda
 from modelwire.testing import ParrotFakeChatModel
 
 FILES = (None, ".jsonl", ".csv", ".tsv", ".parquet")
-ROWS = [{"id": 1, "name": "a"}, {"id": 2, "name": ""}, {"id": 3, "name": "bad"}, {"id": 4, "name": "none"}]
+ROWS = [
+    {"id": 1, "name": "a"},
+    {"id": 2, "name": ""},
+    {"id": 3, "name": "bad"},
+    {"id": 4, "name": "none"},
+]
 
 
 def answer(row: Any) -> dict[str, Any]:
     if row["name"] == "bad":
         raise ValueError("no")
     grape = None if row["name"] == "none" else row["name"] + "x"
-    return {"grape": grape, "year": row["id"] * 10**6, "share": 0.5, "is_red": row["id"] == 1, "notes": ["oak"]}
+    return {
+        "grape": grape,
+        "year": row["id"] * 10**6,
+        "share": 0.5,
+        "is_red": row["id"] == 1,
+        "notes": ["oak"],
+    }
 
 
 def run(path: Path, suffix: str | None, rows: Any = ROWS, **options: Any) -> JobResult:
@@ -47,9 +58,19 @@ def test_values_have_their_types_whatever_the_file(tmp_path: Path, suffix: str |
         notes = '["oak"]' if suffix == ".parquet" else ["oak"]
         assert list(one.values())[:7] == [1, "a", "ax", 10**6, 0.5, True, notes]
         assert (two["name"], two["grape"], two["is_red"]) == ("", "x", False)
-        assert (bad["id"], bad["grape"], bad["year"], bad["error"]) == (3, None, None, "ValueError: no")
+        assert (bad["id"], bad["grape"], bad["year"], bad["error"]) == (
+            3,
+            None,
+            None,
+            "ValueError: no",
+        )
         assert none["grape"] is None
-        assert (one["error"], one["attempts"], one["cost"], type(one["latency_s"])) == (None, 0, 0.0, float)
+        assert (one["error"], one["attempts"], one["cost"], type(one["latency_s"])) == (
+            None,
+            0,
+            0.0,
+            float,
+        )
 
 
 @pytest.mark.parametrize("suffix", FILES)
@@ -66,14 +87,22 @@ def test_a_result_becomes_a_frame_and_a_table(tmp_path: Path, suffix: str | None
 
 def test_a_column_of_several_kinds_is_text_in_arrow() -> None:
     pytest.importorskip("pyarrow")
-    result = run_job(RunnableLambda(lambda row: row["v"]), [{"v": 1}, {"v": "a"}, {"v": [2]}], quiet=True)
+    result = run_job(
+        RunnableLambda(lambda row: row["v"]), [{"v": 1}, {"v": "a"}, {"v": [2]}], quiet=True
+    )
     assert result.to_arrow().column("answer").to_pylist() == ["1", "a", "[2]"]
     assert run_job(RunnableLambda(answer), [], quiet=True).to_arrow().num_rows == 0
 
 
 def test_rows_without_an_output_are_in_memory_and_nothing_is_left(scratch: Path) -> None:
     result = asyncio.run(arun_job(RunnableLambda(answer), ROWS, quiet=True))
-    assert (result.output, result.complete, result.rows, result.failed, len(list(result))) == (None, True, 4, 1, 4)
+    assert (result.output, result.complete, result.rows, result.failed, len(list(result))) == (
+        None,
+        True,
+        4,
+        1,
+        4,
+    )
     assert list(result) == list(result)
     assert list(scratch.iterdir()) == []
     with pytest.raises(InvalidArgument):

@@ -29,7 +29,10 @@ def read(tmp_path: Path, name: str, data: bytes, **options: Any) -> list[Row]:
 
 def outline(found: list[Row]) -> list[tuple[int, Any]]:
     """Return the line of each row, with its last value or the word that tells its problem."""
-    return [(row.line, list(row.values.values())[-1] if row.problem is None else Exception) for row in found]
+    return [
+        (row.line, list(row.values.values())[-1] if row.problem is None else Exception)
+        for row in found
+    ]
 
 
 # Each a body under the header `id,text` on line 1, with the line of each row and what is in it.
@@ -40,9 +43,15 @@ CSV_BODIES: dict[str, tuple[bytes, list[tuple[int, Any]]]] = {
     "a cell of several lines": (b'1,"a\nb"\n2,c\n', [(2, "a\nb"), (4, "c")]),
     "doubled quotes": (b'1,"say ""a"""\n', [(2, 'say "a"')]),
     "empty lines": (b"1,a\n\n\n2,b\n", [(2, "a"), (5, "b")]),
-    "an open quote before quoted rows": (b'1,"a\n2,"b"\n3,c\n', [(2, Exception), (3, "b"), (4, "c")]),
+    "an open quote before quoted rows": (
+        b'1,"a\n2,"b"\n3,c\n',
+        [(2, Exception), (3, "b"), (4, "c")],
+    ),
     "an open quote before plain rows": (b'1,"a\n2,b\n3,c\n', [(2, Exception), (3, "b"), (4, "c")]),
-    "two open quotes": (b'1,"a\n2,b\n3,"c\n4,d\n', [(2, Exception), (3, "b"), (4, Exception), (5, "d")]),
+    "two open quotes": (
+        b'1,"a\n2,b\n3,"c\n4,d\n',
+        [(2, Exception), (3, "b"), (4, Exception), (5, "d")],
+    ),
     "a quote inside of a cell": (b'1,"a"b\n2,c\n', [(2, Exception), (3, "c")]),
     "a cell too many": (b"1,a,b\n2,c\n", [(2, Exception), (3, "c")]),
     "a cell too few": (b"1\n2,c\n", [(2, Exception), (3, "c")]),
@@ -52,7 +61,9 @@ CSV_BODIES: dict[str, tuple[bytes, list[tuple[int, Any]]]] = {
 
 
 @pytest.mark.parametrize(("body", "expected"), CSV_BODIES.values(), ids=CSV_BODIES)
-def test_a_bad_csv_row_fails_alone_with_its_line(tmp_path: Path, body: bytes, expected: list[tuple[int, Any]]) -> None:
+def test_a_bad_csv_row_fails_alone_with_its_line(
+    tmp_path: Path, body: bytes, expected: list[tuple[int, Any]]
+) -> None:
     found = read(tmp_path, "t.csv", b"id,text\n" + body)
     assert outline(found) == expected
     assert [row.number for row in found] == list(range(len(expected)))
@@ -75,7 +86,9 @@ def test_what_csv_writes_is_read_back(table: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("filler", ["x" * 200, "x\n" * 100], ids=["one line", "many lines"])
-def test_a_huge_cell_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filler: str) -> None:
+def test_a_huge_cell_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filler: str
+) -> None:
     for module in (csv_rows, sources):
         monkeypatch.setattr(module, "MAX_ROW_CHARS", 100)
     found = read(tmp_path, "t.csv", f'id,text\n1,"{filler}"\n2,b\n'.encode())
@@ -109,9 +122,19 @@ def test_a_column_without_a_name_gets_one(tmp_path: Path) -> None:
 
 
 def test_columns_of_one_name_are_numbered_and_matter_to_who_names_them_only(tmp_path: Path) -> None:
-    assert read(tmp_path, "t.csv", b"a,b,b,b_1\n1,2,3,4\n")[0].values == {"a": "1", "b_2": "2", "b_3": "3", "b_1": "4"}
+    assert read(tmp_path, "t.csv", b"a,b,b,b_1\n1,2,3,4\n")[0].values == {
+        "a": "1",
+        "b_2": "2",
+        "b_3": "3",
+        "b_1": "4",
+    }
     with closing(open_source(tmp_path / "t.csv")) as source:
-        assert source.columns == ["a", "b_2", "b_3", "b_1"]  # a prompt that names `b` is told that there is none
+        assert source.columns == [
+            "a",
+            "b_2",
+            "b_3",
+            "b_1",
+        ]  # a prompt that names `b` is told that there is none
 
 
 @pytest.mark.parametrize(
@@ -157,8 +180,15 @@ def test_a_bad_json_line_fails_alone_with_its_line(tmp_path: Path) -> None:
     body = b'{"a":1}\n{"a":\n\n"text"\n[1]\n{"a":"\xff"}\n{"a":"\0"}\n{"a":"\\ud800"}\n{"a":2}'
     found = read(tmp_path, "t.jsonl", body)
     assert [(row.line, row.problem is None) for row in found] == [
-        (1, True), (2, False), (4, True), (5, False), (6, False), (7, False), (8, False), (9, True),
-    ]  # fmt: skip
+        (1, True),
+        (2, False),
+        (4, True),
+        (5, False),
+        (6, False),
+        (7, False),
+        (8, False),
+        (9, True),
+    ]
     assert found[2].values == "text"
 
 
@@ -182,7 +212,9 @@ def test_parquet_and_frames_give_plain_rows(tmp_path: Path) -> None:
 
 
 def test_a_polars_frame_is_known_by_its_methods() -> None:
-    frame = SimpleNamespace(columns=["a"], iter_rows=lambda *, named: iter([{"a": 1}]), __len__=lambda: 1)
+    frame = SimpleNamespace(
+        columns=["a"], iter_rows=lambda *, named: iter([{"a": 1}]), __len__=lambda: 1
+    )
     assert [row.values for row in open_source(frame)] == [{"a": 1}]
 
 
@@ -200,7 +232,9 @@ def test_an_iterable_is_read_one_row_at_a_time() -> None:
     assert next(iter(open_source([object()]))).problem is not None
 
 
-def test_a_fingerprint_sees_the_size_and_both_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fingerprint_sees_the_size_and_both_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows, "EDGE_BYTES", 16)
     path = tmp_path / "t.csv"
 
@@ -246,7 +280,9 @@ def test_a_whole_row_that_misfits_is_one_row_whatever_its_lines(tmp_path: Path) 
 @pytest.mark.parametrize("before", ["\n\n", "\r\n", "\ufeff\n"])
 def test_empty_lines_before_the_header_are_passed_over(tmp_path: Path, before: str) -> None:
     found = read(tmp_path, "t.csv", f"{before}id;text\n1;a,b\n".encode())
-    assert [(row.line, row.values) for row in found] == [(before.count("\n") + 2, {"id": "1", "text": "a,b"})]
+    assert [(row.line, row.values) for row in found] == [
+        (before.count("\n") + 2, {"id": "1", "text": "a,b"})
+    ]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +296,9 @@ def test_empty_lines_before_the_header_are_passed_over(tmp_path: Path, before: s
         ("t.csv", '"a\nb,c,d";"e"', ["a\nb,c,d", "e"]),
     ],
 )
-def test_the_delimiter_is_what_divides_the_header(tmp_path: Path, name: str, header: str, columns: list[str]) -> None:
+def test_the_delimiter_is_what_divides_the_header(
+    tmp_path: Path, name: str, header: str, columns: list[str]
+) -> None:
     (tmp_path / name).write_text(f"{header}\n")
     source = open_source(tmp_path / name)
     source.close()

@@ -40,7 +40,13 @@ from modelwire.jobs.sources import open_source
 from modelwire.messages import AIMessage
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import Runnable, RunnableLambda, route
-from modelwire.testing import Answer, GenericFakeChatModel, ParrotFakeChatModel, ProviderServer, faults
+from modelwire.testing import (
+    Answer,
+    GenericFakeChatModel,
+    ParrotFakeChatModel,
+    ProviderServer,
+    faults,
+)
 
 FILES = (".jsonl", ".csv", ".tsv", ".parquet")
 
@@ -48,7 +54,9 @@ FILES = (".jsonl", ".csv", ".tsv", ".parquet")
 class Asked:
     """A chain that answers `f` of its input, and remembers what it was asked."""
 
-    def __init__(self, answer: Callable[[Any], Any] = lambda row: f"answer to {row['text']}") -> None:
+    def __init__(
+        self, answer: Callable[[Any], Any] = lambda row: f"answer to {row['text']}"
+    ) -> None:
         self.inputs: list[Any] = []
         self.answer = answer
 
@@ -89,13 +97,23 @@ def texts(count: int) -> list[dict[str, Any]]:
 
 def test_every_row_has_its_answer_in_the_order_of_the_input(job: Any, out: Any) -> None:
     result = job(Asked().chain, texts(500))
-    assert [(row["id"], row["answer"]) for row in out()] == [(n, f"answer to t{n}") for n in range(500)]
+    assert [(row["id"], row["answer"]) for row in out()] == [
+        (n, f"answer to t{n}") for n in range(500)
+    ]
     assert (result.rows, result.failed, result.complete, result.stopped) == (500, 0, True, None)
     assert [row["answer"] for row in result] == [f"answer to t{n}" for n in range(500)]
     assert out()[0].keys() == {
-        "id", "text", "answer", "error", "finish_reason", "input_tokens", "output_tokens", "cost", "latency_s",
+        "id",
+        "text",
+        "answer",
+        "error",
+        "finish_reason",
+        "input_tokens",
+        "output_tokens",
+        "cost",
+        "latency_s",
         "attempts",
-    }  # fmt: skip
+    }
 
 
 def test_the_order_of_arrival_is_the_order_in_which_rows_were_done(job: Any, out: Any) -> None:
@@ -122,7 +140,9 @@ def test_any_kind_of_file_goes_in_and_out(tmp_path: Path, given: str, suffix: st
         parquet.write_table(pa.Table.from_pylist(table), source)
     else:
         with source.open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["name", "text"], delimiter="\t" if given == ".tsv" else ",")
+            writer = csv.DictWriter(
+                file, ["name", "text"], delimiter="\t" if given == ".tsv" else ","
+            )
             writer.writeheader()
             writer.writerows(table)
     found = list(run_job("{text}", source, model=ParrotFakeChatModel(), output=target, quiet=True))
@@ -141,8 +161,12 @@ class Wine(BaseModel):
 @pytest.mark.parametrize("suffix", FILES)
 def test_a_structured_answer_becomes_columns(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("pyarrow")
-    chain = RunnableLambda(lambda row: Wine(grape=None if row["year"] else "x", year=row["year"], notes=["oak"]))
-    result = run_job(chain, [{"year": 0}, {"year": 10**30}], output=tmp_path / f"out{suffix}", quiet=True)
+    chain = RunnableLambda(
+        lambda row: Wine(grape=None if row["year"] else "x", year=row["year"], notes=["oak"])
+    )
+    result = run_job(
+        chain, [{"year": 0}, {"year": 10**30}], output=tmp_path / f"out{suffix}", quiet=True
+    )
     first, second = result
     assert list(first)[:4] == ["year", "grape", "answer_year", "notes"]
     # A whole number beyond 64 bits, and a list, are JSON text where a format has neither.
@@ -161,7 +185,11 @@ def test_names_that_the_input_has_already_are_set_apart(job: Any, out: Any) -> N
 
 def test_the_formula_guard_quotes_what_a_spreadsheet_would_run(tmp_path: Path) -> None:
     (row,) = run_job(
-        RunnableLambda(lambda row: "=cmd()"), [{"n": -1}], output=tmp_path / "o.csv", quiet=True, formula_guard=True
+        RunnableLambda(lambda row: "=cmd()"),
+        [{"n": -1}],
+        output=tmp_path / "o.csv",
+        quiet=True,
+        formula_guard=True,
     )
     assert (row["answer"], row["n"]) == ("'=cmd()", -1)
 
@@ -171,7 +199,9 @@ def test_texts_are_rows_of_one_column(job: Any, out: Any) -> None:
     assert [(row["input"], row["answer"]) for row in out()] == [("a", "a"), ("b", "b")]
 
 
-@pytest.mark.parametrize("answer", [float("nan"), b"\xff", {1: 2}, object(), AIMessage("hi"), None, ["a"], 1.5, ""])
+@pytest.mark.parametrize(
+    "answer", [float("nan"), b"\xff", {1: 2}, object(), AIMessage("hi"), None, ["a"], 1.5, ""]
+)
 def test_any_answer_can_be_written(job: Any, out: Any, answer: Any) -> None:
     assert job(RunnableLambda(lambda row: answer), [{"a": 1}]).failed == 0
     assert len(out()) == 1
@@ -197,8 +227,12 @@ def test_bad_rows_fail_alone_with_their_line(tmp_path: Path, job: Any, out: Any)
     result = job("{text}", tmp_path / "t.csv", model=ParrotFakeChatModel())
     assert (result.rows, result.failed) == (5, 2)
     assert [(row["answer"], (row["error"] or "")[:7]) for row in out()] == [
-        ("a", ""), (None, "Line 3:"), ("c", ""), (None, "Line 5:"), ("d", ""),
-    ]  # fmt: skip
+        ("a", ""),
+        (None, "Line 3:"),
+        ("c", ""),
+        (None, "Line 5:"),
+        ("d", ""),
+    ]
 
 
 def test_a_row_without_a_column_fails_alone(job: Any, out: Any) -> None:
@@ -207,7 +241,9 @@ def test_a_row_without_a_column_fails_alone(job: Any, out: Any) -> None:
     assert "text" in out()[1]["error"]
 
 
-def test_a_column_that_no_row_has_is_refused_before_anything_is_asked(tmp_path: Path, job: Any) -> None:
+def test_a_column_that_no_row_has_is_refused_before_anything_is_asked(
+    tmp_path: Path, job: Any
+) -> None:
     (tmp_path / "t.csv").write_text("id,text\n1,a\n")
     with pytest.raises(InvalidArgument, match="Did you mean `text`"):
         job("{txt}", tmp_path / "t.csv", model=ParrotFakeChatModel())
@@ -215,7 +251,9 @@ def test_a_column_that_no_row_has_is_refused_before_anything_is_asked(tmp_path: 
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_a_table_without_rows_has_its_columns_all_the_same(job: Any, tmp_path: Path, suffix: str) -> None:
+def test_a_table_without_rows_has_its_columns_all_the_same(
+    job: Any, tmp_path: Path, suffix: str
+) -> None:
     (tmp_path / "in.csv").write_text("id,text\n\n")
     output = tmp_path / f"out{suffix}"
     output.write_text("what was there before")
@@ -228,12 +266,24 @@ def test_a_table_without_rows_has_its_columns_all_the_same(job: Any, tmp_path: P
 NFD = "gro\u0308ße"
 REFUSED = {
     "a column that no JSON line has": ('{"txt": 1}\n', {}, r"Did you mean `txt`\?"),
-    "a column in another Unicode form": (f'{{"{NFD}": 1}}\n', {"prompt": "{größe}"}, r"other code points: 'gro\\u0308"),
+    "a column in another Unicode form": (
+        f'{{"{NFD}": 1}}\n',
+        {"prompt": "{größe}"},
+        r"other code points: 'gro\\u0308",
+    ),
     "an empty table": ("", {"given": "in.csv"}, "is it empty"),
     "a folder for the output": ('{"text": 1}\n', {"output": "folder.jsonl"}, "is a folder"),
     "the input for the output": ('{"text": 1}\n', {"output": "in.jsonl"}, "is the input"),
-    "the input by another way": ('{"text": 1}\n', {"output": "folder.jsonl/../in.jsonl"}, "is the input"),
-    "the output for the job's folder": ('{"text": 1}\n', {"job_dir": "out.jsonl"}, "or the job's folder"),
+    "the input by another way": (
+        '{"text": 1}\n',
+        {"output": "folder.jsonl/../in.jsonl"},
+        "is the input",
+    ),
+    "the output for the job's folder": (
+        '{"text": 1}\n',
+        {"job_dir": "out.jsonl"},
+        "or the job's folder",
+    ),
     "a file for the job's folder": ('{"text": 1}\n', {"job_dir": "in.jsonl/x"}, "Not a directory"),
 }
 
@@ -250,12 +300,18 @@ def test_what_cannot_end_well_is_refused_before_anything_is_asked(
     asked = Asked()
     chain = ChatPromptTemplate.from_template(options.get("prompt", "{text}")) | asked.chain
     with pytest.raises((InvalidArgument, DiskError), match=says):
-        job(chain, given, **{name: options[name] for name in ("output", "job_dir") if name in options})
+        job(
+            chain,
+            given,
+            **{name: options[name] for name in ("output", "job_dir") if name in options},
+        )
     assert not asked.inputs and given.read_text() == data
     assert {path.name for path in tmp_path.iterdir()} == {given.name, "folder.jsonl"}
 
 
-def test_another_order_of_the_output_is_written_though_nothing_is_asked(job: Any, tmp_path: Path, out: Any) -> None:
+def test_another_order_of_the_output_is_written_though_nothing_is_asked(
+    job: Any, tmp_path: Path, out: Any
+) -> None:
     async def answer(row: Any) -> str:
         await (asyncio.sleep(0.05) if row["id"] == 0 else asyncio.sleep(0))
         return "yes"
@@ -343,7 +399,9 @@ def test_when_all_rows_fail_the_job_stops(job: Any) -> None:
         job(chain, texts(1000), max_concurrency=4)
 
 
-def test_the_rows_whose_failures_stopped_the_job_are_asked_anew_and_no_others(job: Any, tmp_path: Path) -> None:
+def test_the_rows_whose_failures_stopped_the_job_are_asked_anew_and_no_others(
+    job: Any, tmp_path: Path
+) -> None:
     asked: list[int] = []
     is_down = False
 
@@ -367,7 +425,9 @@ def test_the_rows_whose_failures_stopped_the_job_are_asked_anew_and_no_others(jo
     assert sorted(asked[31:]) == list(range(30, 200))
 
 
-def test_a_throttled_row_is_asked_again(job: Any, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_throttled_row_is_asked_again(
+    job: Any, out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(asking, "PAUSE_S", 0.0)
     asked = Asked()
 
@@ -381,12 +441,18 @@ def test_a_throttled_row_is_asked_again(job: Any, out: Any, monkeypatch: pytest.
     assert len(asked.inputs) == 5
 
 
-@pytest.mark.parametrize("options", [{"rpm": 1}, {"rate_limit": None}], ids=["in the queue", "before a retry"])
+@pytest.mark.parametrize(
+    "options", [{"rpm": 1}, {"rate_limit": None}], ids=["in the queue", "before a retry"]
+)
 def test_told_to_stop_rows_that_wait_are_given_up_and_those_on_the_wire_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any]
 ) -> None:
     def answer(request: Any) -> Any:
-        return Answer("done", latency_s=1.0) if "t0" in request.text else faults.status(503, retry_after=30)
+        return (
+            Answer("done", latency_s=1.0)
+            if "t0" in request.text
+            else faults.status(503, retry_after=30)
+        )
 
     async def stopped(job: FileJob) -> tuple[JobResult, int]:
         running = asyncio.create_task(job.run())
@@ -416,15 +482,21 @@ def test_an_outage_says_what_the_job_waits_for(
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.05)
     down = [faults.status(503, retry_after=0.5)] * 4
     with ProviderServer(["one", *down], default="fine") as server:
-        result = run_job("{text}", texts(3), model=server.model(), output=tmp_path / "o.jsonl", max_concurrency=1)
+        result = run_job(
+            "{text}", texts(3), model=server.model(), output=tmp_path / "o.jsonl", max_concurrency=1
+        )
     assert (result.rows, result.failed) == (3, 0)
     lines = [line for line in capsys.readouterr().err.splitlines() if "waiting" in line]
-    assert lines and all(line.endswith("waiting: the provider says 503, since 0:00") for line in lines[:3])
+    assert lines and all(
+        line.endswith("waiting: the provider says 503, since 0:00") for line in lines[:3]
+    )
     assert not any("/s" in line or "left" in line for line in lines)
 
 
 def test_a_provider_that_asks_to_come_back_tomorrow_stops_the_job(job: Any) -> None:
-    with pytest.raises(JobStopped, match=r"day limit\. The job has stopped .*again in 86,400 s to go on\.$"):
+    with pytest.raises(
+        JobStopped, match=r"day limit\. The job has stopped .*again in 86,400 s to go on\.$"
+    ):
         job(failing(RateLimited("day limit", retry_after=86400)), texts(3))
 
 
@@ -466,7 +538,9 @@ def test_an_equal_row_shares_a_failure_in_flight_but_not_an_old_one(job: Any) ->
 
 def test_the_cache_of_the_model_serves_jobs_and_is_counted(tmp_path: Path) -> None:
     cache = InMemoryCache()
-    said = AIMessage("hi", usage_metadata={"input_tokens": 3, "output_tokens": 2, "total_tokens": 5})
+    said = AIMessage(
+        "hi", usage_metadata={"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+    )
 
     def once(name: str) -> JobResult:
         model = GenericFakeChatModel(messages=iter([said] * 2), cache=cache)
@@ -486,7 +560,9 @@ def priced(monkeypatch: pytest.MonkeyPatch, price: Decimal | None) -> None:
 
 
 def spending() -> Any:
-    said = AIMessage("hi", usage_metadata={"input_tokens": 10, "output_tokens": 5, "total_tokens": 15})
+    said = AIMessage(
+        "hi", usage_metadata={"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+    )
     return GenericFakeChatModel(messages=iter([said] * 10_000))
 
 
@@ -505,12 +581,16 @@ def test_tokens_and_cost_add_up_over_the_calls_of_a_row_and_over_runs(
     chain = RunnableLambda(twice)
     job(chain, texts(3), limit=1)
     result = job(chain, texts(3))
-    assert [(row["input_tokens"], row["output_tokens"], row["attempts"]) for row in out()] == [(30, 15, 3)] * 3
+    assert [(row["input_tokens"], row["output_tokens"], row["attempts"]) for row in out()] == [
+        (30, 15, 3)
+    ] * 3
     assert [row["cost"] for row in out()] == [0.3] * 3
     assert (result.input_tokens, result.cost, result.asked) == (90, Decimal("0.9"), 2)
 
 
-def test_max_cost_stops_and_more_money_goes_on(job: Any, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_cost_stops_and_more_money_goes_on(
+    job: Any, out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     priced(monkeypatch, Decimal("0.01"))
     options: dict[str, Any] = {"model": spending(), "max_concurrency": 3}
     result = job("{text}", texts(100), max_cost="0.20", **options)
@@ -521,7 +601,9 @@ def test_max_cost_stops_and_more_money_goes_on(job: Any, out: Any, monkeypatch: 
     assert (result.complete, result.cost, len(out())) == (True, Decimal("1.00"), 100)
 
 
-def test_max_cost_holds_while_no_row_has_told_its_cost(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_cost_holds_while_no_row_has_told_its_cost(
+    job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     priced(monkeypatch, Decimal("0.01"))
     model = spending()
 
@@ -534,14 +616,18 @@ def test_max_cost_holds_while_no_row_has_told_its_cost(job: Any, monkeypatch: py
     assert Decimal("0.15") <= result.cost <= Decimal("0.22")
 
 
-def test_a_job_that_is_complete_stays_so_whatever_it_has_cost(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_is_complete_stays_so_whatever_it_has_cost(
+    job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     priced(monkeypatch, Decimal("0.01"))
     for max_cost in (1, "0.01"):
         result = job("{text}", texts(5), model=spending(), max_cost=max_cost)
         assert (result.complete, result.stopped, result.cost) == (True, None, Decimal("0.05"))
 
 
-def test_an_unknown_price_is_said_and_cannot_hold_a_max_cost(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_price_is_said_and_cannot_hold_a_max_cost(
+    job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     priced(monkeypatch, None)
     result = job("{text}", texts(2), model=spending())
     assert (result.unpriced, result.cost) == (2, 0)
@@ -558,10 +644,21 @@ PRICED, UNPRICED = "gpt-4o-mini", "nobody-knows-me"
     [
         (lambda serve: serve.model(model=UNPRICED), True),
         (lambda serve: serve.model(model=UNPRICED).with_retry(), True),
-        (lambda serve: serve.model(model=PRICED).with_fallbacks([serve.model(model=UNPRICED)]), True),
-        (lambda serve: route(lambda _: "b", {"a": serve.model(model=UNPRICED), "b": serve.model(model=PRICED)}), True),
+        (
+            lambda serve: serve.model(model=PRICED).with_fallbacks([serve.model(model=UNPRICED)]),
+            True,
+        ),
+        (
+            lambda serve: route(
+                lambda _: "b", {"a": serve.model(model=UNPRICED), "b": serve.model(model=PRICED)}
+            ),
+            True,
+        ),
         (lambda serve: serve.model(model=PRICED), False),
-        (lambda serve: serve.model(model=UNPRICED, provider="azure_openai"), False),  # the name of a deployment
+        (
+            lambda serve: serve.model(model=UNPRICED, provider="azure_openai"),
+            False,
+        ),  # the name of a deployment
     ],
 )
 def test_a_max_cost_that_cannot_be_held_is_refused_before_anything_is_spent(
@@ -579,7 +676,9 @@ def test_a_max_cost_that_cannot_be_held_is_refused_before_anything_is_spent(
             assert server.requests
 
 
-def test_a_max_cost_without_a_price_list_says_what_to_install(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_max_cost_without_a_price_list_says_what_to_install(
+    job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cost, "_list", cache(lambda: None))
     with pytest.raises(MissingDependency, match=r"modelwire\[jobs\]"):
         job("{text}", texts(1), model=spending(), max_cost=1)
@@ -601,7 +700,9 @@ def test_limit_and_sample_choose_rows_and_a_later_run_goes_on(job: Any, out: Any
     assert len(asked.inputs) == 50
 
 
-def test_a_changed_prompt_model_or_input_is_refused_with_the_difference(tmp_path: Path, job: Any) -> None:
+def test_a_changed_prompt_model_or_input_is_refused_with_the_difference(
+    tmp_path: Path, job: Any
+) -> None:
     path = tmp_path / "t.csv"
     path.write_text("id,text\n1,a\n2,b\n")
     job("Say {text}", path, model=ParrotFakeChatModel())
@@ -609,7 +710,10 @@ def test_a_changed_prompt_model_or_input_is_refused_with_the_difference(tmp_path
         job("Sing {text}", path, model=ParrotFakeChatModel())
     with pytest.raises(JobChanged, match=r"The model: `Parrot.* became `Generic"):
         job("Say {text}", path, model=GenericFakeChatModel(messages=iter(())))
-    for body, said in (("1,a\n2,c\n", "Line 3 .* another output"), ("1,a\n", "has 1 rows and had 2")):
+    for body, said in (
+        ("1,a\n2,c\n", "Line 3 .* another output"),
+        ("1,a\n", "has 1 rows and had 2"),
+    ):
         path.write_text(f"id,text\n{body}")
         with pytest.raises(JobChanged, match=said) as caught:
             job("Say {text}", path, model=ParrotFakeChatModel())
@@ -617,7 +721,10 @@ def test_a_changed_prompt_model_or_input_is_refused_with_the_difference(tmp_path
     path.write_text("id,text\n1,a\n2,b\n")
     about = tmp_path / "out.jsonl.job" / "job.json"
     older = json.loads(about.read_text())
-    del older["fingerprint"]["prompt"], older["fingerprint"]["model"]  # as it was before they were kept
+    del (
+        older["fingerprint"]["prompt"],
+        older["fingerprint"]["model"],
+    )  # as it was before they were kept
     about.write_text(json.dumps(older))
     with pytest.raises(JobChanged, match=r"(?s)The work: .*Say .* became .*Sing "):
         job("Sing {text}", path, model=ParrotFakeChatModel())
@@ -629,7 +736,9 @@ def test_patience_and_address_are_not_the_question(tmp_path: Path, job: Any) -> 
 
     def described(**changed: Any) -> dict[str, str]:
         model = ChatOpenAI(**{"model": "m", "api_key": "k", "max_retries": 1, **changed})
-        chain = RunnableLambda(len).assign(x=ChatPromptTemplate.from_template("{a}") | model.bind(stop=["."]))
+        chain = RunnableLambda(len).assign(
+            x=ChatPromptTemplate.from_template("{a}") | model.bind(stop=["."])
+        )
         return work.make_work(chain).fingerprint()
 
     assert described(max_retries=5, timeout=3, base_url="http://127.0.0.1:9") == described()
@@ -672,7 +781,9 @@ def test_a_cancelled_job_goes_on(tmp_path: Path) -> None:
     asked = Asked(lambda row: many.set() if len(asked.inputs) >= 300 else "done")
 
     async def cancelled() -> None:
-        running = asyncio.create_task(arun_job(asked.chain, endless(), output=tmp_path / "o.jsonl", quiet=True))
+        running = asyncio.create_task(
+            arun_job(asked.chain, endless(), output=tmp_path / "o.jsonl", quiet=True)
+        )
         await many.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -706,7 +817,9 @@ def file_limit(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_stops_the_job_and_room_lets_it_go_on(tmp_path: Path, job: Any, out: Any) -> None:
+def test_a_full_disk_stops_the_job_and_room_lets_it_go_on(
+    tmp_path: Path, job: Any, out: Any
+) -> None:
     asked = Asked(lambda row: "x" * 1000)
     with file_limit(50_000), pytest.raises(DiskError, match=r"out\.jsonl\.job/job\.sqlite"):
         job(asked.chain, texts(100), max_concurrency=10)
@@ -725,9 +838,15 @@ def test_no_secret_is_in_a_jobs_folder(tmp_path: Path, job: Any) -> None:
 
     canary = "sk-canary0123456789abcdef"
     model = ChatOpenAI(
-        model="m", api_key=canary, default_headers={"x-api-key": canary}, base_url="http://127.0.0.1:9", max_retries=0
+        model="m",
+        api_key=canary,
+        default_headers={"x-api-key": canary},
+        base_url="http://127.0.0.1:9",
+        max_retries=0,
     )
-    bound = model.bind(extra_headers={"Authorization": f"Bearer {canary}"}, api_token="plain-secret-word")
+    bound = model.bind(
+        extra_headers={"Authorization": f"Bearer {canary}"}, api_token="plain-secret-word"
+    )
     chain = ChatPromptTemplate.from_template("{text}") | bound
     assert job(chain, texts(3)).failed == 3
     for path in (tmp_path / "out.jsonl.job").iterdir():
@@ -755,7 +874,9 @@ def test_wrong_options_are_refused(job: Any, options: Any, says: str) -> None:
         job(Asked().chain, texts(1), **options)
 
 
-def test_a_prompt_that_does_not_fit_the_rows_is_refused_before_any_is_asked(tmp_path: Path, job: Any) -> None:
+def test_a_prompt_that_does_not_fit_the_rows_is_refused_before_any_is_asked(
+    tmp_path: Path, job: Any
+) -> None:
     with pytest.raises(InvalidArgument, match="names no column"):
         job("Hello", texts(1), model=ParrotFakeChatModel())
     with pytest.raises(InvalidArgument, match="`txt`, which the input has not"):

@@ -18,7 +18,11 @@ from modelwire.testing import Answer, ProviderServer
 SCHEMA = {
     "title": "Wine",
     "type": "object",
-    "properties": {"grape": {"type": "string"}, "colour": {"enum": ["red", "white"]}, "note": {"type": "string"}},
+    "properties": {
+        "grape": {"type": "string"},
+        "colour": {"enum": ["red", "white"]},
+        "note": {"type": "string"},
+    },
     "required": ["grape", "colour"],
 }
 COLUMNS = ["grape", "colour", "note"]
@@ -60,7 +64,9 @@ def table(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(params=["openai", "anthropic"])
 def wire(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "in.csv").write_text("text\n" + "".join(f"{kind}\n" for kind in WRONG) + "it fits\n")
+    (tmp_path / "in.csv").write_text(
+        "text\n" + "".join(f"{kind}\n" for kind in WRONG) + "it fits\n"
+    )
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
     return str(request.param)
 
@@ -72,11 +78,23 @@ def test_what_does_not_fit_is_a_failed_row_that_retry_asks_again(
     said = {kind: answer(wire, value) for kind, value in WRONG.items()}
 
     def lie(request: Any) -> Any:
-        return next((value for kind, value in said.items() if kind in str(request.body)), answer(wire, FITTING))
+        return next(
+            (value for kind, value in said.items() if kind in str(request.body)),
+            answer(wire, FITTING),
+        )
 
     with ProviderServer(default=lie) as server:
         monkeypatch.setenv(f"{wire.upper()}_BASE_URL", server.base_url_for(wire))  # type: ignore[arg-type]
-        job = ["batch", "in.csv", "--prompt", "Wine: {text}", "--model", f"{wire}:m", "--schema", "schema.json"]
+        job = [
+            "batch",
+            "in.csv",
+            "--prompt",
+            "Wine: {text}",
+            "--model",
+            f"{wire}:m",
+            "--schema",
+            "schema.json",
+        ]
         assert cli.main([*job, "-o", "out.csv"]) == 0
         rows = table(Path("out.csv"))
         assert list(rows[0])[1:4] == COLUMNS
@@ -85,7 +103,12 @@ def test_what_does_not_fit_is_a_failed_row_that_retry_asks_again(
             assert row["error"].startswith(("OutputParserException", "OutputValidationError")), row
             assert [row[name] for name in COLUMNS] == ["", "", ""]
         assert "ntoe" in rows[3]["error"]
-        assert (rows[-1]["grape"], rows[-1]["colour"], rows[-1]["note"], rows[-1]["error"]) == ("Merlot", "red", "", "")
+        assert (rows[-1]["grape"], rows[-1]["colour"], rows[-1]["note"], rows[-1]["error"]) == (
+            "Merlot",
+            "red",
+            "",
+            "",
+        )
         assert f"{len(WRONG)} failed" in capsys.readouterr().err
         server.default = answer(wire, FITTING)
         assert cli.main(["jobs", "retry", "out.csv.job"]) == 0
@@ -93,21 +116,33 @@ def test_what_does_not_fit_is_a_failed_row_that_retry_asks_again(
         assert {row["grape"] for row in table(Path("out.csv"))} == {"Merlot"}
 
 
-@pytest.mark.parametrize("schema", [Wine, WineDict, SCHEMA], ids=["pydantic", "typed dict", "json schema"])
-def test_the_columns_are_the_schemas_though_no_row_has_an_answer(tmp_path: Path, schema: Any) -> None:
+@pytest.mark.parametrize(
+    "schema", [Wine, WineDict, SCHEMA], ids=["pydantic", "typed dict", "json schema"]
+)
+def test_the_columns_are_the_schemas_though_no_row_has_an_answer(
+    tmp_path: Path, schema: Any
+) -> None:
     with ProviderServer(default="no") as server:
         run_job(
-            "Wine: {text}", [{"text": "a"}], model=server.model("openai"), schema=schema, output=tmp_path / "o.csv",
+            "Wine: {text}",
+            [{"text": "a"}],
+            model=server.model("openai"),
+            schema=schema,
+            output=tmp_path / "o.csv",
             quiet=True,
-        )  # fmt: skip
+        )
     assert list(table(tmp_path / "o.csv")[0])[:5] == ["text", *COLUMNS, "error"]
 
 
-def test_a_chain_that_ends_in_a_form_has_its_columns_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chain_that_ends_in_a_form_has_its_columns_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with ProviderServer(default="no") as server:
         prompt = ChatPromptTemplate.from_template("Wine: {text}")
-        chain = (prompt | server.model("openai").with_structured_output(Wine)).with_config(tags=["wine"])
+        chain = (prompt | server.model("openai").with_structured_output(Wine)).with_config(
+            tags=["wine"]
+        )
         run_job(chain, [{"text": "a"}], output="o.csv", quiet=True)
         assert list(table(Path("o.csv"))[0])[:5] == ["text", *COLUMNS, "error"]
         assert cli.main(["jobs", "write", "o.csv.job", "--output", "again.csv"]) == 0
@@ -117,7 +152,11 @@ def test_a_chain_that_ends_in_a_form_has_its_columns_too(tmp_path: Path, monkeyp
 def test_a_schema_that_is_open_leaves_the_columns_to_the_answers(tmp_path: Path) -> None:
     with ProviderServer([json.dumps({**FITTING, "year": 2020})]) as server:
         run_job(
-            "Wine: {text}", [{"text": "a"}], model=server.model("openai"), output=tmp_path / "o.csv", quiet=True,
+            "Wine: {text}",
+            [{"text": "a"}],
+            model=server.model("openai"),
+            output=tmp_path / "o.csv",
+            quiet=True,
             schema={**SCHEMA, "additionalProperties": True},
-        )  # fmt: skip
+        )
     assert table(tmp_path / "o.csv")[0]["year"] == "2020"

@@ -22,7 +22,10 @@ PAYLOADS = [b"{}", b'{"a":1}', b'"%b"' % (b"x" * 10_000), b'{"n":NaN}']
 
 def written(folder: Path, payloads: list[bytes] = PAYLOADS, table: str = "rows") -> Path:
     with closing(JobStore(folder)) as store:
-        store.append(table, [Entry.of("answered", payload, number) for number, payload in enumerate(payloads)])
+        store.append(
+            table,
+            [Entry.of("answered", payload, number) for number, payload in enumerate(payloads)],
+        )
     return folder / STORE_NAME
 
 
@@ -58,7 +61,9 @@ def test_what_was_appended_is_read_in_its_order_and_by_its_id(tmp_path: Path) ->
 def test_any_sqlite_tool_reads_a_store(tmp_path: Path) -> None:
     path = written(tmp_path, [b'{"answer":"yes"}', b'{"answer":"no"}'])
     with closing(sqlite3.connect(path)) as tool:
-        found = tool.execute("SELECT number, kind, json_extract(record, '$.answer') FROM rows").fetchall()
+        found = tool.execute(
+            "SELECT number, kind, json_extract(record, '$.answer') FROM rows"
+        ).fetchall()
     assert found == [(0, "answered", "yes"), (1, "answered", "no")]
 
 
@@ -93,7 +98,11 @@ def test_a_group_that_was_not_committed_is_not_there(tmp_path: Path) -> None:
     with closing(JobStore(tmp_path)) as store:
         store.append("rows", [Entry.of("answered", b"2")])
         store.append("rows", [Entry.of("answered", b"3"), Entry.of("answered", b"4")])
-        files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.endswith("-shm")}
+        files = {
+            path.name: path.read_bytes()
+            for path in tmp_path.iterdir()
+            if not path.name.endswith("-shm")
+        }
     other = tmp_path / "killed"
     for cut, kept in ((0, [b"1", b"2", b"3", b"4"]), (7, [b"1", b"2"])):
         other.mkdir(exist_ok=True)
@@ -133,9 +142,12 @@ def test_a_full_disk_names_the_file_and_leaves_what_was_synced(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("code", "text"),
-    [(sqlite3.SQLITE_FULL, os.strerror(errno.ENOSPC)), (sqlite3.SQLITE_IOERR, "disk I/O error"),
-     (sqlite3.SQLITE_READONLY, "read")],
-)  # fmt: skip
+    [
+        (sqlite3.SQLITE_FULL, os.strerror(errno.ENOSPC)),
+        (sqlite3.SQLITE_IOERR, "disk I/O error"),
+        (sqlite3.SQLITE_READONLY, "read"),
+    ],
+)
 def test_a_failing_disk_is_a_disk_error(tmp_path: Path, code: int, text: str) -> None:
     error = sqlite3.OperationalError(text)
     error.sqlite_errorcode = code
@@ -162,7 +174,9 @@ def old_line(payload: bytes) -> bytes:
 def test_the_files_of_format_1_are_read_and_carried_over(tmp_path: Path) -> None:
     rows = [b'{"row":"a","n":0,"line":1,"answer":"x"}', b'{"row":"b","n":1,"line":2,"error":"no"}']
     events = [b'{"event":"planned","at":1}', b'{"event":"created","at":2,"part":0}']
-    (tmp_path / "log").write_bytes(old_line(rows[0]) + b"damaged\n" + old_line(rows[1]) + b"0123abcd torn")
+    (tmp_path / "log").write_bytes(
+        old_line(rows[0]) + b"damaged\n" + old_line(rows[1]) + b"0123abcd torn"
+    )
     (tmp_path / "parts.log").write_bytes(b"".join(map(old_line, events)))
     (tmp_path / "live.log").write_bytes(old_line(b'{"n":4,"message":{}}'))
     assert (stored(tmp_path), stored(tmp_path, "events")) == (rows, events)
@@ -172,8 +186,15 @@ def test_the_files_of_format_1_are_read_and_carried_over(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == [STORE_NAME]
     assert (stored(tmp_path), stored(tmp_path, "events")) == (rows, events)
     with closing(JobStore(tmp_path, read_only=True)) as store:
-        assert [(entry.number, entry.kind, entry.is_damaged) for entry in store.entries("rows")] == [
-            (0, "answered", False), (None, "", True), (1, "failed", False),
-        ]  # fmt: skip
-        assert [(entry.number, entry.kind) for entry in store.entries("events")] == [(None, "planned"), (0, "created")]
+        assert [
+            (entry.number, entry.kind, entry.is_damaged) for entry in store.entries("rows")
+        ] == [
+            (0, "answered", False),
+            (None, "", True),
+            (1, "failed", False),
+        ]
+        assert [(entry.number, entry.kind) for entry in store.entries("events")] == [
+            (None, "planned"),
+            (0, "created"),
+        ]
         assert [entry.number for entry in store.entries("live")] == [4]

@@ -35,13 +35,22 @@ class Scene:
 
     def __init__(self, folder: Path, rows: int, wait_ms: float = 5) -> None:
         self.rows = rows
-        self.input, self.output, self.asked = (folder / name for name in ("in.csv", "out.jsonl", "asked"))
+        self.input, self.output, self.asked = (
+            folder / name for name in ("in.csv", "out.jsonl", "asked")
+        )
         self.input.write_text("id,text\n" + "".join(f"{n},t{n}\n" for n in range(rows)))
         self.asked.touch()
         self.wait_ms = wait_ms
 
     def start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, str(PROGRAM), str(self.input), str(self.output), str(self.asked), str(self.wait_ms)]
+        command = [
+            sys.executable,
+            str(PROGRAM),
+            str(self.input),
+            str(self.output),
+            str(self.asked),
+            str(self.wait_ms),
+        ]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def asked_bytes(self) -> int:
@@ -77,7 +86,9 @@ def killed_often(scene: Scene, kills: int, seed: int) -> None:
     done = 0
     while done < kills:
         program = scene.start()
-        alive = scene.wait_for(scene.asked_bytes() + rng.randrange(1, 8 * scene.rows // kills), program)
+        alive = scene.wait_for(
+            scene.asked_bytes() + rng.randrange(1, 8 * scene.rows // kills), program
+        )
         time.sleep(rng.uniform(0, 0.01))
         program.kill()
         program.communicate(timeout=PATIENCE_S)
@@ -89,7 +100,9 @@ def killed_often(scene: Scene, kills: int, seed: int) -> None:
     scene.check(interruptions=done)
 
 
-def test_a_job_killed_at_any_moment_completes_without_a_row_missing_or_twice(tmp_path: Path) -> None:
+def test_a_job_killed_at_any_moment_completes_without_a_row_missing_or_twice(
+    tmp_path: Path,
+) -> None:
     killed_often(Scene(tmp_path, rows=400), kills=5, seed=1)
 
 
@@ -99,16 +112,23 @@ def test_fifty_kills_of_a_job_of_two_thousand_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)], ids=["INT", "TERM"]
+    ("sent", "code"),
+    [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)],
+    ids=["INT", "TERM"],
 )
-def test_a_signal_drains_the_job_and_it_goes_on(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+def test_a_signal_drains_the_job_and_it_goes_on(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
     scene = Scene(tmp_path, rows=300, wait_ms=50)
     program = scene.start()
     assert scene.wait_for(200, program)
     program.send_signal(sent)
     program.communicate(timeout=PATIENCE_S)
     assert program.returncode in (code, 130)
-    assert json.loads((tmp_path / "out.jsonl.job" / "summary.json").read_text())["state"] == "interrupted"
+    assert (
+        json.loads((tmp_path / "out.jsonl.job" / "summary.json").read_text())["state"]
+        == "interrupted"
+    )
     assert not scene.output.exists()
     scene.finish()
     scene.check(interruptions=0)  # those in flight were waited for
@@ -174,13 +194,18 @@ run_job(RunnableLambda(answer), ["a"], output=sys.argv[1])
 
 @pytest.mark.parametrize("when", ["early", "waiting"])
 @pytest.mark.parametrize("signals", ["INT TERM", "TERM INT", "TERM TERM"])
-def test_two_signals_at_once_end_a_job_as_two_in_turn_do(tmp_path: Path, signals: str, when: str) -> None:
+def test_two_signals_at_once_end_a_job_as_two_in_turn_do(
+    tmp_path: Path, signals: str, when: str
+) -> None:
     numbers = " ".join(str(int(signal.Signals[f"SIG{name}"])) for name in signals.split())
     command = [sys.executable, "-c", SIGNALLED, str(tmp_path / "o.jsonl"), numbers, when]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode not in (0, -signal.SIGTERM), done.stderr
     assert "0 rows are done and kept." in done.stderr
-    assert json.loads((tmp_path / "o.jsonl.job" / "summary.json").read_text())["state"] == "interrupted"
+    assert (
+        json.loads((tmp_path / "o.jsonl.job" / "summary.json").read_text())["state"]
+        == "interrupted"
+    )
 
 
 def test_after_a_second_ctrl_c_nothing_of_the_job_runs_any_more(tmp_path: Path) -> None:
@@ -192,10 +217,15 @@ def test_after_a_second_ctrl_c_nothing_of_the_job_runs_any_more(tmp_path: Path) 
 
     with pytest.raises(KeyboardInterrupt):
         run_job(RunnableLambda(answer), ["a"], output=tmp_path / "o.jsonl", quiet=True)
-    assert json.loads((tmp_path / "o.jsonl.job" / "summary.json").read_text())["state"] == "interrupted"
+    assert (
+        json.loads((tmp_path / "o.jsonl.job" / "summary.json").read_text())["state"]
+        == "interrupted"
+    )
 
 
-def test_what_is_done_is_kept_though_the_interpreter_has_ended_its_executors(tmp_path: Path) -> None:
+def test_what_is_done_is_kept_though_the_interpreter_has_ended_its_executors(
+    tmp_path: Path,
+) -> None:
     asked: list[int] = []
     last = asyncio.Event()
 
@@ -241,13 +271,17 @@ run_job("{text}", sys.argv[1], model=ParrotFakeChatModel(), output=sys.argv[2], 
 """
 
 
-def test_killed_while_the_output_is_written_it_is_the_old_one_and_then_the_whole_new_one(tmp_path: Path) -> None:
+def test_killed_while_the_output_is_written_it_is_the_old_one_and_then_the_whole_new_one(
+    tmp_path: Path,
+) -> None:
     given, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
     given.write_text("text\n" + "".join(f"t{n}\n" for n in range(20)))
     options: Any = {"output": output, "quiet": True, "model": ParrotFakeChatModel()}
     run_job("{text}", given, limit=5, **options)
     for _ in range(2):
-        killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, given, output], check=False)
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED_WHILE_WRITING, given, output], check=False
+        )
         assert killed.returncode == -signal.SIGKILL
         assert len(output.read_text().splitlines()) == 5
     left = {path.name for path in tmp_path.iterdir()}
@@ -306,7 +340,10 @@ def peak_mb(folder: Path, rows: int) -> float:
     path = folder / f"{rows}.csv"
     with path.open("w") as file:
         file.write("id,text\n")
-        file.writelines(f"{n},a review of wine number {n} with its notes of cherry and oak\n" for n in range(rows))
+        file.writelines(
+            f"{n},a review of wine number {n} with its notes of cherry and oak\n"
+            for n in range(rows)
+        )
     command = [sys.executable, "-c", MEMORY, str(path), str(folder / f"{rows}.out.jsonl")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     count, peak = done.stdout.split()
@@ -342,7 +379,9 @@ def test_an_input_of_a_gigabyte_is_read_to_its_end_in_little_memory(tmp_path: Pa
     command = [sys.executable, "-c", program, str(path), str(output)]
     count, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert int(count) == rows
-    assert float(peak) < 400  # 200 rows of 0.1 MB in flight, each as text, JSON and a record of the store
+    assert (
+        float(peak) < 400
+    )  # 200 rows of 0.1 MB in flight, each as text, JSON and a record of the store
     with path.open(newline="") as given, output.open(newline="") as written:
         for one, two in zip(csv.DictReader(given), csv.DictReader(written), strict=True):
             assert (one["id"], one["text"], two["error"]) == (two["id"], two["text"], "")
@@ -354,14 +393,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Return a folder with room for 1 MB, a file system of its own; only root can have that."""
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True
+    ).returncode:
         pytest.skip("nothing can be mounted here")
     yield place
     subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.parametrize("full", ["the store", "the output"])
-def test_a_job_on_a_full_disk_stops_and_goes_on_when_there_is_room(small_disk: Path, full: str, tmp_path: Path) -> None:
+def test_a_job_on_a_full_disk_stops_and_goes_on_when_there_is_room(
+    small_disk: Path, full: str, tmp_path: Path
+) -> None:
     asked: list[int] = []
 
     async def answer(row: Any) -> str:
@@ -384,7 +427,9 @@ def test_a_job_on_a_full_disk_stops_and_goes_on_when_there_is_room(small_disk: P
     assert len(asked) - len(rows) <= (2 * 16 if full == "the store" else 0)
 
 
-def test_a_clock_that_is_set_during_a_job_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_during_a_job_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An hour forward, and two back: no row is lost, asked twice, or said to have taken an hour."""
     real, shift_s = time.time, 0.0
     monkeypatch.setattr(time, "time", lambda: real() + shift_s)
@@ -409,7 +454,12 @@ def test_a_clock_that_is_set_during_a_job_changes_nothing(tmp_path: Path, monkey
     rows = [{"text": f"t{n}"} for n in range(240)]
     with ProviderServer(default=answer) as server:
         result = run_job(
-            "{text}", rows, model=server.model(), output=tmp_path / "o.jsonl", quiet=True, max_concurrency=8
+            "{text}",
+            rows,
+            model=server.model(),
+            output=tmp_path / "o.jsonl",
+            quiet=True,
+            max_concurrency=8,
         )
         refused = len(server.requests) // 20
     assert (result.rows, result.failed, len(server.requests) - refused) == (240, 0, 240)

@@ -46,9 +46,13 @@ def _fits(text: str, codec: str) -> bool:
     return True
 
 
-def tables(cells: st.SearchStrategy[Any], names: st.SearchStrategy[str]) -> st.SearchStrategy[Table]:
+def tables(
+    cells: st.SearchStrategy[Any], names: st.SearchStrategy[str]
+) -> st.SearchStrategy[Table]:
     def rows(columns: list[str]) -> st.SearchStrategy[Table]:
-        row = st.tuples(*(cells for _ in columns)).map(lambda values: dict(zip(columns, values, strict=True)))
+        row = st.tuples(*(cells for _ in columns)).map(
+            lambda values: dict(zip(columns, values, strict=True))
+        )
         return st.lists(row, max_size=8)
 
     return st.lists(names, min_size=1, max_size=4, unique=True).flatmap(rows)
@@ -59,14 +63,18 @@ def properties(quick: int, thorough: int) -> Callable[[Callable[..., None]], Cal
 
     def both(test: Callable[..., None]) -> Callable[..., None]:
         @pytest.mark.parametrize(
-            "examples", [pytest.param(quick, id="few"), pytest.param(thorough, id="many", marks=pytest.mark.long)]
+            "examples",
+            [
+                pytest.param(quick, id="few"),
+                pytest.param(thorough, id="many", marks=pytest.mark.long),
+            ],
         )
         def run(tmp_path_factory: pytest.TempPathFactory, examples: int) -> None:
             checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
             folder = partial(tmp_path_factory.mktemp, "table")
-            settings(max_examples=examples, deadline=None, suppress_health_check=checks, database=None)(
-                given(data=st.data())(lambda data: test(data, folder()))
-            )()
+            settings(
+                max_examples=examples, deadline=None, suppress_health_check=checks, database=None
+            )(given(data=st.data())(lambda data: test(data, folder())))()
 
         run.__name__, run.__doc__ = test.__name__, test.__doc__
         return run
@@ -103,7 +111,9 @@ def cell_text(value: Any) -> str:
 
 def is_cell(found: str, value: Any) -> bool:
     """Tell whether a cell of a CSV says a value; lists and objects are JSON, however that is spelt."""
-    return bool(json.loads(found) == value if isinstance(value, (dict, list)) else found == cell_text(value))
+    return bool(
+        json.loads(found) == value if isinstance(value, (dict, list)) else found == cell_text(value)
+    )
 
 
 def stands_for(text: str, value: Any) -> bool:
@@ -123,7 +133,9 @@ def is_same(found: Any, value: Any) -> bool:
     return bool(found == value)
 
 
-def check_output(result: JobResult, table: Table, columns: Sequence[str], answers: Sequence[str | None]) -> None:
+def check_output(
+    result: JobResult, table: Table, columns: Sequence[str], answers: Sequence[str | None]
+) -> None:
     """Read an output with other people's readers, and with ours, and compare every cell."""
     names = names_of(table, columns)
     answer_column = names[len(columns)]
@@ -133,7 +145,11 @@ def check_output(result: JobResult, table: Table, columns: Sequence[str], answer
     if suffix in (".csv", ".tsv"):
         delimiter = "\t" if suffix == ".tsv" else ","
         # pandas gives a column without a name one, and takes the mark U+FEFF off the first.
-        found = read_by_pandas(result.output, sep=delimiter) if all(names) and names[0][0] != "\ufeff" else None
+        found = (
+            read_by_pandas(result.output, sep=delimiter)
+            if all(names) and names[0][0] != "\ufeff"
+            else None
+        )
         with result.output.open(newline="", encoding="utf-8") as file:
             lines = [*csv.reader(file, delimiter=delimiter, strict=True)]
         assert lines[0] == names
@@ -141,7 +157,9 @@ def check_output(result: JobResult, table: Table, columns: Sequence[str], answer
         assert found is None or found == theirs
         assert [row.values for row in open_source(result.output, is_ours=True)] == theirs
         for line, own in zip(theirs, result, strict=True):
-            assert list(own) == names and all(stands_for(text, own[name]) for name, text in line.items()), (line, own)
+            assert list(own) == names and all(
+                stands_for(text, own[name]) for name, text in line.items()
+            ), (line, own)
         for line, row, answer in zip(theirs, table, answers, strict=True):
             assert all(is_cell(line[name], row.get(name)) for name in columns), (line, row)
             assert line[answer_column] == (answer or "")
@@ -151,8 +169,10 @@ def check_output(result: JobResult, table: Table, columns: Sequence[str], answer
         theirs = [json.loads(line, parse_constant=pytest.fail) for line in text.split("\n")[:-1]]
     else:
         theirs = parquet.read_table(result.output).to_pylist()
-    assert all(is_same(list(one.values()), list(two.values())) or suffix == ".parquet" for one, two in
-               zip(theirs, result, strict=True))  # fmt: skip
+    assert all(
+        is_same(list(one.values()), list(two.values())) or suffix == ".parquet"
+        for one, two in zip(theirs, result, strict=True)
+    )
     for line, row, answer in zip(theirs, table, answers, strict=True):
         assert list(line) == names
         for name in columns:
@@ -165,9 +185,18 @@ def check_output(result: JobResult, table: Table, columns: Sequence[str], answer
 
 def read_by_pandas(path: Path, **options: Any) -> Table:
     frame = pd.read_csv(
-        path, dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=False, encoding="utf-8", **options
+        path,
+        dtype=str,
+        keep_default_na=False,
+        index_col=False,
+        skip_blank_lines=False,
+        encoding="utf-8",
+        **options,
     )
-    return [dict(zip(map(str, frame.columns), map(str, row), strict=True)) for row in frame.itertuples(index=False)]
+    return [
+        dict(zip(map(str, frame.columns), map(str, row), strict=True))
+        for row in frame.itertuples(index=False)
+    ]
 
 
 # ---------------------------------------------------------------- CSV and TSV
@@ -194,15 +223,22 @@ def test_any_csv_is_read_row_by_row_and_written_cell_by_cell(data: Any, folder: 
     table = data.draw(tables(cells, names))
     columns = list(table[0]) if table else ["only"]
     suffix = data.draw(st.sampled_from((".csv", ".csv", ".tsv")))
-    mark = "\t" if suffix == ".tsv" else data.draw(st.sampled_from(MARKS)) if len(columns) > 1 else ","
+    mark = (
+        "\t" if suffix == ".tsv" else data.draw(st.sampled_from(MARKS)) if len(columns) > 1 else ","
+    )
     end, quote_all = data.draw(st.sampled_from(("\n", "\r\n", "\r"))), data.draw(st.booleans())
     lines: list[list[str]] = [columns, *(list(row.values()) for row in table)]
     bad = data.draw(st.sets(st.integers(1, len(table)))) if table else set()
     for place in bad:  # a cell too many, or too few
-        lines[place] = data.draw(st.sampled_from(([*lines[place], "x"], lines[place][:-1] or ["a", "b"])))
+        lines[place] = data.draw(
+            st.sampled_from(([*lines[place], "x"], lines[place][:-1] or ["a", "b"]))
+        )
     path = folder / f"in{suffix}"
     path.write_bytes(as_csv(lines, mark, end, quote_all=quote_all).encode(encoding))
-    reference = [dict(zip(columns, line, strict=True)) if len(line) == len(columns) else None for line in lines[1:]]
+    reference = [
+        dict(zip(columns, line, strict=True)) if len(line) == len(columns) else None
+        for line in lines[1:]
+    ]
     result = job(path, folder / f"out{data.draw(st.sampled_from(OUTPUTS))}", encoding=encoding)
     assert result.failed == len(bad)
     answers = [None if row is None else said_of(row) for row in reference]
@@ -213,20 +249,28 @@ def test_any_csv_is_read_row_by_row_and_written_cell_by_cell(data: Any, folder: 
 
 
 @properties(12, 400)
-def test_rows_that_are_no_text_fail_alone_and_their_encoding_mends_them(data: Any, folder: Path) -> None:
+def test_rows_that_are_no_text_fail_alone_and_their_encoding_mends_them(
+    data: Any, folder: Path
+) -> None:
     """Of cp1252 read as UTF-8 the plain rows are asked; told the encoding, a retry asks the others and no more."""
     cells = texts(codec="cp1252").filter(lambda text: "\ufeff" not in text)
     table = data.draw(tables(cells, st.sampled_from(["a", "b", "c", "d"])).filter(bool))
     columns = list(table[0])
     path = folder / "in.csv"
     path.write_bytes(
-        as_csv([columns, *(list(row.values()) for row in table)], ",", "\n", quote_all=True).encode("cp1252")
+        as_csv([columns, *(list(row.values()) for row in table)], ",", "\n", quote_all=True).encode(
+            "cp1252"
+        )
     )
     is_text = [all(_is_utf8(cell.encode("cp1252")) for cell in row.values()) for row in table]
-    seen = [dict(zip(row, _as_utf8(row.values()), strict=True)) if ok else None
-            for row, ok in zip(table, is_text, strict=True)]  # fmt: skip
+    seen = [
+        dict(zip(row, _as_utf8(row.values()), strict=True)) if ok else None
+        for row, ok in zip(table, is_text, strict=True)
+    ]
     result = job(path, folder / "out.jsonl")
-    check_output(result, [row or {} for row in seen], columns, [row and said_of(row) for row in seen])
+    check_output(
+        result, [row or {} for row in seen], columns, [row and said_of(row) for row in seen]
+    )
     if all(row is None or row == right for row, right in zip(seen, table, strict=True)):
         again = job(path, folder / "out.jsonl", encoding="cp1252", retry_failed=True)
         assert again.asked == is_text.count(False)
@@ -249,13 +293,18 @@ def _as_utf8(cells: Any) -> list[str]:
 
 
 NUMBERS = st.one_of(
-    st.integers(-(2**70), 2**70), st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63, 0, 1]),
-    st.floats(allow_nan=False, allow_infinity=False), st.booleans(),
-)  # fmt: skip
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63, 0, 1]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+)
 VALUES = st.recursive(
     st.one_of(st.none(), NUMBERS, texts(nul=True)),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts(), inner, max_size=3)), max_leaves=5,
-)  # fmt: skip
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(texts(), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
 
 
 @properties(15, 500)
@@ -269,7 +318,10 @@ def test_any_json_lines_come_back_value_by_value(data: Any, folder: Path) -> Non
     )
     ascii_only = data.draw(st.booleans())
     bad = data.draw(st.sets(st.integers(0, len(table) - 1))) if table else set()
-    lines = [b"[1]" if n in bad else json.dumps(row, ensure_ascii=ascii_only).encode() for n, row in enumerate(table)]
+    lines = [
+        b"[1]" if n in bad else json.dumps(row, ensure_ascii=ascii_only).encode()
+        for n, row in enumerate(table)
+    ]
     path = folder / "in.jsonl"
     path.write_bytes(mark + b"".join(line + end for line in lines))
     reference: Table = [{} if n in bad else row for n, row in enumerate(table)]
@@ -284,7 +336,10 @@ def test_any_json_lines_come_back_value_by_value(data: Any, folder: Path) -> Non
 
 
 COLUMNS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
-    "float": (pa.float64(), st.one_of(st.none(), st.floats(), st.sampled_from([math.inf, -math.inf, math.nan]))),
+    "float": (
+        pa.float64(),
+        st.one_of(st.none(), st.floats(), st.sampled_from([math.inf, -math.inf, math.nan])),
+    ),
     "int": (pa.int64(), st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1))),
     "text": (pa.string(), st.one_of(st.none(), texts(nul=True))),
     "bool": (pa.bool_(), st.one_of(st.none(), st.booleans())),
@@ -295,9 +350,13 @@ COLUMNS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
 @properties(15, 500)
 def test_parquet_and_frames_come_back_type_by_type(data: Any, folder: Path) -> None:
     kinds = data.draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, unique=True))
-    row = st.tuples(*(COLUMNS[kind][1] for kind in kinds)).map(lambda values: dict(zip(kinds, values, strict=True)))
+    row = st.tuples(*(COLUMNS[kind][1] for kind in kinds)).map(
+        lambda values: dict(zip(kinds, values, strict=True))
+    )
     table = data.draw(st.lists(row, max_size=8))
-    arrow = pa.Table.from_pylist(table, schema=pa.schema([(kind, COLUMNS[kind][0]) for kind in kinds]))
+    arrow = pa.Table.from_pylist(
+        table, schema=pa.schema([(kind, COLUMNS[kind][0]) for kind in kinds])
+    )
     given_as = data.draw(st.sampled_from(("parquet", "arrow", "pandas", "dicts")))
     rows: Any = table
     if given_as == "parquet":
@@ -306,12 +365,24 @@ def test_parquet_and_frames_come_back_type_by_type(data: Any, folder: Path) -> N
     elif given_as == "arrow":
         rows = arrow
     elif given_as == "pandas":
-        rows = pd.DataFrame({kind: pd.Series([row[kind] for row in table], dtype=_pandas_type(kind)) for kind in kinds})
+        rows = pd.DataFrame(
+            {
+                kind: pd.Series([row[kind] for row in table], dtype=_pandas_type(kind))
+                for kind in kinds
+            }
+        )
     # A file's NaN is a number that is none; in memory it stands for what is missing, as in pandas.
     keeps_nan = given_as == "parquet"
-    reference = [{name: _missing(value, keeps_nan=keeps_nan) for name, value in row.items()} for row in table]
+    reference = [
+        {name: _missing(value, keeps_nan=keeps_nan) for name, value in row.items()} for row in table
+    ]
     result = job(rows, folder / f"out{data.draw(st.sampled_from(OUTPUTS))}")
-    check_output(result, reference, kinds if table or given_as != "dicts" else [], [said_of(row) for row in reference])
+    check_output(
+        result,
+        reference,
+        kinds if table or given_as != "dicts" else [],
+        [said_of(row) for row in reference],
+    )
     assert job(rows, result.output).asked == 0
 
 
@@ -328,13 +399,18 @@ def _missing(value: Any, *, keeps_nan: bool) -> Any:
 
 @properties(12, 400)
 def test_any_answer_comes_back_from_any_format(data: Any, folder: Path) -> None:
-    answers = data.draw(st.lists(st.one_of(texts(nul=True), texts(nul=True), NUMBERS), min_size=1, max_size=8))
+    answers = data.draw(
+        st.lists(st.one_of(texts(nul=True), texts(nul=True), NUMBERS), min_size=1, max_size=8)
+    )
     chain = RunnableLambda(lambda row: answers[row["n"]])
     output = folder / f"out{data.draw(st.sampled_from(OUTPUTS))}"
     result = run_job(chain, [{"n": n} for n in range(len(answers))], output=output, quiet=True)
     found = [row["answer"] for row in result]
     if output.suffix in (".csv", ".tsv"):
-        assert all(one == cell_text(two) or is_same(one, two) for one, two in zip(found, answers, strict=True))
+        assert all(
+            one == cell_text(two) or is_same(one, two)
+            for one, two in zip(found, answers, strict=True)
+        )
     else:
         assert all(is_same(one, two) for one, two in zip(found, answers, strict=True))
 

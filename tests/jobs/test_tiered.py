@@ -25,7 +25,9 @@ def chain(server: ProviderServer, wire: str) -> Any:
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
 @pytest.mark.parametrize("colour", ["sync", "async"])
-def test_results_stand_in_input_order_whichever_way_they_came(wire: str, colour: str, tmp_path: Path) -> None:
+def test_results_stand_in_input_order_whichever_way_they_came(
+    wire: str, colour: str, tmp_path: Path
+) -> None:
     inputs = [{"word": word} for word in WORDS]
     with ProviderServer() as server:
         asking = chain(server, wire)
@@ -37,7 +39,11 @@ def test_results_stand_in_input_order_whichever_way_they_came(wire: str, colour:
             tiered = tiered_batch(asking, inputs, priorities, **given)
         else:
             tiered = asyncio.run(atiered_batch(asking, inputs, priorities, **given))
-        live = [r for r in list(server.requests)[before:] if r.path.endswith(("/chat/completions", "/messages"))]
+        live = [
+            r
+            for r in list(server.requests)[before:]
+            if r.path.endswith(("/chat/completions", "/messages"))
+        ]
     assert tiered == alone
     assert len(live) == 2
 
@@ -52,7 +58,9 @@ def test_a_function_may_give_the_priorities_and_all_may_be_urgent(tmp_path: Path
 
 
 def live_calls(server: ProviderServer) -> int:
-    return sum(request.path.endswith(("/chat/completions", "/messages")) for request in server.requests)
+    return sum(
+        request.path.endswith(("/chat/completions", "/messages")) for request in server.requests
+    )
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
@@ -86,7 +94,9 @@ def test_live_answers_survive_a_timeout(
         assert live_calls(server) == 3
         answers = call(dir=folder)
         assert answers[:4] == ["SAY ONE", "SAY TWO", "SAY THREE", "SAY FOUR"]
-        assert isinstance(answers[4], ValueError)  # a step after the model fails: its answer is kept all the same
+        assert isinstance(
+            answers[4], ValueError
+        )  # a step after the model fails: its answer is kept all the same
         broken.clear()
         assert call(dir=folder)[4] == "SAY FIVE"
         assert live_calls(server) == 3 and len(server.batches.made) == 1
@@ -110,7 +120,9 @@ def test_a_folder_of_its_own_goes_when_all_have_an_answer(
     monkeypatch.chdir(tmp_path)
     plans = [BatchPlan(rows={0: "missing"})] if refused else []
     with ProviderServer(batches=plans) as server:
-        tiered_batch(server.model("openai"), WORDS[:2], lambda _: "low", poll=0.01, return_exceptions=True)
+        tiered_batch(
+            server.model("openai"), WORDS[:2], lambda _: "low", poll=0.01, return_exceptions=True
+        )
     assert len(list(tmp_path.iterdir())) == int(refused)
 
 
@@ -123,7 +135,11 @@ def test_a_failure_is_raised_or_stands_in_its_place(tmp_path: Path) -> None:
     with ProviderServer() as server:
         asking = RunnableLambda(lambda v: f"Say {v}") | RunnableLambda(odd) | server.model("openai")
         answers = tiered_batch(asking, WORDS[:3], ["high"] * 3, return_exceptions=True)
-        assert [type(answer).__name__ for answer in answers] == ["AIMessage", "ValueError", "AIMessage"]
+        assert [type(answer).__name__ for answer in answers] == [
+            "AIMessage",
+            "ValueError",
+            "AIMessage",
+        ]
         with pytest.raises(ValueError, match="odd one"):
             tiered_batch(asking, WORDS[:3], ["high"] * 3)
 

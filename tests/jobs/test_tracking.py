@@ -101,21 +101,32 @@ def test_calls_of_many_threads_add_up() -> None:
 def test_nothing_called_is_said_without_numbers() -> None:
     with track() as spent:
         pass
-    assert (spent.elapsed_s, spent.calls_per_s, spent.tokens_per_s, spent.latency_s(50)) == (0, 0, 0, None)
+    assert (spent.elapsed_s, spent.calls_per_s, spent.tokens_per_s, spent.latency_s(50)) == (
+        0,
+        0,
+        0,
+        None,
+    )
     assert "0 calls" in str(spent)
 
 
-@pytest.mark.parametrize(("percent", "expected"), [(0, 1), (25, 1), (50, 2), (75, 3), (76, 4), (100, 4)])
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(0, 1), (25, 1), (50, 2), (75, 3), (76, 4), (100, 4)]
+)
 def test_a_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
     assert percentile([4, 2, 3, 1], percent) == expected
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
-def test_answers_of_a_batch_count_once_and_at_the_price_of_batches(wire: Any, tmp_path: Path) -> None:
+def test_answers_of_a_batch_count_once_and_at_the_price_of_batches(
+    wire: Any, tmp_path: Path
+) -> None:
     with ProviderServer(batches=BatchPlan(rows={2: "missing"})) as server:
         model = server.model(wire, model="gpt-4o-mini" if wire == "openai" else "claude-sonnet-4-5")
         with track() as outer:
-            job = model.submit_batch(["a", "b", "c", "a"], dir=tmp_path / "a.job", max_rounds=1).wait(poll=0.01)
+            job = model.submit_batch(
+                ["a", "b", "c", "a"], dir=tmp_path / "a.job", max_rounds=1
+            ).wait(poll=0.01)
             assert outer.total.calls == 0
             for _ in range(2):
                 list(job.results())
@@ -150,7 +161,9 @@ def test_a_stream_left_early_is_a_call_of_unknown_price(colour: Any) -> None:
         assert "1 calls of unknown price" in str(spent)
 
 
-def test_calls_and_tokens_count_without_the_list_of_prices(colour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_and_tokens_count_without_the_list_of_prices(
+    colour: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from modelwire.jobs import cost
 
     cost._price.cache_clear()

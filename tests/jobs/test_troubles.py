@@ -51,7 +51,9 @@ def test_columns_stand_in_the_order_of_the_input_whatever_is_answered_first(tmp_
         return {"late": 1, "z": 2} if row["n"] > 1 else {"a": 1, "late": 2}
 
     rows: list[Any] = ["a text", *({"n": n} if n % 2 else {"m": 0, "n": n} for n in range(1, 5))]
-    chain = RunnableLambda(lambda row: row if isinstance(row, dict) else {"n": 0}) | RunnableLambda(answer)
+    chain = RunnableLambda(lambda row: row if isinstance(row, dict) else {"n": 0}) | RunnableLambda(
+        answer
+    )
     for name in ("o.csv", "o.jsonl"):
         (first, *_) = run_job(chain, rows, output=tmp_path / name, order="arrival", quiet=True)
         assert list(first)[:6] == ["input", "n", "m", "a", "late", "z"]
@@ -66,7 +68,9 @@ def test_a_line_that_is_no_json_is_counted_once(tmp_path: Path) -> None:
 def test_a_job_in_a_folder_that_is_only_read_is_listed_as_it_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = run_job("{input}", ["a"], model=ParrotFakeChatModel(), output=tmp_path / "o.jsonl", quiet=True)
+    result = run_job(
+        "{input}", ["a"], model=ParrotFakeChatModel(), output=tmp_path / "o.jsonl", quiet=True
+    )
     open_file = os.open
 
     def read_only(path: Any, flags: int, *mode: int) -> int:

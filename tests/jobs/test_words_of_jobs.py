@@ -26,7 +26,15 @@ def test_a_null_cell_is_empty_in_a_prompt(tmp_path: Path) -> None:
 
 def test_a_finished_job_that_runs_again_says_that_nothing_was_asked(tmp_path: Path) -> None:
     def run() -> str:
-        return str(run_job("{a}", [{"a": "x"}], model=ParrotFakeChatModel(), output=tmp_path / "o.csv", quiet=True))
+        return str(
+            run_job(
+                "{a}",
+                [{"a": "x"}],
+                model=ParrotFakeChatModel(),
+                output=tmp_path / "o.csv",
+                quiet=True,
+            )
+        )
 
     assert "nothing was asked" not in run()
     assert "nothing was asked" in run()
@@ -48,11 +56,17 @@ def test_the_error_of_bytes_that_are_no_text_names_the_option(tmp_path: Path) ->
     ("typed", "usage", "hint"),
     [
         (["batch", "in.csv", "--promt", "x", "--output", "o.csv"], "modelwire batch", "--prompt"),
-        (["batch", "in.csv", "--prompt", "x", "--output", "o.csv", "--limt=3"], "modelwire batch", "--limit"),
+        (
+            ["batch", "in.csv", "--prompt", "x", "--output", "o.csv", "--limt=3"],
+            "modelwire batch",
+            "--limit",
+        ),
         (["jobs", "retry", "x", "--quite"], "modelwire jobs retry", "--quiet"),
     ],
 )
-def test_a_wrong_option_is_answered_by_its_command(capsys: Any, typed: list[str], usage: str, hint: str) -> None:
+def test_a_wrong_option_is_answered_by_its_command(
+    capsys: Any, typed: list[str], usage: str, hint: str
+) -> None:
     with pytest.raises(SystemExit) as left:
         main(typed)
     said = capsys.readouterr().err

@@ -59,7 +59,9 @@ class Recorder(BaseCallbackHandler):
         self.events.append(("error", error))
 
 
-def test_a_call_is_langchains_outside_and_ours_on_the_wire(model: Any, server: ProviderServer, colour: Any) -> None:
+def test_a_call_is_langchains_outside_and_ours_on_the_wire(
+    model: Any, server: ProviderServer, colour: Any
+) -> None:
     server.say("Hello!")
     lc = as_langchain(model)
     assert isinstance(lc, BaseChatModel)
@@ -68,10 +70,14 @@ def test_a_call_is_langchains_outside_and_ours_on_the_wire(model: Any, server: P
     assert answer.text == "Hello!"
     assert answer.usage_metadata["total_tokens"] > 0
     assert answer.response_metadata["model_provider"] == model.provider
-    assert model.build_request([("system", "be kind"), ("user", "hi")]).body == server.requests[0].body
+    assert (
+        model.build_request([("system", "be kind"), ("user", "hi")]).body == server.requests[0].body
+    )
 
 
-def test_streams_add_up_to_the_whole_answer(model: Any, server: ProviderServer, colour: Any) -> None:
+def test_streams_add_up_to_the_whole_answer(
+    model: Any, server: ProviderServer, colour: Any
+) -> None:
     server.say("one two three", "one two three")
     lc = as_langchain(model)
     whole = colour.invoke(lc, "hi")
@@ -83,7 +89,9 @@ def test_streams_add_up_to_the_whole_answer(model: Any, server: ProviderServer, 
     assert chunks[-1].chunk_position == "last"
 
 
-def test_handlers_hear_one_run_with_langchains_classes(model: Any, server: ProviderServer, colour: Any) -> None:
+def test_handlers_hear_one_run_with_langchains_classes(
+    model: Any, server: ProviderServer, colour: Any
+) -> None:
     server.say("one two", "one two")
     for call, tokens in ((colour.invoke, 0), (colour.stream, 2)):
         heard = Recorder()
@@ -103,14 +111,17 @@ def test_track_counts_each_call_once(model: Any, server: ProviderServer, colour:
     assert spent.total.calls == 2
 
 
-@pytest.mark.parametrize(("status", "ours", "theirs"), [
-    (400, errors.BadRequest, their_errors.ModelInvalidRequestError),
-    (401, errors.AuthenticationError, their_errors.ModelAuthenticationError),
-    (403, errors.PermissionDenied, their_errors.ModelPermissionDeniedError),
-    (404, errors.NotFound, their_errors.ModelNotFoundError),
-    (429, errors.RateLimited, their_errors.ModelRateLimitError),
-    (500, errors.ServerError, their_errors.ModelAPIError),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "ours", "theirs"),
+    [
+        (400, errors.BadRequest, their_errors.ModelInvalidRequestError),
+        (401, errors.AuthenticationError, their_errors.ModelAuthenticationError),
+        (403, errors.PermissionDenied, their_errors.ModelPermissionDeniedError),
+        (404, errors.NotFound, their_errors.ModelNotFoundError),
+        (429, errors.RateLimited, their_errors.ModelRateLimitError),
+        (500, errors.ServerError, their_errors.ModelAPIError),
+    ],
+)
 def test_an_error_is_ours_and_what_langchains_callers_catch(
     status: int, ours: type[Exception], theirs: type[Exception], server: ProviderServer, colour: Any
 ) -> None:
@@ -126,34 +137,53 @@ def test_an_error_is_ours_and_what_langchains_callers_catch(
         assert again.status == status
 
 
-def test_tools_are_bound_in_the_words_of_the_wire(model: Any, server: ProviderServer, colour: Any) -> None:
+def test_tools_are_bound_in_the_words_of_the_wire(
+    model: Any, server: ProviderServer, colour: Any
+) -> None:
     server.say(Answer(tool_calls=[{"name": "add", "args": {"a": 1, "b": 2}}]))
     bound = as_langchain(model).bind_tools([add], tool_choice="add", parallel_tool_calls=False)
     answer = colour.invoke(bound, "1+2?")
     (call,) = answer.tool_calls
     assert (call["name"], call["args"]) == ("add", {"a": 1, "b": 2})
     schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
-    plain = {"type": "function", "function": {"name": "add", "description": "Add two numbers.",
-             "parameters": {**schema, "required": ["a", "b"]}}}  # fmt: skip
+    plain = {
+        "type": "function",
+        "function": {
+            "name": "add",
+            "description": "Add two numbers.",
+            "parameters": {**schema, "required": ["a", "b"]},
+        },
+    }
     oracle = model.bind_tools([plain], tool_choice="add", parallel_tool_calls=False).kwargs
     assert server.requests[0].body == model.build_request("1+2?", **oracle).body
     server.say("3")
-    assert colour.invoke(bound, [HumanMessage("1+2?"), answer, ToolMessage("3", tool_call_id=call["id"])]).text == "3"
+    assert (
+        colour.invoke(
+            bound, [HumanMessage("1+2?"), answer, ToolMessage("3", tool_call_id=call["id"])]
+        ).text
+        == "3"
+    )
 
 
-def test_two_tools_of_one_name_are_refused_before_any_request(model: Any, server: ProviderServer) -> None:
+def test_two_tools_of_one_name_are_refused_before_any_request(
+    model: Any, server: ProviderServer
+) -> None:
     with pytest.raises(errors.InvalidArgument, match="Two tools are called `add`"):
         as_langchain(model).bind_tools([add, {"title": "add", "type": "object", "properties": {}}])
     assert not server.requests
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
-def test_structured_output_in_every_method(method: str, model: Any, server: ProviderServer, colour: Any) -> None:
+def test_structured_output_in_every_method(
+    method: str, model: Any, server: ProviderServer, colour: Any
+) -> None:
     text = json.dumps({"name": "Ada", "age": 36})
     by_tool = Answer(tool_calls=[{"name": "Person", "args": {"name": "Ada", "age": 36}}])
     server.say(*[by_tool if method == "function_calling" else text] * 3)
     lc = as_langchain(model)
-    assert colour.invoke(lc.with_structured_output(Person, method=method), "who?") == Person(name="Ada", age=36)
+    assert colour.invoke(lc.with_structured_output(Person, method=method), "who?") == Person(
+        name="Ada", age=36
+    )
     both = colour.invoke(lc.with_structured_output(Person, method=method, include_raw=True), "who?")
     assert type(both["raw"]) is AIMessage
     assert (both["parsed"], both["parsing_error"]) == (Person(name="Ada", age=36), None)
@@ -171,7 +201,9 @@ def test_structured_output_streams_partials(server: ProviderServer, colour: Any)
     assert all(type(part["name"]) is str for part in partials if "name" in part)
 
 
-def test_an_answer_of_another_form_is_an_error_of_both_sides(server: ProviderServer, colour: Any) -> None:
+def test_an_answer_of_another_form_is_an_error_of_both_sides(
+    server: ProviderServer, colour: Any
+) -> None:
     server.say("nothing of the kind")
     with pytest.raises(their_errors.OutputParserException) as caught:
         colour.invoke(as_langchain(server.model("openai")).with_structured_output(Person), "who?")
@@ -191,18 +223,24 @@ def test_it_is_written_down_without_its_key_and_read_again(monkeypatch: pytest.M
 
 
 def test_it_says_what_the_model_can_do() -> None:
-    lc = as_langchain(ChatOpenAI(model="gpt-4o-mini", api_key="k", profile={"max_input_tokens": 77}))
+    lc = as_langchain(
+        ChatOpenAI(model="gpt-4o-mini", api_key="k", profile={"max_input_tokens": 77})
+    )
     assert lc.profile["max_input_tokens"] == 77
     assert lc.profile["structured_output"] is True
     assert lc.profile["tool_calling"] is True
     assert as_langchain(ChatOpenAI(model="m", api_key="k", provider="groq")).profile is None
     assert (lc._llm_type, lc.model_name, lc._get_ls_params()["ls_model_name"]) == (
-        "openai-chat", "gpt-4o-mini", "gpt-4o-mini",
-    )  # fmt: skip
+        "openai-chat",
+        "gpt-4o-mini",
+        "gpt-4o-mini",
+    )
 
 
 def test_it_can_be_made_of_a_model_string(server: ProviderServer) -> None:
-    lc = ModelwireChatModel(model="openai:gpt-x", base_url=server.base_url + "/v1", api_key="k", temperature=0)
+    lc = ModelwireChatModel(
+        model="openai:gpt-x", base_url=server.base_url + "/v1", api_key="k", temperature=0
+    )
     assert lc.invoke("hi").text == "hi"
     with pytest.raises(errors.InvalidType, match="chat model of modelwire"):
         ModelwireChatModel(wrapped=3)  # type: ignore[arg-type]

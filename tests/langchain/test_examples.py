@@ -12,19 +12,28 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SHOWS = {
     "langgraph_agent": [
-        "you> Do you have violins?", "<- in_stock: 3", "There are 3 violins.", "<- delivery_days: 2 days",
-        "A violin is in Bern in 2 days.", "8 messages in the memory",
+        "you> Do you have violins?",
+        "<- in_stock: 3",
+        "There are 3 violins.",
+        "<- delivery_days: 2 days",
+        "A violin is in Bern in 2 days.",
+        "8 messages in the memory",
     ],
     "langchain_rag": [
-        "When does the harbour close at night?", "closes at ten at night.", "What does a berth", "20 francs",
+        "When does the harbour close at night?",
+        "closes at ten at night.",
+        "What does a berth",
+        "20 francs",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(SHOWS))
 def test_an_example_runs_against_its_stand_in(name: str) -> None:
     command = [sys.executable, f"examples/{name}.py"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, cwd=ROOT)
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     at = 0
     for piece in SHOWS[name]:
@@ -36,7 +45,9 @@ def test_the_snippets_of_the_page_run() -> None:
     snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(snippets) >= 4
     program = "\n".join([_BEFORE, *snippets, _AFTER])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("7 calls\n"), done.stdout
 

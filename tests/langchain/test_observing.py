@@ -73,10 +73,17 @@ def test_langsmith_hears_an_agent_with_our_model(
     about = models[0].extra["metadata"]
     assert about["ls_provider"] == model._get_ls_params()["ls_provider"]
     assert about["ls_model_name"] == model.model
-    assert models[1].outputs["generations"][0][0]["message"]["kwargs"]["usage_metadata"]["total_tokens"] > 0
+    assert (
+        models[1].outputs["generations"][0][0]["message"]["kwargs"]["usage_metadata"][
+            "total_tokens"
+        ]
+        > 0
+    )
 
 
-def test_langsmith_hears_a_chain_of_ours(server: ProviderServer, colour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_langsmith_hears_a_chain_of_ours(
+    server: ProviderServer, colour: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracer, runs = langsmith_runs(monkeypatch)
     chain = ChatPromptTemplate.from_messages([("user", "{x}")]) | server.model("openai")
     assert colour.invoke(chain, {"x": "hi"}, {"callbacks": [tracer]}).text == "hi"
@@ -98,29 +105,45 @@ def test_langfuse_hears_our_model_inside_a_graph_and_in_a_chain_of_ours(
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     client = langfuse.Langfuse(
-        public_key=f"pk-{id(exporter)}", secret_key="sk", base_url="http://127.0.0.1:9", tracer_provider=provider,
+        public_key=f"pk-{id(exporter)}",
+        secret_key="sk",
+        base_url="http://127.0.0.1:9",
+        tracer_provider=provider,
         span_exporter=exporter,
-    )  # fmt: skip
+    )
     handler = CallbackHandler(public_key=f"pk-{id(exporter)}")
     server.say(ADDS, "It is 3.")
     with caplog.at_level(logging.WARNING):
         agent = create_agent(as_langchain(model), [add])
         colour.invoke(agent, {"messages": [("user", "1+2?")]}, {"callbacks": [handler]})
         colour.invoke(
-            ChatPromptTemplate.from_messages([("user", "{x}")]) | model, {"x": "hi"}, {"callbacks": [handler]}
+            ChatPromptTemplate.from_messages([("user", "{x}")]) | model,
+            {"x": "hi"},
+            {"callbacks": [handler]},
         )
     client.flush()
-    assert [record.getMessage() for record in caplog.records if "callback" in record.getMessage().lower()] == []
-    kinds = [dict(span.attributes or {}).get("langfuse.observation.type") for span in exporter.get_finished_spans()]
+    assert [
+        record.getMessage()
+        for record in caplog.records
+        if "callback" in record.getMessage().lower()
+    ] == []
+    kinds = [
+        dict(span.attributes or {}).get("langfuse.observation.type")
+        for span in exporter.get_finished_spans()
+    ]
     assert kinds.count("generation") >= 3
 
 
-def test_a_model_in_a_graph_is_heard_once_by_everybody(model: Any, server: ProviderServer, colour: Any) -> None:
+def test_a_model_in_a_graph_is_heard_once_by_everybody(
+    model: Any, server: ProviderServer, colour: Any
+) -> None:
     server.say(ADDS, "It is 3.")
     collector, ours = RunCollectorCallbackHandler(), Counter()
     agent = create_agent(as_langchain(model), [add])
     with track() as spent:
-        colour.invoke(agent, {"messages": [("user", "1+2?")]}, {"callbacks": [collector, as_langchain(ours)]})
+        colour.invoke(
+            agent, {"messages": [("user", "1+2?")]}, {"callbacks": [collector, as_langchain(ours)]}
+        )
     assert spent.total.calls == 2
     assert len(ours.starts) == 1 + 3
     assert len(ours.ends) == 2
@@ -133,7 +156,9 @@ def _models(run: Any) -> int:
     return (run.run_type in ("llm", "chat_model")) + sum(_models(child) for child in run.child_runs)
 
 
-def test_a_handler_of_ours_hears_langchains_part_of_our_chain_once(server: ProviderServer, colour: Any) -> None:
+def test_a_handler_of_ours_hears_langchains_part_of_our_chain_once(
+    server: ProviderServer, colour: Any
+) -> None:
     """Whether their part is a step, or is called in a function of ours with the config or without it."""
     lc = as_langchain(server.model("openai"))
     their_chain = TheirPrompt.from_messages([("user", "{x}")]) | lc
@@ -146,7 +171,9 @@ def test_a_handler_of_ours_hears_langchains_part_of_our_chain_once(server: Provi
 
     chains = {
         "step": RunnableLambda(lambda x: x) | their_chain,
-        "nested": RunnableLambda(lambda x: (RunnableLambda(lambda y: y) | their_chain).invoke(x), afunc=nested),
+        "nested": RunnableLambda(
+            lambda x: (RunnableLambda(lambda y: y) | their_chain).invoke(x), afunc=nested
+        ),
         "function": RunnableLambda(lambda x: lc.invoke(x["x"]), afunc=plain),
     }
     for name, chain in chains.items():
@@ -158,7 +185,9 @@ def test_a_handler_of_ours_hears_langchains_part_of_our_chain_once(server: Provi
             assert isinstance(counter.ends[0], our_messages.BaseMessage)
 
 
-def test_a_handler_of_langchains_hears_our_part_of_its_chain_once(server: ProviderServer, colour: Any) -> None:
+def test_a_handler_of_langchains_hears_our_part_of_its_chain_once(
+    server: ProviderServer, colour: Any
+) -> None:
     model = server.model("openai")
     ours = ChatPromptTemplate.from_messages([("user", "{x}")]) | model
     lc = as_langchain(model)
@@ -168,9 +197,9 @@ def test_a_handler_of_langchains_hears_our_part_of_its_chain_once(server: Provid
 
     chains = {
         "step": TheirLambda(lambda x: x) | as_langchain(ours),
-        "in a function of ours": TheirLambda(lambda x: x) | as_langchain(
-            RunnableLambda(lambda x: lc.invoke(x["x"]), afunc=plain)),
-    }  # fmt: skip
+        "in a function of ours": TheirLambda(lambda x: x)
+        | as_langchain(RunnableLambda(lambda x: lc.invoke(x["x"]), afunc=plain)),
+    }
     for name, chain in chains.items():
         collector = RunCollectorCallbackHandler()
         colour.invoke(chain, {"x": "hi"}, {"callbacks": [collector]})
@@ -178,7 +207,9 @@ def test_a_handler_of_langchains_hears_our_part_of_its_chain_once(server: Provid
         assert (name, _models(root)) == (name, 1)
 
 
-def test_sync_and_async_handlers_of_langchains_hear_our_models_tokens(server: ProviderServer) -> None:
+def test_sync_and_async_handlers_of_langchains_hear_our_models_tokens(
+    server: ProviderServer,
+) -> None:
     server.default = "one two three"
 
     class Sync(BaseCallbackHandler):
@@ -207,7 +238,9 @@ def test_sync_and_async_handlers_of_langchains_hear_our_models_tokens(server: Pr
         assert all(type(message) is their_messages.AIMessageChunk for message in handler.seen)
 
 
-def test_a_handler_that_hears_no_tokens_makes_no_call_a_stream(server: ProviderServer, colour: Any) -> None:
+def test_a_handler_that_hears_no_tokens_makes_no_call_a_stream(
+    server: ProviderServer, colour: Any
+) -> None:
     class Quiet(BaseCallbackHandler):
         def on_llm_end(self, response: Any, **kwargs: Any) -> None:
             """Hear only the end."""
@@ -216,7 +249,9 @@ def test_a_handler_that_hears_no_tokens_makes_no_call_a_stream(server: ProviderS
     assert [request.stream for request in server.requests] == [False]
 
 
-def test_our_spans_count_langchains_calls_once(model: Any, server: ProviderServer, colour: Any) -> None:
+def test_our_spans_count_langchains_calls_once(
+    model: Any, server: ProviderServer, colour: Any
+) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -232,7 +267,9 @@ def test_our_spans_count_langchains_calls_once(model: Any, server: ProviderServe
         colour.invoke(create_agent(as_langchain(model), [add]), {"messages": [("user", "1+2?")]})
     finally:
         instrumentor.uninstrument()
-    assert len([span for span in exporter.get_finished_spans() if span.name.startswith("chat")]) == 2
+    assert (
+        len([span for span in exporter.get_finished_spans() if span.name.startswith("chat")]) == 2
+    )
 
 
 def test_the_log_has_one_set_of_lines_for_a_call_inside_of_a_graph(

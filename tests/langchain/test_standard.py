@@ -57,7 +57,11 @@ class Unit(_About, ChatModelUnitTests):
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
         model, more, variable = MODELS[self.wire]
-        return {variable: "key-of-the-environment"}, {"model": model, **more}, {"model": model.partition(":")[2]}
+        return (
+            {variable: "key-of-the-environment"},
+            {"model": model, **more},
+            {"model": model.partition(":")[2]},
+        )
 
 
 class Integration(_About, ChatModelIntegrationTests):
@@ -65,8 +69,12 @@ class Integration(_About, ChatModelIntegrationTests):
     server: ProviderServer
 
     @pytest.fixture(autouse=True)
-    def serve(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(their_module.httpx, "get", lambda *args, **kwargs: SimpleNamespace(content=PIXEL))
+    def serve(
+        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[None]:
+        monkeypatch.setattr(
+            their_module.httpx, "get", lambda *args, **kwargs: SimpleNamespace(content=PIXEL)
+        )
         with ProviderServer(default=sensible) as server:
             type(self).server = server
             yield

@@ -91,8 +91,12 @@ class Desk:
         self.server, self.colour = server, colour
         self.ours = server.model("openai", max_retries=0)
         url = server.base_url + "/v1"
-        fresh = httpx2.AsyncClient(limits=httpx2.Limits(max_keepalive_connections=0))  # each call has its own loop
-        self.theirs = TheirChatOpenAI(model="gpt-x", api_key="k", base_url=url, max_retries=0, http_async_client=fresh)
+        fresh = httpx2.AsyncClient(
+            limits=httpx2.Limits(max_keepalive_connections=0)
+        )  # each call has its own loop
+        self.theirs = TheirChatOpenAI(
+            model="gpt-x", api_key="k", base_url=url, max_retries=0, http_async_client=fresh
+        )
         self.our_prompt = ChatPromptTemplate.from_messages([("user", "say {x}")])
         self.their_prompt = TheirPrompt.from_messages([("user", "say {x}")])
 
@@ -116,7 +120,9 @@ def text_of(values: list[Any]) -> str:
 def in_their_agent(desk: Desk, make: Callable[..., Any], tool: Any) -> Any:
     name = "our_double" if tool is not their_double else "their_double"
     desk.server.say(Answer(tool_calls=[{"name": name, "args": {"a": 4}}]), "done")
-    state = desk.colour.invoke(make(as_langchain(desk.ours), [tool]), {"messages": [("user", "go")]})
+    state = desk.colour.invoke(
+        make(as_langchain(desk.ours), [tool]), {"messages": [("user", "go")]}
+    )
     return [message.text for message in state["messages"]][2:]
 
 
@@ -124,7 +130,9 @@ def with_their_history(desk: Desk) -> Any:
     store = InMemoryChatMessageHistory()
     chain = TheirWithHistory(as_langchain(desk.ours), lambda session_id: as_langchain(store))
     for text in ("one", "two"):
-        desk.colour.invoke(chain, [their_messages.HumanMessage(text)], {"configurable": {"session_id": "1"}})
+        desk.colour.invoke(
+            chain, [their_messages.HumanMessage(text)], {"configurable": {"session_id": "1"}}
+        )
     assert all(isinstance(message, our_messages.BaseMessage) for message in store.messages)
     return [message.text for message in store.messages]
 
@@ -163,7 +171,9 @@ def as_fallback(first: Any, second: Any, desk: Desk) -> Any:
 def called(model: Any, desk: Desk) -> Any:
     desk.server.say(Answer(tool_calls=[{"name": "double", "args": {"a": 4}}]))
     (call,) = desk.colour.invoke(model, "hi").tool_calls
-    assert desk.server.requests[0].fields["tools"][0]["function"]["description"] == "Double a number."
+    assert (
+        desk.server.requests[0].fields["tools"][0]["function"]["description"] == "Double a number."
+    )
     return call["args"]
 
 
@@ -184,80 +194,184 @@ branch = lambda value: value["x"] == "a"  # noqa: E731
 # What stands where -> how, and what comes of it; an error's class is a refusal.
 WAYS: dict[str, tuple[Callable[[Desk], Any], Any]] = {
     # Ours in LangChain's
-    "our model in create_agent": (lambda d: in_their_agent(d, create_agent, their_double), ["8", "done"]),
-    "our model in create_react_agent": (lambda d: in_their_agent(d, create_react_agent, their_double), ["8", "done"]),
-    "our tool in their agent": (lambda d: in_their_agent(d, create_agent, as_langchain(our_double)), ["8", "done"]),
-    "our model after their prompt": (lambda d: d.run(d.their_prompt | as_langchain(d.ours), {"x": "a"}).text, "say a"),
-    "our model before their parser": (lambda d: d.run(as_langchain(d.ours) | their_text, "hi"), "hi"),
+    "our model in create_agent": (
+        lambda d: in_their_agent(d, create_agent, their_double),
+        ["8", "done"],
+    ),
+    "our model in create_react_agent": (
+        lambda d: in_their_agent(d, create_react_agent, their_double),
+        ["8", "done"],
+    ),
+    "our tool in their agent": (
+        lambda d: in_their_agent(d, create_agent, as_langchain(our_double)),
+        ["8", "done"],
+    ),
+    "our model after their prompt": (
+        lambda d: d.run(d.their_prompt | as_langchain(d.ours), {"x": "a"}).text,
+        "say a",
+    ),
+    "our model before their parser": (
+        lambda d: d.run(as_langchain(d.ours) | their_text, "hi"),
+        "hi",
+    ),
     "our model after their lambda": (
-        lambda d: d.run(theirs.RunnableLambda(lambda x: x + "!") | as_langchain(d.ours), "hi").text, "hi!"),
+        lambda d: d.run(theirs.RunnableLambda(lambda x: x + "!") | as_langchain(d.ours), "hi").text,
+        "hi!",
+    ),
     "our model in their dict": (
-        lambda d: d.run({"a": as_langchain(d.ours)} | theirs.RunnableLambda(lambda x: x["a"].text), "hi"), "hi"),
+        lambda d: d.run(
+            {"a": as_langchain(d.ours)} | theirs.RunnableLambda(lambda x: x["a"].text), "hi"
+        ),
+        "hi",
+    ),
     "our chain in their branch": (
-        lambda d: d.run(theirs.RunnableBranch((branch, as_langchain(d.our_prompt | d.ours)), d.their_prompt | d.theirs),
-                        {"x": "a"}).text, "say a"),
-    "our prompt before their model": (lambda d: d.run(as_langchain(d.our_prompt) | d.theirs, {"x": "a"}).text, "say a"),
+        lambda d: (
+            d.run(
+                theirs.RunnableBranch(
+                    (branch, as_langchain(d.our_prompt | d.ours)), d.their_prompt | d.theirs
+                ),
+                {"x": "a"},
+            ).text
+        ),
+        "say a",
+    ),
+    "our prompt before their model": (
+        lambda d: d.run(as_langchain(d.our_prompt) | d.theirs, {"x": "a"}).text,
+        "say a",
+    ),
     "our parser after their model": (lambda d: d.run(d.theirs | as_langchain(text), "hi"), "hi"),
     "our lambda in their chain": (
-        lambda d: d.run(d.theirs | as_langchain(ours.RunnableLambda(lambda m: type(m).__module__)), "hi"),
-        "modelwire.messages.ai"),
+        lambda d: d.run(
+            d.theirs | as_langchain(ours.RunnableLambda(lambda m: type(m).__module__)), "hi"
+        ),
+        "modelwire.messages.ai",
+    ),
     "our retriever in their chain": (
-        lambda d: d.colour.invoke(as_langchain(OurRetriever()) | theirs.RunnableLambda(lambda docs: docs), "cats"),
-        [TheirDocument(page_content="about cats", metadata={"n": 1})]),
+        lambda d: d.colour.invoke(
+            as_langchain(OurRetriever()) | theirs.RunnableLambda(lambda docs: docs), "cats"
+        ),
+        [TheirDocument(page_content="about cats", metadata={"n": 1})],
+    ),
     "our tool bound to their model": (
-        lambda d: called(d.theirs.bind_tools([as_langchain(our_double)]), d), {"a": 4}),
+        lambda d: called(d.theirs.bind_tools([as_langchain(our_double)]), d),
+        {"a": 4},
+    ),
     "our message to their model": (
-        lambda d: d.run(d.theirs, to_langchain([our_messages.HumanMessage("hi")])).text, "hi"),
+        lambda d: d.run(d.theirs, to_langchain([our_messages.HumanMessage("hi")])).text,
+        "hi",
+    ),
     "our history in theirs": (with_their_history, ["one", "one", "two", "two"]),
-    "our handler on their model": (lambda d: heard_by(h := OurHandler(), d.theirs, d, [as_langchain(h)]), ["hi", "hi"]),
+    "our handler on their model": (
+        lambda d: heard_by(h := OurHandler(), d.theirs, d, [as_langchain(h)]),
+        ["hi", "hi"],
+    ),
     "our model as their fallback": (lambda d: as_fallback(d.theirs, as_langchain(d.ours), d), "hi"),
     "our model as their alternative": (
-        lambda d: as_alternative(d.theirs, as_langchain(d.ours), theirs.ConfigurableField, d), "hi"),
+        lambda d: as_alternative(d.theirs, as_langchain(d.ours), theirs.ConfigurableField, d),
+        "hi",
+    ),
     "our model in their chain, installed": (
-        lambda d: after_install(lambda: d.run(d.their_prompt | d.ours | their_text, {"x": "a"})), "say a"),
+        lambda d: after_install(lambda: d.run(d.their_prompt | d.ours | their_text, {"x": "a"})),
+        "say a",
+    ),
     "our message to their model, installed": (
-        lambda d: after_install(lambda: d.run(d.theirs, [our_messages.HumanMessage("hi")])).text, "hi"),
+        lambda d: after_install(lambda: d.run(d.theirs, [our_messages.HumanMessage("hi")])).text,
+        "hi",
+    ),
     "our model as their fallback, as it is": (None, ValueError),  # type: ignore[dict-item]  # in NOT_INSTALLED
     # LangChain's in ours
-    "their model after our prompt": (lambda d: d.run(d.our_prompt | d.theirs, {"x": "a"}).text, "say a"),
-    "their model before our parser": (lambda d: d.run(d.our_prompt | d.theirs | text, {"x": "a"}), "say a"),
+    "their model after our prompt": (
+        lambda d: d.run(d.our_prompt | d.theirs, {"x": "a"}).text,
+        "say a",
+    ),
+    "their model before our parser": (
+        lambda d: d.run(d.our_prompt | d.theirs | text, {"x": "a"}),
+        "say a",
+    ),
     "their prompt before our model": (
-        lambda d: d.run(ours.RunnablePassthrough() | d.their_prompt | d.ours, {"x": "a"}).text, "say a"),
+        lambda d: d.run(ours.RunnablePassthrough() | d.their_prompt | d.ours, {"x": "a"}).text,
+        "say a",
+    ),
     "their parser after our model": (lambda d: d.run(d.ours | their_text, "hi"), "hi"),
     "their lambda in our chain": (
         lambda d: d.run(d.ours | theirs.RunnableLambda(lambda m: type(m).__module__), "hi"),
-        "langchain_core.messages.ai"),
+        "langchain_core.messages.ai",
+    ),
     "their chain in our dict": (
-        lambda d: d.run(ours.RunnableParallel({"a": d.their_prompt | d.theirs, "b": d.our_prompt | d.ours}),
-                        {"x": "a"})["a"].text, "say a"),
+        lambda d: (
+            d.run(
+                ours.RunnableParallel({"a": d.their_prompt | d.theirs, "b": d.our_prompt | d.ours}),
+                {"x": "a"},
+            )["a"].text
+        ),
+        "say a",
+    ),
     "their chain in our branch": (
-        lambda d: d.run(ours.RunnableBranch((branch, d.their_prompt | d.theirs), d.our_prompt | d.ours),
-                        {"x": "a"}).text, "say a"),
+        lambda d: (
+            d.run(
+                ours.RunnableBranch((branch, d.their_prompt | d.theirs), d.our_prompt | d.ours),
+                {"x": "a"},
+            ).text
+        ),
+        "say a",
+    ),
     "their retriever in our chain": (
         lambda d: d.colour.invoke(ours.RunnablePassthrough() | TheirRetriever(), "cats"),
-        [Document(page_content="about cats", metadata={"n": 1})]),
+        [Document(page_content="about cats", metadata={"n": 1})],
+    ),
     "their vector store's retriever in our dict": (
-        lambda d: d.run({"x": store_of(d).as_retriever() | (lambda docs: docs[0].page_content)} | d.our_prompt | d.ours,
-                        "cats").text, "say about cats"),
+        lambda d: (
+            d.run(
+                {"x": store_of(d).as_retriever() | (lambda docs: docs[0].page_content)}
+                | d.our_prompt
+                | d.ours,
+                "cats",
+            ).text
+        ),
+        "say about cats",
+    ),
     "their vector store as it is": (lambda d: d.our_prompt | store_of(d), ModelwireError),
-    "their tool bound to our model": (lambda d: called(d.ours.bind_tools([their_double]), d), {"a": 4}),
-    "their tool in our chain": (lambda d: d.run(ours.RunnableLambda(lambda a: {"a": a}) | their_double, 4), 8),
-    "their message to our model": (lambda d: d.run(d.ours, [their_messages.HumanMessage("hi")]).text, "hi"),
+    "their tool bound to our model": (
+        lambda d: called(d.ours.bind_tools([their_double]), d),
+        {"a": 4},
+    ),
+    "their tool in our chain": (
+        lambda d: d.run(ours.RunnableLambda(lambda a: {"a": a}) | their_double, 4),
+        8,
+    ),
+    "their message to our model": (
+        lambda d: d.run(d.ours, [their_messages.HumanMessage("hi")]).text,
+        "hi",
+    ),
     "their prompt value to our model": (
-        lambda d: d.run(d.ours, ChatPromptValue(messages=[their_messages.HumanMessage("hi")])).text, "hi"),
+        lambda d: d.run(d.ours, ChatPromptValue(messages=[their_messages.HumanMessage("hi")])).text,
+        "hi",
+    ),
     "their messages in our prompt": (
-        lambda d: d.run(ChatPromptTemplate.from_messages(
-            [their_messages.SystemMessage("be kind"), MessagesPlaceholder("talk")]) | d.ours,
-            {"talk": [their_messages.HumanMessage("hi")]}).text, "hi"),
+        lambda d: (
+            d.run(
+                ChatPromptTemplate.from_messages(
+                    [their_messages.SystemMessage("be kind"), MessagesPlaceholder("talk")]
+                )
+                | d.ours,
+                {"talk": [their_messages.HumanMessage("hi")]},
+            ).text
+        ),
+        "hi",
+    ),
     "their history in ours": (with_our_history, ["one", "one", "two", "two"]),
     "their handler on our model": (lambda d: heard_by(TheirHandler(), d.ours, d), ["hi", "hi"]),
     "their callback manager in our config": (
         lambda d: heard_by(h := TheirHandler(), d.ours, d, their_manager(h, d)),
-        ["hi", "hi"]),
+        ["hi", "hi"],
+    ),
     "their model as our fallback": (lambda d: as_fallback(d.ours, d.theirs, d), "hi"),
-    "their model as our alternative": (lambda d: as_alternative(d.ours, d.theirs, ours.ConfigurableField, d), "hi"),
+    "their model as our alternative": (
+        lambda d: as_alternative(d.ours, d.theirs, ours.ConfigurableField, d),
+        "hi",
+    ),
     "their prompt on the left of our model, as it is": (None, TypeError),  # type: ignore[dict-item]  # NOT_INSTALLED
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", [name for name, (way, _) in WAYS.items() if way is not None])
@@ -308,7 +422,9 @@ def test_what_langchain_refuses_before_it_asks_us_is_taken_after_install() -> No
     ]
     install = "from modelwire.langchain import install; install(); print('installed')"
     program = "\n".join([_SETTING, *tries, install, *tries])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
     *refused, last = done.stdout.splitlines()
     assert last == "installed", done.stderr
     assert len(refused) == len(NOT_INSTALLED)
@@ -327,9 +443,14 @@ def test_after_install_our_model_is_langchains_fallback_and_alternative_as_it_is
     assert isinstance(answer, their_messages.AIMessage)
 
 
-def test_tools_are_bound_to_a_fallback_of_langchains_too(server: ProviderServer, colour: Any) -> None:
+def test_tools_are_bound_to_a_fallback_of_langchains_too(
+    server: ProviderServer, colour: Any
+) -> None:
     desk = Desk(server, colour)
-    server.say(ServerError("down", status=500), Answer(tool_calls=[{"name": "their_double", "args": {"a": 4}}]))
+    server.say(
+        ServerError("down", status=500),
+        Answer(tool_calls=[{"name": "their_double", "args": {"a": 4}}]),
+    )
     answer = colour.invoke(desk.ours.with_fallbacks([desk.theirs]).bind_tools([their_double]), "hi")
     assert isinstance(answer, our_messages.AIMessage)
     assert answer.tool_calls[0]["args"] == {"a": 4}

@@ -34,7 +34,10 @@ def test_a_function_from_messages_to_a_text_is_a_model(colour: Any) -> None:
 
 
 def chunks(*texts: str) -> list[ChatGenerationChunk]:
-    return [ChatGenerationChunk(message=AIMessageChunk(content=text), generation_info={"n": text}) for text in texts]
+    return [
+        ChatGenerationChunk(message=AIMessageChunk(content=text), generation_info={"n": text})
+        for text in texts
+    ]
 
 
 def test_a_result_is_made_of_a_stream(colour: Any) -> None:
@@ -43,7 +46,8 @@ def test_a_result_is_made_of_a_stream(colour: Any) -> None:
             yield chunk
 
     made = colour.run(
-        lambda: generate_from_stream(iter(chunks("a", "b"))), lambda: agenerate_from_stream(source("a", "b"))
+        lambda: generate_from_stream(iter(chunks("a", "b"))),
+        lambda: agenerate_from_stream(source("a", "b")),
     )
     (generation,) = made.generations
     assert (type(generation.message).__name__, generation.text) == ("AIMessage", "ab")

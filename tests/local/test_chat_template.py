@@ -32,8 +32,15 @@ def test_a_chat_without_tools_is_plain_chatml() -> None:
 
 def test_tools_calls_and_their_answers_are_said() -> None:
     call = {"function": {"name": "weather", "arguments": {"city": "Rome"}}}
-    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": None, "tool_calls": [call, call]}]
-    text = TEMPLATE.render(messages=[*messages, {"role": "tool", "content": "sunny"}], tools=[{"name": "weather"}])
+    messages = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": None, "tool_calls": [call, call]},
+    ]
+    text = TEMPLATE.render(
+        messages=[*messages, {"role": "tool", "content": "sunny"}], tools=[{"name": "weather"}]
+    )
     said = '\n<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
-    assert text.endswith(f"<|im_start|>assistant{said * 2}<|im_end|>\n<|im_start|>tool\nsunny<|im_end|>\n")
+    assert text.endswith(
+        f"<|im_start|>assistant{said * 2}<|im_end|>\n<|im_start|>tool\nsunny<|im_end|>\n"
+    )
     assert '<tools>\n{"name": "weather"}\n</tools>' in text

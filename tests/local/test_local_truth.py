@@ -32,7 +32,9 @@ def model(wire: str, local_server: str) -> Any:
     settings = {"model": "smollm2", "api_key": "none", "temperature": 0, "max_tokens": 48}
     if wire == "messages":
         return ChatAnthropic(base_url=local_server, **settings)
-    return ChatOpenAI(base_url=f"{local_server}/v1", use_responses_api=wire == "responses", **settings)
+    return ChatOpenAI(
+        base_url=f"{local_server}/v1", use_responses_api=wire == "responses", **settings
+    )
 
 
 @tool
@@ -52,19 +54,28 @@ def shown(name: str, args: dict[str, Any], *, asked: str, answer: str, question:
     """A chat in which the tool `name` was called once, and then another question."""
     call = {"name": name, "args": args, "id": "call_1"}
     return [
-        HumanMessage(asked), AIMessage("", tool_calls=[call]), ToolMessage(answer, tool_call_id="call_1"),
-        AIMessage(answer), HumanMessage(question),
-    ]  # fmt: skip
+        HumanMessage(asked),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage(answer, tool_call_id="call_1"),
+        AIMessage(answer),
+        HumanMessage(question),
+    ]
 
 
 WEATHER = shown(
-    "weather", {"city": "Paris"}, asked="What is the weather in Paris?", answer="It is sunny in Paris.",
+    "weather",
+    {"city": "Paris"},
+    asked="What is the weather in Paris?",
+    answer="It is sunny in Paris.",
     question="What is the weather in Rome?",
-)  # fmt: skip
+)
 CITIES = shown(
-    "City", {"name": "Berlin", "country": "Germany"}, asked="Tell me about Berlin.", answer="Done.",
+    "City",
+    {"name": "Berlin", "country": "Germany"},
+    asked="Tell me about Berlin.",
+    answer="Done.",
     question="Tell me about Rome.",
-)  # fmt: skip
+)
 
 
 def end_of(message: Any) -> str | None:
@@ -99,9 +110,13 @@ def test_a_stream_adds_up_to_the_answer(colour: Any, model: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_a_tool_is_called_as_its_schema_wants_and_its_answer_taken(colour: Any, model: Any, way: str) -> None:
+def test_a_tool_is_called_as_its_schema_wants_and_its_answer_taken(
+    colour: Any, model: Any, way: str
+) -> None:
     bound = model.bind_tools([weather], tool_choice="any")
-    answer = colour.invoke(bound, WEATHER) if way == "invoke" else joined(colour.stream(bound, WEATHER))
+    answer = (
+        colour.invoke(bound, WEATHER) if way == "invoke" else joined(colour.stream(bound, WEATHER))
+    )
     (call,) = answer.tool_calls
     assert (call["name"], set(call["args"]), answer.invalid_tool_calls) == ("weather", {"city"}, [])
     assert isinstance(call["args"]["city"], str)

@@ -50,17 +50,26 @@ def test_an_answer_over_a_stream_is_an_answer(colour: Any, model: Any) -> None:
 @pytest.mark.long  # the quickstart batches
 def test_a_batch_answers_each_in_its_place(colour: Any, model: Any) -> None:
     prompt = ChatPromptTemplate.from_messages(
-        [("system", "You answer briefly, in plain English."), ("human", "What is the capital of {country}?")]
+        [
+            ("system", "You answer briefly, in plain English."),
+            ("human", "What is the capital of {country}?"),
+        ]
     )
     countries = ["France", "Japan", "Italy", "Egypt"]
     answers = colour.batch(
-        prompt | model | StrOutputParser(), [{"country": c} for c in countries], {"max_concurrency": 4}
+        prompt | model | StrOutputParser(),
+        [{"country": c} for c in countries],
+        {"max_concurrency": 4},
     )
     assert all(country in answer for country, answer in zip(countries, answers, strict=True))
 
 
 def test_a_chain_streams_token_by_token(colour: Any, model: Any) -> None:
-    chain = ChatPromptTemplate.from_messages([("system", "Be brief."), ("human", "{q}")]) | model | StrOutputParser()
+    chain = (
+        ChatPromptTemplate.from_messages([("system", "Be brief."), ("human", "{q}")])
+        | model
+        | StrOutputParser()
+    )
     pieces = colour.stream(chain, {"q": QUESTION})
     assert len(pieces) > 1
     assert "Paris" in "".join(pieces)

@@ -29,7 +29,9 @@ def _post(base_url: str, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
     parts = urlsplit(base_url)
     connection = HTTPConnection(parts.hostname, parts.port, timeout=60)
     try:
-        connection.request("POST", parts.path + path, json.dumps(body), {"content-type": "application/json"})
+        connection.request(
+            "POST", parts.path + path, json.dumps(body), {"content-type": "application/json"}
+        )
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
@@ -53,7 +55,12 @@ def _goes_away(base_url: str) -> bool:
 # ---------------------------------------------------------------- it answers
 
 
-BODY = {"model": "smollm2", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8, "temperature": 0}
+BODY = {
+    "model": "smollm2",
+    "messages": [{"role": "user", "content": "Say hello."}],
+    "max_tokens": 8,
+    "temperature": 0,
+}
 
 
 def test_the_openai_wire_answers(local_server: str) -> None:
@@ -114,7 +121,9 @@ def test_a_port_that_is_taken_is_reported(local_model: Path) -> None:
             LocalServer(local_model, port=taken.getsockname()[1], **SMALL)
 
 
-def test_a_torn_model_file_is_reported_with_the_servers_words(local_model: Path, tmp_path: Path) -> None:
+def test_a_torn_model_file_is_reported_with_the_servers_words(
+    local_model: Path, tmp_path: Path
+) -> None:
     torn = tmp_path / "torn.gguf"
     with local_model.open("rb") as whole:
         torn.write_bytes(whole.read(3_000_000))
@@ -128,7 +137,8 @@ def test_a_start_that_takes_too_long_is_given_up(local_model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"n_ctx": 0}, {"n_parallel": 0}, {"n_parallel": True}, {"port": 70_000}, {"n_threads": -2}]
+    "bad",
+    [{"n_ctx": 0}, {"n_parallel": 0}, {"n_parallel": True}, {"port": 70_000}, {"n_threads": -2}],
 )
 def test_a_bad_number_is_refused_before_anything_starts(
     local_model: Path, bad: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -138,7 +148,9 @@ def test_a_bad_number_is_refused_before_anything_starts(
         LocalServer(local_model, **bad)
 
 
-def test_a_missing_extra_says_what_to_install(local_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_says_what_to_install(
+    local_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -151,7 +163,9 @@ def test_a_missing_extra_says_what_to_install(local_model: Path, monkeypatch: py
 
 def test_all_threads_share_one_server(local_model: Path) -> None:
     found: list[LocalServer] = []
-    threads = [threading.Thread(target=lambda: found.append(ensure_server(local_model))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.append(ensure_server(local_model))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -251,7 +265,9 @@ def test_a_fork_that_ends_leaves_its_parents_server_running(local_model: Path) -
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "POST"])
-def test_a_web_page_of_another_origin_may_not_read_an_answer(local_server: str, method: str) -> None:
+def test_a_web_page_of_another_origin_may_not_read_an_answer(
+    local_server: str, method: str
+) -> None:
     parts = urlsplit(local_server)
     connection = HTTPConnection(parts.hostname, parts.port, timeout=60)
     headers = {"content-type": "application/json", "origin": "https://evil.example"}
@@ -265,9 +281,16 @@ def test_a_web_page_of_another_origin_may_not_read_an_answer(local_server: str, 
 
 
 HOSTS = {
-    "evil.example": 403, "evil.example:80": 403, "127.0.0.1.evil.example": 403, "localhost.evil.example:1": 403,
-    "localhost": 200, "LOCALHOST:1234": 200, "127.0.0.1:80": 200, "[::1]:80": 200, "model.localhost": 200,
-}  # fmt: skip
+    "evil.example": 403,
+    "evil.example:80": 403,
+    "127.0.0.1.evil.example": 403,
+    "localhost.evil.example:1": 403,
+    "localhost": 200,
+    "LOCALHOST:1234": 200,
+    "127.0.0.1:80": 200,
+    "[::1]:80": 200,
+    "model.localhost": 200,
+}
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -281,7 +304,9 @@ def test_a_page_whose_name_leads_here_is_refused(local_server: str, host: str) -
         connection.close()
 
 
-def test_a_server_leaves_no_folder_behind(local_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_leaves_no_folder_behind(
+    local_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with LocalServer(local_model, **SMALL):
         assert len(list(tmp_path.glob("modelwire-*"))) == 1
@@ -292,8 +317,12 @@ def test_it_listens_on_this_machine_only(local_server: str) -> None:
     assert urlsplit(local_server).hostname == "127.0.0.1"
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="the list of processes is read from /proc")
-def test_the_list_of_processes_shows_no_key(local_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(
+    not os.path.isdir("/proc/self"), reason="the list of processes is read from /proc"
+)
+def test_the_list_of_processes_shows_no_key(
+    local_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "canary")
     with LocalServer(local_model, **SMALL) as running:
         assert b"canary" not in Path(f"/proc/{running.pid}/cmdline").read_bytes()

@@ -12,7 +12,12 @@ from modelwire.adapters import ChatAnthropic, ChatOpenAI
 pytestmark = pytest.mark.local
 
 QUESTION = "Tell me about Paris."
-SETTINGS: dict[str, Any] = {"model": "smollm2", "api_key": "none", "temperature": 0, "max_tokens": 64}
+SETTINGS: dict[str, Any] = {
+    "model": "smollm2",
+    "api_key": "none",
+    "temperature": 0,
+    "max_tokens": 64,
+}
 
 
 class City(BaseModel):
@@ -41,8 +46,12 @@ def test_the_openai_wire_keeps_to_the_schema(colour: Any, local_server: str) -> 
 
 
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
-def test_the_anthropic_wire_takes_what_is_asked(colour: Any, local_server: str, method: str) -> None:
+def test_the_anthropic_wire_takes_what_is_asked(
+    colour: Any, local_server: str, method: str
+) -> None:
     model = ChatAnthropic(base_url=local_server, **SETTINGS)
-    answer = colour.invoke(model.with_structured_output(City, method=method, include_raw=True), QUESTION)
+    answer = colour.invoke(
+        model.with_structured_output(City, method=method, include_raw=True), QUESTION
+    )
     assert answer["raw"].usage_metadata["output_tokens"] > 0
     assert answer["parsed"] is None or type(answer["parsed"]) is City

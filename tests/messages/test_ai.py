@@ -22,7 +22,12 @@ from modelwire.messages import (
 )
 from modelwire.messages import tool_calls as tool_calls_module
 
-USAGE: Any = {"input_tokens": 3, "output_tokens": 5, "total_tokens": 8, "input_token_details": {"cache_read": 1}}
+USAGE: Any = {
+    "input_tokens": 3,
+    "output_tokens": 5,
+    "total_tokens": 8,
+    "input_token_details": {"cache_read": 1},
+}
 
 
 def cut(text: str, places: list[int]) -> list[str]:
@@ -45,18 +50,31 @@ def streams(draw: st.DrawFn) -> tuple[AIMessage, list[AIMessageChunk], AIMessage
     text = draw(st.text(max_size=12))
     as_blocks = draw(st.booleans())
     args = draw(
-        st.lists(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=5), max_size=3), max_size=3)
+        st.lists(
+            st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=5), max_size=3),
+            max_size=3,
+        )
     )
     places = st.lists(st.integers(0, 50), max_size=5)
-    chunks = [AIMessageChunk.from_wire([] if as_blocks else "", id="msg_1", response_metadata={"model_name": "m"})]
+    chunks = [
+        AIMessageChunk.from_wire(
+            [] if as_blocks else "", id="msg_1", response_metadata={"model_name": "m"}
+        )
+    ]
     for piece in cut(text, draw(places)):
-        chunks.append(AIMessageChunk.from_wire([{"type": "text", "text": piece, "index": 0}] if as_blocks else piece))
+        chunks.append(
+            AIMessageChunk.from_wire(
+                [{"type": "text", "text": piece, "index": 0}] if as_blocks else piece
+            )
+        )
     for number, arguments in enumerate(args):
         call = tool_call_chunk(name=f"tool_{number}", id=f"call_{number}", args="", index=number)
         chunks.append(AIMessageChunk.from_wire([] if as_blocks else "", tool_call_chunks=[call]))
         for piece in cut(json.dumps(arguments), draw(places)):
             delta = tool_call_chunk(args=piece, index=number)
-            chunks.append(AIMessageChunk.from_wire([] if as_blocks else "", tool_call_chunks=[delta]))
+            chunks.append(
+                AIMessageChunk.from_wire([] if as_blocks else "", tool_call_chunks=[delta])
+            )
     chunks.append(
         AIMessageChunk.from_wire(
             [] if as_blocks else "",
@@ -68,7 +86,9 @@ def streams(draw: st.DrawFn) -> tuple[AIMessage, list[AIMessageChunk], AIMessage
     whole = AIMessage.from_wire(
         [{"type": "text", "text": text, "index": 0}] if as_blocks else text,
         id="msg_1",
-        tool_calls=[tool_call(name=f"tool_{n}", id=f"call_{n}", args=a) for n, a in enumerate(args)],
+        tool_calls=[
+            tool_call(name=f"tool_{n}", id=f"call_{n}", args=a) for n, a in enumerate(args)
+        ],
         usage_metadata=copy.deepcopy(USAGE),
         response_metadata={"model_name": "m", "finish_reason": "stop"},
     )
@@ -86,7 +106,9 @@ def test_sum_of_chunks_equals_the_whole_message_in_any_grouping(
 
 
 @given(streams())
-def test_a_sum_changes_none_of_its_parts(drawn: tuple[AIMessage, list[AIMessageChunk], AIMessageChunk]) -> None:
+def test_a_sum_changes_none_of_its_parts(
+    drawn: tuple[AIMessage, list[AIMessageChunk], AIMessageChunk],
+) -> None:
     _, chunks, _ = drawn
     before = copy.deepcopy(chunks)
     merge_chunks(chunks)
@@ -112,7 +134,9 @@ def test_chunks_made_without_validation_equal_validated_ones(
 def in_parts(*args: str | None) -> AIMessageChunk:
     first = tool_call_chunk(name="f", id="1", index=0)
     deltas = [tool_call_chunk(args=part, index=0) for part in args]
-    return merge_chunks([AIMessageChunk.from_wire("", tool_call_chunks=[delta]) for delta in (first, *deltas)])
+    return merge_chunks(
+        [AIMessageChunk.from_wire("", tool_call_chunks=[delta]) for delta in (first, *deltas)]
+    )
 
 
 WAYS_TO_LOOK: list[Any] = [
@@ -152,16 +176,27 @@ def test_tool_calls_stand_in_their_place_in_dump_and_schema() -> None:
     assert list(AIMessageChunk.model_json_schema()["properties"]) == order
 
 
-def test_tool_arguments_are_parsed_once_and_only_when_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tool_arguments_are_parsed_once_and_only_when_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     parsed = []
     real = tool_calls_module.parse_tool_args
-    monkeypatch.setattr(tool_calls_module, "parse_tool_args", lambda text: parsed.append(text) or real(text))
-    chunks = [AIMessageChunk.from_wire("", tool_call_chunks=[tool_call_chunk(args="[" * n, index=0)]) for n in range(9)]
+    monkeypatch.setattr(
+        tool_calls_module, "parse_tool_args", lambda text: parsed.append(text) or real(text)
+    )
+    chunks = [
+        AIMessageChunk.from_wire("", tool_call_chunks=[tool_call_chunk(args="[" * n, index=0)])
+        for n in range(9)
+    ]
     for chunk in chunks:
         chunk.id = "run"
     last = AIMessageChunk.from_wire("", chunk_position="last")
     total = merge_chunks(
-        [in_parts('{"a":'), AIMessageChunk.from_wire("", tool_call_chunks=[tool_call_chunk(args="1}", index=0)]), last]
+        [
+            in_parts('{"a":'),
+            AIMessageChunk.from_wire("", tool_call_chunks=[tool_call_chunk(args="1}", index=0)]),
+            last,
+        ]
     )
     assert parsed == []
     assert total.tool_calls == [tool_call(name="f", args={"a": 1}, id="1")]
@@ -172,9 +207,18 @@ def test_tool_arguments_are_parsed_once_and_only_when_somebody_looks(monkeypatch
 
 @pytest.mark.parametrize(
     ("args", "so_far"),
-    [((), {}), ((None,), {}), (("",), {}), (('{"a": 1, "b',), {"a": 1}), (('{"a": "x',), {"a": "x"}), (("{}",), {})],
+    [
+        ((), {}),
+        ((None,), {}),
+        (("",), {}),
+        (('{"a": 1, "b',), {"a": 1}),
+        (('{"a": "x',), {"a": "x"}),
+        (("{}",), {}),
+    ],
 )
-def test_arguments_still_on_their_way_are_read_as_far_as_they_go(args: tuple[str | None, ...], so_far: Any) -> None:
+def test_arguments_still_on_their_way_are_read_as_far_as_they_go(
+    args: tuple[str | None, ...], so_far: Any
+) -> None:
     assert in_parts(*args).tool_calls == [tool_call(name="f", args=so_far, id="1")]
 
 
@@ -244,7 +288,11 @@ def test_tool_calls_among_content_blocks_are_tool_calls() -> None:
 
 def test_usage_of_chunks_adds_up_with_its_details() -> None:
     total = merge_chunks(
-        [AIMessageChunk("a", usage_metadata=USAGE), AIMessageChunk("b"), AIMessageChunk("c", usage_metadata=USAGE)]
+        [
+            AIMessageChunk("a", usage_metadata=USAGE),
+            AIMessageChunk("b"),
+            AIMessageChunk("c", usage_metadata=USAGE),
+        ]
     )
     assert total.usage_metadata == {
         "input_tokens": 6,
@@ -256,7 +304,9 @@ def test_usage_of_chunks_adds_up_with_its_details() -> None:
 
 
 def test_a_sum_is_last_when_any_part_is() -> None:
-    assert (AIMessageChunk("a", chunk_position="last") + AIMessageChunk("b")).chunk_position == "last"
+    assert (
+        AIMessageChunk("a", chunk_position="last") + AIMessageChunk("b")
+    ).chunk_position == "last"
     assert (AIMessageChunk("a") + AIMessageChunk("b")).chunk_position is None
 
 
@@ -271,7 +321,9 @@ def test_a_hundred_thousand_deltas_are_touched_once_each() -> None:
     text = [AIMessageChunk.from_wire(Counted("ab")) for _ in range(100_000)]
     assert len(merge_chunks(text).content) == 200_000
     args = [
-        AIMessageChunk.from_wire("", tool_call_chunks=[tool_call_chunk(args=Counted("ab"), index=0)])
+        AIMessageChunk.from_wire(
+            "", tool_call_chunks=[tool_call_chunk(args=Counted("ab"), index=0)]
+        )
         for _ in range(100_000)
     ]
     assert len(merge_chunks(args).tool_call_chunks[0]["args"] or "") == 200_000
@@ -282,7 +334,9 @@ def test_pretty_repr_lists_tool_calls() -> None:
     message = AIMessage(
         "x",
         tool_calls=[{"name": "f", "args": {"a": 1}, "id": "1"}],
-        invalid_tool_calls=[{"type": "invalid_tool_call", "name": "g", "args": "y", "id": "2", "error": "boo"}],
+        invalid_tool_calls=[
+            {"type": "invalid_tool_call", "name": "g", "args": "y", "id": "2", "error": "boo"}
+        ],
     )
     assert message.pretty_repr().splitlines()[2:] == [
         "x",

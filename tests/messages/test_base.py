@@ -74,7 +74,9 @@ def test_any_message_reads_each_class_back_by_its_type() -> None:
     assert "AIMessageChunk" in adapter.json_schema()["$defs"]
 
 
-@pytest.mark.parametrize("cls", [HumanMessage, SystemMessage, AIMessage, AIMessageChunk, HumanMessageChunk])
+@pytest.mark.parametrize(
+    "cls", [HumanMessage, SystemMessage, AIMessage, AIMessageChunk, HumanMessageChunk]
+)
 def test_a_message_made_without_validation_equals_a_validated_one(cls: type[BaseMessage]) -> None:
     validated = cls.model_validate({"content": "hi", "id": "1"})
     for quick in (cls.of("hi", id="1"), cls("hi", id="1"), cls(content="hi", id="1")):
@@ -148,7 +150,12 @@ def test_a_bad_message_inside_a_users_model_is_an_ordinary_validation_error() ->
 
 def test_text_is_a_string_that_may_be_called() -> None:
     message = AIMessage(
-        ["a", {"type": "text", "text": "b"}, {"type": "reasoning", "reasoning": "no"}, {"type": "text"}]
+        [
+            "a",
+            {"type": "text", "text": "b"},
+            {"type": "reasoning", "reasoning": "no"},
+            {"type": "text"},
+        ]
     )
     assert message.text == "ab"
     assert message.text() == "ab"
@@ -172,7 +179,10 @@ def test_text_is_a_string_that_may_be_called() -> None:
             ToolMessage("hi", tool_call_id="x", status="error"),
             "ToolMessage(content='hi', tool_call_id='x', status='error')",
         ),
-        (HumanMessage("hi", mood=1), "HumanMessage(content='hi', additional_kwargs={}, response_metadata={}, mood=1)"),
+        (
+            HumanMessage("hi", mood=1),
+            "HumanMessage(content='hi', additional_kwargs={}, response_metadata={}, mood=1)",
+        ),
     ],
 )
 def test_repr_shows_what_was_said_and_leaves_out_defaults(message: BaseMessage, shown: str) -> None:
@@ -182,7 +192,10 @@ def test_repr_shows_what_was_said_and_leaves_out_defaults(message: BaseMessage, 
 def test_pretty_repr_centres_a_title_over_the_content(capsys: pytest.CaptureFixture[str]) -> None:
     message = HumanMessage("hi", name="bob")
     assert message.pretty_repr() == f"{'=' * 32} Human Message {'=' * 33}\nName: bob\n\nhi"
-    assert HumanMessage("x").pretty_repr(html=True) == f"{'=' * 32}\033[1m Human Message \033[0m{'=' * 33}\n\nx"
+    assert (
+        HumanMessage("x").pretty_repr(html=True)
+        == f"{'=' * 32}\033[1m Human Message \033[0m{'=' * 33}\n\nx"
+    )
     message.pretty_print()
     assert capsys.readouterr().out == message.pretty_repr() + "\n"
 
@@ -207,7 +220,9 @@ def test_the_sum_of_mixed_kinds_has_the_left_kind() -> None:
 
 def test_the_sum_keeps_the_first_name_there_is() -> None:
     assert (
-        HumanMessageChunk("a") + HumanMessageChunk("b", name="bob") + HumanMessageChunk("c", name="al")
+        HumanMessageChunk("a")
+        + HumanMessageChunk("b", name="bob")
+        + HumanMessageChunk("c", name="al")
     ).name == "bob"
 
 
@@ -222,12 +237,16 @@ def test_the_sum_keeps_the_first_name_there_is() -> None:
         (["run-1", "x"], "run-1"),
     ],
 )
-def test_an_id_of_the_provider_beats_one_made_up_here(ids: list[str | None], best: str | None) -> None:
+def test_an_id_of_the_provider_beats_one_made_up_here(
+    ids: list[str | None], best: str | None
+) -> None:
     assert merge_chunks([AIMessageChunk("a", id=id_) for id_ in ids]).id == best
 
 
 def test_chat_chunks_of_two_roles_do_not_add_up() -> None:
-    assert (ChatMessageChunk("a", role="r") + ChatMessageChunk("b", role="r")) == ChatMessageChunk("ab", role="r")
+    assert (ChatMessageChunk("a", role="r") + ChatMessageChunk("b", role="r")) == ChatMessageChunk(
+        "ab", role="r"
+    )
     with pytest.raises(ValueError, match="different roles"):
         ChatMessageChunk("a", role="r") + ChatMessageChunk("b", role="s")
 

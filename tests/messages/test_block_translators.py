@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage, tool_call, tool_call_chunk
+from modelwire.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    ToolMessage,
+    tool_call,
+    tool_call_chunk,
+)
 from modelwire.messages import block_translators as translators
 
 CALL = tool_call(name="f", args={"a": 1}, id="1")
@@ -17,7 +24,9 @@ TEXT = {"type": "text", "text": "x"}
 @pytest.fixture
 def own_provider() -> Iterator[str]:
     translators.register_translator(
-        "own", lambda _: [{"type": "text", "text": "whole"}], lambda _: [{"type": "text", "text": "part"}]
+        "own",
+        lambda _: [{"type": "text", "text": "whole"}],
+        lambda _: [{"type": "text", "text": "part"}],
     )
     yield "own"
     del translators.PROVIDER_TRANSLATORS["own"]
@@ -39,7 +48,10 @@ def own_provider() -> Iterator[str]:
             AIMessage("x", additional_kwargs={"reasoning_content": "why"}),
             [{"type": "reasoning", "reasoning": "why"}, TEXT],
         ),
-        (AIMessage("x", additional_kwargs={"refusal": "no"}), [TEXT, {"type": "refusal", "refusal": "no"}]),
+        (
+            AIMessage("x", additional_kwargs={"refusal": "no"}),
+            [TEXT, {"type": "refusal", "refusal": "no"}],
+        ),
         (AIMessage("x", response_metadata={"output_version": "v1"}), [TEXT]),
         (ToolMessage("x", tool_call_id="1"), [TEXT]),
         (
@@ -62,13 +74,20 @@ def test_standard_content_is_returned_itself() -> None:
 def test_a_chunk_has_tool_calls_as_they_come_and_the_last_one_whole() -> None:
     delta = tool_call_chunk(name="f", args='{"a":1}', id="1", index=0)
     assert AIMessageChunk("x", tool_call_chunks=[delta]).content_blocks == [TEXT, delta]
-    assert AIMessageChunk("x", tool_call_chunks=[delta], chunk_position="last").content_blocks == [TEXT, CALL_BLOCK]
+    assert AIMessageChunk("x", tool_call_chunks=[delta], chunk_position="last").content_blocks == [
+        TEXT,
+        CALL_BLOCK,
+    ]
 
 
 def test_a_provider_may_say_its_own_blocks(own_provider: str) -> None:
     metadata = {"model_provider": own_provider}
-    assert AIMessage("x", response_metadata=metadata).content_blocks == [{"type": "text", "text": "whole"}]
-    assert AIMessageChunk("x", response_metadata=metadata).content_blocks == [{"type": "text", "text": "part"}]
+    assert AIMessage("x", response_metadata=metadata).content_blocks == [
+        {"type": "text", "text": "whole"}
+    ]
+    assert AIMessageChunk("x", response_metadata=metadata).content_blocks == [
+        {"type": "text", "text": "part"}
+    ]
     assert translators.get_translator(own_provider)
     assert translators.get_translator("nobody") is None
 
@@ -79,32 +98,59 @@ def test_a_provider_may_say_its_own_blocks(own_provider: str) -> None:
         # OpenAI
         ({"type": "image_url", "image_url": {"url": "u"}}, {"type": "image", "url": "u"}),
         (
-            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}},
-            {"type": "image", "base64": "AA", "mime_type": "image/png", "extras": {"detail": "low"}},
+            {
+                "type": "image_url",
+                "image_url": {"url": "data:image/png;base64,AA", "detail": "low"},
+            },
+            {
+                "type": "image",
+                "base64": "AA",
+                "mime_type": "image/png",
+                "extras": {"detail": "low"},
+            },
         ),
         (
             {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}},
             {"type": "audio", "base64": "AA", "mime_type": "audio/wav"},
         ),
         (
-            {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA", "filename": "f"}},
-            {"type": "file", "base64": "AA", "mime_type": "application/pdf", "extras": {"filename": "f"}},
+            {
+                "type": "file",
+                "file": {"file_data": "data:application/pdf;base64,AA", "filename": "f"},
+            },
+            {
+                "type": "file",
+                "base64": "AA",
+                "mime_type": "application/pdf",
+                "extras": {"filename": "f"},
+            },
         ),
         ({"type": "file", "file": {"file_id": "f"}}, {"type": "file", "file_id": "f"}),
         # Anthropic
         (
-            {"type": "image", "source": {"type": "base64", "data": "AA", "media_type": "image/png"}},
+            {
+                "type": "image",
+                "source": {"type": "base64", "data": "AA", "media_type": "image/png"},
+            },
             {"type": "image", "base64": "AA", "mime_type": "image/png"},
         ),
         ({"type": "image", "source": {"type": "url", "url": "u"}}, {"type": "image", "url": "u"}),
-        ({"type": "image", "source": {"type": "file", "file_id": "f"}}, {"type": "image", "file_id": "f"}),
+        (
+            {"type": "image", "source": {"type": "file", "file_id": "f"}},
+            {"type": "image", "file_id": "f"},
+        ),
         (
             {
                 "type": "document",
                 "source": {"type": "base64", "data": "AA", "media_type": "application/pdf"},
                 "title": "t",
             },
-            {"type": "file", "base64": "AA", "mime_type": "application/pdf", "extras": {"title": "t"}},
+            {
+                "type": "file",
+                "base64": "AA",
+                "mime_type": "application/pdf",
+                "extras": {"title": "t"},
+            },
         ),
         (
             {"type": "document", "source": {"type": "text", "data": "AA"}},
@@ -150,4 +196,6 @@ def test_citations_beside_the_content_of_chat_completions_reach_the_text_block()
         additional_kwargs={"annotations": [{"type": "url_citation", "url_citation": cited}]},
         response_metadata={"model_provider": "openai"},
     )
-    assert message.content_blocks == [{"type": "text", "text": "see", "annotations": [{"type": "citation", **cited}]}]
+    assert message.content_blocks == [
+        {"type": "text", "text": "see", "annotations": [{"type": "citation", **cited}]}
+    ]

@@ -53,7 +53,9 @@ from modelwire.messages import (
         (create_non_standard_block({"a": 1}, id="1"), {"type": "non_standard", "value": {"a": 1}}),
     ],
 )
-def test_a_made_block_has_what_was_given_and_nothing_else(block: Any, expected: dict[str, Any]) -> None:
+def test_a_made_block_has_what_was_given_and_nothing_else(
+    block: Any, expected: dict[str, Any]
+) -> None:
     assert block == {**expected, "id": "1"}
 
 
@@ -65,7 +67,9 @@ def test_an_id_made_up_here_shows_it() -> None:
     assert first != second
 
 
-@pytest.mark.parametrize("make", [create_image_block, create_audio_block, create_video_block, create_file_block])
+@pytest.mark.parametrize(
+    "make", [create_image_block, create_audio_block, create_video_block, create_file_block]
+)
 def test_a_data_block_needs_its_data(make: Any) -> None:
     with pytest.raises(InvalidArgument, match="must provide one of"):
         make()

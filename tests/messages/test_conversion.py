@@ -45,9 +45,18 @@ DEVELOPER = SystemMessage("x", additional_kwargs={"__openai_role__": "developer"
         ({"role": "user", "content": "x"}, HumanMessage("x")),
         ({"type": "human", "content": "x"}, HumanMessage("x")),
         ({"role": "developer", "content": "x"}, DEVELOPER),
-        ({"role": "user", "content": "x", "name": "bob", "id": "3"}, HumanMessage("x", name="bob", id="3")),
         (
-            {"role": "user", "content": "x", "mood": 1, "additional_kwargs": {"a": 1}, "response_metadata": {"b": 2}},
+            {"role": "user", "content": "x", "name": "bob", "id": "3"},
+            HumanMessage("x", name="bob", id="3"),
+        ),
+        (
+            {
+                "role": "user",
+                "content": "x",
+                "mood": 1,
+                "additional_kwargs": {"a": 1},
+                "response_metadata": {"b": 2},
+            },
             HumanMessage("x", additional_kwargs={"mood": 1, "a": 1}, response_metadata={"b": 2}),
         ),
         ({"role": "assistant", "content": None}, AIMessage("")),
@@ -61,18 +70,36 @@ DEVELOPER = SystemMessage("x", additional_kwargs={"__openai_role__": "developer"
         ),
         ({"role": "assistant", "content": "x", "tool_calls": None}, AIMessage("x")),
         (
-            {"role": "assistant", "content": "x", "tool_calls": [{"name": "f", "args": {"a": 1}, "id": "1"}]},
+            {
+                "role": "assistant",
+                "content": "x",
+                "tool_calls": [{"name": "f", "args": {"a": 1}, "id": "1"}],
+            },
             AIMessage("x", tool_calls=[tool_call(name="f", args={"a": 1}, id="1")]),
         ),
-        ({"role": "assistant", "content": "", "refusal": "no"}, AIMessage("", additional_kwargs={"refusal": "no"})),
         (
-            {"role": "assistant", "content": "x", "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "assistant", "content": "", "refusal": "no"},
+            AIMessage("", additional_kwargs={"refusal": "no"}),
+        ),
+        (
+            {
+                "role": "assistant",
+                "content": "x",
+                "function_call": {"name": "f", "arguments": "{}"},
+            },
             AIMessage("x", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
         ),
         ({"role": "tool", "content": "x", "tool_call_id": "1"}, ToolMessage("x", tool_call_id="1")),
         ({"role": "tool", "content": None, "tool_call_id": "1"}, ToolMessage("", tool_call_id="1")),
         (
-            {"role": "tool", "content": "x", "tool_call_id": "1", "artifact": 3, "status": "error", "name": "n"},
+            {
+                "role": "tool",
+                "content": "x",
+                "tool_call_id": "1",
+                "artifact": 3,
+                "status": "error",
+                "name": "n",
+            },
             ToolMessage("x", tool_call_id="1", artifact=3, status="error", name="n"),
         ),
         ({"role": "function", "content": "x", "name": "f"}, FunctionMessage("x", name="f")),
@@ -98,7 +125,9 @@ def test_what_people_write_becomes_the_message_they_mean(given: Any, message: Ba
 def test_the_dump_of_a_message_converts_back() -> None:
     usage: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
     for message in (
-        AIMessage("x", tool_calls=[tool_call(name="f", args={}, id="1")], usage_metadata=usage, id="m"),
+        AIMessage(
+            "x", tool_calls=[tool_call(name="f", args={}, id="1")], usage_metadata=usage, id="m"
+        ),
         AIMessageChunk("x", id="m"),
         HumanMessage("x", name="bob"),
         ToolMessage("x", tool_call_id="1", artifact=[1]),
@@ -134,7 +163,9 @@ def test_a_prompt_value_says_its_messages_itself() -> None:
 
 def test_arguments_of_a_history_that_do_not_parse_are_invalid_calls() -> None:
     broken = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
-    [message] = convert_to_messages([{"role": "assistant", "content": None, "tool_calls": [broken]}])
+    [message] = convert_to_messages(
+        [{"role": "assistant", "content": None, "tool_calls": [broken]}]
+    )
     assert isinstance(message, AIMessage)
     assert (message.tool_calls, message.invalid_tool_calls[0]["args"]) == ([], '{"a":')
 
@@ -167,10 +198,16 @@ def test_arguments_of_a_history_that_do_not_parse_are_invalid_calls() -> None:
         ),
         ({"role": "assistant", "content": "x", "tool_calls": ["f"]}, InvalidArgument, "`str`"),
         ({"role": "assistant", "content": "x", "tool_calls": "f"}, InvalidType, "`str`"),
-        ({"lc": 1, "type": "constructor", "id": ["os", "system"], "kwargs": {}}, InvalidArgument, "`system`"),
+        (
+            {"lc": 1, "type": "constructor", "id": ["os", "system"], "kwargs": {}},
+            InvalidArgument,
+            "`system`",
+        ),
     ],
 )
-def test_what_is_no_message_is_refused_with_its_place(given: Any, error: type[CallerError], said: str) -> None:
+def test_what_is_no_message_is_refused_with_its_place(
+    given: Any, error: type[CallerError], said: str
+) -> None:
     with pytest.raises(error) as caught:
         convert_to_messages(["fine", given])
     assert said in str(caught.value)
@@ -210,11 +247,14 @@ def test_converting_a_text_builds_no_schema() -> None:
 
 def test_a_chunk_becomes_its_message_and_a_message_stays() -> None:
     chunk = HumanMessageChunk("x", name="bob", additional_kwargs={"a": 1})
-    assert message_chunk_to_message(chunk) == HumanMessage("x", name="bob", additional_kwargs={"a": 1})
+    assert message_chunk_to_message(chunk) == HumanMessage(
+        "x", name="bob", additional_kwargs={"a": 1}
+    )
     message = HumanMessage("x")
     assert message_chunk_to_message(message) is message
     assert (
-        message_chunk_to_message(AIMessageChunk("x", chunk_position="last")).model_dump() == AIMessage("x").model_dump()
+        message_chunk_to_message(AIMessageChunk("x", chunk_position="last")).model_dump()
+        == AIMessage("x").model_dump()
     )
 
 
@@ -236,13 +276,17 @@ def test_messages_survive_dicts() -> None:
     assert messages_from_dict(dicts) == messages
 
 
-@pytest.mark.parametrize("given", [{"type": "nobody", "data": {}}, {"data": {}}, {"type": "human"}, 3])
+@pytest.mark.parametrize(
+    "given", [{"type": "nobody", "data": {}}, {"data": {}}, {"type": "human"}, 3]
+)
 def test_a_dict_that_is_no_message_is_refused(given: Any) -> None:
     with pytest.raises(InvalidArgument, match="type"):
         messages_from_dict([given])
 
 
-@pytest.mark.parametrize("given", [{"role": "xyz", "content": "x"}, 5, ("foo", "x"), {"content": "x"}, ("a", "b", "c")])
+@pytest.mark.parametrize(
+    "given", [{"role": "xyz", "content": "x"}, 5, ("foo", "x"), {"content": "x"}, ("a", "b", "c")]
+)
 def test_what_is_no_message_names_the_code_that_scripts_look_for(given: Any) -> None:
     with pytest.raises(InvalidArgument, match="MESSAGE_COERCION_FAILURE"):
         convert_to_messages([given])

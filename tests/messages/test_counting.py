@@ -32,11 +32,20 @@ def in_tokens(chars: int) -> int:
     [
         (HumanMessage(""), in_tokens(len("user"))),
         (HumanMessage("x" * 9, name="ann"), in_tokens(9 + len("user") + 3)),
-        (HumanMessage(["x" * 9, {"type": "text", "text": "yy", "cache_control": {}}]), in_tokens(11 + len("user"))),
+        (
+            HumanMessage(["x" * 9, {"type": "text", "text": "yy", "cache_control": {}}]),
+            in_tokens(11 + len("user")),
+        ),
         (HumanMessage([{"own": 1}]), in_tokens(len("{'own': 1}") + len("user"))),
         (HumanMessage([{"type": "image", "base64": "x" * 999}]), in_tokens(len("user")) + 85),
-        (HumanMessage([{"type": "image_url", "image_url": {"url": "u"}}] * 2), in_tokens(len("user")) + 170),
-        (SystemMessage("x", additional_kwargs={"__openai_role__": "developer"}), in_tokens(1 + len("developer"))),
+        (
+            HumanMessage([{"type": "image_url", "image_url": {"url": "u"}}] * 2),
+            in_tokens(len("user")) + 170,
+        ),
+        (
+            SystemMessage("x", additional_kwargs={"__openai_role__": "developer"}),
+            in_tokens(1 + len("developer")),
+        ),
         (ToolMessage("x", tool_call_id="12345"), in_tokens(1 + len("tool") + 5)),
         (ChatMessage("x", role="owl"), in_tokens(1 + 3)),
         (AIMessage("x", tool_calls=[CALL]), in_tokens(1 + len("assistant") + CALL_CHARS)),
@@ -47,7 +56,9 @@ def in_tokens(chars: int) -> int:
         ),
     ],
 )
-def test_a_message_counts_its_characters_role_name_and_calls(message: BaseMessage, tokens: int) -> None:
+def test_a_message_counts_its_characters_role_name_and_calls(
+    message: BaseMessage, tokens: int
+) -> None:
     assert count_tokens_approximately([message]) == tokens
 
 
@@ -67,12 +78,17 @@ def test_what_a_token_and_a_message_take_may_be_set() -> None:
 
 
 def test_one_text_is_one_message() -> None:
-    assert count_tokens_approximately("hello") == count_tokens_approximately([HumanMessage("hello")])
+    assert count_tokens_approximately("hello") == count_tokens_approximately(
+        [HumanMessage("hello")]
+    )
     assert count_tokens_approximately([]) == 0
 
 
 def test_tools_count_by_their_schema() -> None:
-    schema = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    schema = {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+    }
     assert count_tokens_approximately([], tools=[schema]) == -(-len(json.dumps(schema)) // 4)
 
 
@@ -94,7 +110,9 @@ def answer(tokens: int, provider: str | None = "p") -> AIMessage:
         ([HumanMessage("y" * 392)], 102),
     ],
 )
-def test_a_reported_usage_scales_the_estimate_upwards(history: list[BaseMessage], scaled: int) -> None:
+def test_a_reported_usage_scales_the_estimate_upwards(
+    history: list[BaseMessage], scaled: int
+) -> None:
     estimate = count_tokens_approximately(history)
     counted = count_tokens_approximately(history, use_usage_metadata_scaling=True)
     assert counted == scaled

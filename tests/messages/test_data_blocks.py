@@ -17,13 +17,19 @@ PDF_URL = "data:application/pdf;base64,x"
     [
         ({"type": "image", "url": "u"}, "u"),
         ({"type": "image", "base64": "x", "mime_type": "image/png"}, "data:image/png;base64,x"),
-        ({"type": "image", "source_type": "base64", "data": "x", "mime_type": "image/png"}, "data:image/png;base64,x"),
+        (
+            {"type": "image", "source_type": "base64", "data": "x", "mime_type": "image/png"},
+            "data:image/png;base64,x",
+        ),
         ({"type": "image", "source_type": "url", "url": "u"}, "u"),
     ],
 )
 def test_images_become_image_urls(block: dict[str, Any], url: str) -> None:
     assert convert_to_openai_image_block(block) == {"type": "image_url", "image_url": {"url": url}}
-    assert convert_to_openai_data_block(block, "responses") == {"type": "input_image", "image_url": url}
+    assert convert_to_openai_data_block(block, "responses") == {
+        "type": "input_image",
+        "image_url": url,
+    }
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,9 @@ def test_images_become_image_urls(block: dict[str, Any], url: str) -> None:
         ),
     ],
 )
-def test_sounds_and_files_are_said_as_each_api_takes_them(block: Any, chat: Any, responses: Any) -> None:
+def test_sounds_and_files_are_said_as_each_api_takes_them(
+    block: Any, chat: Any, responses: Any
+) -> None:
     before = copy.deepcopy(block)
     assert convert_to_openai_data_block(block) == chat
     assert convert_to_openai_data_block(block, "responses") == responses
@@ -80,4 +88,7 @@ def test_what_the_wire_cannot_say_is_refused(block: dict[str, Any], said: str) -
     with pytest.raises(InvalidArgument, match=said):
         convert_to_openai_data_block(block)
     if block == {"type": "file", "url": "x"}:
-        assert convert_to_openai_data_block(block, "responses") == {"type": "input_file", "file_url": "x"}
+        assert convert_to_openai_data_block(block, "responses") == {
+            "type": "input_file",
+            "file_url": "x",
+        }

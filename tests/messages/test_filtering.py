@@ -28,7 +28,11 @@ HISTORY: list[BaseMessage] = [
     SystemMessage("s", id="s"),
     HumanMessage("h", id="h", name="ann"),
     AIMessage("a", id="a"),
-    AIMessage([{"type": "text", "text": "t"}, {"type": "tool_use", "id": "1"}], id="c", tool_calls=[ONE, TWO]),
+    AIMessage(
+        [{"type": "text", "text": "t"}, {"type": "tool_use", "id": "1"}],
+        id="c",
+        tool_calls=[ONE, TWO],
+    ),
     ToolMessage("r", tool_call_id="1", id="r1"),
     ToolMessage("r", tool_call_id="2", id="r2"),
 ]
@@ -72,7 +76,9 @@ def test_an_answer_keeps_the_calls_that_are_not_excluded() -> None:
 
 
 def test_a_part_of_an_answer_keeps_the_calls_that_are_not_excluded() -> None:
-    chunk = AIMessageChunk("", tool_call_chunks=[tool_call_chunk(name=n, args="{}", id=n, index=0) for n in "xy"])
+    chunk = AIMessageChunk(
+        "", tool_call_chunks=[tool_call_chunk(name=n, args="{}", id=n, index=0) for n in "xy"]
+    )
     (left,) = filter_messages([chunk], exclude_tool_calls=["x"], include_types="ai")
     assert isinstance(left, AIMessageChunk)
     assert [call["id"] for call in left.tool_calls] == ["y"]
@@ -80,7 +86,9 @@ def test_a_part_of_an_answer_keeps_the_calls_that_are_not_excluded() -> None:
 
 
 def test_a_type_nobody_knows_is_an_error_and_not_an_empty_history() -> None:
-    with pytest.raises(InvalidArgument, match=r"`humman` is no type of message\. Did you mean `human`"):
+    with pytest.raises(
+        InvalidArgument, match=r"`humman` is no type of message\. Did you mean `human`"
+    ):
         filter_messages(HISTORY, include_types=["humman"])
     with pytest.raises(InvalidType, match="include_types"):
         filter_messages(HISTORY, include_types=[int])  # type: ignore[list-item]
@@ -93,14 +101,22 @@ def test_a_type_nobody_knows_is_an_error_and_not_an_empty_history() -> None:
         ([], []),
         ([HumanMessage("a"), HumanMessage(""), HumanMessage("b")], [HumanMessage("a\nb")]),
         ([HumanMessage("a", id="1"), HumanMessage("b", id="2")], [HumanMessage("a\nb", id="1")]),
-        ([HumanMessage("a", name="x"), HumanMessage("b", name="x")], [HumanMessage("a\nb", name="x")]),
+        (
+            [HumanMessage("a", name="x"), HumanMessage("b", name="x")],
+            [HumanMessage("a\nb", name="x")],
+        ),
         ([HumanMessage("a", name="x"), HumanMessage("b", name="y")], [HumanMessage("a\nb")]),
         (
             [HumanMessage("a"), AIMessage("b"), HumanMessage("c")],
             [HumanMessage("a"), AIMessage("b"), HumanMessage("c")],
         ),
         (
-            [HumanMessage("a"), HumanMessage([{"type": "image", "url": "u"}]), HumanMessage("b"), HumanMessage("c")],
+            [
+                HumanMessage("a"),
+                HumanMessage([{"type": "image", "url": "u"}]),
+                HumanMessage("b"),
+                HumanMessage("c"),
+            ],
             [HumanMessage(["a", {"type": "image", "url": "u"}, "b\nc"])],
         ),
         (
@@ -121,7 +137,9 @@ def test_a_type_nobody_knows_is_an_error_and_not_an_empty_history() -> None:
         ([RemoveMessage("1"), RemoveMessage("2")], [RemoveMessage("1"), RemoveMessage("2")]),
     ],
 )
-def test_neighbours_of_one_class_become_one(messages: list[BaseMessage], merged: list[BaseMessage]) -> None:
+def test_neighbours_of_one_class_become_one(
+    messages: list[BaseMessage], merged: list[BaseMessage]
+) -> None:
     before = [message.model_copy(deep=True) for message in messages]
     assert merge_message_runs(messages) == merged
     assert merge_message_runs().invoke(messages) == merged
@@ -130,8 +148,12 @@ def test_neighbours_of_one_class_become_one(messages: list[BaseMessage], merged:
 
 def test_joined_answers_have_the_calls_and_the_usage_of_all_and_the_metadata_of_the_first() -> None:
     usage: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
-    first = AIMessage("a", tool_calls=[ONE], usage_metadata=usage, response_metadata={"model_name": "m"})
-    second = AIMessage("b", tool_calls=[TWO], usage_metadata=usage, response_metadata={"model_name": "m"})
+    first = AIMessage(
+        "a", tool_calls=[ONE], usage_metadata=usage, response_metadata={"model_name": "m"}
+    )
+    second = AIMessage(
+        "b", tool_calls=[TWO], usage_metadata=usage, response_metadata={"model_name": "m"}
+    )
     (joined,) = merge_message_runs([first, second, AIMessage("c")], chunk_separator=" ")
     assert isinstance(joined, AIMessage)
     assert joined.content == "a b c"
@@ -153,11 +175,18 @@ def test_without_messages_it_is_a_step_of_a_chain_with_its_name() -> None:
 
 def test_the_old_path_has_the_same_functions() -> None:
     assert utils.filter_messages is filter_messages
-    assert set(utils.__all__) >= {"trim_messages", "convert_to_openai_messages", "count_tokens_approximately"}
+    assert set(utils.__all__) >= {
+        "trim_messages",
+        "convert_to_openai_messages",
+        "count_tokens_approximately",
+    }
 
 
 def test_the_block_of_an_excluded_call_goes_where_the_calls_do_not_name_it() -> None:
-    blocks: list[Any] = [{"type": "text", "text": "x"}, {"type": "tool_use", "id": "1", "name": "f", "input": {}}]
+    blocks: list[Any] = [
+        {"type": "text", "text": "x"},
+        {"type": "tool_use", "id": "1", "name": "f", "input": {}},
+    ]
     answer = AIMessage(blocks, tool_calls=[tool_call(name="g", args={}, id="0")])
     (left,) = filter_messages([answer], exclude_tool_calls=["1"])
     assert left.content == blocks[:1]

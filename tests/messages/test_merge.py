@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwire.errors import InvalidArgument, InvalidType
-from modelwire.messages.merge import add_contents, merge_content, merge_dicts, merge_lists, merge_obj
+from modelwire.messages.merge import (
+    add_contents,
+    merge_content,
+    merge_dicts,
+    merge_lists,
+    merge_obj,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,9 @@ def test_made_up_indices_stay() -> None:
         ("x", {}, "already exists with a different type"),
     ],
 )
-def test_values_that_cannot_be_added_are_a_type_error_with_the_key(left: Any, right: Any, said: str) -> None:
+def test_values_that_cannot_be_added_are_a_type_error_with_the_key(
+    left: Any, right: Any, said: str
+) -> None:
     with pytest.raises(TypeError, match=said) as caught:
         merge_dicts({"a": left}, {"a": right})
     assert isinstance(caught.value, InvalidType)
@@ -85,15 +93,21 @@ def test_lists_join_and_dicts_merge_by_index_only() -> None:
     assert merge_lists([{"text": "a"}], [{"text": "b"}]) == [{"text": "a"}, {"text": "b"}]
     none = [{"index": None, "text": "a"}]
     assert merge_lists(none, none) == [*none, *none]
-    assert merge_lists([{"index": 0, "t": "a"}], [{"index": 1, "t": "b"}, {"index": 0, "t": "c"}]) == [
+    assert merge_lists(
+        [{"index": 0, "t": "a"}], [{"index": 1, "t": "b"}, {"index": 0, "t": "c"}]
+    ) == [
         {"index": 0, "t": "ac"},
         {"index": 1, "t": "b"},
     ]
-    assert merge_lists([], [{"index": 7, "t": "b"}, {"index": 7, "t": "c"}]) == [{"index": 7, "t": "bc"}]
+    assert merge_lists([], [{"index": 7, "t": "b"}, {"index": 7, "t": "c"}]) == [
+        {"index": 7, "t": "bc"}
+    ]
 
 
 def test_made_up_text_indices_merge_and_other_texts_do_not() -> None:
-    assert merge_lists([{"index": "lc_0", "t": "a"}], [{"index": "lc_0", "t": "b"}]) == [{"index": "lc_0", "t": "ab"}]
+    assert merge_lists([{"index": "lc_0", "t": "a"}], [{"index": "lc_0", "t": "b"}]) == [
+        {"index": "lc_0", "t": "ab"}
+    ]
     assert len(merge_lists([{"index": "x", "t": "a"}], [{"index": "x", "t": "b"}]) or []) == 2
 
 
@@ -101,7 +115,9 @@ def test_different_ids_at_one_index_stay_apart_and_a_nameless_delta_belongs_to_t
     def call(identity: str | None, args: str) -> dict[str, Any]:
         return {"index": 0, "id": identity, "args": args}
 
-    assert merge_lists([call("1", "a")], [call("2", "b")], [call(None, "c")], [call("1", "d")], [call("", "e")]) == [
+    assert merge_lists(
+        [call("1", "a")], [call("2", "b")], [call(None, "c")], [call("1", "d")], [call("", "e")]
+    ) == [
         call("1", "ad"),
         call("2", "bce"),
     ]
@@ -110,13 +126,16 @@ def test_different_ids_at_one_index_stay_apart_and_a_nameless_delta_belongs_to_t
 
 
 def test_the_first_type_of_a_block_holds() -> None:
-    assert merge_lists([{"index": 0, "type": "text", "text": "a"}], [{"index": 0, "type": "other", "text": "b"}]) == [
-        {"index": 0, "type": "text", "text": "ab"}
-    ]
+    assert merge_lists(
+        [{"index": 0, "type": "text", "text": "a"}], [{"index": 0, "type": "other", "text": "b"}]
+    ) == [{"index": 0, "type": "text", "text": "ab"}]
 
 
 def test_pieces_of_a_providers_own_block_say_its_type_once() -> None:
-    pieces = [{"index": 0, "type": "non_standard", "value": {"type": "compaction", "content": t}} for t in "ab"]
+    pieces = [
+        {"index": 0, "type": "non_standard", "value": {"type": "compaction", "content": t}}
+        for t in "ab"
+    ]
     whole = {"index": 0, "type": "non_standard", "value": {"type": "compaction", "content": "ab"}}
     assert merge_lists(pieces[:1], pieces[1:]) == [whole]
 
@@ -146,7 +165,9 @@ CONTENT_TABLE: list[tuple[Any, list[Any], Any]] = [
 
 
 @pytest.mark.parametrize(("first", "others", "merged"), CONTENT_TABLE)
-def test_merge_content_follows_its_table_and_changes_nothing_given(first: Any, others: list[Any], merged: Any) -> None:
+def test_merge_content_follows_its_table_and_changes_nothing_given(
+    first: Any, others: list[Any], merged: Any
+) -> None:
     before = copy.deepcopy((first, others))
     assert merge_content(first, *others) == merged
     assert (first, others) == before
@@ -161,13 +182,17 @@ def test_an_empty_text_adds_nothing_to_a_list_on_either_side() -> None:
 
 
 blocks = st.lists(
-    st.fixed_dictionaries({"type": st.just("text"), "text": st.text(max_size=3), "index": st.integers(0, 2)}),
+    st.fixed_dictionaries(
+        {"type": st.just("text"), "text": st.text(max_size=3), "index": st.integers(0, 2)}
+    ),
     max_size=3,
 )
 
 
 @given(st.lists(blocks, min_size=1, max_size=6))
-def test_adding_many_lists_equals_adding_one_after_the_other(lists: list[list[dict[str, Any]]]) -> None:
+def test_adding_many_lists_equals_adding_one_after_the_other(
+    lists: list[list[dict[str, Any]]],
+) -> None:
     one_by_one: list[Any] | None = lists[0]
     for items in lists[1:]:
         one_by_one = merge_lists(one_by_one, items)
@@ -179,7 +204,9 @@ values = st.none() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
 
 @given(
     st.lists(
-        st.dictionaries(st.sampled_from(["a", "id", "index"]), st.none() | st.text(max_size=3)), min_size=1, max_size=6
+        st.dictionaries(st.sampled_from(["a", "id", "index"]), st.none() | st.text(max_size=3)),
+        min_size=1,
+        max_size=6,
     )
 )
 def test_adding_many_dicts_equals_adding_one_after_the_other(dicts: list[dict[str, Any]]) -> None:

@@ -49,7 +49,12 @@ CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": '{
         (HumanMessage([]), {"role": "user", "content": ""}),
         (HumanMessage(["a", {"type": "text", "text": "b"}]), {"role": "user", "content": "a\nb"}),
         (
-            AIMessage(content_blocks=[{"type": "text", "text": "a"}, {**tool_call(name="f", args={"a": "é"}, id="1")}]),
+            AIMessage(
+                content_blocks=[
+                    {"type": "text", "text": "a"},
+                    {**tool_call(name="f", args={"a": "é"}, id="1")},
+                ]
+            ),
             {"role": "assistant", "tool_calls": [CALL], "content": "a"},
         ),
     ],
@@ -86,18 +91,30 @@ def test_ids_are_said_on_demand() -> None:
             {"type": "input_audio", "input_audio": {"data": "QQ==", "format": "wav"}},
         ),
         ({"type": "file", "file_id": "f"}, {"type": "file", "file": {"file_id": "f"}}),
-        ({"type": "text-plain", "text": "t", "mime_type": "text/plain"}, {"type": "text", "text": "t"}),
+        (
+            {"type": "text-plain", "text": "t", "mime_type": "text/plain"},
+            {"type": "text", "text": "t"},
+        ),
         # OpenAI's own
         ({"type": "input_audio", "input_audio": {"data": "QQ==", "format": "wav"}}, "same"),
         ({"type": "file", "file": {"file_id": "f"}}, "same"),
         # Anthropic's
-        ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QQ=="}}, PNG),
+        (
+            {
+                "type": "image",
+                "source": {"type": "base64", "media_type": "image/png", "data": "QQ=="},
+            },
+            PNG,
+        ),
         (
             {"type": "image", "source": {"type": "url", "url": "u"}},
             {"type": "image_url", "image_url": {"url": "u"}},
         ),
         (
-            {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "t"}},
+            {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "t"},
+            },
             {"type": "text", "text": "t"},
         ),
         (
@@ -106,7 +123,10 @@ def test_ids_are_said_on_demand() -> None:
                 "source": {"type": "base64", "media_type": "application/pdf", "data": "QQ=="},
                 "title": "n",
             },
-            {"type": "file", "file": {"file_data": "data:application/pdf;base64,QQ==", "filename": "n"}},
+            {
+                "type": "file",
+                "file": {"file_data": "data:application/pdf;base64,QQ==", "filename": "n"},
+            },
         ),
         ({"type": "thinking", "thinking": "t", "signature": "s"}, "same"),
         ({"type": "reasoning", "reasoning": "t"}, "same"),
@@ -114,8 +134,14 @@ def test_ids_are_said_on_demand() -> None:
         ({"image": {"format": "png", "source": {"bytes": b"A"}}}, PNG),
         ({"type": "media", "mime_type": "image/png", "data": b"A"}, PNG),
         ({"type": "media", "mime_type": "image/png", "data": "QQ=="}, PNG),
-        ({"type": "guard_content", "guard_content": {"text": {"text": "t"}}}, {"type": "text", "text": "t"}),
-        ({"type": "refusal", "refusal": "no", "index": 3, "extras": {}}, {"type": "refusal", "refusal": "no"}),
+        (
+            {"type": "guard_content", "guard_content": {"text": {"text": "t"}}},
+            {"type": "text", "text": "t"},
+        ),
+        (
+            {"type": "refusal", "refusal": "no", "index": 3, "extras": {}},
+            {"type": "refusal", "refusal": "no"},
+        ),
         ({"text": "t"}, {"type": "text", "text": "t"}),
     ],
 )
@@ -154,13 +180,21 @@ def test_a_call_among_the_blocks_is_said_once(block: dict[str, Any]) -> None:
     said = {"role": "assistant", "tool_calls": [CALL], "content": ""}
     assert convert_to_openai_messages(AIMessage([block])) == said
     assert (
-        convert_to_openai_messages(AIMessage([block], tool_calls=[tool_call(name="f", args={"a": "é"}, id="1")]))
+        convert_to_openai_messages(
+            AIMessage([block], tool_calls=[tool_call(name="f", args={"a": "é"}, id="1")])
+        )
         == said
     )
 
 
 def test_a_call_of_the_responses_api_stays_in_the_content_where_that_is_passed_through() -> None:
-    block = {"type": "function_call", "call_id": "1", "name": "f", "arguments": '{"a": "é"}', "id": "fc"}
+    block = {
+        "type": "function_call",
+        "call_id": "1",
+        "name": "f",
+        "arguments": '{"a": "é"}',
+        "id": "fc",
+    }
     said: Any = convert_to_openai_messages(AIMessage([block]))
     assert (said["content"], said["tool_calls"]) == ([block], [CALL])
     said = convert_to_openai_messages(AIMessage([block]), pass_through_unknown_blocks=False)
@@ -172,7 +206,12 @@ def test_results_of_tools_come_before_what_the_user_says_with_them() -> None:
         [
             {"type": "text", "text": "and?"},
             {"type": "tool_result", "tool_use_id": "1", "content": "r"},
-            {"type": "tool_result", "tool_use_id": "2", "content": [{"type": "text", "text": "s"}], "is_error": True},
+            {
+                "type": "tool_result",
+                "tool_use_id": "2",
+                "content": [{"type": "text", "text": "s"}],
+                "is_error": True,
+            },
         ]
     )
     results = [
@@ -195,7 +234,9 @@ def test_a_file_without_a_name_gets_one_and_a_warning() -> None:
 def test_unknown_blocks_pass_or_raise() -> None:
     message = HumanMessage([{"type": "own", "secret": "s" * 99}])
     assert convert_to_openai_messages(message) == {"role": "user", "content": message.content}
-    with pytest.raises(InvalidArgument, match=r"Unrecognized content block at messages\[0\].content\[0\]") as caught:
+    with pytest.raises(
+        InvalidArgument, match=r"Unrecognized content block at messages\[0\].content\[0\]"
+    ) as caught:
         convert_to_openai_messages(message, pass_through_unknown_blocks=False)
     assert "sss" not in str(caught.value)
 

@@ -49,14 +49,17 @@ def test_json_is_read_as_far_as_it_goes(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n", "nope", "tru", "-", "{a:1}", "{'a':1}", '{"a":1,}', "[1,]", "\ud800", "\n\x00nope"]
+    "text",
+    ["", "\n", "nope", "tru", "-", "{a:1}", "{'a':1}", '{"a":1,}', "[1,]", "\ud800", "\n\x00nope"],
 )
 def test_what_is_no_beginning_of_json_is_our_error(text: str) -> None:
     with pytest.raises(InvalidArgument, match="not JSON"):
         parse_partial_json(text)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[\n" * 100_000, "[" * 100_000 + '"\n'])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "[\n" * 100_000, "[" * 100_000 + '"\n']
+)
 def test_deep_nesting_is_our_error_and_no_crash(text: str) -> None:
     with pytest.raises(InvalidArgument, match="not JSON"):
         parse_partial_json(text)
@@ -69,7 +72,9 @@ def test_strict_refuses_raw_line_breaks() -> None:
 
 trees = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 

@@ -11,7 +11,14 @@ import pytest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
 from modelwire.errors import InvalidArgument
-from modelwire.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage, from_path, from_url
+from modelwire.messages import (
+    AIMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    from_path,
+    from_url,
+)
 from modelwire.messages.sendable import sendable
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -54,30 +61,43 @@ def test_bytes_are_sent_as_base64_text(wire: str, block: dict[str, Any]) -> None
 def test_what_is_sent_is_the_same_as_with_text() -> None:
     for wire in WIRES:
         as_bytes = sent(wire, {"type": "image", "base64": PNG, "mime_type": "image/png"})
-        as_text = sent(wire, {"type": "image", "base64": b64encode(PNG).decode(), "mime_type": "image/png"})
+        as_text = sent(
+            wire, {"type": "image", "base64": b64encode(PNG).decode(), "mime_type": "image/png"}
+        )
         assert as_bytes == as_text
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_bytes_that_may_be_either_and_bytes_elsewhere_are_refused_with_what_to_write(wire: str) -> None:
+def test_bytes_that_may_be_either_and_bytes_elsewhere_are_refused_with_what_to_write(
+    wire: str,
+) -> None:
     with pytest.raises(InvalidArgument, match=r"b64encode\(data\)\.decode\(\)"):
         sent(wire, {"type": "file", "base64": b"abcd", "mime_type": "text/plain"})
-    with pytest.raises(InvalidArgument, match=r"`file_data` of a `None` block holds bytes.*\"base64\": data"):
+    with pytest.raises(
+        InvalidArgument, match=r"`file_data` of a `None` block holds bytes.*\"base64\": data"
+    ):
         sent(wire, {"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}})
 
 
 @pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize(("wrong", "right"), [("imgae", "image"), ("txt", "text"), ("text-plian", "text-plain")])
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("imgae", "image"), ("txt", "text"), ("text-plian", "text-plain")]
+)
 def test_an_unknown_type_is_said_with_the_close_matches(wire: str, wrong: str, right: str) -> None:
     for message in (HumanMessage, SystemMessage):
-        with pytest.raises(InvalidArgument, match=rf"type `{wrong}`. Did you mean.*`{right}`.*non_standard"):
+        with pytest.raises(
+            InvalidArgument, match=rf"type `{wrong}`. Did you mean.*`{right}`.*non_standard"
+        ):
             WIRES[wire].build_request([HumanMessage("hi"), message([{"type": wrong, "text": "x"}])])
 
 
 def test_what_models_and_tools_have_said_is_not_judged() -> None:
     messages = [
         HumanMessage("hi"),
-        AIMessage([{"type": "brand_new_block", "text": "x"}], tool_calls=[{"name": "f", "args": {}, "id": "1"}]),
+        AIMessage(
+            [{"type": "brand_new_block", "text": "x"}],
+            tool_calls=[{"name": "f", "args": {}, "id": "1"}],
+        ),
         ToolMessage([{"type": "a row of a table", "value": 1}], tool_call_id="1"),
     ]
     assert sendable(messages) is messages
@@ -90,7 +110,13 @@ def test_every_type_that_a_codec_takes_is_known() -> None:
     from modelwire.adapters.wires.openai_responses import blocks_from_wire as responses_reader
     from modelwire.adapters.wires.openai_responses import blocks_to_wire as responses
 
-    types = {*anthropic.TO_WIRE, *anthropic.NO_WIRE, *anthropic.RESULT_TYPES, *chat.TO_WIRE, *chat.OWN_PARTS}
+    types = {
+        *anthropic.TO_WIRE,
+        *anthropic.NO_WIRE,
+        *anthropic.RESULT_TYPES,
+        *chat.TO_WIRE,
+        *chat.OWN_PARTS,
+    }
     types |= {*responses.OWN_PARTS, *responses_reader.OWN_TYPES, *responses_reader.FROM_WIRE}
     types |= {*anthropic_reader.FROM_WIRE, *anthropic_reader.OWN_TYPES}
     message = HumanMessage([{"type": kind} for kind in sorted(types)])
@@ -105,7 +131,12 @@ def test_every_type_that_a_codec_takes_is_known() -> None:
     [
         ("photo.png", PNG, "image", "image/png"),
         ("photo.JPG", b"\xff\xd8\xff\xe0", "image", "image/jpeg"),
-        ("photo.png", b"\xff\xd8\xff\xe0", "image", "image/jpeg"),  # what it is, not what it is called
+        (
+            "photo.png",
+            b"\xff\xd8\xff\xe0",
+            "image",
+            "image/jpeg",
+        ),  # what it is, not what it is called
         ("paper.pdf", PDF, "file", "application/pdf"),
         ("paper", PDF, "file", "application/pdf"),
         ("call.wav", WAV, "audio", "audio/wav"),
@@ -141,7 +172,9 @@ def test_every_wire_takes_what_the_helpers_make(tmp_path: Path, wire: str) -> No
         assert (b64encode(data).decode() if name != "notes.txt" else "Notes") in shown
         assert name == "photo.png" or wire != "chat" or name == "notes.txt" or "paper.pdf" in shown
     assert "https://example.com/photo.png" in sent(wire, from_url("https://example.com/photo.png"))
-    assert b64encode(PNG).decode() in sent(wire, from_url(f"data:image/png;base64,{b64encode(PNG).decode()}"))
+    assert b64encode(PNG).decode() in sent(
+        wire, from_url(f"data:image/png;base64,{b64encode(PNG).decode()}")
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +198,10 @@ def test_what_cannot_be_told_or_read_is_said(tmp_path: Path) -> None:
     for make, said in (
         (lambda: from_path(tmp_path / "photo.pgn9"), "cannot be read: No such file"),
         (lambda: from_path(tmp_path / "empty.png"), "is empty"),
-        (lambda: from_path(tmp_path / "fake.png"), "`.*fake.png` is no `image/png`.*it begins with b'text'"),
+        (
+            lambda: from_path(tmp_path / "fake.png"),
+            "`.*fake.png` is no `image/png`.*it begins with b'text'",
+        ),
         (lambda: from_path(tmp_path / "fake.pdf"), "is no `application/pdf`"),
         (lambda: from_url("https://example.com/photo"), "does not tell its media type"),
         (lambda: from_url("photo.png"), "use `from_path`"),

@@ -7,7 +7,12 @@ import pytest
 
 from modelwire.errors import InvalidArgument
 from modelwire.messages import ToolMessage, ToolMessageChunk
-from modelwire.messages.tool import default_tool_chunk_parser, default_tool_parser, tool_call, tool_call_chunk
+from modelwire.messages.tool import (
+    default_tool_chunk_parser,
+    default_tool_parser,
+    tool_call,
+    tool_call_chunk,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +30,9 @@ def test_any_result_of_a_tool_is_content(result: Any, content: Any) -> None:
     assert ToolMessage(content=result, tool_call_id="1").content == content
 
 
-@pytest.mark.parametrize(("given", "read"), [(1, "1"), (1.5, "1.5"), (UUID(int=0), str(UUID(int=0))), ("", "")])
+@pytest.mark.parametrize(
+    ("given", "read"), [(1, "1"), (1.5, "1.5"), (UUID(int=0), str(UUID(int=0))), ("", "")]
+)
 def test_tool_call_id_is_read_as_text(given: Any, read: str) -> None:
     assert ToolMessage("x", tool_call_id=given).tool_call_id == read
 
@@ -70,7 +77,9 @@ def test_the_default_parser_reads_openai_tool_calls() -> None:
 
 
 def test_the_default_chunk_parser_reads_openai_deltas() -> None:
-    assert default_tool_chunk_parser([{"index": 0, "function": {"arguments": "{"}}, {"id": "1"}]) == [
+    assert default_tool_chunk_parser(
+        [{"index": 0, "function": {"arguments": "{"}}, {"id": "1"}]
+    ) == [
         tool_call_chunk(args="{", index=0),
         tool_call_chunk(id="1"),
     ]

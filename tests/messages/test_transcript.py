@@ -62,8 +62,15 @@ def test_each_message_is_a_line_with_its_role() -> None:
 
 
 def test_prefixes_and_separator_may_be_chosen() -> None:
-    messages = [HumanMessage("a"), AIMessage("b"), SystemMessage("c"), ToolMessage("d", tool_call_id="1")]
-    text = get_buffer_string(messages, "H", "B", system_prefix="S", tool_prefix="T", message_separator=" / ")
+    messages = [
+        HumanMessage("a"),
+        AIMessage("b"),
+        SystemMessage("c"),
+        ToolMessage("d", tool_call_id="1"),
+    ]
+    text = get_buffer_string(
+        messages, "H", "B", system_prefix="S", tool_prefix="T", message_separator=" / "
+    )
     assert text == "H: a / B: b / S: c / T: d"
 
 
@@ -85,7 +92,9 @@ def test_an_unknown_format_is_refused() -> None:
 def test_no_content_can_fake_an_element(content: str, role: str) -> None:
     element = ET.fromstring(xml(ChatMessage(content, role=role)))
     assert (element.attrib["type"], element.text or "", list(element)) == (role, content, [])
-    element = ET.fromstring(xml(AIMessage(content, tool_calls=[tool_call(name=role, args={"a": content}, id=content)])))
+    element = ET.fromstring(
+        xml(AIMessage(content, tool_calls=[tool_call(name=role, args={"a": content}, id=content)]))
+    )
     assert element.find("tool_call").attrib == {"id": content, "name": role}  # type: ignore[union-attr]
 
 
@@ -134,7 +143,12 @@ def test_blocks_are_written_and_inline_data_is_left_out(block: Any, written: str
 @pytest.mark.parametrize(
     "block",
     [
-        {"type": "server_tool_result", "tool_call_id": "1", "status": "success", "output": "é" * 900},
+        {
+            "type": "server_tool_result",
+            "tool_call_id": "1",
+            "status": "success",
+            "output": "é" * 900,
+        },
         {"type": "server_tool_call", "id": "1", "name": "search", "args": {"q": "&" * 900}},
         {"type": "text-plain", "text": "<" * 900, "mime_type": "text/plain"},
     ],

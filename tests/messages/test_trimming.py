@@ -50,7 +50,10 @@ def texts(messages: list[BaseMessage]) -> list[str]:
 def test_as_much_is_kept_as_fits(limit: int, options: dict[str, Any], kept: list[str]) -> None:
     before = [message.model_copy(deep=True) for message in HISTORY]
     assert texts(trim_messages(HISTORY, max_tokens=limit, token_counter=words, **options)) == kept
-    assert texts(trim_messages(max_tokens=limit, token_counter=words, **options).invoke(HISTORY)) == kept
+    assert (
+        texts(trim_messages(max_tokens=limit, token_counter=words, **options).invoke(HISTORY))
+        == kept
+    )
     assert before == HISTORY
 
 
@@ -63,13 +66,21 @@ def test_as_much_is_kept_as_fits(limit: int, options: dict[str, Any], kept: list
         ("first", [{"type": "text", "text": "a\nb\nc"}], "a\nb\n"),
         ("last", [{"type": "text", "text": "a b c\nd"}], "d"),
         ("last", ["a b c"], None),
-        ("first", [{"type": "image", "url": "u"}, {"type": "text", "text": "a b c"}], [{"type": "image", "url": "u"}]),
+        (
+            "first",
+            [{"type": "image", "url": "u"}, {"type": "text", "text": "a b c"}],
+            [{"type": "image", "url": "u"}],
+        ),
         ("first", "", ""),
     ],
 )
 def test_a_part_is_whole_blocks_or_whole_lines(strategy: Any, content: Any, kept: Any) -> None:
     trimmed = trim_messages(
-        [HumanMessage(content)], max_tokens=2, token_counter=words, strategy=strategy, allow_partial=True
+        [HumanMessage(content)],
+        max_tokens=2,
+        token_counter=words,
+        strategy=strategy,
+        allow_partial=True,
     )
     assert [message.content for message in trimmed] == ([] if kept is None else [kept])
 
@@ -82,7 +93,11 @@ class BySpace:
 @pytest.mark.parametrize("splitter", [BySpace(), BySpace().split_text])
 def test_text_is_split_as_the_caller_splits(splitter: Any) -> None:
     (kept,) = trim_messages(
-        [HumanMessage("a b c", id="1")], max_tokens=2, token_counter=words, allow_partial=True, text_splitter=splitter
+        [HumanMessage("a b c", id="1")],
+        max_tokens=2,
+        token_counter=words,
+        allow_partial=True,
+        text_splitter=splitter,
     )
     assert kept == HumanMessage("b c ", id="1")
 
@@ -100,13 +115,18 @@ def one_human(message: HumanMessage) -> int:
     return words([message])
 
 
-@pytest.mark.parametrize("counter", [words, Model(), one, one_human, lambda messages: words(messages)])
+@pytest.mark.parametrize(
+    "counter", [words, Model(), one, one_human, lambda messages: words(messages)]
+)
 def test_a_counter_may_be_a_function_of_a_list_or_of_a_message_or_a_model(counter: Any) -> None:
     assert texts(trim_messages(HISTORY, max_tokens=2, token_counter=counter)) == ["k l"]
 
 
 def test_a_counter_may_be_approximate() -> None:
-    assert texts(trim_messages(HISTORY, max_tokens=10, token_counter="approximate")) == ["f", "k l"][1:]
+    assert (
+        texts(trim_messages(HISTORY, max_tokens=10, token_counter="approximate"))
+        == ["f", "k l"][1:]
+    )
 
 
 def test_nothing_stays_nothing() -> None:
@@ -125,7 +145,9 @@ def test_nothing_stays_nothing() -> None:
         ({"start_on": "humman"}, InvalidArgument, "Did you mean `human`"),
     ],
 )
-def test_bad_arguments_are_named(options: dict[str, Any], error: type[Exception], text: str) -> None:
+def test_bad_arguments_are_named(
+    options: dict[str, Any], error: type[Exception], text: str
+) -> None:
     with pytest.raises(error, match=text):
         trim_messages(HISTORY, **{"max_tokens": 5, "token_counter": words, **options})
 

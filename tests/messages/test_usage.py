@@ -7,7 +7,12 @@ import pytest
 from modelwire.messages import add_usage, subtract_usage
 
 ZERO = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3, "input_token_details": {"audio": 1, "own": 2}}
+USAGE: Any = {
+    "input_tokens": 1,
+    "output_tokens": 2,
+    "total_tokens": 3,
+    "input_token_details": {"audio": 1, "own": 2},
+}
 
 
 def test_none_is_zero() -> None:
@@ -35,7 +40,12 @@ def test_usage_adds_key_by_key_with_details_and_changes_nothing() -> None:
 
 
 def test_subtraction_stops_at_zero() -> None:
-    more: Any = {"input_tokens": 1, "output_tokens": 9, "total_tokens": 1, "input_token_details": {"audio": 5}}
+    more: Any = {
+        "input_tokens": 1,
+        "output_tokens": 9,
+        "total_tokens": 1,
+        "input_token_details": {"audio": 5},
+    }
     assert subtract_usage(USAGE, more) == {
         "input_tokens": 0,
         "output_tokens": 0,

@@ -31,13 +31,17 @@ def sent(wire: str, block: dict[str, Any]) -> Any:
 def toy_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register a wire whose images have a shape of their own."""
     blocks: Any = ModuleType("toy_blocks")
-    blocks.FROM_WIRE = {"toy_image": lambda block: {"type": "image", "url": block["at"]} if "at" in block else None}
+    blocks.FROM_WIRE = {
+        "toy_image": lambda block: {"type": "image", "url": block["at"]} if "at" in block else None
+    }
     blocks.OWN_TYPES = frozenset({"toy_only"})
     wire: Any = ModuleType("toy_wire")
     wire.WIRE = wire_named("openai")._replace(name="toy blocks", blocks="toy_blocks")
     monkeypatch.setitem(sys.modules, "toy_blocks", blocks)
     monkeypatch.setitem(sys.modules, "toy_wire", wire)
-    monkeypatch.setitem(WIRES, "toy blocks", "toy_wire")  # `wire_named` remembers; "toy" is another test's
+    monkeypatch.setitem(
+        WIRES, "toy blocks", "toy_wire"
+    )  # `wire_named` remembers; "toy" is another test's
 
 
 @pytest.mark.usefixtures("toy_wire")
@@ -75,7 +79,9 @@ def test_without_its_wire_such_a_block_is_unknown(wire: str) -> None:
 )
 @pytest.mark.parametrize("extras", [None, "x", 3])
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "nobody"])
-def test_extras_that_are_no_dict_are_left_out(block: dict[str, Any], extras: object, provider: str) -> None:
+def test_extras_that_are_no_dict_are_left_out(
+    block: dict[str, Any], extras: object, provider: str
+) -> None:
     """A history from a file may have anything there."""
     odd = AIMessage([{**block, "extras": extras}], response_metadata={"model_provider": provider})
     plain = AIMessage([block], response_metadata={"model_provider": provider})
@@ -90,7 +96,11 @@ def test_a_document_in_base64_reaches_the_responses_api_as_a_file() -> None:
     """It became an empty text."""
     block = {"type": "text-plain", "base64": "YQ==", "mime_type": "text/plain"}
     (part,) = sent("responses", block)
-    assert part == {"type": "input_file", "filename": "file.plain", "file_data": "data:text/plain;base64,YQ=="}
+    assert part == {
+        "type": "input_file",
+        "filename": "file.plain",
+        "file_data": "data:text/plain;base64,YQ==",
+    }
 
 
 @pytest.mark.parametrize(
@@ -101,8 +111,17 @@ def test_a_document_in_base64_reaches_the_responses_api_as_a_file() -> None:
         ({"type": "input_image", "file_id": "f"}, {"type": "image", "file_id": "f"}),
         ({"type": "input_file", "file_url": AT}, {"type": "file", "url": AT}),
         (
-            {"type": "input_file", "file_data": "data:application/pdf;base64,AA", "filename": "a.pdf"},
-            {"type": "file", "base64": "AA", "mime_type": "application/pdf", "extras": {"filename": "a.pdf"}},
+            {
+                "type": "input_file",
+                "file_data": "data:application/pdf;base64,AA",
+                "filename": "a.pdf",
+            },
+            {
+                "type": "file",
+                "base64": "AA",
+                "mime_type": "application/pdf",
+                "extras": {"filename": "a.pdf"},
+            },
         ),
     ],
 )

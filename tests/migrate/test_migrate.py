@@ -18,20 +18,38 @@ from modelwire.migrate.rewrite import rewrite
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("from langchain_core.messages import HumanMessage", "from modelwire.messages import HumanMessage"),
+        (
+            "from langchain_core.messages import HumanMessage",
+            "from modelwire.messages import HumanMessage",
+        ),
         (
             "from langchain_openai import ChatOpenAI as LLM  # why",
             "from modelwire.adapters import ChatOpenAI as LLM  # why",
         ),
-        ("from langchain_anthropic import ChatAnthropic", "from modelwire.adapters import ChatAnthropic"),
-        ("from langchain_aws import ChatBedrockConverse", "from modelwire.adapters import ChatBedrockConverse"),
+        (
+            "from langchain_anthropic import ChatAnthropic",
+            "from modelwire.adapters import ChatAnthropic",
+        ),
+        (
+            "from langchain_aws import ChatBedrockConverse",
+            "from modelwire.adapters import ChatBedrockConverse",
+        ),
         (
             "from langchain_aws import ChatBedrock",
             "from modelwire.adapters import ChatBedrockConverse as ChatBedrock",
         ),
-        ("from langchain_openai.chat_models.base import ChatOpenAI", "from modelwire.adapters import ChatOpenAI"),
-        ("from langchain.schema.runnable import RunnableMap", "from modelwire.runnables.parallel import RunnableMap"),
-        ("from langchain.chat_models import init_chat_model", "from modelwire.config import init_chat_model"),
+        (
+            "from langchain_openai.chat_models.base import ChatOpenAI",
+            "from modelwire.adapters import ChatOpenAI",
+        ),
+        (
+            "from langchain.schema.runnable import RunnableMap",
+            "from modelwire.runnables.parallel import RunnableMap",
+        ),
+        (
+            "from langchain.chat_models import init_chat_model",
+            "from modelwire.config import init_chat_model",
+        ),
         ("from langchain.agents import tool", "from modelwire.tools import tool"),
         (
             "from langchain_core.output_parsers.openai_functions import JsonOutputFunctionsParser",
@@ -78,7 +96,10 @@ from openai import RateLimitError
 patch("langchain_openai.ChatOpenAI.invoke")
 """
     done = rewrite(source.encode())
-    assert b"from modelwire.adapters import ChatOpenAI\nfrom langchain_openai import OpenAIEmbeddings\n" in done.text
+    assert (
+        b"from modelwire.adapters import ChatOpenAI\nfrom langchain_openai import OpenAIEmbeddings\n"
+        in done.text
+    )
     assert [(left.line, left.what) for left in done.left] == [
         (2, "`OpenAIEmbeddings` of `langchain_openai`"),
         (3, "`LLMChain` of `langchain.chains`"),
@@ -105,7 +126,9 @@ def test_a_program_on_langgraph_stays_whole() -> None:
 
 
 def test_encodings_and_line_ends_stay() -> None:
-    source = "# -*- coding: latin-1 -*-\r\nfrom langchain_core.messages import HumanMessage  # é\r\n".encode("latin-1")
+    source = "# -*- coding: latin-1 -*-\r\nfrom langchain_core.messages import HumanMessage  # é\r\n".encode(
+        "latin-1"
+    )
     assert rewrite(source).text == source.replace(b"langchain_core", b"modelwire")
 
 
@@ -120,16 +143,22 @@ def test_a_notebook_keeps_its_magics_its_prose_and_its_layout(tmp_path: Path) ->
     lines.append("from langchain_core.messages import AIMessage\n")
     shell = ["%%bash\n", "pip install langchain_openai"]
     path = tmp_path / "n.ipynb"
-    path.write_text(notebook(lines, shell, "from langchain_openai import ChatOpenAI"), encoding="utf-8")
+    path.write_text(
+        notebook(lines, shell, "from langchain_openai import ChatOpenAI"), encoding="utf-8"
+    )
     done = migrate_file(path)
     moved = [*lines[:3], "from modelwire.messages import AIMessage\n"]
-    assert done.after.decode() == notebook(moved, shell, "from modelwire.adapters import ChatOpenAI")
+    assert done.after.decode() == notebook(
+        moved, shell, "from modelwire.adapters import ChatOpenAI"
+    )
     assert done.imports == 2
 
 
 def test_a_cell_or_file_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
     path = tmp_path / "n.ipynb"
-    path.write_text(notebook("from langchain_core import (", "from langchain_openai import ChatOpenAI"))
+    path.write_text(
+        notebook("from langchain_core import (", "from langchain_openai import ChatOpenAI")
+    )
     done = migrate_file(path)
     assert done.imports == 1
     assert "cell 2" in done.left[0].what
@@ -139,9 +168,11 @@ def test_a_cell_or_file_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
 
 
 NO_NOTEBOOKS = {
-    "a.ipynb": '{"cells": 5, "x": "langchain"}', "b.ipynb": '["langchain"]', "c.ipynb": '{"x": "langchain"}',
+    "a.ipynb": '{"cells": 5, "x": "langchain"}',
+    "b.ipynb": '["langchain"]',
+    "c.ipynb": '{"x": "langchain"}',
     "d.ipynb": '{"cells": [7, "langchain"]}',
-}  # fmt: skip
+}
 
 
 def test_one_bad_file_does_not_keep_the_others_from_being_read(
@@ -151,7 +182,10 @@ def test_one_bad_file_does_not_keep_the_others_from_being_read(
         (tmp_path / name).write_text(text)
     (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere.py")
     (tmp_path / "folder.py").mkdir()
-    cells = [{"cell_type": "code", "source": None}, {"cell_type": "code", "source": "import langchain_core.messages"}]
+    cells = [
+        {"cell_type": "code", "source": None},
+        {"cell_type": "code", "source": "import langchain_core.messages"},
+    ]
     (tmp_path / "y.ipynb").write_text(json.dumps({"cells": cells}))
     (tmp_path / "z.py").write_text("from langchain_core.messages import HumanMessage\n")
     assert main(["migrate", str(tmp_path)]) == 1
@@ -163,15 +197,20 @@ def test_one_bad_file_does_not_keep_the_others_from_being_read(
     assert shown.err.endswith("2 of 7 files would change; --write writes them.\n")
 
 
-def test_the_command_shows_a_diff_and_writes_only_when_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_a_diff_and_writes_only_when_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     program = tmp_path / "a.py"
-    program.write_text("from langchain_core.messages import HumanMessage\nfrom langchain.hub import pull\n")
+    program.write_text(
+        "from langchain_core.messages import HumanMessage\nfrom langchain.hub import pull\n"
+    )
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "b.py").write_text("from langchain_core.messages import HumanMessage\n")
     assert main(["migrate", str(tmp_path)]) == 0
     shown = capsys.readouterr()
     assert (
-        "-from langchain_core.messages import HumanMessage\n+from modelwire.messages import HumanMessage\n" in shown.out
+        "-from langchain_core.messages import HumanMessage\n+from modelwire.messages import HumanMessage\n"
+        in shown.out
     )
     assert "line 2: `pull` of `langchain.hub`: the hub is a web service" in shown.err
     assert "1 of 1 files would change; --write writes them." in shown.err

@@ -61,7 +61,17 @@ def test_fences_and_line_breaks_inside_strings_are_text() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["hi", "", "{'a': 1}", '{"a": [1, 2', '```json\n{"a": 1\n```', '{"a": 1 "b": 2}', "[" * 100_000, "\ud800", "nul"],
+    [
+        "hi",
+        "",
+        "{'a': 1}",
+        '{"a": [1, 2',
+        '```json\n{"a": 1\n```',
+        '{"a": 1 "b": 2}',
+        "[" * 100_000,
+        "\ud800",
+        "nul",
+    ],
 )
 def test_what_is_not_json_or_not_all_of_it_is_an_error(colour: Any, text: str) -> None:
     with pytest.raises(OutputParserException, match="Invalid json output") as caught:
@@ -97,7 +107,9 @@ def test_a_stream_gives_the_value_whenever_it_changes(colour: Any) -> None:
 
 
 def test_a_stream_of_differences_gives_json_patches(colour: Any) -> None:
-    assert colour.transform(JsonOutputParser(diff=True), ['{"a', '": [', '"x', 'y", ', "1", "2]}"]) == [
+    assert colour.transform(
+        JsonOutputParser(diff=True), ['{"a', '": [', '"x', 'y", ', "1", "2]}"]
+    ) == [
         [{"op": "replace", "path": "", "value": {}}],
         [{"op": "add", "path": "/a", "value": []}],
         [{"op": "add", "path": "/a/0", "value": "x"}],
@@ -110,7 +122,9 @@ def test_a_stream_of_differences_gives_json_patches(colour: Any) -> None:
 def apply(document: Any, patch: list[dict[str, Any]]) -> Any:
     """Apply a JSON Patch of `add`, `remove` and `replace`, as RFC 6902 says it."""
     for operation in patch:
-        *way, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[0:]]
+        *way, last = [
+            part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[0:]
+        ]
         if not way:
             document = operation["value"]
             continue
@@ -131,7 +145,8 @@ def apply(document: Any, patch: list[dict[str, Any]]) -> Any:
 documents = st.recursive(
     st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["", "a", "/", "~1"]),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b/c", "~", ""]), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "b/c", "~", ""]), inner, max_size=3)
     ),
     max_leaves=12,
 )
@@ -140,8 +155,12 @@ documents = st.recursive(
 @given(documents, documents)
 def test_a_patch_makes_the_one_of_the_other(before: Any, after: Any) -> None:
     patch = json_patch(before, after)
-    assert json.dumps(apply(copy.deepcopy(before), patch), sort_keys=True) == json.dumps(after, sort_keys=True)
-    assert (patch == []) == (json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True))
+    assert json.dumps(apply(copy.deepcopy(before), patch), sort_keys=True) == json.dumps(
+        after, sort_keys=True
+    )
+    assert (patch == []) == (
+        json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
+    )
 
 
 @pytest.mark.parametrize("kind", [River, OldRiver])
@@ -150,15 +169,24 @@ def test_a_pydantic_parser_makes_objects(colour: Any, kind: Any) -> None:
     assert parser.OutputType is kind
     assert colour.invoke(parser, f"```json\n{WHOLE}\n```") == kind(name="Elbe", length_km=1094)
     chunks = ['{"name": "El', 'be", "length_km": 1', "094", "}"]
-    assert colour.transform(parser, chunks) == [kind(name="Elbe", length_km=1), kind(name="Elbe", length_km=1094)]
+    assert colour.transform(parser, chunks) == [
+        kind(name="Elbe", length_km=1),
+        kind(name="Elbe", length_km=1094),
+    ]
     assert "length_km" in parser.get_format_instructions()
 
 
 @pytest.mark.parametrize("kind", [River, OldRiver])
-@pytest.mark.parametrize("text", ['{"name": "Elbe", "length_km": "long"}', "[]", '{"name": "Elbe"}'])
-def test_json_of_another_form_is_an_error_that_says_what_is_wrong(colour: Any, kind: Any, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ['{"name": "Elbe", "length_km": "long"}', "[]", '{"name": "Elbe"}']
+)
+def test_json_of_another_form_is_an_error_that_says_what_is_wrong(
+    colour: Any, kind: Any, text: str
+) -> None:
     parser = PydanticOutputParser(pydantic_object=kind)
-    with pytest.raises(OutputParserException, match=f"Failed to parse {kind.__name__} from completion") as caught:
+    with pytest.raises(
+        OutputParserException, match=f"Failed to parse {kind.__name__} from completion"
+    ) as caught:
         colour.invoke(parser, text)
     assert json.loads(str(caught.value.llm_output)) == json.loads(text)
     with pytest.raises(OutputParserException, match="Failed to parse"):
@@ -166,7 +194,10 @@ def test_json_of_another_form_is_an_error_that_says_what_is_wrong(colour: Any, k
 
 
 def test_instructions_hold_the_schema_in_its_own_language() -> None:
-    for parser in (JsonOutputParser(pydantic_object=River), PydanticOutputParser(pydantic_object=River)):
+    for parser in (
+        JsonOutputParser(pydantic_object=River),
+        PydanticOutputParser(pydantic_object=River),
+    ):
         text = parser.get_format_instructions()
         assert "Müglitz 河" in text
         assert '"title": "River"' not in text
@@ -208,8 +239,14 @@ BY_BLOCK = AIMessage([{"type": "refusal", "refusal": "I can't."}])
         (BY_OPENAI, "requested output: I can't"),
         (BY_BLOCK, "requested output: I can't"),
         (AIMessage("half", response_metadata={"stop_reason": "refusal"}), "requested output$"),
-        (AIMessage('{"a": 1', response_metadata={"finish_reason": "SAFETY"}), r"\(category='SAFETY'\): {\"a\": 1$"),
-        (AIMessage("", response_metadata={"finish_reason": "content_filter"}), r"\(category='content_filter'\)$"),
+        (
+            AIMessage('{"a": 1', response_metadata={"finish_reason": "SAFETY"}),
+            r"\(category='SAFETY'\): {\"a\": 1$",
+        ),
+        (
+            AIMessage("", response_metadata={"finish_reason": "content_filter"}),
+            r"\(category='content_filter'\)$",
+        ),
         (
             AIMessage("{}", response_metadata={"finish_reason": "SPII", "finish_message": "No."}),
             r"'SPII'\): No.$",
@@ -230,7 +267,9 @@ def test_a_streamed_refusal_is_reported_with_all_of_its_words(colour: Any) -> No
     chunks.append(AIMessageChunk("", response_metadata={"finish_reason": "stop"}))
     with pytest.raises(ModelRefusalError, match=r": I can't\.$"):
         colour.transform(JsonOutputParser(), chunks)
-    with pytest.raises(ModelRefusalError, match=r": I can't\.$"):  # a stream whose end nobody marked
+    with pytest.raises(
+        ModelRefusalError, match=r": I can't\.$"
+    ):  # a stream whose end nobody marked
         colour.transform(JsonOutputParser(), chunks[:2])
 
 
@@ -245,14 +284,23 @@ def test_an_answer_is_no_refusal() -> None:
 
 
 def test_commentary_before_the_answer_is_not_read() -> None:
-    message = AIMessage([said('I shall answer {"so": 1}.', "commentary", 0), said(WHOLE, "final_answer", 1)])
+    message = AIMessage(
+        [said('I shall answer {"so": 1}.', "commentary", 0), said(WHOLE, "final_answer", 1)]
+    )
     assert JsonOutputParser().invoke(message) == VALUE
     assert PydanticOutputParser(pydantic_object=River).invoke(message) == River(**VALUE)
 
 
 def test_commentary_is_no_value_of_a_stream() -> None:
-    pieces = [said('{"so": 1}', "commentary", 0), said('{"name": "El', "final_answer", 1), said(WHOLE[12:], "", 1)]
-    chunks = [AIMessageChunk([{key: value for key, value in piece.items() if value != ""}]) for piece in pieces]
+    pieces = [
+        said('{"so": 1}', "commentary", 0),
+        said('{"name": "El', "final_answer", 1),
+        said(WHOLE[12:], "", 1),
+    ]
+    chunks = [
+        AIMessageChunk([{key: value for key, value in piece.items() if value != ""}])
+        for piece in pieces
+    ]
     assert list(JsonOutputParser().transform(iter(chunks))) == [{"name": "El"}, VALUE]
 
 

@@ -27,14 +27,26 @@ class Semicolons(ListOutputParser):
 CASES = [
     (CommaSeparatedListOutputParser(), "foo", ["foo"]),
     (CommaSeparatedListOutputParser(), "foo, bar,baz", ["foo", "bar", "baz"]),
-    (CommaSeparatedListOutputParser(), '"foo, foo2",bar, "say ""hi"""', ["foo, foo2", "bar", 'say "hi"']),
+    (
+        CommaSeparatedListOutputParser(),
+        '"foo, foo2",bar, "say ""hi"""',
+        ["foo, foo2", "bar", 'say "hi"'],
+    ),
     (CommaSeparatedListOutputParser(), "a\nb, c\r\n\r\nd", ["a", "b", "c", "d"]),
     (CommaSeparatedListOutputParser(), "a,,b,", ["a", "", "b", ""]),
     (CommaSeparatedListOutputParser(), 'x "y, z", "a\nb', ['x "y', 'z"', "a\nb"]),
     (CommaSeparatedListOutputParser(), "", []),
-    (NumberedListOutputParser(), "Items:\n\n1. foo\n\n    2. bar\r\n10. baz", ["foo", "bar", "baz"]),
+    (
+        NumberedListOutputParser(),
+        "Items:\n\n1. foo\n\n    2. bar\r\n10. baz",
+        ["foo", "bar", "baz"],
+    ),
     (NumberedListOutputParser(), "No items, version 2.5 or not.", []),
-    (MarkdownListOutputParser(), "A - not an item - list.\n- foo\n     * bar\n-no\n- baz", ["foo", "bar", "baz"]),
+    (
+        MarkdownListOutputParser(),
+        "A - not an item - list.\n- foo\n     * bar\n-no\n- baz",
+        ["foo", "bar", "baz"],
+    ),
     (NumberedListOutputParser(pattern=r"^\d+\)\s(.+)"), "1) a\n2. b\n3) c", ["a", "c"]),
     (Semicolons(), "a; b ;c", ["a", "b", "c"]),
 ]
@@ -47,11 +59,16 @@ def test_items_are_read_whole_and_in_a_stream_however_it_is_cut(
     assert colour.invoke(parser, AIMessage(text)) == items
     assert colour.transform(parser, list(text)) == [[item] for item in items]
     assert colour.transform(parser, [text]) == [[item] for item in items]
-    assert colour.transform(parser, [AIMessageChunk(text[:4]), AIMessageChunk(text[4:])]) == [[item] for item in items]
+    assert colour.transform(parser, [AIMessageChunk(text[:4]), AIMessageChunk(text[4:])]) == [
+        [item] for item in items
+    ]
 
 
 def test_an_item_is_given_as_soon_as_it_is_complete() -> None:
-    for parser, chunks in ((CommaSeparatedListOutputParser(), ["a", ",b", ",c"]), (Semicolons(), ["a", ";b", ";c"])):
+    for parser, chunks in (
+        (CommaSeparatedListOutputParser(), ["a", ",b", ",c"]),
+        (Semicolons(), ["a", ";b", ";c"]),
+    ):
         given_out: list[str] = []
         seen = []
 

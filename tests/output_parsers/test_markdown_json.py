@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 
 from modelwire.errors import InvalidArgument, OutputParserException
-from modelwire.utils.json import parse_and_check_json_markdown, parse_json_markdown, parse_partial_json
+from modelwire.utils.json import (
+    parse_and_check_json_markdown,
+    parse_json_markdown,
+    parse_partial_json,
+)
 
 
 def test_json_that_is_cut_short_is_read_as_far_as_it_goes() -> None:
@@ -17,7 +21,11 @@ def test_json_that_is_cut_short_is_read_as_far_as_it_goes() -> None:
 
 def test_the_keys_that_are_needed_are_checked() -> None:
     assert parse_and_check_json_markdown('{"a": 1, "b": 2}', ["a"]) == {"a": 1, "b": 2}
-    for text, says in (("hi", "Got invalid JSON object"), ("[1]", r"Expected JSON object \(dict\)"), ("{}", "`a`")):
+    for text, says in (
+        ("hi", "Got invalid JSON object"),
+        ("[1]", r"Expected JSON object \(dict\)"),
+        ("{}", "`a`"),
+    ):
         with pytest.raises(OutputParserException, match=says) as caught:
             parse_and_check_json_markdown(text, ["a"])
         assert caught.value.llm_output == text

@@ -9,8 +9,16 @@ from pydantic.v1 import BaseModel as OldModel
 
 from modelwire.errors import InvalidType, ModelRefusalError, OutputParserException
 from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage
-from modelwire.output_parsers import JsonOutputKeyToolsParser, JsonOutputToolsParser, PydanticToolsParser
-from modelwire.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call, parse_tool_calls
+from modelwire.output_parsers import (
+    JsonOutputKeyToolsParser,
+    JsonOutputToolsParser,
+    PydanticToolsParser,
+)
+from modelwire.output_parsers.openai_tools import (
+    make_invalid_tool_call,
+    parse_tool_call,
+    parse_tool_calls,
+)
 
 
 class Weather(BaseModel):
@@ -47,7 +55,13 @@ STREAM = [
         for part in ('{"ci', 'ty": "Ky', 'oto", "da', 'ys": 1', "4}")
     ),
 ]
-GROWTH = [{}, {"city": "Ky"}, {"city": "Kyoto"}, {"city": "Kyoto", "days": 1}, {"city": "Kyoto", "days": 14}]
+GROWTH = [
+    {},
+    {"city": "Ky"},
+    {"city": "Kyoto"},
+    {"city": "Kyoto", "days": 1},
+    {"city": "Kyoto", "days": 14},
+]
 
 
 @pytest.mark.parametrize("message", MESSAGES)
@@ -55,18 +69,26 @@ def test_calls_are_read_as_dicts(colour: Any, message: AIMessage) -> None:
     shown = [{"type": call["name"], "args": call["args"]} for call in CALLS]
     assert colour.invoke(JsonOutputToolsParser(), message) == shown
     assert colour.invoke(JsonOutputToolsParser(first_tool_only=True), message) == shown[0]
-    assert colour.invoke(JsonOutputToolsParser(return_id=True), message)[2] == {**shown[2], "id": "2"}
+    assert colour.invoke(JsonOutputToolsParser(return_id=True), message)[2] == {
+        **shown[2],
+        "id": "2",
+    }
 
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_the_calls_of_one_tool_are_read(colour: Any, message: AIMessage) -> None:
     assert colour.invoke(JsonOutputKeyToolsParser(key_name="f"), message) == [{"a": 1}, {"a": 3}]
-    assert colour.invoke(JsonOutputKeyToolsParser(key_name="f", first_tool_only=True), message) == {"a": 1}
+    assert colour.invoke(JsonOutputKeyToolsParser(key_name="f", first_tool_only=True), message) == {
+        "a": 1
+    }
     with_id = JsonOutputKeyToolsParser(key_name="f", first_tool_only=True, return_id=True)
     assert colour.invoke(with_id, message) == {"type": "f", "args": {"a": 1}, "id": "1"}
     for asked in (message, AIMessage("")):
         assert colour.invoke(JsonOutputKeyToolsParser(key_name="absent"), asked) == []
-        assert colour.invoke(JsonOutputKeyToolsParser(key_name="absent", first_tool_only=True), asked) is None
+        assert (
+            colour.invoke(JsonOutputKeyToolsParser(key_name="absent", first_tool_only=True), asked)
+            is None
+        )
 
 
 def test_a_stream_gives_calls_as_they_grow(colour: Any) -> None:
@@ -92,12 +114,17 @@ def test_objects_are_made_by_the_class_with_the_calls_name(colour: Any) -> None:
     made = [Weather(city="Rom", days=3), OldPlace(city="Rom"), Titled(x=1)]
     assert colour.invoke(parser, AIMessage("", tool_calls=calls)) == made
     assert colour.invoke(parser, AIMessage("none")) == []
-    assert colour.invoke(PydanticToolsParser(tools=[Weather], first_tool_only=True), AIMessage("none")) is None
+    assert (
+        colour.invoke(PydanticToolsParser(tools=[Weather], first_tool_only=True), AIMessage("none"))
+        is None
+    )
 
 
 def test_a_call_of_an_unknown_tool_is_an_error(colour: Any) -> None:
     message = AIMessage("", tool_calls=[{"name": "Wether", "args": {}, "id": "1"}])
-    with pytest.raises(OutputParserException, match=r"Unknown tool type: 'Wether'\. Did you mean `Weather`"):
+    with pytest.raises(
+        OutputParserException, match=r"Unknown tool type: 'Wether'\. Did you mean `Weather`"
+    ):
         colour.invoke(PydanticToolsParser(tools=[Weather]), message)
 
 
@@ -110,14 +137,27 @@ def test_arguments_that_do_not_fit_raise_and_a_token_limit_is_named(
         colour.invoke(PydanticToolsParser(tools=[Weather]), AIMessage("", tool_calls=calls))
     assert caplog.records == []
     with pytest.raises(ValidationError):
-        colour.invoke(PydanticToolsParser(tools=[Weather]), AIMessage("", tool_calls=calls, response_metadata=ended))
+        colour.invoke(
+            PydanticToolsParser(tools=[Weather]),
+            AIMessage("", tool_calls=calls, response_metadata=ended),
+        )
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "`max_tokens` stop reason" in caplog.text
 
 
 def test_a_call_that_was_cut_short_is_an_error_not_nothing(colour: Any) -> None:
-    invalid = [{"type": "invalid_tool_call", "name": "Weather", "args": '{"city": "R', "id": "1", "error": "cut"}]
-    message = AIMessage("", invalid_tool_calls=invalid, response_metadata={"stop_reason": "max_tokens"})
+    invalid = [
+        {
+            "type": "invalid_tool_call",
+            "name": "Weather",
+            "args": '{"city": "R',
+            "id": "1",
+            "error": "cut",
+        }
+    ]
+    message = AIMessage(
+        "", invalid_tool_calls=invalid, response_metadata={"stop_reason": "max_tokens"}
+    )
     for parser in (
         JsonOutputToolsParser(),
         JsonOutputKeyToolsParser(key_name="Weather"),
@@ -153,13 +193,24 @@ def test_wrong_parameters_are_refused() -> None:
 
 
 def test_raw_calls_are_read() -> None:
-    assert parse_tool_call(raw("f", None)) == {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
+    assert parse_tool_call(raw("f", None)) == {
+        "name": "f",
+        "args": {},
+        "id": "1",
+        "type": "tool_call",
+    }
     assert parse_tool_call(raw("f", ""), return_id=False) == {"name": "f", "args": {}}
     assert parse_tool_call(raw("f", {"a": 1}), return_id=False) == {"name": "f", "args": {"a": 1}}
     assert parse_tool_call(raw("f", None), partial=True) is None
     assert parse_tool_call({"id": "1"}) is None
-    assert parse_tool_call(raw("f", '{"a": "x'), partial=True, return_id=False) == {"name": "f", "args": {"a": "x"}}
-    assert parse_tool_call(raw("f", '{"a": "1\n2"}'), return_id=False) == {"name": "f", "args": {"a": "1\n2"}}
+    assert parse_tool_call(raw("f", '{"a": "x'), partial=True, return_id=False) == {
+        "name": "f",
+        "args": {"a": "x"},
+    }
+    assert parse_tool_call(raw("f", '{"a": "1\n2"}'), return_id=False) == {
+        "name": "f",
+        "args": {"a": "1\n2"},
+    }
     for strict, arguments in ((True, '{"a": "1\n2"}'), (False, '{"a": '), (True, "nope")):
         with pytest.raises(OutputParserException, match="Function f arguments"):
             parse_tool_call(raw("f", arguments), strict=strict)

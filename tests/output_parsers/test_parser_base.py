@@ -62,9 +62,13 @@ def test_a_generation_parser_sees_the_message(colour: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [3, None, {"a": 1}, [HumanMessage("x")]])
-@pytest.mark.parametrize("parser", [YesOrNo(), Swap(), StrOutputParser(), Lengths()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "parser", [YesOrNo(), Swap(), StrOutputParser(), Lengths()], ids=lambda p: type(p).__name__
+)
 def test_what_is_no_answer_is_refused(colour: Any, parser: Any, wrong: Any) -> None:
-    with pytest.raises(InvalidType, match=f"`{type(parser).__name__}` parses a message or a text, not a"):
+    with pytest.raises(
+        InvalidType, match=f"`{type(parser).__name__}` parses a message or a text, not a"
+    ):
         colour.invoke(parser, wrong)
 
 
@@ -93,7 +97,10 @@ def test_a_transform_parser_parses_chunk_by_chunk(colour: Any) -> None:
 
 
 def test_a_cumulative_parser_yields_what_changed(colour: Any) -> None:
-    for chunks in (["a", "", " b", "c", " "], [AIMessageChunk(text) for text in ("a", "", " b", "c", " ")]):
+    for chunks in (
+        ["a", "", " b", "c", " "],
+        [AIMessageChunk(text) for text in ("a", "", " b", "c", " ")],
+    ):
         assert colour.transform(Words(), chunks) == [["a"], ["a", "b"], ["a", "bc"]]
         assert colour.transform(Words(diff=True), chunks) == [["a"], ["b"], []]
 

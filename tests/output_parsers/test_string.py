@@ -21,7 +21,12 @@ from modelwire.outputs import Generation
         ("plain", "plain"),
         (AIMessage("hi"), "hi"),
         (HumanMessage("hi"), "hi"),
-        (AIMessage([{"type": "reasoning", "reasoning": "r"}, {"type": "text", "text": "a"}, "b"]), "ab"),
+        (
+            AIMessage(
+                [{"type": "reasoning", "reasoning": "r"}, {"type": "text", "text": "a"}, "b"]
+            ),
+            "ab",
+        ),
         (AIMessage([]), ""),
     ],
 )
@@ -116,7 +121,9 @@ def test_the_hooks_of_a_parser_are_all_there(colour: Any) -> None:
     parser = StrOutputParser()
     result = [Generation(text="x")]
     assert colour.run(lambda: parser.parse("x"), lambda: parser.aparse("x")) == "x"
-    assert colour.run(lambda: parser.parse_result(result), lambda: parser.aparse_result(result)) == "x"
+    assert (
+        colour.run(lambda: parser.parse_result(result), lambda: parser.aparse_result(result)) == "x"
+    )
     assert "text" in parser.get_format_instructions()
 
 

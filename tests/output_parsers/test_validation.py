@@ -46,7 +46,9 @@ def refused() -> ValidationError:
     return caught.value
 
 
-@pytest.mark.parametrize("kind", [OutputParserException, ValidationError, OutputValidationError, ValueError])
+@pytest.mark.parametrize(
+    "kind", [OutputParserException, ValidationError, OutputValidationError, ValueError]
+)
 def test_either_class_catches_it(kind: Any) -> None:
     theirs = refused()
     with pytest.raises(kind, match=r"^It does not fit$"):
@@ -61,7 +63,11 @@ def test_it_says_all_that_pydantics_own_does() -> None:
         (e["type"], e["loc"], e["input"]) for e in theirs.errors()
     ]
     assert (ours.title, ours.error_count()) == (theirs.title, 3)
-    assert (ours.llm_output, ours.raw_message, ours.observation) == ("text", AIMessage("text"), None)
+    assert (ours.llm_output, ours.raw_message, ours.observation) == (
+        "text",
+        AIMessage("text"),
+        None,
+    )
 
 
 def test_it_survives_a_pickle() -> None:

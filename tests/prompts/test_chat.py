@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType, MissingVariable
-from modelwire.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from modelwire.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from modelwire.prompt_values import ChatPromptValue
 from modelwire.prompts import (
     AIMessagePromptTemplate,
@@ -45,7 +52,9 @@ def test_every_form_of_a_message_can_stand_in_the_list(colour: Any) -> None:
     )
     assert prompt.input_variables == ["history", "x", "y"]
     assert prompt.optional_variables == ["some"]
-    value = colour.invoke(prompt, {"x": "{x}", "y": 2, "history": ["one", ("ai", "two"), HumanMessage("three")]})
+    value = colour.invoke(
+        prompt, {"x": "{x}", "y": 2, "history": ["one", ("ai", "two"), HumanMessage("three")]}
+    )
     assert value.messages == [
         SystemMessage("s {x}"),
         HumanMessage("h {x}"),
@@ -75,8 +84,16 @@ def test_templates_stand_inside_content_blocks(colour: Any) -> None:
                     {"type": "text", "text": "t {p}"},
                     {"type": "text", "text": "c {p}", "cache_control": {"type": "{kind}"}},
                     {"type": "image_url", "image_url": "{url}"},
-                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,{data}", "detail": "low"}},
-                    {"type": "image", "source_type": "base64", "data": "{data}", "metadata": {"tags": ["{p}"], "n": 3}},
+                    {
+                        "type": "image_url",
+                        "image_url": {"url": "data:image/png;base64,{data}", "detail": "low"},
+                    },
+                    {
+                        "type": "image",
+                        "source_type": "base64",
+                        "data": "{data}",
+                        "metadata": {"tags": ["{p}"], "n": 3},
+                    },
                 ],
             )
         ]
@@ -90,8 +107,16 @@ def test_templates_stand_inside_content_blocks(colour: Any) -> None:
             {"type": "text", "text": "t P{x}"},
             {"type": "text", "text": "c P{x}", "cache_control": {"type": "ephemeral"}},
             {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
-            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAA=", "detail": "low"}},
-            {"type": "image", "source_type": "base64", "data": "AAA=", "metadata": {"tags": ["P{x}"], "n": 3}},
+            {
+                "type": "image_url",
+                "image_url": {"url": "data:image/png;base64,AAA=", "detail": "low"},
+            },
+            {
+                "type": "image",
+                "source_type": "base64",
+                "data": "AAA=",
+                "metadata": {"tags": ["P{x}"], "n": 3},
+            },
         ]
     )
 
@@ -147,14 +172,18 @@ def test_an_unknown_template_format_is_refused() -> None:
 
 def test_a_missing_variable_is_named(colour: Any) -> None:
     prompt = ChatPromptTemplate([("human", "{a} {b}"), MessagesPlaceholder("c")])
-    with pytest.raises(MissingVariable, match=r"`ChatPromptTemplate` is missing variables \['b', 'c'\]"):
+    with pytest.raises(
+        MissingVariable, match=r"`ChatPromptTemplate` is missing variables \['b', 'c'\]"
+    ):
         colour.invoke(prompt, {"a": 1})
     with pytest.raises(MissingVariable, match=r"missing variables \['b', 'c'\]"):
         colour.run(lambda: prompt.format_messages(a=1), lambda: prompt.aformat_messages(a=1))
 
 
 def test_one_variable_takes_any_input_as_its_value(colour: Any) -> None:
-    assert colour.invoke(ChatPromptTemplate([("human", "<{a}>")]), "v").messages == [HumanMessage("<v>")]
+    assert colour.invoke(ChatPromptTemplate([("human", "<{a}>")]), "v").messages == [
+        HumanMessage("<v>")
+    ]
     history = ChatPromptTemplate([MessagesPlaceholder("h")])
     assert colour.invoke(history, [HumanMessage("x")]).messages == [HumanMessage("x")]
     with pytest.raises(InvalidType, match="mapping"):
@@ -175,7 +204,8 @@ def test_a_placeholder_takes_the_last_n_messages_of_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "error"), [(0, InvalidArgument), (-1, InvalidArgument), ("2", InvalidType), (True, InvalidType)]
+    ("n", "error"),
+    [(0, InvalidArgument), (-1, InvalidArgument), ("2", InvalidType), (True, InvalidType)],
 )
 def test_a_placeholder_of_no_messages_is_refused(n: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="n_messages"):
@@ -218,12 +248,23 @@ def test_partials_of_pieces_are_kept(colour: Any) -> None:
 def test_prompts_grow_by_plus_append_and_extend() -> None:
     prompt = ChatPromptTemplate([("human", "{a}")])
     total = (
-        prompt + "x {b}" + AIMessage("q") + ("ai", "y {c}") + [("human", "c {d}"), "e"] + ChatPromptTemplate(["{f}"])
+        prompt
+        + "x {b}"
+        + AIMessage("q")
+        + ("ai", "y {c}")
+        + [("human", "c {d}"), "e"]
+        + ChatPromptTemplate(["{f}"])
     )
     assert total.input_variables == ["a", "b", "c", "d", "f"]
     assert [m.type for m in total.format_messages(a=1, b=1, c=1, d=1, f=1)] == [
-        "human", "human", "ai", "ai", "human", "human", "human",
-    ]  # fmt: skip
+        "human",
+        "human",
+        "ai",
+        "ai",
+        "human",
+        "human",
+        "human",
+    ]
     prompt.append(("ai", "{g}"))
     prompt.extend([MessagesPlaceholder("h"), ("placeholder", "{i}")])
     assert (prompt.input_variables, prompt.optional_variables) == (["a", "g", "h"], ["i"])
@@ -256,7 +297,9 @@ def test_slices_are_prompts_and_indices_are_pieces() -> None:
 
 
 def test_declared_variables_are_compared_when_asked() -> None:
-    with pytest.raises(InvalidTemplate, match=r"Got mismatched input_variables. Expected: \{'a'\}. Got: \['b'\]"):
+    with pytest.raises(
+        InvalidTemplate, match=r"Got mismatched input_variables. Expected: \{'a'\}. Got: \['b'\]"
+    ):
         ChatPromptTemplate([("human", "{a}")], input_variables=["b"], validate_template=True)
     assert ChatPromptTemplate([("human", "{a}")], input_variables=["b"]).input_variables == ["a"]
 
@@ -278,7 +321,10 @@ def test_pieces_of_the_users_own_take_part_in_both_colours(colour: Any) -> None:
         async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
             return [HumanMessage(f"async {kwargs}")] * 2
 
-    for prompt in (ChatPromptTemplate([Twice(), "{y}"]), ChatPromptTemplate([ChatPromptTemplate([Twice(), "{y}"])])):
+    for prompt in (
+        ChatPromptTemplate([Twice(), "{y}"]),
+        ChatPromptTemplate([ChatPromptTemplate([Twice(), "{y}"])]),
+    ):
         texts = [m.text for m in colour.invoke(prompt, {"x": 1, "y": 2}).messages]
         assert texts == [f"{colour.name} {{'x': 1}}"] * 2 + ["2"]
 
@@ -293,7 +339,10 @@ def test_a_chat_prompt_of_the_users_own_needs_only_format_messages(colour: Any) 
 
     mine = Mine(input_variables=["x"])
     assert colour.invoke(mine, {"x": "a"}).messages == [HumanMessage("a")]
-    assert colour.invoke(ChatPromptTemplate([mine, "b"]), "a").messages == [HumanMessage("a"), HumanMessage("b")]
+    assert colour.invoke(ChatPromptTemplate([mine, "b"]), "a").messages == [
+        HumanMessage("a"),
+        HumanMessage("b"),
+    ]
 
 
 def test_a_subclass_that_formats_its_own_way_is_asked(colour: Any) -> None:
@@ -304,12 +353,19 @@ def test_a_subclass_that_formats_its_own_way_is_asked(colour: Any) -> None:
         async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
             return self.format_messages(**kwargs)
 
-    assert [m.text for m in colour.invoke(Polite([("human", "{a}")]), "x").messages] == ["x", "please"]
+    assert [m.text for m in colour.invoke(Polite([("human", "{a}")]), "x").messages] == [
+        "x",
+        "please",
+    ]
 
 
-@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+@pytest.mark.parametrize(
+    "clone", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
+)
 def test_copies_are_equal_and_work(clone: Any) -> None:
-    prompt = ChatPromptTemplate([("system", "{a}"), MessagesPlaceholder("h"), ("human", [{"type": "x", "y": "{b}"}])])
+    prompt = ChatPromptTemplate(
+        [("system", "{a}"), MessagesPlaceholder("h"), ("human", [{"type": "x", "y": "{b}"}])]
+    )
     twin = clone(prompt)
     assert twin == prompt
     values: dict[str, Any] = {"a": 1, "h": [AIMessage("m")], "b": 2}
@@ -333,7 +389,11 @@ def test_values_of_any_name_are_taken(colour: Any) -> None:
     assert colour.invoke(prompt, values).messages[0].text == "1 2 3 4"
 
 
-@given(st.lists(st.tuples(st.sampled_from(["system", "human", "ai"]), st.text(max_size=10)), max_size=5))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["system", "human", "ai"]), st.text(max_size=10)), max_size=5
+    )
+)
 def test_escaped_texts_come_out_as_they_went_in(rows: list[tuple[str, str]]) -> None:
     doubled = [(role, text.replace("{", "{{").replace("}", "}}")) for role, text in rows]
     messages = ChatPromptTemplate(doubled).invoke({}).to_messages()

@@ -32,11 +32,21 @@ class OnlyAsync:
 
 def test_examples_stand_between_prefix_and_suffix(colour: Any) -> None:
     prompt = FewShotPromptTemplate(
-        examples=EXAMPLES, example_prompt=PAIR, prefix="Add {what}.", suffix="{q}:", example_separator="\n"
+        examples=EXAMPLES,
+        example_prompt=PAIR,
+        prefix="Add {what}.",
+        suffix="{q}:",
+        example_separator="\n",
     )
     assert prompt.input_variables == ["q", "what"]
-    assert colour.invoke(prompt, {"what": "up", "q": "1+1"}).to_string() == "Add up.\n2+2: 4\n2+3: 5\n1+1:"
-    assert colour.invoke(prompt.partial(what="up"), {"q": "1"}).to_string() == "Add up.\n2+2: 4\n2+3: 5\n1:"
+    assert (
+        colour.invoke(prompt, {"what": "up", "q": "1+1"}).to_string()
+        == "Add up.\n2+2: 4\n2+3: 5\n1+1:"
+    )
+    assert (
+        colour.invoke(prompt.partial(what="up"), {"q": "1"}).to_string()
+        == "Add up.\n2+2: 4\n2+3: 5\n1:"
+    )
     with pytest.raises(MissingVariable, match="what"):
         colour.invoke(prompt, {"q": "1"})
 
@@ -48,7 +58,9 @@ def test_a_selector_picks_by_the_input(colour: Any) -> None:
 
 
 def test_templates_of_other_formats_are_joined() -> None:
-    prompt = FewShotPromptTemplate(examples=EXAMPLES, example_prompt=PAIR, suffix="{{ q }}!", template_format="jinja2")
+    prompt = FewShotPromptTemplate(
+        examples=EXAMPLES, example_prompt=PAIR, suffix="{{ q }}!", template_format="jinja2"
+    )
     assert prompt.format(q="{x}").endswith("{x}!")
 
 
@@ -74,7 +86,9 @@ def test_a_selector_may_be_async_only() -> None:
     import asyncio
 
     pair = ChatPromptTemplate([("human", "{q}"), ("ai", "{a}")])
-    shots = FewShotChatMessagePromptTemplate(example_selector=OnlyAsync(), example_prompt=pair, input_variables=["q"])
+    shots = FewShotChatMessagePromptTemplate(
+        example_selector=OnlyAsync(), example_prompt=pair, input_variables=["q"]
+    )
     prompt = ChatPromptTemplate([shots, ("human", "{q}")])
     messages = asyncio.run(prompt.ainvoke({"q": "1"})).to_messages()
     assert [message.content for message in messages] == ["2+3", "5", "1"]
@@ -87,7 +101,10 @@ def test_a_selector_may_be_async_only() -> None:
         ({"suffix": "", "examples": [], "example_selector": ByLength()}, InvalidArgument),
         ({"suffix": "", "example_selector": 3}, InvalidType),
         ({"suffix": "{a.b}", "examples": []}, InvalidTemplate),
-        ({"suffix": "{a}", "examples": [], "input_variables": [], "validate_template": True}, InvalidTemplate),
+        (
+            {"suffix": "{a}", "examples": [], "input_variables": [], "validate_template": True},
+            InvalidTemplate,
+        ),
         ({"suffix": "", "examples": "text"}, InvalidArgument),
     ],
 )

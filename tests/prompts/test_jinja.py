@@ -9,7 +9,12 @@ import jinja2
 import pytest
 
 from modelwire.errors import InvalidTemplate, MissingDependency
-from modelwire.prompts import ChatPromptTemplate, PromptTemplate, get_template_variables, jinja2_formatter
+from modelwire.prompts import (
+    ChatPromptTemplate,
+    PromptTemplate,
+    get_template_variables,
+    jinja2_formatter,
+)
 from modelwire.prompts import jinja as jinja_module
 from modelwire.prompts.jinja import Jinja2Template
 
@@ -24,8 +29,13 @@ def test_a_jinja2_template_is_filled_in(colour: Any) -> None:
 
 
 def test_messages_take_jinja2() -> None:
-    prompt = ChatPromptTemplate([("system", "You are {{ who }}."), ("human", "{{ q }}")], template_format="jinja2")
-    assert prompt.invoke({"who": "Ada", "q": "{{ who }}"}).to_string() == "System: You are Ada.\nHuman: {{ who }}"
+    prompt = ChatPromptTemplate(
+        [("system", "You are {{ who }}."), ("human", "{{ q }}")], template_format="jinja2"
+    )
+    assert (
+        prompt.invoke({"who": "Ada", "q": "{{ who }}"}).to_string()
+        == "System: You are Ada.\nHuman: {{ who }}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +63,8 @@ def test_scripts_that_catch_jinja2s_own_errors_still_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["{{ x", "{% for %}", "{% include 'a' %}", "{% extends x %}", "{% import 'a' as b %}"]
+    "template",
+    ["{{ x", "{% for %}", "{% include 'a' %}", "{% extends x %}", "{% import 'a' as b %}"],
 )
 def test_a_template_that_cannot_be_read_is_refused_when_it_is_made(template: str) -> None:
     with pytest.raises(InvalidTemplate):
@@ -62,10 +73,14 @@ def test_a_template_that_cannot_be_read_is_refused_when_it_is_made(template: str
 
 def test_validation_warns_of_variables_that_differ() -> None:
     with pytest.warns(UserWarning, match="Missing variables: {'foo'} Extra variables: {'bar'}"):
-        PromptTemplate("{{ foo }}", template_format="jinja2", input_variables=["bar"], validate_template=True)
+        PromptTemplate(
+            "{{ foo }}", template_format="jinja2", input_variables=["bar"], validate_template=True
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        PromptTemplate("{{ foo }}", template_format="jinja2", input_variables=["foo"], validate_template=True)
+        PromptTemplate(
+            "{{ foo }}", template_format="jinja2", input_variables=["foo"], validate_template=True
+        )
     assert get_template_variables("{{ b }}{% set c = a %}{{ c }}", "jinja2") == ["a", "b"]
 
 
@@ -79,12 +94,20 @@ def test_without_jinja2_the_error_says_what_to_install(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "text",
     [
-        "{{ 'a'.ljust(10**9) }}", "{{ 'a'.zfill(width=10**9) }}", "{{ 'a' * 10**9 }}", "{{ 10**9 * [1] }}",
-        "{{ 10 ** (10**8) }}", "{{ '%1000000000d' % 1 }}", "{{ '%*d' % (10**9, 1) }}", "{{ 'a'|center(10**9) }}",
-        "{{ '{:1000000000}'.format(1) }}", "{{ '{:{}}'.format(1, 10**9) }}", "{{ '%1000000000d'|format(1) }}",
+        "{{ 'a'.ljust(10**9) }}",
+        "{{ 'a'.zfill(width=10**9) }}",
+        "{{ 'a' * 10**9 }}",
+        "{{ 10**9 * [1] }}",
+        "{{ 10 ** (10**8) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (10**9, 1) }}",
+        "{{ 'a'|center(10**9) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 10**9) }}",
+        "{{ '%1000000000d'|format(1) }}",
         "{{ 'a\n'|indent(10**9) }}",
     ],
-)  # fmt: skip
+)
 def test_a_number_does_not_make_a_gigabyte(text: str) -> None:
     with pytest.raises(InvalidTemplate, match=r"more than 1,000,000"):
         Jinja2Template(text).render({})
@@ -96,7 +119,12 @@ def test_an_endless_answer_of_a_template_is_given_up() -> None:
 
 
 def test_usual_widths_and_products_stay() -> None:
-    text = "{{ 'a'.ljust(3) }}|{{ 'ab' * 2 }}|{{ 2 ** 10 }}|{{ '%5.1f%%' % 1.25 }}|{{ 'a'|center(3) }}"
+    text = (
+        "{{ 'a'.ljust(3) }}|{{ 'ab' * 2 }}|{{ 2 ** 10 }}|{{ '%5.1f%%' % 1.25 }}|{{ 'a'|center(3) }}"
+    )
     assert Jinja2Template(text).render({}) == "a  |abab|1024|  1.2%| a "
-    assert Jinja2Template("{{ '{:>4} * 12345678'.format(1) }}|{{ 3 * 4 }}").render({}) == "   1 * 12345678|12"
+    assert (
+        Jinja2Template("{{ '{:>4} * 12345678'.format(1) }}|{{ 3 * 4 }}").render({})
+        == "   1 * 12345678|12"
+    )
     assert Jinja2Template("{{ '**%s** of 12345678' % 'a' }}").render({}) == "**a** of 12345678"

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from modelwire.errors import InvalidArgument, InvalidTemplate, MissingVariable, ModelwireError
 from modelwire.messages import HumanMessage
-from modelwire.prompts import ChatPromptTemplate, PromptTemplate, get_template_variables, mustache_formatter
+from modelwire.prompts import (
+    ChatPromptTemplate,
+    PromptTemplate,
+    get_template_variables,
+    mustache_formatter,
+)
 from modelwire.prompts.mustache import MustacheTemplate
 
 
@@ -62,15 +67,23 @@ def test_tags_are_filled_in(template: str, values: dict[str, Any], text: str) ->
         ("a {{! c }}\nb", {}, "a \nb"),
     ],
 )
-def test_a_line_with_nothing_but_a_tag_is_no_part_of_the_text(template: str, values: dict[str, Any], text: str) -> None:
+def test_a_line_with_nothing_but_a_tag_is_no_part_of_the_text(
+    template: str, values: dict[str, Any], text: str
+) -> None:
     assert mustache_formatter(template, **values) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.0, "0.0"), (False, "False"), ("", ""), (None, ""), ([], ""), ({}, ""), ((), "")]
+    ("value", "text"),
+    [(0, "0"), (0.0, "0.0"), (False, "False"), ("", ""), (None, ""), ([], ""), ({}, ""), ((), "")],
 )
 def test_what_is_empty_is_said_as_nothing_and_zero_as_zero(value: Any, text: str) -> None:
-    assert PromptTemplate.from_template("{{x}}", template_format="mustache").invoke({"x": value}).to_string() == text
+    assert (
+        PromptTemplate.from_template("{{x}}", template_format="mustache")
+        .invoke({"x": value})
+        .to_string()
+        == text
+    )
 
 
 @pytest.mark.parametrize("kind", [dict, ChainMap, UserDict, MappingProxyType])
@@ -79,11 +92,20 @@ def test_names_are_looked_up_in_any_mapping(kind: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["{{x.name}}", "{{x.__class__}}", "{{x.__class__.__name__}}", "{{#x}}{{name}}{{/x}}", "{{y.0}}"]
+    "template",
+    [
+        "{{x.name}}",
+        "{{x.__class__}}",
+        "{{x.__class__.__name__}}",
+        "{{#x}}{{name}}{{/x}}",
+        "{{y.0}}",
+    ],
 )
 def test_names_are_never_looked_up_among_attributes(template: str) -> None:
     assert mustache_formatter(template, x=Person(), y="text") == ""
-    prompt = ChatPromptTemplate([("human", template), ("human", "{{x}}")], template_format="mustache")
+    prompt = ChatPromptTemplate(
+        [("human", template), ("human", "{{x}}")], template_format="mustache"
+    )
     assert prompt.messages[0].input_variables in (["x"], ["y"])
 
 
@@ -127,7 +149,9 @@ def test_the_schema_of_a_prompt_has_the_keys_that_are_looked_up() -> None:
     schema = prompt.get_input_schema().model_json_schema()
     assert schema["title"] == "PromptInput"
     assert schema["properties"]["a"] == {"default": None, "title": "A", "type": "string"}
-    assert schema["$defs"]["b"]["properties"] == {"c": {"default": None, "title": "C", "type": "string"}}
+    assert schema["$defs"]["b"]["properties"] == {
+        "c": {"default": None, "title": "C", "type": "string"}
+    }
 
 
 def test_prompts_of_two_formats_cannot_be_added() -> None:
@@ -136,7 +160,9 @@ def test_prompts_of_two_formats_cannot_be_added() -> None:
     with pytest.raises(InvalidArgument, match="Cannot add templates of different formats"):
         one + PromptTemplate.from_template("{x}")
     with pytest.raises(InvalidArgument, match="Mustache templates cannot be validated"):
-        PromptTemplate("{{x}}", template_format="mustache", input_variables=["x"], validate_template=True)
+        PromptTemplate(
+            "{{x}}", template_format="mustache", input_variables=["x"], validate_template=True
+        )
 
 
 def test_copies_are_equal_and_work() -> None:
@@ -149,16 +175,39 @@ def test_copies_are_equal_and_work() -> None:
 def test_blocks_and_messages_take_mustache() -> None:
     block = {"type": "image_url", "image_url": {"url": "data:image/{{kind}};base64,{{data}}"}}
     prompt = ChatPromptTemplate(
-        [("human", [{"type": "text", "text": "{{#t}}{{.}}{{/t}}"}, block])], template_format="mustache"
+        [("human", [{"type": "text", "text": "{{#t}}{{.}}{{/t}}"}, block])],
+        template_format="mustache",
     )
     messages = prompt.invoke({"t": [], "kind": "png", "data": "eA=="}).to_messages()
     # A text that came out empty is left out: providers refuse empty text blocks.
-    assert messages == [HumanMessage([{"type": "image_url", "image_url": {"url": "data:image/png;base64,eA=="}}])]
+    assert messages == [
+        HumanMessage([{"type": "image_url", "image_url": {"url": "data:image/png;base64,eA=="}}])
+    ]
 
 
 @given(
     st.lists(
-        st.sampled_from(["{{", "}}", "{{{", "}}}", "#", "^", "/", "!", "=", "x", "y.z", ".", " ", "\n", "{", "&", ">"])
+        st.sampled_from(
+            [
+                "{{",
+                "}}",
+                "{{{",
+                "}}}",
+                "#",
+                "^",
+                "/",
+                "!",
+                "=",
+                "x",
+                "y.z",
+                ".",
+                " ",
+                "\n",
+                "{",
+                "&",
+                ">",
+            ]
+        )
     )
 )
 def test_any_text_is_read_or_refused(pieces: list[str]) -> None:

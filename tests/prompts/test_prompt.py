@@ -25,7 +25,10 @@ def test_one_variable_takes_any_input_as_its_value(colour: Any) -> None:
     prompt = PromptTemplate.from_template("<{x}>")
     assert colour.invoke(prompt, "a").text == "<a>"
     assert colour.invoke(prompt, None).text == "<None>"
-    assert colour.batch(prompt, ["a", "b"]) == [StringPromptValue(text="<a>"), StringPromptValue(text="<b>")]
+    assert colour.batch(prompt, ["a", "b"]) == [
+        StringPromptValue(text="<a>"),
+        StringPromptValue(text="<b>"),
+    ]
 
 
 def test_a_missing_variable_is_named_with_those_given(colour: Any) -> None:
@@ -56,7 +59,9 @@ def test_a_value_that_raises_a_key_error_is_not_taken_for_a_missing_variable() -
 
 @pytest.mark.parametrize("wrong", ["text", 3, None, ["x"]])
 def test_an_input_that_is_no_mapping_is_refused(colour: Any, wrong: Any) -> None:
-    with pytest.raises(InvalidType, match="Expected a mapping type as input to `PromptTemplate`") as caught:
+    with pytest.raises(
+        InvalidType, match="Expected a mapping type as input to `PromptTemplate`"
+    ) as caught:
         colour.invoke(PromptTemplate.from_template("{a}{b}"), wrong)
     assert isinstance(caught.value, TypeError)
 
@@ -82,7 +87,9 @@ def test_partial_leaves_the_first_prompt_as_it_was() -> None:
 
 def test_prompts_add_up() -> None:
     total = (
-        PromptTemplate.from_template("{a}") + "-{b}" + PromptTemplate.from_template("{c}", partial_variables={"c": 3})
+        PromptTemplate.from_template("{a}")
+        + "-{b}"
+        + PromptTemplate.from_template("{c}", partial_variables={"c": 3})
     )
     assert total.input_variables == ["a", "b"]
     assert total.format(a=1, b=2) == "1-23"
@@ -99,7 +106,9 @@ def test_prompts_that_do_not_fit_do_not_add_up() -> None:
 def test_validation_compares_the_template_with_what_was_said() -> None:
     with pytest.raises(InvalidTemplate, match=r"check for mismatched.*from \['z'\]"):
         PromptTemplate(template="{a}", input_variables=["z"], validate_template=True)
-    assert PromptTemplate(template="{a}", input_variables=["a"], validate_template=True).input_variables == ["a"]
+    assert PromptTemplate(
+        template="{a}", input_variables=["a"], validate_template=True
+    ).input_variables == ["a"]
 
 
 def test_a_prompt_is_read_from_a_file(tmp_path: Path) -> None:
@@ -111,11 +120,15 @@ def test_a_prompt_is_read_from_a_file(tmp_path: Path) -> None:
 
 
 def test_examples_stand_between_prefix_and_suffix() -> None:
-    prompt = PromptTemplate.from_examples(["a", "b"], "{x}", ["x"], prefix="p", example_separator="|")
+    prompt = PromptTemplate.from_examples(
+        ["a", "b"], "{x}", ["x"], prefix="p", example_separator="|"
+    )
     assert prompt.format(x="q") == "p|a|b|q"
 
 
-@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+@pytest.mark.parametrize(
+    "clone", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
+)
 def test_copies_are_equal_and_work(clone: Any) -> None:
     prompt = PromptTemplate.from_template("{a}", name="mine", partial_variables={"z": 1})
     twin = clone(prompt)
@@ -164,7 +177,9 @@ def test_a_prompt_is_heard_as_a_prompt_with_its_own_tags(colour: Any) -> None:
         run_inline = True
 
         def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
-            heard.append((kwargs["name"], kwargs["run_type"], inputs, kwargs["tags"], kwargs["metadata"]))
+            heard.append(
+                (kwargs["name"], kwargs["run_type"], inputs, kwargs["tags"], kwargs["metadata"])
+            )
 
         def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
             heard.append(outputs)
@@ -185,5 +200,8 @@ def test_a_prompt_is_heard_as_a_prompt_with_its_own_tags(colour: Any) -> None:
 
 
 def test_the_repr_says_what_matters() -> None:
-    assert repr(PromptTemplate.from_template("{a}")) == "PromptTemplate(input_variables=['a'], template='{a}')"
+    assert (
+        repr(PromptTemplate.from_template("{a}"))
+        == "PromptTemplate(input_variables=['a'], template='{a}')"
+    )
     assert PromptTemplate.from_template("{a}").asdict()["_type"] == "prompt"

@@ -10,7 +10,10 @@ def test_the_schema_names_what_must_be_given() -> None:
     assert prompt.get_input_schema().model_json_schema() == {
         "title": "PromptInput",
         "type": "object",
-        "properties": {"a": {"title": "A", "type": "string"}, "b": {"title": "B", "type": "string"}},
+        "properties": {
+            "a": {"title": "A", "type": "string"},
+            "b": {"title": "B", "type": "string"},
+        },
         "required": ["a", "b"],
     }
 

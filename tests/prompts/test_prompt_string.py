@@ -13,7 +13,9 @@ from modelwire.prompts.string import (
 
 def test_a_template_is_checked_against_the_names_said() -> None:
     check_valid_template("{a} {b}", "f-string", ["b", "a"])
-    with pytest.raises(InvalidTemplate, match=r"mismatched or missing input parameters from \['b'\]: .*\['a'\]"):
+    with pytest.raises(
+        InvalidTemplate, match=r"mismatched or missing input parameters from \['b'\]: .*\['a'\]"
+    ):
         check_valid_template("{a}", "f-string", ["b"])
     with pytest.raises(InvalidTemplate, match=r"parameters from \[''\].*Invalid variable name"):
         PromptTemplate("{}", input_variables=[""], validate_template=True)

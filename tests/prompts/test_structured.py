@@ -21,17 +21,24 @@ class Model:
 
 def test_a_structured_prompt_asks_the_model_for_data(colour: Any) -> None:
     options = {"method": "json_schema"}
-    prompt = StructuredPrompt([("human", "about {topic}")], SCHEMA, structured_output_kwargs=options, strict=True)
+    prompt = StructuredPrompt(
+        [("human", "about {topic}")], SCHEMA, structured_output_kwargs=options, strict=True
+    )
     assert prompt.input_variables == ["topic"]
     assert options == {"method": "json_schema"}
     expected = (SCHEMA, {"method": "json_schema", "strict": True}, "Human: about rain")
     assert colour.invoke(prompt | Model(), {"topic": "rain"}) == expected
-    assert colour.invoke(prompt.pipe(Model(), lambda said: said[2]), {"topic": "rain"}) == "Human: about rain"
+    assert (
+        colour.invoke(prompt.pipe(Model(), lambda said: said[2]), {"topic": "rain"})
+        == "Human: about rain"
+    )
     assert StructuredPrompt.from_messages_and_schema([], SCHEMA).schema_ == SCHEMA
 
 
 def test_it_takes_every_template_format() -> None:
-    prompt = StructuredPrompt([("human", "hi {{person.name}}")], schema=SCHEMA, template_format="mustache")
+    prompt = StructuredPrompt(
+        [("human", "hi {{person.name}}")], schema=SCHEMA, template_format="mustache"
+    )
     assert prompt.invoke({"person": {"name": "Ada"}}).to_messages() == [HumanMessage("hi Ada")]
 
 

@@ -58,18 +58,25 @@ def test_a_template_that_asks_for_more_than_names_is_refused(template: str, why:
 
 
 def test_a_conversion_is_applied_before_the_format() -> None:
-    assert compile_template("{a!r} {b!s:>4} {c!a}").render({"a": "x", "b": 12, "c": "é"}) == "'x'   12 '\\xe9'"
+    assert (
+        compile_template("{a!r} {b!s:>4} {c!a}").render({"a": "x", "b": 12, "c": "é"})
+        == "'x'   12 '\\xe9'"
+    )
 
 
 @given(st.lists(st.tuples(texts, names), max_size=6), texts, st.dictionaries(names, texts))
-def test_a_value_is_never_read_as_a_template(pieces: list[tuple[str, str]], tail: str, values: dict[str, str]) -> None:
+def test_a_value_is_never_read_as_a_template(
+    pieces: list[tuple[str, str]], tail: str, values: dict[str, str]
+) -> None:
     def literal(text: str) -> str:
         return text.replace("{", "{{").replace("}", "}}")
 
     template = "".join(f"{literal(text)}{{{name}}}" for text, name in pieces) + literal(tail)
     complete = {name: values.get(name, "{x}{{") for _, name in pieces}
     compiled = compile_template(template)
-    assert compiled.render(complete) == "".join(text + complete[name] for text, name in pieces) + tail
+    assert (
+        compiled.render(complete) == "".join(text + complete[name] for text, name in pieces) + tail
+    )
     assert compiled.variables == tuple(dict.fromkeys(name for _, name in pieces))
     assert pickle.loads(pickle.dumps(compiled)).render(complete) == compiled.render(complete)
 
@@ -84,7 +91,9 @@ def test_any_text_is_a_safe_template_or_an_invalid_one(text: str) -> None:
 
 
 def test_an_unknown_format_offers_the_known_ones() -> None:
-    with pytest.raises(InvalidArgument, match=r"Unsupported template format: f-strings\. Did you mean `f-string`"):
+    with pytest.raises(
+        InvalidArgument, match=r"Unsupported template format: f-strings\. Did you mean `f-string`"
+    ):
         compile_template("x", "f-strings")
 
 
@@ -109,7 +118,12 @@ def test_blocks_are_filled_at_any_depth_and_keys_are_not() -> None:
     template = BlockTemplate(block)
     assert template.variables == ("a", "b")
     filled = template.fill({"a": "{b}", "b": 2})
-    assert filled == {"type": "x", "{k}": "{b}", "n": [{"m": "2{b}"}, 3, None, True], "plain": "{z}"}
+    assert filled == {
+        "type": "x",
+        "{k}": "{b}",
+        "n": [{"m": "2{b}"}, 3, None, True],
+        "plain": "{z}",
+    }
     assert template.fill({"a": 1, "b": 2})["n"] is not filled["n"]
 
 

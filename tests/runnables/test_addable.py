@@ -13,7 +13,11 @@ from modelwire.runnables.addable import AddableDict, GrowingDict, GrowingList, a
 
 
 def test_addable_dict_joins_values_and_counts_none_as_nothing_yet() -> None:
-    assert AddableDict(a="x", b=None) + {"a": "y", "b": 1, "c": [2]} == {"a": "xy", "b": 1, "c": [2]}
+    assert AddableDict(a="x", b=None) + {"a": "y", "b": 1, "c": [2]} == {
+        "a": "xy",
+        "b": 1,
+        "c": [2],
+    }
     assert {"a": "x"} + AddableDict(a=None) == {"a": "x"}
 
 
@@ -43,11 +47,21 @@ def test_collecting_takes_the_last_of_what_does_not_add() -> None:
 
 
 def test_collecting_replaces_what_does_not_add_in_its_key_alone() -> None:
-    parts = [AddableDict(q="say ", x={"a": 1}), AddableDict(x={"a": 2}), AddableDict(q="it"), AddableDict(x=None)]
+    parts = [
+        AddableDict(q="say ", x={"a": 1}),
+        AddableDict(x={"a": 2}),
+        AddableDict(q="it"),
+        AddableDict(x=None),
+    ]
     assert collected(parts) == {"q": "say it", "x": {"a": 2}}
-    nested = [AddableDict(y=AddableDict(q="a", x={"a": 1})), AddableDict(y=AddableDict(q="b", x={}))]
+    nested = [
+        AddableDict(y=AddableDict(q="a", x={"a": 1})),
+        AddableDict(y=AddableDict(q="b", x={})),
+    ]
     assert collected(nested) == {"y": {"q": "ab", "x": {}}}
-    assert collected([{"a": 1, "b": 1}, {"a": 2}, AddableDict(x=[]), {"x": [1], "a": "no number"}]) == {
+    assert collected(
+        [{"a": 1, "b": 1}, {"a": 2}, AddableDict(x=[]), {"x": [1], "a": "no number"}]
+    ) == {
         "a": "no number",
         "x": [1],
     }
@@ -55,7 +69,11 @@ def test_collecting_replaces_what_does_not_add_in_its_key_alone() -> None:
 
 def test_versions_of_a_growing_value_add_up_to_the_last_one() -> None:
     lists = [GrowingList(["a"]), GrowingList(["a", "b"])]
-    assert (collected(lists), type(collected(lists)), type(collected(lists[:1]))) == (["a", "b"], list, list)
+    assert (collected(lists), type(collected(lists)), type(collected(lists[:1]))) == (
+        ["a", "b"],
+        list,
+        list,
+    )
     assert collected([AddableDict(x=each) for each in lists]) == {"x": ["a", "b"]}
     dicts = [GrowingDict(a="x"), GrowingDict(a="xy")]
     assert (collected(dicts), type(collected(dicts))) == ({"a": "xy"}, AddableDict)
@@ -69,7 +87,10 @@ values = st.one_of(
     st.lists(st.text(max_size=3), min_size=1, max_size=6),
     st.lists(st.lists(st.integers(), max_size=3), min_size=1, max_size=6),
     st.lists(st.integers(), min_size=1, max_size=6),
-    st.lists(st.dictionaries(st.sampled_from("ab"), st.none() | st.text(max_size=2)).map(AddableDict), min_size=1),
+    st.lists(
+        st.dictionaries(st.sampled_from("ab"), st.none() | st.text(max_size=2)).map(AddableDict),
+        min_size=1,
+    ),
 )
 
 

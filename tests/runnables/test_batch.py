@@ -85,14 +85,22 @@ def test_outputs_stand_in_the_order_of_the_inputs(colour: Any, waiting: Waiting)
 
 
 def test_any_iterable_will_do(colour: Any, waiting: Waiting) -> None:
-    for inputs in ((n for n in range(7)), range(7), tuple(range(7)), dict.fromkeys(range(7)).keys(), iter(range(7))):
+    for inputs in (
+        (n for n in range(7)),
+        range(7),
+        tuple(range(7)),
+        dict.fromkeys(range(7)).keys(),
+        iter(range(7)),
+    ):
         assert colour.batch(waiting, inputs) == list(range(7))
         assert colour.batch(waiting, []) == []
         assert colour.batch(waiting, iter(())) == []
 
 
 @pytest.mark.parametrize("inputs", [5, None, "text", b"bytes", {"a": 1}, object()])
-def test_inputs_that_are_no_list_of_inputs_are_refused(colour: Any, waiting: Waiting, inputs: Any) -> None:
+def test_inputs_that_are_no_list_of_inputs_are_refused(
+    colour: Any, waiting: Waiting, inputs: Any
+) -> None:
     for call in (colour.batch, colour.batch_as_completed):
         with pytest.raises(InvalidType, match=f"not a `{type(inputs).__name__}`"):
             call(waiting, inputs)
@@ -110,7 +118,9 @@ def test_a_message_like_model_is_not_taken_for_a_list_of_inputs(colour: Any) -> 
 
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
-def test_max_concurrency_bounds_the_calls_in_flight(colour: Any, waiting: Waiting, limit: int) -> None:
+def test_max_concurrency_bounds_the_calls_in_flight(
+    colour: Any, waiting: Waiting, limit: int
+) -> None:
     assert colour.batch(waiting, range(30), {"max_concurrency": limit}) == list(range(30))
     assert waiting.most <= limit
     assert len(colour.batch_as_completed(waiting, range(30), {"max_concurrency": limit})) == 30
@@ -218,7 +228,9 @@ def test_as_completed_yields_as_calls_finish(colour: Any) -> None:
             return input
 
     for native in (True, False):
-        pairs = colour.batch_as_completed(ByInput(native=native), [0.3, 0.001], {"max_concurrency": 2})
+        pairs = colour.batch_as_completed(
+            ByInput(native=native), [0.3, 0.001], {"max_concurrency": 2}
+        )
         assert pairs == [(1, 0.001), (0, 0.3)]
 
 
@@ -493,7 +505,9 @@ def run_script(body: str, timeout_s: float = 60) -> subprocess.CompletedProcess[
 
 
 def test_importing_the_core_starts_no_thread_and_no_loop() -> None:
-    done = run_script("print(threading.active_count(), 'modelwire.runnables.background' in sys.modules)")
+    done = run_script(
+        "print(threading.active_count(), 'modelwire.runnables.background' in sys.modules)"
+    )
     assert done.stdout == "1 False\n", done.stderr
 
 

@@ -30,7 +30,9 @@ def test_bound_keywords_reach_every_kind_of_call(colour: Any) -> None:
     assert colour.stream(bound, 0) == [expected]
     assert colour.transform(bound, [0]) == [expected]
     assert colour.batch(bound, [0, 0]) == [(0, [], {"a": 1, "b": 2})] * 2
-    assert [pair[1] for pair in colour.batch_as_completed(bound, [0])] == [(0, [], {"a": 1, "b": 2})]
+    assert [pair[1] for pair in colour.batch_as_completed(bound, [0])] == [
+        (0, [], {"a": 1, "b": 2})
+    ]
 
 
 def test_bound_config_lies_under_the_calls(colour: Any) -> None:
@@ -66,12 +68,16 @@ def test_bound_max_concurrency_bounds_its_batches(colour: Any) -> None:
             counts[0] -= 1
         return x
 
-    assert colour.batch(RunnableLambda(work).with_config(max_concurrency=2), range(12)) == list(range(12))
+    assert colour.batch(RunnableLambda(work).with_config(max_concurrency=2), range(12)) == list(
+        range(12)
+    )
     assert counts[1] <= 2
 
 
 def test_config_factories_lie_over_the_merged_config(colour: Any) -> None:
-    bound = RunnableBinding(bound=Seeing(), config_factories=[lambda config: {"tags": ["f", *config.get("tags", [])]}])
+    bound = RunnableBinding(
+        bound=Seeing(), config_factories=[lambda config: {"tags": ["f", *config.get("tags", [])]}]
+    )
     assert colour.invoke(bound, 0, {"tags": ["a"]}) == (0, ["a", "f"], {})
 
 

@@ -20,7 +20,9 @@ def negative(x: int) -> str:
     return f"-{abs(x)}"
 
 
-sign = RunnableBranch[int, str]((lambda x: x > 0, positive), (lambda x: x < 0, negative), lambda x: "zero")
+sign = RunnableBranch[int, str](
+    (lambda x: x > 0, positive), (lambda x: x < 0, negative), lambda x: "zero"
+)
 
 
 @pytest.mark.parametrize(("given", "expected"), [(3, "+3"), (-3, "-3"), (0, "zero")])
@@ -32,7 +34,9 @@ def test_the_first_condition_that_holds_decides(colour: Any, given: int, expecte
 
 def test_later_conditions_are_not_asked(colour: Any) -> None:
     asked: list[int] = []
-    branch = RunnableBranch((lambda x: True, positive), (lambda x: asked.append(x), negative), positive)
+    branch = RunnableBranch(
+        (lambda x: True, positive), (lambda x: asked.append(x), negative), positive
+    )
     assert colour.invoke(branch, 1) == "+1"
     assert asked == []
 
@@ -47,7 +51,9 @@ def test_what_was_chosen_streams_chunk_by_chunk(colour: Any) -> None:
             for letter in chunk:
                 yield letter
 
-    branch = RunnableBranch((lambda x: len(x) > 1, RunnableGenerator(letters, aletters)), lambda x: x)
+    branch = RunnableBranch(
+        (lambda x: len(x) > 1, RunnableGenerator(letters, aletters)), lambda x: x
+    )
     assert colour.stream(branch, "abc") == ["a", "b", "c"]
     assert colour.transform(branch, ["a", "b"]) == ["a", "b"]
     assert colour.stream(branch, "a") == ["a"]
@@ -74,7 +80,10 @@ def test_an_error_in_a_condition_is_the_branchs(colour: Any) -> None:
     branch = RunnableBranch((lambda x: 1 / x, positive), negative)
     with pytest.raises(ZeroDivisionError):
         colour.invoke(branch, 0, {"callbacks": [heard]})
-    assert heard.over == [("RunnableLambda", "ZeroDivisionError"), ("RunnableBranch", "ZeroDivisionError")]
+    assert heard.over == [
+        ("RunnableLambda", "ZeroDivisionError"),
+        ("RunnableBranch", "ZeroDivisionError"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,11 @@ def test_an_error_in_a_condition_is_the_branchs(colour: Any) -> None:
         (((positive, positive), (positive, positive)), InvalidType, "has no default"),
         ((positive, negative), InvalidType, "Branch 1 .* must be a pair .* not a `function`"),
         (((positive,), negative), InvalidArgument, "it has 1 parts"),
-        (((positive, negative), (positive, 5), negative), InvalidType, "as branch 2 .* not a `int`"),
+        (
+            ((positive, negative), (positive, 5), negative),
+            InvalidType,
+            "as branch 2 .* not a `int`",
+        ),
         (((None, negative), negative), InvalidType, "as condition 1 .* not a `NoneType`"),
     ],
 )

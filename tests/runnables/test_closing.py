@@ -25,7 +25,13 @@ class Closing:
 
 def test_everything_is_closed_in_order_even_when_one_fails(colour: Any) -> None:
     seen: list[Any] = []
-    things = (Closing(seen, "a"), None, Closing(seen, "b", ValueError("b")), iter([]), Closing(seen, "c"))
+    things = (
+        Closing(seen, "a"),
+        None,
+        Closing(seen, "b", ValueError("b")),
+        iter([]),
+        Closing(seen, "c"),
+    )
     with pytest.raises(ValueError, match="b"):
         colour.run(lambda: close(*things), lambda: aclose(*things))
     assert seen == ["a", "b", "c"]

@@ -58,7 +58,9 @@ MADE: dict[str, Callable[[Any], Runnable[Any, Any]]] = {
     "router": lambda step: RouterRunnable({"a": step}),
     "route": lambda step: route(same, {"a": step}),
     "history": lambda step: RunnableWithMessageHistory(RunnableLambda(step), history),
-    "fields": lambda step: model(step.__name__).configurable_fields(responses=ConfigurableField(id="r")),
+    "fields": lambda step: model(step.__name__).configurable_fields(
+        responses=ConfigurableField(id="r")
+    ),
     "alternatives": lambda step: model("a").configurable_alternatives(
         ConfigurableField(id="w"), o=model(step.__name__)
     ),
@@ -68,7 +70,12 @@ MADE: dict[str, Callable[[Any], Runnable[Any, Any]]] = {
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
 def test_a_copy_is_equal_and_another_one_is_not(make: Callable[[Any], Runnable[Any, Any]]) -> None:
     runnable = make(same)
-    for again in (copy.copy(runnable), copy.deepcopy(runnable), pickle.loads(pickle.dumps(runnable)), make(same)):
+    for again in (
+        copy.copy(runnable),
+        copy.deepcopy(runnable),
+        pickle.loads(pickle.dumps(runnable)),
+        make(same),
+    ):
         assert again == runnable
     assert make(other) != runnable
     assert runnable != same

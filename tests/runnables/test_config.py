@@ -28,7 +28,13 @@ from modelwire.runnables.config import (
 )
 from modelwire.runnables.functions import RunnableLambda
 
-DEFAULTS = {"tags": [], "metadata": {}, "callbacks": None, "recursion_limit": 25, "configurable": {}}
+DEFAULTS = {
+    "tags": [],
+    "metadata": {},
+    "callbacks": None,
+    "recursion_limit": 25,
+    "configurable": {},
+}
 
 
 def test_config_of_nothing_is_the_defaults() -> None:
@@ -44,15 +50,17 @@ def test_ensure_config_shares_nothing_that_can_be_changed() -> None:
 
 
 def test_unknown_keys_count_as_configurable_and_only_model_becomes_metadata() -> None:
-    config = ensure_config({"thread": 7, "configurable": {"model": "m", "other": 1}, "metadata": {"x": 1}})  # type: ignore[typeddict-unknown-key]
+    config = ensure_config(
+        {"thread": 7, "configurable": {"model": "m", "other": 1}, "metadata": {"x": 1}}
+    )  # type: ignore[typeddict-unknown-key]
     assert config["configurable"] == {"model": "m", "other": 1, "thread": 7}
     assert config["metadata"] == {"x": 1, "model": "m"}
 
 
 def test_metadata_given_wins_over_the_configurable_model() -> None:
-    assert ensure_config({"configurable": {"model": "m"}, "metadata": {"model": "mine"}})["metadata"] == {
-        "model": "mine"
-    }
+    assert ensure_config({"configurable": {"model": "m"}, "metadata": {"model": "mine"}})[
+        "metadata"
+    ] == {"model": "mine"}
 
 
 @pytest.mark.parametrize("limit", [0, -1])
@@ -83,7 +91,9 @@ def test_config_that_is_no_dict_is_refused(colour: Any, config: Any) -> None:
         colour.invoke(RunnableLambda(str), 1, config)
 
 
-@pytest.mark.parametrize(("key", "value"), [("tags", "a"), ("metadata", ["a"]), ("configurable", "x"), ("run_name", 3)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("tags", "a"), ("metadata", ["a"]), ("configurable", "x"), ("run_name", 3)]
+)
 def test_config_entry_of_a_wrong_kind_is_refused(key: str, value: Any) -> None:
     with pytest.raises(InvalidType, match=f"`{key}` in a config must be a"):
         ensure_config({key: value})  # type: ignore[misc]
@@ -106,7 +116,12 @@ def test_timeout_becomes_a_deadline_that_later_timeouts_can_only_shorten() -> No
 
 def test_merge_unites_tags_overlays_metadata_and_joins_callbacks() -> None:
     merged = merge_configs(
-        {"tags": ["b", "a"], "metadata": {"x": 1, "y": 1}, "callbacks": ["h1"], "configurable": {"k": 1}},  # type: ignore[list-item]
+        {
+            "tags": ["b", "a"],
+            "metadata": {"x": 1, "y": 1},
+            "callbacks": ["h1"],
+            "configurable": {"k": 1},
+        },  # type: ignore[list-item]
         None,
         {"tags": ["a", "c"], "metadata": {"y": 2}, "callbacks": ["h2"], "configurable": {"l": 2}},  # type: ignore[list-item]
     )
@@ -119,7 +134,9 @@ def test_merge_unites_tags_overlays_metadata_and_joins_callbacks() -> None:
 
 
 def test_merge_lets_neither_none_nor_the_default_limit_override() -> None:
-    merged = merge_configs({"run_name": "a", "recursion_limit": 3}, {"run_name": None, "recursion_limit": 25})  # type: ignore[typeddict-item]
+    merged = merge_configs(
+        {"run_name": "a", "recursion_limit": 3}, {"run_name": None, "recursion_limit": 25}
+    )  # type: ignore[typeddict-item]
     assert merged == {"run_name": "a", "recursion_limit": 3}
 
 
@@ -150,7 +167,9 @@ def test_merging_is_associative(configs: list[Any]) -> None:
 
 
 def test_patch_with_callbacks_drops_what_names_another_run() -> None:
-    patched = patch_config({"run_name": "n", "tags": ["a"]}, callbacks=["h"], max_concurrency=2, configurable={"k": 1})  # type: ignore[list-item]
+    patched = patch_config(
+        {"run_name": "n", "tags": ["a"]}, callbacks=["h"], max_concurrency=2, configurable={"k": 1}
+    )  # type: ignore[list-item]
     assert "run_name" not in patched
     assert patched["callbacks"] == ["h"]
     assert patched["max_concurrency"] == 2
@@ -191,7 +210,13 @@ def test_nested_call_without_config_inherits_all_but_the_name(colour: Any) -> No
     async def aouter(x: int) -> int:
         return await inner.ainvoke(x)  # type: ignore[no-any-return]
 
-    config = {"tags": ["t"], "metadata": {"m": 1}, "run_name": "top", "max_concurrency": 3, "timeout": 60}
+    config = {
+        "tags": ["t"],
+        "metadata": {"m": 1},
+        "run_name": "top",
+        "max_concurrency": 3,
+        "timeout": 60,
+    }
     assert colour.invoke(RunnableLambda(outer, aouter), 1, config) == 1
     assert seen[0]["tags"] == ["t"]
     assert seen[0]["metadata"] == {"m": 1}
@@ -267,7 +292,8 @@ def test_a_key_that_is_no_string_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "meant"), [("timeut", "timeout"), ("max_concurency", "max_concurrency"), ("callback", "callbacks")]
+    ("key", "meant"),
+    [("timeut", "timeout"), ("max_concurency", "max_concurrency"), ("callback", "callbacks")],
 )
 def test_a_misspelt_key_is_refused_with_the_right_one(colour: Any, key: str, meant: str) -> None:
     says = f"`{key}` is no key of a config.*Did you mean `{meant}`"
@@ -280,7 +306,16 @@ def test_a_misspelt_key_is_refused_with_the_right_one(colour: Any, key: str, mea
 
 
 def test_no_other_key_is_refused() -> None:
-    others = ("thread_id", "user_id", "session_id", "trace_id", "model", "checkpoint_ns", "temperature", "max_tokens")
+    others = (
+        "thread_id",
+        "user_id",
+        "session_id",
+        "trace_id",
+        "model",
+        "checkpoint_ns",
+        "temperature",
+        "max_tokens",
+    )
     known = ("timeout", "deadline", "observers", "tags")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -78,7 +78,10 @@ def test_a_field_comes_from_the_config_of_the_call(colour: Any) -> None:
     assert colour.transform(fields, ["x", "y"], set_to(the_word="b")) == ["xyb"]
     assert colour.batch(fields, ["x", "y"], [set_to(the_word="b"), set_to()]) == ["xb", "ya"]
     assert colour.invoke(fields, "x", {"the_word": "c"}) == "xc"
-    assert colour.invoke(fields | RunnableLambda(lambda x: x + "!"), "x", set_to(the_word="b")) == "xb!"
+    assert (
+        colour.invoke(fields | RunnableLambda(lambda x: x + "!"), "x", set_to(the_word="b"))
+        == "xb!"
+    )
 
 
 def test_a_config_bound_before_is_overridden_by_the_calls(colour: Any) -> None:
@@ -124,13 +127,18 @@ def test_options_are_chosen_by_their_keys(colour: Any) -> None:
     many = Many().configurable_fields(
         words=ConfigurableFieldMultiOption(id="w", options={"a": "AA", "b": "BB"}, default=["a"])
     )
-    assert [colour.invoke(many, "x", config) for config in (None, set_to(w=["b", "a"]))] == ["x AA", "x BB AA"]
+    assert [colour.invoke(many, "x", config) for config in (None, set_to(w=["b", "a"]))] == [
+        "x AA",
+        "x BB AA",
+    ]
     with pytest.raises(InvalidType, match="a list of options"):
         colour.invoke(many, "x", set_to(w="ab"))
 
 
 def test_a_prompt_with_another_template_has_its_variables(colour: Any) -> None:
-    prompt = PromptTemplate.from_template("hi {a}").configurable_fields(template=ConfigurableField(id="t"))
+    prompt = PromptTemplate.from_template("hi {a}").configurable_fields(
+        template=ConfigurableField(id="t")
+    )
     assert colour.invoke(prompt, {"b": 2}, set_to(t="yo {b}")).text == "yo 2"
     bound = prompt.with_config(configurable={"t": "yo {b}"})
     assert list(bound.get_input_jsonschema()["properties"]) == ["b"]
@@ -148,7 +156,9 @@ def test_more_fields_can_be_added(colour: Any) -> None:
 
 
 def test_unknown_fields_and_other_marks_are_refused() -> None:
-    with pytest.raises(InvalidArgument, match=r"`Echo` has no field `wrod` to configure\. Did you mean `word`"):
+    with pytest.raises(
+        InvalidArgument, match=r"`Echo` has no field `wrod` to configure\. Did you mean `word`"
+    ):
         Echo().configurable_fields(wrod=word)
     with pytest.raises(InvalidType, match="`word` must be a `ConfigurableField`, not a `str`"):
         Echo().configurable_fields(word="word")  # type: ignore[arg-type]
@@ -170,7 +180,10 @@ def test_a_method_that_takes_a_config_is_called_on_what_it_chooses() -> None:
     assert fields.told({"configurable": {"the_word": "b"}, "tags": ["t"]}) == "b ['t']"
     assert fields.told(config={"configurable": {"the_word": "b"}}) == "b []"
     assert fields.with_config(configurable={"the_word": "b"}, tags=["t"]).told() == "b ['t']"
-    assert fields.with_config(configurable={"the_word": "b"}).with_types(input_type=str).told() == "b []"
+    assert (
+        fields.with_config(configurable={"the_word": "b"}).with_types(input_type=str).told()
+        == "b []"
+    )
 
 
 def test_a_method_that_returns_a_runnable_leaves_it_configurable(colour: Any) -> None:
@@ -194,7 +207,13 @@ def test_another_runnable_takes_the_place_that_the_config_names(colour: Any) -> 
 
     chain = fields.configurable_alternatives(which, default_key="echo", other=Other(), lazy=make)
     assert made == []
-    for choice, expected in ((None, "xa"), ("echo", "xa"), ("other", "ox"), ("lazy", "mx"), ("lazy", "mx")):
+    for choice, expected in (
+        (None, "xa"),
+        ("echo", "xa"),
+        ("other", "ox"),
+        ("lazy", "mx"),
+        ("lazy", "mx"),
+    ):
         config = None if choice is None else set_to(which=choice)
         assert colour.invoke(chain, "x", config) == expected
     assert made == [1]
@@ -203,7 +222,9 @@ def test_another_runnable_takes_the_place_that_the_config_names(colour: Any) -> 
 
 def test_an_unknown_alternative_offers_the_close_ones(colour: Any) -> None:
     chain = fields.configurable_alternatives(which, other=Other())
-    with pytest.raises(InvalidArgument, match=r"`othr` is no alternative for `which`\. Did you mean `other`"):
+    with pytest.raises(
+        InvalidArgument, match=r"`othr` is no alternative for `which`\. Did you mean `other`"
+    ):
         colour.invoke(chain, "x", set_to(which="othr"))
 
 
@@ -233,13 +254,24 @@ def test_bad_alternatives_are_told_at_construction() -> None:
 
 
 def test_specs_say_what_can_be_configured_in_a_whole_chain() -> None:
-    chain = fields | Other().configurable_fields(letter=ConfigurableField(id="l", annotation=str)) | fields
+    chain = (
+        fields
+        | Other().configurable_fields(letter=ConfigurableField(id="l", annotation=str))
+        | fields
+    )
     assert chain.config_specs == [
         ConfigurableFieldSpec(id="l", annotation=str, default="o"),
-        ConfigurableFieldSpec(id="the_word", annotation=str, name="Word", description="What is said", default="a"),
+        ConfigurableFieldSpec(
+            id="the_word", annotation=str, name="Word", description="What is said", default="a"
+        ),
     ]
     properties = chain.get_config_jsonschema()["$defs"]["Configurable"]["properties"]
-    assert properties["the_word"] == {"default": "a", "description": "What is said", "title": "Word", "type": "string"}
+    assert properties["the_word"] == {
+        "default": "a",
+        "description": "What is said",
+        "title": "Word",
+        "type": "string",
+    }
 
 
 def test_one_key_cannot_mean_two_things() -> None:
@@ -265,7 +297,9 @@ def test_a_factory_is_called_once_by_many_threads() -> None:
         made.append(1)
         return RunnableLambda(lambda x: x)
 
-    chosen = RunnableLambda(lambda x: -x).configurable_alternatives(ConfigurableField(id="which"), other=make)
+    chosen = RunnableLambda(lambda x: -x).configurable_alternatives(
+        ConfigurableField(id="which"), other=make
+    )
     config: Any = {"configurable": {"which": "other"}, "max_concurrency": 8}
     assert chosen.batch(list(range(8)), config) == list(range(8))
     assert made == [1]
@@ -290,15 +324,25 @@ class Asking(Runnable[Any, Any]):
     ids=["binding", "alternatives"],
 )
 def test_a_method_takes_its_config_by_place_or_by_name(runnable: Any, own: list[str]) -> None:
-    assert runnable.ask("why?", {"tags": ["mine"]}, loud=True) == ("why?", sorted(["mine", *own]), True)
-    assert runnable.ask("why?", config={"tags": ["mine"]}) == ("why?", sorted(["mine", *own]), False)
+    assert runnable.ask("why?", {"tags": ["mine"]}, loud=True) == (
+        "why?",
+        sorted(["mine", *own]),
+        True,
+    )
+    assert runnable.ask("why?", config={"tags": ["mine"]}) == (
+        "why?",
+        sorted(["mine", *own]),
+        False,
+    )
     assert runnable.ask("why?", None)[1] in (own, None)
 
 
 def test_a_key_that_is_nearly_one_of_ours_is_warned_of(colour: Any) -> None:
     with pytest.warns(UserWarning, match="`the_wrod` of `configurable`. Did you mean `the_word`"):
         assert colour.invoke(fields, "x", set_to(the_wrod="b")) == "xa"
-    chosen = RunnableLambda(lambda x: x).configurable_alternatives(ConfigurableField("flavour"), other=fields)
+    chosen = RunnableLambda(lambda x: x).configurable_alternatives(
+        ConfigurableField("flavour"), other=fields
+    )
     with pytest.warns(UserWarning, match="Did you mean `flavour`"):
         colour.invoke(chosen, "x", set_to(flavor="other"))
 

@@ -72,8 +72,10 @@ SHAPES: dict[str, Any] = {
     "sequence": GENERATOR | RunnablePassthrough(),
     "parallel": RunnableParallel(a=GENERATOR, b=RunnableLambda(numbers, anumbers), c=Own()),
     "parallel of one": RunnableParallel(a=Own()),
-    "before a parallel": GENERATOR | RunnableParallel(a=RunnablePassthrough(), b=RunnablePassthrough()),
-    "own before a parallel": Own() | RunnableParallel(a=RunnablePassthrough(), b=RunnablePassthrough()),
+    "before a parallel": GENERATOR
+    | RunnableParallel(a=RunnablePassthrough(), b=RunnablePassthrough()),
+    "own before a parallel": Own()
+    | RunnableParallel(a=RunnablePassthrough(), b=RunnablePassthrough()),
     "before assign": GENERATOR | RunnablePassthrough.assign(x=lambda _: 1),
     "in assign": RunnablePassthrough.assign(x=GENERATOR),
     "with fallbacks": GENERATOR.with_fallbacks([GENERATOR]),
@@ -84,7 +86,9 @@ shapes = pytest.mark.parametrize("runnable", SHAPES.values(), ids=SHAPES.keys())
 
 @shapes
 @pytest.mark.parametrize("heard", [False, True], ids=["", "heard"])
-def test_a_stream_left_early_closes_its_generators_where_they_ran(colour: Any, runnable: Any, heard: bool) -> None:
+def test_a_stream_left_early_closes_its_generators_where_they_ran(
+    colour: Any, runnable: Any, heard: bool
+) -> None:
     from modelwire.callbacks import BaseCallbackHandler
 
     config: Any = {"callbacks": [BaseCallbackHandler()]} if heard else None
@@ -123,7 +127,9 @@ def test_an_error_downstream_is_not_replaced(colour: Any, runnable: Any) -> None
 
 
 @shapes
-def test_a_stream_read_to_its_end_closes_its_generators_where_they_ran(colour: Any, runnable: Any) -> None:
+def test_a_stream_read_to_its_end_closes_its_generators_where_they_ran(
+    colour: Any, runnable: Any
+) -> None:
     assert colour.stream(runnable, {"q": 1})
     assert set(closed) == {"outside"}
 

@@ -40,9 +40,14 @@ def step(function: Any, name: str) -> Any:
     return RunnableLambda(function).with_config(run_name=name)
 
 
-def events(runnable: Any, value: Any, config: Any = None, version: str = "v2", **choice: Any) -> list[Any]:
+def events(
+    runnable: Any, value: Any, config: Any = None, version: str = "v2", **choice: Any
+) -> list[Any]:
     async def read() -> list[Any]:
-        return [event async for event in runnable.astream_events(value, config, version=version, **choice)]
+        return [
+            event
+            async for event in runnable.astream_events(value, config, version=version, **choice)
+        ]
 
     return asyncio.run(read())
 
@@ -58,22 +63,38 @@ def told(found: list[Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_step_starts_with_its_first_chunk_and_the_one_before_ends_after_that(version: str) -> None:
+def test_a_step_starts_with_its_first_chunk_and_the_one_before_ends_after_that(
+    version: str,
+) -> None:
     chain = step(lambda x: x + 1, "s1") | step(lambda x: x * 2, "s2")
     assert told(events(chain, 1, version=version)) == [
-        "start RunnableSequence", "start s1", "stream s1 2", "start s2", "end s1", "stream s2 4",
-        "stream RunnableSequence 4", "end s2", "end RunnableSequence",
-    ]  # fmt: skip
+        "start RunnableSequence",
+        "start s1",
+        "stream s1 2",
+        "start s2",
+        "end s1",
+        "stream s2 4",
+        "stream RunnableSequence 4",
+        "end s2",
+        "end RunnableSequence",
+    ]
 
 
 def test_tokens_pass_through_a_chain_one_by_one() -> None:
     found = events(PROMPT | model() | StrOutputParser(), {"q": "hi"})
     kinds = [event["event"] for event in found]
-    assert kinds[:4] == ["on_chain_start", "on_prompt_start", "on_prompt_end", "on_chat_model_start"]
+    assert kinds[:4] == [
+        "on_chain_start",
+        "on_prompt_start",
+        "on_prompt_end",
+        "on_chat_model_start",
+    ]
     chunk = ["on_chat_model_stream", "on_parser_stream", "on_chain_stream"]
     assert kinds[4:14] == [chunk[0], "on_parser_start", *chunk[1:], *chunk, *chunk]
     assert kinds[14:] == ["on_chat_model_end", "on_parser_end", "on_chain_end"]
-    assert "".join(e["data"]["chunk"] for e in found if e["event"] == "on_chain_stream") == "one two"
+    assert (
+        "".join(e["data"]["chunk"] for e in found if e["event"] == "on_chain_stream") == "one two"
+    )
 
 
 def test_the_branches_of_a_parallel_start_together_and_end_after_their_chunks_were_read() -> None:
@@ -109,7 +130,9 @@ def test_a_model_at_the_root_shows_its_input_as_given_and_below_as_messages() ->
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_a_model_that_is_invoked_inside_of_a_function_is_heard_token_by_token(asynchronous: bool) -> None:
+def test_a_model_that_is_invoked_inside_of_a_function_is_heard_token_by_token(
+    asynchronous: bool,
+) -> None:
     async def ask(value: str) -> Any:
         return (await model().ainvoke(value)).content
 
@@ -117,7 +140,11 @@ def test_a_model_that_is_invoked_inside_of_a_function_is_heard_token_by_token(as
         return model().invoke(value).content
 
     found = events(RunnableLambda(ask if asynchronous else ask_here), "hi")
-    chunks = [event["data"]["chunk"].content for event in found if event["event"] == "on_chat_model_stream"]
+    chunks = [
+        event["data"]["chunk"].content
+        for event in found
+        if event["event"] == "on_chat_model_stream"
+    ]
     assert [chunk for chunk in chunks if chunk] == ["one", " ", "two"]
     end = next(event for event in found if event["event"] == "on_chat_model_end")
     assert type(end["data"]["output"]) is AIMessage
@@ -129,17 +156,25 @@ def test_parent_ids_lead_from_the_root() -> None:
     found = events(step(lambda x: x, "first") | inner, {"a": 1})
     ids = {event["name"]: event["run_id"] for event in found}
     z = next(event for event in found if event["name"] == "z")
-    assert z["parent_ids"] == [ids["RunnableSequence"], ids["RunnableAssign<z>"], ids["RunnableParallel<z>"]]
+    assert z["parent_ids"] == [
+        ids["RunnableSequence"],
+        ids["RunnableAssign<z>"],
+        ids["RunnableParallel<z>"],
+    ]
     assert events(inner, {"a": 1}, version="v1")[-2]["parent_ids"] == []
 
 
 def test_tags_metadata_and_ids_are_those_of_the_runs() -> None:
     root_id = uuid4()
     config = {"tags": ["all"], "metadata": {"user": 7}, "run_id": root_id}
-    found = events(step(lambda x: x, "s1") | RunnableLambda(lambda x: x).with_config(tags=["own"]), 1, config)
+    found = events(
+        step(lambda x: x, "s1") | RunnableLambda(lambda x: x).with_config(tags=["own"]), 1, config
+    )
     assert UUID(found[0]["run_id"]) == root_id
     assert all("all" in event["tags"] and event["metadata"] == {"user": 7} for event in found)
-    assert {"seq:step:2", "own"} <= set(next(e for e in found if e["name"] == "RunnableLambda")["tags"])
+    assert {"seq:step:2", "own"} <= set(
+        next(e for e in found if e["name"] == "RunnableLambda")["tags"]
+    )
     assert set(found[0]) == {"event", "name", "run_id", "parent_ids", "tags", "metadata", "data"}
 
 
@@ -152,14 +187,21 @@ def test_tags_metadata_and_ids_are_those_of_the_runs() -> None:
         ({"include_tags": ["mine"]}, {"GenericFakeChatModel"}),
         ({"include_tags": ["mine"], "include_names": ["s1"]}, {"GenericFakeChatModel", "s1"}),
         ({"exclude_types": ["chain", "prompt"]}, {"GenericFakeChatModel"}),
-        ({"exclude_names": ["RunnableSequence", "s1"], "exclude_tags": ["mine"]}, {"ChatPromptTemplate"}),
+        (
+            {"exclude_names": ["RunnableSequence", "s1"], "exclude_tags": ["mine"]},
+            {"ChatPromptTemplate"},
+        ),
         ({"include_names": ["s1"], "exclude_names": ["s1"]}, set()),
     ],
 )
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_events_are_chosen_by_name_type_and_tag(version: str, choice: dict[str, Any], names: set[str]) -> None:
+def test_events_are_chosen_by_name_type_and_tag(
+    version: str, choice: dict[str, Any], names: set[str]
+) -> None:
     chain = PROMPT | model().with_config(tags=["mine"]) | step(lambda m: m, "s1")
-    assert {event["name"] for event in events(chain, {"q": "hi"}, version=version, **choice)} == names
+    assert {
+        event["name"] for event in events(chain, {"q": "hi"}, version=version, **choice)
+    } == names
 
 
 def test_a_model_that_nobody_chose_is_not_made_to_stream() -> None:
@@ -198,7 +240,9 @@ def test_an_error_reaches_the_reader_after_the_events_before_it() -> None:
     async def read(version: str) -> list[Any]:
         found = []
         with pytest.raises(ValueError, match="boom"):
-            async for event in (step(lambda x: x, "s1") | step(fail, "bad")).astream_events(1, version=version):
+            async for event in (step(lambda x: x, "s1") | step(fail, "bad")).astream_events(
+                1, version=version
+            ):
                 found.append(event)
         return found
 
@@ -252,7 +296,9 @@ def test_the_name_given_by_config_is_the_roots_in_both_versions() -> None:
     named = RunnableLambda(lambda x: x).with_config(run_name="mine")
     for version in ("v1", "v2"):
         assert {event["name"] for event in events(named, 1, version=version)} == {"mine"}
-        assert {event["name"] for event in events(RunnableLambda(int), 1, {"run_name": "his"}, version)} == {"his"}
+        assert {
+            event["name"] for event in events(RunnableLambda(int), 1, {"run_name": "his"}, version)
+        } == {"his"}
 
 
 def test_an_unknown_version_is_refused_before_anything_runs() -> None:
@@ -268,17 +314,29 @@ def test_a_runnable_of_ones_own_that_streams_is_heard_at_the_root() -> None:
         def invoke(self, input: int, config: Any = None, **kwargs: Any) -> int:
             return input
 
-        async def astream(self, input: int, config: Any = None, **kwargs: Any) -> AsyncIterator[int]:
-            from modelwire.runnables.config import ensure_config, get_async_callback_manager_for_config
+        async def astream(
+            self, input: int, config: Any = None, **kwargs: Any
+        ) -> AsyncIterator[int]:
+            from modelwire.runnables.config import (
+                ensure_config,
+                get_async_callback_manager_for_config,
+            )
 
             ready = ensure_config(config)
             manager = get_async_callback_manager_for_config(ready)
-            run = await manager.on_chain_start(None, input, name="Counter", run_id=ready.get("run_id"))
+            run = await manager.on_chain_start(
+                None, input, name="Counter", run_id=ready.get("run_id")
+            )
             for number in range(input):
                 yield number
             await run.on_chain_end(input)
 
-    assert told(events(Counter(), 2)) == ["start Counter", "stream Counter 0", "stream Counter 1", "end Counter"]
+    assert told(events(Counter(), 2)) == [
+        "start Counter",
+        "stream Counter 0",
+        "stream Counter 1",
+        "end Counter",
+    ]
 
 
 def test_a_child_that_was_given_its_parents_id_is_left_out() -> None:
@@ -342,7 +400,9 @@ def test_a_reader_that_leaves_cancels_the_work_and_later_parts_never_begin(versi
     slow = Slow()
 
     async def leave() -> None:
-        async with aclosing(RunnableGenerator(slow.parts).astream_events(1, version=version)) as stream:
+        async with aclosing(
+            RunnableGenerator(slow.parts).astream_events(1, version=version)
+        ) as stream:
             async for event in stream:
                 if event["event"] == "on_chain_stream":
                     break

@@ -90,7 +90,9 @@ def test_a_stream_falls_back_only_before_its_first_chunk(colour: Any) -> None:
         raise ValueError("late")
 
     other = RunnableLambda(answers)
-    assert colour.stream(RunnableGenerator(at_once, aat_once).with_fallbacks([other]), 1) == ["yes 1"]
+    assert colour.stream(RunnableGenerator(at_once, aat_once).with_fallbacks([other]), 1) == [
+        "yes 1"
+    ]
     with pytest.raises(ValueError, match="late"):
         colour.stream(RunnableGenerator(late, alate).with_fallbacks([other]), 1)
 
@@ -99,7 +101,11 @@ def test_the_attempts_are_runs_inside_of_the_wrappers(colour: Any) -> None:
     heard = Heard()
     chain = first.with_fallbacks([RunnableLambda(answers)])
     colour.invoke(chain, 1, {"callbacks": [heard]})
-    assert heard.over == [("fails", "ValueError"), ("answers", "end"), ("RunnableWithFallbacks", "end")]
+    assert heard.over == [
+        ("fails", "ValueError"),
+        ("answers", "end"),
+        ("RunnableWithFallbacks", "end"),
+    ]
 
 
 class Model(RunnableSerializable[str, str]):
@@ -131,7 +137,11 @@ def test_attributes_are_the_first_ones() -> None:
 
 
 def test_a_method_that_returns_a_runnable_is_called_on_all(colour: Any) -> None:
-    chain = Model().with_fallbacks([Small(size=4)], exceptions_to_handle=(ValueError,)).bind_tools(["fail"])
+    chain = (
+        Model()
+        .with_fallbacks([Small(size=4)], exceptions_to_handle=(ValueError,))
+        .bind_tools(["fail"])
+    )
     assert isinstance(chain, RunnableWithFallbacks)
     assert [type(one) for one in chain.runnables] == [RunnableBinding, RunnableBinding]
     assert chain.exceptions_to_handle == (ValueError,)
@@ -150,7 +160,11 @@ def test_it_can_be_copied_and_pickled() -> None:
         ({"fallbacks": []}, InvalidArgument, "`fallbacks` is empty"),
         ({"fallbacks": [answers, 3]}, InvalidType, "as fallback 2, not a `int`"),
         ({"fallbacks": [answers], "exceptions_to_handle": ()}, InvalidType, "exception classes"),
-        ({"fallbacks": [answers], "exceptions_to_handle": ("ValueError",)}, InvalidType, "exception classes"),
+        (
+            {"fallbacks": [answers], "exceptions_to_handle": ("ValueError",)},
+            InvalidType,
+            "exception classes",
+        ),
     ],
 )
 def test_bad_arguments_are_told_at_construction(given: Any, error: type, text: str) -> None:

@@ -116,7 +116,8 @@ def test_recursion_ends_at_the_limit(colour: Any) -> None:
 
     runnable = RunnableLambda(again)
     with pytest.raises(
-        RecursionError, match=r"Recursion limit reached when invoking RunnableLambda\(again\) with input 7"
+        RecursionError,
+        match=r"Recursion limit reached when invoking RunnableLambda\(again\) with input 7",
     ):
         colour.invoke(runnable, 7, {"recursion_limit": 5})
 
@@ -201,11 +202,7 @@ def test_chain_decorator_makes_a_named_runnable_whose_calls_inherit(colour: Any)
 def test_repr_shows_the_source_of_a_lambda() -> None:
     assert repr(RunnableLambda(lambda x: x * 2)) == "RunnableLambda(lambda x: x * 2)"
     assert repr(RunnableLambda(one_more)) == "RunnableLambda(one_more)"
-    chained = (
-        RunnablePassthrough()
-        | (lambda x: x + 1)
-        | {"a": lambda y: y}
-    )  # fmt: skip
+    chained = RunnablePassthrough() | (lambda x: x + 1) | {"a": lambda y: y}
     assert repr(chained) == (
         "RunnablePassthrough()\n| RunnableLambda(lambda x: x + 1)\n| {\n    a: RunnableLambda(lambda y: y)\n  }"
     )

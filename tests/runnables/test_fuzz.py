@@ -141,14 +141,33 @@ class Chains:
         return made
 
     def step(self, depth: int) -> Any:
-        leaves = [self.function, self.generator, self.passthrough, self.own, self.model, self.telling, self.tool]
+        leaves = [
+            self.function,
+            self.generator,
+            self.passthrough,
+            self.own,
+            self.model,
+            self.telling,
+            self.tool,
+        ]
         nodes = [
-            self.parallel, self.assign, self.fallbacks, self.retry, self.branch, self.returned, self.bound,
-            self.listened, self.mapped, self.json, self.nested,
-        ]  # fmt: skip
+            self.parallel,
+            self.assign,
+            self.fallbacks,
+            self.retry,
+            self.branch,
+            self.returned,
+            self.bound,
+            self.listened,
+            self.mapped,
+            self.json,
+            self.nested,
+        ]
         if self.rng.random() < 0.06:
             return self.fault()
-        return self.rng.choice(leaves if depth == 0 or self.rng.random() < 0.5 else nodes)(depth - 1)
+        return self.rng.choice(leaves if depth == 0 or self.rng.random() < 0.5 else nodes)(
+            depth - 1
+        )
 
     # leaves
 
@@ -164,7 +183,9 @@ class Chains:
             await asyncio.sleep(nap_s)
             return text + letter
 
-        return RunnableLambda(work, awork if self.asynchronous and self.rng.random() < 0.7 else None)
+        return RunnableLambda(
+            work, awork if self.asynchronous and self.rng.random() < 0.7 else None
+        )
 
     def generator(self, depth: int) -> Any:
         world, nap_s = self.world, self.nap_s
@@ -189,7 +210,9 @@ class Chains:
             finally:
                 world.end()
 
-        return RunnableGenerator(each, aeach if self.asynchronous and self.rng.random() < 0.7 else None)
+        return RunnableGenerator(
+            each, aeach if self.asynchronous and self.rng.random() < 0.7 else None
+        )
 
     def passthrough(self, depth: int) -> Any:
         return RunnablePassthrough()
@@ -212,7 +235,9 @@ class Chains:
                 finally:
                     world.end()
 
-            async def astream(self, input: str, config: Any = None, **kwargs: Any) -> AsyncIterator[str]:
+            async def astream(
+                self, input: str, config: Any = None, **kwargs: Any
+            ) -> AsyncIterator[str]:
                 world.begin()
                 try:
                     yield input
@@ -252,7 +277,9 @@ class Chains:
         return RunnableParallel(branches) | join
 
     def assign(self, depth: int) -> Any:
-        made = RunnableLambda(lambda text: {"q": text, "n": 1}) | RunnablePassthrough.assign(x=self.as_key(depth))
+        made = RunnableLambda(lambda text: {"q": text, "n": 1}) | RunnablePassthrough.assign(
+            x=self.as_key(depth)
+        )
         how = self.rng.randrange(3)
         if how == 0:
             return made.pick("x")
@@ -264,15 +291,22 @@ class Chains:
         return RunnableLambda(lambda given: given["q"]) | self.chain(depth)
 
     def json(self, depth: int) -> Any:
-        letters = RunnableLambda(lambda text: dumps({"a": f"{len(text)}", "b": [1, 2], "c": 12})) | self.generator(
-            depth
+        letters = RunnableLambda(
+            lambda text: dumps({"a": f"{len(text)}", "b": [1, 2], "c": 12})
+        ) | self.generator(depth)
+        values = (
+            letters
+            | RunnableLambda(lambda text: text.rstrip("."))
+            | self.letters()
+            | JsonOutputParser()
         )
-        values = letters | RunnableLambda(lambda text: text.rstrip(".")) | self.letters() | JsonOutputParser()
         how = self.rng.randrange(4)
         if how == 0:
             return values | RunnableLambda(str)
         if how == 1:
-            return values.assign(d=lambda given: given["a"]) | RunnableLambda(lambda given: str(sorted(given.items())))
+            return values.assign(d=lambda given: given["a"]) | RunnableLambda(
+                lambda given: str(sorted(given.items()))
+            )
         if how == 2:
             return values.pick("a")
         branches = RunnableParallel(v=values, w=values.pick("b"))
@@ -293,7 +327,9 @@ class Chains:
         return self.chain(depth).with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
 
     def branch(self, depth: int) -> Any:
-        return RunnableBranch((lambda text: len(text) % 2 == 0, self.chain(depth)), self.chain(depth))
+        return RunnableBranch(
+            (lambda text: len(text) % 2 == 0, self.chain(depth)), self.chain(depth)
+        )
 
     def returned(self, depth: int) -> Any:
         inner = self.chain(depth)
@@ -306,7 +342,11 @@ class Chains:
         return self.chain(depth).with_listeners(on_start=lambda run: None)
 
     def mapped(self, depth: int) -> Any:
-        return RunnableLambda(lambda text: [text, "m"]) | self.chain(depth).map() | RunnableLambda("".join)
+        return (
+            RunnableLambda(lambda text: [text, "m"])
+            | self.chain(depth).map()
+            | RunnableLambda("".join)
+        )
 
     def nested(self, depth: int) -> Any:
         inner = self.chain(depth)
@@ -329,7 +369,9 @@ def handlers_for(rng: random.Random, *, asynchronous: bool) -> list[Any]:
     if rng.random() < 0.5:
         made.append(Hearing(inline=False, nap_s=rng.choice(naps)))
     if rng.random() < (0.6 if asynchronous else 0.1):
-        made.append(AHearing(inline=rng.random() < 0.5, nap_s=rng.choice(naps) if asynchronous else 0.0))
+        made.append(
+            AHearing(inline=rng.random() < 0.5, nap_s=rng.choice(naps) if asynchronous else 0.0)
+        )
     made.append(Tracer())
     rng.shuffle(made)
     return made
@@ -359,10 +401,14 @@ def run_sync(rng: random.Random) -> str:
         outcome_of(lambda: [next(stream, None) for _ in range(rng.randint(0, 3))])
         stream.close()
     elif way == "batch":
-        outcome_of(lambda: chain.batch(["a", "b", "c"], config, return_exceptions=rng.random() < 0.5))
+        outcome_of(
+            lambda: chain.batch(["a", "b", "c"], config, return_exceptions=rng.random() < 0.5)
+        )
     else:
         compare(
-            chains, outcome_of(lambda: chain.invoke("hi", config)), outcome_of(lambda: list(chain.stream("hi", config)))
+            chains,
+            outcome_of(lambda: chain.invoke("hi", config)),
+            outcome_of(lambda: list(chain.stream("hi", config))),
         )
     check(handlers, world)
     return way
@@ -398,7 +444,9 @@ async def aoutcome_of(work: Any) -> Any:
 async def run_async(rng: random.Random) -> str:
     world = World()
     way = rng.choice(["whole", "left", "timeout", "batch", "cancel", "cancel stream", "events"])
-    chains = Chains(rng, world, asynchronous=True, naps=way in ("timeout", "cancel", "cancel stream"))
+    chains = Chains(
+        rng, world, asynchronous=True, naps=way in ("timeout", "cancel", "cancel stream")
+    )
     chain, handlers = chains.chain(3), handlers_for(rng, asynchronous=True)
     config: Any = {"callbacks": handlers, "max_concurrency": rng.choice([1, 2, None])}
 
@@ -428,7 +476,9 @@ async def run_async(rng: random.Random) -> str:
     elif way == "events":
         await aoutcome_of(left(chain.astream_events("hi", config)))
     elif way == "batch":
-        await aoutcome_of(chain.abatch(["a", "b", "c"], config, return_exceptions=rng.random() < 0.5))
+        await aoutcome_of(
+            chain.abatch(["a", "b", "c"], config, return_exceptions=rng.random() < 0.5)
+        )
     elif way.startswith("cancel"):
         task = asyncio.create_task(chain.ainvoke("hi", config) if way == "cancel" else streamed())
         for _ in range(rng.randint(0, 12)):
@@ -438,7 +488,9 @@ async def run_async(rng: random.Random) -> str:
         task.cancel()
         await aoutcome_of(task)
     else:
-        compare(chains, await aoutcome_of(chain.ainvoke("hi", config)), await aoutcome_of(streamed()))
+        compare(
+            chains, await aoutcome_of(chain.ainvoke("hi", config)), await aoutcome_of(streamed())
+        )
     await settled(world, handlers)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     check(handlers, world)
@@ -449,7 +501,11 @@ async def settled(world: World, handlers: list[Any]) -> None:
     """Wait for what cannot be interrupted: functions in threads, and handlers that hear of an end."""
     for _ in range(400):
         books = [handler.book for handler in handlers if not isinstance(handler, Tracer)]
-        quiet = len(asyncio.all_tasks()) == 1 and world.open == 0 and all(one.starts == one.ends for one in books)
+        quiet = (
+            len(asyncio.all_tasks()) == 1
+            and world.open == 0
+            and all(one.starts == one.ends for one in books)
+        )
         if quiet and all(not one.run_map for one in handlers if isinstance(one, Tracer)):
             return
         await asyncio.sleep(0.005)

@@ -79,16 +79,26 @@ def test_a_graph_becomes_json() -> None:
             {
                 "id": 1,
                 "type": "runnable",
-                "data": {"id": ["modelwire", "prompts", "prompt", "PromptTemplate"], "name": "PromptTemplate"},
+                "data": {
+                    "id": ["modelwire", "prompts", "prompt", "PromptTemplate"],
+                    "name": "PromptTemplate",
+                },
             },
             {
                 "id": 2,
                 "type": "runnable",
-                "data": {"id": ["modelwire", "runnables", "functions", "RunnableLambda"], "name": "shout"},
+                "data": {
+                    "id": ["modelwire", "runnables", "functions", "RunnableLambda"],
+                    "name": "shout",
+                },
             },
             {"id": 3, "type": "schema", "data": "shout_output"},
         ],
-        "edges": [{"source": 0, "target": 1}, {"source": 2, "target": 3}, {"source": 1, "target": 2}],
+        "edges": [
+            {"source": 0, "target": 1},
+            {"source": 2, "target": 3},
+            {"source": 1, "target": 2},
+        ],
     }
     assert graph.to_json(with_schemas=True)["nodes"][0]["data"] == prompt.get_input_jsonschema()
 
@@ -103,7 +113,10 @@ def test_a_graph_can_be_built_by_hand() -> None:
     with pytest.raises(InvalidArgument, match="is not in this graph"):
         Graph().add_edge(start, end)
     whole = Graph()
-    assert whole.extend(graph, prefix="part") == (start.copy(id="part:start"), end.copy(id="part:end"))
+    assert whole.extend(graph, prefix="part") == (
+        start.copy(id="part:start"),
+        end.copy(id="part:end"),
+    )
     assert whole.edges == [Edge("part:start", "part:end", "always")]
 
 
@@ -157,7 +170,9 @@ def test_rows_of_boxes_are_centred_and_long_edges_pass_beside_them() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=14))
-@example([(1, 2), (1, 3), (2, 1), (0, 3), (1, 0)])  # no box without an edge into it, and not all reached from the first
+@example(
+    [(1, 2), (1, 3), (2, 1), (0, 3), (1, 0)]
+)  # no box without an edge into it, and not all reached from the first
 def test_every_box_of_any_graph_is_whole(pairs: list[tuple[int, int]]) -> None:
     pytest.importorskip("grandalf")
     graph = Graph()

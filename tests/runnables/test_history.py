@@ -10,7 +10,12 @@ import pytest
 from modelwire.chat_history import InMemoryChatMessageHistory
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage
-from modelwire.runnables import AddableDict, ConfigurableFieldSpec, RunnableGenerator, RunnableLambda
+from modelwire.runnables import (
+    AddableDict,
+    ConfigurableFieldSpec,
+    RunnableGenerator,
+    RunnableLambda,
+)
 from modelwire.runnables.history import RunnableWithMessageHistory
 
 
@@ -60,7 +65,9 @@ def test_new_messages_follow_the_earlier_ones_under_one_key(colour: Any, stores:
         input_messages_key="messages",
     )
     for _ in range(2):
-        assert colour.invoke(chain, {"messages": [HumanMessage("hi")], "other": 1}, session()) == "ok"
+        assert (
+            colour.invoke(chain, {"messages": [HumanMessage("hi")], "other": 1}, session()) == "ok"
+        )
     assert seen == [1, 3]
 
 
@@ -92,7 +99,9 @@ def test_a_call_that_fails_adds_nothing(colour: Any, stores: Any) -> None:
 def test_several_keys_may_name_a_conversation(colour: Any, stores: Any) -> None:
     specs = [ConfigurableFieldSpec(id=name, annotation=str) for name in ("user", "topic")]
     chain = RunnableWithMessageHistory(
-        lambda messages: "ok", lambda user, topic: stores[(user, topic)], history_factory_config=specs
+        lambda messages: "ok",
+        lambda user, topic: stores[(user, topic)],
+        history_factory_config=specs,
     )
     colour.invoke(chain, "hi", {"configurable": {"topic": "t", "user": "u"}})
     assert list(stores) == [("u", "t")]
@@ -105,7 +114,9 @@ def test_what_is_missing_or_wrong_is_named(colour: Any, stores: Any) -> None:
         colour.invoke(chain, "hi")
     with pytest.raises(InvalidType, match="not a `int`"):
         colour.invoke(chain, 3, session())
-    with pytest.raises(InvalidArgument, match=r"the keys are `a`, `b`\. Name one with `input_messages_key`"):
+    with pytest.raises(
+        InvalidArgument, match=r"the keys are `a`, `b`\. Name one with `input_messages_key`"
+    ):
         colour.invoke(chain, {"a": 1, "b": 2}, session())
     with pytest.raises(InvalidType, match="`get_session_history` must be a function"):
         RunnableWithMessageHistory(chain, stores)

@@ -63,7 +63,9 @@ def test_listeners_hear_the_start_and_the_end_of_the_run_itself(colour: Any) -> 
 def test_listeners_hear_an_error(colour: Any) -> None:
     ears = Ears()
     with pytest.raises(ZeroDivisionError):
-        colour.invoke(RunnableLambda(lambda x: 1 / x, name="inverse").with_listeners(**ears.given()), 0)
+        colour.invoke(
+            RunnableLambda(lambda x: 1 / x, name="inverse").with_listeners(**ears.given()), 0
+        )
     assert ears.heard == [("start", "inverse"), ("error", "inverse")]
 
 
@@ -103,7 +105,9 @@ def test_listeners_hear_of_each_element_of_a_batch(colour: Any) -> None:
 
 def test_a_listener_may_take_the_config(colour: Any) -> None:
     seen: list[Any] = []
-    chain = RunnableLambda(double).with_listeners(on_start=lambda run, config: seen.append(config["tags"]))
+    chain = RunnableLambda(double).with_listeners(
+        on_start=lambda run, config: seen.append(config["tags"])
+    )
     colour.invoke(chain, 1, {"tags": ["t"]})
     assert seen == [["t"]]
 
@@ -114,7 +118,9 @@ def test_what_cannot_be_called_is_refused() -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-def test_listeners_are_added_to_the_handlers_that_a_nested_call_inherits(asynchronous: bool) -> None:
+def test_listeners_are_added_to_the_handlers_that_a_nested_call_inherits(
+    asynchronous: bool,
+) -> None:
     ears, outside = Ears(), Parents()
     listened = RunnableLambda(double).with_listeners(**ears.given())
     inner = listened.with_config(tags=["t"])

@@ -44,8 +44,12 @@ def test_the_patches_of_a_sequence() -> None:
     ]
     first = patches[0][0]["value"]
     assert {key: first[key] for key in first if key != "id"} == {
-        "streamed_output": [], "final_output": None, "logs": {}, "name": "RunnableSequence", "type": "chain",
-    }  # fmt: skip
+        "streamed_output": [],
+        "final_output": None,
+        "logs": {},
+        "name": "RunnableSequence",
+        "type": "chain",
+    }
     assert patches[4][0]["value"] == {"output": 2}
 
 
@@ -84,7 +88,11 @@ def test_adding_patches_touches_none_of_them() -> None:
 
 
 def test_runs_are_chosen_and_the_roots_chunks_can_be_left_out() -> None:
-    paths = {op["path"] for patch in log(chain(), {"q": "hi"}, include_types=["prompt"]) for op in patch.ops}
+    paths = {
+        op["path"]
+        for patch in log(chain(), {"q": "hi"}, include_types=["prompt"])
+        for op in patch.ops
+    }
     assert "/logs/ChatPromptTemplate" in paths
     assert "/logs/GenericFakeChatModel" not in paths
     assert "/streamed_output/-" in paths
@@ -93,7 +101,9 @@ def test_runs_are_chosen_and_the_roots_chunks_can_be_left_out() -> None:
 
 
 def test_a_name_with_a_slash_is_one_key() -> None:
-    patches = log(RunnablePassthrough() | RunnableLambda(lambda x: x).with_config(run_name="a/b~c"), 1)
+    patches = log(
+        RunnablePassthrough() | RunnableLambda(lambda x: x).with_config(run_name="a/b~c"), 1
+    )
     total = sum(patches[1:], patches[0])
     assert total.state["logs"]["a/b~c"]["final_output"] == {"output": 1}
 
@@ -109,7 +119,11 @@ def test_a_failing_run_ends_in_the_log_before_the_error_is_raised() -> None:
                 found.append(patch)
         return found
 
-    assert asyncio.run(read())[-1].ops[0] == {"op": "add", "path": "/logs/fail/final_output", "value": {}}
+    assert asyncio.run(read())[-1].ops[0] == {
+        "op": "add",
+        "path": "/logs/fail/final_output",
+        "value": {},
+    }
 
 
 def test_a_patch_adds_only_to_patches() -> None:
@@ -120,8 +134,16 @@ def test_a_patch_adds_only_to_patches() -> None:
 
 
 def test_a_dict_grows_key_by_key_in_the_patches() -> None:
-    patches = log(RunnablePassthrough() | RunnablePassthrough.assign(**{"b/c": lambda x: x["a"] + 1}), {"a": 1})
-    final = [(op["op"], op["path"], op["value"]) for patch in patches for op in patch.ops if "final" in op["path"]]
+    patches = log(
+        RunnablePassthrough() | RunnablePassthrough.assign(**{"b/c": lambda x: x["a"] + 1}),
+        {"a": 1},
+    )
+    final = [
+        (op["op"], op["path"], op["value"])
+        for patch in patches
+        for op in patch.ops
+        if "final" in op["path"]
+    ]
     assert [op for op in final if op[1].startswith("/final_output")] == [
         ("replace", "/final_output", {"a": 1}),
         ("add", "/final_output/b~1c", 2),

@@ -40,8 +40,15 @@ def letters(times: int) -> RunnableGenerator[str, str]:
 
 def test_every_branch_gets_the_input_and_keys_keep_their_order(colour: Any) -> None:
     parallel = RunnableParallel(b=lambda x: x + 1, a=RunnablePassthrough(), c={"d": itemgetter(0)})
-    assert colour.invoke(RunnableParallel({"b": lambda x: x + 1}, a=RunnablePassthrough()), 1) == {"b": 2, "a": 1}
-    assert list(colour.invoke(RunnableParallel(z=str, y=repr, x=RunnablePassthrough()), 1)) == ["z", "y", "x"]
+    assert colour.invoke(RunnableParallel({"b": lambda x: x + 1}, a=RunnablePassthrough()), 1) == {
+        "b": 2,
+        "a": 1,
+    }
+    assert list(colour.invoke(RunnableParallel(z=str, y=repr, x=RunnablePassthrough()), 1)) == [
+        "z",
+        "y",
+        "x",
+    ]
     assert parallel.get_name() == "RunnableParallel<b,a,c>"
     assert RunnableMap is RunnableParallel
 
@@ -53,7 +60,11 @@ def test_branches_that_may_wait_run_side_by_side(colour: Any) -> None:
         meeting.wait(timeout=20)  # passes only when both branches are here at once
         return x
 
-    assert colour.invoke(RunnableParallel(a=meet, b=meet, c=RunnablePassthrough()), 1) == {"a": 1, "b": 1, "c": 1}
+    assert colour.invoke(RunnableParallel(a=meet, b=meet, c=RunnablePassthrough()), 1) == {
+        "a": 1,
+        "b": 1,
+        "c": 1,
+    }
 
 
 def test_branches_that_only_compute_run_in_place(colour: Any) -> None:
@@ -62,7 +73,9 @@ def test_branches_that_only_compute_run_in_place(colour: Any) -> None:
     async def here(_: Any) -> int:
         return threading.get_ident()
 
-    lone = RunnableParallel(a=RunnableLambda(lambda _: threading.get_ident(), here), b=itemgetter("x"))
+    lone = RunnableParallel(
+        a=RunnableLambda(lambda _: threading.get_ident(), here), b=itemgetter("x")
+    )
     assert colour.invoke(lone, {"x": 1}) == {"a": threading.get_ident(), "b": 1}
     assert threads == []
 
@@ -147,7 +160,10 @@ def test_weaving_in_place_takes_turns(colour: Any) -> None:
         {"a": "y"},
         {"b": "y"},
     ]
-    assert sorted(str(chunk) for chunk in colour.transform(parallel, "x")) == ["{'a': 'x'}", "{'b': 'x'}"]
+    assert sorted(str(chunk) for chunk in colour.transform(parallel, "x")) == [
+        "{'a': 'x'}",
+        "{'b': 'x'}",
+    ]
 
 
 def test_branch_threads_see_the_callers_context() -> None:
@@ -194,7 +210,9 @@ def test_leaving_a_woven_stream_ends_its_threads_and_tasks(colour: Any) -> None:
         assert len(asyncio.all_tasks()) == 1
 
     colour.run(leave, aleave)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("modelwire-parallel")]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith("modelwire-parallel")
+    ]
 
 
 def test_parallel_is_covered_by_the_deadline() -> None:
@@ -285,7 +303,9 @@ def test_a_branch_that_tires_of_its_input_leaves_it_to_the_others() -> None:
             yield chunk
 
     def chain(*readers: Any) -> Any:
-        return RunnableGenerator(slow) | RunnableParallel({str(i): RunnableGenerator(r) for i, r in enumerate(readers)})
+        return RunnableGenerator(slow) | RunnableParallel(
+            {str(i): RunnableGenerator(r) for i, r in enumerate(readers)}
+        )
 
     async def read(*readers: Any) -> list[Any]:
         chunks = [chunk async for chunk in chain(*readers).astream(1)]

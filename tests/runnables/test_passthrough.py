@@ -70,7 +70,9 @@ def test_assign_method_of_a_runnable_extends_the_chain(colour: Any) -> None:
 def test_assign_and_pick_want_a_dict(colour: Any, value: Any) -> None:
     for step in (RunnablePassthrough.assign(a=lambda d: 1), RunnablePick("a")):
         for call in (colour.invoke, colour.stream):
-            with pytest.raises(InvalidType, match=f"must be a dict, not a `{type(value).__name__}`"):
+            with pytest.raises(
+                InvalidType, match=f"must be a dict, not a `{type(value).__name__}`"
+            ):
                 call(step, value)
 
 
@@ -94,7 +96,10 @@ def test_equality_is_by_what_they_hold() -> None:
     assert RunnablePassthrough.assign(a=step) == RunnableAssign(RunnableParallel(a=step))
     assert RunnablePick("a") == RunnablePick("a") != RunnablePick("b")
     assert repr(RunnablePick("a")) == "RunnablePick(keys='a')"
-    assert repr(RunnablePassthrough.assign(a=step)) == "RunnableAssign(mapper={\n  a: RunnableLambda(str)\n})"
+    assert (
+        repr(RunnablePassthrough.assign(a=step))
+        == "RunnableAssign(mapper={\n  a: RunnableLambda(str)\n})"
+    )
 
 
 def tokens(text: str) -> RunnableGenerator[Any, str]:
@@ -134,7 +139,9 @@ JSON_LIST = tokens('[1, 2, {"a": "x"}]') | JsonOutputParser()
         RunnablePassthrough.assign(x=JSON_LIST),
     ],
 )
-def test_a_stream_of_growing_values_adds_up_to_what_invoke_gives(colour: Any, runnable: Any) -> None:
+def test_a_stream_of_growing_values_adds_up_to_what_invoke_gives(
+    colour: Any, runnable: Any
+) -> None:
     given = {"q": "hi"}
     whole = colour.invoke(runnable, given)
     assert collected(colour.stream(runnable, given) or [None]) == whole

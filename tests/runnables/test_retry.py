@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from support.heard import Heard
 
-from modelwire.errors import Attempt, BadRequest, InvalidArgument, InvalidType, RateLimited, RetryClass, ServerError
+from modelwire.errors import (
+    Attempt,
+    BadRequest,
+    InvalidArgument,
+    InvalidType,
+    RateLimited,
+    RetryClass,
+    ServerError,
+)
 from modelwire.runnables import Runnable, RunnableLambda
 
 
@@ -59,7 +67,10 @@ def test_only_the_errors_asked_for_are_retried(colour: Any) -> None:
     ("error", "calls"),
     [
         (lambda: ServerError("down"), 2),
-        (lambda: spent(ServerError("down"), 1), 2),  # a model with `max_retries=0`: nobody else has retried
+        (
+            lambda: spent(ServerError("down"), 1),
+            2,
+        ),  # a model with `max_retries=0`: nobody else has retried
         (lambda: spent(RateLimited("slow"), 5), 1),  # the model has: not 5 times 3
         (lambda: BadRequest("no"), 1),
         (lambda: InvalidArgument("your fault"), 1),
@@ -114,7 +125,9 @@ def test_later_attempts_say_so_in_their_tags(colour: Any) -> None:
 
 def test_no_attempt_starts_that_would_come_after_the_deadline(colour: Any) -> None:
     flaky = Flaky(ValueError("a"), ValueError("b"))
-    chain = RunnableLambda(flaky).with_retry(exponential_jitter_params={"initial": 60.0, "jitter": 0.0})
+    chain = RunnableLambda(flaky).with_retry(
+        exponential_jitter_params={"initial": 60.0, "jitter": 0.0}
+    )
     with pytest.raises(ValueError, match="a"):
         colour.invoke(chain, 1, {"timeout": 5.0})
     assert flaky.calls == 1
@@ -149,7 +162,11 @@ def test_a_stream_is_not_retried(colour: Any) -> None:
         ({"retry_if_exception_type": ()}, InvalidType, "exception classes"),
         ({"retry_if_exception_type": ("ValueError",)}, InvalidType, "exception classes"),
         ({"retry_if_exception_type": 3}, InvalidType, "not a `int`"),
-        ({"exponential_jitter_params": {"start": 1}}, InvalidArgument, "has no `start`. Known: `initial`"),
+        (
+            {"exponential_jitter_params": {"start": 1}},
+            InvalidArgument,
+            "has no `start`. Known: `initial`",
+        ),
     ],
 )
 def test_bad_arguments_are_told_at_construction(given: Any, error: type, text: str) -> None:

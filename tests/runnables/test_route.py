@@ -33,10 +33,15 @@ def test_an_async_function_may_choose() -> None:
 
 
 @pytest.mark.parametrize("key", ["lonk", None, 3, ["long"]])
-def test_a_route_that_is_not_there_is_an_error_of_ours_or_the_default(colour: Any, key: Any) -> None:
+def test_a_route_that_is_not_there_is_an_error_of_ours_or_the_default(
+    colour: Any, key: Any
+) -> None:
     with pytest.raises(InvalidArgument, match="There is no route"):
         colour.invoke(route(lambda x: key, {"long": lambda x: x}), "a")
-    assert colour.invoke(route(lambda x: key, {"long": lambda x: f"<{x}>"}, default="long"), "a") == "<a>"
+    assert (
+        colour.invoke(route(lambda x: key, {"long": lambda x: f"<{x}>"}, default="long"), "a")
+        == "<a>"
+    )
 
 
 def test_close_matches_are_offered() -> None:
@@ -57,7 +62,9 @@ def test_what_cannot_run_is_refused_with_its_name() -> None:
 
 def test_the_run_of_a_route_has_the_choice_and_the_route_below_it(colour: Any) -> None:
     heard = Heard()
-    plain = RunnableRoute(RunnableLambda(lambda x: "a"), {"a": RunnableLambda(lambda x: x + 1)}, name="by_hand")
+    plain = RunnableRoute(
+        RunnableLambda(lambda x: "a"), {"a": RunnableLambda(lambda x: x + 1)}, name="by_hand"
+    )
     assert colour.invoke(plain, 1, {"callbacks": [heard]}) == 2
     assert repr(plain).startswith("RunnableRoute(")
     assert [run.split()[0] for run in heard.runs] == ["by_hand", "RunnableLambda", "RunnableLambda"]

@@ -15,11 +15,16 @@ router = RouterRunnable[Any]({"double": lambda x: x * 2, "text": str})
 def test_the_key_chooses_who_gets_the_input(colour: Any) -> None:
     assert colour.invoke(router, {"key": "double", "input": 2}) == 4
     assert colour.stream(router, {"key": "text", "input": 2}) == ["2"]
-    assert colour.batch(router, [{"key": "text", "input": 1}, {"key": "double", "input": 1}]) == ["1", 2]
+    assert colour.batch(router, [{"key": "text", "input": 1}, {"key": "double", "input": 1}]) == [
+        "1",
+        2,
+    ]
 
 
 def test_an_unknown_key_offers_the_close_ones(colour: Any) -> None:
-    with pytest.raises(InvalidArgument, match=r"No runnable associated with key 'doubel'\. Did you mean `double`"):
+    with pytest.raises(
+        InvalidArgument, match=r"No runnable associated with key 'doubel'\. Did you mean `double`"
+    ):
         colour.invoke(router, {"key": "doubel", "input": 2})
 
 
@@ -37,4 +42,6 @@ def test_what_is_no_runnable_is_named_at_construction() -> None:
 def test_equality_and_repr_show_the_runnables() -> None:
     same = RunnableLambda(str)
     assert RouterRunnable({"a": same}) == RouterRunnable({"a": same})
-    assert repr(RouterRunnable({"a": same})) == "RouterRunnable(runnables={'a': RunnableLambda(str)})"
+    assert (
+        repr(RouterRunnable({"a": same})) == "RouterRunnable(runnables={'a': RunnableLambda(str)})"
+    )

@@ -35,7 +35,13 @@ class Listener(BaseCallbackHandler):
         self.inputs: dict[str, Any] = {}
 
     def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **about: Any
+        self,
+        serialized: Any,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **about: Any,
     ) -> None:
         name = about["name"]
         self.names[run_id] = name
@@ -92,7 +98,11 @@ def test_invoke_reports_steps_inside_the_sequence(colour: Any, listener: Listene
         "first": ["seq:step:1", "b", "a"],
         "second": ["seq:step:2", "b", "a"],
     }
-    assert listener.parents == {"RunnableSequence": None, "first": "RunnableSequence", "second": "RunnableSequence"}
+    assert listener.parents == {
+        "RunnableSequence": None,
+        "first": "RunnableSequence",
+        "second": "RunnableSequence",
+    }
 
 
 def test_stream_reports_inputs_at_the_end(colour: Any, listener: Listener) -> None:
@@ -124,7 +134,9 @@ def test_stream_reports_the_sum_of_its_chunks(colour: Any, listener: Listener) -
     assert {event[2] for event in listener.heard if event[0] == "end"} == {"abc"}
 
 
-def test_parallel_assign_pick_and_map_report_under_their_names(colour: Any, listener: Listener) -> None:
+def test_parallel_assign_pick_and_map_report_under_their_names(
+    colour: Any, listener: Listener
+) -> None:
     runnable = (
         RunnableParallel(k=RunnableLambda(first))
         | RunnablePassthrough.assign(z=RunnableLambda(lambda d: d["k"] * 2, name="inner"))
@@ -147,7 +159,9 @@ def test_parallel_assign_pick_and_map_report_under_their_names(colour: Any, list
 
 
 def test_streams_of_dicts_report_every_run_once(colour: Any, listener: Listener) -> None:
-    runnable = RunnableParallel(a=first, b=second) | RunnablePassthrough.assign(c=lambda d: d["a"] + d["b"])
+    runnable = RunnableParallel(a=first, b=second) | RunnablePassthrough.assign(
+        c=lambda d: d["a"] + d["b"]
+    )
     chunks = colour.stream(runnable.pick("c"), 1, {"callbacks": [listener]})
     assert chunks == [4]
     assert len(listener.names) == 8
@@ -158,7 +172,10 @@ def test_error_is_reported_from_the_inside_out(colour: Any, listener: Listener) 
         listener.heard.clear()
         with pytest.raises(ValueError, match="mine"):
             call(RunnableLambda(first) | RunnableLambda(fail), 1, {"callbacks": [listener]})
-        assert [event[1] for event in listener.heard if event[0] == "error"] == ["fail", "RunnableSequence"]
+        assert [event[1] for event in listener.heard if event[0] == "error"] == [
+            "fail",
+            "RunnableSequence",
+        ]
 
 
 def test_run_name_and_id_are_the_outer_runs_alone(colour: Any, listener: Listener) -> None:
@@ -294,7 +311,9 @@ def test_nothing_of_runs_is_loaded_when_nobody_listens() -> None:
         "names = ('modelwire.callbacks.manager', 'asyncio', 'concurrent.futures', 'pydantic', 'uuid7')\n"
         "print([name for name in names if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
@@ -306,10 +325,14 @@ def test_custom_runnable_reports_through_its_own_hook(colour: Any, listener: Lis
         async def ainvoke(self, input: int, config: Any = None, **kwargs: Any) -> int:
             return await self._acall_with_config(self._awork, input, config)
 
-        def transform(self, input: Iterator[int], config: Any = None, **kwargs: Any) -> Iterator[int]:
+        def transform(
+            self, input: Iterator[int], config: Any = None, **kwargs: Any
+        ) -> Iterator[int]:
             return self._transform_stream_with_config(input, self._each, config)
 
-        def atransform(self, input: AsyncIterator[int], config: Any = None, **kwargs: Any) -> AsyncIterator[int]:
+        def atransform(
+            self, input: AsyncIterator[int], config: Any = None, **kwargs: Any
+        ) -> AsyncIterator[int]:
             return self._atransform_stream_with_config(input, self._aeach, config)
 
         def _work(self, x: int, run_manager: Any, config: Any) -> int:
@@ -351,5 +374,7 @@ def test_async_stream_that_is_too_deep_is_an_error_and_no_crash() -> None:
         "except RecursionError:\n"
         "    print('an error')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "an error\n"), done.stderr[-2000:]

@@ -80,29 +80,47 @@ prompt = PromptTemplate.from_template("{question}")
         (RunnableLambda(reads), {"title": "reads_input", **named("a", "b")}),
         (RunnableLambda(lambda x: x["k"]), {"title": "RunnableLambdaInput", **named("k")}),
         (RunnableLambda(itemgetter("a", "b")), {"title": "RunnableLambdaInput", **named("a", "b")}),
-        (RunnableLambda(itemgetter(0)), {"title": "RunnableLambdaInput", "type": "array", "items": {}}),
+        (
+            RunnableLambda(itemgetter(0)),
+            {"title": "RunnableLambdaInput", "type": "array", "items": {}},
+        ),
         (
             RunnableLambda(count).map(),
             {"title": "RunnableEach<count>Input", "type": "array", "items": {"type": "string"}},
         ),
         (RunnableLambda(count).with_types(input_type=Person), Person.model_json_schema()),
-        (RunnableLambda(anything).with_types(input_type=int), {"title": "anything_input", "type": "integer"}),
+        (
+            RunnableLambda(anything).with_types(input_type=int),
+            {"title": "anything_input", "type": "integer"},
+        ),
         (prompt, {"title": "PromptInput", **named(question="string")}),
         (prompt | count, {"title": "PromptInput", **named(question="string")}),
         (
             RunnableParallel(a=prompt, b=itemgetter("c")),
             {"title": "RunnableParallel<a,b>Input", **named("c", question="string")},
         ),
-        (RunnableParallel(a=count, b=prompt), {"title": "RunnableParallel<a,b>Input", "type": "string"}),
-        (RunnableParallel(), {"title": "RunnableParallel<>Input", "type": "object", "properties": {}}),
-        (RunnablePassthrough.assign(a=prompt), {"title": "RunnableParallel<a>Input", **named(question="string")}),
+        (
+            RunnableParallel(a=count, b=prompt),
+            {"title": "RunnableParallel<a,b>Input", "type": "string"},
+        ),
+        (
+            RunnableParallel(),
+            {"title": "RunnableParallel<>Input", "type": "object", "properties": {}},
+        ),
+        (
+            RunnablePassthrough.assign(a=prompt),
+            {"title": "RunnableParallel<a>Input", **named(question="string")},
+        ),
         (
             RunnablePassthrough.assign(question=itemgetter("topic")) | prompt,
             {"title": "RunnableSequenceInput", **named("topic")},
         ),
         (RunnablePick("a") | prompt, {"title": "PromptInput", **named(question="string")}),
         (RunnableBranch((anything, anything), count), {"title": "count_input", "type": "string"}),
-        (RunnableLambda(count).with_fallbacks([prompt]), {"title": "count_input", "type": "string"}),
+        (
+            RunnableLambda(count).with_fallbacks([prompt]),
+            {"title": "count_input", "type": "string"},
+        ),
         (RunnableLambda(count).with_retry(), {"title": "count_input", "type": "string"}),
         (Plain(), {"title": "PlainInput"}),
     ],
@@ -135,13 +153,23 @@ two = RunnableParallel(a=count, b=anything)
         (two, {"title": "RunnableParallel<a,b>Output", **named("b", a="integer")}),
         (two | RunnablePick("a"), {"title": "RunnableSequenceOutput", "type": "integer"}),
         (two | RunnablePick(["a"]), {"title": "RunnableSequenceOutput", **named(a="integer")}),
-        (two.assign(c=count), {"title": "RunnableSequenceOutput", **named("b", a="integer", c="integer")}),
+        (
+            two.assign(c=count),
+            {"title": "RunnableSequenceOutput", **named("b", a="integer", c="integer")},
+        ),
         (two.assign(a=anything), {"title": "RunnableSequenceOutput", **named("a", "b")}),
-        (RunnablePassthrough.assign(c=count), {"title": "RunnableAssignOutput", **named(c="integer")}),
+        (
+            RunnablePassthrough.assign(c=count),
+            {"title": "RunnableAssignOutput", **named(c="integer")},
+        ),
         (prompt | StrOutputParser(), {"title": "StrOutputParserOutput", "type": "string"}),
         (
             RunnableLambda(anything).with_types(output_type=dict[str, int]),
-            {"title": "anything_output", "type": "object", "additionalProperties": {"type": "integer"}},
+            {
+                "title": "anything_output",
+                "type": "object",
+                "additionalProperties": {"type": "integer"},
+            },
         ),
     ],
 )
@@ -191,17 +219,25 @@ def test_what_has_no_json_schema_may_be_anything() -> None:
     class Thing:
         pass
 
-    assert RunnableLambda(anything).with_types(input_type=Thing).get_input_jsonschema() == {"title": "anything_input"}
+    assert RunnableLambda(anything).with_types(input_type=Thing).get_input_jsonschema() == {
+        "title": "anything_input"
+    }
 
 
 def test_a_router_takes_a_key_and_an_input() -> None:
-    properties = RouterRunnable({"a": count}).get_input_jsonschema()["$defs"]["RouterInput"]["properties"]
+    properties = RouterRunnable({"a": count}).get_input_jsonschema()["$defs"]["RouterInput"][
+        "properties"
+    ]
     assert list(properties) == ["key", "input"]
 
 
 def test_a_config_schema_has_the_keys_asked_for() -> None:
     chain = RunnableLambda(count)
-    assert chain.get_config_jsonschema() == {"title": "count_config", "type": "object", "properties": {}}
+    assert chain.get_config_jsonschema() == {
+        "title": "count_config",
+        "type": "object",
+        "properties": {},
+    }
     found = chain.get_config_jsonschema(include=["tags", "max_concurrency", "configurable"])
     assert list(found["properties"]) == ["tags", "max_concurrency"]
     with pytest.raises(InvalidArgument, match=r"no key `tag`\. Did you mean `tags`"):

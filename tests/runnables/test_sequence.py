@@ -129,7 +129,9 @@ def test_step_without_transform_waits_for_the_sum_of_its_input(colour: Any) -> N
     chain = RunnablePassthrough() | RunnableLambda(shout)
     assert colour.transform(chain, ["a", "b", "c"]) == ["ABC"]
     assert colour.transform(RunnablePassthrough() | Doubling(), [1, 2]) == [6]
-    assert colour.transform(RunnablePassthrough() | RunnableLambda(dict), [{"a": 1}, {"b": 2}]) == [{"b": 2}]
+    assert colour.transform(RunnablePassthrough() | RunnableLambda(dict), [{"a": 1}, {"b": 2}]) == [
+        {"b": 2}
+    ]
 
 
 def test_one_source_item_is_pulled_for_each_output_item() -> None:
@@ -143,7 +145,9 @@ def test_one_source_item_is_pulled_for_each_output_item() -> None:
     def same(items: Iterator[int]) -> Iterator[int]:
         yield from items
 
-    stream = (RunnableGenerator(same) | RunnablePassthrough() | RunnableGenerator(same)).transform(source())
+    stream = (RunnableGenerator(same) | RunnablePassthrough() | RunnableGenerator(same)).transform(
+        source()
+    )
     assert pulled == []
     assert next(stream) == 0
     assert next(stream) == 1
@@ -186,7 +190,9 @@ def test_closing_an_async_stream_closes_its_source_at_once() -> None:
 
     async def main() -> None:
         kept = source()
-        stream = (RunnablePassthrough() | RunnableGenerator(same) | {"k": RunnablePassthrough()}).atransform(kept)
+        stream = (
+            RunnablePassthrough() | RunnableGenerator(same) | {"k": RunnablePassthrough()}
+        ).atransform(kept)
         assert await anext(stream) == {"k": "a"}
         await stream.aclose()  # type: ignore[attr-defined]
         assert closed == ["source"]
@@ -236,7 +242,8 @@ def test_sequence_past_its_timeout_stops_between_steps(colour: Any) -> None:
 
     chain = Sleeping() | RunnableLambda(lambda x: ran.append("late") or x)
     with pytest.raises(
-        Timeout, match=r"`(Sleeping|RunnableSequence)` did not finish within the 0\.01 s of `timeout`"
+        Timeout,
+        match=r"`(Sleeping|RunnableSequence)` did not finish within the 0\.01 s of `timeout`",
     ) as caught:
         colour.invoke(chain, 1, {"timeout": 0.01})
     assert isinstance(caught.value, TimeoutError)
@@ -337,7 +344,11 @@ def test_nothing_is_left_in_the_context(colour: Any) -> None:
 
 
 def test_repr_shows_the_steps_as_they_are_written() -> None:
-    chain = RunnableLambda(double) | {"a": RunnableLambda(shout), "b": RunnablePassthrough()} | RunnableLambda(double)
+    chain = (
+        RunnableLambda(double)
+        | {"a": RunnableLambda(shout), "b": RunnablePassthrough()}
+        | RunnableLambda(double)
+    )
     assert repr(chain) == (
         "RunnableLambda(double)\n"
         "| {\n"

@@ -97,7 +97,9 @@ class Transforming(Streaming):
     def transform(self, input: Iterator[Any], config: Any = None, **kwargs: Any) -> Iterator[Any]:
         return self.stream(input)
 
-    def atransform(self, input: AsyncIterator[Any], config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
+    def atransform(
+        self, input: AsyncIterator[Any], config: Any = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
         return self.astream(input)
 
 
@@ -189,7 +191,9 @@ def test_a_call_ends_at_its_timeout(colour: Any, leaf: Any) -> None:
 
 @classes
 @wraps
-def test_a_call_of_what_is_made_of_it_ends_at_its_timeout(colour: Any, leaf: Any, wrap: Any) -> None:
+def test_a_call_of_what_is_made_of_it_ends_at_its_timeout(
+    colour: Any, leaf: Any, wrap: Any
+) -> None:
     runnable = wrap(leaf)
     late(lambda: colour.invoke(runnable, "x", LIMIT))
     late(lambda: colour.stream(runnable, "x", LIMIT))
@@ -231,14 +235,21 @@ def test_a_class_in_time_gets_its_arguments_as_they_are(colour: Any) -> None:
             return self.invoke(input, config, **kwargs)
 
     given: Any = {"tags": ["t"]}
-    assert colour.run(lambda: Seeing().invoke(1, given, a=2), lambda: Seeing().ainvoke(1, given, a=2)) == 1
+    assert (
+        colour.run(lambda: Seeing().invoke(1, given, a=2), lambda: Seeing().ainvoke(1, given, a=2))
+        == 1
+    )
     assert seen[0][0] is given
     assert seen[0][1] == {"a": 2}
     assert colour.run(lambda: Seeing().invoke(1), lambda: Seeing().ainvoke(1)) == 1
     assert seen[-1] == (None, {})
     limited: Any = {"timeout": 60, "tags": ["t"]}
     assert (
-        colour.run(lambda: Seeing().invoke(1, config=limited), lambda: Seeing().ainvoke(input=1, config=limited)) == 1
+        colour.run(
+            lambda: Seeing().invoke(1, config=limited),
+            lambda: Seeing().ainvoke(input=1, config=limited),
+        )
+        == 1
     )
     assert seen[-1][0]["tags"] == ["t"]
     assert seen[-1][0]["deadline"] <= monotonic() + 60

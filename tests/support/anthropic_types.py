@@ -10,8 +10,14 @@ from anthropic.types import message_create_params
 from anthropic.types.beta import message_create_params as beta_params
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-STRICT = ConfigDict(extra="forbid")  # a TypedDict lets keys pass that it does not name, unless told otherwise
-NOT_IN_TYPES = ("temperature", "top_k", "top_p")  # not in the version of the API the SDK speaks; ours has them
+STRICT = ConfigDict(
+    extra="forbid"
+)  # a TypedDict lets keys pass that it does not name, unless told otherwise
+NOT_IN_TYPES = (
+    "temperature",
+    "top_k",
+    "top_p",
+)  # not in the version of the API the SDK speaks; ours has them
 
 
 def check_type(body: dict[str, Any], *, beta: bool) -> None:

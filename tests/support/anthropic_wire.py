@@ -15,7 +15,12 @@ from modelwire.transport.sse import SSEDecoder
 USE = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Zürich"}}
 USE_2 = {"type": "tool_use", "id": "toolu_2", "name": "time", "input": {}}
 THINKING = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
-USAGE = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2}
+USAGE = {
+    "input_tokens": 10,
+    "output_tokens": 5,
+    "cache_read_input_tokens": 3,
+    "cache_creation_input_tokens": 2,
+}
 
 
 def text(value: str, **more: Any) -> dict[str, Any]:
@@ -25,11 +30,17 @@ def text(value: str, **more: Any) -> dict[str, Any]:
 def whole(content: list[dict[str, Any]], **more: Any) -> bytes:
     return json.dumps(
         {
-            "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "content": content,
-            "stop_reason": "end_turn", "stop_sequence": None, "usage": USAGE,
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-sonnet-4-6",
+            "content": content,
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+            "usage": USAGE,
             **more,
         }
-    ).encode()  # fmt: skip
+    ).encode()
 
 
 def events_of(content: list[dict[str, Any]], **more: Any) -> bytes:
@@ -40,7 +51,9 @@ def events_of(content: list[dict[str, Any]], **more: Any) -> bytes:
     for index, block in enumerate(content):
         first, deltas = started(block)
         events.append({"type": "content_block_start", "index": index, "content_block": first})
-        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        events += [
+            {"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas
+        ]
         events.append({"type": "content_block_stop", "index": index})
     end = {"stop_reason": "end_turn", "stop_sequence": None}
     end |= {key: value for key, value in more.items() if key not in ("usage", "context_management")}
@@ -49,13 +62,17 @@ def events_of(content: list[dict[str, Any]], **more: Any) -> bytes:
         last["context_management"] = more["context_management"]
     events += [last, {"type": "message_stop"}]
     return "".join(
-        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n" for event in events
+        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
+        for event in events
     ).encode()
 
 
 def started(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if block["type"] == "text":
-        citations = [{"type": "citations_delta", "citation": citation} for citation in block.get("citations", ())]
+        citations = [
+            {"type": "citations_delta", "citation": citation}
+            for citation in block.get("citations", ())
+        ]
         deltas = [{"type": "text_delta", "text": piece} for piece in cut(block["text"])]
         return block | {"text": ""} | ({"citations": []} if citations else {}), citations + deltas
     if block["type"] == "thinking":

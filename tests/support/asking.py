@@ -5,9 +5,14 @@ from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
 
 def ask(
-    limiter: AdaptiveRateLimiter, now: float, *, again: bool = False, patient: bool = False, size: int = 0,
+    limiter: AdaptiveRateLimiter,
+    now: float,
+    *,
+    again: bool = False,
+    patient: bool = False,
+    size: int = 0,
     max_output: int | None = None,
-) -> Admission:  # fmt: skip
+) -> Admission:
     """Return the admission: it is granted, or waits from now on."""
     admission = Admission(now, again=again, patient=patient, size=size, max_output=max_output)
     limiter.admit(admission)

@@ -26,8 +26,12 @@ def chain(wire: str, base_url: str) -> Any:
         os.environ["STORAGE_EMULATOR_HOST"] = base_url
         vertex = ChatVertexAI(model="m", base_url=base_url, project="p", credentials=lambda: "k")
         return ChatPromptTemplate.from_template("say {word}") | vertex
-    model: Any = {"anthropic": ChatAnthropic, "gemini": ChatGoogleGenerativeAI}.get(wire, ChatOpenAI)
-    return ChatPromptTemplate.from_template("say {word}") | model(model="m", base_url=base_url, api_key="k")
+    model: Any = {"anthropic": ChatAnthropic, "gemini": ChatGoogleGenerativeAI}.get(
+        wire, ChatOpenAI
+    )
+    return ChatPromptTemplate.from_template("say {word}") | model(
+        model="m", base_url=base_url, api_key="k"
+    )
 
 
 def die_at(where: str, event: str, count: int) -> None:

@@ -23,10 +23,14 @@ class SyncColour:
     def batch(self, runnable: Any, values: Any, config: Any = None, **kwargs: Any) -> list[Any]:
         return runnable.batch(values, config, **kwargs)
 
-    def batch_as_completed(self, runnable: Any, values: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+    def batch_as_completed(
+        self, runnable: Any, values: Any, config: Any = None, **kwargs: Any
+    ) -> list[Any]:
         return list(runnable.batch_as_completed(values, config, **kwargs))
 
-    def transform(self, runnable: Any, values: Iterable[Any], config: Any = None, **kwargs: Any) -> list[Any]:
+    def transform(
+        self, runnable: Any, values: Iterable[Any], config: Any = None, **kwargs: Any
+    ) -> list[Any]:
         return list(runnable.transform(iter(values), config, **kwargs))
 
     def run(self, sync_callable: Callable[[], T], async_callable: Callable[[], Awaitable[T]]) -> T:
@@ -47,11 +51,19 @@ class AsyncColour:
     def batch(self, runnable: Any, values: Any, config: Any = None, **kwargs: Any) -> list[Any]:
         return asyncio.run(_awaited(lambda: runnable.abatch(values, config, **kwargs)))
 
-    def batch_as_completed(self, runnable: Any, values: Any, config: Any = None, **kwargs: Any) -> list[Any]:
-        return asyncio.run(_collected(lambda: runnable.abatch_as_completed(values, config, **kwargs)))
+    def batch_as_completed(
+        self, runnable: Any, values: Any, config: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        return asyncio.run(
+            _collected(lambda: runnable.abatch_as_completed(values, config, **kwargs))
+        )
 
-    def transform(self, runnable: Any, values: Iterable[Any], config: Any = None, **kwargs: Any) -> list[Any]:
-        return asyncio.run(_collected(lambda: runnable.atransform(_aiter(values), config, **kwargs)))
+    def transform(
+        self, runnable: Any, values: Iterable[Any], config: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        return asyncio.run(
+            _collected(lambda: runnable.atransform(_aiter(values), config, **kwargs))
+        )
 
     def run(self, sync_callable: Callable[[], T], async_callable: Callable[[], Awaitable[T]]) -> T:
         return asyncio.run(_awaited(async_callable))

@@ -11,10 +11,14 @@ from modelwire.testing.server import bedrock_wire
 __all__ = ["event", "exception", "frame", "stream_of"]
 
 
-def frame(payload: bytes, *, message_type: str = "event", more: bytes = b"", **headers: str) -> bytes:
+def frame(
+    payload: bytes, *, message_type: str = "event", more: bytes = b"", **headers: str
+) -> bytes:
     """Write one frame; `event_type="metadata"` is the header `:event-type`, and `more` are headers as they are."""
     named = {"message-type": message_type, "content-type": "application/json", **headers}
-    return bedrock_wire.frame(payload, {f":{name.replace('_', '-')}": it for name, it in named.items()}, packed=more)
+    return bedrock_wire.frame(
+        payload, {f":{name.replace('_', '-')}": it for name, it in named.items()}, packed=more
+    )
 
 
 def event(name: str, **data: Any) -> bytes:
@@ -29,9 +33,15 @@ def exception(name: str, message: str, **data: Any) -> bytes:
 def stream_of(words: Iterable[str], *, stop: str | None = "end_turn") -> bytes:
     """Write a stream of text; without `stop` it ends before its end."""
     frames = [event("messageStart", role="assistant", p="abc")]
-    frames += [event("contentBlockDelta", contentBlockIndex=0, delta={"text": word}, p="abcd") for word in words]
+    frames += [
+        event("contentBlockDelta", contentBlockIndex=0, delta={"text": word}, p="abcd")
+        for word in words
+    ]
     if stop is not None:
         usage = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
-        frames += [event("contentBlockStop", contentBlockIndex=0), event("messageStop", stopReason=stop)]
+        frames += [
+            event("contentBlockStop", contentBlockIndex=0),
+            event("messageStop", stopReason=stop),
+        ]
         frames += [event("metadata", usage=usage, metrics={"latencyMs": 12})]
     return b"".join(frames)

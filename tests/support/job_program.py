@@ -30,7 +30,9 @@ class Counted(BaseChatModel):
     async def _agenerate(self, messages: Any, *_: Any, **__: Any) -> ChatResult:
         os.write(self.asked, f"{messages[-1].text}\n".encode())
         await asyncio.sleep(self.wait_s)
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(f"answer to {messages[-1].text}"))])
+        return ChatResult(
+            generations=[ChatGeneration(message=AIMessage(f"answer to {messages[-1].text}"))]
+        )
 
 
 if __name__ == "__main__":

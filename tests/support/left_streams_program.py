@@ -30,7 +30,9 @@ def model_over(base_url: str, engine: str) -> Any:
     import httpx2
 
     client = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=None))
-    return ChatOpenAI(model="m", base_url=base_url, api_key="k", max_retries=0, http_async_client=client)
+    return ChatOpenAI(
+        model="m", base_url=base_url, api_key="k", max_retries=0, http_async_client=client
+    )
 
 
 async def leave(chunks: Any) -> None:
@@ -85,13 +87,21 @@ async def main(model: Any, streamed: str, streams: int, calls: int) -> None:
         except Exception as exc:  # noqa: BLE001 - that there is none is the claim
             failed.append(repr(exc))
 
-    await asyncio.gather(crew(left(chunks) for _ in range(streams)), crew(call(str(n)) for n in range(calls)))
+    await asyncio.gather(
+        crew(left(chunks) for _ in range(streams)), crew(call(str(n)) for n in range(calls))
+    )
     gc.collect()
     await asyncio.sleep(0.1)
     gc.collect()
     await asyncio.sleep(0.1)
-    own = list(pools._loop_pools[asyncio.get_running_loop()].by_settings.values()) if pools._loop_pools else []
-    places = sum(pool.in_flight for pool in own) + sum(not limiter.is_idle() for limiter in registry._limiters.values())
+    own = (
+        list(pools._loop_pools[asyncio.get_running_loop()].by_settings.values())
+        if pools._loop_pools
+        else []
+    )
+    places = sum(pool.in_flight for pool in own) + sum(
+        not limiter.is_idle() for limiter in registry._limiters.values()
+    )
     for pool in own:
         await pool.aclose()
     if model.http_async_client is not None:

@@ -36,7 +36,9 @@ class Sent:
         self.headers = {name.lower(): value for name, value in request.headers.items()}
         if not self.body.get("stream"):
             return httpx2.Response(200, json=self._whole)
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=self._stream)
+        return httpx2.Response(
+            200, headers={"content-type": "text/event-stream"}, content=self._stream
+        )
 
     def by_us(self, cls: Any, case: Case, **given: Any) -> Sent:
         """Let a model of ours send the request of the case."""
@@ -53,7 +55,9 @@ class Sent:
                 model.invoke(asks, **call)
         return self
 
-    def by_sdk(self, cls: Any, create: Callable[[Any], Callable[..., Any]], **arguments: Any) -> Sent:
+    def by_sdk(
+        self, cls: Any, create: Callable[[Any], Callable[..., Any]], **arguments: Any
+    ) -> Sent:
         """Let a client of an SDK send it; `create` finds its method."""
         with (
             httpx2.Client(transport=httpx2.MockTransport(self)) as http_client,

@@ -12,7 +12,12 @@ from typing import Any
 from support.raw_provider import RawProvider
 
 import modelwire
-from modelwire.adapters import ChatAnthropic, ChatBedrockConverse, ChatGoogleGenerativeAI, ChatOpenAI
+from modelwire.adapters import (
+    ChatAnthropic,
+    ChatBedrockConverse,
+    ChatGoogleGenerativeAI,
+    ChatOpenAI,
+)
 from modelwire.transport.observer import CallObserver
 
 OURS = str(Path(modelwire.__file__).parent)
@@ -61,25 +66,59 @@ def invoke_calls(model: Any) -> int:
 def client_answering(answer: dict[str, Any]) -> Any:
     import httpx2
 
-    return httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json=answer)))
+    return httpx2.Client(
+        transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json=answer))
+    )
 
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 CHOICE = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
-MESSAGE = {"type": "message", "role": "assistant", "model": "m", "content": [{"type": "text", "text": "hi"}]}
-CANDIDATE = {"content": {"parts": [{"text": "hi"}], "role": "model"}, "finishReason": "STOP", "index": 0}
+MESSAGE = {
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "content": [{"type": "text", "text": "hi"}],
+}
+CANDIDATE = {
+    "content": {"parts": [{"text": "hi"}], "role": "model"},
+    "finishReason": "STOP",
+    "index": 0,
+}
 COUNTS = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
 BLOCKS = {"message": {"role": "assistant", "content": [{"text": "hi"}]}}
 # A model of each wire, and what it is answered.
 WIRES: list[tuple[Any, dict[str, Any]]] = [
-    (partial(ChatOpenAI, model="m", api_key="k"), {"id": "1", "model": "m", "choices": [CHOICE], "usage": USAGE}),
-    (partial(ChatAnthropic, model="m", api_key="k"),
-     {**MESSAGE, "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}),
-    (partial(ChatGoogleGenerativeAI, model="gemini-2.5-flash", api_key="k"),
-     {"candidates": [CANDIDATE], "usageMetadata": COUNTS, "modelVersion": "gemini-2.5-flash", "responseId": "1"}),
-    (partial(ChatBedrockConverse, model="us.amazon.nova-lite-v1:0", api_key="k", region_name="us-east-1"),
-     {"output": BLOCKS, "stopReason": "end_turn", "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}}),
-]  # fmt: skip
+    (
+        partial(ChatOpenAI, model="m", api_key="k"),
+        {"id": "1", "model": "m", "choices": [CHOICE], "usage": USAGE},
+    ),
+    (
+        partial(ChatAnthropic, model="m", api_key="k"),
+        {**MESSAGE, "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}},
+    ),
+    (
+        partial(ChatGoogleGenerativeAI, model="gemini-2.5-flash", api_key="k"),
+        {
+            "candidates": [CANDIDATE],
+            "usageMetadata": COUNTS,
+            "modelVersion": "gemini-2.5-flash",
+            "responseId": "1",
+        },
+    ),
+    (
+        partial(
+            ChatBedrockConverse,
+            model="us.amazon.nova-lite-v1:0",
+            api_key="k",
+            region_name="us-east-1",
+        ),
+        {
+            "output": BLOCKS,
+            "stopReason": "end_turn",
+            "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2},
+        },
+    ),
+]
 
 
 if __name__ == "__main__":

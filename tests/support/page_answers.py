@@ -58,7 +58,11 @@ ANSWERS["learn/tables.md"] = {"Good or bad": taste}
 
 def capital(request: Any) -> str:
     """Say a capital, each model in words of its own."""
-    return "The capital of Peru is Lima." if request.model == "gpt-4o" else "Lima is the capital of Peru."
+    return (
+        "The capital of Peru is Lima."
+        if request.model == "gpt-4o"
+        else "Lima is the capital of Peru."
+    )
 
 
 def table(request: Any) -> Answer:
@@ -94,6 +98,8 @@ def answer_for(answers: Mapping[str, Any]) -> Callable[[Any], Any]:
     def answer(request: Any) -> Any:
         latest = json.dumps(request.messages[-1], ensure_ascii=False)
         found = next((one for part, one in answers.items() if part in latest), None)
-        return Answer(request.text) if found is None else found(request) if callable(found) else found
+        return (
+            Answer(request.text) if found is None else found(request) if callable(found) else found
+        )
 
     return answer

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from modelwire.jobs.plan import BATCH_SHARE, CHUNKS, PILOT, OpenBatch, Pace, State, Tier, next_step, rate_of
+from modelwire.jobs.plan import (
+    BATCH_SHARE,
+    CHUNKS,
+    PILOT,
+    OpenBatch,
+    Pace,
+    State,
+    Tier,
+    next_step,
+    rate_of,
+)
 
 HOUR, MINUTE = 3600.0, 60.0
 
@@ -43,7 +53,9 @@ class Batch:
         return self.rows if share >= 1 else int(self.rows * share) if self.piecewise else 0
 
     def seen(self, now: float) -> OpenBatch:
-        return OpenBatch(self.number, self.rows, self.done(now), now - self.began, self.cancelled_at is not None)
+        return OpenBatch(
+            self.number, self.rows, self.done(now), now - self.began, self.cancelled_at is not None
+        )
 
 
 @dataclass
@@ -78,11 +90,19 @@ def played(scene: Scene) -> Outcome:
                 pace = Pace([*pace.seen, batch.takes_s])
         rate, _ = rate_of(scene.rate(now) if scene.advertised else None, asked, asked_s)
         state = State(
-            left_s=scene.left_s - now, rows=pool, rate=rate, price=1.0, has_batches=scene.has_batches, pace=pace,
-            money=None if scene.money is None else scene.money - outcome.cost, cancel_s=300.0, look_s=look_s,
+            left_s=scene.left_s - now,
+            rows=pool,
+            rate=rate,
+            price=1.0,
+            has_batches=scene.has_batches,
+            pace=pace,
+            money=None if scene.money is None else scene.money - outcome.cost,
+            cancel_s=300.0,
+            look_s=look_s,
             batches=tuple(batch.seen(now) for batch in batches),
-            spare_s=spare_s, tiers=scene.tiers,
-        )  # fmt: skip
+            spare_s=spare_s,
+            tiers=scene.tiers,
+        )
         if outcome.live < PILOT and pool:
             step = next_step(replace(state, has_batches=False))._replace(live=PILOT)
         else:
@@ -95,7 +115,10 @@ def played(scene: Scene) -> Outcome:
         for batch in batches:
             if batch.number in step.cancel:
                 batch.cancelled_at = now
-        tier = next((tier for tier in scene.tiers if tier.name == step.tier), Tier("live", 1.0, scene.rate(now)))
+        tier = next(
+            (tier for tier in scene.tiers if tier.name == step.tier),
+            Tier("live", 1.0, scene.rate(now)),
+        )
         count = min(step.live, pool, max(1, int(tier.rate * look_s)))
         spent_s = max(1.0, count / tier.rate)
         asked, asked_s = (asked + count, asked_s + spent_s) if count else (asked, asked_s)
@@ -118,7 +141,11 @@ def all_live_s(scene: Scene) -> float:
 
 
 def all_batch_s(scene: Scene) -> float:
-    return max(scene.takes_s(number) for number in range(CHUNKS)) if scene.has_batches else float("inf")
+    return (
+        max(scene.takes_s(number) for number in range(CHUNKS))
+        if scene.has_batches
+        else float("inf")
+    )
 
 
 def least_cost(scene: Scene, batches: int = CHUNKS) -> float:
@@ -138,18 +165,66 @@ def _minutes(*values: float) -> Callable[[int], float]:
 
 
 SCENES = (
-    Scene(what="a night, batches of an hour", rows=20_000, left_s=10 * HOUR, takes_s=_minutes(25, 60, 90)),
-    Scene(what="two hours, batches of half an hour", rows=5_000, left_s=2 * HOUR, takes_s=_minutes(12, 30, 48)),
+    Scene(
+        what="a night, batches of an hour",
+        rows=20_000,
+        left_s=10 * HOUR,
+        takes_s=_minutes(25, 60, 90),
+    ),
+    Scene(
+        what="two hours, batches of half an hour",
+        rows=5_000,
+        left_s=2 * HOUR,
+        takes_s=_minutes(12, 30, 48),
+    ),
     Scene(what="batches that take a day", rows=10_000, left_s=4 * HOUR, takes_s=_minutes(1440)),
-    Scene(what="every third batch is stuck", rows=10_000, left_s=5 * HOUR, takes_s=_minutes(40, 70, 1440)),
-    Scene(what="a low limit", rows=12_000, left_s=6 * HOUR, rate=lambda now: 2.0, takes_s=_minutes(30, 50, 80)),
-    Scene(what="the limit falls by a fifth", rows=60_000, left_s=3 * HOUR, takes_s=_minutes(1440),
-          rate=lambda now: 10.0 if now < HOUR else 8.0),
-    Scene(what="no Batch API, but a tier at half price", rows=20_000, left_s=3 * HOUR, has_batches=False,
-          tiers=(Tier("flex", 0.5, 4.0),)),
-    Scene(what="a limit that nobody tells", rows=60_000, left_s=3 * HOUR, rate=lambda now: 20.0, advertised=False,
-          takes_s=_minutes(20, 45, 75)),
-    Scene(what="batches done row by row in ten hours", rows=10_000, left_s=6 * HOUR, takes_s=_minutes(600),
-          piecewise=True),
-    Scene(what="no room to wait", rows=6_000, left_s=2 * HOUR, rate=lambda now: 1.0, takes_s=_minutes(25, 40)),
-)  # fmt: skip
+    Scene(
+        what="every third batch is stuck",
+        rows=10_000,
+        left_s=5 * HOUR,
+        takes_s=_minutes(40, 70, 1440),
+    ),
+    Scene(
+        what="a low limit",
+        rows=12_000,
+        left_s=6 * HOUR,
+        rate=lambda now: 2.0,
+        takes_s=_minutes(30, 50, 80),
+    ),
+    Scene(
+        what="the limit falls by a fifth",
+        rows=60_000,
+        left_s=3 * HOUR,
+        takes_s=_minutes(1440),
+        rate=lambda now: 10.0 if now < HOUR else 8.0,
+    ),
+    Scene(
+        what="no Batch API, but a tier at half price",
+        rows=20_000,
+        left_s=3 * HOUR,
+        has_batches=False,
+        tiers=(Tier("flex", 0.5, 4.0),),
+    ),
+    Scene(
+        what="a limit that nobody tells",
+        rows=60_000,
+        left_s=3 * HOUR,
+        rate=lambda now: 20.0,
+        advertised=False,
+        takes_s=_minutes(20, 45, 75),
+    ),
+    Scene(
+        what="batches done row by row in ten hours",
+        rows=10_000,
+        left_s=6 * HOUR,
+        takes_s=_minutes(600),
+        piecewise=True,
+    ),
+    Scene(
+        what="no room to wait",
+        rows=6_000,
+        left_s=2 * HOUR,
+        rate=lambda now: 1.0,
+        takes_s=_minutes(25, 40),
+    ),
+)

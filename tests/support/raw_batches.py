@@ -33,9 +33,19 @@ class RawBatches(ThreadingHTTPServer):
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         text = body["messages"][-1]["content"]
         self.billed[text] += 1
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": "stop",
+        }
         usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
-        return {"id": "c", "object": "chat.completion", "model": body["model"], "choices": [choice], "usage": usage}
+        return {
+            "id": "c",
+            "object": "chat.completion",
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
 
     def look(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Let two rows get done, and say how the batch stands."""
@@ -44,12 +54,23 @@ class RawBatches(ThreadingHTTPServer):
             batch["travels"] += batch["status"] == "cancelling"
             more = 2 if batch["travels"] or len(done) < EARLY_ROWS else 0
             for line in batch["lines"][len(done) : len(done) + more]:
-                response = {"status_code": 200, "request_id": "q", "body": self.answer(line["body"])}
-                done.append({"id": "r", "custom_id": line["custom_id"], "response": response, "error": None})
+                response = {
+                    "status_code": 200,
+                    "request_id": "q",
+                    "body": self.answer(line["body"]),
+                }
+                done.append(
+                    {"id": "r", "custom_id": line["custom_id"], "response": response, "error": None}
+                )
             if batch["travels"] >= TRAVEL_LOOKS:
                 batch["status"] = "cancelled"
-                self.files[f"out{batch['id']}"] = b"".join(json.dumps(line).encode() + b"\n" for line in done)
-        shown = {name: batch[name] for name in ("id", "status", "input_file_id", "metadata", "created_at")}
+                self.files[f"out{batch['id']}"] = b"".join(
+                    json.dumps(line).encode() + b"\n" for line in done
+                )
+        shown = {
+            name: batch[name]
+            for name in ("id", "status", "input_file_id", "metadata", "created_at")
+        }
         counts = {"total": len(batch["lines"]), "completed": len(batch["done"]), "failed": 0}
         output = (
             f"out{batch['id']}" if batch["status"] == "cancelled" else None
@@ -58,15 +79,27 @@ class RawBatches(ThreadingHTTPServer):
 
     def make(self, fields: dict[str, Any]) -> dict[str, Any]:
         id = f"b{len(self.batches)}"
-        lines = [json.loads(line) for line in self.files[fields["input_file_id"]].splitlines() if line.strip()]
-        about = {"id": id, "status": "in_progress", "created_at": int(time.time()), "done": [], "travels": 0}
+        lines = [
+            json.loads(line)
+            for line in self.files[fields["input_file_id"]].splitlines()
+            if line.strip()
+        ]
+        about = {
+            "id": id,
+            "status": "in_progress",
+            "created_at": int(time.time()),
+            "done": [],
+            "travels": 0,
+        }
         self.batches[id] = {**fields, **about, "lines": lines}
         return self.look(self.batches[id])
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two writes: the second would wait 40 ms for the first one's ack
+    disable_nagle_algorithm = (
+        True  # head and body are two writes: the second would wait 40 ms for the first one's ack
+    )
     server: RawBatches
 
     def do_GET(self) -> None:

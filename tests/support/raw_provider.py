@@ -28,7 +28,11 @@ class RawProvider:
     """
 
     def __init__(
-        self, decide: Callable[[float, str], int], *, retry_after: float | None = None, latency_s: float = 0.0
+        self,
+        decide: Callable[[float, str], int],
+        *,
+        retry_after: float | None = None,
+        latency_s: float = 0.0,
     ) -> None:
         self.decide = decide
         self.retry_after = retry_after
@@ -77,7 +81,9 @@ class RawProvider:
                 status = self.decide(now - self.arrivals[0].at_s if self.arrivals else 0.0, text)
                 self.arrivals.append(Arrival(now, text, status))
                 if status == 0:  # an RST, nothing else
-                    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+                    writer.get_extra_info("socket").setsockopt(
+                        SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0)
+                    )
                     writer.transport.abort()
                     return
                 if status == 200:
@@ -93,7 +99,13 @@ class RawProvider:
         message = {"role": "assistant", "content": text}
         good = {"id": "x", "object": "chat.completion", "created": 1, "model": "m"}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-        body = json.dumps({**good, "choices": choices} if status == 200 else {"error": {"message": "no"}}).encode()
-        asked = "" if status == 200 or self.retry_after is None else f"retry-after: {self.retry_after}\r\n"
+        body = json.dumps(
+            {**good, "choices": choices} if status == 200 else {"error": {"message": "no"}}
+        ).encode()
+        asked = (
+            ""
+            if status == 200 or self.retry_after is None
+            else f"retry-after: {self.retry_after}\r\n"
+        )
         head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{asked}content-length: {len(body)}\r\n\r\n"
         return head.encode() + body

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-Action = bytes | float | Callable[[socket.socket], None]  # send these bytes; wait so many seconds; do this
+Action = (
+    bytes | float | Callable[[socket.socket], None]
+)  # send these bytes; wait so many seconds; do this
 
 
 class RawServer:
@@ -15,7 +17,9 @@ class RawServer:
     After an entry the connection stays open unless its last action is `None`, which closes it.
     """
 
-    def __init__(self, script: Sequence[Sequence[Any]], *, repeat: bool = False, tls: Any = None) -> None:
+    def __init__(
+        self, script: Sequence[Sequence[Any]], *, repeat: bool = False, tls: Any = None
+    ) -> None:
         self.script = list(script)
         self.repeat = repeat
         self.tls = tls  # an `ssl.SSLContext`
@@ -53,7 +57,14 @@ class RawServer:
                     buffer += data
                 head, _, buffer = buffer.partition(b"\r\n\r\n")
                 lines = head.lower().split(b"\r\n")
-                length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length")), 0)
+                length = next(
+                    (
+                        int(line.split(b":")[1])
+                        for line in lines
+                        if line.startswith(b"content-length")
+                    ),
+                    0,
+                )
                 while len(buffer) < length:
                     buffer += peer.recv(65536)
                 body, buffer = buffer[:length], buffer[length:]
@@ -85,7 +96,9 @@ def answer(body: bytes = b"hello", *, status: int = 200, headers: str = "") -> b
     return f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
-CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 END_CHUNKED = b"0\r\n\r\n"
 
 

@@ -21,13 +21,21 @@ def with_process(row: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     given, output = sys.argv[1:3]
     model = ChatOpenAI(
-        model="m", base_url=os.environ["OPENAI_BASE_URL"], rpm=float(sys.argv[3]) if sys.argv[3:] else None
+        model="m",
+        base_url=os.environ["OPENAI_BASE_URL"],
+        rpm=float(sys.argv[3]) if sys.argv[3:] else None,
     )
     ask = ChatPromptTemplate.from_template("{text}") | model | StrOutputParser()
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", _node_ip_address="127.0.0.1")
+    ray.init(
+        num_cpus=2, include_dashboard=False, logging_level="ERROR", _node_ip_address="127.0.0.1"
+    )
     result = run_job(
-        RunnablePassthrough.assign(said=ask) | RunnableLambda(with_process), given, output=output, engine="ray",
-        workers=2, quiet=True,
-    )  # fmt: skip
+        RunnablePassthrough.assign(said=ask) | RunnableLambda(with_process),
+        given,
+        output=output,
+        engine="ray",
+        workers=2,
+        quiet=True,
+    )
     ray.shutdown()  # which has things to say, too
     print(result.rows, result.failed, result.same, flush=True)

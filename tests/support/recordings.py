@@ -21,8 +21,18 @@ from modelwire.transport.wire import Reply
 Record = dict[str, Any]
 
 # Read now: tests run without the developer's environment.
-CORPUS = Path(os.environ.get("MODELWIRE_CORPUS") or Path(__file__).resolve().parents[3] / "shared" / "corpus")
-FILES = ("openai_chat", "openai_compatible", "openai_responses", "anthropic_messages", "errors", "gemini", "bedrock")
+CORPUS = Path(
+    os.environ.get("MODELWIRE_CORPUS") or Path(__file__).resolve().parents[3] / "shared" / "corpus"
+)
+FILES = (
+    "openai_chat",
+    "openai_compatible",
+    "openai_responses",
+    "anthropic_messages",
+    "errors",
+    "gemini",
+    "bedrock",
+)
 
 
 @cache
@@ -37,13 +47,18 @@ def _read(name: str) -> list[Record]:
 def records(endpoint: str | None = None, *, failed: bool | None = None) -> Iterator[Record]:
     """Yield the exchanges with an endpoint: all, those that ended in an error, or those that brought an answer."""
     for record in (record for name in FILES for record in _read(name)):
-        if endpoint in (None, record["endpoint"]) and failed in (None, "error" in record["expected"]):
+        if endpoint in (None, record["endpoint"]) and failed in (
+            None,
+            "error" in record["expected"],
+        ):
             yield record
 
 
 def reply_of(record: Record) -> Reply:
     headers = {name.lower(): value for name, value in record["response_headers"].items()}
-    return Reply(record["status"], headers, record["response_body_text"].encode("utf-8", "surrogatepass"))
+    return Reply(
+        record["status"], headers, record["response_body_text"].encode("utf-8", "surrogatepass")
+    )
 
 
 def chunks_of(codec: Codec, body: bytes, split: Random | None = None) -> Iterator[AIMessageChunk]:
@@ -62,4 +77,8 @@ def decoded(codec: Codec, record: Record, split: Random | None = None) -> AIMess
     reply = reply_of(record)
     if reply.status >= 300:
         raise codec.error(reply)
-    return merge_chunks(list(chunks_of(codec, reply.body, split))) if record["stream"] else codec.decode(reply)
+    return (
+        merge_chunks(list(chunks_of(codec, reply.body, split)))
+        if record["stream"]
+        else codec.decode(reply)
+    )

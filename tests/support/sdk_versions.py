@@ -11,7 +11,9 @@ def read_from(package: str, upto: str) -> pytest.MarkDecorator:
     """Skip a test of completeness where an SDK newer than the one we have read is installed."""
     installed = version(package)
     newer = _numbers(installed) > _numbers(upto)
-    return pytest.mark.skipif(newer, reason=f"{package} {installed} is newer than {upto}, which the table follows")
+    return pytest.mark.skipif(
+        newer, reason=f"{package} {installed} is newer than {upto}, which the table follows"
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:

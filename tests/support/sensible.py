@@ -21,7 +21,10 @@ def sensible(request: Any) -> Answer:
     tool = _tool(body)
     if tool is not None and not _has_tool_result(request.messages):
         name, schema = tool
-        return Answer(tool_calls=[{"name": name, "args": _value(schema, schema, "", request.text)}], usage=usage)
+        return Answer(
+            tool_calls=[{"name": name, "args": _value(schema, schema, "", request.text)}],
+            usage=usage,
+        )
     form = _form(body)
     if form is not None:
         return Answer(json.dumps(_value(form, form, "", request.text)), usage=usage)
@@ -32,7 +35,9 @@ def _tool(body: Schema) -> tuple[str, Schema] | None:
     tools = {}
     for tool in body.get("tools") or ():
         function = tool.get("function", tool)
-        tools[function.get("name")] = function.get("parameters") or function.get("input_schema") or {}
+        tools[function.get("name")] = (
+            function.get("parameters") or function.get("input_schema") or {}
+        )
     choice = body.get("tool_choice")
     if not tools or choice == "none":
         return None
@@ -53,7 +58,11 @@ def _has_tool_result(messages: list[Any]) -> bool:
 
 
 def _form(body: Schema) -> Schema | None:
-    form = body.get("response_format") or (body.get("text") or {}).get("format") or body.get("output_format")
+    form = (
+        body.get("response_format")
+        or (body.get("text") or {}).get("format")
+        or body.get("output_format")
+    )
     form = form or (body.get("output_config") or {}).get("format")
     if not isinstance(form, Mapping) or form.get("type") not in ("json_schema", "json_object"):
         return None

@@ -39,7 +39,9 @@ class Batch:
     made_at: float
     metadata: dict[str, str] = field(default_factory=dict)
     input_file: str | None = None
-    state: str = "in_progress"  # in_progress, cancelling, then completed, expired, cancelled, failed
+    state: str = (
+        "in_progress"  # in_progress, cancelling, then completed, expired, cancelled, failed
+    )
     answered: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)  # with a passing error
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -65,10 +67,14 @@ class Provider(httpx2.BaseTransport):
         self.lose_create = 0  # so many batches to come are made, and nobody hears of it
         self.refuse_create = 0
         self.refuse_cancel = 0  # so many cancels to come are refused
-        self.is_busy = False  # a colleague makes a batch of as many rows whenever one of ours has bad luck
+        self.is_busy = (
+            False  # a colleague makes a batch of as many rows whenever one of ours has bad luck
+        )
         self.compress = False
         self.mark = b""  # a BOM, say
-        self.trip: Callable[[str], None] = lambda where: None  # called before and after each request
+        self.trip: Callable[[str], None] = lambda where: (
+            None
+        )  # called before and after each request
         self.on_create: Callable[[], None] = lambda: None  # called when a batch of ours is made
 
     # what the world does --------------------------------------------------------------------------------------------
@@ -80,7 +86,9 @@ class Provider(httpx2.BaseTransport):
         if self.dialect == "openai" and plan:
             batch.state = "failed"
             line = {"code": "invalid_row", "line": 1, "message": "not so"}
-            batch.errors = [line if plan == "line" else {"code": "token_limit_exceeded", "message": "full"}]
+            batch.errors = [
+                line if plan == "line" else {"code": "token_limit_exceeded", "message": "full"}
+            ]
         return batch
 
     def progress(self, batch: Batch, share: float, failing: int = 0) -> None:
@@ -112,17 +120,32 @@ class Provider(httpx2.BaseTransport):
         for number, (custom_id, text) in reversed(list(enumerate(batch.rows))):
             if number in batch.answered:
                 response = {"status_code": 200, "request_id": "r", "body": openai_answer(text)}
-                output.append({"id": "x", "custom_id": custom_id, "response": response, "error": None})
+                output.append(
+                    {"id": "x", "custom_id": custom_id, "response": response, "error": None}
+                )
             elif number in batch.failed:
-                body = {"error": {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}}
+                body = {
+                    "error": {
+                        "message": "slow down",
+                        "type": "requests",
+                        "code": "rate_limit_exceeded",
+                    }
+                }
                 response = {"status_code": 429, "request_id": "r", "body": body}
-                errors.append({"id": "x", "custom_id": custom_id, "response": response, "error": None})
+                errors.append(
+                    {"id": "x", "custom_id": custom_id, "response": response, "error": None}
+                )
             else:
-                error = {"code": f"batch_{batch.state}", "message": "This request was not executed."}
+                error = {
+                    "code": f"batch_{batch.state}",
+                    "message": "This request was not executed.",
+                }
                 errors.append({"id": "x", "custom_id": custom_id, "response": None, "error": error})
         for name, lines in (("output_file_id", output), ("error_file_id", errors)):
             if lines:
-                batch.files[name] = self._add_file(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+                batch.files[name] = self._add_file(
+                    b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+                )
 
     def _add_file(self, content: bytes) -> str:
         self.uploads += 1
@@ -146,13 +169,17 @@ class Provider(httpx2.BaseTransport):
         if isinstance(said, bytes) and self.compress:
             headers["content-encoding"], content = "gzip", gzip.compress(content)
         headers["content-length"] = str(len(content))
-        return httpx2.Response(status, headers=headers, stream=httpx2.ByteStream(content), request=request)
+        return httpx2.Response(
+            status, headers=headers, stream=httpx2.ByteStream(content), request=request
+        )
 
     def _answered(self, request: httpx2.Request) -> tuple[int, Any]:
         request.read()
         if self.dialect == "gemini":
             return self._gemini(request)
-        found = re.search(r"/(files|batches)(?:/([^/]+))?(?:/(content|cancel|results))?$", request.url.path)
+        found = re.search(
+            r"/(files|batches)(?:/([^/]+))?(?:/(content|cancel|results))?$", request.url.path
+        )
         assert found, request.url
         kind, id_, action = found[1], found[2], found[3]
         if kind == "files":
@@ -165,7 +192,9 @@ class Provider(httpx2.BaseTransport):
         if action == "cancel":
             return self._cancel(batch)
         if action == "results":
-            return (200, self._results(batch)) if batch.ended else self._error(404, "no results yet")
+            return (
+                (200, self._results(batch)) if batch.ended else self._error(404, "no results yet")
+            )
         return 200, self._record(batch)
 
     def _gemini(self, request: httpx2.Request) -> tuple[int, Any]:
@@ -183,12 +212,21 @@ class Provider(httpx2.BaseTransport):
             return self._error(404, "no such batch")
         return self._cancel(batch) if found[2] else (200, self._record(batch))
 
-    def _file(self, request: httpx2.Request, id_: str | None, action: str | None) -> tuple[int, Any]:
+    def _file(
+        self, request: httpx2.Request, id_: str | None, action: str | None
+    ) -> tuple[int, Any]:
         if id_ is None:
             boundary = request.headers["content-type"].partition("boundary=")[2].encode()
-            part = next(one for one in request.content.split(b"--" + boundary) if b"filename=" in one)
+            part = next(
+                one for one in request.content.split(b"--" + boundary) if b"filename=" in one
+            )
             name = self._add_file(part.partition(b"\r\n\r\n")[2][:-2])
-            return 200, {"id": name, "object": "file", "status": "processed", "created_at": int(self.now)}
+            return 200, {
+                "id": name,
+                "object": "file",
+                "status": "processed",
+                "created_at": int(self.now),
+            }
         if id_ not in self.files:
             return self._error(404, "no such file")
         if action == "content":
@@ -200,7 +238,9 @@ class Provider(httpx2.BaseTransport):
             self.refuse_create -= 1
             if self.is_busy:
                 size = request.content.count(b'"custom_id"') or 1
-                self.make("a colleague", [(f"other-{number}", f"c{number}") for number in range(size)])
+                self.make(
+                    "a colleague", [(f"other-{number}", f"c{number}") for number in range(size)]
+                )
             return self._error(403, "not now")
         fields = json.loads(request.content)
         about: dict[str, Any] = {}
@@ -213,16 +253,25 @@ class Provider(httpx2.BaseTransport):
             about = {"metadata": fields["metadata"], "input_file": fields["input_file_id"]}
         elif self.dialect == "gemini":
             inline = fields["batch"]["inputConfig"]["requests"]["requests"]
-            rows = [(row["metadata"]["key"], row["request"]["contents"][0]["parts"][0]["text"]) for row in inline]
+            rows = [
+                (row["metadata"]["key"], row["request"]["contents"][0]["parts"][0]["text"])
+                for row in inline
+            ]
             about = {"metadata": {"displayName": fields["batch"]["displayName"]}}
         else:
-            rows = [(row["custom_id"], row["params"]["messages"][0]["content"]) for row in fields["requests"]]
+            rows = [
+                (row["custom_id"], row["params"]["messages"][0]["content"])
+                for row in fields["requests"]
+            ]
         self.on_create()
         batch = self.make("ours", rows, **about)
         if self.lose_create:
             self.lose_create -= 1
             if self.is_busy:
-                self.make("a colleague", [(f"other-{number}", f"c{number}") for number in range(len(rows))])
+                self.make(
+                    "a colleague",
+                    [(f"other-{number}", f"c{number}") for number in range(len(rows))],
+                )
             raise AnswerLost
         return 200, self._record(batch)
 
@@ -246,13 +295,18 @@ class Provider(httpx2.BaseTransport):
         return 200, self._record(batch)
 
     def _error(self, status: int, message: str) -> tuple[int, Any]:
-        error = {"type": "not_found_error" if status == 404 else "invalid_request_error", "message": message}
+        error = {
+            "type": "not_found_error" if status == 404 else "invalid_request_error",
+            "message": message,
+        }
         return status, {"type": "error", "error": error, "request_id": "r"}
 
     def _record(self, batch: Batch) -> dict[str, Any]:
-        return {"openai": self._openai_record, "anthropic": self._anthropic_record, "gemini": self._operation}[
-            self.dialect
-        ](batch)
+        return {
+            "openai": self._openai_record,
+            "anthropic": self._anthropic_record,
+            "gemini": self._operation,
+        }[self.dialect](batch)
 
     def _operation(self, batch: Batch) -> dict[str, Any]:
         states = {"in_progress": "RUNNING", "cancelling": "RUNNING", "completed": "SUCCEEDED"}
@@ -262,40 +316,77 @@ class Provider(httpx2.BaseTransport):
             "failedRequestCount": batch.failed,
         }
         metadata: dict[str, Any] = {
-            "displayName": batch.metadata.get("displayName"), "createTime": iso(batch.made_at),
+            "displayName": batch.metadata.get("displayName"),
+            "createTime": iso(batch.made_at),
             "state": f"BATCH_STATE_{states.get(batch.state, batch.state.upper())}",
             "batchStats": {name: str(len(rows)) for name, rows in counts.items()},  # type: ignore[arg-type]
-        }  # fmt: skip
+        }
         if batch.ended:
-            rows = [(batch.rows[n][0], {"response": gemini_answer(batch.rows[n][1])}) for n in batch.answered[::-1]]
-            rows += [(batch.rows[n][0], {"error": {"code": 8, "message": "slow down"}}) for n in batch.failed]
+            rows = [
+                (batch.rows[n][0], {"response": gemini_answer(batch.rows[n][1])})
+                for n in batch.answered[::-1]
+            ]
+            rows += [
+                (batch.rows[n][0], {"error": {"code": 8, "message": "slow down"}})
+                for n in batch.failed
+            ]
             inlined = [{"metadata": {"key": key}, **came} for key, came in rows]
             metadata["output"] = {"inlinedResponses": {"inlinedResponses": inlined}}
         return {"name": f"batches/{batch.id}", "metadata": metadata, "done": batch.ended}
 
     def _openai_record(self, batch: Batch) -> dict[str, Any]:
-        counts = {"total": len(batch.rows), "completed": len(batch.answered), "failed": len(batch.failed)}
+        counts = {
+            "total": len(batch.rows),
+            "completed": len(batch.answered),
+            "failed": len(batch.failed),
+        }
         return {
-            "id": batch.id, "object": "batch", "status": batch.state, "created_at": int(batch.made_at),
-            "expires_at": int(batch.made_at + DAY_S), "input_file_id": batch.input_file, "metadata": batch.metadata,
-            "errors": {"data": batch.errors} if batch.errors else None, "request_counts": counts,
-            "output_file_id": None, "error_file_id": None, **batch.files,
-        }  # fmt: skip
+            "id": batch.id,
+            "object": "batch",
+            "status": batch.state,
+            "created_at": int(batch.made_at),
+            "expires_at": int(batch.made_at + DAY_S),
+            "input_file_id": batch.input_file,
+            "metadata": batch.metadata,
+            "errors": {"data": batch.errors} if batch.errors else None,
+            "request_counts": counts,
+            "output_file_id": None,
+            "error_file_id": None,
+            **batch.files,
+        }
 
     def _anthropic_record(self, batch: Batch) -> dict[str, Any]:
         counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
         counts["processing"] = len(batch.rows)
         if batch.ended:
             rest = len(batch.rows) - len(batch.answered) - len(batch.failed)
-            counts |= {"processing": 0, "succeeded": len(batch.answered), "errored": len(batch.failed)}
+            counts |= {
+                "processing": 0,
+                "succeeded": len(batch.answered),
+                "errored": len(batch.failed),
+            }
             counts["canceled" if batch.state == "cancelled" else "expired"] = rest
-        state = "ended" if batch.ended else "canceling" if batch.state == "cancelling" else "in_progress"
+        state = (
+            "ended"
+            if batch.ended
+            else "canceling"
+            if batch.state == "cancelling"
+            else "in_progress"
+        )
         return {
-            "id": batch.id, "type": "message_batch", "processing_status": state, "request_counts": counts,
-            "created_at": iso(batch.made_at), "expires_at": iso(batch.made_at + DAY_S),
-            "cancel_initiated_at": iso(self.now) if batch.state in ("cancelling", "cancelled") else None,
-            "results_url": f"https://api.test/v1/messages/batches/{batch.id}/results" if batch.ended else None,
-        }  # fmt: skip
+            "id": batch.id,
+            "type": "message_batch",
+            "processing_status": state,
+            "request_counts": counts,
+            "created_at": iso(batch.made_at),
+            "expires_at": iso(batch.made_at + DAY_S),
+            "cancel_initiated_at": iso(self.now)
+            if batch.state in ("cancelling", "cancelled")
+            else None,
+            "results_url": f"https://api.test/v1/messages/batches/{batch.id}/results"
+            if batch.ended
+            else None,
+        }
 
     def _results(self, batch: Batch) -> bytes:
         lines = []
@@ -304,7 +395,10 @@ class Provider(httpx2.BaseTransport):
                 result: dict[str, Any] = {"type": "succeeded", "message": anthropic_answer(text)}
             elif number in batch.failed:
                 error = {"type": "overloaded_error", "message": "slow down"}
-                result = {"type": "errored", "error": {"type": "error", "error": error, "request_id": "r"}}
+                result = {
+                    "type": "errored",
+                    "error": {"type": "error", "error": error, "request_id": "r"},
+                }
             else:
                 result = {"type": "canceled" if batch.state == "cancelled" else "expired"}
             lines.append(json.dumps({"custom_id": custom_id, "result": result}).encode() + b"\n")
@@ -315,15 +409,28 @@ def openai_answer(text: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": f"answer to {text}"}
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": choices, "usage": usage}
+    return {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": choices,
+        "usage": usage,
+    }
 
 
 def anthropic_answer(text: str) -> dict[str, Any]:
     content = [{"type": "text", "text": f"answer to {text}"}]
     return {
-        "id": "m", "type": "message", "role": "assistant", "model": "m", "content": content,
-        "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
-    }  # fmt: skip
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": content,
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
 
 
 def gemini_answer(text: str) -> dict[str, Any]:

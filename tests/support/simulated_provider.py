@@ -63,7 +63,9 @@ class TokenBucket:
     def refill(self, now: float) -> None:
         changes = [start for start, _ in self.steps if self.at < start < now]
         for time in [*changes, now]:
-            self.level = min(self.level + max(time - self.at, 0.0) * self.rate(self.at), self.capacity(time))
+            self.level = min(
+                self.level + max(time - self.at, 0.0) * self.rate(self.at), self.capacity(time)
+            )
             self.at = max(time, self.at)
 
     def ready_at(self, now: float, cost: float = 1.0) -> float:
@@ -150,7 +152,9 @@ class Provider:
             return self.refuses[0], REFUSED_S
         if self.slots is not None and self.in_use >= self.slots:
             return 503, REFUSED_S
-        buckets = [(b, c) for b, c in ((self.requests, 1.0), (self.tokens, float(cost))) if b is not None]
+        buckets = [
+            (b, c) for b, c in ((self.requests, 1.0), (self.tokens, float(cost))) if b is not None
+        ]
         for bucket, _ in buckets:
             bucket.refill(now)
         if any(bucket.level < c for bucket, c in buckets):
@@ -194,14 +198,19 @@ class SimulatedWire(WordWire):
 
     def decode(self, reply: Reply) -> str:
         answer = Answer("ok")
-        answer.usage_metadata = {"input_tokens": int(reply.body) - OUTPUT_TOKENS, "output_tokens": OUTPUT_TOKENS}
+        answer.usage_metadata = {
+            "input_tokens": int(reply.body) - OUTPUT_TOKENS,
+            "output_tokens": OUTPUT_TOKENS,
+        }
         return answer
 
     def error(self, reply: Reply) -> ChatError:
         if reply.body == b"credit":
             from modelwire.transport.classify import provider_error
 
-            return provider_error("no credit", provider="words", status=429, code="insufficient_quota")
+            return provider_error(
+                "no credit", provider="words", status=429, code="insufficient_quota"
+            )
         return super().error(reply)
 
 
@@ -228,17 +237,28 @@ class Outcome:
     makespan_s: float = 0.0
     sent_while_paused: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    waits_s: list[tuple[int, float]] = field(default_factory=list)  # attempts that failed, and seconds, for each row
+    waits_s: list[tuple[int, float]] = field(
+        default_factory=list
+    )  # attempts that failed, and seconds, for each row
 
 
 class Job:
     """Rows worked off by so many workers of one process."""
 
     def __init__(
-        self, world: World, provider: Provider, rows: Iterator[int], outcome: Outcome, *, workers: int = 200,
-        seed: int = 1, limiter: AdaptiveRateLimiter | None = None, patient: bool = True, timeout_s: float | None = None,
+        self,
+        world: World,
+        provider: Provider,
+        rows: Iterator[int],
+        outcome: Outcome,
+        *,
+        workers: int = 200,
+        seed: int = 1,
+        limiter: AdaptiveRateLimiter | None = None,
+        patient: bool = True,
+        timeout_s: float | None = None,
         call: Callable[["Job", int], Generator[Any, Any, Any]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.world = world
         self.provider = provider
         self.rows = rows
@@ -260,7 +280,9 @@ class Job:
             self._costs[flow] = self.provider.cost(row)
             self._resume(flow, None, None)
 
-    def _resume(self, flow: Generator[Any, Any, Any], reply: object, failure: BaseException | None) -> None:
+    def _resume(
+        self, flow: Generator[Any, Any, Any], reply: object, failure: BaseException | None
+    ) -> None:
         world = self.world
         try:
             step = flow.throw(failure) if failure is not None else flow.send(reply)
@@ -312,12 +334,23 @@ def _modelwire_call(job: Job, row: int) -> Generator[Any, Any, Any]:
     cost = job.provider.cost(row)
     content = b"x" * round((cost - OUTPUT_TOKENS) / TOKENS_A_BYTE) if cost else b"{}"
     exchange: Exchange[str, str] = Exchange(
-        url="http://x/v1", headers={}, content=content, max_output=OUTPUT_TOKENS, wire=WIRE, policy=job.policy,
-        timeouts=Timeouts(), clock=lambda: world.now, rng=job.rng, merge="".join, as_chunk=str, model="m",
-        limiter=job.limiter, patient=job.patient,
+        url="http://x/v1",
+        headers={},
+        content=content,
+        max_output=OUTPUT_TOKENS,
+        wire=WIRE,
+        policy=job.policy,
+        timeouts=Timeouts(),
+        clock=lambda: world.now,
+        rng=job.rng,
+        merge="".join,
+        as_chunk=str,
+        model="m",
+        limiter=job.limiter,
+        patient=job.patient,
         deadline=None if job.timeout_s is None else world.now + job.timeout_s,
         timeout_s=job.timeout_s,
-    )  # fmt: skip
+    )
     answer = yield from call_flow(exchange)
     job.outcome.waits_s.append((len(exchange.history.attempts), world.now - asked_at))
     return answer
@@ -366,7 +399,9 @@ class Score:
     @property
     def wasted(self) -> float:
         answers = sum(self.provider.seen.values())
-        return (self.provider.seen[429] + self.provider.seen[503] + self.provider.seen[529]) / answers
+        return (
+            self.provider.seen[429] + self.provider.seen[503] + self.provider.seen[529]
+        ) / answers
 
     def __str__(self) -> str:
         return (
@@ -376,18 +411,34 @@ class Score:
 
 
 def run_job(
-    *, rows: int = 5000, workers: int = 200, processes: int = 1, seed: int = 1, until: float = math.inf,
+    *,
+    rows: int = 5000,
+    workers: int = 200,
+    processes: int = 1,
+    seed: int = 1,
+    until: float = math.inf,
     call: Callable[[Job, int], Generator[Any, Any, Any]] | None = None,
-    limiter: Callable[[World], AdaptiveRateLimiter] | None = None, patient: bool = True, **settings: Any,
-) -> Score:  # fmt: skip
+    limiter: Callable[[World], AdaptiveRateLimiter] | None = None,
+    patient: bool = True,
+    **settings: Any,
+) -> Score:
     """Work off the rows against a provider with these settings."""
     world, outcome, numbers = World(), Outcome(), iter(range(rows))
     provider = Provider(world, seed=seed, **_fresh(settings))
     jobs = [
-        Job(world, provider, numbers, outcome, workers=workers // processes, seed=seed * 100 + n, call=call,
-            patient=patient, limiter=limiter(world) if limiter else None)
+        Job(
+            world,
+            provider,
+            numbers,
+            outcome,
+            workers=workers // processes,
+            seed=seed * 100 + n,
+            call=call,
+            patient=patient,
+            limiter=limiter(world) if limiter else None,
+        )
         for n in range(processes)
-    ]  # fmt: skip
+    ]
     world.run(until)
     ideal = ideal_s(settings, rows=rows, workers=workers, seed=seed)
     return Score(outcome, provider, outcome.makespan_s / ideal, jobs)

@@ -44,13 +44,24 @@ class ToyCodec:
 
     def encode(self, call: ChatCall) -> WireRequest:
         url = f"{call.endpoint.base_url}/{call.model}:{'stream' if call.stream else 'say'}"
-        body = {"says": [{it.type: it.text} for it in call.messages], **call.params, **call.extra_body}
-        headers = {**call.endpoint.headers, "content-type": "application/json", **call.extra_headers}
+        body = {
+            "says": [{it.type: it.text} for it in call.messages],
+            **call.params,
+            **call.extra_body,
+        }
+        headers = {
+            **call.endpoint.headers,
+            "content-type": "application/json",
+            **call.extra_headers,
+        }
         return WireRequest(url, headers, body, stream=call.stream)
 
     def decode(self, reply: Reply) -> AIMessage:
         answer = read_reply(reply, self.provider)
-        calls = [{"type": "tool_call", "id": f"toy_{n}", **call} for n, call in enumerate(answer.get("calls", ()))]
+        calls = [
+            {"type": "tool_call", "id": f"toy_{n}", **call}
+            for n, call in enumerate(answer.get("calls", ()))
+        ]
         return AIMessage.from_wire(answer.get("text", ""), tool_calls=calls)
 
     def error(self, reply: Reply) -> ChatError:
@@ -60,11 +71,19 @@ class ToyCodec:
 
 
 WIRE = Wire(
-    name="toy", title="the toy (https://toy.test)", owner="toy", path=":say", model_class=f"{__name__}:ChatToy",
+    name="toy",
+    title="the toy (https://toy.test)",
+    owner="toy",
+    path=":say",
+    model_class=f"{__name__}:ChatToy",
     codec=cache(lambda provider: ToyCodec()),
-    tools=ToolDialect(lambda tool, openai_tool, *, strict: {"toy_tool": openai_tool["function"]["name"]}),
-    structured=StructuredOutput(("function_calling",), lambda *_: "function_calling", lambda schema, *, strict: schema),
-)  # fmt: skip
+    tools=ToolDialect(
+        lambda tool, openai_tool, *, strict: {"toy_tool": openai_tool["function"]["name"]}
+    ),
+    structured=StructuredOutput(
+        ("function_calling",), lambda *_: "function_calling", lambda schema, *, strict: schema
+    ),
+)
 
 
 class ChatToy(HTTPChatModel):

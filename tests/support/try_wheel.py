@@ -162,7 +162,9 @@ assert init_chat_model("local:smollm2", max_tokens=8).invoke("Say hello").text
 
 
 def run(*command: str | Path, cwd: Path) -> None:
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(f"$ {shlex.join(map(str, command))[:200]}\n{done.stdout}\nfailed")
 
@@ -172,8 +174,18 @@ def try_extra(wheel: Path, extra: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
-        python = folder / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        run(python, "-m", "pip", "install", "--quiet", f"{wheel}[{extra}]" if extra else wheel, cwd=folder)
+        python = (
+            folder / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        )
+        run(
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            f"{wheel}[{extra}]" if extra else wheel,
+            cwd=folder,
+        )
         run(python, "-m", "pip", "check", cwd=folder)
         run(python, "-m", "modelwire", "--version", cwd=folder)
         found = f"import modelwire, sys\nassert modelwire.__file__.startswith(sys.prefix), modelwire.__file__\n{SERVED}"
@@ -182,13 +194,25 @@ def try_extra(wheel: Path, extra: str) -> None:
 
 def main(wheel: str, *wanted: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = ["", *(name for name in project["optional-dependencies"] if name not in OURS and name not in HUGE)]
+    extras = [
+        "",
+        *(
+            name
+            for name in project["optional-dependencies"]
+            if name not in OURS and name not in HUGE
+        ),
+    ]
     for extra in wanted or extras:
         try_extra(Path(wheel).resolve(), extra)
-        print(f"modelwire[{extra}] installs and works" if extra else "modelwire installs and works", flush=True)
+        print(
+            f"modelwire[{extra}] installs and works" if extra else "modelwire installs and works",
+            flush=True,
+        )
     if not wanted:
         left = ", ".join(f"{name} ({size})" for name, size in HUGE.items())
-        print(f'left out for their size: {left}; try them with `make dist EXTRAS="{" ".join(HUGE)}"`')
+        print(
+            f'left out for their size: {left}; try them with `make dist EXTRAS="{" ".join(HUGE)}"`'
+        )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ def by_gather(model: ChatOpenAI, rows: Sequence[str]) -> list[Any]:
 
 
 def by_abatch(model: ChatOpenAI, rows: Sequence[str]) -> list[Any]:
-    return asyncio.run(model.abatch(list(rows), {"max_concurrency": len(rows)}, return_exceptions=True))
+    return asyncio.run(
+        model.abatch(list(rows), {"max_concurrency": len(rows)}, return_exceptions=True)
+    )
 
 
 def by_batch(model: ChatOpenAI, rows: Sequence[str]) -> list[Any]:

@@ -16,7 +16,9 @@ class WordWire:
         return reply.body.decode()
 
     def error(self, reply: Reply) -> ChatError:
-        return provider_error(reply.body.decode() or "no words", provider=self.provider, status=reply.status)
+        return provider_error(
+            reply.body.decode() or "no words", provider=self.provider, status=reply.status
+        )
 
     def stream_decoder(self, headers: object = None) -> "WordDecoder":
         return WordDecoder()

@@ -52,7 +52,12 @@ class RawAnswer:
 
 
 def request_bytes(
-    wire: str = "openai", *, last: bool = False, stream: bool = False, text: str = "hi", **fields: Any
+    wire: str = "openai",
+    *,
+    last: bool = False,
+    stream: bool = False,
+    text: str = "hi",
+    **fields: Any,
 ) -> bytes:
     asked = {"model": "m", "stream": stream, **fields}
     asked["input" if wire == "responses" else "messages"] = [{"role": "user", "content": text}]

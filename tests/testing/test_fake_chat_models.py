@@ -20,7 +20,13 @@ from modelwire.testing import (
 )
 from modelwire.tools import tool
 
-BAD_CALL: Any = {"type": "invalid_tool_call", "name": "t", "args": '{"a": ', "id": "2", "error": "cut"}
+BAD_CALL: Any = {
+    "type": "invalid_tool_call",
+    "name": "t",
+    "args": '{"a": ',
+    "id": "2",
+    "error": "cut",
+}
 USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
 
 
@@ -114,7 +120,9 @@ def test_words_and_the_spaces_between_them_are_chunks_of_one_id(colour: Any) -> 
 
 
 def test_what_is_beside_the_content_is_streamed_key_by_key(colour: Any) -> None:
-    message = AIMessage("", additional_kwargs={"a": 1, "function_call": {"name": "f", "arguments": '{"x":1,"y":2}'}})
+    message = AIMessage(
+        "", additional_kwargs={"a": 1, "function_call": {"name": "f", "arguments": '{"x":1,"y":2}'}}
+    )
     chunks = colour.stream(GenericFakeChatModel(messages=iter([message])), "q")
     assert [chunk.additional_kwargs for chunk in chunks] == [
         {"a": 1},
@@ -131,10 +139,18 @@ def test_what_is_beside_the_content_is_streamed_key_by_key(colour: Any) -> None:
     "message",
     [
         AIMessage(""),
-        AIMessage("one two", id="own", name="n", response_metadata={"model_name": "m"}, usage_metadata=USAGE),
+        AIMessage(
+            "one two",
+            id="own",
+            name="n",
+            response_metadata={"model_name": "m"},
+            usage_metadata=USAGE,
+        ),
         AIMessage("see", tool_calls=[{"name": "t", "args": {"a": [1, "ü"]}, "id": "1"}] * 2),
         AIMessage([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
-        AIMessage("see", tool_calls=[{"name": "t", "args": {}, "id": "1"}], invalid_tool_calls=[BAD_CALL]),
+        AIMessage(
+            "see", tool_calls=[{"name": "t", "args": {}, "id": "1"}], invalid_tool_calls=[BAD_CALL]
+        ),
     ],
 )
 def test_the_chunks_of_a_message_add_up_to_it(colour: Any, message: AIMessage) -> None:
@@ -142,7 +158,10 @@ def test_the_chunks_of_a_message_add_up_to_it(colour: Any, message: AIMessage) -
     assert str(total.text) == str(message.text)
     for field in ("tool_calls", "usage_metadata", "response_metadata", "name"):
         assert getattr(total, field) == getattr(message, field)
-    shown = [[(call["id"], call["name"], call["args"]) for call in it.invalid_tool_calls] for it in (total, message)]
+    shown = [
+        [(call["id"], call["name"], call["args"]) for call in it.invalid_tool_calls]
+        for it in (total, message)
+    ]
     assert shown[0] == shown[1]
     assert len(total.content) == len(message.content)
 
@@ -193,7 +212,9 @@ def weather(city: str) -> str:
 
 MODELS: dict[str, Any] = {
     "FakeListChatModel": lambda *said: FakeListChatModel(responses=[str(one) for one in said]),
-    "FakeMessagesListChatModel": lambda *said: FakeMessagesListChatModel(responses=[AIMessage(one) for one in said]),
+    "FakeMessagesListChatModel": lambda *said: FakeMessagesListChatModel(
+        responses=[AIMessage(one) for one in said]
+    ),
     "GenericFakeChatModel": lambda *said: GenericFakeChatModel(messages=iter(said)),
     "FakeChatModel": lambda *said: FakeChatModel(),
     "ParrotFakeChatModel": lambda *said: ParrotFakeChatModel(),
@@ -212,7 +233,9 @@ def test_every_fake_takes_tools_as_a_provider_does(colour: Any, kind: str) -> No
 
 def test_an_agents_loop_runs_on_a_fake(colour: Any) -> None:
     call = {"name": "weather", "args": {"city": "Bern"}, "id": "1", "type": "tool_call"}
-    model = GenericFakeChatModel(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("It rains.")]))
+    model = GenericFakeChatModel(
+        messages=iter([AIMessage("", tool_calls=[call]), AIMessage("It rains.")])
+    )
     agent = model.bind_tools([weather])
     history: list[Any] = [HumanMessage("How is Bern?")]
     while True:
@@ -221,17 +244,31 @@ def test_an_agents_loop_runs_on_a_fake(colour: Any) -> None:
         if not answer.tool_calls:
             break
         history += [weather.invoke(one) for one in answer.tool_calls]
-    assert [message.text for message in history] == ["How is Bern?", "", "Rain in Bern", "It rains."]
+    assert [message.text for message in history] == [
+        "How is Bern?",
+        "",
+        "Rain in Bern",
+        "It rains.",
+    ]
 
 
 @pytest.mark.parametrize("method", [None, "json_schema", "json_mode"])
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "FakeChatModel"])
 def test_every_fake_gives_forms_from_texts(colour: Any, kind: str, method: str | None) -> None:
     text = '{"name": "Bern", "people": 134}'
-    for schema, value in ((City, City(name="Bern", people=134)), (City.model_json_schema(), json.loads(text))):
+    for schema, value in (
+        (City, City(name="Bern", people=134)),
+        (City.model_json_schema(), json.loads(text)),
+    ):
         options = {} if method is None else {"method": method}
-        assert colour.invoke(MODELS[kind](text).with_structured_output(schema, **options), text) == value
-        assert colour.stream(MODELS[kind](text).with_structured_output(schema, **options), text)[-1] == value
+        assert (
+            colour.invoke(MODELS[kind](text).with_structured_output(schema, **options), text)
+            == value
+        )
+        assert (
+            colour.stream(MODELS[kind](text).with_structured_output(schema, **options), text)[-1]
+            == value
+        )
         with pytest.raises(OutputParserException):
             colour.invoke(MODELS[kind]("no").with_structured_output(schema, **options), "no")
 
@@ -246,11 +283,16 @@ def test_forms_come_from_the_calls_of_messages_too(colour: Any, method: str | No
     assert colour.stream(chain, "q")[-1] == City(name="Bern", people=134)
     both = colour.invoke(model.with_structured_output(City, include_raw=True), "q")
     assert (both["parsed"], both["raw"].text) == (City(name="Bern", people=134), "So:")
-    assert colour.invoke(model.with_structured_output(City, retries=1), "q") == City(name="Bern", people=134)
+    assert colour.invoke(model.with_structured_output(City, retries=1), "q") == City(
+        name="Bern", people=134
+    )
     with pytest.raises(OutputParserException) as caught:
         colour.invoke(chain, "q")
     assert isinstance(caught.value.raw_message, AIMessage)
-    assert colour.invoke(model.with_structured_output(City, include_raw=True), "q")["parsing_error"] is not None
+    assert (
+        colour.invoke(model.with_structured_output(City, include_raw=True), "q")["parsing_error"]
+        is not None
+    )
 
 
 def test_a_fake_of_ones_own_keeps_its_bind_tools() -> None:
@@ -258,4 +300,10 @@ def test_a_fake_of_ones_own_keeps_its_bind_tools() -> None:
         def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
             return self
 
-    assert Mine(messages=iter(['{"name": "a", "people": 1}'])).with_structured_output(City).invoke("q").people == 1
+    assert (
+        Mine(messages=iter(['{"name": "a", "people": 1}']))
+        .with_structured_output(City)
+        .invoke("q")
+        .people
+        == 1
+    )

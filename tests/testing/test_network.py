@@ -38,13 +38,19 @@ MODELS: dict[str, tuple[Any, Callable[[], dict[str, Any]]]] = {
     "sync proxy": (SyncColour(), lambda: own(openai_proxy="http://proxy.example:3128")),
     "async proxy": (AsyncColour(), lambda: own(openai_proxy="http://proxy.example:3128")),
     "local proxy": (SyncColour(), lambda: own(openai_proxy="http://127.0.0.1:9")),
-    "aiohttp proxy": (AsyncColour(), lambda: own(engine="aiohttp", openai_proxy="http://proxy.example:3128")),
+    "aiohttp proxy": (
+        AsyncColour(),
+        lambda: own(engine="aiohttp", openai_proxy="http://proxy.example:3128"),
+    ),
     "httpx2 client": (SyncColour(), lambda: own(http_client=httpx2.Client())),
     "async httpx2 client": (AsyncColour(), lambda: own(http_async_client=httpx2.AsyncClient())),
     "httpx client": (SyncColour(), lambda: own(http_client=httpx.Client())),
     "async httpx client": (AsyncColour(), lambda: own(http_async_client=httpx.AsyncClient())),
     "SDK": (SyncColour(), lambda: {"client": openai.OpenAI(api_key="k", base_url=BY_NAME)}),
-    "async SDK": (AsyncColour(), lambda: {"async_client": openai.AsyncOpenAI(api_key="k", base_url=BY_NAME)}),
+    "async SDK": (
+        AsyncColour(),
+        lambda: {"async_client": openai.AsyncOpenAI(api_key="k", base_url=BY_NAME)},
+    ),
 }
 
 
@@ -98,7 +104,9 @@ def test_a_batch_is_not_handed_in(tmp_path: Any, blocked: Any, packets: list[Any
 
 
 @pytest.mark.parametrize("engine", ["httpx2", "aiohttp"])
-def test_loopback_is_reached(engine: str, colour: Any, blocked: Any, provider_server: ProviderServer) -> None:
+def test_loopback_is_reached(
+    engine: str, colour: Any, blocked: Any, provider_server: ProviderServer
+) -> None:
     assert colour.invoke(provider_server.model(engine=engine), "hi").content == "hi"
     assert blocked.refused == []
 
@@ -111,7 +119,9 @@ def test_what_is_not_ours_is_left_alone(blocked: Any, packets: list[Any]) -> Non
 
 def test_a_transport_that_answers_itself_is_left_alone(colour: Any, blocked: Any) -> None:
     def answer(request: Any) -> Any:
-        return httpx2.Response(200, json={"choices": [{"message": {"content": "mocked"}, "finish_reason": "stop"}]})
+        return httpx2.Response(
+            200, json={"choices": [{"message": {"content": "mocked"}, "finish_reason": "stop"}]}
+        )
 
     transport = httpx2.MockTransport(answer)
     clients = {
@@ -150,22 +160,31 @@ def test_a_block_holds_till_it_is_lifted_and_inner_ones_do_not_end_it(packets: l
     outer.lift()
 
 
-ANSWER = {"choices": [{"message": {"role": "assistant", "content": "mocked"}, "finish_reason": "stop"}]}
+ANSWER = {
+    "choices": [{"message": {"role": "assistant", "content": "mocked"}, "finish_reason": "stop"}]
+}
 
 
 @pytest.mark.live  # no block: the mock alone is reason enough
 @pytest.mark.parametrize("name", ["sync", "async", "aiohttp", "SDK", "async SDK", "httpx2 client"])
-def test_respx_that_does_not_see_a_call_refuses_it_and_says_so(name: str, packets: list[Any]) -> None:
+def test_respx_that_does_not_see_a_call_refuses_it_and_says_so(
+    name: str, packets: list[Any]
+) -> None:
     colour, arguments = MODELS[name]
     with respx.mock(assert_all_called=False) as router:
         router.post(f"{BY_NAME}/chat/completions").respond(json=ANSWER)
-        with pytest.raises(NetworkBlocked, match=r"`respx.mock\(\)` is active, but for httpcore, and this goes over"):
+        with pytest.raises(
+            NetworkBlocked,
+            match=r"`respx.mock\(\)` is active, but for httpcore, and this goes over",
+        ):
             colour.invoke(ChatOpenAI(model="m", **arguments()), "hi")
     assert packets == []
 
 
 @pytest.mark.parametrize("name", ["sync", "async", "aiohttp", "SDK", "async SDK", "httpx2 client"])
-def test_the_mocker_of_httpx2_answers_on_both_engines(name: str, blocked: Any, httpx2_mock: Any) -> None:
+def test_the_mocker_of_httpx2_answers_on_both_engines(
+    name: str, blocked: Any, httpx2_mock: Any
+) -> None:
     colour, arguments = MODELS[name]
     route = httpx2_mock.post(f"{BY_NAME}/chat/completions").respond(json=ANSWER)
     assert colour.invoke(ChatOpenAI(model="m", **arguments()), "hi").content == "mocked"
@@ -250,7 +269,9 @@ def test_in_a_fixture(asked):
     )
     result = run(suite)
     result.assert_outcomes(failed=2, errors=1)
-    result.stdout.fnmatch_lines(["*A call would have gone to 192.0.2.1*provider_server*@pytest.mark.live*"])
+    result.stdout.fnmatch_lines(
+        ["*A call would have gone to 192.0.2.1*provider_server*@pytest.mark.live*"]
+    )
     result.stdout.fnmatch_lines(["*something swallowed the `NetworkBlocked`*"])
 
 

@@ -16,7 +16,15 @@ from modelwire.errors import InvalidArgument, ModelwireError, Timeout
 from modelwire.messages import ToolMessage
 from modelwire.messages.tool import ToolOutputMixin
 from modelwire.runnables import RunnableConfig, RunnableLambda, ensure_config
-from modelwire.tools import BaseTool, InjectedToolArg, InjectedToolCallId, StructuredTool, Tool, ToolException, tool
+from modelwire.tools import (
+    BaseTool,
+    InjectedToolArg,
+    InjectedToolCallId,
+    StructuredTool,
+    Tool,
+    ToolException,
+    tool,
+)
 from modelwire.tools.base import SchemaAnnotationError, _DirectlyInjectedToolArg
 
 
@@ -25,7 +33,9 @@ class Listener(BaseCallbackHandler):
         self.heard: list[tuple[Any, ...]] = []
 
     def on_tool_start(self, serialized: Any, input_str: str, **about: Any) -> None:
-        self.heard.append(("start", serialized["name"], about["name"], about["inputs"], about["tool_call_id"]))
+        self.heard.append(
+            ("start", serialized["name"], about["name"], about["inputs"], about["tool_call_id"])
+        )
         self.run_id = about["run_id"]
 
     def on_tool_end(self, output: Any, **about: Any) -> None:
@@ -69,7 +79,9 @@ class Adder(BaseTool):
         return a + b
 
 
-BOTH = StructuredTool.from_function(lambda a, b=2: a + b, lambda a, b=2: _sum(a, b), "add", "Add.", args_schema=Pair)
+BOTH = StructuredTool.from_function(
+    lambda a, b=2: a + b, lambda a, b=2: _sum(a, b), "add", "Add.", args_schema=Pair
+)
 
 
 async def _sum(a: int, b: int) -> int:
@@ -98,9 +110,9 @@ def test_a_tool_call_is_answered_with_a_tool_message(colour: Any, id: str) -> No
     given = call({"a": 1}, id)
     assert colour.invoke(add, given) == ToolMessage("3", tool_call_id=id, name="add")
     assert given == call({"a": 1}, id)
-    assert colour.run(lambda: add.run({"a": 1}, tool_call_id=id), lambda: add.arun({"a": 1}, tool_call_id=id)) == (
-        ToolMessage("3", tool_call_id=id, name="add")
-    )
+    assert colour.run(
+        lambda: add.run({"a": 1}, tool_call_id=id), lambda: add.arun({"a": 1}, tool_call_id=id)
+    ) == (ToolMessage("3", tool_call_id=id, name="add"))
 
 
 class Own(ToolOutputMixin):
@@ -117,7 +129,10 @@ OWN = [Own(), ToolMessage("x", tool_call_id="other")]
         ({"k": "ü"}, '{"k": "ü"}'),
         ([1, 2], "[1, 2]"),
         ([{"type": "text", "text": "t"}], [{"type": "text", "text": "t"}]),
-        (({"type": "image_url", "image_url": {}}, "t"), [{"type": "image_url", "image_url": {}}, "t"]),
+        (
+            ({"type": "image_url", "image_url": {}}, "t"),
+            [{"type": "image_url", "image_url": {}}, "t"],
+        ),
         ([{"type": "odd"}], '[{"type": "odd"}]'),
         ([], []),
         (None, "null"),
@@ -132,7 +147,10 @@ def test_what_a_tool_returns_becomes_what_a_message_can_say(returned: Any, conte
 
 def test_an_output_of_its_own_kind_is_returned_as_it_is() -> None:
     for own in (OWN[0], OWN[1], OWN):
-        assert StructuredTool.from_function(lambda: own, name="n", description="d").invoke(call({})) is own  # noqa: B023
+        assert (
+            StructuredTool.from_function(lambda: own, name="n", description="d").invoke(call({}))
+            is own
+        )  # noqa: B023
 
 
 def test_content_and_artifact(colour: Any) -> None:
@@ -184,7 +202,8 @@ def test_a_tool_error_may_be_answered(colour: Any, handler: Any, content: Any) -
 
 
 @pytest.mark.parametrize(
-    ("handler", "text"), [(True, "Tool input validation error"), ("sorry", "sorry"), (lambda error: "f", "f")]
+    ("handler", "text"),
+    [(True, "Tool input validation error"), ("sorry", "sorry"), (lambda error: "f", "f")],
 )
 def test_a_validation_error_may_be_answered(colour: Any, handler: Any, text: str) -> None:
     assert colour.invoke(Broken(handle_validation_error=handler), {"a": "x"}) == text
@@ -195,7 +214,10 @@ def test_what_nobody_handles_is_raised(colour: Any) -> None:
         colour.invoke(Broken(), {"a": 1})
     assert isinstance(raised.value, ModelwireError)
     with pytest.raises(KeyError):
-        colour.invoke(Broken(error=KeyError("k"), handle_tool_error=True, handle_validation_error=True), {"a": 1})
+        colour.invoke(
+            Broken(error=KeyError("k"), handle_tool_error=True, handle_validation_error=True),
+            {"a": 1},
+        )
     with pytest.raises(InvalidArgument, match="not a `int`"):
         colour.invoke(Broken(handle_tool_error=3), {"a": 1})
 
@@ -233,7 +255,10 @@ class Session(_DirectlyInjectedToolArg):
 
 
 def lookup(
-    what: str, state: Annotated[Any, InjectedToolArg], session: Session, id: Annotated[str, InjectedToolCallId()]
+    what: str,
+    state: Annotated[Any, InjectedToolArg],
+    session: Session,
+    id: Annotated[str, InjectedToolCallId()],
 ) -> list[Any]:
     """Look it up."""
     return [what, state, session, id]
@@ -285,12 +310,20 @@ def test_the_config_and_the_run_manager_are_given_to_those_who_ask(colour: Any) 
 
     @tool
     def ask(
-        what: str, settings: RunnableConfig, run_manager: CallbackManagerForToolRun | None = None, callbacks: Any = None
+        what: str,
+        settings: RunnableConfig,
+        run_manager: CallbackManagerForToolRun | None = None,
+        callbacks: Any = None,
     ) -> str:
         """Ask."""
         assert run_manager is not None
         seen.append(
-            (settings["configurable"], ensure_config()["configurable"], run_manager.handlers, callbacks.handlers)
+            (
+                settings["configurable"],
+                ensure_config()["configurable"],
+                run_manager.handlers,
+                callbacks.handlers,
+            )
         )
         return what
 
@@ -341,7 +374,9 @@ def test_a_text_is_the_first_argument(colour: Any) -> None:
     assert listener.heard[0][3] is None
     now = StructuredTool.from_function(lambda: "12", name="now", description="d")
     assert colour.invoke(now, "") == "12"
-    described = StructuredTool(name="n", description="d", func=lambda x: x, args_schema={"properties": {"x": {}}})
+    described = StructuredTool(
+        name="n", description="d", func=lambda x: x, args_schema={"properties": {"x": {}}}
+    )
     with pytest.raises(InvalidArgument, match="takes a dict"):
         colour.invoke(described, "x")
 
@@ -363,21 +398,33 @@ def test_a_schema_of_pydantic_v1_is_as_good(colour: Any) -> None:
         a: int
         secret: Annotated[str, InjectedToolArg()] = "s"
 
-    old = StructuredTool.from_function(lambda a, secret: [a, secret], name="n", description="d", args_schema=Old)
+    old = StructuredTool.from_function(
+        lambda a, secret: [a, secret], name="n", description="d", args_schema=Old
+    )
     assert list(old.args) == ["a"]
     assert colour.invoke(old, {"a": "1"}) == [1, "s"]
-    assert StructuredTool.from_function(
-        lambda a, secret: 0, name="n", description="d", args_schema=Old, handle_validation_error=True
-    ).invoke({"a": "x"}) == "Tool input validation error"  # fmt: skip
+    assert (
+        StructuredTool.from_function(
+            lambda a, secret: 0,
+            name="n",
+            description="d",
+            args_schema=Old,
+            handle_validation_error=True,
+        ).invoke({"a": "x"})
+        == "Tool input validation error"
+    )
 
 
 def test_a_field_with_other_names_reaches_the_tool() -> None:
     class Aliased(BaseModel):
         real: str = Field(validation_alias=AliasChoices("real", "other"))
 
-    assert StructuredTool.from_function(lambda real: real, name="n", description="d", args_schema=Aliased).invoke(
-        {"other": "v"}
-    ) == "v"  # fmt: skip
+    assert (
+        StructuredTool.from_function(
+            lambda real: real, name="n", description="d", args_schema=Aliased
+        ).invoke({"other": "v"})
+        == "v"
+    )
 
 
 def test_what_the_model_sees_follows_the_tool() -> None:
@@ -388,7 +435,10 @@ def test_what_the_model_sees_follows_the_tool() -> None:
     assert adder.tool_call_schema.model_json_schema()["description"] == "Other."  # type: ignore[union-attr]
     again = pickle.loads(pickle.dumps(adder))
     assert again.invoke({"a": 1}) == 3
-    assert again.model_copy(update={"name": "plus"}).tool_call_schema.model_json_schema()["title"] == "plus"
+    assert (
+        again.model_copy(update={"name": "plus"}).tool_call_schema.model_json_schema()["title"]
+        == "plus"
+    )
 
 
 def test_a_tool_can_be_said_in_json() -> None:
@@ -439,7 +489,11 @@ def test_a_subclass_may_hand_a_config_on(colour: Any) -> None:
         return given["tags"]
 
     class Mine(StructuredTool):
-        def _run(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
-            return super()._run(*args, config={**config, "tags": ["mine"]}, run_manager=run_manager, **kwargs)
+        def _run(
+            self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+        ) -> Any:
+            return super()._run(
+                *args, config={**config, "tags": ["mine"]}, run_manager=run_manager, **kwargs
+            )
 
     assert colour.invoke(Mine.from_function(seen), {"x": 1}) == ["mine"]

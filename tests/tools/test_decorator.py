@@ -94,7 +94,10 @@ def test_descriptions_come_from_annotations_fields_and_docstrings() -> None:
 def test_a_docstring_that_does_not_fit_is_refused_unless_it_may() -> None:
     with pytest.raises(InvalidArgument, match="invalid Google-Style docstring in `search`"):
         tool(search, parse_docstring=True)
-    assert tool(parse_docstring=True, error_on_invalid_docstring=False)(search).description == "Search the web."
+    assert (
+        tool(parse_docstring=True, error_on_invalid_docstring=False)(search).description
+        == "Search the web."
+    )
 
 
 def test_a_tool_without_words_is_refused() -> None:
@@ -113,7 +116,10 @@ def test_a_tool_without_words_is_refused() -> None:
         x: str
 
     assert tool(args_schema=Words)(silent).description == "By its schema."
-    assert tool(args_schema={"description": "By JSON.", "properties": {"x": {}}})(silent).description == "By JSON."
+    assert (
+        tool(args_schema={"description": "By JSON.", "properties": {"x": {}}})(silent).description
+        == "By JSON."
+    )
 
 
 def test_a_class_may_be_a_tool() -> None:
@@ -184,7 +190,9 @@ def test_a_runnable_with_known_keys_is_a_tool(colour: Any) -> None:
     assert colour.invoke(made, {"a": 3, "b": [1, 2]}) == "6"
     assert list(made.args) == ["a", "b"]
     for options in ({"arg_types": {"a": int, "b": list[int]}}, {"args_schema": made.args_schema}):
-        other = convert_runnable_to_tool(RunnableLambda(anything), **options, name="n", description="d")
+        other = convert_runnable_to_tool(
+            RunnableLambda(anything), **options, name="n", description="d"
+        )
         assert (other.name, other.description) == ("n", "d")
         assert colour.invoke(other, {"a": "3", "b": [1, 2]}, {"configurable": {"k": "!"}}) == "6!"
 
@@ -229,8 +237,12 @@ def test_a_retriever_is_a_tool(colour: Any, artifact: bool) -> None:
     kind: Any = "content_and_artifact" if artifact else "content"
     made = create_retriever_tool(retriever, "find", "Find it.", response_format=kind)
     assert colour.invoke(made, "q") == "one\n\ntwo"
-    answer = colour.invoke(made, {"type": "tool_call", "name": "find", "args": {"query": "q"}, "id": "1"})
-    assert answer == ToolMessage("one\n\ntwo", tool_call_id="1", name="find", artifact=found if artifact else None)
+    answer = colour.invoke(
+        made, {"type": "tool_call", "name": "find", "args": {"query": "q"}, "id": "1"}
+    )
+    assert answer == ToolMessage(
+        "one\n\ntwo", tool_call_id="1", name="find", artifact=found if artifact else None
+    )
 
 
 def test_tools_are_said_in_text() -> None:

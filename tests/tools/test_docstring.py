@@ -47,7 +47,9 @@ def test_a_docstring_that_does_not_fit_is_refused() -> None:
     assert parse_google_docstring("Do.", named=[]) == ("Do.", {})
 
 
-@pytest.mark.parametrize("section", ["Args:\n    a means one thing", "Args:\n", "Args:\nnothing is indented"])
+@pytest.mark.parametrize(
+    "section", ["Args:\n    a means one thing", "Args:\n", "Args:\nnothing is indented"]
+)
 def test_a_section_that_cannot_be_read_says_nothing_or_is_refused(section: str) -> None:
     assert parse_google_docstring(f"Do.\n\n{section}") == ("Do.", {})
     with pytest.raises(InvalidArgument, match="invalid Google-Style docstring in `there`"):

@@ -23,7 +23,10 @@ from modelwire.tools.function_calling import (
 
 PARAMETERS = {
     "type": "object",
-    "properties": {"city": {"type": "string", "description": "Where."}, "unit": {"type": "string", "enum": ["C", "F"]}},
+    "properties": {
+        "city": {"type": "string", "description": "Where."},
+        "unit": {"type": "string", "enum": ["C", "F"]},
+    },
     "required": ["city", "unit"],
 }
 WEATHER = {"name": "weather", "description": "Look outside.", "parameters": PARAMETERS}
@@ -105,10 +108,18 @@ FORMS = {
     "pydantic v1": OldWeather,
     **{f"typed dict {i}": form for i, form in enumerate(typed_dicts())},
     "tool": tool(weather, parse_docstring=True, description="Look outside."),
-    "tool with a json schema": StructuredTool(name="weather", description="Look outside.", args_schema=PARAMETERS),
+    "tool with a json schema": StructuredTool(
+        name="weather", description="Look outside.", args_schema=PARAMETERS
+    ),
     "json schema": {"title": "weather", "description": "Look outside.", **PARAMETERS},
     "anthropic": {"name": "weather", "description": "Look outside.", "input_schema": PARAMETERS},
-    "bedrock": {"toolSpec": {"name": "weather", "description": "Look outside.", "inputSchema": {"json": PARAMETERS}}},
+    "bedrock": {
+        "toolSpec": {
+            "name": "weather",
+            "description": "Look outside.",
+            "inputSchema": {"json": PARAMETERS},
+        }
+    },
     "openai function": WEATHER,
     "openai tool": {"type": "function", "function": WEATHER},
 }
@@ -119,22 +130,37 @@ def test_every_form_is_the_same_tool(form: Any) -> None:
     assert convert_to_openai_function(form) == WEATHER
     assert convert_to_openai_tool(form) == {"type": "function", "function": WEATHER}
     assert convert_to_anthropic_tool(form) == {
-        "name": "weather", "description": "Look outside.", "input_schema": PARAMETERS,
-    }  # fmt: skip
-    assert convert_to_json_schema(form) == {"title": "weather", "description": "Look outside.", **PARAMETERS}
+        "name": "weather",
+        "description": "Look outside.",
+        "input_schema": PARAMETERS,
+    }
+    assert convert_to_json_schema(form) == {
+        "title": "weather",
+        "description": "Look outside.",
+        **PARAMETERS,
+    }
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_strict_closes_and_changes_nothing_given(form: Any) -> None:
     strict = convert_to_openai_function(form, strict=True)
-    assert strict == {**WEATHER, "strict": True, "parameters": {**PARAMETERS, "additionalProperties": False}}
+    assert strict == {
+        **WEATHER,
+        "strict": True,
+        "parameters": {**PARAMETERS, "additionalProperties": False},
+    }
     assert "additionalProperties" not in PARAMETERS
     assert convert_to_openai_function(form) == WEATHER
     assert convert_to_anthropic_tool(form, strict=True)["strict"] is True
 
 
 @pytest.mark.parametrize(
-    "own", [{"type": "apply_patch"}, {"type": "web_search_20250305", "name": "web_search"}, {"type": "mcp", "a": {}}]
+    "own",
+    [
+        {"type": "apply_patch"},
+        {"type": "web_search_20250305", "name": "web_search"},
+        {"type": "mcp", "a": {}},
+    ],
 )
 def test_a_providers_own_kind_of_tool_passes_as_it_is(own: dict[str, Any]) -> None:
     assert convert_to_openai_tool(own) == own
@@ -183,9 +209,18 @@ def test_keys_of_a_typed_dict_have_defaults_and_may_be_left_out() -> None:
     parameters = convert_to_openai_function(Outer)["parameters"]
     assert parameters["required"] == ["four"]
     one, two, three, four = parameters["properties"].values()
-    assert one == {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None, "description": "One."}
+    assert one == {
+        "anyOf": [{"type": "string"}, {"type": "null"}],
+        "default": None,
+        "description": "One.",
+    }
     assert two == {"type": "integer", "default": 3}
-    inner = {"type": "object", "description": "Inside.", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    inner = {
+        "type": "object",
+        "description": "Inside.",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+    }
     assert three == {"type": "array", "items": inner}
     assert four == {"type": "string", "description": "Four."}
 
@@ -282,7 +317,12 @@ def test_examples_become_messages() -> None:
         name: str
 
     messages = tool_example_to_messages("Ann", [Person(name="Ann")], ["ok"], ai_response="done")
-    assert [type(message) for message in messages] == [HumanMessage, AIMessage, ToolMessage, AIMessage]
+    assert [type(message) for message in messages] == [
+        HumanMessage,
+        AIMessage,
+        ToolMessage,
+        AIMessage,
+    ]
     call = messages[1].additional_kwargs["tool_calls"][0]
     assert call["function"] == {"name": "Person", "arguments": '{"name":"Ann"}'}
     assert messages[2].tool_call_id == call["id"]  # type: ignore[attr-defined]

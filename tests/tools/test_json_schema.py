@@ -11,15 +11,25 @@ from hypothesis import strategies as st
 from openai.lib._pydantic import to_strict_json_schema
 from pydantic import BaseModel, Field
 
-from modelwire.tools.json_schema import inlined, is_free_form, schemas_within, strict_schema, without_titles
+from modelwire.tools.json_schema import (
+    inlined,
+    is_free_form,
+    schemas_within,
+    strict_schema,
+    without_titles,
+)
 
-leaves = st.sampled_from([{"type": "string", "title": "T"}, {"type": "integer", "default": None}, {"enum": ["a", 1]}])
+leaves = st.sampled_from(
+    [{"type": "string", "title": "T"}, {"type": "integer", "default": None}, {"enum": ["a", 1]}]
+)
 
 
 def _objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     names = st.sampled_from(["title", "default", "properties", "a", "b"])
     return st.one_of(
-        st.dictionaries(names, inner, max_size=3).map(lambda of: {"type": "object", "properties": of, "title": "O"}),
+        st.dictionaries(names, inner, max_size=3).map(
+            lambda of: {"type": "object", "properties": of, "title": "O"}
+        ),
         inner.map(lambda of: {"type": "array", "items": of}),
         st.lists(inner, min_size=1, max_size=2).map(lambda of: {"anyOf": of}),
     )
@@ -62,7 +72,10 @@ def test_definitions_are_inlined_with_what_stands_beside_the_reference() -> None
         },
     }
     place = {"type": "object", "properties": {"city": {"type": "string"}}}
-    assert inlined(schema) == {"type": "object", "properties": {"home": {**place, "description": "d"}, "all": place}}
+    assert inlined(schema) == {
+        "type": "object",
+        "properties": {"home": {**place, "description": "d"}, "all": place},
+    }
     assert "$defs" in schema
 
 
@@ -70,12 +83,19 @@ def test_a_definition_that_contains_itself_stays_a_reference() -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
     schema = {"$ref": "#/$defs/Node", "$defs": {"Node": node}}
     assert inlined(schema) == {**node, "$defs": {"Node": node}}
-    wrapped = {"type": "object", "properties": {"first": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}}
+    wrapped = {
+        "type": "object",
+        "properties": {"first": {"$ref": "#/$defs/Node"}},
+        "$defs": {"Node": node},
+    }
     assert inlined(wrapped) == wrapped
 
 
 def test_alternatives_under_one_of_become_any_of_in_strict_mode() -> None:
-    schema = {"oneOf": [{"type": "string"}, {"type": "null"}], "discriminator": {"propertyName": "kind"}}
+    schema = {
+        "oneOf": [{"type": "string"}, {"type": "null"}],
+        "discriminator": {"propertyName": "kind"},
+    }
     assert strict_schema(schema) == {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
 
@@ -88,7 +108,11 @@ def test_free_form_objects_are_told() -> None:
 
 
 def test_paths_name_the_part() -> None:
-    schema = {"properties": {"a": {"type": "array", "items": {"properties": {"b": {"anyOf": [{"type": "null"}]}}}}}}
+    schema = {
+        "properties": {
+            "a": {"type": "array", "items": {"properties": {"b": {"anyOf": [{"type": "null"}]}}}}
+        }
+    }
     assert [path for path, _ in schemas_within(schema)] == ["", "a", "a[]", "a[].b", "a[].b"]
 
 
@@ -117,7 +141,10 @@ WEB: dict[str, Any] = {
     "$defs": {
         f"N{n}": {
             "type": "object",
-            "properties": {f"to{m}": {"$ref": f"#/$defs/N{m}", "description": f"one of {m}"} for m in range(1, 9)},
+            "properties": {
+                f"to{m}": {"$ref": f"#/$defs/N{m}", "description": f"one of {m}"}
+                for m in range(1, 9)
+            },
         }
         for n in range(1, 9)
     },
@@ -146,4 +173,7 @@ def test_no_reference_has_siblings_however_definitions_contain_each_other(schema
 
 def test_the_whole_may_be_referred_to_with_words() -> None:
     schema = {"type": "object", "properties": {"again": {"$ref": "#", "description": "The same."}}}
-    assert strict_schema(schema)["properties"]["again"] == {"anyOf": [{"$ref": "#"}], "description": "The same."}
+    assert strict_schema(schema)["properties"]["again"] == {
+        "anyOf": [{"$ref": "#"}],
+        "description": "The same.",
+    }

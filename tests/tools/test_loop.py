@@ -24,10 +24,22 @@ from modelwire import (
 )
 from modelwire.adapters import BaseChatModel
 from modelwire.callbacks import BaseCallbackHandler
-from modelwire.errors import BudgetExceeded, InvalidArgument, InvalidType, RateLimited, StepLimitReached, Timeout
+from modelwire.errors import (
+    BudgetExceeded,
+    InvalidArgument,
+    InvalidType,
+    RateLimited,
+    StepLimitReached,
+    Timeout,
+)
 from modelwire.outputs import ChatGeneration, ChatResult
 from modelwire.runnables.config import in_batch
-from modelwire.testing import Answer, FakeMessagesListChatModel, GenericFakeChatModel, ProviderServer
+from modelwire.testing import (
+    Answer,
+    FakeMessagesListChatModel,
+    GenericFakeChatModel,
+    ProviderServer,
+)
 from modelwire.tools import ToolException, tool
 from modelwire.tools.loop import ToolCallStarted
 
@@ -77,7 +89,9 @@ def multiply(a: int, b: int) -> int:
 
 
 @pytest.mark.parametrize("wire", ["openai", "responses", "anthropic", "gemini", "bedrock"])
-def test_the_model_reads_what_its_tool_returned_on_every_wire(run: Callable[..., Any], wire: str) -> None:
+def test_the_model_reads_what_its_tool_returned_on_every_wire(
+    run: Callable[..., Any], wire: str
+) -> None:
     script = [Answer(tool_calls=[{"name": "multiply", "args": {"a": 3, "b": 4}}]), "It is 12."]
     with ProviderServer(script) as server:
         messages = run(server.model(wire), "What is 3 times 4?", [multiply])
@@ -91,7 +105,9 @@ def test_the_model_reads_what_its_tool_returned_on_every_wire(run: Callable[...,
     assert messages[1].tool_calls[0]["id"] == messages[2].tool_call_id
 
 
-def test_the_calls_of_one_answer_run_at_the_same_time_and_are_answered_in_order(run: Callable[..., Any]) -> None:
+def test_the_calls_of_one_answer_run_at_the_same_time_and_are_answered_in_order(
+    run: Callable[..., Any],
+) -> None:
     together = threading.Barrier(4)
 
     @tool
@@ -105,7 +121,9 @@ def test_the_calls_of_one_answer_run_at_the_same_time_and_are_answered_in_order(
     answers = [message for message in messages if isinstance(message, ToolMessage)]
     if run in (FORMS["sync"], FORMS["async"]):
         assert [message.text for message in answers] == [str(number) for number in range(4)]
-    assert {message.tool_call_id: message.text for message in answers} == {str(n): str(n) for n in range(4)}
+    assert {message.tool_call_id: message.text for message in answers} == {
+        str(n): str(n) for n in range(4)
+    }
 
 
 def test_max_concurrency_bounds_the_tools(run: Callable[..., Any]) -> None:
@@ -123,7 +141,12 @@ def test_max_concurrency_bounds_the_tools(run: Callable[..., Any]) -> None:
         return number
 
     calls = [_call("work", str(number), number=number) for number in range(6)]
-    run(_model(AIMessage("", tool_calls=calls), AIMessage("done")), "go", [work], config={"max_concurrency": 2})
+    run(
+        _model(AIMessage("", tool_calls=calls), AIMessage("done")),
+        "go",
+        [work],
+        config={"max_concurrency": 2},
+    )
     assert most <= 2
 
 
@@ -141,8 +164,12 @@ def test_what_a_tool_raises_goes_to_the_model_and_to_the_log(
 
     calls = [_call("divide", "1", a=1, b=0), _call("refuse", "2"), _call("divide", "3", a="x", b=1)]
     with caplog.at_level(logging.INFO, "modelwire.tools"):
-        messages = run(_model(AIMessage("", tool_calls=calls), AIMessage("sorry")), "go", [divide, refuse])
-    answers = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
+        messages = run(
+            _model(AIMessage("", tool_calls=calls), AIMessage("sorry")), "go", [divide, refuse]
+        )
+    answers = {
+        message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)
+    }
     assert {message.status for message in answers.values()} == {"error"}
     assert answers["1"].text == "ZeroDivisionError: division by zero"
     assert answers["2"].text == "ToolException: the office is closed"
@@ -151,15 +178,27 @@ def test_what_a_tool_raises_goes_to_the_model_and_to_the_log(
     assert len(caplog.records) == 3
 
 
-def test_a_tool_that_is_not_there_is_said_to_the_model_with_the_close_one(run: Callable[..., Any]) -> None:
-    messages = run(_model(AIMessage("", tool_calls=[_call("multiplay")]), AIMessage("ok")), "go", [multiply])
+def test_a_tool_that_is_not_there_is_said_to_the_model_with_the_close_one(
+    run: Callable[..., Any],
+) -> None:
+    messages = run(
+        _model(AIMessage("", tool_calls=[_call("multiplay")]), AIMessage("ok")), "go", [multiply]
+    )
     assert messages[2].status == "error"
     assert "no tool `multiplay`. Did you mean `multiply`?" in messages[2].text
 
 
 def test_arguments_that_are_no_json_are_said_to_the_model(run: Callable[..., Any]) -> None:
-    bad = {"name": "multiply", "args": '{"a": 3, ', "id": "9", "error": "cut", "type": "invalid_tool_call"}
-    messages = run(_model(AIMessage("", invalid_tool_calls=[bad]), AIMessage("ok")), "go", [multiply])
+    bad = {
+        "name": "multiply",
+        "args": '{"a": 3, ',
+        "id": "9",
+        "error": "cut",
+        "type": "invalid_tool_call",
+    }
+    messages = run(
+        _model(AIMessage("", invalid_tool_calls=[bad]), AIMessage("ok")), "go", [multiply]
+    )
     assert (messages[2].tool_call_id, messages[2].status) == ("9", "error")
     assert "no valid JSON" in messages[2].text
 
@@ -173,12 +212,23 @@ def test_the_step_limit_keeps_what_was_done_and_may_go_on(run: Callable[..., Any
     assert [message.type for message in done] == ["human", "ai", "tool", "ai"]
     assert pickle.loads(pickle.dumps(caught.value)).messages == done
     messages = run(model, done, [multiply], max_steps=2)
-    assert [message.type for message in messages] == ["human", "ai", "tool", "ai", "tool", "ai", "tool", "ai"]
+    assert [message.type for message in messages] == [
+        "human",
+        "ai",
+        "tool",
+        "ai",
+        "tool",
+        "ai",
+        "tool",
+        "ai",
+    ]
     assert messages[4].text == "1"
     assert messages[-1].text == "It is 4."
 
 
-def test_a_budget_that_stops_the_model_keeps_what_was_done_and_may_go_on(run: Callable[..., Any]) -> None:
+def test_a_budget_that_stops_the_model_keeps_what_was_done_and_may_go_on(
+    run: Callable[..., Any],
+) -> None:
     model = _model(AIMessage("", tool_calls=[_call("multiply", a=3, b=4)]), AIMessage("It is 12."))
     with budget(calls=1), pytest.raises(BudgetExceeded) as caught:
         run(model, "What is 3 times 4?", [multiply])
@@ -186,7 +236,9 @@ def test_a_budget_that_stops_the_model_keeps_what_was_done_and_may_go_on(run: Ca
     assert run(model, caught.value.messages, [multiply])[-1].text == "It is 12."
 
 
-def test_a_budget_that_stops_a_tool_stops_the_loop_and_the_other_tools_answers_stay(run: Callable[..., Any]) -> None:
+def test_a_budget_that_stops_a_tool_stops_the_loop_and_the_other_tools_answers_stay(
+    run: Callable[..., Any],
+) -> None:
     inner = _model(AIMessage("blue"), AIMessage("blue"))
     limit = budget(calls=1)
 
@@ -211,7 +263,9 @@ def test_a_budget_that_stops_a_tool_stops_the_loop_and_the_other_tools_answers_s
         "It is 12, and blue.",
     ]
 
-    model = _model(AIMessage("", tool_calls=[_call("careful", "1", question="Which?")]), AIMessage("I cannot."))
+    model = _model(
+        AIMessage("", tool_calls=[_call("careful", "1", question="Which?")]), AIMessage("I cannot.")
+    )
     messages = run(model, "go", [careful])
     assert messages[2].status == "error"
     assert "BudgetExceeded" in messages[2].text
@@ -219,7 +273,9 @@ def test_a_budget_that_stops_a_tool_stops_the_loop_and_the_other_tools_answers_s
 
 def test_a_model_that_takes_no_tools_is_asked_without_them(run: Callable[..., Any]) -> None:
     class Plain(BaseChatModel):
-        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+        def _generate(
+            self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+        ) -> ChatResult:
             return ChatResult(generations=[ChatGeneration(message=AIMessage("hi"))])
 
         @property
@@ -229,10 +285,14 @@ def test_a_model_that_takes_no_tools_is_asked_without_them(run: Callable[..., An
     assert run(Plain(), "go", [])[-1].text == "hi"
 
 
-def test_calls_that_were_passed_over_are_answered_before_any_request(run: Callable[..., Any]) -> None:
+def test_calls_that_were_passed_over_are_answered_before_any_request(
+    run: Callable[..., Any],
+) -> None:
     history = [
         HumanMessage("go"),
-        AIMessage("", tool_calls=[_call("multiply", "1", a=1, b=1), _call("multiply", "2", a=2, b=2)]),
+        AIMessage(
+            "", tool_calls=[_call("multiply", "1", a=1, b=1), _call("multiply", "2", a=2, b=2)]
+        ),
         ToolMessage("1", tool_call_id="1"),
         HumanMessage("stop, something else"),
     ]
@@ -245,7 +305,13 @@ def test_calls_that_were_passed_over_are_answered_before_any_request(run: Callab
 
     run(_model(AIMessage("fine")), history, [multiply], config={"callbacks": [Seeing()]})
     assert history == before
-    assert [getattr(message, "tool_call_id", None) for message in seen] == [None, None, "1", "2", None]
+    assert [getattr(message, "tool_call_id", None) for message in seen] == [
+        None,
+        None,
+        "1",
+        "2",
+        None,
+    ]
     assert seen[3].status == "error"
     assert "not run" in seen[3].text
 
@@ -261,8 +327,12 @@ def test_calls_that_were_passed_over_are_answered_before_any_request(run: Callab
         ],
     ],
 )
-def test_an_answer_to_no_call_is_refused_before_any_request(run: Callable[..., Any], history: list[Any]) -> None:
-    with pytest.raises(InvalidArgument, match=f"Message {len(history) - 1} answers the tool call `1`"):
+def test_an_answer_to_no_call_is_refused_before_any_request(
+    run: Callable[..., Any], history: list[Any]
+) -> None:
+    with pytest.raises(
+        InvalidArgument, match=f"Message {len(history) - 1} answers the tool call `1`"
+    ):
         run(_model(), history, [multiply])
 
 
@@ -270,7 +340,11 @@ def test_an_answer_to_no_call_is_refused_before_any_request(run: Callable[..., A
     ("arguments", "error", "text"),
     [
         ({"tools": [multiply, multiply]}, InvalidArgument, "Two tools are called `multiply`"),
-        ({"tools": [{"name": "x", "description": "d", "input_schema": {}}]}, InvalidArgument, "cannot be run"),
+        (
+            {"tools": [{"name": "x", "description": "d", "input_schema": {}}]},
+            InvalidArgument,
+            "cannot be run",
+        ),
         ({"max_steps": 0}, InvalidArgument, "at least 1"),
         ({"max_steps": True}, InvalidArgument, "at least 1"),
         ({"model": "gpt-4o"}, InvalidType, "must be a chat model"),
@@ -307,7 +381,12 @@ def test_the_timeout_is_for_the_whole_loop(run: Callable[..., Any]) -> None:
         return "late"
 
     with pytest.raises(Timeout):
-        run(_model(AIMessage("", tool_calls=[_call("slow")]), AIMessage("x")), "go", [slow], config={"timeout": 0.1})
+        run(
+            _model(AIMessage("", tool_calls=[_call("slow")]), AIMessage("x")),
+            "go",
+            [slow],
+            config={"timeout": 0.1},
+        )
 
 
 def test_a_tools_own_timeout_goes_to_the_model(run: Callable[..., Any]) -> None:
@@ -329,7 +408,9 @@ def test_a_failing_model_raises_its_error(run: Callable[..., Any]) -> None:
 
 
 def test_a_forced_choice_holds_for_the_first_answer_only(run: Callable[..., Any]) -> None:
-    with ProviderServer([Answer(tool_calls=[{"name": "multiply", "args": {"a": 1, "b": 1}}]), "1"]) as server:
+    with ProviderServer(
+        [Answer(tool_calls=[{"name": "multiply", "args": {"a": 1, "b": 1}}]), "1"]
+    ) as server:
         model = server.model("openai")
         run(model, "go", [multiply], tool_choice="any")
         first, second = server.requests
@@ -350,14 +431,23 @@ def test_the_stream_shows_chunks_messages_and_starts(colour: Any) -> None:
     answers = [AIMessage("", tool_calls=[_call("multiply", a=3, b=4)]), AIMessage("It is 12.")]
     model = GenericFakeChatModel(messages=iter(answers))
     events = colour.run(
-        lambda: list(stream_tools(model, "go", [multiply])), lambda: _all(astream_tools(model, "go", [multiply]))
+        lambda: list(stream_tools(model, "go", [multiply])),
+        lambda: _all(astream_tools(model, "go", [multiply])),
     )
     kinds = [type(event).__name__ for event in events]
     started = next(event for event in events if isinstance(event, ToolCallStarted))
-    assert (started.tool_call["name"], started.tool_call["args"], started.step) == ("multiply", {"a": 3, "b": 4}, 1)
+    assert (started.tool_call["name"], started.tool_call["args"], started.step) == (
+        "multiply",
+        {"a": 3, "b": 4},
+        1,
+    )
     order = [kind for kind in kinds if kind != "AIMessageChunk"]
     assert order == ["AIMessage", "ToolCallStarted", "ToolMessage", "AIMessage"]
-    last = [event.text for event in events[kinds.index("ToolMessage") :] if isinstance(event, AIMessageChunk)]
+    last = [
+        event.text
+        for event in events[kinds.index("ToolMessage") :]
+        if isinstance(event, AIMessageChunk)
+    ]
     assert "".join(last) == "It is 12."
 
 
@@ -369,8 +459,12 @@ def test_a_stream_that_is_left_runs_no_tool() -> None:
         ran.append(1)
         return "x"
 
-    events = stream_tools(_model(AIMessage("", tool_calls=[_call("note")]), AIMessage("x")), "go", [note])
-    assert isinstance(next(event for event in events if not isinstance(event, AIMessageChunk)), AIMessage)
+    events = stream_tools(
+        _model(AIMessage("", tool_calls=[_call("note")]), AIMessage("x")), "go", [note]
+    )
+    assert isinstance(
+        next(event for event in events if not isinstance(event, AIMessageChunk)), AIMessage
+    )
     events.close()
     assert ran == []
 
@@ -417,20 +511,27 @@ def test_an_async_tool_runs_in_the_callers_loop() -> None:
 
     async def main() -> None:
         loops.append(asyncio.get_running_loop())
-        await arun_tools(_model(AIMessage("", tool_calls=[_call("here")]), AIMessage("x")), "go", [here])
+        await arun_tools(
+            _model(AIMessage("", tool_calls=[_call("here")]), AIMessage("x")), "go", [here]
+        )
 
     asyncio.run(main())
     assert loops[0] is loops[1]
 
 
-def test_an_async_tool_in_the_sync_loop_is_an_error_that_says_what_to_do(run: Callable[..., Any]) -> None:
+def test_an_async_tool_in_the_sync_loop_is_an_error_that_says_what_to_do(
+    run: Callable[..., Any],
+) -> None:
     @tool
     async def here() -> str:
         """Say where."""
         return "x"
 
     messages = run(_model(AIMessage("", tool_calls=[_call("here")]), AIMessage("x")), "go", [here])
-    assert messages[2].text in ("x", "NotImplementedError: `here` has a coroutine only: call it by `ainvoke`.")
+    assert messages[2].text in (
+        "x",
+        "NotImplementedError: `here` has a coroutine only: call it by `ainvoke`.",
+    )
 
 
 def test_a_call_without_an_id_gets_one(run: Callable[..., Any]) -> None:

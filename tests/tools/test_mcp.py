@@ -34,7 +34,9 @@ def _http_server() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = subprocess.Popen([*COMMAND, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program = subprocess.Popen(
+        [*COMMAND, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(600):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
@@ -58,11 +60,15 @@ def _named(tools: Any, name: str) -> Any:
 
 
 def test_the_model_reads_what_the_server_answered(tools: mcp.MCPTools, colour: Any) -> None:
-    script = [Answer(tool_calls=[{"name": "sky_weather", "args": {"city": "Bern", "days": 2}}]), "It rains."]
+    script = [
+        Answer(tool_calls=[{"name": "sky_weather", "args": {"city": "Bern", "days": 2}}]),
+        "It rains.",
+    ]
     with ProviderServer(script) as server:
         model = server.model("anthropic")
         messages = colour.run(
-            lambda: run_tools(model, "How is Bern?", tools), lambda: arun_tools(model, "How is Bern?", tools)
+            lambda: run_tools(model, "How is Bern?", tools),
+            lambda: arun_tools(model, "How is Bern?", tools),
         )
         first, second = server.requests
     (listed,) = [tool for tool in first.body["tools"] if tool["name"] == "sky_weather"]
@@ -80,7 +86,9 @@ def test_calls_of_one_answer_and_structured_results(tools: mcp.MCPTools, colour:
         {"name": "sky_fail", "args": {}, "id": "3"},
     ]
     model = FakeMessagesListChatModel(responses=[AIMessage("", tool_calls=calls), AIMessage("ok")])
-    messages = colour.run(lambda: run_tools(model, "go", tools), lambda: arun_tools(model, "go", tools))
+    messages = colour.run(
+        lambda: run_tools(model, "go", tools), lambda: arun_tools(model, "go", tools)
+    )
     totals, photo, failed = messages[2:5]
     assert totals.artifact["structuredContent"] == {"sum": 3}
     assert photo.content[0]["type"] == "image"
@@ -92,7 +100,9 @@ def test_calls_of_one_answer_and_structured_results(tools: mcp.MCPTools, colour:
 def test_one_connection_serves_threads_and_loops(tools: mcp.MCPTools) -> None:
     found: list[Any] = []
     tool = _named(tools, "weather")
-    threads = [threading.Thread(target=lambda: found.append(tool.invoke({"city": "A"}))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(tool.invoke({"city": "A"}))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -109,14 +119,18 @@ def test_what_the_server_lists_is_bound_as_it_is() -> None:
     with ProviderServer(["x"]) as server:
         bound: Any = server.model("openai").bind_tools([listed])
     assert bound.kwargs["tools"][0]["function"] == {
-        "name": "weather", "description": "Tell it.", "parameters": schema,
-    }  # fmt: skip
+        "name": "weather",
+        "description": "Tell it.",
+        "parameters": schema,
+    }
     with pytest.raises(InvalidArgument, match="MCPTools"):
         run_tools(FakeMessagesListChatModel(responses=[AIMessage("x")]), "go", [listed])
 
 
 @pytest.mark.long
-def test_the_command_gets_its_folder_and_variables_and_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_gets_its_folder_and_variables_and_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     with mcp.MCPTools(COMMAND, cwd=tmp_path, env={"STATION": "north"}) as tools:
         place = next(tool for tool in tools if tool.name == "place")
@@ -134,7 +148,9 @@ def test_the_time_of_a_call_is_bounded() -> None:
 @pytest.mark.long
 def test_a_server_that_goes_is_an_error_of_the_tool_and_close_still_ends(colour: Any) -> None:
     tools = mcp.MCPTools(COMMAND)
-    leave, weather = (next(tool for tool in tools if tool.name == name) for name in ("leave", "weather"))
+    leave, weather = (
+        next(tool for tool in tools if tool.name == name) for name in ("leave", "weather")
+    )
     for tool, arguments in ((leave, {}), (weather, {"city": "A"})):
         with pytest.raises(ToolException):
             colour.invoke(tool, arguments)
@@ -153,7 +169,8 @@ def test_close_ends_the_server_and_may_be_called_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "server", [["/no/such/program"], [sys.executable, "-c", "raise SystemExit(3)"], "http://127.0.0.1:9/mcp"]
+    "server",
+    [["/no/such/program"], [sys.executable, "-c", "raise SystemExit(3)"], "http://127.0.0.1:9/mcp"],
 )
 def test_a_server_that_does_not_answer_is_one_error(server: Any) -> None:
     with pytest.raises(ConnectFailed, match=r"The MCP server `.*` cannot be used: "):

@@ -29,9 +29,14 @@ def tracer(heard: list[Any], *, asynchronous: bool) -> Any:
         heard.append(("error", run.name))
 
     if asynchronous:
-        return AsyncRootListenersTracer(config=config, on_start=astart, on_end=aend, on_error=aerror)
+        return AsyncRootListenersTracer(
+            config=config, on_start=astart, on_end=aend, on_error=aerror
+        )
     return RootListenersTracer(
-        config=config, on_start=start, on_end=end, on_error=lambda run: heard.append(("error", run.name))
+        config=config,
+        on_start=start,
+        on_end=end,
+        on_error=lambda run: heard.append(("error", run.name)),
     )
 
 
@@ -40,7 +45,10 @@ def test_the_root_is_heard_once_and_its_steps_are_not(colour: Any, asynchronous:
     heard: list[Any] = []
     chain = RunnableLambda(lambda x: x + 1) | RunnableLambda(lambda x: x * 2)
     colour.invoke(chain, 1, {"callbacks": [tracer(heard, asynchronous=asynchronous)]})
-    assert heard == [("start", "RunnableSequence", {"input": 1}), ("end", {"output": 4}, {"tags": ["t"]})]
+    assert heard == [
+        ("start", "RunnableSequence", {"input": 1}),
+        ("end", {"output": 4}, {"tags": ["t"]}),
+    ]
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
@@ -50,7 +58,9 @@ def test_a_failure_is_heard_as_an_error(colour: Any, asynchronous: bool) -> None
 
     heard: list[Any] = []
     with pytest.raises(ValueError, match="boom"):
-        colour.invoke(RunnableLambda(fail), 1, {"callbacks": [tracer(heard, asynchronous=asynchronous)]})
+        colour.invoke(
+            RunnableLambda(fail), 1, {"callbacks": [tracer(heard, asynchronous=asynchronous)]}
+        )
     assert [what[0] for what in heard] == ["start", "error"]
 
 
@@ -64,8 +74,10 @@ def test_what_a_listener_raises_changes_nothing(colour: Any) -> None:
 
 def test_a_listener_finds_the_usual_keys_in_the_config_of_a_call_without_any(colour: Any) -> None:
     seen: list[Any] = []
-    listened = RunnableLambda(lambda x: x).with_listeners(on_start=lambda run, config: seen.append(config))
+    listened = RunnableLambda(lambda x: x).with_listeners(
+        on_start=lambda run, config: seen.append(config)
+    )
     colour.invoke(listened, 1)
-    assert [{key: config[key] for key in ("tags", "metadata", "configurable")} for config in seen] == [
-        {"tags": [], "metadata": {}, "configurable": {}}
-    ]
+    assert [
+        {key: config[key] for key in ("tags", "metadata", "configurable")} for config in seen
+    ] == [{"tags": [], "metadata": {}, "configurable": {}}]

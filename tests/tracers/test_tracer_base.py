@@ -12,7 +12,13 @@ from modelwire.output_parsers import StrOutputParser
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import RunnableLambda
 from modelwire.testing import GenericFakeChatModel
-from modelwire.tracers import AsyncBaseTracer, BaseTracer, Run, RunCollectorCallbackHandler, collect_runs
+from modelwire.tracers import (
+    AsyncBaseTracer,
+    BaseTracer,
+    Run,
+    RunCollectorCallbackHandler,
+    collect_runs,
+)
 
 
 class Kept(BaseTracer):
@@ -80,7 +86,11 @@ def test_a_chain_is_one_tree(colour: Any, tracer: Any, way: str) -> None:
     assert all(run.latency is not None and run.latency >= 0 for run in (root, *root.child_runs))
     assert "t" in model.tags
     assert model.metadata["m"] == 1
-    assert [hook for hook in tracer.hooks if hook.startswith("token")] == ["token one", "token  ", "token two"]
+    assert [hook for hook in tracer.hooks if hook.startswith("token")] == [
+        "token one",
+        "token  ",
+        "token two",
+    ]
     assert tracer.run_map == {}
 
 
@@ -89,7 +99,9 @@ def test_a_failure_is_on_every_run_around_it(colour: Any, tracer: Any) -> None:
         raise ValueError("boom")
 
     with pytest.raises(ValueError, match="boom"):
-        colour.invoke(RunnableLambda(lambda x: x) | RunnableLambda(fail), 1, {"callbacks": [tracer]})
+        colour.invoke(
+            RunnableLambda(lambda x: x) | RunnableLambda(fail), 1, {"callbacks": [tracer]}
+        )
     (root,) = tracer.roots
     assert root.error.startswith("ValueError('boom')")
     assert "Traceback" in root.child_runs[1].error
@@ -103,7 +115,10 @@ def test_a_tracer_that_hears_no_tokens_does_not_make_a_model_stream(colour: Any)
             raise AssertionError
 
     collector = RunCollectorCallbackHandler()
-    assert colour.invoke(Whole(messages=iter(["one"])), "hi", {"callbacks": [collector]}).content == "one"
+    assert (
+        colour.invoke(Whole(messages=iter(["one"])), "hi", {"callbacks": [collector]}).content
+        == "one"
+    )
     assert collector.traced_runs[0].run_type == "chat_model"
 
 
@@ -126,4 +141,8 @@ def test_runs_are_collected_inside_the_block_only(colour: Any) -> None:
 def test_a_collector_keeps_each_outermost_run_of_a_batch() -> None:
     collector = RunCollectorCallbackHandler()
     asyncio.run((RunnableLambda(str) | len).abatch([1, 22, 333], {"callbacks": [collector]}))
-    assert sorted(run.outputs["output"] for run in collector.traced_runs if run.outputs) == [1, 2, 3]
+    assert sorted(run.outputs["output"] for run in collector.traced_runs if run.outputs) == [
+        1,
+        2,
+        3,
+    ]

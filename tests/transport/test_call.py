@@ -110,7 +110,9 @@ def test_retry_waits_for_the_retry_after_header() -> None:
 
 
 @pytest.mark.parametrize(("leaving", "told"), [("begins", 1), ("ends", 2), (None, 2)])
-def test_whoever_hears_of_a_wait_may_end_the_call_before_and_after_it(leaving: str | None, told: int) -> None:
+def test_whoever_hears_of_a_wait_may_end_the_call_before_and_after_it(
+    leaving: str | None, told: int
+) -> None:
     heard: list[Any] = []
 
     class Leaving(CallObserver):
@@ -126,7 +128,9 @@ def test_whoever_hears_of_a_wait_may_end_the_call_before_and_after_it(leaving: s
     assert played.sends == (2 if leaving is None else 1)
 
 
-def test_the_end_of_a_wait_is_told_when_the_call_is_left_in_it_and_what_that_raises_is_dropped() -> None:
+def test_the_end_of_a_wait_is_told_when_the_call_is_left_in_it_and_what_that_raises_is_dropped() -> (
+    None
+):
     class Leaving(CallObserver):
         waits = 0
 
@@ -150,7 +154,11 @@ def test_a_bad_request_is_sent_once_and_carries_the_facts() -> None:
     with pytest.raises(BadRequest, match="no such parameter") as caught:
         played.play(call_flow)
     assert played.sends == 1
-    assert (caught.value.provider, caught.value.model, len(caught.value.attempts)) == ("words", "m", 1)
+    assert (caught.value.provider, caught.value.model, len(caught.value.attempts)) == (
+        "words",
+        "m",
+        1,
+    )
 
 
 def test_after_five_failures_the_last_error_lists_all_attempts() -> None:
@@ -206,7 +214,9 @@ def test_before_the_first_chunk_a_stream_is_tried_again(failure: ChatError) -> N
 
 
 def test_an_overload_event_before_the_first_chunk_is_tried_again() -> None:
-    played = Played([said(200), sse("overloaded_error", event="error"), said(200), sse("a", "END"), None])
+    played = Played(
+        [said(200), sse("overloaded_error", event="error"), said(200), sse("a", "END"), None]
+    )
     played.play(stream_flow)
     assert played.out == ["a", "."]
     assert len(played.sleeps) == 1
@@ -237,9 +247,16 @@ def test_chunks_in_the_same_bytes_before_a_failure_are_handed_out_first() -> Non
     assert caught.value.partial == "ab"
 
 
-@pytest.mark.parametrize("events", [[sse("a", "b"), sse("api_error", event="error")],
-                                    [sse("a", "b") + sse("api_error", event="error")]])  # fmt: skip
-def test_an_answer_that_had_begun_counts_as_billed_however_its_bytes_came(events: list[bytes]) -> None:
+@pytest.mark.parametrize(
+    "events",
+    [
+        [sse("a", "b"), sse("api_error", event="error")],
+        [sse("a", "b") + sse("api_error", event="error")],
+    ],
+)
+def test_an_answer_that_had_begun_counts_as_billed_however_its_bytes_came(
+    events: list[bytes],
+) -> None:
     played = Played([said(200), *events])
     with pytest.raises(StreamInterrupted) as caught:
         played.play(stream_flow)
@@ -274,7 +291,9 @@ def test_a_plain_json_answer_to_a_stream_is_one_chunk() -> None:
     assert played.out == [' \n{"a":1}']
 
 
-def test_a_long_stream_is_held_folded_and_its_part_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_stream_is_held_folded_and_its_part_is_exact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(takers.EmittedChunks, "FOLD_AT_BYTES", 1000)
     words = [f"w{i} " for i in range(2000)]
     played = Played([said(200), *(sse(word) for word in words), ConnectionLost("gone")])

@@ -34,8 +34,18 @@ def test_every_status_has_its_class(provider: str, status: int, cls: type, retry
     [
         (429, {"code": "insufficient_quota"}, e.QuotaExhausted, R.FATAL),
         (429, {"type": "insufficient_quota"}, e.QuotaExhausted, R.FATAL),
-        (429, {"type": "rate_limit_error", "detail_code": "enforced_spend_limit_reached"}, e.QuotaExhausted, R.FATAL),
-        (429, {"type": "rate_limit_error", "detail_code": "ramp_limit_exceeded"}, e.RateLimited, R.THROTTLE),
+        (
+            429,
+            {"type": "rate_limit_error", "detail_code": "enforced_spend_limit_reached"},
+            e.QuotaExhausted,
+            R.FATAL,
+        ),
+        (
+            429,
+            {"type": "rate_limit_error", "detail_code": "ramp_limit_exceeded"},
+            e.RateLimited,
+            R.THROTTLE,
+        ),
         (400, {"code": "context_length_exceeded"}, e.ContextTooLong, R.FATAL),
         (200, {"type": "overloaded_error"}, e.Overloaded, R.OVERLOAD),
         (200, {"type": "api_error"}, e.ServerError, R.TRANSIENT),
@@ -43,22 +53,36 @@ def test_every_status_has_its_class(provider: str, status: int, cls: type, retry
         (429, {"type": "api_error"}, e.RateLimited, R.THROTTLE),
         (500, {"type": "api_error"}, e.ServerError, R.TRANSIENT),
         (500, {"code": "server_overloaded"}, e.Overloaded, R.OVERLOAD),
-        (429, {"code": "resource_unavailable"}, e.Overloaded, R.TRANSIENT),  # of flex: the others need not slow down
+        (
+            429,
+            {"code": "resource_unavailable"},
+            e.Overloaded,
+            R.TRANSIENT,
+        ),  # of flex: the others need not slow down
         (429, {"type": "resource_unavailable"}, e.Overloaded, R.TRANSIENT),
         (200, {"code": 502}, e.ServerError, R.TRANSIENT),
         (200, {"code": "429"}, e.RateLimited, R.THROTTLE),
         (413, {"code": "rate_limit_exceeded"}, e.RequestTooLarge, R.FATAL),
-        (401, {"type": "invalid_request_error", "code": "invalid_api_key"}, e.AuthenticationError, R.FATAL),
+        (
+            401,
+            {"type": "invalid_request_error", "code": "invalid_api_key"},
+            e.AuthenticationError,
+            R.FATAL,
+        ),
     ],
 )
-def test_the_providers_code_wins_over_the_status(status: int, words: dict, cls: type, retry: R) -> None:
+def test_the_providers_code_wins_over_the_status(
+    status: int, words: dict, cls: type, retry: R
+) -> None:
     error = provider_error("m", provider="p", status=status, **words)
     assert (type(error), error.retry_class) == (cls, retry)
 
 
 def test_the_provider_may_say_itself_whether_to_retry() -> None:
     def retry_class(status: int, said: str, **words: str) -> R:
-        return provider_error("m", provider="p", status=status, headers={"x-should-retry": said}, **words).retry_class
+        return provider_error(
+            "m", provider="p", status=status, headers={"x-should-retry": said}, **words
+        ).retry_class
 
     assert retry_class(500, "false") is R.FATAL
     assert retry_class(400, "true") is R.TRANSIENT

@@ -62,8 +62,16 @@ def test_a_call_is_one_line_with_its_facts(
         answer = colour.invoke(model(server), PROMPT)
     (line,) = caplog.records
     usage = answer.usage_metadata
-    assert (line.name, line.levelno, line.event, line.attempts) == ("modelwire", logging.INFO, "call", 1)
-    assert (line.input_tokens, line.output_tokens) == (usage["input_tokens"], usage["output_tokens"])
+    assert (line.name, line.levelno, line.event, line.attempts) == (
+        "modelwire",
+        logging.INFO,
+        "call",
+        1,
+    )
+    assert (line.input_tokens, line.output_tokens) == (
+        usage["input_tokens"],
+        usage["output_tokens"],
+    )
     assert line.provider == "openai"
     assert line.request_id == answer.response_metadata["request_id"]
     assert line.request_id in line.getMessage()
@@ -84,7 +92,9 @@ def test_a_stream_is_one_line_and_so_is_one_that_is_left(
     assert "was left" in caplog.records[1].getMessage()
 
 
-def test_each_row_of_a_batch_is_a_line(colour: Any, server: ProviderServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_row_of_a_batch_is_a_line(
+    colour: Any, server: ProviderServer, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "modelwire"):
         colour.batch(model(server), [PROMPT] * 5)
     assert len(lines(caplog, "call")) == 5
@@ -98,8 +108,12 @@ def test_a_retry_is_a_warning_where_only_warnings_are_heard(
         assert colour.invoke(model(server), PROMPT).text == "good"
     (line,) = caplog.records
     assert (line.levelno, line.event, line.attempt, line.status, line.error) == (
-        logging.WARNING, "retry", 1, 500, "ServerError",
-    )  # fmt: skip
+        logging.WARNING,
+        "retry",
+        1,
+        500,
+        "ServerError",
+    )
 
 
 def test_the_line_of_a_call_counts_its_attempts_and_says_how_it_failed(
@@ -133,9 +147,12 @@ def test_a_cached_answer_is_a_line_without_a_request(
     with caplog.at_level(logging.INFO, "modelwire"):
         colour.invoke(cached, PROMPT)
         colour.invoke(cached, PROMPT)
-    assert [(line.attempts, "without a request" in line.getMessage()) for line in caplog.records] == [
-        (1, False), (0, True),
-    ]  # fmt: skip
+    assert [
+        (line.attempts, "without a request" in line.getMessage()) for line in caplog.records
+    ] == [
+        (1, False),
+        (0, True),
+    ]
     assert caplog.records[1].cost_usd == 0
 
 
@@ -153,7 +170,9 @@ def test_debug_shows_the_request_without_key_or_prompt(
         answer = colour.invoke(model(server), PROMPT, extra_headers={"X-Secret": "hush-hush"})
     (line,) = lines(caplog, "request")
     assert line.size_bytes == len(server.requests[-1].content)
-    assert {name.lower(): value for name, value in line.headers.items()}["content-type"] == "application/json"
+    assert {name.lower(): value for name, value in line.headers.items()}[
+        "content-type"
+    ] == "application/json"
     everything = caplog.text + repr([vars(record) for record in caplog.records])
     for secret in (PROMPT, KEY, "hush-hush", answer.text):
         assert secret not in everything
@@ -180,7 +199,9 @@ def test_no_word_of_an_error_is_said_as_it_may_be_the_prompts(
 
 
 def test_an_unknown_level_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="must be one of 'info', 'debug', 'bodies', not 'loud'"):
+    with pytest.raises(
+        InvalidArgument, match="must be one of 'info', 'debug', 'bodies', not 'loud'"
+    ):
         modelwire.enable_logging("loud")  # type: ignore[arg-type]
 
 
@@ -205,7 +226,9 @@ def test_the_variable_switches_the_log_of_a_script_on(
     server: ProviderServer, level: str, says: list[str], silent_of: list[str]
 ) -> None:
     env = {**os.environ, "MODELWIRE_LOG": level, "URL": server.base_url_for("openai")}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True
+    )
     assert all(words in done.stderr for words in says), done.stderr
     assert not any(words in done.stderr for words in silent_of), done.stderr
 
@@ -213,14 +236,20 @@ def test_the_variable_switches_the_log_of_a_script_on(
 def test_a_program_that_sets_up_nothing_sees_nothing(server: ProviderServer) -> None:
     server.say(faults.status(500), "good")
     env = {**os.environ, "URL": server.base_url_for("openai")}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True
+    )
     assert done.stderr == ""
 
 
 def test_facts_fit_into_json(server: ProviderServer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "modelwire"):
         model(server).invoke(PROMPT)
-    facts = {key: value for key, value in vars(caplog.records[0]).items() if key in ("model", "seconds", "attempts")}
+    facts = {
+        key: value
+        for key, value in vars(caplog.records[0]).items()
+        if key in ("model", "seconds", "attempts")
+    }
     assert json.loads(json.dumps(facts)) == facts
 
 
@@ -232,7 +261,10 @@ def outage(server: ProviderServer, colour: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_batch_that_waits_for_an_outage_says_so_once(
-    colour: Any, server: ProviderServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    colour: Any,
+    server: ProviderServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     outage(server, colour, monkeypatch)
     (line,) = lines(caplog, "outage")
@@ -243,7 +275,10 @@ def test_a_batch_that_waits_for_an_outage_says_so_once(
 
 
 def test_without_logging_an_outage_is_on_stderr(
-    colour: Any, server: ProviderServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    colour: Any,
+    server: ProviderServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logging.root, "handlers", [])
     outage(server, colour, monkeypatch)
@@ -253,7 +288,10 @@ def test_without_logging_an_outage_is_on_stderr(
 
 
 def test_a_batch_that_was_told_to_wait_for_long_says_so_once(
-    colour: Any, server: ProviderServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    colour: Any,
+    server: ProviderServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("modelwire.transport.ratelimit.limiter._SILENCE_S", 0.5)
     server.say(faults.status(429, retry_after=1), "one", "two", "three")
@@ -264,7 +302,10 @@ def test_a_batch_that_was_told_to_wait_for_long_says_so_once(
 
 
 def test_a_program_may_silence_the_outage(
-    server: ProviderServer, colour: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    server: ProviderServer,
+    colour: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logging.root, "handlers", [])
     logging.getLogger("modelwire").setLevel(logging.ERROR)

@@ -18,7 +18,13 @@ from modelwire.errors import (
     ServerError,
     Timeout,
 )
-from modelwire.transport.retry import GiveUp, History, RetryPolicy, read_retry_after, wait_before_retry
+from modelwire.transport.retry import (
+    GiveUp,
+    History,
+    RetryPolicy,
+    read_retry_after,
+    wait_before_retry,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -27,17 +33,25 @@ def short_waits() -> None:
 
 
 def waits(
-    *errors: ChatError, policy: RetryPolicy | None = None, remaining_s: float | None = None, in_queue: bool = False
+    *errors: ChatError,
+    policy: RetryPolicy | None = None,
+    remaining_s: float | None = None,
+    in_queue: bool = False,
 ) -> list[float | GiveUp]:
     history, out, waited_s = History(), [], 0.0
     for error in errors:
         history.record(error, 0.1)
         out.append(
             wait_before_retry(
-                error, history, policy or RetryPolicy(), remaining_s=remaining_s, rng=Random(7), waited_s=waited_s,
+                error,
+                history,
+                policy or RetryPolicy(),
+                remaining_s=remaining_s,
+                rng=Random(7),
+                waited_s=waited_s,
                 in_queue=in_queue,
             )
-        )  # fmt: skip
+        )
         waited_s += out[-1] if not isinstance(out[-1], GiveUp) else 0.0
     return out
 
@@ -49,7 +63,9 @@ def limited(retry_after: float | None = None) -> RateLimited:
 def test_bad_luck_is_tried_five_times_in_all_over_five_seconds_at_least() -> None:
     """A provider that fails for five seconds loses not even a lone call."""
     *tried, last = waits(*(ServerError("500") for _ in range(5)))
-    assert all((0.75 if n else 0) * 0.5 * 2**n <= wait <= 0.5 * 2**n for n, wait in enumerate(tried))
+    assert all(
+        (0.75 if n else 0) * 0.5 * 2**n <= wait <= 0.5 * 2**n for n, wait in enumerate(tried)
+    )
     assert sum(tried) > 5
     assert last == GiveUp()
 
@@ -79,12 +95,16 @@ def counted(out: list[float | GiveUp]) -> list[float]:
 def test_refusals_wait_for_twice_as_long_each_time_and_for_max_wait_in_all() -> None:
     tried = counted(out := waits(*(limited() for _ in range(12))))
     assert all(0.5 * 2**k <= wait <= 1.1 * 0.5 * 2**k for k, wait in enumerate(tried[:-1], start=1))
-    assert sum(tried) == pytest.approx(60)  # the last wait is cut to what is left, and there is one try after it
+    assert sum(tried) == pytest.approx(
+        60
+    )  # the last wait is cut to what is left, and there is one try after it
     assert len(tried) == 6
     assert "max_wait" in str(out[6])
 
 
-@pytest.mark.parametrize("error", [limited(), limited(0.01), Overloaded("x", retry_after=1.0), ServerError("x")])
+@pytest.mark.parametrize(
+    "error", [limited(), limited(0.01), Overloaded("x", retry_after=1.0), ServerError("x")]
+)
 @pytest.mark.parametrize("retries", [1, 3, 7])
 def test_set_retries_bound_the_requests_of_every_class(error: ChatError, retries: int) -> None:
     policy = RetryPolicy(max_retries=retries, max_wait_s=1e6, max_requests=1 + retries)
@@ -92,7 +112,13 @@ def test_set_retries_bound_the_requests_of_every_class(error: ChatError, retries
 
 
 def test_refusals_and_bad_luck_in_turn_are_ten_requests_at_most() -> None:
-    errors: list[ChatError] = [limited(), MalformedResponse("?"), ServerError("x"), *[limited()] * 3, ServerError("x")]
+    errors: list[ChatError] = [
+        limited(),
+        MalformedResponse("?"),
+        ServerError("x"),
+        *[limited()] * 3,
+        ServerError("x"),
+    ]
     errors += [ServerError("x")] * 2 + [limited(), limited(), limited()]
     assert len(counted(waits(*errors, policy=RetryPolicy(max_wait_s=1e6)))) == 9
 
@@ -127,7 +153,9 @@ def test_nothing_sleeps_past_the_deadline() -> None:
     assert "2 s left" in wait
 
 
-@pytest.mark.parametrize("error", [ConnectFailed("refused"), ConnectionLost("stale", code="stale_connection")])
+@pytest.mark.parametrize(
+    "error", [ConnectFailed("refused"), ConnectionLost("stale", code="stale_connection")]
+)
 def test_what_was_provably_not_sent_is_sent_again_at_once_but_only_once(error: ChatError) -> None:
     first, second = waits(error, error)
     assert first == 0.0
@@ -141,10 +169,25 @@ def test_what_was_provably_not_sent_is_sent_again_at_once_but_only_once(error: C
         ({"retry-after": "0.25"}, 0.25),
         ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
         ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
-        ({"retry-after": "Sat, 21 Nov 2026 10:00:30 GMT", "date": "Sat, 21 Nov 2026 10:00:00 GMT"}, 30.0),
+        (
+            {
+                "retry-after": "Sat, 21 Nov 2026 10:00:30 GMT",
+                "date": "Sat, 21 Nov 2026 10:00:00 GMT",
+            },
+            30.0,
+        ),
         ({"retry-after": "Sat, 21 Nov 2026 10:00:30 GMT"}, None),
-        ({"retry-after": "Sat, 21 Nov 2026 09:00:00 GMT", "date": "Sat, 21 Nov 2026 10:00:00 GMT"}, None),
-        *(({"retry-after": garbage}, None) for garbage in ("-5", "0", "nan", "inf", "soon", "", "1e999", "\x00")),
+        (
+            {
+                "retry-after": "Sat, 21 Nov 2026 09:00:00 GMT",
+                "date": "Sat, 21 Nov 2026 10:00:00 GMT",
+            },
+            None,
+        ),
+        *(
+            ({"retry-after": garbage}, None)
+            for garbage in ("-5", "0", "nan", "inf", "soon", "", "1e999", "\x00")
+        ),
         ({}, None),
     ],
 )
@@ -183,7 +226,9 @@ def test_an_error_lists_its_attempts_oldest_first() -> None:
         (RateLimited("no", status=429), False),
     ],
 )
-def test_an_attempt_counts_as_paid_for_where_the_whole_request_had_gone(error: ChatError, *, billed: bool) -> None:
+def test_an_attempt_counts_as_paid_for_where_the_whole_request_had_gone(
+    error: ChatError, *, billed: bool
+) -> None:
     history = History()
     history.record(error, 0.1)
     assert history.maybe_billed == error.maybe_billed_attempts == billed

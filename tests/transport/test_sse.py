@@ -80,7 +80,9 @@ def test_byte_by_byte_equals_the_whole_for_any_bytes(body: bytes) -> None:
 
 def test_every_line_ending_gives_the_same_events() -> None:
     body = b"event: a\ndata: 1\ndata: 2\n\n: c\ndata: 3\n\n"
-    assert decode(body.replace(b"\n", b"\r\n")) == decode(body.replace(b"\n", b"\r")) == decode(body)
+    assert (
+        decode(body.replace(b"\n", b"\r\n")) == decode(body.replace(b"\n", b"\r")) == decode(body)
+    )
 
 
 def test_one_long_line_in_single_bytes_is_held_in_linear_space() -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from modelwire import ChatAnthropic, ChatOpenAI, ChatPromptTemplate, StrOutputParser, init_chat_model
+from modelwire import (
+    ChatAnthropic,
+    ChatOpenAI,
+    ChatPromptTemplate,
+    StrOutputParser,
+    init_chat_model,
+)
 from modelwire.adapters.model.base import BaseChatModel
 from modelwire.adapters.model.configurable import ConfigurableModel
 from modelwire.messages import AIMessage, AIMessageChunk
@@ -26,7 +32,9 @@ prompt = ChatPromptTemplate.from_messages([("system", "Be brief."), ("human", "{
 chain = prompt | model | StrOutputParser()
 
 assert_type(init_chat_model("openai:gpt-4o-mini"), BaseChatModel)
-assert_type(init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",)), ConfigurableModel)
+assert_type(
+    init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",)), ConfigurableModel
+)
 assert_type(prompt.invoke({"question": "why"}), PromptValue)
 assert_type(model.invoke("hi"), AIMessage)
 assert_type(model.batch(["hi"]), list[AIMessage])

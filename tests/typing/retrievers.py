@@ -23,7 +23,9 @@ async def asearch(query: str) -> list[Document]:
 class Notes(BaseRetriever):
     k: int = 4
 
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+    ) -> list[Document]:
         return []
 
 
@@ -37,5 +39,10 @@ assert_type(Notes().batch(["q"]), list[list[Document]])
 
 prompt = ChatPromptTemplate.from_template("{context} {question}")
 model = ChatOpenAI(model="gpt-4o-mini")
-chain = {"context": asearch | format_docs, "question": RunnablePassthrough()} | prompt | model | StrOutputParser()
+chain = (
+    {"context": asearch | format_docs, "question": RunnablePassthrough()}
+    | prompt
+    | model
+    | StrOutputParser()
+)
 assert_type(chain.invoke("q"), str)

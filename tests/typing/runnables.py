@@ -32,7 +32,9 @@ def encoded(chunks: Iterator[str]) -> Iterator[bytes]:
 
 
 class Counting(RunnableSerializable[dict[str, Any], int]):
-    def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> int:
+    def invoke(
+        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> int:
         return len(input)
 
 

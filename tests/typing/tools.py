@@ -51,9 +51,13 @@ assert_type(search, BaseTool)
 assert_type(tool("text", RunnableLambda(text)), BaseTool)
 assert_type(StructuredTool.from_function(text, description="d"), StructuredTool)
 assert_type(Finder().invoke({"name": "Ann"}), Any)
-assert_type(model.bind_tools([find, text, Person, {"name": "n"}], tool_choice="any").invoke("hi"), AIMessage)
+assert_type(
+    model.bind_tools([find, text, Person, {"name": "n"}], tool_choice="any").invoke("hi"), AIMessage
+)
 assert_type(model.with_structured_output(Person), Runnable[Any, Person])
-assert_type(model.with_structured_output(Person, method="json_schema", strict=True).invoke("hi"), Person)
+assert_type(
+    model.with_structured_output(Person, method="json_schema", strict=True).invoke("hi"), Person
+)
 assert_type(ChatAnthropic(model="m").with_structured_output(PersonDict).invoke("hi"), PersonDict)
 assert_type(model.with_structured_output({"title": "n"}).invoke("hi"), dict[str, Any])
 assert_type(model.with_structured_output(Person, include_raw=True).invoke("hi"), Any)

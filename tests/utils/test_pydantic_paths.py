@@ -15,7 +15,9 @@ def test_the_old_path_names_the_same_functions() -> None:
 
 
 def test_models_are_made_of_fields_or_of_a_root() -> None:
-    made = create_model_v2("Point", field_definitions={"x": (int, ...), "y": (int, 0)}, module_name="mine")
+    made = create_model_v2(
+        "Point", field_definitions={"x": (int, ...), "y": (int, 0)}, module_name="mine"
+    )
     assert (made.__name__, made.__module__) == ("Point", "mine")
     assert model_json_schema(made)["required"] == ["x"]
     assert model_json_schema(create_model_v2("Words", root=list[str]))["type"] == "array"

@@ -16,10 +16,25 @@ if TYPE_CHECKING:
     from modelwire.adapters.providers.services import Service
 
 __all__ = [
-    "NO_ROW", "RETRY_SETTINGS", "check_client", "check_limits", "check_retry_settings", "checked_headers",
-    "checked_key", "complaint", "fill", "json_bytes", "name_service", "names_a_key", "parameter_of",
-    "seconds_of", "service_for", "timeouts_of", "warn_of_what_stays", "without_headers",
-]  # fmt: skip
+    "NO_ROW",
+    "RETRY_SETTINGS",
+    "check_client",
+    "check_limits",
+    "check_retry_settings",
+    "checked_headers",
+    "checked_key",
+    "complaint",
+    "fill",
+    "json_bytes",
+    "name_service",
+    "names_a_key",
+    "parameter_of",
+    "seconds_of",
+    "service_for",
+    "timeouts_of",
+    "warn_of_what_stays",
+    "without_headers",
+]
 
 
 def fill(model: WireSettings, values: dict[str, Any]) -> bool:
@@ -46,9 +61,23 @@ def fill(model: WireSettings, values: dict[str, Any]) -> bool:
     return True
 
 
-RETRY_SETTINGS = ("timeout", "max_retries", "max_wait", "max_retry_after", "stream_idle_timeout", "stream_restart")
+RETRY_SETTINGS = (
+    "timeout",
+    "max_retries",
+    "max_wait",
+    "max_retry_after",
+    "stream_idle_timeout",
+    "stream_restart",
+)
 # What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
-_CONFIG_KEYS = ("callbacks", "max_concurrency", "recursion_limit", "run_name", "run_id", "configurable")
+_CONFIG_KEYS = (
+    "callbacks",
+    "max_concurrency",
+    "recursion_limit",
+    "run_name",
+    "run_id",
+    "configurable",
+)
 
 
 @cache
@@ -60,7 +89,9 @@ def parameter_of(cls: type[WireSettings], name: str) -> str:
     if name in cls.PARAMETERS or name in cls.SENDABLE:
         return name
     if name in _CONFIG_KEYS:
-        raise InvalidArgument(f'`{name}` belongs into the config of a call: `config={{"{name}": ...}}`.')
+        raise InvalidArgument(
+            f'`{name}` belongs into the config of a call: `config={{"{name}": ...}}`.'
+        )
     if name in cls.model_fields and name not in ("metadata", "tags", "name"):
         raise InvalidArgument(f"`{name}` is set when `{cls.__name__}` is made, not for one call.")
     if get_close_matches(name, [*cls.PARAMETERS, *RETRY_SETTINGS, *cls.ALIASES], n=1, cutoff=0.85):
@@ -72,7 +103,9 @@ def parameter_of(cls: type[WireSettings], name: str) -> str:
 
 
 def without_headers(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name != "extra_headers"}  # nobody is told a secret
+    return {
+        name: value for name, value in options.items() if name != "extra_headers"
+    }  # nobody is told a secret
 
 
 def seconds_of(timeout: Any) -> Any:
@@ -101,18 +134,26 @@ def check_retry_settings(settings: Mapping[str, Any]) -> None:
     for name in ("timeout", "max_wait", "max_retry_after", "stream_idle_timeout"):
         value = settings[name]
         if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
-            raise InvalidArgument(f"`{name}` must be more than 0 seconds and finite, not {value!r}.")
+            raise InvalidArgument(
+                f"`{name}` must be more than 0 seconds and finite, not {value!r}."
+            )
     if settings["stream_restart"] not in (None, "marker"):
-        raise InvalidArgument(f'`stream_restart` must be "marker" or None, not {settings["stream_restart"]!r}.')
+        raise InvalidArgument(
+            f'`stream_restart` must be "marker" or None, not {settings["stream_restart"]!r}.'
+        )
 
 
 def check_limits(model: WireSettings) -> None:
     for name in ("rpm", "tpm"):
         value = getattr(model, name)
         if value is not None and not 0 < value < float("inf"):
-            raise InvalidArgument(f"`{name}` must be more than 0 a minute and finite, not {value!r}.")
+            raise InvalidArgument(
+                f"`{name}` must be more than 0 a minute and finite, not {value!r}."
+            )
     if type(model.max_response_bytes) is not int or model.max_response_bytes < 1:
-        raise InvalidArgument(f"`max_response_bytes` must be a whole number above 0, not {model.max_response_bytes!r}.")
+        raise InvalidArgument(
+            f"`max_response_bytes` must be a whole number above 0, not {model.max_response_bytes!r}."
+        )
     if (profile := model.__dict__["profile"]) is not None:
         from modelwire.profiles import check_profile
 
@@ -125,7 +166,9 @@ def check_client(name: str, client: Any, *, is_async: bool) -> None:
         return
     kind = type(client).__name__
     if not (hasattr(client, "send") and hasattr(client, "build_request")):
-        raise InvalidArgument(f"`{name}` must be an HTTP client of httpx2 or httpx, not a `{kind}`.")
+        raise InvalidArgument(
+            f"`{name}` must be an HTTP client of httpx2 or httpx, not a `{kind}`."
+        )
     if hasattr(client, "aclose") != is_async and hasattr(client, "close") == is_async:
         other = "http_client" if is_async else "http_async_client"
         raise InvalidArgument(f"`{name}` was given a `{kind}`, which belongs into `{other}`.")
@@ -155,10 +198,13 @@ def complaint(cls: type[WireSettings], exc: ValidationError) -> Exception:
 
 
 _OWN_CLASS = {
-    "openai": "ChatOpenAI", "anthropic": "ChatAnthropic", "bedrock_converse": "ChatBedrockConverse",
-    "google_genai": "ChatGoogleGenerativeAI", "google_vertexai": "ChatVertexAI",
+    "openai": "ChatOpenAI",
+    "anthropic": "ChatAnthropic",
+    "bedrock_converse": "ChatBedrockConverse",
+    "google_genai": "ChatGoogleGenerativeAI",
+    "google_vertexai": "ChatVertexAI",
     "google_anthropic_vertex": "ChatAnthropicVertex",
-}  # fmt: skip
+}
 NO_ROW = (None, *_OWN_CLASS, "local")
 
 
@@ -183,8 +229,12 @@ def name_service(cls: type[WireSettings], values: dict[str, Any]) -> None:
     named = values.get("provider")
     if values.get("base_url") is not None or named == cls.model_fields["provider"].default:
         return
-    if (other := _OWN_CLASS.get(str(named))) is not None:  # the address and the key would be another company's
-        raise InvalidArgument(f"`{named}` is called with `{other}`, or give `{cls.__name__}` its `base_url`.")
+    if (
+        other := _OWN_CLASS.get(str(named))
+    ) is not None:  # the address and the key would be another company's
+        raise InvalidArgument(
+            f"`{named}` is called with `{other}`, or give `{cls.__name__}` its `base_url`."
+        )
     if named not in NO_ROW:
         from modelwire.adapters.providers.services import unknown_service
 
@@ -218,17 +268,27 @@ def checked_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
     """Return headers that may be sent; a value is never shown."""
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _TOKEN.issuperset(name) or not name:
-            raise InvalidArgument("The name of a header must be letters, digits and dashes; one of yours is not.")
+            raise InvalidArgument(
+                "The name of a header must be letters, digits and dashes; one of yours is not."
+            )
         if not isinstance(value, str):
             raise InvalidArgument(
                 f"The header `{name}` must be a text, not a `{type(value).__name__}`; leave it out to send none."
             )
-        if not value.isascii() or not value.replace("\t", " ").isprintable() or value != value.strip():
-            raise InvalidArgument(f"The header `{name}` must be one line of printable ASCII; its value cannot be sent.")
+        if (
+            not value.isascii()
+            or not value.replace("\t", " ").isprintable()
+            or value != value.strip()
+        ):
+            raise InvalidArgument(
+                f"The header `{name}` must be one line of printable ASCII; its value cannot be sent."
+            )
     return dict(headers or {})
 
 
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110 5.6.2
+_TOKEN = frozenset(
+    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)  # RFC 9110 5.6.2
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:

@@ -16,8 +16,20 @@ from pydantic.fields import Field
 
 from modelwire.adapters import _reduced
 from modelwire.adapters.model import global_cache
-from modelwire.adapters.model.results import chunk_from_message, only_message, result_of_chunks, signed, signed_chunk
-from modelwire.adapters.model.run import AsyncModelRun, ModelRun, astart_model_run, is_observed, start_model_run
+from modelwire.adapters.model.results import (
+    chunk_from_message,
+    only_message,
+    result_of_chunks,
+    signed,
+    signed_chunk,
+)
+from modelwire.adapters.model.run import (
+    AsyncModelRun,
+    ModelRun,
+    astart_model_run,
+    is_observed,
+    start_model_run,
+)
 from modelwire.adapters.model.token_counts import TokenCounts
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
@@ -65,7 +77,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     verbose: bool = Field(default=False, exclude=True, repr=False)
     """Print what goes in and out."""
     # `stream` gives the whole answer at once: always, or where the call has tools.
-    disable_streaming: bool | Literal["tool_calling"] = Field(default=False, exclude=True, repr=False)
+    disable_streaming: bool | Literal["tool_calling"] = Field(
+        default=False, exclude=True, repr=False
+    )
     """True: `stream` gives the whole answer at once. "tool_calling": only where the call has tools."""
     cache: Any = Field(default=None, exclude=True, repr=False)
     """A cache of `modelwire.caches`; True for the global one, False for none, None for the global one where there is
@@ -129,7 +143,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         """Answer `messages` chunk by chunk; unless overridden, by `_stream` in a thread."""
-        chunks = self._stream(messages, stop, run_manager.get_sync() if run_manager else None, **kwargs)
+        chunks = self._stream(
+            messages, stop, run_manager.get_sync() if run_manager else None, **kwargs
+        )
         while (chunk := await run_in_executor(None, next, chunks, None)) is not None:
             yield chunk
 
@@ -138,8 +154,16 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         name = type(self).__name__
         shown = name.removeprefix("Chat") if name.startswith("Chat") else name.removesuffix("Chat")
         provider = getattr(self, "provider", None) or shown.lower()
-        named = {"ls_model_type": "chat", "ls_provider": provider, "ls_stop": stop or getattr(self, "stop", None)}
-        for title, field in (("model_name", "model"), ("temperature", "temperature"), ("max_tokens", "max_tokens")):
+        named = {
+            "ls_model_type": "chat",
+            "ls_provider": provider,
+            "ls_stop": stop or getattr(self, "stop", None),
+        }
+        for title, field in (
+            ("model_name", "model"),
+            ("temperature", "temperature"),
+            ("max_tokens", "max_tokens"),
+        ):
             value = kwargs.get(field)
             named[f"ls_{title}"] = getattr(self, field, None) if value is None else value
         return {key: value for key, value in named.items() if value is not None}
@@ -171,15 +195,27 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Let the model call `tools`: functions, pydantic classes, tools, or dicts in a provider's shape."""
-        raise NotImplementedError(f"`{type(self).__name__}` does not say how it calls tools: override `bind_tools`.")
+        raise NotImplementedError(
+            f"`{type(self).__name__}` does not say how it calls tools: override `bind_tools`."
+        )
 
     @overload
     def with_structured_output(
-        self, schema: Mapping[str, Any], *, include_raw: Literal[False] = False, retries: int = 0, **kwargs: Any
+        self,
+        schema: Mapping[str, Any],
+        *,
+        include_raw: Literal[False] = False,
+        retries: int = 0,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, _Data]: ...
     @overload
     def with_structured_output(
-        self, schema: type[_Form], *, include_raw: Literal[False] = False, retries: int = 0, **kwargs: Any
+        self,
+        schema: type[_Form],
+        *,
+        include_raw: Literal[False] = False,
+        retries: int = 0,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, _Form]: ...
     @overload
     def with_structured_output(
@@ -230,9 +266,13 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return AIMessage
 
     def invoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
         **kwargs: Any,
-    ) -> AIMessage:  # fmt: skip
+    ) -> AIMessage:
         """Answer `input`."""
         if kwargs:
             hide_headers(kwargs)
@@ -245,9 +285,13 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return only_message(result)
 
     async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
         **kwargs: Any,
-    ) -> AIMessage:  # fmt: skip
+    ) -> AIMessage:
         """Answer `input`."""
         if kwargs:
             hide_headers(kwargs)
@@ -260,9 +304,13 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return only_message(result)
 
     def stream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
         **kwargs: Any,
-    ) -> Iterator[AIMessageChunk]:  # fmt: skip
+    ) -> Iterator[AIMessageChunk]:
         """Answer `input` chunk by chunk; the chunks add up to the answer of `invoke`."""
         if kwargs:
             hide_headers(kwargs)
@@ -271,7 +319,11 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return way(messages, stop, config, **kwargs)
 
     def _observed_stream(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         run = start_model_run(self, messages, config, {"stop": stop, **kwargs})
         chunks = self._entry()._chunks(messages, stop, run.config, **kwargs)
@@ -285,9 +337,13 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             close(chunks)
 
     def astream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, *, stop: list[str] | None = None,
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[AIMessageChunk]:  # fmt: skip
+    ) -> AsyncIterator[AIMessageChunk]:
         """Answer `input` chunk by chunk; the chunks add up to the answer of `ainvoke`."""
         if kwargs:
             hide_headers(kwargs)
@@ -296,7 +352,11 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return way(messages, stop, config, **kwargs)
 
     async def _observed_astream(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         run = await astart_model_run(self, messages, config, {"stop": stop, **kwargs})
         chunks = self._entry()._achunks(messages, stop, run.config, **kwargs)
@@ -310,40 +370,78 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             await aclose(chunks)
 
     def generate(
-        self, messages: list[list[BaseMessage]], stop: list[str] | None = None, callbacks: Any = None, *,
-        tags: list[str] | None = None, metadata: _Data | None = None, run_name: str | None = None,
-        run_id: UUID | None = None, **kwargs: Any,
-    ) -> LLMResult:  # fmt: skip
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Any = None,
+        *,
+        tags: list[str] | None = None,
+        metadata: _Data | None = None,
+        run_name: str | None = None,
+        run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
         """Answer several lists of messages, one after the other, with all that the provider says."""
         from modelwire.adapters.model.generation import generate
 
-        config = {"callbacks": callbacks, "tags": tags, "metadata": metadata, "run_name": run_name, "run_id": run_id}
+        config = {
+            "callbacks": callbacks,
+            "tags": tags,
+            "metadata": metadata,
+            "run_name": run_name,
+            "run_id": run_id,
+        }
         hide_headers(kwargs)
         return generate(self, messages, stop, config, kwargs)
 
     async def agenerate(
-        self, messages: list[list[BaseMessage]], stop: list[str] | None = None, callbacks: Any = None, *,
-        tags: list[str] | None = None, metadata: _Data | None = None, run_name: str | None = None,
-        run_id: UUID | None = None, **kwargs: Any,
-    ) -> LLMResult:  # fmt: skip
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Any = None,
+        *,
+        tags: list[str] | None = None,
+        metadata: _Data | None = None,
+        run_name: str | None = None,
+        run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
         """Answer several lists of messages, side by side, with all that the provider says."""
         from modelwire.adapters.model.generation import agenerate
 
-        config = {"callbacks": callbacks, "tags": tags, "metadata": metadata, "run_name": run_name, "run_id": run_id}
+        config = {
+            "callbacks": callbacks,
+            "tags": tags,
+            "metadata": metadata,
+            "run_name": run_name,
+            "run_id": run_id,
+        }
         hide_headers(kwargs)
         return await agenerate(self, messages, stop, config, kwargs)
 
     def generate_prompt(
-        self, prompts: list[PromptValue], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
+        self,
+        prompts: list[PromptValue],
+        stop: list[str] | None = None,
+        callbacks: Any = None,
+        **kwargs: Any,
     ) -> LLMResult:
         """Answer several prompt values; see `generate`."""
-        return self.generate([prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs)
+        return self.generate(
+            [prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs
+        )
 
     async def agenerate_prompt(
-        self, prompts: list[PromptValue], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
+        self,
+        prompts: list[PromptValue],
+        stop: list[str] | None = None,
+        callbacks: Any = None,
+        **kwargs: Any,
     ) -> LLMResult:
         """Answer several prompt values; see `agenerate`."""
-        return await self.agenerate([prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs)
+        return await self.agenerate(
+            [prompt.to_messages() for prompt in prompts], stop, callbacks, **kwargs
+        )
 
     def _entry(self) -> BaseChatModel | CachedModel:
         """Return what answers a call: this model itself as a rule, or one with what stands before it."""
@@ -367,49 +465,91 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         return message_key(self, messages, stop, kwargs)
 
     def _result(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, *,
-        run: ModelRun | None = None, **kwargs: Any,
-    ) -> ChatResult:  # fmt: skip
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        *,
+        run: ModelRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
         """Answer, over a stream where somebody hears the run's tokens."""
         if run is not None and run.wants_tokens and self._may_stream_unasked(kwargs, "_stream"):
             return run.collect(self._chunks(messages, stop, config, **kwargs))
-        return self._whole_result(messages, stop, config, None if run is None else run.manager, **kwargs)
+        return self._whole_result(
+            messages, stop, config, None if run is None else run.manager, **kwargs
+        )
 
     async def _aresult(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, *,
-        run: AsyncModelRun | None = None, **kwargs: Any,
-    ) -> ChatResult:  # fmt: skip
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        *,
+        run: AsyncModelRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
         """Answer, over a stream where somebody hears the run's tokens."""
-        if run is not None and run.wants_tokens and self._may_stream_unasked(kwargs, "_stream", "_astream"):
+        if (
+            run is not None
+            and run.wants_tokens
+            and self._may_stream_unasked(kwargs, "_stream", "_astream")
+        ):
             chunks = self._achunks(messages, stop, config, **kwargs)
             return await covered(run.collect(chunks), config.get("deadline"), self)
-        return await self._whole_aresult(messages, stop, config, None if run is None else run.manager, **kwargs)
+        return await self._whole_aresult(
+            messages, stop, config, None if run is None else run.manager, **kwargs
+        )
 
     def _whole_result(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig,
-        run_manager: CallbackManagerForLLMRun | None, **kwargs: Any,
-    ) -> ChatResult:  # fmt: skip
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        run_manager: CallbackManagerForLLMRun | None,
+        **kwargs: Any,
+    ) -> ChatResult:
         return self._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
 
     async def _whole_aresult(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig,
-        run_manager: AsyncCallbackManagerForLLMRun | None, **kwargs: Any,
-    ) -> ChatResult:  # fmt: skip
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        run_manager: AsyncCallbackManagerForLLMRun | None,
+        **kwargs: Any,
+    ) -> ChatResult:
         work = self._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
         return await covered(work, config.get("deadline"), self)
 
     def _answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AIMessage:
-        return only_message(signed(self._result(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
+        return only_message(
+            signed(self._result(messages, stop, config, **kwargs), f"lc_run--{uuid4()}")
+        )
 
     async def _aanswer(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AIMessage:
-        return only_message(signed(await self._aresult(messages, stop, config, **kwargs), f"lc_run--{uuid4()}"))
+        return only_message(
+            signed(await self._aresult(messages, stop, config, **kwargs), f"lc_run--{uuid4()}")
+        )
 
     def _chunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         answer_id = f"lc_run--{uuid4()}"
         if self._streaming_is_off(kwargs) or not self._overrides("_stream"):
@@ -427,10 +567,16 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             close(chunks)
 
     async def _achunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         answer_id = f"lc_run--{uuid4()}"
-        if self._streaming_is_off(kwargs) or not (self._overrides("_astream") or self._overrides("_stream")):
+        if self._streaming_is_off(kwargs) or not (
+            self._overrides("_astream") or self._overrides("_stream")
+        ):
             yield chunk_from_message(await self._aanswer(messages, stop, config, **kwargs))
             return
         chunks = self._astream(messages, stop=stop, **kwargs)

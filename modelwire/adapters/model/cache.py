@@ -56,7 +56,13 @@ class _Call:
         *,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        self.model, self.messages, self.stop, self.config, self.kwargs = model, messages, stop, config, kwargs
+        self.model, self.messages, self.stop, self.config, self.kwargs = (
+            model,
+            messages,
+            stop,
+            config,
+            kwargs,
+        )
         self.loop = loop  # on which it runs; None is a sync call
         self.deadline = config.get("deadline")
         self.cache: Any = _cache_of(model)
@@ -88,7 +94,9 @@ class _Call:
         if step == "call":
             return await self.model._aresult(self.messages, self.stop, self.config, **self.kwargs)
         if step == "acquire":
-            return await covered(self.model.rate_limiter.aacquire(blocking=True), self.deadline, self.model)
+            return await covered(
+                self.model.rate_limiter.aacquire(blocking=True), self.deadline, self.model
+            )
         if step == "wait":
             return await covered(args[0].await_result(), self.deadline, self.model)
         if step == "look":
@@ -166,7 +174,9 @@ def _stored(call: _Call, made: ChatResult) -> _Flow:
         return None
     kept = _copies(made.generations)
     for generation in kept:
-        if (generation.message.id or "").startswith(LC_ID_PREFIX):  # of this run; the next one has its own
+        if (generation.message.id or "").startswith(
+            LC_ID_PREFIX
+        ):  # of this run; the next one has its own
             generation.message.id = None
     yield "keep", kept
     return kept
@@ -221,29 +231,53 @@ class CachedModel:
         self.model = model
 
     def _answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AIMessage:
-        return only(sign(self._result(messages, stop, config, **kwargs), f"{LC_ID_PREFIX}-{uuid4()}"))
+        return only(
+            sign(self._result(messages, stop, config, **kwargs), f"{LC_ID_PREFIX}-{uuid4()}")
+        )
 
     async def _aanswer(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AIMessage:
-        return only(sign(await self._aresult(messages, stop, config, **kwargs), f"{LC_ID_PREFIX}-{uuid4()}"))
+        return only(
+            sign(await self._aresult(messages, stop, config, **kwargs), f"{LC_ID_PREFIX}-{uuid4()}")
+        )
 
     def _result(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> ChatResult:
         call = _Call(self.model, messages, stop, config, kwargs, loop=None)
         return _versioned(self.model, _drive(_answered(call), call.do))
 
     async def _aresult(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> ChatResult:
         call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
         return _versioned(self.model, await _adrive(_answered(call), call.ado))
 
     def _chunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         call = _Call(self.model, messages, stop, config, kwargs, loop=None)
         version = _versions(self.model)
@@ -264,7 +298,11 @@ class CachedModel:
             close(source)
 
     async def _achunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
         version = _versions(self.model)
@@ -305,7 +343,10 @@ def _acquire(model: BaseChatModel, deadline: float | None) -> None:
 
 
 def cached_answer(
-    model: BaseChatModel, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    model: BaseChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+    kwargs: dict[str, Any],
 ) -> AIMessage | None:
     """Return what the model's cache has for a call that is not going to be made now."""
     cache = _cache_of(model)
@@ -347,14 +388,23 @@ def _kept(found: Sequence[Generation] | None) -> Generations | None:
     """
     if not found:
         return None
-    strange = [it.message.type for it in found if isinstance(it, ChatGeneration) and not _is_answer(it.message)]
+    strange = [
+        it.message.type
+        for it in found
+        if isinstance(it, ChatGeneration) and not _is_answer(it.message)
+    ]
     if strange:
-        _log.warning("What a cache had for a call is a message of the type `%s`, no answer; left aside.", strange[0])
+        _log.warning(
+            "What a cache had for a call is a message of the type `%s`, no answer; left aside.",
+            strange[0],
+        )
         return None
     return [
         generation
         if isinstance(generation, ChatGeneration)
-        else ChatGeneration(message=AIMessage(generation.text), generation_info=generation.generation_info)
+        else ChatGeneration(
+            message=AIMessage(generation.text), generation_info=generation.generation_info
+        )
         for generation in found
     ]
 
@@ -376,7 +426,8 @@ def _hit(kept: Generations) -> ChatResult:
 def _copies(generations: Sequence[ChatGeneration]) -> Generations:
     return [
         ChatGeneration(
-            message=generation.message.model_copy(deep=True), generation_info=deepcopy(generation.generation_info)
+            message=generation.message.model_copy(deep=True),
+            generation_info=deepcopy(generation.generation_info),
         )
         for generation in generations
     ]

@@ -17,7 +17,9 @@ __all__ = ["llm_string", "message_key", "request_key"]
 _log = logging.getLogger(__name__)
 
 
-def request_key(request: WireRequest, more: Iterable[tuple[str, str]] = ()) -> tuple[str, str] | None:
+def request_key(
+    request: WireRequest, more: Iterable[tuple[str, str]] = ()
+) -> tuple[str, str] | None:
     """Name what would be sent: the body, the address and the headers, without who sends it; `more` are headers, too.
 
     None for a call whose answer depends on what went before it at the provider, or comes later.
@@ -33,20 +35,48 @@ def request_key(request: WireRequest, more: Iterable[tuple[str, str]] = ()) -> t
     if any(body.get(name) for name in _STATEFUL) or _names_a_container(body.get("container")):
         return None
     named = {name.lower(): text for name, text in (*more, *request.headers.items())}
-    kept = sorted((name, text) for name, text in named.items() if not _says_nothing_of_answers(name))
-    return sha256(to_json([where, kept, body])).hexdigest(), f"{address.hostname} {body.get('model')}"
+    kept = sorted(
+        (name, text) for name, text in named.items() if not _says_nothing_of_answers(name)
+    )
+    return sha256(
+        to_json([where, kept, body])
+    ).hexdigest(), f"{address.hostname} {body.get('model')}"
 
 
 # What changes at the provider from call to call, under one name.
 _STATEFUL = ("background", "conversation", "thread")
 # Headers that any call may have without another answer: who calls, how bytes travel, how calls are told apart. All
 # others may lead to another tenant, region or model behind a gateway.
-_NO_MATTER = frozenset({
-    "authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "openai-organization",
-    "openai-project", "accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent",
-    "x-request-id", "x-client-request-id", "x-correlation-id", "idempotency-key", "request-id", "traceparent",
-    "tracestate", "baggage", "sentry-trace", "x-amzn-trace-id", "x-cloud-trace-context", "x-trace-id",
-})  # fmt: skip
+_NO_MATTER = frozenset(
+    {
+        "authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "proxy-authorization",
+        "openai-organization",
+        "openai-project",
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "user-agent",
+        "x-request-id",
+        "x-client-request-id",
+        "x-correlation-id",
+        "idempotency-key",
+        "request-id",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "sentry-trace",
+        "x-amzn-trace-id",
+        "x-cloud-trace-context",
+        "x-trace-id",
+    }
+)
 
 
 def _says_nothing_of_answers(header: str) -> bool:
@@ -59,11 +89,17 @@ def _names_a_container(container: Any) -> bool:
 
 
 def message_key(
-    model: BaseChatModel, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    stop: list[str] | None,
+    kwargs: dict[str, Any],
 ) -> tuple[str, str] | None:
     """Name a call of a model that is no wire's; None, and no caching, where its arguments cannot be written down."""
     try:
-        messages_json = [{**message.__dict__, **(message.__pydantic_extra__ or {}), "id": None} for message in messages]
+        messages_json = [
+            {**message.__dict__, **(message.__pydantic_extra__ or {}), "id": None}
+            for message in messages
+        ]
         return json.dumps(messages_json, default=_named), model._get_llm_string(stop, **kwargs)
     except (TypeError, ValueError, RecursionError) as exc:
         _log.warning("A call of `%s` cannot be cached: %s.", model.get_name(), exc)
@@ -73,23 +109,40 @@ def message_key(
 # Fields of a model of one's own that change what it answers, though it does not say so in `_identifying_params`.
 # All its fields would be too many: some are counters.
 _PARAMETERS = (
-    "model", "model_name", "temperature", "max_tokens", "top_p", "top_k", "seed", "stop", "n", "frequency_penalty",
-    "presence_penalty", "model_kwargs", "system", "system_prompt",
-)  # fmt: skip
+    "model",
+    "model_name",
+    "temperature",
+    "max_tokens",
+    "top_p",
+    "top_k",
+    "seed",
+    "stop",
+    "n",
+    "frequency_penalty",
+    "presence_penalty",
+    "model_kwargs",
+    "system",
+    "system_prompt",
+)
 
 
 def llm_string(model: BaseChatModel, params: Mapping[str, Any]) -> str:
     """Write down what makes a model's answers beside the messages: its class and the parameters."""
     cls = type(model)
     own = {name: getattr(model, name) for name in _PARAMETERS if name in cls.model_fields}
-    return json.dumps([f"{cls.__module__}.{cls.__qualname__}", {**own, **params}], sort_keys=True, default=_named)
+    return json.dumps(
+        [f"{cls.__module__}.{cls.__qualname__}", {**own, **params}], sort_keys=True, default=_named
+    )
 
 
 def _named(value: Any) -> Any:
     """Say what JSON cannot, where that is the same every time and different for different things."""
     schema = getattr(value, "model_json_schema", None)
     if isinstance(value, type):
-        return [f"{value.__module__}.{value.__qualname__}", schema() if schema is not None else None]
+        return [
+            f"{value.__module__}.{value.__qualname__}",
+            schema() if schema is not None else None,
+        ]
     dump = getattr(value, "model_dump", None)
     if dump is not None:
         return [type(value).__qualname__, dump()]
@@ -97,5 +150,7 @@ def _named(value: Any) -> Any:
         return sorted(map(str, value))
     text = repr(value)
     if " at 0x" in text or "..." in text:
-        raise TypeError(f"a `{type(value).__name__}` among its arguments has no lasting description")
+        raise TypeError(
+            f"a `{type(value).__name__}` among its arguments has no lasting description"
+        )
     return text

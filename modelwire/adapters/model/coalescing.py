@@ -28,7 +28,9 @@ class PendingCall:
         self._loop = loop
         self._resolved = False
         self._waiters: list[Callable[[], None]] = []
-        self._lock = threading.RLock()  # re-entrant: the garbage collector may end a call at any place
+        self._lock = (
+            threading.RLock()
+        )  # re-entrant: the garbage collector may end a call at any place
 
     def resolve(self, result: Any = None) -> None:
         """Tell everybody that waits what came of it; the first call counts."""
@@ -92,7 +94,9 @@ def find(key: tuple[Any, ...]) -> PendingCall | None:
     return _pending.get(key)
 
 
-def join(key: tuple[Any, ...], *, loop: asyncio.AbstractEventLoop | None) -> tuple[PendingCall, bool]:
+def join(
+    key: tuple[Any, ...], *, loop: asyncio.AbstractEventLoop | None
+) -> tuple[PendingCall, bool]:
     """Return the pending call of `key`, and whether the caller is to make it: on `loop`, or with None in its thread."""
     with _pending_lock:
         found = _pending.get(key)

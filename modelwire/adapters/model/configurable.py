@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigurableModel"]
 
-KEPT_HERE = ("key", "header", "client")  # words in the names of arguments that hold a secret or a socket
+KEPT_HERE = (
+    "key",
+    "header",
+    "client",
+)  # words in the names of arguments that hold a secret or a socket
 HIDDEN = (*KEPT_HERE, "url", "proxy")  # these may hold a user and a password
-MODELS_KEPT = 64  # models made so far, by their arguments; a model is small, its connections are shared
+MODELS_KEPT = (
+    64  # models made so far, by their arguments; a model is small, its connections are shared
+)
 
 
 class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
@@ -39,8 +45,12 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         fields: Literal["any"] | Sequence[str],
         prefix: str = "",
     ) -> None:
-        if fields != "any" and (isinstance(fields, str) or not all(isinstance(name, str) for name in fields)):
-            raise InvalidType('`configurable_fields` must be "any" or names of arguments, such as `("model",)`.')
+        if fields != "any" and (
+            isinstance(fields, str) or not all(isinstance(name, str) for name in fields)
+        ):
+            raise InvalidType(
+                '`configurable_fields` must be "any" or names of arguments, such as `("model",)`.'
+            )
         if fields != "any":
             from modelwire.adapters.providers.registry import check_argument_names
 
@@ -52,19 +62,32 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         self._made: dict[Any, BaseChatModel] = {}
 
     def __repr__(self) -> str:
-        shown = {name: value for name, value in self.arguments.items() if not any(word in name for word in HIDDEN)}
+        shown = {
+            name: value
+            for name, value in self.arguments.items()
+            if not any(word in name for word in HIDDEN)
+        }
         return f"ConfigurableModel({shown!r}, fields={self.fields!r}, prefix={self.prefix!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there."""
-        plain = {name: value for name, value in self.arguments.items() if not any(word in name for word in KEPT_HERE)}
+        plain = {
+            name: value
+            for name, value in self.arguments.items()
+            if not any(word in name for word in KEPT_HERE)
+        }
         return {**self.__dict__, "arguments": plain, "_made": {}}
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _reduced(self, protocol)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "default" or name in DECLARATIVE or "arguments" not in self.__dict__:
+        if (
+            name.startswith("_")
+            or name == "default"
+            or name in DECLARATIVE
+            or "arguments" not in self.__dict__
+        ):
             return super().__getattr__(name)
         return getattr(self.prepare()[0], name)
 
@@ -79,11 +102,15 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         """One for each field; none for "any"."""
         names = () if self.fields == "any" else self.fields
         return [
-            ConfigurableFieldSpec(id=self.prefix + name, annotation=Any, default=self.arguments.get(name))
+            ConfigurableFieldSpec(
+                id=self.prefix + name, annotation=Any, default=self.arguments.get(name)
+            )
             for name in names
         ]
 
-    def _chosen(self, config: RunnableConfig) -> tuple[Runnable[LanguageModelInput, AIMessage], RunnableConfig]:
+    def _chosen(
+        self, config: RunnableConfig
+    ) -> tuple[Runnable[LanguageModelInput, AIMessage], RunnableConfig]:
         configurable = config.get("configurable") or {}
         values = {
             name: value

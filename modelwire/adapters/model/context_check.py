@@ -28,9 +28,15 @@ _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)  # of one character: many of them are
 
 
 def context_check(
-    model: HTTPChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, kwargs: Mapping[str, Any],
-    request: WireRequest, size_bytes: int, *, is_async: bool,
-) -> Callable[[], Any] | None:  # fmt: skip
+    model: HTTPChatModel,
+    messages: Sequence[BaseMessage],
+    config: RunnableConfig,
+    kwargs: Mapping[str, Any],
+    request: WireRequest,
+    size_bytes: int,
+    *,
+    is_async: bool,
+) -> Callable[[], Any] | None:
     """Raise `ContextTooLong` where the text alone cannot fit; return what asks the provider, where that is wished."""
     is_exact = model.check_context == "exact"
     window = _window(model, even_if_slow=is_exact or size_bytes >= LARGE_BYTES)
@@ -66,7 +72,9 @@ def _window(model: HTTPChatModel, *, even_if_slow: bool) -> int | None:
 
 def _is_shortened(request: WireRequest) -> bool:
     asked_for = any(request.body.get(name) not in (None, "disabled") for name in _SHORTENING)
-    return asked_for or any("context-1m" in str(value) for value in request.headers.values())  # Anthropic's larger one
+    return asked_for or any(
+        "context-1m" in str(value) for value in request.headers.values()
+    )  # Anthropic's larger one
 
 
 def _characters(messages: Sequence[BaseMessage], tools: Any) -> int:
@@ -80,7 +88,9 @@ def _characters(messages: Sequence[BaseMessage], tools: Any) -> int:
     return sum(len(_RUN.sub(r"\1", text)) for text in texts)
 
 
-def _too_long(model: HTTPChatModel, request: WireRequest, tokens: int, window: int, about: str) -> ContextTooLong:
+def _too_long(
+    model: HTTPChatModel, request: WireRequest, tokens: int, window: int, about: str
+) -> ContextTooLong:
     error = ContextTooLong(
         f"The call has {about}{int(tokens):,} tokens of input, and `{request.model}` takes {window:,}. Nothing was "
         "sent. Leave messages out (`trim_messages`); where that number is wrong, set "

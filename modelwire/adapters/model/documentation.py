@@ -15,7 +15,9 @@ __all__ = ["KEYWORDS_ONLY", "SettingsDoc", "SettingsSignature", "settings_docs"]
 
 _OTHERS = inspect.Parameter("model_parameters", inspect.Parameter.VAR_KEYWORD, annotation=Any)
 # Of `__init__`, which also takes positional arguments, to say that they are keywords.
-KEYWORDS_ONLY = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), _OTHERS])
+KEYWORDS_ONLY = inspect.Signature(
+    [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), _OTHERS]
+)
 
 
 def settings_docs(cls: type[BaseModel]) -> dict[str, str]:
@@ -62,10 +64,18 @@ class SettingsDoc(str):
         lines = []
         for name, meaning in settings_docs(self.owner).items():
             field = self.owner.model_fields[name]
-            default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
+            default = (
+                "required"
+                if field.is_required()
+                else f"default {field.get_default(call_default_factory=True)!r}"
+            )
             kind = inspect.formatannotation(field.annotation).replace("typing.", "")
             lines.append(f"    {name} ({kind}, {default}): {' '.join(meaning.split())}")
-        return inspect.cleandoc(str.__str__(self)) + "\n\nSettings, all by keyword:\n" + "\n".join(lines)
+        return (
+            inspect.cleandoc(str.__str__(self))
+            + "\n\nSettings, all by keyword:\n"
+            + "\n".join(lines)
+        )
 
     def expandtabs(self, tabsize: Any = 8) -> str:
         """Return the whole text: `help()` takes this object from the class's dict, past `__get__`."""
@@ -81,5 +91,7 @@ class SettingsSignature:
             default: Any = field.get_default(call_default_factory=True)
             empty = inspect.Parameter.empty if field.is_required() else default
             keyword = inspect.Parameter.KEYWORD_ONLY
-            parameters.append(inspect.Parameter(name, keyword, default=empty, annotation=field.annotation))
+            parameters.append(
+                inspect.Parameter(name, keyword, default=empty, annotation=field.annotation)
+            )
         return inspect.Signature([*parameters, _OTHERS])

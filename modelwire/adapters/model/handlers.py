@@ -33,7 +33,9 @@ class RetryState:
 
     def __init__(self, sleep: Sleep) -> None:
         self.attempt_number = sleep.attempt  # how many have failed
-        self.error = sleep.error  # with `.retry_class`, `.status`, `.code`, `.request_id`, `.attempts`
+        self.error = (
+            sleep.error
+        )  # with `.retry_class`, `.status`, `.code`, `.request_id`, `.attempts`
         self.upcoming_sleep = sleep.expected_s  # seconds until the next try, as far as is known
 
     @property
@@ -77,13 +79,21 @@ class _Handlers(CallObserver):
 
     def chunk(self, chunk: AIMessageChunk) -> Any:
         if self.token_handlers:
-            deliver(self.token_handlers, "on_llm_new_token", "ignore_llm", (str(chunk.text),), self._about(chunk))
+            deliver(
+                self.token_handlers,
+                "on_llm_new_token",
+                "ignore_llm",
+                (str(chunk.text),),
+                self._about(chunk),
+            )
 
     def answered(self, result: ChatResult) -> Any:
         return self.manager.on_llm_end(_llm_result(result))
 
     def _about(self, chunk: AIMessageChunk) -> dict[str, Any]:
-        return cast("dict[str, Any]", self.manager._about({"chunk": ChatGenerationChunk(message=chunk)}))
+        return cast(
+            "dict[str, Any]", self.manager._about({"chunk": ChatGenerationChunk(message=chunk)})
+        )
 
 
 class _AsyncHandlers(_Handlers):
@@ -111,7 +121,9 @@ class _AsyncHandlers(_Handlers):
     def chunk(self, chunk: AIMessageChunk) -> Any:
         if self.token_handlers:
             about = self._about(chunk)
-            return adeliver(self.token_handlers, "on_llm_new_token", "ignore_llm", (str(chunk.text),), about)
+            return adeliver(
+                self.token_handlers, "on_llm_new_token", "ignore_llm", (str(chunk.text),), about
+            )
         return None
 
 
@@ -131,44 +143,69 @@ def _llm_result(result: ChatResult) -> LLMResult:
 
 
 def start(
-    model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, options: dict[str, Any]
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    config: RunnableConfig,
+    options: dict[str, Any],
 ) -> tuple[CallbackManagerForLLMRun, list[CallObserver]]:
     """Tell the handlers that `model` starts; return their manager, and who observes the call for them."""
     manager = CallbackManager.configure(**_listeners(model, config, options))
-    (run,) = manager.on_chat_model_start(_serialized(model), [list(messages)], **_opening(model, config, options))
+    (run,) = manager.on_chat_model_start(
+        _serialized(model), [list(messages)], **_opening(model, config, options)
+    )
     return run, _observers_of(run, _Handlers)
 
 
 async def astart(
-    model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, options: dict[str, Any]
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    config: RunnableConfig,
+    options: dict[str, Any],
 ) -> tuple[AsyncCallbackManagerForLLMRun, list[CallObserver]]:
     """Tell the handlers that `model` starts; return their manager, and who observes the call for them."""
-    manager, about = AsyncCallbackManager.configure(**_listeners(model, config, options)), _serialized(model)
-    (run,) = await manager.on_chat_model_start(about, [list(messages)], **_opening(model, config, options))
+    manager, about = (
+        AsyncCallbackManager.configure(**_listeners(model, config, options)),
+        _serialized(model),
+    )
+    (run,) = await manager.on_chat_model_start(
+        about, [list(messages)], **_opening(model, config, options)
+    )
     return run, _observers_of(run, _AsyncHandlers)
 
 
 def _observers_of(manager: Any, kind: type[_Handlers]) -> list[CallObserver]:
     own = call_observers(manager.handlers, manager.run_id)
     others = [one for one in manager.handlers if not (id(one) in own and own[id(one)].wants_tokens)]
-    return [*own.values(), kind(manager, wanting(others, "on_llm_new_token"))]  # handlers may raise: last
+    return [
+        *own.values(),
+        kind(manager, wanting(others, "on_llm_new_token")),
+    ]  # handlers may raise: last
 
 
-def _listeners(model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]) -> dict[str, Any]:
+def _listeners(
+    model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "inheritable_callbacks": config.get("callbacks"),
         "local_callbacks": model.callbacks,
         "verbose": model.verbose,
         "inheritable_tags": config.get("tags"),
         "local_tags": model.tags,
-        "inheritable_metadata": {**(config.get("metadata") or {}), **model._get_ls_params(**options)},
+        "inheritable_metadata": {
+            **(config.get("metadata") or {}),
+            **model._get_ls_params(**options),
+        },
         "local_metadata": model.metadata,
     }
 
 
-def _opening(model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]) -> dict[str, Any]:
+def _opening(
+    model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]
+) -> dict[str, Any]:
     options = without_headers(options)
-    params = model._get_invocation_params(**options)  # a model of one's own may blot out secrets there
+    params = model._get_invocation_params(
+        **options
+    )  # a model of one's own may blot out secrets there
     return {
         "run_id": config.get("run_id"),
         "name": config.get("run_name") or model.get_name(),
@@ -180,4 +217,9 @@ def _opening(model: BaseChatModel, config: RunnableConfig, options: dict[str, An
 
 def _serialized(model: BaseChatModel) -> dict[str, Any]:
     cls = type(model)
-    return {"lc": 1, "type": "not_implemented", "id": [*cls.__module__.split("."), cls.__name__], "name": cls.__name__}
+    return {
+        "lc": 1,
+        "type": "not_implemented",
+        "id": [*cls.__module__.split("."), cls.__name__],
+        "name": cls.__name__,
+    }

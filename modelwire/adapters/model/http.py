@@ -22,7 +22,12 @@ from modelwire.adapters.model.arguments import (
     seconds_of,
     timeouts_of,
 )
-from modelwire.adapters.model.results import chunk_from_message, combined_output, generation_chunk, result_of
+from modelwire.adapters.model.results import (
+    chunk_from_message,
+    combined_output,
+    generation_chunk,
+    result_of,
+)
 from modelwire.adapters.model.secret import reveal
 from modelwire.adapters.model.wire_requests import WireRequests
 from modelwire.adapters.wires.wire import Codec
@@ -79,21 +84,37 @@ class HTTPChatModel(WireRequests):
         return combined_output(llm_outputs)
 
     def _exchange(
-        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, config: RunnableConfig,
-        kwargs: dict[str, Any], *, stream: bool, is_async: bool = False, key: Secret | None = None, ask: bool = True,
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | str | None,
+        config: RunnableConfig,
+        kwargs: dict[str, Any],
+        *,
+        stream: bool,
+        is_async: bool = False,
+        key: Secret | None = None,
+        ask: bool = True,
         counting: TokenCounting | None = None,
-    ) -> Exchange[AIMessage, AIMessageChunk]:  # fmt: skip
+    ) -> Exchange[AIMessage, AIMessageChunk]:
         retry_settings, policy = self._retry_settings(kwargs)
-        codec, request = self._build_request(messages, stop, kwargs, stream=stream, key=key, ask=ask)
+        codec, request = self._build_request(
+            messages, stop, kwargs, stream=stream, key=key, ask=ask
+        )
         if counting is not None:  # only the input is counted: the limits of answers are not touched
             counting.request(request)
         content, deadline = json_bytes(request.body), config.get("deadline")
         before = None
         checked = self.check_context if counting is None else False
-        if checked and (len(content) > _SMALL_BYTES or checked == "exact" or self.__dict__["profile"] is not None):
+        if checked and (
+            len(content) > _SMALL_BYTES
+            or checked == "exact"
+            or self.__dict__["profile"] is not None
+        ):
             from modelwire.adapters.model.context_check import context_check
 
-            before = context_check(self, messages, config, kwargs, request, len(content), is_async=is_async)
+            before = context_check(
+                self, messages, config, kwargs, request, len(content), is_async=is_async
+            )
         return Exchange(
             url=request.url,
             headers=request.headers,
@@ -112,7 +133,9 @@ class HTTPChatModel(WireRequests):
             model=request.model,
             deadline=deadline,
             timeout_s=getattr(deadline, "limit_s", None),
-            limiter=None if self.rate_limit is None or counting is not None else self._limiter(request),
+            limiter=None
+            if self.rate_limit is None or counting is not None
+            else self._limiter(request),
             patient=in_batch.get(),
             max_output=_reserved(codec, request.body),
             max_response_bytes=self.max_response_bytes,
@@ -126,9 +149,14 @@ class HTTPChatModel(WireRequests):
         )
 
     def _renewal(
-        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any],
-        deadline: float | None, *, is_async: bool,
-    ) -> Callable[[], Any] | None:  # fmt: skip
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | str | None,
+        kwargs: dict[str, Any],
+        deadline: float | None,
+        *,
+        is_async: bool,
+    ) -> Callable[[], Any] | None:
         """Return what asks for the key again and gives the headers with it; None where no function gives the key."""
         if not self._asks_for_key() or self._through_sdk():
             return None
@@ -156,7 +184,11 @@ class HTTPChatModel(WireRequests):
             return None
         named = {**(self.extra_headers or {}), **(kwargs.get("extra_headers") or {})}
         field = credential_of(self, named)
-        return None if field is None else await covered(ask_for_key(getattr(self, field)), deadline, self)
+        return (
+            None
+            if field is None
+            else await covered(ask_for_key(getattr(self, field)), deadline, self)
+        )
 
     def _policy(self, retry_settings: Mapping[str, Any], *, retries_are_set: bool) -> RetryPolicy:
         """Return how often and how long a call is tried: a row of a batch waits, unless its settings say otherwise."""
@@ -175,9 +207,15 @@ class HTTPChatModel(WireRequests):
         if self.SIGNED_BY:
             who = repr([reveal(getattr(self, name)) for name in self.SIGNED_BY])
         return limiter_of(
-            request.url, request.headers, request.model or self.model, now=time.monotonic(), rng=_rng,
-            who=who, requests_per_minute=self.rpm, tokens_per_minute=self.tpm,
-        )  # fmt: skip
+            request.url,
+            request.headers,
+            request.model or self.model,
+            now=time.monotonic(),
+            rng=_rng,
+            who=who,
+            requests_per_minute=self.rpm,
+            tokens_per_minute=self.tpm,
+        )
 
     def limits(self) -> Limits:
         """Return what is known now of the provider's limits for this credential and model, learned or advertised.
@@ -191,7 +229,11 @@ class HTTPChatModel(WireRequests):
         """Take the retry settings out of the keywords of a call; they win over the model's for this call."""
         retry_settings = dict(zip(RETRY_SETTINGS, _settings_of(self), strict=True))
         retries_are_set = "max_retries" in self.model_fields_set
-        overridden = [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS] if kwargs else ()
+        overridden = (
+            [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]
+            if kwargs
+            else ()
+        )
         for name in overridden:
             field, value = self.ALIASES.get(name, name), kwargs.pop(name)
             retry_settings[field] = seconds_of(value) if field == "timeout" else value
@@ -208,19 +250,30 @@ class HTTPChatModel(WireRequests):
         kwargs = dict(kwargs)
         self._retry_settings(kwargs)
         client = self._own_client()
-        named: Mapping[str, Any] = getattr(client, "default_headers", None) or getattr(client, "headers", None) or {}
+        named: Mapping[str, Any] = (
+            getattr(client, "default_headers", None) or getattr(client, "headers", None) or {}
+        )
         more = [(name, value) for name, value in named.items() if isinstance(value, str)]
-        return request_key(self._build_request(messages, stop, kwargs, stream=False, ask=False)[1], more)
+        return request_key(
+            self._build_request(messages, stop, kwargs, stream=False, ask=False)[1], more
+        )
 
     def bind(self, **kwargs: Any) -> RunnableBinding[LanguageModelInput, AIMessage]:
         """Return this model with `kwargs` given to every call; what a call says of them itself wins, by any name."""
         hide_headers(kwargs)
-        return super().bind(**{self.ALIASES.get(name, name): value for name, value in kwargs.items()})
+        return super().bind(
+            **{self.ALIASES.get(name, name): value for name, value in kwargs.items()}
+        )
 
     def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None,
-        parallel_tool_calls: bool | None = None, **kwargs: Any,
-    ) -> Runnable[Any, AIMessage]:  # fmt: skip
+        self,
+        tools: Sequence[Any],
+        *,
+        tool_choice: Any = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[Any, AIMessage]:
         """Let the model call `tools`: functions, pydantic classes, TypedDicts, tools, or dicts in a provider's shape.
 
         `tool_choice` is "auto", "none", "any" (or "required", or True: some tool must be called), the name of a tool,
@@ -229,15 +282,28 @@ class HTTPChatModel(WireRequests):
         from modelwire.adapters.model.tools import bind_tools
 
         return bind_tools(
-            self, tools, tool_choice=tool_choice, strict=strict, parallel_tool_calls=parallel_tool_calls, **kwargs
+            self,
+            tools,
+            tool_choice=tool_choice,
+            strict=strict,
+            parallel_tool_calls=parallel_tool_calls,
+            **kwargs,
         )
 
     def _structured(
-        self, schema: Any, *, include_raw: bool, method: str | None = None, strict: bool | None = None, **kwargs: Any
+        self,
+        schema: Any,
+        *,
+        include_raw: bool,
+        method: str | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
     ) -> Runnable[Any, Any]:
         from modelwire.adapters.model.structured_output import structured_by_wire
 
-        return structured_by_wire(self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs)
+        return structured_by_wire(
+            self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs
+        )
 
     def warmup(self, n: int = 1) -> int:
         """Open `n` connections (0 to 1000) for sync calls, so that the first ones need not; return how many are open.
@@ -248,7 +314,9 @@ class HTTPChatModel(WireRequests):
         """
         from modelwire.transport.connections.warmup import warm
 
-        exchange = self._exchange(self._messages("hi"), None, settled(None), {}, stream=False, ask=False)
+        exchange = self._exchange(
+            self._messages("hi"), None, settled(None), {}, stream=False, ask=False
+        )
         opened = warm(lambda: self._sync_connection(exchange), n)
         if n > 1 and self._loop_native():
             from asyncio import run_coroutine_threadsafe
@@ -264,7 +332,9 @@ class HTTPChatModel(WireRequests):
         """Open `n` connections for the calls of this event loop; see `warmup`."""
         from modelwire.transport.connections.warmup import awarm
 
-        exchange = self._exchange(self._messages("hi"), None, settled(None), {}, stream=False, ask=False)
+        exchange = self._exchange(
+            self._messages("hi"), None, settled(None), {}, stream=False, ask=False
+        )
         return await awarm(lambda: self._async_connection(exchange), n)
 
     def _loop_native(self) -> bool:
@@ -273,7 +343,11 @@ class HTTPChatModel(WireRequests):
         return self.http_client is None or self.http_async_client is not None
 
     def _answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AIMessage:
         exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
         line = self._sync_connection(exchange)
@@ -282,19 +356,31 @@ class HTTPChatModel(WireRequests):
         return drive(call_flow(exchange), line)
 
     async def _aanswer(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AIMessage:
-        if self.client is not None and not self._loop_native():  # an SDK's sync client has the key: in a thread then
+        if (
+            self.client is not None and not self._loop_native()
+        ):  # an SDK's sync client has the key: in a thread then
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
         key = await self._akey(kwargs, config.get("deadline")) if self._asks_for_key() else None
-        exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming, is_async=True, key=key)
+        exchange = self._exchange(
+            messages, stop, config, kwargs, stream=self.streaming, is_async=True, key=key
+        )
         line = self._async_connection(exchange)
         if self.streaming:
             return _message_of(await adrive(collected_flow(exchange), line))
         return await adrive(call_flow(exchange), line)
 
     def _chunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         if self._streaming_is_off(kwargs):
             return super()._chunks(messages, stop, config, **kwargs)
@@ -302,7 +388,11 @@ class HTTPChatModel(WireRequests):
         return drive_stream(stream_flow(exchange), self._sync_connection(exchange))
 
     def _achunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         if self._streaming_is_off(kwargs):
             return super()._achunks(messages, stop, config, **kwargs)
@@ -316,10 +406,16 @@ class HTTPChatModel(WireRequests):
         return adrive_stream(stream_flow(exchange), self._async_connection(exchange))
 
     async def _achunks_with_key(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, kwargs: dict[str, Any]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        kwargs: dict[str, Any],
     ) -> AsyncIterator[AIMessageChunk]:
         key = await self._akey(kwargs, config.get("deadline"))
-        exchange = self._exchange(messages, stop, config, kwargs, stream=True, is_async=True, key=key)
+        exchange = self._exchange(
+            messages, stop, config, kwargs, stream=True, is_async=True, key=key
+        )
         chunks = adrive_stream(stream_flow(exchange), self._async_connection(exchange))
         try:
             async for chunk in chunks:
@@ -327,46 +423,76 @@ class HTTPChatModel(WireRequests):
         finally:
             await aclose(chunks)
 
-    def _sync_connection(self, exchange: Exchange[AIMessage, AIMessageChunk]) -> SyncPooledConnection:
+    def _sync_connection(
+        self, exchange: Exchange[AIMessage, AIMessageChunk]
+    ) -> SyncPooledConnection:
         if self.client is not None or self.async_client is not None:
             return self._sdk().sync_connection(exchange)
         return sync_connection(exchange, self.http_client, proxy=self.proxy)
 
-    def _async_connection(self, exchange: Exchange[AIMessage, AIMessageChunk]) -> AsyncPooledConnection:
+    def _async_connection(
+        self, exchange: Exchange[AIMessage, AIMessageChunk]
+    ) -> AsyncPooledConnection:
         if self.client is not None or self.async_client is not None:
             return self._sdk().async_connection(exchange)
-        return async_connection(exchange, self.http_async_client, proxy=self.proxy, engine=self.engine)
+        return async_connection(
+            exchange, self.http_async_client, proxy=self.proxy, engine=self.engine
+        )
 
     def _whole_result(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, run_manager: object,
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        run_manager: object,
         **kwargs: Any,
-    ) -> ChatResult:  # fmt: skip
+    ) -> ChatResult:
         return result_of(self._answer(messages, stop, config, **kwargs))
 
     async def _whole_aresult(
-        self, messages: list[BaseMessage], stop: list[str] | None, config: RunnableConfig, run_manager: object,
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        run_manager: object,
         **kwargs: Any,
-    ) -> ChatResult:  # fmt: skip
+    ) -> ChatResult:
         return result_of(await self._aanswer(messages, stop, config, **kwargs))
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         return result_of(self._answer(messages, stop, settled(None), **kwargs))
 
     async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         return result_of(await self._aanswer(messages, stop, settled(None), **kwargs))
 
     def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         for chunk in self._chunks(messages, stop, settled(None), **kwargs):
             yield generation_chunk(chunk)
 
     async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         chunks = self._achunks(messages, stop, settled(None), **kwargs)
         try:
@@ -390,12 +516,16 @@ _SMALL_BYTES = 16_384  # no model takes less: a normal call is not looked at any
 
 
 @cache
-def _policy(max_retries: int, max_wait_s: float, max_retry_after_s: float, max_requests: float) -> RetryPolicy:
+def _policy(
+    max_retries: int, max_wait_s: float, max_retry_after_s: float, max_requests: float
+) -> RetryPolicy:
     return RetryPolicy(max_retries, max_wait_s, max_retry_after_s, max_requests=max_requests)
 
 
 @cache
-def _timeouts(silence_s: float | None, idle_s: float | None, of_client: tuple[float | None, float | None]) -> Timeouts:
+def _timeouts(
+    silence_s: float | None, idle_s: float | None, of_client: tuple[float | None, float | None]
+) -> Timeouts:
     usual = Timeouts()
     connect_s, read_s = (None, silence_s) if silence_s else of_client
     first_byte_s = read_s or usual.first_byte_s

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
-from modelwire.messages import AIMessage, AIMessageChunk, merge_chunks, message_chunk_to_message, tool_call_chunk
+from modelwire.messages import (
+    AIMessage,
+    AIMessageChunk,
+    merge_chunks,
+    message_chunk_to_message,
+    tool_call_chunk,
+)
 from modelwire.messages.usage import add_usage
 
 if TYPE_CHECKING:
@@ -16,9 +22,16 @@ if TYPE_CHECKING:
     from modelwire.outputs import ChatGenerationChunk, ChatResult
 
 __all__ = [
-    "chunk_from_message", "combined_output", "generation_chunk", "only_message", "result_of", "result_of_chunks",
-    "result_of_stream", "signed", "signed_chunk",
-]  # fmt: skip
+    "chunk_from_message",
+    "combined_output",
+    "generation_chunk",
+    "only_message",
+    "result_of",
+    "result_of_chunks",
+    "result_of_stream",
+    "signed",
+    "signed_chunk",
+]
 
 
 def only_message(result: ChatResult) -> AIMessage:
@@ -44,7 +57,9 @@ def chunk_from_message(message: AIMessage) -> AIMessageChunk:
     """Make the whole answer the only chunk of a stream."""
     calls = [
         tool_call_chunk(name=call["name"], args=_args_text(call["args"]), id=call["id"], index=i)
-        for i, call in enumerate([*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())])
+        for i, call in enumerate(
+            [*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())]
+        )
     ]
     return AIMessageChunk.from_wire(
         message.content,
@@ -67,7 +82,10 @@ def result_of(message: BaseMessage) -> ChatResult:
     from modelwire.outputs import ChatGeneration, ChatResult
 
     about = message.response_metadata
-    messages = [message, *(_answer_of(choice, message) for choice in about.get("other_choices", ()))]
+    messages = [
+        message,
+        *(_answer_of(choice, message) for choice in about.get("other_choices", ())),
+    ]
     output = {key: about[key] for key in ("model_name", "token_usage", "usage") if key in about}
     generations = [ChatGeneration(message=each, generation_info=_info(each)) for each in messages]
     return ChatResult(generations=generations, llm_output=output or None)
@@ -76,7 +94,9 @@ def result_of(message: BaseMessage) -> ChatResult:
 def combined_output(outputs: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     """Return the `llm_output` of several results: the name of the model, and the sum of `token_usage` where counted."""
     known = [output for output in outputs if output]
-    combined = {key: value for output in known[:1] for key, value in output.items() if key == "model_name"}
+    combined = {
+        key: value for output in known[:1] for key, value in output.items() if key == "model_name"
+    }
     if counts := [output["token_usage"] for output in known if output.get("token_usage")]:
         combined["token_usage"] = reduce(add_usage, counts)
     return combined

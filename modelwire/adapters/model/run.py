@@ -37,12 +37,16 @@ class _RunState:
 
     def __init__(self, manager: Any, observers: list[CallObserver], config: RunnableConfig) -> None:
         self.manager = manager
-        self.run_id: UUID = manager.run_id if manager is not None else config.get("run_id") or uuid4()
+        self.run_id: UUID = (
+            manager.run_id if manager is not None else config.get("run_id") or uuid4()
+        )
         self.received: list[AIMessageChunk] = []
         self._over = False
         self.observers = observers
         self.config = changed(config, observers=tuple(observers))
-        self._hearing = [one.chunk for one in observers if type(one).chunk is not CallObserver.chunk]
+        self._hearing = [
+            one.chunk for one in observers if type(one).chunk is not CallObserver.chunk
+        ]
 
     @property
     def wants_tokens(self) -> bool:
@@ -82,7 +86,9 @@ class ModelRun(_RunState):
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._over:
             return
-        if isinstance(error, GeneratorExit):  # the reader has left the stream: it ended there, it did not fail
+        if isinstance(
+            error, GeneratorExit
+        ):  # the reader has left the stream: it ended there, it did not fail
             self.end(result_of_chunks(self.received))
         elif error is not None:
             self._over = True
@@ -136,10 +142,15 @@ class AsyncModelRun(_RunState):
 
 
 def start_model_run(
-    model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, options: dict[str, Any]
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    config: RunnableConfig,
+    options: dict[str, Any],
 ) -> ModelRun:
     """Report that `model` starts under the settled `config`."""
-    observers = _observers(model, messages, config, options)  # who may refuse the call, before a handler hears of it
+    observers = _observers(
+        model, messages, config, options
+    )  # who may refuse the call, before a handler hears of it
     manager, own = None, list[CallObserver]()
     if _handled(model, config):
         from modelwire.adapters.model.handlers import start
@@ -149,7 +160,10 @@ def start_model_run(
 
 
 async def astart_model_run(
-    model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, options: dict[str, Any]
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    config: RunnableConfig,
+    options: dict[str, Any],
 ) -> AsyncModelRun:
     """Report that `model` starts under the settled `config`."""
     observers = _observers(model, messages, config, options)
@@ -171,7 +185,10 @@ def _handled(model: BaseChatModel, config: RunnableConfig) -> bool:
 
 
 def _observers(
-    model: BaseChatModel, messages: Sequence[BaseMessage], config: RunnableConfig, options: dict[str, Any]
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    config: RunnableConfig,
+    options: dict[str, Any],
 ) -> list[CallObserver]:
     """Tell the observers of the config that a call starts; return who hears the rest of it."""
     about = without_headers(options)

@@ -36,7 +36,9 @@ def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
         client = values.get(name)
         if client is None:
             continue
-        if hasattr(client, "create") and hasattr(client, "_client"):  # LangChain's field: `OpenAI().chat.completions`
+        if hasattr(client, "create") and hasattr(
+            client, "_client"
+        ):  # LangChain's field: `OpenAI().chat.completions`
             values[name] = client = client._client
         if not (hasattr(client, "post") and hasattr(client, "with_options")):
             raise InvalidArgument(
@@ -46,16 +48,22 @@ def take_sdk_clients(cls: type[WireSettings], values: dict[str, Any]) -> None:
         packages = {cls_.__module__.partition(".")[0] for cls_ in type(client).__mro__}
         seat = wire_named(cls.WIRE).sdk
         if seat is None:
-            raise InvalidArgument(f"`{cls.__name__}` takes no client of an SDK: leave `{name}` out.")
+            raise InvalidArgument(
+                f"`{cls.__name__}` takes no client of an SDK: leave `{name}` out."
+            )
         seats = [wire_named(known).sdk for known in WIRES]
-        if seat.package not in packages and any(other is not None and other.package in packages for other in seats):
+        if seat.package not in packages and any(
+            other is not None and other.package in packages for other in seats
+        ):
             raise InvalidArgument(
                 f"`{name}` of `{cls.__name__}` must be a client of the `{seat.package}` SDK, not a "
                 f"`{type(client).__name__}`."
             )
         if hasattr(client, "__aenter__") != (kind == "async"):
             other = "client" if kind == "async" else "async_client"
-            raise InvalidArgument(f"`{name}` was given a `{type(client).__name__}`, which belongs into `{other}`.")
+            raise InvalidArgument(
+                f"`{name}` was given a `{type(client).__name__}`, which belongs into `{other}`."
+            )
     if twice := [name for name in KNOWN_BY_CLIENT if values.get(name) is not None]:
         raise InvalidArgument(
             f"`{cls.__name__}` was given a `client` and {', '.join(f'`{name}`' for name in twice)}: "
@@ -99,7 +107,9 @@ class SdkClients:
         return SyncSdkConnection(exchange, client, exchange.url.removeprefix(self._address()))
 
     def async_connection(self, exchange: Exchange[Any, Any]) -> AsyncSdkConnection:
-        return AsyncSdkConnection(exchange, self._model.async_client, exchange.url.removeprefix(self._address()))
+        return AsyncSdkConnection(
+            exchange, self._model.async_client, exchange.url.removeprefix(self._address())
+        )
 
     def _seat(self) -> SdkSeat:
         seat = self._model._wire().sdk

@@ -13,7 +13,12 @@ from pydantic.functional_serializers import field_serializer
 from pydantic_core import ValidationError
 
 from modelwire.adapters.aliases import put
-from modelwire.adapters.credentials import credential_of, credential_of_environment, is_said_elsewhere, one_credential
+from modelwire.adapters.credentials import (
+    credential_of,
+    credential_of_environment,
+    is_said_elsewhere,
+    one_credential,
+)
 from modelwire.adapters.environment import check_address, from_environment
 from modelwire.adapters.model.arguments import (
     RETRY_SETTINGS,
@@ -29,12 +34,19 @@ from modelwire.adapters.model.arguments import (
     seconds_of,
     service_for,
     warn_of_what_stays,
-)  # fmt: skip
+)
 from modelwire.adapters.model.base import BaseChatModel
 from modelwire.adapters.model.documentation import KEYWORDS_ONLY, SettingsDoc, SettingsSignature
 from modelwire.adapters.model.secret import Secret, reveal
 from modelwire.adapters.wires.wire import HOME_WIRE, Endpoint, wire_named
-from modelwire.errors import CallerError, InvalidArgument, InvalidType, MissingKey, did_you_mean, warn_caller
+from modelwire.errors import (
+    CallerError,
+    InvalidArgument,
+    InvalidType,
+    MissingKey,
+    did_you_mean,
+    warn_caller,
+)
 from modelwire.transport.connections.address import address_of, shown_url
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES
 from modelwire.transport.wire import Headers
@@ -45,7 +57,9 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import Wire
     from modelwire.profiles import ModelProfile
 else:
-    ModelProfile = dict[str, Any] | None  # what a user may set; the rest is known only when it is read
+    ModelProfile = (
+        dict[str, Any] | None
+    )  # what a user may set; the rest is known only when it is read
 
 __all__ = ["WireSettings"]
 
@@ -113,7 +127,9 @@ class WireSettings(BaseChatModel):
     """Query parameters of every address."""
     profile: ModelProfile = Field(default=cast("Any", None), repr=False, exclude=True)
     """What the model can do, by `modelwire.profiles.ModelProfile`. What you set wins over what is known."""
-    check_context: Literal["estimate", "exact", False] = Field(default="estimate", repr=False, exclude=True)
+    check_context: Literal["estimate", "exact", False] = Field(
+        default="estimate", repr=False, exclude=True
+    )
     """"estimate": a call whose text cannot fit the model's window raises `ContextTooLong` before it is sent. "exact":
     the provider counts each call first, where it can. False: neither."""
     http_client: Any = Field(default=None, repr=False, exclude=True)
@@ -138,11 +154,32 @@ class WireSettings(BaseChatModel):
     # Fields that are parameters of the call under their own name.
     PARAMETERS: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "stop")
     # Known parameters that have no field: here, those that are understood on every wire (`providers/parameters.py`).
-    SENDABLE: ClassVar[frozenset[str]] = frozenset((
-        "effort", "frequency_penalty", "logit_bias", "logprobs", "n", "output_config", "output_format",
-        "parallel_tool_calls", "presence_penalty", "reasoning", "reasoning_effort", "response_format", "seed",
-        "service_tier", "store", "thinking", "tool_choice", "tools", "top_k", "top_logprobs", "user", "verbosity",
-    ))  # fmt: skip
+    SENDABLE: ClassVar[frozenset[str]] = frozenset(
+        (
+            "effort",
+            "frequency_penalty",
+            "logit_bias",
+            "logprobs",
+            "n",
+            "output_config",
+            "output_format",
+            "parallel_tool_calls",
+            "presence_penalty",
+            "reasoning",
+            "reasoning_effort",
+            "response_format",
+            "seed",
+            "service_tier",
+            "store",
+            "thinking",
+            "tool_choice",
+            "tools",
+            "top_k",
+            "top_logprobs",
+            "user",
+            "verbosity",
+        )
+    )
     # Arguments of LangChain's classes that are no parameters: what to do instead, or "" where nothing is missed.
     WITHOUT_EFFECT: ClassVar[Mapping[str, str]] = {
         "include_response_headers": "the request id is in `response_metadata`, rate limits are in `limits()`",
@@ -154,12 +191,20 @@ class WireSettings(BaseChatModel):
     KEY_VARIABLES: ClassVar[tuple[str, ...]] = ()
     URL_VARIABLES: ClassVar[tuple[str, ...]] = ()
     DEFAULT_URL: ClassVar[str] = ""
-    DEFAULT_MODEL: ClassVar[str | None] = None  # taken with a warning, for scripts written for LangChain
-    ENVIRONMENT: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # more fields, each with its variables
+    DEFAULT_MODEL: ClassVar[str | None] = (
+        None  # taken with a warning, for scripts written for LangChain
+    )
+    ENVIRONMENT: ClassVar[
+        Mapping[str, tuple[str, ...]]
+    ] = {}  # more fields, each with its variables
     # Fields that say who we are, in the order in which the environment is asked; they never leave the process.
     SECRETS: ClassVar[tuple[str, ...]] = ("api_key",)
-    SIGNED_BY: ClassVar[tuple[str, ...]] = ()  # fields that say who signs the calls, where no header has a credential
-    ADDRESSES: ClassVar[tuple[str, ...]] = ("base_url",)  # fields that leave it without user, password and query
+    SIGNED_BY: ClassVar[
+        tuple[str, ...]
+    ] = ()  # fields that say who signs the calls, where no header has a credential
+    ADDRESSES: ClassVar[tuple[str, ...]] = (
+        "base_url",
+    )  # fields that leave it without user, password and query
     WIRE: ClassVar[str] = HOME_WIRE  # its name in `adapters.wires.wire.WIRES`
 
     def _auth_headers(self, key: str) -> dict[str, str]:
@@ -175,7 +220,9 @@ class WireSettings(BaseChatModel):
         def __init_subclass__(cls, **kwargs: Any) -> None:
             super().__init_subclass__(**kwargs)
             cls.__doc__ = SettingsDoc.of(cls)
-            cls.__signature__ = SettingsSignature()  # until pydantic has built the schema, and with it its own
+            cls.__signature__ = (
+                SettingsSignature()
+            )  # until pydantic has built the schema, and with it its own
 
         def __init__(self, *positional: Any, **kwargs: Any) -> None:
             if positional:
@@ -192,7 +239,9 @@ class WireSettings(BaseChatModel):
                 refused = complaint(type(self), exc)
             except CallerError as exc:
                 refused = exc
-            if refused is not None:  # raised here: pydantic's error and the frames below show the arguments, keys too
+            if (
+                refused is not None
+            ):  # raised here: pydantic's error and the frames below show the arguments, keys too
                 kwargs = values = {}
                 raise refused.with_traceback(None)
 
@@ -206,7 +255,9 @@ class WireSettings(BaseChatModel):
             field = cls.ALIASES.get(name, name)
             if field == name or values.get(field) is None:  # its own name wins over an alias
                 values[field] = value
-        usual_provider = "provider" not in values or values["provider"] == cls.model_fields["provider"].default
+        usual_provider = (
+            "provider" not in values or values["provider"] == cls.model_fields["provider"].default
+        )
         if values.get("model") is None and cls.DEFAULT_MODEL and usual_provider:
             values["model"] = cls.DEFAULT_MODEL
             warn_caller(
@@ -215,7 +266,10 @@ class WireSettings(BaseChatModel):
             )
         unknown = {name: values.pop(name) for name in list(values) if name not in cls.model_fields}
         if unknown:
-            values["model_kwargs"] = {**(values.get("model_kwargs") or {}), **cls._accepted(unknown, values)}
+            values["model_kwargs"] = {
+                **(values.get("model_kwargs") or {}),
+                **cls._accepted(unknown, values),
+            }
         through_sdk = values.get("client") is not None or values.get("async_client") is not None
         if through_sdk:
             from modelwire.adapters.model.sdk_clients import take_sdk_clients
@@ -247,7 +301,9 @@ class WireSettings(BaseChatModel):
 
     @classmethod
     def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
-        if (service := service_for(cls, values)) is not None:  # a service never gets what another's variables hold
+        if (
+            service := service_for(cls, values)
+        ) is not None:  # a service never gets what another's variables hold
             return {"api_key": service.keys, "base_url": service.url_variables}
         return {"api_key": cls.KEY_VARIABLES, "base_url": cls.URL_VARIABLES, **cls.ENVIRONMENT}
 
@@ -260,7 +316,9 @@ class WireSettings(BaseChatModel):
             if unknown.pop(name) and (instead := cls.WITHOUT_EFFECT[name]):
                 warn_caller(f"`{name}` has no effect here: {instead}.")
         strange = [name for name in unknown if name not in cls.SENDABLE]
-        if strange and (service := service_for(cls, values)) is not None:  # the call says what becomes of those
+        if (
+            strange and (service := service_for(cls, values)) is not None
+        ):  # the call says what becomes of those
             strange = [name for name in strange if name not in service.lacks_over(cls.WIRE)]
         for name in strange:
             if get_close_matches(name, list(cls.model_fields), n=1, cutoff=0.85):
@@ -297,10 +355,19 @@ class WireSettings(BaseChatModel):
         fields = kept | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
         for name in self.ADDRESSES:
             fields[name] = fields[name] and shown_url(fields[name])
-        for name in ("client", "async_client"):  # to be missed where it is gone: no other address may stand in for it
+        for name in (
+            "client",
+            "async_client",
+        ):  # to be missed where it is gone: no other address may stand in for it
             fields[name] = fields[name] and type(fields[name]).__name__
-        fields |= dict.fromkeys(name for name in ("default_headers", "extra_headers") if fields[name])
-        left = [name for name in ("default_headers", "extra_headers", *self.ADDRESSES) if fields[name] != kept[name]]
+        fields |= dict.fromkeys(
+            name for name in ("default_headers", "extra_headers") if fields[name]
+        )
+        left = [
+            name
+            for name in ("default_headers", "extra_headers", *self.ADDRESSES)
+            if fields[name] != kept[name]
+        ]
         if left:
             warn_of_what_stays(type(self), left)
         return {**state, "__dict__": fields}
@@ -312,7 +379,9 @@ class WireSettings(BaseChatModel):
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
         variables = self._environment_fields(self.__dict__)
-        for field, secret in credential_of_environment(type(self), self.__dict__, variables).items():
+        for field, secret in credential_of_environment(
+            type(self), self.__dict__, variables
+        ).items():
             setattr(self, field, secret)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -338,7 +407,11 @@ class WireSettings(BaseChatModel):
     def lc_secrets(self) -> dict[str, str]:
         """The keys that are set, each with the variable that is to hold it where the model is made again."""
         variables = self._environment_fields(self.__dict__)
-        return {name: variables[name][0] for name in self.SECRETS if getattr(self, name) and variables.get(name)}
+        return {
+            name: variables[name][0]
+            for name in self.SECRETS
+            if getattr(self, name) and variables.get(name)
+        }
 
     def _through_sdk(self) -> bool:
         return self.client is not None or self.async_client is not None
@@ -352,10 +425,16 @@ class WireSettings(BaseChatModel):
         """Return the client of the user's own over which calls go, an SDK's or of httpx's kind; None for ours."""
         if self.client is None and self.async_client is None:
             return self.http_async_client if is_async else self.http_client
-        return (self.async_client or self.client) if is_async else (self.client or self.async_client)
+        return (
+            (self.async_client or self.client) if is_async else (self.client or self.async_client)
+        )
 
     def _endpoint(
-        self, headers: Mapping[str, str] | None = None, *, key: Secret | None = None, ask: bool = True
+        self,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: Secret | None = None,
+        ask: bool = True,
     ) -> Endpoint:
         """Return where a call goes and as whom; `headers` are its own, and `key` what a function has returned already.
 
@@ -376,13 +455,20 @@ class WireSettings(BaseChatModel):
             else:
                 sent = self._auth_headers(text) if service is None else service.auth_headers(text)
         needed = self.base_url is None if service is None else service.needs_key(self.base_url)
-        missing = needed and is_known and not sent and not any(map(names_a_key, (headers, self.default_headers)))
+        missing = (
+            needed
+            and is_known
+            and not sent
+            and not any(map(names_a_key, (headers, self.default_headers)))
+        )
         if missing and not is_said_elsewhere(self.__dict__):
             raise self._missing_key(service)
         for more in (self._identity_headers(), self.default_headers):
             if more:
                 sent |= checked_headers(more)
-        url = self.base_url or (self.DEFAULT_URL if service is None else service.address(self._wire().name))
+        url = self.base_url or (
+            self.DEFAULT_URL if service is None else service.address(self._wire().name)
+        )
         base, mark, query = url.partition("?")
         return Endpoint(f"{base.rstrip('/')}{mark}{query}", sent)
 
@@ -394,8 +480,12 @@ class WireSettings(BaseChatModel):
         return False
 
     def _missing_key(self, service: Service | None) -> MissingKey:
-        variables = " or ".join(f"`{name}`" for name in (self.KEY_VARIABLES if service is None else service.keys))
-        owner = f"`{type(self).__name__}` needs an API key" + (f" for `{service.name}`" if service else "")
+        variables = " or ".join(
+            f"`{name}`" for name in (self.KEY_VARIABLES if service is None else service.keys)
+        )
+        owner = f"`{type(self).__name__}` needs an API key" + (
+            f" for `{service.name}`" if service else ""
+        )
         see = f" See {service.docs}." if service else ""
         return MissingKey(f"{owner}: set {variables} in the environment, or pass `api_key=`.{see}")
 
@@ -406,7 +496,9 @@ class WireSettings(BaseChatModel):
     def _params(self) -> dict[str, Any]:
         """The parameters set on the model, by their common names."""
         params: dict[str, Any] = {}
-        for name in self.PARAMETERS:  # a loop, as every call comes here: a comprehension is a call of its own
+        for name in (
+            self.PARAMETERS
+        ):  # a loop, as every call comes here: a comprehension is a call of its own
             if (value := getattr(self, name)) is not None:
                 params[name] = value
         for name, value in self.model_kwargs.items():

@@ -40,11 +40,20 @@ def structured_by_tools(
     if schema is None:
         raise InvalidArgument("`with_structured_output` needs a `schema`: the form of the answer.")
     parser = _parser(schema, key_name=convert_to_openai_function(schema)["name"])
-    return _read(model.bind_tools([schema], tool_choice=tool_choice, **kwargs), parser, include_raw=include_raw)
+    return _read(
+        model.bind_tools([schema], tool_choice=tool_choice, **kwargs),
+        parser,
+        include_raw=include_raw,
+    )
 
 
 def structured_by_either(
-    model: BaseChatModel, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
+    model: BaseChatModel,
+    schema: Any,
+    *,
+    include_raw: bool,
+    method: str | None = None,
+    **kwargs: Any,
 ) -> Runnable[Any, Any]:
     """Read a call of the tool `schema`, or the JSON of a text: what a model without a wire has to say."""
     _check(schema)
@@ -59,7 +68,13 @@ def structured_by_either(
 
 
 def structured_by_wire(
-    model: HTTPChatModel, schema: Any, *, method: str | None, include_raw: bool, strict: bool | None, **kwargs: Any
+    model: HTTPChatModel,
+    schema: Any,
+    *,
+    method: str | None,
+    include_raw: bool,
+    strict: bool | None,
+    **kwargs: Any,
 ) -> Runnable[Any, Any]:
     """Ask for an answer of the form `schema` by one of the methods the wire has."""
     wire = model._wire()
@@ -71,20 +86,30 @@ def structured_by_wire(
         method = "json_schema"  # this wire knows no JSON without a schema
     if method == "json_mode":
         if strict is not None:
-            raise InvalidArgument("`strict` says how to keep to a schema; `method='json_mode'` sends none.")
+            raise InvalidArgument(
+                "`strict` says how to keep to a schema; `method='json_mode'` sends none."
+            )
         if method not in wire.structured.methods:
-            raise InvalidArgument(f"{wire.title[0].upper()}{wire.title[1:]} has no JSON mode: give a `schema`.")
+            raise InvalidArgument(
+                f"{wire.title[0].upper()}{wire.title[1:]} has no JSON mode: give a `schema`."
+            )
         bound: Runnable[Any, Any] = model.bind(response_format={"type": "json_object"}, **kwargs)
         return _read(bound, _parser(schema), include_raw=include_raw)
     if schema is None:
-        raise InvalidArgument(f"`with_structured_output(method='{method}')` needs a `schema`: the form of the answer.")
+        raise InvalidArgument(
+            f"`with_structured_output(method='{method}')` needs a `schema`: the form of the answer."
+        )
     if method == "json_schema":
         bound = model.bind(response_format=response_format(model, schema, strict=strict), **kwargs)
         return _read(bound, _parser(schema), include_raw=include_raw)
     provider = getattr(model, "provider", wire.owner)
-    if wire.structured.one_tool_call and not refuses(provider, wire.name, model.model, "parallel_tool_calls"):
+    if wire.structured.one_tool_call and not refuses(
+        provider, wire.name, model.model, "parallel_tool_calls"
+    ):
         kwargs.setdefault("parallel_tool_calls", False)
-    return structured_by_tools(model, schema, include_raw=include_raw, tool_choice=True, strict=strict, **kwargs)
+    return structured_by_tools(
+        model, schema, include_raw=include_raw, tool_choice=True, strict=strict, **kwargs
+    )
 
 
 def _check(schema: Any) -> None:
@@ -109,13 +134,19 @@ def _default_method(model: HTTPChatModel, kwargs: Mapping[str, Any]) -> str:
 
 
 def _is_model(schema: Any) -> bool:
-    return isinstance(schema, type) and (hasattr(schema, "model_validate") or hasattr(schema, "parse_obj"))
+    return isinstance(schema, type) and (
+        hasattr(schema, "model_validate") or hasattr(schema, "parse_obj")
+    )
 
 
 def _parser(schema: Any, *, key_name: str | None = None, text_too: bool = False) -> Any:
     """Make the parser of answers of the form `schema`: of the arguments of the tool `key_name`, or of a text."""
     if _is_model(schema):
-        form: JSON = {"title": model_name(schema), "pydantic_object": schema, "answer_columns": _columns_of(schema)}
+        form: JSON = {
+            "title": model_name(schema),
+            "pydantic_object": schema,
+            "answer_columns": _columns_of(schema),
+        }
     elif is_typed_dict(schema):
         form = {
             "title": schema.__name__,
@@ -137,7 +168,11 @@ def _columns_of(model: Any) -> list[str] | None:
     fields = getattr(model, "model_fields", None)
     if fields is None or "root" in fields or model.model_config.get("extra") == "allow":
         return None
-    shown = [field.serialization_alias or field.alias or name for name, field in fields.items() if not field.exclude]
+    shown = [
+        field.serialization_alias or field.alias or name
+        for name, field in fields.items()
+        if not field.exclude
+    ]
     computed = model.model_computed_fields.items()
     return [*shown, *(field.alias or name for name, field in computed)]
 
@@ -151,7 +186,9 @@ def _plain_schema(schema: Mapping[str, Any]) -> tuple[str, JSON]:
     return str(function["name"]), function.get("parameters") or {"type": "object"}
 
 
-def _read(asking: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool) -> Runnable[Any, Any]:
+def _read(
+    asking: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool
+) -> Runnable[Any, Any]:
     """Read what `asking` answers; with `include_raw` an answer that cannot be read is no error: it stands beside it."""
     if not include_raw:
         return asking | parser

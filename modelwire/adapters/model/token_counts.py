@@ -77,7 +77,12 @@ class TokenCounts:
         def _messages(self, input: Any) -> list[BaseMessage]: ...
 
     def count_tokens(
-        self, messages: Any, tools: Sequence[Any] | None = None, *, config: RunnableConfig | None = None, **kwargs: Any
+        self,
+        messages: Any,
+        tools: Sequence[Any] | None = None,
+        *,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> TokenCount:
         """Count the input tokens of a call with these messages and tools; `kwargs` are those of the call.
 
@@ -103,7 +108,12 @@ class TokenCounts:
         return self._count_here(messages, tools)
 
     async def acount_tokens(
-        self, messages: Any, tools: Sequence[Any] | None = None, *, config: RunnableConfig | None = None, **kwargs: Any
+        self,
+        messages: Any,
+        tools: Sequence[Any] | None = None,
+        *,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> TokenCount:
         """Do what `count_tokens` does."""
         messages = self._messages(messages)
@@ -117,7 +127,9 @@ class TokenCounts:
             from modelwire.transport.drivers import adrive
 
             try:
-                return await adrive(call_flow(exchange), model._async_connection(cast("Any", exchange)))
+                return await adrive(
+                    call_flow(exchange), model._async_connection(cast("Any", exchange))
+                )
             except ChatError as error:
                 if error.status not in _NO_SUCH_ENDPOINT:
                     raise
@@ -155,9 +167,16 @@ class TokenCounts:
         if measure is None:
             return TokenCount(counting.count_tokens_approximately(messages, tools=tools))
         if not self._has_tokenizer():
-            return TokenCount(counting.count_tokens_by(measure[0], messages, tools), source=measure[1])
-        tokens = sum(measure[0](get_buffer_string([message])) for message in messages)  # as LangChain has it
-        return TokenCount(tokens + (counting.count_tokens_by(measure[0], [], tools) if tools else 0), source=measure[1])
+            return TokenCount(
+                counting.count_tokens_by(measure[0], messages, tools), source=measure[1]
+            )
+        tokens = sum(
+            measure[0](get_buffer_string([message])) for message in messages
+        )  # as LangChain has it
+        return TokenCount(
+            tokens + (counting.count_tokens_by(measure[0], [], tools) if tools else 0),
+            source=measure[1],
+        )
 
     def _measure(self) -> tuple[Callable[[str], int], str] | None:
         """Return what counts the tokens of a text, and its name; None where there is no tokenizer."""
@@ -169,7 +188,10 @@ class TokenCounts:
         return lambda text: len(encoding.encode_ordinary(text)), f"tiktoken {encoding.name}"
 
     def _has_tokenizer(self) -> bool:
-        return self.custom_get_token_ids is not None or type(self).get_token_ids is not TokenCounts.get_token_ids
+        return (
+            self.custom_get_token_ids is not None
+            or type(self).get_token_ids is not TokenCounts.get_token_ids
+        )
 
 
 class _CountCodec:
@@ -193,8 +215,9 @@ class _CountCodec:
         if type(tokens) is not int:
             raise MalformedResponse(
                 f"{self._source} answered without a number in `{self._counting.field}`.",
-                provider=self.provider, status=reply.status,
-            )  # fmt: skip
+                provider=self.provider,
+                status=reply.status,
+            )
         return TokenCount(tokens, exact=self._counting.exact, source=self._source)
 
     def stream_decoder(self, headers: Mapping[str, str]) -> Any:
@@ -210,23 +233,33 @@ def _counting_of(model: Any) -> TokenCounting | None:
 
 
 def _exchange(
-    model: Any, messages: list[BaseMessage], tools: Sequence[Any] | None, config: RunnableConfig | None,
-    kwargs: Mapping[str, Any], **how: Any,
-) -> Exchange[TokenCount, Any] | None:  # fmt: skip
+    model: Any,
+    messages: list[BaseMessage],
+    tools: Sequence[Any] | None,
+    config: RunnableConfig | None,
+    kwargs: Mapping[str, Any],
+    **how: Any,
+) -> Exchange[TokenCount, Any] | None:
     """Return the exchange that asks the provider for the count; None where it does not count."""
     from modelwire.runnables.config import settled
 
     if (counting := _counting_of(model)) is None:
         return None
     if counting.model_options:  # another wire, which may not have the parameters of this one
-        unset: dict[str, Any] = {**dict.fromkeys(model.PARAMETERS), "model_kwargs": {}, "extra_body": None}
+        unset: dict[str, Any] = {
+            **dict.fromkeys(model.PARAMETERS),
+            "model_kwargs": {},
+            "extra_body": None,
+        }
         model = model.model_copy(update={**unset, **counting.model_options})
         kwargs = {name: value for name, value in kwargs.items() if name in _ON_EVERY_WIRE}
     if tools:
         kwargs = {**model.bind_tools(tools).kwargs, **kwargs}
     kwargs = dict(kwargs)
     stop = kwargs.pop("stop", None)
-    exchange = model._exchange(messages, stop, settled(config), kwargs, stream=False, counting=counting, **how)
+    exchange = model._exchange(
+        messages, stop, settled(config), kwargs, stream=False, counting=counting, **how
+    )
     exchange.wire = _CountCodec(exchange.wire, exchange.url, counting)
     exchange.note = None
     return cast("Exchange[TokenCount, Any]", exchange)
@@ -246,7 +279,9 @@ def _encoding_on_disk(model: str) -> Any:
     url, fingerprint = _VOCABULARIES.get(name, ("", ""))
     from hashlib import sha1, sha256
 
-    place = _cache_folder() / sha1(url.encode(), usedforsecurity=False).hexdigest()  # tiktoken's name for it
+    place = (
+        _cache_folder() / sha1(url.encode(), usedforsecurity=False).hexdigest()
+    )  # tiktoken's name for it
     try:
         is_there = sha256(place.read_bytes()).hexdigest() == fingerprint
     except OSError:

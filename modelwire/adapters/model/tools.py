@@ -41,7 +41,9 @@ def bind_tools(
     Raises `InvalidArgument` for a tool or choice that cannot be sent: it names the part and the reason.
     """
     if isinstance(tools, str | Mapping) or not isinstance(tools, Sequence):
-        hint = " Did you mean a list with it?" if callable(tools) or isinstance(tools, Mapping) else ""
+        hint = (
+            " Did you mean a list with it?" if callable(tools) or isinstance(tools, Mapping) else ""
+        )
         raise InvalidType(f"`tools` is a list of tools, not a `{type(tools).__name__}`.{hint}")
     converted = [_converted(model, tool, strict=strict) for tool in tools]
     names = [_name(tool) for tool in converted]
@@ -70,11 +72,17 @@ def _converted(model: HTTPChatModel, tool: Any, *, strict: bool | None) -> JSON:
 def _limits_of(model: WireSettings) -> ToolDialect:
     """Return what the provider of `model` is known to take."""
     wire = model._wire()
-    return wire.tools if getattr(model, "provider", "") == wire.owner else ToolDialect(wire.tools.convert)
+    return (
+        wire.tools
+        if getattr(model, "provider", "") == wire.owner
+        else ToolDialect(wire.tools.convert)
+    )
 
 
 def _name(tool: JSON) -> str:
-    inner = tool.get("function", tool.get(str(tool.get("type"))))  # also `{"type": "custom", "custom": {...}}`
+    inner = tool.get(
+        "function", tool.get(str(tool.get("type")))
+    )  # also `{"type": "custom", "custom": {...}}`
     name = inner.get("name") if isinstance(inner, Mapping) else tool.get("name")
     # Anthropic's `mcp_toolset` and OpenAI's `mcp`, one a server.
     if name is None and (server := tool.get("mcp_server_name") or tool.get("server_label")):
@@ -91,9 +99,13 @@ def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
     if not isinstance(choice, str):
         if isinstance(choice, Mapping):
             return choice
-        raise InvalidType(f"`tool_choice` is a string, a dict or True, not a `{type(choice).__name__}`.")
+        raise InvalidType(
+            f"`tool_choice` is a string, a dict or True, not a `{type(choice).__name__}`."
+        )
     if choice in names:
-        own_kind = next(tool for tool, name in zip(tools, names, strict=True) if name == choice).get("type")
+        own_kind = next(
+            tool for tool, name in zip(tools, names, strict=True) if name == choice
+        ).get("type")
         return {"type": choice} if own_kind == choice else choice
     if choice in CHOICES:
         return choice
@@ -105,7 +117,11 @@ def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
 def response_format(model: WireSettings, schema: Any, *, strict: bool | None) -> JSON:
     """Return `schema` as OpenAI's `response_format`; the codec of another wire turns it into its own."""
     if isinstance(schema, Mapping) and is_ready(schema):
-        return dict(schema) if "json_schema" in schema else {"type": "json_schema", "json_schema": dict(schema)}
+        return (
+            dict(schema)
+            if "json_schema" in schema
+            else {"type": "json_schema", "json_schema": dict(schema)}
+        )
     function = convert_to_openai_function(schema)
     plain = function.get("parameters") or {"type": "object", "properties": {}}
     limits, by_wire = _limits_of(model), model._wire().structured
@@ -150,18 +166,25 @@ def _check_name(name: Any, what: str, limits: ToolDialect) -> None:
         )
 
 
-def _check_schema(schema: Mapping[str, Any], what: str, limits: ToolDialect, *, strict: bool) -> None:
+def _check_schema(
+    schema: Mapping[str, Any], what: str, limits: ToolDialect, *, strict: bool
+) -> None:
     """Raise `InvalidArgument` for a schema the provider cannot take, naming the part and the reason."""
     for where, problem in _problems(schema, limits, strict=strict):
         part = f"`{where}` " if where else "the outermost schema "
         raise InvalidArgument(f"{what} cannot be sent: {part}{problem} ({limits.source}).")
 
 
-def _problems(schema: Mapping[str, Any], limits: ToolDialect, *, strict: bool) -> Iterator[tuple[str, str]]:
+def _problems(
+    schema: Mapping[str, Any], limits: ToolDialect, *, strict: bool
+) -> Iterator[tuple[str, str]]:
     if schema and schema.get("type", "object") != "object":
         yield "", f"is of type `{schema['type']}`, and it must be an object"
     for key in sorted(limits.top & schema.keys()):
-        yield "", f"has `{key}`, and it must be a plain object: put the alternatives into a property"
+        yield (
+            "",
+            f"has `{key}`, and it must be a plain object: put the alternatives into a property",
+        )
     if not strict:
         return
     for where, node in schemas_within(schema):
@@ -176,7 +199,10 @@ def _problems(schema: Mapping[str, Any], limits: ToolDialect, *, strict: bool) -
                 ),
             )
         if not limits.strict_recursion and node.get("$ref") == "#":
-            yield where, "refers to the whole, and this provider takes no schema that contains itself"
+            yield (
+                where,
+                "refers to the whole, and this provider takes no schema that contains itself",
+            )
     if not limits.strict_recursion:
         for name in _recursive(schema):
             yield name, "contains itself, which this provider does not take"

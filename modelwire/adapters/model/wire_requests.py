@@ -27,13 +27,17 @@ class WireRequests(WireSettings):
 
     def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
         """Return what a call with these arguments would send, without sending it."""
-        return self._build_request(self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream)[1]
+        return self._build_request(
+            self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream
+        )[1]
 
     def _messages(self, input: Any) -> list[BaseMessage]:
         """Read the input of a call; raise before any request when there is nothing to answer."""
         messages = convert_to_messages(input)
         if not messages:
-            raise InvalidArgument(f"`{self.get_name()}` was given an empty list of messages; give it at least one.")
+            raise InvalidArgument(
+                f"`{self.get_name()}` was given an empty list of messages; give it at least one."
+            )
         for message in messages:
             if message.content.__class__ is list:
                 from modelwire.messages.sendable import sendable
@@ -42,9 +46,14 @@ class WireRequests(WireSettings):
         return messages
 
     def _call(
-        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool,
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | str | None,
+        kwargs: dict[str, Any],
+        *,
+        stream: bool,
         **credential: Any,
-    ) -> ChatCall:  # fmt: skip
+    ) -> ChatCall:
         params = self._params()
         if stop is not None:
             params["stop"] = stop
@@ -60,7 +69,9 @@ class WireRequests(WireSettings):
                 else:
                     put(params, parameter_of(type(self), name), value)
         form = params.get("response_format")
-        if form is not None and not isinstance(form, Mapping):  # a pydantic class, as the SDKs take it
+        if form is not None and not isinstance(
+            form, Mapping
+        ):  # a pydantic class, as the SDKs take it
             from modelwire.adapters.model.tools import response_format
 
             params["response_format"] = response_format(self, form, strict=None)
@@ -77,9 +88,14 @@ class WireRequests(WireSettings):
         )
 
     def _build_request(
-        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool,
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | str | None,
+        kwargs: dict[str, Any],
+        *,
+        stream: bool,
         **credential: Any,
-    ) -> tuple[Codec, WireRequest]:  # fmt: skip
+    ) -> tuple[Codec, WireRequest]:
         """Return the call in the provider's words, and the codec that wrote it and will read the answer.
 
         `credential` is what `_endpoint` takes: the `key` where it is known already, `ask=False` for a call without one.
@@ -90,9 +106,14 @@ class WireRequests(WireSettings):
             raise exc.with_traceback(None)  # noqa: B904 - the same error, without frames that hold keys
         codec = self._codec(call)
         if call.params:
-            model, wire = str(call.model), getattr(codec, "wire", "")  # a codec of one's own may have none
+            model, wire = (
+                str(call.model),
+                getattr(codec, "wire", ""),
+            )  # a codec of one's own may have none
             if not _adjusted_parameters(codec.provider, wire, model).isdisjoint(call.params):
-                late = frozenset(parameter_of(type(self), name) for name in kwargs if name not in _NO_PARAMETERS)
+                late = frozenset(
+                    parameter_of(type(self), name) for name in kwargs if name not in _NO_PARAMETERS
+                )
                 call.params = self._fit_parameters(call.params, codec.provider, model, wire, late)
         request = codec.encode(call)
         request.model = request.model or call.model
@@ -132,7 +153,10 @@ def _default_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     named = set(map(str.lower, headers))
     if named.isdisjoint(_OUR_NAMES):
         return {**_OUR_HEADERS, **headers}
-    return {**{name: value for name, value in _OUR_HEADERS.items() if name.lower() not in named}, **headers}
+    return {
+        **{name: value for name, value in _OUR_HEADERS.items() if name.lower() not in named},
+        **headers,
+    }
 
 
 _OUR_HEADERS = {"User-Agent": f"modelwire/{__version__}", "Accept-Encoding": "gzip, deflate"}

@@ -76,14 +76,33 @@ class ChatAnthropic(HTTPChatModel):
     }
     PARAMETERS: ClassVar = (
         *HTTPChatModel.PARAMETERS,
-        "top_k", "thinking", "effort", "output_config", "betas", "mcp_servers", "context_management", "container",
-        "inference_geo", "service_tier", "speed", "user_profile_id",
-    )  # fmt: skip
+        "top_k",
+        "thinking",
+        "effort",
+        "output_config",
+        "betas",
+        "mcp_servers",
+        "context_management",
+        "container",
+        "inference_geo",
+        "service_tier",
+        "speed",
+        "user_profile_id",
+    )
     # anthropic 2.11, `beta.message_create_params`; `metadata` is a field of every model's, so `model_kwargs` has it.
-    SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset((
-        "billing_policy", "cache_control", "compaction", "diagnostics", "fallback_credit_token", "fallbacks",
-        "system", "thread", "workspace_id",
-    ))  # fmt: skip
+    SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset(
+        (
+            "billing_policy",
+            "cache_control",
+            "compaction",
+            "diagnostics",
+            "fallback_credit_token",
+            "fallbacks",
+            "system",
+            "thread",
+            "workspace_id",
+        )
+    )
     # https://docs.anthropic.com/en/api/client-sdks, read 2026-11; ANTHROPIC_API_URL is LangChain's.
     KEY_VARIABLES: ClassVar = ("ANTHROPIC_API_KEY",)
     URL_VARIABLES: ClassVar[tuple[str, ...]] = ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_URL")
@@ -100,17 +119,28 @@ class ChatAnthropic(HTTPChatModel):
         params = super()._params()
         config = params.get("output_config")
         if isinstance(config, dict) and "effort" in config:  # a call may set one without the other
-            params["output_config"] = {name: value for name, value in config.items() if name != "effort"}
+            params["output_config"] = {
+                name: value for name, value in config.items() if name != "effort"
+            }
             params.setdefault("effort", config["effort"])
         return params
 
     def _call(
-        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool,
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | str | None,
+        kwargs: dict[str, Any],
+        *,
+        stream: bool,
         **credential: Any,
-    ) -> ChatCall:  # fmt: skip
+    ) -> ChatCall:
         if self.reuse_last_container and self.container is None and "container" not in kwargs:
             named = (message.response_metadata.get("container") for message in reversed(messages))
-            if (last := next((it["id"] for it in named if isinstance(it, dict) and it.get("id")), None)) is not None:
+            if (
+                last := next(
+                    (it["id"] for it in named if isinstance(it, dict) and it.get("id")), None
+                )
+            ) is not None:
                 kwargs["container"] = last
         return super()._call(messages, stop, kwargs, stream=stream, **credential)
 

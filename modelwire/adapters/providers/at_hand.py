@@ -49,7 +49,11 @@ def _variables_of(name: str) -> tuple[Any, Service | None, Mapping[str, tuple[st
     made = row.model_class()
     if not hasattr(made, "_environment_fields"):  # a plugin's class
         return made, service, {}
-    return made, service, made._environment_fields({} if service is None else {"provider": service.name})
+    return (
+        made,
+        service,
+        made._environment_fields({} if service is None else {"provider": service.name}),
+    )
 
 
 def address_of(name: str) -> str:
@@ -59,7 +63,9 @@ def address_of(name: str) -> str:
     """
     made, service, variables = _variables_of(name)
     usual: str = getattr(made, "DEFAULT_URL", "")
-    return from_environment(variables.get("base_url", ())) or (usual if service is None else service.address())
+    return from_environment(variables.get("base_url", ())) or (
+        usual if service is None else service.address()
+    )
 
 
 def credentials_of(name: str) -> Credentials:
@@ -68,10 +74,14 @@ def credentials_of(name: str) -> Credentials:
     Raises: `InvalidArgument` for a plugin that cannot be loaded, `UnknownModel` for no provider.
     """
     made, _, fields = _variables_of(name)
-    variables = tuple(variable for secret in getattr(made, "SECRETS", ()) for variable in fields.get(secret, ()))
+    variables = tuple(
+        variable for secret in getattr(made, "SECRETS", ()) for variable in fields.get(secret, ())
+    )
     where = next(filter(os.environ.get, fields.get("base_url", ())), None)
     if (cloud := _CLOUDS.get(name)) is None:
-        return Credentials(variables, f"set `{variables[0]}`" if variables else "", address_from=where)
+        return Credentials(
+            variables, f"set `{variables[0]}`" if variables else "", address_from=where
+        )
     found = cloud.found()
     how = " or ".join((f"set `{variables[0]}`", cloud.how)) if variables else cloud.how
     needs = f"needs `pip install 'modelwire[{cloud.extra}]'`"
@@ -83,7 +93,11 @@ def _of_google() -> str | None:
     """https://cloud.google.com/docs/authentication/application-default-credentials, read 2026-11."""
     if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         return f"`GOOGLE_APPLICATION_CREDENTIALS`, {named}" if os.path.isfile(named) else None
-    base = Path(os.environ["APPDATA"]) / "gcloud" if os.name == "nt" else Path(os.path.expanduser("~/.config/gcloud"))
+    base = (
+        Path(os.environ["APPDATA"]) / "gcloud"
+        if os.name == "nt"
+        else Path(os.path.expanduser("~/.config/gcloud"))
+    )
     place = Path(os.environ.get("CLOUDSDK_CONFIG") or base) / "application_default_credentials.json"
     return str(place) if os.path.isfile(place) else None
 
@@ -96,7 +110,11 @@ def _of_aws() -> str | None:
     profile = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE") or "default"
     for variable, usual, section in (
         ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials", profile),
-        ("AWS_CONFIG_FILE", "~/.aws/config", profile if profile == "default" else f"profile {profile}"),
+        (
+            "AWS_CONFIG_FILE",
+            "~/.aws/config",
+            profile if profile == "default" else f"profile {profile}",
+        ),
     ):
         place = os.path.expanduser(os.environ.get(variable) or usual)
         parser = ConfigParser(interpolation=None, strict=False)
@@ -110,18 +128,36 @@ def _of_aws() -> str | None:
 
 
 _AWS_VARIABLES = (
-    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
-    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",), ("AWS_CONTAINER_CREDENTIALS_FULL_URI",),
-)  # fmt: skip
-_AWS_SETTINGS = frozenset((
-    "aws_access_key_id", "role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file",
-    "login_session",
-))  # fmt: skip
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI",),
+)
+_AWS_SETTINGS = frozenset(
+    (
+        "aws_access_key_id",
+        "role_arn",
+        "sso_session",
+        "sso_start_url",
+        "credential_process",
+        "web_identity_token_file",
+        "login_session",
+    )
+)
 _GOOGLE = _Cloud(
     _of_google,
     "`gcloud auth application-default login`, or set `GOOGLE_APPLICATION_CREDENTIALS` to a file that is there",
     "google.auth",
     "google",
 )
-_AWS = _Cloud(_of_aws, "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `aws configure`", "botocore", "bedrock")
-_CLOUDS = {"google_vertexai": _GOOGLE, "google_anthropic_vertex": _GOOGLE, "bedrock_converse": _AWS}  # by provider
+_AWS = _Cloud(
+    _of_aws,
+    "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `aws configure`",
+    "botocore",
+    "bedrock",
+)
+_CLOUDS = {
+    "google_vertexai": _GOOGLE,
+    "google_anthropic_vertex": _GOOGLE,
+    "bedrock_converse": _AWS,
+}  # by provider

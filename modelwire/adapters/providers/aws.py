@@ -26,9 +26,19 @@ if TYPE_CHECKING:
 __all__ = ["Keys", "SignedCall", "region_of_profile", "signed_headers"]
 
 # What decides in the environment which credentials botocore finds there.
-_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE",
-              "AWS_SHARED_CREDENTIALS_FILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")  # fmt: skip
-_chains: dict[tuple[str | None, ...], Any] = {}  # botocore's objects, shared: they renew themselves, with a lock
+_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+_chains: dict[
+    tuple[str | None, ...], Any
+] = {}  # botocore's objects, shared: they renew themselves, with a lock
 
 
 class Keys(NamedTuple):
@@ -49,19 +59,36 @@ def signed_headers(
     address, time = urlsplit(url), now.strftime("%Y%m%dT%H%M%SZ")
     usual_port = {"https": ":443", "http": ":80"}.get(address.scheme, "")
     host = address.netloc.rpartition("@")[2].lower().removesuffix(usual_port)
-    ours = {"x-amz-date": time} if keys.token is None else {"x-amz-date": time, "x-amz-security-token": keys.token}
-    named = {name: value for name, value in headers.items() if name.startswith(("content-type", "x-amz-"))}
+    ours = (
+        {"x-amz-date": time}
+        if keys.token is None
+        else {"x-amz-date": time, "x-amz-security-token": keys.token}
+    )
+    named = {
+        name: value
+        for name, value in headers.items()
+        if name.startswith(("content-type", "x-amz-"))
+    }
     named |= {"host": host, **ours}
     names = sorted(named)
     query = sorted(pair.partition("=")[::2] for pair in address.query.split("&") if pair)
-    canonical = "\n".join((
-        "POST", quote(address.path, safe="/~"), "&".join(map("=".join, query)),
-        *[f"{name}:{' '.join(named[name].split())}" for name in names], "", ";".join(names),
-        sha256(content).hexdigest(),
-    ))  # fmt: skip
+    canonical = "\n".join(
+        (
+            "POST",
+            quote(address.path, safe="/~"),
+            "&".join(map("=".join, query)),
+            *[f"{name}:{' '.join(named[name].split())}" for name in names],
+            "",
+            ";".join(names),
+            sha256(content).hexdigest(),
+        )
+    )
     scope = f"{time[:8]}/{region}/bedrock/aws4_request"
     key = f"AWS4{keys.secret_key}".encode()
-    for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"):
+    for part in (
+        *scope.split("/"),
+        f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{sha256(canonical.encode()).hexdigest()}",
+    ):
         key = hmac.digest(key, part.encode(), "sha256")
     who = f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={';'.join(names)}"
     return {**headers, **ours, "authorization": f"{who}, Signature={key.hex()}"}
@@ -74,9 +101,15 @@ class SignedCall:
     """
 
     def __init__(
-        self, exchange: Exchange[Any, Any], region: str, keys: Keys | None, credentials: Any, profile: str | None, *,
+        self,
+        exchange: Exchange[Any, Any],
+        region: str,
+        keys: Keys | None,
+        credentials: Any,
+        profile: str | None,
+        *,
         is_async: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._what = exchange.url, exchange.headers, exchange.content
         self._region = region
         self._keys = keys
@@ -133,7 +166,9 @@ class SignedCall:
         try:
             return chain.get_frozen_credentials()
         except (_botocore("exceptions").BotoCoreError, _botocore("exceptions").ClientError) as exc:
-            raise AuthenticationError(f"The credentials for AWS could not be renewed: {exc}") from exc
+            raise AuthenticationError(
+                f"The credentials for AWS could not be renewed: {exc}"
+            ) from exc
 
 
 def region_of_profile(profile: str | None) -> str | None:
@@ -149,7 +184,9 @@ def _session(profile: str | None) -> Any:
         session.get_scoped_config()
     except _botocore("exceptions").ProfileNotFound as exc:
         known = ", ".join(f"`{name}`" for name in session.available_profiles[:20]) or "none"
-        raise InvalidArgument(f"No profile of AWS is called `{profile}`. Those there are: {known}.") from exc
+        raise InvalidArgument(
+            f"No profile of AWS is called `{profile}`. Those there are: {known}."
+        ) from exc
     return session
 
 

@@ -58,14 +58,23 @@ class AzureChatOpenAI(ChatOpenAI):
     @classmethod
     def _read_arguments(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
         kwargs.pop("openai_api_type", None)  # LangChain's; "azure" is all it can be here
-        if kwargs.get("azure_ad_token") is not None and kwargs.get("azure_ad_token_provider") is not None:
+        if (
+            kwargs.get("azure_ad_token") is not None
+            and kwargs.get("azure_ad_token_provider") is not None
+        ):
             raise InvalidArgument(
                 "`AzureChatOpenAI` was given `azure_ad_token` and `azure_ad_token_provider`: leave out one of them."
             )
-        kwargs = {cls.ALIASES.get(name, name): value for name, value in kwargs.items() if value is not None}
+        kwargs = {
+            cls.ALIASES.get(name, name): value
+            for name, value in kwargs.items()
+            if value is not None
+        }
         deployment = kwargs.get("azure_deployment") or kwargs.get("model")
         if deployment is None:
-            raise InvalidArgument("`AzureChatOpenAI` needs `azure_deployment`, the name of your deployment.")
+            raise InvalidArgument(
+                "`AzureChatOpenAI` needs `azure_deployment`, the name of your deployment."
+            )
         kwargs.setdefault("model", deployment)
         if kwargs.get("client") is None and kwargs.get("async_client") is None:
             kwargs |= _address(kwargs, str(deployment))
@@ -94,8 +103,14 @@ def _address(kwargs: Mapping[str, Any], deployment: str) -> dict[str, str]:
         return {**found, "base_url": f"{endpoint}/openai/v1", "model": deployment}
     found["api_version"] = version
     if kwargs.get("use_responses_api"):
-        return {**found, "base_url": f"{endpoint}/openai?api-version={version}", "model": deployment}
+        return {
+            **found,
+            "base_url": f"{endpoint}/openai?api-version={version}",
+            "model": deployment,
+        }
     if deployment.strip(".") == "":
-        raise InvalidArgument(f"`azure_deployment` must be the name of a deployment, not {deployment!r}.")
+        raise InvalidArgument(
+            f"`azure_deployment` must be the name of a deployment, not {deployment!r}."
+        )
     segment = quote(deployment, safe="")  # one segment, whatever is in the name
     return {**found, "base_url": f"{endpoint}/openai/deployments/{segment}?api-version={version}"}

@@ -86,9 +86,15 @@ class ChatBedrockConverse(HTTPChatModel):
     }
     PARAMETERS: ClassVar = (
         *HTTPChatModel.PARAMETERS,
-        "system", "guardrail_config", "guard_last_turn_only", "additional_model_request_fields",
-        "additional_model_response_field_paths", "performance_config", "service_tier", "request_metadata",
-    )  # fmt: skip
+        "system",
+        "guardrail_config",
+        "guard_last_turn_only",
+        "additional_model_request_fields",
+        "additional_model_response_field_paths",
+        "performance_config",
+        "service_tier",
+        "request_metadata",
+    )
     SENDABLE: ClassVar = HTTPChatModel.SENDABLE | {"prompt_variables", "reasoning_config"}
     WITHOUT_EFFECT: ClassVar = {
         **HTTPChatModel.WITHOUT_EFFECT,
@@ -119,21 +125,31 @@ class ChatBedrockConverse(HTTPChatModel):
             kwargs = {**_settings_of_client(client), **kwargs}
         if kwargs.get("provider") != cls.model_fields["provider"].default:
             kwargs.pop("provider", None)  # LangChain's: the maker of the model behind an ARN
-        if (kwargs.get("aws_access_key_id") is None) != (kwargs.get("aws_secret_access_key") is None):
-            raise InvalidArgument("`aws_access_key_id` and `aws_secret_access_key` are given both or not at all.")
+        if (kwargs.get("aws_access_key_id") is None) != (
+            kwargs.get("aws_secret_access_key") is None
+        ):
+            raise InvalidArgument(
+                "`aws_access_key_id` and `aws_secret_access_key` are given both or not at all."
+            )
         values = super()._read_arguments(kwargs)
         for name in _CREDENTIALS:
             if isinstance(text := reveal(values.get(name)), str):
                 values[name] = Secret(text)
         if values.get("base_url") is None:
-            region = values.get("region_name") or region_of_profile(values.get("credentials_profile_name"))
+            region = values.get("region_name") or region_of_profile(
+                values.get("credentials_profile_name")
+            )
             if region is None:
                 raise InvalidArgument(
                     f"`{cls.__name__}` needs a region: set `AWS_REGION` in the environment, or pass `region_name=` "
                     '("us-east-1").'
                 )
-            if not re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d+", region):  # it is part of the host that gets the key
-                raise InvalidArgument(f"There is no region `{region}`. It is one such as `us-east-1`: {REGIONS}.")
+            if not re.fullmatch(
+                r"[a-z]{2,}(-[a-z]+)+-\d+", region
+            ):  # it is part of the host that gets the key
+                raise InvalidArgument(
+                    f"There is no region `{region}`. It is one such as `us-east-1`: {REGIONS}."
+                )
             suffix = ".cn" if region.startswith("cn-") else ""
             values["base_url"] = f"https://bedrock-runtime.{region}.amazonaws.com{suffix}"
             values["region_name"] = region
@@ -142,13 +158,18 @@ class ChatBedrockConverse(HTTPChatModel):
     @classmethod
     def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
         fields = {**super()._environment_fields(values)}
-        if any(values.get(name) for name in (*_CREDENTIALS, "credentials_profile_name", "credentials")):
+        if any(
+            values.get(name) for name in (*_CREDENTIALS, "credentials_profile_name", "credentials")
+        ):
             fields["api_key"] = ()  # what is set in the code shuts out the environment's
         return fields
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], **dict.fromkeys((*_CREDENTIALS, "credentials"))}}
+        return {
+            **state,
+            "__dict__": {**state["__dict__"], **dict.fromkeys((*_CREDENTIALS, "credentials"))},
+        }
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"authorization": f"Bearer {key}"}
@@ -158,9 +179,14 @@ class ChatBedrockConverse(HTTPChatModel):
         return cast("Codec", codec._replace(model=str(call.model)))
 
     def _call(
-        self, messages: Sequence[BaseMessage], stop: list[str] | str | None, kwargs: dict[str, Any], *, stream: bool,
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | str | None,
+        kwargs: dict[str, Any],
+        *,
+        stream: bool,
         **credential: Any,
-    ) -> ChatCall:  # fmt: skip
+    ) -> ChatCall:
         call = super()._call(messages, stop, kwargs, stream=stream, **credential)
         if self.base_model is not None and call.model == self.model:
             call.model, call.params = self.base_model, {**call.params, "model_id": self.model}
@@ -175,7 +201,9 @@ class ChatBedrockConverse(HTTPChatModel):
             return exchange
         profile, keys = self.credentials_profile_name, None
         if (region := self.region_name or region_of_profile(profile)) is None:
-            raise InvalidArgument(f"A call to `{self.model}` is signed for a region: pass `region_name=`.")
+            raise InvalidArgument(
+                f"A call to `{self.model}` is signed for a region: pass `region_name=`."
+            )
         if self.aws_access_key_id is not None:
             keys = Keys(*[cast("str", reveal(getattr(self, name))) for name in _CREDENTIALS])
         signed = SignedCall(exchange, region, keys, self.credentials, profile, is_async=is_async)
@@ -187,6 +215,12 @@ def _settings_of_client(client: Any) -> dict[str, Any]:
     """Return what a client of boto3 knows, so that calls go where its calls go, as it."""
     meta: Any = getattr(client, "meta", None)
     if not hasattr(meta, "endpoint_url") or not hasattr(meta, "region_name"):
-        raise InvalidArgument(f'`client` must be `boto3.client("bedrock-runtime")`, not a `{type(client).__name__}`.')
+        raise InvalidArgument(
+            f'`client` must be `boto3.client("bedrock-runtime")`, not a `{type(client).__name__}`.'
+        )
     credentials = client._get_credentials()  # there is no public name for it
-    return {"region_name": meta.region_name, "base_url": meta.endpoint_url, "credentials": credentials}
+    return {
+        "region_name": meta.region_name,
+        "base_url": meta.endpoint_url,
+        "credentials": credentials,
+    }

@@ -53,14 +53,20 @@ class GoogleCloudModel(HTTPChatModel):
     def _ask_environment(cls, values: dict[str, Any]) -> None:
         super()._ask_environment(values)
         credentials = values.get("credentials")
-        if credentials is not None and not callable(credentials) and not hasattr(credentials, "get_secret_value"):
+        if (
+            credentials is not None
+            and not callable(credentials)
+            and not hasattr(credentials, "get_secret_value")
+        ):
             values["credentials"] = GoogleToken(credentials)
         elif credentials is None and values.get("api_key") is None and cls._is_on_vertex(values):
             values["credentials"] = GoogleToken()
 
     def model_post_init(self, context: Any, /) -> None:
         if self.project is not None and not re.fullmatch(r"[\w.:-]+", self.project, re.ASCII):
-            raise InvalidArgument(f"`project` must be letters, digits and dashes, not {self.project!r}.")
+            raise InvalidArgument(
+                f"`project` must be letters, digits and dashes, not {self.project!r}."
+            )
         if self.location is not None and not re.fullmatch(r"[a-z]+(-[a-z]+\d+)?", self.location):
             raise InvalidArgument(
                 f"There is no `location` {self.location!r}. It is one such as `europe-west4` or `global`: {LOCATIONS}."
@@ -81,7 +87,9 @@ class GoogleCloudModel(HTTPChatModel):
         location = self.location or "global"
         base, mark, query = endpoint.base_url.partition("?")
         if self.base_url is None:
-            base = f"https://{_host(location if self.project or self.api_key is None else 'global')}"
+            base = (
+                f"https://{_host(location if self.project or self.api_key is None else 'global')}"
+            )
         if not re.search(r"/v\d\w*(/|$)", base):
             base += f"/{self.VERTEX_VERSION}"
         if "/projects/" not in base and (self.project or self.api_key is None):
@@ -100,7 +108,10 @@ class GoogleCloudModel(HTTPChatModel):
 
 
 def _host(location: str) -> str:
-    if location in ("us", "eu"):  # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
+    if location in (
+        "us",
+        "eu",
+    ):  # https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations
         return f"aiplatform.{location}.rep.googleapis.com"
     return f"{'' if location == 'global' else location + '-'}aiplatform.googleapis.com"
 
@@ -176,20 +187,48 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
     }
     PARAMETERS: ClassVar = (
         *HTTPChatModel.PARAMETERS,
-        "top_k", "n", "seed", "presence_penalty", "frequency_penalty", "thinking_budget", "thinking_level",
-        "include_thoughts", "reasoning", "safety_settings", "response_mime_type", "response_schema",
-        "response_modalities", "media_resolution", "speech_config", "image_config", "cached_content", "labels",
-    )  # fmt: skip
+        "top_k",
+        "n",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "thinking_budget",
+        "thinking_level",
+        "include_thoughts",
+        "reasoning",
+        "safety_settings",
+        "response_mime_type",
+        "response_schema",
+        "response_modalities",
+        "media_resolution",
+        "speech_config",
+        "image_config",
+        "cached_content",
+        "labels",
+    )
     # google-genai 3.4, `GenerateContentConfig`, and what stands in the body beside it.
-    SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset((
-        "response_json_schema", "response_logprobs", "audio_timestamp", "thinking_config", "tool_config",
-        "generation_config", "modalities", "model_armor_config", "routing_config", "model_selection_config",
-    ))  # fmt: skip
+    SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset(
+        (
+            "response_json_schema",
+            "response_logprobs",
+            "audio_timestamp",
+            "thinking_config",
+            "tool_config",
+            "generation_config",
+            "modalities",
+            "model_armor_config",
+            "routing_config",
+            "model_selection_config",
+        )
+    )
     WITHOUT_EFFECT: ClassVar = {
         **HTTPChatModel.WITHOUT_EFFECT,
-        "convert_system_message_to_human": "", "transport": "", "wait_exponential_kwargs": "", "client_args": "",
+        "convert_system_message_to_human": "",
+        "transport": "",
+        "wait_exponential_kwargs": "",
+        "client_args": "",
         "client_options": "give `base_url` and `default_headers`",
-    }  # fmt: skip
+    }
     # https://ai.google.dev/gemini-api/docs/api-key, read 2026-11
     KEY_VARIABLES: ClassVar = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
     URL_VARIABLES: ClassVar = ("GOOGLE_GEMINI_BASE_URL",)
@@ -204,7 +243,9 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
     def _is_on_vertex(cls, values: Mapping[str, Any]) -> bool:
         if (chosen := values.get("vertexai")) is not None:
             return bool(chosen)
-        if values.get("credentials") is not None or (values.get("project") and values.get("api_key") is None):
+        if values.get("credentials") is not None or (
+            values.get("project") and values.get("api_key") is None
+        ):
             return True
         return any(os.environ.get(name, "").lower() in ("true", "1") for name in _USE_VERTEX)
 
@@ -222,14 +263,20 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
     def _ask_environment(cls, values: dict[str, Any]) -> None:
         if cls._is_on_vertex(values):
             values["vertexai"] = True
-        elif idle := " and ".join(f"`{name}`" for name in ("project", "location") if values.get(name)):
+        elif idle := " and ".join(
+            f"`{name}`" for name in ("project", "location") if values.get(name)
+        ):
             verb = "have" if " and " in idle else "has"
             warn_caller(
                 f"{idle} {verb} no effect at the Gemini API, where an API key alone leads: pass `vertexai=True` for "
                 "Vertex AI."
             )
-        elif values.get("api_key") is None and all(os.environ.get(name) for name in cls.KEY_VARIABLES):
-            warn_caller("`GOOGLE_API_KEY` and `GEMINI_API_KEY` are both set: the first is used, as Google's SDK does.")
+        elif values.get("api_key") is None and all(
+            os.environ.get(name) for name in cls.KEY_VARIABLES
+        ):
+            warn_caller(
+                "`GOOGLE_API_KEY` and `GEMINI_API_KEY` are both set: the first is used, as Google's SDK does."
+            )
         super()._ask_environment(values)
 
     @classmethod
@@ -237,16 +284,26 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         if not cls._is_on_vertex(values):
             return super()._environment_fields(values)
         fields = {"location": _LOCATION, "base_url": ("GOOGLE_VERTEX_BASE_URL",)}
-        if values.get("api_key") is not None:  # as google-genai: what is set in the code wins, else the project does
+        if (
+            values.get("api_key") is not None
+        ):  # as google-genai: what is set in the code wins, else the project does
             return fields
         has_project = values.get("project") or any(os.environ.get(name) for name in _PROJECT)
-        return {**fields, "project": _PROJECT} if has_project else {**fields, "api_key": cls.KEY_VARIABLES}
+        return (
+            {**fields, "project": _PROJECT}
+            if has_project
+            else {**fields, "api_key": cls.KEY_VARIABLES}
+        )
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key}
 
     def _endpoint(
-        self, headers: Mapping[str, str] | None = None, *, key: Secret | None = None, ask: bool = True
+        self,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: Secret | None = None,
+        ask: bool = True,
     ) -> Endpoint:
         endpoint = super()._endpoint(headers, key=key, ask=ask)
         return self._vertex_endpoint(endpoint, ask=ask) if self.vertexai else endpoint
@@ -289,8 +346,11 @@ class ChatAnthropicVertex(GoogleCloudModel, ChatAnthropic):
     @classmethod
     def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
         # anthropic 2.11, `AnthropicVertex`; Google's own names first.
-        return {"project": (*_PROJECT, "ANTHROPIC_VERTEX_PROJECT_ID"), "location": (*_LOCATION, "CLOUD_ML_REGION"),
-                "base_url": cls.URL_VARIABLES}  # fmt: skip
+        return {
+            "project": (*_PROJECT, "ANTHROPIC_VERTEX_PROJECT_ID"),
+            "location": (*_LOCATION, "CLOUD_ML_REGION"),
+            "base_url": cls.URL_VARIABLES,
+        }
 
     def _codec(self, call: ChatCall) -> Codec:
         from modelwire.adapters.wires.anthropic.vertex import VertexMessagesCodec
@@ -298,6 +358,10 @@ class ChatAnthropicVertex(GoogleCloudModel, ChatAnthropic):
         return VertexMessagesCodec(provider=self.provider)
 
     def _endpoint(
-        self, headers: Mapping[str, str] | None = None, *, key: Secret | None = None, ask: bool = True
+        self,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: Secret | None = None,
+        ask: bool = True,
     ) -> Endpoint:
         return self._vertex_endpoint(super()._endpoint(headers, key=key, ask=ask), ask=ask)

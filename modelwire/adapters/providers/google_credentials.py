@@ -71,7 +71,9 @@ class GoogleToken:
         try:
             credentials.refresh(_request)
         except exceptions.TransportError as exc:
-            raise ConnectFailed(f"Google's token service was not reached: {exc}", provider="google_vertexai") from exc
+            raise ConnectFailed(
+                f"Google's token service was not reached: {exc}", provider="google_vertexai"
+            ) from exc
         except exceptions.GoogleAuthError as exc:
             raise AuthenticationError(
                 f"Google's credentials gave no token: {exc.args[0] if exc.args else type(exc).__name__}",
@@ -91,12 +93,19 @@ def _google_auth() -> Any:
         import google.auth
         import google.auth.exceptions
     except ImportError as exc:
-        raise MissingDependency('Vertex AI needs google-auth: `pip install "modelwire[google]"`.') from exc
+        raise MissingDependency(
+            'Vertex AI needs google-auth: `pip install "modelwire[google]"`.'
+        ) from exc
     return google.auth
 
 
 def _request(
-    url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
+    url: str,
+    method: str = "GET",
+    body: Any = None,
+    headers: Any = None,
+    timeout: Any = None,
+    **_: Any,
 ) -> Any:
     """Ask what google-auth asks: `google.auth.transport.Request`."""
     import httpx2
@@ -105,6 +114,8 @@ def _request(
     try:
         with httpx2.Client(timeout=timeout or _TIMEOUT_S) as client:
             response = client.request(method, url, content=body, headers=headers)
-            return SimpleNamespace(status=response.status_code, headers=response.headers, data=response.content)
+            return SimpleNamespace(
+                status=response.status_code, headers=response.headers, data=response.content
+            )
     except httpx2.HTTPError as exc:
         raise TransportError(exc) from exc  # type: ignore[no-untyped-call]

@@ -51,6 +51,13 @@ def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
     families, service = families_of(wire), service_row(provider, wire)
     names = set(REASONING) if service is not None and wire == HOME_WIRE else set()
     if families is not None and (family := family_of(provider, wire, model)) is not None:
-        names = {*families.lacks, *families.touched, *REASONING, "service_tier", "user", "tool_choice"}
+        names = {
+            *families.lacks,
+            *families.touched,
+            *REASONING,
+            "service_tier",
+            "user",
+            "tool_choice",
+        }
         names |= {*family.refuses, *family.fixed}
     return frozenset(names if service is None else names.union(service.lacks_over(wire)))

@@ -23,16 +23,50 @@ __all__ = ["ChatOpenAI"]
 
 # What only the Responses API has: parameters, tools that OpenAI runs, models (by the beginnings and parts of names).
 # https://platform.openai.com/docs/api-reference/responses/create, and `ResponsesModel` of openai 3.54; read 2026-11.
-RESPONSES_ONLY = frozenset((
-    "background", "background_options", "context_management", "conversation", "include", "instructions",
-    "max_output_tokens", "max_tool_calls", "previous_response_id", "prompt", "text", "truncation",
-))  # fmt: skip
-RESPONSES_TOOLS = frozenset((
-    "apply_patch", "code_interpreter", "computer", "computer_use_preview", "file_search", "image_generation",
-    "local_shell", "mcp", "namespace", "programmatic_tool_calling", "shell", "tool_search", "web_search",
-    "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11",
-))  # fmt: skip
-RESPONSES_MODELS = ("o1-pro", "computer-use-", "codex-", "gpt-daybreak-", "gpt-rosalind-", "gpt-6-rosalind")
+RESPONSES_ONLY = frozenset(
+    (
+        "background",
+        "background_options",
+        "context_management",
+        "conversation",
+        "include",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "previous_response_id",
+        "prompt",
+        "text",
+        "truncation",
+    )
+)
+RESPONSES_TOOLS = frozenset(
+    (
+        "apply_patch",
+        "code_interpreter",
+        "computer",
+        "computer_use_preview",
+        "file_search",
+        "image_generation",
+        "local_shell",
+        "mcp",
+        "namespace",
+        "programmatic_tool_calling",
+        "shell",
+        "tool_search",
+        "web_search",
+        "web_search_2025_08_26",
+        "web_search_preview",
+        "web_search_preview_2025_03_11",
+    )
+)
+RESPONSES_MODELS = (
+    "o1-pro",
+    "computer-use-",
+    "codex-",
+    "gpt-daybreak-",
+    "gpt-rosalind-",
+    "gpt-6-rosalind",
+)
 RESPONSES_MODEL_PARTS = ("-deep-research", "-codex", "-cyber", "-pro", "-law")
 
 
@@ -110,18 +144,48 @@ class ChatOpenAI(HTTPChatModel):
     }
     PARAMETERS: ClassVar = (
         *HTTPChatModel.PARAMETERS,
-        "frequency_penalty", "presence_penalty", "seed", "n", "logprobs", "top_logprobs", "logit_bias",
-        "reasoning_effort", "verbosity", "service_tier", "store", "user",
-        "reasoning", "include", "truncation",
-    )  # fmt: skip
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "reasoning_effort",
+        "verbosity",
+        "service_tier",
+        "store",
+        "user",
+        "reasoning",
+        "include",
+        "truncation",
+    )
     # https://platform.openai.com/docs/api-reference/chat/create and .../responses/create, read 2026-11: known, without
     # a field.
-    SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset((
-        "audio", "function_call", "functions", "metadata", "modalities", "moderation", "parallel_tool_calls",
-        "prediction", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "response_format",
-        "safety_identifier", "stream_options", "tool_choice", "tools", "web_search_options",
-        "access_programs", "image", *RESPONSES_ONLY,
-    ))  # fmt: skip
+    SENDABLE: ClassVar = HTTPChatModel.SENDABLE | frozenset(
+        (
+            "audio",
+            "function_call",
+            "functions",
+            "metadata",
+            "modalities",
+            "moderation",
+            "parallel_tool_calls",
+            "prediction",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "response_format",
+            "safety_identifier",
+            "stream_options",
+            "tool_choice",
+            "tools",
+            "web_search_options",
+            "access_programs",
+            "image",
+            *RESPONSES_ONLY,
+        )
+    )
     # https://platform.openai.com/docs/api-reference/authentication, read 2026-11; OPENAI_API_BASE is LangChain's.
     KEY_VARIABLES: ClassVar = ("OPENAI_API_KEY",)
     URL_VARIABLES: ClassVar = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
@@ -138,7 +202,9 @@ class ChatOpenAI(HTTPChatModel):
 
     def _codec(self, call: ChatCall) -> Codec:
         chosen = self.use_responses_api
-        if chosen or (chosen is None and self.provider == "openai" and self._is_only_in_responses(call)):
+        if chosen or (
+            chosen is None and self.provider == "openai" and self._is_only_in_responses(call)
+        ):
             return wire_named("responses").codec(self.provider)
         return _codec(self.provider, stream_usage=self.stream_usage)
 
@@ -148,10 +214,15 @@ class ChatOpenAI(HTTPChatModel):
         if not RESPONSES_ONLY.isdisjoint(params) or self.use_previous_response_id:
             return True
         reasoning = params.get("reasoning")
-        if isinstance(reasoning, Mapping) and reasoning.keys() - {"effort", "budget_tokens"}:  # a summary of it
+        if isinstance(reasoning, Mapping) and reasoning.keys() - {
+            "effort",
+            "budget_tokens",
+        }:  # a summary of it
             return True
         tools = params.get("tools")
-        if tools and any(isinstance(tool, Mapping) and tool.get("type") in RESPONSES_TOOLS for tool in tools):
+        if tools and any(
+            isinstance(tool, Mapping) and tool.get("type") in RESPONSES_TOOLS for tool in tools
+        ):
             return True
         return _is_responses_model(model)
 
@@ -180,7 +251,9 @@ class ChatOpenAI(HTTPChatModel):
 def _is_responses_model(model: str) -> bool:
     if model.startswith(RESPONSES_MODELS):
         return True
-    return model.startswith(("gpt-", "o3", "o4")) and any(part in model for part in RESPONSES_MODEL_PARTS)
+    return model.startswith(("gpt-", "o3", "o4")) and any(
+        part in model for part in RESPONSES_MODEL_PARTS
+    )
 
 
 @cache
@@ -196,5 +269,10 @@ def _codec(provider: str, *, stream_usage: bool) -> ChatCompletionsCodec:
         max_tokens_name=service.max_tokens_name,
         takes_stream_options=stream_usage and service.takes_stream_options,
         renames=service.renames,
-        dialect=Dialect(frozenset(service.blocks), service.cache_control, service.replayed, service.replays_thinking),
+        dialect=Dialect(
+            frozenset(service.blocks),
+            service.cache_control,
+            service.replayed,
+            service.replays_thinking,
+        ),
     )

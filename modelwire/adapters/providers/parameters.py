@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelwire.adapters.providers.model_families import families_of, family_of, service_row, touched_parameters
+from modelwire.adapters.providers.model_families import (
+    families_of,
+    family_of,
+    service_row,
+    touched_parameters,
+)
 from modelwire.adapters.wires.fitting import Fitting, Note
 from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
 
@@ -16,7 +21,12 @@ __all__ = ["Note", "fit_parameters"]
 
 
 def fit_parameters(
-    params: Mapping[str, Any], *, provider: str, model: str, wire: str, late: frozenset[str] = frozenset()
+    params: Mapping[str, Any],
+    *,
+    provider: str,
+    model: str,
+    wire: str,
+    late: frozenset[str] = frozenset(),
 ) -> tuple[Mapping[str, Any], list[Note]]:
     """Return the parameters as `model` takes them, and a note for each that had to be changed or left out.
 
@@ -36,5 +46,7 @@ def fit_parameters(
         for name in service.lacks_over(wire):
             if name in fitting.params:
                 do = f"; {instead[name]}" if name in instead else ""
-                fitting.leave_out(name, f"`{service.name}` does not take it, see {service.docs}{do}")
+                fitting.leave_out(
+                    name, f"`{service.name}` does not take it, see {service.docs}{do}"
+                )
     return fitting.params, fitting.notes

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
-from modelwire.adapters.providers.services import Service, service_by_model, service_names, service_of
+from modelwire.adapters.providers.services import (
+    Service,
+    service_by_model,
+    service_names,
+    service_of,
+)
 from modelwire.adapters.wires.wire import HOME_WIRE, loaded, wire_named
 from modelwire.errors import InvalidArgument, UnknownModel, did_you_mean
 
@@ -22,9 +27,16 @@ else:
     plugins = _lazy.module("modelwire.adapters.providers.plugins")
 
 __all__ = [
-    "PROVIDERS", "Provider", "brought_names", "check_argument_names", "make_model", "provider_names", "provider_of",
-    "provider_row", "row_of",
-]  # fmt: skip
+    "PROVIDERS",
+    "Provider",
+    "brought_names",
+    "check_argument_names",
+    "make_model",
+    "provider_names",
+    "provider_of",
+    "provider_row",
+    "row_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,9 @@ class Provider:
     wire: str
     models: tuple[str, ...] = ()  # `gpt-4o` alone is enough to know whose model it is
     wires: tuple[str, ...] = ()  # others it speaks as well, chosen by `wire=`
-    prepare: Callable[[str, str, dict[str, Any]], dict[str, Any]] | None = None  # (model, wire, kwargs) -> arguments
+    prepare: Callable[[str, str, dict[str, Any]], dict[str, Any]] | None = (
+        None  # (model, wire, kwargs) -> arguments
+    )
     of_class: str | None = None  # `module:class`, where it has one of its own
     plugin: type[BaseChatModel] | None = None  # the class that another package brings
 
@@ -54,13 +68,19 @@ def _on_this_machine(model: str, wire: str, kwargs: dict[str, Any]) -> dict[str,
 
 
 PROVIDERS: dict[str, Provider] = {
-    "openai": Provider("openai", models=("gpt-", "chatgpt-", "o1", "o3", "o4", "ft:gpt-"), wires=("responses",)),
+    "openai": Provider(
+        "openai", models=("gpt-", "chatgpt-", "o1", "o3", "o4", "ft:gpt-"), wires=("responses",)
+    ),
     "anthropic": Provider("anthropic", models=("claude-",)),
     "bedrock_converse": Provider("bedrock"),
     "google_genai": Provider("gemini", models=("gemini-",)),
     "google_vertexai": Provider("gemini", of_class="modelwire.adapters:ChatVertexAI"),
-    "google_anthropic_vertex": Provider("anthropic", of_class="modelwire.adapters:ChatAnthropicVertex"),
-    "local": Provider("openai", models=("smollm2",), wires=("anthropic", "responses"), prepare=_on_this_machine),
+    "google_anthropic_vertex": Provider(
+        "anthropic", of_class="modelwire.adapters:ChatAnthropicVertex"
+    ),
+    "local": Provider(
+        "openai", models=("smollm2",), wires=("anthropic", "responses"), prepare=_on_this_machine
+    ),
 }
 
 
@@ -75,13 +95,19 @@ def row_of(name: str) -> Provider | None:
     if (service := service_of(name)) is not None:
         return _row_of_service(service)
     brought = plugins.plugin_of(spelled)
-    return None if not isinstance(brought, type) else Provider(getattr(brought, "WIRE", HOME_WIRE), plugin=brought)
+    return (
+        None
+        if not isinstance(brought, type)
+        else Provider(getattr(brought, "WIRE", HOME_WIRE), plugin=brought)
+    )
 
 
 def provider_row(name: str) -> Provider:
     """Return the row of a provider. Raises: `UnknownModel` for one that nobody knows."""
     if (row := row_of(name)) is None:
-        raise UnknownModel(f"No provider is called `{name}`. {did_you_mean(name, provider_names())}")
+        raise UnknownModel(
+            f"No provider is called `{name}`. {did_you_mean(name, provider_names())}"
+        )
     return row
 
 
@@ -121,7 +147,10 @@ def check_argument_names(names: Sequence[str], model: str | None, provider: str 
     A name unlike all of them may be the provider's own. A model that is not known is taken for one of OpenAI's.
     """
     prefix, colon, _ = (model or "").partition(":")
-    row = row_of(provider or (prefix if colon else provider_of(prefix)) or "openai") or PROVIDERS["openai"]
+    row = (
+        row_of(provider or (prefix if colon else provider_of(prefix)) or "openai")
+        or PROVIDERS["openai"]
+    )
     _refuse_slips(names, row.model_class())
 
 
@@ -134,10 +163,14 @@ def _refuse_slips(names: Iterable[str], made: Any) -> None:
     known += [*getattr(made, "ALIASES", ()), *getattr(made, "SENDABLE", ())]
     for name in names:
         if name not in known and get_close_matches(name, known, n=1, cutoff=0.85):
-            raise InvalidArgument(f"`{made.__name__}` has no argument `{name}`. {did_you_mean(name, known)}")
+            raise InvalidArgument(
+                f"`{made.__name__}` has no argument `{name}`. {did_you_mean(name, known)}"
+            )
 
 
-def make_model(provider: str, model: str, /, wire: str | None = None, **kwargs: Any) -> BaseChatModel:
+def make_model(
+    provider: str, model: str, /, wire: str | None = None, **kwargs: Any
+) -> BaseChatModel:
     """Make the chat model. Raises `UnknownModel` for a provider, `InvalidArgument` for a wire, that is not known."""
     row = provider_row(provider)
     wire = wire or row.wire

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 else:
     plugins = _lazy.module("modelwire.adapters.providers.plugins")
 
-__all__ = ["SERVICES", "Service", "service_by_model", "service_names", "service_of", "unknown_service"]
+__all__ = [
+    "SERVICES",
+    "Service",
+    "service_by_model",
+    "service_names",
+    "service_of",
+    "unknown_service",
+]
 
 _NO_PENALTIES = ("frequency_penalty", "presence_penalty")
 _LOGPROBS = ("logprobs", "top_logprobs")
@@ -43,14 +50,20 @@ class Service(NamedTuple):
     works_without_key: bool = False
 
     max_tokens_name: str = "max_tokens"
-    takes_stream_options: bool = True  # False: unknown there, or not needed; usage of streams comes unasked
+    takes_stream_options: bool = (
+        True  # False: unknown there, or not needed; usage of streams comes unasked
+    )
     structured_by: str = "json_schema"  # how `with_structured_output` asks there; "function_calling" where not all can
     lacks: tuple[str, ...] = ()  # parameters of Chat Completions that it refuses or says it ignores
     lacks_at: tuple[tuple[str, tuple[str, ...]], ...] = ()  # the same of its other wires, by wire
     renames: tuple[tuple[str, str], ...] = ()  # ours -> its own
-    instead: tuple[tuple[str, str], ...] = ()  # for some of `lacks`: what to do, a sentence without its end
+    instead: tuple[
+        tuple[str, str], ...
+    ] = ()  # for some of `lacks`: what to do, a sentence without its end
 
-    reasoning_word: str = ""  # a parameter of another wire that it has too, and that passes as it is
+    reasoning_word: str = (
+        ""  # a parameter of another wire that it has too, and that passes as it is
+    )
     thinking_switch: bool = False  # `thinking` turns reasoning off
     effort_levels: bool = True  # it knows levels of reasoning
     reasoning_object: bool = False  # `reasoning` is an object, with a budget
@@ -104,265 +117,492 @@ class Service(NamedTuple):
 # https://docs.ollama.com/modelfile, https://docs.ollama.com/context-length, https://docs.ollama.com/faq
 _MODELFILE = "write `PARAMETER {} ...` into a Modelfile and `ollama create` a model of it"
 _OLLAMA_INSTEAD = (
-    ("num_ctx", _MODELFILE.format("num_ctx") + ", or set `OLLAMA_CONTEXT_LENGTH` where the server runs"),
+    (
+        "num_ctx",
+        _MODELFILE.format("num_ctx") + ", or set `OLLAMA_CONTEXT_LENGTH` where the server runs",
+    ),
     ("keep_alive", "set `OLLAMA_KEEP_ALIVE` where the server runs"),
-    ("options", "many have a parameter here (`temperature`, `top_p`, `max_tokens`, `stop`, `seed`); for the others "
-     + _MODELFILE.format("min_p")),
+    (
+        "options",
+        "many have a parameter here (`temperature`, `top_p`, `max_tokens`, `stop`, `seed`); for the others "
+        + _MODELFILE.format("min_p"),
+    ),
     ("top_k", _MODELFILE.format("top_k")),
-)  # fmt: skip
+)
 _OLLAMA_OWN = ("num_ctx", "keep_alive", "options")
 
 _ROWS: Sequence[Service] = (
     # The endpoint of 2025-08 and later; with `api_version`, `AzureChatOpenAI` calls the one of before. A deployment's
     # name is the model's. The key may be a token of Entra ID's too: `AzureChatOpenAI(azure_ad_token=...)`.
     Service(
-        "azure_openai", "https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
-        "{place}/openai/v1", ("AZURE_OPENAI_API_KEY",), aliases=("azure",), place=("AZURE_OPENAI_ENDPOINT",),
-        wires=(("responses", "{place}/openai/v1"),), key_header="api-key", max_tokens_name="max_completion_tokens",
+        "azure_openai",
+        "https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle",
+        "{place}/openai/v1",
+        ("AZURE_OPENAI_API_KEY",),
+        aliases=("azure",),
+        place=("AZURE_OPENAI_ENDPOINT",),
+        wires=(("responses", "{place}/openai/v1"),),
+        key_header="api-key",
+        max_tokens_name="max_completion_tokens",
     ),
     # Blank lines before the JSON and comments in streams while it waits; a `finish_reason` may come twice.
     Service(
-        "openrouter", "https://openrouter.ai/docs/quickstart",
-        "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), url_variables=("OPENROUTER_API_BASE",),
-        wires=(("responses", "https://openrouter.ai/api/v1"), ("anthropic", "https://openrouter.ai/api")),
+        "openrouter",
+        "https://openrouter.ai/docs/quickstart",
+        "https://openrouter.ai/api/v1",
+        ("OPENROUTER_API_KEY",),
+        url_variables=("OPENROUTER_API_BASE",),
+        wires=(
+            ("responses", "https://openrouter.ai/api/v1"),
+            ("anthropic", "https://openrouter.ai/api"),
+        ),
         # https://openrouter.ai/docs/use-cases/reasoning-tokens: to be sent back as they came
-        replayed=("reasoning_details",), cache_control=True, reasoning_at=("reasoning", "reasoning_details"),
+        replayed=("reasoning_details",),
+        cache_control=True,
+        reasoning_at=("reasoning", "reasoning_details"),
         usage_at="the last chunk",
-        reasoning_object=True, blocks=("video_url",),  # https://openrouter.ai/docs/features/multimodal/videos
+        reasoning_object=True,
+        blocks=("video_url",),  # https://openrouter.ai/docs/features/multimodal/videos
     ),
     # Errors come as `event: error` under a 200; streams before 2025 have usage under `x_groq` alone.
     Service(
-        "groq", "https://console.groq.com/docs/openai",
-        "https://api.groq.com/openai/v1", ("GROQ_API_KEY",),
-        wires=(("responses", "https://api.groq.com/openai/v1"),), max_tokens_name="max_completion_tokens",
+        "groq",
+        "https://console.groq.com/docs/openai",
+        "https://api.groq.com/openai/v1",
+        ("GROQ_API_KEY",),
+        wires=(("responses", "https://api.groq.com/openai/v1"),),
+        max_tokens_name="max_completion_tokens",
         lacks=(*_LOGPROBS, "logit_bias"),  # answered by a 400
         structured_by="function_calling",  # https://console.groq.com/docs/structured-outputs: some models only
-        reasoning_at=("reasoning",), usage_at="the last chunk, or `x_groq`",
+        reasoning_at=("reasoning",),
+        usage_at="the last chunk, or `x_groq`",
     ),
     # https://api-docs.deepseek.com/guides/thinking_mode: without the `reasoning_content` of earlier turns, a call with
     # tools is a 400. Temperature and penalties are taken and do nothing while it thinks.
     Service(
-        "deepseek", "https://api-docs.deepseek.com/",
-        "https://api.deepseek.com", ("DEEPSEEK_API_KEY",), models=("deepseek-",), url_variables=("DEEPSEEK_API_BASE",),
-        wires=(("responses", "https://api.deepseek.com"), ("anthropic", "https://api.deepseek.com/anthropic")),
+        "deepseek",
+        "https://api-docs.deepseek.com/",
+        "https://api.deepseek.com",
+        ("DEEPSEEK_API_KEY",),
+        models=("deepseek-",),
+        url_variables=("DEEPSEEK_API_BASE",),
+        wires=(
+            ("responses", "https://api.deepseek.com"),
+            ("anthropic", "https://api.deepseek.com/anthropic"),
+        ),
         structured_by="function_calling",  # https://api-docs.deepseek.com/guides/json_mode
-        replayed=("reasoning_content",), reasoning_at=("reasoning_content",), usage_at="the last chunk",
-        reasoning_word="thinking", thinking_switch=True,  # https://api-docs.deepseek.com/guides/thinking_mode
+        replayed=("reasoning_content",),
+        reasoning_at=("reasoning_content",),
+        usage_at="the last chunk",
+        reasoning_word="thinking",
+        thinking_switch=True,  # https://api-docs.deepseek.com/guides/thinking_mode
     ),
     # A name it does not know is a 422; content is a list of parts where the model thinks; tool calls have no `type`.
     Service(
-        "mistralai", "https://docs.mistral.ai/api/",
-        "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), aliases=("mistral",), url_variables=("MISTRAL_BASE_URL",),
-        models=("mistral-", "magistral-", "ministral-", "codestral-", "devstral-", "pixtral-", "open-mi"),
-        takes_stream_options=False, renames=(("seed", "random_seed"),),
+        "mistralai",
+        "https://docs.mistral.ai/api/",
+        "https://api.mistral.ai/v1",
+        ("MISTRAL_API_KEY",),
+        aliases=("mistral",),
+        url_variables=("MISTRAL_BASE_URL",),
+        models=(
+            "mistral-",
+            "magistral-",
+            "ministral-",
+            "codestral-",
+            "devstral-",
+            "pixtral-",
+            "open-mi",
+        ),
+        takes_stream_options=False,
+        renames=(("seed", "random_seed"),),
         lacks=(*_LOGPROBS, "logit_bias", "user", "store", "service_tier", "verbosity"),
-        replays_thinking=True, reasoning_at=("content",), usage_at="the last chunk",
-        blocks=("document_url",),  # https://docs.mistral.ai/capabilities/document_ai/document_qna, and recorded
+        replays_thinking=True,
+        reasoning_at=("content",),
+        usage_at="the last chunk",
+        blocks=(
+            "document_url",
+        ),  # https://docs.mistral.ai/capabilities/document_ai/document_qna, and recorded
     ),
     Service(
-        "together", "https://docs.together.ai/docs/openai-api-compatibility",
-        "https://api.together.xyz/v1", ("TOGETHER_API_KEY",), aliases=("together_ai", "togetherai"),
-        takes_stream_options=False, reasoning_at=("reasoning",), usage_at="the last chunk",
+        "together",
+        "https://docs.together.ai/docs/openai-api-compatibility",
+        "https://api.together.xyz/v1",
+        ("TOGETHER_API_KEY",),
+        aliases=("together_ai", "togetherai"),
+        takes_stream_options=False,
+        reasoning_at=("reasoning",),
+        usage_at="the last chunk",
         reasoning_word="reasoning",  # https://docs.together.ai/docs/reasoning-overview
     ),
     Service(
-        "fireworks", "https://docs.fireworks.ai/tools-sdks/openai-compatibility",
-        "https://api.fireworks.ai/inference/v1", ("FIREWORKS_API_KEY",), url_variables=("FIREWORKS_API_BASE",),
-        aliases=("fireworks_ai",), wires=(("anthropic", "https://api.fireworks.ai/inference"),),
-        takes_stream_options=False, reasoning_at=("reasoning_content",), usage_at="the last chunk",
+        "fireworks",
+        "https://docs.fireworks.ai/tools-sdks/openai-compatibility",
+        "https://api.fireworks.ai/inference/v1",
+        ("FIREWORKS_API_KEY",),
+        url_variables=("FIREWORKS_API_BASE",),
+        aliases=("fireworks_ai",),
+        wires=(("anthropic", "https://api.fireworks.ai/inference"),),
+        takes_stream_options=False,
+        reasoning_at=("reasoning_content",),
+        usage_at="the last chunk",
     ),
     # Which models refuse penalties, `stop` and `reasoning_effort` is theirs. Its Anthropic wire is deprecated.
     Service(
-        "xai", "https://docs.x.ai/docs/api-reference",
-        "https://api.x.ai/v1", ("XAI_API_KEY",), aliases=("grok",), models=("grok-",),
-        wires=(("responses", "https://api.x.ai/v1"),), max_tokens_name="max_completion_tokens",
+        "xai",
+        "https://docs.x.ai/docs/api-reference",
+        "https://api.x.ai/v1",
+        ("XAI_API_KEY",),
+        aliases=("grok",),
+        models=("grok-",),
+        wires=(("responses", "https://api.x.ai/v1"),),
+        max_tokens_name="max_completion_tokens",
         reasoning_at=("reasoning_content",),
     ),
     # Sonar's Chat Completions are being retired (announced for 2026-09-27); `wire="responses"` is the Agent API.
     Service(
-        "perplexity", "https://docs.perplexity.ai/docs/agent-api/migrate-from-sonar",
-        "https://api.perplexity.ai", ("PPLX_API_KEY", "PERPLEXITY_API_KEY"), models=("sonar",),
-        wires=(("responses", "https://api.perplexity.ai/v1"),), takes_stream_options=False,
-        usage_at="every chunk, a running total", sends_done=False,
+        "perplexity",
+        "https://docs.perplexity.ai/docs/agent-api/migrate-from-sonar",
+        "https://api.perplexity.ai",
+        ("PPLX_API_KEY", "PERPLEXITY_API_KEY"),
+        models=("sonar",),
+        wires=(("responses", "https://api.perplexity.ai/v1"),),
+        takes_stream_options=False,
+        usage_at="every chunk, a running total",
+        sends_done=False,
         blocks=("file_url",),  # https://docs.perplexity.ai/guides/file-attachments, and recorded
     ),
     # Reasoning goes back there as text of the content, if at all (https://inference-docs.cerebras.ai/capabilities/
     # reasoning): the model would read it as its answer, so it is left out.
     Service(
-        "cerebras", "https://inference-docs.cerebras.ai/resources/openai",
-        "https://api.cerebras.ai/v1", ("CEREBRAS_API_KEY",), max_tokens_name="max_completion_tokens",
-        lacks=(*_NO_PENALTIES, "logit_bias"), reasoning_at=("reasoning",),
+        "cerebras",
+        "https://inference-docs.cerebras.ai/resources/openai",
+        "https://api.cerebras.ai/v1",
+        ("CEREBRAS_API_KEY",),
+        max_tokens_name="max_completion_tokens",
+        lacks=(*_NO_PENALTIES, "logit_bias"),
+        reasoning_at=("reasoning",),
     ),
     # The router passes a call on to one of many services; `model="org/name:provider"` says which.
     Service(
-        "huggingface", "https://huggingface.co/docs/inference-providers/index",
-        "https://router.huggingface.co/v1", ("HF_TOKEN", "HUGGINGFACEHUB_API_TOKEN"), aliases=("hf",),
-        wires=(("responses", "https://router.huggingface.co/v1"),), reasoning_at=("reasoning", "reasoning_content"),
+        "huggingface",
+        "https://huggingface.co/docs/inference-providers/index",
+        "https://router.huggingface.co/v1",
+        ("HF_TOKEN", "HUGGINGFACEHUB_API_TOKEN"),
+        aliases=("hf",),
+        wires=(("responses", "https://router.huggingface.co/v1"),),
+        reasoning_at=("reasoning", "reasoning_content"),
     ),
     # Tool calls may come without an id; thinking counts in the total and nowhere else.
     Service(
-        "google_openai", "https://ai.google.dev/gemini-api/docs/openai",
-        "https://generativelanguage.googleapis.com/v1beta/openai", ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+        "google_openai",
+        "https://ai.google.dev/gemini-api/docs/openai",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         # Answered by a 400 there: "Unknown name" (recorded 2026-11). `init_chat_model("google_genai:...")` has them.
-        lacks=(*_NO_PENALTIES, *_LOGPROBS, "logit_bias", "seed", "top_k", "store", "user", "service_tier", "verbosity"),
+        lacks=(
+            *_NO_PENALTIES,
+            *_LOGPROBS,
+            "logit_bias",
+            "seed",
+            "top_k",
+            "store",
+            "user",
+            "service_tier",
+            "verbosity",
+        ),
     ),
     # https://docs.ollama.com/api/openai-compatibility: what is not in its list of fields is ignored. The key is for
     # `base_url="https://ollama.com/v1"`. `reasoning` of a turn becomes the model's `thinking`: `FromChatRequest` in
     # https://github.com/ollama/ollama/blob/main/openai/openai.go
     Service(
-        "ollama", "https://docs.ollama.com/api/openai-compatibility",
-        "http://localhost:11434/v1", ("OLLAMA_API_KEY",), works_without_key=True,
+        "ollama",
+        "https://docs.ollama.com/api/openai-compatibility",
+        "http://localhost:11434/v1",
+        ("OLLAMA_API_KEY",),
+        works_without_key=True,
         wires=(("responses", "http://localhost:11434/v1"), ("anthropic", "http://localhost:11434")),
         lacks=("logit_bias", "user", "n", "top_k", *_OLLAMA_OWN),
         lacks_at=(
-            ("responses", ("previous_response_id", "conversation", "truncation", "top_k", "user", *_OLLAMA_OWN)),
+            (
+                "responses",
+                (
+                    "previous_response_id",
+                    "conversation",
+                    "truncation",
+                    "top_k",
+                    "user",
+                    *_OLLAMA_OWN,
+                ),
+            ),
             # https://docs.ollama.com/api/anthropic-compatibility, and `MessagesRequest` in
             # https://github.com/ollama/ollama/blob/main/anthropic/anthropic.go
-            ("anthropic", (
-                "tool_choice", "response_format", "output_format", "metadata", "user", "service_tier", "seed",
-                *_NO_PENALTIES, "mcp_servers", "context_management", "container", *_OLLAMA_OWN,
-            )),
+            (
+                "anthropic",
+                (
+                    "tool_choice",
+                    "response_format",
+                    "output_format",
+                    "metadata",
+                    "user",
+                    "service_tier",
+                    "seed",
+                    *_NO_PENALTIES,
+                    "mcp_servers",
+                    "context_management",
+                    "container",
+                    *_OLLAMA_OWN,
+                ),
+            ),
         ),
-        instead=_OLLAMA_INSTEAD, replayed=("reasoning",), reasoning_at=("reasoning",),
+        instead=_OLLAMA_INSTEAD,
+        replayed=("reasoning",),
+        reasoning_at=("reasoning",),
     ),
     Service(
-        "vllm", "https://docs.vllm.ai/en/stable/serving/online_serving/",
-        "http://localhost:8000/v1", ("VLLM_API_KEY",), works_without_key=True,
+        "vllm",
+        "https://docs.vllm.ai/en/stable/serving/online_serving/",
+        "http://localhost:8000/v1",
+        ("VLLM_API_KEY",),
+        works_without_key=True,
         wires=(("responses", "http://localhost:8000/v1"), ("anthropic", "http://localhost:8000")),
-        lacks=("user",), reasoning_at=("reasoning", "reasoning_content"),
+        lacks=("user",),
+        reasoning_at=("reasoning", "reasoning_content"),
     ),
     Service(
-        "llamacpp", "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
-        "http://localhost:8080/v1", ("LLAMA_API_KEY",), aliases=("llama.cpp", "llama_cpp"), works_without_key=True,
+        "llamacpp",
+        "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
+        "http://localhost:8080/v1",
+        ("LLAMA_API_KEY",),
+        aliases=("llama.cpp", "llama_cpp"),
+        works_without_key=True,
         wires=(("responses", "http://localhost:8080/v1"), ("anthropic", "http://localhost:8080")),
         reasoning_at=("reasoning_content",),
     ),
     Service(
-        "lmstudio", "https://lmstudio.ai/docs/developer/openai-compat",
-        "http://localhost:1234/v1", ("LM_API_TOKEN",), aliases=("lm_studio",), works_without_key=True,
+        "lmstudio",
+        "https://lmstudio.ai/docs/developer/openai-compat",
+        "http://localhost:1234/v1",
+        ("LM_API_TOKEN",),
+        aliases=("lm_studio",),
+        works_without_key=True,
         wires=(("responses", "http://localhost:1234/v1"), ("anthropic", "http://localhost:1234")),
         reasoning_at=("reasoning", "reasoning_content"),
     ),
     Service(
-        "litellm", "https://docs.litellm.ai/docs/proxy/user_keys",
-        "http://localhost:4000", ("LITELLM_PROXY_API_KEY", "LITELLM_API_KEY"), aliases=("litellm_proxy",),
-        url_variables=("LITELLM_PROXY_API_BASE", "LITELLM_API_BASE"), works_without_key=True,
+        "litellm",
+        "https://docs.litellm.ai/docs/proxy/user_keys",
+        "http://localhost:4000",
+        ("LITELLM_PROXY_API_KEY", "LITELLM_API_KEY"),
+        aliases=("litellm_proxy",),
+        url_variables=("LITELLM_PROXY_API_BASE", "LITELLM_API_BASE"),
+        works_without_key=True,
         wires=(("responses", "http://localhost:4000/v1"), ("anthropic", "http://localhost:4000")),
-        cache_control=True, reasoning_at=("reasoning_content",),
+        cache_control=True,
+        reasoning_at=("reasoning_content",),
         reasoning_word="thinking",  # https://docs.litellm.ai/docs/reasoning_content
     ),
     Service(
-        "nvidia", "https://docs.api.nvidia.com/nim/reference/llm-apis",
-        "https://integrate.api.nvidia.com/v1", ("NVIDIA_API_KEY",), aliases=("nim",),
-        url_variables=("NVIDIA_BASE_URL",), reasoning_at=("reasoning_content",),
+        "nvidia",
+        "https://docs.api.nvidia.com/nim/reference/llm-apis",
+        "https://integrate.api.nvidia.com/v1",
+        ("NVIDIA_API_KEY",),
+        aliases=("nim",),
+        url_variables=("NVIDIA_BASE_URL",),
+        reasoning_at=("reasoning_content",),
     ),
     # https://platform.kimi.ai/docs/guide/use-kimi-k2-thinking-model: `reasoning_content` must go back with tool calls.
     Service(
-        "moonshot", "https://platform.kimi.ai/docs/api/overview",
-        "https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY",), aliases=("moonshotai", "kimi"),
-        models=("kimi-", "moonshot-"), max_tokens_name="max_completion_tokens",
-        wires=(("responses", "https://api.moonshot.ai/v1"), ("anthropic", "https://api.moonshot.ai/anthropic")),
-        replayed=("reasoning_content",), reasoning_at=("reasoning_content",),
+        "moonshot",
+        "https://platform.kimi.ai/docs/api/overview",
+        "https://api.moonshot.ai/v1",
+        ("MOONSHOT_API_KEY",),
+        aliases=("moonshotai", "kimi"),
+        models=("kimi-", "moonshot-"),
+        max_tokens_name="max_completion_tokens",
+        wires=(
+            ("responses", "https://api.moonshot.ai/v1"),
+            ("anthropic", "https://api.moonshot.ai/anthropic"),
+        ),
+        replayed=("reasoning_content",),
+        reasoning_at=("reasoning_content",),
         # https://platform.kimi.ai/docs/guide/use-thinking-effort
-        reasoning_word="thinking", thinking_switch=True,
+        reasoning_word="thinking",
+        thinking_switch=True,
     ),
     # `tool_choice` is "auto" there or nothing; thinking is kept over turns with `thinking={"clear_thinking": False}`.
     Service(
-        "zai", "https://docs.z.ai/api-reference/llm/chat-completion",
-        "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY",), aliases=("z.ai", "z_ai"), models=("glm-",),
-        wires=(("anthropic", "https://api.z.ai/api/anthropic"),), takes_stream_options=False,
-        renames=(("user", "user_id"),), lacks=_NO_PENALTIES, structured_by="function_calling",
-        replayed=("reasoning_content",), reasoning_at=("reasoning_content",), usage_at="the last chunk",
+        "zai",
+        "https://docs.z.ai/api-reference/llm/chat-completion",
+        "https://api.z.ai/api/paas/v4",
+        ("ZAI_API_KEY",),
+        aliases=("z.ai", "z_ai"),
+        models=("glm-",),
+        wires=(("anthropic", "https://api.z.ai/api/anthropic"),),
+        takes_stream_options=False,
+        renames=(("user", "user_id"),),
+        lacks=_NO_PENALTIES,
+        structured_by="function_calling",
+        replayed=("reasoning_content",),
+        reasoning_at=("reasoning_content",),
+        usage_at="the last chunk",
         # https://docs.z.ai/guides/capabilities/thinking-mode
-        reasoning_word="thinking", thinking_switch=True, effort_levels=False,
+        reasoning_word="thinking",
+        thinking_switch=True,
+        effort_levels=False,
     ),
     # The account's identifier, `ORGANIZATION-ACCOUNT`; the key is a programmatic access token. Every struct of an
     # answer is there, most of them empty. Messages is for its Claude models alone.
     Service(
-        "snowflake", "https://docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api",
-        "https://{place}.snowflakecomputing.com/api/v2/cortex/v1", ("SNOWFLAKE_PAT", "SNOWFLAKE_TOKEN"),
-        place=("SNOWFLAKE_ACCOUNT",), max_tokens_name="max_completion_tokens",
+        "snowflake",
+        "https://docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api",
+        "https://{place}.snowflakecomputing.com/api/v2/cortex/v1",
+        ("SNOWFLAKE_PAT", "SNOWFLAKE_TOKEN"),
+        place=("SNOWFLAKE_ACCOUNT",),
+        max_tokens_name="max_completion_tokens",
         wires=(("anthropic", "https://{place}.snowflakecomputing.com/api/v2/cortex"),),
-        replayed=("reasoning_details",), reasoning_at=("reasoning_details",),
+        replayed=("reasoning_details",),
+        reasoning_at=("reasoning_details",),
     ),
     # Bedrock's own endpoints of others' wires: the one beside Converse, with the models of a region, and Mantle, which
     # runs server-side tools and calls in the background. Converse itself is `bedrock_converse`. The key is Bedrock's.
     Service(
-        "bedrock_openai", "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html",
-        "https://bedrock-runtime.{place}.amazonaws.com/openai/v1", ("AWS_BEARER_TOKEN_BEDROCK",),
-        place=("AWS_REGION", "AWS_DEFAULT_REGION"), max_tokens_name="max_completion_tokens",
-        wires=(("responses", "https://bedrock-runtime.{place}.amazonaws.com/openai/v1"),
-               ("anthropic", "https://bedrock-runtime.{place}.amazonaws.com/anthropic")),
+        "bedrock_openai",
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html",
+        "https://bedrock-runtime.{place}.amazonaws.com/openai/v1",
+        ("AWS_BEARER_TOKEN_BEDROCK",),
+        place=("AWS_REGION", "AWS_DEFAULT_REGION"),
+        max_tokens_name="max_completion_tokens",
+        wires=(
+            ("responses", "https://bedrock-runtime.{place}.amazonaws.com/openai/v1"),
+            ("anthropic", "https://bedrock-runtime.{place}.amazonaws.com/anthropic"),
+        ),
     ),
     Service(
-        "bedrock_mantle", "https://docs.aws.amazon.com/bedrock/latest/userguide/bedrock-mantle.html",
-        "https://bedrock-mantle.{place}.api.aws/v1", ("AWS_BEARER_TOKEN_BEDROCK",),
-        place=("AWS_REGION", "AWS_DEFAULT_REGION"), max_tokens_name="max_completion_tokens",
-        wires=(("responses", "https://bedrock-mantle.{place}.api.aws/v1"),
-               ("anthropic", "https://bedrock-mantle.{place}.api.aws/anthropic")),
+        "bedrock_mantle",
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/bedrock-mantle.html",
+        "https://bedrock-mantle.{place}.api.aws/v1",
+        ("AWS_BEARER_TOKEN_BEDROCK",),
+        place=("AWS_REGION", "AWS_DEFAULT_REGION"),
+        max_tokens_name="max_completion_tokens",
+        wires=(
+            ("responses", "https://bedrock-mantle.{place}.api.aws/v1"),
+            ("anthropic", "https://bedrock-mantle.{place}.api.aws/anthropic"),
+        ),
     ),
     Service(
-        "sambanova", "https://docs.sambanova.ai/docs/en/features/openai-compatibility",
-        "https://api.sambanova.ai/v1", ("SAMBANOVA_API_KEY",), reasoning_at=("reasoning",),
+        "sambanova",
+        "https://docs.sambanova.ai/docs/en/features/openai-compatibility",
+        "https://api.sambanova.ai/v1",
+        ("SAMBANOVA_API_KEY",),
+        reasoning_at=("reasoning",),
     ),
     # Its lists of supported and unsupported parameters; `stream_options` is refused
     # (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/). CO_API_KEY is its own SDK's.
     Service(
-        "cohere", "https://docs.cohere.com/docs/compatibility-api",
-        "https://api.cohere.ai/compatibility/v1", ("COHERE_API_KEY", "CO_API_KEY"), takes_stream_options=False,
-        lacks=("n", "top_logprobs", "logit_bias", "store", "metadata", "modalities", "prediction", "audio",
-               "service_tier", "parallel_tool_calls"),
+        "cohere",
+        "https://docs.cohere.com/docs/compatibility-api",
+        "https://api.cohere.ai/compatibility/v1",
+        ("COHERE_API_KEY", "CO_API_KEY"),
+        takes_stream_options=False,
+        lacks=(
+            "n",
+            "top_logprobs",
+            "logit_bias",
+            "store",
+            "metadata",
+            "modalities",
+            "prediction",
+            "audio",
+            "service_tier",
+            "parallel_tool_calls",
+        ),
     ),
     # Singapore's address, which most keys are for; Beijing and Virginia have their own: give `base_url`. Messages:
     # https://www.alibabacloud.com/help/en/model-studio/anthropic-api-messages; Responses:
     # https://www.alibabacloud.com/help/en/model-studio/compatibility-with-openai-responses-api
     Service(
-        "dashscope", "https://www.alibabacloud.com/help/en/model-studio/compatibility-of-openai-with-dashscope",
-        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", ("DASHSCOPE_API_KEY",), aliases=("qwen", "alibaba"),
-        wires=(("responses", "https://dashscope-intl.aliyuncs.com/api/v2/apps/protocols/compatible-mode/v1"),
-               ("anthropic", "https://dashscope-intl.aliyuncs.com/apps/anthropic")),
+        "dashscope",
+        "https://www.alibabacloud.com/help/en/model-studio/compatibility-of-openai-with-dashscope",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        ("DASHSCOPE_API_KEY",),
+        aliases=("qwen", "alibaba"),
+        wires=(
+            (
+                "responses",
+                "https://dashscope-intl.aliyuncs.com/api/v2/apps/protocols/compatible-mode/v1",
+            ),
+            ("anthropic", "https://dashscope-intl.aliyuncs.com/apps/anthropic"),
+        ),
         reasoning_at=("reasoning_content",),
         thinking_flag="enable_thinking",  # https://www.alibabacloud.com/help/en/model-studio/user-guide/qwq
     ),
     # Thinking stands within `<think>` in the content, or apart with `reasoning_split=True`. `max_tokens` is deprecated.
     # The page says that it ignores some parameters; which: https://java.agentscope.io/v2/en/integration/model/minimax
     Service(
-        "minimax", "https://platform.minimax.io/docs/api-reference/text-openai-api",
-        "https://api.minimax.io/v1", ("MINIMAX_API_KEY",), models=("MiniMax-",),
-        wires=(("responses", "https://api.minimax.io/v1"), ("anthropic", "https://api.minimax.io/anthropic")),
-        max_tokens_name="max_completion_tokens", structured_by="function_calling",
+        "minimax",
+        "https://platform.minimax.io/docs/api-reference/text-openai-api",
+        "https://api.minimax.io/v1",
+        ("MINIMAX_API_KEY",),
+        models=("MiniMax-",),
+        wires=(
+            ("responses", "https://api.minimax.io/v1"),
+            ("anthropic", "https://api.minimax.io/anthropic"),
+        ),
+        max_tokens_name="max_completion_tokens",
+        structured_by="function_calling",
         lacks=(*_NO_PENALTIES, "logit_bias", "seed", "parallel_tool_calls", "reasoning_effort"),
-        reasoning_word="thinking", thinking_switch=True,
-        replayed=("reasoning_details",), reasoning_at=("reasoning_details", "reasoning_content"),
+        reasoning_word="thinking",
+        thinking_switch=True,
+        replayed=("reasoning_details",),
+        reasoning_at=("reasoning_details", "reasoning_content"),
     ),
     # Models of many makers, called `maker/model`. VERCEL_OIDC_TOKEN is there in every deployment at Vercel.
     Service(
-        "vercel", "https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions",
-        "https://ai-gateway.vercel.sh/v1", ("AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"), aliases=("vercel_ai_gateway",),
-        wires=(("responses", "https://ai-gateway.vercel.sh/v1"), ("anthropic", "https://ai-gateway.vercel.sh")),
+        "vercel",
+        "https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions",
+        "https://ai-gateway.vercel.sh/v1",
+        ("AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"),
+        aliases=("vercel_ai_gateway",),
+        wires=(
+            ("responses", "https://ai-gateway.vercel.sh/v1"),
+            ("anthropic", "https://ai-gateway.vercel.sh"),
+        ),
         # https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions/advanced
-        reasoning_object=True, replayed=("reasoning_details",), reasoning_at=("reasoning", "reasoning_details"),
+        reasoning_object=True,
+        replayed=("reasoning_details",),
+        reasoning_at=("reasoning", "reasoning_details"),
     ),
     # A personal access token with the permission `models:read`. Left out is what the page's list of fields has not.
     Service(
-        "github", "https://docs.github.com/en/rest/models/inference",
-        "https://models.github.ai/inference", ("GITHUB_TOKEN",), aliases=("github_models",),
+        "github",
+        "https://docs.github.com/en/rest/models/inference",
+        "https://models.github.ai/inference",
+        ("GITHUB_TOKEN",),
+        aliases=("github_models",),
         lacks=("n", *_LOGPROBS, "logit_bias", "user", "store", "service_tier", "verbosity"),
     ),
     # The address of the workspace, with `https://`; `model` is the name of an endpoint. Responses for OpenAI's models:
     # https://docs.databricks.com/aws/en/machine-learning/model-serving/query-openai-responses
     Service(
-        "databricks", "https://docs.databricks.com/aws/en/machine-learning/foundation-model-apis/api-reference",
-        "{place}/serving-endpoints", ("DATABRICKS_TOKEN",), place=("DATABRICKS_HOST",),
-        wires=(("responses", "{place}/serving-endpoints"),), reasoning_at=("content",),
+        "databricks",
+        "https://docs.databricks.com/aws/en/machine-learning/foundation-model-apis/api-reference",
+        "{place}/serving-endpoints",
+        ("DATABRICKS_TOKEN",),
+        place=("DATABRICKS_HOST",),
+        wires=(("responses", "{place}/serving-endpoints"),),
+        reasoning_at=("content",),
     ),
     # The model gateway. The key is a token of IBM Cloud's IAM, good for an hour: `api_key` may be a function that
     # returns one. The variables are LangChain's: https://reference.langchain.com/python/integrations/langchain_ibm
     Service(
-        "watsonx", "https://www.ibm.com/docs/en/watsonx/saas?topic=generation-inferencing-gateway-models",
-        "{place}/ml/gateway/v1", ("WATSONX_TOKEN",), place=("WATSONX_URL",),
+        "watsonx",
+        "https://www.ibm.com/docs/en/watsonx/saas?topic=generation-inferencing-gateway-models",
+        "{place}/ml/gateway/v1",
+        ("WATSONX_TOKEN",),
+        place=("WATSONX_URL",),
     ),
-)  # fmt: skip
+)
 
 SERVICES: dict[str, Service] = {row.name: row for row in _ROWS}
 
@@ -384,7 +624,11 @@ def service_names() -> list[str]:
 
 def service_by_model(model: str) -> Service | None:
     """Return the service whose models are called like `model`; a path such as `org/model` is nobody's."""
-    return None if "/" in model else next((row for row in _ROWS if row.models and model.startswith(row.models)), None)
+    return (
+        None
+        if "/" in model
+        else next((row for row in _ROWS if row.models and model.startswith(row.models)), None)
+    )
 
 
 def unknown_service(name: str) -> InvalidArgument:

@@ -11,13 +11,21 @@ from modelwire.messages.block_translators.standard import call_blocks, with_tool
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
 
-__all__ = ["Translator", "called", "text_with_annotations", "translated_blocks", "usage_beside_cache"]
+__all__ = [
+    "Translator",
+    "called",
+    "text_with_annotations",
+    "translated_blocks",
+    "usage_beside_cache",
+]
 
 Block = dict[str, Any]
 Translator = Callable[[Block, Any], list[Block]]
 
 
-def translated_blocks(message: AIMessage, translators: Mapping[str, Translator], other: Translator) -> list[Any]:
+def translated_blocks(
+    message: AIMessage, translators: Mapping[str, Translator], other: Translator
+) -> list[Any]:
     """Return the content as standard blocks, each made by the translator of its type, and the tool calls beside it."""
     content = message.content
     blocks: list[Any] = []
@@ -37,7 +45,9 @@ def text_with_annotations(annotation: Callable[[Any], Block]) -> Translator:
 
     def translate(block: Block, message: AIMessage) -> list[Block]:
         text: Block = {"type": "text", "text": block.get("text") or ""}
-        text |= {key: block[key] for key in ("annotations", "extras") if key in block}  # a standard block
+        text |= {
+            key: block[key] for key in ("annotations", "extras") if key in block
+        }  # a standard block
         if block.get("citations"):
             text["annotations"] = [annotation(citation) for citation in block["citations"]]
         return [text]
@@ -52,10 +62,14 @@ def called(block: Block, message: AIMessage, args: Any, extras: Block) -> list[B
         return [{**call, **extras} for call in calls]
     if not block.get("name"):
         return []  # the end of a call whose parts a stream has brought already
-    return [{"type": "tool_call", "id": block.get("id"), "name": block["name"], "args": args, **extras}]
+    return [
+        {"type": "tool_call", "id": block.get("id"), "name": block["name"], "args": args, **extras}
+    ]
 
 
-def usage_beside_cache(usage: Mapping[str, Any], names: Sequence[str], written: Mapping[str, Any]) -> Any:
+def usage_beside_cache(
+    usage: Mapping[str, Any], names: Sequence[str], written: Mapping[str, Any]
+) -> Any:
     """Return the tokens, counted as for every provider, where the wire counts what the cache read and wrote apart.
 
     `names` are those of the input, the output, and what the cache read and wrote: `input_tokens` includes both.
@@ -65,8 +79,14 @@ def usage_beside_cache(usage: Mapping[str, Any], names: Sequence[str], written: 
     if fresh is None and output is None:
         return None
     all_input, out = (fresh or 0) + (read or 0) + (created or 0), output or 0
-    metadata: dict[str, Any] = {"input_tokens": all_input, "output_tokens": out, "total_tokens": all_input + out}
+    metadata: dict[str, Any] = {
+        "input_tokens": all_input,
+        "output_tokens": out,
+        "total_tokens": all_input + out,
+    }
     if read is not None or created is not None or written:
         details = {"cache_read": read, "cache_creation": created, **written}
-        metadata["input_token_details"] = {name: count for name, count in details.items() if count is not None}
+        metadata["input_token_details"] = {
+            name: count for name, count in details.items() if count is not None
+        }
     return metadata

@@ -30,12 +30,16 @@ class Family(NamedTuple):
     link: str  # where it is documented
     efforts: tuple[str, ...] = ()  # of reasoning; none of them: the model does not reason
     refuses: tuple[str, ...] = ()
-    fixed: tuple[str, ...] = ()  # taken only as it is by default; free where the effort is one of these:
+    fixed: tuple[
+        str, ...
+    ] = ()  # taken only as it is by default; free where the effort is one of these:
     free_at: tuple[str | None, ...] = ()  # None: not set
 
     # Anthropic's
     thinking: tuple[str, ...] = ()  # the types of `thinking` that turn it on, best first
-    off: str | None = ""  # the type that turns it off; "" where setting none does, None where nothing does
+    off: str | None = (
+        ""  # the type that turns it off; "" where setting none does, None where nothing does
+    )
     one_sampler: bool = False  # `temperature` or `top_p`, not both
     forced_tools: bool = True  # `tool_choice` may name a tool
     schemas: bool = True  # structured outputs: a JSON schema for the answer
@@ -45,10 +49,16 @@ class ModelFamilies(NamedTuple):
     """What a wire knows of the models that are called over it, and how their parameters are fitted to them."""
 
     rows: Mapping[str, tuple[Family, ...]]  # by provider
-    fit: Callable[[Fitting, Family | None, Service | None], None]  # put parameters into the wire's own words
+    fit: Callable[
+        [Fitting, Family | None, Service | None], None
+    ]  # put parameters into the wire's own words
     lacks: tuple[str, ...]  # parameters of other wires that this one has no word for
-    touched: frozenset[str] = frozenset()  # those that `fit` looks at, beside the ones every wire has
-    base_name: Callable[[str], str | None] = lambda model: model.removeprefix("ft:")  # None: no model of these
+    touched: frozenset[str] = (
+        frozenset()
+    )  # those that `fit` looks at, beside the ones every wire has
+    base_name: Callable[[str], str | None] = lambda model: model.removeprefix(
+        "ft:"
+    )  # None: no model of these
 
     def family_of(self, provider: str, model: str) -> Family | None:
         """Return what is known of the model, or None."""

@@ -12,8 +12,16 @@ from typing import Any, NamedTuple
 from modelwire.adapters.wires.families import LEVELS, Family
 
 __all__ = [
-    "BUDGETS", "JSON", "Fitting", "Note", "Reasoning", "format_as_openai", "quoted", "read_reasoning", "without",
-]  # fmt: skip
+    "BUDGETS",
+    "JSON",
+    "Fitting",
+    "Note",
+    "Reasoning",
+    "format_as_openai",
+    "quoted",
+    "read_reasoning",
+    "without",
+]
 
 
 class Note(NamedTuple):
@@ -27,13 +35,27 @@ JSON = dict[str, Any]
 
 # What the API does where a parameter is not set: one with just this value changes nothing.
 DEFAULTS: JSON = {
-    "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False, "n": 1,
-    "verbosity": "medium", "parallel_tool_calls": True, "store": False,
-}  # fmt: skip
+    "temperature": 1,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logprobs": False,
+    "n": 1,
+    "verbosity": "medium",
+    "parallel_tool_calls": True,
+    "store": False,
+}
 
 # How many tokens of thinking an effort is worth, on models that count them; and the other way round. Our choice: the
 # smallest is the API's least, and the largest leaves room for the answer of a model that says 32,000 at most.
-BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_000, "max": 24_000}
+BUDGETS = {
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 8192,
+    "high": 16_384,
+    "xhigh": 24_000,
+    "max": 24_000,
+}
 
 
 class Reasoning(NamedTuple):
@@ -61,7 +83,9 @@ class Fitting:
 
     __slots__ = ("late", "model", "notes", "params", "title")
 
-    def __init__(self, params: JSON, model: str, title: str, late: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, params: JSON, model: str, title: str, late: frozenset[str] = frozenset()
+    ) -> None:
         self.params = params
         self.model = model
         self.title = title
@@ -104,9 +128,14 @@ class Fitting:
         if level not in LEVELS or level in family.efforts or not family.efforts:
             return level
         place = LEVELS.index(level)
-        nearest = min((e for e in family.efforts if e != "none"), key=lambda e: abs(LEVELS.index(e) - place))
-        self.note(name, f'is "{nearest}", not "{level}": `{self.model}` takes {quoted(family.efforts)}, '
-                  f"see {family.link}")  # fmt: skip
+        nearest = min(
+            (e for e in family.efforts if e != "none"), key=lambda e: abs(LEVELS.index(e) - place)
+        )
+        self.note(
+            name,
+            f'is "{nearest}", not "{level}": `{self.model}` takes {quoted(family.efforts)}, '
+            f"see {family.link}",
+        )
         return nearest
 
     def take_reasoning(self, *names: str) -> tuple[str, Reasoning] | None:
@@ -156,11 +185,17 @@ def read_reasoning(name: str, value: Any) -> Reasoning | None:
     rest = without(value, "effort", "budget_tokens", "max_tokens", "summary")
     if rest.get("enabled") is False:
         del rest["enabled"]
-    return Reasoning(effort, budget if isinstance(budget, int) else None, value.get("summary"), rest)
+    return Reasoning(
+        effort, budget if isinstance(budget, int) else None, value.get("summary"), rest
+    )
 
 
 def without(value: Any, *names: str) -> JSON:
-    return {key: part for key, part in value.items() if key not in names} if isinstance(value, Mapping) else {}
+    return (
+        {key: part for key, part in value.items() if key not in names}
+        if isinstance(value, Mapping)
+        else {}
+    )
 
 
 def quoted(values: tuple[str, ...]) -> str:

@@ -11,9 +11,18 @@ from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import BaseMessage
 
 __all__ = [
-    "calls_of", "key_names", "kind_of", "role_of", "safe_call_id", "take_call", "text_of", "tool_call_id_of",
-    "value_of", "with_results_apart", "without_data",
-]  # fmt: skip
+    "calls_of",
+    "key_names",
+    "kind_of",
+    "role_of",
+    "safe_call_id",
+    "take_call",
+    "text_of",
+    "tool_call_id_of",
+    "value_of",
+    "with_results_apart",
+    "without_data",
+]
 
 
 def role_of(message: Any, roles: Mapping[str, str], api: str) -> str:
@@ -22,7 +31,9 @@ def role_of(message: Any, roles: Mapping[str, str], api: str) -> str:
     The type decides and not the class: a call loads only the classes it has messages of.
     """
     if not isinstance(message, BaseMessage):
-        raise InvalidType(f"A message must be one of `modelwire.messages`, not `{type(message).__name__}`.")
+        raise InvalidType(
+            f"A message must be one of `modelwire.messages`, not `{type(message).__name__}`."
+        )
     if (role := roles.get(kind := message.type)) is not None:
         return role
     kind = kind.removesuffix("MessageChunk").lower()
@@ -51,10 +62,20 @@ def calls_of(message: Any, messages: Sequence[BaseMessage]) -> list[Any]:
     calls = list(message.tool_calls)
     if invalid := message.invalid_tool_calls:
         answered = {getattr(it, "tool_call_id", None) for it in messages}
-        calls += [{**bad, "args": {}} for bad in invalid if bad["name"] and bad["id"] and bad["id"] in answered]
+        calls += [
+            {**bad, "args": {}}
+            for bad in invalid
+            if bad["name"] and bad["id"] and bad["id"] in answered
+        ]
     elif not calls and message.content.__class__ is list:
-        written = [it for it in message.content if isinstance(it, Mapping) and it.get("type") == "tool_use"]
-        calls = [{"id": it.get("id"), "name": it["name"], "args": it.get("input")} for it in written if it.get("name")]
+        written = [
+            it for it in message.content if isinstance(it, Mapping) and it.get("type") == "tool_use"
+        ]
+        calls = [
+            {"id": it.get("id"), "name": it["name"], "args": it.get("input")}
+            for it in written
+            if it.get("name")
+        ]
     return calls
 
 
@@ -64,7 +85,9 @@ def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
     for message in messages:
         content: Any = getattr(message, "content", "")
         if content.__class__ is list and message.type == "human":
-            results = [it for it in content if isinstance(it, Mapping) and it.get("type") == "tool_result"]
+            results = [
+                it for it in content if isinstance(it, Mapping) and it.get("type") == "tool_result"
+            ]
             for it in results:
                 from modelwire.messages import ToolMessage
 
@@ -72,7 +95,9 @@ def with_results_apart(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
                 id, result = str(it.get("tool_use_id")), it.get("content") or ""
                 apart.append(ToolMessage(result, tool_call_id=id, status=status))
             if results:
-                message = message.model_copy(update={"content": [it for it in content if it not in results]})
+                message = message.model_copy(
+                    update={"content": [it for it in content if it not in results]}
+                )
         apart.append(message)
     return apart
 
@@ -100,7 +125,9 @@ def safe_call_id(id: Any, most: int | None = None) -> str:
 def kind_of(item: Any) -> str:
     """Return the type of a content block. Raises `InvalidType`, `InvalidArgument` for what is none."""
     if not isinstance(item, Mapping):
-        raise InvalidType(f"A content block must be a string or a dict, not `{type(item).__name__}`.")
+        raise InvalidType(
+            f"A content block must be a string or a dict, not `{type(item).__name__}`."
+        )
     if not isinstance(kind := item.get("type"), str):
         raise InvalidArgument(f"A content block needs a `type`; it has {key_names(item)}.")
     return kind

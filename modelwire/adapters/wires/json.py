@@ -21,10 +21,25 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 __all__ = [
-    "UNDOCUMENTED", "ProviderWords", "count_or_none", "counts_of", "dict_or_empty", "dicts_in", "error_as",
-    "error_from_json", "error_from_reply", "malformed", "mask_secrets", "no_answer", "provider_words", "read_json",
-    "read_reply", "request_id_of", "snippet", "text_or_none",
-]  # fmt: skip
+    "UNDOCUMENTED",
+    "ProviderWords",
+    "count_or_none",
+    "counts_of",
+    "dict_or_empty",
+    "dicts_in",
+    "error_as",
+    "error_from_json",
+    "error_from_reply",
+    "malformed",
+    "mask_secrets",
+    "no_answer",
+    "provider_words",
+    "read_json",
+    "read_reply",
+    "request_id_of",
+    "snippet",
+    "text_or_none",
+]
 
 # What reading JSON raises that has another shape than its documentation says.
 UNDOCUMENTED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -42,7 +57,9 @@ def snippet(text: bytes | str, limit: int = SNIPPET_CHARS) -> str:
     shown = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
     shown = " ".join(mask_secrets(shown).split())
     if not shown.isprintable():  # a terminal must not obey what a provider sent
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+        shown = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown
+        )
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
@@ -66,7 +83,12 @@ _NAMED_KEY = r"(?i)(\bapi[ _-]?key(?: provided)?[\"'`]?\s*[:=]\s*[\"'`]?)(?!\S*\
 
 
 def read_json(
-    body: bytes, *, provider: str, request_id: str | None = None, status: int | None = None, what: str = "answer"
+    body: bytes,
+    *,
+    provider: str,
+    request_id: str | None = None,
+    status: int | None = None,
+    what: str = "answer",
 ) -> Any:
     """Parse an answer or an event, whatever its content type says; white space around it is fine.
 
@@ -81,7 +103,11 @@ def read_json(
         except (ValueError, RecursionError):
             problem = f"is not JSON ({first})" if body.strip() else "is empty"
             raise malformed(
-                f"The {what} of `{provider}` {problem}.", body, provider=provider, request_id=request_id, status=status
+                f"The {what} of `{provider}` {problem}.",
+                body,
+                provider=provider,
+                request_id=request_id,
+                status=status,
             ) from first
 
 
@@ -92,7 +118,10 @@ def _with_huge_numbers(body: bytes) -> Any:
     """Parse what is fine but for such an integer: a count that nobody can use shall not cost the answer."""
     import json
 
-    return json.loads(_repaired(body), parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
+    return json.loads(
+        _repaired(body),
+        parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits),
+    )
 
 
 def read_reply(reply: Reply, provider: str) -> Any:
@@ -100,18 +129,30 @@ def read_reply(reply: Reply, provider: str) -> Any:
     try:
         return from_json(reply.body)
     except ValueError:
-        return read_json(reply.body, provider=provider, request_id=request_id_of(reply.headers), status=reply.status)
+        return read_json(
+            reply.body,
+            provider=provider,
+            request_id=request_id_of(reply.headers),
+            status=reply.status,
+        )
 
 
 def no_answer(reply: Reply, provider: str, why: str) -> MalformedResponse:
     """Make the error for JSON that is no answer of this wire, and say why."""
     request_id = request_id_of(reply.headers)
     message = f"The answer of `{provider}` {why}."
-    return malformed(message, reply.body, provider=provider, request_id=request_id, status=reply.status)
+    return malformed(
+        message, reply.body, provider=provider, request_id=request_id, status=reply.status
+    )
 
 
 def malformed(
-    message: str, body: Any, *, provider: str, request_id: str | None = None, status: int | None = None
+    message: str,
+    body: Any,
+    *,
+    provider: str,
+    request_id: str | None = None,
+    status: int | None = None,
 ) -> MalformedResponse:
     """Make the error for an answer nobody can read; a piece of the answer (bytes, text or parsed JSON) is shown."""
     if not isinstance(body, bytes | str):
@@ -119,7 +160,11 @@ def malformed(
     if seen := snippet(body):
         message = f"{message} It begins: `{seen}`"
     return MalformedResponse(
-        message, provider=provider, request_id=request_id, status=status, body=snippet(body, BODY_CHARS) or None
+        message,
+        provider=provider,
+        request_id=request_id,
+        status=status,
+        body=snippet(body, BODY_CHARS) or None,
     )
 
 
@@ -170,14 +215,19 @@ def provider_words(body_json: Any) -> ProviderWords:
         type=text_or_none(source.get("type")) or text_or_none(source.get("status")),
         code=_code(source.get("code")) or _code(body_json.get("code")),
         # Anthropic: https://docs.anthropic.com/en/api/errors, read 2026-11
-        detail_code=text_or_none(details.get("error_code")) if isinstance(details, Mapping) else None,
+        detail_code=text_or_none(details.get("error_code"))
+        if isinstance(details, Mapping)
+        else None,
         request_id=text_or_none(body_json.get("request_id")),
         status=_status(source.get("status_code")) or _status(source.get("status")),
     )
 
 
 def _message_of(source: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
-    places = (source.get("message"), *(body.get(name) for name in ("error", "detail", "errors", "message", "Message")))
+    places = (
+        source.get("message"),
+        *(body.get(name) for name in ("error", "detail", "errors", "message", "Message")),
+    )
     for place in places:
         if found := _first_words(place):
             return found
@@ -260,7 +310,11 @@ def error_from_reply(reply: Reply, provider: str) -> ProviderError:
             body=snippet(reply.body, BODY_CHARS) or None,
         )
     return error_from_json(
-        body, provider=provider, status=reply.status, headers=reply.headers, fallback=_status_words(reply)
+        body,
+        provider=provider,
+        status=reply.status,
+        headers=reply.headers,
+        fallback=_status_words(reply),
     )
 
 
@@ -296,7 +350,9 @@ def error_from_json(
 def error_as(kind: type[ProviderError], error: ProviderError) -> ProviderError:
     """Return the error as one of another class, where only the words of a provider tell which it is."""
     made = kind(error.message)
-    made.__dict__.update({name: value for name, value in error.__dict__.items() if name != "retry_class"})
+    made.__dict__.update(
+        {name: value for name, value in error.__dict__.items() if name != "retry_class"}
+    )
     return made
 
 
@@ -330,4 +386,6 @@ def _status_words(reply: Reply) -> str:
             "carry the key elsewhere: check `base_url`."
         )
     seen = snippet(reply.body, MESSAGE_CHARS)
-    return f"The server answered {reply.status}{phrase}" + (f": `{seen}`" if seen else " and said nothing more.")
+    return f"The server answered {reply.status}{phrase}" + (
+        f": `{seen}`" if seen else " and said nothing more."
+    )

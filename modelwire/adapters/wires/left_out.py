@@ -16,19 +16,30 @@ if TYPE_CHECKING:
 __all__ = ["foreign_work"]
 
 # They travel as `tool_calls`, over every wire.
-_CALLS = frozenset((
-    "tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "input_json_delta", "function_call",
-    "custom_tool_call",
-))  # fmt: skip
+_CALLS = frozenset(
+    (
+        "tool_use",
+        "tool_call",
+        "tool_call_chunk",
+        "invalid_tool_call",
+        "input_json_delta",
+        "function_call",
+        "custom_tool_call",
+    )
+)
 
 
 _WORDS = frozenset(("text", "output_text", "refusal"))
 
 
 def foreign_work(
-    messages: Sequence[BaseMessage], own: Container[str | None], *, is_chat: bool = False, sends_thought: bool = False,
+    messages: Sequence[BaseMessage],
+    own: Container[str | None],
+    *,
+    is_chat: bool = False,
+    sends_thought: bool = False,
     only_words: bool = False,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Return a sentence for what answers over other wires have of reasoning, tools of the service, and citations.
 
     `own` are the providers whose answers go back as they came. `is_chat`: this wire is Chat Completions, whose answers
@@ -43,17 +54,22 @@ def foreign_work(
         thought, notes = beside.get("reasoning_content"), beside.get("annotations")
         metadata = message.response_metadata
         of = metadata.get("model_provider")
-        of_another_wire = metadata.get("object") == "response" if is_chat else bool(thought or notes)
+        of_another_wire = (
+            metadata.get("object") == "response" if is_chat else bool(thought or notes)
+        )
         if not message.type.startswith(("ai", "AI")) or (of in own and not of_another_wire):
             continue
         kinds = [*_kinds(content if isinstance(content, list) else (), only_words=only_words)]
         if thought and not sends_thought:
             kinds.append("reasoning")
         left_out += [
-            f"A `{kind}` block of an answer of `{of}` is left out: only its own wire takes it back." for kind in kinds
+            f"A `{kind}` block of an answer of `{of}` is left out: only its own wire takes it back."
+            for kind in kinds
         ]
         if notes or any(_has_citations(block) for block in content):
-            left_out.append(f"The citations in an answer of `{of}` are left out: only its own wire takes them.")
+            left_out.append(
+                f"The citations in an answer of `{of}` are left out: only its own wire takes them."
+            )
     return left_out
 
 

@@ -22,14 +22,18 @@ class Function(NamedTuple):
 def read_function(tool: Any) -> Function | None:
     """Read a tool in OpenAI's shape or Anthropic's; None for one of another kind."""
     if not isinstance(tool, Mapping):
-        raise InvalidType(f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`.")
+        raise InvalidType(
+            f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`."
+        )
     function = tool.get("function", tool)
     if not isinstance(function, Mapping) or not isinstance(name := function.get("name"), str):
         return None
     schema = function.get("parameters", function.get("input_schema"))
     if schema is None and tool.get("type") not in (None, "function"):
         return None
-    return Function(name, function.get("description") or None, schema or None, bool(function.get("strict")))
+    return Function(
+        name, function.get("description") or None, schema or None, bool(function.get("strict"))
+    )
 
 
 def read_choice(choice: Any) -> tuple[str, str | None]:
@@ -48,7 +52,9 @@ def read_choice(choice: Any) -> tuple[str, str | None]:
     if isinstance(choice, bool):
         return "any" if choice else "none", None
     if not isinstance(choice, str):
-        raise InvalidType(f"`tool_choice` must be a string or a dict, not `{type(choice).__name__}`.")
+        raise InvalidType(
+            f"`tool_choice` must be a string or a dict, not `{type(choice).__name__}`."
+        )
     word = "any" if choice == "required" else choice
     return (word, None) if word in ("auto", "any", "none") else ("tool", choice)
 
@@ -62,5 +68,7 @@ def read_form(form: Any, api: str) -> Mapping[str, Any] | None:
     inner = form.get("json_schema")
     inner = inner if isinstance(inner, Mapping) else form
     if form.get("type") != "json_schema" or not isinstance(inner.get("schema"), Mapping):
-        raise InvalidArgument(f"{api} takes a `response_format` of type `json_schema` with its `schema` only.")
+        raise InvalidArgument(
+            f"{api} takes a `response_format` of type `json_schema` with its `schema` only."
+        )
     return inner

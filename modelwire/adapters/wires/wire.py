@@ -17,9 +17,21 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply, ServerEvent, WireRequest
 
 __all__ = [
-    "WIRES", "ChatCall", "Codec", "Endpoint", "SdkSeat", "StreamDecoder", "StructuredOutput",
-    "TokenCounting", "ToolDialect", "Wire", "codec_at", "families_at", "loaded", "wire_named",
-]  # fmt: skip
+    "WIRES",
+    "ChatCall",
+    "Codec",
+    "Endpoint",
+    "SdkSeat",
+    "StreamDecoder",
+    "StructuredOutput",
+    "TokenCounting",
+    "ToolDialect",
+    "Wire",
+    "codec_at",
+    "families_at",
+    "loaded",
+    "wire_named",
+]
 
 
 class Endpoint(NamedTuple):
@@ -112,7 +124,9 @@ class Codec(Protocol):
 JSON = dict[str, Any]
 
 
-CONDITIONS = frozenset(("not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"))
+CONDITIONS = frozenset(
+    ("not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties")
+)
 
 
 class ToolDialect(NamedTuple):
@@ -142,7 +156,9 @@ class StructuredOutput(NamedTuple):
     methods: tuple[str, ...]
     default: Callable[[Any, Callable[[], Mapping[str, Any]], str | None], str]
     schema: Callable[..., JSON]
-    always_strict: bool = False  # a schema is held to the limits of strict mode, whatever `strict` says
+    always_strict: bool = (
+        False  # a schema is held to the limits of strict mode, whatever `strict` says
+    )
     describes_in_schema: bool = False  # the description has no other place than in the schema
     one_tool_call: bool = False  # "function_calling" must forbid parallel calls
 
@@ -156,8 +172,12 @@ class SdkSeat(NamedTuple):
 
     package: str
     make_client: Callable[[Mapping[str, str], JSON], tuple[Any, JSON]]
-    joined_headers: tuple[str, ...] = ()  # lower-case names of headers whose values add up, the client's and ours
-    body_fields: Mapping[str, Mapping[str, Any]] = {}  # by a client's class: what its cloud wants in the body
+    joined_headers: tuple[
+        str, ...
+    ] = ()  # lower-case names of headers whose values add up, the client's and ours
+    body_fields: Mapping[
+        str, Mapping[str, Any]
+    ] = {}  # by a client's class: what its cloud wants in the body
 
 
 class TokenCounting(NamedTuple):
@@ -183,11 +203,15 @@ class Wire(NamedTuple):
     structured: StructuredOutput
     model_options: Mapping[str, Any] = {}  # arguments that make the class speak this wire
     version_path: str = "/v1"  # what a `base_url` of it has behind the origin
-    families: Callable[[], ModelFamilies] | None = None  # what its models take; None: nothing is known
+    families: Callable[[], ModelFamilies] | None = (
+        None  # what its models take; None: nothing is known
+    )
     sdk: SdkSeat | None = None  # None: no SDK client can carry its calls
     batch_api: str | None = None  # `module:class` of its Batch API; None: it has none
     counting: TokenCounting | None = None  # None: it has no such endpoint
-    blocks: str | None = None  # module that reads its content blocks as standard ones, see `messages.wires`
+    blocks: str | None = (
+        None  # module that reads its content blocks as standard ones, see `messages.wires`
+    )
 
 
 # Every wire by its name, as the module that has its `WIRE`. Loaded when it is asked for.

@@ -19,14 +19,28 @@ if TYPE_CHECKING:
 
 __all__ = ["AnthropicBatches"]
 
-UNHEARD_S = 7 * 86_400.0  # how long before its plan a part may have been planned once before, by a clock that is wrong
+UNHEARD_S = (
+    7 * 86_400.0
+)  # how long before its plan a part may have been planned once before, by a clock that is wrong
 # An error inside a batch has a type and no status. https://docs.anthropic.com/en/api/errors, read 2026-11
 STATUS_OF = {
-    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
-    "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504,
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
     "overloaded_error": 529,
-}  # fmt: skip
-KINDS = {"succeeded": "succeeded", "errored": "errored", "canceled": "cancelled", "expired": "expired"}
+}
+KINDS = {
+    "succeeded": "succeeded",
+    "errored": "errored",
+    "canceled": "cancelled",
+    "expired": "expired",
+}
 
 
 class AnthropicBatches(api.BatchApi):
@@ -35,7 +49,11 @@ class AnthropicBatches(api.BatchApi):
     name = "anthropic"
     max_rows = 100_000
     max_bytes = 256_000_000
-    head, between, tail = b'{"requests":[\n', b",\n", b"\n]}\n"  # the file of a part is the body that makes its batch
+    head, between, tail = (
+        b'{"requests":[\n',
+        b",\n",
+        b"\n]}\n",
+    )  # the file of a part is the body that makes its batch
     batches = "/v1/messages/batches"
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
@@ -46,7 +64,9 @@ class AnthropicBatches(api.BatchApi):
         batch = next(api.listed(batch_client, self.batches, "after_id", 1), {})
         return api.Newest(str(batch["id"]) if batch else None, api.epoch(batch.get("created_at")))
 
-    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[api.Made]:
+    def find(
+        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+    ) -> list[api.Made]:
         """Return the batches that may have been made of this part: later than its intent, of as many rows.
 
         The newest batch before the intent tells what is later, by the provider's own clock: ours may be wrong.
@@ -56,11 +76,16 @@ class AnthropicBatches(api.BatchApi):
         for batch in api.listed(batch_client, self.batches, "after_id", 1000):
             if batch["id"] == part.newest or api.epoch(batch.get("created_at")) < since:
                 break
-            if sum((batch.get("request_counts") or {}).values()) == part.rows and batch["id"] not in taken:
+            if (
+                sum((batch.get("request_counts") or {}).values()) == part.rows
+                and batch["id"] not in taken
+            ):
                 found.append(_made(batch, guessed=True))
         return found
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> api.Made:
+    def create(
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+    ) -> api.Made:
         headers = {"Content-Type": "application/json", **about["headers"]}
         with path.open("rb") as file:
             return _made(batch_client.post(self.batches, content=file, headers=headers))
@@ -72,8 +97,12 @@ class AnthropicBatches(api.BatchApi):
         ended = batch.get("processing_status") == "ended"
         total = sum(counts.values())
         done = total - counts.get("processing", 0)
-        cancelled = bool(batch.get("cancel_initiated_at")) or batch.get("processing_status") == "canceling"
-        outcome = ("cancelled" if ended else "cancelling") if cancelled else "completed" if ended else ""
+        cancelled = (
+            bool(batch.get("cancel_initiated_at")) or batch.get("processing_status") == "canceling"
+        )
+        outcome = (
+            ("cancelled" if ended else "cancelling") if cancelled else "completed" if ended else ""
+        )
         url = batch.get("results_url")
         failed = done - counts.get("succeeded", 0)
         return api.Look(ended, outcome, total, done, failed, (str(url),) if ended and url else ())

@@ -23,9 +23,23 @@ else:
     vertex = _lazy.module("modelwire.jobs.batch_api.vertex")
 
 __all__ = [
-    "NO_RESULT", "BatchApi", "Look", "Made", "Newest", "RowReply", "Uploaded", "api_of", "checked_id", "each_of",
-    "epoch", "is_made_of", "json_object", "listed", "marks_of", "without_bom",
-]  # fmt: skip
+    "NO_RESULT",
+    "BatchApi",
+    "Look",
+    "Made",
+    "Newest",
+    "RowReply",
+    "Uploaded",
+    "api_of",
+    "checked_id",
+    "each_of",
+    "epoch",
+    "is_made_of",
+    "json_object",
+    "listed",
+    "marks_of",
+    "without_bom",
+]
 
 T = TypeVar("T")
 
@@ -68,7 +82,9 @@ class Look(NamedTuple):
     @property
     def lacks_results(self) -> bool:
         """Whether rows were answered, and paid, and the batch does not (yet) say where the answers are."""
-        return self.ended and self.outcome != "failed" and self.done > self.failed and not self.remote
+        return (
+            self.ended and self.outcome != "failed" and self.done > self.failed and not self.remote
+        )
 
 
 class RowReply(NamedTuple):
@@ -110,7 +126,9 @@ class BatchApi:
         """Return the latest batch there is, where nothing else tells a batch of ours."""
         return Newest(None, 0.0)
 
-    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> Uploaded | None:
+    def upload(
+        self, batch_client: BatchClient, part: Part, path: Path, job: str
+    ) -> Uploaded | None:
         """Upload the requests of a part, where they are not sent with its batch. A file costs nothing."""
         return None
 
@@ -130,7 +148,9 @@ class BatchApi:
         """Return the batches that were, or may have been, made of this part; none of those that are `taken`."""
         raise NotImplementedError
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> Made:
+    def create(
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+    ) -> Made:
         """Have the batch made."""
         raise NotImplementedError
 
@@ -205,7 +225,9 @@ def json_object(line: bytes) -> dict[str, Any]:
     return found
 
 
-def listed(batch_client: BatchClient, path: str, cursor: str, limit: int) -> Iterator[dict[str, Any]]:
+def listed(
+    batch_client: BatchClient, path: str, cursor: str, limit: int
+) -> Iterator[dict[str, Any]]:
     """Yield what a list of OpenAI's or Anthropic's holds, page by page; `cursor` is the field that turns them.
 
     A page without a list is an error: a batch that is not seen would be made, and paid, once more.
@@ -214,7 +236,9 @@ def listed(batch_client: BatchClient, path: str, cursor: str, limit: int) -> Ite
     while True:
         page = batch_client.get(path, params)
         if not isinstance(found := page.get("data"), list):
-            raise errors.MalformedResponse(f"The list at `{path}` has no `data`.", provider=batch_client.codec.provider)
+            raise errors.MalformedResponse(
+                f"The list at `{path}` has no `data`.", provider=batch_client.codec.provider
+            )
         yield from found
         if not page.get("has_more") or not found:
             return
@@ -241,7 +265,9 @@ def checked_id(value: object) -> str:
     if value is None:
         raise errors.MalformedResponse("The provider gives a batch or a file no id.")
     if not text.isprintable() or any(char in text for char in "/\\?#% ") or text in ("", ".", ".."):
-        raise errors.JobStopped(f"The provider gives a batch or a file an id that is none: {text[:100]!r}.")
+        raise errors.JobStopped(
+            f"The provider gives a batch or a file an id that is none: {text[:100]!r}."
+        )
     return text
 
 
@@ -255,7 +281,9 @@ def is_made_of(part: Part, job: str, marks: Sequence[object]) -> bool:
     its_job, its_part, its_sha256 = marks
     number, _, attempt = str(its_part).partition(".")
     is_ours = (its_job, number, its_sha256) == (job, str(part.number), part.sha256[:32])
-    return is_ours and attempt.isdecimal() and int(attempt) >= part.attempt + (part.stage == "planned")
+    return (
+        is_ours and attempt.isdecimal() and int(attempt) >= part.attempt + (part.stage == "planned")
+    )
 
 
 def epoch(text: str | None) -> float:

@@ -20,42 +20,66 @@ if TYPE_CHECKING:
 __all__ = ["finish", "hand_in"]
 
 LIVE_ONLY = {
-    "max_concurrency": None, "max_cost": None, "finish_by": None, "plan": False, "sample": None,
-    "formula_guard": False, "engine": "local", "workers": None,
-}  # fmt: skip
+    "max_concurrency": None,
+    "max_cost": None,
+    "finish_by": None,
+    "plan": False,
+    "sample": None,
+    "formula_guard": False,
+    "engine": "local",
+    "workers": None,
+}
 ASKED_AGAIN = ("errored", "expired", "missing", "cancelled")
 
 
-def hand_in(settings: Mapping[str, Any], chain: Any, command: dict[str, Any], *, quiet: bool, detach: bool) -> int:
+def hand_in(
+    settings: Mapping[str, Any], chain: Any, command: dict[str, Any], *, quiet: bool, detach: bool
+) -> int:
     """Submit the rows, then wait for them and write the table; or, detached, say how to wait. Return the exit code."""
     from modelwire.jobs.batch_api.submission import submit_batch
 
     for name, unset in LIVE_ONLY.items():
         if settings.get(name, unset) != unset:
-            raise InvalidArgument(f"`--{name.replace('_', '-')}` is for rows that are asked live, not for a batch.")
+            raise InvalidArgument(
+                f"`--{name.replace('_', '-')}` is for rows that are asked live, not for a batch."
+            )
     folder = Path(settings["job_dir"] or f"{settings['output']}.job")
     JobFolder(folder).check_output_is_free(Path(settings["output"]))
     if settings.get("retry_failed"):
         return finish(folder, chain, settings, quiet=quiet, again=True)
     job = submit_batch(
-        chain, settings["input"], dir=folder, limit=settings["limit"],
-        encoding=settings["encoding"], dedupe=not settings["no_dedupe"], command=command, bucket=settings.get("bucket"),
+        chain,
+        settings["input"],
+        dir=folder,
+        limit=settings["limit"],
+        encoding=settings["encoding"],
+        dedupe=not settings["no_dedupe"],
+        command=command,
+        bucket=settings.get("bucket"),
         on_progress=None if quiet or detach else _Lines(),
-    )  # fmt: skip
+    )
     if detach:
         batches = ", ".join(job.status(look=False).batches)
-        print(f"Submitted as {batches}. `modelwire jobs wait {job.id}` fetches the answers.", file=sys.stderr)
+        print(
+            f"Submitted as {batches}. `modelwire jobs wait {job.id}` fetches the answers.",
+            file=sys.stderr,
+        )
         print(job.id)
         return 0
     return _write(job, settings, quiet=quiet)
 
 
-def finish(path: Path, chain: Any, settings: Mapping[str, Any], *, quiet: bool, again: bool = False) -> int:
+def finish(
+    path: Path, chain: Any, settings: Mapping[str, Any], *, quiet: bool, again: bool = False
+) -> int:
     """Wait for a job, whoever submitted it, and write the table; `again`, what failed is submitted once more."""
     from modelwire.jobs.batch_api.job import BatchJob
 
     job = BatchJob.load(path, chain, on_progress=None if quiet else _Lines())
-    if again and job.resubmit(ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0:
+    if (
+        again
+        and job.resubmit(ASKED_AGAIN, inputs=settings["input"], encoding=settings["encoding"]) == 0
+    ):
         print("There is nothing to ask again.", file=sys.stderr)
     return _write(job, settings, quiet=quiet)
 

@@ -19,7 +19,9 @@ METADATA_PAIRS = 13  # of 16, three are ours: https://platform.openai.com/docs/a
 class BatchOptions(TypedDict, total=False):
     """The keywords of `submit_batch`; all may be left out."""
 
-    dir: str | os.PathLike[str] | None  # where the job's state lies; a new folder `batch-....job` here by default
+    dir: (
+        str | os.PathLike[str] | None
+    )  # where the job's state lies; a new folder `batch-....job` here by default
     key: str | None  # a column whose value is told with each result
     metadata: Mapping[str, str]  # kept by OpenAI with each batch
     bucket: str | None  # of Google Cloud Storage, for Vertex AI: `gs://my-bucket/folder`
@@ -36,10 +38,21 @@ class BatchOptions(TypedDict, total=False):
 
 
 _DEFAULTS: dict[str, Any] = {
-    "dir": None, "key": None, "metadata": {}, "on_progress": None, "config": None, "check": 0, "limit": None,
-    "encoding": "utf-8", "part_rows": None, "part_bytes": None, "dedupe": True, "max_rounds": 2, "command": None,
+    "dir": None,
+    "key": None,
+    "metadata": {},
+    "on_progress": None,
+    "config": None,
+    "check": 0,
+    "limit": None,
+    "encoding": "utf-8",
+    "part_rows": None,
+    "part_bytes": None,
+    "dedupe": True,
+    "max_rounds": 2,
+    "command": None,
     "bucket": None,
-}  # fmt: skip
+}
 _COUNTS = {"check": 0, "limit": 1, "part_rows": 1, "part_bytes": 1, "max_rounds": 1}
 
 
@@ -47,13 +60,23 @@ def checked_options(keywords: BatchOptions) -> dict[str, Any]:
     """Complete the options with the defaults. Raises: `InvalidArgument` for what cannot be."""
     for name in keywords:
         if name not in _DEFAULTS:
-            raise InvalidType(f"A batch has no option `{name}`. {did_you_mean(name, list(_DEFAULTS))}")
+            raise InvalidType(
+                f"A batch has no option `{name}`. {did_you_mean(name, list(_DEFAULTS))}"
+            )
     options = {**_DEFAULTS, **keywords}
     for name, least in _COUNTS.items():
         value = options[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise InvalidArgument(f"`{name}` must be a whole number of at least {least}, not {value!r}.")
-    options["metadata"] = {str(name): str(value) for name, value in (options["metadata"] or {}).items()}
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or value < least
+        ):
+            raise InvalidArgument(
+                f"`{name}` must be a whole number of at least {least}, not {value!r}."
+            )
+    options["metadata"] = {
+        str(name): str(value) for name, value in (options["metadata"] or {}).items()
+    }
     if len(options["metadata"]) > METADATA_PAIRS:
-        raise InvalidArgument(f"`metadata` may have {METADATA_PAIRS} pairs, not {len(options['metadata'])}.")
+        raise InvalidArgument(
+            f"`metadata` may have {METADATA_PAIRS} pairs, not {len(options['metadata'])}."
+        )
     return options

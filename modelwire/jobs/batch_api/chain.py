@@ -41,7 +41,9 @@ class Split(NamedTuple):
 
     def prepared(self, values: Any, config: RunnableConfig | None = None) -> Any:
         """Return what the steps before the model make of a row."""
-        return values if self.before is None else self.before.invoke(self.work.filled(values), config)
+        return (
+            values if self.before is None else self.before.invoke(self.work.filled(values), config)
+        )
 
     def messages(self, value: Any) -> list[BaseMessage]:
         """Return the input of the model, as the steps before it make it."""
@@ -50,7 +52,9 @@ class Split(NamedTuple):
     def request(self, messages: list[BaseMessage]) -> WireRequest:
         """Return what `invoke` would send."""
         kwargs = self._arguments()
-        return self.model._build_request(messages, kwargs.pop("stop", None), kwargs, stream=False)[1]
+        return self.model._build_request(messages, kwargs.pop("stop", None), kwargs, stream=False)[
+            1
+        ]
 
     def cached(self, messages: list[BaseMessage]) -> BaseMessage | None:
         """Return the answer that the model's cache has, if it has one."""
@@ -61,7 +65,9 @@ class Split(NamedTuple):
 
     def _arguments(self) -> dict[str, Any]:
         kwargs = dict(self.kwargs)
-        self.model._retry_settings(kwargs)  # what says how long to wait for one call says nothing to a batch
+        self.model._retry_settings(
+            kwargs
+        )  # what says how long to wait for one call says nothing to a batch
         return kwargs
 
 
@@ -70,7 +76,9 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
     from modelwire.adapters.model.http import HTTPChatModel
 
     if not isinstance(chain, Runnable):
-        raise NotBatchable(f"A batch needs a chat model or a chain with one, not a `{type(chain).__name__}`.")
+        raise NotBatchable(
+            f"A batch needs a chat model or a chain with one, not a `{type(chain).__name__}`."
+        )
     whole, merged = _unbound(chain, merge_configs(config))
     steps = [inner for step in _steps(whole) for inner in _steps(step)]
     found: list[tuple[int, HTTPChatModel, Mapping[str, Any], RunnableConfig]] = []
@@ -84,7 +92,9 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
                 "needs one model that is a step of the chain: `prompt | model | parser`."
             )
     if len(found) != 1:
-        names = ", ".join(f"step {position + 1} `{steps[position].get_name()}`" for position, *_ in found)
+        names = ", ".join(
+            f"step {position + 1} `{steps[position].get_name()}`" for position, *_ in found
+        )
         raise NotBatchable(
             f"A batch needs one model in the chain, and there are {len(found)}: {names}. Submit the part up to the "
             "first one, then a second batch with what came of it."
@@ -93,7 +103,16 @@ def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
         )
     position, model, kwargs, inner = found[0]
     before, after = _joined(steps[:position]), _joined(steps[position + 1 :])
-    return Split(chain, before, model, steps[position], after, kwargs, merge_configs(merged, inner), Work(chain))
+    return Split(
+        chain,
+        before,
+        model,
+        steps[position],
+        after,
+        kwargs,
+        merge_configs(merged, inner),
+        Work(chain),
+    )
 
 
 def _steps(chain: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
@@ -104,11 +123,17 @@ def _steps(chain: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
     return chain.steps if isinstance(chain, RunnableSequence) else [chain]
 
 
-def _unbound(chain: Runnable[Any, Any], config: RunnableConfig) -> tuple[Runnable[Any, Any], RunnableConfig]:
+def _unbound(
+    chain: Runnable[Any, Any], config: RunnableConfig
+) -> tuple[Runnable[Any, Any], RunnableConfig]:
     """Take the config off a chain that has one bound to it, `chain.with_config(...)`."""
-    while type(chain) is RunnableBinding and isinstance(chain.bound, (RunnableSequence, RunnableBinding)):
+    while type(chain) is RunnableBinding and isinstance(
+        chain.bound, (RunnableSequence, RunnableBinding)
+    ):
         if chain.kwargs and isinstance(chain.bound, RunnableSequence):
-            raise NotBatchable("Arguments are bound to the whole chain; bind them to the model: `model.bind(...)`.")
+            raise NotBatchable(
+                "Arguments are bound to the whole chain; bind them to the model: `model.bind(...)`."
+            )
         if chain.kwargs:
             break
         config = merge_configs(chain._config(None), config)
@@ -116,7 +141,9 @@ def _unbound(chain: Runnable[Any, Any], config: RunnableConfig) -> tuple[Runnabl
     return chain, config
 
 
-def _model_of(step: Runnable[Any, Any]) -> tuple[Runnable[Any, Any], Mapping[str, Any], RunnableConfig]:
+def _model_of(
+    step: Runnable[Any, Any],
+) -> tuple[Runnable[Any, Any], Mapping[str, Any], RunnableConfig]:
     """Return what a step calls in the end, through bindings, retries and fallbacks, with what is bound to it."""
     kwargs: dict[str, Any] = {}
     config: RunnableConfig = merge_configs(None)

@@ -55,7 +55,9 @@ class BatchClient:
         self._renewable = model if self._own and model._asks_for_key() else None
         self._headers: dict[str, Any] = {}  # of every call
         self._date: str | None = None  # of the last answer
-        self._carried: Any = SimpleNamespace(headers={}, url="", client=(model.client, None))  # what nobody is to see
+        self._carried: Any = SimpleNamespace(
+            headers={}, url="", client=(model.client, None)
+        )  # what nobody is to see
         self._client = self._made(model) if self._own else model.client
         self.base_url = str(self._client.base_url).rstrip("/")
 
@@ -70,7 +72,9 @@ class BatchClient:
         endpoint = model._endpoint()
         address = addresses.address_of(endpoint.base_url)
         headers = transport_wire.Headers(endpoint.headers)
-        self._carried = SimpleNamespace(headers=headers, url=endpoint.base_url, client=(None, model.proxy))
+        self._carried = SimpleNamespace(
+            headers=headers, url=endpoint.base_url, client=(None, model.proxy)
+        )
         by_name = {name.lower(): value for name, value in headers.items()}
         if address.basic is not None and "authorization" not in by_name:
             headers["Authorization"] = address.basic
@@ -114,7 +118,9 @@ class BatchClient:
         """Ask for an object; the SDK tries again by itself."""
         return self._called("get", path, {"params": dict(params or {}), "max_retries": 2})
 
-    def post(self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any) -> dict[str, Any]:
+    def post(
+        self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any
+    ) -> dict[str, Any]:
         """Have something done, once: a lost answer may have done it."""
         options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": UPLOAD_TIMEOUT_S}
         return self._called("post", path, options, **content)
@@ -136,10 +142,14 @@ class BatchClient:
         self._carried.headers.update(headers)
         return {**self._headers, **headers}
 
-    def _called(self, method: str, path: str, options: dict[str, Any], **content: Any) -> dict[str, Any]:
+    def _called(
+        self, method: str, path: str, options: dict[str, Any], **content: Any
+    ) -> dict[str, Any]:
         try:
             return self._called_once(method, path, {**options}, **content)
-        except errors.AuthenticationError:  # nothing was done: another key may be taken, as a live call does
+        except (
+            errors.AuthenticationError
+        ):  # nothing was done: another key may be taken, as a live call does
             if self._renewable is None:
                 raise
             self._renewable._expire_token()
@@ -149,10 +159,14 @@ class BatchClient:
                     file.seek(0)
         return self._called_once(method, path, options, **content)
 
-    def _called_once(self, method: str, path: str, options: dict[str, Any], **content: Any) -> dict[str, Any]:
+    def _called_once(
+        self, method: str, path: str, options: dict[str, Any], **content: Any
+    ) -> dict[str, Any]:
         import httpx2
 
-        options["headers"] = transport_wire.Headers({**self._now_needed(), **options.get("headers", {})})
+        options["headers"] = transport_wire.Headers(
+            {**self._now_needed(), **options.get("headers", {})}
+        )
         failed: errors.ModelwireError | None = None
         try:
             with closed_network.calling(self._client.base_url.host):
@@ -162,7 +176,9 @@ class BatchClient:
                     options={"timeout": TIMEOUT_S, "follow_redirects": False, **options},
                     **content,
                 )
-            answered: bytes = response.content or (b"{}" if method == "delete" else b"")  # 204 at Cloud Storage
+            answered: bytes = response.content or (
+                b"{}" if method == "delete" else b""
+            )  # 204 at Cloud Storage
             self._date = response.headers.get("date")
         except Exception as exc:  # noqa: BLE001 - an SDK's or the HTTP client's: it becomes one of ours
             failed = self._error_of(exc, options["headers"])
@@ -174,7 +190,8 @@ class BatchClient:
             data = None
         if not isinstance(data, dict):
             raise errors.MalformedResponse(
-                f"What the Batch API says at `{path}` is no JSON object.", provider=self.codec.provider
+                f"What the Batch API says at `{path}` is no JSON object.",
+                provider=self.codec.provider,
             )
         return data
 
@@ -206,18 +223,32 @@ class BatchClient:
         import httpx2
 
         have = part.stat().st_size if part.exists() else 0
-        headers = {**self._now_needed(), "Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        headers = {
+            **self._now_needed(),
+            "Accept": "application/octet-stream",
+            "Accept-Encoding": "identity",
+        }
         if have:
             headers["Range"] = f"bytes={have}-"
         try:
             with closed_network.calling(self._client.base_url.host):
                 answer = self._client.get(
-                    path, cast_to=httpx2.Response, stream=True,
-                    options={"headers": headers, "timeout": TIMEOUT_S, "max_retries": 2, "follow_redirects": False},
-                )  # fmt: skip
+                    path,
+                    cast_to=httpx2.Response,
+                    stream=True,
+                    options={
+                        "headers": headers,
+                        "timeout": TIMEOUT_S,
+                        "max_retries": 2,
+                        "follow_redirects": False,
+                    },
+                )
         except Exception as exc:
             if have and getattr(exc, "status_code", None) == 416:
-                if _whole_size(getattr(exc, "response", None)) in (None, have):  # all of it is there
+                if _whole_size(getattr(exc, "response", None)) in (
+                    None,
+                    have,
+                ):  # all of it is there
                     return
                 part.unlink()
             raise
@@ -226,14 +257,18 @@ class BatchClient:
         try:
             if response.status_code == 206 and (encoded or not _goes_on(response, have)):
                 part.unlink(missing_ok=True)
-                raise errors.IncompleteStream("The download goes on at another place.", provider=self.codec.provider)
+                raise errors.IncompleteStream(
+                    "The download goes on at another place.", provider=self.codec.provider
+                )
             with open(part, "ab" if response.status_code == 206 else "wb", opener=owned) as file:
                 file.writelines(response.iter_bytes())
                 file.flush()
                 os.fsync(file.fileno())
             declared = response.headers.get("content-length")
             if declared is not None and response.num_bytes_downloaded != int(declared):
-                raise errors.IncompleteStream("The download ended before its end.", provider=self.codec.provider)
+                raise errors.IncompleteStream(
+                    "The download ended before its end.", provider=self.codec.provider
+                )
         except BaseException:  # Ctrl-C too: what is kept decides where the next try goes on
             if encoded:  # where the provider would go on counts other bytes than these
                 part.unlink(missing_ok=True)
@@ -245,7 +280,9 @@ class BatchClient:
         """Return what `exc` is in our words, and without the words that are secret; `headers` are those of the call."""
         from modelwire.transport.redaction import conceal
 
-        carried = SimpleNamespace(**{**vars(self._carried), "headers": {**self._carried.headers, **headers}})
+        carried = SimpleNamespace(
+            **{**vars(self._carried), "headers": {**self._carried.headers, **headers}}
+        )
         return conceal(self._in_our_words(exc), cast("Any", carried))
 
     def _in_our_words(self, exc: Exception) -> errors.ModelwireError:
@@ -259,7 +296,9 @@ class BatchClient:
                 body = response.content
             except Exception:  # noqa: BLE001 - the body of an error that was not read: its status says enough
                 body = b""
-            return self.codec.error(transport_wire.Reply(response.status_code, response.headers, body))
+            return self.codec.error(
+                transport_wire.Reply(response.status_code, response.headers, body)
+            )
         wrapped = "APIConnectionError" in (cls.__name__ for cls in type(exc).__mro__)
         cause = exc.__cause__ if wrapped and isinstance(exc.__cause__, Exception) else exc
         if isinstance(cause, errors.ModelwireError):
@@ -302,12 +341,18 @@ def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
     """Return the answer of a row. Raises the error it has instead, as a live call would."""
     from pydantic_core import to_json
 
-    headers = {"x-request-id": reply.request_id, "request-id": reply.request_id} if reply.request_id else {}
+    headers = (
+        {"x-request-id": reply.request_id, "request-id": reply.request_id}
+        if reply.request_id
+        else {}
+    )
     if reply.kind == "succeeded":
         return codec.decode(transport_wire.Reply(200, headers, to_json(reply.body)))
     if reply.kind == "errored":
         raise codec.error(transport_wire.Reply(reply.status or 500, headers, to_json(reply.body)))
     raise errors.ProviderError(
         f"The batch {'was cancelled' if reply.kind == 'cancelled' else 'expired'} before this row was asked.",
-        provider=codec.provider, code=f"batch_{reply.kind}", retry_class=errors.RetryClass.TRANSIENT,
-    )  # fmt: skip
+        provider=codec.provider,
+        code=f"batch_{reply.kind}",
+        retry_class=errors.RetryClass.TRANSIENT,
+    )

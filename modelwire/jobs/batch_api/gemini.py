@@ -27,11 +27,31 @@ __all__ = ["GeminiBatches", "GoogleBatches", "pages", "shown_marks"]
 INLINE_BYTES = 19_000_000  # of 20 MB; the rest is what stands around the rows (.../docs/batch-api)
 INLINE_ROWS = 1_000  # their answers come in one piece, and are in memory while they are read
 # `BATCH_STATE_...` or `JOB_STATE_...` on the wire. Others: it runs.
-OUTCOMES = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELLED": "cancelled", "EXPIRED": "expired",
-            "PARTIALLY_SUCCEEDED": "completed", "CANCELLING": "cancelling"}  # fmt: skip
+OUTCOMES = {
+    "SUCCEEDED": "completed",
+    "FAILED": "failed",
+    "CANCELLED": "cancelled",
+    "EXPIRED": "expired",
+    "PARTIALLY_SUCCEEDED": "completed",
+    "CANCELLING": "cancelling",
+}
 # A row's error is a google.rpc.Status, whose codes are not HTTP's.
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, read 2026-11
-HTTP_OF = {1: 499, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 14: 503, 16: 401}
+HTTP_OF = {
+    1: 499,
+    3: 400,
+    4: 504,
+    5: 404,
+    6: 409,
+    7: 403,
+    8: 429,
+    9: 400,
+    10: 409,
+    11: 400,
+    12: 501,
+    14: 503,
+    16: 401,
+}
 FILES = "/v1beta/files"
 
 
@@ -51,16 +71,26 @@ class GoogleBatches(api.BatchApi):
         """Return the rows: all, those that were answered, those that failed."""
         raise NotImplementedError
 
-    def results(self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]) -> tuple[str, ...]:
+    def results(
+        self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]
+    ) -> tuple[str, ...]:
         """Return where the results of a batch are that has ended."""
         raise NotImplementedError
 
-    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[api.Made]:
+    def find(
+        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+    ) -> list[api.Made]:
         """Return the batches that were made of this part; their order is not documented, so all are looked through."""
         found = []
         for batch in pages(batch_client, self.batches, self.list_field, pageSize=100):
-            marks = re.fullmatch(r"modelwire (\S+) (\S+) (\S+)", str(self.about(batch).get("displayName")))
-            if marks is not None and api.is_made_of(part, job, marks.groups()) and id_of(batch) not in taken:
+            marks = re.fullmatch(
+                r"modelwire (\S+) (\S+) (\S+)", str(self.about(batch).get("displayName"))
+            )
+            if (
+                marks is not None
+                and api.is_made_of(part, job, marks.groups())
+                and id_of(batch) not in taken
+            ):
                 found.append(self.made(batch))
         return found
 
@@ -78,14 +108,24 @@ class GoogleBatches(api.BatchApi):
         remote = self.results(batch_client, batch_id, batch) if ended else ()
         if outcome == "failed" and remote and good:
             outcome = "completed"  # "all completed rows are exported", and paid: those without a line are missing
-        errors = ({"code": error.get("code"), "message": error.get("message")},) if isinstance(error, dict) else ()
+        errors = (
+            ({"code": error.get("code"), "message": error.get("message")},)
+            if isinstance(error, dict)
+            else ()
+        )
         return api.Look(ended, outcome, total, good + bad, bad, remote, errors)
 
     def failed_row(self, key: str, error: Any) -> api.RowReply:
         """Return what came of a row that has an error; its code is HTTP's or gRPC's."""
-        error = error if isinstance(error, dict) else {"code": 13, "message": str(error or api.NO_RESULT)}
+        error = (
+            error
+            if isinstance(error, dict)
+            else {"code": 13, "message": str(error or api.NO_RESULT)}
+        )
         code = error.get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else HTTP_OF.get(code or 13, 500)
+        status = (
+            code if isinstance(code, int) and 400 <= code < 600 else HTTP_OF.get(code or 13, 500)
+        )
         return api.RowReply(key, "errored", status, {"error": {**error, "code": status}}, None)
 
 
@@ -102,40 +142,56 @@ class GeminiBatches(GoogleBatches):
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         return to_json({"key": custom_id, "request": body})
 
-    def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded | None:
+    def upload(
+        self, batch_client: BatchClient, part: Part, path: Path, job: str
+    ) -> api.Uploaded | None:
         """Upload the requests of a part that is too large to be sent with its batch; it stays for 48 hours."""
         if part.size_bytes <= INLINE_BYTES and part.rows <= INLINE_ROWS:
             return None
         with path.open("rb") as file:
-            uploaded = batch_client.upload(f"/upload{FILES}", f"{job}-{part.name}.jsonl", part.size_bytes, file)
+            uploaded = batch_client.upload(
+                f"/upload{FILES}", f"{job}-{part.name}.jsonl", part.size_bytes, file
+            )
         about = uploaded.get("file") or {}
         return api.Uploaded(id_of(about), api.epoch(about.get("createTime")))
 
     def file_path(self, file_id: str) -> str:
         return f"{FILES}/{file_id}"
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> api.Made:
+    def create(
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+    ) -> api.Made:
         model = re.search(r"((?:models|tunedModels)/[^/]+):generateContent$", about["endpoint"])
         if model is None:
-            raise InvalidArgument(f"The Gemini API makes batches of `models/...`, not of `{about['endpoint']}`.")
+            raise InvalidArgument(
+                f"The Gemini API makes batches of `models/...`, not of `{about['endpoint']}`."
+            )
         batch: dict[str, Any] = {"displayName": shown_marks(part, job)}
         if part.file_id is not None:
             batch["inputConfig"] = {"fileName": f"files/{part.file_id}"}
         else:
             rows = [from_json(line) for line in path.read_bytes().splitlines()]
-            requests = [{"request": row["request"], "metadata": {"key": row["key"]}} for row in rows]
+            requests = [
+                {"request": row["request"], "metadata": {"key": row["key"]}} for row in rows
+            ]
             batch["inputConfig"] = {"requests": {"requests": requests}}
-        return self.made(batch_client.post(f"/v1beta/{model[1]}:batchGenerateContent", body={"batch": batch}))
+        return self.made(
+            batch_client.post(f"/v1beta/{model[1]}:batchGenerateContent", body={"batch": batch})
+        )
 
     def about(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         return batch.get("metadata") or {}
 
     def counts(self, about: Mapping[str, Any]) -> tuple[int, int, int]:
         found = about.get("batchStats") or {}
-        total, good, bad = (int(found.get(f"{word}equestCount") or 0) for word in ("r", "successfulR", "failedR"))
+        total, good, bad = (
+            int(found.get(f"{word}equestCount") or 0) for word in ("r", "successfulR", "failedR")
+        )
         return total, good, bad
 
-    def results(self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]) -> tuple[str, ...]:
+    def results(
+        self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]
+    ) -> tuple[str, ...]:
         output = _output(batch)
         if file := output.get("responsesFile"):
             return (f"/download{FILES}/{id_of({'name': file})}:download?alt=media",)
@@ -146,14 +202,20 @@ class GeminiBatches(GoogleBatches):
         if remote.startswith("/download/"):
             batch_client.download(remote, path)
             return
-        rows = (_output(batch_client.get(remote)).get("inlinedResponses") or {}).get("inlinedResponses") or ()
+        rows = (_output(batch_client.get(remote)).get("inlinedResponses") or {}).get(
+            "inlinedResponses"
+        ) or ()
         with open(path, "wb", opener=owned) as out:
             out.writelines(to_json(row) + b"\n" for row in rows if isinstance(row, dict))
             out.flush()
             os.fsync(out.fileno())
 
     def remote_paths(self, part: Part) -> list[str]:
-        results = [found[1] for path in part.remote if (found := re.search(r"/files/([^/:]+):download", path))]
+        results = [
+            found[1]
+            for path in part.remote
+            if (found := re.search(r"/files/([^/:]+):download", path))
+        ]
         return [*map(self.file_path, results), *super().remote_paths(part)]
 
     def read(self, line: bytes) -> api.RowReply:
@@ -164,7 +226,9 @@ class GeminiBatches(GoogleBatches):
         return self.failed_row(key, row.get("error") or row.get("status"))
 
 
-def pages(batch_client: BatchClient, path: str, field: str, **params: Any) -> Iterator[dict[str, Any]]:
+def pages(
+    batch_client: BatchClient, path: str, field: str, **params: Any
+) -> Iterator[dict[str, Any]]:
     """Yield what a list of Google's holds, from all of its pages."""
     while True:
         page = batch_client.get(path, params)

@@ -69,14 +69,22 @@ POLLS_S = (5.0, 10.0, 20.0, 40.0, 60.0)  # between looks; after an hour, `SLOW_S
 SLOW_S, SLOW_AFTER_S = 300.0, 3600.0
 JITTER = 0.2
 EVERY_ROWS = (AuthenticationError, PermissionDenied, QuotaExhausted, MissingKey, MissingDependency)
-FINISHED = ("expired", "errored_retryable", "missing")  # what `resubmit` takes unless told otherwise
+FINISHED = (
+    "expired",
+    "errored_retryable",
+    "missing",
+)  # what `resubmit` takes unless told otherwise
 
 
 class BatchJob:
     """A batch job. `submit_batch` makes one, `load` finds one again."""
 
     def __init__(
-        self, path: Path, split: Split | None, *, on_progress: Callable[[dict[str, Any]], object] | None = None
+        self,
+        path: Path,
+        split: Split | None,
+        *,
+        on_progress: Callable[[dict[str, Any]], object] | None = None,
     ):
         self.path = path
         self.on_progress = on_progress or notebook_bar()
@@ -86,10 +94,15 @@ class BatchJob:
 
     @classmethod
     def load(
-        cls, job: str | os.PathLike[str], chain: Any = None, *, dir: str | os.PathLike[str] = ".",
-        config: RunnableConfig | None = None, force: bool = False,
+        cls,
+        job: str | os.PathLike[str],
+        chain: Any = None,
+        *,
+        dir: str | os.PathLike[str] = ".",
+        config: RunnableConfig | None = None,
+        force: bool = False,
         on_progress: Callable[[dict[str, Any]], object] | None = None,
-    ) -> BatchJob:  # fmt: skip
+    ) -> BatchJob:
         """Find a job by its folder, or by its id among those in `dir`.
 
         With the `chain` it was submitted with, results are what the chain gives, without it the model's messages.
@@ -97,7 +110,9 @@ class BatchJob:
         """
         folder = find_job(os.fspath(job), Path(dir))
         if "batch" not in folder.about:
-            raise InvalidArgument(f"`{folder.path}` is no batch job: run it with `run_job`, or `modelwire batch`.")
+            raise InvalidArgument(
+                f"`{folder.path}` is no batch job: run it with `run_job`, or `modelwire batch`."
+            )
         split = None if chain is None else split_chain(chain, config)
         if split is not None and not force:
             before = {name: folder.about["fingerprint"].get(name) for name in ("input", "via")}
@@ -117,7 +132,9 @@ class BatchJob:
         """The job's name."""
         return JobFolder(self.path).id
 
-    def wait(self, timeout: float | None = None, poll: float | Literal["auto"] = "auto") -> BatchJob:
+    def wait(
+        self, timeout: float | None = None, poll: float | Literal["auto"] = "auto"
+    ) -> BatchJob:
         """Wait until all results are here, and whatever goes wrong on the way but the key, the account, the disk.
 
         `poll` is the time between two looks in seconds. Raises: `Timeout` after `timeout` seconds; the job stays as it
@@ -126,7 +143,10 @@ class BatchJob:
         began = time.monotonic()
         if self._read()[1].done:
             return self
-        with self._claimed() as (folder, events), self._batch_client(folder, events) as batch_client:
+        with (
+            self._claimed() as (folder, events),
+            self._batch_client(folder, events) as batch_client,
+        ):
             self._check_planned(events)
             reconciler = Reconciler(folder, events, self._api(folder), batch_client)
             looks = 0
@@ -145,7 +165,9 @@ class BatchJob:
                 pause_s = self._pause_s(looks, elapsed_s) if poll == "auto" else poll
                 if timeout is not None:
                     if elapsed_s >= timeout:
-                        raise Timeout(f"The batch is not done after {timeout:g} s. It goes on; wait for it again.")
+                        raise Timeout(
+                            f"The batch is not done after {timeout:g} s. It goes on; wait for it again."
+                        )
                     pause_s = min(pause_s, timeout - elapsed_s)
                 time.sleep(pause_s)
                 looks += 1
@@ -184,11 +206,16 @@ class BatchJob:
 
     def cancel(self) -> None:
         """End it early. What is answered by then is kept and paid; `wait` fetches it."""
-        with self._claimed() as (folder, events), self._batch_client(folder, events) as batch_client:
+        with (
+            self._claimed() as (folder, events),
+            self._batch_client(folder, events) as batch_client,
+        ):
             self._check_planned(events)
             Reconciler(folder, events, self._api(folder), batch_client).cancel()
 
-    def resubmit(self, status: Any = FINISHED, *, inputs: Any = None, encoding: str = "utf-8") -> int:
+    def resubmit(
+        self, status: Any = FINISHED, *, inputs: Any = None, encoding: str = "utf-8"
+    ) -> int:
         """Submit those rows again whose result has one of the statuses; return how many they are.
 
         `errored_retryable` stands for errors that may pass, `errored` for all. With `inputs`, the table or the rows
@@ -196,9 +223,15 @@ class BatchJob:
         can be asked now; all others must be what they were, else `JobChanged` is raised.
         """
         statuses = checked_statuses(status)
-        with self._claimed() as (folder, events), self._batch_client(folder, events) as batch_client:
+        with (
+            self._claimed() as (folder, events),
+            self._batch_client(folder, events) as batch_client,
+        ):
             self._check_done(events)
-            api, round = self._api(folder), 1 + max((part.round for part in events.parts), default=0)
+            api, round = (
+                self._api(folder),
+                1 + max((part.round for part in events.parts), default=0),
+            )
             count = 0
             if inputs is not None:
                 split = self._needs_chain("inputs")
@@ -224,7 +257,9 @@ class BatchJob:
             self._check_done(events)
             chunks = _chunks(self._unanswered(folder, events, statuses))
             with closing(LiveAnswers(folder.path)) as live:
-                return sum(self._asked_live(live, RunnableLambda(ask_live), chunk) for chunk in chunks)
+                return sum(
+                    self._asked_live(live, RunnableLambda(ask_live), chunk) for chunk in chunks
+                )
 
     def _asked_live(self, live: LiveAnswers, step: Any, rows: list[tuple[int, Any]]) -> int:
         """Ask some rows and keep each answer when it comes; return how many there are.
@@ -236,7 +271,9 @@ class BatchJob:
         for place, message in step.batch_as_completed(values, return_exceptions=True):
             if isinstance(message, BaseException):
                 failures.append(message)
-                _log.warning("Row %d could not be asked live: %s", rows[place][0], failure_text(message))
+                _log.warning(
+                    "Row %d could not be asked live: %s", rows[place][0], failure_text(message)
+                )
             else:
                 live.add(rows[place][0], message, told=True)
                 answered += 1
@@ -252,13 +289,22 @@ class BatchJob:
         with closing(Index(folder.path, events, self._api(folder), folder.id)) as index:
             for number, record in enumerate(stored_rows(folder.path)):
                 result = index.fill(_blank(number, record), codec)
-                if result.status != "succeeded" and result.same is None and matches(result, statuses):
+                if (
+                    result.status != "succeeded"
+                    and result.same is None
+                    and matches(result, statuses)
+                ):
                     yield number, input_of(record)
 
     def adopt(self, part: int, batch_id: str) -> None:
         """Say which of several batches is the one that was made of a part; see `BatchUncertain`."""
         with self._claimed() as (_, events):
-            facts = {"batch_id": checked_id(batch_id), "expires_at": 0.0, "guessed": True, "confirmed": True}
+            facts = {
+                "batch_id": checked_id(batch_id),
+                "expires_at": 0.0,
+                "guessed": True,
+                "confirmed": True,
+            }
             events.write("created", self._uncertain(events, part), **facts)
 
     def submit_again(self, part: int) -> None:
@@ -275,7 +321,9 @@ class BatchJob:
 
     def _is_lost(self, folder: JobFolder, events: PartEvents, part: Part) -> bool:
         """Tell whether the provider knows nothing of a part's batch, or of its results."""
-        if part.stage == "ended":  # fetching what it has brought comes right after its end, and has failed
+        if (
+            part.stage == "ended"
+        ):  # fetching what it has brought comes right after its end, and has failed
             return True
         if part.stage != "created":
             return False
@@ -287,8 +335,12 @@ class BatchJob:
 
     def _uncertain(self, events: PartEvents, number: int) -> Part:
         for part in events.parts:
-            may_be_made = part.stage in ("intent", "uploaded") or (part.stage == "planned" and part.unheard)
-            if part.number == number and (may_be_made or (part.stage in ("created", "ended") and part.is_guess)):
+            may_be_made = part.stage in ("intent", "uploaded") or (
+                part.stage == "planned" and part.unheard
+            )
+            if part.number == number and (
+                may_be_made or (part.stage in ("created", "ended") and part.is_guess)
+            ):
                 return part
         raise InvalidArgument(f"Nothing is uncertain about part {number} of `{self.path}`.")
 
@@ -297,7 +349,10 @@ class BatchJob:
 
         What is gone already is passed over; what else fails is raised when all has been tried.
         """
-        with self._claimed() as (folder, events), self._batch_client(folder, events) as batch_client:
+        with (
+            self._claimed() as (folder, events),
+            self._batch_client(folder, events) as batch_client,
+        ):
             self._check_done(events)
             each_of(events.parts, lambda part: self._api(folder).delete(batch_client, part))
 
@@ -308,22 +363,39 @@ class BatchJob:
         done_there = 0
         if look and running:
             with self._batch_client(folder, events) as batch_client:
-                done_there = sum(self._api(folder).look(batch_client, part.batch_id or "").done for part in running)
+                done_there = sum(
+                    self._api(folder).look(batch_client, part.batch_id or "").done
+                    for part in running
+                )
         current = [part for part in events.parts if part.stage != "replaced"]
         submitted = sum(part.rows for part in current if part.batch_id)
         at_work = sum(part.rows for part in running)
         state = (
-            "done" if events.done else "cancelling" if events.cancelled else "processing" if submitted else "planned"
+            "done"
+            if events.done
+            else "cancelling"
+            if events.cancelled
+            else "processing"
+            if submitted
+            else "planned"
         )
         open_rows = sum(part.rows for part in current if part.stage != "downloaded")
         done = events.rows - open_rows - (events.same if open_rows else 0)
         batches = tuple(part.batch_id for part in events.parts if part.batch_id)
         return BatchStatus(
-            state, events.rows, submitted, done + done_there, at_work - done_there, len(current), batches
+            state,
+            events.rows,
+            submitted,
+            done + done_there,
+            at_work - done_there,
+            len(current),
+            batches,
         )
 
     def results(
-        self, order: Literal["input", "arrival"] = "input", errors: Literal["return", "raise"] = "return"
+        self,
+        order: Literal["input", "arrival"] = "input",
+        errors: Literal["return", "raise"] = "return",
     ) -> Iterator[BatchResult]:
         """Yield one result for each input. Steps after the model run as they are read; nothing is asked.
 
@@ -331,7 +403,10 @@ class BatchJob:
 
         Raises: `InvalidArgument` for another order or another `errors`.
         """
-        for name, value, known in (("order", order, ("input", "arrival")), ("errors", errors, ("return", "raise"))):
+        for name, value, known in (
+            ("order", order, ("input", "arrival")),
+            ("errors", errors, ("return", "raise")),
+        ):
             if value not in known:
                 raise InvalidArgument(f"`{name}` is {value!r}. {did_you_mean(str(value), known)}")
         return self._results(by_arrival=order == "arrival", raising=errors == "raise")
@@ -367,7 +442,11 @@ class BatchJob:
             result.output = result.message
             return
         try:
-            result.output = result.message if split.after is None else split.after.invoke(result.message, split.config)
+            result.output = (
+                result.message
+                if split.after is None
+                else split.after.invoke(result.message, split.config)
+            )
         except Exception as exc:  # noqa: BLE001 - a step of the user's: the result says what it raised
             result.error = exc
 
@@ -381,7 +460,9 @@ class BatchJob:
                 usd += result.cost or 0
         return BatchCost(usd, answers, unpriced)
 
-    def write(self, path: str | os.PathLike[str], *, order: Literal["input", "arrival"] = "input") -> int:
+    def write(
+        self, path: str | os.PathLike[str], *, order: Literal["input", "arrival"] = "input"
+    ) -> int:
         """Write a table of inputs and answers, as `run_job` does: .jsonl, .csv, .tsv or .parquet; return its rows.
 
         Before the job's end, `error` says of a row without an answer that it is pending. Raises: `DiskError`, and
@@ -430,7 +511,11 @@ class BatchJob:
                 f"`{self.path}` was submitted through a client of its own, `{about['client']}`: only the chain knows "
                 "the way. `BatchJob.load(..., chain=chain)`."
             )
-        known = {name: about[name] for name in ("model", "base_url", "provider") if about[name] is not None}
+        known = {
+            name: about[name]
+            for name in ("model", "base_url", "provider")
+            if about[name] is not None
+        }
         wire = wires.wire_named(_wire_of(about))
         made: HTTPChatModel = wires.loaded(wire.model_class)(**known, **wire.model_options)
         return made
@@ -445,7 +530,9 @@ class BatchJob:
 
     def _check_planned(self, events: PartEvents) -> None:
         if not events.planned:
-            raise JobError(f"`{self.path}` was interrupted before it was submitted: submit it again, with this `dir`.")
+            raise JobError(
+                f"`{self.path}` was interrupted before it was submitted: submit it again, with this `dir`."
+            )
 
     def _check_done(self, events: PartEvents) -> None:
         if not events.done:
@@ -463,7 +550,9 @@ def _wire_of(about: Mapping[str, Any]) -> str:
 
 def _blank(number: int, record: dict[str, Any]) -> BatchResult:
     """Return the result of a row of which nothing is known but its own record."""
-    result = BatchResult(index=number, key=record.get("key", number), status="pending", same=record.get("same"))
+    result = BatchResult(
+        index=number, key=record.get("key", number), status="pending", same=record.get("same")
+    )
     if "error" in record:
         result.error = InvalidArgument(record["error"])
     return result

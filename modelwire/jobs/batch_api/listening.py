@@ -41,7 +41,9 @@ def tell(split: Split, result: BatchResult, value: Any, job: str) -> None:
         from modelwire.adapters.model.results import result_of
 
         try:
-            with start_model_run(split.model, split.messages(split.prepared(value)), config, dict(split.kwargs)) as run:
+            with start_model_run(
+                split.model, split.messages(split.prepared(value)), config, dict(split.kwargs)
+            ) as run:
                 if message is not None:
                     run.end(result_of(message))
                 elif error is not None:

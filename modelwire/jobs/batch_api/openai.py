@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIBatches"]
 
-STATES = {name: name for name in ("completed", "failed", "expired", "cancelled", "cancelling")}  # others: it runs
+STATES = {
+    name: name for name in ("completed", "failed", "expired", "cancelled", "cancelling")
+}  # others: it runs
 NOT_ASKED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
-BEING_READ = ("uploaded", "pending", "running")  # a file on Azure, of which no batch can be made yet
+BEING_READ = (
+    "uploaded",
+    "pending",
+    "running",
+)  # a file on Azure, of which no batch can be made yet
 READ_IN_S, READ_PAUSE_S = 600.0, 2.0
 CLOCKS_APART_S = 86_400.0  # the most by which two machines of the provider's may differ
 MARKS = ("modelwire_job", "modelwire_part", "modelwire_sha256")  # in the metadata of a batch
@@ -59,23 +65,33 @@ class OpenAIBatches(api.BatchApi):
     def file_path(self, file_id: str) -> str:
         return f"/files/{file_id}"
 
-    def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[api.Made]:
+    def find(
+        self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
+    ) -> list[api.Made]:
         """Return the batch that was made of this part, if it was; it is not older than its file."""
         for batch in api.listed(batch_client, self.batches, "after", 100):
             marks = batch.get("metadata") or {}
             has_our_file = part.file_id is not None and batch.get("input_file_id") == part.file_id
             if has_our_file or api.is_made_of(part, job, [*map(marks.get, MARKS)]):
                 return [self._made(batch)]
-            if part.file_at and (batch.get("created_at") or part.file_at) < part.file_at - CLOCKS_APART_S:
+            if (
+                part.file_at
+                and (batch.get("created_at") or part.file_at) < part.file_at - CLOCKS_APART_S
+            ):
                 break
         return []
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> api.Made:
+    def create(
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+    ) -> api.Made:
         payload = {
             "input_file_id": part.file_id,
             "endpoint": CREATE_ENDPOINT if self.azure else about["endpoint"],
             "completion_window": "24h",
-            "metadata": {**about["metadata"], **dict(zip(MARKS, api.marks_of(part, job), strict=True))},
+            "metadata": {
+                **about["metadata"],
+                **dict(zip(MARKS, api.marks_of(part, job), strict=True)),
+            },
         }
         return self._made(batch_client.post(self.batches, body=payload, headers=about["headers"]))
 
@@ -83,32 +99,54 @@ class OpenAIBatches(api.BatchApi):
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}
         outcome = STATES.get(str(batch.get("status")), "")
-        files = tuple(file for name in ("output_file_id", "error_file_id") if (file := batch.get(name)))
+        files = tuple(
+            file for name in ("output_file_id", "error_file_id") if (file := batch.get(name))
+        )
         completed, failed = counts.get("completed") or 0, counts.get("failed") or 0
         errors = (batch.get("errors") or {}).get("data") or ()
         remote = tuple(f"/files/{api.checked_id(file)}/content" for file in files)
         ended = outcome not in ("", "cancelling")
-        return api.Look(ended, outcome, counts.get("total") or 0, completed + failed, failed, remote, tuple(errors))
+        return api.Look(
+            ended,
+            outcome,
+            counts.get("total") or 0,
+            completed + failed,
+            failed,
+            remote,
+            tuple(errors),
+        )
 
     def remote_paths(self, part: Part) -> list[str]:
         """Return the paths of the files of a part; a batch itself cannot be removed."""
         results = [path.removesuffix("/content") for path in part.remote]
-        return results + [path for path in super().remote_paths(part) if not path.startswith(self.batches)]
+        return results + [
+            path for path in super().remote_paths(part) if not path.startswith(self.batches)
+        ]
 
     def read(self, line: bytes) -> api.RowReply:
         """Read a line of results. Either of `response` and `error` may be null."""
         row = api.json_object(line)
-        custom_id, response, error = str(row.get("custom_id")), row.get("response"), row.get("error")
+        custom_id, response, error = (
+            str(row.get("custom_id")),
+            row.get("response"),
+            row.get("error"),
+        )
         if not isinstance(response, dict):
             error = error or {"code": None, "message": api.NO_RESULT}
             code = error.get("code") if isinstance(error, dict) else None
             kind = NOT_ASKED.get(str(code), "errored")
-            return api.RowReply(custom_id, kind, 500 if kind == "errored" else None, {"error": error}, None)
+            return api.RowReply(
+                custom_id, kind, 500 if kind == "errored" else None, {"error": error}, None
+            )
         status = response.get("status_code")
         status = status if isinstance(status, int) and 100 <= status < 600 else 500
         kind = "succeeded" if status < 300 else "errored"
-        return api.RowReply(custom_id, kind, status, response.get("body"), response.get("request_id"))
+        return api.RowReply(
+            custom_id, kind, status, response.get("body"), response.get("request_id")
+        )
 
     def _made(self, batch: Mapping[str, Any]) -> api.Made:
-        ends_at = 0.0 if self.azure else float(batch.get("expires_at") or 0)  # Azure ends none for taking long
+        ends_at = (
+            0.0 if self.azure else float(batch.get("expires_at") or 0)
+        )  # Azure ends none for taking long
         return api.Made(api.checked_id(batch.get("id")), ends_at)

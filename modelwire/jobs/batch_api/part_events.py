@@ -45,14 +45,20 @@ class Part:
     guessed: bool = False  # that the batch is ours is a guess until its results are seen
     confirmed: bool = False  # the user says that the guess is right
     not_ours: list[str] = field(default_factory=list)  # batches taken for this part's that were not
-    unheard: bool = False  # the store was damaged: of what was done for this part, events may be lost
+    unheard: bool = (
+        False  # the store was damaged: of what was done for this part, events may be lost
+    )
     cancel_asked: bool = False  # and the provider has heard it
     expires_at: float = 0.0  # epoch seconds, on the provider's clock
     outcome: str = ""
     remote: list[str] = field(default_factory=list)  # where its results are
     results: list[str] = field(default_factory=list)  # files of the job's folder
-    invalid: dict[str, str] = field(default_factory=dict)  # by line from 1, or "all": the result of the validation
-    refused_alone: int = 0  # times that the queue had no place for it, though nothing of this job was in it
+    invalid: dict[str, str] = field(
+        default_factory=dict
+    )  # by line from 1, or "all": the result of the validation
+    refused_alone: int = (
+        0  # times that the queue had no place for it, though nothing of this job was in it
+    )
     old_files: list[str] = field(default_factory=list)  # uploaded for it, and of no use any more
 
     @property
@@ -85,7 +91,9 @@ class PartEvents:
         self.endpoint = ""
         self.cancelled = False
         self.done = False
-        self.window: int | None = None  # parts at a time that the provider's queue takes, once that is known
+        self.window: int | None = (
+            None  # parts at a time that the provider's queue takes, once that is known
+        )
         self.damaged = 0  # events that cannot be read, as far as that was noticed before
         self._store: JobStore | None = None
 
@@ -106,9 +114,16 @@ class PartEvents:
     def write(self, event: str, part: Part | None = None, **facts: Any) -> None:
         """Write an event down; when this returns it survives a crash."""
         if self._store is None:
-            raise DiskError(f"The job in `{self.folder}` was opened to be read.", path=str(self.folder))
+            raise DiskError(
+                f"The job in `{self.folder}` was opened to be read.", path=str(self.folder)
+            )
         number = None if part is None else part.number
-        record = {"event": event, "at": time.time(), **({} if part is None else {"part": number}), **facts}
+        record = {
+            "event": event,
+            "at": time.time(),
+            **({} if part is None else {"part": number}),
+            **facts,
+        }
         self._store.append(TABLE, [Entry.of(event, to_json(record), number)])
         self._apply(record)
 
@@ -142,7 +157,9 @@ class PartEvents:
             self._apply_to_part(kind, facts.pop("part"), facts)
         elif kind == "planned":
             lost = self.damaged > 0 and not self.planned  # it may have been planned before
-            self.cancelled = self.cancelled and not self.done  # rows handed in after the end are a new beginning
+            self.cancelled = (
+                self.cancelled and not self.done
+            )  # rows handed in after the end are a new beginning
             self.planned, self.done = True, False
             for number in facts.get("replaces", ()):
                 self.parts[number].stage = "replaced"
@@ -164,7 +181,9 @@ class PartEvents:
     def _apply_to_part(self, kind: str, number: int, facts: dict[str, Any]) -> None:
         if number >= len(self.parts):
             path = self.folder / STORE_NAME
-            raise DiskError(f"`{path}` is damaged: nothing says what part {number} is.", path=str(path))
+            raise DiskError(
+                f"`{path}` is damaged: nothing says what part {number} is.", path=str(path)
+            )
         part = self.parts[number]
         if "window" in facts:
             self.window = facts.pop("window")

@@ -34,30 +34,53 @@ class PlainClient:
     """
 
     def __init__(
-        self, *, base_url: str, default_query: Mapping[str, str], default_headers: Mapping[str, str],
+        self,
+        *,
+        base_url: str,
+        default_query: Mapping[str, str],
+        default_headers: Mapping[str, str],
         http_client: httpx2.Client,
-    ) -> None:  # fmt: skip
+    ) -> None:
         import httpx2
 
-        self.base_url = httpx2.URL(re.sub(r"/v\d\w*/?$", "", base_url.rstrip("/")))  # paths name their version
+        self.base_url = httpx2.URL(
+            re.sub(r"/v\d\w*/?$", "", base_url.rstrip("/"))
+        )  # paths name their version
         self._query, self._headers, self._client = default_query, default_headers, http_client
 
     def close(self) -> None:
         self._client.close()
 
-    def get(self, path: str, *, options: Mapping[str, Any], stream: bool = False, **_: Any) -> httpx2.Response:
+    def get(
+        self, path: str, *, options: Mapping[str, Any], stream: bool = False, **_: Any
+    ) -> httpx2.Response:
         return self._call("GET", path, options, stream=stream)
 
     def delete(self, path: str, *, options: Mapping[str, Any], **_: Any) -> httpx2.Response:
         return self._call("DELETE", path, options)
 
     def post(
-        self, path: str, *, options: Mapping[str, Any], body: Any = None, content: Any = None, **_: Any
+        self,
+        path: str,
+        *,
+        options: Mapping[str, Any],
+        body: Any = None,
+        content: Any = None,
+        **_: Any,
     ) -> httpx2.Response:
-        return self._call("POST", path, options, **({"json": body} if content is None else {"content": content}))
+        return self._call(
+            "POST", path, options, **({"json": body} if content is None else {"content": content})
+        )
 
     def upload(
-        self, path: str, *, options: Mapping[str, Any], name: str, size: int, file: IO[bytes], **_: Any
+        self,
+        path: str,
+        *,
+        options: Mapping[str, Any],
+        name: str,
+        size: int,
+        file: IO[bytes],
+        **_: Any,
     ) -> httpx2.Response:
         """Upload a file of JSON lines: one call asks for an address, another one sends it there.
 
@@ -69,11 +92,23 @@ class PlainClient:
         start |= {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"}
         begun = self.post(path, options=_with(options, start), body={"file": {"displayName": name}})
         address = urlsplit(begun.headers.get("x-goog-upload-url", ""))
-        send = {"X-Goog-Upload-Offset": "0", "X-Goog-Upload-Command": "upload, finalize", "Content-Length": str(size)}
-        return self.post(f"{address.path}?{address.query}", options=_with(options, send), content=file)
+        send = {
+            "X-Goog-Upload-Offset": "0",
+            "X-Goog-Upload-Command": "upload, finalize",
+            "Content-Length": str(size),
+        }
+        return self.post(
+            f"{address.path}?{address.query}", options=_with(options, send), content=file
+        )
 
     def _call(
-        self, method: str, path: str, options: Mapping[str, Any], *, stream: bool = False, **content: Any
+        self,
+        method: str,
+        path: str,
+        options: Mapping[str, Any],
+        *,
+        stream: bool = False,
+        **content: Any,
     ) -> httpx2.Response:
         import httpx2
 
@@ -95,7 +130,9 @@ class PlainClient:
                 if response.is_success:
                     return response
                 response.read()
-                if not pauses_s or (response.status_code < 500 and response.status_code not in (408, 429)):
+                if not pauses_s or (
+                    response.status_code < 500 and response.status_code not in (408, 429)
+                ):
                     raise RefusedByProvider(response)
             time.sleep(pauses_s.pop(0))
 

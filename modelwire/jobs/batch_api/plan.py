@@ -83,7 +83,16 @@ def number_of(custom_id: str, job: str) -> tuple[int, int] | None:
 class PartFiles:
     """Writes requests into the files of parts, from part number `first` on, and closes each when it is full."""
 
-    def __init__(self, folder: Path, api: BatchApi, limits: Limits, first: int, *, round: int = 1, again: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        api: BatchApi,
+        limits: Limits,
+        first: int,
+        *,
+        round: int = 1,
+        again: bool = False,
+    ):
         self._folder, self._api, self._limits = folder, api, limits
         self._first, self._round, self._again = first, round, again
         self._written: list[dict[str, Any]] = []  # what the event `planned` says of each part
@@ -99,10 +108,14 @@ class PartFiles:
     def add(self, line: bytes) -> None:
         """Add a request."""
         more = len(self._api.between) + len(line) + len(self._api.tail)
-        if self._file is not None and (self._rows >= self._limits.rows or self._bytes + more > self._limits.size_bytes):
+        if self._file is not None and (
+            self._rows >= self._limits.rows or self._bytes + more > self._limits.size_bytes
+        ):
             self._finish()
         if self._file is None:
-            self._file = open(part_path(self._folder, self._first + len(self._written)), "wb", opener=owned)  # noqa: SIM115 - open until its part is full
+            self._file = open(
+                part_path(self._folder, self._first + len(self._written)), "wb", opener=owned
+            )  # noqa: SIM115 - open until its part is full
             self._digest, self._rows, self._bytes = sha256(), 0, 0
             self._put(self._api.head)
         else:
@@ -184,7 +197,11 @@ def row_record(row: Row, key: str | None) -> dict[str, Any]:
         value = value.to_messages()
     if isinstance(value, BaseMessage):
         value = [value]
-    if isinstance(value, (list, tuple)) and value and all(isinstance(one, BaseMessage) for one in value):
+    if (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(one, BaseMessage) for one in value)
+    ):
         record["messages"] = messages_to_dict(value)
     else:
         record["value"] = value
@@ -201,7 +218,10 @@ def written(row: Row, key: str | None) -> tuple[dict[str, Any], bytes]:
     try:
         return record, json_of(record)
     except (ValueError, UnicodeError) as exc:  # half of a character, say
-        record = {"line": row.line, "error": f"Line {row.line}: The row cannot be written as JSON: {exc}"}
+        record = {
+            "line": row.line,
+            "error": f"Line {row.line}: The row cannot be written as JSON: {exc}",
+        }
         return record, json_of(record)
 
 
@@ -227,12 +247,21 @@ class Requests:
     """Makes the request of each row and files it; knows what was asked before."""
 
     def __init__(
-        self, split: Split, files: PartFiles, api: BatchApi, job: str, live: LiveAnswers, *, dedupe: bool
+        self,
+        split: Split,
+        files: PartFiles,
+        api: BatchApi,
+        job: str,
+        live: LiveAnswers,
+        *,
+        dedupe: bool,
     ) -> None:
         self._split, self._files, self._api, self._job, self._live = split, files, api, job, live
         self._asked_before = Digests() if dedupe else None
         self._deployment = deployment_of(split.model)
-        self.cached = self.same = 0  # rows that the cache answers; rows whose request is that of a row before
+        self.cached = self.same = (
+            0  # rows that the cache answers; rows whose request is that of a row before
+        )
         self.headers: dict[str, str] = {}
         self.path = ""
         self.first: Exception | None = None  # of what rows have failed with
@@ -258,11 +287,17 @@ class Requests:
         request = self._split.request(messages)
         self.path = _path_of(request.url)
         self.headers |= {n: v for n, v in request.headers.items() if n.lower() == "anthropic-beta"}
-        payload = request.body if self._deployment is None else {**request.body, "model": self._deployment}
+        payload = (
+            request.body
+            if self._deployment is None
+            else {**request.body, "model": self._deployment}
+        )
         body = json_of(payload)
         request_line = self._api.row(custom_id_of(self._job, number, body), payload, self.path)
         if not self._files.fits(request_line):
-            raise InvalidArgument(f"The request has {len(request_line):,} bytes, more than a batch may have.")
+            raise InvalidArgument(
+                f"The request has {len(request_line):,} bytes, more than a batch may have."
+            )
         if self._asked_before is not None:
             first_of = self._asked_before.find(digest_of(body))
             if first_of is not None:
@@ -274,9 +309,18 @@ class Requests:
 
 
 def plan_rows(
-    split: Split, rows: Iterable[Row], folder: Path, files: PartFiles, api: BatchApi, job: str, live: LiveAnswers,
-    *, key: str | None, limit: int | None, dedupe: bool,
-) -> Plan:  # fmt: skip
+    split: Split,
+    rows: Iterable[Row],
+    folder: Path,
+    files: PartFiles,
+    api: BatchApi,
+    job: str,
+    live: LiveAnswers,
+    *,
+    key: str | None,
+    limit: int | None,
+    dedupe: bool,
+) -> Plan:
     """Write down every row, and the requests of those that can be asked."""
     digest, count = sha256(), 0
     requests = Requests(split, files, api, job, live, dedupe=dedupe)
@@ -284,13 +328,17 @@ def plan_rows(
         for row, prepared in prepared_rows(split, islice(rows, limit)):
             record, line = written(row, key)
             digest.update(line)
-            out.write((line if "error" in record else requests.line(count, record, prepared)) + b"\n")
+            out.write(
+                (line if "error" in record else requests.line(count, record, prepared)) + b"\n"
+            )
             count += 1
         out.flush()
     if not count:
         raise InvalidArgument("There are no rows to ask about.")
     parts = files.close()
-    if not parts and not requests.cached and requests.first is not None:  # what is wrong is not the rows'
+    if (
+        not parts and not requests.cached and requests.first is not None
+    ):  # what is wrong is not the rows'
         raise requests.first
     endpoint = f"/v1{requests.path}"
     return Plan(parts, count, requests.same, digest.hexdigest(), requests.headers, endpoint)
@@ -299,7 +347,14 @@ def plan_rows(
 def _path_of(url: str) -> str:
     """Return what comes after the version: `/chat/completions`."""
     path = urlsplit(url).path
-    return next((known for known in ("/chat/completions", "/responses", "/messages") if path.endswith(known)), path)
+    return next(
+        (
+            known
+            for known in ("/chat/completions", "/responses", "/messages")
+            if path.endswith(known)
+        ),
+        path,
+    )
 
 
 def _is_readable(row: Row) -> bool:
@@ -316,7 +371,9 @@ def prepared_rows(
             yield from ((row, row.values) for row in chunk)
             continue
         good = [row for row in chunk if wanted(row)]
-        made = split.before.batch([work.filled(row.values) for row in good], split.config, return_exceptions=True)
+        made = split.before.batch(
+            [work.filled(row.values) for row in good], split.config, return_exceptions=True
+        )
         outputs = dict(zip((row.number for row in good), made, strict=True))
         yield from ((row, outputs.get(row.number)) for row in chunk)
 
@@ -360,7 +417,11 @@ class RowsAt:
 
 
 def refile(
-    folder: Path, parts: Iterable[Part], files: PartFiles, api: BatchApi, wanted: Callable[[Part, int, str], bool]
+    folder: Path,
+    parts: Iterable[Part],
+    files: PartFiles,
+    api: BatchApi,
+    wanted: Callable[[Part, int, str], bool],
 ) -> list[dict[str, Any]]:
     """Put the wanted requests of `parts` into new parts; `wanted` takes the part, the number of the line, the name."""
     for part in parts:

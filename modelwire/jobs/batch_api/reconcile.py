@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from modelwire.errors import BadRequest, ChatError, DiskError, JobStopped, MalformedResponse, NotFound
+from modelwire.errors import (
+    BadRequest,
+    ChatError,
+    DiskError,
+    JobStopped,
+    MalformedResponse,
+    NotFound,
+)
 from modelwire.jobs.batch_api.api import without_bom
 from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, part_path, refile, stored
@@ -63,7 +70,13 @@ class Reconciler:
         batch_client: BatchClient,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self.folder, self.events, self.api, self.batch_client, self.now_s = folder, events, api, batch_client, now_s
+        self.folder, self.events, self.api, self.batch_client, self.now_s = (
+            folder,
+            events,
+            api,
+            batch_client,
+            now_s,
+        )
         self.settings: dict[str, Any] = folder.about["batch"]
         self.parts_folder = folder.path / "parts"
         self.looks: dict[int, Look] = {}
@@ -111,23 +124,33 @@ class Reconciler:
             return
         if part.stage == "planned":
             newest, newest_at = self.api.newest(self.batch_client)
-            self.events.write("intent", part, attempt=part.attempt + 1, newest=newest, newest_at=newest_at)
+            self.events.write(
+                "intent", part, attempt=part.attempt + 1, newest=newest, newest_at=newest_at
+            )
         was_uploaded = part.stage == "uploaded"
         try:
             self._hand_in(part)
         except (BadRequest, NotFound):
             if not was_uploaded or self.api.has_file(self.batch_client, part):
                 raise
-            self.events.write("intent", part, file_id=None, file_at=0.0)  # what was uploaded then is gone
+            self.events.write(
+                "intent", part, file_id=None, file_at=0.0
+            )  # what was uploaded then is gone
             self._hand_in(part)
 
     def _hand_in(self, part: Part) -> None:
         events, path = self.events, part_path(self.parts_folder, part.number)
         if part.stage == "intent":
             self._check_requests(part, path)
-            if (uploaded := self.api.upload(self.batch_client, part, path, self.folder.id)) is not None:
+            if (
+                uploaded := self.api.upload(self.batch_client, part, path, self.folder.id)
+            ) is not None:
                 events.write("uploaded", part, file_id=uploaded.file_id, file_at=uploaded.made_at)
-        about = {"endpoint": events.endpoint, "headers": events.headers, "metadata": self.settings["metadata"]}
+        about = {
+            "endpoint": events.endpoint,
+            "headers": events.headers,
+            "metadata": self.settings["metadata"],
+        }
         self._created(part, self.api.create(self.batch_client, part, path, self.folder.id, about))
 
     def _check_requests(self, part: Part, path: Path) -> None:
@@ -140,7 +163,10 @@ class Reconciler:
         except OSError as exc:
             raise DiskError.of(exc, path) from exc
         if found != part.sha256:
-            raise DiskError(f"`{path}` is damaged: its requests are not those that were written.", path=str(path))
+            raise DiskError(
+                f"`{path}` is damaged: its requests are not those that were written.",
+                path=str(path),
+            )
 
     def _adopted(self, part: Part) -> bool:
         """Take over a batch that was made of this part though nobody heard of it."""
@@ -148,9 +174,11 @@ class Reconciler:
         if len(found) > 1:
             ids = tuple(made.batch_id for made in found)
             raise BatchUncertain.of(
-                part, ids, f"A batch was being made of part {part.number} of `{self.folder.path}` when the answer was "
+                part,
+                ids,
+                f"A batch was being made of part {part.number} of `{self.folder.path}` when the answer was "
                 f"lost, and {len(found)} batches may be it: {', '.join(ids)}.",
-            )  # fmt: skip
+            )
         if found:
             self._created(part, found[0])
         return bool(found)
@@ -176,7 +204,9 @@ class Reconciler:
             look = self.looks[part.number] = self.api.look(self.batch_client, str(part.batch_id))
         except NotFound as exc:
             raise self._gone(part, "the batch") from exc
-        if not look.ended or (look.lacks_results and not part.guessed):  # of a guess, somebody judges
+        if not look.ended or (
+            look.lacks_results and not part.guessed
+        ):  # of a guess, somebody judges
             if part.expires_at and self.batch_client.now_s() > part.expires_at + LATE_S:
                 what = "should have ended an hour ago and has not"
                 if look.ended:
@@ -189,7 +219,9 @@ class Reconciler:
         if look.outcome == "failed":
             self._refused(part, look)
             return
-        remote = [self.batch_client.same_origin(url) if "://" in url else url for url in look.remote]
+        remote = [
+            self.batch_client.same_origin(url) if "://" in url else url for url in look.remote
+        ]
         self.events.write("ended", part, outcome=look.outcome, remote=remote)
 
     def _gone(self, part: Part, what: str) -> JobStopped:
@@ -202,7 +234,11 @@ class Reconciler:
     def _refused(self, part: Part, look: Look) -> None:
         """Judge a batch that failed as a whole: a full queue passes, rows named by validation fail."""
         codes = {error.get("code") for error in look.errors}
-        named = {str(error["line"]): str(error.get("message")) for error in look.errors if error.get("line")}
+        named = {
+            str(error["line"]): str(error.get("message"))
+            for error in look.errors
+            if error.get("line")
+        }
         if self.events.cancelled:  # nothing is made again
             self.events.write("downloaded", part, outcome="cancelled", invalid=named)
             return
@@ -212,10 +248,17 @@ class Reconciler:
             if alone > ALONE and part.rows > 1:
                 self._halve(part)
             elif alone <= ALONE:
-                window = max(1, others // 2 if self.events.window is None else min(others, self.events.window) // 2)
+                window = max(
+                    1,
+                    others // 2
+                    if self.events.window is None
+                    else min(others, self.events.window) // 2,
+                )
                 self.events.write("requeued", part, window=window, refused_alone=alone, outcome="")
             else:
-                self.events.write("downloaded", part, outcome="failed", invalid={"all": _refusal_text(look)})
+                self.events.write(
+                    "downloaded", part, outcome="failed", invalid={"all": _refusal_text(look)}
+                )
             return
         if not named or part.again or len(named) >= part.rows:
             named = {"all": _refusal_text(look), **named}
@@ -229,7 +272,9 @@ class Reconciler:
         self._replace(part, files, lambda part, line, name: True)
 
     def _fetch(self, part: Part) -> None:
-        if part.outcome == "failed":  # some of its rows failed validation; the others go again, once
+        if (
+            part.outcome == "failed"
+        ):  # some of its rows failed validation; the others go again, once
             files = self._files(self._limits(), part.round, again=True)
             self._replace(part, files, lambda part, line, name: str(line) not in part.invalid)
             return
@@ -248,7 +293,11 @@ class Reconciler:
         if ours is None and not part.confirmed:
             self._unproved(part)
         elif ours is False:
-            _log.warning("Batch %s was taken for part %d of this job and is another's.", part.batch_id, part.number)
+            _log.warning(
+                "Batch %s was taken for part %d of this job and is another's.",
+                part.batch_id,
+                part.number,
+            )
             for name in names:
                 (folder / name).unlink()
             self.events.write("released", part)
@@ -265,7 +314,9 @@ class Reconciler:
             torn.unlink(missing_ok=True)
             return
         new.replace(torn)
-        raise MalformedResponse("The results end in the middle of a line.", provider=self.batch_client.codec.provider)
+        raise MalformedResponse(
+            "The results end in the middle of a line.", provider=self.batch_client.codec.provider
+        )
 
     def _is_ours(self, part: Part, names: list[str]) -> bool | None:
         """Tell by its results whether a batch was made of this part; None where there are none to tell it."""
@@ -285,13 +336,17 @@ class Reconciler:
     def _unproved(self, part: Part) -> None:
         """Judge a batch that may be this part's, and that has no results to tell whose it was."""
         look = self.api.look(self.batch_client, str(part.batch_id))
-        if self.events.cancelled or (look.total and look.done - look.failed == 0):  # nothing was paid
+        if self.events.cancelled or (
+            look.total and look.done - look.failed == 0
+        ):  # nothing was paid
             self.events.write("released", part)
             return
         raise BatchUncertain.of(
-            part, (str(part.batch_id),), f"Batch `{part.batch_id}` may be the one that was made of part {part.number} "
+            part,
+            (str(part.batch_id),),
+            f"Batch `{part.batch_id}` may be the one that was made of part {part.number} "
             f"of `{self.folder.path}`, and it has no results that would tell.",
-        )  # fmt: skip
+        )
 
     def cancel(self) -> None:
         """End the batches there are, and make no more. What fails for one is raised when all were asked."""
@@ -310,20 +365,27 @@ class Reconciler:
         """Return the parts that are to be ended, once the job is cancelled, and have not been."""
         if not self.events.cancelled:
             return []
-        running = [part for part in self.events.running() if not part.cancel_asked and not part.is_guess]
+        running = [
+            part for part in self.events.running() if not part.cancel_asked and not part.is_guess
+        ]
         return [*self.events.waiting(), *running]
 
     def _end_early(self, part: Part) -> None:
         """End a part: one without a batch at once. A batch of which nobody knows whose it is, is left alone."""
-        was_made = part.stage == "created" or ((part.stage != "planned" or part.unheard) and self._adopted(part))
+        was_made = part.stage == "created" or (
+            (part.stage != "planned" or part.unheard) and self._adopted(part)
+        )
         if not was_made:
             self.events.write("downloaded", part, outcome="cancelled")
             return
         if part.is_guess:
             _log.warning(
                 "Batch %s may be part %d of this job, or another's: it is not cancelled. `job.adopt(%d, batch_id)` "
-                "says that it is ours.", part.batch_id, part.number, part.number,
-            )  # fmt: skip
+                "says that it is ours.",
+                part.batch_id,
+                part.number,
+                part.number,
+            )
             return
         try:
             self.api.cancel(self.batch_client, str(part.batch_id))
@@ -345,12 +407,20 @@ class Reconciler:
         looks = {part.number: self.looks.get(part.number) for part in parts}
         ended = [part for part in parts if part.stage in ("ended", "downloaded")]
         submitted = sum(part.rows for part in parts if part.batch_id)
-        done = sum(part.rows if part in ended else (look.done if (look := looks[part.number]) else 0) for part in parts)
+        done = sum(
+            part.rows if part in ended else (look.done if (look := looks[part.number]) else 0)
+            for part in parts
+        )
         failed = sum(look.failed for look in looks.values() if look)
         return {
-            "submitted": submitted, "processing": submitted - done, "done": done, "failed": failed,
-            "parts": len(parts), "ended": len(ended), "eta": self._eta_s(),
-        }  # fmt: skip
+            "submitted": submitted,
+            "processing": submitted - done,
+            "done": done,
+            "failed": failed,
+            "parts": len(parts),
+            "ended": len(ended),
+            "eta": self._eta_s(),
+        }
 
     def _eta_s(self) -> float | None:
         """Guess the seconds until all is done from how fast each batch was so far; None while one says nothing."""
@@ -363,7 +433,9 @@ class Reconciler:
                 return None
             guess_s = (self.now_s() - part.at) * (part.rows - look.done) / look.done
             latest_s = part.expires_at - self.now_s() if part.expires_at else guess_s
-            left_s = max(left_s, min(guess_s, latest_s))  # not less than 0, whatever a clock has done meanwhile
+            left_s = max(
+                left_s, min(guess_s, latest_s)
+            )  # not less than 0, whatever a clock has done meanwhile
         return left_s
 
     def _close_round(self) -> None:
@@ -385,20 +457,31 @@ class Reconciler:
         index.close()
         if not wanted:
             return 0
-        files = self._files(self._limits(), round or max(part.round for part in self.events.parts) + 1)
+        files = self._files(
+            self._limits(), round or max(part.round for part in self.events.parts) + 1
+        )
         parts = refile(
-            self.parts_folder, list(self.events.parts), files, self.api,
-            lambda part, line, name: (n := int(name.split("-")[1])) in wanted and index.part_of(n) == part.number,
-        )  # fmt: skip
+            self.parts_folder,
+            list(self.events.parts),
+            files,
+            self.api,
+            lambda part, line, name: (
+                (n := int(name.split("-")[1])) in wanted and index.part_of(n) == part.number
+            ),
+        )
         self.events.write("planned", parts=parts)
         return len(wanted)
 
-    def _replace(self, part: Part, files: PartFiles, wanted: Callable[[Part, int, str], bool]) -> None:
+    def _replace(
+        self, part: Part, files: PartFiles, wanted: Callable[[Part, int, str], bool]
+    ) -> None:
         parts = refile(self.parts_folder, [part], files, self.api, wanted)
         self.events.write("planned", parts=parts, replaces=[part.number])
 
     def _files(self, limits: Limits, round: int, *, again: bool = False) -> PartFiles:
-        return PartFiles(self.parts_folder, self.api, limits, len(self.events.parts), round=round, again=again)
+        return PartFiles(
+            self.parts_folder, self.api, limits, len(self.events.parts), round=round, again=again
+        )
 
     def _limits(self) -> Limits:
         return Limits.of(self.api, self.settings["part_rows"], self.settings["part_bytes"])

@@ -15,7 +15,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic_core import from_json
 
-from modelwire.errors import BadRequest, DiskError, InvalidArgument, MalformedResponse, ModelwireError, did_you_mean
+from modelwire.errors import (
+    BadRequest,
+    DiskError,
+    InvalidArgument,
+    MalformedResponse,
+    ModelwireError,
+    did_you_mean,
+)
 from modelwire.jobs.batch_api.api import RowReply
 from modelwire.jobs.batch_api.client import answer_of
 from modelwire.jobs.batch_api.plan import number_of, stored
@@ -89,7 +96,9 @@ class BatchResult:
     @property
     def retryable(self) -> bool:
         """Whether the same question may be answered another time."""
-        return self.status in ("expired", "missing") or bool(getattr(self.error, "retryable", False))
+        return self.status in ("expired", "missing") or bool(
+            getattr(self.error, "retryable", False)
+        )
 
 
 class LiveAnswers:
@@ -149,7 +158,11 @@ class Index:
         for part in events.parts:
             for line, (name, _) in enumerate(stored(folder / "parts", part, api), 1):
                 number, check = number_of(name, job) or (0, 0)
-                self._parts[number], self._checks[number], self._lines[number] = part.number, check, line
+                self._parts[number], self._checks[number], self._lines[number] = (
+                    part.number,
+                    check,
+                    line,
+                )
                 self._places[number] = 0
             for result in part.results if part.stage in ("downloaded", "replaced") else ():
                 self._take(part.number, folder / "results" / result)
@@ -192,7 +205,9 @@ class Index:
 
     def by_arrival(self) -> Iterator[int]:
         """Yield the numbers of all rows, those with a result first, in the order of the results."""
-        yield from sorted(range(len(self._places)), key=lambda number: self._places[number] or 1 << 63)
+        yield from sorted(
+            range(len(self._places)), key=lambda number: self._places[number] or 1 << 63
+        )
 
     def line(self, number: int) -> bytes | None:
         """Return what is written of a row, None for nothing."""
@@ -228,7 +243,11 @@ class Index:
         if line is not None and self.is_answered_live(number):
             live = from_json(line)
             message = cast("AIMessage", messages_from_dict([live["message"]])[0])
-            result.status, result.message, result.told = "succeeded", message, live.get("told", False)
+            result.status, result.message, result.told = (
+                "succeeded",
+                message,
+                live.get("told", False),
+            )
             result.cost = known_price(message)
             return
         if self._parts[number] < 0:
@@ -242,14 +261,18 @@ class Index:
         reason = part.invalid.get(str(self._lines[number])) or part.invalid.get("all")
         if reason is not None and part.stage in ("downloaded", "replaced"):
             result.status = "errored"
-            result.error = BadRequest(reason, provider=codec.provider, code="batch_validation_failed")
+            result.error = BadRequest(
+                reason, provider=codec.provider, code="batch_validation_failed"
+            )
         elif part.stage == "downloaded" and part.outcome in ("cancelled", "expired"):
             reply = RowReply("", part.outcome, None, None, None)
             _answered(result, reply, codec)
         elif part.stage in ("downloaded", "replaced"):
             result.status = "missing"
             result.error = MalformedResponse(
-                "The provider's results have no line for this row.", provider=codec.provider, code="batch_missing"
+                "The provider's results have no line for this row.",
+                provider=codec.provider,
+                code="batch_missing",
             )
         else:
             result.status = "pending"
@@ -263,7 +286,11 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> None:
-    result.custom_id, result.request_id, result.status = reply.custom_id, reply.request_id, reply.kind
+    result.custom_id, result.request_id, result.status = (
+        reply.custom_id,
+        reply.request_id,
+        reply.kind,
+    )
     try:
         result.message = answer_of(codec, reply)
         result.cost = known_price(result.message, batch=True)
@@ -275,10 +302,21 @@ def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> None:
 
 def matches(result: BatchResult, wanted: tuple[str, ...]) -> bool:
     """Tell whether a result is of one of the statuses; `errored_retryable` are those worth another try."""
-    return result.status in wanted or (RETRYABLE in wanted and result.status == "errored" and result.retryable)
+    return result.status in wanted or (
+        RETRYABLE in wanted and result.status == "errored" and result.retryable
+    )
 
 
-STATUSES = ("errored", RETRYABLE, "expired", "cancelled", "missing", "invalid", "succeeded", "pending")
+STATUSES = (
+    "errored",
+    RETRYABLE,
+    "expired",
+    "cancelled",
+    "missing",
+    "invalid",
+    "succeeded",
+    "pending",
+)
 
 
 def checked_statuses(status: Any) -> tuple[str, ...]:
@@ -286,5 +324,7 @@ def checked_statuses(status: Any) -> tuple[str, ...]:
     statuses = (status,) if isinstance(status, str) else tuple(status)
     for one in statuses:
         if one not in STATUSES:
-            raise InvalidArgument(f"There is no status `{one}`. {did_you_mean(str(one), list(STATUSES))}")
+            raise InvalidArgument(
+                f"There is no status `{one}`. {did_you_mean(str(one), list(STATUSES))}"
+            )
     return statuses

@@ -72,7 +72,10 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
                 if is_new:
                     rmtree(folder.path, ignore_errors=True)
                 raise
-        elif not fingerprint and rows_digest(rows, settings["key"], settings["limit"]) != events.rows_sha256:
+        elif (
+            not fingerprint
+            and rows_digest(rows, settings["key"], settings["limit"]) != events.rows_sha256
+        ):
             raise JobChanged(
                 f"`{folder.path}` holds a batch job of other inputs. Name another `dir`, or delete that folder."
             )
@@ -90,7 +93,9 @@ def batch_api_of(model: Any, bucket: str | None = None) -> BatchApi:
     provider = str(getattr(model, "provider", ""))
     if takes_bucket(model) and bucket is not None:
         if "/projects/" not in model._endpoint(ask=False).base_url:
-            raise NotBatchable("Vertex AI makes batches in a project: pass `project=`. An API key alone has none.")
+            raise NotBatchable(
+                "Vertex AI makes batches in a project: pass `project=`. An API key alone has none."
+            )
     elif (reason := OF_THEIR_OWN.get(provider)) is not None:
         raise NotBatchable(f"{reason} `run_job` asks the rows live.")
     elif bucket is not None:
@@ -111,7 +116,9 @@ def _place(dir: Any) -> Path:
     return Path(f"batch-{uuid4().hex[:8]}.job")
 
 
-def _fingerprint(split: Split, of_input: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _fingerprint(
+    split: Split, of_input: dict[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
     limit = {} if options["limit"] is None else {"limit": options["limit"]}
     return {"input": of_input | limit, **split.work.fingerprint(), "via": "batch-api"}
 
@@ -138,7 +145,9 @@ def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
     from itertools import islice
 
     if isinstance(inputs, Iterator):
-        raise InvalidArgument("`check` reads the first rows twice: give a list or a file, not an iterator.")
+        raise InvalidArgument(
+            "`check` reads the first rows twice: give a list or a file, not an iterator."
+        )
     rows, _ = read_rows(inputs, options["encoding"])
     with closing(rows):
         for row in islice(rows, options["check"]):
@@ -147,16 +156,31 @@ def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
                 split.after.invoke(answer, split.config)
 
 
-def _plan(folder: JobFolder, events: Any, split: Split, rows: Any, api: BatchApi, options: Mapping[str, Any]) -> None:
+def _plan(
+    folder: JobFolder,
+    events: Any,
+    split: Split,
+    rows: Any,
+    api: BatchApi,
+    options: Mapping[str, Any],
+) -> None:
     limits = Limits.of(api, options["part_rows"], options["part_bytes"])
     files = PartFiles(folder.path / "parts", api, limits, 0)
     live = LiveAnswers(folder.path)
     live.clear()
     try:
         plan = plan_rows(
-            split, rows, folder.path, files, api, folder.id, live, key=options["key"], limit=options["limit"],
+            split,
+            rows,
+            folder.path,
+            files,
+            api,
+            folder.id,
+            live,
+            key=options["key"],
+            limit=options["limit"],
             dedupe=options["dedupe"],
-        )  # fmt: skip
+        )
     except OSError as exc:
         if isinstance(exc, ModelwireError):
             raise

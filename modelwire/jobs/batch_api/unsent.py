@@ -28,7 +28,13 @@ __all__ = ["resubmit_unsent"]
 
 
 def resubmit_unsent(
-    split: Split, folder: JobFolder, events: PartEvents, api: BatchApi, inputs: Any, encoding: str, round: int
+    split: Split,
+    folder: JobFolder,
+    events: PartEvents,
+    api: BatchApi,
+    inputs: Any,
+    encoding: str,
+    round: int,
 ) -> int:
     """Plan the rows that were never sent and can be asked now; return how many they are.
 
@@ -51,7 +57,9 @@ def resubmit_unsent(
     live = LiveAnswers(folder.path)
     requests = plan.Requests(split, files, api, folder.id, live, dedupe=True)
     try:
-        facts = _replanned(split, islice(rows, settings["limit"]), folder.path, requests, settings["key"], unsent)
+        facts = _replanned(
+            split, islice(rows, settings["limit"]), folder.path, requests, settings["key"], unsent
+        )
         parts = files.close()
     finally:
         live.close()
@@ -61,19 +69,29 @@ def resubmit_unsent(
         limit = {} if settings["limit"] is None else {"limit": settings["limit"]}
         folder.note(fingerprint={**folder.about["fingerprint"], "input": fingerprint | limit})
     if requests.path:
-        facts |= {"endpoint": f"/v1{requests.path}", "headers": {**events.headers, **requests.headers}}
+        facts |= {
+            "endpoint": f"/v1{requests.path}",
+            "headers": {**events.headers, **requests.headers},
+        }
     events.write("planned", parts=parts, **facts)
     return sum(int(part["rows"]) for part in parts) + requests.same + requests.cached
 
 
 def _replanned(
-    split: Split, rows: Iterable[Row], folder: Path, requests: plan.Requests, key: str | None, unsent: set[int]
+    split: Split,
+    rows: Iterable[Row],
+    folder: Path,
+    requests: plan.Requests,
+    key: str | None,
+    unsent: set[int],
 ) -> dict[str, Any]:
     """Write down every row anew, and file the requests of those that were not sent; return the facts of the event."""
     digest, count, same = sha256(), 0, 0
     before = plan.stored_rows(folder)
     part = folder / f"{plan.ROWS_NAME}.part"
-    wanted = plan.prepared_rows(split, rows, lambda row: row.problem is None and row.number in unsent)
+    wanted = plan.prepared_rows(
+        split, rows, lambda row: row.problem is None and row.number in unsent
+    )
     with open(part, "wb", opener=owned) as out:
         for row, prepared in wanted:
             record, line = plan.written(row, key)

@@ -52,14 +52,18 @@ class VertexBatches(GoogleBatches):
         """`bucket` is `gs://name` or `gs://name/folder`. Raises: `InvalidArgument` for anything else."""
         super().__init__()
         # https://cloud.google.com/storage/docs/buckets#naming, read 2026-11
-        found = re.fullmatch(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/([^?#*\[\]\s]*))?", str(bucket))
+        found = re.fullmatch(
+            r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/([^?#*\[\]\s]*))?", str(bucket)
+        )
         if found is None:
             raise InvalidArgument(f"`bucket` must be like `gs://my-bucket/folder`, not {bucket!r}.")
         folder = (found[2] or "").strip("/")
         self._bucket, self._folder = found[1], f"{folder}/" if folder else ""
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
-        pieces = {f"{LABEL}{at // 2:02}": custom_id[at : at + 2] for at in range(0, len(custom_id), 2)}
+        pieces = {
+            f"{LABEL}{at // 2:02}": custom_id[at : at + 2] for at in range(0, len(custom_id), 2)
+        }
         labels = {**(body.get("labels") or {}), **pieces}
         return to_json({"key": custom_id, "request": {**body, "labels": labels}})
 
@@ -75,16 +79,26 @@ class VertexBatches(GoogleBatches):
     def file_path(self, file_id: str) -> str:
         return _object(f"{self._bucket}/{file_id}")
 
-    def create(self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]) -> api.Made:
+    def create(
+        self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
+    ) -> api.Made:
         model = re.search(r"/(publishers/[^/]+/models/[^/:]+):generateContent$", about["endpoint"])
         if model is None:
-            raise InvalidArgument(f"Batches are made of `publishers/.../models/...`, not of `{about['endpoint']}`.")
+            raise InvalidArgument(
+                f"Batches are made of `publishers/.../models/...`, not of `{about['endpoint']}`."
+            )
         place = f"gs://{self._bucket}/{self._place(part, job)}"
-        source = {"instancesFormat": "jsonl", "gcsSource": {"uris": [f"gs://{self._bucket}/{part.file_id}"]}}
+        source = {
+            "instancesFormat": "jsonl",
+            "gcsSource": {"uris": [f"gs://{self._bucket}/{part.file_id}"]},
+        }
         target = {"predictionsFormat": "jsonl", "gcsDestination": {"outputUriPrefix": place}}
         payload = {
-            "displayName": shown_marks(part, job), "model": model[1], "inputConfig": source, "outputConfig": target,
-        }  # fmt: skip
+            "displayName": shown_marks(part, job),
+            "model": model[1],
+            "inputConfig": source,
+            "outputConfig": target,
+        }
         return self.made(batch_client.post(self.batches, body=payload))
 
     def about(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -96,14 +110,18 @@ class VertexBatches(GoogleBatches):
         good, bad, left = (max(0, int(found.get(f"{word}Count") or 0)) for word in words)
         return good + bad + left, good, bad
 
-    def results(self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]) -> tuple[str, ...]:
+    def results(
+        self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]
+    ) -> tuple[str, ...]:
         """Return the files of results below the directory of a batch, as `bucket/name`."""
         directory = str((batch.get("outputInfo") or {}).get("gcsOutputDirectory") or "")
         if not directory:
             return ()
         bucket, _, folder = directory.removeprefix("gs://").rstrip("/").partition("/")
         address = f"{_storage()}/storage/v1/b/{quote(bucket, safe='')}/o"
-        names = [str(item["name"]) for item in pages(batch_client, address, "items", prefix=f"{folder}/")]
+        names = [
+            str(item["name"]) for item in pages(batch_client, address, "items", prefix=f"{folder}/")
+        ]
         return tuple(sorted(f"{bucket}/{name}" for name in names if name.endswith(".jsonl")))
 
     def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
@@ -117,7 +135,11 @@ class VertexBatches(GoogleBatches):
         labels = (row.get("request") or {}).get("labels") or {}
         pieces = "".join(str(labels[name]) for name in sorted(labels) if name.startswith(LABEL))
         key, response = str(row.get("key") or pieces), row.get("response")
-        if isinstance(response, dict) and response and ("candidates" in response or not row.get("status")):
+        if (
+            isinstance(response, dict)
+            and response
+            and ("candidates" in response or not row.get("status"))
+        ):
             return api.RowReply(key, "succeeded", 200, response, response.get("responseId"))
         return self.failed_row(key, _error_of(row.get("error") or row.get("status")))
 

@@ -36,14 +36,31 @@ PROVIDER_TRANSLATORS: dict[str, Translator] = {}
 # Providers of this package whose answers have blocks of their own -> the wire that reads them. A service that speaks
 # only Chat Completions is not listed: its answers are plain text and tool calls, which need no reader.
 OWN_TRANSLATORS = {
-    "anthropic": "anthropic", "bedrock_converse": "bedrock", "google_genai": "gemini", "google_vertexai": "gemini",
+    "anthropic": "anthropic",
+    "bedrock_converse": "bedrock",
+    "google_genai": "gemini",
+    "google_vertexai": "gemini",
 } | dict.fromkeys(
     (
-        "openai", "azure", "azure_openai", "openrouter", "groq", "deepseek", "xai", "perplexity", "huggingface",
-        "ollama", "vllm", "llamacpp", "lmstudio", "litellm", "moonshot", "local",
+        "openai",
+        "azure",
+        "azure_openai",
+        "openrouter",
+        "groq",
+        "deepseek",
+        "xai",
+        "perplexity",
+        "huggingface",
+        "ollama",
+        "vllm",
+        "llamacpp",
+        "lmstudio",
+        "litellm",
+        "moonshot",
+        "local",
     ),
     "responses",
-)  # fmt: skip
+)
 
 
 def register_translator(
@@ -76,9 +93,14 @@ def translate(message: BaseMessage) -> list[ContentBlock]:
         return standard_blocks(content)
     answer = cast("AIMessage", message)
     if answer.response_metadata.get("output_version") == "v1" and isinstance(content, list):
-        return cast("list[ContentBlock]", content if is_unfinished(answer) else with_calls_whole(content, answer))
+        return cast(
+            "list[ContentBlock]",
+            content if is_unfinished(answer) else with_calls_whole(content, answer),
+        )
     translator = get_translator(str(answer.response_metadata.get("model_provider", "")))
-    if translator is None and answer.response_metadata.get("object") == "response":  # another's, on the Responses API
+    if (
+        translator is None and answer.response_metadata.get("object") == "response"
+    ):  # another's, on the Responses API
         translator = get_translator("openai")
     if translator is not None:
         if hasattr(message, "tool_call_chunks"):
@@ -91,6 +113,10 @@ def translate(message: BaseMessage) -> list[ContentBlock]:
     if isinstance(refusal, str) and refusal:
         blocks.append({"type": "refusal", "refusal": refusal})
     reasoning = answer.additional_kwargs.get("reasoning_content")
-    if isinstance(reasoning, str) and reasoning and not any(block.get("type") == "reasoning" for block in blocks):
+    if (
+        isinstance(reasoning, str)
+        and reasoning
+        and not any(block.get("type") == "reasoning" for block in blocks)
+    ):
         blocks.insert(0, {"type": "reasoning", "reasoning": reasoning})
     return with_tool_calls(blocks, answer)

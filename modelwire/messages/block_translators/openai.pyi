@@ -1,4 +1,6 @@
-from modelwire.adapters.wires.openai_responses.blocks_from_wire import translate_content as translate_content
+from modelwire.adapters.wires.openai_responses.blocks_from_wire import (
+    translate_content as translate_content,
+)
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import (
     translate_content_chunk as translate_content_chunk,
 )

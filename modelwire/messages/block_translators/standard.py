@@ -16,29 +16,80 @@ if TYPE_CHECKING:
     from modelwire.messages.content import ContentBlock
 
 __all__ = [
-    "DATA_TYPES", "KNOWN_BLOCK_TYPES", "MODEL_WORK", "call_blocks", "data_block", "extra_field", "extras_of",
-    "is_known_block", "is_model_work", "is_unfinished", "non_standard", "refusal_block", "rest", "split_data_url",
-    "standard_block", "standard_blocks", "with_calls_whole", "with_tool_calls",
-]  # fmt: skip
+    "DATA_TYPES",
+    "KNOWN_BLOCK_TYPES",
+    "MODEL_WORK",
+    "call_blocks",
+    "data_block",
+    "extra_field",
+    "extras_of",
+    "is_known_block",
+    "is_model_work",
+    "is_unfinished",
+    "non_standard",
+    "refusal_block",
+    "rest",
+    "split_data_url",
+    "standard_block",
+    "standard_blocks",
+    "with_calls_whole",
+    "with_tool_calls",
+]
 
 Block = dict[str, Any]
 
 # Keys of standard data blocks; what else a foreign block has goes under `extras`.
 _DATA_KEYS = frozenset(
-    {"type", "id", "index", "url", "base64", "file_id", "mime_type", "text", "title", "context", "extras"}
+    {
+        "type",
+        "id",
+        "index",
+        "url",
+        "base64",
+        "file_id",
+        "mime_type",
+        "text",
+        "title",
+        "context",
+        "extras",
+    }
 )
 # The types of standard blocks; `messages.content` has a class for each.
 DATA_TYPES = frozenset({"audio", "file", "image", "text-plain", "video"})
 KNOWN_BLOCK_TYPES = DATA_TYPES | {
-    "invalid_tool_call", "non_standard", "reasoning", "refusal", "server_tool_call", "server_tool_call_chunk",
-    "server_tool_result", "text", "tool_call", "tool_call_chunk",
-}  # fmt: skip
+    "invalid_tool_call",
+    "non_standard",
+    "reasoning",
+    "refusal",
+    "server_tool_call",
+    "server_tool_call_chunk",
+    "server_tool_result",
+    "text",
+    "tool_call",
+    "tool_call_chunk",
+}
 # What a model does besides text, on any wire. A wire without a form for one of these leaves it out of a history.
-MODEL_WORK = frozenset({
-    "thinking", "redacted_thinking", "reasoning", "reasoning_content", "tool_use", "tool_call", "tool_call_chunk",
-    "invalid_tool_call", "input_json_delta", "function_call", "custom_tool_call", "server_tool_use",
-    "server_tool_call", "server_tool_call_chunk", "server_tool_result", "mcp_tool_use", "container_upload",
-})  # fmt: skip
+MODEL_WORK = frozenset(
+    {
+        "thinking",
+        "redacted_thinking",
+        "reasoning",
+        "reasoning_content",
+        "tool_use",
+        "tool_call",
+        "tool_call_chunk",
+        "invalid_tool_call",
+        "input_json_delta",
+        "function_call",
+        "custom_tool_call",
+        "server_tool_use",
+        "server_tool_call",
+        "server_tool_call_chunk",
+        "server_tool_result",
+        "mcp_tool_use",
+        "container_upload",
+    }
+)
 _WORK_ENDINGS = ("_tool_result", "_call", "_output")  # `web_search_call`, `apply_patch_call_output`
 
 
@@ -49,19 +100,28 @@ def is_model_work(kind: str) -> bool:
 
 def is_known_block(block: Any) -> bool:
     """Tell whether a block is standard already."""
-    return isinstance(block, Mapping) and block.get("type") in KNOWN_BLOCK_TYPES and not _is_foreign(block)
+    return (
+        isinstance(block, Mapping)
+        and block.get("type") in KNOWN_BLOCK_TYPES
+        and not _is_foreign(block)
+    )
 
 
 def _is_foreign(block: Mapping[str, Any]) -> bool:
     """Tell whether a block has a standard type but another shape."""
-    return any(key in block for key in ("source_type", "source")) or isinstance(block.get("file"), Mapping)
+    return any(key in block for key in ("source_type", "source")) or isinstance(
+        block.get("file"), Mapping
+    )
 
 
 def standard_blocks(content: str | list[str | dict[Any, Any]]) -> list[ContentBlock]:
     """Return message content as standard blocks; unknown blocks become `non_standard` ones."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
-    return [standard_block({"type": "text", "text": block} if isinstance(block, str) else block) for block in content]
+    return [
+        standard_block({"type": "text", "text": block} if isinstance(block, str) else block)
+        for block in content
+    ]
 
 
 def standard_block(block: Block) -> ContentBlock:
@@ -106,11 +166,17 @@ def call_blocks(message: AIMessage, id_: str | None, index: Any) -> list[Block] 
     `None` if there is no such call. A chunk has its text; a whole message has it parsed, or the parse error.
     """
     if is_unfinished(message):
-        chunks = [c for c in message.tool_call_chunks if (id_ and c["id"] == id_) or c["index"] == index is not None]  # type: ignore[attr-defined]
+        chunks = [
+            c
+            for c in message.tool_call_chunks
+            if (id_ and c["id"] == id_) or c["index"] == index is not None
+        ]  # type: ignore[attr-defined]
         return [{**chunk, "type": "tool_call_chunk"} for chunk in chunks] or None
     if id_ is None:
         return None
-    calls: list[Any] = [{**call, "type": "tool_call"} for call in message.tool_calls if call["id"] == id_]
+    calls: list[Any] = [
+        {**call, "type": "tool_call"} for call in message.tool_calls if call["id"] == id_
+    ]
     return calls or [dict(bad) for bad in message.invalid_tool_calls if bad["id"] == id_] or None
 
 
@@ -120,7 +186,9 @@ def with_tool_calls(blocks: list[Any], message: AIMessage) -> list[Any]:
         if not any(block["type"] == "tool_call_chunk" for block in blocks):
             blocks += [{**chunk, "type": "tool_call_chunk"} for chunk in message.tool_call_chunks]  # type: ignore[attr-defined]
         return blocks
-    ids = {block.get("id") for block in blocks if block["type"] in ("tool_call", "invalid_tool_call")}
+    ids = {
+        block.get("id") for block in blocks if block["type"] in ("tool_call", "invalid_tool_call")
+    }
     for call in (*message.tool_calls, *message.invalid_tool_calls):
         if call["id"] is None or call["id"] not in ids:
             kind = "invalid_tool_call" if "error" in call else "tool_call"
@@ -140,7 +208,9 @@ def with_calls_whole(content: list[Any], message: AIMessage) -> list[Any]:
             place = {key: block[key] for key in ("index", "extras") if block.get(key) is not None}
             whole += [{**call, **place} for call in calls]
         else:
-            whole.append(_read(block, "server_tool_call") if kind == "server_tool_call_chunk" else block)
+            whole.append(
+                _read(block, "server_tool_call") if kind == "server_tool_call_chunk" else block
+            )
     return whole
 
 
@@ -154,7 +224,12 @@ def _read(block: Block, kind: str) -> Block:
     except ValueError as exc:
         if kind == "tool_call":
             return {**block, "type": "invalid_tool_call", "error": str(exc)}
-        return {**block, "type": kind, "args": {}, "extras": {**extras_of(block), "arguments": block["args"]}}
+        return {
+            **block,
+            "type": kind,
+            "args": {},
+            "extras": {**extras_of(block), "arguments": block["args"]},
+        }
 
 
 def data_block(kind: str, block: Block, used: Collection[str] = (), **fields: Any) -> Block:
@@ -162,7 +237,10 @@ def data_block(kind: str, block: Block, used: Collection[str] = (), **fields: An
     made: Block = {"type": kind}
     made |= {key: block[key] for key in ("id", "index") if key in block and key not in used}
     made |= {key: value for key, value in fields.items() if value is not None}
-    extras = {**extras_of(block), **{k: v for k, v in block.items() if k not in _DATA_KEYS and k not in used}}
+    extras = {
+        **extras_of(block),
+        **{k: v for k, v in block.items() if k not in _DATA_KEYS and k not in used},
+    }
     if extras:
         made["extras"] = extras
     return made
@@ -180,7 +258,9 @@ def _from_source_type(block: Block) -> Block | None:
     used = {"source_type", "data", "url", "mime_type", "text"}
     mime_type = block.get("mime_type")
     if source == "text" and kind == "file" and "text" in block:
-        return data_block("text-plain", block, used, text=block["text"], mime_type=mime_type or "text/plain")
+        return data_block(
+            "text-plain", block, used, text=block["text"], mime_type=mime_type or "text/plain"
+        )
     ours, theirs = _OLDER.get(str(source), ("", ""))
     if theirs not in block:
         return None

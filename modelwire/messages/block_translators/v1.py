@@ -28,8 +28,13 @@ def as_v1(message: _Answer) -> _Answer:
 
 
 def _with_blocks(message: _Answer, blocks: list[Any]) -> _Answer:
-    update: dict[str, Any] = {"content": blocks, "response_metadata": {**message.response_metadata, **V1}}
-    extra = {key: value for key, value in message.additional_kwargs.items() if key not in MOVED_TO_BLOCKS}
+    update: dict[str, Any] = {
+        "content": blocks,
+        "response_metadata": {**message.response_metadata, **V1},
+    }
+    extra = {
+        key: value for key, value in message.additional_kwargs.items() if key not in MOVED_TO_BLOCKS
+    }
     if len(extra) != len(message.additional_kwargs):
         update["additional_kwargs"] = extra
     return message.model_copy(update=update)
@@ -55,7 +60,9 @@ class V1Stream:
         part = chunk
         if chunk.chunk_position is not None:  # the last one has the end of a call, not a call
             part = chunk.model_copy(update={"chunk_position": None})
-        return _with_blocks(chunk, [{**block, "index": self._number(block)} for block in part.content_blocks])
+        return _with_blocks(
+            chunk, [{**block, "index": self._number(block)} for block in part.content_blocks]
+        )
 
     def _number(self, block: Any) -> int:
         kind, index = block["type"], block.get("index")

@@ -34,9 +34,13 @@ class Cassette:
     def __init__(self, path: Path, mode: str) -> None:
         self.path = path
         self.recording = mode == "all" or (mode == "once" and not path.exists())
-        self._fresh = path.with_name(f"{path.name}.part")  # what fails shall not replace what passed
+        self._fresh = path.with_name(
+            f"{path.name}.part"
+        )  # what fails shall not replace what passed
         self._tape: Recording | Replay = (
-            Recording(self._fresh) if self.recording else Replay(path, _may_be_absent=mode == "none")
+            Recording(self._fresh)
+            if self.recording
+            else Replay(path, _may_be_absent=mode == "none")
         )
 
     @property

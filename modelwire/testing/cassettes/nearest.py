@@ -30,14 +30,18 @@ def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
     names = [_different(facts, other) for other in others]
     nearest = min(range(len(names)), key=lambda place: len(names[place]))
     shown = [_difference(name, facts, others[nearest]) for name in names[nearest][:MAX_NAMED]]
-    more = f"; and {len(names[nearest]) - MAX_NAMED} more" if len(names[nearest]) > MAX_NAMED else ""
+    more = (
+        f"; and {len(names[nearest]) - MAX_NAMED} more" if len(names[nearest]) > MAX_NAMED else ""
+    )
     return (
         f"{this}. The nearest of {len(recorded)} recorded is on line {nearest + 2}, and differs in: "
         f"{'; '.join(shown)}{more}. {_WHAT_TO_DO}"
     )
 
 
-_WHAT_TO_DO = 'Record it again (`pytest --modelwire-record=all`), or let it go out with `on_missing="call"`.'
+_WHAT_TO_DO = (
+    'Record it again (`pytest --modelwire-record=all`), or let it go out with `on_missing="call"`.'
+)
 _ABSENT = object()
 
 
@@ -59,7 +63,11 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _different(now: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
     names = dict.fromkeys([*now, *recorded])
     # Of an older recording, long texts are known by their hashes alone.
-    return [name for name in names if shortened(now.get(name, _ABSENT)) != shortened(recorded.get(name, _ABSENT))]
+    return [
+        name
+        for name in names
+        if shortened(now.get(name, _ABSENT)) != shortened(recorded.get(name, _ABSENT))
+    ]
 
 
 def _difference(name: str, now: dict[str, Any], recorded: dict[str, Any]) -> str:
@@ -74,7 +82,9 @@ def _shown(value: Any, other: Any) -> str:
     if not isinstance(value, str) or len(value) <= MAX_CHARS:
         return repr(value)
     text = other if isinstance(other, str) else ""
-    same = next((at for at, (one, two) in enumerate(zip(value, text, strict=False)) if one != two), 0)
+    same = next(
+        (at for at, (one, two) in enumerate(zip(value, text, strict=False)) if one != two), 0
+    )
     start = max(0, min(same - 10, len(value) - MAX_CHARS))
     end = start + MAX_CHARS
     return f"{'…' if start else ''}{value[start:end]!r}{'…' if end < len(value) else ''}"

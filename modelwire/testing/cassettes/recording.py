@@ -23,8 +23,13 @@ __all__ = ["RecordedLine", "Recording", "Writer", "insert", "put_in_place", "tak
 
 # The methods of a line, and what a tape calls its own that stand in their place.
 _SYNC = {name: name for name in ("failure", "send", "read", "close", "sleep", "wait")}
-_ASYNC = dict(zip(("failure", "_send", "_read", "close", "sleep", "wait"),
-                  ("failure", "asend", "aread", "aclose", "asleep", "await_turn"), strict=True))  # fmt: skip
+_ASYNC = dict(
+    zip(
+        ("failure", "_send", "_read", "close", "sleep", "wait"),
+        ("failure", "asend", "aread", "aclose", "asleep", "await_turn"),
+        strict=True,
+    )
+)
 _one_at_a_time = Lock()
 _recorded_here: set[Path] = set()  # by this process
 
@@ -33,7 +38,9 @@ def insert(tape: Tape, what: str) -> None:
     """Let `tape` hear of every line that is made from now on."""
     with _one_at_a_time:
         if tapes:
-            raise CassetteError(f"{what} cannot begin: another cassette runs in this process, and they do not nest.")
+            raise CassetteError(
+                f"{what} cannot begin: another cassette runs in this process, and they do not nest."
+            )
         tapes.append(tape)
 
 
@@ -86,7 +93,9 @@ class Recording:
         insert(self, f"`recorded({str(self.path)!r})`")
         try:
             self._writer = Writer(self.path, append=self._append)
-        except BaseException:  # Ctrl-C too: `__exit__` does not run, and calls would be recorded for ever
+        except (
+            BaseException
+        ):  # Ctrl-C too: `__exit__` does not run, and calls would be recorded for ever
             take_out(self)
             raise
         return self
@@ -134,7 +143,11 @@ class Writer:
     def end(self, running: _Running, *, written: bool = True) -> None:
         """Write what came of a request; of one that was never sent there is nothing to write."""
         running.answer.end_s = running.now_s()
-        line = to_line(running.request, running.answer, running.exchange, self._texts) if written else None
+        line = (
+            to_line(running.request, running.answer, running.exchange, self._texts)
+            if written
+            else None
+        )
         with self._lock:
             if self._open.pop(running.number, None) is None:  # the block was left before this ended
                 return
@@ -215,11 +228,15 @@ class RecordedLine:
         self._sending = False
         if (running := self._running) is not None:
             answer = running.answer
-            if reply.body and not answer.pieces:  # a short one, which aiohttp's line takes along with the head
+            if (
+                reply.body and not answer.pieces
+            ):  # a short one, which aiohttp's line takes along with the head
                 answer.pieces.append((running.now_s(), reply.body))
             answer.status = reply.status
             answer.headers = {name.lower(): value for name, value in reply.headers.items()}
-            answer.head_s = answer.head_s or (answer.pieces[0][0] if answer.pieces else running.now_s())
+            answer.head_s = answer.head_s or (
+                answer.pieces[0][0] if answer.pieces else running.now_s()
+            )
             if not step.stream:
                 self._end("complete")
         return reply
@@ -246,7 +263,9 @@ class RecordedLine:
             if isinstance(error, ChatError):
                 response = self._line._response  # of httpx, or of aiohttp
                 status = getattr(response, "status_code", None) or getattr(response, "status", None)
-                running.answer.status = running.answer.status or (status if isinstance(status, int) else None)
+                running.answer.status = running.answer.status or (
+                    status if isinstance(status, int) else None
+                )
                 running.answer.fail(error)
             self._writer.end(running, written=isinstance(error, ChatError))
         return error  # type: ignore[no-any-return]

@@ -32,7 +32,9 @@ VERSION = 1
 HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})  # the first line of the file
 MAX_TEXT = 10_000  # characters of one text in a request: a longer one is there by its hash
 _LONG_VALUE = 16  # from here on, a header's value may be a secret whatever the header is called
-_SECRET_NAME = re.compile("auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    "auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE
+)
 
 
 @dataclass
@@ -52,7 +54,9 @@ class Request:
         url, body = _url(exchange.url), mask(_json_or_text(exchange.content))
         whole = f"POST {url}\n{json.dumps(body, sort_keys=True)}"
         headers = {name.lower(): value for name, value in shown_headers(exchange.headers).items()}
-        return cls("POST", url, sha256(whole.encode()).hexdigest(), dict(sorted(headers.items())), body)
+        return cls(
+            "POST", url, sha256(whole.encode()).hexdigest(), dict(sorted(headers.items())), body
+        )
 
 
 @dataclass
@@ -75,18 +79,24 @@ class Answer:
         """Say that it ended with an error of the wire."""
         self.ended = "failed"
         self.error = {
-            "type": type(error).__name__, "message": error.message, "code": error.code,
+            "type": type(error).__name__,
+            "message": error.message,
+            "code": error.code,
             "retry_class": error.retry_class.value,
-        }  # fmt: skip
+        }
 
     def failure(self) -> ChatError:
         """Make the error again."""
         about = self.error or {}
         kind = getattr(errors, about["type"])
-        return kind(about["message"], code=about["code"], retry_class=RetryClass(about["retry_class"]))  # type: ignore[no-any-return]
+        return kind(
+            about["message"], code=about["code"], retry_class=RetryClass(about["retry_class"])
+        )  # type: ignore[no-any-return]
 
 
-def to_line(request: Request, answer: Answer, exchange: Exchange[Any, Any], written: set[str]) -> str:
+def to_line(
+    request: Request, answer: Answer, exchange: Exchange[Any, Any], written: set[str]
+) -> str:
     """Write one exchange as a line; `written` stands for the long texts that the file has, and gets more."""
     secrets = _secrets(exchange)
     mask = masker(secrets, printable=False)
@@ -103,17 +113,24 @@ def to_line(request: Request, answer: Answer, exchange: Exchange[Any, Any], writ
 
     body = _changed(request.body, by_hash)
     written.update(texts)
-    pieces = [{"s": round(at_s, 3), **_as_text(data)} for at_s, data in _masked(answer.pieces, secrets)]
+    pieces = [
+        {"s": round(at_s, 3), **_as_text(data)} for at_s, data in _masked(answer.pieces, secrets)
+    ]
     return json.dumps(
         {
             "request": {**vars(request), "body": body, **({"texts": texts} if texts else {})},
             "answer": {
-                "status": answer.status, "head_s": round(answer.head_s, 3), "headers": headers, "body": pieces,
-                "ended": answer.ended, "end_s": round(answer.end_s, 3), "error": mask(answer.error),
+                "status": answer.status,
+                "head_s": round(answer.head_s, 3),
+                "headers": headers,
+                "body": pieces,
+                "ended": answer.ended,
+                "end_s": round(answer.end_s, 3),
+                "error": mask(answer.error),
             },
         },
         ensure_ascii=False,
-    )  # fmt: skip
+    )
 
 
 def from_lines(data: bytes, path: object) -> list[tuple[Request, Answer]]:
@@ -122,7 +139,9 @@ def from_lines(data: bytes, path: object) -> list[tuple[Request, Answer]]:
     _check_head(head, path)
     if (lines and lines.pop()) or not data.endswith(b"\n"):
         number = len(lines) + 2
-        raise CassetteError(f"`{path}`, line {number}: it is cut off. Delete the line, or record the file again.")
+        raise CassetteError(
+            f"`{path}`, line {number}: it is cut off. Delete the line, or record the file again."
+        )
     found: list[tuple[Request, Answer]] = []
     texts: dict[str, str] = {}
     for number, line in enumerate(lines, 2):
@@ -159,7 +178,12 @@ def _exchange_of(line: Any, texts: dict[str, str]) -> tuple[Request, Answer]:
     pieces = [(float(piece["s"]), _as_bytes(piece)) for piece in came["body"]]
     times = {name: float(came[name]) for name in ("head_s", "end_s")}
     answer = Answer(
-        came["status"], dict(came["headers"]), pieces=pieces, ended=came["ended"], error=came["error"], **times
+        came["status"],
+        dict(came["headers"]),
+        pieces=pieces,
+        ended=came["ended"],
+        error=came["error"],
+        **times,
     )
     if answer.ended not in ("complete", "left", "failed"):
         raise ValueError(f"`ended` is {answer.ended!r}")
@@ -183,7 +207,9 @@ def _secrets(exchange: Exchange[Any, Any]) -> list[str]:
     it is masked among the headers alone.
     """
     words = {
-        value for name, value in exchange.headers.items() if len(value) < _LONG_VALUE and not _SECRET_NAME.search(name)
+        value
+        for name, value in exchange.headers.items()
+        if len(value) < _LONG_VALUE and not _SECRET_NAME.search(name)
     }
     return [text for text in secrets_of(exchange) if text not in words]
 
@@ -194,7 +220,9 @@ def _masked(pieces: list[tuple[float, bytes]], secrets: list[str]) -> Iterable[t
     if not forms:
         return pieces
     any_form = b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
-    whole = re.sub(any_form, lambda found: b"*" * len(found[0]), b"".join(data for _, data in pieces))
+    whole = re.sub(
+        any_form, lambda found: b"*" * len(found[0]), b"".join(data for _, data in pieces)
+    )
     rest = BytesIO(whole)
     return [(at_s, rest.read(len(data))) for at_s, data in pieces]
 

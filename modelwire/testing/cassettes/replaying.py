@@ -11,7 +11,13 @@ from weakref import WeakSet
 
 from modelwire.errors import CassetteError, InvalidArgument
 from modelwire.testing.cassettes.nearest import how_it_differs
-from modelwire.testing.cassettes.recording import RecordedLine, Writer, insert, put_in_place, take_out
+from modelwire.testing.cassettes.recording import (
+    RecordedLine,
+    Writer,
+    insert,
+    put_in_place,
+    take_out,
+)
 from modelwire.testing.cassettes.records import Answer, Request, from_lines
 from modelwire.transport.connections.body import Whole, joined
 from modelwire.transport.ratelimit.registry import exchange_limiters
@@ -25,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Replay"]
 
-_TURN_S = 0.01  # how long a call waits for another one to leave the limiter, before time is passed over
+_TURN_S = (
+    0.01  # how long a call waits for another one to leave the limiter, before time is passed over
+)
 
 
 class Replay:
@@ -50,13 +58,19 @@ class Replay:
     replays = True
 
     def __init__(
-        self, path: str | os.PathLike[str], *, on_missing: Literal["raise", "call"] = "raise",
-        pace: float | None = None, _may_be_absent: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        path: str | os.PathLike[str],
+        *,
+        on_missing: Literal["raise", "call"] = "raise",
+        pace: float | None = None,
+        _may_be_absent: bool = False,
+    ) -> None:
         if on_missing not in ("raise", "call"):
             raise InvalidArgument(f'`on_missing` must be "raise" or "call", not {on_missing!r}.')
         if pace is not None and not pace > 0:
-            raise InvalidArgument(f"`pace` must be greater than 0, or None for no waiting, not {pace!r}.")
+            raise InvalidArgument(
+                f"`pace` must be greater than 0, or None for no waiting, not {pace!r}."
+            )
         self.path = Path(path)
         self.pace = pace
         self.missing: list[str] = []
@@ -76,7 +90,9 @@ class Replay:
             self._load()
             if self._calls:
                 self._writer = Writer(self.path, append=True)
-        except BaseException:  # Ctrl-C too: calls after the block must not be looked for in this recording
+        except (
+            BaseException
+        ):  # Ctrl-C too: calls after the block must not be looked for in this recording
             take_out(self)
             raise
         self._limiters = exchange_limiters({})
@@ -136,7 +152,9 @@ class Replay:
             if self._calls:
                 return None
             self.missing.append(f"{request.method} {request.url}")
-        raise CassetteError(f"`{self.path}` has no answer to this request. {how_it_differs(request, self._recorded)}")
+        raise CassetteError(
+            f"`{self.path}` has no answer to this request. {how_it_differs(request, self._recorded)}"
+        )
 
     def clock(self) -> float:
         """Return the time of a call: `monotonic`, and what has been passed over."""
@@ -180,7 +198,9 @@ class _ReplayedLine:
         return Reply(answer.status or 0, dict(answer.headers))
 
     def _next_s(self, answer: Answer) -> float:
-        return self._due_s(answer.pieces[self._next][0] if self._next < len(answer.pieces) else answer.end_s)
+        return self._due_s(
+            answer.pieces[self._next][0] if self._next < len(answer.pieces) else answer.end_s
+        )
 
     def _piece(self, answer: Answer) -> bytes | None:
         self._exchange.remaining_s()
@@ -246,7 +266,9 @@ class _ReplayedLine:
     async def asend(self, step: Send) -> Reply:
         if (answer := self._begin()) is None:
             return await self._own.asend(step)  # type: ignore[no-any-return]
-        await self._own.asleep(self._due_s(answer.end_s if answer.status is None else answer.head_s))
+        await self._own.asleep(
+            self._due_s(answer.end_s if answer.status is None else answer.head_s)
+        )
         reply = self._reply(answer)
         if not step.stream:
             whole = Whole(self._exchange.max_response_bytes)

@@ -79,7 +79,9 @@ class SeenBatch:
     files: dict[str, str] = field(default_factory=dict)
     results: bytes = b""  # Anthropic's and, without a file, Gemini's
     counts: dict[str, int] = field(default_factory=dict)  # once it has ended
-    usage: dict[str, int] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0})
+    usage: dict[str, int] = field(
+        default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    )
 
     @property
     def outcome(self) -> Outcome:
@@ -94,8 +96,12 @@ class SeenBatch:
         return min(1.0, self.polls / max(1, self.plan.polls))
 
 
-Answered = tuple[str, int | None, Any]  # (custom_id, status, body), no status where there is no answer
-AnswerRow = Callable[[str, dict[str, Any], int], tuple[int, Any]]  # (wire, body, number) -> (status, body)
+Answered = tuple[
+    str, int | None, Any
+]  # (custom_id, status, body), no status where there is no answer
+AnswerRow = Callable[
+    [str, dict[str, Any], int], tuple[int, Any]
+]  # (wire, body, number) -> (status, body)
 _PATH = re.compile(r"(/messages)?/(files|batches)(?:/([^/]+))?(?:/(content|cancel|results))?$")
 
 
@@ -122,23 +128,38 @@ class BatchDesk:
         """Take the plan of all batches to come, or those of the next ones."""
         next_ones = [] if isinstance(plans, BatchPlan) else list(plans)
         if not all(isinstance(plan, BatchPlan) for plan in next_ones):
-            raise InvalidType(f"`batches` must be a `BatchPlan`, or a list of them, not {plans!r:.100}.")
-        self.plan = plans if isinstance(plans, BatchPlan) else BatchPlan()  # of every batch beyond those below
+            raise InvalidType(
+                f"`batches` must be a `BatchPlan`, or a list of them, not {plans!r:.100}."
+            )
+        self.plan = (
+            plans if isinstance(plans, BatchPlan) else BatchPlan()
+        )  # of every batch beyond those below
         self.plans: list[BatchPlan] = next_ones
 
     def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
         """Answer what concerns files and batches; None for all else."""
-        if (reply := gemini_batches.handle(self, request) or vertex_batches.handle(self, request)) is not None:
+        if (
+            reply := gemini_batches.handle(self, request) or vertex_batches.handle(self, request)
+        ) is not None:
             return reply
         found = _PATH.search(request.path)
         if found is None:
             return None
-        wire, kind, id_, action = "anthropic" if found[1] else "openai", found[2], found[3], found[4]
+        wire, kind, id_, action = (
+            "anthropic" if found[1] else "openai",
+            found[2],
+            found[3],
+            found[4],
+        )
         name = f"{request.method} {kind}{'/id' if id_ else ''}{'/' + action if action else ''}"
         known = self.files if kind == "files" else [batch.id for batch in self._of(wire)]
         if id_ and id_ not in known:
             return error_reply(
-                wire, 404, number=request.number, message=f"No such {kind[:-1]}: `{id_}`.", code="not_found"
+                wire,
+                404,
+                number=request.number,
+                message=f"No such {kind[:-1]}: `{id_}`.",
+                code="not_found",
             )
         handler = _HANDLERS.get((wire, name))
         return None if handler is None else handler(self, request, id_, base_url)
@@ -150,9 +171,15 @@ class BatchDesk:
         now = int(time.time())
         self._files_made += 1
         record: dict[str, Any] = {
-            "id": f"file-{self._files_made}", "object": "file", "bytes": len(content), "filename": name,
-            "purpose": purpose, "status": "processed", "created_at": now, "expires_at": now + 30 * DAY_S,
-        }  # fmt: skip
+            "id": f"file-{self._files_made}",
+            "object": "file",
+            "bytes": len(content),
+            "filename": name,
+            "purpose": purpose,
+            "status": "processed",
+            "created_at": now,
+            "expires_at": now + 30 * DAY_S,
+        }
         self.files[record["id"]] = record, content
         return record
 
@@ -165,9 +192,13 @@ class BatchDesk:
     def upload(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
         parts = dict(_form(request))
         if "file" not in parts or "purpose" not in parts:
-            return error_reply("openai", 400, number=request.number, message="`file` and `purpose` are required.")
+            return error_reply(
+                "openai", 400, number=request.number, message="`file` and `purpose` are required."
+            )
         filename, content = parts["file"]
-        return json_reply(200, self._add_file(filename or "upload", parts["purpose"][1].decode(), content))
+        return json_reply(
+            200, self._add_file(filename or "upload", parts["purpose"][1].decode(), content)
+        )
 
     def list_files(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
         return _page([record for record, _ in reversed(self.files.values())], request, 10_000)
@@ -200,10 +231,18 @@ class BatchDesk:
             return faults.cut(after_bytes=limit).play(reply, "openai", request.number)
         return reply
 
-    def _make(self, wire: str, rows: list[tuple[str, str, dict[str, Any]]], fields: dict[str, Any]) -> SeenBatch:
+    def _make(
+        self, wire: str, rows: list[tuple[str, str, dict[str, Any]]], fields: dict[str, Any]
+    ) -> SeenBatch:
         plan = self.plans.pop(0) if self.plans else self.plan
         batch = SeenBatch(
-            f"{_APIS[wire].prefix}_{len(self.made) + 1}", wire, rows, plan, self._now_s(), int(time.time()), fields
+            f"{_APIS[wire].prefix}_{len(self.made) + 1}",
+            wire,
+            rows,
+            plan,
+            self._now_s(),
+            int(time.time()),
+            fields,
         )
         self.made.append(batch)
         return batch
@@ -214,32 +253,57 @@ class BatchDesk:
         url = str(fields.get("endpoint"))
         on_azure = request.path.startswith("/openai/")
         if file is None or url not in ((_AZURE_ENDPOINT,) if on_azure else _WIRE_OF_URL):
-            missing = "`input_file_id` names no file" if file is None else f"`{url}` is no endpoint of this server"
+            missing = (
+                "`input_file_id` names no file"
+                if file is None
+                else f"`{url}` is no endpoint of this server"
+            )
             return error_reply("openai", 400, number=request.number, message=f"{missing}.")
-        rows, errors = _read_rows(file[1], _WIRE_OF_AZURE_URL if on_azure else {url: _WIRE_OF_URL[url]})
+        rows, errors = _read_rows(
+            file[1], _WIRE_OF_AZURE_URL if on_azure else {url: _WIRE_OF_URL[url]}
+        )
         batch = self._make("openai", rows, fields)
         batch.errors = errors
-        return iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, self._openai_record(batch, 0.0, ""))
+        return (
+            iter((End.RESET,))
+            if batch.plan.lose_create
+            else json_reply(200, self._openai_record(batch, 0.0, ""))
+        )
 
-    def make_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
+    def make_anthropic(
+        self, request: SeenRequest, id_: str, base_url: str
+    ) -> Reply | Iterable[Step]:
         asked = request.fields.get("requests") or []
         names = [str(row.get("custom_id")) for row in asked]
         bad = next((name for name in names if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name)), None)
         if not asked or bad is not None or len(set(names)) < len(names):
             message = "`requests` must be a list of rows, each with a `custom_id` of its own: `^[a-zA-Z0-9_-]{1,64}$`."
             return error_reply("anthropic", 400, number=request.number, message=message)
-        rows = [(name, "anthropic", row.get("params") or {}) for name, row in zip(names, asked, strict=True)]
+        rows = [
+            (name, "anthropic", row.get("params") or {})
+            for name, row in zip(names, asked, strict=True)
+        ]
         batch = self._make("anthropic", rows, {})
-        return iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, self._record(batch, base_url))
+        return (
+            iter((End.RESET,))
+            if batch.plan.lose_create
+            else json_reply(200, self._record(batch, base_url))
+        )
 
     def _of(self, wire: str) -> list[SeenBatch]:
         return [batch for batch in self.made if batch.wire == wire]
 
     def list_openai(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        return _page([self._record(batch, base_url) for batch in reversed(self._of("openai"))], request, 20)
+        return _page(
+            [self._record(batch, base_url) for batch in reversed(self._of("openai"))], request, 20
+        )
 
     def list_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
-        return _page([self._record(batch, base_url) for batch in reversed(self._of("anthropic"))], request, 20)
+        return _page(
+            [self._record(batch, base_url) for batch in reversed(self._of("anthropic"))],
+            request,
+            20,
+        )
 
     def show(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
         batch = self._found(id_)
@@ -258,14 +322,18 @@ class BatchDesk:
     def delete_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
         batch = self._found(id_)
         if batch.ended_at is None:
-            return error_reply("anthropic", 400, number=request.number, message="The batch has not ended.")
+            return error_reply(
+                "anthropic", 400, number=request.number, message="The batch has not ended."
+            )
         self.made.remove(batch)
         return json_reply(200, {"id": id_, "type": "message_batch_deleted"})
 
     def results(self, request: SeenRequest, id_: str, base_url: str) -> Reply | Iterable[Step]:
         batch = self._found(id_)
         if batch.ended_at is None:
-            return error_reply("anthropic", 404, number=request.number, message="There are no results yet.")
+            return error_reply(
+                "anthropic", 404, number=request.number, message="There are no results yet."
+            )
         return self._download(request, id_, batch.results, batch, "application/x-jsonl")
 
     def _record(self, batch: SeenBatch, base_url: str) -> dict[str, Any]:
@@ -280,12 +348,22 @@ class BatchDesk:
         elif batch.cancelled_at_share is not None:
             status = "cancelling"
         else:
-            status = "validating" if share <= 0 or refused else "in_progress" if share < 0.9 else "finalizing"
+            status = (
+                "validating"
+                if share <= 0 or refused
+                else "in_progress"
+                if share < 0.9
+                else "finalizing"
+            )
         counts = batch.counts or {"total": total, "completed": int(total * share), "failed": 0}
         errors = [*batch.errors, *batch.plan.errors]
         if outcome == "token_limit_exceeded":
-            errors.append({"code": outcome, "message": "Enqueued token limit reached for this model."})
-        errors = [{"code": None, "line": None, "message": "", "param": None, **error} for error in errors]
+            errors.append(
+                {"code": outcome, "message": "Enqueued token limit reached for this model."}
+            )
+        errors = [
+            {"code": None, "line": None, "message": "", "param": None, **error} for error in errors
+        ]
         began, ended = batch.made_at, batch.ended_at
         return {
             "id": batch.id,
@@ -307,7 +385,9 @@ class BatchDesk:
             },
             "finalizing_at": ended if status == "completed" else None,
             "cancelling_at": began if batch.cancelled_at_share is not None else None,
-            "request_counts": counts if status != "validating" and not refused else dict.fromkeys(counts, 0),
+            "request_counts": counts
+            if status != "validating" and not refused
+            else dict.fromkeys(counts, 0),
             "metadata": batch.fields.get("metadata"),
             "usage": batch.usage,
         }
@@ -317,7 +397,13 @@ class BatchDesk:
             self._end(batch)
         ended, cancelled = batch.ended_at, batch.cancelled_at_share is not None
         # All counts but `processing` stay 0 until the whole batch has ended.
-        nothing = {"processing": len(batch.rows), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+        nothing = {
+            "processing": len(batch.rows),
+            "succeeded": 0,
+            "errored": 0,
+            "canceled": 0,
+            "expired": 0,
+        }
         status = "ended" if ended is not None else "canceling" if cancelled else "in_progress"
         host = (batch.plan.results_host or base_url).rstrip("/")
         return {
@@ -330,7 +416,9 @@ class BatchDesk:
             "ended_at": None if ended is None else _iso(ended),
             "cancel_initiated_at": _iso(batch.made_at) if cancelled else None,
             "archived_at": None,
-            "results_url": None if ended is None else f"{host}/v1/messages/batches/{batch.id}/results",
+            "results_url": None
+            if ended is None
+            else f"{host}/v1/messages/batches/{batch.id}/results",
         }
 
     def _end(self, batch: SeenBatch) -> None:
@@ -341,7 +429,9 @@ class BatchDesk:
         if batch.outcome in ("failed", "token_limit_exceeded") and _APIS[batch.wire].refuses_whole:
             return
         answered = list(self._answered(batch))
-        foreign: list[Answered] = [(f"foreign-{index}", 200, {}) for index in range(batch.plan.foreign)]
+        foreign: list[Answered] = [
+            (f"foreign-{index}", 200, {}) for index in range(batch.plan.foreign)
+        ]
         _APIS[batch.wire].write(self, batch, answered, foreign)
 
     def _answered(self, batch: SeenBatch) -> Iterator[Answered]:
@@ -355,18 +445,29 @@ class BatchDesk:
             if oddity == "missing":
                 continue
             if index >= done or oddity in ("null", "expired"):
-                yield custom_id, None, "server_error" if oddity == "null" else "expired" if oddity else batch.outcome
+                yield (
+                    custom_id,
+                    None,
+                    "server_error" if oddity == "null" else "expired" if oddity else batch.outcome,
+                )
                 continue
             self._rows_answered += 1
-            model = {name: batch.fields[name] for name in ("model",) if name in batch.fields}  # of all rows
+            model = {
+                name: batch.fields[name] for name in ("model",) if name in batch.fields
+            }  # of all rows
             status, body = self._answer_row(wire, model | body, self._rows_answered)
             usage = body.get("usage") or {} if isinstance(body, dict) else {}
-            for name, chat_name in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens")):
+            for name, chat_name in (
+                ("input_tokens", "prompt_tokens"),
+                ("output_tokens", "completion_tokens"),
+            ):
                 batch.usage[name] += usage.get(name, usage.get(chat_name, 0))
                 batch.usage["total_tokens"] += usage.get(name, usage.get(chat_name, 0))
             yield from [(custom_id, status, body)] * (2 if oddity == "duplicate" else 1)
 
-    def _write_files(self, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]) -> None:
+    def _write_files(
+        self, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
+    ) -> None:
         lines: dict[str, list[bytes]] = {"output": [], "error": []}
         for number, (custom_id, status, body) in enumerate([*answered, *foreign]):
             response = error = None
@@ -375,17 +476,30 @@ class BatchDesk:
                 error = {"code": code, "message": "This request was not executed."}
             else:
                 response = {"status_code": status, "request_id": f"req_{number}", "body": body}
-            line = {"id": f"batch_req_{number}", "custom_id": custom_id, "response": response, "error": error}
-            lines["output" if status is not None and status < 400 else "error"].append(to_json(line) + b"\n")
+            line = {
+                "id": f"batch_req_{number}",
+                "custom_id": custom_id,
+                "response": response,
+                "error": error,
+            }
+            lines["output" if status is not None and status < 400 else "error"].append(
+                to_json(line) + b"\n"
+            )
         for name, written in lines.items():
             if written:
-                record = self._add_file(f"{batch.id}_{name}.jsonl", "batch_output", b"".join(written))
+                record = self._add_file(
+                    f"{batch.id}_{name}.jsonl", "batch_output", b"".join(written)
+                )
                 batch.files[name] = record["id"]
-        good = {custom_id for custom_id, status, _ in answered if status is not None and status < 400}
+        good = {
+            custom_id for custom_id, status, _ in answered if status is not None and status < 400
+        }
         total = len(batch.rows)
         batch.counts = {"total": total, "completed": len(good), "failed": total - len(good)}
 
-    def _write_results(self, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]) -> None:
+    def _write_results(
+        self, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
+    ) -> None:
         counts = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
         lines, counted = [], set()
         for custom_id, status, body in [*answered, *foreign]:
@@ -393,8 +507,16 @@ class BatchDesk:
             if status is not None and status < 400:
                 result = {"type": "succeeded", "message": body}
             elif status is not None or body == "server_error":
-                error = body if status is not None else {"type": "api_error", "message": "Internal server error"}
-                wrapped = error if "error" in error else {"type": "error", "error": error, "request_id": None}
+                error = (
+                    body
+                    if status is not None
+                    else {"type": "api_error", "message": "Internal server error"}
+                )
+                wrapped = (
+                    error
+                    if "error" in error
+                    else {"type": "error", "error": error, "request_id": None}
+                )
                 result = {"type": "errored", "error": wrapped}
             else:
                 result = {"type": "canceled" if body == "cancelled" else "expired"}
@@ -414,9 +536,18 @@ class _Api(NamedTuple):
 
 _APIS = {
     "openai": _Api("batch", BatchDesk._openai_record, BatchDesk._write_files, refuses_whole=True),
-    "anthropic": _Api("msgbatch", BatchDesk._anthropic_record, BatchDesk._write_results, refuses_whole=False),
-    "gemini": _Api(gemini_batches.PREFIX, gemini_batches.operation, gemini_batches.end_batch, refuses_whole=True),
-    "vertex": _Api(vertex_batches.PREFIX, vertex_batches.job, vertex_batches.end_batch, refuses_whole=True),
+    "anthropic": _Api(
+        "msgbatch", BatchDesk._anthropic_record, BatchDesk._write_results, refuses_whole=False
+    ),
+    "gemini": _Api(
+        gemini_batches.PREFIX,
+        gemini_batches.operation,
+        gemini_batches.end_batch,
+        refuses_whole=True,
+    ),
+    "vertex": _Api(
+        vertex_batches.PREFIX, vertex_batches.job, vertex_batches.end_batch, refuses_whole=True
+    ),
 }
 
 _Handler = Callable[[BatchDesk, SeenRequest, str, str], "Reply | Iterable[Step]"]
@@ -462,14 +593,32 @@ def _read_rows(
             row = from_json(line)
             custom_id, body = str(row["custom_id"]), dict(row["body"])
         except (ValueError, KeyError, TypeError):
-            errors.append({"code": "invalid_json_line", "line": number, "message": "This line is not parseable."})
+            errors.append(
+                {
+                    "code": "invalid_json_line",
+                    "line": number,
+                    "message": "This line is not parseable.",
+                }
+            )
             continue
         if custom_id in seen:
-            errors.append({"code": "duplicate_custom_id", "line": number, "message": f"`{custom_id}` is there twice."})
+            errors.append(
+                {
+                    "code": "duplicate_custom_id",
+                    "line": number,
+                    "message": f"`{custom_id}` is there twice.",
+                }
+            )
         seen.add(custom_id)
         url = str(row.get("url", next(iter(wires))))
         if url not in wires:
-            errors.append({"code": "mismatched_url", "line": number, "message": f"`{url}` does not fit the batch."})
+            errors.append(
+                {
+                    "code": "mismatched_url",
+                    "line": number,
+                    "message": f"`{url}` does not fit the batch.",
+                }
+            )
         rows.append((custom_id, wires.get(url, "openai"), body))
     if not rows and not errors:
         errors.append({"code": "empty_file", "message": "The input file is empty."})
@@ -489,7 +638,10 @@ def _page(rows: list[dict[str, Any]], request: SeenRequest, usual: int) -> Reply
         limit = min(limit, ids.index(before))
     page = rows[start : start + limit]
     more = start > 0 if before in ids else start + limit < len(rows)
-    ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
+    ends = {
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+    }
     return json_reply(200, {"object": "list", "data": page, "has_more": more, **ends})
 
 

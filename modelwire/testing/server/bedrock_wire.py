@@ -18,12 +18,22 @@ __all__ = ["body", "error", "error_event", "error_headers", "events", "frame", "
 
 JSON = dict[str, Any]
 
-_STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "content_filtered"}
+_STOP = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "content_filtered",
+}
 _ERRORS = {
-    401: "UnrecognizedClientException", 403: "AccessDeniedException", 404: "ResourceNotFoundException",
-    408: "ModelTimeoutException", 424: "ModelErrorException", 429: "ThrottlingException",
-    503: "ServiceUnavailableException", 529: "ServiceUnavailableException",
-}  # fmt: skip
+    401: "UnrecognizedClientException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    408: "ModelTimeoutException",
+    424: "ModelErrorException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+    529: "ServiceUnavailableException",
+}
 
 
 def frame(payload: bytes, headers: Mapping[str, str], *, packed: bytes = b"") -> bytes:
@@ -56,7 +66,10 @@ def _blocks(answer: Answer, call: Call) -> list[JSON]:
     if answer.text or answer.refusal:
         blocks.append({"text": answer.text or answer.refusal})
     calls = calls_of(answer, call, "tooluse")
-    return [*blocks, *({"toolUse": {"toolUseId": it.id, "name": it.name, "input": it.args}} for it in calls)]
+    return [
+        *blocks,
+        *({"toolUse": {"toolUseId": it.id, "name": it.name, "input": it.args}} for it in calls),
+    ]
 
 
 def _ending(answer: Answer, call: Call) -> tuple[str, JSON]:
@@ -67,7 +80,9 @@ def _ending(answer: Answer, call: Call) -> tuple[str, JSON]:
         "totalTokens": usage.total,
         "cacheReadInputTokens": usage.cached_tokens,
     }
-    reason = "content_filtered" if answer.refusal else _STOP.get(answer.stop_reason, answer.stop_reason)
+    reason = (
+        "content_filtered" if answer.refusal else _STOP.get(answer.stop_reason, answer.stop_reason)
+    )
     return reason, {"usage": counts, "metrics": {"latencyMs": 1}}
 
 
@@ -79,7 +94,11 @@ def body(answer: Answer, call: Call) -> JSON:
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
     reason, ending = _ending(answer, call)
-    content = [part for index, block in enumerate(_blocks(answer, call)) for part in _block_events(index, block)]
+    content = [
+        part
+        for index, block in enumerate(_blocks(answer, call))
+        for part in _block_events(index, block)
+    ]
     closing = [_event("messageStop", stopReason=reason), _event("metadata", **ending)]
     return [_event("messageStart", role="assistant")], content, closing
 
@@ -104,15 +123,22 @@ def _block_events(index: int, block: JSON) -> Iterator[bytes]:
 
 
 def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> JSON:
-    usual = _ERRORS.get(status, "InternalServerException" if status >= 500 else "ValidationException")
+    usual = _ERRORS.get(
+        status, "InternalServerException" if status >= 500 else "ValidationException"
+    )
     return {"message": message, "__type": type or usual}
 
 
 def error_headers(said: JSON) -> dict[str, str]:
     """Return the header that has the class of an error."""
-    return {"x-amzn-errortype": f"{said['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"}
+    return {
+        "x-amzn-errortype": f"{said['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+    }
 
 
 def error_event(said: JSON, position: int) -> bytes:
     name = said["__type"][:1].lower() + said["__type"][1:]
-    return frame(to_json({"message": said["message"]}), {":message-type": "exception", ":exception-type": name})
+    return frame(
+        to_json({"message": said["message"]}),
+        {":message-type": "exception", ":exception-type": name},
+    )

@@ -35,7 +35,11 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
         message["reasoning_content"] = answer.reasoning
     if answer.tool_calls:
         message["tool_calls"] = [
-            {"id": one.id, "type": "function", "function": {"name": one.name, "arguments": one.text}}
+            {
+                "id": one.id,
+                "type": "function",
+                "function": {"name": one.name, "arguments": one.text},
+            }
             for one in calls_of(answer, call)
         ]
     return {
@@ -43,7 +47,9 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
         "object": "chat.completion",
         "created": call.created,
         "model": answer.model or call.model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": answer.stop_reason}],
+        "choices": [
+            {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.stop_reason}
+        ],
         "usage": _usage(call.usage),
         **({} if call.tier is None else {"service_tier": call.tier}),
     }
@@ -59,7 +65,14 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
     }
 
     def event(delta: dict[str, Any], reason: str | None = None) -> bytes:
-        return sse({**frame, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]})
+        return sse(
+            {
+                **frame,
+                "choices": [
+                    {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+                ],
+            }
+        )
 
     content = [event({"reasoning_content": piece}) for piece in pieces(answer.reasoning)]
     content += [event({"content": piece}) for piece in pieces(answer.text)]
@@ -68,9 +81,14 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
         named = {"id": one.id, "type": "function", "function": {"name": one.name, "arguments": ""}}
         content.append(event({"tool_calls": [{"index": index, **named}]}))
         content += [
-            event({"tool_calls": [{"index": index, "function": {"arguments": part}}]}) for part in slices(one.text)
+            event({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
+            for part in slices(one.text)
         ]
     closing = [event({}, answer.stop_reason)]
     if call.wants_usage:
         closing.append(sse({**frame, "choices": [], "usage": _usage(call.usage)}))
-    return [event({"role": "assistant", "content": "", "refusal": None})], content, [*closing, sse("[DONE]")]
+    return (
+        [event({"role": "assistant", "content": "", "refusal": None})],
+        content,
+        [*closing, sse("[DONE]")],
+    )

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 MAX_HEAD_BYTES = 64 * 1024
-_RST = struct.pack("ii", 1, 0)  # SO_LINGER: on, no seconds: the system forgets what is unsent and resets
+_RST = struct.pack(
+    "ii", 1, 0
+)  # SO_LINGER: on, no seconds: the system forgets what is unsent and resets
 
 Handle = Callable[[SeenRequest], bytes | Iterable[Step]]
 Finished = Callable[[SeenRequest, bool], None]  # (request, whether all of the answer went)
@@ -103,20 +105,31 @@ class Connection:
                     self._content += event.data
                 else:  # more has to come
                     if self._reader.they_are_waiting_for_100_continue:
-                        go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                        go_on = h11.InformationalResponse(
+                            status_code=100, headers=[], reason=b"Continue"
+                        )
                         self._transport.write(self._reader.send(go_on))
                     return None
         except h11.RemoteProtocolError as exc:
-            self._transport.write(Reply(exc.error_status_hint, {"connection": "close"}, [b""]).head())
+            self._transport.write(
+                Reply(exc.error_status_hint, {"connection": "close"}, [b""]).head()
+            )
             self._transport.close()
             return None
         rest, _ = self._reader.trailing_data
-        self._reader = _new_reader()  # the answer's bytes are the script's own, and do not go through h11
+        self._reader = (
+            _new_reader()
+        )  # the answer's bytes are the script's own, and do not go through h11
         if rest:
             self._reader.receive_data(rest)
         head = self._head
         named = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-        return SeenRequest(head.method.decode("latin-1"), head.target.decode("latin-1"), named, bytes(self._content))
+        return SeenRequest(
+            head.method.decode("latin-1"),
+            head.target.decode("latin-1"),
+            named,
+            bytes(self._content),
+        )
 
     async def _play(self, request: SeenRequest, steps: Iterable[Step]) -> None:
         playing = iter(steps)
@@ -125,7 +138,9 @@ class Connection:
             while following is not None:
                 await self._do(request, step)
                 step, following = following, next(playing, None)
-        except BaseException:  # whatever cut the answer, a stopping server too, it is counted as not finished
+        except (
+            BaseException
+        ):  # whatever cut the answer, a stopping server too, it is counted as not finished
             self._finished(request, False)
             self._transport.abort()  # a fault of the user's own may fail: its client waits for nothing
             raise
@@ -168,7 +183,9 @@ class Connection:
             return
         import socket
 
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+        self._transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, _RST
+        )
         self._transport.abort()
 
 
@@ -178,4 +195,6 @@ def _new_reader() -> h11.Connection:
 
 def _is_last(request: SeenRequest) -> bool:
     """Whether the client wants the connection closed; the word may stand among others (RFC 9110, 7.6.1)."""
-    return "close" in (word.strip().lower() for word in request.headers.get("connection", "").split(","))
+    return "close" in (
+        word.strip().lower() for word in request.headers.get("connection", "").split(",")
+    )

@@ -22,11 +22,35 @@ from modelwire.testing.server.wires import error_body, error_reply, server_wire
 from modelwire.transport.classify import BY_STATUS
 
 __all__ = [
-    "NAMED", "Fault", "Rule", "bad_chunk_size", "billing", "byte_by_byte", "close", "content_length", "cut",
-    "early_hints", "empty", "endless_event", "endless_header", "error_event", "error_under_200", "garbage", "gzip_bomb",
-    "gzip_garbage", "html", "malformed_json", "no_terminal_mark", "of_error", "redirect", "reset", "slow",
-    "stall", "status", "wrong_content_type",
-]  # fmt: skip
+    "NAMED",
+    "Fault",
+    "Rule",
+    "bad_chunk_size",
+    "billing",
+    "byte_by_byte",
+    "close",
+    "content_length",
+    "cut",
+    "early_hints",
+    "empty",
+    "endless_event",
+    "endless_header",
+    "error_event",
+    "error_under_200",
+    "garbage",
+    "gzip_bomb",
+    "gzip_garbage",
+    "html",
+    "malformed_json",
+    "no_terminal_mark",
+    "of_error",
+    "redirect",
+    "reset",
+    "slow",
+    "stall",
+    "status",
+    "wrong_content_type",
+]
 
 SETTLE_S = 0.02  # between the last bytes and a reset, so that they arrive before it does
 
@@ -86,7 +110,9 @@ def status(
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         named = {**_retry_after(retry_after, retry_after_form), **(headers or {})}
-        reply = error_reply(wire, code, number=number, headers=named, message=message, type=type, code=error_code)
+        reply = error_reply(
+            wire, code, number=number, headers=named, message=message, type=type, code=error_code
+        )
         if body is not None:
             reply.parts = [body]
         yield reply.head() + reply.body
@@ -106,7 +132,10 @@ def _retry_after(value: float | str | None, form: str) -> dict[str, str]:
         from time import time
 
         now = time()
-        return {"date": formatdate(now, usegmt=True), "retry-after": formatdate(now + value, usegmt=True)}
+        return {
+            "date": formatdate(now, usegmt=True),
+            "retry-after": formatdate(now + value, usegmt=True),
+        }
     return {"retry-after": f"{value:g}"}
 
 
@@ -118,7 +147,12 @@ def billing(code: str | None = None) -> Fault:
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         kind, usual = server_wire(wire).no_money
         answer = error_reply(
-            wire, 429, number=number, type=kind, code=code or usual, message="You exceeded your quota."
+            wire,
+            429,
+            number=number,
+            type=kind,
+            code=code or usual,
+            message="You exceeded your quota.",
         )
         yield answer.head() + answer.body
 
@@ -136,7 +170,9 @@ def error_under_200(code: int = 502) -> Fault:
     return Fault("error_under_200", play)
 
 
-def error_event(after_events: int = 0, *, status: int = 529, type: str | None = None, code: str | None = None) -> Fault:
+def error_event(
+    after_events: int = 0, *, status: int = 529, type: str | None = None, code: str | None = None
+) -> Fault:
     """Break a stream by an error event after so many events of its content (P21, P22)."""
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
@@ -163,7 +199,10 @@ def of_error(error: ProviderError) -> Fault:
 def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None) -> bytes:
     """Return the first bytes of a reply: its head, and so many events of its content or bytes of its body."""
     if bytes_ is None and reply.is_stream:
-        kept = reply.parts[: reply.opening] + reply.content[: len(reply.content) // 2 if events is None else events]
+        kept = (
+            reply.parts[: reply.opening]
+            + reply.content[: len(reply.content) // 2 if events is None else events]
+        )
         return b"".join((reply.head(), *reply.frames(kept)))
     body = reply.body
     body = body[: len(body) // 2 if bytes_ is None else bytes_]
@@ -172,7 +211,9 @@ def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None
 
 def cut(*, after_events: int | None = None, after_bytes: int | None = None) -> Fault:
     """Close in the middle of the body: after so many events of the content, so many bytes, or half of it (N9, N11)."""
-    return _of_reply("cut", lambda reply: (_begun(reply, events=after_events, bytes_=after_bytes), End.CLOSE))
+    return _of_reply(
+        "cut", lambda reply: (_begun(reply, events=after_events, bytes_=after_bytes), End.CLOSE)
+    )
 
 
 def no_terminal_mark() -> Fault:
@@ -185,7 +226,9 @@ def no_terminal_mark() -> Fault:
     return _of_reply("no_terminal_mark", change)
 
 
-def reset(at: Literal["request", "headers", "body"] = "request", *, after_events: int | None = None) -> Fault:
+def reset(
+    at: Literal["request", "headers", "body"] = "request", *, after_events: int | None = None
+) -> Fault:
     """Reset the connection: instead of an answer (N6), after the headers (N8), or in mid-body (N9-N11)."""
     begun: dict[str, Callable[[Reply], tuple[Step, ...]]] = {
         "request": lambda reply: (),
@@ -202,7 +245,9 @@ def close() -> Fault:
     return Fault("close", lambda reply, wire, number: (End.CLOSE,))
 
 
-def stall(at: Literal["request", "body"] = "request", *, seconds: float = FOREVER_S, after_events: int = 1) -> Fault:
+def stall(
+    at: Literal["request", "body"] = "request", *, seconds: float = FOREVER_S, after_events: int = 1
+) -> Fault:
     """Say nothing for so many seconds, before the answer (N12) or in mid-body (N13); then go on as if nothing was."""
     check_word("at", at, ("request", "body"))
 
@@ -236,7 +281,9 @@ def _whole(reply: Reply) -> bytes:
 
 
 def _instead(name: str, body: bytes, **headers: str) -> Fault:
-    return _of_reply(name, lambda reply: (Reply(200, {**reply.headers, **headers}, [body]).head() + body,))
+    return _of_reply(
+        name, lambda reply: (Reply(200, {**reply.headers, **headers}, [body]).head() + body,)
+    )
 
 
 def malformed_json() -> Fault:
@@ -284,7 +331,12 @@ def bad_chunk_size() -> Fault:
     """Frame the body by a chunk whose size is no number (N18)."""
 
     def change(reply: Reply) -> Iterable[Step]:
-        yield reply.head(transfer_encoding="chunked", content_length=None) + b"zz\r\n" + reply.body + b"\r\n"
+        yield (
+            reply.head(transfer_encoding="chunked", content_length=None)
+            + b"zz\r\n"
+            + reply.body
+            + b"\r\n"
+        )
         yield from (SETTLE_S, End.CLOSE)
 
     return _of_reply("bad_chunk_size", change)
@@ -292,7 +344,9 @@ def bad_chunk_size() -> Fault:
 
 def gzip_garbage() -> Fault:
     """Announce gzip and send none (N20)."""
-    return _instead("gzip_garbage", b"\x1f\x8b\x08 this is no gzip at all", **{"content-encoding": "gzip"})
+    return _instead(
+        "gzip_garbage", b"\x1f\x8b\x08 this is no gzip at all", **{"content-encoding": "gzip"}
+    )
 
 
 def gzip_bomb(decoded_bytes: int = 200_000_000) -> Fault:
@@ -315,12 +369,16 @@ def _bomb(decoded_bytes: int) -> bytes:
 
 def garbage() -> Fault:
     """Send bytes that are no HTTP."""
-    return Fault("garbage", lambda reply, wire, number: (b"\x16\x03\x01 hello?\r\n\r\n", SETTLE_S, End.CLOSE))
+    return Fault(
+        "garbage", lambda reply, wire, number: (b"\x16\x03\x01 hello?\r\n\r\n", SETTLE_S, End.CLOSE)
+    )
 
 
 def endless_header() -> Fault:
     """Send a header line without end (N19)."""
-    return Fault("endless_header", lambda *_: chain([b"HTTP/1.1 200 OK\r\nx-long: "], repeat(b"a" * 65536)))
+    return Fault(
+        "endless_header", lambda *_: chain([b"HTTP/1.1 200 OK\r\nx-long: "], repeat(b"a" * 65536))
+    )
 
 
 def endless_event() -> Fault:
@@ -328,7 +386,13 @@ def endless_event() -> Fault:
     return _of_reply(
         "endless_event",
         lambda reply: chain(
-            [reply.head(transfer_encoding="chunked", content_length=None, content_type="text/event-stream")],
+            [
+                reply.head(
+                    transfer_encoding="chunked",
+                    content_length=None,
+                    content_type="text/event-stream",
+                )
+            ],
             [chunk(b"data: ")],
             repeat(chunk(b"a" * 65536)),
         ),
@@ -348,11 +412,34 @@ def early_hints() -> Fault:
 
 
 _PLAIN = (
-    billing(), error_under_200(), error_event(), cut(), no_terminal_mark(), reset("request"), reset("headers"),
-    reset("body"), close(), stall("request"), stall("body"), slow(), byte_by_byte(), malformed_json(), html(), empty(),
-    wrong_content_type(), content_length(), bad_chunk_size(), gzip_garbage(), gzip_bomb(), garbage(), endless_header(),
-    endless_event(), redirect(), early_hints(), replace(error_event(1), name="error_event_after"),
-)  # fmt: skip
+    billing(),
+    error_under_200(),
+    error_event(),
+    cut(),
+    no_terminal_mark(),
+    reset("request"),
+    reset("headers"),
+    reset("body"),
+    close(),
+    stall("request"),
+    stall("body"),
+    slow(),
+    byte_by_byte(),
+    malformed_json(),
+    html(),
+    empty(),
+    wrong_content_type(),
+    content_length(),
+    bad_chunk_size(),
+    gzip_garbage(),
+    gzip_bomb(),
+    garbage(),
+    endless_header(),
+    endless_event(),
+    redirect(),
+    early_hints(),
+    replace(error_event(1), name="error_event_after"),
+)
 
 
 class _Named(dict[str, Fault]):

@@ -43,7 +43,9 @@ def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | No
         return _make(desk, request, model) if request.method == "POST" else None
     known = desk.files if kind == "files" else [batch.id for batch in desk._of("gemini")]
     if id_ and id_ not in known:
-        return error_reply("gemini", 404, number=request.number, message=f"Requested entity was not found: {id_}.")
+        return error_reply(
+            "gemini", 404, number=request.number, message=f"Requested entity was not found: {id_}."
+        )
     name = f"{way or ''} {request.method} {kind}{'/id' if id_ else ''}{':' + action if action else ''}".strip()
     handler = _HANDLERS.get(name)
     return None if handler is None else handler(desk, request, id_)
@@ -82,18 +84,31 @@ def _make(desk: BatchDesk, request: SeenRequest, model: str) -> Reply | Iterable
     source = payload.get("inputConfig") or {}
     file = str(source.get("fileName")).removeprefix("files/")
     if not payload.get("displayName") or ("fileName" in source and file not in desk.files):
-        message = "`batch.displayName` is required." if not payload.get("displayName") else f"There is no `{file}`."
+        message = (
+            "`batch.displayName` is required."
+            if not payload.get("displayName")
+            else f"There is no `{file}`."
+        )
         return error_reply("gemini", 400, number=request.number, message=message)
     if "fileName" in source:
         lines = [from_json(line) for line in desk.files[file][1].splitlines() if line.strip()]
         rows = [(str(line.get("key")), "gemini", line.get("request") or {}) for line in lines]
     else:
         inline = (source.get("requests") or {}).get("requests") or []
-        rows = [(str((row.get("metadata") or {}).get("key")), "gemini", row.get("request") or {}) for row in inline]
+        rows = [
+            (str((row.get("metadata") or {}).get("key")), "gemini", row.get("request") or {})
+            for row in inline
+        ]
     if not rows:
-        return error_reply("gemini", 400, number=request.number, message="The batch has no requests.")
+        return error_reply(
+            "gemini", 400, number=request.number, message="The batch has no requests."
+        )
     batch = desk._make("gemini", rows, {**payload, "model": model})
-    return iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, operation(desk, batch, 0.0, ""))
+    return (
+        iter((End.RESET,))
+        if batch.plan.lose_create
+        else json_reply(200, operation(desk, batch, 0.0, ""))
+    )
 
 
 def _list(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
@@ -144,17 +159,27 @@ def operation(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) ->
     if share >= 1:
         desk._end(batch)
     ended = batch.ended_at is not None
-    state = _STATES.get(batch.outcome, batch.outcome.upper()) if ended else "RUNNING" if share > 0 else "PENDING"
+    state = (
+        _STATES.get(batch.outcome, batch.outcome.upper())
+        if ended
+        else "RUNNING"
+        if share > 0
+        else "PENDING"
+    )
     total = len(batch.rows)
     done = int(total * share)
     counts = batch.counts or {"pendingRequestCount": total - done, "successfulRequestCount": done}
     stats = {name: str(count) for name, count in {"requestCount": total, **counts}.items() if count}
     metadata: dict[str, Any] = {
         "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
-        "model": f"models/{batch.fields['model']}", "displayName": batch.fields.get("displayName"),
-        "createTime": time_text(batch.made_at), "updateTime": time_text(batch.ended_at or batch.made_at),
-        "batchStats": stats, "state": f"BATCH_STATE_{state}", "name": f"batches/{batch.id}",
-    }  # fmt: skip
+        "model": f"models/{batch.fields['model']}",
+        "displayName": batch.fields.get("displayName"),
+        "createTime": time_text(batch.made_at),
+        "updateTime": time_text(batch.ended_at or batch.made_at),
+        "batchStats": stats,
+        "state": f"BATCH_STATE_{state}",
+        "name": f"batches/{batch.id}",
+    }
     made: dict[str, Any] = {"name": f"batches/{batch.id}", "metadata": metadata}
     if not ended:
         return made
@@ -162,7 +187,10 @@ def operation(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) ->
     if state == "FAILED":
         reasons = "; ".join(str(error.get("message")) for error in batch.plan.errors)
         full = batch.outcome == "token_limit_exceeded"
-        made["error"] = {"code": 8 if full else 3, "message": reasons or "The batch could not be processed."}
+        made["error"] = {
+            "code": 8 if full else 3,
+            "message": reasons or "The batch could not be processed.",
+        }
     elif batch.files:
         made["response"] = metadata["output"] = {"responsesFile": f"files/{batch.files['output']}"}
     elif batch.results:
@@ -172,7 +200,9 @@ def operation(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) ->
     return made
 
 
-def end_batch(desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]) -> None:
+def end_batch(
+    desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
+) -> None:
     """Write the results: into a file where the requests came in one."""
     lines, failed = [], set[str]()
     for key, status, body in [*answered, *foreign]:
@@ -183,7 +213,14 @@ def end_batch(desk: BatchDesk, batch: SeenBatch, answered: list[Answered], forei
             continue
         error = body.get("error", {}) if isinstance(body, dict) else {}
         code = 4 if body == "expired" else _CODE_OF.get(status or 500, 13)
-        lines.append(to_json({"key": key, "error": {"code": code, "message": error.get("message", "Internal error.")}}))
+        lines.append(
+            to_json(
+                {
+                    "key": key,
+                    "error": {"code": code, "message": error.get("message", "Internal error.")},
+                }
+            )
+        )
         failed.add(key)
     content = b"\n".join(lines) + b"\n"
     good = {key for key, status, _ in answered if status is not None and status < 400}
@@ -199,10 +236,16 @@ def end_batch(desk: BatchDesk, batch: SeenBatch, answered: list[Answered], forei
 def _file(record: dict[str, Any]) -> dict[str, Any]:
     made = record["created_at"]
     return {
-        "name": f"files/{record['id']}", "displayName": record["filename"], "mimeType": "application/jsonl",
-        "sizeBytes": str(record["bytes"]), "createTime": time_text(made), "updateTime": time_text(made),
-        "expirationTime": time_text(made + 2 * DAY_S), "state": "ACTIVE", "source": "UPLOADED",
-    }  # fmt: skip
+        "name": f"files/{record['id']}",
+        "displayName": record["filename"],
+        "mimeType": "application/jsonl",
+        "sizeBytes": str(record["bytes"]),
+        "createTime": time_text(made),
+        "updateTime": time_text(made),
+        "expirationTime": time_text(made + 2 * DAY_S),
+        "state": "ACTIVE",
+        "source": "UPLOADED",
+    }
 
 
 def time_text(epoch_s: int) -> str:

@@ -15,12 +15,20 @@ __all__ = ["body", "error", "events"]
 
 _STOP = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 _STATUS = {
-    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
-}  # fmt: skip
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 
 
-def _frame(answer: Answer, call: Call, parts: list[dict[str, Any]], reason: str | None) -> dict[str, Any]:
+def _frame(
+    answer: Answer, call: Call, parts: list[dict[str, Any]], reason: str | None
+) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": parts}, "index": 0}
     if reason is not None:
         candidate["finishReason"] = reason
@@ -41,7 +49,8 @@ def _frame(answer: Answer, call: Call, parts: list[dict[str, Any]], reason: str 
 
 def _calls(answer: Answer, call: Call) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = [
-        {"functionCall": {"name": one.name, "args": one.args, "id": one.id}} for one in calls_of(answer, call)
+        {"functionCall": {"name": one.name, "args": one.args, "id": one.id}}
+        for one in calls_of(answer, call)
     ]
     if parts:
         parts[0]["thoughtSignature"] = f"c2lnLQ{call.number:02d}"
@@ -54,7 +63,9 @@ def _reason(answer: Answer) -> str:
 
 def body(answer: Answer, call: Call) -> dict[str, Any]:
     """Return the body of a whole answer."""
-    parts: list[dict[str, Any]] = [{"text": answer.reasoning, "thought": True}] if answer.reasoning else []
+    parts: list[dict[str, Any]] = (
+        [{"text": answer.reasoning, "thought": True}] if answer.reasoning else []
+    )
     if (text := answer.text or answer.refusal) or not answer.tool_calls:
         parts.append({"text": text})
     return _frame(answer, call, [*parts, *_calls(answer, call)], _reason(answer))
@@ -62,7 +73,9 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Return the events before the content, those of the content, and those after it."""
-    parts: list[dict[str, Any]] = [{"text": piece, "thought": True} for piece in pieces(answer.reasoning)]
+    parts: list[dict[str, Any]] = [
+        {"text": piece, "thought": True} for piece in pieces(answer.reasoning)
+    ]
     parts += [{"text": piece} for piece in pieces(answer.text or answer.refusal)]
     parts += _calls(answer, call)
     opening = {**_frame(answer, call, [], None), "candidates": []}
@@ -71,13 +84,19 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
     return [sse(opening)], content, [sse(_frame(answer, call, [{"text": ""}], _reason(answer)))]
 
 
-def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> dict[str, Any]:
+def error(
+    status: int, message: str, type: str | None, code: str | int | None, number: int
+) -> dict[str, Any]:
     """Return the error of a status; a `code` that is no number is the reason or the quota in its details."""
     details: list[dict[str, Any]] = []
     if isinstance(code, str):
         name = "QuotaFailure" if status == 429 else "ErrorInfo"
-        of_name: dict[str, Any] = {"violations": [{"quotaId": code}]} if status == 429 else {"reason": code}
+        of_name: dict[str, Any] = (
+            {"violations": [{"quotaId": code}]} if status == 429 else {"reason": code}
+        )
         details = [{"@type": f"type.googleapis.com/google.rpc.{name}", **of_name}]
     word = type or _STATUS.get(status, "UNKNOWN")
     number_of_error = code if isinstance(code, int) else status
-    return {"error": {"code": number_of_error, "message": message, "status": word, "details": details}}
+    return {
+        "error": {"code": number_of_error, "message": message, "status": word, "details": details}
+    }

@@ -13,7 +13,16 @@ from typing import Any, Literal, get_args
 
 from modelwire.errors import InvalidArgument, did_you_mean
 
-__all__ = ["Bucket", "Limiter", "Limits", "Refusal", "Window", "check_number", "check_word", "duration"]
+__all__ = [
+    "Bucket",
+    "Limiter",
+    "Limits",
+    "Refusal",
+    "Window",
+    "check_number",
+    "check_word",
+    "duration",
+]
 
 Dialect = Literal["own", "openai", "anthropic", "retry-after", "none", "lying"]
 
@@ -140,7 +149,9 @@ class Limiter:
             make = Window if self.limits.fixed else Bucket
             shares = {"requests": self.limits.rpm, "tokens": self.limits.tpm}
             found = self._buckets[at] = {
-                name: make(share, self.limits.window_s, now_s) for name, share in shares.items() if share is not None
+                name: make(share, self.limits.window_s, now_s)
+                for name, share in shares.items()
+                if share is not None
             }
         return found
 
@@ -166,7 +177,14 @@ class Limiter:
             bucket.level = max(0.0, min(bucket.capacity, bucket.level + tokens))
 
     def headers(
-        self, at: tuple[str, str], own: str, now_s: float, refused: Refusal | None, *, scale: float, epoch_s: float
+        self,
+        at: tuple[str, str],
+        own: str,
+        now_s: float,
+        refused: Refusal | None,
+        *,
+        scale: float,
+        epoch_s: float,
     ) -> dict[str, str]:
         """Return the headers of an answer; `own` is the dialect of its wire.
 
@@ -179,10 +197,20 @@ class Limiter:
         for name, bucket in self._of(at, now_s).items() if dialect != "retry-after" else ():
             full_in_s = bucket.full_in_s() * scale
             if dialect in _BY_TIME:
-                values = (f"{bucket.capacity:.0f}", f"{math.floor(bucket.level)}", _rfc3339(epoch_s + full_in_s))
-                names = [f"anthropic-ratelimit-{name}-{what}" for what in ("limit", "remaining", "reset")]
+                values = (
+                    f"{bucket.capacity:.0f}",
+                    f"{math.floor(bucket.level)}",
+                    _rfc3339(epoch_s + full_in_s),
+                )
+                names = [
+                    f"anthropic-ratelimit-{name}-{what}" for what in ("limit", "remaining", "reset")
+                ]
             else:
-                limit, left = (10 * bucket.capacity,) * 2 if dialect == "lying" else (bucket.capacity, bucket.level)
+                limit, left = (
+                    (10 * bucket.capacity,) * 2
+                    if dialect == "lying"
+                    else (bucket.capacity, bucket.level)
+                )
                 reset = "1ms" if dialect == "lying" else duration(full_in_s)
                 values = (f"{limit:.0f}", f"{math.floor(left)}", reset)
                 names = [f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset")]
@@ -205,10 +233,18 @@ def duration(seconds: float) -> str:
         return f"{math.ceil(seconds * 1000)}ms"
     minutes, rest = divmod(round(seconds, 2), 60)
     hours, minutes = divmod(int(minutes), 60)
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{round(rest, 2):g}s"
+    return (
+        (f"{hours}h" if hours else "")
+        + (f"{minutes}m" if hours or minutes else "")
+        + f"{round(rest, 2):g}s"
+    )
 
 
 def _rfc3339(epoch_s: float) -> str:
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(epoch_s, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

@@ -13,13 +13,20 @@ from modelwire.testing.server.replies import sse
 
 __all__ = ["body", "error", "events"]
 
-_STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+_STOP = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
 
 
 def _blocks(answer: Answer, call: Call) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if answer.reasoning:
-        blocks.append({"type": "thinking", "thinking": answer.reasoning, "signature": f"sig-{call.number}"})
+        blocks.append(
+            {"type": "thinking", "thinking": answer.reasoning, "signature": f"sig-{call.number}"}
+        )
     if answer.text or answer.refusal:
         blocks.append({"type": "text", "text": answer.text or answer.refusal})
     blocks += [
@@ -38,7 +45,9 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
         "role": "assistant",
         "model": answer.model or call.model,
         "content": _blocks(answer, call),
-        "stop_reason": "refusal" if answer.refusal else _STOP.get(answer.stop_reason, answer.stop_reason),
+        "stop_reason": "refusal"
+        if answer.refusal
+        else _STOP.get(answer.stop_reason, answer.stop_reason),
         "stop_sequence": None,
         "usage": {
             "input_tokens": usage.input_tokens - usage.cached_tokens,
@@ -69,7 +78,10 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
                 deltas = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
             case "thinking":
                 empty = {"type": "thinking", "thinking": "", "signature": ""}
-                deltas = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])]
+                deltas = [
+                    {"type": "thinking_delta", "thinking": piece}
+                    for piece in pieces(block["thinking"])
+                ]
                 deltas.append({"type": "signature_delta", "signature": block["signature"]})
             case _:
                 empty = {**block, "input": {}}
@@ -84,13 +96,22 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
 
 
 _ERRORS = {
-    401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
-    409: "conflict_error", 413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error",
-    504: "timeout_error", 529: "overloaded_error",
-}  # fmt: skip
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 
 
-def error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> dict[str, Any]:
+def error(
+    status: int, message: str, type: str | None, code: str | int | None, number: int
+) -> dict[str, Any]:
     """Return the body of an error."""
     kind = type or _ERRORS.get(status, "api_error" if status >= 500 else "invalid_request_error")
     about: dict[str, Any] = {"type": kind, "message": message}

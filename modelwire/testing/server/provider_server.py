@@ -22,7 +22,14 @@ from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.replies import End, Reply, Step, json_reply
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest, is_of_this_machine
 from modelwire.testing.server.script import Script, answer_of, sayable
-from modelwire.testing.server.wires import WIRES, answer_reply, body_of, error_reply, raw_reply, server_wire
+from modelwire.testing.server.wires import (
+    WIRES,
+    answer_reply,
+    body_of,
+    error_reply,
+    raw_reply,
+    server_wire,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,11 +43,16 @@ Wire = Literal["openai", "responses", "anthropic", "bedrock", "gemini"]
 _OWN_LISTS = ("bedrock", "gemini")  # their lists of models are elsewhere, or of another form
 _LISTED = {row.model for name, row in WIRES.items() if name not in _OWN_LISTS}
 MODELS: dict[str, str] = {name: row.model for name, row in WIRES.items()}
-_WIRE_OF_PATH = {path: name for name, row in WIRES.items() for path in (row.path, row.stream_path) if path}
+_WIRE_OF_PATH = {
+    path: name for name, row in WIRES.items() for path in (row.path, row.stream_path) if path
+}
 _COUNTS = {  # where tokens are counted, and under what name
-    "/messages/count_tokens": "input_tokens", "/responses/input_tokens": "input_tokens",
-    "/count-tokens:rawPredict": "input_tokens", ":countTokens": "totalTokens", "/count-tokens": "inputTokens",
-}  # fmt: skip
+    "/messages/count_tokens": "input_tokens",
+    "/responses/input_tokens": "input_tokens",
+    "/count-tokens:rawPredict": "input_tokens",
+    ":countTokens": "totalTokens",
+    "/count-tokens": "inputTokens",
+}
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -123,10 +135,14 @@ class ProviderServer:
         self._port = port
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: Callable[[], object] = bool  # told to the loop; does nothing before there is one
+        self._stop: Callable[[], object] = (
+            bool  # told to the loop; does nothing before there is one
+        )
         self._connections: set[Connection] = set()
         self._started_s = time.monotonic()
-        self._charged: dict[int, tuple[tuple[str, str], float]] = {}  # tokens reserved by requests in flight
+        self._charged: dict[
+            int, tuple[tuple[str, str], float]
+        ] = {}  # tokens reserved by requests in flight
         self._chat_calls = 0
         self.faults = faults
         if limits is not None:
@@ -144,7 +160,9 @@ class ProviderServer:
         ready.wait()
         if trouble:
             self._thread = None
-            raise ConnectFailed(f"The provider server cannot listen on port {self._port}: {trouble[0]}")
+            raise ConnectFailed(
+                f"The provider server cannot listen on port {self._port}: {trouble[0]}"
+            )
         return self
 
     def close(self) -> None:
@@ -164,7 +182,10 @@ class ProviderServer:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
         if kind is None and self.failures:
@@ -180,10 +201,14 @@ class ProviderServer:
 
             def connection() -> Any:
                 self.counts.connections += 1
-                return Connection(self._handle, self._finished, loop, self._connections, self.time_scale)
+                return Connection(
+                    self._handle, self._finished, loop, self._connections, self.time_scale
+                )
 
             try:
-                listener = await loop.create_server(connection, "127.0.0.1", self._port, backlog=4096)
+                listener = await loop.create_server(
+                    connection, "127.0.0.1", self._port, backlog=4096
+                )
             except OSError as exc:
                 trouble.append(exc)
                 return
@@ -223,7 +248,9 @@ class ProviderServer:
 
         base_url, known = self.base_url_for(wire), wire_named(wire)
         own: dict[str, Any] = {"model": MODELS[wire], "base_url": base_url, "api_key": "test-key"}
-        made: BaseChatModel = loaded(known.model_class)(**{**own, **known.model_options, **arguments})
+        made: BaseChatModel = loaded(known.model_class)(
+            **{**own, **known.model_options, **arguments}
+        )
         return made
 
     def say(self, *answers: Any) -> None:
@@ -256,7 +283,9 @@ class ProviderServer:
     @limits.setter
     def limits(self, limits: Limits) -> None:
         if not isinstance(limits, Limits):
-            raise InvalidType(f"`limits` must be `Limits`, such as `Limits(rpm=600)`, not {limits!r:.100}.")
+            raise InvalidType(
+                f"`limits` must be `Limits`, such as `Limits(rpm=600)`, not {limits!r:.100}."
+            )
         if self._loop is None or self._thread is None:
             self._limiter.change(limits, self.now_s())
         else:
@@ -270,10 +299,14 @@ class ProviderServer:
     @faults.setter
     def faults(self, wanted: Sequence[Rule] | Mapping[str, float]) -> None:
         rules = (
-            [Rule(name, rate=rate) for name, rate in wanted.items()] if isinstance(wanted, Mapping) else list(wanted)
+            [Rule(name, rate=rate) for name, rate in wanted.items()]
+            if isinstance(wanted, Mapping)
+            else list(wanted)
         )
         if not all(isinstance(rule, Rule) for rule in rules):
-            raise InvalidType(f"`faults` must be `Rule`s, or rates such as `{{'close': 0.1}}`, not {wanted!r:.100}.")
+            raise InvalidType(
+                f"`faults` must be `Rule`s, or rates such as `{{'close': 0.1}}`, not {wanted!r:.100}."
+            )
         # The probabilities stand side by side on one line, and each request draws one number: at most one happens.
         standing: list[_Standing] = []
         below = 0.0
@@ -281,7 +314,11 @@ class ProviderServer:
             if rule.rate is not None:
                 check_number("rate", rule.rate, least=0)
             below += rule.rate or 0.0
-            standing.append(_Standing(rule, rule.fault if isinstance(rule.fault, Fault) else NAMED[rule.fault], below))
+            standing.append(
+                _Standing(
+                    rule, rule.fault if isinstance(rule.fault, Fault) else NAMED[rule.fault], below
+                )
+            )
         if below > 1:
             raise InvalidArgument(f"The rates of the faults add up to {below:g}, above 1.")
         self._rules = standing
@@ -310,11 +347,15 @@ class ProviderServer:
         except Exception as exc:  # noqa: BLE001 - functions of the user's
             self.failures.append(exc)
             message = f"The script failed: {exc!r}"
-            return error_reply(request.wire or "openai", 500, number=request.number, message=message).steps()
+            return error_reply(
+                request.wire or "openai", 500, number=request.number, message=message
+            ).steps()
 
     def _answer(self, request: SeenRequest, path: str) -> bytes | Iterable[Step]:
         if request.method == "POST":
-            request.wire = next((wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end)), None)
+            request.wire = next(
+                (wire for end, wire in _WIRE_OF_PATH.items() if path.endswith(end)), None
+            )
             if request.wire is not None:
                 return self._chat(request)
         reply = self.batches.handle(request, self.base_url) or self._other(request, path)
@@ -333,7 +374,9 @@ class ProviderServer:
         wire, number = request.wire or "", request.number
         self._chat_calls += 1
         if not isinstance(request.body, dict):
-            return error_reply(wire, 400, number=number, message="The body is no JSON object.").steps()
+            return error_reply(
+                wire, 400, number=number, message="The body is no JSON object."
+            ).steps()
         fault = self._fault_now(request)
         if fault is not None and fault.name.startswith("status_"):
             return self._spoiled(fault, request, None)  # an outage asks no bucket
@@ -347,16 +390,22 @@ class ProviderServer:
             answer = fault.on(answer) if fault.answer is None else fault
         return self._steps(answer, request, limited)
 
-    def _steps(self, answer: Any, request: SeenRequest, headers: dict[str, str]) -> bytes | Iterable[Step]:
+    def _steps(
+        self, answer: Any, request: SeenRequest, headers: dict[str, str]
+    ) -> bytes | Iterable[Step]:
         if isinstance(answer, bytes):
             return iter((answer, End.CLOSE))
         if isinstance(answer, Fault):
             return self._spoiled(answer, request, headers)
         return self._reply(answer, request, headers).steps()
 
-    def _spoiled(self, fault: Fault, request: SeenRequest, headers: dict[str, str] | None) -> Iterable[Step]:
+    def _spoiled(
+        self, fault: Fault, request: SeenRequest, headers: dict[str, str] | None
+    ) -> Iterable[Step]:
         request.fault = fault.name
-        answer = answer_of("" if headers is None else (fault.answer or self._script.default), request)
+        answer = answer_of(
+            "" if headers is None else (fault.answer or self._script.default), request
+        )
         if isinstance(answer, (Fault, bytes)):  # nothing of theirs can be spoiled
             answer = Answer()
         good = self._reply(answer, request, headers or {})
@@ -404,7 +453,10 @@ class ProviderServer:
     def _limit(self, request: SeenRequest) -> Reply | dict[str, str]:
         """Return the reply that refuses, or the headers of one that does not."""
         limits, wire, number = self._limiter.limits, request.wire or "", request.number
-        if limits.max_concurrent is not None and self._seen.counts.in_flight > limits.max_concurrent:
+        if (
+            limits.max_concurrent is not None
+            and self._seen.counts.in_flight > limits.max_concurrent
+        ):
             return error_reply(wire, limits.busy_status, number=number)
         if limits.rpm is None and limits.tpm is None:
             return {}
@@ -412,12 +464,19 @@ class ProviderServer:
         tokens = _reserved_tokens(request)
         refused = self._limiter.admit(at, tokens, now_s)
         headers = self._limiter.headers(
-            at, server_wire(wire).limit_headers, now_s, refused, scale=self.time_scale, epoch_s=time.time()
+            at,
+            server_wire(wire).limit_headers,
+            now_s,
+            refused,
+            scale=self.time_scale,
+            epoch_s=time.time(),
         )
         if refused is None:
             self._charged[number] = at, tokens
             return headers
-        return error_reply(wire, 429, number=number, headers=headers, message=f"Too many {refused.of}.")
+        return error_reply(
+            wire, 429, number=number, headers=headers, message=f"Too many {refused.of}."
+        )
 
     def _settle_later(self, request: SeenRequest, call: Call) -> None:
         if request.number in self._charged:
@@ -432,8 +491,12 @@ class ProviderServer:
         request.wire, request.number = wire, number
         answer = answer_of(self._script.take(), request)
         if isinstance(answer, Fault):
-            steps = list(answer.play(self._reply(answer_of("", request), request, {}), wire, number))
-            first = steps[0] if steps and isinstance(steps[0], bytes) else b"HTTP/1.1 500 \r\n\r\nnull"
+            steps = list(
+                answer.play(self._reply(answer_of("", request), request, {}), wire, number)
+            )
+            first = (
+                steps[0] if steps and isinstance(steps[0], bytes) else b"HTTP/1.1 500 \r\n\r\nnull"
+            )
             from pydantic_core import from_json
 
             return int(first[9:12]), from_json(first.partition(b"\r\n\r\n")[2] or b"null")
@@ -472,13 +535,23 @@ def _reserved_tokens(request: SeenRequest) -> float:
     """Count what a request takes from the bucket at its start: its own tokens, and all that it allows the answer."""
     fields = request.fields
     allowed = next(
-        (fields[name] for name in ("max_tokens", "max_completion_tokens", "max_output_tokens") if fields.get(name)), 0
+        (
+            fields[name]
+            for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")
+            if fields.get(name)
+        ),
+        0,
     )
     return len(request.content) // 4 + (allowed if isinstance(allowed, int) else 0)
 
 
 def _model_row(name: str, *, of_anthropic: bool) -> dict[str, Any]:
     if of_anthropic:
-        row = {"type": "model", "id": name, "display_name": name, "created_at": "2025-01-01T00:00:00Z"}
+        row = {
+            "type": "model",
+            "id": name,
+            "display_name": name,
+            "created_at": "2025-01-01T00:00:00Z",
+        }
         return {**row, "lifecycle": "active"}
     return {"id": name, "object": "model", "created": 1_735_689_600, "owned_by": "modelwire"}

@@ -52,10 +52,22 @@ class Reply:
 
     def head(self, **changed: str | None) -> bytes:
         """Return status line and headers, framed for the whole body; `changed` (None drops it) by `_` for `-`."""
-        framing = {"transfer-encoding": "chunked"} if self.is_stream else {"content-length": str(len(self.body))}
-        named = {**framing, **self.headers, **{name.replace("_", "-"): value for name, value in changed.items()}}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value is not None)
-        return f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'X')}\r\n{lines}\r\n".encode("latin-1")
+        framing = (
+            {"transfer-encoding": "chunked"}
+            if self.is_stream
+            else {"content-length": str(len(self.body))}
+        )
+        named = {
+            **framing,
+            **self.headers,
+            **{name.replace("_", "-"): value for name, value in changed.items()},
+        }
+        lines = "".join(
+            f"{name}: {value}\r\n" for name, value in named.items() if value is not None
+        )
+        return f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'X')}\r\n{lines}\r\n".encode(
+            "latin-1"
+        )
 
     def frames(self, parts: Iterable[bytes] | None = None) -> list[bytes]:
         """Return the parts (all of them, or `parts`) as they go down the connection."""
@@ -94,12 +106,30 @@ def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None)
 def sse(data: Any, event: str | None = None) -> bytes:
     """Write one server-sent event; a text goes as it is, all else as JSON."""
     written = data.encode() if isinstance(data, str) else to_json(data)
-    return b"data: %b\n\n" % written if event is None else b"event: %b\ndata: %b\n\n" % (event.encode(), written)
+    return (
+        b"data: %b\n\n" % written
+        if event is None
+        else b"event: %b\ndata: %b\n\n" % (event.encode(), written)
+    )
 
 
 _REASONS = {
-    200: "OK", 204: "No Content", 206: "Partial Content", 307: "Temporary Redirect", 400: "Bad Request",
-    401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 409: "Conflict",
-    413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content", 429: "Too Many Requests",
-    500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
-}  # fmt: skip
+    200: "OK",
+    204: "No Content",
+    206: "Partial Content",
+    307: "Temporary Redirect",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    409: "Conflict",
+    413: "Content Too Large",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}

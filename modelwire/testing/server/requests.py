@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Counts", "Seen", "SeenRequest", "is_of_this_machine"]
 
-SECRET_HEADERS = frozenset({
-    "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization",
-})  # fmt: skip
+SECRET_HEADERS = frozenset(
+    {
+        "authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "cookie",
+        "proxy-authorization",
+    }
+)
 
 
 class SeenRequest:
@@ -56,17 +63,28 @@ class SeenRequest:
     def model(self) -> str:
         if "model" in self.fields:
             return str(self.fields["model"])
-        named = re.search(r"/models?/([^/:]+)[/:]", self.path)  # Amazon's and Google's is in the address
+        named = re.search(
+            r"/models?/([^/:]+)[/:]", self.path
+        )  # Amazon's and Google's is in the address
         return unquote(named[1]) if named else ""
 
     @property
     def stream(self) -> bool:
-        return self.fields.get("stream") is True or self.path.endswith(("-stream", ":streamGenerateContent"))
+        return self.fields.get("stream") is True or self.path.endswith(
+            ("-stream", ":streamGenerateContent")
+        )
 
     @property
     def messages(self) -> list[Any]:
         """The conversation so far, in the wire's own shape."""
-        turns: Any = next((self.fields[name] for name in ("messages", "input", "contents") if name in self.fields), [])
+        turns: Any = next(
+            (
+                self.fields[name]
+                for name in ("messages", "input", "contents")
+                if name in self.fields
+            ),
+            [],
+        )
         return turns if isinstance(turns, list) else [{"role": "user", "content": turns}]
 
     @property
@@ -87,7 +105,9 @@ class SeenRequest:
         return sha256(key.removeprefix("Bearer ").encode("latin-1")).hexdigest()[:12] if key else ""
 
     def __repr__(self) -> str:
-        masked = {name: "***" if name in SECRET_HEADERS else value for name, value in self.headers.items()}
+        masked = {
+            name: "***" if name in SECRET_HEADERS else value for name, value in self.headers.items()
+        }
         return (
             f"SeenRequest({self.number}, {self.method} {self.path}, status={self.status}, fault={self.fault},"
             f" at_s={self.at_s:.3f}, key_hash={self.key_hash!r}, headers={masked}, body={self.body!r:.400})"
@@ -110,7 +130,9 @@ def is_of_this_machine(headers: dict[str, str]) -> bool:
 
 
 def _is_here(address: Address) -> bool:
-    return address.is_loopback or address.authority.partition(":")[0].endswith(".localhost")  # RFC 6761, 6.3
+    return address.is_loopback or address.authority.partition(":")[0].endswith(
+        ".localhost"
+    )  # RFC 6761, 6.3
 
 
 def _text(content: Any) -> str:
@@ -161,6 +183,8 @@ class Seen:
         if request.wire is None:
             return
         counts.chat_calls += 1
-        counts.answered += whole and request.fault is None and status is not None and 200 <= status < 300
+        counts.answered += (
+            whole and request.fault is None and status is not None and 200 <= status < 300
+        )
         counts.throttled += status in (429, 503, 529)
         counts.abandoned += not whole and request.fault is None

@@ -23,11 +23,18 @@ def _items(answer: Answer, call: Call) -> list[dict[str, Any]]:
         items.append({"type": "reasoning", "id": f"rs_{call.number}", "summary": summary})
     content: list[dict[str, Any]] = []
     if answer.text or not (answer.refusal or answer.tool_calls):
-        content.append({"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []})
+        content.append(
+            {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
+        )
     if answer.refusal:
         content.append({"type": "refusal", "refusal": answer.refusal})
     if content:
-        message = {"type": "message", "id": f"msg_{call.number}", "role": "assistant", "status": "completed"}
+        message = {
+            "type": "message",
+            "id": f"msg_{call.number}",
+            "role": "assistant",
+            "status": "completed",
+        }
         items.append({**message, "content": content})
     items += [
         {
@@ -80,13 +87,21 @@ class _Events:
 
     def add(self, kind: str, **fields: Any) -> None:
         name = f"response.{kind}"
-        self.written.append(sse({"type": name, "sequence_number": len(self.written), **fields}, name))
+        self.written.append(
+            sse({"type": name, "sequence_number": len(self.written), **fields}, name)
+        )
 
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Return the events before the content, those of the content, and those after it."""
     whole = body(answer, call)
-    begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    begun = {
+        **whole,
+        "status": "in_progress",
+        "output": [],
+        "usage": None,
+        "incomplete_details": None,
+    }
     out = _Events()
     out.add("created", response=begun)
     out.add("in_progress", response=begun)
@@ -109,9 +124,15 @@ def _reasoning(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
 
 
 def _message(out: _Events, item: dict[str, Any], at: dict[str, Any]) -> None:
-    out.add("output_item.added", output_index=at["output_index"], item={**item, "status": "in_progress", "content": []})
+    out.add(
+        "output_item.added",
+        output_index=at["output_index"],
+        item={**item, "status": "in_progress", "content": []},
+    )
     for number, part in enumerate(item["content"]):
-        name, key = ("output_text", "text") if part["type"] == "output_text" else ("refusal", "refusal")
+        name, key = (
+            ("output_text", "text") if part["type"] == "output_text" else ("refusal", "refusal")
+        )
         here = {**at, "content_index": number}
         extra: dict[str, Any] = {"logprobs": []} if key == "text" else {}
         out.add("content_part.added", **here, part={**part, key: ""})

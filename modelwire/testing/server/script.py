@@ -40,8 +40,12 @@ def _is_answer_message(entry: Any) -> bool:
 def sayable(entry: Any) -> Any:
     """Return an entry as it is; raise `InvalidType` for what is none."""
     if getattr(entry, "__module__", "") == Fault.__module__ and callable(entry):
-        raise InvalidType(f"`faults.{entry.__name__}` makes a fault: call it, `faults.{entry.__name__}()`.")
-    known = isinstance(entry, (str, Answer, Fault, dict, list, bytes, ProviderError)) or _is_answer_message(entry)
+        raise InvalidType(
+            f"`faults.{entry.__name__}` makes a fault: call it, `faults.{entry.__name__}()`."
+        )
+    known = isinstance(
+        entry, (str, Answer, Fault, dict, list, bytes, ProviderError)
+    ) or _is_answer_message(entry)
     if known or (callable(entry) and not isinstance(entry, type)):
         return entry
     raise InvalidType(
@@ -54,7 +58,9 @@ def _answer_of_message(message: Any) -> Answer:
     usage = dict(message.usage_metadata or {})
     usage["cached_tokens"] = usage.pop("input_token_details", {}).get("cache_read", 0)
     usage["reasoning_tokens"] = usage.pop("output_token_details", {}).get("reasoning", 0)
-    return Answer(message.text, tool_calls=message.tool_calls, usage=usage if message.usage_metadata else {})
+    return Answer(
+        message.text, tool_calls=message.tool_calls, usage=usage if message.usage_metadata else {}
+    )
 
 
 class Script:

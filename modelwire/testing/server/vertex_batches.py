@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["PREFIX", "end_batch", "handle", "job"]
 
 PREFIX = "vertexjob"
-_JOBS = re.compile(r"/v1(?:beta1)?/(projects/[^/]+/locations/[^/]+)/batchPredictionJobs(?:/([^/:]+))?(?::(cancel))?$")
+_JOBS = re.compile(
+    r"/v1(?:beta1)?/(projects/[^/]+/locations/[^/]+)/batchPredictionJobs(?:/([^/:]+))?(?::(cancel))?$"
+)
 _OBJECTS = re.compile(r"(/upload)?/storage/v1/b/([^/]+)/o(?:/([^/]+))?$")
 _MODELS = "publishers/google/models/"
 _STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}  # others by their own name
@@ -57,14 +59,18 @@ def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | No
     return json_reply(200, {})
 
 
-def _object(desk: BatchDesk, request: SeenRequest, way: str, bucket: str, name: str) -> Reply | Iterable[Step]:
+def _object(
+    desk: BatchDesk, request: SeenRequest, way: str, bucket: str, name: str
+) -> Reply | Iterable[Step]:
     params = {param: values[0] for param, values in parse_qs(request.query).items()}
     name = unquote(name)
     if way == "/upload":
         return json_reply(200, _put(desk, f"gs://{bucket}/{params['name']}", request.content))
     if not name:
         prefix = f"gs://{bucket}/{params.get('prefix', '')}"
-        items = [record for place, (record, _) in sorted(desk.files.items()) if place.startswith(prefix)]
+        items = [
+            record for place, (record, _) in sorted(desk.files.items()) if place.startswith(prefix)
+        ]
         return json_reply(200, {"kind": "storage#objects", **({"items": items} if items else {})})
     place = f"gs://{bucket}/{name}"
     if place not in desk.files:
@@ -82,7 +88,12 @@ def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
     made_at = desk._add_file(place, "batch", content)["created_at"]
     desk.files.popitem()  # it has a name of its own
     bucket, _, name = place.removeprefix("gs://").partition("/")
-    record = {"name": name, "bucket": bucket, "size": str(len(content)), "timeCreated": time_text(made_at)}
+    record = {
+        "name": name,
+        "bucket": bucket,
+        "size": str(len(content)),
+        "timeCreated": time_text(made_at),
+    }
     desk.files[place] = record, content
     return record
 
@@ -102,8 +113,12 @@ def _make(desk: BatchDesk, request: SeenRequest, parent: str) -> Reply | Iterabl
     lines = [from_json(line) for line in desk.files[uris[0]][1].splitlines() if line.strip()]
     rows = [(str(line.get("key")), "gemini", line.get("request") or {}) for line in lines]
     model = str(payload.get("model")).removeprefix(_MODELS)
-    batch = desk._make("vertex", rows, {**payload, "model": model, "parent": parent, "target": prefix})
-    return iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, job(desk, batch, 0.0, ""))
+    batch = desk._make(
+        "vertex", rows, {**payload, "model": model, "parent": parent, "target": prefix}
+    )
+    return (
+        iter((End.RESET,)) if batch.plan.lose_create else json_reply(200, job(desk, batch, 0.0, ""))
+    )
 
 
 def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
@@ -111,12 +126,20 @@ def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[
     if share >= 1:
         desk._end(batch)
     ended = batch.ended_at is not None
-    state = _STATES.get(batch.outcome, batch.outcome.upper()) if ended else "RUNNING" if share > 0 else "PENDING"
+    state = (
+        _STATES.get(batch.outcome, batch.outcome.upper())
+        if ended
+        else "RUNNING"
+        if share > 0
+        else "PENDING"
+    )
     shown = ("displayName", "inputConfig", "outputConfig")
     made: dict[str, Any] = {name: batch.fields.get(name) for name in shown} | {
-        "name": f"{batch.fields['parent']}/batchPredictionJobs/{batch.id}", "state": f"JOB_STATE_{state}",
-        "createTime": time_text(batch.made_at), "model": f"{_MODELS}{batch.fields['model']}",
-    }  # fmt: skip
+        "name": f"{batch.fields['parent']}/batchPredictionJobs/{batch.id}",
+        "state": f"JOB_STATE_{state}",
+        "createTime": time_text(batch.made_at),
+        "model": f"{_MODELS}{batch.fields['model']}",
+    }
     if state == "FAILED":
         reasons = "; ".join(str(error.get("message")) for error in batch.plan.errors)
         made["error"] = {"code": 3, "message": reasons or "The batch could not be processed."}
@@ -126,7 +149,9 @@ def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[
     return made
 
 
-def end_batch(desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]) -> None:
+def end_batch(
+    desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
+) -> None:
     """Write the results: each line repeats its request, and has no name of its own."""
     requests = {key: body for key, _, body in batch.rows}
     lines, good = [], set[str]()
@@ -136,7 +161,9 @@ def end_batch(desk: BatchDesk, batch: SeenBatch, answered: list[Answered], forei
         fine = status is not None and status < 400
         line = {"status": "", "request": requests.get(key, {}), "response": body if fine else {}}
         if not fine:
-            line["status"] = f"Error: {to_json(body if isinstance(body, dict) else {'error': {'code': 504}}).decode()}"
+            line["status"] = (
+                f"Error: {to_json(body if isinstance(body, dict) else {'error': {'code': 504}}).decode()}"
+            )
         elif key in requests:
             good.add(key)
         lines.append(to_json(line) + b"\n")

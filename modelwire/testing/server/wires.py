@@ -8,14 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from modelwire.testing.server import bedrock_wire, chat_wire, gemini_wire, messages_wire, responses_wire
+from modelwire.testing.server import (
+    bedrock_wire,
+    chat_wire,
+    gemini_wire,
+    messages_wire,
+    responses_wire,
+)
 from modelwire.testing.server.answers import Answer, Call, calls_of
 from modelwire.testing.server.replies import Reply, json_reply, sse
 
 __all__ = [
-    "WIRES", "Call", "ServerWire", "answer_reply", "body_of", "calls_of", "error_body", "error_reply", "raw_reply",
+    "WIRES",
+    "Call",
+    "ServerWire",
+    "answer_reply",
+    "body_of",
+    "calls_of",
+    "error_body",
+    "error_reply",
+    "raw_reply",
     "server_wire",
-]  # fmt: skip
+]
 
 
 def body_of(answer: Answer, call: Call) -> dict[str, Any]:
@@ -41,7 +55,9 @@ def raw_reply(body: dict[str, Any] | list[Any], call: Call) -> Reply:
         return json_reply(200, body, headers)
     row = server_wire(call.wire)
     events = [row.raw_event(one) for one in body]
-    return Reply(200, {"content-type": row.stream_type, "cache-control": "no-store", **headers}, events, True)
+    return Reply(
+        200, {"content-type": row.stream_type, "cache-control": "no-store", **headers}, events, True
+    )
 
 
 def _request_id(wire: str, number: int) -> dict[str, str]:
@@ -72,9 +88,20 @@ def error_body(
     return server_wire(wire).error(status, message, type, code, number)
 
 
-def _openai_error(status: int, message: str, type: str | None, code: str | int | None, number: int) -> dict[str, Any]:
-    usual = _OPENAI.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
-    return {"error": {"message": message, "type": type or usual[0], "param": None, "code": code or usual[1]}}
+def _openai_error(
+    status: int, message: str, type: str | None, code: str | int | None, number: int
+) -> dict[str, Any]:
+    usual = _OPENAI.get(
+        status, ("server_error" if status >= 500 else "invalid_request_error", None)
+    )
+    return {
+        "error": {
+            "message": message,
+            "type": type or usual[0],
+            "param": None,
+            "code": code or usual[1],
+        }
+    }
 
 
 def error_reply(
@@ -89,7 +116,11 @@ def error_reply(
 ) -> Reply:
     """Return the reply that says no."""
     body = error_body(wire, status, message=message, type=type, code=code, number=number)
-    named = {**_request_id(wire, number), **server_wire(wire).error_headers(body), **(headers or {})}
+    named = {
+        **_request_id(wire, number),
+        **server_wire(wire).error_headers(body),
+        **(headers or {}),
+    }
     return json_reply(status, body, named)
 
 
@@ -103,29 +134,44 @@ class ServerWire(NamedTuple):
     path: str  # what the address of a call ends with
     model: str  # the one that `ProviderServer.model` asks for
     body: Callable[[Answer, Call], dict[str, Any]]
-    events: Callable[[Answer, Call], tuple[list[bytes], list[bytes], list[bytes]]]  # opening, content, closing
+    events: Callable[
+        [Answer, Call], tuple[list[bytes], list[bytes], list[bytes]]
+    ]  # opening, content, closing
     error: Callable[..., dict[str, Any]] = _openai_error
-    error_event: Callable[[dict[str, Any], int], bytes] = lambda body, position: sse(body)  # `position` in the stream
+    error_event: Callable[[dict[str, Any], int], bytes] = lambda body, position: sse(
+        body
+    )  # `position` in the stream
     raw_event: Callable[[Any], bytes] = _named_event
     stream_path: str = ""  # where streams have an address of their own: what it ends with
     stream_type: str = "text/event-stream; charset=utf-8"
     error_headers: Callable[[dict[str, Any]], dict[str, str]] = lambda body: {}
     request_id: str = "x-request-id"
     limit_headers: str = "openai"
-    no_money: tuple[str | None, str] = ("insufficient_quota", "insufficient_quota")  # type and code of that 429
+    no_money: tuple[str | None, str] = (
+        "insufficient_quota",
+        "insufficient_quota",
+    )  # type and code of that 429
 
 
 def _flat_error_event(body: dict[str, Any], position: int) -> bytes:
     """`openai.types.responses.ResponseErrorEvent`."""
     error = body["error"]
     event = {"type": "error", "sequence_number": position, "param": None}
-    return sse(event | {"code": error["code"] or error["type"], "message": error["message"]}, "error")
+    return sse(
+        event | {"code": error["code"] or error["type"], "message": error["message"]}, "error"
+    )
 
 
 WIRES = {
-    "openai": ServerWire("/chat/completions", "gpt-test", chat_wire.body, chat_wire.events, raw_event=sse),
+    "openai": ServerWire(
+        "/chat/completions", "gpt-test", chat_wire.body, chat_wire.events, raw_event=sse
+    ),
     "responses": ServerWire(
-        "/responses", "gpt-test", responses_wire.body, responses_wire.events, error_event=_flat_error_event
+        "/responses",
+        "gpt-test",
+        responses_wire.body,
+        responses_wire.events,
+        error_event=_flat_error_event,
     ),
     "anthropic": ServerWire(
         "/messages",

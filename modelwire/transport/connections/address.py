@@ -37,7 +37,9 @@ def address_of(url: str) -> Address:
     if any(char < " " or char in "\\\x7f" for char in url):
         host = ""
     if not host or parts.scheme not in ("http", "https") or port == 0:
-        raise InvalidArgument("`base_url` is no address: write `http://host:port/path` or `https://...`.")
+        raise InvalidArgument(
+            "`base_url` is no address: write `http://host:port/path` or `https://...`."
+        )
     userinfo, _, authority = parts.netloc.rpartition("@")
     return Address(
         url=parts._replace(netloc=authority).geturl() if userinfo else url,
@@ -63,7 +65,9 @@ def _without_query(kind: Any) -> Any:
     def text(url: Any) -> str:
         return str(kind.__str__(url)).partition("?")[0]
 
-    return type(kind.__name__, (kind,), {"__str__": text, "__repr__": lambda url: f"URL({text(url)!r})"})
+    return type(
+        kind.__name__, (kind,), {"__str__": text, "__repr__": lambda url: f"URL({text(url)!r})"}
+    )
 
 
 def is_loopback(host: str) -> bool:
@@ -71,7 +75,9 @@ def is_loopback(host: str) -> bool:
     if host in ("localhost", "::1"):
         return True
     numbers = host.split(".")
-    return len(numbers) == 4 and numbers[0] == "127" and all(number.isdecimal() for number in numbers)
+    return (
+        len(numbers) == 4 and numbers[0] == "127" and all(number.isdecimal() for number in numbers)
+    )
 
 
 def _basic(userinfo: str) -> str:

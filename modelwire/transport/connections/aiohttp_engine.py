@@ -53,7 +53,9 @@ def _connector_class() -> Any:
 
         def close(self) -> None:
             transport: Any = self.transport
-            if transport and (transport.get_extra_info("ssl_object") or transport.get_write_buffer_size()):
+            if transport and (
+                transport.get_extra_info("ssl_object") or transport.get_write_buffer_size()
+            ):
                 transport.abort()
             super().close()
 
@@ -83,10 +85,14 @@ class AiohttpPool(AsyncPool):
         try:
             import aiohttp
         except ImportError as exc:
-            raise MissingDependency('`engine="aiohttp"` needs aiohttp: `pip install "modelwire[aiohttp]"`.') from exc
+            raise MissingDependency(
+                '`engine="aiohttp"` needs aiohttp: `pip install "modelwire[aiohttp]"`.'
+            ) from exc
         context = pools.trust_store() if self.settings.secure else pools.trust_nobody()
         return aiohttp.ClientSession(
-            connector=_connector_class()(limit=0, ssl=context, keepalive_timeout=KEEPALIVE_EXPIRY_S),
+            connector=_connector_class()(
+                limit=0, ssl=context, keepalive_timeout=KEEPALIVE_EXPIRY_S
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # `transport.body` does, with its limits
         )
@@ -114,7 +120,9 @@ class AiohttpConnection(AsyncPooledConnection):
             self._response = response = await session.post(
                 self.address.url,
                 # From a megabyte on, aiohttp warns of a body that is not sent piece by piece.
-                data=exchange.content if len(exchange.content) < 2**20 else BytesIO(exchange.content),
+                data=exchange.content
+                if len(exchange.content) < 2**20
+                else BytesIO(exchange.content),
                 headers=self.headers(),
                 allow_redirects=False,
                 proxy=proxy,
@@ -124,14 +132,18 @@ class AiohttpConnection(AsyncPooledConnection):
             raise  # some are a `ValueError` too, such as that of a bad certificate
         except ValueError as exc:
             refused = unsendable(exc, origin=self.address.authority)
-        if refused is not None:  # raised here, so that what aiohttp said of a header does not hang on it
+        if (
+            refused is not None
+        ):  # raised here, so that what aiohttp said of a header does not hang on it
             raise refused
         connection = response.connection  # None: all of the body is here
         if connection is not None and connection.protocol is not None:
             # `sock_read` was the limit of the head; for the body there is `_cover`.
             connection.protocol.read_timeout = None
             connection.protocol.start_timeout()
-        self._unpacking = self._unpacking_of(response.headers.get("content-encoding"), response.status)
+        self._unpacking = self._unpacking_of(
+            response.headers.get("content-encoding"), response.status
+        )
         return Reply(response.status, response.headers, b"" if step.stream else await self._whole())
 
     def _proxy_of_call(self) -> str | None:

@@ -51,7 +51,9 @@ class Unpacking:
     Not `strict`, it hands on as they are the bytes it cannot unpack.
     """
 
-    def __init__(self, encoding: str, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
+    def __init__(
+        self, encoding: str, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES
+    ) -> None:
         import zlib
 
         self._zlib = zlib
@@ -64,7 +66,9 @@ class Unpacking:
         self._broken = False
 
     def _unpacker(self) -> Any:
-        return self._zlib.decompressobj(self._zlib.MAX_WBITS | 16 if self._encoding == "gzip" else self._zlib.MAX_WBITS)
+        return self._zlib.decompressobj(
+            self._zlib.MAX_WBITS | 16 if self._encoding == "gzip" else self._zlib.MAX_WBITS
+        )
 
     def feed(self, data: bytes) -> bytes:
         """Return what `data` unpacks to, possibly nothing yet."""
@@ -91,8 +95,12 @@ class Unpacking:
     def _unpacked(self, data: bytes) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        while data or (pieces and len(pieces[-1]) == _PIECE_BYTES):  # a full piece may have left more behind
-            if self._unpack.eof and data:  # gzip allows one member after the other; what else follows is padding
+        while data or (
+            pieces and len(pieces[-1]) == _PIECE_BYTES
+        ):  # a full piece may have left more behind
+            if (
+                self._unpack.eof and data
+            ):  # gzip allows one member after the other; what else follows is padding
                 if self._encoding != "gzip" or data[:1] != _GZIP_BEGINS:
                     break
                 self._unpack = self._unpacker()
@@ -101,7 +109,9 @@ class Unpacking:
             size += len(pieces[-1])
             if size > self._max_bytes:
                 raise _too_large(self._max_bytes)
-            data = self._unpack.unconsumed_tail or (self._unpack.unused_data if self._encoding == "gzip" else b"")
+            data = self._unpack.unconsumed_tail or (
+                self._unpack.unused_data if self._encoding == "gzip" else b""
+            )
         return b"".join(pieces)
 
     def check_end(self) -> None:
@@ -110,7 +120,9 @@ class Unpacking:
             raise ConnectionLost("The answer's compression is cut short.")
 
 
-def unpacking(encoding: str | None, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES) -> Unpacking | None:
+def unpacking(
+    encoding: str | None, *, strict: bool = True, max_bytes: int = MAX_RESPONSE_BYTES
+) -> Unpacking | None:
     """Return what unpacks a body of this `Content-Encoding`, None where there is nothing to do."""
     name = (encoding or "identity").strip().lower()
     if name in ("identity", ""):

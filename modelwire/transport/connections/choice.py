@@ -27,10 +27,16 @@ def sync_connection(
 
 
 def async_connection(
-    exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None, engine: str = "httpx2"
+    exchange: Exchange[Any, Any],
+    client: Any = None,
+    *,
+    proxy: str | None = None,
+    engine: str = "httpx2",
 ) -> AsyncPooledConnection:
     """Choose the line of an async call: over the user's `client`, through a proxy, over aiohttp, or straight."""
-    if client is None and engine == "aiohttp" and not mocks_seeing("httpx2"):  # a mock of httpx2 answers for both
+    if (
+        client is None and engine == "aiohttp" and not mocks_seeing("httpx2")
+    ):  # a mock of httpx2 answers for both
         from modelwire.transport.connections.aiohttp_engine import AiohttpConnection
 
         return AiohttpConnection(exchange, proxy=proxy)

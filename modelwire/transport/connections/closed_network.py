@@ -21,7 +21,9 @@ from modelwire.transport.connections.private_names import network_classes
 __all__ = ["Block", "calling", "is_watched", "mocks_seeing", "refuse_to_leave", "watch"]
 
 _blocks: list[Block] = []  # the innermost last
-_call: ContextVar[tuple[str, str] | None] = ContextVar("modelwire_call", default=None)  # host, and what to do instead
+_call: ContextVar[tuple[str, str] | None] = ContextVar(
+    "modelwire_call", default=None
+)  # host, and what to do instead
 _guarded: set[type] = set()
 
 _WAYS = (
@@ -92,11 +94,15 @@ def refuse_to_leave(host: str | None = None) -> None:
     if call is None:
         return
     target, ways = call
-    stray = next((name for name in (target, host) if name is not None and not is_loopback(name)), None)
+    stray = next(
+        (name for name in (target, host) if name is not None and not is_loopback(name)), None
+    )
     if stray is not None:
         if _blocks:
             _blocks[-1].refused.append(stray)
-        raise NetworkBlocked(f"A call would have gone to {stray}: no test may leave this machine. {ways}")
+        raise NetworkBlocked(
+            f"A call would have gone to {stray}: no test may leave this machine. {ways}"
+        )
 
 
 def mocks_seeing(library: str) -> bool:
@@ -110,7 +116,11 @@ _SEEN_BY = {"httpx2": ("httpcore2",), "httpx": ("httpx", "httpcore")}
 
 def _active_mockers() -> list[str]:
     respx = sys.modules.get("respx")
-    return [name for name, mocker in respx.mocks.Mocker.registry.items() if mocker.routers] if respx else []
+    return (
+        [name for name, mocker in respx.mocks.Mocker.registry.items() if mocker.routers]
+        if respx
+        else []
+    )
 
 
 def _what_to_do_instead(library: str) -> str | None:

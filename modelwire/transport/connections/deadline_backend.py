@@ -45,7 +45,9 @@ class DeadlineBackend:
 
         self._backend = httpcore2.SyncBackend()
 
-    def connect_tcp(self, host: str, port: int, timeout: float | None = None, **kwargs: Any) -> _Stream:
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, **kwargs: Any
+    ) -> _Stream:
         """Try the addresses of `host` one after the other; each gets its share of the time that is left."""
         import httpcore2
 
@@ -79,7 +81,9 @@ class _Stream:
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, timeout.now() if type(timeout) is Limit else timeout)
 
-    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _Stream:
         limit_s = timeout.now() if type(timeout) is Limit else timeout
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, limit_s))
 
@@ -134,7 +138,9 @@ class _Handshake:
     async def start_tls(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return await self._stream.start_tls(*args, **kwargs)
-        except BaseException:  # cancelled, too: httpcore2 does not have the stream yet, and would not close it
+        except (
+            BaseException
+        ):  # cancelled, too: httpcore2 does not have the stream yet, and would not close it
             from anyio import aclose_forcefully
 
             await aclose_forcefully(self._stream)

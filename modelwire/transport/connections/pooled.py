@@ -19,9 +19,20 @@ from modelwire.errors import ChatError, ConnectFailed, InvalidArgument
 from modelwire.transport.connections.address import address_of, unlogged
 from modelwire.transport.connections.body import Whole, joined, unpacking
 from modelwire.transport.connections.closed_network import is_watched, watch
-from modelwire.transport.connections.pools import AsyncPool, ClientSettings, Lease, SyncPool, async_pool, sync_pool
+from modelwire.transport.connections.pools import (
+    AsyncPool,
+    ClientSettings,
+    Lease,
+    SyncPool,
+    async_pool,
+    sync_pool,
+)
 from modelwire.transport.connections.proxies import proxy_of
-from modelwire.transport.connections.shared_transport import async_transport, is_unwatched, sync_transport
+from modelwire.transport.connections.shared_transport import (
+    async_transport,
+    is_unwatched,
+    sync_transport,
+)
 from modelwire.transport.failures import error_of, unsendable
 from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
 from modelwire.transport.wire import Reply
@@ -54,14 +65,20 @@ class PooledConnection:
 
     engine = "core"
 
-    def __init__(self, exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None) -> None:
+    def __init__(
+        self, exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None
+    ) -> None:
         self.exchange = exchange
         self.client = client
         self.address = address = address_of(exchange.url)
         self._proxy = proxy
         exchange.client = client, proxy
-        self._settings = ClientSettings(address.secure, proxy, proxy is None and address.is_loopback, self.engine)
-        self._origin = address.authority if self.engine == "core" else ""  # the other clients have any
+        self._settings = ClientSettings(
+            address.secure, proxy, proxy is None and address.is_loopback, self.engine
+        )
+        self._origin = (
+            address.authority if self.engine == "core" else ""
+        )  # the other clients have any
         self._timeout: dict[str, float | None] = {}
         self._lease: Lease | None = None
         self._response: Any = None
@@ -77,7 +94,9 @@ class PooledConnection:
     def _library(self) -> str:
         """Return the name of the library whose connections the call takes."""
         modules = (cls.__module__.partition(".")[0] for cls in type(self.client).__mro__)
-        return "aiohttp" if self.engine == "aiohttp" else "httpx" if "httpx" in modules else "httpx2"
+        return (
+            "aiohttp" if self.engine == "aiohttp" else "httpx" if "httpx" in modules else "httpx2"
+        )
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers to send; a user and password in the URL count where no header says who we are."""
@@ -104,15 +123,25 @@ class PooledConnection:
         headers = [(b"Content-Length", b"%d" % len(exchange.content))]
         try:
             if "host" not in map(str.lower, sent):
-                headers.insert(0, (b"Host", self.address.authority.encode("ascii") if unwatched else url.netloc))
-            headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()]
+                headers.insert(
+                    0,
+                    (b"Host", self.address.authority.encode("ascii") if unwatched else url.netloc),
+                )
+            headers += [
+                (name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()
+            ]
         except UnicodeEncodeError as exc:
             raise unsendable(exc, origin=self.address.authority) from None
-        extensions: dict[str, Any] = {"timeout": self.timeout(), "body_bytes": len(exchange.content)}
+        extensions: dict[str, Any] = {
+            "timeout": self.timeout(),
+            "body_bytes": len(exchange.content),
+        }
         if unwatched:
             import httpcore2
 
-            request: Any = httpcore2.Request(b"POST", url, content=exchange.content, extensions=extensions)
+            request: Any = httpcore2.Request(
+                b"POST", url, content=exchange.content, extensions=extensions
+            )
             request.headers = headers  # given to it before, each would be looked at: they are bytes
             return request
         import httpx2
@@ -125,14 +154,20 @@ class PooledConnection:
     def _head(self, response: Any) -> Reply:
         """Read the status and the headers of an answer, and see to the compression they name."""
         watched = hasattr(response, "status_code")
-        status, raw = (response.status_code, response.headers.raw) if watched else (response.status, response.headers)
+        status, raw = (
+            (response.status_code, response.headers.raw)
+            if watched
+            else (response.status, response.headers)
+        )
         headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in raw}
         # An error is told by its status; its words, where they cannot be unpacked, are no reason to hide that.
         self._unpacking = self._unpacking_of(headers.get("content-encoding"), status)
         return Reply(status, headers)
 
     def _unpacking_of(self, encoding: str | None, status: int) -> Unpacking | None:
-        return unpacking(encoding, strict=200 <= status < 300, max_bytes=self.exchange.max_response_bytes)
+        return unpacking(
+            encoding, strict=200 <= status < 300, max_bytes=self.exchange.max_response_bytes
+        )
 
     def _body_begins(self) -> None:
         """From now on the answer may be silent for `idle_s`, not for `first_byte_s`."""
@@ -158,13 +193,23 @@ class PooledConnection:
         if isinstance(exc, (ChatError, InvalidArgument)):
             return exc.with_traceback(None)  # the frames it comes from hold headers
         timed_out = isinstance(exc, TimeoutError) or "Timeout" in type(exc).__name__
-        if timed_out and exchange.deadline is not None and exchange.clock() >= exchange.deadline - _CLOCK_SLACK_S:
+        if (
+            timed_out
+            and exchange.deadline is not None
+            and exchange.clock() >= exchange.deadline - _CLOCK_SLACK_S
+        ):
             # Whichever clock rang: at the call's own deadline, that is what has happened.
             return _because(exchange.out_of_time(), exc)
         error = error_of(exc, origin=self.address.authority)
-        if error is None or isinstance(error, InvalidArgument):  # what the client says of a header may show it
+        if error is None or isinstance(
+            error, InvalidArgument
+        ):  # what the client says of a header may show it
             return error or exc
-        if isinstance(error, ConnectFailed) and self.client is None and (self._proxy or proxy_of(self.address)):
+        if (
+            isinstance(error, ConnectFailed)
+            and self.client is None
+            and (self._proxy or proxy_of(self.address))
+        ):
             error.message += " The call goes through a proxy, which may be what cannot be reached."
         return _because(error, exc)
 
@@ -217,7 +262,9 @@ class SyncPooledConnection(PooledConnection):
                     response.close()
         except Exception as exc:  # noqa: BLE001 - a connection that cannot be closed is gone; what was read stays read
             _log_close(exc)
-        except BaseException:  # Ctrl-C in the middle of it: the connection may look idle and be fit for nothing
+        except (
+            BaseException
+        ):  # Ctrl-C in the middle of it: the connection may look idle and be fit for nothing
             if lease is not None:
                 lease.client.close()
             raise
@@ -259,7 +306,9 @@ class AsyncPooledConnection(PooledConnection):
     async def _send(self, step: Send) -> Reply:
         unwatched = is_unwatched(self.address.url)
         transport = await async_transport(self._settings, unwatched=unwatched)
-        self._response = response = await transport.handle_async_request(self._request(unwatched=unwatched))
+        self._response = response = await transport.handle_async_request(
+            self._request(unwatched=unwatched)
+        )
         reply = self._head(response)
         self._body_begins()
         self._bytes = aiter(response.stream)
@@ -340,7 +389,9 @@ def _steps_apart(begin: Callable[..., Awaitable[T]], *args: Any) -> Generator[An
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(None, _leave_to_the_line)
         try:
-            steps = steps or begin(*args).__await__()  # a generator takes its hooks when it is first asked for an item
+            steps = (
+                steps or begin(*args).__await__()
+            )  # a generator takes its hooks when it is first asked for an item
             waited_for = steps.send(came) if failure is None else steps.throw(failure)
         except StopIteration as done:
             return cast("T", done.value)

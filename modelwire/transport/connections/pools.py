@@ -31,9 +31,16 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "AsyncPool", "ClientSettings", "Lease", "SyncPool", "affordable_in_flight", "async_pool", "sync_pool",
-    "trust_nobody", "trust_store",
-]  # fmt: skip
+    "AsyncPool",
+    "ClientSettings",
+    "Lease",
+    "SyncPool",
+    "affordable_in_flight",
+    "async_pool",
+    "sync_pool",
+    "trust_nobody",
+    "trust_store",
+]
 
 # How many calls a client has at a time. A call pays for every connection of an httpx2 client, busy or idle: 32 of them
 # cost two thirds of a call, 8 are lost in the noise (benchmarks/concurrency.py, the column `then 10`). aiohttp finds a
@@ -101,7 +108,9 @@ class _Pool:
         self.transport: Any = None  # httpx2's, with this behind it: made by the first call
         self.shards: list[_Shard] = []
         if settings.engine not in SHARD_CONNECTIONS:
-            raise InvalidArgument(f"The engine `{settings.engine}` has no row in `SHARD_CONNECTIONS` (pools.py).")
+            raise InvalidArgument(
+                f"The engine `{settings.engine}` has no row in `SHARD_CONNECTIONS` (pools.py)."
+            )
         self.shard_connections = SHARD_CONNECTIONS[settings.engine]
         # By origin: shards with a free place, the one used last on top: it is warm.
         self._roomy: dict[str, list[_Shard]] = {}
@@ -184,7 +193,9 @@ class SyncPool(_Pool):
 
     def renew_lock(self) -> None:
         """Forget who holds the lock: in a forked child nobody does, and a stream of the parent's may be closed."""
-        self._lock = threading.RLock()  # entered twice where the garbage collector closes a forgotten stream in it
+        self._lock = (
+            threading.RLock()
+        )  # entered twice where the garbage collector closes a forgotten stream in it
         self._place_free = threading.Condition(self._lock)
 
     def lease(self, origin: str = "", timeout_s: float | None = None) -> Lease | None:
@@ -211,7 +222,9 @@ class SyncPool(_Pool):
         from modelwire.transport.connections.deadline_backend import DeadlineBackend
 
         backend: Any = DeadlineBackend()
-        return httpcore2.HTTPConnection(network_backend=backend, **_connection_arguments(self.settings, origin))
+        return httpcore2.HTTPConnection(
+            network_backend=backend, **_connection_arguments(self.settings, origin)
+        )
 
     def _close_client(self, client: Any) -> None:
         with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
@@ -258,7 +271,9 @@ class AsyncPool(_Pool):
         while self._waiting:
             waiter, origin = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(cast("_Shard", self._take(origin)))  # there is a place: one was just given back
+                waiter.set_result(
+                    cast("_Shard", self._take(origin))
+                )  # there is a place: one was just given back
                 return
 
     def _make_client(self, origin: str) -> Any:
@@ -281,7 +296,9 @@ class AsyncPool(_Pool):
 
     async def _close_spent(self) -> None:
         while self._spent:
-            with suppress(Exception):  # one that cannot be closed is gone; the others still have to be
+            with suppress(
+                Exception
+            ):  # one that cannot be closed is gone; the others still have to be
                 await self._spent.pop().aclose()
 
     async def aclose(self) -> None:
@@ -323,7 +340,9 @@ class _LoopPools:
 _lock = threading.Lock()
 _sync_pools: dict[ClientSettings, SyncPool] = {}
 _loop_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = WeakKeyDictionary()
-_left_to_the_parent: list[object] = []  # after a fork: the parent's sockets, kept so that nothing here closes them
+_left_to_the_parent: list[
+    object
+] = []  # after a fork: the parent's sockets, kept so that nothing here closes them
 
 
 def sync_pool(settings: ClientSettings) -> SyncPool:
@@ -335,7 +354,9 @@ def sync_pool(settings: ClientSettings) -> SyncPool:
     return pool
 
 
-async def async_pool(settings: ClientSettings, pool_class: type[AsyncPool] = AsyncPool) -> AsyncPool:
+async def async_pool(
+    settings: ClientSettings, pool_class: type[AsyncPool] = AsyncPool
+) -> AsyncPool:
     """Return the running loop's pool for `settings`, of the kind of their engine."""
     import asyncio
 
@@ -372,8 +393,13 @@ def _client_of_httpx2(kind: str, settings: ClientSettings) -> Any:
     try:
         return getattr(httpx2, kind)(**_client_arguments(settings))
     except ImportError as exc:
-        raise MissingDependency('A SOCKS proxy needs socksio: `pip install "httpx2[socks]"`.') from exc
-    except (ValueError, httpx2.InvalidURL):  # not its cause: that shows the proxy, with its password
+        raise MissingDependency(
+            'A SOCKS proxy needs socksio: `pip install "httpx2[socks]"`.'
+        ) from exc
+    except (
+        ValueError,
+        httpx2.InvalidURL,
+    ):  # not its cause: that shows the proxy, with its password
         raise InvalidArgument(
             "The proxy is no address: write `http://host:port` or `socks5://host:port`, in the environment "
             "(`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) as in `openai_proxy`."
@@ -420,7 +446,11 @@ def affordable_in_flight() -> int:
     except ImportError:  # Windows has no such limit
         return MAX_IN_FLIGHT
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_IN_FLIGHT if soft == resource.RLIM_INFINITY else max(1, min(MAX_IN_FLIGHT, soft * 3 // 4))
+    return (
+        MAX_IN_FLIGHT
+        if soft == resource.RLIM_INFINITY
+        else max(1, min(MAX_IN_FLIGHT, soft * 3 // 4))
+    )
 
 
 def _close_sync_pools() -> None:

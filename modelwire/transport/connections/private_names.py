@@ -13,7 +13,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-__all__ = ["bytes_left_over", "close_after_this_answer", "network_classes", "put_behind", "reading_while_sending"]
+__all__ = [
+    "bytes_left_over",
+    "close_after_this_answer",
+    "network_classes",
+    "put_behind",
+    "reading_while_sending",
+]
 
 
 def put_behind(transport: Any, pool: Any) -> None:
@@ -27,11 +33,19 @@ def bytes_left_over(connection: Any) -> bool:
     httpcore2 looks at the socket only, and anyio has read what came along with the answer or right after it; under TLS
     that is most often the word that the server will close.
     """
-    stream = getattr(getattr(getattr(connection, "_connection", None), "_network_stream", None), "_stream", None)
+    stream = getattr(
+        getattr(getattr(connection, "_connection", None), "_network_stream", None), "_stream", None
+    )
     encrypted = getattr(stream, "_read_bio", None)
     if encrypted is not None and encrypted.pending:
         return True
-    return bool(getattr(getattr(getattr(stream, "transport_stream", stream), "_protocol", None), "read_queue", None))
+    return bool(
+        getattr(
+            getattr(getattr(stream, "transport_stream", stream), "_protocol", None),
+            "read_queue",
+            None,
+        )
+    )
 
 
 def close_after_this_answer(stream: Any, status: int) -> None:
@@ -72,6 +86,11 @@ def network_classes() -> list[type]:
     found = []
     for library in libraries:
         streams = library._backends.sync
-        found += [library.SyncBackend, library.AnyIOBackend, streams.SyncStream, streams.TLSinTLSStream]
+        found += [
+            library.SyncBackend,
+            library.AnyIOBackend,
+            streams.SyncStream,
+            streams.TLSinTLSStream,
+        ]
         found.append(importlib.import_module(f"{library.__name__}._backends.anyio").AnyIOStream)
     return found

@@ -103,7 +103,9 @@ class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):
         else:
             response = self._opened(answer)
             self._bytes = _aevents(answer) if _is_binary(response) else response.aiter_bytes()
-        return Reply(response.status_code, response.headers, b"" if step.stream else await self._whole())
+        return Reply(
+            response.status_code, response.headers, b"" if step.stream else await self._whole()
+        )
 
 
 def _response_of(exc: Exception) -> Any:

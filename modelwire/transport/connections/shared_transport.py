@@ -15,7 +15,11 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modelwire.transport.connections.pools import async_pool, sync_pool
-from modelwire.transport.connections.private_names import close_after_this_answer, put_behind, reading_while_sending
+from modelwire.transport.connections.private_names import (
+    close_after_this_answer,
+    put_behind,
+    reading_while_sending,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -119,7 +123,9 @@ class _SyncBody(_Body):
                 self._stream.close()
         except Exception:  # only what stops the program, below, makes the connection unfit
             raise
-        except BaseException:  # Ctrl-C in the middle of it: the connection may look idle and be fit for nothing
+        except (
+            BaseException
+        ):  # Ctrl-C in the middle of it: the connection may look idle and be fit for nothing
             lease.client.close()
             raise
         finally:
@@ -134,8 +140,14 @@ class _AsyncConnections:
 
     async def handle_async_request(self, request: Any) -> Any:
         lease = await self._pool.lease(_authority(request.url.host, request.url.port))
-        if request.extensions.get("body_bytes", 0) > _LARGE_BYTES and "trace" not in request.extensions:
-            request.extensions = {**request.extensions, "trace": reading_while_sending(lease.client)}
+        if (
+            request.extensions.get("body_bytes", 0) > _LARGE_BYTES
+            and "trace" not in request.extensions
+        ):
+            request.extensions = {
+                **request.extensions,
+                "trace": reading_while_sending(lease.client),
+            }
         try:
             response = await lease.client.handle_async_request(request)
         except BaseException:  # a cancellation too: the place is free whatever ended the call

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import hide_query
-from modelwire.transport.connections.pooled import AsyncPooledConnection, PooledConnection, SyncPooledConnection
+from modelwire.transport.connections.pooled import (
+    AsyncPooledConnection,
+    PooledConnection,
+    SyncPooledConnection,
+)
 from modelwire.transport.redaction import conceal
 from modelwire.transport.wire import Reply
 
@@ -40,7 +44,9 @@ class _ClientConnection(PooledConnection):
         """Return what `exc` is in our words; a closed client, or loop of one, is a bare `RuntimeError` of httpx's."""
         found = super().failure(exc)
         if found is exc and isinstance(exc, RuntimeError) and self.client is not None:
-            error = InvalidArgument(f"The HTTP client given to the model cannot be used: {exc} Give it an open one.")
+            error = InvalidArgument(
+                f"The HTTP client given to the model cannot be used: {exc} Give it an open one."
+            )
             error.__cause__ = exc
             return conceal(error, self.exchange)
         return found
@@ -65,9 +71,15 @@ class SyncClientConnection(_ClientConnection, SyncPooledConnection):
         """Send the request; come back with the whole answer, or for a stream with its head."""
         client = self.client or self._open().client
         # Read piece by piece: neither a slow trickle nor a body without measure is swallowed whole.
-        self._response = response = client.send(self._built(client), stream=True, follow_redirects=False)
+        self._response = response = client.send(
+            self._built(client), stream=True, follow_redirects=False
+        )
         self._body_begins()
-        self._bytes = response.iter_bytes() if response.status_code != _TOO_EARLY else (data for data in _NOTHING)
+        self._bytes = (
+            response.iter_bytes()
+            if response.status_code != _TOO_EARLY
+            else (data for data in _NOTHING)
+        )
         reply = Reply(response.status_code, response.headers)
         return reply if step.stream else self._completed(reply)
 
@@ -82,7 +94,11 @@ class AsyncClientConnection(_ClientConnection, AsyncPooledConnection):
 
     async def _send(self, step: Send) -> Reply:
         client = self.client or (await self._open()).client
-        self._response = response = await client.send(self._built(client), stream=True, follow_redirects=False)
+        self._response = response = await client.send(
+            self._built(client), stream=True, follow_redirects=False
+        )
         self._body_begins()
         self._bytes = response.aiter_bytes() if response.status_code != _TOO_EARLY else _aunread()
-        return Reply(response.status_code, response.headers, b"" if step.stream else await self._whole())
+        return Reply(
+            response.status_code, response.headers, b"" if step.stream else await self._whole()
+        )

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import hide_query
 from modelwire.transport.connections.closed_network import calling
-from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection, tapes
+from modelwire.transport.connections.pooled import (
+    AsyncPooledConnection,
+    SyncPooledConnection,
+    tapes,
+)
 from modelwire.transport.connections.pools import KEEPALIVE_EXPIRY_S
 from modelwire.transport.connections.shared_transport import async_transport, sync_transport
 from modelwire.transport.failures import error_of
@@ -33,7 +37,11 @@ def _lines(line: Callable[[], Any], n: int) -> list[Any]:
         raise InvalidArgument(f"`n` is how many connections to open, from 0 to {MOST}, not {n!r}.")
     if tapes and tapes[-1].replays:
         return []
-    return [line() for _ in range(n)] if type(line()) in (SyncPooledConnection, AsyncPooledConnection) else []
+    return (
+        [line() for _ in range(n)]
+        if type(line()) in (SyncPooledConnection, AsyncPooledConnection)
+        else []
+    )
 
 
 def warm(line: Callable[[], SyncPooledConnection], n: int) -> int:

@@ -17,11 +17,26 @@ class Admission:
     """One attempt: it waits, it is granted, it ends."""
 
     __slots__ = (
-        "costs", "granted", "head_seen", "index", "is_retry", "max_output", "on_wake", "patient", "rejection",
-        "released", "requested_at", "signalled", "size", "spent", "started",
-    )  # fmt: skip
+        "costs",
+        "granted",
+        "head_seen",
+        "index",
+        "is_retry",
+        "max_output",
+        "on_wake",
+        "patient",
+        "rejection",
+        "released",
+        "requested_at",
+        "signalled",
+        "size",
+        "spent",
+        "started",
+    )
 
-    def __init__(self, requested_at: float, *, again: bool, patient: bool, size: int, max_output: int | None) -> None:
+    def __init__(
+        self, requested_at: float, *, again: bool, patient: bool, size: int, max_output: int | None
+    ) -> None:
         self.requested_at = requested_at
         self.is_retry = again
         self.patient = patient
@@ -38,7 +53,9 @@ class Admission:
 
     def wake(self) -> None:
         """Have its owner look: it is granted, or keeps the time from now on."""
-        self.signalled = True  # before `wake` is read: whoever sets `wake` looks at `signalled` after
+        self.signalled = (
+            True  # before `wake` is read: whoever sets `wake` looks at `signalled` after
+        )
         wake = self.on_wake
         if wake is not None:
             wake()
@@ -57,7 +74,12 @@ class AdmissionQueue:
         (self.retries if admission.is_retry else self.new).append(admission)
 
     def waiting(self) -> list[Admission]:
-        return [admission for queue in (self.retries, self.new) for admission in queue if not admission.released]
+        return [
+            admission
+            for queue in (self.retries, self.new)
+            for admission in queue
+            if not admission.released
+        ]
 
     def heads(self) -> Iterator[deque[Admission]]:
         """Yield, again and again, the queue whose first admission is next."""
@@ -71,6 +93,12 @@ class AdmissionQueue:
 def copy_for_followers(error: ChatError) -> ChatError:
     """Copy what another call may be told, without the first one's traceback, attempts and answer."""
     return type(error)(
-        error.message, provider=error.provider, model=error.model, status=error.status, code=error.code,
-        type=error.type, retry_after=error.retry_after, retry_class=error.retry_class,
-    )  # fmt: skip
+        error.message,
+        provider=error.provider,
+        model=error.model,
+        status=error.status,
+        code=error.code,
+        type=error.type,
+        retry_after=error.retry_after,
+        retry_class=error.retry_class,
+    )

@@ -162,7 +162,11 @@ class Advertised:
 
     def tokens_per_minute(self) -> tuple[float | None, float | None, float | None]:
         """Return the limits of tokens of both ways, of input and of output."""
-        return self._per_minute("tokens"), self._per_minute("input-tokens"), self._per_minute("output-tokens")
+        return (
+            self._per_minute("tokens"),
+            self._per_minute("input-tokens"),
+            self._per_minute("output-tokens"),
+        )
 
     def _per_minute(self, kind: str) -> float | None:
         bucket = self._buckets.get(kind)
@@ -174,7 +178,11 @@ class Advertised:
         for kind, dialects in _NAMES.items():
             for limit_name, remaining_name, reset_name in dialects:
                 if limit_name in headers and kind not in self._stated:
-                    texts = headers[limit_name], headers.get(remaining_name), headers.get(reset_name)
+                    texts = (
+                        headers[limit_name],
+                        headers.get(remaining_name),
+                        headers.get(reset_name),
+                    )
                     is_new |= self._take(kind, texts, headers.get("date"), admission, now)
         if admission.index > self._read_index:
             self._read_index = admission.index
@@ -204,7 +212,10 @@ class Advertised:
                     bucket.stop_until = now + min(reset_s, _STOP_CAP_S)
                 return False
         if admission.index > self._read_index:
-            bucket.level, bucket.at = remaining - self._spent_after(kind, admission), admission.started
+            bucket.level, bucket.at = (
+                remaining - self._spent_after(kind, admission),
+                admission.started,
+            )
         if self._mirrored_index is None:
             self._mirrored_index = max(self._sent_index, admission.index)
         return is_new

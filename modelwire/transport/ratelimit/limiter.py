@@ -74,7 +74,10 @@ class AdaptiveRateLimiter:
         self.in_flight = 0
         self.sent = 0  # how many were ever granted
         self._first: Admission | None = None  # the first of them, until something is heard of it
-        self.stated: tuple[float | None, float | None] = (None, None)  # by the user: requests, tokens a minute
+        self.stated: tuple[float | None, float | None] = (
+            None,
+            None,
+        )  # by the user: requests, tokens a minute
         self.share = 1.0  # ours of what is stated or advertised, where several processes divide it among them
         self.rate = RateEstimate(now)
         self.random_refusals = RandomRefusals()
@@ -89,11 +92,15 @@ class AdaptiveRateLimiter:
         self._budget = RetryBudget()
         self._proven = False
         self._outage = False
-        self._reported: float | None = None  # the reading of the clock that tells one long wait from another
+        self._reported: float | None = (
+            None  # the reading of the clock that tells one long wait from another
+        )
         self.change: Change | None = None
         self._changed_at = -inf
 
-    def state(self, requests_per_minute: float | None, tokens_per_minute: float | None, now: float) -> None:
+    def state(
+        self, requests_per_minute: float | None, tokens_per_minute: float | None, now: float
+    ) -> None:
         """Take the user's word for the provider's limits; None for what they do not know."""
         with self._lock:
             self.stated = (requests_per_minute, tokens_per_minute)
@@ -131,7 +138,11 @@ class AdaptiveRateLimiter:
             if admission.patient and now < self._exhausted_at + _EXHAUSTED_S:
                 admission.rejection, admission.released = self.last_refusal, True
                 return
-            if not queue.retries and not queue.new and self._ready_at(now, admission, waiting=False) <= now:
+            if (
+                not queue.retries
+                and not queue.new
+                and self._ready_at(now, admission, waiting=False) <= now
+            ):
                 self._grant(admission, now)
                 return
             queue.add(admission)
@@ -201,7 +212,9 @@ class AdaptiveRateLimiter:
             return self.gate.paused_until
         if self.gate.probing:
             return self.gate.ready_at(now)
-        if self._first is not None and now < (known_at := self._first_known_at(self._first, admission)):
+        if self._first is not None and now < (
+            known_at := self._first_known_at(self._first, admission)
+        ):
             if known_at - admission.requested_at > _FEW_ALONE_S:
                 self.rate.hold_until(known_at)
             return known_at
@@ -218,7 +231,9 @@ class AdaptiveRateLimiter:
         if not crowded:
             return admission.requested_at + _FEW_ALONE_S
         # An event loop that starts hundreds of calls sends the first one when it has started the last.
-        last = max(admission.requested_at, self._queue.new[-1].requested_at if self._queue.new else 0.0)
+        last = max(
+            admission.requested_at, self._queue.new[-1].requested_at if self._queue.new else 0.0
+        )
         return max(first.started, min(last, first.started + _ALONE_S)) + _ALONE_S
 
     def _learn_of_the_first(self, now: float) -> None:
@@ -233,7 +248,9 @@ class AdaptiveRateLimiter:
 
     def _grant(self, admission: Admission, now: float) -> None:
         self.sent += 1
-        self.in_flight += 1  # no call from here to where the admission knows it: Ctrl-C comes at calls
+        self.in_flight += (
+            1  # no call from here to where the admission knows it: Ctrl-C comes at calls
+        )
         admission.index, admission.started, admission.granted = self.sent, now, True
         self.rate.level -= 1
         self.random_refusals.sent()
@@ -254,7 +271,9 @@ class AdaptiveRateLimiter:
             at = self._ready_at(now, admission, waiting=True)
             if at > now:
                 # After a probe nobody trusts the pace yet: who waited for it looks again by itself, within `_WATCH_S`.
-                if admission is not self._head or (self._head_at == inf > at and self.concurrency.most < inf):
+                if admission is not self._head or (
+                    self._head_at == inf > at and self.concurrency.most < inf
+                ):
                     self._head = admission
                     to_wake.append(admission)
                 self._head_at = at
@@ -266,14 +285,19 @@ class AdaptiveRateLimiter:
         return to_wake
 
     def answered(
-        self, admission: Admission, now: float, headers: Mapping[str, str] | None = None,
+        self,
+        admission: Admission,
+        now: float,
+        headers: Mapping[str, str] | None = None,
         usage: Mapping[str, int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """The provider has taken the request; a stream says so at its head, and once more, with `usage`, at its end."""
         with self._lock:
             if self._first is not None:
                 self._learn_of_the_first(now)
-            if headers is not None and (self.advertised is not None or "ratelimit" in " ".join(headers)):
+            if headers is not None and (
+                self.advertised is not None or "ratelimit" in " ".join(headers)
+            ):
                 self._read(headers, admission, now)
             if usage is not None and self.advertised is not None:
                 self.advertised.correct(admission, usage)
@@ -284,7 +308,9 @@ class AdaptiveRateLimiter:
                 if self.concurrency.most < inf:
                     self.concurrency.answered(self.in_flight)
                 if admission.index > self._cut_index and (
-                    self.gate.pauses or self.concurrency.overloads or self.gate.closed_at is not None
+                    self.gate.pauses
+                    or self.concurrency.overloads
+                    or self.gate.closed_at is not None
                 ):
                     self._got_through(now)
             to_wake = self._advance(now) if self._queue.retries or self._queue.new else []
@@ -292,17 +318,26 @@ class AdaptiveRateLimiter:
             _wake_all(to_wake)
 
     def failed(
-        self, admission: Admission, now: float, error: ChatError, headers: Mapping[str, str] | None = None, *,
+        self,
+        admission: Admission,
+        now: float,
+        error: ChatError,
+        headers: Mapping[str, str] | None = None,
+        *,
         renewed: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """The provider, or the wire, has refused; `renewed`: the call has another key to try."""
         with self._lock:
             if self._first is not None:
                 self._learn_of_the_first(now)
-            if headers is not None and (self.advertised is not None or "ratelimit" in " ".join(headers)):
+            if headers is not None and (
+                self.advertised is not None or "ratelimit" in " ".join(headers)
+            ):
                 self._read(headers, admission, now)
             to_wake: list[Admission] = []
-            if isinstance(error, QuotaExhausted) or (_is_hopeless(error) and not self._proven and not renewed):
+            if isinstance(error, QuotaExhausted) or (
+                _is_hopeless(error) and not self._proven and not renewed
+            ):
                 self._exhausted_at, self.last_refusal = now, copy_for_followers(error)
                 to_wake = self._reject_all()
             elif error.retry_class is RetryClass.THROTTLE:
@@ -332,7 +367,9 @@ class AdaptiveRateLimiter:
     def may_retry(self, admission: Admission, now: float, error: ChatError) -> bool:
         """Pay for another try after bad luck. False: the provider fails for everybody, wait for it behind the gate."""
         with self._lock:
-            nobody_is_there = isinstance(error, ConnectFailed) and not self._proven  # a wrong address: say so soon
+            nobody_is_there = (
+                isinstance(error, ConnectFailed) and not self._proven
+            )  # a wrong address: say so soon
             if nobody_is_there:
                 return True
             if not self._outage and not self._budget.is_out:
@@ -417,7 +454,11 @@ class AdaptiveRateLimiter:
             self.advertised.refused(admission)
         in_vain = self.rate.is_cut_in_vain(now)
         self.rate.cut(now, accepted, elapsed_s, now - admission.started)
-        if accepted > 0 and self.advertised is None and self.random_refusals.slowed(in_vain=in_vain):
+        if (
+            accepted > 0
+            and self.advertised is None
+            and self.random_refusals.slowed(in_vain=in_vain)
+        ):
             self.rate.forget(now)
             self._pause(now, 0.0)  # one that is still on holds
         elif accepted <= 0:
@@ -425,7 +466,10 @@ class AdaptiveRateLimiter:
         else:
             self.gate.pauses = 0
             floor_s = self.gate.retry_after_s(error)
-            self._pause(now, max(floor_s, self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))))
+            self._pause(
+                now,
+                max(floor_s, self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))),
+            )
             self._note("cut", now)
 
     def _overloaded(self, admission: Admission, now: float, error: ChatError) -> None:
@@ -436,7 +480,9 @@ class AdaptiveRateLimiter:
         if error.retry_after is not None:
             self._pause(now, self.gate.retry_after_s(error))
         alone = not self._proven and self.in_flight <= 1
-        if cut and (self.gate.probing or alone or self.concurrency.overloads >= _OVERLOADS_TO_HALF_OPEN):
+        if cut and (
+            self.gate.probing or alone or self.concurrency.overloads >= _OVERLOADS_TO_HALF_OPEN
+        ):
             self._shut(now, error, _PROBE_FIRST_S)
 
     def _narrow(self, admission: Admission, now: float, *, in_a_row: bool) -> bool:

@@ -39,14 +39,18 @@ class Limits(NamedTuple):
 
     def __repr__(self) -> str:
         known = ", ".join(
-            f"{name}={value:g}" for name, value in self._asdict().items() if value is not None and value != 0
+            f"{name}={value:g}"
+            for name, value in self._asdict().items()
+            if value is not None and value != 0
         )
         return f"Limits({known})" if known else "Limits(none known)"
 
 
 def change_of(limiter: AdaptiveRateLimiter, kind: str, now: float) -> Change:
     """Describe what has just happened to `limiter`."""
-    return Change(kind, limiter.name, _rate_of(limiter), limiter.concurrency.places, limiter.pause_s(now))
+    return Change(
+        kind, limiter.name, _rate_of(limiter), limiter.concurrency.places, limiter.pause_s(now)
+    )
 
 
 def limits_of(limiter: AdaptiveRateLimiter, now: float) -> Limits:

@@ -10,7 +10,10 @@ from __future__ import annotations
 __all__ = ["RandomRefusals"]
 
 _MEMORY = 0.06  # of the share of refusals, in requests
-_CUTS, _CUTS_IN_VAIN = 100.0, 6.0  # to a trial: where the pace had grown since the last cut, and where it had not
+_CUTS, _CUTS_IN_VAIN = (
+    100.0,
+    6.0,
+)  # to a trial: where the pace had grown since the last cut, and where it had not
 _LATER = 4
 _NARROWED = 0.7  # of what was at work at first, and refused all the same
 _LUCK = 0.25  # more refusals than that are no luck

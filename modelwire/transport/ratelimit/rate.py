@@ -50,8 +50,18 @@ class RateEstimate:
     """A bucket filled at the rate we believe in. `level` is how many requests may leave now."""
 
     __slots__ = (
-        "at", "burst", "ceiling", "cut_at", "cuts", "held_cuts", "level", "ramp", "rate", "rate_after_cut", "soon",
-    )  # fmt: skip
+        "at",
+        "burst",
+        "ceiling",
+        "cut_at",
+        "cuts",
+        "held_cuts",
+        "level",
+        "ramp",
+        "rate",
+        "rate_after_cut",
+        "soon",
+    )
 
     def __init__(self, now: float, ceiling: float = inf) -> None:
         self.rate = inf  # requests a second, learned
@@ -60,7 +70,9 @@ class RateEstimate:
         self.cut_at = now
         self.cuts = 0  # that taught something
         self.held_cuts = 0  # in a row, of a pace that had not grown
-        self.burst = inf  # how many the provider took before it first refused one, where that was soon
+        self.burst = (
+            inf  # how many the provider took before it first refused one, where that was soon
+        )
         self.soon = 0  # refusals in a row, each after a few requests at a pace that had not grown
         self.at = now
         self.level = 0.0
@@ -108,12 +120,20 @@ class RateEstimate:
         if self.cuts == 1:
             if self.burst < _SMALL:
                 return _SMALL_GROWTH_PER_S if now - self.cut_at > _SMALL_HOLD_S else 0.0
-            return _GUESS_GROWTH_PER_S if now - self.cut_at > max(_GUESS_HOLD_S, _GUESS_HOLD / self.rate) else 0.0
+            return (
+                _GUESS_GROWTH_PER_S
+                if now - self.cut_at > max(_GUESS_HOLD_S, _GUESS_HOLD / self.rate)
+                else 0.0
+            )
         hold_s = max(_HOLD_S, min(_HOLD / self.rate, _HOLD_MOST_S), _HOLD_LEAST / self.rate)
         if self.burst < _SMALL:
             hold_s *= _HOLD_SMALL
         held = (now - self.cut_at - hold_s) / hold_s
-        return min(_GROWTH_PER_S * (1 + (held / _GROWTH_SCALE) ** 2), _GROWTH_CAP_PER_S) if held > 0 else 0.0
+        return (
+            min(_GROWTH_PER_S * (1 + (held / _GROWTH_SCALE) ** 2), _GROWTH_CAP_PER_S)
+            if held > 0
+            else 0.0
+        )
 
     @property
     def takes_bursts(self) -> bool:
@@ -121,7 +141,11 @@ class RateEstimate:
 
     def is_cut_in_vain(self, now: float) -> bool:
         """Whether a refusal now is none of a limit's: the pace has not grown since the last cut."""
-        return self.cuts > 0 and self._growth(now) == 0.0 and (self.takes_bursts or self.held_cuts > _PAIRS)
+        return (
+            self.cuts > 0
+            and self._growth(now) == 0.0
+            and (self.takes_bursts or self.held_cuts > _PAIRS)
+        )
 
     def forget(self, now: float) -> None:
         """What was learned is no limit: go on from this pace as at the start."""
@@ -135,7 +159,9 @@ class RateEstimate:
 
     def accepted(self, *, mirrored: bool) -> None:
         """An answer has come."""
-        if self.ramp < inf and (mirrored or (self.burst > _SMALL and self.ramp < min(self.rate, self.ceiling))):
+        if self.ramp < inf and (
+            mirrored or (self.burst > _SMALL and self.ramp < min(self.rate, self.ceiling))
+        ):
             self.level += _GRANT
 
     def begin_burst(self, sent: int, seconds: float) -> None:
@@ -157,7 +183,11 @@ class RateEstimate:
         if spare == inf:
             return 0.0
         if not growth:
-            return self.rate * (1 - min(spare / accepted, _AT_MOST)) * (1 - min(_DOUBT * (2.0**self.soon - 1), 0.5))
+            return (
+                self.rate
+                * (1 - min(spare / accepted, _AT_MOST))
+                * (1 - min(_DOUBT * (2.0**self.soon - 1), 0.5))
+            )
         rate = max(self.rate / (1 + growth * ago_s) - growth, 0.0)
         return rate - sqrt(2 * growth * rate * spare)
 
@@ -178,7 +208,9 @@ class RateEstimate:
             if not growth and accepted < _OFTEN:
                 self.burst += _LARGER  # it may be a larger one, and we send too much
             estimate = max(estimate, self._rate_of_small_bucket(growth, accepted, ago_s))
-            weight = accepted / (accepted + _CHANCE)  # one or two may be chance: they move the rate little
+            weight = accepted / (
+                accepted + _CHANCE
+            )  # one or two may be chance: they move the rate little
             estimate = min(self.rate * (estimate / self.rate) ** weight, _LATER_CUT * self.rate)
         self.rate = self.rate_after_cut = min(max(estimate, _LEAST_PER_S), self.ceiling)
         self.ramp = inf
@@ -196,7 +228,12 @@ class AcceptedCount:
     def __init__(self, now: float) -> None:
         self._index, self._started = 0, now  # of the request that was refused
         self.refusals = 0  # since that one, itself included
-        self._window = (now, 0, now, 0)  # when a count was begun, and how many were sent since: twice
+        self._window = (
+            now,
+            0,
+            now,
+            0,
+        )  # when a count was begun, and how many were sent since: twice
 
     def sent(self, now: float) -> None:
         """Count a request; needed until the first refusal."""

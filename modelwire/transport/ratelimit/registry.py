@@ -17,16 +17,30 @@ __all__ = ["divide", "exchange_limiters", "forget", "limiter_of"]
 
 _IDLE_S = 600.0  # unused for so long, what was learned is old
 # The headers that say who calls: limits are held for each of these.
-_WHO = frozenset({
-    "authorization", "x-api-key", "api-key", "x-goog-api-key", "openai-organization", "openai-project",
-    "anthropic-workspace-id",
-})  # fmt: skip
+_WHO = frozenset(
+    {
+        "authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "openai-organization",
+        "openai-project",
+        "anthropic-workspace-id",
+    }
+)
 
 # Two ways of asking the same model share its limits.
 _ENDINGS = (
-    "/chat/completions", "/responses", "/messages", "/converse", "/converse-stream", ":generateContent",
-    ":streamGenerateContent", ":rawPredict", ":streamRawPredict",
-)  # fmt: skip
+    "/chat/completions",
+    "/responses",
+    "/messages",
+    "/converse",
+    "/converse-stream",
+    ":generateContent",
+    ":streamGenerateContent",
+    ":rawPredict",
+    ":streamRawPredict",
+)
 
 Limiters = dict[tuple[int, str | None, int], AdaptiveRateLimiter]
 _limiters: Limiters = {}
@@ -43,9 +57,16 @@ def divide(among: int, now: float) -> None:
 
 
 def limiter_of(
-    url: str, headers: Mapping[str, str], model: str | None, *, now: float, rng: Random, who: str | None = None,
-    requests_per_minute: float | None = None, tokens_per_minute: float | None = None,
-) -> AdaptiveRateLimiter:  # fmt: skip
+    url: str,
+    headers: Mapping[str, str],
+    model: str | None,
+    *,
+    now: float,
+    rng: Random,
+    who: str | None = None,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
+) -> AdaptiveRateLimiter:
     """Return the limiter that a call shares with its likes; what the user states of the limits holds from now on.
 
     `who` is a credential that is not in the `headers`.
@@ -55,7 +76,10 @@ def limiter_of(
         url = url.removesuffix(ending)
     # Hashes, salted by the interpreter: no credential is kept, nor an address, which may hold a password.
     named = [who]
-    for name, value in headers.items():  # a loop, as every call comes here: a comprehension is a call of its own
+    for (
+        name,
+        value,
+    ) in headers.items():  # a loop, as every call comes here: a comprehension is a call of its own
         if name.lower() in _WHO:
             named.append(value)
     key = (hash(url), model, hash(tuple(named)))
@@ -83,7 +107,9 @@ def exchange_limiters(limiters: Limiters) -> Limiters:
     return before
 
 
-def _made(key: tuple[int, str | None, int], url: str, now: float, rng: Random) -> AdaptiveRateLimiter:
+def _made(
+    key: tuple[int, str | None, int], url: str, now: float, rng: Random
+) -> AdaptiveRateLimiter:
     _, model, who = key
     with _lock:
         for other, limiter in list(_limiters.items()):
@@ -97,7 +123,9 @@ def _made(key: tuple[int, str | None, int], url: str, now: float, rng: Random) -
 
 
 def _forget_the_parents() -> None:
-    for limiter in _limiters.values():  # a stream of the parent's that is closed here leaves its limiter
+    for (
+        limiter
+    ) in _limiters.values():  # a stream of the parent's that is closed here leaves its limiter
         limiter._lock = RLock()
     forget()
 

@@ -23,7 +23,9 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self._level = _BUDGET
-        self._row = self._first = self._last = 0  # failures in a row, the first and the last of these requests
+        self._row = self._first = self._last = (
+            0  # failures in a row, the first and the last of these requests
+        )
 
     def answered(self, admission: Admission) -> None:
         self._level = min(self._level + (_RETRY_COST if admission.is_retry else 1.0), _BUDGET)
@@ -42,7 +44,9 @@ class RetryBudget:
 
         The answers to others take longer: failures are counted among the requests that were sent, not those that ended.
         """
-        all_fail = self._row >= _ALL_FAIL and self._row >= _NEARLY_ALL * (self._last - self._first + 1)
+        all_fail = self._row >= _ALL_FAIL and self._row >= _NEARLY_ALL * (
+            self._last - self._first + 1
+        )
         return all_fail or self._level < _RETRY_COST
 
     def pay(self) -> None:

@@ -30,7 +30,10 @@ _LEAST_S = 0.001  # of a wait: a clock that reads t + 1e-17 as t would have us w
 
 
 def queued(
-    exchange: Exchange[Any, Any], limiter: AdaptiveRateLimiter, admission: Admission, failed: ChatError | None
+    exchange: Exchange[Any, Any],
+    limiter: AdaptiveRateLimiter,
+    admission: Admission,
+    failed: ChatError | None,
 ) -> Generator[Step[Any], Any, None]:
     """Wait until `admission` is granted.
 
@@ -44,7 +47,11 @@ def queued(
             now = exchange.clock()
             if admission.rejection is not None:
                 raise exchange.signed(copy_for_followers(admission.rejection))
-            since = limiter.blocked_since(admission) if history.refused_at is None else history.refused_at
+            since = (
+                limiter.blocked_since(admission)
+                if history.refused_at is None
+                else history.refused_at
+            )
             left_s = max_wait_s if since is None else max_wait_s - (now - since)
             pause_s = limiter.pause_s(now)
             if left_s <= 0 or pause_s > left_s:
@@ -52,7 +59,9 @@ def queued(
             if exchange.patient and (wait := limiter.long_wait(now)) is not None:
                 warn_of_outage(limiter.name, limiter.last_refusal, wait)
             if exchange.patient and limiter.is_hopeless(now):
-                raise _given_up(exchange, limiter, failed, "It has failed for everybody, for too long.", pause_s)
+                raise _given_up(
+                    exchange, limiter, failed, "It has failed for everybody, for too long.", pause_s
+                )
             remaining_s = exchange.remaining_s()
             if remaining_s is not None and pause_s >= remaining_s:
                 reason = f"It would have to wait {pause_s:.3g} s and has {remaining_s:.3g} s left."
@@ -70,12 +79,18 @@ def queued(
 
 
 def _given_up(
-    exchange: Exchange[Any, Any], limiter: AdaptiveRateLimiter, failed: ChatError | None, reason: str, pause_s: float
+    exchange: Exchange[Any, Any],
+    limiter: AdaptiveRateLimiter,
+    failed: ChatError | None,
+    reason: str,
+    pause_s: float,
 ) -> ChatError:
     """Return the error of this call, or where it has made no attempt, what others got."""
     error = failed
     if error is None:
-        refusal = limiter.last_refusal or RateLimited(f"{exchange.wire.provider} takes no requests now.")
+        refusal = limiter.last_refusal or RateLimited(
+            f"{exchange.wire.provider} takes no requests now."
+        )
         error = copy_for_followers(refusal)
         error.retry_after = pause_s or error.retry_after
     error.message = and_said(error.message, reason)

@@ -16,7 +16,14 @@ from support.provider_bodies import anthropic_answer, anthropic_stream, openai_a
 from modelwire.adapters import BaseChatModel, ChatAnthropic, ChatOpenAI
 from modelwire.caches import BaseCache, InMemoryCache, SQLiteCache
 from modelwire.callbacks import BaseCallbackHandler
-from modelwire.errors import AuthenticationError, IncompleteStream, InvalidArgument, InvalidType, ServerError, Timeout
+from modelwire.errors import (
+    AuthenticationError,
+    IncompleteStream,
+    InvalidArgument,
+    InvalidType,
+    ServerError,
+    Timeout,
+)
 from modelwire.globals import get_llm_cache, set_llm_cache
 from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage
 from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
@@ -62,7 +69,9 @@ def test_the_same_question_is_asked_once(colour: Any, cache: InMemoryCache) -> N
     assert [colour.invoke(model, question).content for question in "qqrq"] == ["a", "a", "b", "a"]
 
 
-def test_none_and_true_use_the_global_cache_and_false_does_not(colour: Any, global_cache: InMemoryCache) -> None:
+def test_none_and_true_use_the_global_cache_and_false_does_not(
+    colour: Any, global_cache: InMemoryCache
+) -> None:
     for setting, seen in ((None, "aa"), (True, "aa"), (False, "ab")):
         global_cache.clear()
         model = answers("a", "b", cache=setting)
@@ -151,7 +160,9 @@ def test_who_listens_for_tokens_fills_the_same_entry(colour: Any, cache: InMemor
 
 def test_a_model_with_all_of_it_can_be_pickled(cache: InMemoryCache) -> None:
     limiter = InMemoryRateLimiter(requests_per_second=7)
-    model = ChatOpenAI(model="m", api_key="k", base_url="http://localhost:1", cache=cache, rate_limiter=limiter)
+    model = ChatOpenAI(
+        model="m", api_key="k", base_url="http://localhost:1", cache=cache, rate_limiter=limiter
+    )
     other = pickle.loads(pickle.dumps(model))
     assert isinstance(other.cache, InMemoryCache)
     assert other.rate_limiter.requests_per_second == 7
@@ -192,12 +203,16 @@ class Tempered(BaseChatModel):
     def _llm_type(self) -> str:
         return "tempered"
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         self.calls += 1
         return ChatResult(generations=[ChatGeneration(message=AIMessage("x"))])
 
 
-def test_a_model_that_counts_its_calls_is_the_same_model_after_one(colour: Any, cache: InMemoryCache) -> None:
+def test_a_model_that_counts_its_calls_is_the_same_model_after_one(
+    colour: Any, cache: InMemoryCache
+) -> None:
     model = Tempered(cache=cache)
     for _ in range(3):
         colour.invoke(model, "q")
@@ -208,7 +223,9 @@ def entries(cache: InMemoryCache) -> int:
     return len(cache._cache)
 
 
-def test_a_models_fields_and_a_calls_parameters_are_part_of_the_question(colour: Any, cache: InMemoryCache) -> None:
+def test_a_models_fields_and_a_calls_parameters_are_part_of_the_question(
+    colour: Any, cache: InMemoryCache
+) -> None:
     different = [
         lambda: colour.invoke(Tempered(cache=cache), "q"),
         lambda: colour.invoke(Tempered(cache=cache, temperature=1), "q"),
@@ -224,7 +241,9 @@ def test_a_models_fields_and_a_calls_parameters_are_part_of_the_question(colour:
         assert entries(cache) == number
     same = [
         lambda: colour.invoke(Tempered(cache=cache, api_key="other"), "q"),
-        lambda: colour.invoke(Tempered(cache=cache, tags=["t"], name="n"), [HumanMessage("q", id="1")]),
+        lambda: colour.invoke(
+            Tempered(cache=cache, tags=["t"], name="n"), [HumanMessage("q", id="1")]
+        ),
         lambda: colour.invoke(Tempered(cache=cache), [HumanMessage("q", id="2")], {"tags": ["t"]}),
     ]
     for call in same:
@@ -248,7 +267,18 @@ class Provider:
         self.cls: Any = ChatOpenAI if name == "openai" else ChatAnthropic
         self.answer: Any = openai_answer if name == "openai" else anthropic_answer
         self.stream: Any = openai_stream if name == "openai" else anthropic_stream
-        self.texts = list(texts) or ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+        self.texts = list(texts) or [
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+        ]
         self.bodies: list[dict[str, Any]] = []
         mock.route(method="POST").mock(side_effect=self._reply)
 
@@ -276,7 +306,9 @@ def test_a_wire_is_asked_once_however_the_question_is_put(
     said = [
         colour.invoke(model, "q").content,
         colour.invoke(model, [HumanMessage("q", id="1")]).content,
-        colour.invoke(provider.model(cache=cache, api_key="sk-other", timeout=3, max_retries=2), "q").content,
+        colour.invoke(
+            provider.model(cache=cache, api_key="sk-other", timeout=3, max_retries=2), "q"
+        ).content,
         colour.invoke(ChatPromptTemplate.from_template("{x}") | model, {"x": "q"}).content,
         "".join(str(chunk.content) for chunk in colour.stream(model, "q")),
     ]
@@ -287,7 +319,9 @@ def test_a_wire_is_asked_once_however_the_question_is_put(
     assert "other" not in kept
 
 
-def test_every_parameter_makes_another_question_of_it(colour: Any, provider: Provider, cache: InMemoryCache) -> None:
+def test_every_parameter_makes_another_question_of_it(
+    colour: Any, provider: Provider, cache: InMemoryCache
+) -> None:
     def ask(settings: dict[str, Any], **kwargs: Any) -> None:
         colour.invoke(provider.model(cache=cache, **settings), "q", **kwargs)
 
@@ -312,7 +346,9 @@ def test_the_password_in_an_address_is_no_part_of_the_question(
     colour: Any, provider: Provider, cache: InMemoryCache
 ) -> None:
     for password in ("hunter2", "swordfish"):
-        colour.invoke(provider.model(cache=cache, base_url=f"https://u:{password}@example.test/v1"), "q")
+        colour.invoke(
+            provider.model(cache=cache, base_url=f"https://u:{password}@example.test/v1"), "q"
+        )
     assert len(provider.bodies) == 1
     assert "hunter2" not in str(cache._cache.keys())
 
@@ -320,15 +356,24 @@ def test_the_password_in_an_address_is_no_part_of_the_question(
 # ---------------------------------------------------------------- streams
 
 
-def test_a_stream_fills_the_cache_for_streams_and_answers(colour: Any, provider: Provider, cache: BaseCache) -> None:
+def test_a_stream_fills_the_cache_for_streams_and_answers(
+    colour: Any, provider: Provider, cache: BaseCache
+) -> None:
     model = provider.model(cache=cache)
-    assert [chunk.content for chunk in colour.stream(model, "q") if chunk.content] == ["o", "n", "e"]
+    assert [chunk.content for chunk in colour.stream(model, "q") if chunk.content] == [
+        "o",
+        "n",
+        "e",
+    ]
     again = colour.stream(model, "q")
     assert [chunk.content for chunk in again] == ["one"]
     assert again[0].chunk_position == "last"
     answer = colour.invoke(model, "q")
-    assert (type(answer), answer.content, answer.response_metadata["finish_reason" if provider.name == "openai" else
-            "stop_reason"]) == (AIMessage, "one", "stop" if provider.name == "openai" else "end_turn")  # fmt: skip
+    assert (
+        type(answer),
+        answer.content,
+        answer.response_metadata["finish_reason" if provider.name == "openai" else "stop_reason"],
+    ) == (AIMessage, "one", "stop" if provider.name == "openai" else "end_turn")
     assert len(provider.bodies) == 1
 
 
@@ -351,7 +396,9 @@ def test_a_stream_left_early_is_not_kept(colour: Any, cache: InMemoryCache) -> N
     assert entries(cache) == 0
 
 
-def test_a_stream_that_was_cut_is_not_kept(colour: Any, cache: InMemoryCache, httpx2_mock: Any) -> None:
+def test_a_stream_that_was_cut_is_not_kept(
+    colour: Any, cache: InMemoryCache, httpx2_mock: Any
+) -> None:
     httpx2_mock.post(URLS["openai"]).respond(content=openai_stream("a", finish=None, done=False))
     with pytest.raises(IncompleteStream):
         colour.stream(ChatOpenAI(model="m", api_key="k", max_retries=0, cache=cache), "q")
@@ -359,7 +406,9 @@ def test_a_stream_that_was_cut_is_not_kept(colour: Any, cache: InMemoryCache, ht
 
 
 def test_tool_calls_come_back_from_a_streams_entry(colour: Any, cache: InMemoryCache) -> None:
-    message = AIMessage("see", tool_calls=[{"name": "t", "args": {"a": [1]}, "id": "1"}], usage_metadata=USAGE)
+    message = AIMessage(
+        "see", tool_calls=[{"name": "t", "args": {"a": [1]}, "id": "1"}], usage_metadata=USAGE
+    )
     model = GenericFakeChatModel(messages=iter([message]), cache=cache)
     for chunks in (colour.stream(model, "q"), colour.stream(model, "q")):
         whole = chunks[0]
@@ -390,14 +439,20 @@ class Gate(BaseChatModel):
     def _answered(self) -> ChatResult:
         if self.fail and (error := self.fail.pop(0)):
             raise error
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(f"answer {len(self.came)}"))])
+        return ChatResult(
+            generations=[ChatGeneration(message=AIMessage(f"answer {len(self.came)}"))]
+        )
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         self.came.append(threading.get_ident())
         assert self.gate.wait(20)
         return self._answered()
 
-    async def _agenerate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    async def _agenerate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         self.came.append(None)
         while not self.gate.is_set():  # noqa: ASYNC110 - threads open it
             await asyncio.sleep(0.001)
@@ -442,7 +497,9 @@ def until(condition: Any) -> None:
 def followers(number: int) -> Any:
     from modelwire.adapters.model import coalescing as single_flight
 
-    return lambda: sum(len(flight._waiters) for flight in list(single_flight._pending.values())) == number
+    return lambda: (
+        sum(len(flight._waiters) for flight in list(single_flight._pending.values())) == number
+    )
 
 
 def test_threads_that_ask_the_same_share_one_call(cache: InMemoryCache) -> None:
@@ -488,10 +545,16 @@ def test_different_questions_and_different_caches_do_not_wait_for_each_other() -
     finish(threads)
 
 
-def test_a_batch_asks_each_question_once(colour: Any, provider: Provider, cache: InMemoryCache) -> None:
+def test_a_batch_asks_each_question_once(
+    colour: Any, provider: Provider, cache: InMemoryCache
+) -> None:
     said = colour.batch(provider.model(cache=cache), ["q", "r"] * 10)
     assert len(provider.bodies) == 2
-    assert len({answer.content for answer in said[::2]}) == len({answer.content for answer in said[1::2]}) == 1
+    assert (
+        len({answer.content for answer in said[::2]})
+        == len({answer.content for answer in said[1::2]})
+        == 1
+    )
 
 
 def test_when_the_first_fails_the_others_ask_again(cache: InMemoryCache) -> None:
@@ -583,7 +646,10 @@ def test_what_a_loop_stands_still_for_does_not_wait_for_a_call_on_that_loop(
             return model.batch(["q", "r"])
         if way == "batch in threads":
             return (RunnableLambda(str) | model).batch(["q", "r"])
-        ways: dict[str, Any] = {"stream in a thread": lambda: list(model.stream("q")), "another loop": ask_there}
+        ways: dict[str, Any] = {
+            "stream in a thread": lambda: list(model.stream("q")),
+            "another loop": ask_there,
+        }
         threads, results = in_threads(1, ways[way])
         finish(threads)
         return results
@@ -707,10 +773,14 @@ class Scripted(BaseChatModel):
     def _llm_type(self) -> str:
         return "scripted"
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         raise NotImplementedError
 
-    def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Iterator[Any]:
+    def _stream(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[Any]:
         for chunk in self.chunks:
             yield ChatGenerationChunk(message=chunk)
 
@@ -741,4 +811,7 @@ def test_the_cache_serves_both_versions(colour: Any, cache: InMemoryCache) -> No
         {"type": "text", "text": "a"}
     ]
     assert colour.invoke(FakeListChatModel(**settings), "q").content == "a"
-    assert colour.stream(FakeListChatModel(**settings, output_version="v1"), "q")[0].content[0]["text"] == "a"
+    assert (
+        colour.stream(FakeListChatModel(**settings, output_version="v1"), "q")[0].content[0]["text"]
+        == "a"
+    )

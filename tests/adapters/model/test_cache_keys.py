@@ -32,21 +32,33 @@ class Counted:
         if path.endswith("/chat/completions"):
             return httpx2.Response(200, json=openai_answer(f"answer {self.calls}"))
         parts = [{"type": "output_text", "text": f"answer {self.calls}", "annotations": []}]
-        item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": parts}
+        item = {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": parts,
+        }
         said = {"id": "resp_1", "object": "response", "model": "gpt-5", "status": self.status}
-        return httpx2.Response(200, json={**said, "output": [item] if self.status == "completed" else []})
+        return httpx2.Response(
+            200, json={**said, "output": [item] if self.status == "completed" else []}
+        )
 
 
 WIRES: dict[str, Any] = {
     "chat": lambda **given: ChatOpenAI(**{"model": "m", "api_key": "k", **given}),
-    "responses": lambda **given: ChatOpenAI(**{"model": "gpt-5", "api_key": "k", "use_responses_api": True, **given}),
+    "responses": lambda **given: ChatOpenAI(
+        **{"model": "gpt-5", "api_key": "k", "use_responses_api": True, **given}
+    ),
     "messages": lambda **given: ChatAnthropic(**{"model": "m", "api_key": "k", **given}),
 }
 
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("where", ["default_headers", "extra_headers", "call", "client"])
-def test_a_header_that_may_change_the_answer_makes_another_call(colour: Any, wire: str, where: str) -> None:
+def test_a_header_that_may_change_the_answer_makes_another_call(
+    colour: Any, wire: str, where: str
+) -> None:
     provider, cache = Counted(), InMemoryCache()
 
     def ask(headers: dict[str, str]) -> str:
@@ -56,7 +68,9 @@ def test_a_header_that_may_change_the_answer_makes_another_call(colour: Any, wir
                 client.headers.update(headers)
         given = {where: headers} if where.endswith("headers") else {}
         model = WIRES[wire](cache=cache, **clients, **given)
-        text: str = colour.invoke(model, "hi", **({"extra_headers": headers} if where == "call" else {})).text
+        text: str = colour.invoke(
+            model, "hi", **({"extra_headers": headers} if where == "call" else {})
+        ).text
         return text
 
     assert ask({"x-tenant": "blue"}) == ask({"X-Tenant": "blue"}) == "answer 1"
@@ -72,9 +86,15 @@ def test_the_headers_of_an_sdks_client_count(colour: Any) -> None:
     def ask(tenant: str) -> Any:
         clients = answered_by(provider)
         headers = {"x-tenant": tenant}
-        sdk = openai.OpenAI(api_key="k", http_client=clients["http_client"], default_headers=headers)
-        asdk = openai.AsyncOpenAI(api_key="k", http_client=clients["http_async_client"], default_headers=headers)
-        return colour.invoke(ChatOpenAI(model="m", client=sdk, async_client=asdk, cache=cache), "hi").text
+        sdk = openai.OpenAI(
+            api_key="k", http_client=clients["http_client"], default_headers=headers
+        )
+        asdk = openai.AsyncOpenAI(
+            api_key="k", http_client=clients["http_async_client"], default_headers=headers
+        )
+        return colour.invoke(
+            ChatOpenAI(model="m", client=sdk, async_client=asdk, cache=cache), "hi"
+        ).text
 
     assert [ask("blue"), ask("red"), ask("blue")] == ["answer 1", "answer 2", "answer 1"]
 
@@ -97,20 +117,30 @@ def test_calls_that_go_on_or_leave_something_at_the_provider_are_each_made(
     provider = Counted()
     model = WIRES["responses"](cache=InMemoryCache(), **answered_by(provider))
     for _ in range(2):
-        colour.invoke(model, "hi", **call) if way == "invoke" else colour.batch(model, ["hi", "hi"], **call)
+        colour.invoke(model, "hi", **call) if way == "invoke" else colour.batch(
+            model, ["hi", "hi"], **call
+        )
     assert provider.calls == (2 if way == "invoke" else 4)
 
 
 def test_code_in_a_container_that_others_have_used_is_run_each_time(colour: Any) -> None:
     provider = Counted()
     model = WIRES["messages"](cache=InMemoryCache(), **answered_by(provider))
-    for container in ("box-1", "box-1", {"id": "box-1"}, {"skills": [{"id": "s"}]}, {"skills": [{"id": "s"}]}):
+    for container in (
+        "box-1",
+        "box-1",
+        {"id": "box-1"},
+        {"skills": [{"id": "s"}]},
+        {"skills": [{"id": "s"}]},
+    ):
         colour.invoke(model, "hi", container=container)
     assert provider.calls == 4
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_row_of_a_cache_that_is_no_answer_is_replaced(colour: Any, wire: str, caplog: Any) -> None:
+def test_a_row_of_a_cache_that_is_no_answer_is_replaced(
+    colour: Any, wire: str, caplog: Any
+) -> None:
     provider, cache = Counted(), InMemoryCache()
     model = WIRES[wire](cache=cache, **answered_by(provider))
     key = model._cache_key([HumanMessage("hi")], None, {})

@@ -28,7 +28,9 @@ def set_to(**values: Any) -> Any:
 
 
 def test_the_config_of_a_call_names_the_model() -> None:
-    model = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model", "temperature"), temperature=0.5)
+    model = init_chat_model(
+        "openai:gpt-4o-mini", configurable_fields=("model", "temperature"), temperature=0.5
+    )
     plain, _ = model.prepare()
     assert (type(plain), plain.model, plain.temperature) == (ChatOpenAI, "gpt-4o-mini", 0.5)
     other, _ = model.prepare(set_to(model="anthropic:claude-sonnet-4-5", temperature=1))
@@ -42,13 +44,19 @@ def test_what_is_not_listed_is_not_configurable() -> None:
     assert (made.base_url, made.temperature) == (None, None)
     loose = init_chat_model("openai:gpt-4o-mini", configurable_fields="any")
     assert loose.prepare(set_to(temperature=1))[0].temperature == 1
-    assert loose.prepare(set_to(__pregel_runtime=object()))[0] == loose.prepare()[0]  # LangGraph's own
+    assert (
+        loose.prepare(set_to(__pregel_runtime=object()))[0] == loose.prepare()[0]
+    )  # LangGraph's own
 
 
 def test_a_prefix_tells_two_models_of_a_chain_apart() -> None:
-    first = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",), config_prefix="first")
+    first = init_chat_model(
+        "openai:gpt-4o-mini", configurable_fields=("model",), config_prefix="first"
+    )
     assert first.prepare(set_to(first_model="gpt-5", model="gpt-x"))[0].model == "gpt-5"
-    assert [(spec.id, spec.default) for spec in first.config_specs] == [("first_model", "openai:gpt-4o-mini")]
+    assert [(spec.id, spec.default) for spec in first.config_specs] == [
+        ("first_model", "openai:gpt-4o-mini")
+    ]
 
 
 def test_without_a_model_the_config_must_name_one(colour: Any) -> None:
@@ -68,15 +76,26 @@ def test_the_call_goes_to_the_chosen_provider(colour: Any) -> None:
         body: dict[str, Any] = {
             "id": "1",
             "model": "m",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "hello"},
+                    "finish_reason": "stop",
+                }
+            ],
         }
         return httpx2.Response(200, json=body)
 
-    model = init_chat_model("openai:gpt-4o-mini", configurable_fields=("model",), **answered_by(answer))
+    model = init_chat_model(
+        "openai:gpt-4o-mini", configurable_fields=("model",), **answered_by(answer)
+    )
     chain = model | (lambda message: message.content)
     assert colour.invoke(chain, "hi") == "hello"
     assert colour.invoke(chain, "hi", set_to(model="gpt-5")) == "hello"
-    assert colour.batch(model.bind(temperature=0), ["a"], set_to(model="gpt-4.1"))[0].content == "hello"
+    assert (
+        colour.batch(model.bind(temperature=0), ["a"], set_to(model="gpt-4.1"))[0].content
+        == "hello"
+    )
     assert seen == [
         ("/v1/chat/completions", "gpt-4o-mini"),
         ("/v1/chat/completions", "gpt-5"),
@@ -128,28 +147,46 @@ def test_a_built_chain_changes_its_provider_by_config(colour: Any) -> None:
         if request.url.path == "/v1/messages":
             content = [{"type": "text", "text": "anthropic"}]
             body: dict[str, Any] = {
-                "id": "1", "type": "message", "role": "assistant", "model": "m", "content": content,
-                "stop_reason": "end_turn", "usage": usage,
-            }  # fmt: skip
+                "id": "1",
+                "type": "message",
+                "role": "assistant",
+                "model": "m",
+                "content": content,
+                "stop_reason": "end_turn",
+                "usage": usage,
+            }
         else:
             message = {"role": "assistant", "content": "openai"}
-            body = {"id": "1", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+            body = {
+                "id": "1",
+                "model": "m",
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            }
         return httpx2.Response(200, json=body)
 
     clients = answered_by(answer)
     model = ChatOpenAI(model="gpt-5", **clients).configurable_alternatives(
-        ConfigurableField(id="llm"), default_key="openai", anthropic=ChatAnthropic(model="claude-x", **clients)
+        ConfigurableField(id="llm"),
+        default_key="openai",
+        anthropic=ChatAnthropic(model="claude-x", **clients),
     )
     chain = ChatPromptTemplate.from_template("{question}") | model | StrOutputParser()
     question = {"question": "who?"}
     assert colour.invoke(chain, question) == "openai"
     assert colour.invoke(chain, question, set_to(llm="anthropic")) == "anthropic"
-    assert colour.batch(chain, [question] * 2, [set_to(), set_to(llm="anthropic")]) == ["openai", "anthropic"]
-    assert colour.invoke(chain.with_config(configurable={"llm": "anthropic"}), question) == "anthropic"
+    assert colour.batch(chain, [question] * 2, [set_to(), set_to(llm="anthropic")]) == [
+        "openai",
+        "anthropic",
+    ]
+    assert (
+        colour.invoke(chain.with_config(configurable={"llm": "anthropic"}), question) == "anthropic"
+    )
     assert [spec.id for spec in chain.config_specs] == ["llm"]
 
 
-def test_without_a_model_anywhere_each_call_names_it(colour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_model_anywhere_each_call_names_it(
+    colour: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = init_chat_model(temperature=0)
     made, _ = model.prepare(set_to(model="claude-sonnet-4-5"))  # type: ignore[attr-defined]
     assert (type(made).__name__, made.temperature) == ("ChatAnthropic", 0)
@@ -160,7 +197,9 @@ def test_without_a_model_anywhere_each_call_names_it(colour: Any, monkeypatch: p
 
 
 def test_other_names_of_a_field_are_configurable_too() -> None:
-    model = ChatOpenAI(model="gpt-4o-mini").configurable_fields(model_name=ConfigurableField(id="m"))
+    model = ChatOpenAI(model="gpt-4o-mini").configurable_fields(
+        model_name=ConfigurableField(id="m")
+    )
     assert model.prepare(set_to(m="gpt-5"))[0].model == "gpt-5"
     assert [(spec.id, spec.default) for spec in model.config_specs] == [("m", "gpt-4o-mini")]
 
@@ -172,7 +211,9 @@ def test_a_colon_in_a_models_name_names_no_provider() -> None:
     assert (type(other), other.model) == (ChatAnthropic, "claude-sonnet-4-5")
 
 
-@pytest.mark.parametrize("named", ["openai:gpt-4o-mini", "google_genai:gemini-2.5-flash", "deepseek:d", None])
+@pytest.mark.parametrize(
+    "named", ["openai:gpt-4o-mini", "google_genai:gemini-2.5-flash", "deepseek:d", None]
+)
 @pytest.mark.parametrize("slip", ["temprature", "max_token", "model_name_", "api_keys"])
 def test_a_misspelt_configurable_field_is_refused_at_once(named: str | None, slip: str) -> None:
     with pytest.raises(InvalidArgument, match=f"no argument `{slip}`.*Did you mean"):
@@ -196,5 +237,7 @@ def test_other_names_and_parameters_of_the_provider_may_be_configurable() -> Non
         "api_key",
     )
     init_chat_model("openai:gpt-4o-mini", configurable_fields=fields)
-    init_chat_model("google_genai:gemini-2.5-flash", configurable_fields=("thinking_budget", "candidate_count"))
+    init_chat_model(
+        "google_genai:gemini-2.5-flash", configurable_fields=("thinking_budget", "candidate_count")
+    )
     init_chat_model("nobody:m", configurable_fields=("model",))  # said when a call makes it

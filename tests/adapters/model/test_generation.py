@@ -19,7 +19,9 @@ from modelwire.testing import FakeListChatModel
 class Two(BaseChatModel):
     """Answers twice, and says something beside the answers."""
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         if messages[-1].content == "bad":
             raise ValueError("bad")
         made = [ChatGeneration(message=AIMessage(f"{messages[-1].content}{i}")) for i in range(2)]
@@ -34,7 +36,9 @@ class Two(BaseChatModel):
 
 
 def generate(colour: Any, model: BaseChatModel, *args: Any, **kwargs: Any) -> Any:
-    return colour.run(lambda: model.generate(*args, **kwargs), lambda: model.agenerate(*args, **kwargs))
+    return colour.run(
+        lambda: model.generate(*args, **kwargs), lambda: model.agenerate(*args, **kwargs)
+    )
 
 
 def test_generate_gives_every_answer_to_every_list_and_adds_up_the_rest(colour: Any) -> None:
@@ -48,26 +52,34 @@ def test_generate_gives_every_answer_to_every_list_and_adds_up_the_rest(colour: 
 def test_generate_adds_up_the_tokens_that_the_provider_counts(colour: Any) -> None:
     body = {
         "model": "gpt-4o-mini-2024",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+        ],
         "usage": {
-            "prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5,
+            "prompt_tokens": 2,
+            "completion_tokens": 3,
+            "total_tokens": 5,
             "prompt_tokens_details": {"cached_tokens": 1},
         },
-    }  # fmt: skip
+    }
     answer = httpx2.MockTransport(lambda request: httpx2.Response(200, json=body))
     with httpx2.Client(transport=answer) as client:
         model = ChatOpenAI(
-            model="gpt-4o-mini", api_key="k", http_client=client,
+            model="gpt-4o-mini",
+            api_key="k",
+            http_client=client,
             http_async_client=httpx2.AsyncClient(transport=answer),
-        )  # fmt: skip
+        )
         result = generate(colour, model, [[HumanMessage("a")], [HumanMessage("b")]])
     assert result.llm_output == {
         "model_name": "gpt-4o-mini-2024",
         "token_usage": {
-            "prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10,
+            "prompt_tokens": 4,
+            "completion_tokens": 6,
+            "total_tokens": 10,
             "prompt_tokens_details": {"cached_tokens": 2},
         },
-    }  # fmt: skip
+    }
     assert result.generations[1][0].generation_info == {"finish_reason": "stop"}
 
 
@@ -77,7 +89,9 @@ def test_generate_of_nothing_is_nothing(colour: Any) -> None:
 
 def test_generate_takes_prompt_values_too(colour: Any) -> None:
     model, prompts = Two(), [StringPromptValue(text="a")]
-    result = colour.run(lambda: model.generate_prompt(prompts), lambda: model.agenerate_prompt(prompts))
+    result = colour.run(
+        lambda: model.generate_prompt(prompts), lambda: model.agenerate_prompt(prompts)
+    )
     assert result.generations[0][0].text == "a0"
 
 
@@ -86,7 +100,9 @@ def test_each_list_is_a_run_and_the_first_has_the_given_id(colour: Any) -> None:
 
     class Handler(BaseCallbackHandler):
         def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
-            heard.append((kwargs["run_id"], kwargs["name"], kwargs["tags"], kwargs["metadata"]["m"]))
+            heard.append(
+                (kwargs["run_id"], kwargs["name"], kwargs["tags"], kwargs["metadata"]["m"])
+            )
 
         def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
             heard.append(repr(error))
@@ -111,7 +127,9 @@ def test_generate_uses_the_cache(colour: Any) -> None:
 
 
 def test_tokens_are_counted_by_the_models_tokenizer_or_estimated() -> None:
-    model = FakeListChatModel(responses=["a"], custom_get_token_ids=lambda text: list(range(len(text))))
+    model = FakeListChatModel(
+        responses=["a"], custom_get_token_ids=lambda text: list(range(len(text)))
+    )
     assert model.get_token_ids("abc") == [0, 1, 2]
     assert model.get_num_tokens("hello") == 5
     assert model.get_num_tokens_from_messages([HumanMessage("hello"), AIMessage("hi")]) == len(
@@ -126,7 +144,9 @@ def test_tokens_are_counted_by_the_models_tokenizer_or_estimated() -> None:
 
 def test_a_model_says_what_sets_it_apart_and_no_secret() -> None:
     model = ChatOpenAI(model="m", api_key="sk-canary", temperature=0)
-    assert model.asdict() == model.dict() == {"model": "m", "temperature": 0, "_type": "openai-chat"}
+    assert (
+        model.asdict() == model.dict() == {"model": "m", "temperature": 0, "_type": "openai-chat"}
+    )
     assert "canary" not in model._get_llm_string()
 
 
@@ -142,11 +162,15 @@ def test_handlers_see_parameters_as_the_model_shows_them(colour: Any) -> None:
             seen.append((kwargs["invocation_params"], kwargs["options"]))
 
     colour.invoke(Discreet(), "q", {"callbacks": [Handler()]}, secret="raw")
-    assert seen == [({"_type": "two", "stop": None, "secret": "***"}, {"stop": None, "secret": "***"})]
+    assert seen == [
+        ({"_type": "two", "stop": None, "secret": "***"}, {"stop": None, "secret": "***"})
+    ]
 
 
 class Streams(Two):
-    def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+    def _stream(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Any:
         yield ChatGenerationChunk(message=AIMessageChunk(content="streamed"))
 
 
@@ -165,5 +189,8 @@ def test_streaming_may_be_off_always_or_where_there_are_tools(
 
 def test_a_stream_ends_with_a_last_chunk_also_where_the_model_forgot_it(colour: Any) -> None:
     chunks = colour.stream(Streams(), "q")
-    assert [(chunk.content, chunk.chunk_position) for chunk in chunks] == [("streamed", None), ("", "last")]
+    assert [(chunk.content, chunk.chunk_position) for chunk in chunks] == [
+        ("streamed", None),
+        ("", "last"),
+    ]
     assert len({chunk.id for chunk in chunks}) == 1

@@ -36,7 +36,9 @@ def test_an_observer_costs_little_more(counts: list[int]) -> None:
     assert counts[1] - counts[0] <= OBSERVED
 
 
-def test_a_sync_call_over_the_users_client_enters_few_functions_on_every_wire(counts: list[int]) -> None:
+def test_a_sync_call_over_the_users_client_enters_few_functions_on_every_wire(
+    counts: list[int],
+) -> None:
     assert len(counts) == 6
     assert max(counts[2:]) <= INVOKE
 

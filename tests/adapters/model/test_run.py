@@ -33,7 +33,9 @@ class Ear(BaseCallbackHandler):
         self.heard.append(("token", token))
 
     def on_llm_end(self, response: Any, **about: Any) -> None:
-        self.heard.append(("end", response.generations[0][0].text if response.generations[0] else None))
+        self.heard.append(
+            ("end", response.generations[0][0].text if response.generations[0] else None)
+        )
 
     def on_llm_error(self, error: BaseException, *, response: Any = None, **about: Any) -> None:
         part = response.generations[0]
@@ -75,7 +77,9 @@ def test_an_answer_is_one_start_and_one_end(colour: Any, ear: Any, httpx2_mock: 
     assert ear.heard == [("start", ["hi"]), ("end", "yes")]
 
 
-def test_a_handler_of_tokens_hears_them_although_the_call_is_no_stream(colour: Any, ear: Any, httpx2_mock: Any) -> None:
+def test_a_handler_of_tokens_hears_them_although_the_call_is_no_stream(
+    colour: Any, ear: Any, httpx2_mock: Any
+) -> None:
     httpx2_mock.post(URL).respond(content=openai_stream("a", "b"))
     chain = model() | StrOutputParser()
     assert colour.invoke(chain, "hi", {"callbacks": [ear]}) == "ab"
@@ -108,7 +112,13 @@ class Ignoring(Ear):
 
 @pytest.mark.parametrize(
     ("handler", "settings"),
-    [(Ends, {}), (Ignoring, {}), (Ear, {"disable_streaming": True}), (Ear, {"n": 2}), (Ear, {"stream_usage": False})],
+    [
+        (Ends, {}),
+        (Ignoring, {}),
+        (Ear, {"disable_streaming": True}),
+        (Ear, {"n": 2}),
+        (Ear, {"stream_usage": False}),
+    ],
 )
 def test_a_call_is_no_stream_where_nobody_hears_it_or_a_stream_would_say_less(
     colour: Any, handler: Any, settings: Any, httpx2_mock: Any
@@ -118,7 +128,9 @@ def test_a_call_is_no_stream_where_nobody_hears_it_or_a_stream_would_say_less(
     assert b'"stream":true' not in route.calls.last.request.content
 
 
-def test_a_cut_stream_under_a_call_is_an_error_with_the_part(colour: Any, ear: Any, httpx2_mock: Any) -> None:
+def test_a_cut_stream_under_a_call_is_an_error_with_the_part(
+    colour: Any, ear: Any, httpx2_mock: Any
+) -> None:
     httpx2_mock.post(URL).respond(content=openai_stream("a", "b", finish=None, done=False))
     with pytest.raises(IncompleteStream):
         colour.invoke(model(), "hi", {"callbacks": [ear]})
@@ -183,9 +195,13 @@ def test_a_handler_learns_whose_run_it_is(colour: Any, httpx2_mock: Any) -> None
     assert ear.about["name"] == "mine"
     assert set(ear.about["tags"]) == {"outer", "own"}
     assert ear.about["metadata"] == {
-        "a": 1, "ls_model_type": "chat", "ls_provider": "openai", "ls_model_name": "gpt-test", "ls_temperature": 0,
+        "a": 1,
+        "ls_model_type": "chat",
+        "ls_provider": "openai",
+        "ls_model_name": "gpt-test",
+        "ls_temperature": 0,
         "ls_stop": ["X"],
-    }  # fmt: skip
+    }
     assert ear.about["invocation_params"]["model"] == "gpt-test"
     assert "k" not in ear.about["invocation_params"].values()
 
@@ -196,8 +212,12 @@ def test_a_model_of_ones_own_needs_only_generate(colour: Any, ear: Any) -> None:
         def _llm_type(self) -> str:
             return "echo"
 
-        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
-            return ChatResult(generations=[ChatGeneration(message=AIMessage(messages[-1].content.upper()))])
+        def _generate(
+            self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+        ) -> ChatResult:
+            return ChatResult(
+                generations=[ChatGeneration(message=AIMessage(messages[-1].content.upper()))]
+            )
 
     answer = colour.invoke(Echo(), "hi", {"callbacks": [ear]})
     assert answer.content == "HI"
@@ -212,7 +232,9 @@ def test_a_model_of_ones_own_may_stream(colour: Any, ear: Any) -> None:
         def _llm_type(self) -> str:
             return "spell"
 
-        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+        def _generate(
+            self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+        ) -> ChatResult:
             raise AssertionError("a stream was asked for")
 
         def _stream(
@@ -233,7 +255,9 @@ def test_a_stream_without_a_chunk_is_an_error_whoever_hears_it(colour: Any, ear:
         def _llm_type(self) -> str:
             return "mute"
 
-        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+        def _generate(
+            self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+        ) -> ChatResult:
             raise AssertionError("a stream was asked for")
 
         def _stream(

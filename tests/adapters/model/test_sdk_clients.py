@@ -102,37 +102,67 @@ FOUNDRY_URL = "https://res.services.ai.azure.com/anthropic/v1/messages"
 
 CLOUDS = {
     "openai": Cloud(
-        ChatOpenAI, openai.OpenAI, openai.AsyncOpenAI, {"api_key": SECRET, "base_url": "https://one.example/v1"},
-        "https://one.example/v1/chat/completions", "https://one.example/v1/chat/completions", "authorization",
+        ChatOpenAI,
+        openai.OpenAI,
+        openai.AsyncOpenAI,
+        {"api_key": SECRET, "base_url": "https://one.example/v1"},
+        "https://one.example/v1/chat/completions",
+        "https://one.example/v1/chat/completions",
+        "authorization",
     ),
     "azure": Cloud(
-        ChatOpenAI, openai.AzureOpenAI, openai.AsyncAzureOpenAI, {"api_key": SECRET, **AZURE},
-        AZURE_URL, AZURE_URL, "api-key",
+        ChatOpenAI,
+        openai.AzureOpenAI,
+        openai.AsyncAzureOpenAI,
+        {"api_key": SECRET, **AZURE},
+        AZURE_URL,
+        AZURE_URL,
+        "api-key",
     ),
     "anthropic": Cloud(
-        ChatAnthropic, anthropic.Anthropic, anthropic.AsyncAnthropic, {"api_key": SECRET},
-        ANTHROPIC_URL, ANTHROPIC_URL, "authorization",
+        ChatAnthropic,
+        anthropic.Anthropic,
+        anthropic.AsyncAnthropic,
+        {"api_key": SECRET},
+        ANTHROPIC_URL,
+        ANTHROPIC_URL,
+        "authorization",
     ),
     "bedrock": Cloud(
-        ChatAnthropic, anthropic.AnthropicBedrock, anthropic.AsyncAnthropicBedrock,
+        ChatAnthropic,
+        anthropic.AnthropicBedrock,
+        anthropic.AsyncAnthropicBedrock,
         {"api_key": SECRET, "aws_region": "eu-west-1"},
-        f"{BEDROCK}/invoke", f"{BEDROCK}/invoke-with-response-stream", "authorization",
+        f"{BEDROCK}/invoke",
+        f"{BEDROCK}/invoke-with-response-stream",
+        "authorization",
     ),
     "vertex": Cloud(
-        ChatAnthropic, anthropic.AnthropicVertex, anthropic.AsyncAnthropicVertex,
+        ChatAnthropic,
+        anthropic.AnthropicVertex,
+        anthropic.AsyncAnthropicVertex,
         {"access_token": SECRET, "region": "us-east5", "project_id": "p"},
-        f"{VERTEX}/some-model:rawPredict", f"{VERTEX}/some-model:streamRawPredict", "authorization",
+        f"{VERTEX}/some-model:rawPredict",
+        f"{VERTEX}/some-model:streamRawPredict",
+        "authorization",
     ),
     "foundry": Cloud(
-        ChatAnthropic, anthropic.AnthropicFoundry, anthropic.AsyncAnthropicFoundry,
-        {"api_key": SECRET, "resource": "res"}, FOUNDRY_URL, FOUNDRY_URL, "x-api-key",
+        ChatAnthropic,
+        anthropic.AnthropicFoundry,
+        anthropic.AsyncAnthropicFoundry,
+        {"api_key": SECRET, "resource": "res"},
+        FOUNDRY_URL,
+        FOUNDRY_URL,
+        "x-api-key",
     ),
-}  # fmt: skip
+}
 SSE_CLOUDS = [name for name in CLOUDS if name != "bedrock"]
 SSE = {"content-type": "text/event-stream"}
 
 
-def model_of(cloud: str, script: Script, *, settings: dict[str, Any] | None = None, **fields: Any) -> Any:
+def model_of(
+    cloud: str, script: Script, *, settings: dict[str, Any] | None = None, **fields: Any
+) -> Any:
     """A model with a client of each colour behind the same script."""
     entry = CLOUDS[cloud]
     said = {**entry.settings, **(settings or {})}
@@ -140,7 +170,9 @@ def model_of(cloud: str, script: Script, *, settings: dict[str, Any] | None = No
     return entry.adapter(
         model=MODEL,
         client=entry.client(**said, http_client=httpx2.Client(transport=transport)),
-        async_client=entry.async_client(**said, http_client=httpx2.AsyncClient(transport=transport)),
+        async_client=entry.async_client(
+            **said, http_client=httpx2.AsyncClient(transport=transport)
+        ),
         **{"max_retries": 0, **fields},
     )
 
@@ -164,10 +196,16 @@ def cloud(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_a_call_goes_to_the_clients_address_with_the_clients_credentials(colour: Any, cloud: str) -> None:
+def test_a_call_goes_to_the_clients_address_with_the_clients_credentials(
+    colour: Any, cloud: str
+) -> None:
     script = Script(lambda _: answer_of(cloud))
     answer = colour.invoke(model_of(cloud, script, temperature=0), "hi")
-    assert (type(answer), answer.content, answer.usage_metadata["total_tokens"]) == (AIMessage, "Good day", 5)
+    assert (type(answer), answer.content, answer.usage_metadata["total_tokens"]) == (
+        AIMessage,
+        "Good day",
+        5,
+    )
     (request,) = script.requests
     assert str(request.url) == CLOUDS[cloud].url
     assert SECRET in request.headers[CLOUDS[cloud].secret_in]
@@ -215,7 +253,10 @@ def test_the_client_is_asked_for_a_token_for_every_try(colour: Any) -> None:
     model = model_of("azure", script, settings=settings, max_retries=1)
     assert tokens.asked == 0
     colour.invoke(model, "hi")
-    assert [request.headers["authorization"] for request in script.requests] == ["Bearer token-1", "Bearer token-2"]
+    assert [request.headers["authorization"] for request in script.requests] == [
+        "Bearer token-1",
+        "Bearer token-2",
+    ]
 
 
 def test_a_key_that_is_a_function_is_called_by_the_client() -> None:
@@ -226,14 +267,18 @@ def test_a_key_that_is_a_function_is_called_by_the_client() -> None:
     assert script.requests[-1].headers["authorization"] == "Bearer token-1"
     there = httpx2.AsyncClient(transport=httpx2.MockTransport(script))
     asyncio.run(
-        ChatOpenAI(model=MODEL, async_client=openai.AsyncOpenAI(api_key=tokens.later, http_client=there)).ainvoke("hi")
+        ChatOpenAI(
+            model=MODEL, async_client=openai.AsyncOpenAI(api_key=tokens.later, http_client=there)
+        ).ainvoke("hi")
     )
     assert script.requests[-1].headers["authorization"] == "Bearer token-2"
 
 
 def test_credentials_of_googles_library_are_the_clients_own(colour: Any) -> None:
     script = Script(lambda _: answer_of("vertex"))
-    model = model_of("vertex", script, settings={"access_token": None, "credentials": Credentials()})
+    model = model_of(
+        "vertex", script, settings={"access_token": None, "credentials": Credentials()}
+    )
     colour.invoke(model, "hi")
     assert script.requests[-1].headers["authorization"] == "Bearer token-1"
 
@@ -242,7 +287,9 @@ def test_keys_and_addresses_of_the_environment_are_left_to_the_client(
     colour: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
-        monkeypatch.setenv(name, "https://elsewhere.example" if name.endswith("URL") else "sk-of-another")
+        monkeypatch.setenv(
+            name, "https://elsewhere.example" if name.endswith("URL") else "sk-of-another"
+        )
     script = Script(lambda _: answer_of("vertex"))
     model = model_of("vertex", script)
     colour.invoke(model, "hi")
@@ -273,7 +320,9 @@ def test_langchains_resources_are_taken_for_their_client(colour: Any) -> None:
     script = Script(lambda _: answer_of("azure"))
     made = model_of("azure", script)
     model = ChatOpenAI(
-        model=MODEL, client=made.client.chat.completions, async_client=made.async_client.chat.completions
+        model=MODEL,
+        client=made.client.chat.completions,
+        async_client=made.async_client.chat.completions,
     )
     assert colour.invoke(model, "hi").content == "Good day"
     assert ChatOpenAI(model=MODEL, root_client=made.client).client is made.client
@@ -292,7 +341,9 @@ def test_a_sync_client_answers_async_calls_in_a_thread() -> None:
         chunks = model.astream("hi")
         first = await anext(chunks)
         await chunks.aclose()
-        return first.content, [chunk.content async for chunk in model.astream("hi") if chunk.content]
+        return first.content, [
+            chunk.content async for chunk in model.astream("hi") if chunk.content
+        ]
 
     assert asyncio.run(first_of(model)) in ((word, ["a", "b", "c"]) for word in ("", "a"))
 
@@ -337,11 +388,17 @@ def test_an_async_client_alone_does_not_answer_sync_calls() -> None:
     [
         ({"client": object()}, "must be a client of the `openai` or `anthropic` SDK"),
         ({"client": httpx2.Client()}, "belongs into `http_client`"),
-        ({"client": anthropic.Anthropic(api_key="x")}, "of `ChatOpenAI` must be a client of the `openai` SDK"),
+        (
+            {"client": anthropic.Anthropic(api_key="x")},
+            "of `ChatOpenAI` must be a client of the `openai` SDK",
+        ),
         ({"client": openai.AsyncOpenAI(api_key="x")}, "belongs into `async_client`"),
         ({"async_client": openai.OpenAI(api_key="x")}, "belongs into `client`"),
         ({"client": openai.OpenAI(api_key="x"), "api_key": SECRET}, "`api_key`.*are the client's"),
-        ({"client": openai.OpenAI(api_key="x"), "base_url": "https://a.example"}, "`base_url`.*are the client's"),
+        (
+            {"client": openai.OpenAI(api_key="x"), "base_url": "https://a.example"},
+            "`base_url`.*are the client's",
+        ),
     ],
 )
 def test_what_is_no_client_or_said_twice_is_refused(wrong: dict[str, Any], words: str) -> None:
@@ -366,11 +423,16 @@ def test_a_pickle_holds_no_client_and_calls_nobody_else(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(400, BadRequest), (401, AuthenticationError), (429, RateLimited), (500, ServerError)]
+    ("status", "kind"),
+    [(400, BadRequest), (401, AuthenticationError), (429, RateLimited), (500, ServerError)],
 )
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_an_error_answer_is_our_error(colour: Any, cloud: str, status: int, kind: type, way: str) -> None:
-    script = Script(lambda _: httpx2.Response(status, json={"error": {"message": "no such luck", "type": "x"}}))
+def test_an_error_answer_is_our_error(
+    colour: Any, cloud: str, status: int, kind: type, way: str
+) -> None:
+    script = Script(
+        lambda _: httpx2.Response(status, json={"error": {"message": "no such luck", "type": "x"}})
+    )
     with pytest.raises(kind, match="no such luck") as caught:
         getattr(colour, way)(model_of(cloud, script), "hi")
     assert (caught.value.status, len(caught.value.attempts), len(script.requests)) == (status, 1, 1)
@@ -379,7 +441,9 @@ def test_an_error_answer_is_our_error(colour: Any, cloud: str, status: int, kind
 @pytest.mark.parametrize("way", ["invoke", "stream"])
 def test_tries_are_counted_by_us_and_not_by_the_sdk(colour: Any, way: str) -> None:
     told = {"retry-after": "0", "x-should-retry": "true"}
-    script = Script(lambda _: httpx2.Response(500, headers=told, json={"error": {"message": "down"}}))
+    script = Script(
+        lambda _: httpx2.Response(500, headers=told, json={"error": {"message": "down"}})
+    )
     model = model_of("azure", script, settings={"max_retries": 5}, max_retries=2)
     with pytest.raises(ServerError) as caught:
         getattr(colour, way)(model, "hi")
@@ -394,7 +458,9 @@ def test_tries_are_counted_by_us_and_not_by_the_sdk(colour: Any, way: str) -> No
         (httpx2.ConnectTimeout("slow"), Timeout),
     ],
 )
-def test_a_failure_of_the_wire_is_our_error(colour: Any, cloud: str, raised: Exception, kind: type) -> None:
+def test_a_failure_of_the_wire_is_our_error(
+    colour: Any, cloud: str, raised: Exception, kind: type
+) -> None:
     with pytest.raises(kind) as caught:
         colour.invoke(model_of(cloud, Script(raised)), "hi")
     assert caught.value.__cause__ is raised
@@ -413,8 +479,12 @@ def test_what_keeps_the_client_from_calling_is_said(colour: Any) -> None:
     def no_token() -> str:
         raise RuntimeError("no identity in this process")
 
-    model = model_of("azure", Script(None), settings={"api_key": None, "azure_ad_token_provider": no_token})
-    with pytest.raises(InvalidArgument, match=r"AzureOpenAI` given to the model could not.*no identity") as caught:
+    model = model_of(
+        "azure", Script(None), settings={"api_key": None, "azure_ad_token_provider": no_token}
+    )
+    with pytest.raises(
+        InvalidArgument, match=r"AzureOpenAI` given to the model could not.*no identity"
+    ) as caught:
         colour.invoke(model, "hi")
     assert isinstance(caught.value.__cause__, RuntimeError)
 
@@ -450,7 +520,10 @@ def frame(headers: dict[str, str], payload: bytes) -> bytes:
     https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html, read 2026-11
     """
     said = b"".join(
-        struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", 7, len(value)) + value.encode()
+        struct.pack("!B", len(name))
+        + name.encode()
+        + struct.pack("!BH", 7, len(value))
+        + value.encode()
         for name, value in headers.items()
     )
     prelude = struct.pack("!II", len(said) + len(payload) + 16, len(said))
@@ -462,18 +535,29 @@ def event_frames(*words: str, whole: bool = True) -> bytes:
     told = {":message-type": "event", ":event-type": "chunk", ":content-type": "application/json"}
     lines = stream_bytes("bedrock", *words, whole=whole).split(b"\n")
     events = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: ")]
-    return b"".join(frame(told, json.dumps({"bytes": b64encode(event).decode()}).encode()) for event in events)
+    return b"".join(
+        frame(told, json.dumps({"bytes": b64encode(event).decode()}).encode()) for event in events
+    )
 
 
 def exception_frame(kind: str) -> bytes:
-    told = {":message-type": "exception", ":exception-type": kind, ":content-type": "application/json"}
+    told = {
+        ":message-type": "exception",
+        ":exception-type": kind,
+        ":content-type": "application/json",
+    }
     return frame(told, b'{"message": "too many"}')
 
 
 def bedrock_model(*bodies: bytes, **fields: Any) -> tuple[Any, Script]:
-    pytest.importorskip("botocore", reason="the SDK unpacks Bedrock's streams with `botocore` (`anthropic[bedrock]`)")
+    pytest.importorskip(
+        "botocore",
+        reason="the SDK unpacks Bedrock's streams with `botocore` (`anthropic[bedrock]`)",
+    )
     told = {"content-type": "application/vnd.amazon.eventstream"}
-    script = Script(*(lambda _, body=body: httpx2.Response(200, headers=told, content=body) for body in bodies))
+    script = Script(
+        *(lambda _, body=body: httpx2.Response(200, headers=told, content=body) for body in bodies)
+    )
     return model_of("bedrock", script, **fields), script
 
 
@@ -488,7 +572,9 @@ def test_bedrocks_binary_stream_is_unpacked(colour: Any) -> None:
 
 
 def test_an_exception_in_bedrocks_stream_is_our_error(colour: Any) -> None:
-    model, _ = bedrock_model(event_frames("a", whole=False) + exception_frame("throttlingException"))
+    model, _ = bedrock_model(
+        event_frames("a", whole=False) + exception_frame("throttlingException")
+    )
     with pytest.raises(StreamInterrupted, match="too many") as caught:
         colour.stream(model, "hi")
     assert isinstance(caught.value.__cause__, RateLimited)
@@ -516,5 +602,7 @@ def test_bedrock_requests_are_signed_by_the_sdk(colour: Any) -> None:
     settings = {"api_key": None, "aws_access_key": "AKIA", "aws_secret_key": SECRET}
     model = model_of("bedrock", script, settings=settings)
     colour.invoke(model, "hi")
-    assert script.requests[-1].headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIA/")
+    assert (
+        script.requests[-1].headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIA/")
+    )
     assert SECRET not in f"{script.requests[-1].headers} {model!r}"

@@ -14,7 +14,13 @@ from support.anthropic_wire import events_of, whole
 from support.provider_bodies import anthropic_answer, anthropic_stream, openai_answer, openai_stream
 
 from modelwire.adapters import BaseChatModel, ChatAnthropic, ChatOpenAI
-from modelwire.errors import InvalidArgument, InvalidType, ModelRefusalError, OutputParserException, ParameterWarning
+from modelwire.errors import (
+    InvalidArgument,
+    InvalidType,
+    ModelRefusalError,
+    OutputParserException,
+    ParameterWarning,
+)
 from modelwire.messages import AIMessage
 from modelwire.outputs import ChatGeneration, ChatResult
 from modelwire.runnables import RunnableLambda
@@ -54,7 +60,12 @@ JSON_SCHEMA = {
     "properties": {"name": {"type": "string"}, "people": {"type": "integer"}},
     "required": ["name", "people"],
 }
-SCHEMAS: dict[str, Any] = {"pydantic": City, "pydantic v1": OldCity, "typed dict": CityDict, "json": JSON_SCHEMA}
+SCHEMAS: dict[str, Any] = {
+    "pydantic": City,
+    "pydantic v1": OldCity,
+    "typed dict": CityDict,
+    "json": JSON_SCHEMA,
+}
 FACTS = {"name": "Bern", "people": 134}
 
 
@@ -65,9 +76,13 @@ def model(wire: str, **settings: Any) -> Any:
 
 def asked(wire: str, schema: Any, method: str | None = None, **options: Any) -> dict[str, Any]:
     """What is sent beside the messages."""
-    chain = model(wire).with_structured_output(schema, **({"method": method} if method else {}), **options)
+    chain = model(wire).with_structured_output(
+        schema, **({"method": method} if method else {}), **options
+    )
     body = model(wire).build_request("hi", **chain.steps[0].kwargs).body
-    return {key: value for key, value in body.items() if key not in ("model", "messages", "max_tokens")}
+    return {
+        key: value for key, value in body.items() if key not in ("model", "messages", "max_tokens")
+    }
 
 
 def reply(wire: str, value: Any, *, stream: bool = False) -> bytes:
@@ -83,7 +98,11 @@ def called(wire: str, name: str, args: dict[str, Any]) -> bytes:
     """An answer that calls the tool `name`."""
     if wire == "anthropic":
         return whole([{"type": "tool_use", "id": "t1", "name": name, "input": args}])
-    call = {"id": "t1", "type": "function", "function": {"name": name, "arguments": json.dumps(args)}}
+    call = {
+        "id": "t1",
+        "type": "function",
+        "function": {"name": name, "arguments": json.dumps(args)},
+    }
     return json.dumps(openai_answer("", tool_calls=[call])).encode()
 
 
@@ -95,12 +114,17 @@ def test_openai_is_asked_as_its_sdk_asks() -> None:
     theirs["json_schema"]["schema"] = without_titles(inlined(theirs["json_schema"]["schema"]))
     description = theirs["json_schema"]["schema"].pop("description")
     assert asked("openai", City) == {
-        "response_format": {**theirs, "json_schema": {**theirs["json_schema"], "description": description}}
+        "response_format": {
+            **theirs,
+            "json_schema": {**theirs["json_schema"], "description": description},
+        }
     }
     assert asked("openai", City, "json_schema") == asked("openai", City)
 
 
-@pytest.mark.parametrize("schema", [City, CityDict, JSON_SCHEMA], ids=["pydantic", "typed dict", "json"])
+@pytest.mark.parametrize(
+    "schema", [City, CityDict, JSON_SCHEMA], ids=["pydantic", "typed dict", "json"]
+)
 def test_anthropic_is_asked_for_what_its_sdk_makes_of_the_schema(schema: Any) -> None:
     said = asked("anthropic", schema, "json_schema")["output_config"]["format"]
     if schema is City:
@@ -116,7 +140,11 @@ def test_anthropic_is_asked_for_what_its_sdk_makes_of_the_schema(schema: Any) ->
 def _unordered(node: dict[str, Any]) -> dict[str, Any]:
     """Leave out the order of the words of a description, and the type that stands beside an enumeration."""
     left_out = {"type"} if "enum" in node else set()
-    return {key: sorted(v) if key == "description" else v for key, v in node.items() if key not in left_out}
+    return {
+        key: sorted(v) if key == "description" else v
+        for key, v in node.items()
+        if key not in left_out
+    }
 
 
 @pytest.mark.parametrize("wire", URLS)
@@ -135,9 +163,16 @@ def test_tools_are_forced_where_they_are_the_way(wire: str) -> None:
 def test_what_is_bound_stays_but_for_another_form_of_the_answer(wire: str) -> None:
     stop = "stop" if wire == "openai" else "stop_sequences"
     for method in ("json_schema", "function_calling"):
-        bound = model(wire).bind(stop=["."], temperature=0.5).bind_tools([CityDict]).with_config(tags=["t"])
+        bound = (
+            model(wire)
+            .bind(stop=["."], temperature=0.5)
+            .bind_tools([CityDict])
+            .with_config(tags=["t"])
+        )
         with pytest.warns(UserWarning, match="leaves out `tools`, which"):
-            chain = bound.with_retry(stop_after_attempt=2).with_structured_output(City, method=method)
+            chain = bound.with_retry(stop_after_attempt=2).with_structured_output(
+                City, method=method
+            )
         first = chain.steps[0]
         assert (first.config["tags"], first.bound.max_attempt_number) == (["t"], 2)
         body = model(wire).build_request("hi", **first.kwargs).body
@@ -149,14 +184,25 @@ def test_what_is_bound_stays_but_for_another_form_of_the_answer(wire: str) -> No
 
 def test_the_way_to_ask_is_chosen_by_what_is_bound() -> None:
     """A model that thinks cannot be made to use a tool."""
-    bound = model("anthropic").bind(thinking={"type": "enabled", "budget_tokens": 2000}, max_tokens=4000)
+    bound = model("anthropic").bind(
+        thinking={"type": "enabled", "budget_tokens": 2000}, max_tokens=4000
+    )
     for one in (bound, bound.with_config(tags=["t"]), bound.with_retry()):
         kwargs = one.with_structured_output(City).steps[0].kwargs
-        assert (kwargs["thinking"]["type"], "response_format" in kwargs, "tools" in kwargs) == ("enabled", True, False)
+        assert (kwargs["thinking"]["type"], "response_format" in kwargs, "tools" in kwargs) == (
+            "enabled",
+            True,
+            False,
+        )
 
 
 def test_what_is_bound_stays_before_fallbacks_too() -> None:
-    chain = model("openai").with_fallbacks([model("anthropic")]).bind(stop=["."]).with_structured_output(City)
+    chain = (
+        model("openai")
+        .with_fallbacks([model("anthropic")])
+        .bind(stop=["."])
+        .with_structured_output(City)
+    )
     assert [one.steps[0].kwargs["stop"] for one in chain.bound.runnables] == [["."], ["."]]
     assert [one.steps[0].bound.provider for one in chain.bound.runnables] == ["openai", "anthropic"]
 
@@ -174,10 +220,17 @@ def test_strict_is_the_default_for_pydantic_where_it_can_be() -> None:
     def strict(schema: Any, **options: Any) -> Any:
         return asked("openai", schema, **options)["response_format"]["json_schema"].get("strict")
 
-    assert [strict(schema) for schema in (City, Free, CityDict, JSON_SCHEMA)] == [True, None, None, None]
+    assert [strict(schema) for schema in (City, Free, CityDict, JSON_SCHEMA)] == [
+        True,
+        None,
+        None,
+        None,
+    ]
     assert strict(JSON_SCHEMA, strict=True) is True
     assert strict(City, strict=False) is False
-    with pytest.raises(InvalidArgument, match=r"`Free`, cannot be sent: `tags` is an object with any keys"):
+    with pytest.raises(
+        InvalidArgument, match=r"`Free`, cannot be sent: `tags` is an object with any keys"
+    ):
         asked("openai", Free, strict=True)
     with pytest.raises(InvalidArgument, match="`tags`"):
         asked("anthropic", Free, "json_schema")
@@ -200,7 +253,9 @@ def test_anthropic_thinking_is_not_asked_beside_a_forced_tool() -> None:
     ],
     ids=str,
 )
-def test_a_model_that_will_think_is_not_made_to_use_a_tool_in_whichever_words_it_was_told(settings: Any) -> None:
+def test_a_model_that_will_think_is_not_made_to_use_a_tool_in_whichever_words_it_was_told(
+    settings: Any,
+) -> None:
     claude = ChatAnthropic(model="claude-sonnet-4-5", api_key="k", **settings)
     kwargs = claude.with_structured_output(City).steps[0].kwargs
     assert "response_format" in kwargs
@@ -212,17 +267,27 @@ def test_a_model_that_will_think_is_not_made_to_use_a_tool_in_whichever_words_it
 def test_a_model_from_before_structured_outputs_is_offered_the_tool_though_it_thinks() -> None:
     claude = ChatAnthropic(model="claude-3-7-sonnet-20250219", api_key="k", effort="high")
     with pytest.warns(ParameterWarning, match="cannot be made to use a tool"):
-        body = claude.build_request("hi", **claude.with_structured_output(City).steps[0].kwargs).body
+        body = claude.build_request(
+            "hi", **claude.with_structured_output(City).steps[0].kwargs
+        ).body
     assert [tool["name"] for tool in body["tools"]] == ["City"]
     assert body["thinking"]["type"] == "enabled"
     assert "output_config" not in body
 
 
 def test_a_format_that_is_ready_goes_as_it_is() -> None:
-    ready = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True}}
+    ready = {
+        "type": "json_schema",
+        "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True},
+    }
     assert asked("openai", ready) == {"response_format": ready}
     assert asked("openai", ready["json_schema"]) == {"response_format": ready}
-    assert asked("openai", {**JSON_SCHEMA, "title": "A city!"})["response_format"]["json_schema"]["name"] == "A_city_"
+    assert (
+        asked("openai", {**JSON_SCHEMA, "title": "A city!"})["response_format"]["json_schema"][
+            "name"
+        ]
+        == "A_city_"
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,7 +300,9 @@ def test_a_format_that_is_ready_goes_as_it_is() -> None:
         ({"type": "object", "properties": {}}, {}, InvalidArgument, "title"),
     ],
 )
-def test_what_cannot_be_asked_is_said_before(schema: Any, options: Any, error: Any, said: str) -> None:
+def test_what_cannot_be_asked_is_said_before(
+    schema: Any, options: Any, error: Any, said: str
+) -> None:
     with pytest.raises(error, match=said):
         model("openai").with_structured_output(schema, **options)
     with pytest.raises(InvalidArgument, match="give a `schema`"):
@@ -248,7 +315,9 @@ def test_what_cannot_be_asked_is_said_before(schema: Any, options: Any, error: A
 @pytest.mark.parametrize("wire", URLS)
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_an_answer_becomes_an_object(colour: Any, wire: str, schema: Any, method: str, httpx2_mock: Any) -> None:
+def test_an_answer_becomes_an_object(
+    colour: Any, wire: str, schema: Any, method: str, httpx2_mock: Any
+) -> None:
     name = "City" if isinstance(schema, dict) else schema.__name__
     body = reply(wire, FACTS) if method == "json_schema" else called(wire, name, FACTS)
     httpx2_mock.post(URLS[wire]).respond(content=body)
@@ -282,7 +351,9 @@ def test_the_arguments_of_a_tool_stream_too(colour: Any, httpx2_mock: Any) -> No
 
 
 @pytest.mark.parametrize("wire", URLS)
-def test_the_raw_answer_comes_along_where_asked_for(colour: Any, wire: str, httpx2_mock: Any) -> None:
+def test_the_raw_answer_comes_along_where_asked_for(
+    colour: Any, wire: str, httpx2_mock: Any
+) -> None:
     chain = model(wire).with_structured_output(City, method="json_schema", include_raw=True)
     httpx2_mock.post(URLS[wire]).respond(content=reply(wire, FACTS))
     answer = colour.invoke(chain, "hi")
@@ -336,20 +407,41 @@ def test_a_model_of_ones_own_answers_through_its_tools(colour: Any) -> None:
     call = {"name": "City", "args": FACTS, "id": "1", "type": "tool_call"}
     scripted = Scripted(answer=AIMessage("", tool_calls=[call]))
     assert colour.invoke(scripted.with_structured_output(City), "hi") == City(**FACTS)
-    assert colour.invoke(scripted.with_structured_output(JSON_SCHEMA, method="json_schema"), "hi") == FACTS
+    assert (
+        colour.invoke(scripted.with_structured_output(JSON_SCHEMA, method="json_schema"), "hi")
+        == FACTS
+    )
     raw = colour.invoke(scripted.with_structured_output(City, include_raw=True, lazy=True), "hi")
     assert (raw["raw"].tool_calls, raw["parsed"]) == ([call], City(**FACTS))
 
 
 @pytest.mark.parametrize("schema", [City, CityDict])
-def test_commentary_beside_the_final_answer_is_not_read(colour: Any, schema: Any, httpx2_mock: Any) -> None:
-    texts = (("commentary", 'I was asked for {"name": "Biel"}.'), ("final_answer", json.dumps(FACTS)))
+def test_commentary_beside_the_final_answer_is_not_read(
+    colour: Any, schema: Any, httpx2_mock: Any
+) -> None:
+    texts = (
+        ("commentary", 'I was asked for {"name": "Biel"}.'),
+        ("final_answer", json.dumps(FACTS)),
+    )
     output = [
-        {"type": "message", "id": phase, "phase": phase, "content": [{"type": "output_text", "text": text}]}
+        {
+            "type": "message",
+            "id": phase,
+            "phase": phase,
+            "content": [{"type": "output_text", "text": text}],
+        }
         for phase, text in texts
     ]
-    answer = {"id": "resp_1", "object": "response", "status": "completed", "model": "m", "output": output}
+    answer = {
+        "id": "resp_1",
+        "object": "response",
+        "status": "completed",
+        "model": "m",
+        "output": output,
+    }
     httpx2_mock.post("https://api.openai.com/v1/responses").respond(json=answer)
     chain = model("openai", use_responses_api=True).with_structured_output(schema)
     found = colour.invoke(chain, "hi")
-    assert (found if isinstance(found, dict) else found.model_dump(include={"name", "people"})) == FACTS
+    assert (
+        found if isinstance(found, dict) else found.model_dump(include={"name", "people"})
+    ) == FACTS

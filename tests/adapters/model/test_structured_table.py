@@ -64,15 +64,21 @@ def server() -> Iterator[ProviderServer]:
         yield made
 
 
-def chain_of(server: ProviderServer, wire: Any, method: str | None, schema: Any, **options: Any) -> Any:
-    return server.model(wire).with_structured_output(schema, **({"method": method} if method else {}), **options)
+def chain_of(
+    server: ProviderServer, wire: Any, method: str | None, schema: Any, **options: Any
+) -> Any:
+    return server.model(wire).with_structured_output(
+        schema, **({"method": method} if method else {}), **options
+    )
 
 
 def by_tool(wire: str, method: str | None) -> bool:
     return method == "function_calling" or (method is None and wire in ("anthropic", "bedrock"))
 
 
-def said(wire: str, method: str | None, schema: Any, value: Any, *, stop: str | None = None) -> Answer:
+def said(
+    wire: str, method: str | None, schema: Any, value: Any, *, stop: str | None = None
+) -> Answer:
     """What a model answers that gives `value`, where it is asked to."""
     if not by_tool(wire, method):
         text = json.dumps(value)
@@ -89,11 +95,15 @@ def check_error(error: Any, answer: Answer) -> None:
     assert isinstance(error, OutputParserException)
     assert isinstance(error.raw_message, AIMessage)
     assert error.raw_message.text == answer.text
-    assert [call["args"] for call in error.raw_message.tool_calls] == [call["args"] for call in answer.tool_calls]
+    assert [call["args"] for call in error.raw_message.tool_calls] == [
+        call["args"] for call in answer.tool_calls
+    ]
 
 
 @thinned(wire=WIRES, method=METHODS, schema=SCHEMAS)
-def test_a_model_that_obeys(colour: Any, wire: str, method: str | None, schema: Any, server: ProviderServer) -> None:
+def test_a_model_that_obeys(
+    colour: Any, wire: str, method: str | None, schema: Any, server: ProviderServer
+) -> None:
     answer = said(wire, method, schema, TRUE)
     server.say(*[answer] * 3)
     assert fits(colour.invoke(chain_of(server, wire, method, schema), "hi"), schema)
@@ -121,7 +131,9 @@ class StrictTrip(BaseModel):
 
 
 @pytest.mark.parametrize("method", METHODS[1:])
-def test_a_strict_class_reads_json_as_json(colour: Any, method: str, server: ProviderServer) -> None:
+def test_a_strict_class_reads_json_as_json(
+    colour: Any, method: str, server: ProviderServer
+) -> None:
     value = {"day": "2026-11-22", "towns": ["Bern"], "number": 3}
     answer = said("openai", method, StrictTrip, value)
     server.say(answer, answer, said("openai", method, StrictTrip, {**value, "number": "3"}))
@@ -190,7 +202,9 @@ def test_a_list_of_what_was_asked_for_is_not_it(wire: str, server: ProviderServe
 
 @pytest.mark.parametrize("kind", [ValidationError, OutputParserException, ValueError])
 @pytest.mark.parametrize("method", METHODS[1:])
-def test_except_of_either_class_catches_what_pydantic_refuses(method: str, kind: Any, server: ProviderServer) -> None:
+def test_except_of_either_class_catches_what_pydantic_refuses(
+    method: str, kind: Any, server: ProviderServer
+) -> None:
     server.say(said("openai", method, City, LIES["a wrong type"]))
     caught = None
     try:
@@ -203,29 +217,49 @@ def test_except_of_either_class_catches_what_pydantic_refuses(method: str, kind:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_cut_call_on_anthropics_wire_never_counts_though_what_is_there_would_fit(stream: bool) -> None:
+def test_a_cut_call_on_anthropics_wire_never_counts_though_what_is_there_would_fit(
+    stream: bool,
+) -> None:
     """Anthropic gives the arguments parsed: nothing in them says that the rest is missing."""
     use = {"type": "tool_use", "id": "t1", "name": "City", "input": {"name": "Be"}}
     whole = {
-        "id": "m", "type": "message", "role": "assistant", "model": "m", "content": [use], "stop_reason": "max_tokens",
-        "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
-    }  # fmt: skip
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [use],
+        "stop_reason": "max_tokens",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": {**whole, "content": [], "stop_reason": None}},
         {"type": "content_block_start", "index": 0, "content_block": {**use, "input": {}}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"na'}},
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "input_json_delta", "partial_json": '{"na'},
+        },
         {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 1}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "max_tokens"},
+            "usage": {"output_tokens": 1},
+        },
         {"type": "message_stop"},
-    ]  # fmt: skip
+    ]
     body = json.dumps(whole).encode()
     script: list[Any] = [b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)]
     if stream:
-        sent = b"".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+        sent = b"".join(
+            f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events
+        )
         script = [CHUNKED, chunk(sent), END_CHUNKED]
     raw = RawServer([script])
     try:
-        model = ChatAnthropic(model="m", api_key="k", base_url=raw.url.removesuffix("/v1"), max_retries=0)
+        model = ChatAnthropic(
+            model="m", api_key="k", base_url=raw.url.removesuffix("/v1"), max_retries=0
+        )
         chain = model.with_structured_output(City)
         with pytest.raises(OutputParserException, match="cut short"):
             _ = list(chain.stream("hi")) if stream else chain.invoke("hi")
@@ -252,8 +286,14 @@ assert "jsonschema" in sys.modules
 def test_a_schema_that_is_none_is_said_before_any_request(server: ProviderServer) -> None:
     for broken, said_so in (
         ({**CITY_SCHEMA, "properties": {"name": {"type": "strng"}}}, "`properties.name.type`"),
-        ({**CITY_SCHEMA, "properties": {"name": {"$ref": "#/$defs/Name"}}}, r"`#/\$defs/Name` at `name`"),
-        ({**CITY_SCHEMA, "properties": {"name": {"$ref": "https://example.com/name.json"}}}, "example.com"),
+        (
+            {**CITY_SCHEMA, "properties": {"name": {"$ref": "#/$defs/Name"}}},
+            r"`#/\$defs/Name` at `name`",
+        ),
+        (
+            {**CITY_SCHEMA, "properties": {"name": {"$ref": "https://example.com/name.json"}}},
+            "example.com",
+        ),
     ):
         for method in METHODS[1:]:
             with pytest.raises(InvalidArgument, match=said_so):
@@ -263,7 +303,9 @@ def test_a_schema_that_is_none_is_said_before_any_request(server: ProviderServer
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("method", METHODS[1:])
-def test_an_object_grows_in_a_stream(colour: Any, wire: str, method: str, server: ProviderServer) -> None:
+def test_an_object_grows_in_a_stream(
+    colour: Any, wire: str, method: str, server: ProviderServer
+) -> None:
     """As in LangChain: from when its required fields are there, on every wire and by every method."""
     value = {"name": "Bern on the Aare", "kind": "old", "people": 134}
     answer = said(wire, method, City, value)

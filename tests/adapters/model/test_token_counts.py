@@ -37,7 +37,9 @@ def provider() -> Iterator[ProviderServer]:
 
 
 def answered(status: str, body: bytes, head: bytes = b"") -> list[bytes]:
-    return [b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (status.encode(), head, len(body), body)]
+    return [
+        b"HTTP/1.1 %s\r\n%scontent-length: %d\r\n\r\n%s" % (status.encode(), head, len(body), body)
+    ]
 
 
 @contextmanager
@@ -52,7 +54,11 @@ def closing_server(script: list[list[bytes]]) -> Iterator[RawServer]:
 @pytest.mark.parametrize(
     ("wire", "path", "exact"),
     [
-        ("openai", "/v1/responses/input_tokens", False),  # the count of another API of the same model
+        (
+            "openai",
+            "/v1/responses/input_tokens",
+            False,
+        ),  # the count of another API of the same model
         ("responses", "/v1/responses/input_tokens", True),
         ("anthropic", "/v1/messages/count_tokens", True),
         ("gemini", "/v1beta/models/gemini-test:countTokens", True),
@@ -85,7 +91,12 @@ def test_the_provider_counts_messages_and_tools(
 
 def test_a_count_is_a_number_that_says_who_counted() -> None:
     count = TokenCount(1234, exact=True, source="https://api.example.org/count")
-    assert (count, f"{count:,}", str(count), json.dumps([count])) == (1234, "1,234", "1234", "[1234]")
+    assert (count, f"{count:,}", str(count), json.dumps([count])) == (
+        1234,
+        "1,234",
+        "1234",
+        "[1234]",
+    )
     assert count > 1000
     assert repr(count) == "TokenCount(1234, exact=True, source='https://api.example.org/count')"
     again = pickle.loads(pickle.dumps(count))
@@ -94,19 +105,32 @@ def test_a_count_is_a_number_that_says_who_counted() -> None:
 
 def test_bedrock_counts_by_the_model_and_not_by_a_regions_profile(provider: ProviderServer) -> None:
     for model, base_model, path in (
-        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", None, "anthropic.claude-sonnet-4-5-20250929-v1%3A0"),
-        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/a", "amazon.nova-pro-v1:0",
-         "amazon.nova-pro-v1%3A0"),
-    ):  # fmt: skip
+        (
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            None,
+            "anthropic.claude-sonnet-4-5-20250929-v1%3A0",
+        ),
+        (
+            "arn:aws:bedrock:us-east-1:1:application-inference-profile/a",
+            "amazon.nova-pro-v1:0",
+            "amazon.nova-pro-v1%3A0",
+        ),
+    ):
         provider.model("bedrock", model=model, base_model=base_model).count_tokens("hi")  # type: ignore[attr-defined]
         assert provider.requests[-1].path == f"/model/{path}/count-tokens"
 
 
 def test_vertex_counts_at_its_own_addresses(provider: ProviderServer) -> None:
-    place: dict[str, Any] = {"project": "p", "base_url": provider.base_url, "credentials": lambda: "t"}
+    place: dict[str, Any] = {
+        "project": "p",
+        "base_url": provider.base_url,
+        "credentials": lambda: "t",
+    }
     models = "/projects/p/locations/global/publishers"
     count = ChatVertexAI(model="gemini-2.5-pro", **place).count_tokens("hi")
-    assert provider.requests[-1].path == f"/v1beta1{models}/google/models/gemini-2.5-pro:countTokens"
+    assert (
+        provider.requests[-1].path == f"/v1beta1{models}/google/models/gemini-2.5-pro:countTokens"
+    )
     assert set(provider.requests[-1].body) == {"contents"}
     assert count.exact
     ChatAnthropicVertex(model="claude-haiku-4-5@20251001", **place).count_tokens("hi")
@@ -115,23 +139,41 @@ def test_vertex_counts_at_its_own_addresses(provider: ProviderServer) -> None:
 
 
 def test_a_count_is_tried_again_and_takes_nothing_of_the_limit_of_calls(colour: Any) -> None:
-    with closing_server([
-        answered("429 Too Many Requests", b'{"error": {"message": "slow down"}}', b"retry-after: 0\r\n"),
-        answered("200 OK", b'{"input_tokens": 11}'),
-    ]) as server:  # fmt: skip
+    with closing_server(
+        [
+            answered(
+                "429 Too Many Requests",
+                b'{"error": {"message": "slow down"}}',
+                b"retry-after: 0\r\n",
+            ),
+            answered("200 OK", b'{"input_tokens": 11}'),
+        ]
+    ) as server:
         model = ChatAnthropic(model="m", api_key="k", base_url=server.url.removesuffix("/v1"))
         count = colour.run(lambda: model.count_tokens("hi"), lambda: model.acount_tokens("hi"))
         assert (count, count.exact, len(server.requests)) == (11, True, 2)
-        assert all(request.startswith(b"POST /v1/messages/count_tokens ") for request in server.requests)
+        assert all(
+            request.startswith(b"POST /v1/messages/count_tokens ") for request in server.requests
+        )
         assert "none known" in repr(model.limits())
 
 
-@pytest.mark.parametrize("status", ["404 Not Found", "405 Method Not Allowed", "501 Not Implemented"])
-def test_where_the_address_has_no_such_endpoint_it_is_counted_here(status: str, colour: Any) -> None:
+@pytest.mark.parametrize(
+    "status", ["404 Not Found", "405 Method Not Allowed", "501 Not Implemented"]
+)
+def test_where_the_address_has_no_such_endpoint_it_is_counted_here(
+    status: str, colour: Any
+) -> None:
     with closing_server([answered(status, b"{}")]) as server:
         model = ChatOpenAI(model="llama", api_key="k", base_url=server.url, max_retries=0)
-        count = colour.run(lambda: model.count_tokens("x" * 400), lambda: model.acount_tokens("x" * 400))
-        assert (count, count.exact, count.source) == (count_tokens_approximately("x" * 400), False, "estimate")
+        count = colour.run(
+            lambda: model.count_tokens("x" * 400), lambda: model.acount_tokens("x" * 400)
+        )
+        assert (count, count.exact, count.source) == (
+            count_tokens_approximately("x" * 400),
+            False,
+            "estimate",
+        )
         assert len(server.requests) == 1
 
 
@@ -145,9 +187,13 @@ def test_where_the_address_has_no_such_endpoint_it_is_counted_here(status: str, 
         ("200 OK", b'{"input_tokens": true}', MalformedResponse),
     ],
 )
-def test_errors_are_those_of_a_call(status: str, body: bytes, error: type[Exception], colour: Any) -> None:
+def test_errors_are_those_of_a_call(
+    status: str, body: bytes, error: type[Exception], colour: Any
+) -> None:
     with closing_server([answered(status, body)]) as server:
-        model = ChatAnthropic(model="m", api_key="k", base_url=server.url.removesuffix("/v1"), max_retries=0)
+        model = ChatAnthropic(
+            model="m", api_key="k", base_url=server.url.removesuffix("/v1"), max_retries=0
+        )
         with pytest.raises(error):
             colour.run(lambda: model.count_tokens("hi"), lambda: model.acount_tokens("hi"))
 
@@ -156,7 +202,9 @@ def test_a_key_that_a_function_gives_is_asked_for(provider: ProviderServer, colo
     async def key() -> str:
         return "of-a-function"
 
-    model: Any = provider.model("anthropic", api_key=key if colour.name == "async" else lambda: "of-a-function")
+    model: Any = provider.model(
+        "anthropic", api_key=key if colour.name == "async" else lambda: "of-a-function"
+    )
     colour.run(lambda: model.count_tokens("hi"), lambda: model.acount_tokens("hi"))
     assert provider.requests[-1].headers["x-api-key"] == "of-a-function"
 
@@ -189,11 +237,15 @@ def tiktoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simple
         loaded.append(name)
         return SimpleNamespace(name=name, encode_ordinary=str.split)
 
-    made = SimpleNamespace(encoding_name_for_model=named, get_encoding=get_encoding, loaded=loaded, folder=tmp_path)
+    made = SimpleNamespace(
+        encoding_name_for_model=named, get_encoding=get_encoding, loaded=loaded, folder=tmp_path
+    )
     monkeypatch.setitem(sys.modules, "tiktoken", made)
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     url = token_counts._VOCABULARIES["o200k_base"][0]
-    monkeypatch.setitem(token_counts._VOCABULARIES, "o200k_base", (url, sha256(b"words").hexdigest()))
+    monkeypatch.setitem(
+        token_counts._VOCABULARIES, "o200k_base", (url, sha256(b"words").hexdigest())
+    )
     made.file = tmp_path / sha1(url.encode()).hexdigest()
     token_counts._encoding_on_disk.cache_clear()
     yield made
@@ -202,7 +254,9 @@ def tiktoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simple
 
 def test_tiktoken_counts_where_its_vocabulary_is_on_this_machine(tiktoken: SimpleNamespace) -> None:
     tiktoken.file.write_bytes(b"words")
-    model = ChatOpenAI(model="gpt-4o-mini", api_key="k", provider="azure_openai", base_url="http://127.0.0.1:9/v1")
+    model = ChatOpenAI(
+        model="gpt-4o-mini", api_key="k", provider="azure_openai", base_url="http://127.0.0.1:9/v1"
+    )
     count = model.count_tokens("one two three")
     assert (count, count.exact, count.source) == (3 + 3 + 1 + 3, False, "tiktoken o200k_base")
     assert model.get_num_tokens("one two three") == 3
@@ -214,20 +268,31 @@ def test_tiktoken_counts_where_its_vocabulary_is_on_this_machine(tiktoken: Simpl
 
 
 @pytest.mark.parametrize("vocabulary", [None, b"changed"])
-def test_tiktoken_is_never_let_to_fetch_one(tiktoken: SimpleNamespace, vocabulary: bytes | None) -> None:
+def test_tiktoken_is_never_let_to_fetch_one(
+    tiktoken: SimpleNamespace, vocabulary: bytes | None
+) -> None:
     if vocabulary is not None:
         tiktoken.file.write_bytes(vocabulary)
-    model = ChatOpenAI(model="gpt-4o-mini", api_key="k", provider="azure_openai", base_url="http://127.0.0.1:9/v1")
+    model = ChatOpenAI(
+        model="gpt-4o-mini", api_key="k", provider="azure_openai", base_url="http://127.0.0.1:9/v1"
+    )
     assert model.count_tokens("one two three").source == "estimate"
     assert model.get_num_tokens("x" * 9) == 3
     assert tiktoken.loaded == []
 
 
 @pytest.mark.parametrize("source", ["anthropic", "openai"])
-def test_a_tokenizer_of_the_users_counts_before_an_estimate(source: Literal["anthropic", "openai"]) -> None:
+def test_a_tokenizer_of_the_users_counts_before_an_estimate(
+    source: Literal["anthropic", "openai"],
+) -> None:
     with closing_server([answered("404 Not Found", b"{}")]) as server:
         cls: Any = {"anthropic": ChatAnthropic, "openai": ChatOpenAI}[source]
-        model = cls(model="m", api_key="k", base_url=server.url, custom_get_token_ids=lambda text: list(text.encode()))
+        model = cls(
+            model="m",
+            api_key="k",
+            base_url=server.url,
+            custom_get_token_ids=lambda text: list(text.encode()),
+        )
         count = model.count_tokens("hello")
         assert (count, count.source) == (len("Human: hello"), "get_token_ids")
         assert model.count_tokens("hello", tools=[weather]) > count + len("Tell the weather.")
@@ -238,7 +303,10 @@ def test_the_real_tiktoken_names_its_vocabularies_as_we_do() -> None:
     from tiktoken_ext import openai_public  # type: ignore[import-not-found]
 
     source = Path(openai_public.__file__).read_text()
-    assert all(url in source and fingerprint in source for url, fingerprint in token_counts._VOCABULARIES.values())
+    assert all(
+        url in source and fingerprint in source
+        for url, fingerprint in token_counts._VOCABULARIES.values()
+    )
     assert real.encoding_name_for_model("gpt-4o-mini") == "o200k_base"
 
 

@@ -43,12 +43,23 @@ MODELS = {
     "openai": ChatOpenAI(model="m", api_key="k"),
     "anthropic": ChatAnthropic(model="m", api_key="k", max_tokens=9),
 }
-CITY = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer", "default": 1}}}
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer", "default": 1}},
+}
 OPENAI = {
     "type": "function",
-    "function": {"name": "weather", "description": "Tell the weather.", "parameters": {**CITY, "required": ["city"]}},
+    "function": {
+        "name": "weather",
+        "description": "Tell the weather.",
+        "parameters": {**CITY, "required": ["city"]},
+    },
 }
-ANTHROPIC = {"name": "weather", "description": "Tell the weather.", "input_schema": {**CITY, "required": ["city"]}}
+ANTHROPIC = {
+    "name": "weather",
+    "description": "Tell the weather.",
+    "input_schema": {**CITY, "required": ["city"]},
+}
 
 
 @pytest.fixture(params=list(MODELS))
@@ -72,9 +83,13 @@ def sent_by_sdk(wire: str, **params: Any) -> dict[str, Any]:
     common: Any = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **params}
     with pytest.raises((openai.APIError, anthropic.APIError)):
         if wire == "openai":
-            openai.OpenAI(api_key="k", http_client=client, max_retries=0).chat.completions.create(**common)
+            openai.OpenAI(api_key="k", http_client=client, max_retries=0).chat.completions.create(
+                **common
+            )
         else:
-            anthropic.Anthropic(api_key="k", http_client=client, max_retries=0).messages.create(max_tokens=9, **common)
+            anthropic.Anthropic(api_key="k", http_client=client, max_retries=0).messages.create(
+                max_tokens=9, **common
+            )
     return json.loads(seen[0].content)
 
 
@@ -84,7 +99,11 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "auto": ({"tool_choice": "auto"}, {"tool_choice": "auto"}, {"tool_choice": {"type": "auto"}}),
     "none": ({"tool_choice": "none"}, {"tool_choice": "none"}, {"tool_choice": {"type": "none"}}),
     "any": ({"tool_choice": "any"}, {"tool_choice": "required"}, {"tool_choice": {"type": "any"}}),
-    "required": ({"tool_choice": "required"}, {"tool_choice": "required"}, {"tool_choice": {"type": "any"}}),
+    "required": (
+        {"tool_choice": "required"},
+        {"tool_choice": "required"},
+        {"tool_choice": {"type": "any"}},
+    ),
     "the only one": (
         {"tool_choice": True},
         {"tool_choice": {"type": "function", "function": {"name": "weather"}}},
@@ -92,7 +111,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     ),
     "by name, one at a time": (
         {"tool_choice": "weather", "parallel_tool_calls": False},
-        {"tool_choice": {"type": "function", "function": {"name": "weather"}}, "parallel_tool_calls": False},
+        {
+            "tool_choice": {"type": "function", "function": {"name": "weather"}},
+            "parallel_tool_calls": False,
+        },
         {"tool_choice": {"type": "tool", "name": "weather", "disable_parallel_tool_use": True}},
     ),
     "one at a time": (
@@ -106,7 +128,9 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_the_body_is_the_one_the_sdk_sends(options: Any) -> None:
     ours, openai_params, anthropic_params = options
-    assert body_of(MODELS["openai"], [weather], **ours) == sent_by_sdk("openai", tools=[OPENAI], **openai_params)
+    assert body_of(MODELS["openai"], [weather], **ours) == sent_by_sdk(
+        "openai", tools=[OPENAI], **openai_params
+    )
     assert body_of(MODELS["anthropic"], [weather], **ours) == sent_by_sdk(
         "anthropic", tools=[ANTHROPIC], **anthropic_params
     )
@@ -126,9 +150,9 @@ def test_a_providers_own_tools_pass_beside_others(model: Any) -> None:
     assert len(tools) == 3
     choice = body_of(MODELS["anthropic"], [weather, own], tool_choice="web_search")["tool_choice"]
     assert choice == {"type": "tool", "name": "web_search"}
-    assert body_of(MODELS["openai"], [weather, {"type": "web_search"}], tool_choice="web_search")["tool_choice"] == {
-        "type": "web_search"
-    }
+    assert body_of(MODELS["openai"], [weather, {"type": "web_search"}], tool_choice="web_search")[
+        "tool_choice"
+    ] == {"type": "web_search"}
 
 
 def test_a_toolset_of_a_server_is_bound_as_it_is() -> None:
@@ -139,7 +163,9 @@ def test_a_toolset_of_a_server_is_bound_as_it_is() -> None:
 
 def test_extras_of_a_tool_reach_anthropic() -> None:
     marked = tool(extras={"cache_control": {"type": "ephemeral"}})(weather)
-    assert body_of(MODELS["anthropic"], [marked])["tools"] == [{**ANTHROPIC, "cache_control": {"type": "ephemeral"}}]
+    assert body_of(MODELS["anthropic"], [marked])["tools"] == [
+        {**ANTHROPIC, "cache_control": {"type": "ephemeral"}}
+    ]
     assert body_of(MODELS["openai"], [marked])["tools"] == [OPENAI]
 
 
@@ -157,29 +183,50 @@ def test_other_keywords_are_bound_too(model: Any) -> None:
 
 
 def named(name: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "description": "d", "input_schema": {"type": "object", "properties": {}, **schema}}
+    return {
+        "name": name,
+        "description": "d",
+        "input_schema": {"type": "object", "properties": {}, **schema},
+    }
 
 
 FREE = {"properties": {"at": {"type": "object", "properties": {"tags": {"type": "object"}}}}}
 NODE = {"$ref": "#/$defs/Node"}
-LIST = {"properties": {"first": NODE}, "$defs": {"Node": {"type": "object", "properties": {"next": NODE}}}}
+LIST = {
+    "properties": {"first": NODE},
+    "$defs": {"Node": {"type": "object", "properties": {"next": NODE}}},
+}
 
 
 @pytest.mark.parametrize(
     ("tools", "options", "said"),
     [
         ([named("a b")], {}, r"The tool `a b` cannot be sent under this name.*https://"),
-        ([named("n", type="array")], {}, r"The tool `n` .* is of type `array`, and it must be an object"),
+        (
+            [named("n", type="array")],
+            {},
+            r"The tool `n` .* is of type `array`, and it must be an object",
+        ),
         ([named("n", anyOf=[{}])], {}, r"outermost schema has `anyOf`"),
         ([named("n", **FREE)], {"strict": True}, r"`at\.tags` is an object with any keys"),
-        ([named("n", properties={"x": {"not": {}}})], {"strict": True}, r"`x` has `not`, which strict mode"),
-        ([weather], {"tool_choice": "wether"}, r"`wether`, which is none of the tools. Did you mean `weather`"),
+        (
+            [named("n", properties={"x": {"not": {}}})],
+            {"strict": True},
+            r"`x` has `not`, which strict mode",
+        ),
+        (
+            [weather],
+            {"tool_choice": "wether"},
+            r"`wether`, which is none of the tools. Did you mean `weather`",
+        ),
         ([weather], {"tool_choice": 3}, "not a `int`"),
         (weather, {}, "is a list of tools, not a `function`. Did you mean a list"),
         ([3], {}, "cannot be a `int`"),
     ],
 )
-def test_what_the_provider_cannot_take_is_said_before(model: Any, tools: Any, options: Any, said: str) -> None:
+def test_what_the_provider_cannot_take_is_said_before(
+    model: Any, tools: Any, options: Any, said: str
+) -> None:
     with pytest.raises(InvalidArgument, match=said):
         model.bind_tools(tools, **options)
 
@@ -193,7 +240,9 @@ def test_a_schema_that_contains_itself_is_strict_at_openai_only() -> None:
 
 
 def test_a_service_that_only_speaks_like_openai_is_left_to_say_so_itself() -> None:
-    other = ChatOpenAI(model="m", api_key="k", provider="elsewhere", base_url="https://llm.example.org/v1")
+    other = ChatOpenAI(
+        model="m", api_key="k", provider="elsewhere", base_url="https://llm.example.org/v1"
+    )
     assert body_of(other, [named("a.b")])["tools"][0]["function"]["name"] == "a.b"
     with pytest.raises(InvalidArgument, match=r"any keys.*closes every object"):
         other.bind_tools([named("n", **FREE)], strict=True)
@@ -241,10 +290,20 @@ def test_a_strict_tool_of_anthropics_says_bounds_in_words(tool_as: str) -> None:
     given: Any = Order
     options: dict[str, Any] = {"strict": True}
     if tool_as == "openai dict":
-        function = {"name": "Order", "description": "Order wine.", "parameters": schema, "strict": True}
+        function = {
+            "name": "Order",
+            "description": "Order wine.",
+            "parameters": schema,
+            "strict": True,
+        }
         given, options = {"type": "function", "function": function}, {}
     elif tool_as == "anthropic dict":
-        given = {"name": "Order", "description": "Order wine.", "input_schema": schema, "strict": True}
+        given = {
+            "name": "Order",
+            "description": "Order wine.",
+            "input_schema": schema,
+            "strict": True,
+        }
         options = {}
     bound: Any = model.bind_tools([given], **options)
     (sent,) = model.build_request("hi", **bound.kwargs).body["tools"]
@@ -264,13 +323,20 @@ def test_tools_of_a_binding_keep_what_was_bound_before(colour: Any) -> None:
     with ProviderServer() as server:
         for wire in ("openai", "anthropic"):
             bound = server.model(wire).bind(stop=["END"], temperature=0.5).with_config(tags=["t"])  # type: ignore[arg-type]
-            made: Any = bound.bind_tools([{"name": "add", "description": "Add.", "input_schema": {"type": "object"}}])
+            made: Any = bound.bind_tools(
+                [{"name": "add", "description": "Add.", "input_schema": {"type": "object"}}]
+            )
             colour.invoke(made.bind(temperature=0.25), "hi")
             body = server.requests[-1].body
-            assert (body.get("stop") or body["stop_sequences"], body["temperature"]) == (["END"], 0.25)
+            assert (body.get("stop") or body["stop_sequences"], body["temperature"]) == (
+                ["END"],
+                0.25,
+            )
             assert len(body["tools"]) == 1
             assert made.config["tags"] == ["t"]
-    later: Any = bound.bind_tools([]).bind_tools([{"name": "sub", "description": "-", "input_schema": {}}])
+    later: Any = bound.bind_tools([]).bind_tools(
+        [{"name": "sub", "description": "-", "input_schema": {}}]
+    )
     assert len(later.kwargs["tools"]) == 1
 
 
@@ -279,5 +345,7 @@ def test_a_name_is_refused_by_the_rule_of_its_provider() -> None:
     model = ChatGoogleGenerativeAI(model="gemini-2.5-flash", api_key="k")
     model.bind_tools([named("a.b:" + "c" * 124)])
     for name in ("1a", "a b"):
-        with pytest.raises(InvalidArgument, match=r"must match `\[a-zA-Z_\]\[a-zA-Z0-9_\.:-\]\{0,127\}`"):
+        with pytest.raises(
+            InvalidArgument, match=r"must match `\[a-zA-Z_\]\[a-zA-Z0-9_\.:-\]\{0,127\}`"
+        ):
             model.bind_tools([named(name)])

@@ -20,7 +20,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def azure(**given: Any) -> AzureChatOpenAI:
-    return AzureChatOpenAI(**{"azure_endpoint": "https://me.openai.azure.com/", "api_key": KEY, **given})
+    return AzureChatOpenAI(
+        **{"azure_endpoint": "https://me.openai.azure.com/", "api_key": KEY, **given}
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,12 @@ def test_azure_is_called_by_deployment(given: dict[str, Any], url: str, model: s
 
 
 def test_azures_responses_are_called_for_all_deployments_at_one_address() -> None:
-    dated = azure(model="gpt-4o", azure_deployment="mine", api_version="2025-04-01-preview", use_responses_api=True)
+    dated = azure(
+        model="gpt-4o",
+        azure_deployment="mine",
+        api_version="2025-04-01-preview",
+        use_responses_api=True,
+    )
     assert dated.build_request("hi").url == (
         "https://me.openai.azure.com/openai/responses?api-version=2025-04-01-preview"
     )
@@ -62,7 +69,9 @@ def test_azures_variables_say_all_but_the_deployment(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
     for model in (AzureChatOpenAI(model="mine"), init_chat_model("azure_openai:mine")):
         request = model.build_request("hi")  # type: ignore[union-attr]
-        assert request.url.endswith("azure.com/openai/deployments/mine/chat/completions?api-version=2024-10-21")
+        assert request.url.endswith(
+            "azure.com/openai/deployments/mine/chat/completions?api-version=2024-10-21"
+        )
         assert request.headers["api-key"] == KEY
     monkeypatch.delenv("AZURE_OPENAI_ENDPOINT")
     with pytest.raises(InvalidArgument, match="`AZURE_OPENAI_ENDPOINT`"):

@@ -34,13 +34,19 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         plugins.plugin_of.cache_clear()
         services.service_of.cache_clear()
 
-    def put(package: str = "modelwire-acme", lines: dict[str, str] = LINES, source: str | None = None) -> Path:
+    def put(
+        package: str = "modelwire-acme", lines: dict[str, str] = LINES, source: str | None = None
+    ) -> Path:
         folder = tmp_path / package
         module = package.replace("-", "_")
         (folder / f"{module}-0.1.0.dist-info").mkdir(parents=True)
-        (folder / f"{module}-0.1.0.dist-info" / "METADATA").write_text(f"Name: {package}\nVersion: 0.1.0\n")
+        (folder / f"{module}-0.1.0.dist-info" / "METADATA").write_text(
+            f"Name: {package}\nVersion: 0.1.0\n"
+        )
         written = "".join(f"{name} = {value}\n" for name, value in lines.items())
-        (folder / f"{module}-0.1.0.dist-info" / "entry_points.txt").write_text(f"[modelwire.providers]\n{written}")
+        (folder / f"{module}-0.1.0.dist-info" / "entry_points.txt").write_text(
+            f"[modelwire.providers]\n{written}"
+        )
         own = (EXAMPLE / "modelwire_acme.py").read_text("utf-8") if source is None else source
         (folder / f"{module}.py").write_text(own, encoding="utf-8")
         monkeypatch.syspath_prepend(str(folder))
@@ -55,7 +61,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
             del sys.modules[name]
 
 
-def test_a_row_of_a_plugin_is_called_like_one_of_ours(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_of_a_plugin_is_called_like_one_of_ours(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install()
     with ProviderServer() as server:
         monkeypatch.setenv("ACME_BASE_URL", server.base_url_for("openai"))
@@ -81,7 +89,9 @@ def test_a_class_of_a_plugin_gets_model_and_arguments(install: Install) -> None:
     assert model.invoke("hello").text == "HELLO"
     assert getattr(model, "temperature", None) == 0.5
     configurable = init_chat_model(configurable_fields="any")
-    assert configurable.invoke("hello", {"configurable": {"model": "acme_echo:quiet"}}).text == "hello"
+    assert (
+        configurable.invoke("hello", {"configurable": {"model": "acme_echo:quiet"}}).text == "hello"
+    )
 
 
 def test_a_plugin_is_not_loaded_until_it_is_named(install: Install) -> None:
@@ -105,10 +115,18 @@ def test_a_plugin_does_not_replace_a_provider_of_ours(install: Install) -> None:
 @pytest.mark.parametrize(
     ("lines", "source", "text"),
     [
-        ({"acme": "modelwire_acme:ACME"}, "import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowher"),
+        (
+            {"acme": "modelwire_acme:ACME"},
+            "import nowhere_to_be_found",
+            "ModuleNotFoundError: No module named 'nowher",
+        ),
         ({"acme": "modelwire_acme:ACME"}, "raise SystemError('no')", "SystemError: no"),
         ({"acme": "modelwire_acme:GONE"}, "", "AttributeError: .*GONE"),
-        ({"acme": "modelwire_acme:ACME"}, "ACME = {'name': 'acme'}", "neither a `Service` nor a subclass"),
+        (
+            {"acme": "modelwire_acme:ACME"},
+            "ACME = {'name': 'acme'}",
+            "neither a `Service` nor a subclass",
+        ),
         ({"acme": "modelwire_acme:ACME"}, "ACME = int", "neither a `Service` nor a subclass"),
     ],
 )
@@ -117,20 +135,26 @@ def test_a_broken_plugin_is_named_and_disturbs_nobody_else(
 ) -> None:
     install(lines=lines, source=source)
     init_chat_model("groq:some-model", api_key="k")
-    with pytest.raises(InvalidArgument, match=rf"`acme`.*modelwire_acme:\w+` of `modelwire-acme` 0\.1\.0.*{text}"):
+    with pytest.raises(
+        InvalidArgument, match=rf"`acme`.*modelwire_acme:\w+` of `modelwire-acme` 0\.1\.0.*{text}"
+    ):
         init_chat_model("acme:large")
 
 
 def test_two_plugins_of_one_name_are_refused(install: Install) -> None:
     install()
     install("modelwire-other", {"acme": "modelwire_other:ACME"})
-    with pytest.raises(InvalidArgument, match=r"Two packages.*modelwire-(other|acme).*modelwire-(other|acme)"):
+    with pytest.raises(
+        InvalidArgument, match=r"Two packages.*modelwire-(other|acme).*modelwire-(other|acme)"
+    ):
         init_chat_model("acme:large")
 
 
 def test_a_slip_in_an_argument_of_a_class_is_refused(install: Install) -> None:
     install()
-    with pytest.raises(InvalidArgument, match=r"`ChatAcmeEcho` has no argument `temprature`. Did you mean `temp"):
+    with pytest.raises(
+        InvalidArgument, match=r"`ChatAcmeEcho` has no argument `temprature`. Did you mean `temp"
+    ):
         init_chat_model("acme-echo:loud", temprature=0.5)
 
 
@@ -142,9 +166,21 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_the_command_lists_plugins_and_says_which_is_broken(
     install: Install, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(lines={**LINES, "broken": "modelwire_acme:GONE", "groq": "modelwire_acme:ACME", "grok": "a:B"})
-    listed = {entry["name"]: entry for entry in json.loads(shown(capsys, "models", "--all", "--json"))}
-    assert (listed["acme:..."]["ready"], listed["acme:..."]["what"]) == (True, "`ACME_API_KEY` is set")
+    install(
+        lines={
+            **LINES,
+            "broken": "modelwire_acme:GONE",
+            "groq": "modelwire_acme:ACME",
+            "grok": "a:B",
+        }
+    )
+    listed = {
+        entry["name"]: entry for entry in json.loads(shown(capsys, "models", "--all", "--json"))
+    }
+    assert (listed["acme:..."]["ready"], listed["acme:..."]["what"]) == (
+        True,
+        "`ACME_API_KEY` is set",
+    )
     assert listed["acme_echo:..."]["ready"]
     assert not listed["broken:..."]["ready"]
     assert "cannot be loaded" in listed["broken:..."]["what"]
@@ -160,8 +196,19 @@ def test_the_command_lists_plugins_and_says_which_is_broken(
 def test_the_example_is_installed_by_pip_and_answers(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="builds the example: pip install hatchling")
     copy = shutil.copytree(EXAMPLE, tmp_path / "plugin")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-build-isolation", "--no-deps"]
-    done = subprocess.run([*pip, "--target", tmp_path / "here", copy], capture_output=True, text=True, check=False)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-build-isolation",
+        "--no-deps",
+    ]
+    done = subprocess.run(
+        [*pip, "--target", tmp_path / "here", copy], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     program = (
         "from modelwire import init_chat_model\n"
@@ -171,8 +218,16 @@ def test_the_example_is_installed_by_pip_and_answers(tmp_path: Path) -> None:
     with ProviderServer() as server:
         found = os.pathsep.join([str(ROOT), str(tmp_path / "here")])
         answer = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": found, "ACME_API_KEY": "k",
-                 "ACME_BASE_URL": server.base_url_for("openai")},
-        )  # fmt: skip
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": found,
+                "ACME_API_KEY": "k",
+                "ACME_BASE_URL": server.base_url_for("openai"),
+            },
+        )
     assert (answer.returncode, answer.stdout) == (0, "HELLO\nand again\n"), answer.stderr

@@ -15,16 +15,32 @@ import pytest
 from support.recordings import decoded, records
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
-from modelwire.adapters.providers.services import SERVICES, Service, service_by_model, service_names, service_of
+from modelwire.adapters.providers.services import (
+    SERVICES,
+    Service,
+    service_by_model,
+    service_names,
+    service_of,
+)
 from modelwire.config import init_chat_model
-from modelwire.errors import AuthenticationError, InvalidArgument, MissingKey, ParameterWarning, UnknownModel
+from modelwire.errors import (
+    AuthenticationError,
+    InvalidArgument,
+    MissingKey,
+    ParameterWarning,
+    UnknownModel,
+)
 from modelwire.messages import AIMessage, HumanMessage, ToolMessage
 
 KEY = "sk-secret-of-the-row"
-PLACES = {"azure_openai": "https://me.openai.azure.com/", "snowflake": "myorg-me",
-          "bedrock_openai": "eu-central-1", "bedrock_mantle": "eu-central-1",
-          "databricks": "https://dbc-1.cloud.databricks.com",
-          "watsonx": "https://us-south.ml.cloud.ibm.com"}  # fmt: skip
+PLACES = {
+    "azure_openai": "https://me.openai.azure.com/",
+    "snowflake": "myorg-me",
+    "bedrock_openai": "eu-central-1",
+    "bedrock_mantle": "eu-central-1",
+    "databricks": "https://dbc-1.cloud.databricks.com",
+    "watsonx": "https://us-south.ml.cloud.ibm.com",
+}
 # Where each is called, and what it calls the limit of an answer.
 CALLED = {
     "azure_openai": ("https://me.openai.azure.com/openai/v1", "max_completion_tokens"),
@@ -47,8 +63,14 @@ CALLED = {
     "nvidia": ("https://integrate.api.nvidia.com/v1", "max_tokens"),
     "moonshot": ("https://api.moonshot.ai/v1", "max_completion_tokens"),
     "zai": ("https://api.z.ai/api/paas/v4", "max_tokens"),
-    "snowflake": ("https://myorg-me.snowflakecomputing.com/api/v2/cortex/v1", "max_completion_tokens"),
-    "bedrock_openai": ("https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1", "max_completion_tokens"),
+    "snowflake": (
+        "https://myorg-me.snowflakecomputing.com/api/v2/cortex/v1",
+        "max_completion_tokens",
+    ),
+    "bedrock_openai": (
+        "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1",
+        "max_completion_tokens",
+    ),
     "bedrock_mantle": ("https://bedrock-mantle.eu-central-1.api.aws/v1", "max_completion_tokens"),
     "sambanova": ("https://api.sambanova.ai/v1", "max_tokens"),
     "cohere": ("https://api.cohere.ai/compatibility/v1", "max_tokens"),
@@ -61,7 +83,9 @@ CALLED = {
 }
 ROWS = [pytest.param(row, id=row.name) for row in SERVICES.values()]
 KEYED = [pytest.param(row, id=row.name) for row in SERVICES.values() if not row.works_without_key]
-MESSAGES = [pytest.param(row, id=row.name) for row in SERVICES.values() if "anthropic" in row.speaks()]
+MESSAGES = [
+    pytest.param(row, id=row.name) for row in SERVICES.values() if "anthropic" in row.speaks()
+]
 
 
 @pytest.fixture(autouse=True)
@@ -106,9 +130,13 @@ def test_the_key_comes_from_each_of_the_rows_variables_and_goes_into_its_header(
     for variable in row.keys:
         with monkeypatch.context() as patch:
             patch.setenv(variable, KEY)
-            headers = init_chat_model("some-model", model_provider=row.name).build_request("hi").headers  # type: ignore[attr-defined]
+            headers = (
+                init_chat_model("some-model", model_provider=row.name).build_request("hi").headers
+            )  # type: ignore[attr-defined]
             assert {name: value for name, value in headers.items() if KEY in value} == (
-                {"api-key": KEY} if row.name == "azure_openai" else {"Authorization": f"Bearer {KEY}"}
+                {"api-key": KEY}
+                if row.name == "azure_openai"
+                else {"Authorization": f"Bearer {KEY}"}
             )
 
 
@@ -141,7 +169,9 @@ def test_nobody_gets_the_key_of_another(row: Service, wire: str) -> None:
 def test_usage_of_streams_is_asked_for_where_it_has_to_be(row: Service) -> None:
     asked = made(row).build_request("hi", stream=True).body.get("stream_options")
     assert asked == ({"include_usage": True} if row.takes_stream_options else None)
-    assert "stream_options" not in made(row, stream_usage=False).build_request("hi", stream=True).body
+    assert (
+        "stream_options" not in made(row, stream_usage=False).build_request("hi", stream=True).body
+    )
     own = made(row).build_request("hi", stream=True, stream_options={"include_usage": False}).body
     assert own["stream_options"] == {"include_usage": False}
 
@@ -183,7 +213,9 @@ def test_what_a_row_lacks_is_left_out_with_a_warning_or_refused(row: Service) ->
         ("xai", {}),
     ],
 )
-def test_what_the_model_thought_returns_to_those_who_want_it(name: str, returned: dict[str, Any]) -> None:
+def test_what_the_model_thought_returns_to_those_who_want_it(
+    name: str, returned: dict[str, Any]
+) -> None:
     thought = AIMessage(
         "",
         tool_calls=[{"name": "look", "args": {}, "id": "c1"}],
@@ -202,9 +234,15 @@ def test_mistral_gets_thinking_back_as_a_part_of_the_content() -> None:
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
     said = AIMessage("yes", additional_kwargs={"reasoning_content": "hm"})
     called = AIMessage(
-        "", tool_calls=[{"name": "f", "args": {}, "id": "c1"}], additional_kwargs={"reasoning_content": "hm"}
+        "",
+        tool_calls=[{"name": "f", "args": {}, "id": "c1"}],
+        additional_kwargs={"reasoning_content": "hm"},
     )
-    body = made(SERVICES["mistralai"]).build_request(["hi", said, called, "and?", AIMessage("no")]).body
+    body = (
+        made(SERVICES["mistralai"])
+        .build_request(["hi", said, called, "and?", AIMessage("no")])
+        .body
+    )
     assert [turn["content"] for turn in body["messages"]] == [
         "hi",
         [thinking, {"type": "text", "text": "yes"}],
@@ -214,7 +252,9 @@ def test_mistral_gets_thinking_back_as_a_part_of_the_content() -> None:
     ]
 
 
-def test_ollama_says_what_its_compatible_endpoint_drops_and_the_way_round(recwarn: pytest.WarningsRecorder) -> None:
+def test_ollama_says_what_its_compatible_endpoint_drops_and_the_way_round(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
     dropped = {"num_ctx": 8192, "keep_alive": "10m", "options": {"min_p": 0.1}}
     model: Any = init_chat_model("ollama:qwen3", **dropped)
     assert not recwarn.list  # nothing goes "to the provider as it is"
@@ -223,20 +263,31 @@ def test_ollama_says_what_its_compatible_endpoint_drops_and_the_way_round(recwar
     assert not dropped.keys() & body.keys()
     words = " ".join(str(warning.message) for warning in caught)
     assert re.findall(r"`(PARAMETER num_ctx|OLLAMA_CONTEXT_LENGTH|OLLAMA_KEEP_ALIVE)", words) == [
-        "PARAMETER num_ctx", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_KEEP_ALIVE",
-    ]  # fmt: skip
+        "PARAMETER num_ctx",
+        "OLLAMA_CONTEXT_LENGTH",
+        "OLLAMA_KEEP_ALIVE",
+    ]
     with pytest.raises(InvalidArgument, match="Modelfile"):
         init_chat_model("ollama:qwen3", strict_params=True).build_request("hi", num_ctx=8192)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("wire", "name"), [("anthropic", "tool_choice"), ("responses", "truncation")])
+@pytest.mark.parametrize(
+    ("wire", "name"), [("anthropic", "tool_choice"), ("responses", "truncation")]
+)
 def test_ollama_says_what_its_other_wires_drop(wire: str, name: str) -> None:
     model: Any = init_chat_model("ollama:qwen3", wire=wire, keep_alive="10m", top_p=0.5)
     with pytest.warns(ParameterWarning) as caught:
         body = model.build_request(
-            "hi", tools=[{"name": "f", "input_schema": {}}], reasoning={"effort": "low"}, **{name: "any"}
+            "hi",
+            tools=[{"name": "f", "input_schema": {}}],
+            reasoning={"effort": "low"},
+            **{name: "any"},
         ).body
-    assert (body["top_p"], body["reasoning"], body.keys() & {"keep_alive", name}) == (0.5, {"effort": "low"}, set())
+    assert (body["top_p"], body["reasoning"], body.keys() & {"keep_alive", name}) == (
+        0.5,
+        {"effort": "low"},
+        set(),
+    )
     assert {str(it.message).split("`")[1] for it in caught} == {"keep_alive", name}
     assert "OLLAMA_KEEP_ALIVE" in " ".join(str(it.message) for it in caught)
 
@@ -247,7 +298,10 @@ def test_qwens_thinking_goes_by_its_flag_and_its_budget() -> None:
         return {name: value for name, value in sent.items() if "think" in name or "reason" in name}
 
     assert body(reasoning={"effort": "none"}) == {"enable_thinking": False}
-    assert body(thinking={"type": "enabled", "budget_tokens": 900}) == {"enable_thinking": True, "thinking_budget": 900}
+    assert body(thinking={"type": "enabled", "budget_tokens": 900}) == {
+        "enable_thinking": True,
+        "thinking_budget": 900,
+    }
     with pytest.warns(ParameterWarning, match="levels"):
         assert body(reasoning_effort="low") == {"enable_thinking": True}
 
@@ -272,20 +326,31 @@ PDF_URL = "data:application/pdf;base64,JVBERi0xLjQ="
 VIDEO_AT = {"type": "video_url", "video_url": {"url": "https://e.org/a.mp4"}}
 OWN_BLOCKS = [
     ("mistralai", FILE_AT, {"type": "document_url", "document_url": "https://e.org/a.pdf"}),
-    ("mistralai", {**FILE_AT, "extras": {"title": "a"}},
-     {"type": "document_url", "document_url": "https://e.org/a.pdf", "document_name": "a"}),
+    (
+        "mistralai",
+        {**FILE_AT, "extras": {"title": "a"}},
+        {"type": "document_url", "document_url": "https://e.org/a.pdf", "document_name": "a"},
+    ),
     ("mistralai", FILE_DATA, {"type": "document_url", "document_url": PDF_URL}),
     ("mistralai", {"type": "file", "file_id": "f1"}, {"type": "file", "file_id": "f1"}),
     ("openrouter", {"type": "video", "url": "https://e.org/a.mp4"}, VIDEO_AT),
-    ("openrouter", {"type": "video", "base64": "AAAA", "mime_type": "video/mp4"},
-     {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}),
-    ("perplexity", {"type": "file_url", "file_url": {"url": "https://e.org/a.pdf"}},
-     {"type": "file_url", "file_url": {"url": "https://e.org/a.pdf"}}),
-]  # fmt: skip
+    (
+        "openrouter",
+        {"type": "video", "base64": "AAAA", "mime_type": "video/mp4"},
+        {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}},
+    ),
+    (
+        "perplexity",
+        {"type": "file_url", "file_url": {"url": "https://e.org/a.pdf"}},
+        {"type": "file_url", "file_url": {"url": "https://e.org/a.pdf"}},
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "block", "part"), OWN_BLOCKS)
-def test_blocks_that_a_service_adds_are_sent_to_it(name: str, block: dict[str, Any], part: dict[str, Any]) -> None:
+def test_blocks_that_a_service_adds_are_sent_to_it(
+    name: str, block: dict[str, Any], part: dict[str, Any]
+) -> None:
     for written in (block, part):  # standard, or in the service's own words
         (turn,) = made(SERVICES[name]).build_request([HumanMessage([written])]).body["messages"]
         assert turn["content"] == [part]
@@ -294,12 +359,17 @@ def test_blocks_that_a_service_adds_are_sent_to_it(name: str, block: dict[str, A
 def test_such_a_block_is_a_standard_one_elsewhere_and_refused_where_that_is() -> None:
     for name in ("groq", "zai"):
         model = made(SERVICES[name])
-        for refused, words in ((OWN_BLOCKS[0][2], "does not take file URLs"), (VIDEO_AT, "`video_url`")):
+        for refused, words in (
+            (OWN_BLOCKS[0][2], "does not take file URLs"),
+            (VIDEO_AT, "`video_url`"),
+        ):
             with pytest.raises(InvalidArgument, match=words):
                 model.build_request([HumanMessage([refused])])
         document = {"type": "document_url", "document_url": PDF_URL}
         (turn,) = model.build_request([HumanMessage([document])]).body["messages"]
-        assert turn["content"] == [{"type": "file", "file": {"filename": "file.pdf", "file_data": PDF_URL}}]
+        assert turn["content"] == [
+            {"type": "file", "file": {"filename": "file.pdf", "file_data": PDF_URL}}
+        ]
 
 
 def test_a_services_own_block_is_read_on_another_wire() -> None:
@@ -307,7 +377,9 @@ def test_a_services_own_block_is_read_on_another_wire() -> None:
     model = ChatAnthropic(model="claude-sonnet-4-5", api_key="k")
     (block,) = model.build_request([HumanMessage([document])]).body["messages"][0]["content"]
     assert block == {"type": "document", "source": {"type": "url", "url": "https://e.org/a.pdf"}}
-    assert HumanMessage([VIDEO_AT]).content_blocks == [{"type": "video", "url": "https://e.org/a.mp4"}]
+    assert HumanMessage([VIDEO_AT]).content_blocks == [
+        {"type": "video", "url": "https://e.org/a.mp4"}
+    ]
 
 
 @pytest.mark.parametrize(("name", "kept"), [("openrouter", True), ("groq", False)])
@@ -332,11 +404,17 @@ def test_no_two_rows_share_a_name_a_model_or_a_port() -> None:
 @pytest.mark.parametrize(
     ("spelled", "name"),
     [
-        ("azure", "azure_openai"), ("mistral", "mistralai"),
-        ("llama.cpp", "llamacpp"), ("lm-studio", "lmstudio"), ("kimi", "moonshot"), ("z.ai", "zai"),
-        ("HF", "huggingface"), ("azure-openai", "azure_openai"), ("grok", "xai"),
+        ("azure", "azure_openai"),
+        ("mistral", "mistralai"),
+        ("llama.cpp", "llamacpp"),
+        ("lm-studio", "lmstudio"),
+        ("kimi", "moonshot"),
+        ("z.ai", "zai"),
+        ("HF", "huggingface"),
+        ("azure-openai", "azure_openai"),
+        ("grok", "xai"),
     ],
-)  # fmt: skip
+)
 def test_a_service_answers_to_its_other_names(spelled: str, name: str) -> None:
     assert service_of(spelled) is SERVICES[name]
     model: Any = init_chat_model(f"{spelled}:m", api_key=KEY)
@@ -347,11 +425,17 @@ def test_a_service_answers_to_its_other_names(spelled: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("model", "name"),
     [
-        ("deepseek-chat", "deepseek"), ("mistral-large-latest", "mistralai"), ("codestral-2508", "mistralai"),
-        ("grok-4", "xai"), ("sonar-pro", "perplexity"), ("kimi-k2.6", "moonshot"),
-        ("glm-5", "zai"), ("deepseek-ai/DeepSeek-V4", None), ("llama-3.3-70b-versatile", None),
+        ("deepseek-chat", "deepseek"),
+        ("mistral-large-latest", "mistralai"),
+        ("codestral-2508", "mistralai"),
+        ("grok-4", "xai"),
+        ("sonar-pro", "perplexity"),
+        ("kimi-k2.6", "moonshot"),
+        ("glm-5", "zai"),
+        ("deepseek-ai/DeepSeek-V4", None),
+        ("llama-3.3-70b-versatile", None),
     ],
-)  # fmt: skip
+)
 def test_a_models_name_may_tell_whose_it_is(model: str, name: str | None) -> None:
     row = service_by_model(model)
     assert (row.name if row else None) == name
@@ -373,7 +457,10 @@ def test_an_account_that_is_not_named_is_asked_for(monkeypatch: pytest.MonkeyPat
     with pytest.raises(InvalidArgument, match="`SNOWFLAKE_ACCOUNT`"):
         made(SERVICES["snowflake"])
     url = "https://a-b.snowflakecomputing.com/api/v2/cortex/v1"
-    assert made(SERVICES["snowflake"], base_url=url).build_request("hi").url == f"{url}/chat/completions"
+    assert (
+        made(SERVICES["snowflake"], base_url=url).build_request("hi").url
+        == f"{url}/chat/completions"
+    )
 
 
 def test_a_service_may_stand_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +481,9 @@ def test_a_service_may_stand_in_the_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("row", MESSAGES)
-def test_messages_are_called_at_their_address_with_the_rows_key(row: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_are_called_at_their_address_with_the_rows_key(
+    row: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(row.keys[0], KEY)
     model: Any = init_chat_model(f"{row.name}:m", wire="anthropic", max_tokens=5)
     request = model.build_request("hi")
@@ -408,10 +497,24 @@ def test_messages_are_called_at_their_address_with_the_rows_key(row: Service, mo
 @pytest.mark.parametrize("row", [row for row in ROWS if "responses" in row.values[0].speaks()])  # type: ignore[attr-defined]
 def test_responses_of_every_row_that_speaks_them_are_read(row: Service, raw_server: Any) -> None:
     text = {"type": "output_text", "text": "yes", "annotations": []}
-    item = {"type": "message", "id": "i1", "role": "assistant", "status": "completed", "content": [text]}
+    item = {
+        "type": "message",
+        "id": "i1",
+        "role": "assistant",
+        "status": "completed",
+        "content": [text],
+    }
     thought = {"type": "reasoning", "id": "i0", "summary": [{"type": "summary_text", "text": "hm"}]}
-    told = {"id": "r1", "object": "response", "status": "completed", "model": "m", "output": [thought, item]}
-    server = raw_server([whole({**told, "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}})])
+    told = {
+        "id": "r1",
+        "object": "response",
+        "status": "completed",
+        "model": "m",
+        "output": [thought, item],
+    }
+    server = raw_server(
+        [whole({**told, "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}})]
+    )
     model: Any = init_chat_model(f"{row.name}:m", wire="responses", api_key=KEY)
     assert model.build_request("hi").url == f"{row.address('responses')}/responses"
     near = init_chat_model(f"{row.name}:m", wire="responses", api_key=KEY, base_url=server.url)
@@ -422,7 +525,9 @@ def test_responses_of_every_row_that_speaks_them_are_read(row: Service, raw_serv
 
 
 def test_a_wire_that_a_row_does_not_speak_needs_an_address(raw_server: Any) -> None:
-    with pytest.raises(InvalidArgument, match=r"`zai` does not speak the wire `responses`.*`base_url`"):
+    with pytest.raises(
+        InvalidArgument, match=r"`zai` does not speak the wire `responses`.*`base_url`"
+    ):
         made(SERVICES["zai"], use_responses_api=True)
     own = made(SERVICES["zai"], use_responses_api=True, base_url="http://localhost:1")
     assert own.build_request("hi").url == "http://localhost:1/responses"
@@ -464,7 +569,12 @@ USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5
     [
         (
             "deepseek",
-            [delta(reasoning_content="hm"), delta(content="yes"), delta(USAGE, "stop", content=""), b"[DONE]"],
+            [
+                delta(reasoning_content="hm"),
+                delta(content="yes"),
+                delta(USAGE, "stop", content=""),
+                b"[DONE]",
+            ],
         ),
         (
             "mistralai",
@@ -475,12 +585,22 @@ USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5
                 b"[DONE]",
             ],
         ),
-        ("groq", [delta(reasoning="hm"), delta(content="yes"), delta({"x_groq": USAGE}, "stop"), b"[DONE]"]),
+        (
+            "groq",
+            [
+                delta(reasoning="hm"),
+                delta(content="yes"),
+                delta({"x_groq": USAGE}, "stop"),
+                b"[DONE]",
+            ],
+        ),
         ("perplexity", [delta(USAGE, content="y"), delta(USAGE, "stop", content="es")]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_stream_of_each_kind_comes_through(colour: Any, raw_server: Any, name: str, events: list[bytes]) -> None:
+def test_a_stream_of_each_kind_comes_through(
+    colour: Any, raw_server: Any, name: str, events: list[bytes]
+) -> None:
     server = raw_server([streamed(*events)])
     model = made(SERVICES[name], base_url=server.url, max_retries=0)
     chunks = colour.stream(model, "hi")
@@ -499,7 +619,10 @@ def thinking_at(place: str) -> dict[str, Any]:
     part = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
     said: dict[str, dict[str, Any]] = {
         "content": {"content": [part, {"type": "text", "text": "yes"}]},
-        "reasoning_details": {"content": "yes", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
+        "reasoning_details": {
+            "content": "yes",
+            "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
+        },
     }
     return said.get(place, {"content": "yes", place: "hm"})
 
@@ -510,13 +633,24 @@ def said_by(message: dict[str, Any]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_goes_through_what_the_table_of_the_page_calls_synthetic(row: Service, raw_server: Any) -> None:
+def test_every_row_goes_through_what_the_table_of_the_page_calls_synthetic(
+    row: Service, raw_server: Any
+) -> None:
     place = row.reasoning_at[0] if row.reasoning_at else ""
     thinking = thinking_at(place) if place else {"content": "yes"}
     call = {"id": "c1", "type": "function", "function": {"name": "Form", "arguments": '{"n": 1}'}}
-    form = {"tool_calls": [call]} if row.structured_by == "function_calling" else {"content": '{"n": 1}'}
+    form = (
+        {"tool_calls": [call]}
+        if row.structured_by == "function_calling"
+        else {"content": '{"n": 1}'}
+    )
     end = [delta(USAGE, "stop"), *([b"[DONE]"] if row.sends_done else [])]
-    script = [said_by(thinking), streamed(delta(**thinking), *end), said_by({"tool_calls": [call]}), said_by(form)]
+    script = [
+        said_by(thinking),
+        streamed(delta(**thinking), *end),
+        said_by({"tool_calls": [call]}),
+        said_by(form),
+    ]
     server = raw_server(script)
     model = made(row, base_url=server.url, max_retries=0)
     schema = {"title": "Form", "type": "object", "properties": {"n": {"type": "integer"}}}
@@ -537,11 +671,26 @@ def test_every_row_goes_through_what_the_table_of_the_page_calls_synthetic(row: 
 
 @pytest.mark.parametrize("row", MESSAGES)
 def test_messages_of_every_row_that_speaks_them_are_read(row: Service, raw_server: Any) -> None:
-    message = {"id": "m1", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "yes"}]}
-    ended = {"model": "m", "stop_reason": "end_turn", "usage": {"input_tokens": 3, "output_tokens": 2}}
-    server = raw_server([whole({**message, **ended}), whole({"error": {"message": "no"}}, "401 No")])
+    message = {
+        "id": "m1",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "text", "text": "yes"}],
+    }
+    ended = {
+        "model": "m",
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    }
+    server = raw_server(
+        [whole({**message, **ended}), whole({"error": {"message": "no"}}, "401 No")]
+    )
     model: Any = init_chat_model(
-        f"{row.name}:m", wire="anthropic", api_key=KEY, base_url=server.url.removesuffix("/v1"), max_retries=0
+        f"{row.name}:m",
+        wire="anthropic",
+        api_key=KEY,
+        base_url=server.url.removesuffix("/v1"),
+        max_retries=0,
     )
     assert model.invoke("hi").text == "yes"
     assert server.requests[0].startswith(b"POST /v1/messages ")
@@ -551,16 +700,22 @@ def test_messages_of_every_row_that_speaks_them_are_read(row: Service, raw_serve
 
 
 def test_an_error_names_the_service_and_shows_no_key(colour: Any, raw_server: Any) -> None:
-    server = raw_server([whole({"error": {"message": "Invalid API Key", "code": "invalid_api_key"}}, "401 No")])
+    server = raw_server(
+        [whole({"error": {"message": "Invalid API Key", "code": "invalid_api_key"}}, "401 No")]
+    )
     model = made(SERVICES["groq"], base_url=server.url, max_retries=0)
     with pytest.raises(AuthenticationError) as caught:
         colour.invoke(model, "hi")
     assert caught.value.provider == "groq"
     shown = f"{caught.value!r} {caught.value} {caught.value.__cause__!r}"
-    assert KEY not in shown + repr(model) + str(model) + str(model.model_dump()) + repr(model.build_request("hi"))
+    assert KEY not in shown + repr(model) + str(model) + str(model.model_dump()) + repr(
+        model.build_request("hi")
+    )
 
 
-def test_a_copy_elsewhere_takes_the_rows_key_from_the_environment_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_elsewhere_takes_the_rows_key_from_the_environment_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for wire in ("openai", "anthropic"):
         data = pickle.dumps(init_chat_model("deepseek:m", wire=wire, api_key=KEY))
         assert KEY.encode() not in data
@@ -609,15 +764,29 @@ def test_recorded_answers_of_every_row_are_read_as_the_row_says() -> None:
         )
         if not same or answer.response_metadata["model_provider"] != row.name:
             wrong.append(f"{record['id']} ({row.name})")
-        if thought and not any(f'"{place}"' in record["response_body_text"] for place in row.reasoning_at):
+        if thought and not any(
+            f'"{place}"' in record["response_body_text"] for place in row.reasoning_at
+        ):
             wrong.append(f"{record['id']} ({row.name}): reasoning is not at {row.reasoning_at}")
         if record["stream"] and row.sends_done != ("[DONE]" in record["response_body_text"]):
             wrong.append(f"{record['id']} ({row.name}): [DONE]")
     assert wrong == []
     assert read.keys() == {
-        "azure_openai", "openrouter", "groq", "deepseek", "mistralai", "together", "perplexity", "cerebras",
-        "huggingface", "google_openai", "ollama", "litellm", "zai", "snowflake",
-    }  # fmt: skip
+        "azure_openai",
+        "openrouter",
+        "groq",
+        "deepseek",
+        "mistralai",
+        "together",
+        "perplexity",
+        "cerebras",
+        "huggingface",
+        "google_openai",
+        "ollama",
+        "litellm",
+        "zai",
+        "snowflake",
+    }
 
 
 def test_what_a_row_says_it_lacks_no_recorded_request_has() -> None:
@@ -629,8 +798,12 @@ def test_what_a_row_says_it_lacks_no_recorded_request_has() -> None:
             assert not given & set(row.lacks), record["id"]
 
 
-@pytest.mark.parametrize(("cls", "provider"), [(ChatOpenAI, "anthropic"), (ChatAnthropic, "openai")])
-def test_a_class_is_not_sent_to_its_own_address_in_the_name_of_the_other(cls: Any, provider: str) -> None:
+@pytest.mark.parametrize(
+    ("cls", "provider"), [(ChatOpenAI, "anthropic"), (ChatAnthropic, "openai")]
+)
+def test_a_class_is_not_sent_to_its_own_address_in_the_name_of_the_other(
+    cls: Any, provider: str
+) -> None:
     with pytest.raises(InvalidArgument, match=f"`{provider}` is called with"):
         cls(provider=provider, model="m", api_key="k")
     cls(provider=provider, model="m", api_key="k", base_url="https://llm.example.org/v1")

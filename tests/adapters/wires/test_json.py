@@ -67,7 +67,9 @@ def test_snippet_is_always_printable_and_within_its_limit(text: str, limit: int)
     ],
 )
 def test_what_looks_like_a_key_is_masked(secret: str) -> None:
-    masked = mask_secrets(f"Incorrect API key provided: {secret}. Find yours at https://platform.openai.com.")
+    masked = mask_secrets(
+        f"Incorrect API key provided: {secret}. Find yours at https://platform.openai.com."
+    )
     assert secret not in masked
     assert "**********" in masked
     assert "https://platform.openai.com" in masked
@@ -79,7 +81,11 @@ def test_a_bearer_token_and_a_named_key_are_masked_whatever_their_form() -> None
 
 
 def test_words_and_keys_the_provider_has_masked_stay() -> None:
-    for text in ("Your api key: ****-key is invalid", "the risk-averse task-runner", "model gpt-4o-mini not found"):
+    for text in (
+        "Your api key: ****-key is invalid",
+        "the risk-averse task-runner",
+        "model gpt-4o-mini not found",
+    ):
         assert mask_secrets(text) == text
 
 
@@ -147,14 +153,24 @@ def test_any_bytes_are_a_value_or_a_malformed_response(body: bytes) -> None:
     ("body", "expected"),
     [
         (
-            {"error": {"message": "no", "type": "invalid_request_error", "param": None, "code": "bad"}},
+            {
+                "error": {
+                    "message": "no",
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": "bad",
+                }
+            },
             ("no", "invalid_request_error", "bad", None, None),
         ),
         ({"error": {"message": "no", "code": 502}}, ("no", None, 502, None, None)),
         ({"error": "no", "code": "Some error"}, ("no", None, "Some error", None, None)),
         ({"error": "no"}, ("no", None, None, None, None)),
         ({"detail": "no"}, ("no", None, None, None, None)),
-        ({"detail": [{"loc": ["body"], "msg": "no", "type": "missing"}]}, ("no", None, None, None, None)),
+        (
+            {"detail": [{"loc": ["body"], "msg": "no", "type": "missing"}]},
+            ("no", None, None, None, None),
+        ),
         (
             {"object": "error", "message": "no", "type": "BadRequestError", "code": 400},
             ("no", "BadRequestError", 400, None, None),
@@ -168,7 +184,11 @@ def test_any_bytes_are_a_value_or_a_malformed_response(body: bytes) -> None:
         (
             {
                 "type": "error",
-                "error": {"type": "rate_limit_error", "message": "no", "details": {"error_code": "spend"}},
+                "error": {
+                    "type": "rate_limit_error",
+                    "message": "no",
+                    "details": {"error_code": "spend"},
+                },
                 "request_id": "req_9",
             },
             ("no", "rate_limit_error", None, "spend", "req_9"),
@@ -189,7 +209,10 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["error", "message", "code", "type", "detail", "details", "status"]), inner)
+        | st.dictionaries(
+            st.sampled_from(["error", "message", "code", "type", "detail", "details", "status"]),
+            inner,
+        )
     ),
     max_leaves=8,
 )
@@ -210,10 +233,20 @@ def test_error_from_reply_never_raises_whatever_the_bytes(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "cls", "retry_class"),
     [
-        (401, {"error": {"message": "no", "code": "invalid_api_key"}}, AuthenticationError, RetryClass.FATAL),
+        (
+            401,
+            {"error": {"message": "no", "code": "invalid_api_key"}},
+            AuthenticationError,
+            RetryClass.FATAL,
+        ),
         (404, {"detail": "Not Found"}, NotFound, RetryClass.FATAL),
         (429, {"error": {"message": "slow"}}, RateLimited, RetryClass.THROTTLE),
-        (429, {"error": {"message": "pay", "code": "insufficient_quota"}}, QuotaExhausted, RetryClass.FATAL),
+        (
+            429,
+            {"error": {"message": "pay", "code": "insufficient_quota"}},
+            QuotaExhausted,
+            RetryClass.FATAL,
+        ),
         (400, b"<html>", BadRequest, RetryClass.FATAL),
         (502, b"", ServerError, RetryClass.TRANSIENT),
         (529, b"", Overloaded, RetryClass.OVERLOAD),
@@ -229,7 +262,12 @@ def test_an_error_answer_is_the_class_that_fits(
 
 
 def test_error_carries_the_facts_and_hides_the_key() -> None:
-    body = {"error": {"message": "Incorrect API key provided: sk-canary-1234567890.", "code": "invalid_api_key"}}
+    body = {
+        "error": {
+            "message": "Incorrect API key provided: sk-canary-1234567890.",
+            "code": "invalid_api_key",
+        }
+    }
     error = error_from_reply(reply(401, body, {"x-request-id": "req_7"}), "openai")
     assert error.request_id == "req_7"
     assert error.code == "invalid_api_key"
@@ -238,7 +276,9 @@ def test_error_carries_the_facts_and_hides_the_key() -> None:
 
 
 def test_error_text_obeys_no_terminal_and_is_short() -> None:
-    error = error_from_reply(reply(400, {"error": {"message": "\x1b[2Jgone\r\n" + "x" * 900}}), "openai")
+    error = error_from_reply(
+        reply(400, {"error": {"message": "\x1b[2Jgone\r\n" + "x" * 900}}), "openai"
+    )
     assert error.message.startswith("\\x1b[2Jgone x")
     assert len(error.message) == 300
 
@@ -247,7 +287,10 @@ def test_an_answer_without_words_says_its_status() -> None:
     assert error_from_reply(reply(503, b""), "x").message == (
         "The server answered 503 Service Unavailable and said nothing more."
     )
-    assert "502 Bad Gateway: `<h1>oops</h1>`" in error_from_reply(reply(502, b"<h1>oops</h1>"), "x").message
+    assert (
+        "502 Bad Gateway: `<h1>oops</h1>`"
+        in error_from_reply(reply(502, b"<h1>oops</h1>"), "x").message
+    )
 
 
 def test_a_redirect_says_where_and_what_to_do_but_not_its_query() -> None:
@@ -271,4 +314,6 @@ def test_a_picture_that_llama_cpp_cannot_see_is_not_asked_about_again(medium: st
     error = error_from_reply(Reply(500, {}, json.dumps(body).encode()), "local")
     assert (type(error), error.status, error.retry_class) == (BadRequest, 500, RetryClass.FATAL)
     plain = {"error": {"code": 500, "message": "out of memory", "type": "server_error"}}
-    assert type(error_from_reply(Reply(500, {}, json.dumps(plain).encode()), "local")) is ServerError
+    assert (
+        type(error_from_reply(Reply(500, {}, json.dumps(plain).encode()), "local")) is ServerError
+    )

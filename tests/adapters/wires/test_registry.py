@@ -17,7 +17,9 @@ from modelwire.messages import HumanMessage
 PACKAGE = Path(str(modelwire.__file__)).parent
 # The public classes may: each is of one provider.
 MAY_ASK = {"adapters/providers/openai.py", "adapters/providers/anthropic.py"}
-ASKS = re.compile(r'TOOL_SHAPE|[!=]= ?"(anthropic|openai|responses)"|"(anthropic|openai|responses)" ?[!=]=')
+ASKS = re.compile(
+    r'TOOL_SHAPE|[!=]= ?"(anthropic|openai|responses)"|"(anthropic|openai|responses)" ?[!=]='
+)
 
 
 @pytest.mark.parametrize("name", WIRES)
@@ -59,7 +61,9 @@ def test_nothing_outside_the_wires_asks_which_wire_it_is() -> None:
 
 def modules_after(code: str) -> set[str]:
     program = f"import json, sys\n{code}\nprint(json.dumps([name for name in sys.modules if '.wires.' in name]))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -15,7 +15,13 @@ from support.toy_wire import ChatToy
 from modelwire import init_chat_model
 from modelwire.adapters.providers.registry import PROVIDERS, Provider
 from modelwire.adapters.wires.wire import WIRES
-from modelwire.errors import IncompleteStream, InvalidArgument, MissingKey, RateLimited, StreamInterrupted
+from modelwire.errors import (
+    IncompleteStream,
+    InvalidArgument,
+    MissingKey,
+    RateLimited,
+    StreamInterrupted,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -79,24 +85,32 @@ def test_it_binds_tools_in_its_own_shape_and_reads_their_calls(colour: Any) -> N
         """Say what the weather is."""
         return city
 
-    answers = Answers(httpx2.Response(200, json={"calls": [{"name": "weather", "args": {"city": "Rome"}}]}))
+    answers = Answers(
+        httpx2.Response(200, json={"calls": [{"name": "weather", "args": {"city": "Rome"}}]})
+    )
     answer = colour.invoke(toy(answers).bind_tools([weather], tool_choice="any"), "hi")
     assert answers.body["tools"] == [{"toy_tool": "weather"}]
-    assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("weather", {"city": "Rome"})]
+    assert [(call["name"], call["args"]) for call in answer.tool_calls] == [
+        ("weather", {"city": "Rome"})
+    ]
 
 
 def test_it_structures_output(colour: Any) -> None:
     class Place(pydantic.BaseModel):
         city: str
 
-    answers = Answers(httpx2.Response(200, json={"calls": [{"name": "Place", "args": {"city": "Rome"}}]}))
+    answers = Answers(
+        httpx2.Response(200, json={"calls": [{"name": "Place", "args": {"city": "Rome"}}]})
+    )
     assert colour.invoke(toy(answers).with_structured_output(Place), "hi") == Place(city="Rome")
     with pytest.raises(InvalidArgument, match="no JSON mode"):
         toy(answers).with_structured_output(None, method="json_mode")
 
 
 def test_its_errors_are_ours_and_are_retried_with_a_new_signature(colour: Any) -> None:
-    refused = httpx2.Response(429, headers={"retry-after": "0"}, json={"error": {"message": "Slow down."}})
+    refused = httpx2.Response(
+        429, headers={"retry-after": "0"}, json={"error": {"message": "Slow down."}}
+    )
     answers = Answers(refused, httpx2.Response(200, json={"text": "Hello!"}))
     assert colour.invoke(toy(answers), "hi").text == "Hello!"
     first, second = (int(request.headers["x-signature"]) for request in answers.requests)

@@ -29,7 +29,11 @@ def keys_of(kind: Any) -> set[str]:
     if parts and not hasattr(kind, "model_fields") and not hasattr(kind, "__required_keys__"):
         return set().union(*(keys_of(part) for part in parts))
     return {*getattr(kind, "model_fields", ()), *getattr(kind, "__annotations__", ())} | (
-        {name for base in getattr(kind, "__orig_bases__", ()) for name in getattr(base, "__annotations__", ())}
+        {
+            name
+            for base in getattr(kind, "__orig_bases__", ())
+            for name in getattr(base, "__annotations__", ())
+        }
     )
 
 
@@ -52,10 +56,18 @@ def botos(*shapes: str) -> set[str]:
         (bedrock_types.Response, ["ConverseResponse"]),
         (bedrock_types.Usage, ["TokenUsage"]),
         (bedrock_types.Delta, ["ContentBlockDelta"]),
-        (bedrock_types.Event, ["MessageStartEvent", "ContentBlockStartEvent", "ContentBlockDeltaEvent",
-                               "MessageStopEvent", "ConverseStreamMetadataEvent"]),
+        (
+            bedrock_types.Event,
+            [
+                "MessageStartEvent",
+                "ContentBlockStartEvent",
+                "ContentBlockDeltaEvent",
+                "MessageStopEvent",
+                "ConverseStreamMetadataEvent",
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_key_of_bedrocks_is_one_of_botocores(ours: Any, shapes: list[str]) -> None:
     assert set(get_type_hints(ours)) <= botos(*shapes)
 
@@ -63,12 +75,17 @@ def test_every_key_of_bedrocks_is_one_of_botocores(ours: Any, shapes: list[str])
 @pytest.mark.parametrize(
     ("ours", "sdks"),
     [
-        (gemini_types.Part, "Part"), (gemini_types.Candidate, "Candidate"), (gemini_types.Content, "Content"),
-        (gemini_types.FunctionCall, "FunctionCall"), (gemini_types.FunctionResponse, "FunctionResponse"),
-        (gemini_types.Response, "GenerateContentResponse"), (gemini_types.Blob, "Blob"),
-        (gemini_types.FileData, "FileData"), (gemini_types.Usage, "GenerateContentResponseUsageMetadata"),
+        (gemini_types.Part, "Part"),
+        (gemini_types.Candidate, "Candidate"),
+        (gemini_types.Content, "Content"),
+        (gemini_types.FunctionCall, "FunctionCall"),
+        (gemini_types.FunctionResponse, "FunctionResponse"),
+        (gemini_types.Response, "GenerateContentResponse"),
+        (gemini_types.Blob, "Blob"),
+        (gemini_types.FileData, "FileData"),
+        (gemini_types.Usage, "GenerateContentResponseUsageMetadata"),
     ],
-)  # fmt: skip
+)
 def test_every_key_of_geminis_is_one_of_google_genais(ours: Any, sdks: str) -> None:
     fields = getattr(pytest.importorskip("google.genai.types"), sdks).model_fields
     assert set(get_type_hints(ours)) <= {field.alias or name for name, field in fields.items()}
@@ -79,8 +96,16 @@ def test_every_key_of_geminis_is_one_of_google_genais(ours: Any, sdks: str) -> N
     [
         (chat_types.RequestBody, [CompletionCreateParamsNonStreaming], STREAMS),
         (chat_types.Completion, [chat.ChatCompletion, chat.ChatCompletionChunk], SERVICES),
-        (chat_types.Choice, [chat.chat_completion.Choice, chat.chat_completion_chunk.Choice], set()),
-        (chat_types.Message, [chat.ChatCompletionMessage, chat.chat_completion_chunk.ChoiceDelta], SERVICES),
+        (
+            chat_types.Choice,
+            [chat.chat_completion.Choice, chat.chat_completion_chunk.Choice],
+            set(),
+        ),
+        (
+            chat_types.Message,
+            [chat.ChatCompletionMessage, chat.chat_completion_chunk.ChoiceDelta],
+            SERVICES,
+        ),
         (chat_types.ToolCall, [chat.chat_completion_chunk.ChoiceDeltaToolCall], {"custom"}),
         (chat_types.Usage, [CompletionUsage], set()),
         (responses_types.RequestBody, [ResponseCreateParamsNonStreaming], STREAMS),
@@ -88,10 +113,18 @@ def test_every_key_of_geminis_is_one_of_google_genais(ours: Any, sdks: str) -> N
         (responses_types.Usage, [responses.ResponseUsage], set()),
         (responses_types.Event, [responses.ResponseStreamEvent], set()),
         (responses_types.Item, [responses.ResponseOutputItem], set()),
-        (anthropic_types.RequestBody, [messages.message_create_params.MessageCreateParamsBase], STREAMS),
+        (
+            anthropic_types.RequestBody,
+            [messages.message_create_params.MessageCreateParamsBase],
+            STREAMS,
+        ),
         (anthropic_types.Message, [messages.Message], set()),
         (anthropic_types.Usage, [messages.Usage], set()),
-        (anthropic_types.Delta, [messages.RawContentBlockDelta, messages.raw_message_delta_event.Delta], set()),
+        (
+            anthropic_types.Delta,
+            [messages.RawContentBlockDelta, messages.raw_message_delta_event.Delta],
+            set(),
+        ),
         (anthropic_types.Event, [messages.RawMessageStreamEvent], {"error"}),
         (anthropic_types.Tool, [messages.ToolParam], set()),
         (anthropic_types.ToolChoice, [messages.ToolChoiceToolParam], set()),

@@ -18,8 +18,12 @@ from modelwire.testing import BatchPlan, ProviderServer
 Serve = Callable[..., ProviderServer]
 DATED: dict[str, Any] = {"api_version": "2025-04-01-preview", "api_key": "k"}
 MODELS: dict[str, Callable[[str], ChatOpenAI]] = {
-    "dated": lambda at: AzureChatOpenAI(azure_endpoint=at, azure_deployment="my dep", model="gpt-4o", **DATED),
-    "v1": lambda at: AzureChatOpenAI(azure_endpoint=at, azure_deployment="my dep", model="gpt-4o", api_key="k"),
+    "dated": lambda at: AzureChatOpenAI(
+        azure_endpoint=at, azure_deployment="my dep", model="gpt-4o", **DATED
+    ),
+    "v1": lambda at: AzureChatOpenAI(
+        azure_endpoint=at, azure_deployment="my dep", model="gpt-4o", api_key="k"
+    ),
     "responses": lambda at: AzureChatOpenAI(
         azure_endpoint=at, azure_deployment="my dep", use_responses_api=True, **DATED
     ),
@@ -40,7 +44,9 @@ def no_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("how", MODELS)
-def test_a_deployment_answers_through_the_address_of_all(serve: Serve, tmp_path: Path, how: str) -> None:
+def test_a_deployment_answers_through_the_address_of_all(
+    serve: Serve, tmp_path: Path, how: str
+) -> None:
     server = serve()
     model = MODELS[how](root(server))
     job = model.submit_batch(["a", "b"], dir=tmp_path / "a.job").wait(poll=0.01)
@@ -61,9 +67,11 @@ def test_each_call_has_the_token_of_its_moment(serve: Serve, tmp_path: Path, mad
     server, tokens = serve(), (f"token-{number}" for number in range(99))
     if made == "azure":
         model: Any = AzureChatOpenAI(
-            azure_endpoint=root(server), azure_deployment="d", azure_ad_token_provider=lambda: next(tokens),
+            azure_endpoint=root(server),
+            azure_deployment="d",
+            azure_ad_token_provider=lambda: next(tokens),
             api_version="2025-04-01-preview",
-        )  # fmt: skip
+        )
     else:
         model = server.model(made, api_key=lambda: next(tokens))  # type: ignore[arg-type]
     job = model.submit_batch(["a"], dir=tmp_path / "a.job").wait(poll=0.01)
@@ -101,11 +109,15 @@ def test_a_file_that_is_still_read_in_is_waited_for(
     monkeypatch.setattr(openai_api, "READ_PAUSE_S", 0.01)
     MODELS["v1"](root(server)).submit_batch(["a"], dir=tmp_path / "a.job")
     assert [(r.method, r.path.rpartition("/v1/")[2]) for r in server.requests] == [
-        ("POST", "files"), ("GET", "files/file-1"), ("POST", "batches"),
-    ]  # fmt: skip
+        ("POST", "files"),
+        ("GET", "files/file-1"),
+        ("POST", "batches"),
+    ]
 
 
-def test_what_went_through_a_client_is_waited_for_with_its_chain_only(serve: Serve, tmp_path: Path) -> None:
+def test_what_went_through_a_client_is_waited_for_with_its_chain_only(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(polls=1))
     model = MODELS["client"](root(server))
     model.submit_batch(["a"], dir=tmp_path / "a.job")

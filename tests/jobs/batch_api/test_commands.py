@@ -30,7 +30,16 @@ def server(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pro
 
 
 def batch(*more: str) -> int:
-    given = ["batch", "in.csv", "--prompt", "Say {text}", "--model", "openai:gpt-test", "-o", "out.csv"]
+    given = [
+        "batch",
+        "in.csv",
+        "--prompt",
+        "Say {text}",
+        "--model",
+        "openai:gpt-test",
+        "-o",
+        "out.csv",
+    ]
     return cli.main([*given, "--via", "batch-api", *more])
 
 
@@ -80,7 +89,9 @@ def test_what_only_live_rows_know_is_refused(
     assert not server.batches.made
 
 
-def test_the_input_is_not_written_over(server: ProviderServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_input_is_not_written_over(
+    server: ProviderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert batch("-o", "in.csv") == 1
     assert "is the input" in capsys.readouterr().err
     assert not server.batches.made
@@ -101,7 +112,9 @@ def test_the_output_of_another_job_is_refused_before_anything_is_submitted(
     with pytest.raises(JobBusy, match=r"out\.csv` is the output of the job in `.*live\.job"):
         job.write("out.csv")
     assert Path("out.csv").read_bytes() == before
-    assert batch("--via", "live", "-o", "other.csv", "--job-dir", "third.job", "-q") == 1  # nor the other way round
+    assert (
+        batch("--via", "live", "-o", "other.csv", "--job-dir", "third.job", "-q") == 1
+    )  # nor the other way round
     assert "`other.csv` is the output of the job in `" in capsys.readouterr().err
     name = JobFolder(Path("live.job")).id
     assert cli.main(["jobs", "write", name, "--output", "other.csv"]) == 1
@@ -113,7 +126,9 @@ def test_detach_is_for_batches(server: ProviderServer, capsys: pytest.CaptureFix
     assert "needs `--via batch-api`" in capsys.readouterr().err
 
 
-def test_what_a_retry_needs_is_said(server: ProviderServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_retry_needs_is_said(
+    server: ProviderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("in.csv").write_text('id,text\n1,a\n2,b\n3,c,d\n4,"e\n')
     assert batch() == 0  # the second is missing, the third and the fourth cannot be read
     said = capsys.readouterr().err
@@ -162,15 +177,29 @@ def test_rows_that_could_not_be_read_are_asked_once_they_are_put_right(
     assert [len(made.rows) for made in server.batches.made] == [3, 1]
 
 
-def test_an_empty_cell_is_empty_in_the_prompt_as_in_a_live_job(server: ProviderServer, tmp_path: Path) -> None:
+def test_an_empty_cell_is_empty_in_the_prompt_as_in_a_live_job(
+    server: ProviderServer, tmp_path: Path
+) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": null}\n')
-    given = ["batch", "in.jsonl", "--prompt", "Say {text}.", "--model", "openai:gpt-test", "-o", "out.jsonl", "-q"]
+    given = [
+        "batch",
+        "in.jsonl",
+        "--prompt",
+        "Say {text}.",
+        "--model",
+        "openai:gpt-test",
+        "-o",
+        "out.jsonl",
+        "-q",
+    ]
     assert cli.main([*given, "--via", "batch-api"]) == 0
     asked = [body["messages"][-1]["content"] for _, _, body in server.batches.made[0].rows]
     assert asked == ["Say a.", "Say ."]
 
 
-def test_answers_that_were_cut_are_counted(serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_that_were_cut_are_counted(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         server = serve(default=Answer("One, two", stop="length"), batches=BatchPlan())
         patch.chdir(tmp_path)

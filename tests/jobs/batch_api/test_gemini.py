@@ -52,9 +52,13 @@ def test_requests_go_with_the_call_or_as_a_file_and_nothing_is_left_there(
 
 
 @ways
-def test_a_batch_whose_creation_was_lost_is_taken_over_by_its_name(serve: Serve, tmp_path: Path, way: str) -> None:
+def test_a_batch_whose_creation_was_lost_is_taken_over_by_its_name(
+    serve: Serve, tmp_path: Path, way: str
+) -> None:
     server = serve(batches=[BatchPlan(polls=1, lose_create=True), BatchPlan(polls=1)])
-    other = server.model("gemini").submit_batch(["of a colleague"], dir=tmp_path / "other" / "b.job")
+    other = server.model("gemini").submit_batch(
+        ["of a colleague"], dir=tmp_path / "other" / "b.job"
+    )
     job = server.model("gemini").submit_batch(["a"], dir=tmp_path / "a.job").wait(poll=0.01)
     assert answers(job) == ["a"] and answers(other.wait(poll=0.01)) == ["of a colleague"]
     assert len(server.batches.made) == 2
@@ -76,7 +80,9 @@ def test_a_batch_is_found_on_a_later_page() -> None:
     assert GeminiBatches().find(client, part, "job", set()) == []
 
 
-def test_a_file_that_is_gone_is_uploaded_again(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_gone_is_uploaded_again(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gemini, "INLINE_BYTES", 0)
     server = serve(batches=BatchPlan(polls=1))
     handle, left = server.batches.handle, [1]
@@ -98,13 +104,20 @@ def test_a_file_that_is_gone_is_uploaded_again(serve: Serve, tmp_path: Path, mon
 
 
 def test_a_batch_that_failed_says_why_for_each_of_its_rows(serve: Serve, tmp_path: Path) -> None:
-    server = serve(batches=BatchPlan(polls=1, outcome="failed", errors=[{"message": "no such tool"}]))
+    server = serve(
+        batches=BatchPlan(polls=1, outcome="failed", errors=[{"message": "no such tool"}])
+    )
     job = server.model("gemini").submit_batch(["a", "b"], dir=tmp_path / "a.job").wait(poll=0.01)
-    assert [(r.status, "no such tool" in str(r.error)) for r in job.results()] == [("errored", True)] * 2
+    assert [(r.status, "no such tool" in str(r.error)) for r in job.results()] == [
+        ("errored", True)
+    ] * 2
 
 
 def test_a_blocked_answer_is_a_failure_of_its_row(serve: Serve, tmp_path: Path) -> None:
-    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}}
+    blocked = {
+        "promptFeedback": {"blockReason": "SAFETY"},
+        "usageMetadata": {"promptTokenCount": 3},
+    }
     server = serve([blocked], batches=BatchPlan(polls=1))
     job = server.model("gemini").submit_batch(["a"], dir=tmp_path / "a.job").wait(poll=0.01)
     assert [(r.status, type(r.error).__name__) for r in job.results()] == [("errored", "Refused")]
@@ -144,13 +157,16 @@ def test_a_line_of_results_says_what_came_of_its_row(line: Any, kind: str, statu
 @pytest.mark.parametrize("state", ["BATCH_STATE_SUCCEEDED", "JOB_STATE_SUCCEEDED"])
 def test_a_batch_as_the_service_says_it_is_read(tmp_path: Path, state: str) -> None:
     """A server of a few lines: counts are texts, times have nine digits, results stand in `metadata.output`."""
-    about: dict[str, Any] = {"createTime": "2026-11-22T11:55:07.827892252Z", "state": "BATCH_STATE_PENDING"}
+    about: dict[str, Any] = {
+        "createTime": "2026-11-22T11:55:07.827892252Z",
+        "state": "BATCH_STATE_PENDING",
+    }
     made = {"name": "batches/7h9w4g", "metadata": about}
 
     def end(peer: Any) -> None:
-        (row,) = json.loads(server.requests[0].partition(b"\r\n\r\n")[2])["batch"]["inputConfig"]["requests"][
+        (row,) = json.loads(server.requests[0].partition(b"\r\n\r\n")[2])["batch"]["inputConfig"][
             "requests"
-        ]
+        ]["requests"]
         content = {"parts": [{"text": "Hello."}], "role": "model"}
         row["response"] = {"candidates": [{"content": content, "finishReason": "STOP"}]}
         stats = {"requestCount": "1", "successfulRequestCount": "1"}
@@ -161,9 +177,13 @@ def test_a_batch_as_the_service_says_it_is_read(tmp_path: Path, state: str) -> N
     with closing(RawServer([[answer(json.dumps(made).encode())], [end], [end]])) as server:
         model = ChatGoogleGenerativeAI(model="gemini-2.5-flash", api_key="k", base_url=server.url)
         job = model.submit_batch(["hi"], dir=tmp_path / "a.job")
-        assert job._read()[1].parts[0].expires_at == pytest.approx(1795348507.83 + 48 * 3600, abs=0.01)
+        assert job._read()[1].parts[0].expires_at == pytest.approx(
+            1795348507.83 + 48 * 3600, abs=0.01
+        )
         assert answers(job.wait(poll=0.01)) == ["Hello."]
-    assert server.requests[0].startswith(b"POST /v1beta/models/gemini-2.5-flash:batchGenerateContent HTTP")
+    assert server.requests[0].startswith(
+        b"POST /v1beta/models/gemini-2.5-flash:batchGenerateContent HTTP"
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +194,10 @@ def test_a_batch_as_the_service_says_it_is_read(tmp_path: Path, state: str) -> N
             "bucket.*vertexai=False",
         ),
         (lambda: ChatAnthropicVertex(model="claude-sonnet-4-5", project="p"), "bucket"),
-        (lambda: ChatOpenAI(model="mistral-small-latest", provider="mistralai", api_key="k"), "Mistral's Batch API"),
+        (
+            lambda: ChatOpenAI(model="mistral-small-latest", provider="mistralai", api_key="k"),
+            "Mistral's Batch API",
+        ),
         (lambda: ChatOpenAI(model="grok-4", provider="xai", api_key="k"), "xAI's Batch API"),
     ],
 )

@@ -39,7 +39,9 @@ class Handler(BaseHTTPRequestHandler):
         sent = self.rfile.read(int(self.headers["content-length"]))
         self.server.seen.append((self.path, "key-1" in str(self.headers)))
         if "key-1" not in str(self.headers):
-            return self.answer(401, {"error": {"message": "no", "type": "authentication_error", "code": 401}})
+            return self.answer(
+                401, {"error": {"message": "no", "type": "authentication_error", "code": 401}}
+            )
         self.server.sent.append(sent)
         if "x-goog-upload-protocol" in self.headers:
             return self.answer(200, {}, f"http://127.0.0.1:{self.server.server_port}/upload?id=1")
@@ -74,8 +76,14 @@ def server() -> Any:
 @pytest.mark.parametrize(
     ("make", "path"),
     [
-        (lambda url, key: ChatOpenAI(model="gpt-test", base_url=f"{url}/v1", api_key=key), "/v1/files"),
-        (lambda url, key: ChatAnthropic(model="claude-haiku-4-5", base_url=url, api_key=key), "/v1/messages/batches"),
+        (
+            lambda url, key: ChatOpenAI(model="gpt-test", base_url=f"{url}/v1", api_key=key),
+            "/v1/files",
+        ),
+        (
+            lambda url, key: ChatAnthropic(model="claude-haiku-4-5", base_url=url, api_key=key),
+            "/v1/messages/batches",
+        ),
         (
             lambda url, key: ChatGoogleGenerativeAI(model="gemini-test", base_url=url, api_key=key),
             "/upload/v1beta/files",
@@ -84,7 +92,11 @@ def server() -> Any:
     ids=["openai", "anthropic", "gemini"],
 )
 def test_a_file_is_sent_whole_once_the_key_is_renewed(
-    server: Any, make: Callable[[str, Any], Any], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any,
+    make: Callable[[str, Any], Any],
+    path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gemini, "INLINE_BYTES", 0)
     keys, text = Keys(), "w" * 200_000

@@ -22,7 +22,9 @@ OF_A_FILE = ("openai", "gemini file", "gemini vertex")  # Batch APIs whose batch
 OFTEN = {("openai", "created"), ("anthropic", "intent"), ("gemini", "created")}
 
 
-def run(wire: str, server: ProviderServer, folder: Path, *death: str) -> subprocess.CompletedProcess[str]:
+def run(
+    wire: str, server: ProviderServer, folder: Path, *death: str
+) -> subprocess.CompletedProcess[str]:
     base_url = server.base_url_for(wire.partition(" ")[0])  # type: ignore[arg-type]
     command = [sys.executable, batch_program.__file__, wire, base_url, str(folder), *death]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -35,7 +37,12 @@ def is_often(wire: str, death: tuple[str, str]) -> bool:
 @pytest.mark.parametrize(
     ("wire", "death"),
     [
-        pytest.param(wire, at, id=f"{wire}-{' '.join(at)}", marks=() if is_often(wire, at) else pytest.mark.long)
+        pytest.param(
+            wire,
+            at,
+            id=f"{wire}-{' '.join(at)}",
+            marks=() if is_often(wire, at) else pytest.mark.long,
+        )
         for wire in ("openai", "anthropic", "gemini", *OF_A_FILE[1:])
         for at in DEATHS
         if wire in OF_A_FILE or at[1] != "uploaded"

@@ -47,7 +47,11 @@ def load(server: ProviderServer, folder: Path, wire: Any = "openai") -> BatchJob
 
 def statuses(job: BatchJob) -> list[str]:
     results = list(job.results())
-    assert all(result.output.content == f"say w{result.index}" for result in results if result.status == "succeeded")
+    assert all(
+        result.output.content == f"say w{result.index}"
+        for result in results
+        if result.status == "succeeded"
+    )
     return [result.status for result in results]
 
 
@@ -60,14 +64,20 @@ def cancelled(server: ProviderServer) -> list[str]:
     return [one[1] for one in found if one]
 
 
-def answering(server: ProviderServer, when: Callable[[Any], bool], say: Any, times: int = 10**6) -> None:
+def answering(
+    server: ProviderServer, when: Callable[[Any], bool], say: Any, times: int = 10**6
+) -> None:
     """Have the Batch API say something else, so many times, to the requests that `when` tells."""
     handle, left = server.batches.handle, [times]
 
     def handling(request: Any, base_url: str) -> Any:
         if left[0] and when(request):
             left[0] -= 1
-            return say(request) if callable(say) else error_reply("openai", say, number=request.number, message="no")
+            return (
+                say(request)
+                if callable(say)
+                else error_reply("openai", say, number=request.number, message="no")
+            )
         return handle(request, base_url)
 
     server.batches.handle = handling  # type: ignore[method-assign]
@@ -134,7 +144,9 @@ def without_results(server: ProviderServer, **counts: int) -> None:
 
 
 @pytest.mark.parametrize("choice", ["adopt", "again"])
-def test_a_guess_without_results_is_for_the_user_to_judge(serve: Serve, tmp_path: Path, choice: str) -> None:
+def test_a_guess_without_results_is_for_the_user_to_judge(
+    serve: Serve, tmp_path: Path, choice: str
+) -> None:
     server = serve()
     interrupted(server, tmp_path)
     other = colleagues_batch(server)
@@ -166,7 +178,9 @@ def test_a_guess_of_which_nothing_was_paid_is_let_go(serve: Serve, tmp_path: Pat
     assert asked(server) == [6, 6]
 
 
-def test_what_another_job_only_guesses_to_be_its_own_is_not_kept_from_its_owner(serve: Serve, tmp_path: Path) -> None:
+def test_what_another_job_only_guesses_to_be_its_own_is_not_kept_from_its_owner(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve(batches=[BatchPlan(lose_create=True), BatchPlan()])
     chain = ChatPromptTemplate.from_template("say {word}") | server.model("anthropic")
     answering(server, is_create, 403, times=1)
@@ -184,12 +198,19 @@ def test_what_another_job_only_guesses_to_be_its_own_is_not_kept_from_its_owner(
 
 @thinned(one_in=2, wire=("openai", "anthropic"), days=(-40, 0.005, 40), first=(True, False))
 def test_a_clock_that_is_wrong_makes_no_second_batch(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wire: str, days: float, first: bool
+    serve: Serve,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wire: str,
+    days: float,
+    first: bool,
 ) -> None:
     server = serve(batches=[BatchPlan()] * (not first) + [BatchPlan(lose_create=True)])
     if not first:
         colleagues_batch(server)
-    monkeypatch.setattr(events_module, "time", SimpleNamespace(time=lambda: time.time() + days * 86_400))
+    monkeypatch.setattr(
+        events_module, "time", SimpleNamespace(time=lambda: time.time() + days * 86_400)
+    )
     made_before = len(asked(server))
     assert statuses(submit(server, tmp_path, wire).wait(poll=0.01)) == ["succeeded"] * 6
     assert len(asked(server)) == made_before + 1
@@ -199,17 +220,25 @@ def test_a_clock_that_is_wrong_makes_no_second_batch(
 
 
 @pytest.mark.parametrize("why", ["a line", "full"])
-def test_a_cancelled_job_whose_batch_then_fails_submits_nothing(serve: Serve, tmp_path: Path, why: str) -> None:
+def test_a_cancelled_job_whose_batch_then_fails_submits_nothing(
+    serve: Serve, tmp_path: Path, why: str
+) -> None:
     errors = [{"code": "invalid", "line": 2, "message": "not so"}] if why == "a line" else []
     outcome: Any = "completed" if errors else "token_limit_exceeded"
     server = serve(batches=[BatchPlan(polls=3, errors=errors, outcome=outcome)])
-    answering(server, lambda request: request.path.endswith("/cancel"), lambda request: Reply(200, {}, [b"{}"]))
+    answering(
+        server,
+        lambda request: request.path.endswith("/cancel"),
+        lambda request: Reply(200, {}, [b"{}"]),
+    )
     job = submit(server, tmp_path)
     job.cancel()
     job.wait(poll=0.01)
     assert asked(server) == [6]
     assert statuses(job) == ["cancelled", "errored" if errors else "cancelled", *["cancelled"] * 4]
-    assert job.resubmit("cancelled") == 5 + (not errors)  # and rows handed in by hand are not cancelled
+    assert job.resubmit("cancelled") == 5 + (
+        not errors
+    )  # and rows handed in by hand are not cancelled
     assert statuses(job.wait(poll=0.01)).count("succeeded") == 5 + (not errors)
 
 
@@ -226,13 +255,19 @@ def test_a_part_that_has_ended_keeps_no_other_from_being_cancelled(
     assert statuses(job.wait(poll=0.01)) == ["succeeded"] * 2 + ["cancelled"] * 4
 
 
-def test_what_could_not_be_cancelled_is_raised_at_the_end_and_tried_again(serve: Serve, tmp_path: Path) -> None:
+def test_what_could_not_be_cancelled_is_raised_at_the_end_and_tried_again(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(polls=9))
     job = submit(server, tmp_path, part_rows=2)
     answering(server, lambda request: request.path.endswith("_1/cancel"), 500, times=1)
     with pytest.raises(ChatError, match="500"):
         job.cancel()
-    assert [batch.cancelled_at_share is not None for batch in server.batches.made] == [False, True, True]
+    assert [batch.cancelled_at_share is not None for batch in server.batches.made] == [
+        False,
+        True,
+        True,
+    ]
     assert statuses(job.wait(poll=0.01)) == ["cancelled"] * 6
 
 
@@ -249,7 +284,9 @@ def test_a_file_that_is_gone_is_uploaded_again(serve: Serve, tmp_path: Path) -> 
     assert asked(server) == [6]
 
 
-def test_a_batch_that_is_refused_for_another_reason_uploads_nothing_again(serve: Serve, tmp_path: Path) -> None:
+def test_a_batch_that_is_refused_for_another_reason_uploads_nothing_again(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve()
     answering(server, is_create, 400, times=2)
     for _ in range(2):
@@ -259,7 +296,9 @@ def test_a_batch_that_is_refused_for_another_reason_uploads_nothing_again(serve:
 
 
 @both
-def test_what_is_gone_keeps_nothing_from_being_removed(serve: Serve, tmp_path: Path, wire: str) -> None:
+def test_what_is_gone_keeps_nothing_from_being_removed(
+    serve: Serve, tmp_path: Path, wire: str
+) -> None:
     server = serve()
     job = submit(server, tmp_path, wire, part_rows=2).wait(poll=0.01)
     if wire == "openai":
@@ -277,14 +316,21 @@ def test_a_batch_or_results_that_are_gone_are_made_again_when_that_is_asked_for(
 ) -> None:
     server = serve(batches=BatchPlan(polls=1))
     job = submit(server, tmp_path, wire, part_rows=3)
-    answering(server, lambda r: r.method == "GET" and ("_1" in r.path or r.path.endswith("/content")), 404, times=1)
+    answering(
+        server,
+        lambda r: r.method == "GET" and ("_1" in r.path or r.path.endswith("/content")),
+        404,
+        times=1,
+    )
     with pytest.raises(JobStopped, match=r"another account or workspace.*job\.submit_again\(0\)"):
         job.wait(poll=0.01)
     assert statuses(job.wait(poll=0.01)) == ["succeeded"] * 6  # it was the key
     assert asked(server) == [3, 3]
 
 
-def test_a_batch_that_is_gone_for_good_is_made_again_when_that_is_asked_for(serve: Serve, tmp_path: Path) -> None:
+def test_a_batch_that_is_gone_for_good_is_made_again_when_that_is_asked_for(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(polls=1))
     job = submit(server, tmp_path, "anthropic", part_rows=3)
     with pytest.raises(Exception, match="Nothing is uncertain"):
@@ -322,7 +368,9 @@ def changed_results(server: ProviderServer, change: Callable[[bytes], bytes]) ->
     ],
     ids=["bom", "null", "no rows", "crlf", "no end", "torn for ever", "odd row"],
 )
-def test_an_odd_line_of_results_loses_no_other(serve: Serve, tmp_path: Path, wire: str, change: Any) -> None:
+def test_an_odd_line_of_results_loses_no_other(
+    serve: Serve, tmp_path: Path, wire: str, change: Any
+) -> None:
     server = serve()
     changed_results(server, change)
     assert statuses(submit(server, tmp_path, wire).wait(poll=0.01)) == ["succeeded"] * 6
@@ -348,7 +396,9 @@ def test_results_that_come_compressed_are_read(
     assert [b"range:" in asked.lower() for asked in server.requests] == [False] * len(script)
 
 
-def test_a_download_that_goes_on_elsewhere_is_begun_anew(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_download_that_goes_on_elsewhere_is_begun_anew(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nabcd"
     wrong = answer(b"ab", status=206, headers="content-range: bytes 2-3/8\r\n")
     server = RawServer([[head, None], [wrong], [answer(b"abcdefgh")]])
@@ -362,7 +412,9 @@ def test_a_download_that_goes_on_elsewhere_is_begun_anew(tmp_path: Path, request
 # ---------------------------------------------------------------- the rest, live
 
 
-def test_an_answer_that_was_paid_live_is_kept_whatever_another_row_raises(serve: Serve, tmp_path: Path) -> None:
+def test_an_answer_that_was_paid_live_is_kept_whatever_another_row_raises(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(rows=dict.fromkeys(range(6), "missing")))
     bad = ["w3"]
 
@@ -391,10 +443,21 @@ def test_a_wrong_key_is_raised_when_rows_are_asked_live(serve: Serve, tmp_path: 
 # ---------------------------------------------------------------- rows that were never sent
 
 
-def test_rows_that_no_step_could_make_a_question_of_are_submitted_once_they_can(serve: Serve, tmp_path: Path) -> None:
+def test_rows_that_no_step_could_make_a_question_of_are_submitted_once_they_can(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(rows={2: "missing"}))
-    rows = [{"word": "a"}, {"wrod": "b"}, {"word": "c"}, {"word": "x" * 999}, {"wrod": "d"}, {"word": "c"}]
-    job = (PROMPT | server.model()).submit_batch(rows, dir=tmp_path / "a.job", part_bytes=700, max_rounds=1)
+    rows = [
+        {"word": "a"},
+        {"wrod": "b"},
+        {"word": "c"},
+        {"word": "x" * 999},
+        {"wrod": "d"},
+        {"word": "c"},
+    ]
+    job = (PROMPT | server.model()).submit_batch(
+        rows, dir=tmp_path / "a.job", part_bytes=700, max_rounds=1
+    )
     job.wait(poll=0.01)
     server.batches.plan = BatchPlan()
     seen = [result.status for result in job.results()]
@@ -403,11 +466,22 @@ def test_rows_that_no_step_could_make_a_question_of_are_submitted_once_they_can(
     with pytest.raises(JobChanged, match="Row 3"):
         job.resubmit(inputs=[*mended[:2], {"word": "z"}, *mended[3:]])
     assert job.resubmit(inputs=mended) == 3
-    assert [result.same for result in job.wait(poll=0.01).results()] == [None, None, None, None, 1, 2]
-    assert [result.output.text for result in job.results()] == [f"say {row['word']}" for row in mended]
+    assert [result.same for result in job.wait(poll=0.01).results()] == [
+        None,
+        None,
+        None,
+        None,
+        1,
+        2,
+    ]
+    assert [result.output.text for result in job.results()] == [
+        f"say {row['word']}" for row in mended
+    ]
     assert asked(server) == [2, 2]
     assert job.resubmit(inputs=mended) == 0
-    (PROMPT | server.model()).submit_batch(mended, dir=tmp_path / "a.job", part_bytes=700, max_rounds=1)
+    (PROMPT | server.model()).submit_batch(
+        mended, dir=tmp_path / "a.job", part_bytes=700, max_rounds=1
+    )
     assert asked(server) == [2, 2]
 
 
@@ -417,7 +491,9 @@ def test_rows_that_no_step_could_make_a_question_of_are_submitted_once_they_can(
 def damage(folder: Path, *lines: int) -> None:
     with closing(sqlite3.connect(folder / "a.job" / "job.sqlite")) as store, store:
         ids = [id for (id,) in store.execute("SELECT id FROM events ORDER BY id")]
-        store.executemany("UPDATE events SET record = '###' WHERE id = ?", [(ids[line],) for line in lines])
+        store.executemany(
+            "UPDATE events SET record = '###' WHERE id = ?", [(ids[line],) for line in lines]
+        )
 
 
 @both
@@ -438,7 +514,9 @@ def test_events_of_the_store_that_are_lost_make_no_second_batch(
     assert asked(server) == [6]
 
 
-def test_a_job_is_not_done_whose_store_has_lost_what_a_part_brought(serve: Serve, tmp_path: Path) -> None:
+def test_a_job_is_not_done_whose_store_has_lost_what_a_part_brought(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve()
     submit(server, tmp_path).wait(poll=0.01)
     damage(tmp_path, -2)  # the last one says that the job is done

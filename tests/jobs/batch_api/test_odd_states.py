@@ -16,7 +16,14 @@ import openai
 import pytest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
-from modelwire.errors import AuthenticationError, DiskError, JobError, JobStopped, ModelwireError, Timeout
+from modelwire.errors import (
+    AuthenticationError,
+    DiskError,
+    JobError,
+    JobStopped,
+    ModelwireError,
+    Timeout,
+)
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import gemini as gemini_api
 from modelwire.jobs.batch_api import reconcile as reconciler
@@ -40,7 +47,11 @@ def submit(server: ProviderServer, folder: Path, wire: Any = "openai", **options
 def statuses(job: BatchJob) -> list[str]:
     results = list(job.results())
     assert [result.index for result in results] == list(range(len(ROWS)))
-    assert all(result.output.content == f"say w{result.index}" for result in results if result.status == "succeeded")
+    assert all(
+        result.output.content == f"say w{result.index}"
+        for result in results
+        if result.status == "succeeded"
+    )
     return [result.status for result in results]
 
 
@@ -71,7 +82,9 @@ def test_each_input_has_one_result_whatever_the_provider_leaves_out_or_says_twic
     rows: Any = {1: "missing", 2: "duplicate", 3: "null", 4: "expired"}
     server = serve(batches=BatchPlan(rows=rows, foreign=2))
     job = submit(server, tmp_path, wire, max_rounds=1).wait(poll=0.01)
-    expired = "errored" if wire == "gemini" else "expired"  # Gemini says it of a row as of a live call: a 504
+    expired = (
+        "errored" if wire == "gemini" else "expired"
+    )  # Gemini says it of a row as of a live call: a 504
     assert statuses(job) == ["succeeded", "missing", "succeeded", "errored", expired, "succeeded"]
     results = list(job.results())
     assert [result.retryable for result in results] == [False, True, False, True, True, False]
@@ -80,7 +93,9 @@ def test_each_input_has_one_result_whatever_the_provider_leaves_out_or_says_twic
 
 
 @both
-def test_a_row_with_a_passing_error_is_asked_again_in_a_second_round(serve: Serve, tmp_path: Path, wire: str) -> None:
+def test_a_row_with_a_passing_error_is_asked_again_in_a_second_round(
+    serve: Serve, tmp_path: Path, wire: str
+) -> None:
     server = serve([faults.status(429), faults.status(400)])  # the last row, and the one before
     job = submit(server, tmp_path, wire).wait(poll=0.01)
     assert asked(server) == [6, 1]
@@ -93,9 +108,13 @@ def test_a_row_with_a_passing_error_is_asked_again_in_a_second_round(serve: Serv
 def test_an_answer_to_another_question_is_not_taken(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     job = submit(server, tmp_path).wait(poll=0.01)
-    (raw,) = [path for path in (tmp_path / "a.job" / "results").iterdir() if b"w0" in path.read_bytes()]
+    (raw,) = [
+        path for path in (tmp_path / "a.job" / "results").iterdir() if b"w0" in path.read_bytes()
+    ]
     lines = raw.read_bytes().splitlines(keepends=True)
-    name = next(line for line in lines if b"say w0" in line).split(b'"custom_id":"')[1].split(b'"')[0]
+    name = (
+        next(line for line in lines if b"say w0" in line).split(b'"custom_id":"')[1].split(b'"')[0]
+    )
     raw.write_bytes(b"".join(lines).replace(name, name[:-8] + b"00000000"))
     assert statuses(job)[0] == "missing"
 
@@ -113,7 +132,9 @@ def test_what_an_expired_batch_has_answered_is_kept(serve: Serve, tmp_path: Path
 
 
 @both
-def test_what_is_answered_when_it_is_cancelled_is_kept(serve: Serve, tmp_path: Path, wire: str) -> None:
+def test_what_is_answered_when_it_is_cancelled_is_kept(
+    serve: Serve, tmp_path: Path, wire: str
+) -> None:
     server = serve(batches=BatchPlan(polls=100))
     job = submit(server, tmp_path, wire)
     server.batches.made[0].polls = 51
@@ -129,7 +150,9 @@ def test_what_is_answered_when_it_is_cancelled_is_kept(serve: Serve, tmp_path: P
 # ---------------------------------------------------------------- batches that are refused
 
 
-def test_rows_that_validation_names_fail_and_the_others_go_again(serve: Serve, tmp_path: Path) -> None:
+def test_rows_that_validation_names_fail_and_the_others_go_again(
+    serve: Serve, tmp_path: Path
+) -> None:
     refused = BatchPlan(errors=[{"code": "invalid", "line": 2, "message": "not so"}])
     server = serve(batches=[refused])
     job = submit(server, tmp_path).wait(poll=0.01)
@@ -138,13 +161,17 @@ def test_rows_that_validation_names_fail_and_the_others_go_again(serve: Serve, t
     assert "not so" in str(list(job.results())[1].error)
 
 
-def test_a_batch_refused_twice_or_without_a_line_fails_as_a_whole(serve: Serve, tmp_path: Path) -> None:
+def test_a_batch_refused_twice_or_without_a_line_fails_as_a_whole(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve(batches=BatchPlan(errors=[{"code": "invalid", "line": 1, "message": "not so"}]))
     assert statuses(submit(server, tmp_path).wait(poll=0.01)) == ["errored"] * 6
     assert asked(server) == [6, 5]
 
 
-def test_a_full_queue_is_waited_for_and_fewer_batches_are_made_at_a_time(serve: Serve, tmp_path: Path) -> None:
+def test_a_full_queue_is_waited_for_and_fewer_batches_are_made_at_a_time(
+    serve: Serve, tmp_path: Path
+) -> None:
     full = BatchPlan(outcome="token_limit_exceeded", polls=1)
     server = serve(batches=[BatchPlan(polls=3), full, full])
     job = submit(server, tmp_path, part_rows=2)
@@ -173,9 +200,13 @@ def test_damaged_events_are_said_to_be(serve: Serve, tmp_path: Path) -> None:
 
 
 @both
-def test_a_batch_whose_creation_was_not_heard_of_is_taken_over(serve: Serve, tmp_path: Path, wire: str) -> None:
+def test_a_batch_whose_creation_was_not_heard_of_is_taken_over(
+    serve: Serve, tmp_path: Path, wire: str
+) -> None:
     server = serve(batches=[BatchPlan(lose_create=True), BatchPlan(), BatchPlan(lose_create=True)])
-    assert statuses(submit(server, tmp_path, wire, part_rows=2).wait(poll=0.01)) == ["succeeded"] * 6
+    assert (
+        statuses(submit(server, tmp_path, wire, part_rows=2).wait(poll=0.01)) == ["succeeded"] * 6
+    )
     assert asked(server) == [2, 2, 2]
 
 
@@ -188,7 +219,9 @@ def foreign_batch(server: ProviderServer, rows: int) -> str:
 
 
 @pytest.mark.parametrize("choice", ["adopt", "again"])
-def test_two_batches_that_may_be_ours_are_for_the_user_to_tell_apart(serve: Serve, tmp_path: Path, choice: str) -> None:
+def test_two_batches_that_may_be_ours_are_for_the_user_to_tell_apart(
+    serve: Serve, tmp_path: Path, choice: str
+) -> None:
     server = serve(batches=[BatchPlan(lose_create=True)])
     failing(server, lambda request: request.method == "GET" and "limit=1000" in request.query, 403)
     with pytest.raises(Exception, match="403"):
@@ -206,9 +239,13 @@ def test_two_batches_that_may_be_ours_are_for_the_user_to_tell_apart(serve: Serv
     assert asked(server) == [6, 6] + [6] * (choice == "again")
 
 
-def test_a_batch_taken_for_ours_that_is_another_ones_is_let_go(serve: Serve, tmp_path: Path) -> None:
+def test_a_batch_taken_for_ours_that_is_another_ones_is_let_go(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve()
-    failing(server, lambda request: request.method == "POST" and request.path.endswith("batches"), 403)
+    failing(
+        server, lambda request: request.method == "POST" and request.path.endswith("batches"), 403
+    )
     with pytest.raises(Exception, match="403"):
         submit(server, tmp_path, "anthropic")
     foreign_batch(server, rows=6)
@@ -281,18 +318,25 @@ def test_a_batch_that_runs_long_after_its_end_is_not_waited_for_for_ever(
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
-def test_calls_go_through_the_clients_the_model_was_given(serve: Serve, tmp_path: Path, wire: str) -> None:
+def test_calls_go_through_the_clients_the_model_was_given(
+    serve: Serve, tmp_path: Path, wire: str
+) -> None:
     server = serve()
     sdk: Any = anthropic.Anthropic if wire == "anthropic" else openai.OpenAI
     model: Any = ChatAnthropic if wire == "anthropic" else ChatOpenAI
     url = server.base_url_for(wire)  # type: ignore[arg-type]
     heard: list[str] = []
     with (
-        httpx2.Client(event_hooks={"request": [lambda request: heard.append(request.url.path)]}) as client,
+        httpx2.Client(
+            event_hooks={"request": [lambda request: heard.append(request.url.path)]}
+        ) as client,
         sdk(base_url=url, api_key="k") as given,
     ):
         for number, chain in enumerate(
-            [model(model="m", base_url=url, api_key="k", http_client=client), model(model="m", client=given)]
+            [
+                model(model="m", base_url=url, api_key="k", http_client=client),
+                model(model="m", client=given),
+            ]
         ):
             job = chain.submit_batch(["a"], dir=tmp_path / f"{number}.job").wait(poll=0.01)
             assert [result.output.content for result in job.results()] == ["a"]
@@ -321,7 +365,9 @@ def test_redirects_are_not_followed(serve: Serve, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the rest, live
 
 
-def test_rows_without_an_answer_are_asked_live_with_the_models_fallbacks(serve: Serve, tmp_path: Path) -> None:
+def test_rows_without_an_answer_are_asked_live_with_the_models_fallbacks(
+    serve: Serve, tmp_path: Path
+) -> None:
     rows: Any = {1: "missing", 4: "expired"}
     server = serve(batches=BatchPlan(rows=rows))
     chain = PROMPT | server.model(max_retries=0).with_fallbacks([server.model("anthropic")])

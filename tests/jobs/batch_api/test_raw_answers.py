@@ -59,12 +59,19 @@ class Handler(BaseHTTPRequestHandler):
             server.files[name] = sent[sent.index(b'{"custom_id"') : sent.rindex(b"\r\n--")]
             self.answer("upload", {"id": name, "created_at": int(time.time())})
             return
-        about = {"id": f"batch{len(server.batches)}", "status": "in_progress", "created_at": int(time.time())}
+        about = {
+            "id": f"batch{len(server.batches)}",
+            "status": "in_progress",
+            "created_at": int(time.time()),
+        }
         server.batches.append({**json.loads(sent), **about})
         self.answer("create", about)
 
     def do_GET(self) -> None:
-        server, name = self.server, self.path.partition("?")[0].removesuffix("/content").rpartition("/")[2]
+        server, name = (
+            self.server,
+            self.path.partition("?")[0].removesuffix("/content").rpartition("/")[2],
+        )
         if name == "batches":
             self.answer("list", {"data": server.batches, "has_more": False})
         elif name in server.files:
@@ -72,7 +79,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             batch = next(one for one in server.batches if one["id"] == name)
             rows = [json.loads(line) for line in server.files[batch["input_file_id"]].splitlines()]
-            lines = [json.dumps({"custom_id": row["custom_id"], "response": answered(row["body"])}) for row in rows]
+            lines = [
+                json.dumps({"custom_id": row["custom_id"], "response": answered(row["body"])})
+                for row in rows
+            ]
             server.files[f"out{name}"] = "\n".join(lines[::-1]).encode()
             self.answer("look", {**batch, "status": "completed", "output_file_id": f"out{name}"})
 
@@ -82,7 +92,10 @@ class Handler(BaseHTTPRequestHandler):
 
 def answered(body: dict[str, Any]) -> dict[str, Any]:
     message = {"role": "assistant", "content": f"To {body['messages'][0]['content']}"}
-    return {"status_code": 200, "body": {"id": "c", "choices": [{"message": message, "finish_reason": "stop"}]}}
+    return {
+        "status_code": 200,
+        "body": {"id": "c", "choices": [{"message": message, "finish_reason": "stop"}]},
+    }
 
 
 @pytest.fixture
@@ -101,12 +114,20 @@ def serve() -> Any:
 
 def submit(server: Server, folder: Path) -> BatchJob:
     base_url = f"http://127.0.0.1:{server.server_port}/v1"
-    return ChatOpenAI(model="gpt-test", base_url=base_url, api_key="k").submit_batch(["a", "b"], dir=folder)
+    return ChatOpenAI(model="gpt-test", base_url=base_url, api_key="k").submit_batch(
+        ["a", "b"], dir=folder
+    )
 
 
 LOST: list[tuple[int, Any]] = [
-    (RESET, None), (200, {}), (200, []), (200, b"<html>"), (200, {"id": None}), (502, b"<html>"), (200, b""),
-]  # fmt: skip
+    (RESET, None),
+    (200, {}),
+    (200, []),
+    (200, b"<html>"),
+    (200, {"id": None}),
+    (502, b"<html>"),
+    (200, b""),
+]
 
 
 @pytest.mark.parametrize("lost", LOST)
@@ -137,8 +158,15 @@ STRANGE = [
 ]
 
 
-def test_a_look_that_cannot_be_read_is_repeated(serve: Callable[..., Server], tmp_path: Path) -> None:
-    looks: Odd = [(200, each) for each in STRANGE] + [(429, {}), (500, b""), (503, b"<html>"), (RESET, None)]
+def test_a_look_that_cannot_be_read_is_repeated(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    looks: Odd = [(200, each) for each in STRANGE] + [
+        (429, {}),
+        (500, b""),
+        (503, b"<html>"),
+        (RESET, None),
+    ]
     server = serve(look=looks)
     job = submit(server, tmp_path / "a.job").wait(poll=0.001)
     assert job.status(look=False).done == 2
@@ -150,11 +178,18 @@ def test_a_look_that_cannot_be_read_is_repeated(serve: Callable[..., Server], tm
 def test_a_batch_that_has_ended_without_its_results_is_looked_at_until_they_are_there(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    ended = {"status": "completed", "request_counts": {"total": 2, "completed": 2, "failed": 0}, "output_file_id": None}
+    ended = {
+        "status": "completed",
+        "request_counts": {"total": 2, "completed": 2, "failed": 0},
+        "output_file_id": None,
+    }
     server = serve(look=[(200, ended)] * 2)
     job = submit(server, tmp_path / "a.job").wait(poll=0.01)
     assert [result.output.text for result in job.results()] == ["To a", "To b"]
-    server = serve(look=[(200, {**ended, "expires_at": 1})] * 9, create=[(200, {"id": "batch0", "expires_at": 1})])
+    server = serve(
+        look=[(200, {**ended, "expires_at": 1})] * 9,
+        create=[(200, {"id": "batch0", "expires_at": 1})],
+    )
     job = submit(server, tmp_path / "b.job")
     with pytest.raises(JobStopped, match=r"has ended and tells of no results.*submit_again\(0\)"):
         job.wait(poll=0.01)

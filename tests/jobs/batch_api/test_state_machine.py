@@ -44,7 +44,9 @@ LUCK = ["lose_create", "refuse_create", "refuse_cancel"]
 SKEWS_S = [0.0, -3e6, -4000.0, -360.0, 360.0, 4000.0, 3e6]  # of this machine's clock
 PLANS = ["", "line", "full"]  # what becomes of batches to come
 PASSES = 80  # of a healed world in which a job must end
-fuses = st.sampled_from([None] * 25 + list(range(25)))  # so many things are done before the process is killed
+fuses = st.sampled_from(
+    [None] * 25 + list(range(25))
+)  # so many things are done before the process is killed
 
 
 class BatchMachine(RuleBasedStateMachine):
@@ -71,7 +73,9 @@ class BatchMachine(RuleBasedStateMachine):
             self._trip(f"after {said}")
 
         clock = SimpleNamespace(
-            time=lambda: self.provider.now + self.skew_s, sleep=lambda s: None, monotonic=lambda: 0.0
+            time=lambda: self.provider.now + self.skew_s,
+            sleep=lambda s: None,
+            monotonic=lambda: 0.0,
         )
         for module in (events_module, job_module):
             self.stack.enter_context(patch.object(module, "time", clock))
@@ -81,14 +85,30 @@ class BatchMachine(RuleBasedStateMachine):
         self.stack.enter_context(patch("os.fsync", lambda fd: None))
 
     @initialize(
-        dialect=st.sampled_from(["openai", "anthropic", "gemini"]), rows=st.integers(2, 7), part_rows=st.integers(1, 4),
-        max_rounds=st.integers(1, 2), fuse=fuses, may_be_damaged=st.booleans(), luck=st.sampled_from(LUCK),
-        skew_s=st.sampled_from(SKEWS_S), is_busy=st.booleans(), plans=st.lists(st.sampled_from(PLANS), max_size=4),
-    )  # fmt: skip
+        dialect=st.sampled_from(["openai", "anthropic", "gemini"]),
+        rows=st.integers(2, 7),
+        part_rows=st.integers(1, 4),
+        max_rounds=st.integers(1, 2),
+        fuse=fuses,
+        may_be_damaged=st.booleans(),
+        luck=st.sampled_from(LUCK),
+        skew_s=st.sampled_from(SKEWS_S),
+        is_busy=st.booleans(),
+        plans=st.lists(st.sampled_from(PLANS), max_size=4),
+    )
     def begin(
-        self, dialect: str, rows: int, part_rows: int, max_rounds: int, fuse: int | None, may_be_damaged: bool,
-        luck: str, skew_s: float, is_busy: bool, plans: list[str],
-    ) -> None:  # fmt: skip
+        self,
+        dialect: str,
+        rows: int,
+        part_rows: int,
+        max_rounds: int,
+        fuse: int | None,
+        may_be_damaged: bool,
+        luck: str,
+        skew_s: float,
+        is_busy: bool,
+        plans: list[str],
+    ) -> None:
         self.may_be_damaged, self.skew_s = may_be_damaged, skew_s
         self.provider = Provider(dialect)
         self.texts = [f"q{number}" for number in range(rows)]
@@ -135,7 +155,11 @@ class BatchMachine(RuleBasedStateMachine):
             event("uncertain")
             self.uncertain = exc
         except JobStopped as exc:
-            late = [one for one in self.provider.batches if not one.ended and self.provider.now > one.made_at + 90_000]
+            late = [
+                one
+                for one in self.provider.batches
+                if not one.ended and self.provider.now > one.made_at + 90_000
+            ]
             if not late or "should have ended" not in str(exc):
                 raise
         except DiskError:
@@ -167,7 +191,11 @@ class BatchMachine(RuleBasedStateMachine):
         self._do(lambda: self.model.submit_batch(self.texts, dir=self.folder, **self.options), fuse)
 
     def is_job(self) -> bool:
-        return not self.broken and (self.folder / "job.json").exists() and (self.folder / "job.sqlite").exists()
+        return (
+            not self.broken
+            and (self.folder / "job.json").exists()
+            and (self.folder / "job.sqlite").exists()
+        )
 
     @precondition(is_job)
     @rule(fuse=fuses)
@@ -204,8 +232,17 @@ class BatchMachine(RuleBasedStateMachine):
         number, ids = self.uncertain.part, self.uncertain.batch_ids
         events = PartEvents(self.folder).read()
         job = self.job()
-        names = [name for name, _ in stored(self.folder / "parts", events.parts[number], job._api(job._read()[0]))]
-        truth = [batch.id for batch in self.ours() if batch.id in ids and [name for name, _ in batch.rows] == names]
+        names = [
+            name
+            for name, _ in stored(
+                self.folder / "parts", events.parts[number], job._api(job._read()[0])
+            )
+        ]
+        truth = [
+            batch.id
+            for batch in self.ours()
+            if batch.id in ids and [name for name, _ in batch.rows] == names
+        ]
         assert len(truth) <= 1
 
         def decided() -> None:
@@ -223,7 +260,9 @@ class BatchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.provider.batches)
     @rule(which=st.integers(0, 50), share=st.floats(0, 1), failing=st.integers(0, 1))
     def answer_rows(self, which: int, share: float, failing: int) -> None:
-        self.provider.progress(self.provider.batches[which % len(self.provider.batches)], share, failing)
+        self.provider.progress(
+            self.provider.batches[which % len(self.provider.batches)], share, failing
+        )
 
     @precondition(lambda self: any(not batch.ended for batch in self.provider.batches))
     @rule(state=st.sampled_from(["completed", "expired"]), look=st.booleans())
@@ -234,7 +273,10 @@ class BatchMachine(RuleBasedStateMachine):
             self.look(None)
 
     @precondition(lambda self: any(not batch.ended for batch in self.provider.batches))
-    @rule(which=st.integers(0, 50), state=st.sampled_from(["completed", "completed", "expired", "cancelled"]))
+    @rule(
+        which=st.integers(0, 50),
+        state=st.sampled_from(["completed", "completed", "expired", "cancelled"]),
+    )
     def end_batch(self, which: int, state: str) -> None:
         self.end_one(which, state)
 
@@ -249,9 +291,10 @@ class BatchMachine(RuleBasedStateMachine):
         self.provider.make("a colleague", [(f"other-{n}", f"c{n}") for n in range(rows)])
 
     @rule(
-        kind=st.sampled_from(LUCK), count=st.integers(1, 6),
+        kind=st.sampled_from(LUCK),
+        count=st.integers(1, 6),
         is_busy=st.booleans(),
-    )  # fmt: skip
+    )
     def have_bad_luck(self, kind: str, count: int, is_busy: bool) -> None:
         setattr(self.provider, kind, count)
         self.provider.is_busy = is_busy
@@ -263,18 +306,28 @@ class BatchMachine(RuleBasedStateMachine):
     @rule(
         passed_s=st.sampled_from([0.0, 1.0, 400.0, 4000.0, 30_000.0]),
         skew_s=st.sampled_from(SKEWS_S),
-        compress=st.booleans(), mark=st.sampled_from([b"", b"\xef\xbb\xbf"]), tears=st.booleans(),
+        compress=st.booleans(),
+        mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+        tears=st.booleans(),
         loses_files=st.booleans(),
-    )  # fmt: skip
+    )
     def let_time_pass(
-        self, passed_s: float, skew_s: float, compress: bool, mark: bytes, tears: bool, loses_files: bool
-    ) -> None:  # fmt: skip
+        self,
+        passed_s: float,
+        skew_s: float,
+        compress: bool,
+        mark: bytes,
+        tears: bool,
+        loses_files: bool,
+    ) -> None:
         self.provider.now += passed_s
         self.skew_s, self.tears = skew_s, tears
         self.provider.compress, self.provider.mark = compress, mark
         if loses_files:  # those that were uploaded
             results = {name for batch in self.provider.batches for name in batch.files.values()}
-            self.provider.files = {name: data for name, data in self.provider.files.items() if name in results}
+            self.provider.files = {
+                name: data for name, data in self.provider.files.items() if name in results
+            }
 
     @precondition(lambda self: self.is_job() and self.may_be_damaged and not self.damaged)
     @rule(which=st.integers(1, 8), count=st.integers(1, 3))
@@ -291,13 +344,21 @@ class BatchMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_paid_twice(self) -> None:
         if hasattr(self, "provider"):
-            paid = {text: count for text, count in self.provider.paid.items() if text[0] == "q" and count > 1}
+            paid = {
+                text: count
+                for text, count in self.provider.paid.items()
+                if text[0] == "q" and count > 1
+            }
             assert not paid, paid
 
     @invariant()
     def nobody_elses_batch_is_cancelled(self) -> None:
         if hasattr(self, "provider"):
-            assert not [batch.id for batch in self.provider.batches if batch.owner != "ours" and batch.cancels]
+            assert not [
+                batch.id
+                for batch in self.provider.batches
+                if batch.owner != "ours" and batch.cancels
+            ]
 
     @invariant()
     def a_cancelled_job_submits_nothing(self) -> None:
@@ -356,10 +417,15 @@ def run(examples: int) -> None:
     run_state_machine_as_test(
         BatchMachine,
         settings=settings(
-            max_examples=examples, stateful_step_count=50, deadline=None, print_blob=True, derandomize=True,
-            database=None, suppress_health_check=list(HealthCheck),
+            max_examples=examples,
+            stateful_step_count=50,
+            deadline=None,
+            print_blob=True,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
         ),
-    )  # fmt: skip
+    )
 
 
 def test_a_batch_job_keeps_its_promises_whatever_happens() -> None:

@@ -16,7 +16,14 @@ import pytest
 
 from modelwire import cli
 from modelwire.caches import InMemoryCache
-from modelwire.errors import CallerError, DiskError, InvalidArgument, InvalidType, JobBusy, JobChanged
+from modelwire.errors import (
+    CallerError,
+    DiskError,
+    InvalidArgument,
+    InvalidType,
+    JobBusy,
+    JobChanged,
+)
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import NotBatchable, submit_batch
 from modelwire.jobs.batch_api.api import Look
@@ -41,7 +48,9 @@ def asked(server: ProviderServer) -> list[int]:
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_each_row_has_its_answer_in_the_order_of_the_input(serve: Serve, tmp_path: Path, wire: Any) -> None:
+def test_each_row_has_its_answer_in_the_order_of_the_input(
+    serve: Serve, tmp_path: Path, wire: Any
+) -> None:
     server = serve()
     chain = PROMPT | server.model(wire) | StrOutputParser()
     job = chain.submit_batch(ROWS, dir=tmp_path / "a.job", part_rows=3).wait(poll=0.01)
@@ -53,23 +62,35 @@ def test_each_row_has_its_answer_in_the_order_of_the_input(serve: Serve, tmp_pat
     assert all(r.usage["input_tokens"] > 0 for r in results)
     again = BatchJob.load(tmp_path / "a.job", chain=chain)
     assert sorted(r.output for r in again.results(order="arrival")) == SAID
-    assert [r.output.text for r in BatchJob.load(again.id, dir=tmp_path).results()] == SAID  # messages, no chain
+    assert [
+        r.output.text for r in BatchJob.load(again.id, dir=tmp_path).results()
+    ] == SAID  # messages, no chain
     assert again.status().state == "done"
 
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("kind", ["plain", "bound", "form", "form with retries"])
-def test_what_is_handed_in_is_what_invoke_would_send(serve: Serve, tmp_path: Path, wire: Any, kind: str) -> None:
+def test_what_is_handed_in_is_what_invoke_would_send(
+    serve: Serve, tmp_path: Path, wire: Any, kind: str
+) -> None:
     server = serve(default='{"a": "b"}')
-    form = {"title": "F", "description": "d", "type": "object", "properties": {"a": {"type": "string"}}}
-    model = server.model(wire, temperature=0.3, max_tokens=77, stream_usage=True) if wire != "anthropic" else (
-        server.model(wire, temperature=0.3, max_tokens=77)
-    )  # fmt: skip
+    form = {
+        "title": "F",
+        "description": "d",
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+    }
+    model = (
+        server.model(wire, temperature=0.3, max_tokens=77, stream_usage=True)
+        if wire != "anthropic"
+        else (server.model(wire, temperature=0.3, max_tokens=77))
+    )
     chain: Any = {
         "plain": PROMPT | model,
         "bound": PROMPT | model.bind(top_p=0.5).with_retry(),
         "form": PROMPT | model.with_structured_output(form, method="json_schema"),
-        "form with retries": PROMPT | model.with_structured_output(form, method="json_schema", retries=2),
+        "form with retries": PROMPT
+        | model.with_structured_output(form, method="json_schema", retries=2),
     }[kind]
     chain.submit_batch(ROWS[:1], dir=tmp_path / "a.job")
     chain.invoke(ROWS[0])
@@ -81,11 +102,20 @@ def test_what_is_handed_in_is_what_invoke_would_send(serve: Serve, tmp_path: Pat
 def test_steps_after_the_model_run_when_results_are_read(serve: Serve, tmp_path: Path) -> None:
     server = serve(default=lambda request: '{"n": 1}' if "w1" in request.text else "no JSON")
     read: list[str] = []
-    chain = PROMPT | server.model() | RunnableLambda(lambda m: read.append(m.content) or m) | JsonOutputParser()
+    chain = (
+        PROMPT
+        | server.model()
+        | RunnableLambda(lambda m: read.append(m.content) or m)
+        | JsonOutputParser()
+    )
     job = chain.submit_batch(ROWS[:2], dir=tmp_path / "a.job").wait(poll=0.01)
     assert read == []
     first, second = job.results()
-    assert (first.status, first.output, type(first.error).__name__) == ("succeeded", None, "OutputParserException")
+    assert (first.status, first.output, type(first.error).__name__) == (
+        "succeeded",
+        None,
+        "OutputParserException",
+    )
     assert first.message is not None and first.message.content == "no JSON"
     assert (second.output, second.error) == ({"n": 1}, None)
     with pytest.raises(ValueError, match="JSON"):
@@ -96,11 +126,16 @@ def test_a_row_that_cannot_be_asked_fails_alone(serve: Serve, tmp_path: Path) ->
     server = serve()
     table = tmp_path / "t.csv"
     table.write_text('id,word\na,one\nb,"broken\nc,' + "long" * 200 + "\nd,four\n")
-    job = (PROMPT | server.model()).submit_batch(table, dir=tmp_path / "a.job", key="id", part_bytes=600)
+    job = (PROMPT | server.model()).submit_batch(
+        table, dir=tmp_path / "a.job", key="id", part_bytes=600
+    )
     results = list(job.wait(poll=0.01).results())
     assert [(r.key, r.status) for r in results] == [
-        ("a", "succeeded"), (1, "invalid"), ("c", "invalid"), ("d", "succeeded"),
-    ]  # fmt: skip
+        ("a", "succeeded"),
+        (1, "invalid"),
+        ("c", "invalid"),
+        ("d", "succeeded"),
+    ]
     assert "Line 3" in str(results[1].error)
     assert "more than a batch may have" in str(results[2].error)
     assert sum(asked(server)) == 2
@@ -108,14 +143,18 @@ def test_a_row_that_cannot_be_asked_fails_alone(serve: Serve, tmp_path: Path) ->
 
 def test_parts_keep_to_the_bytes_they_may_have(serve: Serve, tmp_path: Path) -> None:
     server = serve()
-    server.model().submit_batch([f"{n}" * 100 for n in range(10)], dir=tmp_path / "a.job", part_bytes=800)
+    server.model().submit_batch(
+        [f"{n}" * 100 for n in range(10)], dir=tmp_path / "a.job", part_bytes=800
+    )
     files = sorted((tmp_path / "a.job" / "parts").glob("*.req.jsonl"))
     assert len(files) == len(server.batches.made) > 1
     assert all(file.stat().st_size <= 800 for file in files)
     assert sum(asked(server)) == 10
 
 
-def test_what_is_wrong_with_every_row_is_raised_and_nothing_is_handed_in(serve: Serve, tmp_path: Path) -> None:
+def test_what_is_wrong_with_every_row_is_raised_and_nothing_is_handed_in(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve()
     with pytest.raises(InvalidArgument, match="stop"):
         server.model("responses", stop=["x"]).submit_batch(["a", "b"], dir=tmp_path / "a.job")
@@ -150,30 +189,44 @@ def test_a_job_of_nothing_but_cached_answers_is_done_at_once(serve: Serve, tmp_p
         (lambda m: PROMPT | StrOutputParser(), "no model"),
         (lambda m: "text", "not a `str`"),
     ],
-)  # fmt: skip
-def test_a_chain_without_one_model_as_a_step_is_refused(serve: Serve, tmp_path: Path, make: Any, says: str) -> None:
+)
+def test_a_chain_without_one_model_as_a_step_is_refused(
+    serve: Serve, tmp_path: Path, make: Any, says: str
+) -> None:
     with pytest.raises(NotBatchable, match=says):
         submit_batch(make(serve().model()), ROWS, dir=tmp_path / "a.job")
     assert not (tmp_path / "a.job").exists()
 
 
-def test_retry_and_fallbacks_of_the_model_do_not_keep_it_from_a_batch(serve: Serve, tmp_path: Path) -> None:
+def test_retry_and_fallbacks_of_the_model_do_not_keep_it_from_a_batch(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve()
     model = server.model()
-    chain = PROMPT | model.with_fallbacks([server.model("anthropic")]).with_retry() | StrOutputParser()
+    chain = (
+        PROMPT | model.with_fallbacks([server.model("anthropic")]).with_retry() | StrOutputParser()
+    )
     job = chain.submit_batch(ROWS, dir=tmp_path / "a.job").wait(poll=0.01)
     assert [r.output for r in job.results()] == SAID
 
 
 @pytest.mark.parametrize(
-    "options", [{"part_rows": 0}, {"max_rounds": "2"}, {"metadata": {str(n): "" for n in range(14)}}, {"nonsense": 1}]
+    "options",
+    [
+        {"part_rows": 0},
+        {"max_rounds": "2"},
+        {"metadata": {str(n): "" for n in range(14)}},
+        {"nonsense": 1},
+    ],
 )
 def test_options_are_checked(serve: Serve, tmp_path: Path, options: Any) -> None:
     with pytest.raises((InvalidArgument, InvalidType)):
         serve().model().submit_batch(["a"], dir=tmp_path / "a.job", **options)
 
 
-def test_the_same_call_again_makes_nothing_and_another_one_is_refused(serve: Serve, tmp_path: Path) -> None:
+def test_the_same_call_again_makes_nothing_and_another_one_is_refused(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve()
     chain = PROMPT | server.model()
     chain.submit_batch(ROWS, dir=tmp_path / "a.job")
@@ -182,14 +235,18 @@ def test_the_same_call_again_makes_nothing_and_another_one_is_refused(serve: Ser
     with pytest.raises(JobChanged, match="other inputs"):
         chain.submit_batch(ROWS[1:], dir=tmp_path / "a.job")
     with pytest.raises(JobChanged, match=r"The prompt: `say \{word\}` became `shout \{word\}`"):
-        (ChatPromptTemplate.from_template("shout {word}") | server.model()).submit_batch(ROWS, dir=tmp_path / "a.job")
+        (ChatPromptTemplate.from_template("shout {word}") | server.model()).submit_batch(
+            ROWS, dir=tmp_path / "a.job"
+        )
     other = ChatPromptTemplate.from_template("shout {word}") | server.model()
     with pytest.raises(JobChanged, match="another chain"):
         BatchJob.load(tmp_path / "a.job", chain=other)
     assert len(list(BatchJob.load(tmp_path / "a.job", chain=other, force=True).results())) == 7
 
 
-def test_a_submission_of_nothing_that_can_be_asked_leaves_no_job(serve: Serve, tmp_path: Path) -> None:
+def test_a_submission_of_nothing_that_can_be_asked_leaves_no_job(
+    serve: Serve, tmp_path: Path
+) -> None:
     for path in (tmp_path / "new.job", tmp_path / "theirs"):
         if path.name == "theirs":
             path.mkdir()
@@ -222,7 +279,9 @@ def test_check_asks_one_row_live_before_anything_is_handed_in(serve: Serve, tmp_
 
 def test_no_secret_and_nothing_executable_is_on_the_disk(serve: Serve, tmp_path: Path) -> None:
     server = serve()
-    (PROMPT | server.model(api_key="top-secret-key")).submit_batch(ROWS, dir=tmp_path / "a.job").wait(poll=0.01)
+    (PROMPT | server.model(api_key="top-secret-key")).submit_batch(
+        ROWS, dir=tmp_path / "a.job"
+    ).wait(poll=0.01)
     for file in (tmp_path / "a.job").rglob("*"):
         if file.is_file():
             data = file.read_bytes()
@@ -249,20 +308,36 @@ def test_listeners_hear_of_each_answer_when_it_is_read(serve: Serve, tmp_path: P
     server.default = lambda request: faults.status(400) if "w3" in request.text else request.text
     rows = [*ROWS[:4], ROWS[0], {"no": "word"}]
     config: Any = {"callbacks": [Ear()]}
-    job = (PROMPT | server.model()).submit_batch(rows, dir=tmp_path / "a.job", config=config, max_rounds=1)
+    job = (PROMPT | server.model()).submit_batch(
+        rows, dir=tmp_path / "a.job", config=config, max_rounds=1
+    )
     list(job.results())
     assert Ear.heard == []  # nothing has come yet
     job.wait(poll=0.01)
     assert [r.status for r in job.results()] == [
-        "succeeded", "expired", "missing", "errored", "succeeded", "invalid",
-    ]  # fmt: skip
+        "succeeded",
+        "expired",
+        "missing",
+        "errored",
+        "succeeded",
+        "invalid",
+    ]
     assert Ear.heard == [
-        "say w0", "say w0", "say w1", "ProviderError", "say w2", "MalformedResponse", "say w3", "BadRequest",
-    ]  # fmt: skip
+        "say w0",
+        "say w0",
+        "say w1",
+        "ProviderError",
+        "say w2",
+        "MalformedResponse",
+        "say w3",
+        "BadRequest",
+    ]
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
-def test_equal_rows_are_handed_in_once_and_each_has_its_result(serve: Serve, tmp_path: Path, wire: Any) -> None:
+def test_equal_rows_are_handed_in_once_and_each_has_its_result(
+    serve: Serve, tmp_path: Path, wire: Any
+) -> None:
     server = serve(batches=[BatchPlan(rows={0: "missing"}), BatchPlan()])
     model = server.model(wire, model="gpt-4o-mini" if wire == "openai" else "claude-sonnet-4-5")
     rows = [{"word": word, "id": n} for n, word in enumerate("abacab")]
@@ -271,9 +346,16 @@ def test_equal_rows_are_handed_in_once_and_each_has_its_result(serve: Serve, tmp
     assert (status := job.status(look=False)).rows == 6 and status.done == 0
     job.wait(poll=0.01)
     assert [(r.status, r.same) for r in job.results()] == [
-        ("missing", None), ("succeeded", None), ("missing", 0), ("succeeded", None), ("missing", 0), ("succeeded", 1),
-    ]  # fmt: skip
-    assert (job.resubmit() if wire == "openai" else job.finish_live()) == 1  # and what comes of it comes of its equals
+        ("missing", None),
+        ("succeeded", None),
+        ("missing", 0),
+        ("succeeded", None),
+        ("missing", 0),
+        ("succeeded", 1),
+    ]
+    assert (
+        job.resubmit() if wire == "openai" else job.finish_live()
+    ) == 1  # and what comes of it comes of its equals
     job.wait(poll=0.01)
     results = list(job.results())
     assert [r.output.text for r in results] == [f"say {row['word']}" for row in rows]
@@ -283,14 +365,24 @@ def test_equal_rows_are_handed_in_once_and_each_has_its_result(serve: Serve, tmp
     assert job.cost() == (sum(own), 6, 0)
     job.write(tmp_path / "out.jsonl")
     table = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [(row["id"], row["answer"], row["attempts"]) for row in table if row["input_tokens"] is None] == [
-        (2, "say a", 0), (4, "say a", 0), (5, "say b", 0),
-    ]  # fmt: skip
+    assert [
+        (row["id"], row["answer"], row["attempts"]) for row in table if row["input_tokens"] is None
+    ] == [
+        (2, "say a", 0),
+        (4, "say a", 0),
+        (5, "say b", 0),
+    ]
 
 
-def test_equal_rows_are_handed_in_again_where_that_is_asked_for(serve: Serve, tmp_path: Path) -> None:
+def test_equal_rows_are_handed_in_again_where_that_is_asked_for(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve()
-    job = server.model().submit_batch(["a", "a"], dir=tmp_path / "a.job", dedupe=False).wait(poll=0.01)
+    job = (
+        server.model()
+        .submit_batch(["a", "a"], dir=tmp_path / "a.job", dedupe=False)
+        .wait(poll=0.01)
+    )
     assert asked(server) == [2]
     assert [r.same for r in job.results()] == [None, None]
 
@@ -311,7 +403,11 @@ def test_it_costs_half_of_what_it_would_live(serve: Serve, tmp_path: Path) -> No
 
 def test_a_table_of_the_results_has_the_columns_of_the_input(serve: Serve, tmp_path: Path) -> None:
     server = serve()
-    job = (PROMPT | server.model() | StrOutputParser()).submit_batch(ROWS, dir=tmp_path / "a.job").wait(poll=0.01)
+    job = (
+        (PROMPT | server.model() | StrOutputParser())
+        .submit_batch(ROWS, dir=tmp_path / "a.job")
+        .wait(poll=0.01)
+    )
     assert job.write(tmp_path / "out.jsonl") == 7
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(row["word"], row["answer"], row["error"]) for row in rows] == [
@@ -325,7 +421,9 @@ def files_left(count: int) -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    numbers = [os.open(os.devnull, os.O_RDONLY) for _ in range(count)]  # the limit is one of numbers: some are taken
+    numbers = [
+        os.open(os.devnull, os.O_RDONLY) for _ in range(count)
+    ]  # the limit is one of numbers: some are taken
     for number in numbers:
         os.close(number)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(numbers) + 1, before[1]))
@@ -336,7 +434,9 @@ def files_left(count: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are a thing of POSIX")
-def test_more_files_of_results_than_a_process_may_open_are_read(serve: Serve, tmp_path: Path) -> None:
+def test_more_files_of_results_than_a_process_may_open_are_read(
+    serve: Serve, tmp_path: Path
+) -> None:
     words = [f"w{number}" for number in range(36)]
     chain = serve().model() | StrOutputParser()
     job = chain.submit_batch(words, dir=tmp_path / "a.job", part_rows=1).wait(poll=0.01)
@@ -359,7 +459,9 @@ def test_a_table_of_a_job_that_goes_on_does_not_end_it(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], when: str
 ) -> None:
     """Its table has the rows that are there; `jobs list` and `jobs show` say how the job stands all the same."""
-    server = serve(batches=[BatchPlan(rows={1: "missing"}), BatchPlan(seconds=3600), BatchPlan(seconds=3600)])
+    server = serve(
+        batches=[BatchPlan(rows={1: "missing"}), BatchPlan(seconds=3600), BatchPlan(seconds=3600)]
+    )
     job = server.model().submit_batch(["a", "b", "c"], dir=tmp_path / "a.job", max_rounds=1)
     if when == "before the end":
         job = server.model().submit_batch(["d", "e", "f"], dir=tmp_path / "b.job")
@@ -387,7 +489,9 @@ def test_async_code_submits_and_waits_too(serve: Serve, tmp_path: Path) -> None:
     server = serve()
 
     async def scene() -> list[Any]:
-        job = await (PROMPT | server.model() | StrOutputParser()).asubmit_batch(ROWS, dir=tmp_path / "a.job")
+        job = await (PROMPT | server.model() | StrOutputParser()).asubmit_batch(
+            ROWS, dir=tmp_path / "a.job"
+        )
         return list((await job.await_end(poll=0.01)).results())
 
     assert [r.output for r in asyncio.run(scene())] == SAID
@@ -396,7 +500,9 @@ def test_async_code_submits_and_waits_too(serve: Serve, tmp_path: Path) -> None:
 def test_progress_is_told_at_every_look(serve: Serve, tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     server = serve(batches=BatchPlan(polls=3))
-    server.model().submit_batch([*"abcd"], dir=tmp_path / "a.job", part_rows=2, on_progress=told.append).wait(poll=0.01)
+    server.model().submit_batch(
+        [*"abcd"], dir=tmp_path / "a.job", part_rows=2, on_progress=told.append
+    ).wait(poll=0.01)
     assert [one["parts"] for one in told] == [2] * len(told)
     assert told[0]["submitted"] == 4 and told[0]["done"] == 0
     assert told[-1]["done"] == 4 and told[-1]["ended"] == 2
@@ -418,11 +524,17 @@ def test_the_time_left_goes_by_how_fast_the_batches_were_so_far(
     tmp_path: Path, looks: list[tuple[int, int | None, float]], left_s: float | None
 ) -> None:
     folder: Any = SimpleNamespace(path=tmp_path, about={"batch": {}})
-    reconciler = Reconciler(folder, PartEvents(tmp_path), OpenAIBatches(), None, now_s=lambda: 1060.0)  # type: ignore[arg-type]
+    reconciler = Reconciler(
+        folder, PartEvents(tmp_path), OpenAIBatches(), None, now_s=lambda: 1060.0
+    )  # type: ignore[arg-type]
     for number, (rows, done, expires_at) in enumerate(looks):
         stage = "planned" if done is None else "created"
-        reconciler.events.parts.append(Part(number, rows, 1, "", stage=stage, at=1000.0, expires_at=expires_at))
-        reconciler.looks[number] = Look(ended=False, outcome="", total=rows, done=done or 0, failed=0)
+        reconciler.events.parts.append(
+            Part(number, rows, 1, "", stage=stage, at=1000.0, expires_at=expires_at)
+        )
+        reconciler.looks[number] = Look(
+            ended=False, outcome="", total=rows, done=done or 0, failed=0
+        )
     assert reconciler.progress()["eta"] == left_s
 
 
@@ -432,8 +544,10 @@ def test_half_of_a_character_fails_its_row_alone(serve: Serve, tmp_path: Path) -
     chain = PROMPT | server.model() | StrOutputParser()
     job = chain.submit_batch(rows, dir=tmp_path / "a.job").wait(poll=0.01)
     assert [(r.status, r.output) for r in job.results()] == [
-        ("succeeded", "say a"), ("invalid", None), ("succeeded", "say c"),
-    ]  # fmt: skip
+        ("succeeded", "say a"),
+        ("invalid", None),
+        ("succeeded", "say c"),
+    ]
     assert "cannot be written as JSON" in str(list(job.results())[1].error)
     chain.submit_batch(rows, dir=tmp_path / "a.job")  # goes on, as the rows are the same
     assert asked(server) == [2]
@@ -442,7 +556,9 @@ def test_half_of_a_character_fails_its_row_alone(serve: Serve, tmp_path: Path) -
 def test_the_first_rows_of_a_file_can_be_checked(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     (tmp_path / "in.csv").write_text("word\na\nb\n")
-    job = (PROMPT | server.model()).submit_batch(tmp_path / "in.csv", dir=tmp_path / "a.job", check=1)
+    job = (PROMPT | server.model()).submit_batch(
+        tmp_path / "in.csv", dir=tmp_path / "a.job", check=1
+    )
     assert [r.output.text for r in job.wait(poll=0.01).results()] == ["say a", "say b"]
     with pytest.raises(InvalidArgument, match="not an iterator"):
         (PROMPT | server.model()).submit_batch(iter(ROWS), dir=tmp_path / "b.job", check=1)

@@ -23,7 +23,11 @@ def blocks_of(content: Any, cls: type[AIMessage] = AIMessage, **fields: Any) -> 
 
 
 def summary(*texts: str, **more: Any) -> dict[str, Any]:
-    return {"type": "reasoning", "summary": [{"type": "summary_text", "text": text} for text in texts], **more}
+    return {
+        "type": "reasoning",
+        "summary": [{"type": "summary_text", "text": text} for text in texts],
+        **more,
+    }
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,12 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
         (
             summary("a", "b", id="rs", encrypted_content="e"),
             [
-                {"type": "reasoning", "id": "rs", "reasoning": "a", "extras": {"encrypted_content": "e"}},
+                {
+                    "type": "reasoning",
+                    "id": "rs",
+                    "reasoning": "a",
+                    "extras": {"encrypted_content": "e"},
+                },
                 {"type": "reasoning", "id": "rs", "reasoning": "b"},
             ],
         ),
@@ -54,7 +63,14 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
                 "type": "text",
                 "text": "x",
                 "annotations": [
-                    {"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 1, "own": 1},
+                    {
+                        "type": "url_citation",
+                        "url": "u",
+                        "title": "t",
+                        "start_index": 0,
+                        "end_index": 1,
+                        "own": 1,
+                    },
                     {"type": "file_citation", "filename": "n", "file_id": "f"},
                     {"type": "file_path", "file_id": "f"},
                     {"type": "citation", "url": "u"},
@@ -74,7 +90,10 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
                             "extras": {"own": 1},
                         },
                         {"type": "citation", "title": "n", "extras": {"file_id": "f"}},
-                        {"type": "non_standard_annotation", "value": {"type": "file_path", "file_id": "f"}},
+                        {
+                            "type": "non_standard_annotation",
+                            "value": {"type": "file_path", "file_id": "f"},
+                        },
                         {"type": "citation", "url": "u"},
                     ],
                 }
@@ -85,7 +104,13 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
             [{"type": "refusal", "refusal": "no", "id": "m", "index": 2, "extras": {"own": 1}}],
         ),
         (
-            {"type": "web_search_call", "id": "w", "status": "completed", "action": {"query": "q"}, "index": 1},
+            {
+                "type": "web_search_call",
+                "id": "w",
+                "status": "completed",
+                "action": {"query": "q"},
+                "index": 1,
+            },
             [
                 {
                     "type": "server_tool_call",
@@ -94,18 +119,45 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
                     "args": {"query": "q"},
                     "index": "lc_wsc_1",
                 },
-                {"type": "server_tool_result", "tool_call_id": "w", "status": "success", "index": "lc_wsr_2"},
+                {
+                    "type": "server_tool_result",
+                    "tool_call_id": "w",
+                    "status": "success",
+                    "index": "lc_wsr_2",
+                },
             ],
         ),
         (
-            {"type": "file_search_call", "id": "f", "status": "incomplete", "queries": ["q"], "results": [1]},
+            {
+                "type": "file_search_call",
+                "id": "f",
+                "status": "incomplete",
+                "queries": ["q"],
+                "results": [1],
+            },
             [
-                {"type": "server_tool_call", "name": "file_search", "id": "f", "args": {"queries": ["q"]}},
-                {"type": "server_tool_result", "tool_call_id": "f", "status": "error", "output": [1]},
+                {
+                    "type": "server_tool_call",
+                    "name": "file_search",
+                    "id": "f",
+                    "args": {"queries": ["q"]},
+                },
+                {
+                    "type": "server_tool_result",
+                    "tool_call_id": "f",
+                    "status": "error",
+                    "output": [1],
+                },
             ],
         ),
         (
-            {"type": "code_interpreter_call", "id": "c", "status": "in_progress", "code": "1", "container_id": "k"},
+            {
+                "type": "code_interpreter_call",
+                "id": "c",
+                "status": "in_progress",
+                "code": "1",
+                "container_id": "k",
+            },
             [
                 {
                     "type": "server_tool_call",
@@ -114,11 +166,22 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
                     "args": {"code": "1"},
                     "extras": {"container_id": "k"},
                 },
-                {"type": "server_tool_result", "tool_call_id": "c", "extras": {"status": "in_progress"}},
+                {
+                    "type": "server_tool_result",
+                    "tool_call_id": "c",
+                    "extras": {"status": "in_progress"},
+                },
             ],
         ),
         (
-            {"type": "mcp_call", "id": "m", "name": "n", "server_label": "s", "arguments": '{"a":1}', "output": "o"},
+            {
+                "type": "mcp_call",
+                "id": "m",
+                "name": "n",
+                "server_label": "s",
+                "arguments": '{"a":1}',
+                "output": "o",
+            },
             [
                 {
                     "type": "server_tool_call",
@@ -127,7 +190,12 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
                     "args": {"a": 1},
                     "extras": {"tool_name": "n", "server_label": "s"},
                 },
-                {"type": "server_tool_result", "tool_call_id": "m", "status": "success", "output": "o"},
+                {
+                    "type": "server_tool_result",
+                    "tool_call_id": "m",
+                    "status": "success",
+                    "output": "o",
+                },
             ],
         ),
         (
@@ -150,7 +218,13 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
             ],
         ),
         (
-            {"type": "image_generation_call", "id": "i", "result": "QQ==", "output_format": "png", "size": "s"},
+            {
+                "type": "image_generation_call",
+                "id": "i",
+                "result": "QQ==",
+                "output_format": "png",
+                "size": "s",
+            },
             [
                 {
                     "type": "image",
@@ -163,7 +237,13 @@ def summary(*texts: str, **more: Any) -> dict[str, Any]:
         ),
         (
             {"type": "computer_call", "id": "c", "index": 1},
-            [{"type": "non_standard", "value": {"type": "computer_call", "id": "c"}, "index": "lc_ns_1"}],
+            [
+                {
+                    "type": "non_standard",
+                    "value": {"type": "computer_call", "id": "c"},
+                    "index": "lc_ns_1",
+                }
+            ],
         ),
         ({"type": "image_url", "image_url": {"url": "u"}}, [{"type": "image", "url": "u"}]),
         ("x", [{"type": "text", "text": "x"}]),
@@ -177,7 +257,14 @@ CALL = tool_call(name="f", args={"a": 1}, id="c")
 
 
 def item(**more: Any) -> dict[str, Any]:
-    return {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": '{"a":1}', **more}
+    return {
+        "type": "function_call",
+        "id": "fc",
+        "call_id": "c",
+        "name": "f",
+        "arguments": '{"a":1}',
+        **more,
+    }
 
 
 def test_a_call_is_said_once_with_the_id_of_its_item() -> None:
@@ -196,7 +283,9 @@ def test_a_custom_call_has_its_text_as_argument() -> None:
 
 def test_a_call_that_does_not_parse_is_an_invalid_one() -> None:
     bad: Any = {"type": "invalid_tool_call", "id": "c", "name": "f", "args": "{", "error": "cut"}
-    assert blocks_of([item(arguments="{")], invalid_tool_calls=[bad]) == [{**bad, "extras": {"item_id": "fc"}}]
+    assert blocks_of([item(arguments="{")], invalid_tool_calls=[bad]) == [
+        {**bad, "extras": {"item_id": "fc"}}
+    ]
     (block,) = blocks_of([item(arguments="{")])
     assert (block["type"], block["args"]) == ("invalid_tool_call", "{")
     assert blocks_of("", invalid_tool_calls=[bad]) == [bad]
@@ -205,10 +294,12 @@ def test_a_call_that_does_not_parse_is_an_invalid_one() -> None:
 def test_a_part_of_a_call_is_a_chunk_until_the_last() -> None:
     delta = tool_call_chunk(name="f", args='{"a":1}', id="c", index=4)
     said = {"extras": {"item_id": "fc"}, "index": "lc_tc_4"}
-    assert blocks_of([item(index=4)], AIMessageChunk, tool_call_chunks=[delta]) == [{**delta, **said}]
-    assert blocks_of([item(index=4)], AIMessageChunk, tool_call_chunks=[delta], chunk_position="last") == [
-        {**CALL, **said}
+    assert blocks_of([item(index=4)], AIMessageChunk, tool_call_chunks=[delta]) == [
+        {**delta, **said}
     ]
+    assert blocks_of(
+        [item(index=4)], AIMessageChunk, tool_call_chunks=[delta], chunk_position="last"
+    ) == [{**CALL, **said}]
 
 
 def test_what_older_scripts_kept_beside_the_content_has_its_place() -> None:
@@ -252,9 +343,30 @@ def test_azure_speaks_openais_blocks() -> None:
 
 PARTS: list[Any] = [
     [summary(id="a", index=0)],
-    [{"type": "reasoning", "id": "a", "index": 0, "summary": [{"type": "summary_text", "text": "x ", "index": 0}]}],
-    [{"type": "reasoning", "id": "a", "index": 0, "summary": [{"type": "summary_text", "text": "y", "index": 0}]}],
-    [{"type": "reasoning", "id": "a", "index": 0, "summary": [{"type": "summary_text", "text": "z", "index": 1}]}],
+    [
+        {
+            "type": "reasoning",
+            "id": "a",
+            "index": 0,
+            "summary": [{"type": "summary_text", "text": "x ", "index": 0}],
+        }
+    ],
+    [
+        {
+            "type": "reasoning",
+            "id": "a",
+            "index": 0,
+            "summary": [{"type": "summary_text", "text": "y", "index": 0}],
+        }
+    ],
+    [
+        {
+            "type": "reasoning",
+            "id": "a",
+            "index": 0,
+            "summary": [{"type": "summary_text", "text": "z", "index": 1}],
+        }
+    ],
     [{"type": "text", "text": "he", "index": 1}],
     [{"type": "text", "text": "llo", "index": 1}],
     [{"type": "text", "text": "!", "index": 2}],
@@ -262,7 +374,9 @@ PARTS: list[Any] = [
 
 
 @given(st.lists(st.booleans(), min_size=len(PARTS), max_size=len(PARTS)))
-def test_blocks_of_the_parts_add_up_to_the_blocks_of_the_sum_however_they_are_grouped(joins: list[bool]) -> None:
+def test_blocks_of_the_parts_add_up_to_the_blocks_of_the_sum_however_they_are_grouped(
+    joins: list[bool],
+) -> None:
     chunks = [AIMessageChunk(part, response_metadata=OPENAI) for part in PARTS]
     groups: list[list[AIMessageChunk]] = [[]]
     for chunk, join in zip(chunks, joins, strict=True):
@@ -286,7 +400,9 @@ def test_blocks_of_the_parts_add_up_to_the_blocks_of_the_sum_however_they_are_gr
         max_size=12,
     )
 )
-def test_a_stream_in_standard_blocks_is_the_answer_in_standard_blocks(pieces: list[tuple[str, Any]]) -> None:
+def test_a_stream_in_standard_blocks_is_the_answer_in_standard_blocks(
+    pieces: list[tuple[str, Any]],
+) -> None:
     chunks = []
     for kind, piece in pieces:
         if kind == "text":
@@ -294,7 +410,11 @@ def test_a_stream_in_standard_blocks_is_the_answer_in_standard_blocks(pieces: li
         elif kind == "reasoning":
             chunks.append(AIMessageChunk("", additional_kwargs={"reasoning_content": piece}))
         else:
-            chunks.append(AIMessageChunk("", tool_call_chunks=[tool_call_chunk(name="f", id=str(piece), index=piece)]))
+            chunks.append(
+                AIMessageChunk(
+                    "", tool_call_chunks=[tool_call_chunk(name="f", id=str(piece), index=piece)]
+                )
+            )
     chunks.append(AIMessageChunk("", chunk_position="last"))
     stream = V1Stream()
     plain, total = merge_chunks(chunks), merge_chunks([stream.convert(chunk) for chunk in chunks])
@@ -310,10 +430,19 @@ def test_a_stream_in_standard_blocks_is_the_answer_in_standard_blocks(pieces: li
 
 
 def test_an_answer_in_standard_blocks_says_so_and_nothing_twice() -> None:
-    answer = AIMessage("x", additional_kwargs={"refusal": "no", "own": 1}, tool_calls=[CALL], response_metadata=OPENAI)
+    answer = AIMessage(
+        "x",
+        additional_kwargs={"refusal": "no", "own": 1},
+        tool_calls=[CALL],
+        response_metadata=OPENAI,
+    )
     before = answer.model_copy(deep=True)
     said = as_v1(answer)
-    assert said.content == [{"type": "text", "text": "x"}, {"type": "refusal", "refusal": "no"}, CALL]
+    assert said.content == [
+        {"type": "text", "text": "x"},
+        {"type": "refusal", "refusal": "no"},
+        CALL,
+    ]
     assert said.additional_kwargs == {"own": 1}
     assert said.response_metadata["output_version"] == "v1"
     assert said.content_blocks is said.content
@@ -326,7 +455,9 @@ def test_the_call_that_ends_with_the_stream_is_one_call() -> None:
     start = tool_call_chunk(name="f", args='{"a"', id="c", index=0)
     chunks = [
         AIMessageChunk("", tool_call_chunks=[start]),
-        AIMessageChunk("", tool_call_chunks=[tool_call_chunk(args=":1}", index=0)], chunk_position="last"),
+        AIMessageChunk(
+            "", tool_call_chunks=[tool_call_chunk(args=":1}", index=0)], chunk_position="last"
+        ),
     ]
     total = merge_chunks([stream.convert(chunk) for chunk in chunks])
     assert total.content_blocks == [{**CALL, "index": 0}]

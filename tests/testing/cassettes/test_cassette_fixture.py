@@ -27,21 +27,29 @@ def model_is_used():
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester, provider_server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+def suite(
+    pytester: pytest.Pytester, provider_server: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """Give a function that runs tests which may `ask(text)` a server; it takes pytest's arguments."""
     monkeypatch.delenv("CI", raising=False)
     installed = any(entry.name == "modelwire" for entry in entry_points(group="pytest11"))
     pytester.makeconftest("" if installed else PLUGIN)
 
     def run(source: str, *arguments: str) -> Any:
-        pytester.makepyfile(test_it=TEST.format(url=provider_server.base_url_for("openai")) + source)
-        return pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "--strict-markers", *arguments)
+        pytester.makepyfile(
+            test_it=TEST.format(url=provider_server.base_url_for("openai")) + source
+        )
+        return pytester.runpytest_inprocess(
+            "-q", "-p", "no:cacheprovider", "--strict-markers", *arguments
+        )
 
     return run
 
 
 def files(pytester: pytest.Pytester) -> list[str]:
-    return sorted(str(file.relative_to(pytester.path)) for file in Path(pytester.path).rglob("*.jsonl*"))
+    return sorted(
+        str(file.relative_to(pytester.path)) for file in Path(pytester.path).rglob("*.jsonl*")
+    )
 
 
 ONE = "def test_one(cassette):\n    assert ask('hi') == 'hi'\n"
@@ -70,19 +78,28 @@ class TestGroup:
         suite(source).assert_outcomes(passed=5)
     found = files(pytester)
     assert len(found) == 5
-    assert {"cassettes/test_it/TestGroup.test_many.jsonl", "cassettes/test_it/test_many[a].jsonl"} < {*found}
+    assert {
+        "cassettes/test_it/TestGroup.test_many.jsonl",
+        "cassettes/test_it/test_many[a].jsonl",
+    } < {*found}
 
 
 @pytest.mark.parametrize("how", ["CI", "option"])
 def test_nothing_is_recorded_in_ci(
-    how: str, suite: Any, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, provider_server: ProviderServer
+    how: str,
+    suite: Any,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    provider_server: ProviderServer,
 ) -> None:
     if how == "CI":
         monkeypatch.setenv("CI", "true")
     arguments = ["--modelwire-record=none"] if how == "option" else []
     result = suite(ONE + "def test_without_calls(cassette):\n    pass\n", *arguments)
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["*test_one.jsonl* has no answer to this request*the cassette is empty*"])
+    result.stdout.fnmatch_lines(
+        ["*test_one.jsonl* has no answer to this request*the cassette is empty*"]
+    )
     assert files(pytester) == []
     assert provider_server.counts.requests == 0
     suite(ONE, "--modelwire-record=once").assert_outcomes(passed=1)
@@ -90,7 +107,9 @@ def test_nothing_is_recorded_in_ci(
     assert provider_server.counts.requests == 1
 
 
-def test_all_records_anew(suite: Any, pytester: pytest.Pytester, provider_server: ProviderServer) -> None:
+def test_all_records_anew(
+    suite: Any, pytester: pytest.Pytester, provider_server: ProviderServer
+) -> None:
     suite(ONE).assert_outcomes(passed=1)
     suite(ONE.replace("hi", "ho")).assert_outcomes(failed=1)
     suite(ONE.replace("hi", "ho"), "--modelwire-record=all").assert_outcomes(passed=1)
@@ -98,7 +117,9 @@ def test_all_records_anew(suite: Any, pytester: pytest.Pytester, provider_server
     assert provider_server.counts.requests == 2
 
 
-def test_a_test_that_fails_leaves_no_recording_and_harms_none(suite: Any, pytester: pytest.Pytester) -> None:
+def test_a_test_that_fails_leaves_no_recording_and_harms_none(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
     failing = "def test_one(cassette):\n    ask('hi')\n    assert cassette.recording is False\n"
     suite(failing).assert_outcomes(failed=1)
     assert not (pytester.path / "cassettes").exists()
@@ -120,10 +141,14 @@ def test_one(cassette):
 """
     result = suite(swallowing)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*test_one.jsonl* lacks POST http*something swallowed the `CassetteError`*"])
+    result.stdout.fnmatch_lines(
+        ["*test_one.jsonl* lacks POST http*something swallowed the `CassetteError`*"]
+    )
 
 
-def test_the_network_stays_closed_while_recording_but_for_live_tests(suite: Any, pytester: pytest.Pytester) -> None:
+def test_the_network_stays_closed_while_recording_but_for_live_tests(
+    suite: Any, pytester: pytest.Pytester
+) -> None:
     """A test that would leave the machine needs the mark to be recorded, and no mark to be replayed."""
     away = "def test_away(cassette):\n    ask('hi', 'http://192.0.2.1:9/v1')\n"
     result = suite(away)
@@ -139,7 +164,9 @@ def test_the_network_stays_closed_while_recording_but_for_live_tests(suite: Any,
     result.stdout.fnmatch_lines(["*`url`: recorded 'http://127.0.0.1/*', now 'http://192.0.2.1:9*"])
 
 
-def test_async_tests_and_batches_are_replayed_too(suite: Any, provider_server: ProviderServer) -> None:
+def test_async_tests_and_batches_are_replayed_too(
+    suite: Any, provider_server: ProviderServer
+) -> None:
     source = """
 import asyncio
 

@@ -19,7 +19,13 @@ from support.colours import AsyncColour, SyncColour
 from support.raw_server import CHUNKED, END_CHUNKED, RawServer, answer, chunk
 
 from modelwire.adapters import ChatOpenAI
-from modelwire.errors import CassetteError, ConnectFailed, ModelwireError, StreamInterrupted, Timeout
+from modelwire.errors import (
+    CassetteError,
+    ConnectFailed,
+    ModelwireError,
+    StreamInterrupted,
+    Timeout,
+)
 from modelwire.jobs import track
 from modelwire.runnables import RunnableLambda
 from modelwire.testing import ProviderServer, block_network, faults, recorded, replayed
@@ -32,7 +38,9 @@ KEY = "sk-live-0123456789abcdef"
 
 
 def over(**more: Any) -> Callable[[str], ChatOpenAI]:
-    return lambda url: ChatOpenAI(**{"model": "m", "api_key": KEY, "base_url": url, "max_retries": 0, **more})
+    return lambda url: ChatOpenAI(
+        **{"model": "m", "api_key": KEY, "base_url": url, "max_retries": 0, **more}
+    )
 
 
 def client(kind: Any) -> Any:
@@ -43,7 +51,11 @@ def client(kind: Any) -> Any:
 
 def over_sdk(name: str, kind: Any, http: Any) -> Callable[[str], ChatOpenAI]:
     def make(url: str) -> ChatOpenAI:
-        return ChatOpenAI(model="m", max_retries=0, **{name: kind(api_key=KEY, base_url=url, http_client=client(http))})
+        return ChatOpenAI(
+            model="m",
+            max_retries=0,
+            **{name: kind(api_key=KEY, base_url=url, http_client=client(http))},
+        )
 
     return make
 
@@ -64,9 +76,15 @@ LINES: dict[str, tuple[Any, Callable[[str], ChatOpenAI]]] = {
     "async": (AsyncColour(), over()),
     "aiohttp": (AsyncColour(), over(engine="aiohttp")),
     "httpx2 client": (SyncColour(), lambda url: over(http_client=client(httpx2.Client))(url)),
-    "async httpx2 client": (AsyncColour(), lambda url: over(http_async_client=client(httpx2.AsyncClient))(url)),
+    "async httpx2 client": (
+        AsyncColour(),
+        lambda url: over(http_async_client=client(httpx2.AsyncClient))(url),
+    ),
     "httpx client": (SyncColour(), lambda url: over(http_client=client(httpx.Client))(url)),
-    "async httpx client": (AsyncColour(), lambda url: over(http_async_client=client(httpx.AsyncClient))(url)),
+    "async httpx client": (
+        AsyncColour(),
+        lambda url: over(http_async_client=client(httpx.AsyncClient))(url),
+    ),
     "SDK": (SyncColour(), over_sdk("client", openai.OpenAI, httpx2.Client)),
     "async SDK": (AsyncColour(), over_sdk("async_client", openai.AsyncOpenAI, httpx2.AsyncClient)),
 }
@@ -91,7 +109,9 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def whole(text: str = "Hello!") -> bytes:
-    message = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+    message = {
+        "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]
+    }
     return answer(json.dumps(message).encode(), headers="content-type: application/json\r\n")
 
 
@@ -124,7 +144,10 @@ def test_an_answer_and_a_stream_come_again_without_a_server(line: Any, path: Pat
     assert len(lines_of(path)[1]["answer"]["body"]) >= 3  # piece by piece, as it came
     with replayed(path) as replay, block_network():
         assert replay.unused == 2
-        assert (colour.invoke(model, "hi").content, [c.text for c in colour.stream(model, "count")]) == first
+        assert (
+            colour.invoke(model, "hi").content,
+            [c.text for c in colour.stream(model, "count")],
+        ) == first
         assert replay.unused == 0
     assert first == ("Hello!", ["one ", "two", ""])
     assert len(server.requests) == 2
@@ -137,7 +160,10 @@ def test_every_wire_comes_again(wire: Any, colour: Any, path: Path) -> None:
         first = colour.invoke(model, "hi"), colour.stream(model, "count")
     with replayed(path):
         again = colour.invoke(model, "hi"), colour.stream(model, "count")
-    assert (again[0].content, again[0].usage_metadata) == (first[0].content, first[0].usage_metadata)
+    assert (again[0].content, again[0].usage_metadata) == (
+        first[0].content,
+        first[0].usage_metadata,
+    )
     assert [c.content for c in again[1]] == [c.content for c in first[1]]
 
 
@@ -241,7 +267,14 @@ def test_equal_requests_are_answered_in_the_order_of_the_recording(line: Any, pa
 
 def test_bytes_that_are_no_text_come_again(path: Path) -> None:
     server = RawServer(
-        [[CHUNKED, chunk(b'data: {"choices": [{"delta": {"content": "\xc3'), 0.05, chunk(b'\xa9"}}]}\n\n')]]
+        [
+            [
+                CHUNKED,
+                chunk(b'data: {"choices": [{"delta": {"content": "\xc3'),
+                0.05,
+                chunk(b'\xa9"}}]}\n\n'),
+            ]
+        ]
     )
     server.script[0] += [chunk(DONE), END_CHUNKED]
     model = over()(server.url)
@@ -257,7 +290,9 @@ def test_a_compressed_answer_comes_again(line: Any, path: Path) -> None:
 
     colour, make = line
     body = gzip.compress(whole().partition(b"\r\n\r\n")[2])
-    server = RawServer([[answer(body, headers="content-type: application/json\r\ncontent-encoding: gzip\r\n")]])
+    server = RawServer(
+        [[answer(body, headers="content-type: application/json\r\ncontent-encoding: gzip\r\n")]]
+    )
     model = make(server.url)
     for tape in (recorded(path), replayed(path)):
         with tape:
@@ -324,10 +359,10 @@ def test_observers_and_costs_are_those_of_the_live_run(colour: Any, path: Path) 
 
 
 def test_limits_are_learned_of_a_replay_and_forgotten_with_it(colour: Any, path: Path) -> None:
-    headers = (
-        "x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 59\r\nx-ratelimit-reset-requests: 1s\r\n"
+    headers = "x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 59\r\nx-ratelimit-reset-requests: 1s\r\n"
+    server = RawServer(
+        [[whole().replace(b"\r\n\r\n", f"\r\n{headers}\r\n".encode(), 1)], [whole()]]
     )
-    server = RawServer([[whole().replace(b"\r\n\r\n", f"\r\n{headers}\r\n".encode(), 1)], [whole()]])
     model = over()(server.url)
     with recorded(path):
         colour.invoke(model, "hi")
@@ -389,8 +424,13 @@ def test_no_secret_is_in_the_file(line: Any, path: Path) -> None:
     echo = whole(f"your key is {KEY}").replace(
         b"\r\n\r\n", f"\r\nx-echo: {KEY}\r\nset-cookie: id=a1b2c3\r\n\r\n".encode(), 1
     )
-    cut = b'data: {"choices": [{"delta": {"content": "key %s' % KEY[:10].encode(), KEY[10:].encode() + b'"}}]}\n\n'
-    server = RawServer([[echo], [CHUNKED, chunk(cut[0]), 0.05, chunk(cut[1]), chunk(DONE), END_CHUNKED]])
+    cut = (
+        b'data: {"choices": [{"delta": {"content": "key %s' % KEY[:10].encode(),
+        KEY[10:].encode() + b'"}}]}\n\n',
+    )
+    server = RawServer(
+        [[echo], [CHUNKED, chunk(cut[0]), 0.05, chunk(cut[1]), chunk(DONE), END_CHUNKED]]
+    )
     model = make(f"{server.url}")
     with recorded(path):
         colour.invoke(model, f"my key is {KEY}")
@@ -410,7 +450,9 @@ def test_a_key_in_the_address_is_masked_and_does_not_matter(name: str, path: Pat
     def model(key: str) -> ChatOpenAI:
         url = server.url.replace("//", f"//user:{key}@")
         query = {"key": key, "api-version": "2026-01"}
-        return over(default_query=query, api_key=key, extra_headers={"X-Token": key, "X-Title": "assistant"})(url)
+        return over(
+            default_query=query, api_key=key, extra_headers={"X-Token": key, "X-Title": "assistant"}
+        )(url)
 
     with recorded(path):
         colour.invoke(model(KEY), f"say {KEY}")
@@ -418,13 +460,17 @@ def test_a_key_in_the_address_is_masked_and_does_not_matter(name: str, path: Pat
     assert "api-version=2026-01" in path.read_text()
     with replayed(path):
         answered = colour.invoke(model("another-key"), "say another-key")
-        assert answered.content == "Hello!"  # and "assistant", a word of a header, is still in the answer
+        assert (
+            answered.content == "Hello!"
+        )  # and "assistant", a word of a header, is still in the answer
     assert '\\"role\\": \\"assistant\\"' in path.read_text()
 
 
 def test_lines_stand_in_the_order_in_which_the_requests_went_out(path: Path) -> None:
     came: list[threading.Event] = [threading.Event() for _ in range(3)]
-    server = RawServer([[lambda peer: came[2].wait(5), whole("slow")], [whole("quick")], [whole("quick")]])
+    server = RawServer(
+        [[lambda peer: came[2].wait(5), whole("slow")], [whole("quick")], [whole("quick")]]
+    )
     model = over()(server.url)
 
     async def three() -> None:
@@ -439,14 +485,17 @@ def test_lines_stand_in_the_order_in_which_the_requests_went_out(path: Path) -> 
 
     with recorded(path) as recording:
         asyncio.run(three())
-    assert [exchange["request"]["body"]["messages"][0]["content"] for exchange in lines_of(path)] == ["0", "1", "2"]
+    assert [
+        exchange["request"]["body"]["messages"][0]["content"] for exchange in lines_of(path)
+    ] == ["0", "1", "2"]
 
 
 def test_lines_of_many_threads_are_whole(path: Path) -> None:
     with ProviderServer() as server, recorded(path) as recording:
         model = server.model()
         threads = [
-            threading.Thread(target=lambda n=n: [model.invoke(f"{n} {turn}") for turn in range(5)]) for n in range(16)
+            threading.Thread(target=lambda n=n: [model.invoke(f"{n} {turn}") for turn in range(5)])
+            for n in range(16)
         ]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
@@ -478,13 +527,18 @@ def test_a_long_text_is_in_the_file_once_and_told_from_another(path: Path, is_ol
     if is_older:  # as it was recorded before long texts were written
         exchanges = lines_of(path)
         del exchanges[0]["request"]["texts"]
-        path.write_text("\n".join([path.read_text().split("\n")[0], *map(json.dumps, exchanges), ""]))
+        path.write_text(
+            "\n".join([path.read_text().split("\n")[0], *map(json.dumps, exchanges), ""])
+        )
     with replayed(path):
         with pytest.raises(
-            CassetteError, match=r"is on line 2, and differs in: `messages\[1\].content`: recorded 'a', now 'bb'\."
+            CassetteError,
+            match=r"is on line 2, and differs in: `messages\[1\].content`: recorded 'a', now 'bb'\.",
         ):
             model.invoke([("human", text), ("human", "bb")])
-        with pytest.raises(CassetteError, match=r"messages\[0\].content`: .*" + ("sha256" if is_older else "xy'")):
+        with pytest.raises(
+            CassetteError, match=r"messages\[0\].content`: .*" + ("sha256" if is_older else "xy'")
+        ):
             model.invoke([("human", "x" * 49_999 + "y"), ("human", "a")])
         for more in ("a", "c", "b"):
             assert model.invoke([("human", text), ("human", more)]).content == "Hello!"
@@ -526,7 +580,9 @@ def test_a_recording_of_this_process_is_not_lost(path: Path) -> None:
     assert calls(path) == ["d", "d"]
 
 
-def test_the_recording_of_an_earlier_run_is_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recording_of_an_earlier_run_is_replaced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = over()(RawServer([[whole()]], repeat=True).url)
     with recorded(path):
         model.invoke("a")
@@ -610,11 +666,20 @@ def test_a_missing_request_is_an_error_that_shows_the_nearest(line: Any, path: P
         colour.invoke(model, "a question about violas")
     text = str(caught.value)
     assert "The nearest of 2 recorded is on line 2" in text
-    assert "`messages[0].content`: recorded 'a question about violins', now 'a question about violas'" in text
+    assert (
+        "`messages[0].content`: recorded 'a question about violins', now 'a question about violas'"
+        in text
+    )
     assert replay.missing == ["POST http://127.0.0.1/v1/chat/completions"]
-    with replayed(path), pytest.raises(CassetteError, match=r"`temperature`: recorded 0.5, now 0.7"):
+    with (
+        replayed(path),
+        pytest.raises(CassetteError, match=r"`temperature`: recorded 0.5, now 0.7"),
+    ):
         colour.invoke(model, "another thing", temperature=0.7, max_tokens=7)
-    with replayed(path), pytest.raises(CassetteError, match=r"`url`: recorded 'http://127.*now 'http://localhost"):
+    with (
+        replayed(path),
+        pytest.raises(CassetteError, match=r"`url`: recorded 'http://127.*now 'http://localhost"),
+    ):
         colour.invoke(make("http://localhost:9/v1"), "a question about violins")
     assert path.read_bytes() == before
     assert len(server.requests) == 2
@@ -719,7 +784,10 @@ def test_a_file_of_something_else_is_not_replaced(path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
-    with pytest.raises(CassetteError, match="cannot be written"), recorded(tmp_path / "a" / "run.jsonl"):
+    with (
+        pytest.raises(CassetteError, match="cannot be written"),
+        recorded(tmp_path / "a" / "run.jsonl"),
+    ):
         pass
     with pytest.raises(CassetteError, match="cannot be read"), replayed(tmp_path):
         pass
@@ -745,7 +813,9 @@ def test_arguments_are_checked(path: Path) -> None:
             replayed(path, pace=pace)
 
 
-def test_after_the_block_calls_are_live_and_nobody_is_in_their_way(path: Path, provider_server: ProviderServer) -> None:
+def test_after_the_block_calls_are_live_and_nobody_is_in_their_way(
+    path: Path, provider_server: ProviderServer
+) -> None:
     model = provider_server.model()
     with recorded(path):
         model.invoke("hi")
@@ -754,7 +824,9 @@ def test_after_the_block_calls_are_live_and_nobody_is_in_their_way(path: Path, p
     assert model.invoke("hi").content == "hi"
     assert provider_server.counts.requests == 2
     exchange = model._exchange(model._messages("hi"), None, {}, {}, stream=False)
-    assert not {"send", "read", "close", "sleep"} & vars(model._sync_connection(exchange)).keys() - {"send"}
+    assert not {"send", "read", "close", "sleep"} & vars(
+        model._sync_connection(exchange)
+    ).keys() - {"send"}
 
 
 def test_an_error_that_was_swallowed_is_still_known(path: Path) -> None:

@@ -22,9 +22,13 @@ class OpenAIBatches:
 
     def __init__(self, server: ProviderServer) -> None:
         self.server = server
-        self.client = openai.OpenAI(base_url=server.base_url_for("openai"), api_key="k", max_retries=0)
+        self.client = openai.OpenAI(
+            base_url=server.base_url_for("openai"), api_key="k", max_retries=0
+        )
 
-    def submit(self, rows: list[tuple[str, str]], url: str = "/v1/chat/completions", **fields: Any) -> Any:
+    def submit(
+        self, rows: list[tuple[str, str]], url: str = "/v1/chat/completions", **fields: Any
+    ) -> Any:
         said = "input" if url == "/v1/responses" else "messages"
         lines = [
             {
@@ -40,7 +44,9 @@ class OpenAIBatches:
     def submit_lines(self, content: str, url: str = "/v1/chat/completions", **fields: Any) -> Any:
         file = self.client.files.create(file=("rows.jsonl", content.encode()), purpose="batch")
         assert file.bytes == len(content.encode())
-        return self.client.batches.create(input_file_id=file.id, endpoint=url, completion_window="24h", **fields)  # type: ignore[arg-type]
+        return self.client.batches.create(
+            input_file_id=file.id, endpoint=url, completion_window="24h", **fields
+        )  # type: ignore[arg-type]
 
     def wait(self, batch: Any) -> tuple[Any, list[str]]:
         seen = [batch.status]
@@ -87,7 +93,11 @@ def params(*rows: tuple[str, str]) -> list[Any]:
     return [
         {
             "custom_id": name,
-            "params": {"model": "claude-test", "max_tokens": 9, "messages": [{"role": "user", "content": text}]},
+            "params": {
+                "model": "claude-test",
+                "max_tokens": 9,
+                "messages": [{"role": "user", "content": text}],
+            },
         }
         for name, text in rows
     ]
@@ -126,7 +136,9 @@ def test_an_openai_batch_runs_through_its_states_and_answers_every_row(
         for line in lines
     }
     assert said == dict(ROWS)
-    assert [line["custom_id"] for line in lines] != [name for name, _ in ROWS]  # no order is promised
+    assert [line["custom_id"] for line in lines] != [
+        name for name, _ in ROWS
+    ]  # no order is promised
     assert batch.usage.total_tokens == batch.usage.input_tokens + batch.usage.output_tokens > 0
 
 
@@ -134,12 +146,20 @@ def test_rows_take_their_answers_from_the_script_and_may_fail(
     openai_batches: Callable[..., OpenAIBatches],
 ) -> None:
     def answer(request: Any) -> Any:
-        return faults.status(400, message="bad row") if request.text == "second" else request.text.upper()
+        return (
+            faults.status(400, message="bad row")
+            if request.text == "second"
+            else request.text.upper()
+        )
 
     api = openai_batches(default=answer)
     batch, _ = api.wait(api.submit(ROWS))
     [error] = api.lines(batch.error_file_id)
-    assert (error["custom_id"], error["response"]["status_code"], error["error"]) == ("b", 400, None)
+    assert (error["custom_id"], error["response"]["status_code"], error["error"]) == (
+        "b",
+        400,
+        None,
+    )
     assert error["response"]["body"]["error"]["message"] == "bad row"
     assert {line["custom_id"] for line in api.lines(batch.output_file_id)} == {"a", "c", "d"}
     assert batch.request_counts.model_dump() == {"total": 4, "completed": 3, "failed": 1}
@@ -155,7 +175,9 @@ def test_a_batch_that_does_not_complete_has_what_was_done(
     assert {line["custom_id"] for line in api.lines(batch.output_file_id)} == {"a", "b"}
     undone = api.lines(batch.error_file_id)
     assert {line["custom_id"] for line in undone} == {"c", "d"}
-    assert {(line["response"], line["error"]["code"]) for line in undone} == {(None, f"batch_{outcome}")}
+    assert {(line["response"], line["error"]["code"]) for line in undone} == {
+        (None, f"batch_{outcome}")
+    }
 
 
 def test_a_batch_can_be_cancelled(openai_batches: Callable[..., OpenAIBatches]) -> None:
@@ -173,7 +195,11 @@ def test_a_batch_can_be_cancelled(openai_batches: Callable[..., OpenAIBatches]) 
     ("content", "code", "line"),
     [
         ('{"custom_id": "a", "body": {}}\n{"custom_id"\n', "invalid_json_line", 2),
-        ('{"custom_id": "a", "body": {}}\n{"custom_id": "a", "body": {}}\n', "duplicate_custom_id", 2),
+        (
+            '{"custom_id": "a", "body": {}}\n{"custom_id": "a", "body": {}}\n',
+            "duplicate_custom_id",
+            2,
+        ),
         ('{"custom_id": "a", "url": "/chat/completions", "body": {}}\n', "mismatched_url", 1),
         ("\n", "empty_file", None),
     ],
@@ -192,24 +218,34 @@ def test_a_file_that_is_wrong_fails_after_it_was_taken(
     ("plan", "code"),
     [
         (
-            BatchPlan(errors=[{"code": "mismatched_model", "line": 3, "message": "one model a file"}]),
+            BatchPlan(
+                errors=[{"code": "mismatched_model", "line": 3, "message": "one model a file"}]
+            ),
             "mismatched_model",
         ),
         (BatchPlan(outcome="token_limit_exceeded"), "token_limit_exceeded"),
     ],
 )
-def test_a_batch_may_fail_as_a_whole(plan: BatchPlan, code: str, openai_batches: Callable[..., OpenAIBatches]) -> None:
+def test_a_batch_may_fail_as_a_whole(
+    plan: BatchPlan, code: str, openai_batches: Callable[..., OpenAIBatches]
+) -> None:
     api = openai_batches(batches=[plan])
     batch, _ = api.wait(api.submit(ROWS))
     assert (batch.status, batch.errors.data[0].code, batch.output_file_id) == ("failed", code, None)
-    assert api.wait(api.submit(ROWS))[0].status == "completed"  # the plans were for the first one only
+    assert (
+        api.wait(api.submit(ROWS))[0].status == "completed"
+    )  # the plans were for the first one only
 
 
 def test_rows_may_be_odd(openai_batches: Callable[..., OpenAIBatches]) -> None:
     odd = {0: "missing", 1: "duplicate", 2: "null", 3: "expired"}
     api = openai_batches(batches=BatchPlan(rows=odd, foreign=1))  # type: ignore[arg-type]
     batch, _ = api.wait(api.submit(ROWS))
-    assert sorted(line["custom_id"] for line in api.lines(batch.output_file_id)) == ["b", "b", "foreign-0"]
+    assert sorted(line["custom_id"] for line in api.lines(batch.output_file_id)) == [
+        "b",
+        "b",
+        "foreign-0",
+    ]
     errors = {line["custom_id"]: line["error"]["code"] for line in api.lines(batch.error_file_id)}
     assert errors == {"c": "server_error", "d": "batch_expired"}
 
@@ -225,7 +261,9 @@ def test_the_answer_to_a_create_may_be_lost_and_the_batch_is_there(
     assert len(api.server.batches.made) == 1
 
 
-def test_a_download_may_be_cut_once_and_goes_on_by_range(openai_batches: Callable[..., OpenAIBatches]) -> None:
+def test_a_download_may_be_cut_once_and_goes_on_by_range(
+    openai_batches: Callable[..., OpenAIBatches],
+) -> None:
     api = openai_batches(batches=BatchPlan(cut_results=50))
     batch, _ = api.wait(api.submit(ROWS))
     with pytest.raises(openai.APIConnectionError):
@@ -236,7 +274,9 @@ def test_a_download_may_be_cut_once_and_goes_on_by_range(openai_batches: Callabl
     assert rest.response.headers["content-range"] == f"bytes 50-{len(whole) - 1}/{len(whole)}"
     assert whole[50:] == rest.content
     with pytest.raises(openai.APIStatusError, match="416"):
-        api.client.files.content(batch.output_file_id, extra_headers={"range": f"bytes={len(whole)}-"})
+        api.client.files.content(
+            batch.output_file_id, extra_headers={"range": f"bytes={len(whole)}-"}
+        )
 
 
 def test_lists_have_pages(openai_batches: Callable[..., OpenAIBatches]) -> None:
@@ -244,7 +284,9 @@ def test_lists_have_pages(openai_batches: Callable[..., OpenAIBatches]) -> None:
     ids = [api.submit([("a", "x")]).id for _ in range(5)]
     first = api.client.batches.list(limit=2)
     assert ([batch.id for batch in first.data], first.has_more) == ([ids[4], ids[3]], True)
-    assert [batch.id for batch in api.client.batches.list(limit=2)] == ids[::-1]  # the SDK turns the pages
+    assert [batch.id for batch in api.client.batches.list(limit=2)] == ids[
+        ::-1
+    ]  # the SDK turns the pages
     assert len(list(api.client.files.list(limit=2))) == 5
 
 
@@ -259,7 +301,9 @@ def test_files_can_be_looked_at_and_deleted(openai_batches: Callable[..., OpenAI
         with pytest.raises(openai.NotFoundError):
             ask(file.id)
     with pytest.raises(openai.BadRequestError, match="names no file"):
-        client.batches.create(input_file_id="file-9", endpoint="/v1/responses", completion_window="24h")
+        client.batches.create(
+            input_file_id="file-9", endpoint="/v1/responses", completion_window="24h"
+        )
 
 
 def test_a_batch_may_end_by_time(openai_batches: Callable[..., OpenAIBatches]) -> None:
@@ -276,7 +320,9 @@ def test_a_batch_may_end_by_time(openai_batches: Callable[..., OpenAIBatches]) -
 # ---------------------------------------------------------------- Anthropic
 
 
-def test_an_anthropic_batch_counts_nothing_until_its_end(claude: Callable[..., anthropic.Anthropic]) -> None:
+def test_an_anthropic_batch_counts_nothing_until_its_end(
+    claude: Callable[..., anthropic.Anthropic],
+) -> None:
     client = claude(batches=BatchPlan(polls=3))
     batch = client.messages.batches.create(requests=params(*ROWS))
     seen = []
@@ -286,7 +332,10 @@ def test_an_anthropic_batch_counts_nothing_until_its_end(claude: Callable[..., a
     nothing = {"processing": 4, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
     assert seen == [nothing] * 3
     assert batch.request_counts.succeeded == 4
-    results = {row.custom_id: row.result.message.content[0].text for row in client.messages.batches.results(batch.id)}
+    results = {
+        row.custom_id: row.result.message.content[0].text
+        for row in client.messages.batches.results(batch.id)
+    }
     assert results == dict(ROWS)
 
 
@@ -299,9 +348,13 @@ def test_anthropic_rows_may_be_odd(claude: Callable[..., anthropic.Anthropic]) -
     batch = ended(client, client.messages.batches.create(requests=params(*ROWS, ("e", "fifth"))))
     rows = [(row.custom_id, row.result.type) for row in client.messages.batches.results(batch.id)]
     assert sorted(rows) == [
-        ("b", "succeeded"), ("b", "succeeded"), ("c", "errored"), ("d", "expired"), ("e", "errored"),
+        ("b", "succeeded"),
+        ("b", "succeeded"),
+        ("c", "errored"),
+        ("d", "expired"),
+        ("e", "errored"),
         ("foreign-0", "succeeded"),
-    ]  # fmt: skip
+    ]
     errors = {
         row.custom_id: row.result.error.error.type
         for row in client.messages.batches.results(batch.id)
@@ -312,7 +365,9 @@ def test_anthropic_rows_may_be_odd(claude: Callable[..., anthropic.Anthropic]) -
     assert (counts.succeeded, counts.errored, counts.expired) == (1, 2, 1)
 
 
-def test_an_anthropic_batch_can_be_cancelled_and_deleted(claude: Callable[..., anthropic.Anthropic]) -> None:
+def test_an_anthropic_batch_can_be_cancelled_and_deleted(
+    claude: Callable[..., anthropic.Anthropic],
+) -> None:
     client = claude(batches=BatchPlan(polls=4))
     batches = client.messages.batches
     batch = batches.create(requests=params(*ROWS))
@@ -343,7 +398,9 @@ def test_results_may_lie_on_another_host(claude: Callable[..., anthropic.Anthrop
     assert batch.results_url == f"http://evil.example/v1/messages/batches/{batch.id}/results"
 
 
-def test_anthropic_loses_creates_and_cuts_results_too(claude: Callable[..., anthropic.Anthropic]) -> None:
+def test_anthropic_loses_creates_and_cuts_results_too(
+    claude: Callable[..., anthropic.Anthropic],
+) -> None:
     client = claude(batches=[BatchPlan(lose_create=True, cut_results=40)])
     with pytest.raises(anthropic.APIConnectionError):
         client.messages.batches.create(requests=params(*ROWS))
@@ -354,7 +411,9 @@ def test_anthropic_loses_creates_and_cuts_results_too(claude: Callable[..., anth
     assert len(list(client.messages.batches.results(batch.id))) == 4
 
 
-def test_anthropic_lists_have_pages_in_both_directions(claude: Callable[..., anthropic.Anthropic]) -> None:
+def test_anthropic_lists_have_pages_in_both_directions(
+    claude: Callable[..., anthropic.Anthropic],
+) -> None:
     batches = claude().messages.batches
     ids = [batches.create(requests=params(("a", "x"))).id for _ in range(5)]
     assert [batch.id for batch in batches.list(limit=2)] == ids[::-1]
@@ -368,9 +427,15 @@ def test_anthropic_lists_have_pages_in_both_directions(claude: Callable[..., ant
 def test_the_plan_may_change_while_it_runs(openai_batches: Callable[..., OpenAIBatches]) -> None:
     api = openai_batches(batches=[BatchPlan(outcome="failed")])
     api.server.batches = BatchPlan(outcome="expired", done=0.0)
-    assert [api.wait(api.submit([("a", "hi")]))[0].status for _ in range(2)] == ["expired", "expired"]
+    assert [api.wait(api.submit([("a", "hi")]))[0].status for _ in range(2)] == [
+        "expired",
+        "expired",
+    ]
     api.server.batches = [BatchPlan(outcome="cancelled")]
-    assert [api.wait(api.submit([("a", "hi")]))[0].status for _ in range(2)] == ["cancelled", "completed"]
+    assert [api.wait(api.submit([("a", "hi")]))[0].status for _ in range(2)] == [
+        "cancelled",
+        "completed",
+    ]
 
 
 # ---------------------------------------------------------------- Gemini
@@ -378,14 +443,22 @@ def test_the_plan_may_change_while_it_runs(openai_batches: Callable[..., OpenAIB
 
 @pytest.mark.long  # the SDK alone takes seconds to load
 @pytest.mark.parametrize("way", ["inline", "file"])
-def test_googles_sdk_reads_a_gemini_batch_from_its_beginning_to_its_end(serve: Serve, tmp_path: Path, way: str) -> None:
+def test_googles_sdk_reads_a_gemini_batch_from_its_beginning_to_its_end(
+    serve: Serve, tmp_path: Path, way: str
+) -> None:
     genai = pytest.importorskip("google.genai")
     server = serve([faults.status(400)], batches=BatchPlan(polls=2))  # the last row
-    client = genai.Client(api_key="k", http_options={"base_url": server.base_url, "api_version": "v1beta"})
-    asked = {name: {"contents": [{"role": "user", "parts": [{"text": text}]}]} for name, text in ROWS[:2]}
+    client = genai.Client(
+        api_key="k", http_options={"base_url": server.base_url, "api_version": "v1beta"}
+    )
+    asked = {
+        name: {"contents": [{"role": "user", "parts": [{"text": text}]}]} for name, text in ROWS[:2]
+    }
     if way == "file":
         path = tmp_path / "rows.jsonl"
-        path.write_text("".join(json.dumps({"key": name, "request": row}) + "\n" for name, row in asked.items()))
+        path.write_text(
+            "".join(json.dumps({"key": name, "request": row}) + "\n" for name, row in asked.items())
+        )
         src: Any = client.files.upload(
             file=path, config={"display_name": "rows", "mime_type": "application/jsonl"}
         ).name
@@ -414,7 +487,9 @@ def test_googles_sdk_reads_a_gemini_batch_from_its_beginning_to_its_end(serve: S
 def test_googles_sdk_cancels_a_gemini_batch(serve: Serve) -> None:
     genai = pytest.importorskip("google.genai")
     server = serve(batches=BatchPlan(polls=9))
-    client = genai.Client(api_key="k", http_options={"base_url": server.base_url, "api_version": "v1beta"})
+    client = genai.Client(
+        api_key="k", http_options={"base_url": server.base_url, "api_version": "v1beta"}
+    )
     batch = client.batches.create(model="m", src=[{"contents": "hi"}], config={"display_name": "d"})
     client.batches.cancel(name=batch.name)
     assert client.batches.get(name=batch.name).state.name == "JOB_STATE_CANCELLED"

@@ -19,8 +19,13 @@ Serve = Callable[..., ProviderServer]
 Ask = Callable[..., Any]
 WORDS = "one two three four five six"
 WIRES = ["openai", "responses", "anthropic", "gemini", "bedrock"]
-TERMINAL = {"openai": b"[DONE]", "responses": b"response.completed", "anthropic": b"message_stop",
-            "gemini": b"finishReason", "bedrock": b"messageStop"}  # fmt: skip
+TERMINAL = {
+    "openai": b"[DONE]",
+    "responses": b"response.completed",
+    "anthropic": b"message_stop",
+    "gemini": b"finishReason",
+    "bedrock": b"messageStop",
+}
 JSON_AT = {"bedrock": rb"event(\{.*?\})"}  # of the events of a stream, behind the last header
 REQUEST_ID = {"anthropic": "request-id", "bedrock": "x-amzn-requestid"}
 
@@ -49,8 +54,12 @@ def spoil(serve: Serve, ask_raw: Ask) -> Ask:
 
 
 @pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 413, 422, 425, 429, 500, 502, 503, 504, 529])
-def test_a_status_comes_with_an_error_in_the_words_of_the_wire(wire: str, status: int, spoil: Ask) -> None:
+@pytest.mark.parametrize(
+    "status", [400, 401, 402, 403, 404, 408, 409, 413, 422, 425, 429, 500, 502, 503, 504, 529]
+)
+def test_a_status_comes_with_an_error_in_the_words_of_the_wire(
+    wire: str, status: int, spoil: Ask
+) -> None:
     answer = spoil(faults.status(status, message="so it is"), wire)
     assert answer.status == status
     error = answer.json if wire == "bedrock" else answer.json["error"]
@@ -70,7 +79,9 @@ def test_a_status_comes_with_an_error_in_the_words_of_the_wire(wire: str, status
         (1.5, "ms", "retry-after-ms", "1500"),
     ],
 )
-def test_retry_after_has_many_forms(retry_after: Any, form: Any, header: str, value: str, spoil: Ask) -> None:
+def test_retry_after_has_many_forms(
+    retry_after: Any, form: Any, header: str, value: str, spoil: Ask
+) -> None:
     answer = spoil(faults.status(429, retry_after=retry_after, retry_after_form=form))
     assert answer.headers[header] == value
 
@@ -82,7 +93,9 @@ def test_retry_after_as_a_date_is_told_by_the_answers_own_clock(spoil: Ask) -> N
 
 
 def test_a_status_takes_a_body_and_headers_of_its_own(spoil: Ask) -> None:
-    answer = spoil(faults.status(502, body=b"<html>bad gateway", headers={"x-should-retry": "false"}))
+    answer = spoil(
+        faults.status(502, body=b"<html>bad gateway", headers={"x-should-retry": "false"})
+    )
     assert (answer.body, answer.headers["x-should-retry"]) == (b"<html>bad gateway", "false")
 
 
@@ -131,7 +144,9 @@ def test_an_error_event_breaks_a_stream(wire: str, after: int, spoil: Ask) -> No
     ids=lambda value: value.name if isinstance(value, Fault) else value,
 )
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_broken_answer_ends_as_it_says(fault: Fault, ended: str, stream: bool, spoil: Ask) -> None:
+def test_a_broken_answer_ends_as_it_says(
+    fault: Fault, ended: str, stream: bool, spoil: Ask
+) -> None:
     answer = spoil(fault, stream=stream)
     assert answer.ended == ended
     assert not answer.whole
@@ -143,7 +158,11 @@ def test_a_broken_answer_ends_as_it_says(fault: Fault, ended: str, stream: bool,
 
 def test_a_stream_is_cut_after_as_many_events_or_bytes_as_told(spoil: Ask) -> None:
     assert said(spoil(faults.cut(after_events=2), stream=True).body) == ["one", "two"]
-    assert said(spoil(faults.reset("body", after_events=3), stream=True).body) == ["one", "two", "three"]
+    assert said(spoil(faults.reset("body", after_events=3), stream=True).body) == [
+        "one",
+        "two",
+        "three",
+    ]
     assert spoil(faults.cut(after_bytes=100), stream=True).body.startswith(b"64\r\ndata: ")
     assert len(spoil(faults.cut(after_bytes=100)).body) == 100
     assert spoil(faults.cut(after_bytes=0), stream=True).body == b""
@@ -151,7 +170,9 @@ def test_a_stream_is_cut_after_as_many_events_or_bytes_as_told(spoil: Ask) -> No
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_stream_without_its_terminal_mark_ends_properly_all_the_same(wire: str, spoil: Ask) -> None:
+def test_a_stream_without_its_terminal_mark_ends_properly_all_the_same(
+    wire: str, spoil: Ask
+) -> None:
     answer = spoil(faults.no_terminal_mark(), wire, stream=True)
     assert answer.whole
     assert said(answer.body) == WORDS.split()
@@ -160,8 +181,12 @@ def test_a_stream_without_its_terminal_mark_ends_properly_all_the_same(wire: str
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_our_models_raise_where_a_stream_breaks_off_and_keep_its_part(wire: str, serve: Serve) -> None:
-    server = serve([faults.reset("body", after_events=3).on(WORDS), faults.no_terminal_mark().on(WORDS)])
+def test_our_models_raise_where_a_stream_breaks_off_and_keep_its_part(
+    wire: str, serve: Serve
+) -> None:
+    server = serve(
+        [faults.reset("body", after_events=3).on(WORDS), faults.no_terminal_mark().on(WORDS)]
+    )
     model = server.model(wire, max_retries=0)
     for kind in (StreamInterrupted, IncompleteStream):
         got = []
@@ -183,7 +208,9 @@ def test_a_stall_says_nothing_and_then_goes_on(spoil: Ask) -> None:
     assert said(spoil(faults.stall("request", seconds=1)).body) == WORDS.split()
 
 
-@pytest.mark.parametrize("fault", [faults.slow(50, 0.01), faults.byte_by_byte()], ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [faults.slow(50, 0.01), faults.byte_by_byte()], ids=lambda fault: fault.name
+)
 @pytest.mark.parametrize("stream", [True, False])
 def test_slow_answers_come_whole(fault: Fault, stream: bool, spoil: Ask) -> None:
     answer = spoil(fault, stream=stream)
@@ -258,10 +285,15 @@ def test_garbage_is_no_http(spoil: Ask) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "start"),
-    [(faults.endless_header(), b"HTTP/1.1 200 OK\r\nx-long: aaa"), (faults.endless_event(), b"HTTP/1.1 200 OK\r\n")],
+    [
+        (faults.endless_header(), b"HTTP/1.1 200 OK\r\nx-long: aaa"),
+        (faults.endless_event(), b"HTTP/1.1 200 OK\r\n"),
+    ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
-def test_endless_lines_do_not_end_and_hold_up_nobody(fault: Fault, start: bytes, serve: Serve, ask_raw: Ask) -> None:
+def test_endless_lines_do_not_end_and_hold_up_nobody(
+    fault: Fault, start: bytes, serve: Serve, ask_raw: Ask
+) -> None:
     server = serve([fault])
     answer = ask_raw(server, stream=True, to_the_end=True, limit=3_000_000, patience_s=2)
     assert len(answer.raw) >= 3_000_000
@@ -291,10 +323,14 @@ def test_early_hints_come_before_a_good_answer(spoil: Ask, serve: Serve) -> None
 # ---------------------------------------------------------------- all of them
 
 
-@pytest.mark.parametrize("name", sorted(set(faults.NAMED) - {"gzip_bomb", "endless_header", "endless_event"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(faults.NAMED) - {"gzip_bomb", "endless_header", "endless_event"})
+)
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("stream", [True, False])
-def test_every_fault_can_be_said_on_every_wire(name: str, wire: str, stream: bool, serve: Serve, ask_raw: Ask) -> None:
+def test_every_fault_can_be_said_on_every_wire(
+    name: str, wire: str, stream: bool, serve: Serve, ask_raw: Ask
+) -> None:
     server = serve([faults.NAMED[name].on(Answer("x", reasoning="y"))], time_scale=1e-6)
     ask_raw(server, wire, stream=stream, to_the_end=True, patience_s=0.03)
     assert server.requests[0].fault == name
@@ -302,7 +338,9 @@ def test_every_fault_can_be_said_on_every_wire(name: str, wire: str, stream: boo
     assert ask_raw(server, wire, stream=stream).whole  # the server has survived it
 
 
-@pytest.mark.parametrize("name", ["malformed_json", "html", "empty", "content_length", "garbage", "bad_chunk_size"])
+@pytest.mark.parametrize(
+    "name", ["malformed_json", "html", "empty", "content_length", "garbage", "bad_chunk_size"]
+)
 def test_our_model_survives_it_once(name: str, serve: Serve) -> None:
     server = serve([faults.NAMED[name], "fine"])
     assert server.model().invoke("hi").content == "fine"

@@ -18,7 +18,13 @@ def admitted(limiter: Limiter, times: list[float], tokens: float = 0) -> list[bo
 
 def test_a_bucket_takes_a_burst_and_then_its_rate() -> None:
     limiter = Limiter(Limits(rpm=60, window_s=3))
-    assert admitted(limiter, [0, 0, 0, 0, 0.5, 1.0, 1.5, 2.0]) == [True] * 3 + [False, False, True, False, True]
+    assert admitted(limiter, [0, 0, 0, 0, 0.5, 1.0, 1.5, 2.0]) == [True] * 3 + [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_refusal_says_when_there_is_room_again() -> None:
@@ -31,7 +37,15 @@ def test_a_refusal_says_when_there_is_room_again() -> None:
 
 def test_a_fixed_window_is_filled_at_its_end() -> None:
     limiter = Limiter(Limits(rpm=2, fixed=True))
-    assert admitted(limiter, [50, 50.5, 59, 109, 110.1, 110.2, 111]) == [True, True, False, False, True, True, False]
+    assert admitted(limiter, [50, 50.5, 59, 109, 110.1, 110.2, 111]) == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
     assert limiter.admit(AT, 0, 150).wait_s == pytest.approx(20)
 
 
@@ -57,7 +71,10 @@ def test_more_tokens_than_a_bucket_holds_wait_for_a_full_one() -> None:
 
 
 def test_a_refused_request_may_cost_too() -> None:
-    free, dear = Limiter(Limits(rpm=60, window_s=2)), Limiter(Limits(rpm=60, window_s=2, refused_cost=1))
+    free, dear = (
+        Limiter(Limits(rpm=60, window_s=2)),
+        Limiter(Limits(rpm=60, window_s=2, refused_cost=1)),
+    )
     hammering = [0, 0] + [n / 10 for n in range(1, 31)]
     assert sum(admitted(free, hammering)) == 5
     assert sum(admitted(dear, hammering)) == 2  # it never fills up
@@ -83,7 +100,9 @@ def test_other_limits_keep_what_was_spent_in_proportion() -> None:
     fixed=st.booleans(),
     gaps=st.lists(st.floats(0, 5), min_size=1, max_size=80),
 )
-def test_never_more_than_the_burst_and_the_rate(rpm: int, window_s: float, fixed: bool, gaps: list[float]) -> None:
+def test_never_more_than_the_burst_and_the_rate(
+    rpm: int, window_s: float, fixed: bool, gaps: list[float]
+) -> None:
     limiter, now, let_in = Limiter(Limits(rpm=rpm, window_s=window_s, fixed=fixed)), 0.0, 0
     for gap in gaps:
         now += gap
@@ -153,7 +172,15 @@ def test_scaled_headers_are_in_the_clients_seconds() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "written"),
-    [(0, "0ms"), (0.012, "12ms"), (1, "1s"), (179.56, "2m59.56s"), (360, "6m0s"), (3723, "1h2m3s"), (3600, "1h0m0s")],
+    [
+        (0, "0ms"),
+        (0.012, "12ms"),
+        (1, "1s"),
+        (179.56, "2m59.56s"),
+        (360, "6m0s"),
+        (3723, "1h2m3s"),
+        (3600, "1h0m0s"),
+    ],
 )
 def test_durations_are_written_as_go_does(seconds: float, written: str) -> None:
     assert duration(seconds) == written

@@ -49,7 +49,12 @@ def test_answers_come_in_order_and_then_the_users_words_again(serve: Serve) -> N
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
 def test_the_users_words_are_found_on_each_wire(wire: str, serve: Serve) -> None:
-    messages = [("system", "s"), ("user", [{"type": "text", "text": "look"}]), ("ai", "no"), ("user", "there")]
+    messages = [
+        ("system", "s"),
+        ("user", [{"type": "text", "text": "look"}]),
+        ("ai", "no"),
+        ("user", "there"),
+    ]
     assert serve().model(wire).invoke(messages).content == "there"
 
 
@@ -61,7 +66,11 @@ def test_the_users_words_are_found_on_each_wire(wire: str, serve: Serve) -> None
         AIMessage("hello"),
         lambda request: "hello",
         lambda request: Answer(f"hel{'lo' if request.text == 'hi' else ''}"),
-        {"choices": [{"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}]},
+        {
+            "choices": [
+                {"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}
+            ]
+        },
         b'HTTP/1.1 200 OK\r\ncontent-length: 56\r\n\r\n{"choices":[{"message":{"content":"hello"},"index":0}]}\n',
     ],
     ids=["text", "answer", "message", "function", "function of the request", "body", "bytes"],
@@ -79,9 +88,15 @@ def test_events_go_out_as_they_are(serve: Serve, ask_raw: Ask) -> None:
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(RateLimited("slow", retry_after=7), 429), (Overloaded("busy"), 503), (ServerError("no", status=502), 502)],
+    [
+        (RateLimited("slow", retry_after=7), 429),
+        (Overloaded("busy"), 503),
+        (ServerError("no", status=502), 502),
+    ],
 )
-def test_an_error_of_ours_is_what_makes_us_raise_it(wire: str, error: Any, status: int, serve: Serve) -> None:
+def test_an_error_of_ours_is_what_makes_us_raise_it(
+    wire: str, error: Any, status: int, serve: Serve
+) -> None:
     server = serve([error])
     with pytest.raises(type(error)) as raised:
         server.model(wire, **PLAIN).invoke("hi")
@@ -90,7 +105,12 @@ def test_an_error_of_ours_is_what_makes_us_raise_it(wire: str, error: Any, statu
 
 
 def test_a_message_with_usage_keeps_it(serve: Serve) -> None:
-    usage = {"input_tokens": 5, "output_tokens": 6, "total_tokens": 11, "input_token_details": {"cache_read": 2}}
+    usage = {
+        "input_tokens": 5,
+        "output_tokens": 6,
+        "total_tokens": 11,
+        "input_token_details": {"cache_read": 2},
+    }
     message = serve([AIMessage("x", usage_metadata=usage)]).model("anthropic").invoke("hi")
     assert message.usage_metadata["input_tokens"] == 5
     assert message.usage_metadata["input_token_details"]["cache_read"] == 2
@@ -104,8 +124,12 @@ def test_a_message_with_usage_keeps_it(serve: Serve) -> None:
         (None, KeyError, "k"),
     ],
 )
-def test_a_script_that_fails_is_heard_of_by_client_and_test(entry: Any, error: type[Exception], words: str) -> None:
-    server = ProviderServer([entry], faults=[] if entry else [Rule("500", when=lambda request: {}["k"])])
+def test_a_script_that_fails_is_heard_of_by_client_and_test(
+    entry: Any, error: type[Exception], words: str
+) -> None:
+    server = ProviderServer(
+        [entry], faults=[] if entry else [Rule("500", when=lambda request: {}["k"])]
+    )
     with pytest.raises(error, match=words), server:
         with pytest.raises(ServerError, match=words):
             server.model(**PLAIN).invoke("hi")
@@ -115,7 +139,10 @@ def test_a_script_that_fails_is_heard_of_by_client_and_test(entry: Any, error: t
 def test_a_body_that_is_no_json_is_a_400(serve: Serve) -> None:
     import httpx2
 
-    assert httpx2.post(f"{serve().base_url_for('openai')}/chat/completions", content=b"{").status_code == 400
+    assert (
+        httpx2.post(f"{serve().base_url_for('openai')}/chat/completions", content=b"{").status_code
+        == 400
+    )
 
 
 # ---------------------------------------------------------------- faults by themselves
@@ -126,7 +153,12 @@ def outcomes(server: ProviderServer, ask_raw: Ask, n: int) -> list[int | None]:
 
 
 def test_rules_say_when(serve: Serve, ask_raw: Ask) -> None:
-    server = serve(faults=[Rule(faults.status(500), every=3), Rule("503", when=lambda r: r.text == "now", times=1)])
+    server = serve(
+        faults=[
+            Rule(faults.status(500), every=3),
+            Rule("503", when=lambda r: r.text == "now", times=1),
+        ]
+    )
     assert outcomes(server, ask_raw, 6) == [200, 200, 500, 200, 200, 500]
     assert [ask_raw(server, text="now").status for _ in range(2)] == [503, 200]
     assert server.counts.by_fault == {"status_500": 2, "status_503": 1}
@@ -138,7 +170,9 @@ def test_rules_say_when(serve: Serve, ask_raw: Ask) -> None:
 
 def test_random_faults_are_the_same_with_the_same_seed(serve: Serve, ask_raw: Ask) -> None:
     rates = {"500": 0.3, "503": 0.3}
-    first, second, other = (outcomes(serve(faults=rates, seed=seed), ask_raw, 20) for seed in (1, 1, 2))
+    first, second, other = (
+        outcomes(serve(faults=rates, seed=seed), ask_raw, 20) for seed in (1, 1, 2)
+    )
     assert first == second != other
     assert {200, 500, 503} == set(first)
 
@@ -169,7 +203,8 @@ def test_latency_is_waited_for_on_the_servers_clock(serve: Serve) -> None:
     for _ in range(2):
         server.model().invoke("hi")
     assert [
-        int(request.in_flight_s >= least) for request, least in zip(server.requests[1:], (40, 30), strict=True)
+        int(request.in_flight_s >= least)
+        for request, least in zip(server.requests[1:], (40, 30), strict=True)
     ] == [1, 1]
 
 
@@ -197,7 +232,12 @@ def test_lognormal_latencies_have_their_median() -> None:
         (
             "openai",
             "own",
-            {"x-ratelimit-limit-requests", "x-ratelimit-reset-requests", "retry-after", "retry-after-ms"},
+            {
+                "x-ratelimit-limit-requests",
+                "x-ratelimit-reset-requests",
+                "retry-after",
+                "retry-after-ms",
+            },
         ),
         ("anthropic", "own", {"anthropic-ratelimit-requests-remaining", "retry-after"}),
         ("anthropic", "openai", {"x-ratelimit-limit-requests", "retry-after"}),
@@ -216,7 +256,9 @@ def test_a_request_above_the_limit_is_a_429_in_the_providers_words(
     assert expected <= spoken
     assert bool(expected) == bool(spoken)
     assert server.counts.throttled == 1
-    assert ask_raw(server, wire, model="other").json["model" if wire == "openai" else "role"]  # a limit of its own
+    assert ask_raw(server, wire, model="other").json[
+        "model" if wire == "openai" else "role"
+    ]  # a limit of its own
 
 
 def test_limits_may_change_while_it_runs(serve: Serve, ask_raw: Ask) -> None:
@@ -226,7 +268,9 @@ def test_limits_may_change_while_it_runs(serve: Serve, ask_raw: Ask) -> None:
     assert outcomes(server, ask_raw, 2) == [200, 200]
 
 
-def test_the_minute_of_a_bucket_passes_faster_where_time_is_scaled(serve: Serve, ask_raw: Ask) -> None:
+def test_the_minute_of_a_bucket_passes_faster_where_time_is_scaled(
+    serve: Serve, ask_raw: Ask
+) -> None:
     server = serve(limits=Limits(rpm=60, window_s=1), time_scale=0.05)
     statuses: list[int] = []
     while statuses.count(200) < 4:
@@ -238,7 +282,9 @@ def test_the_minute_of_a_bucket_passes_faster_where_time_is_scaled(serve: Serve,
 def test_above_max_concurrent_it_is_busy(serve: Serve) -> None:
     server = serve(latency=150, time_scale=0.01, limits=Limits(max_concurrent=2, busy_status=529))
     model = server.model("anthropic", **PLAIN)
-    answers = model.batch(["a", "b", "c", "d"], config={"max_concurrency": 4}, return_exceptions=True)
+    answers = model.batch(
+        ["a", "b", "c", "d"], config={"max_concurrency": 4}, return_exceptions=True
+    )
     assert sum(isinstance(answer, Overloaded) for answer in answers) == 2
     assert server.counts.by_status == {200: 2, 529: 2}
 
@@ -250,7 +296,12 @@ def test_it_remembers_what_it_saw(serve: Serve) -> None:
     server = serve()
     server.model("anthropic", api_key="sk-canary").invoke("hi")
     [request] = server.requests
-    assert (request.wire, request.method, request.path, request.status) == ("anthropic", "POST", "/v1/messages", 200)
+    assert (request.wire, request.method, request.path, request.status) == (
+        "anthropic",
+        "POST",
+        "/v1/messages",
+        200,
+    )
     assert request.body["messages"][0]["role"] == "user"
     assert request.headers["x-api-key"] == "sk-canary"
     assert "sk-canary" not in repr(request)
@@ -301,7 +352,9 @@ def test_the_sdks_list_models_and_count_tokens(serve: Serve) -> None:
             client.get("/nowhere", cast_to=object)
     with anthropic.Anthropic(base_url=server.base_url, api_key="k") as claude:
         assert [model.id for model in claude.models.list()] == ["claude-test", "gpt-test"]
-        counted = claude.messages.count_tokens(model="m", messages=[{"role": "user", "content": "hi " * 40}])
+        counted = claude.messages.count_tokens(
+            model="m", messages=[{"role": "user", "content": "hi " * 40}]
+        )
         assert counted.input_tokens > 30
 
 
@@ -313,8 +366,17 @@ def test_it_reads_requests_however_they_are_cut(serve: Serve) -> None:
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
     whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     chunked = head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    chunked += b"%x;ext=1\r\n" % 10 + body[:10] + b"\r\n" + b"%x\r\n" % (len(body) - 10) + body[10:] + b"\r\n0\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(server.base_url.rpartition(":")[2])), timeout=5) as peer:
+    chunked += (
+        b"%x;ext=1\r\n" % 10
+        + body[:10]
+        + b"\r\n"
+        + b"%x\r\n" % (len(body) - 10)
+        + body[10:]
+        + b"\r\n0\r\n\r\n"
+    )
+    with socket.create_connection(
+        ("127.0.0.1", int(server.base_url.rpartition(":")[2])), timeout=5
+    ) as peer:
         for byte in whole:
             peer.sendall(bytes([byte]))
         peer.sendall(whole + chunked)  # two at once: they are answered one after the other
@@ -354,7 +416,10 @@ def test_a_server_may_be_closed_twice_and_leaves_no_thread() -> None:
     server.close()
     server.close()
     asking.join(5)
-    assert not {thread for thread in threading.enumerate() if "provider-server" in thread.name} - before
+    assert (
+        not {thread for thread in threading.enumerate() if "provider-server" in thread.name}
+        - before
+    )
 
 
 def test_a_port_that_is_taken_is_said_so(serve: Serve) -> None:
@@ -372,7 +437,9 @@ def test_a_wire_that_is_not_there_is_refused(serve: Serve) -> None:
 
 
 def test_a_fault_that_was_not_called_is_refused_and_one_that_fails_hangs_nobody() -> None:
-    server = ProviderServer([faults.billing, Fault("broken", lambda reply, wire, number: (1 / 0 for _ in "x"))])
+    server = ProviderServer(
+        [faults.billing, Fault("broken", lambda reply, wire, number: (1 / 0 for _ in "x"))]
+    )
     with pytest.raises(InvalidType, match=r"`faults\.billing\(\)`"), server:
         model = server.model(**PLAIN)
         with pytest.raises(ServerError, match=r"`faults\.billing\(\)`"):
@@ -383,7 +450,9 @@ def test_a_fault_that_was_not_called_is_refused_and_one_that_fails_hangs_nobody(
         server.say(faults.stall)
 
 
-def test_the_help_of_serve_names_the_owner_of_every_wire(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_serve_names_the_owner_of_every_wire(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     words = " ".join(capsys.readouterr().out.split())
@@ -392,13 +461,26 @@ def test_the_help_of_serve_names_the_owner_of_every_wire(capsys: pytest.CaptureF
 
 
 def test_serve_runs_in_the_foreground_and_says_where_it_is() -> None:
-    command = [sys.executable, "-m", "modelwire.cli", "serve", "--answer", "hey", "--rpm", "60", "--fault", "503=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "modelwire.cli",
+        "serve",
+        "--answer",
+        "hey",
+        "--rpm",
+        "60",
+        "--fault",
+        "503=0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
         url = lines[1].split("OPENAI_BASE_URL=")[1].split()[0]
         with openai.OpenAI(base_url=url, api_key="k") as client:
-            said = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+            said = client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "hi"}]
+            )
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(10) == 130
@@ -427,11 +509,17 @@ def test_serve_refuses_what_is_no_rate(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_serve_refuses_what_cannot_be(
-    option: str, value: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    option: str,
+    value: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from modelwire import cli
 
-    monkeypatch.setattr(ProviderServer, "wait", lambda self: None)  # one that was started ends at once
+    monkeypatch.setattr(
+        ProviderServer, "wait", lambda self: None
+    )  # one that was started ends at once
 
     assert cli.main(["serve", option, value]) == 1
     assert said in capsys.readouterr().err
@@ -495,7 +583,9 @@ def test_a_status_is_a_fault_by_its_number() -> None:
 
 def test_head_is_answered_without_a_body_and_the_connection_kept(serve: Serve) -> None:
     server = serve()
-    with socket.create_connection(("127.0.0.1", int(server.base_url.rpartition(":")[2])), timeout=5) as peer:
+    with socket.create_connection(
+        ("127.0.0.1", int(server.base_url.rpartition(":")[2])), timeout=5
+    ) as peer:
         for _ in range(2):
             peer.sendall(b"HEAD /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             head = peer.recv(65536)
@@ -508,5 +598,11 @@ def test_head_is_answered_without_a_body_and_the_connection_kept(serve: Serve) -
 
 def test_json_of_a_request_is_read_when_it_is_asked_for() -> None:
     request = SeenRequest("POST", "/x?a=1", {}, json.dumps({"input": "hi", "model": "m"}).encode())
-    assert (request.path, request.query, request.text, request.model, request.stream) == ("/x", "a=1", "hi", "m", False)
+    assert (request.path, request.query, request.text, request.model, request.stream) == (
+        "/x",
+        "a=1",
+        "hi",
+        "m",
+        False,
+    )
     assert SeenRequest("POST", "/", {}, b"[1]").messages == []

@@ -54,10 +54,17 @@ def test_our_models_read_an_answer_whole_and_streamed(
     merged = sum(chunks[1:], chunks[0])
     for message in (whole, merged):
         assert message.text == "It is 20 degrees."
-        assert [(call["name"], call["args"]) for call in message.tool_calls] == [("weather", CALL["args"]), ("now", {})]
+        assert [(call["name"], call["args"]) for call in message.tool_calls] == [
+            ("weather", CALL["args"]),
+            ("now", {}),
+        ]
         assert message.tool_calls[1]["id"] == "call_own"
         usage = message.usage_metadata
-        assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (30, 12, 42)
+        assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (
+            30,
+            12,
+            42,
+        )
         assert usage["input_token_details"]["cache_read"] == 10
     assert isinstance(merged, AIMessageChunk)
     assert len(chunks) > len(RICH.text.split())
@@ -73,7 +80,9 @@ def test_openai_sdk_reads_chat_completions(name: str, serve: Callable[..., Provi
         ChatCompletion.model_validate(whole.model_dump(), strict=True)
         completions = [whole]
         if answer.stop != "length":  # there the SDK's accumulator raises
-            with client.chat.completions.stream(**asked, stream_options={"include_usage": True}) as stream:
+            with client.chat.completions.stream(
+                **asked, stream_options={"include_usage": True}
+            ) as stream:
                 completions.append(stream.get_final_completion())
     for completion in completions:
         [choice] = completion.choices
@@ -81,7 +90,9 @@ def test_openai_sdk_reads_chat_completions(name: str, serve: Callable[..., Provi
         assert (choice.message.refusal or "") == answer.refusal
         assert choice.finish_reason == answer.stop_reason
         calls = choice.message.tool_calls or []
-        assert [json.loads(call.function.arguments) for call in calls] == [one["args"] for one in answer.tool_calls]
+        assert [json.loads(call.function.arguments) for call in calls] == [
+            one["args"] for one in answer.tool_calls
+        ]
         assert completion.usage.completion_tokens == whole.usage.completion_tokens
 
 
@@ -101,19 +112,27 @@ def test_openai_sdk_reads_responses(name: str, serve: Callable[..., ProviderServ
         assert response.output_text == answer.text
         assert response.status == ("incomplete" if answer.stop == "length" else "completed")
         calls = [item for item in response.output if item.type == "function_call"]
-        assert [json.loads(call.arguments) for call in calls] == [one["args"] for one in answer.tool_calls]
+        assert [json.loads(call.arguments) for call in calls] == [
+            one["args"] for one in answer.tool_calls
+        ]
     said = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert said == answer.text
     written = [event for event in events if event.type == "response.function_call_arguments.delta"]
     assert "".join(event.delta for event in written if event.output_index == 2) == (
-        json.dumps(CALL["args"], separators=(",", ":"), ensure_ascii=False) if name == "rich" else ""
+        json.dumps(CALL["args"], separators=(",", ":"), ensure_ascii=False)
+        if name == "rich"
+        else ""
     )
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_anthropic_sdk_reads_messages(name: str, serve: Callable[..., ProviderServer]) -> None:
     answer, server = ANSWERS[name], serve(default=ANSWERS[name])
-    asked: dict[str, Any] = {"model": "claude-test", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    asked: dict[str, Any] = {
+        "model": "claude-test",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
     with anthropic.Anthropic(base_url=server.base_url, api_key="k", max_retries=0) as client:
         whole = client.messages.create(**asked)
         with client.messages.stream(**asked) as stream:
@@ -125,13 +144,21 @@ def test_anthropic_sdk_reads_messages(name: str, serve: Callable[..., ProviderSe
         uses = [block for block in message.content if block.type == "tool_use"]
         assert [use.input for use in uses] == [one["args"] for one in answer.tool_calls]
         assert message.usage.output_tokens == whole.usage.output_tokens
-        expected = "refusal" if answer.refusal else {"stop": "end_turn", "length": "max_tokens"}.get(answer.stop_reason)
+        expected = (
+            "refusal"
+            if answer.refusal
+            else {"stop": "end_turn", "length": "max_tokens"}.get(answer.stop_reason)
+        )
         assert message.stop_reason == (expected or "tool_use")
 
 
 @pytest.mark.parametrize(
     ("wire", "kind"),
-    [("openai", ChatCompletionChunk), ("responses", ResponseStreamEvent), ("anthropic", RawMessageStreamEvent)],
+    [
+        ("openai", ChatCompletionChunk),
+        ("responses", ResponseStreamEvent),
+        ("anthropic", RawMessageStreamEvent),
+    ],
 )
 @pytest.mark.parametrize("name", ANSWERS)
 def test_every_event_is_of_a_type_the_provider_documents(wire: str, kind: Any, name: str) -> None:

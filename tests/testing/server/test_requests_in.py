@@ -37,7 +37,9 @@ LENGTH = f"Content-Length: {len(CALL)}"
 
 
 @pytest.mark.parametrize("word", ["close", "Close", "CLOSE", "keep-alive, Close"])
-def test_a_client_that_wants_the_connection_closed_gets_it_in_any_case(server: ProviderServer, word: str) -> None:
+def test_a_client_that_wants_the_connection_closed_gets_it_in_any_case(
+    server: ProviderServer, word: str
+) -> None:
     received, closed = ask(server, "Host: localhost", LENGTH, f"Connection: {word}")
     assert received.startswith(b"HTTP/1.1 200 ")
     assert closed
@@ -51,7 +53,9 @@ def test_without_that_word_the_connection_stays_open(server: ProviderServer) -> 
 
 @pytest.mark.parametrize("size", [b"zz", b"-1", b"0x5", b"1_0", b"", b"f" * 40])
 def test_a_chunk_size_that_is_none_is_a_400(server: ProviderServer, size: bytes) -> None:
-    received, closed = ask(server, "Host: localhost", "Transfer-Encoding: chunked", body=size + b"\r\n")
+    received, closed = ask(
+        server, "Host: localhost", "Transfer-Encoding: chunked", body=size + b"\r\n"
+    )
     assert received.startswith(b"HTTP/1.1 400 ")
     assert closed
     assert server.failures == []

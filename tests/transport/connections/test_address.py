@@ -20,7 +20,11 @@ from modelwire.transport.connections.address import address_of
 )
 def test_only_this_machine_is_loopback(url: str, authority: str, loopback: bool) -> None:
     address = address_of(url)
-    assert (address.authority, address.is_loopback, address.secure) == (authority, loopback, url.startswith("https"))
+    assert (address.authority, address.is_loopback, address.secure) == (
+        authority,
+        loopback,
+        url.startswith("https"),
+    )
 
 
 def test_user_and_password_leave_the_url_and_become_a_header() -> None:
@@ -31,7 +35,15 @@ def test_user_and_password_leave_the_url_and_become_a_header() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://host:abc/v1", "http://h:99999", "http://[::1/v1", "http://", "ftp://h", "h:80", "http://u:se#cret@h"],
+    [
+        "http://host:abc/v1",
+        "http://h:99999",
+        "http://[::1/v1",
+        "http://",
+        "ftp://h",
+        "h:80",
+        "http://u:se#cret@h",
+    ],
 )
 def test_what_is_no_address_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(InvalidArgument) as caught:

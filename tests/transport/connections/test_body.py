@@ -20,7 +20,8 @@ def bare_deflate(data: bytes) -> bytes:
 
 FORMS = {
     "gzip": gzip.compress(TEXT),
-    "x-gzip": gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:]),  # two members, as RFC 1952 allows
+    "x-gzip": gzip.compress(TEXT[:100])
+    + gzip.compress(TEXT[100:]),  # two members, as RFC 1952 allows
     "deflate": zlib.compress(TEXT),
     "DEFLATE ": bare_deflate(TEXT),
 }
@@ -76,7 +77,13 @@ def test_nothing_is_left_behind_where_a_piece_is_full(encoding: str, size: int) 
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_padding_after_a_compressed_body_is_passed_over(encoding: str, pieces: int) -> None:
-    packed, padding = (gzip.compress(TEXT) if encoding == "gzip" else zlib.compress(TEXT)), bytes(16)
+    packed, padding = (
+        (gzip.compress(TEXT) if encoding == "gzip" else zlib.compress(TEXT)),
+        bytes(16),
+    )
     unpacker = unpacking(encoding)
-    assert b"".join(map(unpacker.feed, [packed + padding] if pieces == 1 else [packed, padding])) == TEXT
+    assert (
+        b"".join(map(unpacker.feed, [packed + padding] if pieces == 1 else [packed, padding]))
+        == TEXT
+    )
     unpacker.check_end()

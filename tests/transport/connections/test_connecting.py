@@ -16,7 +16,9 @@ from modelwire.adapters import ChatOpenAI
 from modelwire.errors import ConnectFailed, Timeout
 from modelwire.transport.connections.deadline_backend import DeadlineBackend, Limit
 
-ANSWER = answer(b'{"choices":[{"message":{"role":"assistant","content":"here"},"finish_reason":"stop"}]}')
+ANSWER = answer(
+    b'{"choices":[{"message":{"role":"assistant","content":"here"},"finish_reason":"stop"}]}'
+)
 resolve = socket.getaddrinfo
 
 
@@ -50,7 +52,8 @@ def name_resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
         if host not in ("many.localhost", b"many.localhost"):
             return resolve(host, port, *args, **kwargs)
         return [
-            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(port))) for address in addresses
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(port)))
+            for address in addresses
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -79,7 +82,9 @@ def test_a_live_address_after_a_dead_one_is_reached(
         assert colour.invoke(a_model(server.port), "hi", {"timeout": 4}).text == "here"
 
 
-def test_a_slow_name_server_does_not_outlast_the_timeout(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+def test_a_slow_name_server_does_not_outlast_the_timeout(
+    monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
     """Sync only: an event loop looks names up in a thread of its own, for which it waits when it ends."""
     answered = threading.Event()
 
@@ -95,7 +100,9 @@ def test_a_slow_name_server_does_not_outlast_the_timeout(monkeypatch: pytest.Mon
     answered.set()
 
 
-def test_a_name_that_is_not_there_is_said_as_before(colour: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_not_there_is_said_as_before(
+    colour: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -119,7 +126,9 @@ class Unreachable:
 
 
 @pytest.mark.parametrize("limit", [0.2, Limit.of(5, lambda: 0.2)], ids=["of a try", "of the call"])
-def test_all_addresses_together_get_the_limit(monkeypatch: pytest.MonkeyPatch, limit: float) -> None:
+def test_all_addresses_together_get_the_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: float
+) -> None:
     import httpcore2
 
     name_resolves_to(monkeypatch, "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")

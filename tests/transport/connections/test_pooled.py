@@ -47,7 +47,9 @@ from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.steps import Exchange, Timeouts
 
 
-def exchange(url: str, *, timeout_s: float | None = None, timeouts: Timeouts | None = None, **kwargs: Any) -> Exchange:
+def exchange(
+    url: str, *, timeout_s: float | None = None, timeouts: Timeouts | None = None, **kwargs: Any
+) -> Exchange:
     return Exchange(
         url=url + "/chat",
         headers={"Authorization": "Bearer secret-canary", "content-type": "application/json"},
@@ -84,13 +86,17 @@ class Caller:
         async def in_turn() -> list[Any]:
             return [await adrive(call_flow(ex), self.async_line(ex)) for ex in exchanges]
 
-        return self.colour.run(lambda: [drive(call_flow(ex), sync_connection(ex)) for ex in exchanges], in_turn)
+        return self.colour.run(
+            lambda: [drive(call_flow(ex), sync_connection(ex)) for ex in exchanges], in_turn
+        )
 
     def stream(self, ex: Exchange, client: Any = None) -> list[Any]:
         async def collect() -> list[Any]:
             return [c async for c in adrive_stream(stream_flow(ex), self.async_line(ex, client))]
 
-        return self.colour.run(lambda: list(drive_stream(stream_flow(ex), sync_connection(ex, client))), collect)
+        return self.colour.run(
+            lambda: list(drive_stream(stream_flow(ex), sync_connection(ex, client))), collect
+        )
 
     def async_line(self, ex: Exchange, client: Any = None, **given: Any) -> AsyncPooledConnection:
         return async_connection(ex, client, engine=self.engine, **given)
@@ -140,10 +146,16 @@ def test_a_call_is_answered_and_its_bytes_are_as_given(caller: Caller, raw_serve
 
 @pytest.mark.parametrize(
     "first",
-    [[answer(b"", status=500)], [None], [reset], [b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort", None],
-     [b"garbage\r\n\r\n", None], [b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"]],
+    [
+        [answer(b"", status=500)],
+        [None],
+        [reset],
+        [b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort", None],
+        [b"garbage\r\n\r\n", None],
+        [b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope"],
+    ],
     ids=["500", "close", "reset", "truncated", "bad status line", "bad gzip"],
-)  # fmt: skip
+)
 def test_bad_luck_on_the_wire_is_retried_and_the_caller_sees_one_answer(
     caller: Caller, raw_server: Any, first: Any
 ) -> None:
@@ -247,7 +259,9 @@ def test_a_proxy_that_cannot_be_reached_is_named_and_tried_again(
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     monkeypatch.setenv("ALL_PROXY", f"http://me:secret-pw@127.0.0.1:{port}")
-    with pytest.raises(ConnectFailed, match="a proxy, which may be what cannot be reached") as caught:
+    with pytest.raises(
+        ConnectFailed, match="a proxy, which may be what cannot be reached"
+    ) as caught:
         caller.call(exchange("https://a.example/v1", policy=RetryPolicy(max_retries=1)))
     assert len(caught.value.attempts) == 2
     assert "secret-pw" not in f"{caught.value} {caught.value.__cause__!r}"
@@ -265,7 +279,9 @@ def test_what_a_proxy_says_again_of_who_we_are_is_not_shown(
     assert "secret-pw" not in f"{caught.value} {caught.value.body}"
 
 
-@pytest.mark.parametrize("proxy", ["socks5://me:secret-pw@h:1", "me:secret-pw@h:1", "h:1", "http://h:1"])
+@pytest.mark.parametrize(
+    "proxy", ["socks5://me:secret-pw@h:1", "me:secret-pw@h:1", "h:1", "http://h:1"]
+)
 def test_the_password_of_any_kind_of_proxy_is_looked_for(proxy: str) -> None:
     ex = exchange("http://a.example/v1")
     ex.client = None, proxy
@@ -283,7 +299,9 @@ def test_no_proxy_is_kept_by_aiohttp(monkeypatch: pytest.MonkeyPatch, no_proxy: 
 
 
 @pytest.mark.parametrize("way", ["environment", "argument"])
-def test_aiohttp_says_that_it_speaks_to_no_socks_proxy(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_aiohttp_says_that_it_speaks_to_no_socks_proxy(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     pytest.importorskip("aiohttp")
     proxy = "socks5://me:secret-pw@127.0.0.1:9"
     if way == "environment":
@@ -299,7 +317,9 @@ def test_informational_replies_are_skipped(caller: Caller, raw_server: Any) -> N
     assert caller.call(exchange(server.url)) == "hello"
 
 
-def test_a_header_value_with_a_newline_is_refused_without_showing_it(caller: Caller, raw_server: Any) -> None:
+def test_a_header_value_with_a_newline_is_refused_without_showing_it(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[answer()]])
     ex = exchange(server.url)
     ex.headers["x-note"] = "a\r\nx-evil: secret-canary"
@@ -312,10 +332,16 @@ def test_a_header_value_with_a_newline_is_refused_without_showing_it(caller: Cal
 # ---------------------------------------------------------------- time
 
 
-def test_silence_before_the_head_ends_at_the_first_byte_limit(caller: Caller, raw_server: Any) -> None:
+def test_silence_before_the_head_ends_at_the_first_byte_limit(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[30.0]])
     with pytest.raises(Timeout, match="Nothing was received"):
-        caller.call(exchange(server.url, timeouts=Timeouts(first_byte_s=0.1), policy=RetryPolicy(max_retries=0)))
+        caller.call(
+            exchange(
+                server.url, timeouts=Timeouts(first_byte_s=0.1), policy=RetryPolicy(max_retries=0)
+            )
+        )
 
 
 TRICKLES = {
@@ -326,7 +352,9 @@ TRICKLES = {
 
 
 @pytest.mark.parametrize("trickle", TRICKLES.values(), ids=TRICKLES.keys())
-def test_the_total_timeout_holds_against_a_slow_trickle(caller: Caller, raw_server: Any, trickle: list[Any]) -> None:
+def test_the_total_timeout_holds_against_a_slow_trickle(
+    caller: Caller, raw_server: Any, trickle: list[Any]
+) -> None:
     server = raw_server([trickle])
     began = time.monotonic()
     with pytest.raises(Timeout, match=r"`timeout` of 0\.3 s") as caught:
@@ -336,34 +364,52 @@ def test_the_total_timeout_holds_against_a_slow_trickle(caller: Caller, raw_serv
     assert not caught.value.retryable
 
 
-def test_silence_in_a_stream_ends_at_the_idle_limit_with_the_part(caller: Caller, raw_server: Any) -> None:
+def test_silence_in_a_stream_ends_at_the_idle_limit_with_the_part(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[CHUNKED + chunk(sse("a", "b")), 30.0]])
     with pytest.raises(StreamInterrupted, match="Nothing was received") as caught:
         caller.stream(exchange(server.url, timeouts=Timeouts(idle_s=0.1)))
     assert caught.value.partial == "ab"
 
 
-def test_a_stream_may_pause_for_longer_than_the_head_may_take(caller: Caller, raw_server: Any) -> None:
+def test_a_stream_may_pause_for_longer_than_the_head_may_take(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[CHUNKED + chunk(sse("a")), 0.5, chunk(sse("END")) + END_CHUNKED]])
     limits = Timeouts(first_byte_s=0.2, idle_s=20)
     assert caller.stream(exchange(server.url, timeouts=limits)) == ["a", "."]
 
 
-def test_a_whole_answer_may_pause_for_longer_than_the_head_may_take(caller: Caller, raw_server: Any) -> None:
+def test_a_whole_answer_may_pause_for_longer_than_the_head_may_take(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe", 0.5, b"llo"]])
-    assert caller.call(exchange(server.url, timeouts=Timeouts(first_byte_s=0.2, idle_s=20))) == "hello"
+    assert (
+        caller.call(exchange(server.url, timeouts=Timeouts(first_byte_s=0.2, idle_s=20))) == "hello"
+    )
 
 
-def test_a_connection_that_is_used_again_has_its_own_limit_for_the_head(caller: Caller, raw_server: Any) -> None:
+def test_a_connection_that_is_used_again_has_its_own_limit_for_the_head(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[answer()], [0.5, answer()], [30.0]])
-    first, second = (exchange(server.url, timeouts=Timeouts(first_byte_s=s, idle_s=20)) for s in (0.2, 20))
-    third = exchange(server.url, timeouts=Timeouts(first_byte_s=0.2, idle_s=20), policy=RetryPolicy(max_retries=0))
+    first, second = (
+        exchange(server.url, timeouts=Timeouts(first_byte_s=s, idle_s=20)) for s in (0.2, 20)
+    )
+    third = exchange(
+        server.url,
+        timeouts=Timeouts(first_byte_s=0.2, idle_s=20),
+        policy=RetryPolicy(max_retries=0),
+    )
     with pytest.raises(Timeout, match="Nothing was received"):
         caller.calls(first, second, third)
     assert len(server.requests) == 3
 
 
-def test_a_stream_ends_at_the_total_timeout_as_a_timeout_with_the_part(caller: Caller, raw_server: Any) -> None:
+def test_a_stream_ends_at_the_total_timeout_as_a_timeout_with_the_part(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[CHUNKED + chunk(sse("a")), *([chunk(b": ping\n\n"), 0.05] * 400)]])
     with pytest.raises(Timeout) as caught:
         caller.stream(exchange(server.url, timeout_s=0.3))
@@ -375,11 +421,15 @@ def test_a_stream_ends_at_the_total_timeout_as_a_timeout_with_the_part(caller: C
 
 def test_a_stream_in_single_bytes_gives_the_same_chunks(caller: Caller, raw_server: Any) -> None:
     body = sse("größe", "🍷", "END")
-    server = raw_server([[CHUNKED, *(chunk(body[i : i + 1]) for i in range(len(body))), END_CHUNKED]])
+    server = raw_server(
+        [[CHUNKED, *(chunk(body[i : i + 1]) for i in range(len(body))), END_CHUNKED]]
+    )
     assert caller.stream(exchange(server.url)) == ["größe", "🍷", "."]
 
 
-def test_a_reset_after_the_first_chunk_hands_over_exactly_what_was_sent(caller: Caller, raw_server: Any) -> None:
+def test_a_reset_after_the_first_chunk_hands_over_exactly_what_was_sent(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[CHUNKED + chunk(sse("a", "b")), 0.05, reset]])
     with pytest.raises(StreamInterrupted) as caught:
         caller.stream(exchange(server.url))
@@ -388,7 +438,9 @@ def test_a_reset_after_the_first_chunk_hands_over_exactly_what_was_sent(caller: 
     assert len(server.requests) == 1
 
 
-def test_a_body_that_ends_cleanly_without_the_mark_is_not_an_answer(caller: Caller, raw_server: Any) -> None:
+def test_a_body_that_ends_cleanly_without_the_mark_is_not_an_answer(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[CHUNKED + chunk(sse("a", "b")) + END_CHUNKED]])
     with pytest.raises(IncompleteStream) as caught:
         caller.stream(exchange(server.url))
@@ -405,10 +457,14 @@ def test_a_rate_limit_before_a_stream_is_waited_out(caller: Caller, raw_server: 
             told.append(step)
 
     assert caller.stream(exchange(server.url, observers=(Waits(),))) == ["a", "."]
-    assert [(type(sleep.error), sleep.attempt) for sleep in told if sleep is not None] == [(RateLimited, 1)]
+    assert [(type(sleep.error), sleep.attempt) for sleep in told if sleep is not None] == [
+        (RateLimited, 1)
+    ]
 
 
-def test_leaving_a_stream_early_closes_its_connection_and_the_next_call_works(caller: Caller, raw_server: Any) -> None:
+def test_leaving_a_stream_early_closes_its_connection_and_the_next_call_works(
+    caller: Caller, raw_server: Any
+) -> None:
     closed = threading.Event()
 
     def until_the_client_leaves(peer: socket.socket) -> None:
@@ -416,7 +472,9 @@ def test_leaving_a_stream_early_closes_its_connection_and_the_next_call_works(ca
             pass
         closed.set()
 
-    server = raw_server([[CHUNKED + chunk(sse("a", "b")), until_the_client_leaves], [answer(b"next")]])
+    server = raw_server(
+        [[CHUNKED + chunk(sse("a", "b")), until_the_client_leaves], [answer(b"next")]]
+    )
     ex = exchange(server.url)
 
     def leave() -> str:
@@ -452,7 +510,9 @@ def test_a_stale_kept_alive_connection_is_replaced_unseen(caller: Caller, raw_se
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda m: m.__name__)
-def test_the_users_own_client_is_used_and_its_errors_are_ours(colour: Any, raw_server: Any, library: Any) -> None:
+def test_the_users_own_client_is_used_and_its_errors_are_ours(
+    colour: Any, raw_server: Any, library: Any
+) -> None:
     server = raw_server([[answer(b"hello")], [answer(b"", status=500)], [None]])
     policy = RetryPolicy(max_retries=0)
 
@@ -461,7 +521,10 @@ def test_the_users_own_client_is_used_and_its_errors_are_ours(colour: Any, raw_s
             out = drive(call_flow(ex := exchange(server.url)), sync_connection(ex, client))
             for error in (ServerError, ConnectionLost):
                 with pytest.raises(error):
-                    drive(call_flow(ex := exchange(server.url, policy=policy)), sync_connection(ex, client))
+                    drive(
+                        call_flow(ex := exchange(server.url, policy=policy)),
+                        sync_connection(ex, client),
+                    )
         return out
 
     async def ause() -> str:
@@ -469,7 +532,10 @@ def test_the_users_own_client_is_used_and_its_errors_are_ours(colour: Any, raw_s
             out = await adrive(call_flow(ex := exchange(server.url)), async_connection(ex, client))
             for error in (ServerError, ConnectionLost):
                 with pytest.raises(error):
-                    await adrive(call_flow(ex := exchange(server.url, policy=policy)), async_connection(ex, client))
+                    await adrive(
+                        call_flow(ex := exchange(server.url, policy=policy)),
+                        async_connection(ex, client),
+                    )
         return out
 
     assert colour.run(use, ause) == "hello"
@@ -527,7 +593,9 @@ def test_cancelling_a_call_gives_its_connection_back(engine: str, raw_server: An
 # ---------------------------------------------------------------- who we are
 
 
-def test_a_key_wins_over_a_user_in_the_url_and_is_sent_once(caller: Caller, raw_server: Any) -> None:
+def test_a_key_wins_over_a_user_in_the_url_and_is_sent_once(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[answer()], [answer()]])
     with_user = server.url.replace("http://", "http://user:pw@")
     caller.call(exchange(with_user))
@@ -540,14 +608,18 @@ def test_a_key_wins_over_a_user_in_the_url_and_is_sent_once(caller: Caller, raw_
     assert b"basic dxnlcjpwdw==" in server.requests[1].lower()
 
 
-def test_an_error_is_told_by_its_status_whatever_its_compression(caller: Caller, raw_server: Any) -> None:
+def test_an_error_is_told_by_its_status_whatever_its_compression(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[answer(b"xx", status=401, headers="content-encoding: br\r\n")]])
     with pytest.raises(Exception, match="401"):
         caller.call(exchange(server.url))
     assert len(server.requests) == 1
 
 
-def test_what_the_client_says_of_a_bad_header_hangs_on_nothing(caller: Caller, raw_server: Any) -> None:
+def test_what_the_client_says_of_a_bad_header_hangs_on_nothing(
+    caller: Caller, raw_server: Any
+) -> None:
     server = raw_server([[answer()]])
     ex = exchange(server.url)
     ex.headers["x-note"] = "a\r\nx-evil: secret-canary"
@@ -610,10 +682,27 @@ def tls_server(tmp_path: Path) -> Iterator[Callable[[list[Any]], tuple[str, Path
     """Start servers with a certificate nobody trusts yet; give the address of each, and the certificate."""
     key, certificate = str(tmp_path / "key.pem"), tmp_path / "certificate.pem"
     made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=house", "-days", "1",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", str(certificate)],
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=house",
+            "-days",
+            "1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            key,
+            "-out",
+            str(certificate),
+        ],
+        capture_output=True,
+        check=False,
+    )
     if made.returncode:
         pytest.skip("no openssl to make a certificate with")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -660,7 +749,9 @@ def test_a_connection_under_tls_is_closed_though_the_server_sends_no_farewell(
     caller: Caller, tls_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = threading.Event()
-    url, certificate = tls_server([answer(b"hello", headers="connection: close\r\n"), lambda peer: done.wait(10)])
+    url, certificate = tls_server(
+        [answer(b"hello", headers="connection: close\r\n"), lambda peer: done.wait(10)]
+    )
     trust = ssl.create_default_context(cafile=certificate)
     monkeypatch.setattr(pools, "trust_store", lambda: trust)
     with warnings.catch_warnings(record=True) as caught:
@@ -684,7 +775,9 @@ def test_a_call_cancelled_while_it_shakes_hands_closes_its_socket(engine: str) -
                 with pytest.raises(asyncio.CancelledError) as caught:
                     await call
                 assert await asyncio.to_thread(peer.recv, 1) == b""
-                assert caught.value is not None  # until here its frames keep the socket from being collected
+                assert (
+                    caught.value is not None
+                )  # until here its frames keep the socket from being collected
 
     asyncio.run(go())
 
@@ -692,4 +785,9 @@ def test_a_call_cancelled_while_it_shakes_hands_closes_its_socket(engine: str) -
 def test_without_aiohttp_its_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(MissingDependency, match=r"modelwire\[aiohttp\]"):
-        asyncio.run(adrive(call_flow(ex := exchange("http://127.0.0.1:9/v1")), async_connection(ex, engine="aiohttp")))
+        asyncio.run(
+            adrive(
+                call_flow(ex := exchange("http://127.0.0.1:9/v1")),
+                async_connection(ex, engine="aiohttp"),
+            )
+        )

@@ -81,7 +81,10 @@ def test_a_spent_connection_is_closed_and_never_given_to_a_call(sign: str) -> No
         client.close = lambda client=client: closed.append(client)
     lease = pool.lease("a:1")
     assert lease.client not in (one, other)
-    assert closed == [one, other]  # a new connection is the moment to look at those to other origins
+    assert closed == [
+        one,
+        other,
+    ]  # a new connection is the moment to look at those to other origins
     assert len(pool.shards) == 1
 
 
@@ -92,7 +95,9 @@ def test_idle_connections_to_many_origins_are_never_more_than_the_pool_may_have(
     assert [shard.origin for shard in pool.shards] == ["host7:1", "host8:1", "host9:1"]
 
 
-def test_idle_connections_that_no_call_needs_are_closed_while_calls_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connections_that_no_call_needs_are_closed_while_calls_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = pools.monotonic()
     monkeypatch.setattr(pools, "monotonic", lambda: now)
     pool, closed = SyncPool(PLAIN, limit=10), []
@@ -107,7 +112,9 @@ def test_idle_connections_that_no_call_needs_are_closed_while_calls_go_on(monkey
     assert closed == [*old, other]
 
 
-def test_a_call_that_waited_closes_what_it_replaces_and_leaves_its_place_where_it_is_cancelled() -> None:
+def test_a_call_that_waited_closes_what_it_replaces_and_leaves_its_place_where_it_is_cancelled() -> (
+    None
+):
     async def go() -> None:
         pool, closed, forever = AsyncPool(PLAIN, limit=1), [], asyncio.Event()
         first = await pool.lease("a:1")
@@ -208,7 +215,9 @@ def test_a_waiter_cancelled_as_its_place_comes_free_passes_the_place_on() -> Non
 
 def test_one_sync_pool_a_process_and_one_async_pool_a_loop() -> None:
     assert sync_pool(PLAIN) is sync_pool(PLAIN)
-    assert sync_pool(PLAIN) is not sync_pool(ClientSettings(secure=False, proxy="http://127.0.0.1:9"))
+    assert sync_pool(PLAIN) is not sync_pool(
+        ClientSettings(secure=False, proxy="http://127.0.0.1:9")
+    )
 
     async def twice() -> AsyncPool:
         assert await async_pool(PLAIN) is await async_pool(PLAIN)
@@ -224,7 +233,11 @@ def test_the_pools_of_a_loop_are_forgotten_with_it() -> None:
     for _ in range(10):
         asyncio.run(use())
     asyncio.run(use())
-    assert not [held for loop, held in pools._loop_pools.items() if held.by_settings and not loop.is_running()]
+    assert not [
+        held
+        for loop, held in pools._loop_pools.items()
+        if held.by_settings and not loop.is_running()
+    ]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -242,7 +255,9 @@ def test_a_forked_child_starts_with_pools_of_its_own() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_call_begun_before_a_fork_can_be_closed_in_the_child_though_a_thread_had_the_lock() -> None:
+def test_a_call_begun_before_a_fork_can_be_closed_in_the_child_though_a_thread_had_the_lock() -> (
+    None
+):
     pool, held, done = sync_pool(PLAIN), threading.Event(), threading.Event()
     lease = pool.lease(HOST)
 
@@ -267,9 +282,12 @@ def test_a_call_begun_before_a_fork_can_be_closed_in_the_child_though_a_thread_h
 
 
 @pytest.mark.parametrize(
-    ("proxy", "error"), [("socks5://127.0.0.1:9", MissingDependency), ("ftp://user:canary@host", InvalidArgument)]
+    ("proxy", "error"),
+    [("socks5://127.0.0.1:9", MissingDependency), ("ftp://user:canary@host", InvalidArgument)],
 )
-def test_a_proxy_that_cannot_be_used_says_so_in_our_words(colour: Any, proxy: str, error: type[Exception]) -> None:
+def test_a_proxy_that_cannot_be_used_says_so_in_our_words(
+    colour: Any, proxy: str, error: type[Exception]
+) -> None:
     settings = ClientSettings(secure=False, engine="client", proxy=proxy)
     with pytest.raises(error) as caught:
         colour.run(lambda: SyncPool(settings).lease(HOST), lambda: AsyncPool(settings).lease(HOST))

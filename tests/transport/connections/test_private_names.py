@@ -48,13 +48,17 @@ def connection_to(url: str, kind: Any) -> Any:
     return kind(origin=httpcore2.URL(url).origin)
 
 
-@pytest.mark.parametrize(("body", "status", "again"), [(b"", 200, True), (b"more", 200, False), (b"", 425, False)])
+@pytest.mark.parametrize(
+    ("body", "status", "again"), [(b"", 200, True), (b"more", 200, False), (b"", 425, False)]
+)
 def test_a_connection_is_closed_after_an_answer_that_spoils_it(
     raw_server: Any, body: bytes, status: int, again: bool
 ) -> None:
     server = raw_server([[ANSWER.replace(b"200", b"%d" % status) + body]])
     connection = connection_to(server.url, httpcore2.HTTPConnection)
-    response = connection.handle_request(httpcore2.Request("GET", server.url, headers={"Host": "a"}))
+    response = connection.handle_request(
+        httpcore2.Request("GET", server.url, headers={"Host": "a"})
+    )
     assert b"".join(response.stream) == b"ok"
     private_names.close_after_this_answer(response.stream, response.status)
     response.close()
@@ -68,11 +72,15 @@ def test_bytes_that_anyio_has_read_ahead_are_noticed(raw_server: Any) -> None:
 
     async def left_over() -> list[bool]:
         connection = connection_to(server.url, httpcore2.AsyncHTTPConnection)
-        response = await connection.handle_async_request(httpcore2.Request("GET", server.url, headers={"Host": "a"}))
+        response = await connection.handle_async_request(
+            httpcore2.Request("GET", server.url, headers={"Host": "a"})
+        )
         assert b"".join([data async for data in response.stream]) == b"ok"
         await response.aclose()
         seen = [private_names.bytes_left_over(connection)]
-        connection._connection._network_stream._stream._protocol.read_queue.append(b"HTTP/1.1 408 Timeout")
+        connection._connection._network_stream._stream._protocol.read_queue.append(
+            b"HTTP/1.1 408 Timeout"
+        )
         seen.append(private_names.bytes_left_over(connection))
         await connection.aclose()
         return seen
@@ -81,8 +89,12 @@ def test_bytes_that_anyio_has_read_ahead_are_noticed(raw_server: Any) -> None:
 
 
 def test_no_other_file_of_the_transport_has_a_private_name_of_theirs() -> None:
-    names = set(re.findall(r'"(_\w+)"', inspect.getsource(private_names))) - {"_stream"}  # ours have one of that name
+    names = set(re.findall(r'"(_\w+)"', inspect.getsource(private_names))) - {
+        "_stream"
+    }  # ours have one of that name
     assert names >= {"_connection", "_h11_state", "_network_stream"}
     for path in FOLDER.glob("*.py"):
         if path.name != "private_names.py":
-            assert not [name for name in names if re.search(rf"\b{name}\b", path.read_text("utf-8"))], path.name
+            assert not [
+                name for name in names if re.search(rf"\b{name}\b", path.read_text("utf-8"))
+            ], path.name

@@ -25,7 +25,10 @@ def test_calls_go_over_the_connections_that_were_opened(raw_server: Any) -> None
     model = ChatOpenAI(model="m", base_url=server.url, api_key="canary-key")
     assert model.warmup(10) == 10
     assert server.connections == 20  # ten for calls, and ten for batches and jobs
-    assert all(request.startswith(b"HEAD /v1") and b"canary-key" not in request for request in server.requests)
+    assert all(
+        request.startswith(b"HEAD /v1") and b"canary-key" not in request
+        for request in server.requests
+    )
     assert model.warmup(0) == 0
 
 
@@ -76,7 +79,14 @@ def test_batches_jobs_and_threads_need_no_new_connection(tmp_path: Path) -> None
         with ThreadPoolExecutor(20) as threads:
             assert len(list(threads.map(model.invoke, ["x"] * 20))) == 20
         rows = [{"x": n} for n in range(20)]
-        done = run_job("{x}", rows, model=model, output=tmp_path / "out.jsonl", job_dir=tmp_path / "job", quiet=True)
+        done = run_job(
+            "{x}",
+            rows,
+            model=model,
+            output=tmp_path / "out.jsonl",
+            job_dir=tmp_path / "job",
+            quiet=True,
+        )
         assert len(list(done)) == 20
         assert server.counts.connections == 40
 
@@ -109,4 +119,7 @@ def test_a_client_of_the_users_own_is_left_alone() -> None:
     import httpx2
 
     with httpx2.Client() as client:
-        assert ChatOpenAI(model="m", base_url="http://127.0.0.1:1/v1", http_client=client).warmup(3) == 0
+        assert (
+            ChatOpenAI(model="m", base_url="http://127.0.0.1:1/v1", http_client=client).warmup(3)
+            == 0
+        )

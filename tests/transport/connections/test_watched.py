@@ -25,7 +25,11 @@ WAYS: dict[str, Callable[[Any, Any], str]] = {
     "stream": lambda colour, model: "".join(chunk.text for chunk in colour.stream(model, "hi")),
 }
 # The sync and the async calls of the default engine, and the async ones of the other.
-ENGINES = {"sync": (SyncColour(), "httpx2"), "async": (AsyncColour(), "httpx2"), "aiohttp": (AsyncColour(), "aiohttp")}
+ENGINES = {
+    "sync": (SyncColour(), "httpx2"),
+    "async": (AsyncColour(), "httpx2"),
+    "aiohttp": (AsyncColour(), "aiohttp"),
+}
 
 
 @pytest.fixture(params=WAYS)
@@ -78,8 +82,12 @@ def test_httpx2_is_not_loaded_for_a_call_and_once_it_is_whoever_watches_it_sees_
 def spans() -> Iterator[Any]:
     """Switch the instrumentations on; give the list of the spans that have ended."""
     pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
-    for_httpx = pytest.importorskip("opentelemetry.instrumentation.httpx", reason="its instrumentation is missing")
-    for_aiohttp = pytest.importorskip("opentelemetry.instrumentation.aiohttp_client", reason="it is not installed")
+    for_httpx = pytest.importorskip(
+        "opentelemetry.instrumentation.httpx", reason="its instrumentation is missing"
+    )
+    for_aiohttp = pytest.importorskip(
+        "opentelemetry.instrumentation.aiohttp_client", reason="it is not installed"
+    )
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -105,11 +113,15 @@ def test_opentelemetry_makes_one_span_a_request_and_its_traceparent_goes_out(
     (span,) = spans()
     (request,) = provider_server.requests
     context = span.get_span_context()
-    assert request.headers["traceparent"].startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
+    assert request.headers["traceparent"].startswith(
+        f"00-{context.trace_id:032x}-{context.span_id:016x}-"
+    )
     assert span.attributes["http.status_code"] == 200
 
 
-def test_opentelemetry_sees_each_attempt(engine: Any, spans: Any, provider_server: ProviderServer) -> None:
+def test_opentelemetry_sees_each_attempt(
+    engine: Any, spans: Any, provider_server: ProviderServer
+) -> None:
     colour, name = engine
     provider_server.say(faults.status(503, retry_after=0.01), "Hello!")
     assert colour.invoke(provider_server.model(engine=name), "hi").content == "Hello!"
@@ -135,7 +147,9 @@ def test_vcrpy_records_a_call_and_plays_it_back(way: Any, engine: Any, tmp_path:
     assert server.counts.requests == 1
 
 
-def test_vcrpy_is_out_of_the_way_after_a_cassette(engine: Any, provider_server: ProviderServer, tmp_path: Path) -> None:
+def test_vcrpy_is_out_of_the_way_after_a_cassette(
+    engine: Any, provider_server: ProviderServer, tmp_path: Path
+) -> None:
     vcr = pytest.importorskip("vcr", reason="vcrpy is not installed")
     colour, name = engine
     model = provider_server.model(engine=name)
@@ -147,14 +161,18 @@ def test_vcrpy_is_out_of_the_way_after_a_cassette(engine: Any, provider_server: 
 
 # ---------------------------------------------------------------- respx
 
-ANSWER = {"choices": [{"message": {"role": "assistant", "content": "mocked"}, "finish_reason": "stop"}]}
+ANSWER = {
+    "choices": [{"message": {"role": "assistant", "content": "mocked"}, "finish_reason": "stop"}]
+}
 CHUNK = b'data: {"choices": [{"delta": {"role": "assistant", "content": "mocked"}, "finish_reason": "stop"}]}\n\n'
 URL = "https://provider.example/v1"
 
 
 def replying(request: Any) -> httpx.Response:
     if b'"stream":true' in request.content:
-        return httpx.Response(200, content=CHUNK + b"data: [DONE]\n\n", headers={"content-type": "text/event-stream"})
+        return httpx.Response(
+            200, content=CHUNK + b"data: [DONE]\n\n", headers={"content-type": "text/event-stream"}
+        )
     return httpx.Response(200, json=ANSWER)
 
 
@@ -166,7 +184,9 @@ def test_the_httpx2_mocker_of_respx_answers_for_a_provider_that_does_not_exist(
     assert route.call_count == 1
 
 
-def test_plain_respx_answers_for_a_client_of_the_users_own(way: Any, colour: Any, respx_mock: Any) -> None:
+def test_plain_respx_answers_for_a_client_of_the_users_own(
+    way: Any, colour: Any, respx_mock: Any
+) -> None:
     route = respx_mock.post(f"{URL}/chat/completions").mock(side_effect=replying)
     clients = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient()}
     assert way(colour, ChatOpenAI(model="m", api_key="k", base_url=URL, **clients)) == "mocked"

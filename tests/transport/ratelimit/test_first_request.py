@@ -5,7 +5,13 @@ from random import Random
 import pytest
 from support.asking import ask
 
-from modelwire.errors import AuthenticationError, ChatError, NotFound, PermissionDenied, QuotaExhausted
+from modelwire.errors import (
+    AuthenticationError,
+    ChatError,
+    NotFound,
+    PermissionDenied,
+    QuotaExhausted,
+)
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 
 
@@ -55,7 +61,9 @@ def test_a_first_request_that_is_given_up_holds_nobody() -> None:
     assert all(row.granted for row in rows)
 
 
-@pytest.mark.parametrize("error", [AuthenticationError("no"), NotFound("no", code="model_not_found")])
+@pytest.mark.parametrize(
+    "error", [AuthenticationError("no"), NotFound("no", code="model_not_found")]
+)
 def test_a_key_or_a_model_that_is_not_known_is_refused_once(error: ChatError) -> None:
     limiter = AdaptiveRateLimiter(0.0, Random(1))
     first, *rows = [ask(limiter, 0.0, patient=True) for _ in range(3)]

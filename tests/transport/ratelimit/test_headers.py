@@ -28,11 +28,26 @@ def said(kind: str, limit: object, remaining: object, reset: object) -> dict[str
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("12ms", 0.012), ("1s", 1), ("6m0s", 360), ("2m59.56s", 179.56), ("1h2m3s", 3723), ("500us", 0.0005),
-        ("7.5", 7.5), ("0s", 0), ("", None), (None, None), ("soon", None), ("1x", None), ("-5s", None), ("nan", None),
-        ("1s" * 100, None), ("2026-11-21T12:01:00Z", 60), ("2026-11-21T11:00:00Z", 0), ("2026-99-21T12", None),
+        ("12ms", 0.012),
+        ("1s", 1),
+        ("6m0s", 360),
+        ("2m59.56s", 179.56),
+        ("1h2m3s", 3723),
+        ("500us", 0.0005),
+        ("7.5", 7.5),
+        ("0s", 0),
+        ("", None),
+        (None, None),
+        ("soon", None),
+        ("1x", None),
+        ("-5s", None),
+        ("nan", None),
+        ("1s" * 100, None),
+        ("2026-11-21T12:01:00Z", 60),
+        ("2026-11-21T11:00:00Z", 0),
+        ("2026-99-21T12", None),
     ],
-)  # fmt: skip
+)
 def test_resets_are_read_in_every_form(text: str | None, seconds: float | None) -> None:
     assert duration_s(text, DATE) == (None if seconds is None else pytest.approx(seconds))
 
@@ -87,7 +102,9 @@ def test_what_is_left_is_counted_from_the_request_the_header_came_with() -> None
     for index in range(2, 22):
         advertised.spend(admission(index), 0.0)
     second = admission(2)
-    advertised.read(said("requests", 60, 25, "35s"), second, 3.0)  # 19 more had been sent when it was written
+    advertised.read(
+        said("requests", 60, 25, "35s"), second, 3.0
+    )  # 19 more had been sent when it was written
     later = admission(22)
     assert advertised.ready_at(0.0, later) == 0.0
     for index in range(22, 28):
@@ -130,7 +147,9 @@ def test_tokens_a_byte_are_learned() -> None:
     assert asked.costs["output-tokens"] == pytest.approx(10, abs=5)
 
 
-@pytest.mark.parametrize("usage", [{}, {"input_tokens": 0}, {"input_tokens": None, "output_tokens": None}])
+@pytest.mark.parametrize(
+    "usage", [{}, {"input_tokens": 0}, {"input_tokens": None, "output_tokens": None}]
+)
 def test_missing_usage_teaches_nothing(usage: Any) -> None:
     advertised, asked = Advertised(0.0), admission(1, size=100)
     advertised.spend(asked, 0.0)
@@ -140,16 +159,34 @@ def test_missing_usage_teaches_nothing(usage: Any) -> None:
     assert again.costs["input-tokens"] == asked.costs["input-tokens"]
 
 
-NAMES = st.sampled_from([
-    f"{name}"
-    for kind in ("requests", "tokens", "input-tokens", "output-tokens")
-    for part in ("limit", "remaining", "reset")
-    for name in (f"x-ratelimit-{part}-{kind}", f"anthropic-ratelimit-{kind}-{part}")
-])  # fmt: skip
+NAMES = st.sampled_from(
+    [
+        f"{name}"
+        for kind in ("requests", "tokens", "input-tokens", "output-tokens")
+        for part in ("limit", "remaining", "reset")
+        for name in (f"x-ratelimit-{part}-{kind}", f"anthropic-ratelimit-{kind}-{part}")
+    ]
+)
 VALUES = st.one_of(
-    st.text(max_size=12), st.integers().map(str), st.floats().map(str),
-    st.sampled_from(["0", "1", "60", "1e309", "-1", "nan", "12ms", "6m0s", DATE, "2026-11-21T12:00:00Z", "9" * 400]),
-)  # fmt: skip
+    st.text(max_size=12),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(
+        [
+            "0",
+            "1",
+            "60",
+            "1e309",
+            "-1",
+            "nan",
+            "12ms",
+            "6m0s",
+            DATE,
+            "2026-11-21T12:00:00Z",
+            "9" * 400,
+        ]
+    ),
+)
 
 
 @given(st.lists(st.dictionaries(NAMES | st.just("date"), VALUES, max_size=12), max_size=6))

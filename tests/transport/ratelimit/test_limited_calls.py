@@ -26,19 +26,29 @@ from modelwire.transport.ratelimit.limits import Change
 
 URL = "http://api.test/v1/chat/completions"
 ANSWER = {
-    "id": "x", "object": "chat.completion", "created": 1, "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+    "id": "x",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+    ],
     "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-}  # fmt: skip
+}
 LIMIT_HEADERS = {
-    "x-ratelimit-limit-requests": "5000", "x-ratelimit-remaining-requests": "4999",
-    "x-ratelimit-reset-requests": "12ms", "x-ratelimit-limit-tokens": "160000",
-    "x-ratelimit-remaining-tokens": "159976", "x-ratelimit-reset-tokens": "9ms",
-}  # fmt: skip
+    "x-ratelimit-limit-requests": "5000",
+    "x-ratelimit-remaining-requests": "4999",
+    "x-ratelimit-reset-requests": "12ms",
+    "x-ratelimit-limit-tokens": "160000",
+    "x-ratelimit-remaining-tokens": "159976",
+    "x-ratelimit-reset-tokens": "9ms",
+}
 
 
 def model(**settings: Any) -> ChatOpenAI:
-    return ChatOpenAI(**{"model": "m", "api_key": "sk-1", "base_url": "http://api.test/v1"} | settings)
+    return ChatOpenAI(
+        **{"model": "m", "api_key": "sk-1", "base_url": "http://api.test/v1"} | settings
+    )
 
 
 def limiter(
@@ -68,7 +78,9 @@ def test_the_same_address_credential_and_model_share_a_limiter() -> None:
 )
 def test_another_key_organisation_address_or_model_has_its_own(other: dict[str, Any]) -> None:
     """P23, L16."""
-    assert limiter(**{"headers": {"Authorization": "Bearer a"}} | other) is not limiter({"Authorization": "Bearer a"})
+    assert limiter(**{"headers": {"Authorization": "Bearer a"}} | other) is not limiter(
+        {"Authorization": "Bearer a"}
+    )
 
 
 def test_what_is_idle_for_ten_minutes_is_forgotten() -> None:
@@ -102,7 +114,9 @@ def test_a_forked_child_starts_anew() -> None:
 # ---------------------------------------------------------------- what users say and see
 
 
-@pytest.mark.parametrize("bad", [{"rpm": 0}, {"tpm": -1}, {"rpm": float("inf")}, {"rate_limit": "fast"}])
+@pytest.mark.parametrize(
+    "bad", [{"rpm": 0}, {"tpm": -1}, {"rpm": float("inf")}, {"rate_limit": "fast"}]
+)
 def test_a_limit_that_is_none_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument, match=next(iter(bad))):
         model(**bad)
@@ -114,12 +128,18 @@ def test_limits_shows_what_headers_said(colour: Any, httpx2_mock: Any) -> None:
     assert repr(talking.limits()) == "Limits(none known)"
     colour.invoke(talking, "hi")
     limits = model().limits()
-    assert (limits.requests_per_minute, limits.tokens_per_minute) == (pytest.approx(5000), pytest.approx(160_000))
+    assert (limits.requests_per_minute, limits.tokens_per_minute) == (
+        pytest.approx(5000),
+        pytest.approx(160_000),
+    )
     assert (limits.in_flight, limits.waiting) == (0, 0)
 
 
 def test_what_the_user_knows_is_in_the_limits() -> None:
-    assert repr(model(rpm=60, tpm=1000).limits()) == "Limits(requests_per_minute=60, tokens_per_minute=1000)"
+    assert (
+        repr(model(rpm=60, tpm=1000).limits())
+        == "Limits(requests_per_minute=60, tokens_per_minute=1000)"
+    )
 
 
 def test_rate_limit_none_switches_it_off(colour: Any, httpx2_mock: Any) -> None:
@@ -153,13 +173,17 @@ def paused(seconds: float) -> Iterator[ChatOpenAI]:
     mine = talking._limiter(talking.build_request("hi"))
     now = time.monotonic()
     admission = ask(mine, now)
-    mine.failed(admission, now, RateLimited("slow down", retry_after=seconds, status=429, provider="openai"))
+    mine.failed(
+        admission, now, RateLimited("slow down", retry_after=seconds, status=429, provider="openai")
+    )
     mine.leave(admission, now)
     yield talking
     assert mine.is_idle()
 
 
-def test_a_call_that_cannot_wait_for_the_end_of_a_pause_raises_at_once(colour: Any, httpx2_mock: Any) -> None:
+def test_a_call_that_cannot_wait_for_the_end_of_a_pause_raises_at_once(
+    colour: Any, httpx2_mock: Any
+) -> None:
     with paused(40) as talking:
         with pytest.raises(RateLimited, match="s left") as caught:
             colour.invoke(talking, "hi", {"timeout": 20})
@@ -254,7 +278,9 @@ def test_without_credit_the_rows_of_a_batch_are_one_request(colour: Any, at_once
     """P12."""
     with ProviderServer([faults.NAMED["billing"]] * 400, latency=0.05) as server:
         talking = server.model()
-        outcomes = colour.batch(talking, ["hi"] * 200, {"max_concurrency": at_once}, return_exceptions=True)
+        outcomes = colour.batch(
+            talking, ["hi"] * 200, {"max_concurrency": at_once}, return_exceptions=True
+        )
         assert {type(outcome) for outcome in outcomes} == {QuotaExhausted}
         assert server.counts.requests == 1
         with pytest.raises(QuotaExhausted):
@@ -264,7 +290,9 @@ def test_without_credit_the_rows_of_a_batch_are_one_request(colour: Any, at_once
 
 @pytest.mark.usefixtures("_patient")
 @pytest.mark.parametrize(("status", "code"), [(401, "invalid_api_key"), (404, "model_not_found")])
-def test_rows_with_a_wrong_key_or_model_are_one_request(colour: Any, status: int, code: str) -> None:
+def test_rows_with_a_wrong_key_or_model_are_one_request(
+    colour: Any, status: int, code: str
+) -> None:
     with ProviderServer([faults.status(status, error_code=code)] * 100, latency=0.05) as server:
         outcomes = colour.batch(server.model(), ["hi"] * 30, return_exceptions=True)
         assert {getattr(outcome, "status", None) for outcome in outcomes} == {status}
@@ -276,7 +304,9 @@ def test_without_credit_a_crowd_of_single_calls_is_one_request() -> None:
     """P12."""
 
     async def crowd() -> list[Any]:
-        return await asyncio.gather(*(talking.ainvoke("hi") for _ in range(200)), return_exceptions=True)
+        return await asyncio.gather(
+            *(talking.ainvoke("hi") for _ in range(200)), return_exceptions=True
+        )
 
     with ProviderServer([faults.NAMED["billing"]] * 400, latency=0.05) as server:
         talking = server.model()
@@ -290,7 +320,9 @@ def test_without_credit_a_crowd_of_single_calls_is_one_request() -> None:
 @pytest.mark.parametrize(("kind", "headers"), [(ChatOpenAI, "none"), (ChatAnthropic, "own")])
 def test_a_limit_is_held_over_a_socket(colour: Any, kind: type, headers: Any) -> None:
     """P1, scaled: 100 requests a second, a burst of a second, 300 rows."""
-    with ProviderServer(limits=Limits(rpm=6000, window_s=1.0, headers=headers), latency=0.05) as server:
+    with ProviderServer(
+        limits=Limits(rpm=6000, window_s=1.0, headers=headers), latency=0.05
+    ) as server:
         url = server.base_url_for("openai" if kind is ChatOpenAI else "anthropic")
         talking = kind(model="m", api_key="k", base_url=url)
         answers = colour.batch(talking, [f"row {n}" for n in range(300)], {"max_concurrency": 50})
@@ -303,13 +335,17 @@ def test_a_limit_is_held_over_a_socket(colour: Any, kind: type, headers: Any) ->
 # ---------------------------------------------------------------- tokens nobody asked for
 
 CLAUDE_LEFT = {
-    "anthropic-ratelimit-output-tokens-limit": "8000", "anthropic-ratelimit-output-tokens-remaining": "4000",
-    "anthropic-ratelimit-output-tokens-reset": "2026-11-21T12:00:30Z", "date": "Sat, 21 Nov 2026 12:00:00 GMT",
-}  # fmt: skip
+    "anthropic-ratelimit-output-tokens-limit": "8000",
+    "anthropic-ratelimit-output-tokens-remaining": "4000",
+    "anthropic-ratelimit-output-tokens-reset": "2026-11-21T12:00:30Z",
+    "date": "Sat, 21 Nov 2026 12:00:00 GMT",
+}
 
 
 @pytest.mark.parametrize("name", ["claude-sonnet-4-5", "claude-opus-5", "claude-unknown"])
-@pytest.mark.parametrize(("stated", "headers"), [({"tpm": 50_000}, {}), ({}, CLAUDE_LEFT)], ids=["tpm", "headers"])
+@pytest.mark.parametrize(
+    ("stated", "headers"), [({"tpm": 50_000}, {}), ({}, CLAUDE_LEFT)], ids=["tpm", "headers"]
+)
 @pytest.mark.parametrize("call", [{}, {"max_tokens": 60_000}])
 def test_what_a_claude_may_say_is_not_what_it_is_charged_for(
     colour: Any, name: str, stated: dict[str, Any], headers: dict[str, str], call: dict[str, Any]
@@ -330,4 +366,7 @@ def test_openai_is_charged_for_what_it_may_say_until_it_has_said_less(colour: An
     exchange = model._exchange(model._messages("hi"), None, {}, {}, stream=False)
     assert exchange.max_output == 40_000
     responses = ChatOpenAI(model="m", api_key="k", max_tokens=40_000, use_responses_api=True)
-    assert responses._exchange(responses._messages("hi"), None, {}, {}, stream=False).max_output == 40_000
+    assert (
+        responses._exchange(responses._messages("hi"), None, {}, {}, stream=False).max_output
+        == 40_000
+    )

@@ -36,7 +36,9 @@ def fresh() -> AdaptiveRateLimiter:
     return AdaptiveRateLimiter(0.0, Random(1), name="x m #1")
 
 
-def sent(limiter: AdaptiveRateLimiter, count: int, now: float = 0.0, **settings: Any) -> list[Admission]:
+def sent(
+    limiter: AdaptiveRateLimiter, count: int, now: float = 0.0, **settings: Any
+) -> list[Admission]:
     admissions = [ask(limiter, now, **settings) for _ in range(count)]
     assert all(admission.granted for admission in admissions)
     return admissions
@@ -75,7 +77,9 @@ def test_every_answer_lets_two_more_go_so_that_a_quick_server_sees_no_ramp() -> 
     while running:
         for admission in running:
             answer(limiter, admission, 0.0)
-        running = [admission for admission in waiting if admission.granted and not admission.released]
+        running = [
+            admission for admission in waiting if admission.granted and not admission.released
+        ]
         started += len(running)
         rounds += 1
     assert started == 200
@@ -215,7 +219,9 @@ def test_where_nearly_all_fail_they_wait_behind_the_gate_and_one_probes() -> Non
     answer(limiter, waiting[0], opened(limiter))
     assert sum(admission.granted for admission in waiting) >= 2  # it, and the first of a ramp
     assert not limiter.is_out
-    (failing,) = [next(admission for admission in waiting if admission.granted and not admission.released)]
+    (failing,) = [
+        next(admission for admission in waiting if admission.granted and not admission.released)
+    ]
     fail(limiter, failing, opened(limiter), LOST)
     assert limiter.may_retry(failing, opened(limiter), LOST)  # the count begins anew
 
@@ -335,27 +341,46 @@ def test_what_the_user_states_is_the_pace() -> None:
 
 
 ERRORS = [
-    RateLimited("x"), RateLimited("x", retry_after=3.0), Overloaded("x"), ConnectionLost("x"), BadRequest("x"),
-    Timeout("x"), QuotaExhausted("x"), None,
-]  # fmt: skip
+    RateLimited("x"),
+    RateLimited("x", retry_after=3.0),
+    Overloaded("x"),
+    ConnectionLost("x"),
+    BadRequest("x"),
+    Timeout("x"),
+    QuotaExhausted("x"),
+    None,
+]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["ask", "end", "leave", "time"]), st.integers(0, 50)), max_size=150))
-def test_whatever_happens_nothing_is_counted_twice_and_everybody_goes_in_the_end(script: list[tuple[str, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["ask", "end", "leave", "time"]), st.integers(0, 50)),
+        max_size=150,
+    )
+)
+def test_whatever_happens_nothing_is_counted_twice_and_everybody_goes_in_the_end(
+    script: list[tuple[str, int]],
+) -> None:
     """P21: cancelled, refused, broken in any order, the books are right and the queue empties."""
     limiter, now = fresh(), 0.0
     waiting: list[Admission] = []
     running: list[Admission] = []
 
     def sort() -> None:
-        for admission in [admission for admission in waiting if admission.granted or admission.rejection is not None]:
+        for admission in [
+            admission
+            for admission in waiting
+            if admission.granted or admission.rejection is not None
+        ]:
             waiting.remove(admission)
             if admission.granted:
                 running.append(admission)
 
     for action, n in script:
         if action == "ask":
-            waiting += [ask(limiter, now, again=n % 3 == 0, patient=n % 2 == 0) for _ in range(n % 5 + 1)]
+            waiting += [
+                ask(limiter, now, again=n % 3 == 0, patient=n % 2 == 0) for _ in range(n % 5 + 1)
+            ]
         elif action == "time":
             now += n / 10
             if waiting:
@@ -385,7 +410,9 @@ def test_whatever_happens_nothing_is_counted_twice_and_everybody_goes_in_the_end
     assert limiter.is_idle()
 
 
-def test_a_call_that_the_garbage_collector_ends_inside_of_the_lock_leaves_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_the_garbage_collector_ends_inside_of_the_lock_leaves_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     limiter = fresh()
     forgotten, failing = sent(limiter, 2)
     throttled = limiter._throttled

@@ -36,7 +36,9 @@ def test_a_bucket_of_one_is_paced_by_the_gap_and_nothing_is_caught_up() -> None:
     assert pace.level == 1.0
 
 
-def test_where_the_bucket_was_full_all_the_time_the_pace_is_the_estimate_and_not_what_was_taken() -> None:
+def test_where_the_bucket_was_full_all_the_time_the_pace_is_the_estimate_and_not_what_was_taken() -> (
+    None
+):
     small, large = refused_at_the_start(2), refused_at_the_start(9)
     for pace in (small, large):
         now = grown_to(pace, 10.5)

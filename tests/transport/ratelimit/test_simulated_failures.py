@@ -19,11 +19,17 @@ A_THOUSAND = pytest.param(1000, marks=pytest.mark.long)
 @pytest.mark.parametrize("calls", [5, 20, 50, 200, A_THOUSAND])
 @pytest.mark.parametrize("seconds", [0.2, 1.0, 5.0])
 @pytest.mark.parametrize("latency_s", [0.05, 1.8])
-def test_a_short_failure_loses_no_call(seconds: float, calls: int, latency_s: float, *, patient: bool) -> None:
+def test_a_short_failure_loses_no_call(
+    seconds: float, calls: int, latency_s: float, *, patient: bool
+) -> None:
     """P27: from the first call of a key on, and in the midst of its work."""
     for start, rows in ((0.0, calls), (3.0, 4 * calls)):
         score = run_job(
-            rows=rows, workers=calls, patient=patient, latency_s=latency_s, outages=[(start, start + seconds, 500)]
+            rows=rows,
+            workers=calls,
+            patient=patient,
+            latency_s=latency_s,
+            outages=[(start, start + seconds, 500)],
         )
         assert (score.outcome.lost, score.outcome.done) == (0, rows)
         if calls >= 20:  # fewer are not told from bad luck
@@ -65,7 +71,9 @@ class Refusing(Provider):
         super().take(cost, answer)
 
 
-def refused(status: int, retry_after: float | None, calls: int, policy: RetryPolicy) -> tuple[Refusing, Outcome]:
+def refused(
+    status: int, retry_after: float | None, calls: int, policy: RetryPolicy
+) -> tuple[Refusing, Outcome]:
     world, outcome = World(), Outcome()
     provider = Refusing(world, outages=[(0.0, 1e9, status)])
     provider.retry_after = retry_after
@@ -84,11 +92,17 @@ def test_a_lasting_refusal_is_met_with_few_requests_and_ends_at_max_wait(
     status: int, retry_after: float | None, calls: int
 ) -> None:
     """P28. With two hundred calls waiting, fifteen requests in all; the SDK sends 800."""
-    for policy in (RetryPolicy(), RetryPolicy(max_retries=3, max_requests=4), RetryPolicy(max_wait_s=10.0)):
+    for policy in (
+        RetryPolicy(),
+        RetryPolicy(max_retries=3, max_requests=4),
+        RetryPolicy(max_wait_s=10.0),
+    ):
         provider, outcome = refused(status, retry_after, calls, policy)
         times = provider.times_of
         assert sum(map(len, times.values())) <= 15
         assert max(map(len, times.values())) <= policy.max_requests
         for of_one in times.values():
             assert all(later - earlier >= 0.25 for earlier, later in pairwise(of_one))
-        assert outcome.makespan_s <= policy.max_wait_s + 2  # and one attempt; the first goes ahead of the others
+        assert (
+            outcome.makespan_s <= policy.max_wait_s + 2
+        )  # and one attempt; the first goes ahead of the others

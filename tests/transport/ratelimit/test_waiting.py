@@ -22,7 +22,9 @@ def one_at_a_time() -> AdaptiveRateLimiter:
 
 def in_thread(limiter: AdaptiveRateLimiter, log: list[str], name: str) -> None:
     admission = ask(limiter, time.monotonic())
-    while not admission.granted and (wait_s := limiter.poll(admission, time.monotonic())) is not None:
+    while (
+        not admission.granted and (wait_s := limiter.poll(admission, time.monotonic())) is not None
+    ):
         wait_for_wake(admission, wait_s)
     log.append(name)
     assert limiter.in_flight == 1
@@ -33,7 +35,10 @@ def in_thread(limiter: AdaptiveRateLimiter, log: list[str], name: str) -> None:
 async def in_loop(limiter: AdaptiveRateLimiter, log: list[str], name: str) -> None:
     admission = ask(limiter, time.monotonic())
     try:
-        while not admission.granted and (wait_s := limiter.poll(admission, time.monotonic())) is not None:
+        while (
+            not admission.granted
+            and (wait_s := limiter.poll(admission, time.monotonic())) is not None
+        ):
             await await_wake(admission, wait_s)
         log.append(name)
         assert limiter.in_flight == 1
@@ -49,7 +54,9 @@ def test_threads_and_loops_take_turns() -> None:
         await asyncio.gather(*(in_loop(limiter, log, name) for _ in range(40)))
 
     threads = [threading.Thread(target=in_thread, args=(limiter, log, "thread")) for _ in range(40)]
-    threads += [threading.Thread(target=lambda n=n: asyncio.run(loop(f"loop {n}"))) for n in range(2)]
+    threads += [
+        threading.Thread(target=lambda n=n: asyncio.run(loop(f"loop {n}"))) for n in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -107,9 +114,14 @@ def test_a_ring_before_the_wait_is_not_lost() -> None:
 
 @pytest.mark.parametrize("rings", [1, 2])
 def test_a_ring_from_another_thread_ends_the_wait(rings: int) -> None:
-    for wait in (wait_for_wake, lambda admission, seconds: asyncio.run(await_wake(admission, seconds))):
+    for wait in (
+        wait_for_wake,
+        lambda admission, seconds: asyncio.run(await_wake(admission, seconds)),
+    ):
         admission = Admission(0.0, again=False, patient=False, size=0, max_output=None)
-        timer = threading.Timer(0.02, lambda admission=admission: [admission.wake() for _ in range(rings)])
+        timer = threading.Timer(
+            0.02, lambda admission=admission: [admission.wake() for _ in range(rings)]
+        )
         timer.start()
         started = time.monotonic()
         wait(admission, 60.0)

@@ -21,7 +21,9 @@ def test_an_hour_set_during_a_pause_changes_no_wait(
     colour: Any, monkeypatch: pytest.MonkeyPatch, shift_s: float
 ) -> None:
     real, began = time.time, time.monotonic()
-    monkeypatch.setattr(time, "time", lambda: real() + (shift_s if time.monotonic() > began + 0.3 else 0))
+    monkeypatch.setattr(
+        time, "time", lambda: real() + (shift_s if time.monotonic() > began + 0.3 else 0)
+    )
     with ProviderServer([faults.status(429, headers={"retry-after": "1"}), "there"]) as server:
         assert colour.invoke(server.model(max_wait=20), "hi").text == "there"
         first, second = server.requests
@@ -35,7 +37,10 @@ def test_the_transport_reads_no_wall_clock_but_for_a_date_without_the_servers_ow
         for path in MODULES
         if path.is_relative_to(transport)
         for node in ast.walk(parsed(path))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WALL
-        if isinstance(node.func.value, ast.Name) and node.func.value.id in ("time", "datetime", "date")
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in WALL
+        if isinstance(node.func.value, ast.Name)
+        and node.func.value.id in ("time", "datetime", "date")
     }
     assert read == {("headers.py", "now")}

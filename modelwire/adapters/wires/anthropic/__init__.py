@@ -27,10 +27,22 @@ __all__ = ["WIRE", "default_method"]
 
 _COUNTING = ("anthropic", "google_anthropic_vertex", "local", "llamacpp")
 # anthropic 2.11, `MessageCountTokensParams`; the version is Vertex AI's.
-_COUNTED = frozenset((
-    "anthropic_version", "cache_control", "context_management", "mcp_servers", "messages", "model", "output_config",
-    "speed", "system", "thinking", "tool_choice", "tools",
-))  # fmt: skip
+_COUNTED = frozenset(
+    (
+        "anthropic_version",
+        "cache_control",
+        "context_management",
+        "mcp_servers",
+        "messages",
+        "model",
+        "output_config",
+        "speed",
+        "system",
+        "thinking",
+        "tool_choice",
+        "tools",
+    )
+)
 
 
 def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
@@ -47,7 +59,9 @@ def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
     return anthropic_schema(schema)
 
 
-def default_method(family: Family | None, params: Callable[[], Mapping[str, Any]], of_service: str | None) -> str:
+def default_method(
+    family: Family | None, params: Callable[[], Mapping[str, Any]], of_service: str | None
+) -> str:
     """Choose a schema where the model cannot be made to call a tool: some never, others not while they think.
 
     Source: https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11.
@@ -55,12 +69,16 @@ def default_method(family: Family | None, params: Callable[[], Mapping[str, Any]
     if family is not None and not (family.forced_tools and family.schemas):
         return "json_schema" if family.schemas else "function_calling"
     sent = params()
-    thinking = sent.get("thinking") or (sent.get("additional_model_request_fields") or {}).get("thinking")  # Bedrock's
+    thinking = sent.get("thinking") or (sent.get("additional_model_request_fields") or {}).get(
+        "thinking"
+    )  # Bedrock's
     thinks = isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
     return "json_schema" if thinks else "function_calling"
 
 
-def _sdk_client(headers: Mapping[str, str], arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _sdk_client(
+    headers: Mapping[str, str], arguments: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     from anthropic import Anthropic
 
     from modelwire.adapters.wires.anthropic.codec import ANTHROPIC_VERSION
@@ -71,7 +89,9 @@ def _sdk_client(headers: Mapping[str, str], arguments: dict[str, Any]) -> tuple[
         "base_url": arguments["base_url"].removesuffix("/v1"),
         "default_headers": {"anthropic-version": ANTHROPIC_VERSION, **arguments["default_headers"]},
     }
-    return Anthropic(api_key=key if key or token else "none", auth_token=token, **(arguments | ours)), {}
+    return Anthropic(
+        api_key=key if key or token else "none", auth_token=token, **(arguments | ours)
+    ), {}
 
 
 def _count_request(request: WireRequest) -> None:
@@ -80,7 +100,9 @@ def _count_request(request: WireRequest) -> None:
     before, on_vertex, _ = path.rpartition("/models/")
     path = f"{before}/models/count-tokens:rawPredict" if on_vertex else f"{path}/count_tokens"
     request.url = f"{path}{mark}{query}"
-    request.body = {name: value for name, value in request.body.items() if name in _COUNTED} | {"model": request.model}
+    request.body = {name: value for name, value in request.body.items() if name in _COUNTED} | {
+        "model": request.model
+    }
 
 
 WIRE = Wire(
@@ -99,7 +121,11 @@ WIRE = Wire(
         source="https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations",
     ),
     structured=StructuredOutput(
-        ("json_schema", "function_calling"), default_method, _schema, always_strict=True, describes_in_schema=True
+        ("json_schema", "function_calling"),
+        default_method,
+        _schema,
+        always_strict=True,
+        describes_in_schema=True,
     ),
     version_path="",
     families=families_at("modelwire.adapters.wires.anthropic.families:FAMILIES"),

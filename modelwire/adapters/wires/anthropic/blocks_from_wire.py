@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
-from modelwire.adapters.wires.answers import Translator, called, text_with_annotations, translated_blocks
+from modelwire.adapters.wires.answers import (
+    Translator,
+    called,
+    text_with_annotations,
+    translated_blocks,
+)
 from modelwire.messages.block_translators.standard import (
     call_blocks,
     data_block,
@@ -44,10 +49,17 @@ CITATIONS = {
     "content_block_location": ("start_block_index", "document_title"),
 }
 # Block types of users that have no standard form. anthropic 2.12, `BetaContentBlockParam`.
-OWN_TYPES = frozenset({
-    "search_result", "container_upload", "tool_addition", "tool_removal", "fallback", "mcp_tool_listing",
-    "tool_reference",
-})  # fmt: skip
+OWN_TYPES = frozenset(
+    {
+        "search_result",
+        "container_upload",
+        "tool_addition",
+        "tool_removal",
+        "fallback",
+        "mcp_tool_listing",
+        "tool_reference",
+    }
+)
 # Where a block's `source` keeps its data, by the type of the source: key of the standard block -> key there.
 _SOURCES = {
     "base64": {"base64": "data", "mime_type": "media_type"},
@@ -64,22 +76,33 @@ def _from_source(block: Block) -> Block | None:
     kind = "image" if block["type"] == "image" else "file"
     rest = dict(block)
     if kind == "file":  # a standard file has no keys for these
-        rest["extras"] = {**{k: block[k] for k in ("title", "context") if block.get(k)}, **extras_of(block)}
+        rest["extras"] = {
+            **{k: block[k] for k in ("title", "context") if block.get(k)},
+            **extras_of(block),
+        }
     used = {"source", "title", "context"}
     if source.get("type") == "text":
         mime_type = source.get("media_type", "text/plain")
         return data_block("text-plain", rest, used, text=source.get("data"), mime_type=mime_type)
     keys = _SOURCES.get(str(source.get("type")), {})
-    return data_block(kind, rest, used, **{ours: source.get(key) for ours, key in keys.items()}) if keys else None
+    return (
+        data_block(kind, rest, used, **{ours: source.get(key) for ours, key in keys.items()})
+        if keys
+        else None
+    )
 
 
-FROM_WIRE: dict[str, Callable[[Block], Block | None]] = dict.fromkeys(("image", "document", "file"), _from_source)
+FROM_WIRE: dict[str, Callable[[Block], Block | None]] = dict.fromkeys(
+    ("image", "document", "file"), _from_source
+)
 
 
 def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
     """Return an answer, or a part of one, as standard blocks; if it ended with a refusal, that comes last."""
     blocks = translated_blocks(message, _TRANSLATORS, _other)
-    if message.response_metadata.get("stop_reason") == "refusal" and not any(b["type"] == "refusal" for b in blocks):
+    if message.response_metadata.get("stop_reason") == "refusal" and not any(
+        b["type"] == "refusal" for b in blocks
+    ):
         blocks.append(refusal_block(message.response_metadata.get("stop_details")))
     return cast("list[ContentBlock]", blocks)
 
@@ -89,16 +112,26 @@ translate_content = translate_content_chunk = answer_from_wire  # LangChain's na
 
 def _annotation(citation: Any) -> Block:
     kind = str(citation.get("type")) if isinstance(citation, dict) else ""
-    if kind not in CITATIONS or "cited_text" not in citation or (kind.startswith("web_") and "url" not in citation):
+    if (
+        kind not in CITATIONS
+        or "cited_text" not in citation
+        or (kind.startswith("web_") and "url" not in citation)
+    ):
         return {"type": "non_standard_annotation", "value": citation}
     title = CITATIONS[kind][1]
     standard: Block = {"type": "citation", "cited_text": citation["cited_text"]}
-    standard |= {key: citation[of] for key, of in (("url", "url"), ("title", title)) if citation.get(of) is not None}
+    standard |= {
+        key: citation[of]
+        for key, of in (("url", "url"), ("title", title))
+        if citation.get(of) is not None
+    }
     return standard | rest(citation, "cited_text", "url", title)
 
 
 def _thinking(block: Block, message: AIMessage) -> list[Block]:
-    return [{"type": "reasoning", "reasoning": block.get("thinking") or "", **rest(block, "thinking")}]
+    return [
+        {"type": "reasoning", "reasoning": block.get("thinking") or "", **rest(block, "thinking")}
+    ]
 
 
 def _tool_use(block: Block, message: AIMessage) -> list[Block]:
@@ -122,7 +155,9 @@ def _server_tool_use(block: Block, message: AIMessage) -> list[Block]:
         call["name"] = "remote_mcp"
         extras = {"extras": {"tool_name": name, **extras.get("extras", {})}}
     if is_unfinished(message):
-        args = block.get("partial_json") or (to_json(block["input"]).decode() if block.get("input") else "")
+        args = block.get("partial_json") or (
+            to_json(block["input"]).decode() if block.get("input") else ""
+        )
         part = {key: value for key, value in call.items() if value}
         return [{"type": "server_tool_call_chunk", "args": args, **part, **extras}]
     return [{"type": "server_tool_call", **call, "args": _input(block), **extras}]
@@ -142,7 +177,10 @@ def _server_tool_result(block: Block) -> Block:
     output = block.get("content")
     kind = str(output.get("type", "")) if isinstance(output, Mapping) else ""
     failed = block.get("is_error") is True or kind.endswith("_error")
-    extras = {"block_type": block["type"], **rest(block, "tool_use_id", "content", "is_error").get("extras", {})}
+    extras = {
+        "block_type": block["type"],
+        **rest(block, "tool_use_id", "content", "is_error").get("extras", {}),
+    }
     result: Block = {
         "type": "server_tool_result",
         "tool_call_id": block.get("tool_use_id") or "",
@@ -158,7 +196,11 @@ def _other(block: Block, message: AIMessage) -> list[Block]:
     kind = str(block.get("type"))
     if kind.endswith("_tool_result"):
         return [_server_tool_result(block)]
-    return [dict(cast("Block", standard_block(block)))] if is_known_block(block) else [non_standard(block)]
+    return (
+        [dict(cast("Block", standard_block(block)))]
+        if is_known_block(block)
+        else [non_standard(block)]
+    )
 
 
 _TRANSLATORS: dict[str, Translator] = {

@@ -18,9 +18,19 @@ from modelwire.messages.block_translators.standard import extra_field, extras_of
 from modelwire.messages.wires import is_readable
 
 __all__ = [
-    "ANSWER_TO_WIRE", "Block", "as_it_is", "citations_of", "is_sayable", "plain_text", "system_blocks", "text_block",
-    "to_wire", "tool_result", "tool_use", "user_blocks",
-]  # fmt: skip
+    "ANSWER_TO_WIRE",
+    "Block",
+    "as_it_is",
+    "citations_of",
+    "is_sayable",
+    "plain_text",
+    "system_blocks",
+    "text_block",
+    "to_wire",
+    "tool_result",
+    "tool_use",
+    "user_blocks",
+]
 
 Block = dict[str, Any]
 
@@ -87,9 +97,13 @@ def text_block(item: Mapping[str, Any]) -> Block | None:
     block = plain_text(text)
     if citations := item.get("citations"):
         # An answer's citation has a `file_id`, a request's must not (anthropic 2.11, `TextCitationParam`).
-        if not isinstance(citations, list) or not all(isinstance(citation, Mapping) for citation in citations):
+        if not isinstance(citations, list) or not all(
+            isinstance(citation, Mapping) for citation in citations
+        ):
             raise InvalidArgument("The `citations` of a text must be a list of dicts.")
-        block["citations"] = [{k: v for k, v in citation.items() if k != "file_id"} for citation in citations]
+        block["citations"] = [
+            {k: v for k, v in citation.items() if k != "file_id"} for citation in citations
+        ]
     return _marked(block, item)
 
 
@@ -154,7 +168,9 @@ def _base64_source(data: str, media_type: str | None, kind: str) -> Block:
     if media_type is None and kind == "file":
         media_type = "application/pdf"
     if media_type is None:
-        raise InvalidArgument(f"A block of type `{kind}` with `base64` needs its `mime_type`, such as `image/png`.")
+        raise InvalidArgument(
+            f"A block of type `{kind}` with `base64` needs its `mime_type`, such as `image/png`."
+        )
     return {"type": "base64", "media_type": media_type, "data": data}
 
 
@@ -168,7 +184,9 @@ def _url_source(url: str, kind: str) -> Block:
             )
         return _base64_source(data, head.partition(";")[0] or None, kind)
     if not re.match(r"(?i)https?://", url):
-        raise InvalidArgument(f"The URL of a `{kind}` block must begin with `https://`, `http://` or `data:`.")
+        raise InvalidArgument(
+            f"The URL of a `{kind}` block must begin with `https://`, `http://` or `data:`."
+        )
     return {"type": "url", "url": url}
 
 
@@ -178,7 +196,9 @@ def _document_source(source: Block) -> Block:
     if source["type"] != "base64" or media_type == "application/pdf":
         return source
     if not isinstance(media_type, str) or not media_type.startswith(("text/", "application/json")):
-        raise InvalidArgument(f"The Anthropic Messages API takes files as PDF or text, not as `{media_type}`.")
+        raise InvalidArgument(
+            f"The Anthropic Messages API takes files as PDF or text, not as `{media_type}`."
+        )
     return {"type": "text", "media_type": "text/plain", "data": text_of_data(source["data"])}
 
 
@@ -204,7 +224,9 @@ def system_blocks(content: str | Sequence[Any]) -> list[Block]:
     blocks = user_blocks(content)
     for block in blocks:
         if block["type"] in ("image", "document"):
-            raise InvalidArgument(f"A system message takes text, not a block of type `{block['type']}`.")
+            raise InvalidArgument(
+                f"A system message takes text, not a block of type `{block['type']}`."
+            )
     return blocks
 
 
@@ -226,7 +248,9 @@ def tool_result(content: str | Sequence[Any], *, tool_call_id: str, is_error: bo
             block["content"] = content
     elif blocks := _result_blocks(content):
         block["content"] = blocks
-        for marked in [inner for inner in blocks if "cache_control" in inner]:  # a breakpoint is the whole result's
+        for marked in [
+            inner for inner in blocks if "cache_control" in inner
+        ]:  # a breakpoint is the whole result's
             block["cache_control"] = marked.pop("cache_control")
     if is_error:
         block["is_error"] = True
@@ -259,12 +283,18 @@ def citations_of(item: Mapping[str, Any]) -> list[Block] | None:
 
 
 def _dicts(value: Any) -> list[Block]:
-    return [dict(item) for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
+    return (
+        [dict(item) for item in value if isinstance(item, Mapping)]
+        if isinstance(value, list | tuple)
+        else []
+    )
 
 
 def _citation(annotation: Mapping[str, Any]) -> Block | None:
     """Return the citation for an annotation; `None` for one of another provider."""
-    if annotation.get("type") == "non_standard_annotation" and isinstance(annotation.get("value"), Mapping):
+    if annotation.get("type") == "non_standard_annotation" and isinstance(
+        annotation.get("value"), Mapping
+    ):
         return dict(annotation["value"])
     extras = extras_of(annotation)
     for kind, (mark, title) in CITATIONS.items():
@@ -282,7 +312,12 @@ def _thinking(item: Mapping[str, Any]) -> Block | None:
     signature = item.get("signature") or extras.get("signature")
     if not isinstance(signature, str):
         return None
-    return {**extras, "type": "thinking", "thinking": item.get("reasoning") or "", "signature": signature}
+    return {
+        **extras,
+        "type": "thinking",
+        "thinking": item.get("reasoning") or "",
+        "signature": signature,
+    }
 
 
 def _server_tool_use(item: Mapping[str, Any]) -> Block:
@@ -293,7 +328,13 @@ def _server_tool_use(item: Mapping[str, Any]) -> Block:
         kind, name = "mcp_tool_use", extras.pop("tool_name", None)
     elif name == "code_interpreter":
         name = "code_execution"
-    return {"type": kind, **extras, "id": item.get("id"), "name": name, "input": item.get("args") or {}}
+    return {
+        "type": kind,
+        **extras,
+        "id": item.get("id"),
+        "name": name,
+        "input": item.get("args") or {},
+    }
 
 
 def _server_tool_result(item: Mapping[str, Any]) -> Block | None:
@@ -302,7 +343,12 @@ def _server_tool_result(item: Mapping[str, Any]) -> Block | None:
     kind = extras.pop("block_type", None)
     if not isinstance(kind, str):
         return None
-    block = {"type": kind, **extras, "tool_use_id": item.get("tool_call_id"), "content": item.get("output")}
+    block = {
+        "type": kind,
+        **extras,
+        "tool_use_id": item.get("tool_call_id"),
+        "content": item.get("output"),
+    }
     if kind == "mcp_tool_result":  # the content of the others tells
         block["is_error"] = item.get("status") == "error"
     return block

@@ -54,11 +54,15 @@ class MessagesCodec(NamedTuple):
         """Say the call in Anthropic's words. Raises `InvalidArgument` for what the wire cannot say."""
         params = dict(call.params)
         betas = params.pop("betas", None)
-        system, turns = turns_from_messages(call.messages, system_turns=takes_system_turns(call.model))
+        system, turns = turns_from_messages(
+            call.messages, system_turns=takes_system_turns(call.model)
+        )
         body: dict[str, Any] = {"model": call.model, "messages": turns}
         if system:
             body["system"] = system
-        headers = {HEADERS[name]: _one_line(name, params.pop(name)) for name in HEADERS if name in params}
+        headers = {
+            HEADERS[name]: _one_line(name, params.pop(name)) for name in HEADERS if name in params
+        }
         if system and "system" in params:
             raise InvalidArgument(
                 "The system prompt stands twice: in the messages and as `system`. Leave one of them out."
@@ -81,7 +85,9 @@ class MessagesCodec(NamedTuple):
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> MessagesStreamDecoder:
         """Make the decoder of one streamed answer."""
-        return MessagesStreamDecoder(provider=self.provider, request_id=(headers or {}).get("request-id"))
+        return MessagesStreamDecoder(
+            provider=self.provider, request_id=(headers or {}).get("request-id")
+        )
 
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises."""
@@ -98,7 +104,9 @@ def _url(base_url: str) -> str:
     return f"{base.rstrip('/')}{path}{question_mark}{query}"
 
 
-def _headers(call: ChatCall, own: Mapping[str, str], betas: Any, body: Mapping[str, Any]) -> dict[str, str]:
+def _headers(
+    call: ChatCall, own: Mapping[str, str], betas: Any, body: Mapping[str, Any]
+) -> dict[str, str]:
     """Join the headers; the caller's win, but beta features add up: named ones of every place, and what is needed."""
     headers = {"content-type": "application/json", "anthropic-version": ANTHROPIC_VERSION, **own}
     features = [] if betas is None else _features(betas)
@@ -108,14 +116,19 @@ def _headers(call: ChatCall, own: Mapping[str, str], betas: Any, body: Mapping[s
                 features += _features(value)
             else:
                 headers[name.lower()] = value
-    if features := [*dict.fromkeys(features), *features_needed({**body, **own} if own else body, features)]:
+    if features := [
+        *dict.fromkeys(features),
+        *features_needed({**body, **own} if own else body, features),
+    ]:
         headers["anthropic-beta"] = _one_line("betas", ",".join(features))
     return headers
 
 
 def _one_line(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-        raise InvalidArgument(f"`{name}` is sent as a header, so it must be a string of one line of printable ASCII.")
+        raise InvalidArgument(
+            f"`{name}` is sent as a header, so it must be a string of one line of printable ASCII."
+        )
     return value
 
 

@@ -15,24 +15,70 @@ _SAMPLERS = ("temperature", "top_p", "top_k")
 _EXTENDED = (*LOW_TO_HIGH, "xhigh", "max")
 CLAUDE = (
     # These always think, and cannot be made to use a tool.
-    Family("opus-5-5 fable-5-1 fable-5-2 mythos-5-1 mythos-5-2", OPUS_5_5, _EXTENDED, fixed=_SAMPLERS,
-           thinking=("adaptive",), off=None, forced_tools=False),
-    Family("fable-5 mythos-5", CLAUDE_MIGRATION, _EXTENDED, fixed=_SAMPLERS, thinking=("adaptive",), off=None),
-    Family("mythos-preview", CLAUDE_EFFORT, (*LOW_TO_HIGH, "max"), fixed=_SAMPLERS, thinking=("adaptive",),
-           off=None),
-    Family("sonnet-5-5", CLAUDE_MIGRATION, _EXTENDED, fixed=_SAMPLERS, thinking=("adaptive",),
-           off="between_tools"),
-    Family("opus-5 sonnet-5 haiku-5-5", CLAUDE_MIGRATION, _EXTENDED, fixed=_SAMPLERS,
-           thinking=("adaptive",), off="disabled"),
-    Family("opus-4-7 opus-4-8", CLAUDE_MIGRATION, _EXTENDED, fixed=_SAMPLERS, thinking=("adaptive",)),
-    Family("opus-4-6 sonnet-4-6", CLAUDE_EFFORT, (*LOW_TO_HIGH, "max"), thinking=("adaptive", "enabled"),
-           one_sampler=True),
+    Family(
+        "opus-5-5 fable-5-1 fable-5-2 mythos-5-1 mythos-5-2",
+        OPUS_5_5,
+        _EXTENDED,
+        fixed=_SAMPLERS,
+        thinking=("adaptive",),
+        off=None,
+        forced_tools=False,
+    ),
+    Family(
+        "fable-5 mythos-5",
+        CLAUDE_MIGRATION,
+        _EXTENDED,
+        fixed=_SAMPLERS,
+        thinking=("adaptive",),
+        off=None,
+    ),
+    Family(
+        "mythos-preview",
+        CLAUDE_EFFORT,
+        (*LOW_TO_HIGH, "max"),
+        fixed=_SAMPLERS,
+        thinking=("adaptive",),
+        off=None,
+    ),
+    Family(
+        "sonnet-5-5",
+        CLAUDE_MIGRATION,
+        _EXTENDED,
+        fixed=_SAMPLERS,
+        thinking=("adaptive",),
+        off="between_tools",
+    ),
+    Family(
+        "opus-5 sonnet-5 haiku-5-5",
+        CLAUDE_MIGRATION,
+        _EXTENDED,
+        fixed=_SAMPLERS,
+        thinking=("adaptive",),
+        off="disabled",
+    ),
+    Family(
+        "opus-4-7 opus-4-8", CLAUDE_MIGRATION, _EXTENDED, fixed=_SAMPLERS, thinking=("adaptive",)
+    ),
+    Family(
+        "opus-4-6 sonnet-4-6",
+        CLAUDE_EFFORT,
+        (*LOW_TO_HIGH, "max"),
+        thinking=("adaptive", "enabled"),
+        one_sampler=True,
+    ),
     Family("opus-4-5", CLAUDE_EFFORT, LOW_TO_HIGH, thinking=("enabled",), one_sampler=True),
-    Family("sonnet-4-5 haiku-4-5 opus-4-1", CLAUDE_THINKING, thinking=("enabled",), one_sampler=True),
+    Family(
+        "sonnet-4-5 haiku-4-5 opus-4-1", CLAUDE_THINKING, thinking=("enabled",), one_sampler=True
+    ),
     # Before structured outputs: https://platform.claude.com/docs/en/build-with-claude/structured-outputs
-    Family("opus-4 opus-4-0 sonnet-4 sonnet-4-0 3-7-sonnet", CLAUDE_THINKING, thinking=("enabled",), schemas=False),
+    Family(
+        "opus-4 opus-4-0 sonnet-4 sonnet-4-0 3-7-sonnet",
+        CLAUDE_THINKING,
+        thinking=("enabled",),
+        schemas=False,
+    ),
     Family("3-5-sonnet 3-5-haiku 3-opus 3-sonnet 3-haiku", CLAUDE_THINKING, schemas=False),
-)  # fmt: skip
+)
 
 
 def _base_name(model: str) -> str | None:
@@ -46,9 +92,20 @@ FAMILIES = ModelFamilies(
     fit_at("modelwire.adapters.wires.anthropic.fitting:fit"),
     # https://docs.anthropic.com/en/api/messages, read 2026-11
     lacks=(
-        "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "verbosity",
-        "store", "modalities", "audio", "prediction", "stream_options",
+        "seed",
+        "n",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "verbosity",
+        "store",
+        "modalities",
+        "audio",
+        "prediction",
+        "stream_options",
     ),
     touched=frozenset(("temperature", "top_p", "top_k")),
     base_name=_base_name,
-)  # fmt: skip
+)

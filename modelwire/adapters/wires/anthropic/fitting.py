@@ -7,13 +7,27 @@ from typing import Any
 
 from modelwire.adapters.wires.anthropic.families import CLAUDE_THINKING
 from modelwire.adapters.wires.families import Family
-from modelwire.adapters.wires.fitting import BUDGETS, JSON, Fitting, Reasoning, read_reasoning, without
+from modelwire.adapters.wires.fitting import (
+    BUDGETS,
+    JSON,
+    Fitting,
+    Reasoning,
+    read_reasoning,
+    without,
+)
 from modelwire.errors import InvalidArgument, did_you_mean
 
 __all__ = ["fit"]
 
-OPENAI_TIERS = ("flex", "scale", "priority", "fast")  # openai 3.52, and Anthropic has nothing like them
-LEAST_BUDGET = 1024  # https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11
+OPENAI_TIERS = (
+    "flex",
+    "scale",
+    "priority",
+    "fast",
+)  # openai 3.52, and Anthropic has nothing like them
+LEAST_BUDGET = (
+    1024  # https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking, read 2026-11
+)
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
 
@@ -33,7 +47,9 @@ def fit(fitting: Fitting, family: Family, service: object = None) -> None:
         for name, free in (("temperature", (1,)), ("top_k", ()), ("top_p", _top_p)):
             value = params.get(name)
             if value is not None and not (free(value) if callable(free) else value in free):
-                fitting.leave_out(name, f"it does not take it while it thinks, see {CLAUDE_THINKING}")
+                fitting.leave_out(
+                    name, f"it does not take it while it thinks, see {CLAUDE_THINKING}"
+                )
     if family.one_sampler and "temperature" in params and "top_p" in params:
         fitting.leave_out("top_p", f"it takes `temperature` or `top_p`, not both, {link}")
     if (not family.forced_tools or kind == "enabled") and _forces(params.get("tool_choice")):
@@ -55,8 +71,12 @@ def _thinking(fitting: Fitting, family: Family) -> None:
         names += ["effort", "output_config"]
     else:
         own = ("effort", "output_config")
-        own_effort = next((name for name in own if read_reasoning(name, params.get(name)) is not None), None)
-    if own_effort is not None and _level_of(own_effort, params) == "none":  # no effort of the model's: not to think
+        own_effort = next(
+            (name for name in own if read_reasoning(name, params.get(name)) is not None), None
+        )
+    if (
+        own_effort is not None and _level_of(own_effort, params) == "none"
+    ):  # no effort of the model's: not to think
         names, own_effort = [*names, own_effort], None
     if own_effort is not None:
         _clamp_effort(fitting, own_effort, family)
@@ -77,37 +97,56 @@ def _clamp_effort(fitting: Fitting, name: str, family: Family) -> None:
     fitting.params[name] = {**config, "effort": effort} if isinstance(config, Mapping) else effort
 
 
-def _think(fitting: Fitting, family: Family, name: str, reasoning: Reasoning, *, own_effort: bool) -> None:
+def _think(
+    fitting: Fitting, family: Family, name: str, reasoning: Reasoning, *, own_effort: bool
+) -> None:
     level, link = reasoning.level(), f"see {family.link}"
     if level == "none":
         _do_not_think(fitting, family, name, own_effort=own_effort)
     elif not family.thinking:
         fitting.note(name, f"is left out: `{fitting.model}` does not think, {link}")
     elif family.thinking[0] == "adaptive":
-        if reasoning.budget is not None and "enabled" in family.thinking and reasoning.effort is None:
+        if (
+            reasoning.budget is not None
+            and "enabled" in family.thinking
+            and reasoning.effort is None
+        ):
             fitting.params["thinking"] = {"type": "enabled", "budget_tokens": reasoning.budget}
             return
         if reasoning.budget is not None:
-            fitting.note(name, f"is said without a budget: `{fitting.model}` thinks as much as it needs, {link}")
-        fitting.params["thinking"] = {"type": "adaptive"} | ({"display": "summarized"} if reasoning.summary else {})
+            fitting.note(
+                name,
+                f"is said without a budget: `{fitting.model}` thinks as much as it needs, {link}",
+            )
+        fitting.params["thinking"] = {"type": "adaptive"} | (
+            {"display": "summarized"} if reasoning.summary else {}
+        )
         if level is not None and not own_effort:
             fitting.params["effort"] = fitting.fitting_level(name, level, family)
     elif (budget := _budget(fitting.params, reasoning)) is not None:
         fitting.params["thinking"] = {"type": "enabled", "budget_tokens": budget}
     else:
-        fitting.note(name, f"is left out: `{fitting.model}` needs a `max_tokens` above {LEAST_BUDGET} to think, {link}")
+        fitting.note(
+            name,
+            f"is left out: `{fitting.model}` needs a `max_tokens` above {LEAST_BUDGET} to think, {link}",
+        )
 
 
 def _do_not_think(fitting: Fitting, family: Family, name: str, *, own_effort: bool) -> None:
     if family.off is None:
         with_effort = "" if own_effort else ', and does so with effort "low"'
-        fitting.note(name, f"is not none: `{fitting.model}` always thinks{with_effort}, see {family.link}")
+        fitting.note(
+            name, f"is not none: `{fitting.model}` always thinks{with_effort}, see {family.link}"
+        )
         if not own_effort:
             fitting.params["effort"] = "low"
     elif family.off:
         fitting.params["thinking"] = {"type": family.off}
         if family.off == "between_tools":
-            fitting.note(name, f"is none but between tools: `{fitting.model}` can do no less, see {family.link}")
+            fitting.note(
+                name,
+                f"is none but between tools: `{fitting.model}` can do no less, see {family.link}",
+            )
 
 
 def _budget(params: JSON, reasoning: Reasoning) -> int | None:
@@ -116,7 +155,9 @@ def _budget(params: JSON, reasoning: Reasoning) -> int | None:
         return reasoning.budget
     limit = next((value for name in _LIMITS if isinstance(value := params.get(name), int)), None)
     if (effort := reasoning.effort) not in (None, *BUDGETS):
-        raise InvalidArgument(f"An effort is `{effort}`. {did_you_mean(str(effort), list(BUDGETS))}")
+        raise InvalidArgument(
+            f"An effort is `{effort}`. {did_you_mean(str(effort), list(BUDGETS))}"
+        )
     budget = BUDGETS[effort or "high"]
     if limit is None:
         return budget

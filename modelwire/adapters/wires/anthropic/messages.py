@@ -33,7 +33,13 @@ from modelwire.adapters.wires.anthropic.blocks_to_wire import (
     tool_use,
     user_blocks,
 )
-from modelwire.adapters.wires.history import calls_of, role_of, safe_call_id, take_call, tool_call_id_of
+from modelwire.adapters.wires.history import (
+    calls_of,
+    role_of,
+    safe_call_id,
+    take_call,
+    tool_call_id_of,
+)
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 
@@ -43,9 +49,14 @@ Content = str | list[Block]  # of a turn; a plain string as long as it is one
 Turn = tuple[str, Content]  # its role: user, assistant, or system (after the head)
 
 ROLES = {
-    "user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "system": "system",
-    "developer": "system", "tool": "tool",
-}  # fmt: skip
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+}
 
 
 def turns_from_messages(
@@ -67,7 +78,9 @@ def turns_from_messages(
         turns = _merged(_system_in_place(turns, allowed=system_turns))
     turns = _without_trailing_space([(role, _results_first(content)) for role, content in turns])
     if not turns:
-        raise InvalidArgument("The messages are empty: give at least one with text or another content block.")
+        raise InvalidArgument(
+            "The messages are empty: give at least one with text or another content block."
+        )
     return system, [{"role": role, "content": content} for role, content in turns]
 
 
@@ -86,10 +99,14 @@ def _turn(message: Any, messages: Sequence[BaseMessage]) -> Turn:
 def _tool_results(message: BaseMessage) -> list[Block]:
     """Return the result of a tool; `tool_result` blocks in the content pass."""
     content = message.content
-    if content and all(isinstance(block, Mapping) and block.get("type") == "tool_result" for block in content):
+    if content and all(
+        isinstance(block, Mapping) and block.get("type") == "tool_result" for block in content
+    ):
         return user_blocks(content)
     id = tool_call_id_of(message)
-    return [tool_result(content, tool_call_id=id, is_error=getattr(message, "status", None) == "error")]
+    return [
+        tool_result(content, tool_call_id=id, is_error=getattr(message, "status", None) == "error")
+    ]
 
 
 def _user_content(content: str | Sequence[Any]) -> Content:
@@ -133,7 +150,9 @@ def _tool_use_again(item: Mapping[str, Any], call: Mapping[str, Any] | None, *, 
     if own and isinstance(extras, Mapping):
         block = {**extras, **block}
     block |= {"type": "tool_use", "id": safe_call_id(item.get("id"))}
-    block["input"] = call["args"] if call is not None else arguments if isinstance(arguments, dict) else {}
+    block["input"] = (
+        call["args"] if call is not None else arguments if isinstance(arguments, dict) else {}
+    )
     return block
 
 
@@ -158,7 +177,13 @@ def _assistant_block(item: Any, *, own: bool) -> Block | None:
 
 # Calls, which `tool_calls` and `invalid_tool_calls` hold too.
 _CALLS_OF_OTHERS = frozenset(
-    {"function_call", "custom_tool_call", "input_json_delta", "tool_call_chunk", "invalid_tool_call"}
+    {
+        "function_call",
+        "custom_tool_call",
+        "input_json_delta",
+        "tool_call_chunk",
+        "invalid_tool_call",
+    }
 )
 
 
@@ -194,7 +219,9 @@ def _system_in_place(turns: Sequence[Turn], *, allowed: bool) -> list[Turn]:
             texts_only = all(block["type"] == "text" for block in _blocks(content))
             if texts_only and not (allowed and after_user and before_answer):
                 role = "user"
-                content = [{**it, "text": f"<system>\n{it['text']}\n</system>"} for it in _blocks(content)]
+                content = [
+                    {**it, "text": f"<system>\n{it['text']}\n</system>"} for it in _blocks(content)
+                ]
         placed.append((role, content))
     return placed
 

@@ -15,7 +15,13 @@ from modelwire.errors import InvalidArgument, InvalidType
 if TYPE_CHECKING:
     from modelwire.adapters.wires.anthropic.wire_types import OutputFormat, ToolChoice
 
-__all__ = ["DEFAULT_MAX_TOKENS", "features_needed", "max_tokens_of", "say_parameters", "takes_system_turns"]
+__all__ = [
+    "DEFAULT_MAX_TOKENS",
+    "features_needed",
+    "max_tokens_of",
+    "say_parameters",
+    "takes_system_turns",
+]
 
 DEFAULT_MAX_TOKENS = 4096  # every model takes that many
 
@@ -41,15 +47,27 @@ MAX_TOKENS: tuple[tuple[str, int], ...] = (
 
 # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, as of 2026-11.
 SYSTEM_TURNS = (
-    "claude-opus-4-8", "claude-opus-5", "claude-sonnet-5", "claude-haiku-5", "claude-fable-5", "claude-mythos-5",
-)  # fmt: skip
+    "claude-opus-4-8",
+    "claude-opus-5",
+    "claude-sonnet-5",
+    "claude-haiku-5",
+    "claude-fable-5",
+    "claude-mythos-5",
+)
 
 
 def max_tokens_of(model: str) -> int:
     """Return the limit to send when the caller set none, because the wire wants one: as much as the model can say."""
     # `us.anthropic.claude-...` at Bedrock, `claude-...@20250514` at Vertex, `anthropic/claude-opus-4.1` at OpenRouter
-    model = model.rpartition("anthropic.")[2].rpartition("anthropic/")[2].replace("@", "-").replace(".", "-")
-    return next((limit for name, limit in MAX_TOKENS if f"{model}$".startswith(name)), DEFAULT_MAX_TOKENS)
+    model = (
+        model.rpartition("anthropic.")[2]
+        .rpartition("anthropic/")[2]
+        .replace("@", "-")
+        .replace(".", "-")
+    )
+    return next(
+        (limit for name, limit in MAX_TOKENS if f"{model}$".startswith(name)), DEFAULT_MAX_TOKENS
+    )
 
 
 def takes_system_turns(model: str) -> bool:
@@ -58,7 +76,12 @@ def takes_system_turns(model: str) -> bool:
 
 
 # Ours, OpenAI's two, Anthropic's old.
-MAX_TOKENS_NAMES = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
+MAX_TOKENS_NAMES = (
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_tokens_to_sample",
+)
 
 
 def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, Any]:
@@ -69,7 +92,9 @@ def say_parameters(params: Mapping[str, Any], *, max_tokens: int) -> dict[str, A
         stop = rest.pop("stop")
         if stop := [stop] if isinstance(stop, str) else _listed("stop", stop):
             body["stop_sequences"] = stop
-    if "tools" in rest and (tools := [say_tool(tool) for tool in _listed("tools", rest.pop("tools"))]):
+    if "tools" in rest and (
+        tools := [say_tool(tool) for tool in _listed("tools", rest.pop("tools"))]
+    ):
         body["tools"] = tools
     if (choice := _tool_choice(rest, has_tools="tools" in body)) is not None:
         body["tool_choice"] = choice
@@ -97,7 +122,9 @@ def _listed(name: str, value: Any) -> list[Any]:
 def say_tool(tool: Any) -> dict[str, Any]:
     """Say one tool: OpenAI's function shape is turned into Anthropic's; built-in tools pass as they are."""
     if not isinstance(tool, Mapping):
-        raise InvalidType(f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`.")
+        raise InvalidType(
+            f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`."
+        )
     if tool.get("type") == "function":
         function = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
     elif "parameters" in tool and "input_schema" not in tool and "type" not in tool:
@@ -105,7 +132,9 @@ def say_tool(tool: Any) -> dict[str, Any]:
     elif "name" in tool or "type" in tool:
         return dict(tool)
     else:
-        raise InvalidArgument("A tool needs a `name`, or the `type` of one of Anthropic's own tools.")
+        raise InvalidArgument(
+            "A tool needs a `name`, or the `type` of one of Anthropic's own tools."
+        )
     if not isinstance(function.get("name"), str):
         raise InvalidArgument("A tool of type `function` needs a `name`.")
     converted: dict[str, Any] = {"name": function["name"]}
@@ -118,7 +147,13 @@ def say_tool(tool: Any) -> dict[str, Any]:
 
 
 # What Anthropic's tools have beside OpenAI's (anthropic 2.11, `ToolParam`).
-TOOL_KEYS = ("allowed_callers", "cache_control", "defer_loading", "eager_input_streaming", "input_examples")
+TOOL_KEYS = (
+    "allowed_callers",
+    "cache_control",
+    "defer_loading",
+    "eager_input_streaming",
+    "input_examples",
+)
 
 
 def _tool_choice(params: dict[str, Any], *, has_tools: bool) -> ToolChoice | None:
@@ -218,8 +253,14 @@ def features_needed(body: Mapping[str, Any], named: Iterable[str]) -> list[str]:
 
 
 def _by_type(items: Any) -> list[str]:
-    kinds = [item.get("type") for item in items if isinstance(item, Mapping)] if isinstance(items, Sequence) else []
-    return [FEATURE_OF_TYPE[kind] for kind in kinds if isinstance(kind, str) and kind in FEATURE_OF_TYPE]
+    kinds = (
+        [item.get("type") for item in items if isinstance(item, Mapping)]
+        if isinstance(items, Sequence)
+        else []
+    )
+    return [
+        FEATURE_OF_TYPE[kind] for kind in kinds if isinstance(kind, str) and kind in FEATURE_OF_TYPE
+    ]
 
 
 def _part(body: Mapping[str, Any], name: str, part: str) -> Any:
@@ -229,7 +270,9 @@ def _part(body: Mapping[str, Any], name: str, part: str) -> Any:
 
 def _is_file(block: Mapping[str, Any]) -> bool:
     source = block.get("source")
-    return block["type"] == "container_upload" or (isinstance(source, Mapping) and source.get("type") == "file")
+    return block["type"] == "container_upload" or (
+        isinstance(source, Mapping) and source.get("type") == "file"
+    )
 
 
 def _undated(feature: str) -> str:

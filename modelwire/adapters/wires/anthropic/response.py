@@ -31,8 +31,14 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 __all__ = [
-    "MODEL_PROVIDER", "event_error", "is_plain_text", "metadata_of", "read_message", "usage_metadata_of", "with_id",
-]  # fmt: skip
+    "MODEL_PROVIDER",
+    "event_error",
+    "is_plain_text",
+    "metadata_of",
+    "read_message",
+    "usage_metadata_of",
+    "with_id",
+]
 
 MODEL_PROVIDER = "anthropic"  # the dialect of the blocks in `content`, whoever served the model
 
@@ -41,9 +47,17 @@ PLACED = frozenset({"type", "role", "content"})
 
 # The HTTP status an error inside a 200 stands for: https://docs.anthropic.com/en/api/errors, read 2026-11.
 STATUS_OF_ERROR = {
-    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
-    "not_found_error": 404, "conflict_error": 409, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500,
-    "timeout_error": 504, "overloaded_error": 529,
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
     # Bedrock's, in the stream of `ChatAnthropic(client=AnthropicBedrock(...))`; others are a 400, as
     # `validationException` is.
     # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStream.html, read 2026-11
@@ -52,7 +66,7 @@ STATUS_OF_ERROR = {
     "modelTimeoutException": 408,
     "serviceUnavailableException": 503,
     "throttlingException": 429,
-}  # fmt: skip
+}
 
 
 def read_message(reply: Reply, provider: str) -> AIMessage:
@@ -95,7 +109,10 @@ def with_id(block: dict[str, Any], message_id: str | None, index: int) -> dict[s
     """Give a tool call without an id one: the same for the same answer, another for another."""
     if block["type"] != "tool_use" or text_or_none(block.get("id")):
         return block
-    return {**block, "id": f"toolu_{zlib.crc32((message_id or '').encode('utf-8', 'replace')):08x}_{index}"}
+    return {
+        **block,
+        "id": f"toolu_{zlib.crc32((message_id or '').encode('utf-8', 'replace')):08x}_{index}",
+    }
 
 
 def _content(blocks: list[dict[str, Any]]) -> str | list[str | dict[str, Any]]:
@@ -117,7 +134,9 @@ def _tool_calls(blocks: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
         if block["type"] == "tool_use":
             args = block.get("input")
             args = args if isinstance(args, dict | str | None) else str(args)
-            call = read_tool_call(text_or_none(block.get("name")) or "", args, text_or_none(block.get("id")))
+            call = read_tool_call(
+                text_or_none(block.get("name")) or "", args, text_or_none(block.get("id"))
+            )
             (invalid if "error" in call else calls).append(call)
     return calls, invalid
 
@@ -140,7 +159,11 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
         written = {name: count_or_none(by_lifetime.get(name)) or None for name in LIFETIMES}
     metadata = usage_beside_cache(usage, COUNTS, written)
     more = dict_or_empty(usage.get("output_tokens_details"))
-    if metadata is not None and more and (thinking := count_or_none(more.get("thinking_tokens"))) is not None:
+    if (
+        metadata is not None
+        and more
+        and (thinking := count_or_none(more.get("thinking_tokens"))) is not None
+    ):
         metadata["output_token_details"] = {"reasoning": thinking}
     return cast("UsageMetadata | None", metadata)
 
@@ -149,7 +172,9 @@ COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_cre
 LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
-def event_error(data: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None) -> ProviderError:
+def event_error(
+    data: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None
+) -> ProviderError:
     """Make the error that `{"type": "error", "error": {...}}` stands for, in a stream or under a 200."""
     kind = dict_or_empty(data.get("error")).get("type")
     status = STATUS_OF_ERROR.get(kind, 400) if isinstance(kind, str) else 400

@@ -58,7 +58,9 @@ class MessagesStreamDecoder:
         self._started = False
         self._stopped = False  # a stop reason has come
         self._ended = False  # nothing more counts
-        self._head: int | None = None  # index of the first plain text block, while the content is a string
+        self._head: int | None = (
+            None  # index of the first plain text block, while the content is a string
+        )
         self._is_list = False
         self._arguments: dict[int, _Arguments] = {}  # by index of block
 
@@ -71,7 +73,9 @@ class MessagesStreamDecoder:
         except ValueError:
             if event.data.strip() == b"[DONE]":  # servers that speak OpenAI's wire too
                 return []
-            data = read_json(event.data, provider=self._provider, what="stream")  # more patient; raises ours
+            data = read_json(
+                event.data, provider=self._provider, what="stream"
+            )  # more patient; raises ours
         try:
             kind = data["type"]
             if kind == "content_block_delta":
@@ -90,11 +94,24 @@ class MessagesStreamDecoder:
     def close(self) -> list[AIMessageChunk]:
         """Return the last chunk: usage, stop reason, position. Raises `IncompleteStream`; the caller knows the part."""
         if not (self._stopped or self._ended):
-            seen = "before its first event" if not self._started else "before `message_stop` or a stop reason"
-            raise IncompleteStream(f"The stream of `{self._provider}` ended {seen}.", provider=self._provider)
+            seen = (
+                "before its first event"
+                if not self._started
+                else "before `message_stop` or a stop reason"
+            )
+            raise IncompleteStream(
+                f"The stream of `{self._provider}` ended {seen}.", provider=self._provider
+            )
         self._ended = True
-        open_ones, self._arguments = self._arguments, {}  # the provider stopped, so they are as they are
-        last = [chunk for index, arguments in open_ones.items() for chunk in self._arguments_end(index, arguments)]
+        open_ones, self._arguments = (
+            self._arguments,
+            {},
+        )  # the provider stopped, so they are as they are
+        last = [
+            chunk
+            for index, arguments in open_ones.items()
+            for chunk in self._arguments_end(index, arguments)
+        ]
         metadata = {**(self._opening or {"model_provider": MODEL_PROVIDER}), **self._ending}
         if self._usage:
             metadata["usage"] = self._usage
@@ -121,7 +138,9 @@ class MessagesStreamDecoder:
             return [AIMessageChunk.from_wire(text, id=self._id, response_metadata=opening)]
         return [AIMessageChunk.from_wire(text, id=self._id)]
 
-    def _block(self, index: int, block: dict[str, Any], *, call: ToolCallChunk | None = None) -> list[AIMessageChunk]:
+    def _block(
+        self, index: int, block: dict[str, Any], *, call: ToolCallChunk | None = None
+    ) -> list[AIMessageChunk]:
         """Make the chunk of a piece of a block, which turns the content into a list."""
         content: list[str | dict[str, Any]] = []
         if not self._is_list:
@@ -133,7 +152,9 @@ class MessagesStreamDecoder:
         content.append({**block, "index": index})
         return self._listed(content, call)
 
-    def _listed(self, content: list[str | dict[str, Any]], call: ToolCallChunk | None) -> list[AIMessageChunk]:
+    def _listed(
+        self, content: list[str | dict[str, Any]], call: ToolCallChunk | None
+    ) -> list[AIMessageChunk]:
         opening, self._opening = self._opening, None
         return [
             AIMessageChunk.from_wire(
@@ -170,7 +191,9 @@ class MessagesStreamDecoder:
             return self._tool_use_start(index, block)
         if kind == "fallback":  # another model goes on (anthropic 2.11, `BetaFallbackBlock`)
             self._ending["model"] = self._ending["model_name"] = block["to"]["model"]
-        if isinstance(block.get("input"), dict):  # a tool of the provider's: its input arrives as ours do
+        if isinstance(
+            block.get("input"), dict
+        ):  # a tool of the provider's: its input arrives as ours do
             self._arguments[index] = _Arguments(block, is_ours=False)
             block = {key: value for key, value in block.items() if key != "input"}
         return self._block(index, block)
@@ -179,8 +202,12 @@ class MessagesStreamDecoder:
         block = with_id(block, self._id, index)
         self._arguments[index] = _Arguments(block, is_ours=True)
         name = block.get("name")
-        call = tool_call_chunk(name=name if isinstance(name, str) else "", args="", id=block["id"], index=index)
-        return self._block(index, {key: value for key, value in block.items() if key != "input"}, call=call)
+        call = tool_call_chunk(
+            name=name if isinstance(name, str) else "", args="", id=block["id"], index=index
+        )
+        return self._block(
+            index, {key: value for key, value in block.items() if key != "input"}, call=call
+        )
 
     def _delta(self, index: int, delta: dict[str, Any]) -> list[AIMessageChunk]:
         kind = delta["type"]
@@ -196,7 +223,9 @@ class MessagesStreamDecoder:
         if kind == "thinking_delta":
             return self._block(index, {"type": "thinking", "thinking": _string(delta["thinking"])})
         if kind == "signature_delta":
-            return self._block(index, {"type": "thinking", "signature": _string(delta["signature"])})
+            return self._block(
+                index, {"type": "thinking", "signature": _string(delta["signature"])}
+            )
         if kind == "citations_delta":
             return self._block(index, {"type": "text", "citations": [delta["citation"]]})
         if kind == "compaction_delta":
@@ -208,7 +237,9 @@ class MessagesStreamDecoder:
         if arguments is None or not text:
             return []
         arguments.parts.append(text)
-        return self._listed([], tool_call_chunk(args=text, index=index)) if arguments.is_ours else []
+        return (
+            self._listed([], tool_call_chunk(args=text, index=index)) if arguments.is_ours else []
+        )
 
     def _block_stop(self, data: dict[str, Any]) -> list[AIMessageChunk]:
         index = data["index"]
@@ -223,7 +254,9 @@ class MessagesStreamDecoder:
         if text.strip():
             try:
                 value = parse_tool_args(text)
-            except ValueError:  # cut off by `max_tokens`: `invalid_tool_calls` of the sum has the text
+            except (
+                ValueError
+            ):  # cut off by `max_tokens`: `invalid_tool_calls` of the sum has the text
                 value = value or {}
         elif arguments.is_ours:
             call = tool_call_chunk(args=to_json(value or {}).decode(), index=index)
@@ -234,7 +267,9 @@ class MessagesStreamDecoder:
         if not isinstance(delta, dict):
             raise TypeError(f"{type(delta).__name__} where an object was expected")
         self._ending |= delta
-        self._ending |= {key: value for key, value in data.items() if key not in ("type", "delta", "usage")}
+        self._ending |= {
+            key: value for key, value in data.items() if key not in ("type", "delta", "usage")
+        }
         self._merge_usage(data.get("usage"))
         if delta.get("stop_reason") is not None:
             self._stopped = True
@@ -251,7 +286,9 @@ class MessagesStreamDecoder:
 
     def _other(self, event: ServerEvent, data: Any) -> list[AIMessageChunk]:
         """Raise what an error event says; ignore the rest."""
-        if isinstance(data, dict) and (event.event == "error" or data.get("type") == "error" or "error" in data):
+        if isinstance(data, dict) and (
+            event.event == "error" or data.get("type") == "error" or "error" in data
+        ):
             raise event_error(data, provider=self._provider)
         return []
 

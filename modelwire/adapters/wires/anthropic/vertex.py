@@ -35,7 +35,9 @@ class VertexMessagesCodec(MessagesCodec):
         method = "streamRawPredict" if call.stream else "rawPredict"
         base, mark, query = call.endpoint.base_url.partition("?")
         request.url = f"{base}/publishers/anthropic/models/{quote(str(call.model), safe='@._-')}:{method}{mark}{query}"
-        request.headers = {name: value for name, value in request.headers.items() if name != "anthropic-version"}
+        request.headers = {
+            name: value for name, value in request.headers.items() if name != "anthropic-version"
+        }
         request.body = body
         request.model = call.model
         return request

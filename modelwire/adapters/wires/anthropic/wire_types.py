@@ -28,7 +28,9 @@ class Block(TypedDict, total=False):
 
 
 class Turn(TypedDict, total=False):
-    role: Literal["user", "assistant", "system"]  # "system" in the midst of a history: models of 2026
+    role: Literal[
+        "user", "assistant", "system"
+    ]  # "system" in the midst of a history: models of 2026
     content: str | list[Block]
 
 

@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["WIRE"]
 
-_COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")  # botocore 1.44, `CountTokens`
-_REGION = r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)"  # of an inference profile
+_COUNTED = (
+    "messages",
+    "system",
+    "toolConfig",
+    "additionalModelRequestFields",
+)  # botocore 1.44, `CountTokens`
+_REGION = (
+    r"^(us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)"  # of an inference profile
+)
 
 
 def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
@@ -39,7 +46,9 @@ def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dic
 def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
     from modelwire.tools.json_schema import strict_schema
 
-    return strict_schema(schema)  # https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
+    return strict_schema(
+        schema
+    )  # https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
 
 
 def _count_request(request: WireRequest) -> None:
@@ -50,7 +59,11 @@ def _count_request(request: WireRequest) -> None:
     path, mark, query = request.url.partition("?")
     model = quote(re.sub(_REGION, "", str(request.model)), safe="")
     request.url = f"{path.rpartition('/model/')[0]}/model/{model}/count-tokens{mark}{query}"
-    request.body = {"input": {"converse": {name: request.body[name] for name in _COUNTED if name in request.body}}}
+    request.body = {
+        "input": {
+            "converse": {name: request.body[name] for name in _COUNTED if name in request.body}
+        }
+    }
 
 
 WIRE = Wire(

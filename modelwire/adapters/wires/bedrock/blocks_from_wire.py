@@ -9,9 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.wires.answers import Translator, called, text_with_annotations, translated_blocks
+from modelwire.adapters.wires.answers import (
+    Translator,
+    called,
+    text_with_annotations,
+    translated_blocks,
+)
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
-from modelwire.messages.block_translators.standard import data_block, refusal_block, rest, standard_block
+from modelwire.messages.block_translators.standard import (
+    data_block,
+    refusal_block,
+    rest,
+    standard_block,
+)
 
 if TYPE_CHECKING:
     from modelwire.messages.ai import AIMessage
@@ -23,13 +33,20 @@ Block = dict[str, Any]
 
 # The formats of documents whose MIME type says it in other words.
 DOCUMENT_TYPES = {
-    "txt": "text/plain", "md": "text/markdown", "html": "text/html", "csv": "text/csv", "pdf": "application/pdf",
-    "doc": "application/msword", "xls": "application/vnd.ms-excel",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "html": "text/html",
+    "csv": "text/csv",
+    "pdf": "application/pdf",
+    "doc": "application/msword",
+    "xls": "application/vnd.ms-excel",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}  # fmt: skip
+}
 # Block types of users that have no standard form: LangChain's and the wire's own names.
-OWN_TYPES = frozenset({"guard_content", "guardContent", "cachePoint", "cache_point", "search_result", "searchResult"})
+OWN_TYPES = frozenset(
+    {"guard_content", "guardContent", "cachePoint", "cache_point", "search_result", "searchResult"}
+)
 
 
 def _from_source(block: Block) -> Block | None:

@@ -11,10 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelwire.adapters.wires.bedrock.blocks_from_wire import DOCUMENT_TYPES, OWN_TYPES
-from modelwire.adapters.wires.history import kind_of, safe_call_id, text_of, tool_call_id_of, value_of
+from modelwire.adapters.wires.history import (
+    kind_of,
+    safe_call_id,
+    text_of,
+    tool_call_id_of,
+    value_of,
+)
 from modelwire.errors import InvalidArgument
 from modelwire.messages import BaseMessage
-from modelwire.messages.block_translators.standard import extra_field, extras_of, split_data_url, standard_block
+from modelwire.messages.block_translators.standard import (
+    extra_field,
+    extras_of,
+    split_data_url,
+    standard_block,
+)
 
 __all__ = ["Block", "answer_block", "blocks_to_wire", "tool_result", "tool_use"]
 
@@ -22,7 +33,11 @@ Block = dict[str, Any]
 
 NO_URL = "Converse fetches nothing from the web: give the data as `base64` with `mime_type`, or an `s3://` address."
 _FORMATS = {media_type: form for form, media_type in DOCUMENT_TYPES.items()}
-_SNAKE = {"guard_content": "guardContent", "cache_point": "cachePoint", "search_result": "searchResult"}
+_SNAKE = {
+    "guard_content": "guardContent",
+    "cache_point": "cachePoint",
+    "search_result": "searchResult",
+}
 
 
 def blocks_to_wire(content: str | Sequence[Any]) -> list[Block]:
@@ -37,7 +52,10 @@ def blocks_to_wire(content: str | Sequence[Any]) -> list[Block]:
         if (block := _to_wire(item)) is None:
             continue
         blocks.append(block)
-        if isinstance(item, Mapping) and (cache_control := extra_field(item, "cache_control")) is not None:
+        if (
+            isinstance(item, Mapping)
+            and (cache_control := extra_field(item, "cache_control")) is not None
+        ):
             blocks.append(cache_point(cache_control))
     return blocks
 
@@ -59,14 +77,22 @@ def _to_wire(item: Any) -> Block | None:
     if kind in OWN_TYPES:
         name = _SNAKE.get(kind, kind)
         inner = item.get(kind, item.get(name))
-        if kind == "guard_content" and isinstance(inner, Mapping) and isinstance(inner.get("text"), str):
+        if (
+            kind == "guard_content"
+            and isinstance(inner, Mapping)
+            and isinstance(inner.get("text"), str)
+        ):
             inner = {"text": {"text": inner["text"]}}
         return {name: inner if inner is not None else {"type": "default"}}
     if isinstance(item.get(kind), Mapping) and "source" in item[kind]:
         return {kind: dict(item[kind])}  # Converse's own, beside a `type`
     standard: Mapping[str, Any] = standard_block(dict(item))
-    if (write := TO_WIRE.get(standard["type"])) is None or (standard["type"] == "non_standard" != kind):
-        raise InvalidArgument(f"Bedrock's Converse takes no block of type `{kind}`; it takes {', '.join(_TAKEN)}.")
+    if (write := TO_WIRE.get(standard["type"])) is None or (
+        standard["type"] == "non_standard" != kind
+    ):
+        raise InvalidArgument(
+            f"Bedrock's Converse takes no block of type `{kind}`; it takes {', '.join(_TAKEN)}."
+        )
     return write(standard)
 
 
@@ -80,19 +106,27 @@ def _media(item: Mapping[str, Any]) -> Block:
     kind, media_type, source = _source(item)
     family, _, form = media_type.partition("/")
     if family in ("image", "video", "audio"):
-        form = {"jpg": "jpeg", "quicktime": "mov", "x-matroska": "mkv", "3gpp": "three_gp"}.get(form, form)
+        form = {"jpg": "jpeg", "quicktime": "mov", "x-matroska": "mkv", "3gpp": "three_gp"}.get(
+            form, form
+        )
         return {family: {"format": form, "source": source}}
     if kind != "file":
         usual = {"image": "image/png", "audio": "audio/wav"}.get(kind, "video/mp4")
-        raise InvalidArgument(f"A block of type `{kind}` needs its `mime_type`, such as `{usual}`, not `{media_type}`.")
+        raise InvalidArgument(
+            f"A block of type `{kind}` needs its `mime_type`, such as `{usual}`, not `{media_type}`."
+        )
     return _document(item, media_type, source)
 
 
 def _document(item: Mapping[str, Any], media_type: str, source: Block) -> Block:
-    document: Block = {"format": _FORMATS.get(media_type) or ("txt" if media_type.startswith("text/") else "pdf")}
+    document: Block = {
+        "format": _FORMATS.get(media_type) or ("txt" if media_type.startswith("text/") else "pdf")
+    }
     # Letters, digits, white space, hyphens, parentheses and brackets are all that a name may have.
     name = str(extra_field(item, "title", "filename", "name") or "document").rpartition(".")
-    document["name"] = re.sub(r"\s+", " ", re.sub(r"[^a-zA-Z0-9\s\-()\[\]]", "-", name[0] or name[2]))
+    document["name"] = re.sub(
+        r"\s+", " ", re.sub(r"[^a-zA-Z0-9\s\-()\[\]]", "-", name[0] or name[2])
+    )
     document["source"] = source
     for key in ("context", "citations"):
         if (value := extra_field(item, key)) is not None:
@@ -108,7 +142,12 @@ def _text_file(item: Mapping[str, Any]) -> Block:
 
 def _source(item: Mapping[str, Any]) -> tuple[str, str, Block]:
     """Return the type of a block of data, its MIME type, and where the data is."""
-    kind, media_type, url, data = item["type"], item.get("mime_type"), item.get("url"), item.get("base64")
+    kind, media_type, url, data = (
+        item["type"],
+        item.get("mime_type"),
+        item.get("url"),
+        item.get("base64"),
+    )
     if isinstance(url, str) and (inline := split_data_url(url)) is not None:
         media_type, data = media_type or inline[0], inline[1]
     if isinstance(data, str):
@@ -160,7 +199,9 @@ def _result_blocks(item: Any) -> list[Block]:
         if item.get("type") == "json" or item.keys() == {"json"}:
             return [{"json": item.get("json")}]
         is_block = item.get("type") in OWN_TYPES or item.keys() & _RESULTS
-        if not is_block and standard_block(dict(item))["type"] not in TO_WIRE.keys() - {"non_standard"}:
+        if not is_block and standard_block(dict(item))["type"] not in TO_WIRE.keys() - {
+            "non_standard"
+        }:
             return [{"json": dict(item)}]
     elif not isinstance(item, str):
         from pydantic_core import to_json
@@ -176,7 +217,12 @@ def answer_block(item: Any) -> Block | None:
     """Return one block of an answer over this wire; `None` to leave it out."""
     kind = item.get("type") if isinstance(item, Mapping) else None
     if kind == "text" and item.get("citations"):
-        return {"citationsContent": {"content": [{"text": item.get("text") or ""}], "citations": item["citations"]}}
+        return {
+            "citationsContent": {
+                "content": [{"text": item.get("text") or ""}],
+                "citations": item["citations"],
+            }
+        }
     if kind == "text" and item.get("annotations"):
         citations = [cited for it in item["annotations"] if (cited := _citation(it)) is not None]
         return answer_block({"type": "text", "text": item.get("text"), "citations": citations})

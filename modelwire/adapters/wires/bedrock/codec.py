@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["ConverseCodec"]
 
 # What the words of an error say of a model that is not there, and what leads on. Seen in public recordings, 2026-11.
-NO_MODEL = ("model identifier is invalid", "on-demand throughput isn", "the foundation model", "to the model with")
+NO_MODEL = (
+    "model identifier is invalid",
+    "on-demand throughput isn",
+    "the foundation model",
+    "to the model with",
+)
 ADVICE = (
     "Many models are called by an inference profile (`us.anthropic.claude-sonnet-4-5-20250929-v1:0`), and none is in "
     "every region: `aws bedrock list-inference-profiles --region REGION` names them, and so does "
@@ -66,7 +71,9 @@ class ConverseCodec(NamedTuple):
         if system:
             body["system"] = system
         if params.pop("parallel_tool_calls", None) is False and params.get("tools"):
-            left_out.append("`parallel_tool_calls=False` is left out: Converse has no such parameter.")
+            left_out.append(
+                "`parallel_tool_calls=False` is left out: Converse has no such parameter."
+            )
         if params.get("tools") and params.get("tool_choice") in ("none", {"type": "none"}):
             left_out.append('The tools are left out: Converse has no `tool_choice="none"`.')
         body |= fields_from_parameters(params, turns)
@@ -79,7 +86,9 @@ class ConverseCodec(NamedTuple):
             for header, value in more.items():
                 headers[header.lower()] = value
         request = WireRequest(url, headers, body | dict(call.extra_body), stream=call.stream)
-        texts = [message for message in call.messages if isinstance(message.content, str)]  # blocks were seen to above
+        texts = [
+            message for message in call.messages if isinstance(message.content, str)
+        ]  # blocks were seen to above
         request.left_out = left_out + foreign_work(texts, (None, self.provider))
         return request
 
@@ -89,7 +98,9 @@ class ConverseCodec(NamedTuple):
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> ConverseStreamDecoder:
         """Make the decoder of one streamed answer."""
-        return ConverseStreamDecoder(provider=self.provider, model=self.model, request_id=request_id_of(headers or {}))
+        return ConverseStreamDecoder(
+            provider=self.provider, model=self.model, request_id=request_id_of(headers or {})
+        )
 
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises. Its class is in a header, not in the body."""
@@ -97,9 +108,15 @@ class ConverseCodec(NamedTuple):
         kind = reply.headers.get("x-amzn-errortype", "").partition(":")[0].rpartition("#")[2]
         if kind:
             error = provider_error(
-                error.message, provider=self.provider, status=reply.status, type=kind, code=kind, headers=reply.headers,
-                request_id=error.request_id, body=error.body,
-            )  # fmt: skip
+                error.message,
+                provider=self.provider,
+                status=reply.status,
+                type=kind,
+                code=kind,
+                headers=reply.headers,
+                request_id=error.request_id,
+                body=error.body,
+            )
         error = classed_by_words(error)
         if type(error) is NotFound or any(part in error.message.lower() for part in NO_MODEL):
             error.message = and_said(error.message, ADVICE)

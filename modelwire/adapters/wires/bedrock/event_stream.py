@@ -59,7 +59,9 @@ class EventStreamDecoder:
         """Raise `IncompleteStream` where the bytes end within a frame, `MalformedResponse` where it is corrupt."""
         if self._rest:
             self.feed(b"")
-            raise IncompleteStream(f"The stream ended within a frame, after {len(self._rest):,} bytes of it.")
+            raise IncompleteStream(
+                f"The stream ended within a frame, after {len(self._rest):,} bytes of it."
+            )
 
     def _length_at(self, start: int) -> int:
         rest = self._rest
@@ -69,7 +71,11 @@ class EventStreamDecoder:
                 "A frame of the event stream begins with a wrong checksum: it is corrupt, or no frame at all. "
                 f"It begins: `{bytes(rest[start : start + 60])!r}`"
             )
-        if length < _LEAST + headers_length or headers_length > _MAX_HEADERS_BYTES or length > self._max_event_bytes:
+        if (
+            length < _LEAST + headers_length
+            or headers_length > _MAX_HEADERS_BYTES
+            or length > self._max_event_bytes
+        ):
             raise MalformedResponse(
                 f"A frame of the event stream has {length:,} bytes, {headers_length:,} of them headers, as it says; at "
                 f"most {self._max_event_bytes:,} are read."
@@ -85,7 +91,9 @@ def _event_of(frame: bytes) -> ServerEvent:
         )
     payload_at = _PRELUDE.size + _PRELUDE.unpack_from(frame)[1]
     name, message = _name_of(frame[_PRELUDE.size : payload_at])
-    return ServerEvent(name, frame[payload_at:end] if message is None else to_json({"message": message}))
+    return ServerEvent(
+        name, frame[payload_at:end] if message is None else to_json({"message": message})
+    )
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +102,9 @@ def _name_of(headers: bytes) -> tuple[str, str | None]:
     try:
         values = dict(_headers(headers))
     except (StructError, IndexError, KeyError, UnicodeDecodeError) as exc:
-        raise MalformedResponse("A frame of the event stream has headers that nobody can read.") from exc
+        raise MalformedResponse(
+            "A frame of the event stream has headers that nobody can read."
+        ) from exc
     kind = values.get(":message-type", "event")
     if kind == "error":
         code = values.get(":error-code", "error")

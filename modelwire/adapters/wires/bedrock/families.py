@@ -56,7 +56,9 @@ def _fit(fitting: Fitting, family: Any, service: object) -> None:
 
 def _reasoning(fitting: Fitting, family: Family) -> dict[str, Any]:
     """Take out what is set about reasoning, and say it in the words of Nova or of gpt-oss."""
-    if (taken := fitting.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")) is None:
+    if (
+        taken := fitting.take_reasoning("reasoning", "reasoning_effort", "thinking", "effort")
+    ) is None:
         return {}
     name, level, is_nova = taken[0], taken[1].level(), family.thinking[0] == "reasoningConfig"
     if level == "none" and is_nova:

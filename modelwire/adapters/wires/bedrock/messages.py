@@ -35,9 +35,14 @@ __all__ = ["turns_from_messages"]
 Turn = tuple[str, list[Block]]  # its role: user, assistant or system
 
 ROLES = {
-    "user": "user", "human": "user", "tool": "tool", "assistant": "assistant", "ai": "assistant", "system": "system",
+    "user": "user",
+    "human": "user",
+    "tool": "tool",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "system": "system",
     "developer": "system",
-}  # fmt: skip
+}
 
 
 def turns_from_messages(
@@ -64,7 +69,10 @@ def turns_from_messages(
                 system += blocks
                 continue
             role = "user"
-            blocks = [{"text": f"<system>\n{it['text']}\n</system>"} if "text" in it else it for it in blocks]
+            blocks = [
+                {"text": f"<system>\n{it['text']}\n</system>"} if "text" in it else it
+                for it in blocks
+            ]
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(blocks)
         elif blocks:
@@ -72,16 +80,22 @@ def turns_from_messages(
     if not turns and system:
         turns, system = [("user", system)], []
     if not turns:
-        raise InvalidArgument("The messages are empty: give at least one with text or another content block.")
+        raise InvalidArgument(
+            "The messages are empty: give at least one with text or another content block."
+        )
     role, blocks = turns[-1]
     if role == "assistant" and "text" in (last := blocks[-1]):  # a prefill
         blocks[-1] = {**last, "text": last["text"].rstrip()}
     if not only_texts:
         _name_documents_apart(turns)
-    return system, [{"role": role, "content": _results_first(role, blocks)} for role, blocks in turns]
+    return system, [
+        {"role": role, "content": _results_first(role, blocks)} for role, blocks in turns
+    ]
 
 
-def _assistant_blocks(message: AIMessage, messages: Sequence[BaseMessage], left_out: list[str]) -> list[Block]:
+def _assistant_blocks(
+    message: AIMessage, messages: Sequence[BaseMessage], left_out: list[str]
+) -> list[Block]:
     """Return the blocks of an answer in order, then the tool calls that no block has.
 
     A call's arguments come from `tool_calls`, which the caller may have changed.
@@ -92,10 +106,16 @@ def _assistant_blocks(message: AIMessage, messages: Sequence[BaseMessage], left_
         return blocks_to_wire(content) + [tool_use(call) for call in calls]
     own = message.response_metadata.get("model_provider") in (None, MODEL_PROVIDER)
     if not own or message.response_metadata.get("output_version") == "v1":
-        content = [block for block in message.content_blocks if not (own and block["type"] == "refusal")]
+        content = [
+            block for block in message.content_blocks if not (own and block["type"] == "refusal")
+        ]
     blocks: list[Block] = []
     for item in content:
-        if isinstance(item, Mapping) and item.get("type") in ("tool_use", "tool_call", "invalid_tool_call"):
+        if isinstance(item, Mapping) and item.get("type") in (
+            "tool_use",
+            "tool_call",
+            "invalid_tool_call",
+        ):
             if (call := take_call(calls, item.get("id"))) is not None:
                 blocks.append(tool_use(call))
         elif not own:
@@ -108,7 +128,11 @@ def _assistant_blocks(message: AIMessage, messages: Sequence[BaseMessage], left_
 def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list[Block]:
     """Return what can be said here of a standard block of an answer over another wire."""
     kind = item.get("type") if isinstance(item, Mapping) else "text"
-    provider, why, blocks = message.response_metadata.get("model_provider"), "only its own wire takes it back.", []
+    provider, why, blocks = (
+        message.response_metadata.get("model_provider"),
+        "only its own wire takes it back.",
+        [],
+    )
     if kind in TO_WIRE and kind != "non_standard":
         try:
             blocks, why = blocks_to_wire([item]), ""
@@ -117,7 +141,9 @@ def _of_another_wire(item: Any, message: AIMessage, left_out: list[str]) -> list
     if why:
         left_out.append(f"A `{kind}` block of an answer of `{provider}` is left out: {why}")
     elif isinstance(item, Mapping) and item.get("annotations"):
-        left_out.append(f"The citations in an answer of `{provider}` are left out: only its own wire takes them.")
+        left_out.append(
+            f"The citations in an answer of `{provider}` are left out: only its own wire takes them."
+        )
     return blocks
 
 

@@ -21,17 +21,26 @@ __all__ = ["fields_from_parameters"]
 JSON = dict[str, Any]
 
 INFERENCE = {
-    "max_tokens": "maxTokens", "max_completion_tokens": "maxTokens", "max_output_tokens": "maxTokens",
-    "max_tokens_to_sample": "maxTokens", "temperature": "temperature", "top_p": "topP", "stop": "stopSequences",
+    "max_tokens": "maxTokens",
+    "max_completion_tokens": "maxTokens",
+    "max_output_tokens": "maxTokens",
+    "max_tokens_to_sample": "maxTokens",
+    "temperature": "temperature",
+    "top_p": "topP",
+    "stop": "stopSequences",
     "stop_sequences": "stopSequences",
-}  # fmt: skip
+}
 # LangChain's names, and the wire's.
 FIELDS = {
-    "guardrail_config": "guardrailConfig", "performance_config": "performanceConfig",
-    "request_metadata": "requestMetadata", "prompt_variables": "promptVariables",
+    "guardrail_config": "guardrailConfig",
+    "performance_config": "performanceConfig",
+    "request_metadata": "requestMetadata",
+    "prompt_variables": "promptVariables",
     "additional_model_response_field_paths": "additionalModelResponseFieldPaths",
-}  # fmt: skip
-WIRED = frozenset({*FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier"})
+}
+WIRED = frozenset(
+    {*FIELDS.values(), "inferenceConfig", "toolConfig", "outputConfig", "serviceTier"}
+)
 OWN_TOOLS = frozenset({"toolSpec", "cachePoint", "systemTool"})
 
 
@@ -63,7 +72,11 @@ def fields_from_parameters(params: JSON, turns: Sequence[JSON]) -> JSON:
         body["inferenceConfig"] = {**inference, **(body.get("inferenceConfig") or {})}
     if tool_config := _tool_config(tools, choice, turns):
         body["toolConfig"] = {**tool_config, **(body.get("toolConfig") or {})}
-    more |= params.get("additional_model_request_fields") or params.get("additionalModelRequestFields") or {}
+    more |= (
+        params.get("additional_model_request_fields")
+        or params.get("additionalModelRequestFields")
+        or {}
+    )
     if more:
         body["additionalModelRequestFields"] = more
     if last_turn_only:
@@ -99,7 +112,10 @@ def _tool_config(tools: Any, choice: Any, turns: Sequence[JSON]) -> JSON:
         return {}
     specs = [spec for tool in tools or () for spec in _tool(tool)]
     if not specs:
-        specs = [{"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object"}}}} for name in called]
+        specs = [
+            {"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object"}}}}
+            for name in called
+        ]
     if not specs:
         return {}
     return {"tools": specs, "toolChoice": said} if said else {"tools": specs}
@@ -121,7 +137,11 @@ def _tool(tool: Any) -> list[JSON]:
     if function.strict:
         spec["strict"] = True
     cache_control = tool.get("cache_control")
-    return [{"toolSpec": spec}] if cache_control is None else [{"toolSpec": spec}, cache_point(cache_control)]
+    return (
+        [{"toolSpec": spec}]
+        if cache_control is None
+        else [{"toolSpec": spec}, cache_point(cache_control)]
+    )
 
 
 def _choice(choice: Any) -> JSON:
@@ -138,4 +158,6 @@ def _output_config(form: Any) -> JSON:
         return {}
     schema: JSON = {"schema": to_json(inner["schema"]).decode()}
     schema |= {key: inner[key] for key in ("name", "description") if inner.get(key)}
-    return {"outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}}
+    return {
+        "outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
+    }

@@ -43,9 +43,14 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 __all__ = [
-    "MODEL_PROVIDER", "block_from_wire", "classed_by_words", "metadata_of", "named_error", "read_answer",
+    "MODEL_PROVIDER",
+    "block_from_wire",
+    "classed_by_words",
+    "metadata_of",
+    "named_error",
+    "read_answer",
     "usage_metadata_of",
-]  # fmt: skip
+]
 
 MODEL_PROVIDER = "bedrock_converse"  # the dialect of the blocks in `content`
 
@@ -53,11 +58,17 @@ Block = dict[str, Any]
 
 # The status that an exception inside a stream, or under a 200, stands for; any other is a 500.
 _STATUSES = {
-    "ValidationException": 400, "AccessDeniedException": 403, "ExpiredTokenException": 403,
-    "ResourceNotFoundException": 404, "ModelTimeoutException": 408, "ModelErrorException": 424,
-    "ModelStreamErrorException": 424, "ThrottlingException": 429, "ModelNotReadyException": 429,
+    "ValidationException": 400,
+    "AccessDeniedException": 403,
+    "ExpiredTokenException": 403,
+    "ResourceNotFoundException": 404,
+    "ModelTimeoutException": 408,
+    "ModelErrorException": 424,
+    "ModelStreamErrorException": 424,
+    "ThrottlingException": 429,
+    "ModelNotReadyException": 429,
     "ServiceUnavailableException": 503,
-}  # fmt: skip
+}
 
 
 def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
@@ -68,7 +79,9 @@ def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
     if isinstance(data, dict) and wired is None and isinstance(name := data.get("__type"), str):
         raise named_error(name, data, provider=provider, request_id=request_id)
     if not isinstance(wired, list):
-        raise no_answer(reply, provider, "has no `output.message` with a list of blocks as its `content`")
+        raise no_answer(
+            reply, provider, "has no `output.message` with a list of blocks as its `content`"
+        )
     blocks: list[Block] = []
     calls, invalid_calls = [], []
     try:
@@ -82,7 +95,9 @@ def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
                     calls.append(tool_call(name=name, args=args, id=id))
                 else:
                     error = "The arguments are no JSON object."
-                    invalid_calls.append(invalid_tool_call(name=name, args=str(args), id=id, error=error))
+                    invalid_calls.append(
+                        invalid_tool_call(name=name, args=str(args), id=id, error=error)
+                    )
         usage = usage_metadata_of(data.get("usage"))
     except UNDOCUMENTED as exc:
         raise no_answer(reply, provider, f"is not as documented ({exc!r})") from exc
@@ -104,35 +119,53 @@ def block_from_wire(block: Mapping[str, Any], index: int) -> Block | None:
     if isinstance(text := block.get("text"), str):
         return {"type": "text", "text": text} if text else None
     if (use := block.get("toolUse")) is not None:
-        id, name, args = str(use.get("toolUseId") or f"tooluse_{index}"), str(use.get("name") or ""), use.get("input")
+        id, name, args = (
+            str(use.get("toolUseId") or f"tooluse_{index}"),
+            str(use.get("name") or ""),
+            use.get("input"),
+        )
         if use.get("type") == "server_tool_use":
             return {"type": "server_tool_call", "id": id, "name": name, "args": args or {}}
         return {"type": "tool_use", "id": id, "name": name, "input": {} if args is None else args}
     if (reasoning := block.get("reasoningContent")) is not None:
         redacted = reasoning.get("redactedContent")
-        text = dict_or_empty(reasoning.get("reasoningText")) if redacted is None else {"redacted_content": redacted}
+        text = (
+            dict_or_empty(reasoning.get("reasoningText"))
+            if redacted is None
+            else {"redacted_content": redacted}
+        )
         return {"type": "reasoning_content", "reasoning_content": text}
     if (cited := block.get("citationsContent")) is not None:
         text = "".join(str(part.get("text") or "") for part in dicts_in(cited.get("content")))
         return {"type": "text", "text": text, "citations": dicts_in(cited.get("citations"))}
     if (result := block.get("toolResult")) is not None:
         return server_result(result, result.get("content"))
-    if isinstance(image := block.get("image"), dict) and "bytes" in (source := dict_or_empty(image.get("source"))):
+    if isinstance(image := block.get("image"), dict) and "bytes" in (
+        source := dict_or_empty(image.get("source"))
+    ):
         media_type = f"image/{image.get('format')}"
-        return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": source["bytes"]}}
+        return {
+            "type": "image",
+            "source": {"type": "base64", "media_type": media_type, "data": source["bytes"]},
+        }
     return {"type": "non_standard", "value": dict(block)}
 
 
 def server_result(result: Mapping[str, Any], output: Any) -> Block:
     """Return the standard block for what a tool gave that the service ran."""
-    block: Block = {"type": "server_tool_result", "tool_call_id": str(result.get("toolUseId") or "")}
+    block: Block = {
+        "type": "server_tool_result",
+        "tool_call_id": str(result.get("toolUseId") or ""),
+    }
     block["status"] = "error" if result.get("status") == "error" else "success"
     if output is not None:
         block["output"] = output
     return {**block, "extras": {"block_type": result["type"]}} if result.get("type") else block
 
 
-def metadata_of(data: Mapping[str, Any], request_id: str | None, model: str | None) -> dict[str, Any]:
+def metadata_of(
+    data: Mapping[str, Any], request_id: str | None, model: str | None
+) -> dict[str, Any]:
     """Return what an answer has beside its content: `stopReason`, `metrics`, the `trace` of a guardrail ..."""
     metadata = {key: value for key, value in data.items() if key not in ("output", "p")}
     if model is not None:
@@ -149,38 +182,54 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
         return None
     written: dict[str, Any] = {}
     for part in dicts_in(usage.get("cacheDetails")):
-        written[f"ephemeral_{part.get('ttl')}_input_tokens"] = count_or_none(part.get("inputTokens")) or None
+        written[f"ephemeral_{part.get('ttl')}_input_tokens"] = (
+            count_or_none(part.get("inputTokens")) or None
+        )
     return cast("UsageMetadata | None", usage_beside_cache(usage, _COUNTS, written))
 
 
 _COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 
 
-def named_error(name: str, data: Mapping[str, Any], *, provider: str, request_id: str | None) -> ProviderError:
+def named_error(
+    name: str, data: Mapping[str, Any], *, provider: str, request_id: str | None
+) -> ProviderError:
     """Make the error for an exception of Bedrock's under a 200: inside a stream, or in the place of an answer."""
     name = name.rpartition("#")[2]
     name = name[:1].upper() + name[1:]
     message = str(data.get("message") or data.get("Message") or f"`{name}`")
     if original := data.get("originalMessage"):
         message = f"{message} The model says: {original}"
-    return classed_by_words(provider_error(
-        snippet(message, MESSAGE_CHARS), provider=provider, status=_STATUSES.get(name, 500), type=name, code=name,
-        request_id=request_id, body=data,
-    ))  # fmt: skip
+    return classed_by_words(
+        provider_error(
+            snippet(message, MESSAGE_CHARS),
+            provider=provider,
+            status=_STATUSES.get(name, 500),
+            type=name,
+            code=name,
+            request_id=request_id,
+            body=data,
+        )
+    )
 
 
 # Words of errors whose class says less. Seen in public recordings and issues, 2026-11.
 _WORDS: dict[type[ProviderError], tuple[type[ProviderError], tuple[str, ...]]] = {
     BadRequest: (
-        ContextTooLong, ("input tokens exceeded", "too long", "exceeds the maximum length", "context limit"),
+        ContextTooLong,
+        ("input tokens exceeded", "too long", "exceeds the maximum length", "context limit"),
     ),
     RateLimited: (QuotaExhausted, ("tokens per day",)),
     PermissionDenied: (AuthenticationError, ("security token", "bearer token", "api key is valid")),
-}  # fmt: skip
+}
 
 
 def classed_by_words(error: ProviderError) -> ProviderError:
     """Return the error as one of the class that only its words tell."""
     kind, parts = _WORDS.get(type(error), (None, ()))
     words = error.message.lower()
-    return error_as(kind, error) if kind is not None and any(part in words for part in parts) else error
+    return (
+        error_as(kind, error)
+        if kind is not None and any(part in words for part in parts)
+        else error
+    )

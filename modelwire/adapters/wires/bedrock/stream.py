@@ -44,7 +44,9 @@ class ConverseStreamDecoder:
         self._stopped = False
         self._head: int | None = None  # index of the first text, while the content is a string
         self._is_list = False
-        self._started: dict[int, Block] = {}  # blocks that need their end, as they started, by index
+        self._started: dict[
+            int, Block
+        ] = {}  # blocks that need their end, as they started, by index
         self._parts: dict[int, list[Any]] = {}  # and what has come of them
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
@@ -52,7 +54,9 @@ class ConverseStreamDecoder:
         try:
             data = from_json(event.data)
         except ValueError:
-            data = read_json(event.data, provider=self._provider, what="stream")  # more patient; raises ours
+            data = read_json(
+                event.data, provider=self._provider, what="stream"
+            )  # more patient; raises ours
         name = event.event
         try:
             if name == "contentBlockDelta":
@@ -63,13 +67,17 @@ class ConverseStreamDecoder:
                 return self._stop(data["contentBlockIndex"])
             if name.startswith(ERROR):
                 name = name.removeprefix(ERROR)
-                raise named_error(name, dict_or_empty(data), provider=self._provider, request_id=self.request_id)
+                raise named_error(
+                    name, dict_or_empty(data), provider=self._provider, request_id=self.request_id
+                )
             if name in ("messageStop", "metadata"):
                 usage_metadata_of(data.get("usage"))  # can be read at the end
                 self._stopped = self._stopped or name == "messageStop"
                 self._ending |= data
         except UNDOCUMENTED as exc:
-            message = f"A `{name}` in the stream of `{self._provider}` is not as documented ({exc!r})."
+            message = (
+                f"A `{name}` in the stream of `{self._provider}` is not as documented ({exc!r})."
+            )
             raise malformed(message, event.data, provider=self._provider) from exc
         return []
 
@@ -103,9 +111,13 @@ class ConverseStreamDecoder:
                 content[0] = {"text": "", **content[0]}
             elif self._head is not None:
                 content.insert(0, {"type": "text", "text": "", "index": self._head})
-        metadata = {"model_provider": MODEL_PROVIDER}  # says how to read the blocks; equal values do not add up
+        metadata = {
+            "model_provider": MODEL_PROVIDER
+        }  # says how to read the blocks; equal values do not add up
         return [
-            AIMessageChunk.from_wire(content, id=self.request_id, tool_call_chunks=calls, response_metadata=metadata)
+            AIMessageChunk.from_wire(
+                content, id=self.request_id, tool_call_chunks=calls, response_metadata=metadata
+            )
         ]
 
     def _delta(self, index: int, delta: Block) -> list[AIMessageChunk]:
@@ -150,7 +162,9 @@ class ConverseStreamDecoder:
         if block["type"] != "tool_use":
             return []
         call = tool_call_chunk(name=block["name"], args="", id=block["id"], index=index)
-        return self._block(index, {key: value for key, value in block.items() if key != "input"}, call)
+        return self._block(
+            index, {key: value for key, value in block.items() if key != "input"}, call
+        )
 
     def _arguments(self, index: int, text: str) -> list[AIMessageChunk]:
         if not text or index not in self._started:
@@ -172,7 +186,9 @@ class ConverseStreamDecoder:
         if kind == "server_tool_call":
             return self._block(index, {**block, "args": _parsed("".join(parts))})
         if kind == "reasoning_content":
-            return self._block(index, {**block, "reasoning_content": {"redacted_content": _joined(parts)}})
+            return self._block(
+                index, {**block, "reasoning_content": {"redacted_content": _joined(parts)}}
+            )
         if "toolResult" in block:
             return self._block(index, server_result(block["toolResult"], parts))
         if "image" in block:

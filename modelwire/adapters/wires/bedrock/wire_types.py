@@ -56,7 +56,9 @@ class RequestBody(TypedDict, total=False):
     messages: list[Turn]
     system: list[dict[str, Any]]  # text, cachePoint, guardContent
     inferenceConfig: dict[str, Any]  # maxTokens, temperature, topP, stopSequences
-    toolConfig: dict[str, Any]  # tools: toolSpec, systemTool, cachePoint; toolChoice: auto, any, tool
+    toolConfig: dict[
+        str, Any
+    ]  # tools: toolSpec, systemTool, cachePoint; toolChoice: auto, any, tool
     outputConfig: dict[str, Any]  # textFormat: a JSON schema, as a text
     guardrailConfig: dict[str, Any]
     additionalModelRequestFields: dict[str, Any]  # the model's own parameters

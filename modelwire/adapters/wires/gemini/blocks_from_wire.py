@@ -31,12 +31,18 @@ Block = dict[str, Any]
 
 def _from_media(block: Block) -> Block | None:
     """Read `{"type": "media", "mime_type": ..., "data" | "file_uri": ...}`."""
-    data, uri, mime_type = block.get("data"), block.get("file_uri"), str(block.get("mime_type") or "")
+    data, uri, mime_type = (
+        block.get("data"),
+        block.get("file_uri"),
+        str(block.get("mime_type") or ""),
+    )
     if data is None and uri is None:
         return None
     kind = mime_type.partition("/")[0]
     kind = kind if kind in ("image", "audio", "video") else "file"
-    return data_block(kind, block, {"data", "file_uri"}, base64=data, url=uri, mime_type=mime_type or None)
+    return data_block(
+        kind, block, {"data", "file_uri"}, base64=data, url=uri, mime_type=mime_type or None
+    )
 
 
 FROM_WIRE: dict[str, Callable[[Block], Block | None]] = {"media": _from_media}
@@ -53,10 +59,15 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
         elif block.get("type") in ("tool_call", "invalid_tool_call"):
             blocks += _call(block, message)
         else:
-            blocks.append(dict(standard_block(block)) if is_known_block(block) else non_standard(block))
+            blocks.append(
+                dict(standard_block(block)) if is_known_block(block) else non_standard(block)
+            )
     metadata = message.response_metadata
     try:
-        sources = [*_grounding(metadata.get("grounding_metadata")), *_citations(metadata.get("citation_metadata"))]
+        sources = [
+            *_grounding(metadata.get("grounding_metadata")),
+            *_citations(metadata.get("citation_metadata")),
+        ]
         blocks = _annotated(blocks, sources) if sources else blocks
     except UNDOCUMENTED:
         pass  # the answer stands without its sources; they are in its metadata as they came
@@ -67,7 +78,9 @@ def _call(block: Block, message: AIMessage) -> list[Block]:
     more: Block = {key: block[key] for key in ("extras", "index") if key in block}
     calls = call_blocks(message, block.get("id"), block.get("index"))
     if calls is None:
-        return [dict(block)] if block.get("name") else []  # the end of a call whose parts a stream has brought already
+        return (
+            [dict(block)] if block.get("name") else []
+        )  # the end of a call whose parts a stream has brought already
     return [{**call, **more} for call in calls]
 
 
@@ -81,7 +94,9 @@ def _annotated(blocks: list[Any], annotations: list[tuple[int, int, Block]]) -> 
             here = []
             for first, last, about in annotations:
                 if start <= first < start + len(text):
-                    begin, end = (len(text[: at - start].decode("utf-8", "ignore")) for at in (first, last))
+                    begin, end = (
+                        len(text[: at - start].decode("utf-8", "ignore")) for at in (first, last)
+                    )
                     here.append({**about, "start_index": begin, "end_index": end})
             if here:
                 block = {**block, "annotations": [*block.get("annotations", ()), *here]}
@@ -114,7 +129,11 @@ def _citations(metadata: Any) -> list[tuple[int, int, Block]]:
 
 def _citation(source: Mapping[str, Any], extras: Block) -> Block:
     made: Block = {"type": "citation"}
-    made |= {ours: source[key] for ours, key in (("url", "uri"), ("title", "title")) if source.get(key)}
-    if more := extras | {key: source[key] for key in ("license", "publicationDate") if source.get(key)}:
+    made |= {
+        ours: source[key] for ours, key in (("url", "uri"), ("title", "title")) if source.get(key)
+    }
+    if more := extras | {
+        key: source[key] for key in ("license", "publicationDate") if source.get(key)
+    }:
         made["extras"] = more
     return made

@@ -114,12 +114,18 @@ def _guessed(uri: str, kind: str) -> str:
     """Name the type of what a URL leads to, by its end; nothing is fetched."""
     from mimetypes import guess_type
 
-    usual = {"image": "image/jpeg", "audio": "audio/mpeg", "video": "video/mp4"}.get(kind, "application/pdf")
+    usual = {"image": "image/jpeg", "audio": "audio/mpeg", "video": "video/mp4"}.get(
+        kind, "application/pdf"
+    )
     return guess_type(uri.partition("?")[0])[0] or usual
 
 
 def _plain_text(item: Mapping[str, Any]) -> Part | None:
-    return _text(item) if isinstance(item.get("text"), str) else _data({"mime_type": "text/plain", **item})
+    return (
+        _text(item)
+        if isinstance(item.get("text"), str)
+        else _data({"mime_type": "text/plain", **item})
+    )
 
 
 TO_WIRE: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
@@ -145,7 +151,9 @@ def _answered_text(item: Mapping[str, Any]) -> Part | None:
 
 def _thought(item: Mapping[str, Any]) -> Part | None:
     text = item.get("reasoning") or item.get("thinking") or ""  # `thinking`: LangChain's
-    return _signed({"text": text, "thought": True}, item) if isinstance(text, str) and text else None
+    return (
+        _signed({"text": text, "thought": True}, item) if isinstance(text, str) and text else None
+    )
 
 
 def _as_it_came(item: Mapping[str, Any]) -> Part | None:

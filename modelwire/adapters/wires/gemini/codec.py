@@ -45,9 +45,15 @@ TOO_LONG = "input token count"
 # What leads on, by the class of an error and whether it is Vertex AI's.
 ADVICE = {
     (NotFound, False): "What there is: https://ai.google.dev/gemini-api/docs/models.",
-    (NotFound, True): "What there is: https://cloud.google.com/vertex-ai/generative-ai/docs/models and "
+    (
+        NotFound,
+        True,
+    ): "What there is: https://cloud.google.com/vertex-ai/generative-ai/docs/models and "
     ".../learn/locations.",
-    (PermissionDenied, True): "`gcloud projects list` names the projects there are; the API and the role it takes: "
+    (
+        PermissionDenied,
+        True,
+    ): "`gcloud projects list` names the projects there are; the API and the role it takes: "
     "https://cloud.google.com/vertex-ai/generative-ai/docs/start/gcp-auth.",
 }
 
@@ -74,8 +80,14 @@ class GenerateContentCodec(NamedTuple):
                 f"`cached_content` holds {', '.join(twice)} already: a call with it takes no system message, tools or "
                 "tool choice. Put them into the cache."
             )
-        headers = {"content-type": "application/json", **call.endpoint.headers, **call.extra_headers}
-        url = _url(call.endpoint.base_url, model, vertex=self.provider == VERTEX, stream=call.stream)
+        headers = {
+            "content-type": "application/json",
+            **call.endpoint.headers,
+            **call.extra_headers,
+        }
+        url = _url(
+            call.endpoint.base_url, model, vertex=self.provider == VERTEX, stream=call.stream
+        )
         request = WireRequest(url, headers, body | dict(call.extra_body), stream=call.stream)
         request.left_out = foreign_work(call.messages, OWN)
         return request
@@ -94,11 +106,16 @@ class GenerateContentCodec(NamedTuple):
         details, words = _details(error.body), error.message.lower()
         if (delay := _seconds(details.get("RetryInfo", {}).get("retryDelay"))) is not None:
             error.retry_after = delay
-        if type(error) is BadRequest and details.get("ErrorInfo", {}).get("reason") == "API_KEY_INVALID":
+        if (
+            type(error) is BadRequest
+            and details.get("ErrorInfo", {}).get("reason") == "API_KEY_INVALID"
+        ):
             return error_as(AuthenticationError, error)
         if type(error) is BadRequest and TOO_LONG in words and "exceeds" in words:
             return error_as(ContextTooLong, error)
-        if type(error) is RateLimited and "PerDay" in str(details.get("QuotaFailure")):  # the `quotaId` of a violation
+        if type(error) is RateLimited and "PerDay" in str(
+            details.get("QuotaFailure")
+        ):  # the `quotaId` of a violation
             return error_as(QuotaExhausted, error)
         advice = ADVICE.get((type(error), self.provider == VERTEX))
         error.message = error.message if advice is None else and_said(error.message, advice)

@@ -12,24 +12,40 @@ MINIMAL_TO_HIGH = ("minimal", *LOW_TO_HIGH)
 # `thinking` says how that is set: by a budget of tokens or by a level; `off` whether it can do without.
 _GEMINI = (
     Family("gemini-1* gemini-2.0* gemma* learnlm*", THINKING),
-    Family("gemini-2.5-flash-image* gemini-2.5-flash-preview-tts* gemini-2.5-pro-preview-tts*", THINKING),
+    Family(
+        "gemini-2.5-flash-image* gemini-2.5-flash-preview-tts* gemini-2.5-pro-preview-tts*",
+        THINKING,
+    ),
     Family("gemini-2.5-pro*", THINKING, MINIMAL_TO_HIGH, thinking=("budget",), off=None),
     Family("gemini-2.5-flash*", THINKING, ("none", *MINIMAL_TO_HIGH), thinking=("budget",)),
     Family("gemini-3-pro*", THINKING, ("low", "high"), thinking=("level",), off=None),
     Family("gemini-3.1-pro*", THINKING, LOW_TO_HIGH, thinking=("level",), off=None),
     # All later ones, and the names without a number (`gemini-flash-latest`).
     Family("gemini-*", THINKING, MINIMAL_TO_HIGH, thinking=("level",), off=None),
-)  # fmt: skip
-BUDGETS_OF = {"gemini-2.5-pro": (128, 32_768), "gemini-2.5-flash-lite": (512, 24_576), "gemini-2.5": (1, 24_576)}
+)
+BUDGETS_OF = {
+    "gemini-2.5-pro": (128, 32_768),
+    "gemini-2.5-flash-lite": (512, 24_576),
+    "gemini-2.5": (1, 24_576),
+}
 
 
 FAMILIES = ModelFamilies(
     {"google_genai": _GEMINI, "google_vertexai": _GEMINI},
     fit_at("modelwire.adapters.wires.gemini.fitting:fit"),
     lacks=(
-        "logit_bias", "user", "store", "verbosity", "parallel_tool_calls", "metadata", "stream_options", "prediction",
-        "prompt_cache_key", "safety_identifier", "audio",
+        "logit_bias",
+        "user",
+        "store",
+        "verbosity",
+        "parallel_tool_calls",
+        "metadata",
+        "stream_options",
+        "prediction",
+        "prompt_cache_key",
+        "safety_identifier",
+        "audio",
     ),
     touched=frozenset(("output_format",)),
     base_name=lambda model: model.rpartition("/")[2],
-)  # fmt: skip
+)

@@ -45,7 +45,9 @@ def _think(fitting: Fitting, family: Family, name: str, reasoning: Reasoning) ->
     elif family.off is None:
         level = family.efforts[0]
         reasoning = Reasoning(level)
-        fitting.note(name, f"is not none: `{model}` always thinks, and does so as little as it can, {link}")
+        fitting.note(
+            name, f"is not none: `{model}` always thinks, and does so as little as it can, {link}"
+        )
     if family.thinking[0] == "level":
         if reasoning.budget is not None and reasoning.effort is None:
             fitting.note(name, f'is the level "{level}": `{model}` takes no budget, {link}')
@@ -66,5 +68,7 @@ def _budget(model: str, level: str | None, reasoning: Reasoning) -> int | None:
     wanted = reasoning.budget if reasoning.effort is None else BUDGETS[reasoning.effort]
     if wanted is None or wanted < 0:  # -1: dynamic
         return wanted
-    least, most = next((limits for name, limits in BUDGETS_OF.items() if name in model), (1, wanted))
+    least, most = next(
+        (limits for name, limits in BUDGETS_OF.items() if name in model), (1, wanted)
+    )
     return min(max(wanted, least), most)

@@ -18,7 +18,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from modelwire.adapters.wires.gemini.blocks_to_wire import Part, answer_part, media_parts, user_parts
+from modelwire.adapters.wires.gemini.blocks_to_wire import (
+    Part,
+    answer_part,
+    media_parts,
+    user_parts,
+)
 from modelwire.adapters.wires.gemini.response import MODEL_PROVIDER, in_order, is_made_up
 from modelwire.adapters.wires.history import calls_of, role_of, take_call, with_results_apart
 from modelwire.errors import InvalidArgument
@@ -29,8 +34,17 @@ __all__ = ["OWN", "contents_from_messages"]
 
 Content = dict[str, Any]
 
-ROLES = {"human": "user", "user": "user", "ai": "model", "assistant": "model", "model": "model", "tool": "tool",
-         "function": "tool", "system": "system", "developer": "system"}  # fmt: skip
+ROLES = {
+    "human": "user",
+    "user": "user",
+    "ai": "model",
+    "assistant": "model",
+    "model": "model",
+    "tool": "tool",
+    "function": "tool",
+    "system": "system",
+    "developer": "system",
+}
 OWN = (None, MODEL_PROVIDER, "google_vertexai")  # whose answers go back as they came
 NO_SIGNATURE = "skip_thought_signature_validator"
 # LangChain's place for the signatures of calls, by id of call.
@@ -45,7 +59,9 @@ class _Sent(NamedTuple):
     wire_id: str | None  # the id that goes out; None for one the model did not give
 
 
-def contents_from_messages(messages: Sequence[BaseMessage], model: str) -> tuple[list[Part], list[Content]]:
+def contents_from_messages(
+    messages: Sequence[BaseMessage], model: str
+) -> tuple[list[Part], list[Content]]:
     """Return the parts of `systemInstruction` (empty for none) and `contents`.
 
     Raises `InvalidArgument` for a history without content, and for what the wire does not take.
@@ -77,7 +93,9 @@ def contents_from_messages(messages: Sequence[BaseMessage], model: str) -> tuple
     if not contents:
         contents, system = [{"role": "user", "parts": system}] if system else [], []
     if not contents:
-        raise InvalidArgument("The messages are empty: give at least one with text or another content block.")
+        raise InvalidArgument(
+            "The messages are empty: give at least one with text or another content block."
+        )
     return system, contents
 
 
@@ -98,10 +116,14 @@ def _system_parts(content: str | Sequence[Any]) -> list[Part]:
     return parts
 
 
-def _result(message: BaseMessage, sent: Mapping[Any, _Sent], *, is_gemini_3: bool) -> tuple[int, list[Part]]:
+def _result(
+    message: BaseMessage, sent: Mapping[Any, _Sent], *, is_gemini_3: bool
+) -> tuple[int, list[Part]]:
     """Return the place of the call and the parts: images stand behind them where the model takes none within."""
     id = getattr(message, "tool_call_id", None)
-    place, name, wire_id = sent.get(id) or _Sent(len(sent), message.name, None if is_made_up(id) else id)
+    place, name, wire_id = sent.get(id) or _Sent(
+        len(sent), message.name, None if is_made_up(id) else id
+    )
     if not name:
         raise InvalidArgument(
             f"The tool message for `{id}` names no function, and no call before it has that id: give it the "
@@ -117,7 +139,13 @@ def _result(message: BaseMessage, sent: Mapping[Any, _Sent], *, is_gemini_3: boo
             media += parts
         else:
             texts.append(item)
-    output = texts[0] if len(texts) == 1 else "\n".join(texts) if all(isinstance(it, str) for it in texts) else texts
+    output = (
+        texts[0]
+        if len(texts) == 1
+        else "\n".join(texts)
+        if all(isinstance(it, str) for it in texts)
+        else texts
+    )
     key = "error" if getattr(message, "status", None) == "error" else "output"
     response: Part = {"name": name, "response": {key: output}}
     if wire_id is not None:
@@ -128,7 +156,11 @@ def _result(message: BaseMessage, sent: Mapping[Any, _Sent], *, is_gemini_3: boo
 
 
 def _answer(
-    message: AIMessage, messages: Sequence[BaseMessage], sent: dict[Any, _Sent], *, is_gemini_3: bool
+    message: AIMessage,
+    messages: Sequence[BaseMessage],
+    sent: dict[Any, _Sent],
+    *,
+    is_gemini_3: bool,
 ) -> list[Part]:
     """Return the parts of an answer in their order, then the calls that no block has.
 
@@ -168,4 +200,6 @@ def _answer(
     return parts
 
 
-_CALLS = frozenset(("tool_call", "tool_use", "function_call", "tool_call_chunk", "invalid_tool_call"))
+_CALLS = frozenset(
+    ("tool_call", "tool_use", "function_call", "tool_call_chunk", "invalid_tool_call")
+)

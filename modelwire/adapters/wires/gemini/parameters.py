@@ -19,26 +19,58 @@ JSON = dict[str, Any]
 
 # Our name -> the one in `generationConfig`; the wire's own spelling is taken too.
 GENERATION = {
-    "temperature": "temperature", "top_p": "topP", "top_k": "topK", "seed": "seed",
-    "max_tokens": "maxOutputTokens", "max_completion_tokens": "maxOutputTokens", "max_output_tokens": "maxOutputTokens",
-    "stop": "stopSequences", "stop_sequences": "stopSequences", "n": "candidateCount",
-    "candidate_count": "candidateCount", "presence_penalty": "presencePenalty",
-    "frequency_penalty": "frequencyPenalty", "response_logprobs": "responseLogprobs",
-    "response_modalities": "responseModalities", "modalities": "responseModalities", "speech_config": "speechConfig",
-    "media_resolution": "mediaResolution", "image_config": "imageConfig", "response_mime_type": "responseMimeType",
-    "response_schema": "responseSchema", "response_json_schema": "responseJsonSchema",
-    "audio_timestamp": "audioTimestamp", "thinking_config": "thinkingConfig",
-}  # fmt: skip
+    "temperature": "temperature",
+    "top_p": "topP",
+    "top_k": "topK",
+    "seed": "seed",
+    "max_tokens": "maxOutputTokens",
+    "max_completion_tokens": "maxOutputTokens",
+    "max_output_tokens": "maxOutputTokens",
+    "stop": "stopSequences",
+    "stop_sequences": "stopSequences",
+    "n": "candidateCount",
+    "candidate_count": "candidateCount",
+    "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+    "response_logprobs": "responseLogprobs",
+    "response_modalities": "responseModalities",
+    "modalities": "responseModalities",
+    "speech_config": "speechConfig",
+    "media_resolution": "mediaResolution",
+    "image_config": "imageConfig",
+    "response_mime_type": "responseMimeType",
+    "response_schema": "responseSchema",
+    "response_json_schema": "responseJsonSchema",
+    "audio_timestamp": "audioTimestamp",
+    "thinking_config": "thinkingConfig",
+}
 GENERATION |= {theirs: theirs for theirs in GENERATION.values()}
-THINKING = {"thinking_budget": "thinkingBudget", "thinking_level": "thinkingLevel",
-            "include_thoughts": "includeThoughts"}  # fmt: skip
-BODY = {"safety_settings": "safetySettings", "cached_content": "cachedContent", "labels": "labels",
-        "service_tier": "serviceTier", "tool_config": "toolConfig"}  # fmt: skip
+THINKING = {
+    "thinking_budget": "thinkingBudget",
+    "thinking_level": "thinkingLevel",
+    "include_thoughts": "includeThoughts",
+}
+BODY = {
+    "safety_settings": "safetySettings",
+    "cached_content": "cachedContent",
+    "labels": "labels",
+    "service_tier": "serviceTier",
+    "tool_config": "toolConfig",
+}
 # Tools that Google runs. https://ai.google.dev/gemini-api/docs/tools, read 2026-11
 OWN_TOOLS = (
-    "google_search", "url_context", "code_execution", "google_maps", "file_search", "computer_use", "mcp_servers",
-    "retrieval", "enterprise_web_search", "google_search_retrieval", "function_declarations",
-)  # fmt: skip
+    "google_search",
+    "url_context",
+    "code_execution",
+    "google_maps",
+    "file_search",
+    "computer_use",
+    "mcp_servers",
+    "retrieval",
+    "enterprise_web_search",
+    "google_search_retrieval",
+    "function_declarations",
+)
 
 
 def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
@@ -67,7 +99,8 @@ def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
         config |= own
     if isinstance(settings := body.get("safetySettings"), Mapping):  # LangChain's form
         body["safetySettings"] = [
-            {"category": _word(category), "threshold": _word(limit)} for category, limit in settings.items()
+            {"category": _word(category), "threshold": _word(limit)}
+            for category, limit in settings.items()
         ]
     if "tools" in params or "tool_choice" in params:
         _add_tools(body, params)
@@ -76,9 +109,17 @@ def body_of_params(params: Mapping[str, Any], model: str) -> JSON:
     return body
 
 
-_READ_BELOW = frozenset((
-    "logprobs", "top_logprobs", "response_format", "generation_config", "generationConfig", "tools", "tool_choice",
-))  # fmt: skip
+_READ_BELOW = frozenset(
+    (
+        "logprobs",
+        "top_logprobs",
+        "response_format",
+        "generation_config",
+        "generationConfig",
+        "tools",
+        "tool_choice",
+    )
+)
 
 
 def _word(value: Any) -> str:
@@ -101,7 +142,9 @@ def _form(form: Any, model: str) -> JSON:
     if (inner := read_form(form, "The Gemini API")) is None:
         return {}
     schema = inner["schema"]
-    if re.search(r"gemini-(1|2\.0)", model):  # https://ai.google.dev/gemini-api/docs/structured-output: 2.5 and later
+    if re.search(
+        r"gemini-(1|2\.0)", model
+    ):  # https://ai.google.dev/gemini-api/docs/structured-output: 2.5 and later
         return {**config, "responseSchema": _openapi(schema)}
     return {**config, "responseJsonSchema": dict(schema)}
 
@@ -122,7 +165,10 @@ def _openapi(schema: Mapping[str, Any]) -> JSON:
         if len(others) < len(alternatives):
             open_node["nullable"] = True
         if len(others) == 1:
-            open_node = {**others[0], **{key: value for key, value in open_node.items() if key != "anyOf"}}
+            open_node = {
+                **others[0],
+                **{key: value for key, value in open_node.items() if key != "anyOf"},
+            }
         elif others:
             open_node["anyOf"] = others
         kind = open_node.get("type")
@@ -138,10 +184,29 @@ def _openapi(schema: Mapping[str, Any]) -> JSON:
     return rebuilt(inlined(schema), change)
 
 
-_OPENAPI = frozenset((
-    "type", "format", "title", "description", "nullable", "enum", "maxItems", "minItems", "properties", "required",
-    "minProperties", "maxProperties", "minLength", "maxLength", "pattern", "anyOf", "items", "minimum", "maximum",
-))  # fmt: skip
+_OPENAPI = frozenset(
+    (
+        "type",
+        "format",
+        "title",
+        "description",
+        "nullable",
+        "enum",
+        "maxItems",
+        "minItems",
+        "properties",
+        "required",
+        "minProperties",
+        "maxProperties",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "anyOf",
+        "items",
+        "minimum",
+        "maximum",
+    )
+)
 
 
 def _add_tools(body: JSON, params: Mapping[str, Any]) -> None:
@@ -175,7 +240,9 @@ def _declaration(function: Function) -> JSON:
     made: JSON = {"name": function.name}
     if function.description:
         made["description"] = function.description
-    if function.schema and function.schema.get("properties") != {}:  # none at all: a function without parameters
+    if (
+        function.schema and function.schema.get("properties") != {}
+    ):  # none at all: a function without parameters
         made["parametersJsonSchema"] = function.schema
     return made
 

@@ -40,15 +40,30 @@ if TYPE_CHECKING:
     from modelwire.transport.wire import Reply
 
 __all__ = [
-    "COUNTED", "MODEL_PROVIDER", "Block", "answered_names", "block_from_part", "call_of", "check_answered",
-    "choices_of", "in_order", "is_made_up", "metadata_of", "not_to_run", "parts_of", "read_answer", "usage_metadata_of",
-]  # fmt: skip
+    "COUNTED",
+    "MODEL_PROVIDER",
+    "Block",
+    "answered_names",
+    "block_from_part",
+    "call_of",
+    "check_answered",
+    "choices_of",
+    "in_order",
+    "is_made_up",
+    "metadata_of",
+    "not_to_run",
+    "parts_of",
+    "read_answer",
+    "usage_metadata_of",
+]
 
 Block = dict[str, Any]
 
 MODEL_PROVIDER = "google_genai"  # the dialect of the blocks in `content`, whoever served the model
 
-GLITCHES = frozenset(("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"))  # the model wrote what nobody can read
+GLITCHES = frozenset(
+    ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE")
+)  # the model wrote what nobody can read
 
 # Parts of tools that the service runs itself: the name of the tool, where there is only one.
 SERVER_CALLS = {"executableCode": "code_interpreter", "toolCall": ""}
@@ -65,7 +80,9 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
     data = read_reply(reply, provider)
     if not isinstance(data, dict) or _ANSWERED.isdisjoint(data):
         if isinstance(data, dict) and isinstance(data.get("error"), Mapping):
-            raise error_from_json(data, provider=provider, status=reply.status, headers=reply.headers)
+            raise error_from_json(
+                data, provider=provider, status=reply.status, headers=reply.headers
+            )
         raise no_answer(reply, provider, "has no `candidates`")
     try:
         candidate, *others = data.get("candidates") or ({},)
@@ -78,7 +95,9 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
         if others:
             metadata["other_choices"] = choices_of(others, id)
         usage = usage_metadata_of(data.get("usageMetadata"))
-        return AIMessage.from_wire(**fields, id=text_or_none(id), usage_metadata=usage, response_metadata=metadata)
+        return AIMessage.from_wire(
+            **fields, id=text_or_none(id), usage_metadata=usage, response_metadata=metadata
+        )
     except UNDOCUMENTED as exc:
         raise no_answer(reply, provider, f"is not as documented ({exc!r})") from exc
 
@@ -89,7 +108,12 @@ _ANSWERED = frozenset(("candidates", "promptFeedback", "usageMetadata"))
 def choices_of(candidates: Iterable[dict[str, Any]], response_id: Any) -> list[dict[str, Any]]:
     """Return the candidates that are not the answer, as `response_metadata["other_choices"]` has them."""
     return [
-        {"index": it.get("index"), "additional_kwargs": {}, **_fields(it, response_id), **metadata_of({}, it)}
+        {
+            "index": it.get("index"),
+            "additional_kwargs": {},
+            **_fields(it, response_id),
+            **metadata_of({}, it),
+        }
         for it in candidates
     ]
 
@@ -134,18 +158,24 @@ def _fields(candidate: Mapping[str, Any], response_id: Any) -> dict[str, Any]:
 def not_to_run(candidate: Mapping[str, Any]) -> str | None:
     """Return why the calls of a candidate must not run: it calls tools that nobody declared."""
     reason = candidate.get("finishReason")
-    return str(candidate.get("finishMessage") or reason) if reason == "UNEXPECTED_TOOL_CALL" else None
+    return (
+        str(candidate.get("finishMessage") or reason) if reason == "UNEXPECTED_TOOL_CALL" else None
+    )
 
 
 def _is_run(before: Block, block: Block) -> bool:
     """Tell whether a part goes on with the text before it."""
     kind = block["type"]
-    return kind == before["type"] and kind in ("text", "reasoning") and "extras" not in before | block
+    return (
+        kind == before["type"] and kind in ("text", "reasoning") and "extras" not in before | block
+    )
 
 
 def answered_names(parts: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the functions whose results are in the answer: the service has run them (an MCP server's tools)."""
-    return {str(part["functionResponse"].get("name")) for part in parts if "functionResponse" in part}
+    return {
+        str(part["functionResponse"].get("name")) for part in parts if "functionResponse" in part
+    }
 
 
 def block_from_part(part: dict[str, Any]) -> Block:
@@ -153,11 +183,19 @@ def block_from_part(part: dict[str, Any]) -> Block:
     text = part.get("text")
     block: Block
     if isinstance(text, str):
-        block = {"type": "reasoning", "reasoning": text} if part.get("thought") else {"type": "text", "text": text}
+        block = (
+            {"type": "reasoning", "reasoning": text}
+            if part.get("thought")
+            else {"type": "text", "text": text}
+        )
     elif isinstance(data := part.get("inlineData"), dict):
         mime_type = str(data.get("mimeType") or "")
         kind = mime_type.partition("/")[0]
-        block = {"type": kind if kind in MEDIA else "file", "base64": data.get("data") or "", "mime_type": mime_type}
+        block = {
+            "type": kind if kind in MEDIA else "file",
+            "base64": data.get("data") or "",
+            "mime_type": mime_type,
+        }
     else:
         return _server_block(part)
     if signature := part.get("thoughtSignature"):
@@ -172,18 +210,30 @@ def _server_block(part: dict[str, Any]) -> Block:
         if isinstance(call := part.get(key), dict):
             name = SERVER_CALLS.get(key) or str(call.get("name") or call.get("toolType") or "")
             args = call if key == "executableCode" else call.get("args") or {}
-            return {"type": "server_tool_call", "name": name, "id": call.get("id") or "", "args": args,
-                    "extras": extras}  # fmt: skip
+            return {
+                "type": "server_tool_call",
+                "name": name,
+                "id": call.get("id") or "",
+                "args": args,
+                "extras": extras,
+            }
     for key in SERVER_RESULTS:
         if isinstance(result := part.get(key), dict):
             failed = result.get("outcome") not in (None, "OUTCOME_OK")
             output = result.get("output", result.get("response"))
-            return {"type": "server_tool_result", "tool_call_id": result.get("id") or "",
-                    "status": "error" if failed else "success", "output": output, "extras": extras}  # fmt: skip
+            return {
+                "type": "server_tool_result",
+                "tool_call_id": result.get("id") or "",
+                "status": "error" if failed else "success",
+                "output": output,
+                "extras": extras,
+            }
     return {"type": "non_standard", "value": part}
 
 
-def call_of(part: Mapping[str, Any], response_id: Any, position: int, *, error: str | None = None) -> Block:
+def call_of(
+    part: Mapping[str, Any], response_id: Any, position: int, *, error: str | None = None
+) -> Block:
     """Return the block of a call of the caller's tool; `error` says why it must not run."""
     call = part["functionCall"]
     name, args = str(call.get("name") or ""), call.get("args") or {}
@@ -194,7 +244,9 @@ def call_of(part: Mapping[str, Any], response_id: Any, position: int, *, error: 
     if error is None and isinstance(args, dict):
         block = tool_call(name=name, args=args, id=id)
     else:
-        block = invalid_tool_call(name=name, args=to_json(args).decode(), id=id, error=error or "not an object")
+        block = invalid_tool_call(
+            name=name, args=to_json(args).decode(), id=id, error=error or "not an object"
+        )
     if signature := part.get("thoughtSignature"):
         block["extras"] = {"signature": signature}
     return cast("Block", block)
@@ -237,17 +289,30 @@ def check_answered(metadata: Mapping[str, Any], *, provider: str, has_content: b
     elif has_content:
         return
     elif reason in FILTERED_REASONS:
-        message, kind, words = f"`{provider}` blocked the answer: {reason}.", reason, metadata.get("finish_message")
+        message, kind, words = (
+            f"`{provider}` blocked the answer: {reason}.",
+            reason,
+            metadata.get("finish_message"),
+        )
     elif reason in GLITCHES:
         words = metadata.get("finish_message") or ""
-        raise malformed(f"The answer of `{provider}` is empty: {reason}.", str(words), provider=provider, status=200)
+        raise malformed(
+            f"The answer of `{provider}` is empty: {reason}.",
+            str(words),
+            provider=provider,
+            status=200,
+        )
     else:
         return
     ratings = feedback.get("safetyRatings") or metadata.get("safety_ratings")
     raise Refused(
-        f"{message} {words}" if words else message, provider=provider, model=model, status=200, type=str(kind),
+        f"{message} {words}" if words else message,
+        provider=provider,
+        model=model,
+        status=200,
+        type=str(kind),
         body={"prompt_feedback": feedback, "safety_ratings": ratings, "finish_reason": reason},
-    )  # fmt: skip
+    )
 
 
 def usage_metadata_of(usage: Any) -> UsageMetadata | None:
@@ -261,7 +326,11 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
     if prompt is None and answer is None and total is None:  # none of those that are `COUNTED`
         return None
     into, out = (prompt or 0) + (tools or 0), (answer or 0) + (thoughts or 0)
-    metadata: Any = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out if total is None else total}
+    metadata: Any = {
+        "input_tokens": into,
+        "output_tokens": out,
+        "total_tokens": into + out if total is None else total,
+    }
     if details := _details(usage.get("promptTokensDetails"), cache_read=cached, tool_use=tools):
         metadata["input_token_details"] = details
     if details := _details(usage.get("candidatesTokensDetails"), reasoning=thoughts):
@@ -271,9 +340,13 @@ def usage_metadata_of(usage: Any) -> UsageMetadata | None:
 
 COUNTED = frozenset(("promptTokenCount", "candidatesTokenCount", "totalTokenCount"))
 _COUNTS = (
-    "promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount",
-    "cachedContentTokenCount", "totalTokenCount",
-)  # fmt: skip
+    "promptTokenCount",
+    "candidatesTokenCount",
+    "thoughtsTokenCount",
+    "toolUsePromptTokenCount",
+    "cachedContentTokenCount",
+    "totalTokenCount",
+)
 
 
 def _details(by_modality: Any, **counts: int | None) -> dict[str, int]:

@@ -63,7 +63,10 @@ class GenerateFraming(SSEDecoder):
 
     def feed(self, data: bytes) -> list[ServerEvent]:
         events = super().feed(data)
-        if (self._data is not None or self._line) and data.rstrip()[-1:] in (b"}", b"]"):  # JSON that may be whole
+        if (self._data is not None or self._line) and data.rstrip()[-1:] in (
+            b"}",
+            b"]",
+        ):  # JSON that may be whole
             held = self._data if isinstance(self._data, list) else [self._data or b""]
             text = b"\n".join((*held, b"".join(self._line).removeprefix(b"data:"))).strip()
             if text[:1] in (b"{", b"[") and _is_whole(text):
@@ -92,7 +95,9 @@ class GenerateStreamDecoder:
     def __init__(self, *, provider: str) -> None:
         self._provider = provider
         self._id: str | None = None
-        self._answer: dict[str, Any] = {}  # what the events have beside their candidates, the last of each
+        self._answer: dict[
+            str, Any
+        ] = {}  # what the events have beside their candidates, the last of each
         self._candidate: dict[str, Any] = {}  # what the first candidate has beside its content
         self._citations: list[Any] = []
         self._usage: Any = None
@@ -101,8 +106,12 @@ class GenerateStreamDecoder:
         self._is_list = False
         self._kind = ""  # of the latest block
         self._index = -1  # of the latest block
-        self._calls: list[tuple[int, dict[str, Any]]] = []  # index and part of calls that wait for the end
-        self._open: tuple[int, dict[str, Any], str] | None = None  # a call that comes in pieces: index, args, type
+        self._calls: list[
+            tuple[int, dict[str, Any]]
+        ] = []  # index and part of calls that wait for the end
+        self._open: tuple[int, dict[str, Any], str] | None = (
+            None  # a call that comes in pieces: index, args, type
+        )
         self._count = 0  # of calls that went out
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
@@ -115,7 +124,9 @@ class GenerateStreamDecoder:
             data = read_json(event.data, provider=self._provider, what="stream")
         chunks: list[AIMessageChunk] = []
         try:
-            for answer in data if data.__class__ is list else (data,):  # without `alt=sse`: one array
+            for answer in (
+                data if data.__class__ is list else (data,)
+            ):  # without `alt=sse`: one array
                 if "error" in answer and "candidates" not in answer:
                     raise error_from_json(answer, provider=self._provider, status=200)
                 for candidate in self._set(answer):
@@ -150,7 +161,12 @@ class GenerateStreamDecoder:
             self._candidate |= {key: value for key, value in candidate.items() if value}
         for part in parts:
             text = part.get("text")
-            if text.__class__ is str and not self._is_list and "thoughtSignature" not in part and "thought" not in part:
+            if (
+                text.__class__ is str
+                and not self._is_list
+                and "thoughtSignature" not in part
+                and "thought" not in part
+            ):
                 if text:
                     chunks.append(self._text(text))
             elif "functionCall" in part:
@@ -166,7 +182,9 @@ class GenerateStreamDecoder:
         if self._begun:
             return AIMessageChunk.from_wire(text, id=self._id)
         self._begun = True
-        return AIMessageChunk.from_wire(text, id=self._id, response_metadata={"model_provider": MODEL_PROVIDER})
+        return AIMessageChunk.from_wire(
+            text, id=self._id, response_metadata={"model_provider": MODEL_PROVIDER}
+        )
 
     def _part(self, block: Block, chunks: list[AIMessageChunk]) -> None:
         """Make the chunk of a block: text of one kind goes on, all else begins a block of its own."""
@@ -187,8 +205,12 @@ class GenerateStreamDecoder:
             if self._begun:
                 content.insert(0, {"type": "text", "text": "", "index": 0})
         self._begun = True
-        metadata = {"model_provider": MODEL_PROVIDER}  # says how to read the blocks; equal values do not add up
-        return AIMessageChunk.from_wire(content, id=self._id, tool_call_chunks=calls, response_metadata=metadata)
+        metadata = {
+            "model_provider": MODEL_PROVIDER
+        }  # says how to read the blocks; equal values do not add up
+        return AIMessageChunk.from_wire(
+            content, id=self._id, tool_call_chunks=calls, response_metadata=metadata
+        )
 
     def _call(self, part: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
         """Keep a whole call for the end; hand out one that comes in pieces as it begins, and again when it is there."""
@@ -205,7 +227,9 @@ class GenerateStreamDecoder:
             block = call_of(part, self._id, self._count)
             self._open = self._index, {}, block["type"]
             self._count += 1
-            chunk = tool_call_chunk(name=block["name"], args="", id=block.pop("id"), index=self._index)
+            chunk = tool_call_chunk(
+                name=block["name"], args="", id=block.pop("id"), index=self._index
+            )
             del block["args"]
             chunks.append(self._listed({**block, "id": chunk["id"], "index": self._index}, chunk))
         _add(self._open[1], call)
@@ -218,8 +242,12 @@ class GenerateStreamDecoder:
         (index, args, kind), self._open = self._open, None
         text = to_json(args).decode()
         if not is_whole:
-            return self._listed({"type": kind, "index": index}, tool_call_chunk(args=text[:-1], index=index))
-        return self._listed({"type": kind, "args": args, "index": index}, tool_call_chunk(args=text, index=index))
+            return self._listed(
+                {"type": kind, "index": index}, tool_call_chunk(args=text[:-1], index=index)
+            )
+        return self._listed(
+            {"type": kind, "args": args, "index": index}, tool_call_chunk(args=text, index=index)
+        )
 
     def _answered_by_service(self, result: dict[str, Any], chunks: list[AIMessageChunk]) -> None:
         """Hand out the calls that the service has answered: they are none of the caller's."""
@@ -243,15 +271,23 @@ class GenerateStreamDecoder:
 
     def _ended(self) -> list[AIMessageChunk]:
         answer, candidate = self._answer, self._candidate
-        if "finishReason" not in candidate and not dict_or_empty(answer.get("promptFeedback")).get("blockReason"):
-            seen = "before a finish reason" if self._begun or self._calls else "before its first event"
-            raise IncompleteStream(f"The stream of `{self._provider}` ended {seen}.", provider=self._provider)
+        if "finishReason" not in candidate and not dict_or_empty(answer.get("promptFeedback")).get(
+            "blockReason"
+        ):
+            seen = (
+                "before a finish reason" if self._begun or self._calls else "before its first event"
+            )
+            raise IncompleteStream(
+                f"The stream of `{self._provider}` ended {seen}.", provider=self._provider
+            )
         chunks = [] if self._open is None else [self._finished(is_whole=False)]
         for index, part in self._calls:
             chunks.append(self._waited(index, part))
         if self._citations:
             candidate = {**candidate, "citationMetadata": {"citations": self._citations}}
-        metadata = metadata_of({**answer, "responseId": self._id, "usageMetadata": self._usage}, candidate)
+        metadata = metadata_of(
+            {**answer, "responseId": self._id, "usageMetadata": self._usage}, candidate
+        )
         check_answered(metadata, provider=self._provider, has_content=self._begun)
         if self._others:
             metadata["other_choices"] = choices_of(self._others.values(), self._id)
@@ -266,16 +302,25 @@ class GenerateStreamDecoder:
 
     def _waited(self, index: int, part: dict[str, Any]) -> AIMessageChunk:
         """Make the chunk of a call of the caller's tool."""
-        block = {**call_of(part, self._id, self._count, error=not_to_run(self._candidate)), "index": index}
+        block = {
+            **call_of(part, self._id, self._count, error=not_to_run(self._candidate)),
+            "index": index,
+        }
         self._count += 1
-        if block["type"] == "invalid_tool_call":  # a chunk of it would add up to a call that can run
+        if (
+            block["type"] == "invalid_tool_call"
+        ):  # a chunk of it would add up to a call that can run
             return self._listed(block)
         args = to_json(block["args"]).decode()
-        return self._listed(block, tool_call_chunk(name=block["name"], args=args, id=block["id"], index=index))
+        return self._listed(
+            block, tool_call_chunk(name=block["name"], args=args, id=block["id"], index=index)
+        )
 
 
 _STEPS = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(['\"])(.*?)\3\]")
-_MOST_ITEMS = 100_000  # of a list among arguments: a path that names a later one would fill the memory
+_MOST_ITEMS = (
+    100_000  # of a list among arguments: a path that names a later one would fill the memory
+)
 _VALUES = ("stringValue", "numberValue", "boolValue")
 
 

@@ -26,10 +26,21 @@ if TYPE_CHECKING:
 __all__ = ["WIRE", "count_request"]
 
 # https://platform.openai.com/docs/api-reference/responses/input-tokens, read 2026-11
-_COUNTED = frozenset((
-    "conversation", "input", "instructions", "model", "parallel_tool_calls", "previous_response_id", "reasoning",
-    "text", "tool_choice", "tools", "truncation",
-))  # fmt: skip
+_COUNTED = frozenset(
+    (
+        "conversation",
+        "input",
+        "instructions",
+        "model",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "reasoning",
+        "text",
+        "tool_choice",
+        "tools",
+        "truncation",
+    )
+)
 
 
 def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
@@ -49,7 +60,9 @@ def _default_method(family: Family | None, params: object, of_service: str | Non
     return of_service or "json_schema" if takes_schemas else "function_calling"
 
 
-def _sdk_client(headers: Mapping[str, str], arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _sdk_client(
+    headers: Mapping[str, str], arguments: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     from openai import Omit, OpenAI
 
     bearer = headers.get("authorization")
@@ -80,7 +93,10 @@ WIRE = Wire(
         source="https://platform.openai.com/docs/guides/structured-outputs#supported-schemas",
     ),
     structured=StructuredOutput(
-        ("json_schema", "function_calling", "json_mode"), _default_method, _schema, one_tool_call=True
+        ("json_schema", "function_calling", "json_mode"),
+        _default_method,
+        _schema,
+        one_tool_call=True,
     ),
     families=families_at("modelwire.adapters.wires.openai_chat.families:FAMILIES"),
     sdk=SdkSeat("openai", _sdk_client),

@@ -21,7 +21,10 @@ def read_image_url(block: Block) -> Block | None:
     image = {"url": image} if isinstance(image, str) else image
     if not isinstance(image, Mapping) or not isinstance(image.get("url"), str):
         return None
-    rest = {**{k: v for k, v in image.items() if k != "url"}, **{k: v for k, v in block.items() if k != "image_url"}}
+    rest = {
+        **{k: v for k, v in image.items() if k != "url"},
+        **{k: v for k, v in block.items() if k != "image_url"},
+    }
     if data := split_data_url(image["url"]):
         return data_block("image", rest, base64=data[1], mime_type=data[0])
     return data_block("image", rest, url=image["url"])
@@ -37,7 +40,11 @@ def _input_audio(block: Block) -> Block | None:
 
 def _file(block: Block) -> Block | None:
     file = block.get("file")
-    return read_file(file, {k: v for k, v in block.items() if k != "file"}) if isinstance(file, Mapping) else None
+    return (
+        read_file(file, {k: v for k, v in block.items() if k != "file"})
+        if isinstance(file, Mapping)
+        else None
+    )
 
 
 def read_file(file: Mapping[str, Any], rest: Block) -> Block | None:

@@ -13,25 +13,51 @@ from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.messages.block_translators.standard import extra_field, is_model_work, standard_block
 from modelwire.messages.wires import is_readable
 
-__all__ = ["TO_WIRE", "Place", "Source", "audio_to_wire", "block_to_wire", "data_source", "file_name", "to_wire"]
+__all__ = [
+    "TO_WIRE",
+    "Place",
+    "Source",
+    "audio_to_wire",
+    "block_to_wire",
+    "data_source",
+    "file_name",
+    "to_wire",
+]
 
 Part = dict[str, Any]
 
 # The items of the Responses API that no ending names.
-RESPONSES_ITEMS = frozenset({"additional_tools", "compaction", "mcp_approval_request", "mcp_list_tools", "program"})
+RESPONSES_ITEMS = frozenset(
+    {"additional_tools", "compaction", "mcp_approval_request", "mcp_list_tools", "program"}
+)
 
 # Keys that other wires and the message classes put on blocks; OpenAI refuses parameters it does not know.
 FOREIGN_KEYS = frozenset({"id", "index", "annotations", "citations", "extras", "phase"})
 
 # https://platform.openai.com/docs/guides/audio, read 2026-11: `wav` and `mp3`; compatible services take more.
-AUDIO_FORMATS = {"x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mpeg": "mp3", "mpga": "mp3", "x-m4a": "m4a"}
+AUDIO_FORMATS = {
+    "x-wav": "wav",
+    "wave": "wav",
+    "vnd.wave": "wav",
+    "mpeg": "mp3",
+    "mpga": "mp3",
+    "x-m4a": "m4a",
+}
 
-ALLOWED = {"user": frozenset({"text", "image", "audio", "file"}), "assistant": frozenset({"text", "refusal"})}
+ALLOWED = {
+    "user": frozenset({"text", "image", "audio", "file"}),
+    "assistant": frozenset({"text", "refusal"}),
+}
 ONLY_TEXT = frozenset({"text"})
 
 
 def to_wire(
-    blocks: Sequence[Any], *, role: str, position: int, extra_types: Collection[str] = (), cache_control: bool = False
+    blocks: Sequence[Any],
+    *,
+    role: str,
+    position: int,
+    extra_types: Collection[str] = (),
+    cache_control: bool = False,
 ) -> list[Part]:
     """Return the content parts for `blocks`, the content list of message number `position` (from 0).
 
@@ -66,7 +92,9 @@ def to_wire(
     return parts
 
 
-def _of_service(block: Mapping[str, Any], extra_types: Collection[str], place: Place) -> Part | None:
+def _of_service(
+    block: Mapping[str, Any], extra_types: Collection[str], place: Place
+) -> Part | None:
     """Return the block in the service's own form, None where it has none."""
     standard: Mapping[str, Any] = standard_block(dict(block))
     for name in extra_types:
@@ -87,7 +115,9 @@ def block_to_wire(block: Mapping[str, Any], place: Place) -> Part:
     if kind in OWN_PARTS and (kind != "file" or isinstance(block.get("file"), Mapping)):
         return OWN_PARTS[kind](block, place)
     standard: Mapping[str, Any] = standard_block(dict(block))
-    incomplete = standard["type"] == "non_standard" and is_readable(kind)  # a provider's own block, without its data
+    incomplete = standard["type"] == "non_standard" and is_readable(
+        kind
+    )  # a provider's own block, without its data
     write = TO_WIRE.get(kind if standard["type"] == "non_standard" else standard["type"])
     if write is not None:
         return write(block if standard["type"] == "non_standard" else standard, place)
@@ -103,17 +133,23 @@ class Place(NamedTuple):
 
     def kind_of(self, block: Any) -> str:
         if not isinstance(block, Mapping):
-            raise InvalidType(f"{self} holds a `{type(block).__name__}`; a content block is a string or a dict.")
+            raise InvalidType(
+                f"{self} holds a `{type(block).__name__}`; a content block is a string or a dict."
+            )
         kind = block.get("type")
         if not isinstance(kind, str):
-            raise InvalidArgument(f"{self} holds a content block without a `type`; its keys are {_names(block)}.")
+            raise InvalidArgument(
+                f"{self} holds a content block without a `type`; its keys are {_names(block)}."
+            )
         return kind
 
     def text(self, block: Mapping[str, Any], key: str) -> str:
         value = block.get(key)
         if not isinstance(value, str):
             kind, found = block.get("type"), type(value).__name__
-            raise InvalidArgument(f"{self}: a `{kind}` block needs `{key}`, a string, not a `{found}`.")
+            raise InvalidArgument(
+                f"{self}: a `{kind}` block needs `{key}`, a string, not a `{found}`."
+            )
         return value
 
     def mapping(self, block: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -138,7 +174,9 @@ class Place(NamedTuple):
     def misplaced(self, kind: str) -> InvalidArgument:
         hint = " Send it in a human message after the tool result." if self.role == "tool" else ""
         kinds = " and ".join(f"`{name}`" for name in sorted(ALLOWED.get(self.role, ONLY_TEXT)))
-        return InvalidArgument(f"{self}: on {self.api} `{self.role}` messages hold {kinds} blocks, not `{kind}`.{hint}")
+        return InvalidArgument(
+            f"{self}: on {self.api} `{self.role}` messages hold {kinds} blocks, not `{kind}`.{hint}"
+        )
 
     def __str__(self) -> str:
         return self.where
@@ -150,11 +188,19 @@ def _names(block: Mapping[str, Any]) -> str:
 
 def _text(block: Mapping[str, Any], place: Place) -> Part:
     place.text(block, "text")
-    return {key: value for key, value in block.items() if key not in FOREIGN_KEYS and key != "cache_control"}
+    return {
+        key: value
+        for key, value in block.items()
+        if key not in FOREIGN_KEYS and key != "cache_control"
+    }
 
 
 def _plain_text(block: Mapping[str, Any], place: Place) -> Part:
-    return {"type": "text", "text": block["text"]} if isinstance(block.get("text"), str) else _file(block, place)
+    return (
+        {"type": "text", "text": block["text"]}
+        if isinstance(block.get("text"), str)
+        else _file(block, place)
+    )
 
 
 def _refusal(block: Mapping[str, Any], place: Place) -> Part:
@@ -174,9 +220,14 @@ def audio_to_wire(block: Mapping[str, Any], place: Place) -> Part:
     """Return the part for audio, which is alike in both APIs of OpenAI."""
     source = data_source(block, place)
     if source.kind != "base64":
-        raise InvalidArgument(f"{place}: {place.api} takes audio as base64 only, not by `{source.kind}`.")
+        raise InvalidArgument(
+            f"{place}: {place.api} takes audio as base64 only, not by `{source.kind}`."
+        )
     subtype = source.subtype(place)
-    return {"type": "input_audio", "input_audio": {"data": source.value, "format": AUDIO_FORMATS.get(subtype, subtype)}}
+    return {
+        "type": "input_audio",
+        "input_audio": {"data": source.value, "format": AUDIO_FORMATS.get(subtype, subtype)},
+    }
 
 
 def _file(block: Mapping[str, Any], place: Place) -> Part:
@@ -189,7 +240,10 @@ def _file(block: Mapping[str, Any], place: Place) -> Part:
             "Download the file and send it as base64."
         )
     data_url = source.data_url(place)
-    return {"type": "file", "file": {"filename": file_name(block, source, place), "file_data": data_url}}
+    return {
+        "type": "file",
+        "file": {"filename": file_name(block, source, place), "file_data": data_url},
+    }
 
 
 def file_name(block: Mapping[str, Any], source: Source, place: Place) -> str:
@@ -240,17 +294,28 @@ def _image_url(block: Mapping[str, Any], place: Place) -> Part:
     image = block.get("image_url")
     return {
         "type": "image_url",
-        "image_url": {"url": image} if isinstance(image, str) else place.mapping(block, "image_url"),
+        "image_url": {"url": image}
+        if isinstance(image, str)
+        else place.mapping(block, "image_url"),
     }
 
 
 # Parts of this wire, which pass without the keys that it refuses.
 OWN_PARTS: dict[str, Callable[[Mapping[str, Any], Place], Part]] = {
     "image_url": _image_url,
-    "input_audio": lambda block, place: {"type": "input_audio", "input_audio": place.mapping(block, "input_audio")},
+    "input_audio": lambda block, place: {
+        "type": "input_audio",
+        "input_audio": place.mapping(block, "input_audio"),
+    },
     "file": lambda block, place: {"type": "file", "file": dict(block["file"])},
 }
-PART_KINDS = {"text": "text", "refusal": "refusal", "image_url": "image", "input_audio": "audio", "file": "file"}
+PART_KINDS = {
+    "text": "text",
+    "refusal": "refusal",
+    "image_url": "image",
+    "input_audio": "audio",
+    "file": "file",
+}
 
 
 class Source(NamedTuple):
@@ -269,7 +334,11 @@ class Source(NamedTuple):
         return self.mime(place).partition("/")[2].partition(";")[0]
 
     def data_url(self, place: Place) -> str:
-        return self.value if self.value.startswith("data:") else f"data:{self.mime(place)};base64,{self.value}"
+        return (
+            self.value
+            if self.value.startswith("data:")
+            else f"data:{self.mime(place)};base64,{self.value}"
+        )
 
 
 def data_source(block: Mapping[str, Any], place: Place) -> Source:

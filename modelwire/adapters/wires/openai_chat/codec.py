@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire.adapters.wires.json import error_from_json, error_from_reply, no_answer, read_reply, request_id_of
+from modelwire.adapters.wires.json import (
+    error_from_json,
+    error_from_reply,
+    no_answer,
+    read_reply,
+    request_id_of,
+)
 from modelwire.adapters.wires.left_out import foreign_work
-from modelwire.adapters.wires.openai_chat.messages import OPENAI, Dialect, turns_from_messages, without_foreign_media
+from modelwire.adapters.wires.openai_chat.messages import (
+    OPENAI,
+    Dialect,
+    turns_from_messages,
+    without_foreign_media,
+)
 from modelwire.adapters.wires.openai_chat.response import (
     error_within,
     message_fields,
@@ -32,11 +43,15 @@ if TYPE_CHECKING:
 __all__ = ["ChatCompletionsCodec", "request_for"]
 
 
-class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold start ten times as much
+class ChatCompletionsCodec(
+    NamedTuple
+):  # a frozen dataclass would cost a cold start ten times as much
     """The codec of OpenAI's Chat Completions and its clones; the fields are what they differ in."""
 
     provider: str = "openai"
-    max_tokens_name: str = "max_completion_tokens"  # OpenAI's own since 2024-09; most clones know `max_tokens` only
+    max_tokens_name: str = (
+        "max_completion_tokens"  # OpenAI's own since 2024-09; most clones know `max_tokens` only
+    )
     takes_stream_options: bool = True  # else usage in streams is not asked for
     renames: tuple[tuple[str, str], ...] = ()  # parameters, ours -> its own
     dialect: Dialect = OPENAI
@@ -62,7 +77,9 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
             "model": call.model,
             **self._params(call.params),
         }
-        options = body.pop("stream_options", None)  # a model may have them set, and a whole answer takes none
+        options = body.pop(
+            "stream_options", None
+        )  # a model may have them set, and a whole answer takes none
         if call.stream:
             body["stream"] = True
             if self.takes_stream_options and isinstance(options, Mapping | None):
@@ -71,7 +88,9 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
                 body["stream_options"] = options
         request = request_for(call, "/chat/completions", body)
         sends_thought = bool(self.dialect.replayed) or self.dialect.thinking_parts
-        left_out += foreign_work(call.messages, (None, self.provider), is_chat=True, sends_thought=sends_thought)
+        left_out += foreign_work(
+            call.messages, (None, self.provider), is_chat=True, sends_thought=sends_thought
+        )
         request.left_out = left_out
         return request
 
@@ -96,19 +115,27 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
         """Read a whole answer; of several choices the first."""
         response = read_reply(reply, self.provider)
         if failed := error_within(response):
-            raise error_from_json(failed, provider=self.provider, status=reply.status, headers=reply.headers)
+            raise error_from_json(
+                failed, provider=self.provider, status=reply.status, headers=reply.headers
+            )
         choices = _choices(response)
         if not choices:
             raise no_answer(reply, self.provider, "has no `choices` with a `message`")
         return self._message(response, choices, request_id_of(reply.headers))
 
-    def _message(self, response: dict[str, Any], choices: list[dict[str, Any]], request_id: str | None) -> AIMessage:
+    def _message(
+        self, response: dict[str, Any], choices: list[dict[str, Any]], request_id: str | None
+    ) -> AIMessage:
         choice = choices[0]
         extras = response_extras(response, choice)
-        metadata = response_metadata(response, choice, extras, provider=self.provider, request_id=request_id)
+        metadata = response_metadata(
+            response, choice, extras, provider=self.provider, request_id=request_id
+        )
         if len(choices) > 1:
             metadata["other_choices"] = [
-                other_choice(other, message_fields(_message_of(other), response), response_extras({}, other))
+                other_choice(
+                    other, message_fields(_message_of(other), response), response_extras({}, other)
+                )
                 for other in choices[1:]
             ]
         return AIMessage.from_wire(
@@ -132,7 +159,9 @@ class ChatCompletionsCodec(NamedTuple):  # a frozen dataclass would cost a cold 
 JSON_HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
-def request_for(call: ChatCall, path: str, body: dict[str, Any], *, cut_at: str | None = None) -> WireRequest:
+def request_for(
+    call: ChatCall, path: str, body: dict[str, Any], *, cut_at: str | None = None
+) -> WireRequest:
     """Address `body`, to `path` under the base URL (as far as `cut_at`, if it has that).
 
     `extra_body` goes over the body; of headers of one name, in any case, the last one wins.
@@ -160,7 +189,9 @@ def _choices(response: Any) -> list[dict[str, Any]]:
     if not isinstance(choices, list):
         return []
     readable = []
-    for choice in choices:  # a loop, as every answer comes here: a comprehension is a call of its own
+    for (
+        choice
+    ) in choices:  # a loop, as every answer comes here: a comprehension is a call of its own
         if isinstance(choice, dict) and isinstance(_message_of(choice), dict):
             readable.append(choice)  # noqa: PERF401
     return sorted(readable, key=_number) if len(readable) > 1 else readable

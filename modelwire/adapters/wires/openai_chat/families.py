@@ -7,48 +7,124 @@ from modelwire.adapters.wires.families import LEVELS, LOW_TO_HIGH, Family, Model
 __all__ = ["FAMILIES", "OPENAI"]
 
 OPENAI_REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
-OPENAI_COMPATIBILITY = "https://developers.openai.com/api/docs/guides/latest-model"  # "parameter compatibility"
-OPENAI_SCHEMAS = "https://developers.openai.com/api/docs/guides/structured-outputs"  # "starting with GPT-4o"
+OPENAI_COMPATIBILITY = (
+    "https://developers.openai.com/api/docs/guides/latest-model"  # "parameter compatibility"
+)
+OPENAI_SCHEMAS = (
+    "https://developers.openai.com/api/docs/guides/structured-outputs"  # "starting with GPT-4o"
+)
 OPENAI_CHAT = "https://developers.openai.com/api/docs/api-reference/chat/create"
 AZURE_REASONING = "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning"
 XAI_REASONING = "https://docs.x.ai/docs/guides/reasoning"
 
-SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias")
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+)
 _REASONS = (*SAMPLING, "stop")
 OPENAI = (
     # A refused `stop` is documented for o3 and o4-mini, and known of gpt-5: https://github.com/BerriAI/litellm/pull/15244
-    Family("o1 o1-mini o1-preview o1-pro o3-mini", AZURE_REASONING, LOW_TO_HIGH, ("parallel_tool_calls",),
-           (*SAMPLING, "verbosity")),
-    Family("o3 o3-pro o3-deep-research o4-mini o4-mini-deep-research", AZURE_REASONING, LOW_TO_HIGH,
-           ("parallel_tool_calls",), (*_REASONS, "verbosity")),
+    Family(
+        "o1 o1-mini o1-preview o1-pro o3-mini",
+        AZURE_REASONING,
+        LOW_TO_HIGH,
+        ("parallel_tool_calls",),
+        (*SAMPLING, "verbosity"),
+    ),
+    Family(
+        "o3 o3-pro o3-deep-research o4-mini o4-mini-deep-research",
+        AZURE_REASONING,
+        LOW_TO_HIGH,
+        ("parallel_tool_calls",),
+        (*_REASONS, "verbosity"),
+    ),
     Family("gpt-5-pro", OPENAI_REASONING, ("high",), (), _REASONS),
-    Family("gpt-5 gpt-5-mini gpt-5-nano gpt-5-codex", OPENAI_REASONING, ("minimal", *LOW_TO_HIGH), (), _REASONS),
-    Family("gpt-5.1-codex-max gpt-5.2-codex gpt-5.3-codex", OPENAI_REASONING, (*LOW_TO_HIGH, "xhigh"), (), _REASONS),
+    Family(
+        "gpt-5 gpt-5-mini gpt-5-nano gpt-5-codex",
+        OPENAI_REASONING,
+        ("minimal", *LOW_TO_HIGH),
+        (),
+        _REASONS,
+    ),
+    Family(
+        "gpt-5.1-codex-max gpt-5.2-codex gpt-5.3-codex",
+        OPENAI_REASONING,
+        (*LOW_TO_HIGH, "xhigh"),
+        (),
+        _REASONS,
+    ),
     Family("gpt-5.1-codex gpt-5.1-codex-mini", OPENAI_REASONING, LOW_TO_HIGH, (), _REASONS),
-    Family("gpt-5.2-pro gpt-5.4-pro gpt-5.5-pro", OPENAI_REASONING, ("medium", "high", "xhigh"), (), _REASONS),
+    Family(
+        "gpt-5.2-pro gpt-5.4-pro gpt-5.5-pro",
+        OPENAI_REASONING,
+        ("medium", "high", "xhigh"),
+        (),
+        _REASONS,
+    ),
     # These do not reason unless told to, and take it all then.
-    Family("gpt-5.1 gpt-5.1-mini", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH), (), _REASONS, ("none", None)),
-    Family("gpt-5.2 gpt-5.4 gpt-5.4-mini gpt-5.4-nano", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (),
-           _REASONS, ("none", None)),
+    Family(
+        "gpt-5.1 gpt-5.1-mini",
+        OPENAI_COMPATIBILITY,
+        ("none", *LOW_TO_HIGH),
+        (),
+        _REASONS,
+        ("none", None),
+    ),
+    Family(
+        "gpt-5.2 gpt-5.4 gpt-5.4-mini gpt-5.4-nano",
+        OPENAI_COMPATIBILITY,
+        ("none", *LOW_TO_HIGH, "xhigh"),
+        (),
+        _REASONS,
+        ("none", None),
+    ),
     # These reason unless told not to.
-    Family("gpt-5.5", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (), _REASONS, ("none",)),
+    Family(
+        "gpt-5.5", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (), _REASONS, ("none",)
+    ),
     Family("gpt-6-astra", OPENAI_COMPATIBILITY, (*LOW_TO_HIGH, "xhigh", "max"), (), _REASONS),
-    Family("gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-6-sol gpt-6-luna gpt-6.1-sol gpt-6.1-terra",
-           OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh", "max"), (), _REASONS, ("none",)),
-    Family("gpt-4 gpt-4-* gpt-3.5* gpt-35*", OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False),  # "35": Azure's
+    Family(
+        "gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-6-sol gpt-6-luna gpt-6.1-sol gpt-6.1-terra",
+        OPENAI_COMPATIBILITY,
+        ("none", *LOW_TO_HIGH, "xhigh", "max"),
+        (),
+        _REASONS,
+        ("none",),
+    ),
+    Family(
+        "gpt-4 gpt-4-* gpt-3.5* gpt-35*", OPENAI_SCHEMAS, fixed=("verbosity",), schemas=False
+    ),  # "35": Azure's
     Family("gpt-4* chatgpt-4o* gpt-5-chat*", OPENAI_CHAT, fixed=("verbosity",)),
-)  # fmt: skip
+)
 
 _XAI = (
     # Effort is chosen by the model's name with these.
-    Family("grok-4-fast-non-reasoning grok-4-1-fast-non-reasoning grok-4.20-non-reasoning "
-           "grok-4.20-0309-non-reasoning", XAI_REASONING, LEVELS, ("reasoning_effort",)),
-    Family("grok-4 grok-4-0709 grok-4-fast-reasoning grok-4-1-fast-reasoning grok-4.20-reasoning "
-           "grok-4.20-0309-reasoning grok-code-fast-1", XAI_REASONING, LEVELS,
-           ("reasoning_effort", "presence_penalty", "frequency_penalty", "stop")),
-    Family("grok-3-mini grok-3-mini-fast grok-4.3 grok-4.5", XAI_REASONING, LEVELS,
-           ("presence_penalty", "frequency_penalty", "stop")),
-)  # fmt: skip
+    Family(
+        "grok-4-fast-non-reasoning grok-4-1-fast-non-reasoning grok-4.20-non-reasoning "
+        "grok-4.20-0309-non-reasoning",
+        XAI_REASONING,
+        LEVELS,
+        ("reasoning_effort",),
+    ),
+    Family(
+        "grok-4 grok-4-0709 grok-4-fast-reasoning grok-4-1-fast-reasoning grok-4.20-reasoning "
+        "grok-4.20-0309-reasoning grok-code-fast-1",
+        XAI_REASONING,
+        LEVELS,
+        ("reasoning_effort", "presence_penalty", "frequency_penalty", "stop"),
+    ),
+    Family(
+        "grok-3-mini grok-3-mini-fast grok-4.3 grok-4.5",
+        XAI_REASONING,
+        LEVELS,
+        ("presence_penalty", "frequency_penalty", "stop"),
+    ),
+)
 
 # https://docs.cohere.com/docs/compatibility-api: "low" and "medium" are not supported.
 _COHERE = (Family("*", "https://docs.cohere.com/docs/compatibility-api", ("none", "high")),)

@@ -25,20 +25,25 @@ def fit(fitting: Fitting, family: Family | None, service: Service | None) -> Non
         return
     if lost := [*reasoning.rest, *(["summary"] if reasoning.summary is not None else [])]:
         fitting.note(
-            name, f"is said without {', '.join(f'`{part}`' for part in lost)}: Chat Completions has no such thing"
+            name,
+            f"is said without {', '.join(f'`{part}`' for part in lost)}: Chat Completions has no such thing",
         )
     if service is not None and service.thinking_flag:
         params.setdefault(service.thinking_flag, level != "none")
         if reasoning.budget is not None:
             params.setdefault("thinking_budget", reasoning.budget)
         elif level not in ("none", None):
-            fitting.note(name, f"turns thinking on, and no more: `{service.name}` knows no levels of it")
+            fitting.note(
+                name, f"turns thinking on, and no more: `{service.name}` knows no levels of it"
+            )
     elif service is not None and service.thinking_switch and level == "none":
         params.setdefault("thinking", {"type": "disabled"})
     elif service is not None and not service.effort_levels:
         params.setdefault("thinking", {"type": "enabled"})
         if level is not None:
-            fitting.note(name, f"turns thinking on, and no more: `{service.name}` knows no levels of it")
+            fitting.note(
+                name, f"turns thinking on, and no more: `{service.name}` knows no levels of it"
+            )
     elif level is not None:
         params["reasoning_effort"] = level
 
@@ -49,7 +54,9 @@ def fit_responses(fitting: Fitting, family: Family | None, service: Service | No
         fitting.params["reasoning"] = _reasoning_object(found[1], found[2])
 
 
-def _taken(fitting: Fitting, family: Family | None, *, own_word: str = "") -> tuple[str, Reasoning, str | None] | None:
+def _taken(
+    fitting: Fitting, family: Family | None, *, own_word: str = ""
+) -> tuple[str, Reasoning, str | None] | None:
     """Take out what is set about reasoning; return the parameter, what it sets, and the effort the model takes."""
     format_as_openai(fitting.params)
     if fitting.params.get("service_tier") == "standard_only" and family is not None:
@@ -67,10 +74,14 @@ def _taken(fitting: Fitting, family: Family | None, *, own_word: str = "") -> tu
     return name, reasoning, fitting.fitting_level(name, reasoning.level(), family)
 
 
-def _reasoning_object(reasoning: Reasoning, level: str | None, *, with_budget: bool = False) -> JSON:
+def _reasoning_object(
+    reasoning: Reasoning, level: str | None, *, with_budget: bool = False
+) -> JSON:
     built = dict(reasoning.rest)
     if with_budget and reasoning.budget is not None and reasoning.effort is None:
-        built["max_tokens"] = reasoning.budget  # https://openrouter.ai/docs/use-cases/reasoning-tokens, read 2026-11
+        built["max_tokens"] = (
+            reasoning.budget
+        )  # https://openrouter.ai/docs/use-cases/reasoning-tokens, read 2026-11
     elif level is not None:
         built["effort"] = level
     if reasoning.summary is not None:

@@ -61,12 +61,17 @@ def turns_from_messages(
             raise unsendable(message, position)
         turns += write(message, position, dialect)
         extras = message.additional_kwargs.get(CALL_EXTRAS)
-        if isinstance(extras, Mapping) and message.response_metadata.get("model_provider") in (None, provider):
+        if isinstance(extras, Mapping) and message.response_metadata.get("model_provider") in (
+            None,
+            provider,
+        ):
             _put_extras(turns[-1].get("tool_calls"), extras)
     return turns
 
 
-def without_foreign_media(messages: Sequence[BaseMessage], provider: str, left_out: list[str]) -> list[BaseMessage]:
+def without_foreign_media(
+    messages: Sequence[BaseMessage], provider: str, left_out: list[str]
+) -> list[BaseMessage]:
     """Return the messages without the images, audio and files that another provider's model answered.
 
     What is gone is added to `left_out`: this wire takes such blocks from users only.
@@ -76,10 +81,21 @@ def without_foreign_media(messages: Sequence[BaseMessage], provider: str, left_o
     known = []
     for message in messages:
         of = message.response_metadata.get("model_provider")
-        if message.type.startswith(("ai", "AI")) and of not in (None, provider) and isinstance(message.content, list):
-            types = [standard_block(it)["type"] if isinstance(it, dict) else "text" for it in message.content]
-            found = [f"A block of type `{kind}` in an answer of `{of}` is left out: Chat Completions takes it "
-                     "from users only." for kind in types if kind in DATA_TYPES]  # fmt: skip
+        if (
+            message.type.startswith(("ai", "AI"))
+            and of not in (None, provider)
+            and isinstance(message.content, list)
+        ):
+            types = [
+                standard_block(it)["type"] if isinstance(it, dict) else "text"
+                for it in message.content
+            ]
+            found = [
+                f"A block of type `{kind}` in an answer of `{of}` is left out: Chat Completions takes it "
+                "from users only."
+                for kind in types
+                if kind in DATA_TYPES
+            ]
             if found:
                 left_out += found
                 pairs = zip(message.content, types, strict=True)
@@ -92,7 +108,9 @@ def without_foreign_media(messages: Sequence[BaseMessage], provider: str, left_o
 def unsendable(message: Any, position: int) -> InvalidArgument | InvalidType:
     """Make the error for a message that a wire cannot send."""
     if getattr(message, "type", "") == "remove":
-        return InvalidArgument(f"Message {position} is a `RemoveMessage`: it edits a history and cannot be sent.")
+        return InvalidArgument(
+            f"Message {position} is a `RemoveMessage`: it edits a history and cannot be sent."
+        )
     return InvalidType(f"Message {position} is a `{type(message).__name__}`, which cannot be sent.")
 
 
@@ -109,7 +127,9 @@ def _human(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
         else:
             rest.append(block)
     if rest or not turns:
-        turns.append(_named({"role": "user", "content": _content(rest, "user", position, dialect)}, message))
+        turns.append(
+            _named({"role": "user", "content": _content(rest, "user", position, dialect)}, message)
+        )
     return turns
 
 
@@ -127,7 +147,11 @@ def _tool_result(block: Mapping[str, Any], position: int, dialect: Dialect) -> T
 def _system(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
     # `convert_to_messages` keeps the role `developer` of a dict under this key.
     role = message.additional_kwargs.get("__openai_role__") or "system"
-    return (_named({"role": role, "content": _content(message.content, role, position, dialect)}, message),)
+    return (
+        _named(
+            {"role": role, "content": _content(message.content, role, position, dialect)}, message
+        ),
+    )
 
 
 def _chat(message: Any, position: int, dialect: Dialect) -> Iterable[Turn]:
@@ -164,10 +188,19 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
             content = content or audio.get("transcript")
     turn["content"] = content or (None if len(turn) > 1 else "")
     if dialect.thinking_parts and (thought := kwargs.get("reasoning_content")):
-        texts = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
-        turn["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}, *texts]
+        texts = (
+            [{"type": "text", "text": content}]
+            if isinstance(content, str) and content
+            else content or []
+        )
+        turn["content"] = [
+            {"type": "thinking", "thinking": [{"type": "text", "text": thought}]},
+            *texts,
+        ]
     for name in dialect.replayed:
-        if value := kwargs.get(name) or (kwargs.get("reasoning_content") if name == "reasoning" else None):
+        if value := kwargs.get(name) or (
+            kwargs.get("reasoning_content") if name == "reasoning" else None
+        ):
             turn[name] = value
     return (_named(turn, message),)
 
@@ -193,13 +226,16 @@ def _content(content: Any, role: str, position: int, dialect: Dialect) -> Any:
         return content
     from modelwire.adapters.wires.openai_chat.blocks_to_wire import to_wire
 
-    return to_wire(
-        content,
-        role=role,
-        position=position,
-        extra_types=dialect.extra_block_types,
-        cache_control=dialect.cache_control,
-    ) or ""  # the wire refuses an empty list  # fmt: skip
+    return (
+        to_wire(
+            content,
+            role=role,
+            position=position,
+            extra_types=dialect.extra_block_types,
+            cache_control=dialect.cache_control,
+        )
+        or ""
+    )  # the wire refuses an empty list
 
 
 def _assistant_content(content: Any, position: int, dialect: Dialect) -> Any:
@@ -213,9 +249,14 @@ def _assistant_content(content: Any, position: int, dialect: Dialect) -> Any:
 
 
 def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
-    calls = [_tool_call(it["id"], it["name"], arguments_json(it["args"], position)) for it in message.tool_calls]
+    calls = [
+        _tool_call(it["id"], it["name"], arguments_json(it["args"], position))
+        for it in message.tool_calls
+    ]
     # A tool message may answer these too; the model's own text goes back.
-    calls += [_tool_call(bad["id"], bad["name"], bad["args"] or "") for bad in message.invalid_tool_calls]
+    calls += [
+        _tool_call(bad["id"], bad["name"], bad["args"] or "") for bad in message.invalid_tool_calls
+    ]
     if calls:
         return calls
     if raw := message.additional_kwargs.get("tool_calls"):
@@ -223,7 +264,9 @@ def _tool_calls(message: AIMessage, position: int) -> list[dict[str, Any]]:
     if isinstance(message.content, str):
         return []
     return [
-        _tool_call(block.get("id"), block.get("name"), arguments_json(block.get("input") or {}, position))
+        _tool_call(
+            block.get("id"), block.get("name"), arguments_json(block.get("input") or {}, position)
+        )
         for block in message.content
         if isinstance(block, dict) and block.get("type") == "tool_use"
     ]
@@ -236,7 +279,10 @@ def _tool_call(id_: Any, name: Any, arguments: str) -> dict[str, Any]:
 def _put_extras(calls: list[dict[str, Any]] | None, extras: Mapping[str, Any]) -> None:
     """Add the extra fields of calls; a custom tool gets its plain text again."""
     for position, call in enumerate(calls or ()):
-        if not isinstance(more := extras.get(str(call.get("id"))), Mapping) or "function" not in call:
+        if (
+            not isinstance(more := extras.get(str(call.get("id"))), Mapping)
+            or "function" not in call
+        ):
             continue
         full = {**call, **more}
         if full["type"] == "custom":
@@ -262,4 +308,6 @@ def arguments_json(args: Any, position: int) -> str:
     try:
         return to_json(args).decode()
     except (PydanticSerializationError, ValueError) as exc:
-        raise InvalidArgument(f"Message {position}: the arguments of a tool call are not JSON: {exc}.") from exc
+        raise InvalidArgument(
+            f"Message {position}: the arguments of a tool call are not JSON: {exc}."
+        ) from exc

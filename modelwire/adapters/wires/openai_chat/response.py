@@ -21,10 +21,20 @@ if TYPE_CHECKING:
     from modelwire.messages import InvalidToolCall, ToolCall, UsageMetadata
 
 __all__ = [
-    "content_and_thinking", "error_within", "generated_call_id", "merged_details", "message_extras",
-    "message_fields", "other_choice", "reasoning_text", "response_extras", "response_metadata", "tool_call_parts",
-    "tool_calls_of", "usage_of",
-]  # fmt: skip
+    "content_and_thinking",
+    "error_within",
+    "generated_call_id",
+    "merged_details",
+    "message_extras",
+    "message_fields",
+    "other_choice",
+    "reasoning_text",
+    "response_extras",
+    "response_metadata",
+    "tool_call_parts",
+    "tool_calls_of",
+    "usage_of",
+]
 
 JSON = dict[str, Any]
 
@@ -42,12 +52,20 @@ def message_fields(message: Mapping[str, Any], response: Mapping[str, Any]) -> J
     calls, invalid, extras = tool_calls_of(raw_calls, response) if raw_calls else ([], [], {})
     if extras:
         kwargs[CALL_EXTRAS] = extras
-    return {"content": content, "tool_calls": calls, "invalid_tool_calls": invalid, "additional_kwargs": kwargs}
+    return {
+        "content": content,
+        "tool_calls": calls,
+        "invalid_tool_calls": invalid,
+        "additional_kwargs": kwargs,
+    }
 
 
 def other_choice(choice: Mapping[str, Any], fields: JSON, extras: JSON) -> JSON:
     """Return a choice that is not the answer, as `response_metadata["other_choices"]` has them."""
-    ending = {"finish_reason": text_or_none(choice.get("finish_reason")), "logprobs": choice.get("logprobs")}
+    ending = {
+        "finish_reason": text_or_none(choice.get("finish_reason")),
+        "logprobs": choice.get("logprobs"),
+    }
     return {**extras, "index": choice.get("index"), **fields, **ending}
 
 
@@ -67,7 +85,13 @@ def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
         if kind in ("thinking", "reasoning"):
             thought += _joined(part.get("thinking") or part.get("summary"))
             continue
-        text = part if isinstance(part, str) else part.get("text") if kind in ("text", "output_text") else None
+        text = (
+            part
+            if isinstance(part, str)
+            else part.get("text")
+            if kind in ("text", "output_text")
+            else None
+        )
         if isinstance(text, str):
             if parts and isinstance(parts[-1], str):
                 parts[-1] += text
@@ -114,7 +138,11 @@ def merged_details(details: list[Any]) -> list[Any]:
         last = merged[-1] if merged else None
         if isinstance(piece, dict) and isinstance(last, dict) and _same_entry(last, piece):
             for key, value in piece.items():
-                if key in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(key), str):
+                if (
+                    key in ("text", "summary", "data")
+                    and isinstance(value, str)
+                    and isinstance(last.get(key), str)
+                ):
                     last[key] += value
                 elif value is not None:
                     last[key] = value
@@ -124,10 +152,14 @@ def merged_details(details: list[Any]) -> list[Any]:
 
 
 def _same_entry(last: JSON, piece: JSON) -> bool:
-    return piece.get("index") is not None and all(last.get(key) == piece.get(key) for key in ("index", "type"))
+    return piece.get("index") is not None and all(
+        last.get(key) == piece.get(key) for key in ("index", "type")
+    )
 
 
-def tool_calls_of(raw: Any, response: Mapping[str, Any]) -> tuple[list[ToolCall], list[InvalidToolCall], JSON]:
+def tool_calls_of(
+    raw: Any, response: Mapping[str, Any]
+) -> tuple[list[ToolCall], list[InvalidToolCall], JSON]:
     """Return the calls of a whole message, those whose arguments parse and the others; and their extras by id."""
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
@@ -152,7 +184,11 @@ def tool_call_parts(call: Mapping[str, Any]) -> tuple[str | None, str | None, bo
     for arguments. Read 2026-11.
     """
     function, custom = dict_or_empty(call.get("function")), dict_or_empty(call.get("custom"))
-    if call.get("type") == "custom" or (custom and not function) or (custom.get("name") and not function.get("name")):
+    if (
+        call.get("type") == "custom"
+        or (custom and not function)
+        or (custom.get("name") and not function.get("name"))
+    ):
         return text_or_none(custom.get("name")), text_or_none(custom.get("input")), True
     arguments = function.get("arguments")
     if arguments is not None and not isinstance(arguments, str):
@@ -207,25 +243,50 @@ def usage_of(usage: Any, names: tuple[str, str, str] = CHAT_COUNTS) -> UsageMeta
     return result
 
 
-INPUT_DETAILS = (("audio_tokens", "audio"), ("cached_tokens", "cache_read"), ("cache_write_tokens", "cache_creation"))
+INPUT_DETAILS = (
+    ("audio_tokens", "audio"),
+    ("cached_tokens", "cache_read"),
+    ("cache_write_tokens", "cache_creation"),
+)
 OUTPUT_DETAILS = (("audio_tokens", "audio"), ("reasoning_tokens", "reasoning"))
 
 
 def _counts(details: Mapping[str, Any], names: tuple[tuple[str, str], ...]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for theirs, ours in names:
-        if (value := details.get(theirs)) is not None and (count := count_or_none(value)) is not None:
+        if (value := details.get(theirs)) is not None and (
+            count := count_or_none(value)
+        ) is not None:
             counts[ours] = count
     return counts
 
 
 # Top level and choice: fields with a place of their own, or without information.
 READ_OF_RESPONSE = frozenset(
-    ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "error", "obfuscation", "p")
+    (
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "error",
+        "obfuscation",
+        "p",
+    )
 )
 READ_OF_CHOICE = frozenset(("index", "message", "delta", "finish_reason", "logprobs", "text"))
 READ_OF_MESSAGE = frozenset(
-    ("role", "content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls", "channel")
+    (
+        "role",
+        "content",
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+        "tool_calls",
+        "channel",
+    )
 )
 
 
@@ -247,27 +308,45 @@ def error_within(response: Any) -> Any:
             if choice.get("error"):
                 return choice
             if kind := FAILED.get(str(choice.get("finish_reason"))):
-                return {"message": f"The answer ended with `finish_reason` `{choice['finish_reason']}`.", "type": kind}
+                return {
+                    "message": f"The answer ended with `finish_reason` `{choice['finish_reason']}`.",
+                    "type": kind,
+                }
     return None
 
 
 # Reasons of answers that are not whole, and the error that each is: Mistral's (https://docs.mistral.ai/api/), Z.ai's
 # (https://docs.z.ai/api-reference/llm/chat-completion), DeepSeek's
 # (https://api-docs.deepseek.com/api/create-chat-completion). Read 2026-11.
-FAILED = {"error": "server_error", "network_error": "server_error", "insufficient_system_resource": "server_overloaded"}
+FAILED = {
+    "error": "server_error",
+    "network_error": "server_error",
+    "insufficient_system_resource": "server_overloaded",
+}
 
 
 def response_extras(response: Mapping[str, Any], choice: Mapping[str, Any]) -> JSON:
     """Return what a service adds to the answer (`service_tier`, `citations`, `native_finish_reason` ...)."""
-    if READ_OF_RESPONSE.issuperset(response) and READ_OF_CHOICE.issuperset(choice):  # most are: no loop a token
+    if READ_OF_RESPONSE.issuperset(response) and READ_OF_CHOICE.issuperset(
+        choice
+    ):  # most are: no loop a token
         return {}
-    extras = {name: value for name, value in response.items() if value and name not in READ_OF_RESPONSE}
-    extras.update((name, value) for name, value in choice.items() if value and name not in READ_OF_CHOICE)
+    extras = {
+        name: value for name, value in response.items() if value and name not in READ_OF_RESPONSE
+    }
+    extras.update(
+        (name, value) for name, value in choice.items() if value and name not in READ_OF_CHOICE
+    )
     return extras
 
 
 def response_metadata(
-    response: Mapping[str, Any], choice: Mapping[str, Any], extras: JSON, *, provider: str, request_id: str | None
+    response: Mapping[str, Any],
+    choice: Mapping[str, Any],
+    extras: JSON,
+    *,
+    provider: str,
+    request_id: str | None,
 ) -> JSON:
     """Return `response_metadata`, under the names LangChain's scripts read; `extras` never hide one of them."""
     metadata: JSON = {
@@ -292,6 +371,10 @@ def message_extras(message: Mapping[str, Any]) -> JSON:
     extras: JSON = {}
     for name, value in message.items():
         # Snowflake sends all structs in every answer, most with every field empty (2026-11).
-        if value and name not in READ_OF_MESSAGE and (not isinstance(value, dict) or any(value.values())):
+        if (
+            value
+            and name not in READ_OF_MESSAGE
+            and (not isinstance(value, dict) or any(value.values()))
+        ):
             extras[name] = value
     return extras

@@ -12,7 +12,13 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from modelwire.adapters.wires.json import dict_or_empty, error_from_json, malformed, read_json, text_or_none
+from modelwire.adapters.wires.json import (
+    dict_or_empty,
+    error_from_json,
+    malformed,
+    read_json,
+    text_or_none,
+)
 from modelwire.adapters.wires.openai_chat.response import (
     JSON,
     content_and_thinking,
@@ -82,7 +88,9 @@ class ChatCompletionsDecoder:
         self._call_by_wire_index: dict[int, _Call] = {}
         self._audio_cut = 0  # characters of base64 beyond whole fours
         self._audio_rest = b""  # up to two bytes, until there are three
-        self._others: dict[Any, tuple[ChatCompletionsDecoder, list[AIMessageChunk]]] = {}  # by the choice's index
+        self._others: dict[
+            Any, tuple[ChatCompletionsDecoder, list[AIMessageChunk]]
+        ] = {}  # by the choice's index
 
     def feed(self, event: ServerEvent) -> list[AIMessageChunk]:
         """Return the chunk this event makes, if any."""
@@ -125,10 +133,15 @@ class ChatCompletionsDecoder:
 
     def _read(self, name: str, answer: Any) -> list[AIMessageChunk]:
         if failed := (answer or "error") if name == "error" else error_within(answer):
-            raise error_from_json(failed, provider=self._provider, status=200, model=self._response.get("model"))
+            raise error_from_json(
+                failed, provider=self._provider, status=200, model=self._response.get("model")
+            )
         if not isinstance(answer, dict):
             raise malformed(
-                f"A stream event of `{self._provider}` is no JSON object.", answer, provider=self._provider, status=200
+                f"A stream event of `{self._provider}` is no JSON object.",
+                answer,
+                provider=self._provider,
+                status=200,
             )
         self._begun = True
         response = self._response
@@ -139,7 +152,9 @@ class ChatCompletionsDecoder:
             self._id = text_or_none(answer.get("id"))
         usage = answer.get("usage") or dict_or_empty(answer.get("x_groq")).get("usage")
         if isinstance(usage, dict) and usage:
-            response["usage"] = usage  # the last one counts: some services send a running total with every event
+            response["usage"] = (
+                usage  # the last one counts: some services send a running total with every event
+            )
         choice, others = _split(answer.get("choices"))
         for other in others:
             self._keep(other)
@@ -149,7 +164,9 @@ class ChatCompletionsDecoder:
 
     def _keep(self, choice: JSON) -> None:
         """Read a piece of a choice that is not the answer."""
-        decoder, chunks = self._others.setdefault(str(choice["index"]), (ChatCompletionsDecoder(self._provider), []))
+        decoder, chunks = self._others.setdefault(
+            str(choice["index"]), (ChatCompletionsDecoder(self._provider), [])
+        )
         decoder._response, decoder._id, decoder._begun = self._response, self._id, True
         decoder._choice["index"] = choice["index"]
         decoder._extras |= response_extras({}, choice)
@@ -177,7 +194,9 @@ class ChatCompletionsDecoder:
         pieces = self._tool_call_chunks(calls) if (calls := delta.get("tool_calls")) else ()
         if not (content or kwargs or pieces):
             return []
-        return [_chunk(content, id=self._id, tool_call_chunks=pieces, additional_kwargs=kwargs or None)]
+        return [
+            _chunk(content, id=self._id, tool_call_chunks=pieces, additional_kwargs=kwargs or None)
+        ]
 
     def _message_extras(self, delta: JSON) -> JSON:
         if isinstance(details := delta.get("reasoning_details"), list):
@@ -200,7 +219,9 @@ class ChatCompletionsDecoder:
         data = audio.get("data")
         if not isinstance(data, str):
             return audio
-        if not self._audio_rest and (self._audio_cut or not data.endswith("=")):  # one text, cut wherever
+        if not self._audio_rest and (
+            self._audio_cut or not data.endswith("=")
+        ):  # one text, cut wherever
             self._audio_cut = (self._audio_cut + len(data)) % 4
             return audio
         from binascii import a2b_base64
@@ -230,7 +251,9 @@ class ChatCompletionsDecoder:
         new_name = name if call.name is None else None
         call.id, call.name = call.id or id_, call.name or name
         call.extras |= tool_call_extras(piece)
-        if text == "null" and not call.pieces:  # a tool without parameters (seen from vLLM, 2026-11)
+        if (
+            text == "null" and not call.pieces
+        ):  # a tool without parameters (seen from vLLM, 2026-11)
             text = ""
         if custom or call.custom:
             text = _escaped(text, first=not call.custom)
@@ -271,10 +294,17 @@ class ChatCompletionsDecoder:
             )
         if not self._begun:
             raise malformed(
-                f"The stream of `{self._provider}` holds no answer.", DONE, provider=self._provider, status=200
+                f"The stream of `{self._provider}` holds no answer.",
+                DONE,
+                provider=self._provider,
+                status=200,
             )
         metadata = response_metadata(
-            self._response, self._choice, self._extras, provider=self._provider, request_id=self.request_id
+            self._response,
+            self._choice,
+            self._extras,
+            provider=self._provider,
+            request_id=self.request_id,
         )
         if self._others:
             metadata["other_choices"] = self._other_choices()
@@ -296,7 +326,10 @@ class ChatCompletionsDecoder:
             kwargs["reasoning_details"] = merged_details(self._details)
         if self._audio_rest:
             kwargs["audio"] = {"data": _base64(self._audio_rest)}
-        extras = {self._id_of(it): {"type": "custom", **it.extras} if it.custom else it.extras for it in self._calls}
+        extras = {
+            self._id_of(it): {"type": "custom", **it.extras} if it.custom else it.extras
+            for it in self._calls
+        }
         if extras := {id_: more for id_, more in extras.items() if more}:
             kwargs[CALL_EXTRAS] = extras
         return kwargs
@@ -308,7 +341,9 @@ class ChatCompletionsDecoder:
             whole = merge_chunks([*chunks, *decoder.close()])
             fields = {name: getattr(whole, name) for name in OF_CHOICE}
             choices.append(other_choice(decoder._choice, fields, decoder._extras))
-        return sorted(choices, key=lambda choice: choice["index"] if isinstance(choice["index"], int) else 0)
+        return sorted(
+            choices, key=lambda choice: choice["index"] if isinstance(choice["index"], int) else 0
+        )
 
     def _id_of(self, call: _Call) -> str:
         return call.id or generated_call_id(self._response, call.index, call.name)

@@ -36,7 +36,9 @@ def tool_params(params: Mapping[str, Any]) -> dict[str, Any]:
     if "tool_choice" in params:
         choice = params["tool_choice"]
         chat_params["tool_choice"] = _choice(choice, chat_params.get("tools") or [])
-        if isinstance(choice, Mapping) and "disable_parallel_tool_use" in choice:  # Anthropic's place for it
+        if (
+            isinstance(choice, Mapping) and "disable_parallel_tool_use" in choice
+        ):  # Anthropic's place for it
             chat_params["parallel_tool_calls"] = not choice["disable_parallel_tool_use"]
     return chat_params
 
@@ -59,7 +61,9 @@ def _tool(tool: Any, position: int) -> dict[str, Any]:
         raise InvalidArgument(f"Tool {position} has no `type` and no `name`; its keys are {keys}.")
     kind = converted["type"]
     if not isinstance(kind, str) or (kind == "function" and not _name(converted)):
-        raise InvalidArgument(f"Tool {position} needs a `type` that is a string, and a function a `name`.")
+        raise InvalidArgument(
+            f"Tool {position} needs a `type` that is a string, and a function a `name`."
+        )
     return converted
 
 
@@ -78,7 +82,11 @@ def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 def _function_from_anthropic(tool: Mapping[str, Any]) -> dict[str, Any]:
     function = {"name": tool.get("name")}
-    for key, name in (("description", "description"), ("input_schema", "parameters"), ("strict", "strict")):
+    for key, name in (
+        ("description", "description"),
+        ("input_schema", "parameters"),
+        ("strict", "strict"),
+    ):
         if key in tool:
             function[name] = tool[key]
     return function
@@ -101,7 +109,9 @@ def _by_name(name: str, tools: Sequence[Mapping[str, Any]]) -> NamedTool:
     kinds = {_name(tool): tool["type"] for tool in tools}
     if kinds and name not in kinds:
         known = [known for known in kinds if known]
-        raise InvalidArgument(f"`tool_choice` names `{name}`, which is none of the tools. {did_you_mean(name, known)}")
+        raise InvalidArgument(
+            f"`tool_choice` names `{name}`, which is none of the tools. {did_you_mean(name, known)}"
+        )
     if kinds.get(name) == "custom":
         return {"type": "custom", "custom": {"name": name}}
     return {"type": "function", "function": {"name": name}}

@@ -49,7 +49,9 @@ class RequestBody(TypedDict, total=False):
     tools: list[Tool]
     tool_choice: ToolChoice
     parallel_tool_calls: bool
-    response_format: dict[str, Any]  # {"type": "json_schema", "json_schema": {name, schema, strict}}
+    response_format: dict[
+        str, Any
+    ]  # {"type": "json_schema", "json_schema": {name, schema, strict}}
     max_completion_tokens: int  # `max_tokens` with most services
     reasoning_effort: str
     stream: bool

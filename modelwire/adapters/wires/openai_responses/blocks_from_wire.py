@@ -36,10 +36,16 @@ CALL_IDS = "__openai_function_call_ids__"
 
 
 # Items that may stand in a user's message, beside every `..._output`. openai 3.54, `ResponseInputItemParam`.
-OWN_TYPES = frozenset({
-    "additional_tools", "compaction", "compaction_trigger", "configuration_update", "item_reference",
-    "mcp_approval_response",
-})  # fmt: skip
+OWN_TYPES = frozenset(
+    {
+        "additional_tools",
+        "compaction",
+        "compaction_trigger",
+        "configuration_update",
+        "item_reference",
+        "mcp_approval_response",
+    }
+)
 
 
 def _input_text(block: Block) -> Block | None:
@@ -47,7 +53,11 @@ def _input_text(block: Block) -> Block | None:
 
 
 def _input_image(block: Block) -> Block | None:
-    return read_image_url(block) if block.get("image_url") else data_block("image", block, file_id=block.get("file_id"))
+    return (
+        read_image_url(block)
+        if block.get("image_url")
+        else data_block("image", block, file_id=block.get("file_id"))
+    )
 
 
 def _input_file(block: Block) -> Block | None:
@@ -75,7 +85,9 @@ def answer_from_wire(message: AIMessage) -> list[ContentBlock]:
         else:
             blocks += _item(item, message)
     refusal = kwargs.get("refusal")
-    refused = [{"type": "refusal", "refusal": refusal}] if isinstance(refusal, str) and refusal else []
+    refused = (
+        [{"type": "refusal", "refusal": refusal}] if isinstance(refusal, str) and refusal else []
+    )
     blocks = _with_annotations(_with_id(blocks, message), kwargs.get("annotations"))
     blocks = with_tool_calls([*_reasoning_before(kwargs), *blocks, *refused], message)
     ids = kwargs.get(CALL_IDS)
@@ -103,12 +115,22 @@ def _with_id(blocks: list[Any], message: AIMessage) -> list[Any]:
     response_id = str(message.response_metadata.get("id") or "")
     if not (response_id.startswith("resp_") and str(message.id or "").startswith("msg_")):
         return blocks
-    return [{**block, "id": message.id} if block["type"] == "text" and "id" not in block else block for block in blocks]
+    return [
+        {**block, "id": message.id} if block["type"] == "text" and "id" not in block else block
+        for block in blocks
+    ]
 
 
 def _with_annotations(blocks: list[Any], annotations: Any) -> list[Any]:
     """Give the text the citations that Chat Completions has beside it, each under the name of its type."""
-    place = next((i for i, block in enumerate(blocks) if block["type"] == "text" and "annotations" not in block), None)
+    place = next(
+        (
+            i
+            for i, block in enumerate(blocks)
+            if block["type"] == "text" and "annotations" not in block
+        ),
+        None,
+    )
     if place is None or not isinstance(annotations, list) or not annotations:
         return blocks
     cited = [_annotation(_unwrapped(annotation)) for annotation in annotations]
@@ -122,7 +144,9 @@ def _unwrapped(annotation: Any) -> Any:
 
 
 def _with_item_id(block: Block, ids: Mapping[str, Any]) -> Block:
-    item_id = ids.get(str(block.get("id"))) if block["type"] in ("tool_call", "tool_call_chunk") else None
+    item_id = (
+        ids.get(str(block.get("id"))) if block["type"] in ("tool_call", "tool_call_chunk") else None
+    )
     return {**block, "extras": {**extras_of(block), "item_id": item_id}} if item_id else block
 
 
@@ -146,11 +170,19 @@ def _text(item: Block, message: AIMessage) -> list[Block]:
 def _annotation(annotation: Any) -> Block:
     kind = annotation.get("type") if isinstance(annotation, dict) else None
     if kind == "url_citation":
-        known = {key: annotation[key] for key in ("url", "title", "start_index", "end_index") if key in annotation}
-        extras = {key: value for key, value in annotation.items() if key not in known and key != "type"}
+        known = {
+            key: annotation[key]
+            for key in ("url", "title", "start_index", "end_index")
+            if key in annotation
+        }
+        extras = {
+            key: value for key, value in annotation.items() if key not in known and key != "type"
+        }
     elif kind == "file_citation":
         known = {"title": annotation["filename"]} if "filename" in annotation else {}
-        extras = {key: value for key, value in annotation.items() if key not in ("type", "filename")}
+        extras = {
+            key: value for key, value in annotation.items() if key not in ("type", "filename")
+        }
     elif kind in ("citation", "non_standard_annotation"):
         return dict(annotation)
     else:
@@ -217,7 +249,11 @@ def _server_tool(item: Block, message: AIMessage) -> list[Block]:
     """Return the call and the result of a tool that the provider ran."""
     name, call_index, result_index = SERVER_TOOLS[item["type"]]
     is_mcp, error, status = item["type"].startswith("mcp_"), item.get("error"), item.get("status")
-    extras = {name: item[key] for key, name in EXTRAS.items() if item.get(key) and (is_mcp or key != "status")}
+    extras = {
+        name: item[key]
+        for key, name in EXTRAS.items()
+        if item.get(key) and (is_mcp or key != "status")
+    }
     call: Block = {"type": "server_tool_call", "name": name, "id": item.get("id"), "args": {}}
     try:
         call["args"] = _server_args(item)
@@ -270,7 +306,9 @@ def _image(item: Block, message: AIMessage) -> list[Block]:
 def _other(item: Block, message: AIMessage) -> list[Block]:
     """Return standard blocks and data blocks unchanged, anything else as `non_standard`."""
     block = dict(cast("Block", standard_block(item)))
-    return [_indexed(non_standard(item), item, "ns")] if block["type"] == "non_standard" else [block]
+    return (
+        [_indexed(non_standard(item), item, "ns")] if block["type"] == "non_standard" else [block]
+    )
 
 
 _TRANSLATORS: dict[str, Callable[[Block, Any], list[Block]]] = {

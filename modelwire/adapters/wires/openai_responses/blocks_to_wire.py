@@ -38,14 +38,20 @@ def to_wire(block: Any, where: str) -> Part:
     if isinstance(block, str):
         return {"type": "input_text", "text": block}
     if not isinstance(block, Mapping):
-        raise InvalidType(f"{where} holds a `{type(block).__name__}`; a content block is a string or a dict.")
+        raise InvalidType(
+            f"{where} holds a `{type(block).__name__}`; a content block is a string or a dict."
+        )
     kind = block.get("type") if isinstance(block.get("type"), str) else None
     if kind in OWN_PARTS:
         return {key: value for key, value in block.items() if key not in ADDED}
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return dict(block["value"])
     if kind in TEXTS and isinstance(text := block.get("text"), str):
-        kept = {key: value for key, value in block.items() if key not in NOT_SENT} if kind in KEEP_KEYS else {}
+        kept = (
+            {key: value for key, value in block.items() if key not in NOT_SENT}
+            if kind in KEEP_KEYS
+            else {}
+        )
         return {**kept, "type": "input_text", "text": text}
     standard: Mapping[str, Any] = standard_block(dict(block))
     place = Place(where, api="the Responses API")
@@ -62,7 +68,10 @@ def to_wire(block: Any, where: str) -> Part:
 def _image(block: Mapping[str, Any], place: Place) -> Part:
     source = data_source(block, place)
     key = "file_id" if source.kind == "file_id" else "image_url"
-    part = {"type": "input_image", key: source.data_url(place) if source.kind == "base64" else source.value}
+    part = {
+        "type": "input_image",
+        key: source.data_url(place) if source.kind == "base64" else source.value,
+    }
     detail = extra_field(block, "detail")
     return {**part, "detail": detail} if detail else part
 
@@ -72,8 +81,15 @@ def _file(block: Mapping[str, Any], place: Place) -> Part:
         block = {**block, "mime_type": "application/pdf"}
     source = data_source(block, place)
     if source.kind != "base64":
-        return {"type": "input_file", "file_url" if source.kind == "url" else "file_id": source.value}
-    return {"type": "input_file", "file_data": source.data_url(place), "filename": file_name(block, source, place)}
+        return {
+            "type": "input_file",
+            "file_url" if source.kind == "url" else "file_id": source.value,
+        }
+    return {
+        "type": "input_file",
+        "file_data": source.data_url(place),
+        "filename": file_name(block, source, place),
+    }
 
 
 def _plain_text(block: Mapping[str, Any], place: Place) -> Part:

@@ -28,10 +28,21 @@ __all__ = ["ResponsesCodec"]
 Params = dict[str, Any]
 
 # Parameters of Chat Completions that this API has no words for (openai 3.52, `response_create_params`).
-CHAT_ONLY = frozenset({
-    "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "modalities", "prediction",
-    "presence_penalty", "seed", "stop", "web_search_options",
-})  # fmt: skip
+CHAT_ONLY = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "modalities",
+        "prediction",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "web_search_options",
+    }
+)
 # Models whose reasoning can be had encrypted, so that the program keeps it where the provider does not.
 # https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items, read 2026-11.
 REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gpt-6", "codex-")
@@ -55,21 +66,29 @@ class ResponsesCodec(NamedTuple):
             since, answered = _latest_answer(call.messages)
             params |= {"previous_response_id": answered} if answered else {}
         fields = _params(params, call.model)
-        custom = {tool.get("name") for tool in fields.get("tools") or () if tool.get("type") == "custom"}
-        history = History(self.provider, fields.get("store") is not False, frozenset(filter(None, custom)))
+        custom = {
+            tool.get("name") for tool in fields.get("tools") or () if tool.get("type") == "custom"
+        }
+        history = History(
+            self.provider, fields.get("store") is not False, frozenset(filter(None, custom))
+        )
         body: Params = {
             "input": items_from_messages(call.messages, history, since=since),
             "model": call.model,
             **fields,
         }
-        options = body.pop("stream_options", None)  # as on Chat Completions; but usage comes unasked here
+        options = body.pop(
+            "stream_options", None
+        )  # as on Chat Completions; but usage comes unasked here
         if isinstance(options, Mapping):
             options = {name: value for name, value in options.items() if name != "include_usage"}
         if call.stream:
             body |= {"stream": True, "stream_options": options} if options else {"stream": True}
         # Azure's dated API has the model in the body here, read 2026-11
         request = request_for(call, "/responses", body, cut_at="/deployments/")
-        request.left_out = foreign_work(call.messages[since:], (None, self.provider), only_words=True)
+        request.left_out = foreign_work(
+            call.messages[since:], (None, self.provider), only_words=True
+        )
         return request
 
     def decode(self, reply: Reply) -> AIMessage:
@@ -79,10 +98,14 @@ class ResponsesCodec(NamedTuple):
             isinstance(response.get("output"), list) or isinstance(response.get("status"), str)
         )
         if error_within(response) or (is_answer and response.get("status") == "failed"):
-            raise failure(response, provider=self.provider, headers=reply.headers, status=reply.status)
+            raise failure(
+                response, provider=self.provider, headers=reply.headers, status=reply.status
+            )
         if not is_answer:
             raise no_answer(reply, self.provider, "has no `output`")
-        return message_from_response(response, provider=self.provider, request_id=request_id_of(reply.headers))
+        return message_from_response(
+            response, provider=self.provider, request_id=request_id_of(reply.headers)
+        )
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer."""
@@ -100,7 +123,9 @@ def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
     for position in range(len(messages) - 1, -1, -1):
         metadata = messages[position].response_metadata
         id_ = metadata.get("id") if messages[position].type in ("ai", "AIMessageChunk") else None
-        if isinstance(id_, str) and (id_.startswith("resp_") or metadata.get("object") == "response"):
+        if isinstance(id_, str) and (
+            id_.startswith("resp_") or metadata.get("object") == "response"
+        ):
             return position + 1, id_
     return 0, None
 

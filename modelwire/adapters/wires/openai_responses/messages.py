@@ -38,7 +38,9 @@ class History(NamedTuple):
     custom_tools: frozenset[str] = frozenset()  # names of the tools that take free text
 
 
-def items_from_messages(messages: Sequence[BaseMessage], history: History, *, since: int = 0) -> list[Item]:
+def items_from_messages(
+    messages: Sequence[BaseMessage], history: History, *, since: int = 0
+) -> list[Item]:
     """Return the items of the messages from number `since` on, in order; `name` has no place on this wire.
 
     Raises `InvalidArgument` for what the wire does not take, `InvalidType` for a message of a foreign type.
@@ -52,7 +54,9 @@ def items_from_messages(messages: Sequence[BaseMessage], history: History, *, si
             str(kind).removesuffix("MessageChunk").lower()
         )  # chunks are messages here
         if kind == "function":
-            raise InvalidArgument(f"{place} is a `FunctionMessage`: the Responses API wants a `ToolMessage`.")
+            raise InvalidArgument(
+                f"{place} is a `FunctionMessage`: the Responses API wants a `ToolMessage`."
+            )
         if write is None:
             raise unsendable(message, position)
         items += write(message, place)
@@ -100,12 +104,16 @@ def _human(message: Any, place: _Place) -> list[Item]:
 
 def _system(message: Any, place: _Place) -> list[Item]:
     # `convert_to_messages` keeps the role `developer` of a dict under this key.
-    return _items_of_role(message.additional_kwargs.get("__openai_role__") or "system", message.content, place)
+    return _items_of_role(
+        message.additional_kwargs.get("__openai_role__") or "system", message.content, place
+    )
 
 
 def _chat(message: Any, place: _Place) -> list[Item]:
     if message.role not in ROLES:
-        raise InvalidArgument(f"{place}: the Responses API has no role `{message.role}`; it has {sorted(ROLES)}.")
+        raise InvalidArgument(
+            f"{place}: the Responses API has no role `{message.role}`; it has {sorted(ROLES)}."
+        )
     return _items_of_role(message.role, message.content, place)
 
 
@@ -118,7 +126,13 @@ def _items_of_role(role: str, content: Any, place: _Place) -> list[Item]:
         kind = _kind_of(block)
         if kind == "tool_result":  # Anthropic's
             output = _output(block.get("content") or "", place)
-            items.append({"type": "function_call_output", "call_id": block.get("tool_use_id"), "output": output})
+            items.append(
+                {
+                    "type": "function_call_output",
+                    "call_id": block.get("tool_use_id"),
+                    "output": output,
+                }
+            )
         elif kind in OWN_TYPES or str(kind).endswith("_output"):
             items.append(_without(block, ADDED))
         else:
@@ -146,8 +160,12 @@ def _tool(message: Any, place: _Place) -> list[Item]:
 
 def _output(content: Any, place: _Place) -> str | list[Item]:
     if not isinstance(content, str | Sequence):
-        raise InvalidType(f"{place}: the result of a tool is a text or a list, not a `{type(content).__name__}`.")
-    return content if isinstance(content, str) else [to_wire(block, str(place)) for block in content]
+        raise InvalidType(
+            f"{place}: the result of a tool is a text or a list, not a `{type(content).__name__}`."
+        )
+    return (
+        content if isinstance(content, str) else [to_wire(block, str(place)) for block in content]
+    )
 
 
 def _screenshot(content: Any, place: _Place) -> Item:
@@ -155,11 +173,17 @@ def _screenshot(content: Any, place: _Place) -> Item:
         return {"type": "computer_screenshot", "image_url": content}
     for block in content:
         if isinstance(block, Mapping):
-            part = dict(block) if block.get("type") == "computer_screenshot" else to_wire(block, str(place))
+            part = (
+                dict(block)
+                if block.get("type") == "computer_screenshot"
+                else to_wire(block, str(place))
+            )
             if part["type"] in ("computer_screenshot", "input_image"):
                 source = {key: part[key] for key in ("image_url", "file_id") if part.get(key)}
                 return {"type": "computer_screenshot", **source}
-    raise InvalidArgument(f"{place}: the result of a computer call is a screenshot, and there is no image in it.")
+    raise InvalidArgument(
+        f"{place}: the result of a computer call is a screenshot, and there is no image in it."
+    )
 
 
 def _without(block: Mapping[str, Any], names: frozenset[str]) -> Item:
@@ -180,7 +204,10 @@ class _Answer:
     def __init__(self, message: AIMessage, place: _Place) -> None:
         self._message = message
         self._place = place
-        self._own = message.response_metadata.get("model_provider") in (None, place.history.provider)
+        self._own = message.response_metadata.get("model_provider") in (
+            None,
+            place.history.provider,
+        )
         self._calls: dict[Any, Any] = {call["id"]: call for call in message.tool_calls}
         self._call_ids: set[Any] = set()  # ids of the calls that have an item
         self._items: list[Item] = []
@@ -198,10 +225,14 @@ class _Answer:
             self._reasoning(block)
         elif kind == "non_standard" and isinstance(block.get("value"), Mapping):
             self._items.append(dict(block["value"]))
-        elif kind == "image" and block.get("id") and block.get("base64"):  # a standard block of a generated one
+        elif (
+            kind == "image" and block.get("id") and block.get("base64")
+        ):  # a standard block of a generated one
             made = {"type": "image_generation_call", "id": block["id"], "result": block["base64"]}
             self._items.append({**made, "status": "completed"})
-        elif kind == "server_tool_call":  # a standard block: its id names the item, if the provider stores it
+        elif (
+            kind == "server_tool_call"
+        ):  # a standard block: its id names the item, if the provider stores it
             if self._place.history.stored and block.get("id"):
                 self._items.append({"type": "item_reference", "id": block["id"]})
         elif kind not in MODEL_WORK and not kind.endswith("_tool_result"):
@@ -221,7 +252,9 @@ class _Answer:
                 self._items.append(_function_call(bad["id"], bad["name"], bad["args"] or ""))
         if self._forgotten:  # stored items with ids would not be accepted without it
             named = CALLS | {"message"}
-            self._items = [_without(it, ITEM_NAMES) if it.get("type") in named else it for it in self._items]
+            self._items = [
+                _without(it, ITEM_NAMES) if it.get("type") in named else it for it in self._items
+            ]
         return self._items or [{"type": "message", "role": "assistant", "content": ""}]
 
     def _words(self, block: Mapping[str, Any], kind: str) -> None:
@@ -234,16 +267,24 @@ class _Answer:
             id_ = None
         if not words and id_ is None:
             return
-        phase_name = block.get("phase") or extras_of(block).get("phase")  # where a standard block of a refusal has it
+        phase_name = block.get("phase") or extras_of(block).get(
+            "phase"
+        )  # where a standard block of a refusal has it
         phase = {"phase": phase_name} if phase_name else {}
         last = self._items[-1] if self._items else {}
-        goes_on = last.get("role") == "assistant" and last.get("id") == id_ and last.get("phase") == phase.get("phase")
+        goes_on = (
+            last.get("role") == "assistant"
+            and last.get("id") == id_
+            and last.get("phase") == phase.get("phase")
+        )
         if id_ is None and key == "text":
             if goes_on and isinstance(last["content"], str):
                 last["content"] += words
             else:
                 # With its type: llama.cpp's server (2026-10) tells no item of the assistant's without one.
-                self._items.append({"type": "message", "role": "assistant", "content": words, **phase})
+                self._items.append(
+                    {"type": "message", "role": "assistant", "content": words, **phase}
+                )
             return
         part: Item = {"type": "refusal", "refusal": words}
         if key == "text":
@@ -251,19 +292,33 @@ class _Answer:
         if goes_on and isinstance(last["content"], list):
             last["content"].append(part)
             return
-        status = "incomplete" if self._message.response_metadata.get("status") == "incomplete" else "completed"
+        status = (
+            "incomplete"
+            if self._message.response_metadata.get("status") == "incomplete"
+            else "completed"
+        )
         named = {"id": id_, "status": status} if id_ else {}
-        self._items.append({"type": "message", "role": "assistant", **named, "content": [part], **phase})
+        self._items.append(
+            {"type": "message", "role": "assistant", **named, "content": [part], **phase}
+        )
 
     def _call(self, block: Mapping[str, Any]) -> None:
         """Add a call as it came, with new arguments if the program has changed them."""
-        if not isinstance(id_ := block.get("id" if block["type"] == "tool_call" else "call_id"), str | None):
-            raise InvalidArgument(f"{self._place}: the id of a tool call is a string, not a `{type(id_).__name__}`.")
+        if not isinstance(
+            id_ := block.get("id" if block["type"] == "tool_call" else "call_id"), str | None
+        ):
+            raise InvalidArgument(
+                f"{self._place}: the id of a tool call is a string, not a `{type(id_).__name__}`."
+            )
         if block["type"] == "tool_call":
             item = self._call_item(id_, block.get("name"), self._calls.get(id_, block).get("args"))
             if self._own:
                 extras = extras_of(block)
-                item |= {"id": item_id, **extras} if (item_id := extras.pop("item_id", None)) else extras
+                item |= (
+                    {"id": item_id, **extras}
+                    if (item_id := extras.pop("item_id", None))
+                    else extras
+                )
         else:
             item = _without(block, ADDED if self._own else ADDED | ITEM_NAMES)
             call = self._calls.get(id_)
@@ -287,10 +342,17 @@ class _Answer:
             item = _without(block, ADDED)
             for key in ("summary", "content"):
                 if isinstance(parts := item.get(key), list):
-                    item[key] = [_without(part, ADDED) if isinstance(part, Mapping) else part for part in parts]
+                    item[key] = [
+                        _without(part, ADDED) if isinstance(part, Mapping) else part
+                        for part in parts
+                    ]
             item.setdefault("summary", [])
         elif block.get("id"):  # one of the standard blocks that an item is made of
-            summary = [{"type": "summary_text", "text": block["reasoning"]}] if block.get("reasoning") else []
+            summary = (
+                [{"type": "summary_text", "text": block["reasoning"]}]
+                if block.get("reasoning")
+                else []
+            )
             item = {"type": "reasoning", "id": block["id"], "summary": summary, **extras_of(block)}
             last = self._items[-1] if self._items else {}
             if last.get("type") == "reasoning" and last.get("id") == item["id"]:
@@ -298,7 +360,9 @@ class _Answer:
                 return
         else:
             return
-        if self._place.history.stored or item.get("encrypted_content"):  # else the provider does not know it
+        if self._place.history.stored or item.get(
+            "encrypted_content"
+        ):  # else the provider does not know it
             self._items.append(item)
         else:
             self._forgotten = True
@@ -310,7 +374,8 @@ def _annotations(block: Mapping[str, Any]) -> list[Any]:
     return [
         note
         for note in (annotations if isinstance(annotations, list) else ())
-        if isinstance(note, Mapping) and note.get("type") not in ("citation", "non_standard_annotation")
+        if isinstance(note, Mapping)
+        and note.get("type") not in ("citation", "non_standard_annotation")
     ]
 
 

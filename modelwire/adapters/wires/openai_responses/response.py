@@ -32,7 +32,7 @@ __all__ = [
     "response_metadata",
     "usage_metadata",
     "with_call_id",
-]  # fmt: skip
+]
 
 JSON = dict[str, Any]
 
@@ -40,10 +40,23 @@ JSON = dict[str, Any]
 CALL_TEXT = {"function_call": "arguments", "custom_tool_call": "input"}
 # Fields of an answer about itself; the others repeat the request.
 KEPT = (
-    "id", "object", "created_at", "completed_at", "status", "incomplete_details", "service_tier", "metadata",
-    "conversation", "previous_response_id", "background", "moderation",
-)  # fmt: skip
-FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}  # as Chat Completions names them
+    "id",
+    "object",
+    "created_at",
+    "completed_at",
+    "status",
+    "incomplete_details",
+    "service_tier",
+    "metadata",
+    "conversation",
+    "previous_response_id",
+    "background",
+    "moderation",
+)
+FINISH_REASONS = {
+    "max_output_tokens": "length",
+    "content_filter": "content_filter",
+}  # as Chat Completions names them
 
 
 def dicts_in(value: Any) -> list[JSON]:
@@ -78,7 +91,11 @@ def message_from_response(response: JSON, *, provider: str, request_id: str | No
         invalid_tool_calls=invalid,
         usage_metadata=usage_metadata(response),
         response_metadata=response_metadata(
-            response, provider=provider, request_id=request_id, logprobs=logprobs, has_calls=bool(calls or invalid)
+            response,
+            provider=provider,
+            request_id=request_id,
+            logprobs=logprobs,
+            has_calls=bool(calls or invalid),
         ),
     )
 
@@ -113,7 +130,10 @@ def with_call_id(item: JSON, response: Mapping[str, Any], position: int) -> JSON
     """Give the call at this place of the answer an id, where it has none."""
     if text_or_none(item.get("call_id")):
         return item
-    return {**item, "call_id": generated_call_id(response, position, text_or_none(item.get("name")))}
+    return {
+        **item,
+        "call_id": generated_call_id(response, position, text_or_none(item.get("name"))),
+    }
 
 
 def _call(item: JSON) -> ToolCall | InvalidToolCall:
@@ -130,7 +150,12 @@ def usage_metadata(response: Mapping[str, Any]) -> UsageMetadata | None:
 
 
 def response_metadata(
-    response: Mapping[str, Any], *, provider: str, request_id: str | None, logprobs: list[Any], has_calls: bool
+    response: Mapping[str, Any],
+    *,
+    provider: str,
+    request_id: str | None,
+    logprobs: list[Any],
+    has_calls: bool,
 ) -> JSON:
     """Return `response_metadata`: the answer's own fields, and Chat Completions' `finish_reason`."""
     metadata: JSON = {name: response[name] for name in KEPT if response.get(name)}
@@ -150,11 +175,17 @@ def response_metadata(
 
 
 def failure(
-    source: Mapping[str, Any], *, provider: str, headers: Mapping[str, str] | None = None, status: int = 200
+    source: Mapping[str, Any],
+    *,
+    provider: str,
+    headers: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> ProviderError:
     """Make the error for an answer that failed, or for an `error` event; its fields may stand in `error` or alone."""
     error = source.get("error")
-    if not error:  # of an event its `type` is "error" itself; of an answer nothing else says what went wrong
+    if (
+        not error
+    ):  # of an event its `type` is "error" itself; of an answer nothing else says what went wrong
         error = {name: source[name] for name in ("code", "message", "param") if source.get(name)}
     if isinstance(error, dict) and not error.get("code") and error.get("type") in (None, "error"):
         error = {**error, "type": "server_error"}

@@ -91,8 +91,12 @@ class ResponsesDecoder:
         self._ended = False  # nothing is missing if the stream ends now
         self._final = False  # nothing more is to come
         self._items: list[_Item] = []  # in order of appearance
-        self._current: dict[Any, _Item] = {}  # by the wire's number; some services give several the same
-        self._usual: dict[tuple[Any, Any], _Piece] = {}  # the text under way, by numbers of item and part
+        self._current: dict[
+            Any, _Item
+        ] = {}  # by the wire's number; some services give several the same
+        self._usual: dict[
+            tuple[Any, Any], _Piece
+        ] = {}  # the text under way, by numbers of item and part
         self._numbers = 0  # of blocks so far
         self._logprobs: list[Any] = []
 
@@ -110,7 +114,10 @@ class ResponsesDecoder:
         # The usual event, tested for everything that would make it unusual.
         try:
             if payload["type"] == "response.output_text.delta" and not payload.get("logprobs"):
-                piece, text = self._usual[payload["output_index"], payload["content_index"]], payload["delta"]
+                piece, text = (
+                    self._usual[payload["output_index"], payload["content_index"]],
+                    payload["delta"],
+                )
                 if type(text) is str:
                     piece.sent["text"] += len(text)
                     return [
@@ -132,15 +139,26 @@ class ResponsesDecoder:
     def _read(self, name: str, payload: Any) -> list[AIMessageChunk]:
         if not isinstance(payload, dict):
             raise malformed(
-                f"A stream event of `{self._provider}` is no JSON object.", payload, provider=self._provider, status=200
+                f"A stream event of `{self._provider}` is no JSON object.",
+                payload,
+                provider=self._provider,
+                status=200,
             )
         kind = text_or_none(payload.get("type")) or name
-        if kind == "error" or name == "error" or (payload.get("error") and not kind.startswith("response.")):
-            raise failure({**payload, "model": self._response.get("model")}, provider=self._provider)
+        if (
+            kind == "error"
+            or name == "error"
+            or (payload.get("error") and not kind.startswith("response."))
+        ):
+            raise failure(
+                {**payload, "model": self._response.get("model")}, provider=self._provider
+            )
         read = self._READERS.get(kind)
         if read is None or self._is_late(payload):
             return []
-        if kind.endswith(".delta") and not (isinstance(delta := payload.get("delta"), str) and delta):
+        if kind.endswith(".delta") and not (
+            isinstance(delta := payload.get("delta"), str) and delta
+        ):
             return []
         return read(self, payload)
 
@@ -152,7 +170,9 @@ class ResponsesDecoder:
 
     def _begun(self, payload: JSON) -> list[AIMessageChunk]:
         self._take(payload)
-        self._ended = payload.get("type") == "response.queued"  # a background answer is fetched later
+        self._ended = (
+            payload.get("type") == "response.queued"
+        )  # a background answer is fetched later
         return []
 
     def _take(self, payload: JSON) -> None:
@@ -187,7 +207,9 @@ class ResponsesDecoder:
             )
         calls = [item for item in self._items if item.kind in CALL_TEXT]
         unended = [
-            item.piece.index for item in calls if item.kind == "custom_tool_call" and item.piece and not item.done
+            item.piece.index
+            for item in calls
+            if item.kind == "custom_tool_call" and item.piece and not item.done
         ]
         return [
             _chunk(
@@ -207,7 +229,11 @@ class ResponsesDecoder:
         ]
 
     def _encrypted(self, item: _Item) -> JSON:
-        block = {"type": item.kind, "encrypted_content": item.encrypted, "index": self._block(item).index}
+        block = {
+            "type": item.kind,
+            "encrypted_content": item.encrypted,
+            "index": self._block(item).index,
+        }
         return {**block, "summary": []} if item.kind == "reasoning" else block
 
     def _added(self, payload: JSON) -> list[AIMessageChunk]:
@@ -247,19 +273,27 @@ class ResponsesDecoder:
         self._numbers += 1
         return _Piece(self._numbers - 1)
 
-    def _chunk_of(self, item: _Item, calls: tuple[ToolCallChunk, ...] = (), /, **block: Any) -> list[AIMessageChunk]:
+    def _chunk_of(
+        self, item: _Item, calls: tuple[ToolCallChunk, ...] = (), /, **block: Any
+    ) -> list[AIMessageChunk]:
         """Make a chunk of a piece of the only block of an item."""
         content = {"type": item.kind, **item.named, **block, "index": self._block(item).index}
         item.named = {}
         return [self._made([content], calls)]
 
     def _made(self, content: list[Any], calls: tuple[ToolCallChunk, ...] = ()) -> AIMessageChunk:
-        metadata = {"model_provider": self._provider}  # whose words the blocks are in, for who reads single chunks
+        metadata = {
+            "model_provider": self._provider
+        }  # whose words the blocks are in, for who reads single chunks
         return _chunk(content, id=self._id, tool_call_chunks=calls, response_metadata=metadata)
 
     def _item_done(self, payload: JSON) -> list[AIMessageChunk]:
         whole = dict_or_empty(payload.get("item"))
-        return self._finish(self._item(payload, whole), whole) if text_or_none(whole.get("type")) else []
+        return (
+            self._finish(self._item(payload, whole), whole)
+            if text_or_none(whole.get("type"))
+            else []
+        )
 
     def _finish(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
         """Return what has not yet been emitted of an item."""
@@ -272,7 +306,9 @@ class ResponsesDecoder:
         if item.kind == "message":
             self._usual.clear()
             return self._message_rest(item, whole)
-        return self._call_rest(item, whole) if item.kind in CALL_TEXT else self._tool_rest(item, whole)
+        return (
+            self._call_rest(item, whole) if item.kind in CALL_TEXT else self._tool_rest(item, whole)
+        )
 
     def _tool_rest(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
         piece, block = self._block(item), self._fields_left(item, whole)
@@ -286,9 +322,18 @@ class ResponsesDecoder:
         return self._chunk_of(item, **block) if block or item.named else []
 
     def _fields_left(self, item: _Item, whole: JSON) -> JSON:
-        held = ("type", "id", "encrypted_content", *(("summary", "content") if item.kind == "reasoning" else ()))
+        held = (
+            "type",
+            "id",
+            "encrypted_content",
+            *(("summary", "content") if item.kind == "reasoning" else ()),
+        )
         sent = self._block(item).sent
-        return {key: value for key, value in whole.items() if value is not None and key not in held and key not in sent}
+        return {
+            key: value
+            for key, value in whole.items()
+            if value is not None and key not in held and key not in sent
+        }
 
     def _part(self, item: _Item, number: Any) -> _Piece:
         piece = item.parts.get(number)
@@ -309,21 +354,29 @@ class ResponsesDecoder:
 
     def _annotation(self, payload: JSON) -> list[AIMessageChunk]:
         item = self._item_of(payload, "message")
-        self._part(item, _number(payload, "content_index")).annotations.append(payload.get("annotation"))
+        self._part(item, _number(payload, "content_index")).annotations.append(
+            payload.get("annotation")
+        )
         return []
 
     def _message_rest(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
         """Say what is left of every part: the citations as a rule, which no sum may take for pieces of each other."""
         named = named_in(whole)
         blocks: list[Any] = []
-        numbers = list(item.parts)  # in order of appearance: vLLM's begin with 1 behind reasoning (2026-08)
+        numbers = list(
+            item.parts
+        )  # in order of appearance: vLLM's begin with 1 behind reasoning (2026-08)
         for place, part in enumerate(parts_in(whole)):
             piece = self._part(item, numbers[place] if place < len(numbers) else ("rest", place))
             block = block_of_part(part)
             key = "refusal" if block.get("type") == "refusal" else "text"
             if not piece.sent.get(key):
                 self._logprobs += dicts_in(part.get("logprobs"))
-            missing = {name: value for name, value in named.items() if not piece.sent or name not in item.named}
+            missing = {
+                name: value
+                for name, value in named.items()
+                if not piece.sent or name not in item.named
+            }
             if key in block:
                 block[key] = piece.rest_of(key, block[key])
             if "annotations" in block:
@@ -347,7 +400,9 @@ class ResponsesDecoder:
             is_new = (key, at) not in piece.sent
             text = piece.rest_of((key, at), part.get("text"))
             if text or is_new:
-                rest.append({**part, "text": text, "index": at} if is_new else {"text": text, "index": at})
+                rest.append(
+                    {**part, "text": text, "index": at} if is_new else {"text": text, "index": at}
+                )
         return rest
 
     def _call_head(self, item: _Item, whole: JSON) -> list[AIMessageChunk]:
@@ -365,7 +420,10 @@ class ResponsesDecoder:
         key = CALL_TEXT[item.kind]
         if text := self._block(item).rest_of(key, whole.get(key)):
             chunks += self._call_piece(item, text)
-        ending, block = '"}' if item.kind == "custom_tool_call" else "", self._fields_left(item, whole)
+        ending, block = (
+            '"}' if item.kind == "custom_tool_call" else "",
+            self._fields_left(item, whole),
+        )
         if ending or block:
             call = tool_call_chunk(args=ending, index=self._block(item).index)
             chunks += self._chunk_of(item, (call,), **block)
@@ -399,7 +457,14 @@ class ResponsesDecoder:
     def _image(self, payload: JSON) -> list[AIMessageChunk]:
         """Hand out an image on its way; `partial_images` are never sent back."""
         item = self._item_of(payload, "image_generation_call")
-        shown = ("partial_image_index", "partial_image_b64", "output_format", "size", "quality", "background")
+        shown = (
+            "partial_image_index",
+            "partial_image_b64",
+            "output_format",
+            "size",
+            "quality",
+            "background",
+        )
         image = {key: payload[key] for key in shown if payload.get(key) is not None}
         return self._chunk_of(item, partial_images=[image])
 
@@ -425,8 +490,12 @@ class ResponsesDecoder:
         "response.reasoning_text.delta": lambda self, payload: self._thought(
             payload, "content", "content_index", "reasoning_text"
         ),
-        "response.function_call_arguments.delta": lambda self, payload: self._argument(payload, "function_call"),
-        "response.custom_tool_call_input.delta": lambda self, payload: self._argument(payload, "custom_tool_call"),
+        "response.function_call_arguments.delta": lambda self, payload: self._argument(
+            payload, "function_call"
+        ),
+        "response.custom_tool_call_input.delta": lambda self, payload: self._argument(
+            payload, "custom_tool_call"
+        ),
         "response.code_interpreter_call_code.delta": _code,
         "response.image_generation_call.partial_image": _image,
         "response.audio.delta": lambda self, payload: self._audio(payload, "data"),

@@ -38,7 +38,9 @@ class Part(TypedDict, total=False):
 class RequestBody(TypedDict, total=False):
     model: str
     input: list[Item]
-    tools: list[dict[str, Any]]  # flat: {"type": "function", "name", "description", "parameters", "strict"}
+    tools: list[
+        dict[str, Any]
+    ]  # flat: {"type": "function", "name", "description", "parameters", "strict"}
     tool_choice: str | dict[str, Any]
     text: dict[str, Any]  # format (the form of the answer), verbosity
     reasoning: dict[str, Any]  # effort, summary

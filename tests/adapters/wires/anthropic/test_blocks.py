@@ -51,10 +51,12 @@ def test_a_refused_block_is_not_shown_whole() -> None:
 def test_text_as_base64_goes_as_text() -> None:
     data = b64encode("Grüezi".encode()).decode()
     source = {"type": "text", "media_type": "text/plain", "data": "Grüezi"}
-    assert user_blocks([{"type": "file", "base64": data, "mime_type": "text/markdown", "filename": "a.md"}]) == [
-        {"type": "document", "source": source, "title": "a.md"}
+    assert user_blocks(
+        [{"type": "file", "base64": data, "mime_type": "text/markdown", "filename": "a.md"}]
+    ) == [{"type": "document", "source": source, "title": "a.md"}]
+    assert user_blocks([{"type": "text-plain", "base64": data}]) == [
+        {"type": "document", "source": source}
     ]
-    assert user_blocks([{"type": "text-plain", "base64": data}]) == [{"type": "document", "source": source}]
 
 
 def test_old_blocks_keep_what_stood_in_their_metadata() -> None:
@@ -62,7 +64,11 @@ def test_old_blocks_keep_what_stood_in_their_metadata() -> None:
         "type": "file",
         "source_type": "text",
         "text": "a",
-        "metadata": {"title": "t", "citations": {"enabled": True}, "cache_control": {"type": "ephemeral"}},
+        "metadata": {
+            "title": "t",
+            "citations": {"enabled": True},
+            "cache_control": {"type": "ephemeral"},
+        },
     }
     assert user_blocks([block]) == [
         {
@@ -77,7 +83,9 @@ def test_old_blocks_keep_what_stood_in_their_metadata() -> None:
 
 @pytest.mark.parametrize("kind", ["search_result", "container_upload", "tool_result", "brand_new"])
 def test_blocks_of_anthropics_own_pass(kind: str) -> None:
-    assert user_blocks([{"type": kind, "anything": 1, "index": 3}]) == [{"type": kind, "anything": 1}]
+    assert user_blocks([{"type": kind, "anything": 1, "index": 3}]) == [
+        {"type": kind, "anything": 1}
+    ]
 
 
 def test_the_cache_breakpoint_of_a_text_passes_and_answers_keys_do_not() -> None:

@@ -24,9 +24,13 @@ from modelwire.transport.wire import Reply, WireRequest
 CODEC: Codec = MessagesCodec()
 
 
-def encoded(base_url: str = "https://api.anthropic.com", *, codec: Codec = CODEC, **fields: Any) -> WireRequest:
+def encoded(
+    base_url: str = "https://api.anthropic.com", *, codec: Codec = CODEC, **fields: Any
+) -> WireRequest:
     endpoint = Endpoint(base_url, fields.pop("headers", {}))
-    return codec.encode(ChatCall([HumanMessage("hi")], fields.pop("model", "claude-haiku-4-5"), endpoint, **fields))
+    return codec.encode(
+        ChatCall([HumanMessage("hi")], fields.pop("model", "claude-haiku-4-5"), endpoint, **fields)
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,10 @@ def test_the_version_is_pinned_and_may_be_said_otherwise() -> None:
         "anthropic-version": "2023-06-01",
         "x-api-key": "k",
     }
-    assert encoded(extra_headers={"Anthropic-Version": "2026-10-21"}).headers["anthropic-version"] == "2026-10-21"
+    assert (
+        encoded(extra_headers={"Anthropic-Version": "2026-10-21"}).headers["anthropic-version"]
+        == "2026-10-21"
+    )
 
 
 def test_beta_features_of_all_places_add_up() -> None:
@@ -69,9 +76,15 @@ def test_the_body_has_the_stream_flag_only_for_streams_and_extra_body_wins() -> 
         "messages": [{"role": "user", "content": "hi"}],
         "max_tokens": 64_000,
     }
-    request = encoded(stream=True, params={"temperature": 0}, extra_body={"temperature": 1, "new": True})
+    request = encoded(
+        stream=True, params={"temperature": 0}, extra_body={"temperature": 1, "new": True}
+    )
     assert request.stream
-    assert (request.body["stream"], request.body["temperature"], request.body["new"]) == (True, 1, True)
+    assert (request.body["stream"], request.body["temperature"], request.body["new"]) == (
+        True,
+        1,
+        True,
+    )
 
 
 def test_an_error_names_the_service() -> None:
@@ -85,18 +98,31 @@ def test_an_error_names_the_service() -> None:
         (429, {"type": "rate_limit_error", "message": "slow"}, RateLimited),
         (
             400,
-            {"type": "invalid_request_error", "message": "prompt is too long: 205573 tokens > 200000 maximum"},
+            {
+                "type": "invalid_request_error",
+                "message": "prompt is too long: 205573 tokens > 200000 maximum",
+            },
             ContextTooLong,
         ),
-        (400, {"type": "invalid_request_error", "message": "max_tokens: must be positive"}, BadRequest),
+        (
+            400,
+            {"type": "invalid_request_error", "message": "max_tokens: must be positive"},
+            BadRequest,
+        ),
         (
             429,
-            {"type": "rate_limit_error", "message": "paid", "details": {"error_code": "enforced_spend_limit_reached"}},
+            {
+                "type": "rate_limit_error",
+                "message": "paid",
+                "details": {"error_code": "enforced_spend_limit_reached"},
+            },
             QuotaExhausted,
         ),
     ],
 )
-def test_an_error_answer_is_the_error_of_its_codes(status: int, said: dict[str, Any], error: type[Exception]) -> None:
+def test_an_error_answer_is_the_error_of_its_codes(
+    status: int, said: dict[str, Any], error: type[Exception]
+) -> None:
     body = json.dumps({"type": "error", "error": said, "request_id": "req_2"}).encode()
     raised = CODEC.error(Reply(status, {"request-id": "req_1"}, body))
     assert type(raised) is error
@@ -106,7 +132,13 @@ def test_an_error_answer_is_the_error_of_its_codes(status: int, said: dict[str, 
 
 @pytest.mark.parametrize(
     "params",
-    [{"betas": 5}, {"betas": [5]}, {"betas": ["a\r\nx-api-key: b"]}, {"user_profile_id": "a\nb"}, {"workspace_id": 5}],
+    [
+        {"betas": 5},
+        {"betas": [5]},
+        {"betas": ["a\r\nx-api-key: b"]},
+        {"user_profile_id": "a\nb"},
+        {"workspace_id": 5},
+    ],
 )
 def test_what_no_header_can_say_is_refused(params: dict[str, Any]) -> None:
     with pytest.raises((InvalidArgument, InvalidType), match=next(iter(params))):
@@ -121,5 +153,10 @@ def test_a_feature_needed_is_named_once_and_another_date_of_it_will_do() -> None
     assert features() is None
     assert features(mcp_servers=[{}], tools=[toolset, toolset]) == "mcp-client-2025-11-20"
     assert features(mcp_servers=[{}], betas=["mcp-client-2025-04-04"]) == "mcp-client-2025-04-04"
-    assert features(mcp_servers=[{}], betas="compact-2026-01-12") == "compact-2026-01-12,mcp-client-2025-11-20"
-    assert features(context_management={"edits": 5}, tools=[{"type": "custom", "name": "f"}]) is None
+    assert (
+        features(mcp_servers=[{}], betas="compact-2026-01-12")
+        == "compact-2026-01-12,mcp-client-2025-11-20"
+    )
+    assert (
+        features(context_management={"edits": 5}, tools=[{"type": "custom", "name": "f"}]) is None
+    )

@@ -11,7 +11,14 @@ from support.recordings import chunks_of, decoded, records, reply_of
 
 from modelwire.adapters.wires.anthropic.codec import MessagesCodec
 from modelwire.adapters.wires.wire import ChatCall, Endpoint
-from modelwire.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage, merge_chunks
+from modelwire.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    merge_chunks,
+)
 from modelwire.messages.block_translators.v1 import V1Stream, as_v1
 from modelwire.transport.wire import Reply
 
@@ -20,7 +27,11 @@ ENDPOINT = "anthropic_messages"
 
 
 def without_index(content: Any) -> Any:
-    return content if isinstance(content, str) else [{k: v for k, v in b.items() if k != "index"} for b in content]
+    return (
+        content
+        if isinstance(content, str)
+        else [{k: v for k, v in b.items() if k != "index"} for b in content]
+    )
 
 
 def accumulated(body: bytes) -> dict[str, Any]:
@@ -35,7 +46,9 @@ def accumulated(body: bytes) -> dict[str, Any]:
         warnings.catch_warnings(action="ignore"),  # its serialiser about blocks it does not know
         httpx2.Client(transport=httpx2.MockTransport(answer)) as http_client,
         anthropic.Anthropic(api_key="none", max_retries=0, http_client=http_client) as client,
-        client.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "x"}]) as stream,
+        client.messages.stream(
+            model="m", max_tokens=9, messages=[{"role": "user", "content": "x"}]
+        ) as stream,
     ):
         return json.loads(stream.get_final_message().to_json())
 
@@ -47,12 +60,18 @@ def test_the_sum_of_every_recorded_stream_is_the_unstreamed_message() -> None:
             continue
         body = reply_of(record).body
         whole_json = accumulated(body)
-        if any(block["type"] == "compaction" or block["type"] == "fallback" for block in whole_json["content"]):
+        if any(
+            block["type"] == "compaction" or block["type"] == "fallback"
+            for block in whole_json["content"]
+        ):
             continue  # the SDK's stable accumulator does not know them
         compared += 1
         whole = CODEC.decode(Reply(200, {}, json.dumps(whole_json).encode()))
         total = merge_chunks(list(chunks_of(CODEC, body)))
-        if (without_index(total.content), total.tool_calls) != (without_index(whole.content), whole.tool_calls):
+        if (without_index(total.content), total.tool_calls) != (
+            without_index(whole.content),
+            whole.tool_calls,
+        ):
             wrong[record["id"]] = (without_index(total.content), whole.content)
     assert not wrong, f"{len(wrong)}: {str(wrong)[:3000]}"
     assert compared > 40
@@ -69,8 +88,15 @@ def history_of(body: dict[str, Any]) -> list[BaseMessage]:
     for turn in body["messages"]:
         content = turn["content"]
         if turn["role"] == "assistant":
-            uses = [] if isinstance(content, str) else [block for block in content if block["type"] == "tool_use"]
-            calls = [{"name": use["name"], "args": use["input"], "id": use["id"], "type": "tool_call"} for use in uses]
+            uses = (
+                []
+                if isinstance(content, str)
+                else [block for block in content if block["type"] == "tool_use"]
+            )
+            calls = [
+                {"name": use["name"], "args": use["input"], "id": use["id"], "type": "tool_call"}
+                for use in uses
+            ]
             messages.append(AIMessage(content=content, tool_calls=calls))
         elif turn["role"] == "system":
             messages.append(SystemMessage(content=content))
@@ -81,7 +107,9 @@ def history_of(body: dict[str, Any]) -> list[BaseMessage]:
                 if block["type"] == "tool_result":
                     status = "error" if block.get("is_error") else "success"
                     said = block.get("content") or ""
-                    messages.append(ToolMessage(content=said, tool_call_id=block["tool_use_id"], status=status))
+                    messages.append(
+                        ToolMessage(content=said, tool_call_id=block["tool_use_id"], status=status)
+                    )
                 else:
                     messages.append(HumanMessage(content=[block]))
     return messages
@@ -102,7 +130,11 @@ def turns_of(body: dict[str, Any]) -> list[Any]:
 
 
 def plain(block: dict[str, Any]) -> dict[str, Any]:
-    block = {key: value for key, value in block.items() if value is not None and (key, value) != ("is_error", False)}
+    block = {
+        key: value
+        for key, value in block.items()
+        if value is not None and (key, value) != ("is_error", False)
+    }
     if block["type"] == "tool_result":
         block.pop("cache_control", None)  # a `ToolMessage` has no place for it
         if isinstance(block.get("content"), str):
@@ -110,12 +142,18 @@ def plain(block: dict[str, Any]) -> dict[str, Any]:
         if not any(part.get("text", "x") for part in block.get("content", [])):
             block.pop("content", None)
     if "citations" in block and isinstance(block["citations"], list):
-        block["citations"] = [{k: v for k, v in c.items() if k != "file_id"} for c in block["citations"]]
+        block["citations"] = [
+            {k: v for k, v in c.items() if k != "file_id"} for c in block["citations"]
+        ]
     return block
 
 
 def call_of(body: dict[str, Any], codec: Any = CODEC) -> dict[str, Any]:
-    params = {name: value for name, value in body.items() if name not in ("model", "messages", "system", "stream")}
+    params = {
+        name: value
+        for name, value in body.items()
+        if name not in ("model", "messages", "system", "stream")
+    }
     call = ChatCall(
         messages=history_of(body),
         model=body["model"],
@@ -136,10 +174,14 @@ def test_every_recorded_request_is_encoded_as_it_was_sent() -> None:
         if "output_format" in sent:  # its name in 2025
             sent["output_config"] = {"format": sent.pop("output_format")}
         if rest != {name: value for name, value in sent.items() if value != []}:
-            wrong[record["id"]] = {n: (rest.get(n), sent.get(n)) for n in rest | sent if rest.get(n) != sent.get(n)}
+            wrong[record["id"]] = {
+                n: (rest.get(n), sent.get(n)) for n in rest | sent if rest.get(n) != sent.get(n)
+            }
         elif turns_of(ours) != turns_of(body):
             wrong[record["id"]] = [
-                pair for pair in zip(turns_of(ours), turns_of(body), strict=False) if pair[0] != pair[1]
+                pair
+                for pair in zip(turns_of(ours), turns_of(body), strict=False)
+                if pair[0] != pair[1]
             ]
     assert not wrong, f"{len(wrong)} of {len(list(records(ENDPOINT)))}: {str(wrong)[:3000]}"
 
@@ -172,14 +214,18 @@ def test_every_recorded_history_can_be_said_on_the_other_wire() -> None:
         body = record["request_body"]
         if ONLY_HERE & types_in(body["messages"]):
             continue
-        call = ChatCall(messages=history_of(body), model="m", endpoint=Endpoint("https://api.openai.com/v1"))
+        call = ChatCall(
+            messages=history_of(body), model="m", endpoint=Endpoint("https://api.openai.com/v1")
+        )
         assert codec.encode(call).body["messages"]
         said += 1
     assert said > 150
 
 
 def said_again(answer: AIMessage) -> list[dict[str, Any]]:
-    call = ChatCall([HumanMessage("a"), answer, HumanMessage("b")], "m", Endpoint("https://api.anthropic.com"))
+    call = ChatCall(
+        [HumanMessage("a"), answer, HumanMessage("b")], "m", Endpoint("https://api.anthropic.com")
+    )
     content = CODEC.encode(call).body["messages"][1]["content"]
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
@@ -188,7 +234,9 @@ def as_came(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the blocks of a whole recorded answer: neighbouring plain texts at its head joined, blank ones gone."""
     blocks: list[dict[str, Any]] = []
     for block in map(plain, json.loads(record["response_body_text"])["content"]):
-        if block["type"] == "text" and all(b["type"] == "text" and "citations" not in b for b in [*blocks, block]):
+        if block["type"] == "text" and all(
+            b["type"] == "text" and "citations" not in b for b in [*blocks, block]
+        ):
             blocks = [{"type": "text", "text": "".join(b["text"] for b in [*blocks, block])}]
         elif block["type"] != "text" or block["text"].strip():
             blocks.append(block)
@@ -206,14 +254,18 @@ def test_every_recorded_answer_returns_in_the_next_turn_as_it_came() -> None:
         else:
             answer = decoded(CODEC, record)
             standard = as_v1(answer)
-        if not any(getattr(b, "get", str(b).strip().startswith)("type") for b in answer.content_blocks):
+        if not any(
+            getattr(b, "get", str(b).strip().startswith)("type") for b in answer.content_blocks
+        ):
             continue  # an answer that says nothing
         once = [plain(block) for block in said_again(answer)]
         again = [plain(block) for block in said_again(standard)]
         came = once if record["stream"] else as_came(record)
         if not once == again == came:
             wrong[record["id"]] = [
-                pair for pair in zip(came, once, again, strict=False) if len(set(map(str, pair))) > 1
+                pair
+                for pair in zip(came, once, again, strict=False)
+                if len(set(map(str, pair))) > 1
             ]
         compared += 1
     assert compared > 200

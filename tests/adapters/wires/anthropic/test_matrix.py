@@ -29,10 +29,28 @@ PNG, PDF = "iVBORw0KGgo=", "JVBERi0xLjQ="
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CALL = {"name": "weather", "args": {"city": "Zürich"}, "id": "toolu_1", "type": "tool_call"}
 HI = [{"role": "user", "content": "hi"}]
-SERVER = {"type": "url", "url": "https://mcp.example.com", "name": "s", "authorization_token": "none"}
-TOOLSETS = [{"type": "mcp_toolset", "mcp_server_name": "s"}, {"type": "mcp_toolset", "mcp_server_name": "t"}]
-SEARCH = {"type": "web_search_20260209", "name": "web_search", "max_uses": 2, "allowed_domains": ["example.com"]}
-FETCH = {"type": "web_fetch_20260209", "name": "web_fetch", "citations": {"enabled": True}, "max_content_tokens": 500}
+SERVER = {
+    "type": "url",
+    "url": "https://mcp.example.com",
+    "name": "s",
+    "authorization_token": "none",
+}
+TOOLSETS = [
+    {"type": "mcp_toolset", "mcp_server_name": "s"},
+    {"type": "mcp_toolset", "mcp_server_name": "t"},
+]
+SEARCH = {
+    "type": "web_search_20260209",
+    "name": "web_search",
+    "max_uses": 2,
+    "allowed_domains": ["example.com"],
+}
+FETCH = {
+    "type": "web_fetch_20260209",
+    "name": "web_fetch",
+    "citations": {"enabled": True},
+    "max_content_tokens": 500,
+}
 OWN_TOOLS = [
     SEARCH,
     FETCH,
@@ -40,9 +58,17 @@ OWN_TOOLS = [
     {"type": "bash_20250124", "name": "bash"},
     {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"},
     {"type": "memory_20250818", "name": "memory"},
-    {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex", "cache_control": CACHE},
+    {
+        "type": "tool_search_tool_regex_20251119",
+        "name": "tool_search_tool_regex",
+        "cache_control": CACHE,
+    },
 ]
-CLEAR = {"edits": [{"type": "clear_tool_uses_20250919", "trigger": {"type": "input_tokens", "value": 30000}}]}
+CLEAR = {
+    "edits": [
+        {"type": "clear_tool_uses_20250919", "trigger": {"type": "input_tokens", "value": 30000}}
+    ]
+}
 COMPACT = {"edits": [{"type": "compact_20260112"}]}
 
 
@@ -108,7 +134,10 @@ CASES: dict[str, Case] = {
         {"thinking": {"type": "adaptive", "display": "summarized"}, "effort": "xhigh"},
         "hi",
         {},
-        {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "xhigh"}},
+        {
+            "thinking": {"type": "adaptive", "display": "summarized"},
+            "output_config": {"effort": "xhigh"},
+        },
     ),
     "thinking, with a budget": same(
         model="claude-of-old",
@@ -119,7 +148,13 @@ CASES: dict[str, Case] = {
     "effort of one call, beside a form": (
         {"output_config": {"effort": "low"}},
         "hi",
-        {"effort": "max", "response_format": {"type": "json_schema", "json_schema": {"name": "c", "schema": SCHEMA}}},
+        {
+            "effort": "max",
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "c", "schema": SCHEMA},
+            },
+        },
         {"output_config": {"effort": "max", "format": {"type": "json_schema", "schema": SCHEMA}}},
     ),
     "a form under its old name": (
@@ -138,7 +173,10 @@ CASES: dict[str, Case] = {
         },
     ),
     "the place and the pace": same(
-        inference_geo="eu", service_tier="standard_only", speed="fast", needs=["fast-mode-2026-02-01"]
+        inference_geo="eu",
+        service_tier="standard_only",
+        speed="fast",
+        needs=["fast-mode-2026-02-01"],
     ),
     "for whom": same(
         user_profile_id="uprof_1",
@@ -153,8 +191,18 @@ CASES: dict[str, Case] = {
             SystemMessage([text("be kind", cache_control=HOUR)]),
             HumanMessage(
                 [
-                    {"type": "image", "base64": PNG, "mime_type": "image/png", "cache_control": CACHE},
-                    {"type": "file", "base64": PDF, "mime_type": "application/pdf", "cache_control": CACHE},
+                    {
+                        "type": "image",
+                        "base64": PNG,
+                        "mime_type": "image/png",
+                        "cache_control": CACHE,
+                    },
+                    {
+                        "type": "file",
+                        "base64": PDF,
+                        "mime_type": "application/pdf",
+                        "cache_control": CACHE,
+                    },
                     text("hi", cache_control=CACHE),
                 ]
             ),
@@ -171,7 +219,10 @@ CASES: dict[str, Case] = {
                         "source": {"type": "base64", "media_type": "image/png", "data": PNG},
                         "cache_control": CACHE,
                     },
-                    document({"type": "base64", "media_type": "application/pdf", "data": PDF}, cache_control=CACHE),
+                    document(
+                        {"type": "base64", "media_type": "application/pdf", "data": PDF},
+                        cache_control=CACHE,
+                    ),
                     text("hi", cache_control=CACHE),
                 ),
                 {"role": "assistant", "content": [USE | {"cache_control": CACHE}]},
@@ -207,19 +258,31 @@ CASES: dict[str, Case] = {
         {},
         "hi",
         {"tools": [OPENAI_WEATHER]},
-        {"tools": [WEATHER | {"cache_control": CACHE, "allowed_callers": ["code_execution_20260120"]}]},
+        {
+            "tools": [
+                WEATHER | {"cache_control": CACHE, "allowed_callers": ["code_execution_20260120"]}
+            ]
+        },
     ),
     "the tools of the provider's": bound(OWN_TOOLS),
     "tools in beta": bound(
         [
-            {"type": "computer_20251124", "name": "computer", "display_width_px": 800, "display_height_px": 600},
+            {
+                "type": "computer_20251124",
+                "name": "computer",
+                "display_width_px": 800,
+                "display_height_px": 600,
+            },
             {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"},
         ],
         needs=["computer-use-2025-11-24", "advisor-tool-2026-03-01"],
     ),
-    "two MCP servers": bound(TOOLSETS, mcp_servers=[SERVER, SERVER | {"name": "t"}], needs=["mcp-client-2025-11-20"]),
+    "two MCP servers": bound(
+        TOOLSETS, mcp_servers=[SERVER, SERVER | {"name": "t"}], needs=["mcp-client-2025-11-20"]
+    ),
     "an MCP server of the older kind": same(
-        mcp_servers=[SERVER | {"tool_configuration": {"enabled": True}}], betas=["mcp-client-2025-04-04"]
+        mcp_servers=[SERVER | {"tool_configuration": {"enabled": True}}],
+        betas=["mcp-client-2025-04-04"],
     ),
     "a container with skills": same(
         container={"skills": [{"type": "anthropic", "skill_id": "xlsx", "version": "latest"}]},
@@ -244,12 +307,28 @@ CASES: dict[str, Case] = {
         [
             HumanMessage(
                 [
-                    {"type": "file", "url": "https://e.org/a.pdf", "extras": {"citations": {"enabled": True}}},
-                    {"type": "file", "file_id": "file_1", "citations": {"enabled": True}, "title": "t"},
-                    {"type": "file", "source_type": "id", "id": "file_2", "metadata": {"context": "c"}},
+                    {
+                        "type": "file",
+                        "url": "https://e.org/a.pdf",
+                        "extras": {"citations": {"enabled": True}},
+                    },
+                    {
+                        "type": "file",
+                        "file_id": "file_1",
+                        "citations": {"enabled": True},
+                        "title": "t",
+                    },
+                    {
+                        "type": "file",
+                        "source_type": "id",
+                        "id": "file_2",
+                        "metadata": {"context": "c"},
+                    },
                     {"type": "file", "source_type": "text", "text": "x", "mime_type": "text/plain"},
                     {"type": "text-plain", "text": "y", "mime_type": "text/plain", "title": "u"},
-                    document({"type": "content", "content": [text("z")]}, citations={"enabled": True}),
+                    document(
+                        {"type": "content", "content": [text("z")]}, citations={"enabled": True}
+                    ),
                     {
                         "type": "search_result",
                         "source": "s",
@@ -264,7 +343,9 @@ CASES: dict[str, Case] = {
         {},
         {
             "messages": asked(
-                document({"type": "url", "url": "https://e.org/a.pdf"}, citations={"enabled": True}),
+                document(
+                    {"type": "url", "url": "https://e.org/a.pdf"}, citations={"enabled": True}
+                ),
                 document(file_source("file_1"), citations={"enabled": True}, title="t"),
                 document(file_source("file_2"), context="c"),
                 document({"type": "text", "media_type": "text/plain", "data": "x"}),
@@ -292,7 +373,11 @@ CASES: dict[str, Case] = {
                     {"type": "input_image", "file_id": "file_1"},
                     {"type": "image", "source_type": "url", "url": "https://e.org/a.png"},
                     {"type": "input_file", "file_url": "https://e.org/a.pdf"},
-                    {"type": "input_file", "file_data": f"data:application/pdf;base64,{PDF}", "filename": "a.pdf"},
+                    {
+                        "type": "input_file",
+                        "file_data": f"data:application/pdf;base64,{PDF}",
+                        "filename": "a.pdf",
+                    },
                 ]
             )
         ],
@@ -300,11 +385,16 @@ CASES: dict[str, Case] = {
         {
             "messages": asked(
                 text("see"),
-                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+                {
+                    "type": "image",
+                    "source": {"type": "base64", "media_type": "image/png", "data": PNG},
+                },
                 {"type": "image", "source": file_source("file_1")},
                 {"type": "image", "source": {"type": "url", "url": "https://e.org/a.png"}},
                 document({"type": "url", "url": "https://e.org/a.pdf"}),
-                document({"type": "base64", "media_type": "application/pdf", "data": PDF}, title="a.pdf"),
+                document(
+                    {"type": "base64", "media_type": "application/pdf", "data": PDF}, title="a.pdf"
+                ),
             ),
             "betas": ["files-api-2025-04-14"],
         },
@@ -337,7 +427,13 @@ CASES: dict[str, Case] = {
 
 
 def sent() -> Sent:
-    answer = {"id": "m", "type": "message", "role": "assistant", "content": [], "stop_reason": "end_turn"}
+    answer = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "stop_reason": "end_turn",
+    }
     stream = b'data: {"type":"message_start","message":{"content":[]}}\n\ndata: {"type":"message_stop"}\n\n'
     return Sent(answer, stream)
 
@@ -348,7 +444,9 @@ def sent_by_us(case: Case) -> Sent:
 
 def sent_by_the_sdk(case: Case) -> Sent:
     arguments = {"messages": HI, "model": MODEL, "max_tokens": 64, **case[3]}
-    return sent().by_sdk(anthropic.Anthropic, lambda client: client.beta.messages.create, **arguments)
+    return sent().by_sdk(
+        anthropic.Anthropic, lambda client: client.beta.messages.create, **arguments
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -389,7 +487,12 @@ def hints(kind: Any) -> dict[str, Any]:
 
 
 def parameters(module: Any) -> set[str]:
-    return set(hints(module.MessageCreateParamsNonStreaming)) - {"messages", "model", "stream", "betas"}
+    return set(hints(module.MessageCreateParamsNonStreaming)) - {
+        "messages",
+        "model",
+        "stream",
+        "betas",
+    }
 
 
 @read_from("anthropic", "2.12")
@@ -421,7 +524,9 @@ def types_of(union: Any) -> Iterator[str]:
 
 @read_from("anthropic", "2.12")
 def test_what_only_the_beta_types_have_names_its_feature() -> None:
-    only_beta = parameters(beta_params) - parameters(message_create_params) - {"context_management"}  # by its edits
+    only_beta = (
+        parameters(beta_params) - parameters(message_create_params) - {"context_management"}
+    )  # by its edits
     assert set(FEATURE_OF_PARAMETER) == only_beta | {"speed", "anthropic-user-profile-id"}
     tools = set(types_of(BetaToolUnionParam)) - set(types_of(ToolUnionParam))
     edits = set(types_of(hints_of_edits()))
@@ -443,7 +548,9 @@ def test_a_system_prompt_said_twice_is_refused() -> None:
 
 
 def test_a_token_for_an_mcp_server_is_not_shown() -> None:
-    model = ChatAnthropic(model=MODEL, api_key="none", mcp_servers=[SERVER | {"authorization_token": "hush"}])
+    model = ChatAnthropic(
+        model=MODEL, api_key="none", mcp_servers=[SERVER | {"authorization_token": "hush"}]
+    )
     assert "hush" not in repr(model)
 
 
@@ -451,6 +558,8 @@ def test_a_schema_is_asked_for_by_the_wire(colour: Any) -> None:
     sent = Sent({"content": [text('{"city": "Bern"}')]}, b"")
     model = ChatAnthropic(model=MODEL, api_key="none", **answered_by(sent))
     schema = {"title": "place", **SCHEMA}
-    assert colour.invoke(model.with_structured_output(schema, method="json_schema"), "a") == {"city": "Bern"}
+    assert colour.invoke(model.with_structured_output(schema, method="json_schema"), "a") == {
+        "city": "Bern"
+    }
     assert sent.body["output_config"]["format"]["schema"]["properties"] == SCHEMA["properties"]
     check_type(sent.body, beta=False)

@@ -26,11 +26,20 @@ from modelwire.messages import (
 )
 
 CALL = {"name": "weather", "args": {"city": "Zürich"}, "id": "toolu_1", "type": "tool_call"}
-BAD_CALL = {"name": "weather", "args": '{"city', "id": "toolu_1", "error": "cut off", "type": "invalid_tool_call"}
+BAD_CALL = {
+    "name": "weather",
+    "args": '{"city',
+    "id": "toolu_1",
+    "error": "cut off",
+    "type": "invalid_tool_call",
+}
 
 
 def turns(*messages: Any, system_turns: bool = False) -> list[tuple[str, Any]]:
-    return [(turn["role"], turn["content"]) for turn in turns_from_messages(messages, system_turns=system_turns)[1]]
+    return [
+        (turn["role"], turn["content"])
+        for turn in turns_from_messages(messages, system_turns=system_turns)[1]
+    ]
 
 
 def tagged(words: str) -> str:
@@ -42,14 +51,26 @@ def tagged(words: str) -> str:
 
 def test_a_later_system_message_stays_in_its_place_marked() -> None:
     system, said = turns_from_messages(
-        [SystemMessage("a"), HumanMessage("b"), AIMessage("c"), SystemMessage("d"), HumanMessage("e")]
+        [
+            SystemMessage("a"),
+            HumanMessage("b"),
+            AIMessage("c"),
+            SystemMessage("d"),
+            HumanMessage("e"),
+        ]
     )
     assert system == "a"
     assert [turn["content"] for turn in said] == ["b", "c", [text(tagged("d")), text("e")]]
 
 
 def test_a_model_that_takes_system_turns_gets_them_where_the_wire_allows() -> None:
-    history = [HumanMessage("a"), SystemMessage("b"), SystemMessage([text("c")]), AIMessage("d"), HumanMessage("e")]
+    history = [
+        HumanMessage("a"),
+        SystemMessage("b"),
+        SystemMessage([text("c")]),
+        AIMessage("d"),
+        HumanMessage("e"),
+    ]
     assert turns(*history, system_turns=True) == [
         ("user", "a"),
         ("system", [text("b"), text("c")]),
@@ -81,7 +102,10 @@ def test_a_system_message_between_a_call_and_its_result_comes_after_the_result()
 
 def test_blocks_only_anthropic_knows_stay_a_system_turn() -> None:
     addition = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "f"}}
-    assert turns(HumanMessage("a"), SystemMessage([addition])) == [("user", "a"), ("system", [addition])]
+    assert turns(HumanMessage("a"), SystemMessage([addition])) == [
+        ("user", "a"),
+        ("system", [addition]),
+    ]
 
 
 def test_system_messages_alone_are_said_by_the_user() -> None:
@@ -121,7 +145,10 @@ def test_blocks_of_other_wires_that_this_one_has_no_words_for_are_left_out() -> 
         {"type": "refusal", "refusal": "no"},
     ]
     answer = AIMessage(content, response_metadata={"model_provider": "openai"})
-    assert turns(HumanMessage("a"), answer, HumanMessage("d"))[1] == ("assistant", [text("b"), text("c"), text("no")])
+    assert turns(HumanMessage("a"), answer, HumanMessage("d"))[1] == (
+        "assistant",
+        [text("b"), text("c"), text("no")],
+    )
 
 
 def test_unknown_blocks_of_our_own_wire_return_as_they_came() -> None:
@@ -132,7 +159,12 @@ def test_unknown_blocks_of_our_own_wire_return_as_they_came() -> None:
 
 def test_standard_blocks_of_server_tools_are_said_as_they_came() -> None:
     content = [
-        {"type": "server_tool_call", "id": "srv", "name": "code_interpreter", "args": {"code": "1"}},
+        {
+            "type": "server_tool_call",
+            "id": "srv",
+            "name": "code_interpreter",
+            "args": {"code": "1"},
+        },
         {
             "type": "server_tool_result",
             "tool_call_id": "srv",
@@ -230,7 +262,9 @@ def test_a_foreign_value_is_no_message() -> None:
         turns_from_messages(["hello"])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("messages", [[], [HumanMessage("")], [HumanMessage(" \n"), AIMessage([text("")])]])
+@pytest.mark.parametrize(
+    "messages", [[], [HumanMessage("")], [HumanMessage(" \n"), AIMessage([text("")])]]
+)
 def test_a_history_that_says_nothing_is_refused(messages: list[Any]) -> None:
     with pytest.raises(InvalidArgument, match="messages are empty"):
         turns_from_messages(messages)
@@ -251,7 +285,9 @@ MESSAGES = st.one_of(
 
 
 @given(st.lists(MESSAGES, max_size=8), st.booleans())
-def test_any_history_is_said_by_the_rules_of_the_wire(messages: list[Any], system_turns: bool) -> None:
+def test_any_history_is_said_by_the_rules_of_the_wire(
+    messages: list[Any], system_turns: bool
+) -> None:
     before = copy.deepcopy(messages)
     try:
         _, said = turns_from_messages(messages, system_turns=system_turns)
@@ -268,11 +304,22 @@ def test_any_history_is_said_by_the_rules_of_the_wire(messages: list[Any], syste
         kinds = [block["type"] != "tool_result" for block in blocks]
         assert kinds == sorted(kinds)
     if said and roles[-1] == "assistant":
-        last = said[-1]["content"] if isinstance(said[-1]["content"], str) else said[-1]["content"][-1].get("text", "")
+        last = (
+            said[-1]["content"]
+            if isinstance(said[-1]["content"], str)
+            else said[-1]["content"][-1].get("text", "")
+        )
         assert last == last.rstrip()
 
 
 def test_a_tool_message_of_tool_results_is_said_as_it_is() -> None:
-    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "r", "toolset_name": "browser"}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "toolu_1",
+        "content": "r",
+        "toolset_name": "browser",
+    }
     messages = [HumanMessage("a"), ToolMessage([result], tool_call_id="toolu_1")]
-    assert turns_from_messages(messages)[1] == [{"role": "user", "content": [result, {"type": "text", "text": "a"}]}]
+    assert turns_from_messages(messages)[1] == [
+        {"role": "user", "content": [result, {"type": "text", "text": "a"}]}
+    ]

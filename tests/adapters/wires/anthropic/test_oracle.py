@@ -65,23 +65,43 @@ PNG_SOURCE = {"type": "base64", "media_type": "image/png", "data": PNG}
 # name: our messages, our parameters, what a user of the SDK would write
 CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
     "one text": ([H("hi")], {}, {"messages": [user("hi")]}),
-    "a system prompt": ([S("be kind"), H("hi")], {}, {"system": "be kind", "messages": [user("hi")]}),
+    "a system prompt": (
+        [S("be kind"), H("hi")],
+        {},
+        {"system": "be kind", "messages": [user("hi")]},
+    ),
     "system blocks": (
         [S([text("be kind", **CACHE)]), S("and brief"), H("hi")],
         {},
         {"system": [text("be kind", **CACHE), text("and brief")], "messages": [user("hi")]},
     ),
-    "several system strings": ([S("a"), S("b"), H("hi")], {}, {"system": "a\n\nb", "messages": [user("hi")]}),
-    "many turns": ([H("a"), A("b"), H("c")], {}, {"messages": [user("a"), assistant("b"), user("c")]}),
+    "several system strings": (
+        [S("a"), S("b"), H("hi")],
+        {},
+        {"system": "a\n\nb", "messages": [user("hi")]},
+    ),
+    "many turns": (
+        [H("a"), A("b"), H("c")],
+        {},
+        {"messages": [user("a"), assistant("b"), user("c")]},
+    ),
     "neighbours of one role": (
         [H("a"), H("b"), A("c"), A("d"), H("e")],
         {},
         {"messages": [user([text("a"), text("b")]), assistant([text("c"), text("d")]), user("e")]},
     ),
     "an empty answer": ([H("a"), A(""), H("b")], {}, {"messages": [user([text("a"), text("b")])]}),
-    "empty blocks": ([H([text(""), text(" \n"), text("b")])], {}, {"messages": [user([text("b")])]}),
+    "empty blocks": (
+        [H([text(""), text(" \n"), text("b")])],
+        {},
+        {"messages": [user([text("b")])]},
+    ),
     "a prefill": ([H("a"), A("b  \n")], {}, {"messages": [user("a"), assistant("b")]}),
-    "Anthropic's image": ([H([image(PNG_SOURCE, **CACHE)])], {}, {"messages": [user([image(PNG_SOURCE, **CACHE)])]}),
+    "Anthropic's image": (
+        [H([image(PNG_SOURCE, **CACHE)])],
+        {},
+        {"messages": [user([image(PNG_SOURCE, **CACHE)])]},
+    ),
     "OpenAI's image by url": (
         [H([{"type": "image_url", "image_url": "https://example.com/x"}])],
         {},
@@ -96,14 +116,24 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
         [H("a"), A("let me see", CALL), T("sunny"), H("and?")],
         {"tools": [TOOL]},
         {
-            "messages": [user("a"), assistant([text("let me see"), USE]), user([result("sunny"), text("and?")])],
+            "messages": [
+                user("a"),
+                assistant([text("let me see"), USE]),
+                user([result("sunny"), text("and?")]),
+            ],
             "tools": [TOOL],
         },
     ),
     "parallel calls": (
         [H("a"), A("", CALL, CALL_2), T("sunny"), T("noon", "toolu_2")],
         {},
-        {"messages": [user("a"), assistant([USE, USE_2]), user([result("sunny"), result("noon", "toolu_2")])]},
+        {
+            "messages": [
+                user("a"),
+                assistant([USE, USE_2]),
+                user([result("sunny"), result("noon", "toolu_2")]),
+            ]
+        },
     ),
     "results before the user's words": (
         [H("a"), A("", CALL, CALL_2), T("sunny"), H("wait"), T("noon", "toolu_2")],
@@ -122,24 +152,49 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
         {"messages": [user("a"), assistant([USE]), user([result("no such city", is_error=True)])]},
     ),
     "an image as a result": (
-        [H("a"), A("", CALL), T([text("see"), {"type": "image", "base64": PNG, "mime_type": "image/png"}])],
+        [
+            H("a"),
+            A("", CALL),
+            T([text("see"), {"type": "image", "base64": PNG, "mime_type": "image/png"}]),
+        ],
         {},
-        {"messages": [user("a"), assistant([USE]), user([result([text("see"), image(PNG_SOURCE)])])]},
+        {
+            "messages": [
+                user("a"),
+                assistant([USE]),
+                user([result([text("see"), image(PNG_SOURCE)])]),
+            ]
+        },
     ),
     "thinking returns": (
-        [H("a"), A([THINKING, {"type": "redacted_thinking", "data": "eA=="}, text("b"), USE], CALL), T("sunny")],
+        [
+            H("a"),
+            A([THINKING, {"type": "redacted_thinking", "data": "eA=="}, text("b"), USE], CALL),
+            T("sunny"),
+        ],
         {"thinking": {"type": "enabled", "budget_tokens": 1024}},
         {
             "messages": [
                 user("a"),
-                assistant([THINKING, {"type": "redacted_thinking", "data": "eA=="}, text("b"), USE]),
+                assistant(
+                    [THINKING, {"type": "redacted_thinking", "data": "eA=="}, text("b"), USE]
+                ),
                 user([result("sunny")]),
             ],
             "thinking": {"type": "enabled", "budget_tokens": 1024},
         },
     ),
     "LangChain's reasoning": (
-        [H("a"), A([{"type": "reasoning", "reasoning": "hm", "extras": {"signature": "c2ln"}}, text("b")]), H("c")],
+        [
+            H("a"),
+            A(
+                [
+                    {"type": "reasoning", "reasoning": "hm", "extras": {"signature": "c2ln"}},
+                    text("b"),
+                ]
+            ),
+            H("c"),
+        ],
         {},
         {"messages": [user("a"), assistant([THINKING, text("b")]), user("c")]},
     ),
@@ -156,14 +211,19 @@ CASES: dict[str, tuple[list[Any], dict[str, Any], dict[str, Any]]] = {
 
 
 def sent_by_the_sdk(arguments: dict[str, Any]) -> dict[str, Any]:
-    sent, arguments = Sent({"type": "message", "content": []}, b""), {"model": "m", **LIMIT, **arguments}
+    sent, arguments = (
+        Sent({"type": "message", "content": []}, b""),
+        {"model": "m", **LIMIT, **arguments},
+    )
     return sent.by_sdk(anthropic.Anthropic, lambda client: client.messages.create, **arguments).body
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_body_is_the_one_the_sdk_sends(name: str) -> None:
     messages, params, arguments = CASES[name]
-    request = CODEC.encode(ChatCall(messages, "m", Endpoint("https://api.anthropic.com"), LIMIT | params))
+    request = CODEC.encode(
+        ChatCall(messages, "m", Endpoint("https://api.anthropic.com"), LIMIT | params)
+    )
     body = json.loads(json.dumps(dict(request.body)))
     assert body == sent_by_the_sdk(arguments)
     check_type(body, beta=False)
@@ -171,16 +231,37 @@ def test_the_body_is_the_one_the_sdk_sends(name: str) -> None:
 
 # ---------------------------------------------------------------- answers
 
-CITED = text("b", citations=[{
-    "type": "char_location", "cited_text": "q", "document_index": 0, "document_title": None, "start_char_index": 0,
-    "end_char_index": 1, "file_id": None,
-}])  # fmt: skip
-SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}}
+CITED = text(
+    "b",
+    citations=[
+        {
+            "type": "char_location",
+            "cited_text": "q",
+            "document_index": 0,
+            "document_title": None,
+            "start_char_index": 0,
+            "end_char_index": 1,
+            "file_id": None,
+        }
+    ],
+)
+SEARCH = {
+    "type": "server_tool_use",
+    "id": "srvtoolu_1",
+    "name": "web_search",
+    "input": {"query": "q"},
+}
 FOUND = {
     "type": "web_search_tool_result",
     "tool_use_id": "srvtoolu_1",
     "content": [
-        {"type": "web_search_result", "title": "t", "url": "u", "encrypted_content": "e", "page_age": None},
+        {
+            "type": "web_search_result",
+            "title": "t",
+            "url": "u",
+            "encrypted_content": "e",
+            "page_age": None,
+        },
     ],
 }
 ANSWERS: dict[str, list[dict[str, Any]]] = {
@@ -221,7 +302,11 @@ def read_by_the_sdk(body: bytes, *, stream: bool) -> dict[str, Any]:
 def without_nones(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nones(item) for item in value]
-    return {k: without_nones(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+    return (
+        {k: without_nones(v) for k, v in value.items() if v is not None}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

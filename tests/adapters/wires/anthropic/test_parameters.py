@@ -66,7 +66,9 @@ def test_the_default_limit_leaves_room_beside_the_thinking() -> None:
 
 
 def test_unknown_parameters_pass() -> None:
-    assert body(inference_geo="eu", context_management={"edits": []})["context_management"] == {"edits": []}
+    assert body(inference_geo="eu", context_management={"edits": []})["context_management"] == {
+        "edits": []
+    }
 
 
 def test_stops_and_tools_that_are_empty_are_not_sent() -> None:
@@ -100,7 +102,9 @@ def test_one_call_at_a_time() -> None:
     }
     assert "tool_choice" not in body(tools=[TOOL], parallel_tool_calls=True)
     assert "tool_choice" not in body(parallel_tool_calls=False)
-    assert body(tools=[TOOL], tool_choice="none", parallel_tool_calls=False)["tool_choice"] == {"type": "none"}
+    assert body(tools=[TOOL], tool_choice="none", parallel_tool_calls=False)["tool_choice"] == {
+        "type": "none"
+    }
     choice = {"type": "auto"}
     body(tools=[TOOL], tool_choice=choice, parallel_tool_calls=False)
     assert choice == {"type": "auto"}
@@ -111,13 +115,23 @@ def test_one_call_at_a_time() -> None:
     [
         (TOOL, TOOL),
         ({"type": "custom", **TOOL}, {"type": "custom", **TOOL}),
-        ({"type": "web_search_20250305", "name": "web_search"}, {"type": "web_search_20250305", "name": "web_search"}),
-        ({"type": "mcp_toolset", "mcp_server_name": "x"}, {"type": "mcp_toolset", "mcp_server_name": "x"}),
+        (
+            {"type": "web_search_20250305", "name": "web_search"},
+            {"type": "web_search_20250305", "name": "web_search"},
+        ),
+        (
+            {"type": "mcp_toolset", "mcp_server_name": "x"},
+            {"type": "mcp_toolset", "mcp_server_name": "x"},
+        ),
         ({"type": "function", "function": {"name": "f"}}, TOOL),
         ({"type": "function", "name": "f", "parameters": TOOL["input_schema"]}, TOOL),
         ({"name": "f", "parameters": TOOL["input_schema"]}, TOOL),
         (
-            {"type": "function", "function": {"name": "f", "strict": True}, "cache_control": {"type": "ephemeral"}},
+            {
+                "type": "function",
+                "function": {"name": "f", "strict": True},
+                "cache_control": {"type": "ephemeral"},
+            },
             {**TOOL, "strict": True, "cache_control": {"type": "ephemeral"}},
         ),
     ],
@@ -158,12 +172,19 @@ def test_what_nobody_can_say_is_refused(params: dict[str, Any], error: type[Exce
 @pytest.mark.parametrize(
     ("model", "limit"),
     [
-        ("claude-opus-4@20250514", 32_000), ("claude-opus-4-20250514", 32_000), ("claude-opus-4", 32_000),
-        ("us.anthropic.claude-opus-4-20250514-v1:0", 32_000), ("anthropic/claude-opus-4", 32_000),
-        ("claude-opus-4-1@20250805", 32_000), ("anthropic/claude-opus-4.1", 32_000),
-        ("claude-opus-4-5@20251101", 64_000), ("claude-opus-4-6", 128_000), ("claude-sonnet-4@20250514", 64_000),
-        ("anthropic/claude-3.5-sonnet", 8192), ("another", 4096),
+        ("claude-opus-4@20250514", 32_000),
+        ("claude-opus-4-20250514", 32_000),
+        ("claude-opus-4", 32_000),
+        ("us.anthropic.claude-opus-4-20250514-v1:0", 32_000),
+        ("anthropic/claude-opus-4", 32_000),
+        ("claude-opus-4-1@20250805", 32_000),
+        ("anthropic/claude-opus-4.1", 32_000),
+        ("claude-opus-4-5@20251101", 64_000),
+        ("claude-opus-4-6", 128_000),
+        ("claude-sonnet-4@20250514", 64_000),
+        ("anthropic/claude-3.5-sonnet", 8192),
+        ("another", 4096),
     ],
-)  # fmt: skip
+)
 def test_the_limit_of_a_model_is_found_under_every_clouds_name(model: str, limit: int) -> None:
     assert max_tokens_of(model) == limit

@@ -29,7 +29,11 @@ def test_a_plain_answer_is_a_string() -> None:
     assert message.content == "hi"
     assert message.id == "msg_1"
     assert message.response_metadata["request_id"] == "req_1"
-    assert message.response_metadata["model_name"] == message.response_metadata["model"] == "claude-sonnet-4-6"
+    assert (
+        message.response_metadata["model_name"]
+        == message.response_metadata["model"]
+        == "claude-sonnet-4-6"
+    )
     assert message.response_metadata["model_provider"] == "anthropic"
     assert message.response_metadata["stop_reason"] == "end_turn"
     assert message == AIMessage.model_validate(message.model_dump())
@@ -39,7 +43,9 @@ def test_other_blocks_stay_as_they_came() -> None:
     content = [THINKING, text("b", citations=[{"type": "x"}]), {"type": "brand_new", "n": 1}, USE]
     message = decoded(whole(content))
     assert message.content == content
-    assert message.tool_calls == [{"name": "weather", "args": {"city": "Zürich"}, "id": "toolu_1", "type": "tool_call"}]
+    assert message.tool_calls == [
+        {"name": "weather", "args": {"city": "Zürich"}, "id": "toolu_1", "type": "tool_call"}
+    ]
 
 
 def test_input_tokens_include_what_the_cache_read_and_wrote() -> None:
@@ -55,13 +61,18 @@ def test_input_tokens_include_what_the_cache_read_and_wrote() -> None:
         "input_tokens": 15,
         "output_tokens": 5,
         "total_tokens": 20,
-        "input_token_details": {"cache_read": 3, "cache_creation": 2, "ephemeral_1h_input_tokens": 2},
+        "input_token_details": {
+            "cache_read": 3,
+            "cache_creation": 2,
+            "ephemeral_1h_input_tokens": 2,
+        },
         "output_token_details": {"reasoning": 4},
     }
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {}, "many", {"input_tokens": "7", "output_tokens": None}, {"input_tokens": True}]
+    "usage",
+    [None, {}, "many", {"input_tokens": "7", "output_tokens": None}, {"input_tokens": True}],
 )
 def test_usage_that_says_nothing_is_none(usage: Any) -> None:
     assert decoded(answer(usage=usage)).usage_metadata is None
@@ -78,9 +89,13 @@ def test_any_stop_reason_passes_with_its_details(reason: str | None) -> None:
 
 
 def test_an_input_that_is_no_object_is_an_invalid_call() -> None:
-    message = decoded(whole([{**USE, "input": [1]}, {**USE, "input": '{"city": "Bern"}'}, {**USE, "input": None}]))
+    message = decoded(
+        whole([{**USE, "input": [1]}, {**USE, "input": '{"city": "Bern"}'}, {**USE, "input": None}])
+    )
     assert [call["args"] for call in message.tool_calls] == [{"city": "Bern"}, {}]
-    assert [(call["id"], call["args"]) for call in message.invalid_tool_calls] == [("toolu_1", "[1]")]
+    assert [(call["id"], call["args"]) for call in message.invalid_tool_calls] == [
+        ("toolu_1", "[1]")
+    ]
 
 
 def test_space_around_the_answer_and_content_as_a_string_are_fine() -> None:

@@ -43,22 +43,57 @@ def cited(kind: str, **where: Any) -> dict[str, Any]:
     return {"type": kind, "cited_text": "q", **where}
 
 
-WEB_PAGE = {"type": "web_search_result", "title": "t", "url": "https://e.org", "encrypted_content": "ZW5j"}
+WEB_PAGE = {
+    "type": "web_search_result",
+    "title": "t",
+    "url": "https://e.org",
+    "encrypted_content": "ZW5j",
+}
 CITATIONS = [
     cited("web_search_result_location", url="https://e.org", title="t", encrypted_index="ZQ=="),
     cited("web_search_result_location", url="https://e.org", title=None, encrypted_index="ZQ=="),
     cited(
-        "search_result_location", source="s", title="t", search_result_index=0, start_block_index=0, end_block_index=1
+        "search_result_location",
+        source="s",
+        title="t",
+        search_result_index=0,
+        start_block_index=0,
+        end_block_index=1,
     ),
-    cited("char_location", document_index=0, document_title="d", start_char_index=0, end_char_index=3),
-    cited("page_location", document_index=1, document_title=None, start_page_number=1, end_page_number=2),
-    cited("content_block_location", document_index=0, document_title="d", start_block_index=0, end_block_index=1),
+    cited(
+        "char_location", document_index=0, document_title="d", start_char_index=0, end_char_index=3
+    ),
+    cited(
+        "page_location",
+        document_index=1,
+        document_title=None,
+        start_page_number=1,
+        end_page_number=2,
+    ),
+    cited(
+        "content_block_location",
+        document_index=0,
+        document_title="d",
+        start_block_index=0,
+        end_block_index=1,
+    ),
 ]
-MCP_USE = {"type": "mcp_tool_use", "id": "mcptoolu_1", "name": "echo", "server_name": "s", "input": {"a": 1}}
+MCP_USE = {
+    "type": "mcp_tool_use",
+    "id": "mcptoolu_1",
+    "name": "echo",
+    "server_name": "s",
+    "input": {"a": 1},
+}
 
 
 def mcp_result(*, is_error: bool) -> dict[str, Any]:
-    return {"type": "mcp_tool_result", "tool_use_id": "mcptoolu_1", "is_error": is_error, "content": [text("r")]}
+    return {
+        "type": "mcp_tool_result",
+        "tool_use_id": "mcptoolu_1",
+        "is_error": is_error,
+        "content": [text("r")],
+    }
 
 
 RAN = {"stdout": "4\n", "stderr": "", "return_code": 0, "content": []}
@@ -68,9 +103,14 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
     "thinking left out": [{"type": "thinking", "thinking": "", "signature": "c2ln"}, text("b")],
     "a call by code": [text("a"), USE | {"caller": BY_CODE}],
     "a call of a toolset": [USE | {"caller": DIRECT, "toolset_name": "browser"}, text("b")],
-    "web search": [*ran("web_search", {"query": "q"}, [WEB_PAGE], caller=DIRECT), text("b", citations=CITATIONS[:1])],
+    "web search": [
+        *ran("web_search", {"query": "q"}, [WEB_PAGE], caller=DIRECT),
+        text("b", citations=CITATIONS[:1]),
+    ],
     "a failed search": ran(
-        "web_search", {"query": "q"}, {"type": "web_search_tool_result_error", "error_code": "max_uses_exceeded"}
+        "web_search",
+        {"query": "q"},
+        {"type": "web_search_tool_result_error", "error_code": "max_uses_exceeded"},
     ),
     "web fetch": ran(
         "web_fetch",
@@ -87,7 +127,9 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
             },
         },
     ),
-    "code execution": ran("code_execution", {"code": "2+2"}, {"type": "code_execution_result", **RAN}),
+    "code execution": ran(
+        "code_execution", {"code": "2+2"}, {"type": "code_execution_result", **RAN}
+    ),
     "encrypted code execution": ran(
         "code_execution",
         {"code": "2+2"},
@@ -114,7 +156,12 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
         {"type": "text_editor_code_execution_create_result", "is_file_update": False},
     ),
     "tool search": [
-        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "tool_search_tool_regex", "input": {"pattern": "w.*"}},
+        {
+            "type": "server_tool_use",
+            "id": "srvtoolu_1",
+            "name": "tool_search_tool_regex",
+            "input": {"pattern": "w.*"},
+        },
         {
             "type": "tool_search_tool_result",
             "tool_use_id": "srvtoolu_1",
@@ -125,12 +172,24 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
         },
         USE,
     ],
-    "mcp": [{"type": "mcp_tool_listing", "mcp_server_name": "s", "tools": []}, MCP_USE, mcp_result(is_error=False)],
+    "mcp": [
+        {"type": "mcp_tool_listing", "mcp_server_name": "s", "tools": []},
+        MCP_USE,
+        mcp_result(is_error=False),
+    ],
     "mcp that failed": [MCP_USE, mcp_result(is_error=True), text("b")],
-    "advisor": ran("advisor", {}, {"type": "advisor_result", "text": "t", "stop_reason": "end_turn"}),
-    "citations": [text("a"), *(text(f"b{n}", citations=[citation]) for n, citation in enumerate(CITATIONS))],
+    "advisor": ran(
+        "advisor", {}, {"type": "advisor_result", "text": "t", "stop_reason": "end_turn"}
+    ),
+    "citations": [
+        text("a"),
+        *(text(f"b{n}", citations=[citation]) for n, citation in enumerate(CITATIONS)),
+    ],
     "several citations": [text("b", citations=CITATIONS)],
-    "compaction": [{"type": "compaction", "content": "so far", "encrypted_content": "ZW5j"}, text("b")],
+    "compaction": [
+        {"type": "compaction", "content": "so far", "encrypted_content": "ZW5j"},
+        text("b"),
+    ],
     "fallback": [
         THINKING,
         {"type": "fallback", "from": {"model": "claude-a"}, "to": {"model": "claude-b"}},
@@ -162,14 +221,22 @@ class Anthropic:
 
 
 def model_of(provider: Anthropic, **settings: Any) -> ChatAnthropic:
-    return ChatAnthropic(model="claude-sonnet-4-6", api_key="none", max_retries=0, **answered_by(provider), **settings)
+    return ChatAnthropic(
+        model="claude-sonnet-4-6",
+        api_key="none",
+        max_retries=0,
+        **answered_by(provider),
+        **settings,
+    )
 
 
 def answer_of(model: ChatAnthropic, how: str) -> AIMessage:
     return model.invoke("a") if how == "whole" else merge_chunks(list(model.stream("a")))
 
 
-def said_again(provider: Anthropic, model: ChatAnthropic, answer: AIMessage) -> list[dict[str, Any]]:
+def said_again(
+    provider: Anthropic, model: ChatAnthropic, answer: AIMessage
+) -> list[dict[str, Any]]:
     results = [ToolMessage("r", tool_call_id=call["id"]) for call in answer.tool_calls]
     model.invoke([HumanMessage("a"), answer, *results, HumanMessage("c")])
     content = provider.bodies[-1]["messages"][1]["content"]
@@ -222,8 +289,15 @@ def test_a_paused_turn_goes_on_with_the_answer_appended(how: str, version: str |
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_a_refusal_says_why_and_its_reason_is_not_put_into_the_models_mouth(version: str | None, colour: Any) -> None:
-    details = {"type": "refusal", "category": "cyber", "explanation": "No.", "fallback_credit_token": "tok"}
+def test_a_refusal_says_why_and_its_reason_is_not_put_into_the_models_mouth(
+    version: str | None, colour: Any
+) -> None:
+    details = {
+        "type": "refusal",
+        "category": "cyber",
+        "explanation": "No.",
+        "fallback_credit_token": "tok",
+    }
     provider = Anthropic([text("I ")], stop_reason="refusal", stop_details=details)
     model = model_of(provider, output_version=version)
     for answer in (colour.invoke(model, "a"), merge_chunks(colour.stream(model, "a"))):
@@ -237,7 +311,9 @@ def test_a_refusal_says_why_and_its_reason_is_not_put_into_the_models_mouth(vers
 def test_what_the_end_says_is_kept_streamed_and_whole(colour: Any) -> None:
     end = {
         "container": {"id": "container_1", "expires_at": "2026-11-01T00:00:00Z"},
-        "context_management": {"applied_edits": [{"type": "clear_tool_uses_20250919", "cleared_tool_uses": 2}]},
+        "context_management": {
+            "applied_edits": [{"type": "clear_tool_uses_20250919", "cleared_tool_uses": 2}]
+        },
     }
     model = model_of(Anthropic([text("b")], **end))
     for answer in (colour.invoke(model, "a"), merge_chunks(colour.stream(model, "a"))):
@@ -247,10 +323,13 @@ def test_what_the_end_says_is_kept_streamed_and_whole(colour: Any) -> None:
 
 def test_tokens_of_the_cache_are_counted_by_lifetime(colour: Any) -> None:
     usage = {
-        "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 30, "cache_creation_input_tokens": 9,
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "cache_read_input_tokens": 30,
+        "cache_creation_input_tokens": 9,
         "cache_creation": {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 5},
         "server_tool_use": {"web_search_requests": 1},
-    }  # fmt: skip
+    }
     model = model_of(Anthropic([text("b")], usage=usage))
     for answer in (colour.invoke(model, "a"), merge_chunks(colour.stream(model, "a"))):
         assert answer.usage_metadata == {
@@ -268,13 +347,20 @@ def test_tokens_of_the_cache_are_counted_by_lifetime(colour: Any) -> None:
 
 
 def test_the_container_of_the_latest_answer_is_used_again() -> None:
-    provider = Anthropic([text("b")], container={"id": "container_1", "expires_at": "2026-11-01T00:00:00Z"})
+    provider = Anthropic(
+        [text("b")], container={"id": "container_1", "expires_at": "2026-11-01T00:00:00Z"}
+    )
     model = model_of(provider, reuse_last_container=True)
     answer = model.invoke("a")
     model.invoke([HumanMessage("a"), answer, HumanMessage("c")])
     model.invoke([HumanMessage("a"), answer, HumanMessage("c")], container="mine")
     model_of(provider).invoke([HumanMessage("a"), answer, HumanMessage("c")])
-    assert [body.get("container") for body in provider.bodies] == [None, "container_1", "mine", None]
+    assert [body.get("container") for body in provider.bodies] == [
+        None,
+        "container_1",
+        "mine",
+        None,
+    ]
 
 
 def test_reasoning_of_another_provider_is_not_shown_to_anthropic() -> None:
@@ -284,5 +370,7 @@ def test_reasoning_of_another_provider_is_not_shown_to_anthropic() -> None:
         content=[{"type": "reasoning", "reasoning": "hm", "extras": {"signature": "x"}}, text("b")],
         response_metadata={"model_provider": "google_genai", "output_version": "v1"},
     )
-    with pytest.warns(ParameterWarning, match="`reasoning` block of an answer of `google_genai` is left out"):
+    with pytest.warns(
+        ParameterWarning, match="`reasoning` block of an answer of `google_genai` is left out"
+    ):
         assert said_again(provider, model_of(provider), other) == [text("b")]

@@ -33,7 +33,14 @@ def event(data: dict[str, Any] | bytes, name: str = "") -> ServerEvent:
 
 
 def start(**usage: Any) -> ServerEvent:
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": usage}
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "usage": usage,
+    }
     return event({"type": "message_start", "message": message})
 
 
@@ -87,9 +94,9 @@ def test_text_before_a_tool_call_becomes_the_first_block() -> None:
 
 def test_tool_call_chunks_say_name_and_id_once() -> None:
     chunks = [call for chunk in streamed(events_of([USE])) for call in chunk.tool_call_chunks]
-    assert [(call["id"], call["name"]) for call in chunks] == [("toolu_1", "weather")] + [(None, None)] * (
-        len(chunks) - 1
-    )
+    assert [(call["id"], call["name"]) for call in chunks] == [("toolu_1", "weather")] + [
+        (None, None)
+    ] * (len(chunks) - 1)
     assert json.loads("".join(call["args"] for call in chunks)) == USE["input"]
     assert {call["index"] for call in chunks} == {0}
 
@@ -143,7 +150,9 @@ def test_gaps_and_unknown_events_and_deltas_are_tolerated() -> None:
 
 def test_what_follows_the_end_is_ignored() -> None:
     late = delta(0, "text_delta", text="late")
-    total = merge_chunks(decoded(start(), block(0, text("")), delta(0, "text_delta", text="hi"), end(), STOP, late))
+    total = merge_chunks(
+        decoded(start(), block(0, text("")), delta(0, "text_delta", text="hi"), end(), STOP, late)
+    )
     assert total.content == "hi"
 
 
@@ -155,24 +164,36 @@ def test_padding_and_done_marks_of_other_servers_are_fine() -> None:
 
 PIECES = st.one_of(
     st.text(max_size=12).map(text),
-    st.text(max_size=8).map(lambda said: {"type": "thinking", "thinking": said, "signature": "c2ln"}),
-    st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.integers(), st.text(max_size=5)), max_size=3).map(
-        lambda args: {**USE, "input": args}
+    st.text(max_size=8).map(
+        lambda said: {"type": "thinking", "thinking": said, "signature": "c2ln"}
     ),
+    st.dictionaries(
+        st.text(max_size=3), st.one_of(st.none(), st.integers(), st.text(max_size=5)), max_size=3
+    ).map(lambda args: {**USE, "input": args}),
     st.just({"type": "redacted_thinking", "data": "eA=="}),
-    st.text(max_size=5).map(lambda said: text(said, citations=[{"type": "char_location", "cited_text": said}])),
-    st.just({"type": "server_tool_use", "id": "srv", "name": "web_search", "input": {"query": "q"}}),
+    st.text(max_size=5).map(
+        lambda said: text(said, citations=[{"type": "char_location", "cited_text": said}])
+    ),
+    st.just(
+        {"type": "server_tool_use", "id": "srv", "name": "web_search", "input": {"query": "q"}}
+    ),
     st.just({"type": "something_new", "value": [1, {"a": None}]}),
 )
 
 
 @given(st.lists(PIECES, max_size=5), st.integers(1, 400))
-def test_the_sum_equals_the_unstreamed_message_however_the_bytes_are_cut(content: list[Any], size: int) -> None:
-    content = [{**b, "id": f"toolu_{n}"} if b["type"] == "tool_use" else b for n, b in enumerate(content)]
+def test_the_sum_equals_the_unstreamed_message_however_the_bytes_are_cut(
+    content: list[Any], size: int
+) -> None:
+    content = [
+        {**b, "id": f"toolu_{n}"} if b["type"] == "tool_use" else b for n, b in enumerate(content)
+    ]
     body = events_of(content)
     sse, decoder = SSEDecoder(), CODEC.stream_decoder()
     cuts = [body[at : at + size] for at in range(0, len(body), size)]
-    chunks = [chunk for piece in cuts for one in sse.feed(piece) for chunk in decoder.feed(one)] + decoder.close()
+    chunks = [
+        chunk for piece in cuts for one in sse.feed(piece) for chunk in decoder.feed(one)
+    ] + decoder.close()
     total, answer = merge_chunks(chunks), CODEC.decode(Reply(200, {}, whole(content)))
     assert isinstance(total.content, str) == isinstance(answer.content, str)
     assert blocks_of(total) == blocks_of(answer)
@@ -185,7 +206,11 @@ def test_the_sum_equals_the_unstreamed_message_however_the_bytes_are_cut(content
 
 
 def test_usage_of_the_start_holds_where_the_end_says_less() -> None:
-    chunks = decoded(start(input_tokens=7, cache_read_input_tokens=3, output_tokens=1), end(output_tokens=9), STOP)
+    chunks = decoded(
+        start(input_tokens=7, cache_read_input_tokens=3, output_tokens=1),
+        end(output_tokens=9),
+        STOP,
+    )
     assert merge_chunks(chunks).usage_metadata == {
         "input_tokens": 10,
         "output_tokens": 9,
@@ -196,7 +221,12 @@ def test_usage_of_the_start_holds_where_the_end_says_less() -> None:
 
 def test_usage_of_the_end_wins_and_is_said_once() -> None:
     text_delta = delta(0, "text_delta", text="hi")
-    chunks = decoded(start(input_tokens=7, output_tokens=1), text_delta, end(input_tokens=8, output_tokens=9), STOP)
+    chunks = decoded(
+        start(input_tokens=7, output_tokens=1),
+        text_delta,
+        end(input_tokens=8, output_tokens=9),
+        STOP,
+    )
     assert [chunk.usage_metadata for chunk in chunks[:-1]] == [None]
     assert chunks[-1].usage_metadata == {"input_tokens": 8, "output_tokens": 9, "total_tokens": 17}
     assert chunks[-1].response_metadata["usage"] == {"input_tokens": 8, "output_tokens": 9}
@@ -209,7 +239,11 @@ def test_no_usage_is_none_and_never_zero() -> None:
 def test_the_end_says_container_and_context_management() -> None:
     last = {
         "type": "message_delta",
-        "delta": {"stop_reason": "refusal", "stop_details": {"category": "cyber"}, "container": {"id": "c"}},
+        "delta": {
+            "stop_reason": "refusal",
+            "stop_details": {"category": "cyber"},
+            "container": {"id": "c"},
+        },
         "context_management": {"applied_edits": []},
     }
     metadata = merge_chunks(decoded(start(), event(last), STOP)).response_metadata
@@ -223,8 +257,12 @@ def test_the_end_says_container_and_context_management() -> None:
 # ---------------------------------------------------------------- the end, and errors
 
 
-@pytest.mark.parametrize("events", [(end(),), (STOP,), (end(), STOP)], ids=["reason", "stop", "both"])
-def test_a_stop_reason_or_message_stop_completes_the_stream(events: tuple[ServerEvent, ...]) -> None:
+@pytest.mark.parametrize(
+    "events", [(end(),), (STOP,), (end(), STOP)], ids=["reason", "stop", "both"]
+)
+def test_a_stop_reason_or_message_stop_completes_the_stream(
+    events: tuple[ServerEvent, ...],
+) -> None:
     assert decoded(start(), delta(0, "text_delta", text="hi"), *events)[-1].chunk_position == "last"
 
 
@@ -246,7 +284,9 @@ def test_a_stream_without_its_terminal_mark_is_incomplete(seen: int) -> None:
         ("never_heard_of", BadRequest, RetryClass.FATAL),
     ],
 )
-def test_an_error_event_is_the_error_of_its_type(kind: str, error: type[Exception], retry: RetryClass) -> None:
+def test_an_error_event_is_the_error_of_its_type(
+    kind: str, error: type[Exception], retry: RetryClass
+) -> None:
     said = {"type": "error", "error": {"type": kind, "message": "no"}, "request_id": "req_1"}
     decoder = CODEC.stream_decoder()
     decoder.feed(start())
@@ -283,7 +323,9 @@ def test_bad_utf8_in_an_event_is_one_replacement_character() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [block(0, {"type": [], "text": "x"}), event({"type": "message_delta", "delta": "x"})], ids=["type", "delta"]
+    "bad",
+    [block(0, {"type": [], "text": "x"}), event({"type": "message_delta", "delta": "x"})],
+    ids=["type", "delta"],
 )
 def test_an_event_of_the_wrong_types_is_malformed(bad: ServerEvent) -> None:
     decoder = CODEC.stream_decoder()
@@ -300,6 +342,8 @@ def test_a_call_whose_id_and_name_are_no_text_gets_an_id() -> None:
         stop(0),
         event({"type": "message_stop"}),
     ]
-    (call,) = merge_chunks([chunk for each in events for chunk in decoder.feed(each)] + decoder.close()).tool_calls
+    (call,) = merge_chunks(
+        [chunk for each in events for chunk in decoder.feed(each)] + decoder.close()
+    ).tool_calls
     assert call["id"].startswith("toolu_")
     assert call["name"] == ""

@@ -33,21 +33,30 @@ from modelwire.messages import merge_chunks
 
 MODEL = "us.amazon.nova-lite-v1:0"
 ANSWER = {
-    "output": {"message": {"role": "assistant", "content": [{"text": "Hello!"}]}}, "stopReason": "end_turn",
-    "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}, "metrics": {"latencyMs": 7},
-}  # fmt: skip
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hello!"}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
+    "metrics": {"latencyMs": 7},
+}
 
 
 def reply(body: Any, status: int = 200, **headers: str) -> bytes:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     kind = "application/vnd.amazon.eventstream" if isinstance(body, bytes) else "application/json"
-    named = {"content-type": kind, "x-amzn-requestid": "r-1", "content-length": str(len(data)), **headers}
+    named = {
+        "content-type": kind,
+        "x-amzn-requestid": "r-1",
+        "content-length": str(len(data)),
+        **headers,
+    }
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items())
     return f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode() + data
 
 
 def refusal(status: int, kind: str, message: str = "no") -> bytes:
-    return reply({"message": message}, status, x_amzn_errortype=f"{kind}:http://internal.amazon.com/coral/")
+    return reply(
+        {"message": message}, status, x_amzn_errortype=f"{kind}:http://internal.amazon.com/coral/"
+    )
 
 
 @pytest.fixture
@@ -66,7 +75,13 @@ def serve() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Take this machine's own credentials away."""
-    for name in ("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in (
+        "AWS_BEARER_TOKEN_BEDROCK",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -75,7 +90,9 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 
 def model(server: RawServer, **settings: Any) -> ChatBedrockConverse:
     url = server.url.removesuffix("/v1")
-    return ChatBedrockConverse(**{"model": MODEL, "base_url": url, "api_key": "none", "max_wait": 5, **settings})
+    return ChatBedrockConverse(
+        **{"model": MODEL, "base_url": url, "api_key": "none", "max_wait": 5, **settings}
+    )
 
 
 # ---------------------------------------------------------------- answers
@@ -86,11 +103,17 @@ def test_an_answer_says_what_bedrock_says(serve: Any, colour: Any) -> None:
     message = colour.invoke(model(server), "hi")
     assert message.text == "Hello!"
     about = message.response_metadata
-    assert (about["stopReason"], about["metrics"], about["request_id"]) == ("end_turn", {"latencyMs": 7}, "r-1")
+    assert (about["stopReason"], about["metrics"], about["request_id"]) == (
+        "end_turn",
+        {"latencyMs": 7},
+        "r-1",
+    )
     assert (about["model_name"], about["model_provider"]) == (MODEL, "bedrock_converse")
     assert about["trace"]["guardrail"]["actionReason"] == "No action."
     assert message.usage_metadata == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
-    assert server.requests[0].startswith(b"POST /model/us.amazon.nova-lite-v1%3A0/converse HTTP/1.1")
+    assert server.requests[0].startswith(
+        b"POST /model/us.amazon.nova-lite-v1%3A0/converse HTTP/1.1"
+    )
     assert b"authorization: bearer none" in server.requests[0].lower()
 
 
@@ -101,26 +124,45 @@ def test_a_stream_adds_up_to_the_whole_answer(serve: Any, colour: Any) -> None:
         {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {"city": "Zürich"}}},
         {"toolUse": {"toolUseId": "t2", "name": "now", "input": {}}},
     ]
-    whole = {**ANSWER, "output": {"message": {"role": "assistant", "content": content}}, "stopReason": "tool_use"}
+    whole = {
+        **ANSWER,
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": "tool_use",
+    }
     deltas: list[tuple[int, Any]] = [
-        (0, {"reasoningContent": {"text": "Hm, "}}), (0, {"reasoningContent": {"text": "so."}}),
-        (0, {"reasoningContent": {"signature": "sig"}}), (1, {"text": "Let me "}), (1, {"text": "see."}),
+        (0, {"reasoningContent": {"text": "Hm, "}}),
+        (0, {"reasoningContent": {"text": "so."}}),
+        (0, {"reasoningContent": {"signature": "sig"}}),
+        (1, {"text": "Let me "}),
+        (1, {"text": "see."}),
         (2, {"toolUse": {"input": ""}}),
-        (2, {"toolUse": {"input": '{"city": "Z'}}), (2, {"toolUse": {"input": 'ürich"}'}}),
-    ]  # fmt: skip
+        (2, {"toolUse": {"input": '{"city": "Z'}}),
+        (2, {"toolUse": {"input": 'ürich"}'}}),
+    ]
     starts = {2: {"toolUseId": "t1", "name": "weather"}, 3: {"toolUseId": "t2", "name": "now"}}
     frames = [event("messageStart", role="assistant")]
     for index in range(4):
         if index in starts:
-            frames.append(event("contentBlockStart", contentBlockIndex=index, start={"toolUse": starts[index]}))
-        frames += [event("contentBlockDelta", contentBlockIndex=at, delta=it) for at, it in deltas if at == index]
+            frames.append(
+                event(
+                    "contentBlockStart", contentBlockIndex=index, start={"toolUse": starts[index]}
+                )
+            )
+        frames += [
+            event("contentBlockDelta", contentBlockIndex=at, delta=it)
+            for at, it in deltas
+            if at == index
+        ]
         frames.append(event("contentBlockStop", contentBlockIndex=index))
     frames += [
         event("messageStop", stopReason="tool_use"),
         event("metadata", usage=ANSWER["usage"], metrics={"latencyMs": 7}),
     ]
     server = serve(reply(b"".join(frames)), reply(whole))
-    summed, at_once = merge_chunks(colour.stream(model(server), "hi")), colour.invoke(model(server), "hi")
+    summed, at_once = (
+        merge_chunks(colour.stream(model(server), "hi")),
+        colour.invoke(model(server), "hi"),
+    )
     for block in summed.content:
         block.pop("index")
     assert summed.content == at_once.content
@@ -130,26 +172,51 @@ def test_a_stream_adds_up_to_the_whole_answer(serve: Any, colour: Any) -> None:
         at_once.id,
     )
     assert summed.response_metadata == at_once.response_metadata
-    assert [block["type"] for block in at_once.content_blocks] == ["reasoning", "text", "tool_call", "tool_call"]
+    assert [block["type"] for block in at_once.content_blocks] == [
+        "reasoning",
+        "text",
+        "tool_call",
+        "tool_call",
+    ]
     assert at_once.content_blocks[0]["extras"] == {"signature": "sig"}
 
 
 def test_the_cache_counts_as_input(serve: Any) -> None:
-    usage = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 35, "cacheReadInputTokens": 10,
-             "cacheWriteInputTokens": 20, "cacheDetails": [{"ttl": "1h", "inputTokens": 20}]}  # fmt: skip
+    usage = {
+        "inputTokens": 3,
+        "outputTokens": 2,
+        "totalTokens": 35,
+        "cacheReadInputTokens": 10,
+        "cacheWriteInputTokens": 20,
+        "cacheDetails": [{"ttl": "1h", "inputTokens": 20}],
+    }
     message = model(serve(reply({**ANSWER, "usage": usage}))).invoke("hi")
     assert message.usage_metadata == {
-        "input_tokens": 33, "output_tokens": 2, "total_tokens": 35,
-        "input_token_details": {"cache_read": 10, "cache_creation": 20, "ephemeral_1h_input_tokens": 20},
-    }  # fmt: skip
+        "input_tokens": 33,
+        "output_tokens": 2,
+        "total_tokens": 35,
+        "input_token_details": {
+            "cache_read": 10,
+            "cache_creation": 20,
+            "ephemeral_1h_input_tokens": 20,
+        },
+    }
 
 
 GUARDED = {"action": "BLOCKED"}, {"action": "ANONYMIZED"}
 
 
-@pytest.mark.parametrize(("found", "blocked"), [(GUARDED[0], True), (GUARDED[1], False), (None, True)])
-def test_what_a_guardrail_blocked_is_a_refusal_and_what_it_masked_is_not(serve: Any, found: Any, blocked: bool) -> None:
-    trace = {"guardrail": {"outputAssessments": {"g": [{"topicPolicy": {"topics": [found]}}]}}} if found else {}
+@pytest.mark.parametrize(
+    ("found", "blocked"), [(GUARDED[0], True), (GUARDED[1], False), (None, True)]
+)
+def test_what_a_guardrail_blocked_is_a_refusal_and_what_it_masked_is_not(
+    serve: Any, found: Any, blocked: bool
+) -> None:
+    trace = (
+        {"guardrail": {"outputAssessments": {"g": [{"topicPolicy": {"topics": [found]}}]}}}
+        if found
+        else {}
+    )
     said = {**ANSWER, "stopReason": "guardrail_intervened", "trace": trace}
     message = model(serve(reply(said))).invoke("hi")
     assert message.text == "Hello!"
@@ -161,7 +228,9 @@ def test_what_a_guardrail_blocked_is_a_refusal_and_what_it_masked_is_not(serve: 
 def test_a_blocked_answer_has_no_form(serve: Any) -> None:
     server = serve(reply({**ANSWER, "stopReason": "guardrail_intervened"}))
     with pytest.raises(ModelRefusalError, match="guardrail"):
-        model(server).with_structured_output({"title": "a", "type": "object", "properties": {}}).invoke("hi")
+        model(server).with_structured_output(
+            {"title": "a", "type": "object", "properties": {}}
+        ).invoke("hi")
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -172,17 +241,32 @@ REFUSALS = [
     (403, "UnrecognizedClientException", "The security token is invalid.", AuthenticationError),
     (424, "ModelErrorException", "broke", ServerError),
     # In public issues, 2026-11: of a bearer key that is wrong, or has run out.
-    (403, "AccessDeniedException", "Authentication failed: Please make sure your API Key is valid.",
-     AuthenticationError),
-    (403, "AccessDeniedException", "You are not authorized to perform this action", PermissionDenied),
-]  # fmt: skip
+    (
+        403,
+        "AccessDeniedException",
+        "Authentication failed: Please make sure your API Key is valid.",
+        AuthenticationError,
+    ),
+    (
+        403,
+        "AccessDeniedException",
+        "You are not authorized to perform this action",
+        PermissionDenied,
+    ),
+]
 
 
 @pytest.mark.parametrize(("status", "kind", "words", "error"), REFUSALS)
-def test_a_refusal_has_its_class(serve: Any, colour: Any, status: int, kind: str, words: str, error: Any) -> None:
+def test_a_refusal_has_its_class(
+    serve: Any, colour: Any, status: int, kind: str, words: str, error: Any
+) -> None:
     with pytest.raises(error, match=words.split(":", maxsplit=1)[0]) as caught:
         colour.invoke(model(serve(refusal(status, kind, words)), max_retries=0), "hi")
-    assert (caught.value.status, caught.value.type, caught.value.request_id) == (status, kind, "r-1")
+    assert (caught.value.status, caught.value.type, caught.value.request_id) == (
+        status,
+        kind,
+        "r-1",
+    )
     assert type(caught.value) is error
 
 
@@ -193,9 +277,15 @@ def test_an_error_without_a_class_has_its_words(serve: Any) -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(429, "ThrottlingException"), (429, "ModelNotReadyException"), (503, "ServiceUnavailableException"),
-     (500, "InternalServerException"), (408, "ModelTimeoutException"), (424, "ModelErrorException")],
-)  # fmt: skip
+    [
+        (429, "ThrottlingException"),
+        (429, "ModelNotReadyException"),
+        (503, "ServiceUnavailableException"),
+        (500, "InternalServerException"),
+        (408, "ModelTimeoutException"),
+        (424, "ModelErrorException"),
+    ],
+)
 def test_what_passes_is_tried_again(serve: Any, colour: Any, status: int, kind: str) -> None:
     server = serve(refusal(status, kind), reply(ANSWER))
     assert colour.invoke(model(server), "hi").text == "Hello!"
@@ -205,12 +295,18 @@ def test_what_passes_is_tried_again(serve: Any, colour: Any, status: int, kind: 
 WRONG_MODELS = [
     (400, "ValidationException", "The provided model identifier is invalid."),
     (404, "ResourceNotFoundException", "This model version has reached the end of its life."),
-    (403, "AccessDeniedException", "You don't have access to the model with the specified model ID."),
+    (
+        403,
+        "AccessDeniedException",
+        "You don't have access to the model with the specified model ID.",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("status", "kind", "words"), WRONG_MODELS)
-def test_a_wrong_model_hears_where_the_right_ones_are_listed(serve: Any, status: int, kind: str, words: str) -> None:
+def test_a_wrong_model_hears_where_the_right_ones_are_listed(
+    serve: Any, status: int, kind: str, words: str
+) -> None:
     with pytest.raises(ChatError, match=f"^{words}.*list-inference-profiles"):
         model(serve(refusal(status, kind, words))).invoke("hi")
 
@@ -221,19 +317,29 @@ def test_a_wrong_region_leads_to_no_other_host(wrong: str) -> None:
         ChatBedrockConverse(model="m", api_key="k", region_name=wrong)
 
 
-def test_a_throttle_inside_a_stream_is_tried_again_until_something_has_come(serve: Any, colour: Any) -> None:
+def test_a_throttle_inside_a_stream_is_tried_again_until_something_has_come(
+    serve: Any, colour: Any
+) -> None:
     begun = event("messageStart", role="assistant")
-    server = serve(reply(begun + exception("throttlingException", "slow")), reply(stream_of(["Hel", "lo"])))
+    server = serve(
+        reply(begun + exception("throttlingException", "slow")), reply(stream_of(["Hel", "lo"]))
+    )
     assert "".join(chunk.text for chunk in colour.stream(model(server), "hi")) == "Hello"
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
     ("name", "cause"),
-    [("throttlingException", RateLimited), ("modelStreamErrorException", ServerError),
-     ("validationException", BadRequest), ("internalServerException", ServerError)],
-)  # fmt: skip
-def test_an_exception_after_a_part_has_the_part(serve: Any, colour: Any, name: str, cause: Any) -> None:
+    [
+        ("throttlingException", RateLimited),
+        ("modelStreamErrorException", ServerError),
+        ("validationException", BadRequest),
+        ("internalServerException", ServerError),
+    ],
+)
+def test_an_exception_after_a_part_has_the_part(
+    serve: Any, colour: Any, name: str, cause: Any
+) -> None:
     broken = stream_of(["Hel"], stop=None) + exception(name, "broke", originalMessage="out of tape")
     with pytest.raises(StreamInterrupted, match=r"broke.*out of tape") as caught:
         colour.stream(model(serve(reply(broken))), "hi")
@@ -241,17 +347,28 @@ def test_an_exception_after_a_part_has_the_part(serve: Any, colour: Any, name: s
     assert caught.value.partial.text == "Hel"
 
 
-def test_words_inside_a_stream_are_understood_as_those_of_an_answer(serve: Any, colour: Any) -> None:
-    server = serve(reply(exception("validationException", "Input is too long for requested model.")))
+def test_words_inside_a_stream_are_understood_as_those_of_an_answer(
+    serve: Any, colour: Any
+) -> None:
+    server = serve(
+        reply(exception("validationException", "Input is too long for requested model."))
+    )
     with pytest.raises(ContextTooLong, match="too long"):
         colour.stream(model(server), "hi")
 
 
 def test_a_bearer_key_that_has_run_out_is_asked_for_again_once(serve: Any, colour: Any) -> None:
-    out = refusal(403, "AccessDeniedException", "Authentication failed: Please make sure your API Key is valid.")
+    out = refusal(
+        403,
+        "AccessDeniedException",
+        "Authentication failed: Please make sure your API Key is valid.",
+    )
     server, keys = serve(out, reply(ANSWER)), iter(["first", "second"])
     assert colour.invoke(model(server, api_key=lambda: next(keys)), "hi").text == "Hello!"
-    assert [one.lower().partition(b"bearer ")[2][:6] for one in server.requests] == [b"first\r", b"second"]
+    assert [one.lower().partition(b"bearer ")[2][:6] for one in server.requests] == [
+        b"first\r",
+        b"second",
+    ]
 
 
 def test_a_corrupt_frame_after_a_part_has_the_part(serve: Any, colour: Any) -> None:
@@ -281,19 +398,24 @@ def test_a_page_in_place_of_a_stream_is_shown(serve: Any, colour: Any) -> None:
 CREDENTIALS = "[default]\naws_access_key_id = AKID{0}\naws_secret_access_key = s{0}\naws_session_token = t{0}\n"
 
 
-def test_expired_credentials_are_looked_for_again_once(serve: Any, colour: Any, tmp_path: Any) -> None:
+def test_expired_credentials_are_looked_for_again_once(
+    serve: Any, colour: Any, tmp_path: Any
+) -> None:
     pytest.importorskip("botocore")
     file = tmp_path / "credentials"
     file.write_text(CREDENTIALS.format(1))
-    expired = refusal(403, "ExpiredTokenException", "The security token included in the request is expired")
+    expired = refusal(
+        403, "ExpiredTokenException", "The security token included in the request is expired"
+    )
     server = serve(reply(ANSWER), expired, reply(ANSWER), expired)
     signed = model(server, api_key=None, region_name="us-east-1")
     colour.invoke(signed, "hi")
     file.write_text(CREDENTIALS.format(2))
     assert colour.invoke(signed, "hi").text == "Hello!"
-    assert [f"Credential=AKID{n}/".encode() in one for n, one in zip((1, 1, 2), server.requests, strict=True)] == [
-        True
-    ] * 3
+    assert [
+        f"Credential=AKID{n}/".encode() in one
+        for n, one in zip((1, 1, 2), server.requests, strict=True)
+    ] == [True] * 3
     with pytest.raises(AuthenticationError, match="expired"):
         colour.invoke(signed, "hi")
     assert len(server.requests) == 4
@@ -321,7 +443,9 @@ def test_a_missing_extra_names_itself(serve: Any, monkeypatch: pytest.MonkeyPatc
         model(serve(), api_key=None, region_name="us-east-1").invoke("hi")
 
 
-def test_a_bearer_key_of_the_environment_needs_no_botocore(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bearer_key_of_the_environment_needs_no_botocore(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "botocore", None)
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "bedrock-api-key-1")
     server = serve(reply(ANSWER))
@@ -329,15 +453,22 @@ def test_a_bearer_key_of_the_environment_needs_no_botocore(serve: Any, monkeypat
     assert b"Bearer bedrock-api-key-1" in server.requests[0]
 
 
-def test_keys_in_the_code_need_no_botocore(serve: Any, monkeypatch: pytest.MonkeyPatch, colour: Any) -> None:
+def test_keys_in_the_code_need_no_botocore(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, colour: Any
+) -> None:
     monkeypatch.setitem(sys.modules, "botocore", None)
     server = serve(reply(ANSWER))
     keys = {"aws_access_key_id": "AKID", "aws_secret_access_key": "s"}
-    assert colour.invoke(model(server, api_key=None, region_name="us-east-1", **keys), "hi").text == "Hello!"
+    assert (
+        colour.invoke(model(server, api_key=None, region_name="us-east-1", **keys), "hi").text
+        == "Hello!"
+    )
     assert b"Credential=AKID/" in server.requests[0]
 
 
-def test_keys_in_the_code_shut_out_the_environment(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_in_the_code_shut_out_the_environment(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("botocore")
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "another-account")
     server = serve(reply(ANSWER))
@@ -359,7 +490,11 @@ def test_the_address_is_the_regions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {"aws_access_key_id": "AKIDSHOWN", "aws_secret_access_key": "very-secret", "aws_session_token": "token-1"}
+    keys = {
+        "aws_access_key_id": "AKIDSHOWN",
+        "aws_secret_access_key": "very-secret",
+        "aws_session_token": "token-1",
+    }
     made = ChatBedrockConverse(model=MODEL, region_name="us-east-1", **keys)
     shown = f"{made!r} {made.model_dump()} {made.__getstate__()} {vars(made)}"
     assert not any(secret in shown for secret in ("very-secret", "token-1"))

@@ -70,7 +70,9 @@ def test_a_body_that_ends_within_a_frame_is_incomplete(end: int) -> None:
 
 
 def test_an_exception_and_an_error_are_marked_as_such() -> None:
-    exception = frame(b'{"message":"slow"}', message_type="exception", exception_type="throttlingException")
+    exception = frame(
+        b'{"message":"slow"}', message_type="exception", exception_type="throttlingException"
+    )
     error = frame(b"", message_type="error", error_code="InternalError", error_message="gone")
     assert [(it.event, json.loads(it.data)) for it in decoder().feed(exception + error)] == [
         ("!throttlingException", {"message": "slow"}),
@@ -81,14 +83,24 @@ def test_an_exception_and_an_error_are_marked_as_such() -> None:
 def test_headers_of_every_type_are_passed_over() -> None:
     others = b"".join(
         bytes([1]) + b"h" + bytes([kind]) + value
-        for kind, value in [(0, b""), (1, b""), (2, b"1"), (3, b"12"), (4, b"1234"), (5, b"12345678"),
-                            (6, b"\x00\x02ab"),
-                            (8, b"12345678"), (9, b"0123456789abcdef")]
-    )  # fmt: skip
+        for kind, value in [
+            (0, b""),
+            (1, b""),
+            (2, b"1"),
+            (3, b"12"),
+            (4, b"1234"),
+            (5, b"12345678"),
+            (6, b"\x00\x02ab"),
+            (8, b"12345678"),
+            (9, b"0123456789abcdef"),
+        ]
+    )
     assert decoder().feed(frame(b"{}", event_type="metadata", more=others))[0].event == "metadata"
 
 
-@pytest.mark.parametrize("headers", [b"\x09:eve", b"\x01h\x07\x00\x09ab", b"\x01h\x0c", b"\x02\xff\xff\x00"])
+@pytest.mark.parametrize(
+    "headers", [b"\x09:eve", b"\x01h\x07\x00\x09ab", b"\x01h\x0c", b"\x02\xff\xff\x00"]
+)
 def test_headers_that_nobody_can_read_are_malformed(headers: bytes) -> None:
     with pytest.raises(MalformedResponse, match="headers"):
         decoder().feed(frame(b"{}", more=headers))

@@ -26,16 +26,25 @@ from botocore.credentials import Credentials  # noqa: E402
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
 KEYS = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a-session-token")
-ANSWER = json.dumps({
-    "output": {"message": {"role": "assistant", "content": [{"text": "Hello!"}]}}, "stopReason": "end_turn",
-    "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}, "metrics": {"latencyMs": 7},
-}).encode()  # fmt: skip
-REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
+ANSWER = json.dumps(
+    {
+        "output": {"message": {"role": "assistant", "content": [{"text": "Hello!"}]}},
+        "stopReason": "end_turn",
+        "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
+        "metrics": {"latencyMs": 7},
+    }
+).encode()
+REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+    len(ANSWER),
+    ANSWER,
+)
 PNG, PDF, MP4 = b"\x89PNG\r\n", b"%PDF-1.4", b"\x00\x00\x00\x18ftyp"
 CALL = {"name": "weather", "args": {"city": "Zürich"}, "id": "tooluse_1"}
 USE = {"toolUse": {"toolUseId": "tooluse_1", "name": "weather", "input": {"city": "Zürich"}}}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-SPEC = {"toolSpec": {"name": "weather", "description": "The weather.", "inputSchema": {"json": SCHEMA}}}
+SPEC = {
+    "toolSpec": {"name": "weather", "description": "The weather.", "inputSchema": {"json": SCHEMA}}
+}
 POINT = {"cachePoint": {"type": "default"}}
 GUARDRAIL = {"guardrailIdentifier": "g", "guardrailVersion": "1", "trace": "enabled"}
 
@@ -60,92 +69,232 @@ RESULT = {"toolResult": {"toolUseId": "tooluse_1", "content": [{"text": "rain"}]
 CASES: dict[str, tuple[dict[str, Any], Any, dict[str, Any], dict[str, Any]]] = {
     "text": ({}, "hi", {}, {"messages": HI}),
     "settings": (
-        {"model": "mistral.mistral-large-2402-v1:0", "temperature": 0.5, "max_tokens": 9,
-         "top_p": 0.25, "stop": ["x"], "service_tier": "flex",
-         "performance_config": {"latency": "optimized"}, "request_metadata": {"a": "b"}, "guardrail_config": GUARDRAIL,
-         "additional_model_request_fields": {"top_k": 3}, "additional_model_response_field_paths": ["/stop_sequence"]},
+        {
+            "model": "mistral.mistral-large-2402-v1:0",
+            "temperature": 0.5,
+            "max_tokens": 9,
+            "top_p": 0.25,
+            "stop": ["x"],
+            "service_tier": "flex",
+            "performance_config": {"latency": "optimized"},
+            "request_metadata": {"a": "b"},
+            "guardrail_config": GUARDRAIL,
+            "additional_model_request_fields": {"top_k": 3},
+            "additional_model_response_field_paths": ["/stop_sequence"],
+        },
         [SystemMessage("Be brief."), HumanMessage("hi")],
         {},
-        {"modelId": "mistral.mistral-large-2402-v1:0",
-         "messages": HI, "system": [{"text": "Be brief."}], "serviceTier": {"type": "flex"},
-         "inferenceConfig": {"temperature": 0.5, "maxTokens": 9, "topP": 0.25, "stopSequences": ["x"]},
-         "performanceConfig": {"latency": "optimized"}, "requestMetadata": {"a": "b"}, "guardrailConfig": GUARDRAIL,
-         "additionalModelRequestFields": {"top_k": 3}, "additionalModelResponseFieldPaths": ["/stop_sequence"]},
+        {
+            "modelId": "mistral.mistral-large-2402-v1:0",
+            "messages": HI,
+            "system": [{"text": "Be brief."}],
+            "serviceTier": {"type": "flex"},
+            "inferenceConfig": {
+                "temperature": 0.5,
+                "maxTokens": 9,
+                "topP": 0.25,
+                "stopSequences": ["x"],
+            },
+            "performanceConfig": {"latency": "optimized"},
+            "requestMetadata": {"a": "b"},
+            "guardrailConfig": GUARDRAIL,
+            "additionalModelRequestFields": {"top_k": 3},
+            "additionalModelResponseFieldPaths": ["/stop_sequence"],
+        },
     ),
     "tools": (
         {},
-        [HumanMessage("hi"), AIMessage("Let me see.", tool_calls=[CALL]),
-         ToolMessage("rain", tool_call_id="tooluse_1")],
+        [
+            HumanMessage("hi"),
+            AIMessage("Let me see.", tool_calls=[CALL]),
+            ToolMessage("rain", tool_call_id="tooluse_1"),
+        ],
         {"tools": [weather], "tool_choice": "weather"},
-        {"messages": [*HI, {"role": "assistant", "content": [{"text": "Let me see."}, USE]}, *asked(RESULT)],
-         "toolConfig": {"tools": [SPEC], "toolChoice": {"tool": {"name": "weather"}}}},
+        {
+            "messages": [
+                *HI,
+                {"role": "assistant", "content": [{"text": "Let me see."}, USE]},
+                *asked(RESULT),
+            ],
+            "toolConfig": {"tools": [SPEC], "toolChoice": {"tool": {"name": "weather"}}},
+        },
     ),
     "a history with calls, no tools": (
         {},
-        [HumanMessage("hi"), AIMessage("", tool_calls=[CALL]),
-         ToolMessage("no", tool_call_id="tooluse_1", status="error")],
+        [
+            HumanMessage("hi"),
+            AIMessage("", tool_calls=[CALL]),
+            ToolMessage("no", tool_call_id="tooluse_1", status="error"),
+        ],
         {},
-        {"messages": [*HI, {"role": "assistant", "content": [USE]},
-                      *asked({"toolResult": {**RESULT["toolResult"], "content": [{"text": "no"}], "status": "error"}})],
-         "toolConfig": {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object"}}}}]}},
+        {
+            "messages": [
+                *HI,
+                {"role": "assistant", "content": [USE]},
+                *asked(
+                    {
+                        "toolResult": {
+                            **RESULT["toolResult"],
+                            "content": [{"text": "no"}],
+                            "status": "error",
+                        }
+                    }
+                ),
+            ],
+            "toolConfig": {
+                "tools": [
+                    {"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object"}}}}
+                ]
+            },
+        },
     ),
     "media": (
         {},
-        [HumanMessage([
-            {"type": "text", "text": "What is it?", "cache_control": {"type": "ephemeral"}},
-            {"type": "image", "base64": b64(PNG), "mime_type": "image/png"},
-            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{b64(PNG)}"}},
-            {"type": "file", "base64": b64(PDF), "mime_type": "application/pdf", "filename": "my_report.v2.pdf"},
-            {"type": "video", "base64": b64(MP4), "mime_type": "video/mp4"},
-            {"type": "video", "url": "s3://bucket/film.mp4", "mime_type": "video/mp4"},
-            {"type": "audio", "base64": b64(MP4), "mime_type": "audio/wav"},
-            {"type": "text-plain", "text": "A page.", "mime_type": "text/plain", "title": "page"},
-            {"guardContent": {"text": {"text": "watch this"}}},
-            {"cachePoint": {"type": "default"}},
-        ])],
+        [
+            HumanMessage(
+                [
+                    {"type": "text", "text": "What is it?", "cache_control": {"type": "ephemeral"}},
+                    {"type": "image", "base64": b64(PNG), "mime_type": "image/png"},
+                    {
+                        "type": "image_url",
+                        "image_url": {"url": f"data:image/jpeg;base64,{b64(PNG)}"},
+                    },
+                    {
+                        "type": "file",
+                        "base64": b64(PDF),
+                        "mime_type": "application/pdf",
+                        "filename": "my_report.v2.pdf",
+                    },
+                    {"type": "video", "base64": b64(MP4), "mime_type": "video/mp4"},
+                    {"type": "video", "url": "s3://bucket/film.mp4", "mime_type": "video/mp4"},
+                    {"type": "audio", "base64": b64(MP4), "mime_type": "audio/wav"},
+                    {
+                        "type": "text-plain",
+                        "text": "A page.",
+                        "mime_type": "text/plain",
+                        "title": "page",
+                    },
+                    {"guardContent": {"text": {"text": "watch this"}}},
+                    {"cachePoint": {"type": "default"}},
+                ]
+            )
+        ],
         {},
-        {"messages": asked(
-            {"text": "What is it?"}, POINT, {"image": {"format": "png", "source": {"bytes": PNG}}},
-            {"image": {"format": "jpeg", "source": {"bytes": PNG}}},
-            {"document": {"format": "pdf", "name": "my-report-v2", "source": {"bytes": PDF}}},
-            {"video": {"format": "mp4", "source": {"bytes": MP4}}},
-            {"video": {"format": "mp4", "source": {"s3Location": {"uri": "s3://bucket/film.mp4"}}}},
-            {"audio": {"format": "wav", "source": {"bytes": MP4}}},
-            {"document": {"format": "txt", "name": "page", "source": {"text": "A page."}}},
-            {"guardContent": {"text": {"text": "watch this"}}}, POINT,
-        )},
+        {
+            "messages": asked(
+                {"text": "What is it?"},
+                POINT,
+                {"image": {"format": "png", "source": {"bytes": PNG}}},
+                {"image": {"format": "jpeg", "source": {"bytes": PNG}}},
+                {"document": {"format": "pdf", "name": "my-report-v2", "source": {"bytes": PDF}}},
+                {"video": {"format": "mp4", "source": {"bytes": MP4}}},
+                {
+                    "video": {
+                        "format": "mp4",
+                        "source": {"s3Location": {"uri": "s3://bucket/film.mp4"}},
+                    }
+                },
+                {"audio": {"format": "wav", "source": {"bytes": MP4}}},
+                {"document": {"format": "txt", "name": "page", "source": {"text": "A page."}}},
+                {"guardContent": {"text": {"text": "watch this"}}},
+                POINT,
+            )
+        },
     ),
     "what an answer had": (
         {},
-        [HumanMessage("hi"),
-         AIMessage([
-             {"type": "reasoning_content", "reasoning_content": {"text": "Hm.", "signature": "sig"}},
-             {"type": "reasoning_content", "reasoning_content": {"redacted_content": b64(b"secret")}},
-             {"type": "text", "text": "It says so.", "citations": [{"title": "a", "sourceContent": [{"text": "so"}]}]},
-             {"type": "tool_use", "id": "tooluse_1", "name": "weather", "input": {}},
-         ], tool_calls=[CALL]),
-         ToolMessage([{"type": "image", "base64": b64(PNG), "mime_type": "image/png"}, {"temperature": 3}],
-                     tool_call_id="tooluse_1")],
+        [
+            HumanMessage("hi"),
+            AIMessage(
+                [
+                    {
+                        "type": "reasoning_content",
+                        "reasoning_content": {"text": "Hm.", "signature": "sig"},
+                    },
+                    {
+                        "type": "reasoning_content",
+                        "reasoning_content": {"redacted_content": b64(b"secret")},
+                    },
+                    {
+                        "type": "text",
+                        "text": "It says so.",
+                        "citations": [{"title": "a", "sourceContent": [{"text": "so"}]}],
+                    },
+                    {"type": "tool_use", "id": "tooluse_1", "name": "weather", "input": {}},
+                ],
+                tool_calls=[CALL],
+            ),
+            ToolMessage(
+                [
+                    {"type": "image", "base64": b64(PNG), "mime_type": "image/png"},
+                    {"temperature": 3},
+                ],
+                tool_call_id="tooluse_1",
+            ),
+        ],
         {"tools": [weather, {"cachePoint": {"type": "default"}}]},
-        {"messages": [*HI, {"role": "assistant", "content": [
-            {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "sig"}}},
-            {"reasoningContent": {"redactedContent": b"secret"}},
-            {"citationsContent": {"content": [{"text": "It says so."}],
-                                  "citations": [{"title": "a", "sourceContent": [{"text": "so"}]}]}},
-            USE,
-        ]}, *asked({"toolResult": {"toolUseId": "tooluse_1", "content": [
-            {"image": {"format": "png", "source": {"bytes": PNG}}}, {"json": {"temperature": 3}},
-        ]}})], "toolConfig": {"tools": [SPEC, POINT]}},
+        {
+            "messages": [
+                *HI,
+                {
+                    "role": "assistant",
+                    "content": [
+                        {
+                            "reasoningContent": {
+                                "reasoningText": {"text": "Hm.", "signature": "sig"}
+                            }
+                        },
+                        {"reasoningContent": {"redactedContent": b"secret"}},
+                        {
+                            "citationsContent": {
+                                "content": [{"text": "It says so."}],
+                                "citations": [{"title": "a", "sourceContent": [{"text": "so"}]}],
+                            }
+                        },
+                        USE,
+                    ],
+                },
+                *asked(
+                    {
+                        "toolResult": {
+                            "toolUseId": "tooluse_1",
+                            "content": [
+                                {"image": {"format": "png", "source": {"bytes": PNG}}},
+                                {"json": {"temperature": 3}},
+                            ],
+                        }
+                    }
+                ),
+            ],
+            "toolConfig": {"tools": [SPEC, POINT]},
+        },
     ),
     "a schema": (
         {},
         "hi",
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "City", "schema": SCHEMA}}},
-        {"messages": HI, "outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {
-            "schema": json.dumps(SCHEMA, separators=(",", ":")), "name": "City"}}}}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "City", "schema": SCHEMA},
+            }
+        },
+        {
+            "messages": HI,
+            "outputConfig": {
+                "textFormat": {
+                    "type": "json_schema",
+                    "structure": {
+                        "jsonSchema": {
+                            "schema": json.dumps(SCHEMA, separators=(",", ":")),
+                            "name": "City",
+                        }
+                    },
+                }
+            },
+        },
     ),
     "an ARN": ({"model": ARN, "base_model": MODEL}, "hi", {}, {"modelId": ARN, "messages": HI}),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -158,7 +307,9 @@ def server() -> Iterator[RawServer]:
 def parts_of(request: bytes) -> tuple[str, dict[str, str], bytes]:
     head, _, body = request.partition(b"\r\n\r\n")
     line, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)
+    }
     return line.split()[1], headers, body
 
 
@@ -168,16 +319,29 @@ def address(server: RawServer) -> str:
 
 def by_boto3(server: RawServer, **arguments: Any) -> None:
     client = boto3.client(
-        "bedrock-runtime", region_name="us-east-1", endpoint_url=address(server), aws_access_key_id=KEYS[0],
-        aws_secret_access_key=KEYS[1], aws_session_token=KEYS[2], config=Config(retries={"total_max_attempts": 1}),
-    )  # fmt: skip
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=address(server),
+        aws_access_key_id=KEYS[0],
+        aws_secret_access_key=KEYS[1],
+        aws_session_token=KEYS[2],
+        config=Config(retries={"total_max_attempts": 1}),
+    )
     client.converse(**{"modelId": MODEL, **arguments})
 
 
 def ours(server: RawServer, **settings: Any) -> ChatBedrockConverse:
-    keys = dict(zip(("aws_access_key_id", "aws_secret_access_key", "aws_session_token"), KEYS, strict=True))
+    keys = dict(
+        zip(("aws_access_key_id", "aws_secret_access_key", "aws_session_token"), KEYS, strict=True)
+    )
     return ChatBedrockConverse(
-        **{"model": MODEL, "region_name": "us-east-1", "endpoint_url": address(server), **keys, **settings}
+        **{
+            "model": MODEL,
+            "region_name": "us-east-1",
+            "endpoint_url": address(server),
+            **keys,
+            **settings,
+        }
     )
 
 
@@ -189,7 +353,9 @@ def signature_of(path: str, headers: dict[str, str], body: bytes) -> str:
         request.headers[name] = headers[name]
     request.context["timestamp"] = headers["x-amz-date"]
     signer = auth.SigV4Auth(Credentials(*KEYS), "bedrock", "us-east-1")
-    return str(signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request))
+    return str(
+        signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,14 +377,18 @@ def test_a_signature_is_botocores(url: str, token: str | None) -> None:
     signer = auth.SigV4Auth(Credentials(*keys), "bedrock", "eu-west-1")
     del theirs.headers["user-agent"]
     signer._modify_request_before_signing(theirs)
-    signer._inject_signature_to_request(theirs, signer.signature(
-        signer.string_to_sign(theirs, signer.canonical_request(theirs)), theirs))  # fmt: skip
+    signer._inject_signature_to_request(
+        theirs,
+        signer.signature(signer.string_to_sign(theirs, signer.canonical_request(theirs)), theirs),
+    )
     assert made["authorization"] == theirs.headers["Authorization"]
     assert made.get("x-amz-security-token") == token
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_request_is_boto3s_and_its_signature_holds(name: str, server: RawServer, colour: Any) -> None:
+def test_a_request_is_boto3s_and_its_signature_holds(
+    name: str, server: RawServer, colour: Any
+) -> None:
     settings, messages, kwargs, arguments = CASES[name]
     model: Any = ours(server, **settings)
     tools = kwargs.get("tools")
@@ -247,9 +417,13 @@ def test_a_request_is_boto3s_and_its_signature_holds(name: str, server: RawServe
 
 def test_a_client_of_boto3_says_where_calls_go_and_as_whom(server: RawServer, colour: Any) -> None:
     client = boto3.client(
-        "bedrock-runtime", region_name="us-east-1", endpoint_url=address(server), aws_access_key_id=KEYS[0],
-        aws_secret_access_key=KEYS[1], aws_session_token=KEYS[2],
-    )  # fmt: skip
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=address(server),
+        aws_access_key_id=KEYS[0],
+        aws_secret_access_key=KEYS[1],
+        aws_session_token=KEYS[2],
+    )
     colour.invoke(ChatBedrockConverse(model=MODEL, client=client), "hi")
     path, headers, body = parts_of(server.requests[0])
     assert headers["authorization"].rpartition("Signature=")[2] == signature_of(path, headers, body)
@@ -258,17 +432,26 @@ def test_a_client_of_boto3_says_where_calls_go_and_as_whom(server: RawServer, co
 def test_counting_tokens_asks_as_boto3_does(server: RawServer, colour: Any) -> None:
     counted = b'{"inputTokens": 12}'
     server.script = [
-        [REPLY.partition(b"content-length")[0] + b"content-length: %d\r\n\r\n%s" % (len(counted), counted)]
+        [
+            REPLY.partition(b"content-length")[0]
+            + b"content-length: %d\r\n\r\n%s" % (len(counted), counted)
+        ]
     ]
     model = ours(server)
     system, text = SystemMessage("Be brief."), HumanMessage("hi")
-    count = colour.run(lambda: model.count_tokens([system, text], [weather]),
-                       lambda: model.acount_tokens([system, text], [weather]))  # fmt: skip
+    count = colour.run(
+        lambda: model.count_tokens([system, text], [weather]),
+        lambda: model.acount_tokens([system, text], [weather]),
+    )
     assert count == 12
     client = boto3.client(
-        "bedrock-runtime", region_name="us-east-1", endpoint_url=address(server), aws_access_key_id=KEYS[0],
-        aws_secret_access_key=KEYS[1], aws_session_token=KEYS[2],
-    )  # fmt: skip
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=address(server),
+        aws_access_key_id=KEYS[0],
+        aws_secret_access_key=KEYS[1],
+        aws_session_token=KEYS[2],
+    )
     said = {"messages": HI, "system": [{"text": "Be brief."}], "toolConfig": {"tools": [SPEC]}}
     client.count_tokens(modelId=MODEL.removeprefix("us."), input={"converse": said})
     (path, _, body), (their_path, _, their_body) = map(parts_of, server.requests)

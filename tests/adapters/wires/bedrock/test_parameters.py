@@ -31,7 +31,10 @@ def model(name: str, **settings: Any) -> ChatBedrockConverse:
     ("name", "fields"),
     [
         (CLAUDE, {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
-        ("us.anthropic.claude-opus-4-6-v1", {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}),
+        (
+            "us.anthropic.claude-opus-4-6-v1",
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
+        ),
         (NOVA, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}}),
         ("openai.gpt-oss-120b-1:0", {"reasoning_effort": "high"}),
         ("nobody.knows-v1:0", {"reasoning": {"effort": "high"}}),
@@ -49,12 +52,19 @@ def test_an_arn_is_fitted_by_the_model_behind_it() -> None:
     assert request.url.endswith(
         "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aapplication-inference-profile%2Fabc/converse"
     )
-    assert request.body["additionalModelRequestFields"]["reasoningConfig"]["maxReasoningEffort"] == "low"
+    assert (
+        request.body["additionalModelRequestFields"]["reasoningConfig"]["maxReasoningEffort"]
+        == "low"
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "left_out"),
-    [(CLAUDE, {"seed": 3}, "seed"), (NOVA, {"user": "me"}, "user"), ("nobody.knows", {}, "parallel_tool_calls")],
+    [
+        (CLAUDE, {"seed": 3}, "seed"),
+        (NOVA, {"user": "me"}, "user"),
+        ("nobody.knows", {}, "parallel_tool_calls"),
+    ],
 )
 def test_nothing_is_left_out_in_silence(name: str, settings: Any, left_out: str) -> None:
     parallel = {"parallel_tool_calls": False} if left_out == "parallel_tool_calls" else {}
@@ -65,7 +75,9 @@ def test_nothing_is_left_out_in_silence(name: str, settings: Any, left_out: str)
 
 
 def test_a_tool_that_cannot_be_forced_may_be_called() -> None:
-    bound: Any = model("us.meta.llama4-maverick-17b-instruct-v1:0").bind_tools([weather], tool_choice="any")
+    bound: Any = model("us.meta.llama4-maverick-17b-instruct-v1:0").bind_tools(
+        [weather], tool_choice="any"
+    )
     with pytest.warns(ParameterWarning, match="cannot be made to use a tool, see"):
         body = bound.bound.build_request("hi", **bound.kwargs).body
     assert body["toolConfig"]["toolChoice"] == {"auto": {}}
@@ -76,7 +88,11 @@ def test_no_tool_is_no_tools_unless_the_history_has_calls() -> None:
     with pytest.warns(ParameterWarning, match="tools are left out"):
         assert "toolConfig" not in bound.bound.build_request("hi", **bound.kwargs).body
     call = {"name": "weather", "args": {}, "id": "t"}
-    history = [HumanMessage("hi"), AIMessage("", tool_calls=[call]), ToolMessage("rain", tool_call_id="t")]
+    history = [
+        HumanMessage("hi"),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage("rain", tool_call_id="t"),
+    ]
     with pytest.raises(InvalidArgument, match="none"):
         bound.bound.build_request(history, **bound.kwargs)
 
@@ -85,8 +101,10 @@ def test_the_guardrail_may_look_at_the_last_turn_only() -> None:
     history = [HumanMessage("old"), AIMessage("yes"), HumanMessage("new")]
     messages = model(NOVA, guard_last_turn_only=True).build_request(history).body["messages"]
     assert [turn["content"] for turn in messages] == [
-        [{"text": "old"}], [{"text": "yes"}], [{"guardContent": {"text": {"text": "new"}}}],
-    ]  # fmt: skip
+        [{"text": "old"}],
+        [{"text": "yes"}],
+        [{"guardContent": {"text": {"text": "new"}}}],
+    ]
 
 
 def test_a_system_prompt_of_the_model_stands_before_the_messages() -> None:
@@ -95,14 +113,22 @@ def test_a_system_prompt_of_the_model_stands_before_the_messages() -> None:
         .build_request([("system", "Be kind."), ("human", "hi"), ("system", "Now!")])
         .body
     )
-    assert body["system"] == [{"text": "Be brief."}, {"cachePoint": {"type": "default"}}, {"text": "Be kind."}]
+    assert body["system"] == [
+        {"text": "Be brief."},
+        {"cachePoint": {"type": "default"}},
+        {"text": "Be kind."},
+    ]
     assert body["messages"][0]["content"][1] == {"text": "<system>\nNow!\n</system>"}
 
 
-@pytest.mark.parametrize("block", [
-    {"type": "image", "url": "https://a.test/b.png"}, {"type": "file", "file_id": "f"},
-    {"type": "image", "base64": "AA=="},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "url": "https://a.test/b.png"},
+        {"type": "file", "file_id": "f"},
+        {"type": "image", "base64": "AA=="},
+    ],
+)
 def test_what_converse_does_not_take_is_refused_before_any_request(block: Any) -> None:
     with pytest.raises(InvalidArgument):
         model(NOVA).build_request([HumanMessage([block])])
@@ -110,18 +136,29 @@ def test_what_converse_does_not_take_is_refused_before_any_request(block: Any) -
 
 def _reply(body: Any) -> bytes:
     data = json.dumps(body).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(data), data)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(data),
+        data,
+    )
 
 
 def test_a_call_enters_few_more_functions_than_openais() -> None:
     pytest.importorskip("botocore")
-    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello!"}, "finish_reason": "stop"}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "Hello!"},
+        "finish_reason": "stop",
+    }
     openai = RawServer([[_reply({"id": "c", "model": "m", "choices": [choice]})]], repeat=True)
     message = {"role": "assistant", "content": [{"text": "Hello!"}]}
-    bedrock = RawServer([[_reply({"output": {"message": message}, "stopReason": "end_turn"})]], repeat=True)
+    bedrock = RawServer(
+        [[_reply({"output": {"message": message}, "stopReason": "end_turn"})]], repeat=True
+    )
     keys = {"aws_access_key_id": "A", "aws_secret_access_key": "s"}
     usual = own_calls(ChatOpenAI(model="m", api_key="k", base_url=openai.url))
-    signed: Any = ChatBedrockConverse(model="m", region_name="us-east-1", base_url=bedrock.url, **keys)
+    signed: Any = ChatBedrockConverse(
+        model="m", region_name="us-east-1", base_url=bedrock.url, **keys
+    )
     assert own_calls(signed) <= 1.3 * usual
     openai.close()
     bedrock.close()
@@ -129,9 +166,13 @@ def test_a_call_enters_few_more_functions_than_openais() -> None:
 
 @pytest.mark.parametrize("choice", ["none", {"type": "none"}])
 def test_no_tool_at_all_leaves_the_tools_out_and_says_so(choice: Any) -> None:
-    model = ChatBedrockConverse(model="us.amazon.nova-pro-v1:0", api_key="k", region_name="us-east-1")
+    model = ChatBedrockConverse(
+        model="us.amazon.nova-pro-v1:0", api_key="k", region_name="us-east-1"
+    )
     tools = [{"name": "add", "description": "Add.", "input_schema": {"type": "object"}}]
-    with pytest.warns(ParameterWarning, match='The tools are left out: Converse has no `tool_choice="none"`'):
+    with pytest.warns(
+        ParameterWarning, match='The tools are left out: Converse has no `tool_choice="none"`'
+    ):
         assert "toolConfig" not in model.build_request("hi", tools=tools, tool_choice=choice).body
 
 
@@ -140,7 +181,9 @@ def test_documents_of_one_name_are_told_apart_in_the_whole_history() -> None:
     file = {"type": "file", "base64": "QQ==", "mime_type": "application/pdf"}
     call = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
     history = [
-        HumanMessage([{"type": "text", "text": "see"}, file, {**file, "extras": {"filename": "Report.pdf"}}]),
+        HumanMessage(
+            [{"type": "text", "text": "see"}, file, {**file, "extras": {"filename": "Report.pdf"}}]
+        ),
         AIMessage("", tool_calls=[call]),
         ToolMessage([file], tool_call_id="1"),
         HumanMessage([file, {**file, "extras": {"filename": "report.docx"}}]),

@@ -16,37 +16,91 @@ CALL = {"name": "weather", "args": {"city": "Bern"}, "id": "call.1:x"}
 ANSWERS: dict[str, Any] = {
     "anthropic": [
         {"type": "thinking", "thinking": "Hm.", "signature": "sig-of-anthropic"},
-        {"type": "text", "text": "Let me see.", "citations": [
-            {"type": "char_location", "cited_text": "so", "start_char_index": 0, "end_char_index": 2,
-             "document_index": 0, "document_title": "a"}]},
+        {
+            "type": "text",
+            "text": "Let me see.",
+            "citations": [
+                {
+                    "type": "char_location",
+                    "cited_text": "so",
+                    "start_char_index": 0,
+                    "end_char_index": 2,
+                    "document_index": 0,
+                    "document_title": "a",
+                }
+            ],
+        },
         {"type": "tool_use", "id": CALL["id"], "name": "weather", "input": {"city": "Bern"}},
     ],
     "openai": [
-        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}],
-         "encrypted_content": "sig-of-openai"},
-        {"type": "text", "text": "Let me see.", "annotations": [
-            {"type": "url_citation", "url": "https://a.test", "title": "a", "start_index": 0, "end_index": 3}]},
-        {"type": "function_call", "call_id": CALL["id"], "name": "weather", "arguments": '{"city": "Bern"}'},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "Hm."}],
+            "encrypted_content": "sig-of-openai",
+        },
+        {
+            "type": "text",
+            "text": "Let me see.",
+            "annotations": [
+                {
+                    "type": "url_citation",
+                    "url": "https://a.test",
+                    "title": "a",
+                    "start_index": 0,
+                    "end_index": 3,
+                }
+            ],
+        },
+        {
+            "type": "function_call",
+            "call_id": CALL["id"],
+            "name": "weather",
+            "arguments": '{"city": "Bern"}',
+        },
     ],
     "bedrock_converse": [
-        {"type": "reasoning_content", "reasoning_content": {"text": "Hm.", "signature": "sig-of-bedrock"}},
-        {"type": "text", "text": "Let me see.", "citations": [{"title": "a", "sourceContent": [{"text": "so"}],
-                                                              "location": {"documentChar": {"start": 0}}}]},
+        {
+            "type": "reasoning_content",
+            "reasoning_content": {"text": "Hm.", "signature": "sig-of-bedrock"},
+        },
+        {
+            "type": "text",
+            "text": "Let me see.",
+            "citations": [
+                {
+                    "title": "a",
+                    "sourceContent": [{"text": "so"}],
+                    "location": {"documentChar": {"start": 0}},
+                }
+            ],
+        },
         {"type": "server_tool_call", "id": "s1", "name": "nova_grounding", "args": {}},
-        {"type": "server_tool_result", "tool_call_id": "s1", "status": "success", "output": [{"text": "found"}]},
+        {
+            "type": "server_tool_result",
+            "tool_call_id": "s1",
+            "status": "success",
+            "output": [{"text": "found"}],
+        },
         {"type": "tool_use", "id": CALL["id"], "name": "weather", "input": {"city": "Bern"}},
     ],
-}  # fmt: skip
+}
 MODELS: dict[str, Any] = {
     "anthropic": lambda **kwargs: ChatAnthropic(model="claude-sonnet-4-5", api_key="k", **kwargs),
     "openai": lambda **kwargs: ChatOpenAI(model="gpt-5", api_key="k", **kwargs),
-    "responses": lambda **kwargs: ChatOpenAI(model="gpt-5", api_key="k", use_responses_api=True, **kwargs),
-    "bedrock": lambda **kwargs: ChatBedrockConverse(model="m", api_key="k", region_name="us-east-1", **kwargs),
+    "responses": lambda **kwargs: ChatOpenAI(
+        model="gpt-5", api_key="k", use_responses_api=True, **kwargs
+    ),
+    "bedrock": lambda **kwargs: ChatBedrockConverse(
+        model="m", api_key="k", region_name="us-east-1", **kwargs
+    ),
 }
 
 
 def history(provider: str) -> list[Any]:
-    answer = AIMessage(ANSWERS[provider], tool_calls=[CALL], response_metadata={"model_provider": provider})
+    answer = AIMessage(
+        ANSWERS[provider], tool_calls=[CALL], response_metadata={"model_provider": provider}
+    )
     return [HumanMessage("hi"), answer, ToolMessage("rain", tool_call_id=CALL["id"])]
 
 
@@ -82,7 +136,9 @@ def test_an_answer_of_bedrock_goes_to_every_wire(wire: str) -> None:
     assert "Let me see." in text
     assert "weather" in text
     assert "rain" in text
-    assert not any(word in text for word in ("sig-of", "reasoning_content", "sourceContent", "server_tool"))
+    assert not any(
+        word in text for word in ("sig-of", "reasoning_content", "sourceContent", "server_tool")
+    )
 
 
 def test_a_picture_that_has_an_address_only_is_left_out() -> None:
@@ -91,5 +147,9 @@ def test_a_picture_that_has_an_address_only_is_left_out() -> None:
         response_metadata={"model_provider": "anthropic"},
     )
     with pytest.warns(ParameterWarning, match="fetches nothing"):
-        body = MODELS["bedrock"]().build_request([HumanMessage("hi"), answer, HumanMessage("why?")]).body
+        body = (
+            MODELS["bedrock"]()
+            .build_request([HumanMessage("hi"), answer, HumanMessage("why?")])
+            .body
+        )
     assert body["messages"][1]["content"] == [{"text": "Here."}]

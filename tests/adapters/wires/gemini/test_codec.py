@@ -24,7 +24,14 @@ from modelwire.errors import (
     Refused,
     RetryClass,
 )
-from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage, merge_chunks
+from modelwire.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    merge_chunks,
+)
 from modelwire.transport.wire import Reply
 
 CODEC = GenerateContentCodec()
@@ -39,7 +46,11 @@ def body(messages: Any, of: ChatGoogleGenerativeAI | None = None, **kwargs: Any)
 
 
 def answer(*parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP", **fields}]}
+    return {
+        "candidates": [
+            {"content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP", **fields}
+        ]
+    }
 
 
 def decoded(data: Any) -> AIMessage:
@@ -66,7 +77,10 @@ PARTS: list[dict[str, Any]] = [
     {"text": "Let me see. "},
     {"text": "Signed.", "thoughtSignature": "c2ln"},
     {"text": " More"},
-    {"functionCall": {"name": "f", "args": {"a": 1}, "id": "their-id"}, "thoughtSignature": "Y2FsbA=="},
+    {
+        "functionCall": {"name": "f", "args": {"a": 1}, "id": "their-id"},
+        "thoughtSignature": "Y2FsbA==",
+    },
     {"functionCall": {"name": "g", "args": {}}},
     {"executableCode": {"language": "PYTHON", "code": "1"}},
     {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
@@ -80,12 +94,18 @@ PARTS: list[dict[str, Any]] = [
 def test_parts_go_back_where_and_as_they_came(size: int) -> None:
     whole = decoded({**answer(*PARTS), "responseId": "r"})
     in_stream = streamed(
-        *({"responseId": "r", **answer(part, finishReason=None)} for part in PARTS), answer(), size=size
+        *({"responseId": "r", **answer(part, finishReason=None)} for part in PARTS),
+        answer(),
+        size=size,
     )
     for message in (whole, in_stream):
         assert [call["name"] for call in message.tool_calls] == ["f", "g"]
         sent = body(
-            [HumanMessage("hi"), message, *(ToolMessage("1", tool_call_id=c["id"]) for c in message.tool_calls)]
+            [
+                HumanMessage("hi"),
+                message,
+                *(ToolMessage("1", tool_call_id=c["id"]) for c in message.tool_calls),
+            ]
         )
         assert sent["contents"][1] == {"role": "model", "parts": PARTS}
         assert [part["functionResponse"] for part in sent["contents"][2]["parts"]] == [
@@ -102,7 +122,10 @@ def test_an_answer_goes_back_after_it_was_stored() -> None:
 
 def test_the_same_answer_gives_the_same_ids_and_another_others() -> None:
     call = {"functionCall": {"name": "f", "args": {}}}
-    ids = [decoded({**answer(call, call), "responseId": name}).tool_calls for name in ("r1", "r1", "r2")]
+    ids = [
+        decoded({**answer(call, call), "responseId": name}).tool_calls
+        for name in ("r1", "r1", "r2")
+    ]
     assert ids[0] == ids[1] != ids[2]
     assert len({it["id"] for it in ids[0] + ids[2]}) == 4
 
@@ -110,7 +133,9 @@ def test_the_same_answer_gives_the_same_ids_and_another_others() -> None:
 def test_results_of_parallel_calls_are_one_content_in_the_order_of_the_calls() -> None:
     calls = [{"name": name, "args": {}, "id": name, "type": "tool_call"} for name in "abc"]
     results = [ToolMessage(f"of {name}", tool_call_id=name) for name in "cab"]
-    contents = body([HumanMessage("hi"), AIMessage("", tool_calls=calls), *results, HumanMessage("so?")])["contents"]
+    contents = body(
+        [HumanMessage("hi"), AIMessage("", tool_calls=calls), *results, HumanMessage("so?")]
+    )["contents"]
     assert [content["role"] for content in contents] == ["user", "model", "user", "user"]
     assert [part["functionResponse"]["name"] for part in contents[2]["parts"]] == ["a", "b", "c"]
 
@@ -120,9 +145,13 @@ def test_a_call_that_could_not_be_read_goes_back_only_with_its_answer() -> None:
     cut = AIMessage("Let me see.", invalid_tool_calls=[bad])
     (_, alone, _) = body([HumanMessage("hi"), cut, HumanMessage("so?")])["contents"]
     assert alone["parts"] == [{"text": "Let me see."}]
-    (_, called, result) = body([HumanMessage("hi"), cut, ToolMessage("unreadable", tool_call_id="1")])["contents"]
+    (_, called, result) = body(
+        [HumanMessage("hi"), cut, ToolMessage("unreadable", tool_call_id="1")]
+    )["contents"]
     assert called["parts"][1] == {"functionCall": {"name": "f", "args": {}, "id": "1"}}
-    assert result["parts"] == [{"functionResponse": {"name": "f", "response": {"output": "unreadable"}, "id": "1"}}]
+    assert result["parts"] == [
+        {"functionResponse": {"name": "f", "response": {"output": "unreadable"}, "id": "1"}}
+    ]
 
 
 def test_calls_without_ids_are_all_sent() -> None:
@@ -133,16 +162,24 @@ def test_calls_without_ids_are_all_sent() -> None:
 
 def test_an_error_of_a_tool_and_an_image_of_one() -> None:
     call = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
-    image = [{"type": "text", "text": "see"}, {"type": "image", "base64": "aW1n", "mime_type": "image/png"}]
+    image = [
+        {"type": "text", "text": "see"},
+        {"type": "image", "base64": "aW1n", "mime_type": "image/png"},
+    ]
     history = [HumanMessage("hi"), AIMessage("", tool_calls=[call])]
-    failed = body([*history, ToolMessage("no", tool_call_id="1", status="error")])["contents"][2]["parts"]
+    failed = body([*history, ToolMessage("no", tool_call_id="1", status="error")])["contents"][2][
+        "parts"
+    ]
     assert failed == [{"functionResponse": {"name": "f", "response": {"error": "no"}, "id": "1"}}]
     data = {"inlineData": {"mimeType": "image/png", "data": "aW1n"}}
     beside = body([*history, ToolMessage(image, tool_call_id="1")])["contents"][2]["parts"]
-    assert beside == [{"functionResponse": {"name": "f", "response": {"output": "see"}, "id": "1"}}, data]
-    (inside,) = body([*history, ToolMessage(image, tool_call_id="1")], model("gemini-3-pro-preview"))["contents"][2][
-        "parts"
+    assert beside == [
+        {"functionResponse": {"name": "f", "response": {"output": "see"}, "id": "1"}},
+        data,
     ]
+    (inside,) = body(
+        [*history, ToolMessage(image, tool_call_id="1")], model("gemini-3-pro-preview")
+    )["contents"][2]["parts"]
     assert inside["functionResponse"]["parts"] == [data]
 
 
@@ -153,7 +190,11 @@ def test_a_result_without_its_call_is_refused_by_name() -> None:
 
 def test_gemini_3_gets_a_word_in_the_place_of_a_signature_that_there_is_not() -> None:
     calls = [{"name": name, "args": {}, "id": name, "type": "tool_call"} for name in "ab"]
-    history = [HumanMessage("hi"), AIMessage("", tool_calls=calls), *(ToolMessage("1", tool_call_id=n) for n in "ab")]
+    history = [
+        HumanMessage("hi"),
+        AIMessage("", tool_calls=calls),
+        *(ToolMessage("1", tool_call_id=n) for n in "ab"),
+    ]
     first, second = body(history, model("gemini-3-pro-preview"))["contents"][1]["parts"]
     assert first["thoughtSignature"] == "skip_thought_signature_validator"
     assert "thoughtSignature" not in second
@@ -170,29 +211,55 @@ def test_system_messages_are_one_instruction_and_alone_a_users_turn() -> None:
 
 
 BLOCKS: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"type": "image", "base64": "QQ==", "mime_type": "image/webp"},
-     {"inlineData": {"mimeType": "image/webp", "data": "QQ=="}}),
-    ({"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}},
-     {"inlineData": {"mimeType": "image/png", "data": "QQ=="}}),
-    ({"type": "audio", "url": "https://a.test/x.wav"},
-     {"fileData": {"mimeType": "audio/x-wav", "fileUri": "https://a.test/x.wav"}}),
-    ({"type": "video", "url": "https://youtu.be/1", "extras": {"video_metadata": {"fps": 1}}},
-     {"fileData": {"mimeType": "video/mp4", "fileUri": "https://youtu.be/1"}, "videoMetadata": {"fps": 1}}),
-    ({"type": "file", "base64": "QQ=="}, {"inlineData": {"mimeType": "application/pdf", "data": "QQ=="}}),
-    ({"type": "file", "file_id": "https://g.test/v1beta/files/1", "mime_type": "text/csv"},
-     {"fileData": {"mimeType": "text/csv", "fileUri": "https://g.test/v1beta/files/1"}}),
-    ({"type": "media", "mime_type": "video/mp4", "file_uri": "gs://b/v.mp4"},  # LangChain's
-     {"fileData": {"mimeType": "video/mp4", "fileUri": "gs://b/v.mp4"}}),
-    ({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "QQ=="}},
-     {"inlineData": {"mimeType": "application/pdf", "data": "QQ=="}}),
+    (
+        {"type": "image", "base64": "QQ==", "mime_type": "image/webp"},
+        {"inlineData": {"mimeType": "image/webp", "data": "QQ=="}},
+    ),
+    (
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}},
+        {"inlineData": {"mimeType": "image/png", "data": "QQ=="}},
+    ),
+    (
+        {"type": "audio", "url": "https://a.test/x.wav"},
+        {"fileData": {"mimeType": "audio/x-wav", "fileUri": "https://a.test/x.wav"}},
+    ),
+    (
+        {"type": "video", "url": "https://youtu.be/1", "extras": {"video_metadata": {"fps": 1}}},
+        {
+            "fileData": {"mimeType": "video/mp4", "fileUri": "https://youtu.be/1"},
+            "videoMetadata": {"fps": 1},
+        },
+    ),
+    (
+        {"type": "file", "base64": "QQ=="},
+        {"inlineData": {"mimeType": "application/pdf", "data": "QQ=="}},
+    ),
+    (
+        {"type": "file", "file_id": "https://g.test/v1beta/files/1", "mime_type": "text/csv"},
+        {"fileData": {"mimeType": "text/csv", "fileUri": "https://g.test/v1beta/files/1"}},
+    ),
+    (
+        {"type": "media", "mime_type": "video/mp4", "file_uri": "gs://b/v.mp4"},  # LangChain's
+        {"fileData": {"mimeType": "video/mp4", "fileUri": "gs://b/v.mp4"}},
+    ),
+    (
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "QQ=="},
+        },
+        {"inlineData": {"mimeType": "application/pdf", "data": "QQ=="}},
+    ),
     ({"type": "text-plain", "text": "note"}, {"text": "note"}),
     ({"type": "non_standard", "value": {"newThing": 1}}, {"newThing": 1}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("block", "part"), BLOCKS)
 def test_blocks_of_users_become_parts(block: dict[str, Any], part: dict[str, Any]) -> None:
-    assert body([HumanMessage([{"type": "text", "text": "see"}, block])])["contents"][0]["parts"][1] == part
+    assert (
+        body([HumanMessage([{"type": "text", "text": "see"}, block])])["contents"][0]["parts"][1]
+        == part
+    )
 
 
 class Person(BaseModel):
@@ -201,7 +268,9 @@ class Person(BaseModel):
 
 
 def test_one_modality_is_a_list_of_one_and_a_config_is_a_dict() -> None:
-    assert body("hi", response_modalities="text")["generationConfig"] == {"responseModalities": ["TEXT"]}
+    assert body("hi", response_modalities="text")["generationConfig"] == {
+        "responseModalities": ["TEXT"]
+    }
     with pytest.raises(InvalidArgument, match="`generation_config` must be a dict"):
         body("hi", generation_config="x")
     call = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
@@ -212,8 +281,13 @@ def test_one_modality_is_a_list_of_one_and_a_config_is_a_dict() -> None:
 def test_a_form_is_json_schema_and_for_older_models_openapis() -> None:
     config = body("hi", response_format=Person)["generationConfig"]
     assert config["responseMimeType"] == "application/json"
-    assert config["responseJsonSchema"]["properties"]["age"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]
-    older = body("hi", model("gemini-2.0-flash"), response_format=Person)["generationConfig"]["responseSchema"]
+    assert config["responseJsonSchema"]["properties"]["age"]["anyOf"] == [
+        {"type": "integer"},
+        {"type": "null"},
+    ]
+    older = body("hi", model("gemini-2.0-flash"), response_format=Person)["generationConfig"][
+        "responseSchema"
+    ]
     assert "responseJsonSchema" not in older
     assert older["type"] == "OBJECT"
     assert older["properties"]["age"] == {"type": "INTEGER", "nullable": True}
@@ -229,14 +303,20 @@ def add(a: int, b: int) -> int:
 @pytest.mark.parametrize(
     ("choice", "config"),
     [
-        ("any", {"mode": "ANY"}), ("required", {"mode": "ANY"}), ("auto", {"mode": "AUTO"}), ("none", {"mode": "NONE"}),
+        ("any", {"mode": "ANY"}),
+        ("required", {"mode": "ANY"}),
+        ("auto", {"mode": "AUTO"}),
+        ("none", {"mode": "NONE"}),
         ("add", {"mode": "ANY", "allowedFunctionNames": ["add"]}),
-        ({"type": "function", "function": {"name": "add"}}, {"mode": "ANY", "allowedFunctionNames": ["add"]}),
+        (
+            {"type": "function", "function": {"name": "add"}},
+            {"mode": "ANY", "allowedFunctionNames": ["add"]},
+        ),
         ({"type": "tool", "name": "add"}, {"mode": "ANY", "allowedFunctionNames": ["add"]}),
         ({"mode": "VALIDATED"}, {"mode": "VALIDATED"}),
         ({"function_calling_config": {"mode": "ANY"}}, {"mode": "ANY"}),
     ],
-)  # fmt: skip
+)
 def test_a_choice_of_tools_in_any_words(choice: Any, config: dict[str, Any]) -> None:
     bound: Any = model().bind_tools([add, {"google_search": {}}], tool_choice=choice)
     sent = dict(bound.bound.build_request("hi", **bound.kwargs).body)
@@ -258,35 +338,68 @@ def test_strict_tools_are_validated_and_foreign_ones_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "config"),
     [
-        ("gemini-2.5-flash", {"reasoning": {"effort": "low"}}, {"thinkingBudget": 2048, "includeThoughts": True}),
+        (
+            "gemini-2.5-flash",
+            {"reasoning": {"effort": "low"}},
+            {"thinkingBudget": 2048, "includeThoughts": True},
+        ),
         ("gemini-2.5-flash", {"reasoning": {"effort": "none"}}, {"thinkingBudget": 0}),
         ("gemini-2.5-flash", {"reasoning": {"budget_tokens": 0}}, {"thinkingBudget": 0}),
-        ("gemini-2.5-flash", {"reasoning": {"budget_tokens": 99}}, {"thinkingBudget": 99, "includeThoughts": True}),
-        ("gemini-2.5-pro", {"reasoning": {"budget_tokens": 99}}, {"thinkingBudget": 128, "includeThoughts": True}),
-        ("gemini-3-flash-preview", {"reasoning_effort": "minimal"},
-         {"thinkingLevel": "MINIMAL", "includeThoughts": True}),
+        (
+            "gemini-2.5-flash",
+            {"reasoning": {"budget_tokens": 99}},
+            {"thinkingBudget": 99, "includeThoughts": True},
+        ),
+        (
+            "gemini-2.5-pro",
+            {"reasoning": {"budget_tokens": 99}},
+            {"thinkingBudget": 128, "includeThoughts": True},
+        ),
+        (
+            "gemini-3-flash-preview",
+            {"reasoning_effort": "minimal"},
+            {"thinkingLevel": "MINIMAL", "includeThoughts": True},
+        ),
         ("gemini-3-flash-preview", {"thinking": {"type": "enabled"}}, {"includeThoughts": True}),
-        ("gemini-2.5-flash", {"thinking_budget": -1, "include_thoughts": False},
-         {"thinkingBudget": -1, "includeThoughts": False}),
-        ("gemini-flash-latest", {"reasoning": {"effort": "high"}}, {"thinkingLevel": "HIGH", "includeThoughts": True}),
+        (
+            "gemini-2.5-flash",
+            {"thinking_budget": -1, "include_thoughts": False},
+            {"thinkingBudget": -1, "includeThoughts": False},
+        ),
+        (
+            "gemini-flash-latest",
+            {"reasoning": {"effort": "high"}},
+            {"thinkingLevel": "HIGH", "includeThoughts": True},
+        ),
     ],
-)  # fmt: skip
-def test_reasoning_is_in_the_words_of_the_model(name: str, settings: dict[str, Any], config: dict[str, Any]) -> None:
+)
+def test_reasoning_is_in_the_words_of_the_model(
+    name: str, settings: dict[str, Any], config: dict[str, Any]
+) -> None:
     assert body("hi", model(name), **settings)["generationConfig"] == {"thinkingConfig": config}
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "config"),
     [
-        ("gemini-2.5-pro", {"reasoning": {"effort": "none"}}, {"thinkingConfig": {"thinkingBudget": 1024}}),
-        ("gemini-3-pro-preview", {"reasoning": {"effort": "medium"}},
-         {"thinkingConfig": {"thinkingLevel": "LOW", "includeThoughts": True}}),
+        (
+            "gemini-2.5-pro",
+            {"reasoning": {"effort": "none"}},
+            {"thinkingConfig": {"thinkingBudget": 1024}},
+        ),
+        (
+            "gemini-3-pro-preview",
+            {"reasoning": {"effort": "medium"}},
+            {"thinkingConfig": {"thinkingLevel": "LOW", "includeThoughts": True}},
+        ),
         ("gemini-2.0-flash", {"reasoning": {"effort": "low"}}, None),
         ("gemini-2.5-flash", {"logit_bias": {1: 2}}, None),
         ("gemini-2.5-flash", {"parallel_tool_calls": True, "user": "u"}, None),
     ],
-)  # fmt: skip
-def test_what_a_model_does_not_take_is_a_warning_or_an_error(name: str, settings: dict[str, Any], config: Any) -> None:
+)
+def test_what_a_model_does_not_take_is_a_warning_or_an_error(
+    name: str, settings: dict[str, Any], config: Any
+) -> None:
     with pytest.warns(ParameterWarning, match="`gemini"):
         assert body("hi", model(name), **settings).get("generationConfig") == config
     with pytest.raises(InvalidArgument, match="strict_params"):
@@ -295,22 +408,40 @@ def test_what_a_model_does_not_take_is_a_warning_or_an_error(name: str, settings
 
 def test_parameters_stand_where_the_wire_has_them() -> None:
     made = model(
-        temperature=0, top_p=0.5, top_k=3, max_output_tokens=7, n=2, seed=1, stop="x", presence_penalty=0.1,
-        frequency_penalty=0.2, response_modalities=["image"],
+        temperature=0,
+        top_p=0.5,
+        top_k=3,
+        max_output_tokens=7,
+        n=2,
+        seed=1,
+        stop="x",
+        presence_penalty=0.1,
+        frequency_penalty=0.2,
+        response_modalities=["image"],
         safety_settings={"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"},
-        cached_content="cachedContents/1", labels={"a": "b"},
-    )  # fmt: skip
+        cached_content="cachedContents/1",
+        labels={"a": "b"},
+    )
     assert body("hi", made, logprobs=True, top_logprobs=2) == {
         "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
         "generationConfig": {
-            "temperature": 0, "topP": 0.5, "topK": 3, "maxOutputTokens": 7, "candidateCount": 2, "seed": 1,
-            "stopSequences": ["x"], "presencePenalty": 0.1, "frequencyPenalty": 0.2, "responseModalities": ["IMAGE"],
-            "responseLogprobs": True, "logprobs": 2,
+            "temperature": 0,
+            "topP": 0.5,
+            "topK": 3,
+            "maxOutputTokens": 7,
+            "candidateCount": 2,
+            "seed": 1,
+            "stopSequences": ["x"],
+            "presencePenalty": 0.1,
+            "frequencyPenalty": 0.2,
+            "responseModalities": ["IMAGE"],
+            "responseLogprobs": True,
+            "logprobs": 2,
         },
         "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
         "cachedContent": "cachedContents/1",
         "labels": {"a": "b"},
-    }  # fmt: skip
+    }
     with pytest.raises(InvalidArgument, match="`cached_content` holds `systemInstruction`"):
         body([SystemMessage("s"), HumanMessage("hi")], made)
 
@@ -318,12 +449,21 @@ def test_parameters_stand_where_the_wire_has_them() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": "Not this."}}, "prompt: SAFETY. Not this."),
-        ({"candidates": [], "promptFeedback": {"blockReason": "MODEL_ARMOR"}}, "prompt: MODEL_ARMOR"),
+        (
+            {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": "Not this."}},
+            "prompt: SAFETY. Not this.",
+        ),
+        (
+            {"candidates": [], "promptFeedback": {"blockReason": "MODEL_ARMOR"}},
+            "prompt: MODEL_ARMOR",
+        ),
         ({"candidates": [{"finishReason": "SAFETY"}]}, "answer: SAFETY"),
-        ({"candidates": [{"finishReason": "PROHIBITED_CONTENT", "content": {"role": "model"}}]}, "PROHIBITED_CONTENT"),
+        (
+            {"candidates": [{"finishReason": "PROHIBITED_CONTENT", "content": {"role": "model"}}]},
+            "PROHIBITED_CONTENT",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_policy_blocked_is_refused_with_the_reason(data: dict[str, Any], words: str) -> None:
     for read in (decoded, streamed):
         with pytest.raises(Refused) as caught:
@@ -353,13 +493,21 @@ def test_a_part_of_an_answer_before_a_block_is_an_answer_with_its_reason() -> No
 def test_a_call_that_nobody_can_read_is_worth_another_try() -> None:
     for read in (decoded, streamed):
         with pytest.raises(MalformedResponse, match="MALFORMED_FUNCTION_CALL"):
-            read({"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "print(f("}]})
+            read(
+                {
+                    "candidates": [
+                        {"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "print(f("}
+                    ]
+                }
+            )
 
 
 def test_a_call_of_a_tool_that_nobody_declared_does_not_run() -> None:
     call = {"functionCall": {"name": "f", "args": {}}}
     for read in (decoded, streamed):
-        message = read(answer(call, finishReason="UNEXPECTED_TOOL_CALL", finishMessage="No tool f."))
+        message = read(
+            answer(call, finishReason="UNEXPECTED_TOOL_CALL", finishMessage="No tool f.")
+        )
         assert message.tool_calls == []
         assert [block["type"] for block in message.content_blocks] == ["invalid_tool_call"]
 
@@ -379,7 +527,9 @@ def test_an_error_after_good_events_is_raised_though_it_is_no_event(size: int) -
         f"data: {json.dumps(error)}\n\n",
         f"[{json.dumps(error)}]",
     ):
-        good = b"data: " + json.dumps(answer({"text": "Hi"}, finishReason=None)).encode() + b"\r\n\r\n"
+        good = (
+            b"data: " + json.dumps(answer({"text": "Hi"}, finishReason=None)).encode() + b"\r\n\r\n"
+        )
         with pytest.raises(ProviderError, match="overloaded") as caught:
             sum_of(good + text.encode(), size)
         assert caught.value.status == 503
@@ -388,7 +538,9 @@ def test_an_error_after_good_events_is_raised_though_it_is_no_event(size: int) -
 def test_a_call_in_pieces_that_a_limit_cuts_short_does_not_run() -> None:
     piece = {"partialArgs": [{"jsonPath": "$.to", "stringValue": "all"}], "willContinue": True}
     begun = {"functionCall": {"name": "send", "willContinue": True}}
-    message = streamed(answer(begun, finishReason=None), answer({"functionCall": piece}, finishReason="MAX_TOKENS"))
+    message = streamed(
+        answer(begun, finishReason=None), answer({"functionCall": piece}, finishReason="MAX_TOKENS")
+    )
     assert message.tool_calls == []
     assert [call["name"] for call in message.invalid_tool_calls] == ["send"]
     assert [block["type"] for block in message.content_blocks] == ["invalid_tool_call"]
@@ -401,8 +553,12 @@ def test_a_huge_place_in_streamed_arguments_does_not_fill_the_memory() -> None:
         streamed(answer({"functionCall": {"name": "f", "partialArgs": [piece]}}))
 
 
-def failed(status: int, message: str, *details: dict[str, Any], word: str = "X", **headers: str) -> ProviderError:
-    error = {"error": {"code": status, "message": message, "status": word, "details": list(details)}}
+def failed(
+    status: int, message: str, *details: dict[str, Any], word: str = "X", **headers: str
+) -> ProviderError:
+    error = {
+        "error": {"code": status, "message": message, "status": word, "details": list(details)}
+    }
     return CODEC.error(Reply(status, headers, json.dumps(error).encode()))  # type: ignore[return-value]
 
 
@@ -411,15 +567,27 @@ RPC = "type.googleapis.com/google.rpc."
 
 def test_errors_are_classed_by_what_their_details_say() -> None:
     wait = {"@type": f"{RPC}RetryInfo", "retryDelay": "34.4s"}
-    minute = {"@type": f"{RPC}QuotaFailure", "violations": [{"quotaId": "RequestsPerMinutePerProject"}]}
-    day = {"@type": f"{RPC}QuotaFailure", "violations": [{"quotaId": "GenerateRequestsPerDayPerProject-FreeTier"}]}
+    minute = {
+        "@type": f"{RPC}QuotaFailure",
+        "violations": [{"quotaId": "RequestsPerMinutePerProject"}],
+    }
+    day = {
+        "@type": f"{RPC}QuotaFailure",
+        "violations": [{"quotaId": "GenerateRequestsPerDayPerProject-FreeTier"}],
+    }
     limited = failed(429, "slow", wait, minute, word="RESOURCE_EXHAUSTED")
     assert type(limited) is RateLimited
-    assert (limited.retry_after, limited.type, limited.retryable) == (34.4, "RESOURCE_EXHAUSTED", True)
+    assert (limited.retry_after, limited.type, limited.retryable) == (
+        34.4,
+        "RESOURCE_EXHAUSTED",
+        True,
+    )
     exhausted = failed(429, "over", wait, day)
     assert type(exhausted) is QuotaExhausted
     assert not exhausted.retryable
-    wrong = failed(400, "API key not valid.", {"@type": f"{RPC}ErrorInfo", "reason": "API_KEY_INVALID"})
+    wrong = failed(
+        400, "API key not valid.", {"@type": f"{RPC}ErrorInfo", "reason": "API_KEY_INVALID"}
+    )
     assert type(wrong) is AuthenticationError
     assert wrong.status == 400
     assert type(failed(400, "The input token count (9) exceeds the maximum (8).")) is ContextTooLong
@@ -431,38 +599,60 @@ def test_sources_are_annotations_of_the_characters_they_are_about() -> None:
     metadata = {
         "groundingChunks": [{"web": {"uri": "https://a.test", "title": "A"}}],
         "groundingSupports": [
-            {"segment": {"startIndex": 4, "endIndex": 9, "text": "größt"}, "groundingChunkIndices": [0, 7]}
+            {
+                "segment": {"startIndex": 4, "endIndex": 9, "text": "größt"},
+                "groundingChunkIndices": [0, 7],
+            }
         ],
     }
     for read in (decoded, streamed):
         (block,) = read(answer({"text": "Ä, größter"}, groundingMetadata=metadata)).content_blocks
         first, unknown = block["annotations"]  # type: ignore[typeddict-item]
-        assert (first["url"], first["title"], first["cited_text"]) == ("https://a.test", "A", "größt")
+        assert (first["url"], first["title"], first["cited_text"]) == (
+            "https://a.test",
+            "A",
+            "größt",
+        )
         assert (first["start_index"], first["end_index"]) == (3, 6)
         assert unknown["type"] == "citation"
 
 
 def test_usage_counts_thoughts_tools_and_modalities() -> None:
     usage = {
-        "promptTokenCount": 10, "cachedContentTokenCount": 4, "candidatesTokenCount": 5, "thoughtsTokenCount": 6,
-        "toolUsePromptTokenCount": 3, "totalTokenCount": 24,
-        "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 7}, {"modality": "TEXT", "tokenCount": 3}],
-    }  # fmt: skip
+        "promptTokenCount": 10,
+        "cachedContentTokenCount": 4,
+        "candidatesTokenCount": 5,
+        "thoughtsTokenCount": 6,
+        "toolUsePromptTokenCount": 3,
+        "totalTokenCount": 24,
+        "promptTokensDetails": [
+            {"modality": "IMAGE", "tokenCount": 7},
+            {"modality": "TEXT", "tokenCount": 3},
+        ],
+    }
     expected = {
-        "input_tokens": 13, "output_tokens": 11, "total_tokens": 24,
-        "input_token_details": {"cache_read": 4, "tool_use": 3, "image": 7}, "output_token_details": {"reasoning": 6},
-    }  # fmt: skip
+        "input_tokens": 13,
+        "output_tokens": 11,
+        "total_tokens": 24,
+        "input_token_details": {"cache_read": 4, "tool_use": 3, "image": 7},
+        "output_token_details": {"reasoning": 6},
+    }
     for read in (decoded, streamed):
         assert read({**answer({"text": "x"}), "usageMetadata": usage}).usage_metadata == expected
     half = {**answer({"text": "x"}, finishReason=None), "usageMetadata": {"promptTokenCount": 10}}
     assert (
-        streamed(half, {**answer(), "usageMetadata": usage}, {"usageMetadata": {"trafficType": "X"}}).usage_metadata
+        streamed(
+            half, {**answer(), "usageMetadata": usage}, {"usageMetadata": {"trafficType": "X"}}
+        ).usage_metadata
         == expected
     )
 
 
 def test_further_candidates_are_kept() -> None:
-    two = [{"index": n, "content": {"parts": [{"text": f"{n}"}]}, "finishReason": "STOP"} for n in (0, 1)]
+    two = [
+        {"index": n, "content": {"parts": [{"text": f"{n}"}]}, "finishReason": "STOP"}
+        for n in (0, 1)
+    ]
     for read in (decoded, streamed):
         message = read({"candidates": two})
         assert message.content == "0"

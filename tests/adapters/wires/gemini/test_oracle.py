@@ -21,7 +21,9 @@ ANSWER = {"candidates": [{"content": {"parts": [{"text": "ok"}]}, "finishReason"
 PNG = b"\x89PNG\r\n"
 
 
-def sent_by_sdk(contents: Any, *, vertex: bool = False, model: str = "gemini-2.5-flash", **config: Any) -> Any:
+def sent_by_sdk(
+    contents: Any, *, vertex: bool = False, model: str = "gemini-2.5-flash", **config: Any
+) -> Any:
     """Return path, query and body of the SDK's request."""
     seen: list[httpx.Request] = []
 
@@ -30,18 +32,23 @@ def sent_by_sdk(contents: Any, *, vertex: bool = False, model: str = "gemini-2.5
         return httpx.Response(200, json=ANSWER)
 
     options = types.HttpOptions(
-        api_version="v1beta1" if vertex else "v1beta", httpx_client=httpx.Client(transport=httpx.MockTransport(answer))
+        api_version="v1beta1" if vertex else "v1beta",
+        httpx_client=httpx.Client(transport=httpx.MockTransport(answer)),
     )
     client = genai.Client(api_key="k", vertexai=vertex, http_options=options)
     client.models.generate_content(
-        model=model, contents=contents, config=types.GenerateContentConfig(**config) if config else None
+        model=model,
+        contents=contents,
+        config=types.GenerateContentConfig(**config) if config else None,
     )
     (request,) = seen
     assert request.headers["x-goog-api-key"] == "k"
     return request.url.path, json.loads(request.content)
 
 
-def sent_by_us(messages: Any, *, vertex: bool = False, model: str = "gemini-2.5-flash", **settings: Any) -> Any:
+def sent_by_us(
+    messages: Any, *, vertex: bool = False, model: str = "gemini-2.5-flash", **settings: Any
+) -> Any:
     ours = ChatGoogleGenerativeAI(model=model, api_key="k", vertexai=vertex, **settings)
     request = ours.build_request(messages)
     assert request.headers["x-goog-api-key"] == "k"
@@ -52,7 +59,9 @@ def text(role: str, words: str) -> Any:
     return types.Content(role=role, parts=[types.Part(text=words)])
 
 
-def call(name: str, args: dict[str, Any], id: str | None = None, signature: bytes | None = None) -> Any:
+def call(
+    name: str, args: dict[str, Any], id: str | None = None, signature: bytes | None = None
+) -> Any:
     function = types.FunctionCall(name=name, args=args, id=id)
     return types.Part(function_call=function, thought_signature=signature)
 
@@ -76,7 +85,10 @@ def in_camel_case(value: Any) -> Any:
         return [in_camel_case(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {re.sub(r"_([a-z])", lambda m: m[1].upper(), key): in_camel_case(item) for key, item in value.items()}
+    return {
+        re.sub(r"_([a-z])", lambda m: m[1].upper(), key): in_camel_case(item)
+        for key, item in value.items()
+    }
 
 
 CALL = {"name": "f", "args": {"a": 1}, "id": "c1", "type": "tool_call"}
@@ -84,7 +96,9 @@ SECOND = {"name": "g", "args": {}, "id": "c2", "type": "tool_call"}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 TOOL = {"type": "function", "function": {"name": "f", "description": "An f.", "parameters": SCHEMA}}
 DECLARED = types.Tool(
-    function_declarations=[types.FunctionDeclaration(name="f", description="An f.", parameters_json_schema=SCHEMA)]
+    function_declarations=[
+        types.FunctionDeclaration(name="f", description="An f.", parameters_json_schema=SCHEMA)
+    ]
 )
 
 
@@ -94,81 +108,164 @@ class Person(BaseModel):
 
 def mode(name: str, *names: str) -> Any:
     allowed = {"allowed_function_names": list(names)} if names else {}
-    return types.ToolConfig(function_calling_config=types.FunctionCallingConfig(mode=name, **allowed))
+    return types.ToolConfig(
+        function_calling_config=types.FunctionCallingConfig(mode=name, **allowed)
+    )
 
 
 # What both are given: messages and settings of ours; contents and config of the SDK's.
 CASES: dict[str, tuple[Any, dict[str, Any], Any, dict[str, Any]]] = {
     "text": ("hi", {}, [text("user", "hi")], {}),
     "system and history": (
-        [SystemMessage("s"), HumanMessage("a"), AIMessage("b"), HumanMessage("c")], {},
+        [SystemMessage("s"), HumanMessage("a"), AIMessage("b"), HumanMessage("c")],
+        {},
         [text("user", "a"), text("model", "b"), text("user", "c")],
         {"system_instruction": types.Content(parts=[types.Part(text="s")])},
     ),
     "sampling": (
         "hi",
-        {"temperature": 0.5, "top_p": 0.25, "top_k": 4, "max_tokens": 9, "stop": ["x"], "seed": 1, "n": 2,
-         "presence_penalty": 0.5, "frequency_penalty": -0.5, "response_modalities": ["TEXT"]},
+        {
+            "temperature": 0.5,
+            "top_p": 0.25,
+            "top_k": 4,
+            "max_tokens": 9,
+            "stop": ["x"],
+            "seed": 1,
+            "n": 2,
+            "presence_penalty": 0.5,
+            "frequency_penalty": -0.5,
+            "response_modalities": ["TEXT"],
+        },
         [text("user", "hi")],
-        {"temperature": 0.5, "top_p": 0.25, "top_k": 4, "max_output_tokens": 9, "stop_sequences": ["x"], "seed": 1,
-         "candidate_count": 2, "presence_penalty": 0.5, "frequency_penalty": -0.5, "response_modalities": ["TEXT"]},
+        {
+            "temperature": 0.5,
+            "top_p": 0.25,
+            "top_k": 4,
+            "max_output_tokens": 9,
+            "stop_sequences": ["x"],
+            "seed": 1,
+            "candidate_count": 2,
+            "presence_penalty": 0.5,
+            "frequency_penalty": -0.5,
+            "response_modalities": ["TEXT"],
+        },
     ),
     "thinking": (
-        "hi", {"reasoning": {"budget_tokens": 1000}}, [text("user", "hi")],
+        "hi",
+        {"reasoning": {"budget_tokens": 1000}},
+        [text("user", "hi")],
         {"thinking_config": types.ThinkingConfig(include_thoughts=True, thinking_budget=1000)},
     ),
     "tools": (
-        "hi", {"model_kwargs": {"tools": [TOOL], "tool_choice": "f"}}, [text("user", "hi")],
+        "hi",
+        {"model_kwargs": {"tools": [TOOL], "tool_choice": "f"}},
+        [text("user", "hi")],
         {"tools": [DECLARED], "tool_config": mode("ANY", "f")},
     ),
     "tools of Google's": (
-        "hi", {"model_kwargs": {"tools": [{"googleSearch": {}}, {"urlContext": {}}, {"codeExecution": {}}]}},
+        "hi",
+        {
+            "model_kwargs": {
+                "tools": [{"googleSearch": {}}, {"urlContext": {}}, {"codeExecution": {}}]
+            }
+        },
         [text("user", "hi")],
-        {"tools": [types.Tool(google_search=types.GoogleSearch()), types.Tool(url_context=types.UrlContext()),
-                   types.Tool(code_execution=types.ToolCodeExecution())]},
+        {
+            "tools": [
+                types.Tool(google_search=types.GoogleSearch()),
+                types.Tool(url_context=types.UrlContext()),
+                types.Tool(code_execution=types.ToolCodeExecution()),
+            ]
+        },
     ),
     "parallel calls and their results": (
-        [HumanMessage("hi"),
-         AIMessage([{"type": "text", "text": "so"},
-                    {**CALL, "extras": {"signature": b64encode(b"sig").decode()}}, SECOND], tool_calls=[CALL, SECOND]),
-         ToolMessage("one", tool_call_id="c1"), ToolMessage("two", tool_call_id="c2", status="error")],
+        [
+            HumanMessage("hi"),
+            AIMessage(
+                [
+                    {"type": "text", "text": "so"},
+                    {**CALL, "extras": {"signature": b64encode(b"sig").decode()}},
+                    SECOND,
+                ],
+                tool_calls=[CALL, SECOND],
+            ),
+            ToolMessage("one", tool_call_id="c1"),
+            ToolMessage("two", tool_call_id="c2", status="error"),
+        ],
         {},
-        [text("user", "hi"),
-         types.Content(role="model", parts=[types.Part(text="so"), call("f", {"a": 1}, "c1", b"sig"),
-                                            call("g", {}, "c2")]),
-         types.Content(role="user", parts=[result("f", {"output": "one"}, "c1"), result("g", {"error": "two"}, "c2")])],
+        [
+            text("user", "hi"),
+            types.Content(
+                role="model",
+                parts=[
+                    types.Part(text="so"),
+                    call("f", {"a": 1}, "c1", b"sig"),
+                    call("g", {}, "c2"),
+                ],
+            ),
+            types.Content(
+                role="user",
+                parts=[result("f", {"output": "one"}, "c1"), result("g", {"error": "two"}, "c2")],
+            ),
+        ],
         {},
     ),
     "media": (
-        [HumanMessage([{"type": "text", "text": "see"},
-                       {"type": "image", "base64": b64encode(PNG).decode(), "mime_type": "image/png"},
-                       {"type": "file", "url": "gs://b/x.pdf", "mime_type": "application/pdf"}])],
+        [
+            HumanMessage(
+                [
+                    {"type": "text", "text": "see"},
+                    {"type": "image", "base64": b64encode(PNG).decode(), "mime_type": "image/png"},
+                    {"type": "file", "url": "gs://b/x.pdf", "mime_type": "application/pdf"},
+                ]
+            )
+        ],
         {},
-        [types.Content(role="user", parts=[
-            types.Part(text="see"), types.Part.from_bytes(data=PNG, mime_type="image/png"),
-            types.Part.from_uri(file_uri="gs://b/x.pdf", mime_type="application/pdf")])],
+        [
+            types.Content(
+                role="user",
+                parts=[
+                    types.Part(text="see"),
+                    types.Part.from_bytes(data=PNG, mime_type="image/png"),
+                    types.Part.from_uri(file_uri="gs://b/x.pdf", mime_type="application/pdf"),
+                ],
+            )
+        ],
         {},
     ),
     "structured": (
         "hi",
-        {"response_mime_type": "application/json", "model_kwargs": {"response_json_schema": SCHEMA}},
-        [text("user", "hi")], {"response_mime_type": "application/json", "response_json_schema": SCHEMA},
+        {
+            "response_mime_type": "application/json",
+            "model_kwargs": {"response_json_schema": SCHEMA},
+        },
+        [text("user", "hi")],
+        {"response_mime_type": "application/json", "response_json_schema": SCHEMA},
     ),
     "safety and cache": (
         "hi",
-        {"safety_settings": {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}, "cached_content": "cachedContents/1"},
+        {
+            "safety_settings": {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"},
+            "cached_content": "cachedContents/1",
+        },
         [text("user", "hi")],
-        {"safety_settings": [types.SafetySetting(category="HARM_CATEGORY_HARASSMENT", threshold="BLOCK_NONE")],
-         "cached_content": "cachedContents/1"},
+        {
+            "safety_settings": [
+                types.SafetySetting(category="HARM_CATEGORY_HARASSMENT", threshold="BLOCK_NONE")
+            ],
+            "cached_content": "cachedContents/1",
+        },
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("vertex", [False, True])
 @pytest.mark.parametrize("name", CASES)
 def test_the_sdk_sends_the_same(name: str, vertex: bool) -> None:
     messages, settings, contents, config = CASES[name]
-    if vertex and "cached_content" in config:  # the SDK puts the project before the name, which express mode has not
+    if (
+        vertex and "cached_content" in config
+    ):  # the SDK puts the project before the name, which express mode has not
         settings, config = {**settings, "cached_content": None}, {**config, "cached_content": None}
     path, body = sent_by_sdk(contents, vertex=vertex, **config)
     ours = sent_by_us(messages, vertex=vertex, **settings)

@@ -25,10 +25,17 @@ from modelwire.errors import (
 )
 
 SETTINGS = (
-    "GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE",
-    "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "GOOGLE_VERTEX_BASE_URL",
-    "GOOGLE_GEMINI_BASE_URL", "GOOGLE_APPLICATION_CREDENTIALS",
-)  # fmt: skip
+    "GOOGLE_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_GENAI_USE_VERTEXAI",
+    "GOOGLE_GENAI_USE_ENTERPRISE",
+    "GOOGLE_CLOUD_PROJECT",
+    "GOOGLE_CLOUD_LOCATION",
+    "GOOGLE_CLOUD_REGION",
+    "GOOGLE_VERTEX_BASE_URL",
+    "GOOGLE_GEMINI_BASE_URL",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,33 +51,58 @@ def token() -> str:
 HOST = "aiplatform.googleapis.com"
 ADDRESSES: list[tuple[dict[str, Any], str]] = [
     ({"project": "p", "credentials": token}, f"https://{HOST}/v1beta1/projects/p/locations/global"),
-    ({"project": "p", "location": "europe-west4", "credentials": token},
-     f"https://europe-west4-{HOST}/v1beta1/projects/p/locations/europe-west4"),
-    ({"project": "p", "location": "eu", "credentials": token},
-     "https://aiplatform.eu.rep.googleapis.com/v1beta1/projects/p/locations/eu"),
+    (
+        {"project": "p", "location": "europe-west4", "credentials": token},
+        f"https://europe-west4-{HOST}/v1beta1/projects/p/locations/europe-west4",
+    ),
+    (
+        {"project": "p", "location": "eu", "credentials": token},
+        "https://aiplatform.eu.rep.googleapis.com/v1beta1/projects/p/locations/eu",
+    ),
     ({"vertexai": True, "api_key": "k"}, f"https://{HOST}/v1beta1"),  # express mode
-    ({"vertexai": True, "api_key": "k", "project": "p", "location": "us-east1"},
-     f"https://us-east1-{HOST}/v1beta1/projects/p/locations/us-east1"),
-    ({"project": "p", "credentials": token, "base_url": "https://gateway.test/vertex"},
-     "https://gateway.test/vertex/v1beta1/projects/p/locations/global"),
-    ({"credentials": token, "base_url": "https://gateway.test/v1/projects/q/locations/here"},
-     "https://gateway.test/v1/projects/q/locations/here"),
-]  # fmt: skip
+    (
+        {"vertexai": True, "api_key": "k", "project": "p", "location": "us-east1"},
+        f"https://us-east1-{HOST}/v1beta1/projects/p/locations/us-east1",
+    ),
+    (
+        {"project": "p", "credentials": token, "base_url": "https://gateway.test/vertex"},
+        "https://gateway.test/vertex/v1beta1/projects/p/locations/global",
+    ),
+    (
+        {"credentials": token, "base_url": "https://gateway.test/v1/projects/q/locations/here"},
+        "https://gateway.test/v1/projects/q/locations/here",
+    ),
+]
 
 
 @pytest.mark.parametrize(("settings", "address"), ADDRESSES)
-def test_a_call_goes_to_the_project_and_the_location(settings: dict[str, Any], address: str) -> None:
+def test_a_call_goes_to_the_project_and_the_location(
+    settings: dict[str, Any], address: str
+) -> None:
     model = ChatGoogleGenerativeAI(model="gemini-2.5-flash", **settings)
     request = model.build_request("hi", stream=True)
-    assert request.url == f"{address}/publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
+    assert (
+        request.url
+        == f"{address}/publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
+    )
     assert model.provider == "google_vertexai"
-    who = {name: value for name, value in request.headers.items() if name in ("Authorization", "x-goog-api-key")}
-    assert who == ({"x-goog-api-key": "k"} if "api_key" in settings else {"Authorization": "Bearer tok"})
+    who = {
+        name: value
+        for name, value in request.headers.items()
+        if name in ("Authorization", "x-goog-api-key")
+    }
+    assert who == (
+        {"x-goog-api-key": "k"} if "api_key" in settings else {"Authorization": "Bearer tok"}
+    )
 
 
 @pytest.mark.parametrize("explicit", [{}, {"vertexai": False}])
-def test_a_project_beside_a_key_of_the_gemini_api_is_said_to_have_no_effect(explicit: dict[str, Any]) -> None:
-    with pytest.warns(UserWarning, match="`project` and `location` have no effect .* `vertexai=True`"):
+def test_a_project_beside_a_key_of_the_gemini_api_is_said_to_have_no_effect(
+    explicit: dict[str, Any],
+) -> None:
+    with pytest.warns(
+        UserWarning, match="`project` and `location` have no effect .* `vertexai=True`"
+    ):
         model = ChatGoogleGenerativeAI(
             model="gemini-2.5-flash", project="p", location="us-east1", api_key="k", **explicit
         )
@@ -91,9 +123,12 @@ def test_other_models_are_named_as_the_service_names_them(model: str, resource: 
 
 
 def test_a_whole_name_of_a_resource_needs_no_project_before_it() -> None:
-    model = ChatVertexAI(model="projects/q/locations/us/endpoints/1", project="p", credentials=token)
+    model = ChatVertexAI(
+        model="projects/q/locations/us/endpoints/1", project="p", credentials=token
+    )
     assert (
-        model.build_request("hi").url == f"https://{HOST}/v1beta1/projects/q/locations/us/endpoints/1:generateContent"
+        model.build_request("hi").url
+        == f"https://{HOST}/v1beta1/projects/q/locations/us/endpoints/1:generateContent"
     )
 
 
@@ -104,15 +139,27 @@ def test_a_whole_name_of_a_resource_needs_no_project_before_it() -> None:
         ({"GEMINI_API_KEY": "b"}, {}, False, "b"),
         ({"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_API_KEY": "a"}, {}, True, "a"),
         # as google-genai: the project of the environment wins over its key
-        ({"GOOGLE_GENAI_USE_VERTEXAI": "1", "GOOGLE_API_KEY": "a", "GOOGLE_CLOUD_PROJECT": "p"},
-         {"credentials": token}, True, "Bearer tok"),
-        ({"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_CLOUD_PROJECT": "p"}, {"vertexai": False, "api_key": "k"},
-         False, "k"),
+        (
+            {"GOOGLE_GENAI_USE_VERTEXAI": "1", "GOOGLE_API_KEY": "a", "GOOGLE_CLOUD_PROJECT": "p"},
+            {"credentials": token},
+            True,
+            "Bearer tok",
+        ),
+        (
+            {"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_CLOUD_PROJECT": "p"},
+            {"vertexai": False, "api_key": "k"},
+            False,
+            "k",
+        ),
         ({"GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_API_KEY": "a"}, {}, False, "a"),
     ],
-)  # fmt: skip
+)
 def test_the_environment_is_read_as_googles_sdk_reads_it(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], settings: dict[str, Any], is_vertex: bool, who: str
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    settings: dict[str, Any],
+    is_vertex: bool,
+    who: str,
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -121,7 +168,9 @@ def test_the_environment_is_read_as_googles_sdk_reads_it(
     assert who in request.headers.values()
 
 
-def test_of_two_keys_in_the_environment_the_first_is_taken_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_keys_in_the_environment_the_first_is_taken_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("GOOGLE_API_KEY", "a")
     monkeypatch.setenv("GEMINI_API_KEY", "b")
     with pytest.warns(UserWarning, match="`GEMINI_API_KEY`"):
@@ -143,9 +192,21 @@ def test_a_location_cannot_lead_to_another_host(wrong: str) -> None:
 
 
 REFUSALS = [
-    (ChatVertexAI, 403, "Permission 'aiplatform.endpoints.predict' denied", PermissionDenied, "projects list"),
+    (
+        ChatVertexAI,
+        403,
+        "Permission 'aiplatform.endpoints.predict' denied",
+        PermissionDenied,
+        "projects list",
+    ),
     (ChatVertexAI, 404, "Publisher Model `m` was not found", NotFound, "docs/models"),
-    (ChatAnthropicVertex, 404, "Publisher Model `m` was not found", NotFound, "partner-models/claude"),
+    (
+        ChatAnthropicVertex,
+        404,
+        "Publisher Model `m` was not found",
+        NotFound,
+        "partner-models/claude",
+    ),
 ]
 
 
@@ -170,7 +231,9 @@ def test_a_missing_extra_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_claude_is_called_on_vertex_over_messages() -> None:
-    model = init_chat_model("google_anthropic_vertex:claude-sonnet-4-5@20250929", project="p", credentials=token)
+    model = init_chat_model(
+        "google_anthropic_vertex:claude-sonnet-4-5@20250929", project="p", credentials=token
+    )
     assert isinstance(model, ChatAnthropicVertex)
     request = model.build_request("hi", stream=True)
     assert request.url == (
@@ -192,9 +255,15 @@ def test_the_sdk_sends_the_same_to_claude_on_vertex() -> None:
         client = anthropic.AnthropicVertex(
             region="global", project_id="p", access_token="tok", base_url=f"{url}/v1", max_retries=0
         )
-        client.messages.create(model="claude-sonnet-5", max_tokens=9, messages=[{"role": "user", "content": "hi"}])
+        client.messages.create(
+            model="claude-sonnet-5", max_tokens=9, messages=[{"role": "user", "content": "hi"}]
+        )
         model = ChatAnthropicVertex(
-            model="claude-sonnet-5", max_tokens=9, project="p", credentials=token, base_url=f"{url}/v1"
+            model="claude-sonnet-5",
+            max_tokens=9,
+            project="p",
+            credentials=token,
+            base_url=f"{url}/v1",
         )
         assert model.invoke("hi").content == "ok"
     (path, headers, body), ours = seen
@@ -218,8 +287,15 @@ class Credentials:
         self.token, self.valid = f"tok{self.refreshed}", True
 
 
-ANSWER = {"content": [{"type": "text", "text": "ok"}], "role": "assistant", "type": "message", "id": "m",
-          "model": "c", "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}  # fmt: skip
+ANSWER = {
+    "content": [{"type": "text", "text": "ok"}],
+    "role": "assistant",
+    "type": "message",
+    "id": "m",
+    "model": "c",
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+}
 GEMINI = {"candidates": [{"content": {"parts": [{"text": "ok"}]}, "finishReason": "STOP"}]}
 REFUSED = {"error": {"code": 401, "message": "Invalid credentials.", "status": "UNAUTHENTICATED"}}
 Seen = list[tuple[str, dict[str, str], Any]]
@@ -270,17 +346,27 @@ def test_a_refused_token_is_refreshed_once(colour: Any, credentials: Credentials
         return (200, GEMINI) if headers["authorization"] == "Bearer tok2" else (401, REFUSED)
 
     with recording(answer) as (url, seen):
-        model = ChatVertexAI(model="gemini-2.5-flash", project="p", credentials=credentials, base_url=url)
+        model = ChatVertexAI(
+            model="gemini-2.5-flash", project="p", credentials=credentials, base_url=url
+        )
         assert colour.invoke(model, "hi").content == "ok"
         assert colour.invoke(model, "hi").content == "ok"
-    assert [headers["authorization"] for _, headers, _ in seen] == ["Bearer tok1", "Bearer tok2", "Bearer tok2"]
+    assert [headers["authorization"] for _, headers, _ in seen] == [
+        "Bearer tok1",
+        "Bearer tok2",
+        "Bearer tok2",
+    ]
     assert {headers["x-goog-user-project"] for _, headers, _ in seen} == {"payer"}
     assert credentials.refreshed == 2
 
 
-def test_a_token_that_stays_refused_is_an_authentication_error(colour: Any, credentials: Credentials) -> None:
+def test_a_token_that_stays_refused_is_an_authentication_error(
+    colour: Any, credentials: Credentials
+) -> None:
     with recording(lambda body, headers: (401, REFUSED)) as (url, seen):
-        model = ChatVertexAI(model="gemini-2.5-flash", project="p", credentials=credentials, base_url=url)
+        model = ChatVertexAI(
+            model="gemini-2.5-flash", project="p", credentials=credentials, base_url=url
+        )
         with pytest.raises(AuthenticationError, match="Invalid credentials"):
             colour.invoke(model, "hi")
     assert len(seen) == credentials.refreshed == 2

@@ -36,7 +36,10 @@ TEXT = {"type": "text", "text": "a"}
         ),
         (
             {"type": "file", "base64": "AAAA", "mime_type": "application/pdf"},
-            {"type": "file", "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,AAAA"}},
+            {
+                "type": "file",
+                "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,AAAA"},
+            },
         ),
         (
             {"type": "non_standard", "value": {"type": "video_url", "video_url": {}}},
@@ -50,8 +53,16 @@ def test_every_dialect_of_a_block_is_the_same_part(block: Any, said: Any) -> Non
 
 def test_cache_marks_stay_for_a_service_that_takes_them() -> None:
     mark = {"type": "ephemeral"}
-    assert part({"type": "text", "text": "a", "cache_control": mark}, cache_control=True)["cache_control"] == mark
-    assert part({**IMAGE, "cache_control": mark}, cache_control=True) == {**IMAGE, "cache_control": mark}
+    assert (
+        part({"type": "text", "text": "a", "cache_control": mark}, cache_control=True)[
+            "cache_control"
+        ]
+        == mark
+    )
+    assert part({**IMAGE, "cache_control": mark}, cache_control=True) == {
+        **IMAGE,
+        "cache_control": mark,
+    }
 
 
 def test_a_service_s_own_block_type_passes_as_it_is() -> None:
@@ -92,5 +103,10 @@ def test_only_users_show_images(role: str) -> None:
 
 
 def test_the_model_s_thinking_and_tools_are_left_out_of_an_assistant_turn() -> None:
-    blocks = [{"type": "thinking"}, {"type": "tool_use"}, {"type": "code_execution_tool_result"}, "a"]
+    blocks = [
+        {"type": "thinking"},
+        {"type": "tool_use"},
+        {"type": "code_execution_tool_result"},
+        "a",
+    ]
     assert to_wire(blocks, role="assistant", position=0) == [{"type": "text", "text": "a"}]

@@ -50,7 +50,12 @@ OTHERS = [
 
 def whole() -> dict[str, Any]:
     choices = [
-        {"index": n, "message": {"role": "assistant", **MESSAGES[n]}, "finish_reason": REASONS[n], "logprobs": None}
+        {
+            "index": n,
+            "message": {"role": "assistant", **MESSAGES[n]},
+            "finish_reason": REASONS[n],
+            "logprobs": None,
+        }
         for n in (2, 0, 1)
     ]
     choices[2] |= {"logprobs": LOGPROBS, "native_finish_reason": "MAX"}
@@ -58,16 +63,27 @@ def whole() -> dict[str, Any]:
 
 
 def piece(*choices: tuple[int, dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
-    said = [{"index": n, "delta": delta, "finish_reason": None, **more} for n, delta, more in choices]
+    said = [
+        {"index": n, "delta": delta, "finish_reason": None, **more} for n, delta, more in choices
+    ]
     return {"id": "chatcmpl-1", "created": 1, "model": "m", "choices": said}
 
 
 EVENTS = [
     piece((1, {"role": "assistant", "reasoning_content": "hm"}, {})),
     piece((0, {"role": "assistant", "content": "fir"}, {})),
-    piece((2, {"tool_calls": [{**CALL, "index": 0, "function": {"name": "f", "arguments": '{"a"'}}]}, {})),
+    piece(
+        (
+            2,
+            {"tool_calls": [{**CALL, "index": 0, "function": {"name": "f", "arguments": '{"a"'}}]},
+            {},
+        )
+    ),
     piece((1, {"content": "sec"}, {"logprobs": {"content": [{"token": "a"}]}})),
-    piece((2, {"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}, {}), (0, {"content": "st"}, {})),
+    piece(
+        (2, {"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}, {}),
+        (0, {"content": "st"}, {}),
+    ),
     piece((1, {"content": "ond", "refusal": "no"}, {"logprobs": {"content": [{"token": "b"}]}})),
     piece(*((n, {}, {"finish_reason": REASONS[n]}) for n in (0, 2))),
     piece((1, {}, {"finish_reason": "length", "native_finish_reason": "MAX"})),
@@ -76,27 +92,37 @@ EVENTS = [
 
 
 def model(events: list[Any] | None = None, *, done: bool = True, **settings: Any) -> ChatOpenAI:
-    said = "".join(f"data: {json.dumps(event)}\n\n" for event in events or EVENTS) + ("data: [DONE]\n\n" * done)
+    said = "".join(f"data: {json.dumps(event)}\n\n" for event in events or EVENTS) + (
+        "data: [DONE]\n\n" * done
+    )
 
     def reply(request: httpx2.Request) -> httpx2.Response:
         body = json.loads(request.read())
         assert body["n"] == 3
         if body.get("stream"):
-            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=said.encode())
+            return httpx2.Response(
+                200, headers={"content-type": "text/event-stream"}, content=said.encode()
+            )
         return httpx2.Response(200, json=whole())
 
-    return ChatOpenAI(model="m", n=3, api_key="none", max_retries=0, **answered_by(reply), **settings)
+    return ChatOpenAI(
+        model="m", n=3, api_key="none", max_retries=0, **answered_by(reply), **settings
+    )
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_the_first_choice_is_the_answer_and_the_others_are_in_its_metadata(colour: Any, streaming: bool) -> None:
+def test_the_first_choice_is_the_answer_and_the_others_are_in_its_metadata(
+    colour: Any, streaming: bool
+) -> None:
     answer = colour.invoke(model(streaming=streaming), "hi")
     assert (answer.content, answer.tool_calls, answer.usage_metadata) == ("first", [], TOKENS)
     assert answer.response_metadata["finish_reason"] == "stop"
     assert answer.response_metadata["other_choices"] == OTHERS
 
 
-def test_a_stream_hands_out_the_first_choice_and_the_others_leave_with_the_last_chunk(colour: Any) -> None:
+def test_a_stream_hands_out_the_first_choice_and_the_others_leave_with_the_last_chunk(
+    colour: Any,
+) -> None:
     chunks = colour.stream(model(), "hi")
     assert [chunk.content for chunk in chunks] == ["fir", "st", ""]
     assert all("other_choices" not in chunk.response_metadata for chunk in chunks[:-1])
@@ -107,7 +133,9 @@ def test_a_stream_hands_out_the_first_choice_and_the_others_leave_with_the_last_
 @pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("heard", [False, True])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_generate_gives_every_choice_as_a_generation(streaming: bool, heard: bool, is_async: bool) -> None:
+def test_generate_gives_every_choice_as_a_generation(
+    streaming: bool, heard: bool, is_async: bool
+) -> None:
     handler = Kept()
     asked: Any = {"messages": [[HumanMessage("hi")]], "callbacks": [handler] if heard else None}
     made = model(streaming=streaming)
@@ -115,7 +143,11 @@ def test_generate_gives_every_choice_as_a_generation(streaming: bool, heard: boo
     (generations,) = result.generations
     first, second, third = (generation.message for generation in generations)
     assert [generation.text for generation in generations] == ["first", "second", ""]
-    assert (first.usage_metadata, second.usage_metadata, third.usage_metadata) == (TOKENS, None, None)
+    assert (first.usage_metadata, second.usage_metadata, third.usage_metadata) == (
+        TOKENS,
+        None,
+        None,
+    )
     assert second.additional_kwargs == OTHERS[0]["additional_kwargs"]
     assert third.tool_calls == OTHERS[1]["tool_calls"]
     reasons = [generation.message.response_metadata["finish_reason"] for generation in generations]
@@ -127,7 +159,9 @@ def test_generate_gives_every_choice_as_a_generation(streaming: bool, heard: boo
     assert second.response_metadata["logprobs"] == LOGPROBS
     assert "other_choices" not in second.response_metadata
     if heard:
-        assert [(len(each.generations[0]), each.llm_output["token_usage"]) for each in handler.results] == [(3, USAGE)]
+        assert [
+            (len(each.generations[0]), each.llm_output["token_usage"]) for each in handler.results
+        ] == [(3, USAGE)]
 
 
 class Kept(BaseCallbackHandler):
@@ -142,5 +176,10 @@ def test_a_stream_without_the_end_of_a_choice_is_incomplete() -> None:
     cut = [event for event in EVENTS if event["choices"][:1] != [EVENTS[7]["choices"][0]]]
     with pytest.raises(IncompleteStream):
         model(cut, done=False, streaming=True).invoke("hi")
-    assert model(cut, streaming=True).invoke("hi").response_metadata["other_choices"][0]["finish_reason"] is None
+    assert (
+        model(cut, streaming=True)
+        .invoke("hi")
+        .response_metadata["other_choices"][0]["finish_reason"]
+        is None
+    )
     assert model(done=False, streaming=True).invoke("hi").content == "first"

@@ -26,16 +26,33 @@ ENDPOINT = Endpoint("https://api.openai.com/v1", {"Authorization": "Bearer sk-ca
 
 
 def call(**fields: Any) -> ChatCall:
-    return ChatCall(**{"messages": [HumanMessage("hi")], "model": "gpt-4o-mini", "endpoint": ENDPOINT, **fields})
+    return ChatCall(
+        **{"messages": [HumanMessage("hi")], "model": "gpt-4o-mini", "endpoint": ENDPOINT, **fields}
+    )
 
 
 def answer(message: Any = None, **fields: Any) -> dict[str, Any]:
-    choice = {"index": 0, "message": message or {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
-    return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], **fields}
+    choice = {
+        "index": 0,
+        "message": message or {"role": "assistant", "content": "hi"},
+        "finish_reason": "stop",
+    }
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        **fields,
+    }
 
 
-def decode(body: Any, headers: dict[str, str] | None = None, codec: ChatCompletionsCodec = CODEC) -> AIMessage:
-    return codec.decode(Reply(200, headers or {}, body if isinstance(body, bytes) else json.dumps(body).encode()))
+def decode(
+    body: Any, headers: dict[str, str] | None = None, codec: ChatCompletionsCodec = CODEC
+) -> AIMessage:
+    return codec.decode(
+        Reply(200, headers or {}, body if isinstance(body, bytes) else json.dumps(body).encode())
+    )
 
 
 # ---------------------------------------------------------------- out
@@ -70,7 +87,9 @@ def test_max_tokens_goes_under_the_name_the_service_knows() -> None:
 def test_usage_is_asked_for_in_a_stream_unless_the_caller_or_the_service_says_otherwise() -> None:
     assert CODEC.encode(call(stream=True)).body["stream_options"] == {"include_usage": True}
     assert "stream_options" not in CODEC.encode(call()).body
-    chosen = CODEC.encode(call(stream=True, params={"stream_options": {"include_usage": False}})).body
+    chosen = CODEC.encode(
+        call(stream=True, params={"stream_options": {"include_usage": False}})
+    ).body
     assert chosen["stream_options"] == {"include_usage": False}
     clone = ChatCompletionsCodec("old", takes_stream_options=False).encode(call(stream=True)).body
     assert clone["stream"] is True
@@ -78,12 +97,16 @@ def test_usage_is_asked_for_in_a_stream_unless_the_caller_or_the_service_says_ot
 
 
 def test_extra_body_has_the_last_word() -> None:
-    body = CODEC.encode(call(params={"temperature": 0}, extra_body={"temperature": 1, "model": "x", "top_k": 3})).body
+    body = CODEC.encode(
+        call(params={"temperature": 0}, extra_body={"temperature": 1, "model": "x", "top_k": 3})
+    ).body
     assert (body["temperature"], body["model"], body["top_k"]) == (1, "x", 3)
 
 
 def test_extra_headers_win_in_any_case_and_are_sent_once() -> None:
-    headers = CODEC.encode(call(extra_headers={"authorization": "Bearer other", "X-A": "b", "accept": "*/*"})).headers
+    headers = CODEC.encode(
+        call(extra_headers={"authorization": "Bearer other", "X-A": "b", "accept": "*/*"})
+    ).headers
     assert headers == {
         "accept": "*/*",
         "Content-Type": "application/json",
@@ -129,7 +152,10 @@ def test_an_answer_has_text_id_usage_and_metadata() -> None:
         "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 2},
     }
-    message = decode(answer(usage=usage, system_fingerprint="fp", service_tier="default"), {"x-request-id": "req_1"})
+    message = decode(
+        answer(usage=usage, system_fingerprint="fp", service_tier="default"),
+        {"x-request-id": "req_1"},
+    )
     assert type(message) is AIMessage
     assert message.content == "hi"
     assert message.id == "chatcmpl-1"
@@ -166,11 +192,16 @@ def test_usage_nobody_gave_is_none_and_not_zero(usage: Any) -> None:
         ({"prompt_tokens": 3, "completion_tokens": "x"}, (3, 0, 3)),
         ({"prompt_tokens": 3.0, "completion_tokens": 2, "total_tokens": None}, (3, 2, 5)),
         ({"prompt_tokens": 3, "completion_tokens": True, "prompt_tokens_details": "x"}, (3, 0, 3)),
-        ({"prompt_tokens": 3, "completion_tokens": -1, "completion_tokens_details": [1]}, (3, 0, 3)),
+        (
+            {"prompt_tokens": 3, "completion_tokens": -1, "completion_tokens_details": [1]},
+            (3, 0, 3),
+        ),
         ({"total_tokens": 7}, (0, 0, 7)),
     ],
 )
-def test_what_can_be_read_of_a_garbled_usage_counts(usage: Any, tokens: tuple[int, int, int]) -> None:
+def test_what_can_be_read_of_a_garbled_usage_counts(
+    usage: Any, tokens: tuple[int, int, int]
+) -> None:
     got = decode(answer(usage=usage)).usage_metadata
     assert got is not None
     assert (got["input_tokens"], got["output_tokens"], got["total_tokens"]) == tokens
@@ -191,7 +222,14 @@ def test_cached_tokens_are_found_where_deepseek_and_moonshot_put_them(usage: Any
         ({"content": "a", "reasoning_content": "r", "reasoning": "r"}, "a", "r"),
         ({"content": "a", "reasoning_content": None, "reasoning": "r"}, "a", "r"),
         ({"content": "a", "reasoning": {"x": 1}}, "a", None),
-        ({"content": "a", "reasoning_details": [{"text": "r"}, {"summary": "s"}, {"data": "d"}, 1]}, "a", "rs"),
+        (
+            {
+                "content": "a",
+                "reasoning_details": [{"text": "r"}, {"summary": "s"}, {"data": "d"}, 1],
+            },
+            "a",
+            "rs",
+        ),
         (
             {
                 "content": [
@@ -205,7 +243,13 @@ def test_cached_tokens_are_found_where_deepseek_and_moonshot_put_them(usage: Any
             "rst",
         ),
         (
-            {"content": [{"type": "text", "text": "a"}, {"type": "reference", "reference_ids": [1]}, "b"]},
+            {
+                "content": [
+                    {"type": "text", "text": "a"},
+                    {"type": "reference", "reference_ids": [1]},
+                    "b",
+                ]
+            },
             ["a", {"type": "reference", "reference_ids": [1]}, "b"],
             None,
         ),
@@ -213,7 +257,9 @@ def test_cached_tokens_are_found_where_deepseek_and_moonshot_put_them(usage: Any
         ({"content": [None, 3]}, "", None),
     ],
 )
-def test_text_and_reasoning_are_found_where_services_put_them(message: Any, content: Any, reasoning: Any) -> None:
+def test_text_and_reasoning_are_found_where_services_put_them(
+    message: Any, content: Any, reasoning: Any
+) -> None:
     got = decode(answer({"role": "assistant", **message}))
     assert got.content == content
     assert got.additional_kwargs.get("reasoning_content") == reasoning
@@ -273,7 +319,10 @@ def test_tool_calls_are_parsed_and_those_that_cannot_be_are_invalid() -> None:
 
 
 def test_a_tool_call_without_an_id_gets_one_that_stays_the_same() -> None:
-    calls = [{"id": "", "function": {"name": "f", "arguments": "{}"}}, {"function": {"name": "f", "arguments": "{}"}}]
+    calls = [
+        {"id": "", "function": {"name": "f", "arguments": "{}"}},
+        {"function": {"name": "f", "arguments": "{}"}},
+    ]
     body = answer({"content": None, "tool_calls": calls})
     first, second = decode(body).tool_calls
     assert first["id"] != second["id"]
@@ -293,7 +342,9 @@ def test_an_empty_finish_reason_is_none_and_an_unknown_one_stays() -> None:
 
 def test_of_several_choices_the_first_by_index_is_the_answer() -> None:
     body = answer()
-    body["choices"].insert(0, {"index": 1, "message": {"content": "other"}, "finish_reason": "stop"})
+    body["choices"].insert(
+        0, {"index": 1, "message": {"content": "other"}, "finish_reason": "stop"}
+    )
     assert decode(body).content == "hi"
 
 
@@ -351,10 +402,16 @@ def test_an_answer_nobody_can_read_is_a_malformed_response(body: bytes) -> None:
         ({"error": "no"}, BadRequest, 200),
         ({"object": "error", "message": "no", "type": "NotFound", "code": 500}, ServerError, 500),
         ({**answer(), "error": {"message": "no", "code": 502}}, ServerError, 502),
-        ({"choices": [{"index": 0, "error": {"message": "no", "code": 502}, "message": {}}]}, ServerError, 502),
+        (
+            {"choices": [{"index": 0, "error": {"message": "no", "code": 502}, "message": {}}]},
+            ServerError,
+            502,
+        ),
     ],
 )
-def test_an_error_under_a_200_is_the_error_it_says(body: Any, cls: type[Exception], status: int) -> None:
+def test_an_error_under_a_200_is_the_error_it_says(
+    body: Any, cls: type[Exception], status: int
+) -> None:
     with pytest.raises(cls) as caught:
         decode(body, {"x-request-id": "req_5"})
     assert type(caught.value) is cls

@@ -19,4 +19,6 @@ def test_an_answer_once_read_can_be_sent_back() -> None:
         sent = [(call["id"], call["function"]["name"]) for call in turn.get("tool_calls", ())]
         calls: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
         assert sent == [(call["id"], call["name"]) for call in calls], record["id"]
-        assert (turn["content"] or "") == message.content or isinstance(message.content, list), record["id"]
+        assert (turn["content"] or "") == message.content or isinstance(message.content, list), (
+            record["id"]
+        )

@@ -18,7 +18,11 @@ from modelwire.transport.wire import Reply, ServerEvent
 CODEC = ChatCompletionsCodec()
 
 SCALARS = (
-    st.none() | st.booleans() | st.integers(-3, 600) | st.floats() | st.sampled_from(["", "a", "null", "{}", '{"'])
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 600)
+    | st.floats()
+    | st.sampled_from(["", "a", "null", "{}", '{"'])
 )
 
 
@@ -26,7 +30,11 @@ def odd(depth: int = 3) -> st.SearchStrategy[Any]:
     """Any JSON, of a few levels."""
     if depth == 0:
         return SCALARS
-    return SCALARS | st.lists(odd(depth - 1), max_size=2) | st.dictionaries(st.sampled_from("ab"), odd(depth - 1))
+    return (
+        SCALARS
+        | st.lists(odd(depth - 1), max_size=2)
+        | st.dictionaries(st.sampled_from("ab"), odd(depth - 1))
+    )
 
 
 def either(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -35,22 +43,31 @@ def either(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """A dict of some of the fields, each as it should be or not at all so."""
-    return st.fixed_dictionaries({}, optional={name: either(usual) for name, usual in fields.items()})
+    return st.fixed_dictionaries(
+        {}, optional={name: either(usual) for name, usual in fields.items()}
+    )
 
 
 TEXT = st.text(max_size=4)
-FUNCTION = some(name=TEXT, arguments=st.sampled_from(["", "{}", '{"a":', "1}", "null", "[1]"]), input=TEXT)
+FUNCTION = some(
+    name=TEXT, arguments=st.sampled_from(["", "{}", '{"a":', "1}", "null", "[1]"]), input=TEXT
+)
 KIND = st.sampled_from(["function", "custom"])
 CALL = some(index=st.integers(0, 2), id=TEXT, type=KIND, function=FUNCTION, custom=FUNCTION)
 CALLS = st.lists(either(CALL), max_size=3)
 MESSAGE = some(
     role=TEXT,
-    content=TEXT | st.lists(either(some(type=st.sampled_from(["text", "thinking", "x"]), text=TEXT, thinking=TEXT))),
+    content=TEXT
+    | st.lists(
+        either(some(type=st.sampled_from(["text", "thinking", "x"]), text=TEXT, thinking=TEXT))
+    ),
     tool_calls=CALLS,
     refusal=TEXT,
     reasoning=TEXT,
     reasoning_content=TEXT,
-    reasoning_details=st.lists(either(some(type=TEXT, text=TEXT, index=st.integers(0, 1))), max_size=3),
+    reasoning_details=st.lists(
+        either(some(type=TEXT, text=TEXT, index=st.integers(0, 1))), max_size=3
+    ),
     annotations=st.lists(odd(1), max_size=2),
 )
 USAGE = some(
@@ -70,7 +87,12 @@ CHOICE = st.fixed_dictionaries(
 )
 ANSWER = st.fixed_dictionaries(
     {"choices": st.lists(CHOICE, min_size=1, max_size=2) | either(st.lists(odd(1), max_size=2))},
-    optional={"id": either(TEXT), "model": either(TEXT), "created": either(st.integers()), "usage": either(USAGE)},
+    optional={
+        "id": either(TEXT),
+        "model": either(TEXT),
+        "created": either(st.integers()),
+        "usage": either(USAGE),
+    },
 )
 
 
@@ -99,9 +121,15 @@ def test_any_stream_is_chunks_that_add_up_or_a_chat_error(events: list[tuple[str
     assert chunks[-1].chunk_position == "last"
 
 
-KINDS = st.sampled_from(["text", "image", "image_url", "audio", "input_audio", "file", "document", "tool_use", "x"])
+KINDS = st.sampled_from(
+    ["text", "image", "image_url", "audio", "input_audio", "file", "document", "tool_use", "x"]
+)
 SOURCE = some(
-    type=st.sampled_from(["base64", "url", "file", "text"]), data=TEXT, url=TEXT, media_type=TEXT, file_id=TEXT
+    type=st.sampled_from(["base64", "url", "file", "text"]),
+    data=TEXT,
+    url=TEXT,
+    media_type=TEXT,
+    file_id=TEXT,
 )
 BLOCK = some(
     type=KINDS,
@@ -120,17 +148,23 @@ BLOCK = some(
 )
 
 
-@given(st.lists(either(BLOCK), max_size=2), st.sampled_from(["user", "assistant", "tool", "system"]))
+@given(
+    st.lists(either(BLOCK), max_size=2), st.sampled_from(["user", "assistant", "tool", "system"])
+)
 def test_any_blocks_are_parts_or_an_invalid_argument(blocks: list[Any], role: str) -> None:
     try:
         parts = to_wire(blocks, role=role, position=0)
     except InvalidArgument:
         return
-    assert all(part["type"] in {"text", "refusal", "image_url", "input_audio", "file"} for part in parts)
+    assert all(
+        part["type"] in {"text", "refusal", "image_url", "input_audio", "file"} for part in parts
+    )
 
 
 TOOL = some(type=TEXT, name=TEXT, function=some(name=TEXT), input_schema=some(type=TEXT))
-CHOICE_OF_TOOL = st.sampled_from(["auto", "any", "a"]) | some(type=st.sampled_from(["tool", "any", "x"]), name=TEXT)
+CHOICE_OF_TOOL = st.sampled_from(["auto", "any", "a"]) | some(
+    type=st.sampled_from(["tool", "any", "x"]), name=TEXT
+)
 
 
 @given(either(st.lists(either(TOOL), max_size=2)), either(CHOICE_OF_TOOL))

@@ -33,15 +33,28 @@ def weather(city: str) -> str:
     return city
 
 
-WEATHER = {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": SCHEMA}}
+WEATHER = {
+    "type": "function",
+    "function": {"name": "weather", "description": "The weather.", "parameters": SCHEMA},
+}
 NAMED = {"type": "function", "function": {"name": "weather"}}
-SHELL = {"type": "custom", "custom": {"name": "sh", "description": "A shell.", "format": {"type": "text"}}}
+SHELL = {
+    "type": "custom",
+    "custom": {"name": "sh", "description": "A shell.", "format": {"type": "text"}},
+}
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": LARK}
 ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [NAMED]}}
 LEGACY = {"name": "weather", "description": "The weather.", "parameters": SCHEMA}
 PREDICTION = {"type": "content", "content": "def f(): ..."}
-SEARCH = {"search_context_size": "low", "user_location": {"type": "approximate", "approximate": {"country": "CH"}}}
-CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bern"}'}}
+SEARCH = {
+    "search_context_size": "low",
+    "user_location": {"type": "approximate", "approximate": {"country": "CH"}},
+}
+CALL = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city":"Bern"}'},
+}
 CUSTOM_CALL = {"id": "c2", "type": "custom", "custom": {"name": "sh", "input": 'echo "ä\n'}}
 
 
@@ -59,7 +72,9 @@ def per_call(**parameters: Any) -> Case:
 
 
 CASES: dict[str, Case] = {
-    "sampling": same(temperature=0.5, top_p=0.9, seed=7, frequency_penalty=0.1, presence_penalty=-0.1),
+    "sampling": same(
+        temperature=0.5, top_p=0.9, seed=7, frequency_penalty=0.1, presence_penalty=-0.1
+    ),
     "a limit": ({"max_tokens": 5}, "hi", {}, {"max_completion_tokens": 5}),
     "stop": per_call(stop=["a", "b"]),
     "two choices with their probabilities": same(n=2, logprobs=True, top_logprobs=3),
@@ -68,7 +83,10 @@ CASES: dict[str, Case] = {
     "spoken": same(modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"}),
     "an expected answer": per_call(prediction=PREDICTION),
     "an expected answer in parts": per_call(
-        prediction={"type": "content", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+        prediction={
+            "type": "content",
+            "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+        }
     ),
     "a search": same(web_search_options=SEARCH),
     "kept, and for whom": same(store=True, user="u", service_tier="flex", safety_identifier="s"),
@@ -84,8 +102,14 @@ CASES: dict[str, Case] = {
     "a function, strict, as the Responses API has it": (
         {},
         "hi",
-        {"tools": [{"type": "function", **LEGACY, "strict": True}], "tool_choice": {"type": "function", **LEGACY}},
-        {"tools": [{"type": "function", "function": {**LEGACY, "strict": True}}], "tool_choice": NAMED},
+        {
+            "tools": [{"type": "function", **LEGACY, "strict": True}],
+            "tool_choice": {"type": "function", **LEGACY},
+        },
+        {
+            "tools": [{"type": "function", "function": {**LEGACY, "strict": True}}],
+            "tool_choice": NAMED,
+        },
     ),
     "a free-text tool": (
         {},
@@ -106,7 +130,10 @@ CASES: dict[str, Case] = {
                     "type": "custom",
                     "custom": {
                         "name": "sh",
-                        "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": LARK}},
+                        "format": {
+                            "type": "grammar",
+                            "grammar": {"syntax": "lark", "definition": LARK},
+                        },
                     },
                 }
             ],
@@ -143,8 +170,13 @@ CASES: dict[str, Case] = {
     "a spoken turn, a refused one, a legacy one": (
         {},
         [
-            AIMessage("", additional_kwargs={"audio": {"id": "audio_1", "data": "AAAA", "transcript": "a"}}),
-            AIMessage("", additional_kwargs={"audio": {"data": "AAAA", "transcript": "b"}}),  # nobody keeps it
+            AIMessage(
+                "",
+                additional_kwargs={"audio": {"id": "audio_1", "data": "AAAA", "transcript": "a"}},
+            ),
+            AIMessage(
+                "", additional_kwargs={"audio": {"data": "AAAA", "transcript": "b"}}
+            ),  # nobody keeps it
             AIMessage("", additional_kwargs={"refusal": "no"}),
             AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
             FunctionMessage("1", name="f"),
@@ -155,7 +187,11 @@ CASES: dict[str, Case] = {
                 {"role": "assistant", "content": None, "audio": {"id": "audio_1"}},
                 {"role": "assistant", "content": "b"},
                 {"role": "assistant", "content": None, "refusal": "no"},
-                {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "function_call": {"name": "f", "arguments": "{}"},
+                },
                 {"role": "function", "name": "f", "content": "1"},
             ]
         },
@@ -166,9 +202,19 @@ CASES: dict[str, Case] = {
             HumanMessage(
                 [
                     "see",
-                    {"type": "image", "base64": PNG, "mime_type": "image/png", "extras": {"detail": "low"}},
+                    {
+                        "type": "image",
+                        "base64": PNG,
+                        "mime_type": "image/png",
+                        "extras": {"detail": "low"},
+                    },
                     {"type": "audio", "base64": "AAAA", "mime_type": "audio/mpeg"},
-                    {"type": "file", "base64": PDF, "mime_type": "application/pdf", "filename": "a.pdf"},
+                    {
+                        "type": "file",
+                        "base64": PDF,
+                        "mime_type": "application/pdf",
+                        "filename": "a.pdf",
+                    },
                     {"type": "file", "file_id": "file-1"},
                 ]
             )
@@ -176,20 +222,36 @@ CASES: dict[str, Case] = {
         {},
         asked(
             {"type": "text", "text": "see"},
-            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}},
+            {
+                "type": "image_url",
+                "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"},
+            },
             {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
-            {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}},
+            {
+                "type": "file",
+                "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"},
+            },
             {"type": "file", "file": {"file_id": "file-1"}},
         ),
     ),
-    "a stream": ({}, "hi", {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}),
+    "a stream": (
+        {},
+        "hi",
+        {"stream": True},
+        {"stream": True, "stream_options": {"include_usage": True}},
+    ),
     "a stream without noise": (
         {"stream_options": {"include_obfuscation": False}},
         "hi",
         {"stream": True},
         {"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}},
     ),
-    "no stream, though streams have options": ({"stream_options": {"include_obfuscation": False}}, "hi", {}, {}),
+    "no stream, though streams have options": (
+        {"stream_options": {"include_obfuscation": False}},
+        "hi",
+        {},
+        {},
+    ),
     "what has no name here": (
         {"extra_body": {"x": 1}},
         "hi",
@@ -202,7 +264,9 @@ NOT_OF_THE_TYPES = ("what has no name here",)
 
 def sent() -> Sent:
     choice = {"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
-    return Sent({"id": "c", "choices": [choice]}, b'data: {"id":"c","choices":[]}\n\ndata: [DONE]\n\n')
+    return Sent(
+        {"id": "c", "choices": [choice]}, b'data: {"id":"c","choices":[]}\n\ndata: [DONE]\n\n'
+    )
 
 
 def sent_by_us(case: Case) -> dict[str, Any]:
@@ -213,7 +277,11 @@ def sent_by_us(case: Case) -> dict[str, Any]:
 
 def sent_by_the_sdk(case: Case) -> dict[str, Any]:
     arguments = {"messages": HI, "model": MODEL, **case[3]}
-    return sent().by_sdk(openai.OpenAI, lambda client: client.chat.completions.create, **arguments).body
+    return (
+        sent()
+        .by_sdk(openai.OpenAI, lambda client: client.chat.completions.create, **arguments)
+        .body
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -239,22 +307,43 @@ def test_a_wrong_body_is_none_of_the_sdks_types() -> None:
     """The test above can fail."""
     good = {"model": "m", "messages": HI}
     exhaust(sdk_type().validate_python(good))
-    for wrong in ({"messages": [{"role": "user"}]}, {"unknown": 1}, {"tools": [{"type": "function"}]}, asked({"a": 1})):
+    for wrong in (
+        {"messages": [{"role": "user"}]},
+        {"unknown": 1},
+        {"tools": [{"type": "function"}]},
+        asked({"a": 1}),
+    ):
         with pytest.raises((ValidationError, AssertionError)):
             exhaust(sdk_type().validate_python(good | wrong))
 
 
 VALUES: dict[str, Any] = {
-    "logit_bias": {"1": 1}, "stop": ["a"], "tools": [WEATHER], "functions": [LEGACY], "tool_choice": "auto", "n": 1,
+    "logit_bias": {"1": 1},
+    "stop": ["a"],
+    "tools": [WEATHER],
+    "functions": [LEGACY],
+    "tool_choice": "auto",
+    "n": 1,
     "response_format": {"type": "json_object"},
-}  # fmt: skip
-NUMBERS = ("frequency_penalty", "presence_penalty", "temperature", "top_p", "max_tokens", "seed", "top_logprobs")
+}
+NUMBERS = (
+    "frequency_penalty",
+    "presence_penalty",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "top_logprobs",
+)
 
 
 @read_from("openai", "3.54")
 @pytest.mark.parametrize(
     "name",
-    sorted(set(typing.get_type_hints(params.CompletionCreateParamsNonStreaming)) - {"messages", "model", "stream"}),
+    sorted(
+        set(typing.get_type_hints(params.CompletionCreateParamsNonStreaming))
+        - {"messages", "model", "stream"}
+    ),
 )
 def test_every_parameter_of_the_sdk_can_be_set_and_sent_without_a_word(name: str) -> None:
     value: Any = VALUES.get(name, 1 if name in (*NUMBERS, "max_completion_tokens") else "x")

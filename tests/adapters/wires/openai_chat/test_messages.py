@@ -46,19 +46,33 @@ def turn(message: Any, dialect: Dialect = OPENAI) -> dict[str, Any]:
         (AIMessage("hi"), {"role": "assistant", "content": "hi"}),
         (AIMessage(""), {"role": "assistant", "content": ""}),
         (AIMessage("hi", name="bot"), {"role": "assistant", "content": "hi", "name": "bot"}),
-        (AIMessage("", tool_calls=[CALL]), {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]}),
-        (AIMessage("so", tool_calls=[CALL]), {"role": "assistant", "content": "so", "tool_calls": [WIRE_CALL]}),
+        (
+            AIMessage("", tool_calls=[CALL]),
+            {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]},
+        ),
+        (
+            AIMessage("so", tool_calls=[CALL]),
+            {"role": "assistant", "content": "so", "tool_calls": [WIRE_CALL]},
+        ),
         (
             AIMessage(
                 "",
                 invalid_tool_calls=[
-                    {"name": "f", "args": '{"a', "id": "c2", "error": "x", "type": "invalid_tool_call"}
+                    {
+                        "name": "f",
+                        "args": '{"a',
+                        "id": "c2",
+                        "error": "x",
+                        "type": "invalid_tool_call",
+                    }
                 ],
             ),
             {
                 "role": "assistant",
                 "content": None,
-                "tool_calls": [{"id": "c2", "type": "function", "function": {"name": "f", "arguments": '{"a'}}],
+                "tool_calls": [
+                    {"id": "c2", "type": "function", "function": {"name": "f", "arguments": '{"a'}}
+                ],
             },
         ),
         (
@@ -71,7 +85,11 @@ def turn(message: Any, dialect: Dialect = OPENAI) -> dict[str, Any]:
         ),
         (
             AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
-            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+            {
+                "role": "assistant",
+                "content": None,
+                "function_call": {"name": "f", "arguments": "{}"},
+            },
         ),
         (
             AIMessage([{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]),
@@ -80,7 +98,10 @@ def turn(message: Any, dialect: Dialect = OPENAI) -> dict[str, Any]:
                 "content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}],
             },
         ),
-        (ToolMessage("42", tool_call_id="c1"), {"role": "tool", "tool_call_id": "c1", "content": "42"}),
+        (
+            ToolMessage("42", tool_call_id="c1"),
+            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+        ),
         (ToolMessage("", tool_call_id="c1"), {"role": "tool", "tool_call_id": "c1", "content": ""}),
         (
             ToolMessage([{"type": "text", "text": "4"}, "2"], tool_call_id="c1"),
@@ -100,7 +121,13 @@ def test_each_message_is_one_turn_of_its_role(message: Any, said: dict[str, Any]
 
 
 def test_order_repeated_roles_and_a_late_system_message_stay_as_they_are() -> None:
-    messages = [HumanMessage("a"), HumanMessage("b"), SystemMessage("c"), AIMessage("d"), AIMessage("e")]
+    messages = [
+        HumanMessage("a"),
+        HumanMessage("b"),
+        SystemMessage("c"),
+        AIMessage("d"),
+        AIMessage("e"),
+    ]
     assert [(t["role"], t["content"]) for t in turns_from_messages(messages, OPENAI)] == [
         ("user", "a"),
         ("user", "b"),
@@ -118,15 +145,30 @@ def test_a_history_from_anthropic_is_sayable() -> None:
         AIMessage([thought, {"type": "text", "text": "I ask"}, used], tool_calls=[CALL]),
         HumanMessage(
             [
-                {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "42"}]},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "c1",
+                    "content": [{"type": "text", "text": "42"}],
+                },
                 {"type": "text", "text": "and now?"},
             ]
         ),
-        AIMessage([{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "So", "citations": []}]),
+        AIMessage(
+            [
+                {"type": "redacted_thinking", "data": "x"},
+                {"type": "text", "text": "So", "citations": []},
+            ]
+        ),
         AIMessage([thought]),
         AIMessage([used]),
         HumanMessage([{"type": "tool_result", "tool_use_id": "c1"}]),
-        AIMessage([{"type": "server_tool_use", "id": "s"}, {"type": "web_search_tool_result", "content": []}, "a"]),
+        AIMessage(
+            [
+                {"type": "server_tool_use", "id": "s"},
+                {"type": "web_search_tool_result", "content": []},
+                "a",
+            ]
+        ),
     ]
     assert turns_from_messages(messages, OPENAI) == [
         {"role": "user", "content": [{"type": "text", "text": "look"}]},
@@ -142,7 +184,9 @@ def test_a_history_from_anthropic_is_sayable() -> None:
 
 
 def test_what_a_service_wants_back_is_sent_back_only_to_it() -> None:
-    message = AIMessage("hi", additional_kwargs={"reasoning_content": "hm", "reasoning_details": [{"data": "x"}]})
+    message = AIMessage(
+        "hi", additional_kwargs={"reasoning_content": "hm", "reasoning_details": [{"data": "x"}]}
+    )
     assert turn(message) == {"role": "assistant", "content": "hi"}
     assert turn(message, Dialect(replayed=("reasoning_content",)))["reasoning_content"] == "hm"
 

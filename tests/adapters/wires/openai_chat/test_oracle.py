@@ -23,7 +23,9 @@ CODEC = ChatCompletionsCodec()
 BASE_URL = "https://api.openai.com/v1"
 
 
-def sdk(answer: bytes, status: int = 200, content_type: str = "application/json") -> tuple[openai.OpenAI, list[Any]]:
+def sdk(
+    answer: bytes, status: int = 200, content_type: str = "application/json"
+) -> tuple[openai.OpenAI, list[Any]]:
     seen: list[httpx2.Request] = []
 
     def handle(request: httpx2.Request) -> httpx2.Response:
@@ -32,7 +34,9 @@ def sdk(answer: bytes, status: int = 200, content_type: str = "application/json"
         return httpx2.Response(status, headers=headers, content=answer)
 
     client = httpx2.Client(transport=httpx2.MockTransport(handle))
-    return openai.OpenAI(api_key="sk-test", base_url=BASE_URL, http_client=client, max_retries=0), seen
+    return openai.OpenAI(
+        api_key="sk-test", base_url=BASE_URL, http_client=client, max_retries=0
+    ), seen
 
 
 # ---------------------------------------------------------------- out
@@ -85,7 +89,15 @@ def whole(message: Any = None, **fields: Any) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 1,
         "model": "gpt-4o-mini-2024-07-18",
-        "choices": [{"index": 0, "message": said, "logprobs": None, "finish_reason": "stop", **choice_fields}],
+        "choices": [
+            {
+                "index": 0,
+                "message": said,
+                "logprobs": None,
+                "finish_reason": "stop",
+                **choice_fields,
+            }
+        ],
         "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
         "system_fingerprint": "fp_1",
         **fields,
@@ -104,9 +116,16 @@ USAGE = {
     "completion_tokens": 3,
     "total_tokens": 20,
     "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 1},
-    "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": 0, "accepted_prediction_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 2,
+        "audio_tokens": 0,
+        "accepted_prediction_tokens": 0,
+    },
 }
-LOGPROBS = {"content": [{"token": "hi", "logprob": -0.1, "bytes": [104, 105], "top_logprobs": []}], "refusal": None}
+LOGPROBS = {
+    "content": [{"token": "hi", "logprob": -0.1, "bytes": [104, 105], "top_logprobs": []}],
+    "refusal": None,
+}
 
 WHOLE: dict[str, Any] = {
     "text": whole(),
@@ -115,18 +134,24 @@ WHOLE: dict[str, Any] = {
     "not ascii": whole({"content": 'Grüße 😀 "\\\n\t'}),
     "refusal": whole({"content": None, "refusal": "I cannot."}),
     "one call": whole({"content": None, "tool_calls": [WIRE_CALL]}, finish_reason="tool_calls"),
-    "two calls": whole({"content": "so", "tool_calls": [WIRE_CALL, WIRE_CALL_2]}, finish_reason="tool_calls"),
+    "two calls": whole(
+        {"content": "so", "tool_calls": [WIRE_CALL, WIRE_CALL_2]}, finish_reason="tool_calls"
+    ),
     "length": whole(finish_reason="length"),
     "filtered": whole({"content": None}, finish_reason="content_filter"),
     "unknown reason": whole(finish_reason="eos"),
     "details": whole(usage=USAGE),
-    "null details": whole(usage={**USAGE, "prompt_tokens_details": None, "completion_tokens_details": None}),
+    "null details": whole(
+        usage={**USAGE, "prompt_tokens_details": None, "completion_tokens_details": None}
+    ),
     "no usage": whole(usage=None),
     "no fingerprint": whole(system_fingerprint=None),
     "tier": whole(service_tier="default"),
     "logprobs": whole(logprobs=LOGPROBS),
     "two choices": whole(choices=choices({"content": "a"}, {"content": "b"})),
-    "annotations": whole({"annotations": [{"type": "url_citation", "url_citation": {"url": "u", "title": "t"}}]}),
+    "annotations": whole(
+        {"annotations": [{"type": "url_citation", "url_citation": {"url": "u", "title": "t"}}]}
+    ),
     "no call list": whole({"tool_calls": None}),
     "reasoning": whole({"reasoning_content": "hm"}),
     "unknown fields": whole({"mood": "good"}, weather="fine"),
@@ -151,10 +176,15 @@ def read_by_sdk(completion: Any) -> dict[str, Any]:
         "text": message.content or "",
         "refusal": message.refusal or None,
         "reasoning": getattr(message, "reasoning_content", None),
-        "calls": [(c.id, c.function.name, json.loads(c.function.arguments)) for c in message.tool_calls or ()],
+        "calls": [
+            (c.id, c.function.name, json.loads(c.function.arguments))
+            for c in message.tool_calls or ()
+        ],
         "finish_reason": choice.finish_reason,
         "logprobs": [token.token for token in choice.logprobs.content] if choice.logprobs else None,
-        "annotations": len(message.annotations or ()) if getattr(message, "annotations", None) else 0,
+        "annotations": len(message.annotations or ())
+        if getattr(message, "annotations", None)
+        else 0,
         "id": completion.id,
         "model": completion.model,
         "fingerprint": completion.system_fingerprint,
@@ -163,7 +193,11 @@ def read_by_sdk(completion: Any) -> dict[str, Any]:
 
 
 def read_by_us(message: AIMessage) -> dict[str, Any]:
-    usage, kwargs, metadata = message.usage_metadata, message.additional_kwargs, message.response_metadata
+    usage, kwargs, metadata = (
+        message.usage_metadata,
+        message.additional_kwargs,
+        message.response_metadata,
+    )
     tokens = usage and (
         usage["input_tokens"],
         usage["output_tokens"],
@@ -198,14 +232,18 @@ def test_the_answer_is_the_one_the_sdk_reads(case: str) -> None:
 
 
 def chunk(delta: Any, **fields: Any) -> dict[str, Any]:
-    choice_fields = {key: fields.pop(key) for key in ("finish_reason", "logprobs", "index") if key in fields}
+    choice_fields = {
+        key: fields.pop(key) for key in ("finish_reason", "logprobs", "index") if key in fields
+    }
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",
         "created": 1,
         "model": "gpt-4o-mini-2024-07-18",
         "system_fingerprint": "fp_1",
-        "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None, **choice_fields}],
+        "choices": [
+            {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None, **choice_fields}
+        ],
         **fields,
     }
 
@@ -222,7 +260,10 @@ ROLE = chunk({"role": "assistant", "content": ""})
 STOP = chunk({}, finish_reason="stop")
 TOOLS_STOP = chunk({}, finish_reason="tool_calls")
 LAST = chunk({}, choices=[], usage=USAGE)
-LOGGED = {"content": [{"token": "hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}], "refusal": None}
+LOGGED = {
+    "content": [{"token": "hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}],
+    "refusal": None,
+}
 
 STREAMS: dict[str, list[Any]] = {
     "text": [ROLE, chunk({"content": "Hel"}), chunk({"content": "lo"}), STOP, LAST],
@@ -232,10 +273,17 @@ STREAMS: dict[str, list[Any]] = {
         chunk({}, finish_reason="stop", usage=None),
         LAST,
     ],
-    "usage with the finish": [chunk({"content": "a"}), chunk({}, finish_reason="stop", usage=USAGE)],
+    "usage with the finish": [
+        chunk({"content": "a"}),
+        chunk({}, finish_reason="stop", usage=USAGE),
+    ],
     "not ascii": [ROLE, chunk({"content": "Grü"}), chunk({"content": 'ße 😀 "\n'}), STOP, LAST],
     "length": [ROLE, chunk({"content": "a"}), chunk({}, finish_reason="length"), LAST],
-    "finish with text": [chunk({"content": "a"}), chunk({"content": "b"}, finish_reason="stop"), LAST],
+    "finish with text": [
+        chunk({"content": "a"}),
+        chunk({"content": "b"}, finish_reason="stop"),
+        LAST,
+    ],
     "refusal": [chunk({"role": "assistant", "refusal": "I "}), chunk({"refusal": "cannot"}), STOP],
     "a call": [
         chunk({"role": "assistant", "content": None}),
@@ -282,7 +330,10 @@ STREAMS: dict[str, list[Any]] = {
 
 
 def sse(events: list[Any]) -> bytes:
-    return b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in events) + b"data: [DONE]\n\n"
+    return (
+        b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in events)
+        + b"data: [DONE]\n\n"
+    )
 
 
 @pytest.mark.parametrize("case", STREAMS)
@@ -290,20 +341,36 @@ def test_the_streamed_answer_is_the_one_the_sdk_reads(case: str) -> None:
     raw = sse(STREAMS[case])
     client, _ = sdk(raw, content_type="text/event-stream")
     state: Any = ChatCompletionStreamState()
-    for each in client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}], stream=True):
+    for each in client.chat.completions.create(
+        model="m", messages=[{"role": "user", "content": "x"}], stream=True
+    ):
         state.handle_chunk(each)
     theirs = state.current_completion_snapshot
     decoder = CODEC.stream_decoder()
-    chunks = [made for event in SSEDecoder().feed(raw) for made in decoder.feed(event)] + decoder.close()
+    chunks = [
+        made for event in SSEDecoder().feed(raw) for made in decoder.feed(event)
+    ] + decoder.close()
     ours = functools.reduce(operator.add, chunks)
     assert read_by_us(ours) == read_by_sdk(theirs)
 
 
 FAILURES: dict[str, tuple[int, bytes]] = {
-    "bad request": (400, b'{"error": {"message": "no", "type": "invalid_request_error", "param": "x", "code": null}}'),
-    "key": (401, b'{"error": {"message": "wrong key", "type": "x", "param": null, "code": "invalid_api_key"}}'),
-    "model": (404, b'{"error": {"message": "none", "type": "x", "param": null, "code": "model_not_found"}}'),
-    "rate": (429, b'{"error": {"message": "slow", "type": "requests", "code": "rate_limit_exceeded"}}'),
+    "bad request": (
+        400,
+        b'{"error": {"message": "no", "type": "invalid_request_error", "param": "x", "code": null}}',
+    ),
+    "key": (
+        401,
+        b'{"error": {"message": "wrong key", "type": "x", "param": null, "code": "invalid_api_key"}}',
+    ),
+    "model": (
+        404,
+        b'{"error": {"message": "none", "type": "x", "param": null, "code": "model_not_found"}}',
+    ),
+    "rate": (
+        429,
+        b'{"error": {"message": "slow", "type": "requests", "code": "rate_limit_exceeded"}}',
+    ),
     "server": (500, b'{"error": {"message": "oops", "type": "server_error", "code": null}}'),
 }
 

@@ -43,7 +43,9 @@ def streamed(*deltas: dict[str, Any], codec: ChatCompletionsCodec = CODEC) -> AI
     chunks = []
     for delta in deltas:
         chunks += decoder.feed(
-            ServerEvent("", json.dumps({"id": "x", "choices": [{"index": 0, "delta": delta}]}).encode())
+            ServerEvent(
+                "", json.dumps({"id": "x", "choices": [{"index": 0, "delta": delta}]}).encode()
+            )
         )
     decoder.feed(ServerEvent("", b"[DONE]"))
     message: Any = message_chunk_to_message(merge_chunks([*chunks, *decoder.close()]))
@@ -70,7 +72,9 @@ CALLS = [SIGNED_CALL, CUSTOM_CALL, PLAIN_CALL]
 ANSWERS = {
     "whole": whole({"content": None, "tool_calls": CALLS}),
     "streamed": streamed(*(delta for n, call in enumerate(CALLS) for delta in pieces(call, n))),
-    "as a dict": convert_to_messages([{"role": "assistant", "content": None, "tool_calls": CALLS}])[0],
+    "as a dict": convert_to_messages([{"role": "assistant", "content": None, "tool_calls": CALLS}])[
+        0
+    ],
 }
 
 
@@ -130,7 +134,10 @@ def test_reasoning_returns_under_the_name_the_service_has_for_it() -> None:
     for names, wanted in (
         ((), {}),
         (("reasoning",), {"reasoning": "hm"}),
-        (("reasoning_content", "reasoning_details"), {"reasoning_content": "hm", "reasoning_details": details}),
+        (
+            ("reasoning_content", "reasoning_details"),
+            {"reasoning_content": "hm", "reasoning_details": details},
+        ),
     ):
         said = turn(answer, dialect=Dialect(replayed=names))
         assert said == {"role": "assistant", "content": "a", **wanted}

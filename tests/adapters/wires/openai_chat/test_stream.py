@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwire.adapters.wires.openai_chat.codec import ChatCompletionsCodec
-from modelwire.errors import BadRequest, ChatError, IncompleteStream, MalformedResponse, Overloaded, ServerError
+from modelwire.errors import (
+    BadRequest,
+    ChatError,
+    IncompleteStream,
+    MalformedResponse,
+    Overloaded,
+    ServerError,
+)
 from modelwire.messages import AIMessageChunk
 from modelwire.transport.wire import Reply, ServerEvent
 
@@ -20,13 +27,23 @@ DONE = "[DONE]"
 
 
 def event(data: Any, name: str = "") -> ServerEvent:
-    raw = data if isinstance(data, bytes) else data.encode() if isinstance(data, str) else json.dumps(data).encode()
+    raw = (
+        data
+        if isinstance(data, bytes)
+        else data.encode()
+        if isinstance(data, str)
+        else json.dumps(data).encode()
+    )
     return ServerEvent(name, raw)
 
 
 def delta(delta: Any = None, **fields: Any) -> dict[str, Any]:
     """One event as OpenAI sends it; fields of the choice and of the event by their names."""
-    top = {key: fields.pop(key) for key in ("id", "model", "usage", "choices", "error") if key in fields}
+    top = {
+        key: fields.pop(key)
+        for key in ("id", "model", "usage", "choices", "error")
+        if key in fields
+    }
     choice = {"index": 0, "delta": delta or {}, "logprobs": None, "finish_reason": None, **fields}
     return {
         "id": "chatcmpl-1",
@@ -67,7 +84,9 @@ def sum_of(*events: Any) -> AIMessageChunk:
 
 
 def test_each_piece_of_text_is_a_chunk_and_the_last_says_the_rest_once() -> None:
-    chunks = chunks_of(delta({"role": "assistant", "content": ""}), text("Hel"), text("lo"), FINISH, USAGE, DONE)
+    chunks = chunks_of(
+        delta({"role": "assistant", "content": ""}), text("Hel"), text("lo"), FINISH, USAGE, DONE
+    )
     assert [chunk.content for chunk in chunks] == ["Hel", "lo", ""]
     assert {chunk.id for chunk in chunks} == {"chatcmpl-1"}
     assert [chunk.chunk_position for chunk in chunks] == [None, None, "last"]
@@ -88,8 +107,14 @@ def test_each_piece_of_text_is_a_chunk_and_the_last_says_the_rest_once() -> None
 def test_sum_of_chunks_has_every_single_fact_once() -> None:
     repeated = {"role": "assistant"}
     total = sum_of(
-        delta({**repeated, "content": "a"}, usage={"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}),
-        delta({**repeated, "content": "b"}, usage={"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}),
+        delta(
+            {**repeated, "content": "a"},
+            usage={"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10},
+        ),
+        delta(
+            {**repeated, "content": "b"},
+            usage={"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+        ),
         delta({**repeated, "content": "c"}, finish_reason="stop", native_finish_reason="completed"),
         delta({**repeated, "content": ""}, finish_reason="stop", native_finish_reason="completed"),
         DONE,
@@ -103,13 +128,28 @@ def test_sum_of_chunks_has_every_single_fact_once() -> None:
 
 def test_azure_s_first_event_without_choices_id_and_model_makes_no_chunk() -> None:
     chunks = chunks_of(
-        {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [{"a": 1}]},
+        {
+            "choices": [],
+            "created": 0,
+            "id": "",
+            "model": "",
+            "object": "",
+            "prompt_filter_results": [{"a": 1}],
+        },
         text("a"),
-        {"choices": [{"index": 0, "finish_reason": None, "content_filter_offsets": {"check_offset": 4}}], "id": ""},
+        {
+            "choices": [
+                {"index": 0, "finish_reason": None, "content_filter_offsets": {"check_offset": 4}}
+            ],
+            "id": "",
+        },
         FINISH,
         DONE,
     )
-    assert [(chunk.content, chunk.id) for chunk in chunks] == [("a", "chatcmpl-1"), ("", "chatcmpl-1")]
+    assert [(chunk.content, chunk.id) for chunk in chunks] == [
+        ("a", "chatcmpl-1"),
+        ("", "chatcmpl-1"),
+    ]
     assert chunks[-1].response_metadata["model_name"] == "m"
     assert chunks[-1].response_metadata["prompt_filter_results"] == [{"a": 1}]
 
@@ -124,7 +164,13 @@ def test_other_choices_are_left_out_wherever_they_stand() -> None:
 def test_reasoning_comes_as_it_is_thought() -> None:
     chunks = chunks_of(
         delta({"role": "assistant", "content": None, "reasoning_content": "h"}),
-        delta({"content": "", "reasoning": "m", "reasoning_details": [{"type": "t", "text": "m", "index": 0}]}),
+        delta(
+            {
+                "content": "",
+                "reasoning": "m",
+                "reasoning_details": [{"type": "t", "text": "m", "index": 0}],
+            }
+        ),
         delta({"reasoning_details": [{"type": "t", "text": "!", "signature": "s", "index": 0}]}),
         delta({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "?"}]}]}),
         delta({"content": [{"type": "text", "text": "a"}]}),
@@ -132,7 +178,12 @@ def test_reasoning_comes_as_it_is_thought() -> None:
         FINISH,
         DONE,
     )
-    assert [chunk.additional_kwargs.get("reasoning_content") for chunk in chunks[:4]] == ["h", "m", "!", "?"]
+    assert [chunk.additional_kwargs.get("reasoning_content") for chunk in chunks[:4]] == [
+        "h",
+        "m",
+        "!",
+        "?",
+    ]
     total = functools.reduce(operator.add, chunks)
     assert total.content == "ab"
     assert total.additional_kwargs == {
@@ -144,8 +195,20 @@ def test_reasoning_comes_as_it_is_thought() -> None:
 def test_refusals_audio_and_legacy_calls_add_up_and_lists_are_kept() -> None:
     total = sum_of(
         delta({"refusal": "I ca", "function_call": {"name": "f", "arguments": ""}}),
-        delta({"refusal": "nnot", "function_call": {"arguments": '{"a'}, "annotations": [{"type": "x"}]}),
-        delta({"function_call": {"arguments": '":1}'}, "annotations": [{"type": "y"}], "audio": {"id": "audio_1"}}),
+        delta(
+            {
+                "refusal": "nnot",
+                "function_call": {"arguments": '{"a'},
+                "annotations": [{"type": "x"}],
+            }
+        ),
+        delta(
+            {
+                "function_call": {"arguments": '":1}'},
+                "annotations": [{"type": "y"}],
+                "audio": {"id": "audio_1"},
+            }
+        ),
         delta({"audio": {"data": "AA"}}),
         delta({"audio": {"data": "BB"}}),
         FINISH,
@@ -171,11 +234,19 @@ def test_log_probabilities_are_joined() -> None:
 
 
 def test_a_whole_message_in_one_event_is_read() -> None:
-    assert sum_of(delta(choices=[{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}])).content == "a"
+    assert (
+        sum_of(
+            delta(choices=[{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}])
+        ).content
+        == "a"
+    )
 
 
 def test_groq_s_usage_is_found() -> None:
-    last = {**FINISH, "x_groq": {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}}
+    last = {
+        **FINISH,
+        "x_groq": {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}},
+    }
     usage = sum_of(text("a"), last, DONE).usage_metadata
     assert usage is not None
     assert usage["total_tokens"] == 2
@@ -195,7 +266,10 @@ def calls_of(*events: Any) -> list[tuple[str, Any, str | None]]:
 
 
 def piece(arguments: Any = None, name: str | None = None, **fields: Any) -> dict[str, Any]:
-    return {"function": {"arguments": arguments, **({"name": name} if name is not None else {})}, **fields}
+    return {
+        "function": {"arguments": arguments, **({"name": name} if name is not None else {})},
+        **fields,
+    }
 
 
 @pytest.mark.parametrize(
@@ -239,14 +313,22 @@ def piece(arguments: Any = None, name: str | None = None, **fields: Any) -> dict
             [("f", {"a": 1}, "c1"), ("g", {}, "c2")],
         ),
         (  # arguments of a tool without any: absent, null, the word
-            [{"index": 0, "id": "c1", "function": {"name": "f"}}, piece(None, "g", index=1, id="c2")],
+            [
+                {"index": 0, "id": "c1", "function": {"name": "f"}},
+                piece(None, "g", index=1, id="c2"),
+            ],
             [("f", {}, "c1"), ("g", {}, "c2")],
         ),
         ([piece("null", "f", index=0, id="c1")], [("f", {}, "c1")]),
         ([piece({"a": 1}, "f", index=0, id="c1")], [("f", {"a": 1}, "c1")]),
         (  # free text of a custom tool
             [
-                {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "sh", "input": 'echo "'}},
+                {
+                    "index": 0,
+                    "id": "c1",
+                    "type": "custom",
+                    "custom": {"name": "sh", "input": 'echo "'},
+                },
                 {"index": 0, "custom": {"input": 'hi"\n'}},
             ],
             [("sh", {"__arg1": 'echo "hi"\n'}, "c1")],
@@ -272,7 +354,9 @@ def test_a_tool_call_without_an_id_gets_the_same_as_when_it_is_not_streamed() ->
 
 
 def test_arguments_cut_short_are_no_crash() -> None:
-    total = sum_of(tool(piece('{"a": [1, "x', "f", index=0, id="c1")), delta(finish_reason="length"), DONE)
+    total = sum_of(
+        tool(piece('{"a": [1, "x', "f", index=0, id="c1")), delta(finish_reason="length"), DONE
+    )
     assert len(total.tool_calls) + len(total.invalid_tool_calls) == 1
 
 
@@ -282,17 +366,23 @@ def test_arguments_cut_short_are_no_crash() -> None:
 def test_a_stream_is_complete_by_its_finish_reason_or_by_its_mark() -> None:
     assert sum_of(text("a"), FINISH).content == "a"
     assert sum_of(text("a"), DONE).response_metadata["finish_reason"] is None
-    assert sum_of(text("a", finish_reason=""), b" [DONE]\n").response_metadata["finish_reason"] is None
+    assert (
+        sum_of(text("a", finish_reason=""), b" [DONE]\n").response_metadata["finish_reason"] is None
+    )
 
 
-@pytest.mark.parametrize("events", [[], [text("a")], [text("a", finish_reason="")], [{"foo": 1}], [USAGE]])
+@pytest.mark.parametrize(
+    "events", [[], [text("a")], [text("a", finish_reason="")], [{"foo": 1}], [USAGE]]
+)
 def test_a_stream_that_just_ends_is_incomplete(events: list[Any]) -> None:
     with pytest.raises(IncompleteStream, match="part of the answer is missing"):
         chunks_of(*events)
 
 
 def test_what_comes_after_the_mark_is_ignored() -> None:
-    chunks = chunks_of(text("a"), DONE, text("b"), b"not json", {"error": {"message": "late"}}, DONE)
+    chunks = chunks_of(
+        text("a"), DONE, text("b"), b"not json", {"error": {"message": "late"}}, DONE
+    )
     assert [chunk.content for chunk in chunks] == ["a", ""]
 
 
@@ -300,7 +390,13 @@ def test_what_comes_after_the_mark_is_ignored() -> None:
     ("failing", "cls", "status", "code"),
     [
         (
-            {"error": {"message": "no", "type": "invalid_request_error", "code": "tool_use_failed"}},
+            {
+                "error": {
+                    "message": "no",
+                    "type": "invalid_request_error",
+                    "code": "tool_use_failed",
+                }
+            },
             BadRequest,
             200,
             "tool_use_failed",
@@ -310,7 +406,12 @@ def test_what_comes_after_the_mark_is_ignored() -> None:
         ({"error": "no"}, BadRequest, 200, None),
         ({"object": "error", "message": "no", "code": 503}, Overloaded, 503, "503"),
         ({**text("b"), "error": {"message": "no", "code": 502}}, ServerError, 502, "502"),
-        (delta(choices=[{"index": 0, "error": {"message": "no", "code": 502}}]), ServerError, 502, "502"),
+        (
+            delta(choices=[{"index": 0, "error": {"message": "no", "code": 502}}]),
+            ServerError,
+            502,
+            "502",
+        ),
     ],
 )
 @pytest.mark.parametrize("before", [[], [text("a")], [text("a"), delta(finish_reason="length")]])
@@ -337,7 +438,9 @@ def test_an_event_named_error_is_one_whatever_it_holds() -> None:
             CODEC.stream_decoder().feed(event(data, "error"))
 
 
-@pytest.mark.parametrize("data", [b"<html>", b'{"choices": [', b"[" * 100_000, b'"a"', b"[]", b"7", b"null"])
+@pytest.mark.parametrize(
+    "data", [b"<html>", b'{"choices": [', b"[" * 100_000, b'"a"', b"[]", b"7", b"null"]
+)
 def test_an_event_nobody_can_read_is_a_malformed_response(data: bytes) -> None:
     with pytest.raises(MalformedResponse, match="stream event"):
         CODEC.stream_decoder().feed(event(data))
@@ -371,7 +474,11 @@ def test_pieces_that_are_not_what_they_should_be_are_no_crash(odd: Any) -> None:
 def test_a_piece_of_a_refusal_that_is_no_text_is_as_good_as_absent(choice: int) -> None:
     pieces = (delta({"refusal": said}, index=choice) for said in ("no", 1))
     total = sum_of(text("a"), *pieces, delta(index=choice, finish_reason="stop"), FINISH, DONE)
-    kwargs = total.response_metadata["other_choices"][0]["additional_kwargs"] if choice else total.additional_kwargs
+    kwargs = (
+        total.response_metadata["other_choices"][0]["additional_kwargs"]
+        if choice
+        else total.additional_kwargs
+    )
     assert kwargs == {"refusal": "no"}
 
 
@@ -383,7 +490,9 @@ def test_an_unknown_named_event_is_ignored_and_a_named_chunk_read() -> None:
 # ---------------------------------------------------------------- the sum is the whole
 
 PIECES = st.lists(st.text(min_size=1, max_size=6), max_size=6)
-ARGS = st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=6) | st.none(), max_size=3)
+ARGS = st.dictionaries(
+    st.text(max_size=4), st.integers() | st.text(max_size=6) | st.none(), max_size=3
+)
 
 
 @given(
@@ -397,26 +506,56 @@ def test_sum_of_chunks_equals_the_whole_message(
     said: list[str], thought: list[str], calls: list[Any], usage: tuple[int, int] | None, cut: int
 ) -> None:
     raw_calls = [
-        {"id": f"c{n}", "type": "function", "function": {"name": name, "arguments": json.dumps(args)}}
+        {
+            "id": f"c{n}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(args)},
+        }
         for n, (name, args) in enumerate(calls)
     ]
-    raw_usage = usage and {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": 200}
+    raw_usage = usage and {
+        "prompt_tokens": usage[0],
+        "completion_tokens": usage[1],
+        "total_tokens": 200,
+    }
     message = {"role": "assistant", "content": "".join(said), "tool_calls": raw_calls}
     if thought:
         message["reasoning_content"] = "".join(thought)
-    body = {**delta(choices=[{"index": 0, "message": message, "finish_reason": "stop"}]), "usage": raw_usage}
+    body = {
+        **delta(choices=[{"index": 0, "message": message, "finish_reason": "stop"}]),
+        "usage": raw_usage,
+    }
     whole = CODEC.decode(Reply(200, {}, json.dumps(body).encode()))
 
     events = [delta({"role": "assistant", "content": ""})]
-    events += [delta({"reasoning_content": each}) for each in thought] + [text(each) for each in said]
+    events += [delta({"reasoning_content": each}) for each in thought] + [
+        text(each) for each in said
+    ]
     for n, call in enumerate(raw_calls):
         arguments = call["function"]["arguments"]
-        events.append(tool({**call, "index": n, "function": {"name": call["function"]["name"], "arguments": ""}}))
-        events += [tool(piece(arguments[at : at + cut], index=n)) for at in range(0, len(arguments), cut)]
+        events.append(
+            tool(
+                {
+                    **call,
+                    "index": n,
+                    "function": {"name": call["function"]["name"], "arguments": ""},
+                }
+            )
+        )
+        events += [
+            tool(piece(arguments[at : at + cut], index=n)) for at in range(0, len(arguments), cut)
+        ]
     events += [FINISH, delta(choices=[], usage=raw_usage)]
     total = sum_of(*events, DONE)
 
-    for name in ("content", "id", "tool_calls", "invalid_tool_calls", "usage_metadata", "additional_kwargs"):
+    for name in (
+        "content",
+        "id",
+        "tool_calls",
+        "invalid_tool_calls",
+        "usage_metadata",
+        "additional_kwargs",
+    ):
         assert getattr(total, name) == getattr(whole, name), name
     assert total.response_metadata == whole.response_metadata
 

@@ -31,7 +31,9 @@ SSE, JSON = "text/event-stream", "application/json"
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
-def asked(colour: Any, body: bytes | str, *, stream: bool, kind: str | None = None, **reply: Any) -> Any:
+def asked(
+    colour: Any, body: bytes | str, *, stream: bool, kind: str | None = None, **reply: Any
+) -> Any:
     """Ask a model once that is answered by `body`; give the answer, of a stream the sum and its chunks."""
     headers = {**reply.get("headers", {})}
     if kind != "":
@@ -88,7 +90,11 @@ HOLLOW_CALL = {
 DETAILS = [{"type": "reasoning.text", "text": "hm"}]
 SEALED = [{"type": "reasoning.encrypted", "data": "x==", "index": 0, "id": "rs_1"}]
 RUNNING = [{"prompt_tokens": 3, "completion_tokens": n, "total_tokens": 3 + n} for n in range(3)]
-A, B, END = delta({"role": "assistant", "content": "a"}), delta({"content": "b"}), delta({}, "stop", usage=USAGE)
+A, B, END = (
+    delta({"role": "assistant", "content": "a"}),
+    delta({"content": "b"}),
+    delta({}, "stop", usage=USAGE),
+)
 
 # name: a body, whether it is a stream, and what of the answer is not a text "ab", a stop, and 3 + 2 tokens
 ANSWERS: dict[str, tuple[str, bool, dict[str, Any]]] = {
@@ -107,7 +113,11 @@ ANSWERS: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "no mark at the end": (sse(A, B, END, done=False), True, {}),
     "no blank line at the end": (sse(A, B, END).rstrip("\n"), True, {}),
     "role and reason in several deltas": (
-        sse(A, delta({"role": "assistant", "content": "b"}, "stop"), delta({"role": "assistant"}, "stop", usage=USAGE)),
+        sse(
+            A,
+            delta({"role": "assistant", "content": "b"}, "stop"),
+            delta({"role": "assistant"}, "stop", usage=USAGE),
+        ),
         True,
         {},
     ),
@@ -126,7 +136,10 @@ ANSWERS: dict[str, tuple[str, bool, dict[str, Any]]] = {
         {"tokens": (3, 2, 109)},
     ),
     "details of usage that are null": (
-        whole({"content": "ab"}, usage={**USAGE, "prompt_tokens_details": None, "completion_tokens_details": None}),
+        whole(
+            {"content": "ab"},
+            usage={**USAGE, "prompt_tokens_details": None, "completion_tokens_details": None},
+        ),
         False,
         {},
     ),
@@ -152,13 +165,17 @@ ANSWERS: dict[str, tuple[str, bool, dict[str, Any]]] = {
         {"text": "", "calls": [("f", {})], "reason": "tool_calls"},
     ),
     "a call among empty structs, in a stream": (
-        sse(delta({**HOLLOW, "tool_calls": [HOLLOW_CALL]}), delta(HOLLOW, "tool_calls", usage=USAGE)),
+        sse(
+            delta({**HOLLOW, "tool_calls": [HOLLOW_CALL]}), delta(HOLLOW, "tool_calls", usage=USAGE)
+        ),
         True,
         {"text": "", "calls": [("f", {})], "reason": "tool_calls"},
     ),
     "content in lists and texts by turns": (
         sse(
-            delta({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}),
+            delta(
+                {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}
+            ),
             delta({"content": [{"type": "text", "text": "a"}]}),
             B,
             END,
@@ -168,10 +185,22 @@ ANSWERS: dict[str, tuple[str, bool, dict[str, Any]]] = {
     ),
     "a stream of Azure's, filtered as it goes": (
         sse(
-            json.dumps({"id": "", "model": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}),
+            json.dumps(
+                {
+                    "id": "",
+                    "model": "",
+                    "choices": [],
+                    "prompt_filter_results": [{"prompt_index": 0}],
+                }
+            ),
             A,
             B,
-            json.dumps({"id": "", "choices": [{"index": 0, "finish_reason": None, "content_filter_offsets": {}}]}),
+            json.dumps(
+                {
+                    "id": "",
+                    "choices": [{"index": 0, "finish_reason": None, "content_filter_offsets": {}}],
+                }
+            ),
             END,
         ),
         True,
@@ -207,13 +236,37 @@ WORDS = {"message": "no such thing", "type": "invalid_request_error", "code": 40
 
 # name: a body, whether a stream was asked for, its content type ("" is none), its status, and the error
 ERRORS: dict[str, tuple[str, bool, str, int, type[ChatError]]] = {
-    "JSON under another type": (json.dumps({"error": WORDS}), False, "application/octet-stream", 400, BadRequest),
-    "JSON without a type": (json.dumps({"error": {**WORDS, "code": "401"}}), False, "", 401, AuthenticationError),
+    "JSON under another type": (
+        json.dumps({"error": WORDS}),
+        False,
+        "application/octet-stream",
+        400,
+        BadRequest,
+    ),
+    "JSON without a type": (
+        json.dumps({"error": {**WORDS, "code": "401"}}),
+        False,
+        "",
+        401,
+        AuthenticationError,
+    ),
     "a detail": (json.dumps({"detail": "no such thing"}), False, JSON, 404, NotFound),
-    "a code and a text": (json.dumps({"code": "x", "error": "no such thing"}), False, JSON, 400, BadRequest),
+    "a code and a text": (
+        json.dumps({"code": "x", "error": "no such thing"}),
+        False,
+        JSON,
+        400,
+        BadRequest,
+    ),
     "JSON where a stream was to come": (json.dumps({"error": WORDS}), True, JSON, 400, BadRequest),
     "an error under a 200": (json.dumps({"error": WORDS}), False, JSON, 200, BadRequest),
-    "an error under a 200 where a stream was to come": (json.dumps({"error": WORDS}), True, JSON, 200, BadRequest),
+    "an error under a 200 where a stream was to come": (
+        json.dumps({"error": WORDS}),
+        True,
+        JSON,
+        200,
+        BadRequest,
+    ),
     "an event named error": (
         f"{sse(A, done=False)}event: error\ndata: {json.dumps({'error': WORDS})}\n\n",
         True,
@@ -222,7 +275,11 @@ ERRORS: dict[str, tuple[str, bool, str, int, type[ChatError]]] = {
         StreamInterrupted,
     ),
     "an error beside choices, after the reason": (
-        sse(A, delta({}, "length"), delta({}, "error", error={"message": "no such thing", "code": 502})),
+        sse(
+            A,
+            delta({}, "length"),
+            delta({}, "error", error={"message": "no such thing", "code": 502}),
+        ),
         True,
         SSE,
         200,
@@ -244,7 +301,11 @@ def test_a_part_of_an_answer_is_none(colour: Any) -> None:
     assert caught.value.partial.content == "ab"
 
 
-BROKEN = {"error": ServerError, "network_error": ServerError, "insufficient_system_resource": Overloaded}
+BROKEN = {
+    "error": ServerError,
+    "network_error": ServerError,
+    "insufficient_system_resource": Overloaded,
+}
 
 
 @pytest.mark.parametrize("reason", BROKEN)
@@ -259,5 +320,9 @@ def test_an_answer_that_ended_in_an_error_is_none(colour: Any, reason: str) -> N
 
 def test_a_stream_that_groq_stopped_early_is_none(colour: Any) -> None:
     with pytest.raises(StreamInterrupted, match="over capacity") as caught:
-        asked(colour, sse(A, delta({}, "stop", x_groq={"id": "r", "error": "over capacity"})), stream=True)
+        asked(
+            colour,
+            sse(A, delta({}, "stop", x_groq={"id": "r", "error": "over capacity"})),
+            stream=True,
+        )
     assert caught.value.partial.content == "a"

@@ -8,7 +8,10 @@ from modelwire.adapters.wires.openai_chat.tools import tool_params
 from modelwire.errors import InvalidArgument, InvalidType
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
-WEATHER = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}
+WEATHER = {
+    "type": "function",
+    "function": {"name": "weather", "description": "d", "parameters": SCHEMA},
+}
 CHOSEN = {"type": "function", "function": {"name": "weather"}}
 
 
@@ -17,7 +20,13 @@ CHOSEN = {"type": "function", "function": {"name": "weather"}}
     [
         WEATHER,
         {"name": "weather", "description": "d", "input_schema": SCHEMA},
-        {"type": "custom", "name": "weather", "description": "d", "input_schema": SCHEMA, "cache_control": {}},
+        {
+            "type": "custom",
+            "name": "weather",
+            "description": "d",
+            "input_schema": SCHEMA,
+            "cache_control": {},
+        },
         {"name": "weather", "description": "d", "parameters": SCHEMA},
     ],
 )
@@ -29,7 +38,10 @@ def test_strict_goes_along_and_a_service_s_own_tool_passes() -> None:
     strict = {"name": "f", "input_schema": SCHEMA, "strict": True}
     own = {"type": "browser_search"}
     said = tool_params({"tools": [strict, own]})["tools"]
-    assert said == [{"type": "function", "function": {"name": "f", "parameters": SCHEMA, "strict": True}}, own]
+    assert said == [
+        {"type": "function", "function": {"name": "f", "parameters": SCHEMA, "strict": True}},
+        own,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +57,10 @@ def test_strict_goes_along_and_a_service_s_own_tool_passes() -> None:
         ({"type": "tool", "name": "weather"}, CHOSEN),
         ({"type": "any"}, "required"),
         ({"type": "auto"}, "auto"),
-        ({"type": "allowed_tools", "allowed_tools": {}}, {"type": "allowed_tools", "allowed_tools": {}}),
+        (
+            {"type": "allowed_tools", "allowed_tools": {}},
+            {"type": "allowed_tools", "allowed_tools": {}},
+        ),
     ],
 )
 def test_a_choice_of_either_provider_is_the_wire_s(choice: Any, said: Any) -> None:
@@ -79,7 +94,9 @@ def test_anthropic_s_way_to_forbid_parallel_calls_is_said() -> None:
         ({"tools": [WEATHER], "tool_choice": 3}, InvalidType, "`tool_choice`"),
     ],
 )
-def test_what_is_no_tool_or_choice_is_refused(params: dict[str, Any], error: type[Exception], words: str) -> None:
+def test_what_is_no_tool_or_choice_is_refused(
+    params: dict[str, Any], error: type[Exception], words: str
+) -> None:
     with pytest.raises(error) as caught:
         tool_params(params)
     assert words in str(caught.value)

@@ -22,14 +22,20 @@ CODEC = ResponsesCodec()
 def without_index(value: Any) -> Any:
     if isinstance(value, list):
         return [without_index(item) for item in value]
-    return {k: without_index(v) for k, v in value.items() if k != "index"} if isinstance(value, dict) else value
+    return (
+        {k: without_index(v) for k, v in value.items() if k != "index"}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def final_response(record: dict[str, Any]) -> Any:
     events = SSEDecoder().feed(reply_of(record).body)
     said = [json.loads(event.data) for event in events if event.data != b"[DONE]"]
     return next(
-        event["response"] for event in reversed(said) if event["type"] in ("response.completed", "response.incomplete")
+        event["response"]
+        for event in reversed(said)
+        if event["type"] in ("response.completed", "response.incomplete")
     )
 
 
@@ -49,11 +55,16 @@ def test_the_streamed_sum_is_the_answer_that_the_last_event_repeats() -> None:
 
 def items_of(response: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the items as they may be sent back: nothing that is null, no log probabilities."""
-    items = [{key: value for key, value in item.items() if value is not None} for item in response["output"]]
+    items = [
+        {key: value for key, value in item.items() if value is not None}
+        for item in response["output"]
+    ]
     for item in items:
         if item["type"] == "message":
             item.pop("content_filters", None)  # Azure's
-            item["content"] = [{k: v for k, v in part.items() if k != "logprobs"} for part in item["content"]]
+            item["content"] = [
+                {k: v for k, v in part.items() if k != "logprobs"} for part in item["content"]
+            ]
     return items
 
 
@@ -62,18 +73,27 @@ def thoughts(items: list[dict[str, Any]]) -> list[Any]:
     kept = [item for item in items if item.get("type") == "reasoning"]
     said = [[*item.get("summary", ()), *item.get("content", ())] for item in kept]
     texts = [[part["text"] for part in parts] for parts in said]
-    return [(item["id"], item.get("encrypted_content"), text) for item, text in zip(kept, texts, strict=True)]
+    return [
+        (item["id"], item.get("encrypted_content"), text)
+        for item, text in zip(kept, texts, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("form", ["as it came", "dumped and loaded", "standard blocks"])
 def test_an_answer_returns_as_the_items_it_came_in(form: str) -> None:
     for record in records("openai_responses", failed=False):
-        response = final_response(record) if record["stream"] else json.loads(record["response_body_text"])
+        response = (
+            final_response(record) if record["stream"] else json.loads(record["response_body_text"])
+        )
         if not response.get("output"):
             continue
         message: Any = decoded(CODEC, record)
         if form == "dumped and loaded":
-            message = message_chunk_to_message(message) if isinstance(message, AIMessageChunk) else message
+            message = (
+                message_chunk_to_message(message)
+                if isinstance(message, AIMessageChunk)
+                else message
+            )
             message = AIMessage.model_validate_json(message.model_dump_json())
         elif form == "standard blocks":
             message = as_v1(message)
@@ -82,6 +102,8 @@ def test_an_answer_returns_as_the_items_it_came_in(form: str) -> None:
             assert items == wanted, record["id"]
             continue
         # The tools that the provider ran are told by id; the rest is all there, in order.
-        ids = [item.get("id") or item.get("item_id") for item in wanted]  # the latter Bedrock's, by mistake
+        ids = [
+            item.get("id") or item.get("item_id") for item in wanted
+        ]  # the latter Bedrock's, by mistake
         assert [item.get("id") for item in items] == ids, record["id"]
         assert thoughts(items) == thoughts(wanted), record["id"]

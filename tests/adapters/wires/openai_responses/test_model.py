@@ -43,7 +43,10 @@ def said(text: str, kind: str = "output_text") -> dict[str, Any]:
 
 def streamed(response: dict[str, Any]) -> Iterator[bytes]:
     events: list[dict[str, Any]] = [
-        {"type": "response.created", "response": {**response, "output": [], "status": "in_progress"}}
+        {
+            "type": "response.created",
+            "response": {**response, "output": [], "status": "in_progress"},
+        }
     ]
     for number, item in enumerate(response["output"]):
         head = (
@@ -55,12 +58,18 @@ def streamed(response: dict[str, Any]) -> Iterator[bytes]:
         for at, part in enumerate(item.get("content", ())):
             if part["type"] == "output_text":
                 about = {"output_index": number, "content_index": at, "item_id": item["id"]}
-                events += [{"type": "response.output_text.delta", "delta": letter, **about} for letter in part["text"]]
+                events += [
+                    {"type": "response.output_text.delta", "delta": letter, **about}
+                    for letter in part["text"]
+                ]
         events.append(
             {
                 "type": "response.output_item.done",
                 "output_index": number,
-                "item": {**item, **({"encrypted_content": "second"} if item["type"] == "reasoning" else {})},
+                "item": {
+                    **item,
+                    **({"encrypted_content": "second"} if item["type"] == "reasoning" else {}),
+                },
             }
         )
     events.append({"type": f"response.{response['status']}", "response": response})
@@ -74,9 +83,13 @@ class Provider:
     def __init__(self, *output: dict[str, Any], **more: Any) -> None:
         self.bodies: list[Any] = []
         self.response = {
-            "id": "resp_1", "object": "response", "status": "completed", "model": "gpt-5", "output": list(output),
+            "id": "resp_1",
+            "object": "response",
+            "status": "completed",
+            "model": "gpt-5",
+            "output": list(output),
             **more,
-        }  # fmt: skip
+        }
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         assert request.url.path == "/v1/responses"
@@ -111,15 +124,28 @@ ON_CHAT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", BY_ITSELF)
 def test_responses_api_is_taken_where_a_parameter_needs_it(case: str) -> None:
-    assert ChatOpenAI(model="gpt-5", api_key="k").build_request("x", **BY_ITSELF[case]).url.endswith("/responses")
-    chat = ChatOpenAI(model="gpt-5", api_key="k", use_responses_api=False, model_kwargs=BY_ITSELF[case])
+    assert (
+        ChatOpenAI(model="gpt-5", api_key="k")
+        .build_request("x", **BY_ITSELF[case])
+        .url.endswith("/responses")
+    )
+    chat = ChatOpenAI(
+        model="gpt-5", api_key="k", use_responses_api=False, model_kwargs=BY_ITSELF[case]
+    )
     assert chat._call(ASK, None, {}, stream=False).params.keys() >= BY_ITSELF[case].keys()
-    assert type(chat._codec(chat._call(ASK, None, {}, stream=False))).__name__ == "ChatCompletionsCodec"
+    assert (
+        type(chat._codec(chat._call(ASK, None, {}, stream=False))).__name__
+        == "ChatCompletionsCodec"
+    )
 
 
 @pytest.mark.parametrize("case", ON_CHAT)
 def test_chat_completions_is_taken_for_the_rest(case: str) -> None:
-    assert ChatOpenAI(model="gpt-5", api_key="k").build_request("x", **ON_CHAT[case]).url.endswith("/chat/completions")
+    assert (
+        ChatOpenAI(model="gpt-5", api_key="k")
+        .build_request("x", **ON_CHAT[case])
+        .url.endswith("/chat/completions")
+    )
 
 
 @read_from("openai", "3.54")
@@ -136,7 +162,9 @@ def test_models_that_are_only_there_are_known() -> None:
     assert {model for model in on_chat if url(model) == "responses"} == unsure
 
 
-@pytest.mark.parametrize("model", ["google/gemini-2.5-pro", "sonar-pro", "gemini-2.5-pro", "deepseek-v3-pro"])
+@pytest.mark.parametrize(
+    "model", ["google/gemini-2.5-pro", "sonar-pro", "gemini-2.5-pro", "deepseek-v3-pro"]
+)
 def test_a_model_of_another_service_is_left_on_chat_completions(model: str) -> None:
     request = ChatOpenAI(model=model, base_url="http://gateway/v1").build_request("x")
     assert request.url == "http://gateway/v1/chat/completions"
@@ -169,14 +197,24 @@ def test_encrypted_reasoning_goes_through_a_conversation_unchanged(way: str, col
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_an_answer_is_the_same_whole_and_streamed(streaming: bool, colour: Any) -> None:
-    usage = {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14, "input_tokens_details": {"cached_tokens": 3},
-             "output_tokens_details": {"reasoning_tokens": 2}}  # fmt: skip
-    answer = colour.invoke(Provider(REASONING, said("Hello"), usage=usage).model(streaming=streaming), "hi")
+    usage = {
+        "input_tokens": 9,
+        "output_tokens": 5,
+        "total_tokens": 14,
+        "input_tokens_details": {"cached_tokens": 3},
+        "output_tokens_details": {"reasoning_tokens": 2},
+    }
+    answer = colour.invoke(
+        Provider(REASONING, said("Hello"), usage=usage).model(streaming=streaming), "hi"
+    )
     assert (answer.text, answer.id) == ("Hello", "resp_1")
     assert answer.usage_metadata == {
-        "input_tokens": 9, "output_tokens": 5, "total_tokens": 14,
-        "input_token_details": {"cache_read": 3}, "output_token_details": {"reasoning": 2},
-    }  # fmt: skip
+        "input_tokens": 9,
+        "output_tokens": 5,
+        "total_tokens": 14,
+        "input_token_details": {"cache_read": 3},
+        "output_token_details": {"reasoning": 2},
+    }
     assert [block["type"] for block in answer.content_blocks] == ["reasoning", "text"]
 
 
@@ -207,7 +245,9 @@ def test_structured_output_is_read_from_the_text(method: str, colour: Any) -> No
 
 def test_structured_output_is_read_from_a_call(colour: Any) -> None:
     provider = Provider(REASONING, {**CALL, "name": "Sum"})
-    assert colour.invoke(provider.model().with_structured_output(Sum, method="function_calling"), "hi") == Sum(x=1)
+    assert colour.invoke(
+        provider.model().with_structured_output(Sum, method="function_calling"), "hi"
+    ) == Sum(x=1)
     assert provider.bodies[-1]["tool_choice"] == {"type": "function", "name": "Sum"}
 
 
@@ -221,9 +261,14 @@ def test_tools_that_openai_runs_are_bound_beside_ours() -> None:
         """Add one."""
         return x + 1
 
-    servers = [{"type": "mcp", "server_label": name, "server_url": f"https://{name}"} for name in ("one", "two")]
+    servers = [
+        {"type": "mcp", "server_label": name, "server_url": f"https://{name}"}
+        for name in ("one", "two")
+    ]
     provider = Provider(said("so"))
-    provider.model().bind_tools([add, {"type": "web_search"}, *servers], tool_choice="web_search").invoke("hi")
+    provider.model().bind_tools(
+        [add, {"type": "web_search"}, *servers], tool_choice="web_search"
+    ).invoke("hi")
     kinds = [tool["type"] for tool in provider.bodies[-1]["tools"]]
     assert kinds == ["function", "web_search", "mcp", "mcp"]
     assert provider.bodies[-1]["tool_choice"] == {"type": "web_search"}

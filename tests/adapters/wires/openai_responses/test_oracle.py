@@ -24,12 +24,31 @@ from modelwire.messages import AIMessage, HumanMessage, SystemMessage, ToolMessa
 BASE_URL = "https://api.openai.com/v1"
 HI, WIRE_HI = HumanMessage("hi"), {"role": "user", "content": "hi"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}
-WIRE_TOOL = {"type": "function", "name": "weather", "description": "d", "parameters": SCHEMA, "strict": False}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "description": "d", "parameters": SCHEMA},
+}
+WIRE_TOOL = {
+    "type": "function",
+    "name": "weather",
+    "description": "d",
+    "parameters": SCHEMA,
+    "strict": False,
+}
 CALL = {"name": "weather", "args": {"city": "Zürich"}, "id": "call_1", "type": "tool_call"}
-WIRE_CALL = {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Zürich"}'}
+WIRE_CALL = {
+    "type": "function_call",
+    "call_id": "call_1",
+    "name": "weather",
+    "arguments": '{"city":"Zürich"}',
+}
 REASONING = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "enc"}
-SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}}
+SEARCH = {
+    "type": "web_search_call",
+    "id": "ws_1",
+    "status": "completed",
+    "action": {"type": "search", "query": "q"},
+}
 OWN = {"model_provider": "openai", "id": "resp_1", "object": "response"}
 FORMAT = {"name": "city", "schema": SCHEMA, "strict": True}
 
@@ -42,13 +61,21 @@ def user(*parts: Any) -> list[Any]:
 OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
     "text": ([HI], {}, [WIRE_HI], {}),
     "system and developer": (
-        [SystemMessage("s"), SystemMessage("d", additional_kwargs={"__openai_role__": "developer"}), HI],
+        [
+            SystemMessage("s"),
+            SystemMessage("d", additional_kwargs={"__openai_role__": "developer"}),
+            HI,
+        ],
         {},
         [{"role": "system", "content": "s"}, {"role": "developer", "content": "d"}, WIRE_HI],
         {},
     ),
     "image by url": (
-        [HumanMessage([{"type": "text", "text": "?"}, {"type": "image", "url": "https://x/y.png"}])],
+        [
+            HumanMessage(
+                [{"type": "text", "text": "?"}, {"type": "image", "url": "https://x/y.png"}]
+            )
+        ],
         {},
         user(
             {"type": "input_text", "text": "?"},
@@ -69,7 +96,11 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
         ],
         {},
         user(
-            {"type": "input_file", "filename": "file.pdf", "file_data": "data:application/pdf;base64,AAAA"},
+            {
+                "type": "input_file",
+                "filename": "file.pdf",
+                "file_data": "data:application/pdf;base64,AAAA",
+            },
             {"type": "input_file", "file_id": "file-1"},
             {"type": "input_file", "file_url": "https://x/y.pdf"},
             {"type": "input_file", "file_url": "https://x/z.pdf"},
@@ -90,7 +121,10 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
     "a result with an image": (
         [
             AIMessage("", tool_calls=[CALL]),
-            ToolMessage([{"type": "text", "text": "x"}, {"type": "image", "url": "https://x"}], tool_call_id="call_1"),
+            ToolMessage(
+                [{"type": "text", "text": "x"}, {"type": "image", "url": "https://x"}],
+                tool_call_id="call_1",
+            ),
         ],
         {},
         [
@@ -124,7 +158,13 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
             AIMessage(
                 [
                     REASONING,
-                    {"type": "text", "text": "I look.", "id": "msg_1", "phase": "commentary", "annotations": []},
+                    {
+                        "type": "text",
+                        "text": "I look.",
+                        "id": "msg_1",
+                        "phase": "commentary",
+                        "annotations": [],
+                    },
                     SEARCH,
                     {**WIRE_CALL, "id": "fc_1", "status": "completed"},
                     {"type": "text", "text": "a", "id": "msg_2", "annotations": [], "index": 3},
@@ -170,13 +210,21 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
                     {"type": "server_tool_use", "id": "srv", "name": "web_search", "input": {}},
                     {"type": "web_search_tool_result", "tool_use_id": "srv", "content": []},
                     {"type": "text", "text": " it is"},
-                    {"type": "tool_use", "id": "call_1", "name": "weather", "input": {"city": "Zürich"}},
+                    {
+                        "type": "tool_use",
+                        "id": "call_1",
+                        "name": "weather",
+                        "input": {"city": "Zürich"},
+                    },
                 ],
                 tool_calls=[CALL],
                 response_metadata={"model_provider": "anthropic"},
             ),
             HumanMessage(
-                [{"type": "tool_result", "tool_use_id": "call_1", "content": "sunny"}, {"type": "text", "text": "so?"}]
+                [
+                    {"type": "tool_result", "tool_use_id": "call_1", "content": "sunny"},
+                    {"type": "text", "text": "so?"},
+                ]
             ),
         ],
         {},
@@ -191,7 +239,9 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
     "an answer of Chat Completions'": (
         [
             AIMessage(
-                "so", additional_kwargs={"reasoning_content": "hm"}, response_metadata={"model_provider": "openai"}
+                "so",
+                additional_kwargs={"reasoning_content": "hm"},
+                response_metadata={"model_provider": "openai"},
             )
         ],
         {},
@@ -215,7 +265,17 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
         {},
     ),
     "an approval": (
-        [HumanMessage([{"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}])],
+        [
+            HumanMessage(
+                [
+                    {
+                        "type": "mcp_approval_response",
+                        "approval_request_id": "mcpr_1",
+                        "approve": True,
+                    }
+                ]
+            )
+        ],
         {},
         [{"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}],
         {},
@@ -233,7 +293,10 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
             {
                 "type": "computer_call_output",
                 "call_id": "c1",
-                "output": {"type": "computer_screenshot", "image_url": "data:image/png;base64,AAAA"},
+                "output": {
+                    "type": "computer_screenshot",
+                    "image_url": "data:image/png;base64,AAAA",
+                },
             }
         ],
         {},
@@ -243,7 +306,8 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
         {
             "tools": [
                 TOOL,
-                {k: v for k, v in WIRE_TOOL.items() if k != "strict"} | {"name": "g", "strict": True},
+                {k: v for k, v in WIRE_TOOL.items() if k != "strict"}
+                | {"name": "g", "strict": True},
                 {"type": "web_search"},
             ],
             "tool_choice": "weather",
@@ -251,7 +315,11 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
         },
         [WIRE_HI],
         {
-            "tools": [WIRE_TOOL, {**WIRE_TOOL, "name": "g", "strict": True}, {"type": "web_search"}],
+            "tools": [
+                WIRE_TOOL,
+                {**WIRE_TOOL, "name": "g", "strict": True},
+                {"type": "web_search"},
+            ],
             "tool_choice": {"type": "function", "name": "weather"},
             "parallel_tool_calls": False,
         },
@@ -264,7 +332,10 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
                     "type": "custom",
                     "custom": {
                         "name": "run",
-                        "format": {"type": "grammar", "grammar": {"syntax": "regex", "definition": "a+"}},
+                        "format": {
+                            "type": "grammar",
+                            "grammar": {"syntax": "regex", "definition": "a+"},
+                        },
                     },
                 }
             ],
@@ -273,14 +344,21 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
         [WIRE_HI],
         {
             "tools": [
-                {"type": "custom", "name": "run", "format": {"type": "grammar", "syntax": "regex", "definition": "a+"}}
+                {
+                    "type": "custom",
+                    "name": "run",
+                    "format": {"type": "grammar", "syntax": "regex", "definition": "a+"},
+                }
             ],
             "tool_choice": {"type": "custom", "name": "run"},
         },
     ),
     "any tool of Anthropic's shape": (
         [HI],
-        {"tools": [{"name": "weather", "description": "d", "input_schema": SCHEMA}], "tool_choice": "any"},
+        {
+            "tools": [{"name": "weather", "description": "d", "input_schema": SCHEMA}],
+            "tool_choice": "any",
+        },
         [WIRE_HI],
         {"tools": [WIRE_TOOL], "tool_choice": "required"},
     ),
@@ -290,7 +368,10 @@ OUT: dict[str, tuple[list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
             "tools": [TOOL],
             "tool_choice": {
                 "type": "allowed_tools",
-                "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "weather"}}]},
+                "allowed_tools": {
+                    "mode": "auto",
+                    "tools": [{"type": "function", "function": {"name": "weather"}}],
+                },
             },
         },
         [WIRE_HI],
@@ -373,7 +454,10 @@ def test_what_we_send_on_responses_is_what_the_sdk_sends(case: str) -> None:
     call = ChatCall(messages=messages, model="gpt-5", endpoint=Endpoint(BASE_URL), params=params)
     ours = ResponsesCodec().encode(call)
     theirs = sent_by_sdk(sdk_messages, sdk_params)
-    assert (ours.url, json.loads(json.dumps(ours.body))) == (f"https://api.openai.com{theirs.path}", theirs.body)
+    assert (ours.url, json.loads(json.dumps(ours.body))) == (
+        f"https://api.openai.com{theirs.path}",
+        theirs.body,
+    )
     exhaust(sdk_type().validate_python(ours.body))
 
 
