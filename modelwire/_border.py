@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-__all__ = ["is_langchain", "own"]
+__all__ = ["is_langchain", "is_langchains", "own"]
 
 _ROOTS = ("langchain_core.",)
 
@@ -22,10 +22,18 @@ def is_langchain(thing: object) -> bool:
     return any(cls.__module__.startswith(_ROOTS) for cls in type(thing).__mro__)
 
 
+def is_langchains(cls: type, name: str) -> bool:
+    """Return whether `cls` is LangChain's class `name`, or one that is built on it."""
+    if "langchain_core" not in sys.modules:
+        return False
+    return any(base.__name__ == name and base.__module__.startswith(_ROOTS) for base in cls.__mro__)
+
+
 def own(kind: str, thing: Any) -> Any:
     """Return our counterpart of an object of LangChain's.
 
-    `kind` is what it shall be here: "value", "runnable", "tool" (as OpenAI's function), "handler", "manager" or
-    "history". Raises `InvalidType` for what has no counterpart, `MissingDependency` for a LangChain that is too old.
+    `kind` is what it shall be here: "value", "runnable", "tool" (as OpenAI's function), "callable_tool",
+    "handler", "manager", "history", or "form" (what `modelwire.load` writes). Raises `InvalidType` for what has no
+    counterpart, `MissingDependency` for a LangChain that is too old.
     """
     return getattr(import_module("modelwire.langchain"), f"own_{kind}")(thing)

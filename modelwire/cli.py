@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import stat
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from modelwire import __version__, _lazy
 from modelwire.errors import CallerError, ModelwireError, did_you_mean
+from modelwire.terminal_text import echo, printable
 
 if TYPE_CHECKING:
     from modelwire import local
@@ -40,9 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     _prepare_output()
     parser = _parser()
-    options = parser.parse_args(
-        _with_ask(sys.argv[1:] if arguments is None else arguments, parser.commands)
-    )
+    from modelwire.command.reserved_words import RESERVED_WORDS
+
+    typed = sys.argv[1:] if arguments is None else arguments
+    if typed and typed[0] in RESERVED_WORDS:
+        print(
+            f"modelwire: there is no command `{typed[0]}`. {RESERVED_WORDS[typed[0]]} "
+            f'To ask a model: modelwire ask "{typed[0]} ..."',
+            file=sys.stderr,
+        )
+        return 2
+    options = parser.parse_args(_with_ask(typed, parser.commands))
     debug = getattr(options, "debug", False)
     try:
         code: int = options.run(options) or 0
@@ -51,20 +61,20 @@ def _run(arguments: Sequence[str] | None) -> int:
     except ModelwireError as exc:
         if debug:
             raise
-        print(
-            f"modelwire: {' '.join(str(exc).split()) if hasattr(options, 'debug') else exc}",
-            file=sys.stderr,
-        )
+        text = " ".join(str(exc).split()) if hasattr(options, "debug") else str(exc)
+        echo(f"modelwire: {text}", file=sys.stderr)
         return getattr(options, "usage_code", 1) if isinstance(exc, CallerError) else 1
     except OSError as exc:  # the reader of the output is gone, or the disk full: write nothing more, not even at exit
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
         if not isinstance(exc, BrokenPipeError):
-            print(f"modelwire: {exc}", file=sys.stderr)
+            echo(f"modelwire: {exc}", file=sys.stderr)
         return 1
 
 
 def _with_ask(arguments: Sequence[str], commands: Sequence[str]) -> list[str]:
     """Put `ask` before what is no command: a text, or an option of `ask`. A word close to a command is a typo."""
+    if not arguments and _is_piped():
+        return ["ask"]
     first = arguments[0] if arguments else "-h"
     if first in ("help", "version"):
         return [f"--{first}", *arguments[1:]]
@@ -72,6 +82,15 @@ def _with_ask(arguments: Sequence[str], commands: Sequence[str]) -> list[str]:
         return [*arguments]
     is_typo = len(first.split()) == 1 and get_close_matches(first, commands, 1)
     return [*arguments] if is_typo else ["ask", *arguments]
+
+
+def _is_piped() -> bool:
+    """Return whether standard input is a pipe or a file, and not a terminal, `/dev/null` or closed."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _prepare_output() -> None:
     """Replace a closed stream, escape characters that a terminal cannot show, and make warnings one line each."""
-    warnings.formatwarning = lambda message, *_: f"modelwire: {message}\n"
+    warnings.formatwarning = lambda message, *_: f"modelwire: {printable(str(message))}\n"
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -23,6 +23,7 @@
     │   │   ├── PermissionDenied 403     ├── QuotaExhausted (billing)
     │   │   └── Refused                  └── NotFound 404
     │   │       └── ModelRefusalError    the model refused to return the requested data; `.raw_message`
+    │   ├── IncompleteAnswer        the provider suspended the answer, and it was not continued; `.partial`
     │   └── WireError               the connection or the bytes on it
     │       ├── ConnectFailed       nothing was sent
     │       ├── TLSFailed           the certificate or the handshake
@@ -64,6 +65,7 @@ __all__ = [
     "ConnectionLost",
     "ContextTooLong",
     "DiskError",
+    "IncompleteAnswer",
     "IncompleteStream",
     "InvalidArgument",
     "InvalidConfig",
@@ -104,6 +106,7 @@ __all__ = [
     "WireError",
     "and_said",
     "did_you_mean",
+    "message_of",
 ]
 
 
@@ -414,6 +417,10 @@ class IncompleteStream(WireError):
     """A stream ended without its terminal mark; `.partial` holds what came."""
 
 
+class IncompleteAnswer(ChatError):
+    """The provider suspended the answer and it was not continued to its end; `.partial` holds what came."""
+
+
 class StreamInterrupted(IncompleteStream):
     """A stream failed after chunks had been handed out; it is never restarted silently."""
 
@@ -512,6 +519,15 @@ class DiskError(JobError, OSError):
 # LangChain's names for the roots: `except ModelError` catches what it did.
 LangChainException = ModelwireError
 ModelError = ChatError
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of any error as text that every file takes, also where its `__str__` raises."""
+    try:
+        text = str(error)
+    except Exception as exc:  # noqa: BLE001 - the `__str__` of a user's class
+        text = f"its message cannot be read: `__str__` raises `{type(exc).__name__}`"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def and_said(text: str, sentence: str) -> str:

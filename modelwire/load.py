@@ -2,28 +2,35 @@
 
 Read are messages, generations, documents, `PromptTemplate` and the chat models of this package, by a table of names:
 nothing a file names is imported. Anything else is written as `not_implemented`, and cannot be read.
+
+A dict of the data that looks like this form (a tool's arguments, a block that a model wrote) is written inside of
+`{"__lc_escaped__": ...}` and read as the dict it was: only `dumps` itself decides what becomes an object.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from modelwire.errors import InvalidArgument, MissingKey, did_you_mean
+from modelwire._border import is_langchain, own
+from modelwire.errors import InvalidArgument, InvalidType, MissingKey, did_you_mean
+from modelwire.messages.serialised import ESCAPE, LangChainForm, is_escaped, needs_escape
 
 __all__ = ["dumpd", "dumps", "load", "loads"]
 
+_MODELS = "modelwire.adapters"
+_MESSAGES = "modelwire.messages"
 # Class -> the module of ours that has it.
 CLASSES = {
     name: module
     for module, names in {
-        "modelwire.adapters": "AzureChatOpenAI ChatAnthropic ChatAnthropicVertex ChatBedrockConverse "
+        _MODELS: "AzureChatOpenAI ChatAnthropic ChatAnthropicVertex ChatBedrockConverse "
         "ChatGoogleGenerativeAI ChatOpenAI ChatVertexAI",
         "modelwire.documents": "Document",
-        "modelwire.messages": "AIMessage AIMessageChunk ChatMessage ChatMessageChunk FunctionMessage "
+        _MESSAGES: "AIMessage AIMessageChunk ChatMessage ChatMessageChunk FunctionMessage "
         "FunctionMessageChunk HumanMessage HumanMessageChunk RemoveMessage SystemMessage SystemMessageChunk "
         "ToolMessage ToolMessageChunk",
         "modelwire.outputs": "ChatGeneration ChatGenerationChunk Generation GenerationChunk",
@@ -31,13 +38,29 @@ CLASSES = {
     }.items()
     for name in names.split()
 }
+# Value of `allowed_objects` -> the names of the classes that `load` then makes.
+_ALLOWED = {
+    "all": frozenset(CLASSES),
+    "core": frozenset(name for name, module in CLASSES.items() if module != _MODELS),
+    "messages": frozenset(name for name, module in CLASSES.items() if module == _MESSAGES),
+}
 
 
 def dumps(obj: Any, *, pretty: bool = False, **kwargs: Any) -> str:
-    """Write `obj` down as JSON text; a key is never written, the name of its variable is."""
+    """Write `obj` down as JSON text; a key is never written, the name of its variable is.
+
+    `loads` reads every JSON value back as it was, also one that looks like LangChain's form. An object inside of such
+    a dict comes back as the dict that it was written as. `kwargs` are those of `json.dumps`.
+
+    Raises: `InvalidArgument` for `default`, which would have no effect.
+    """
+    if "default" in kwargs:
+        raise InvalidArgument(
+            "`dumps` takes no `default`: what JSON lacks becomes `not_implemented`."
+        )
     if pretty:
         kwargs.setdefault("indent", 2)
-    return json.dumps(obj, default=_form, **kwargs)
+    return json.dumps(_written(obj), default=_form, **kwargs)
 
 
 def dumpd(obj: Any) -> Any:
@@ -45,9 +68,24 @@ def dumpd(obj: Any) -> Any:
     return json.loads(dumps(obj))
 
 
+def _written(value: Any) -> Any:
+    """Return a value with its objects in LangChain's form, and with data that looks like that form escaped."""
+    if isinstance(value, dict):
+        if needs_escape(value):
+            return {ESCAPE: value}
+        return {key: _written(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_written(item) for item in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return _form(value)
+
+
 def _form(obj: Any) -> Any:
-    if callable(to_json := getattr(obj, "to_json", None)) and not isinstance(obj, type):
-        return to_json()
+    if is_langchain(obj):
+        return own("form", obj)
+    if isinstance(obj, LangChainForm):
+        return _constructor(obj)
     kind = obj if isinstance(obj, type) else type(obj)
     return {
         "lc": 1,
@@ -55,6 +93,17 @@ def _form(obj: Any) -> Any:
         "id": [*kind.__module__.split("."), kind.__name__],
         "repr": repr(obj),
     }
+
+
+def _constructor(obj: LangChainForm) -> dict[str, Any]:
+    form = obj.to_json()
+    if "kwargs" in form:
+        secrets = obj.lc_secrets  # `to_json` has put the names of their variables there
+        form["kwargs"] = {
+            name: value if name in secrets else _written(value)
+            for name, value in form["kwargs"].items()
+        }
+    return form
 
 
 def loads(text: str, **kwargs: Any) -> Any:
@@ -65,48 +114,102 @@ def loads(text: str, **kwargs: Any) -> Any:
 def load(
     obj: Any,
     *,
+    allowed_objects: str | Iterable[type] = "core",
     secrets_map: Mapping[str, str] | None = None,
     secrets_from_env: bool = False,
     **ignored: Any,
 ) -> Any:
-    """Make the objects that `dumpd` wrote. Secrets come from `secrets_map`, or the environment where that is allowed.
+    """Make the objects that `dumpd` wrote.
 
-    Raises: `InvalidArgument` for a class that is not ours, `MissingKey` for a secret that is not found. LangChain's
-    further options (`allowed_objects`, `valid_namespaces`) are taken and have no effect: the table decides.
+    `allowed_objects` says of which classes, as in LangChain: "core" (all but chat models), "messages", "all", or a list
+    of classes, which may be your own. Allow models only for a text that you trust: it says where their calls go. The
+    keys of models come from `secrets_map`, with `secrets_from_env=True` from the environment, and from nowhere else.
+
+    Raises: `InvalidArgument` for a class that is not allowed, `MissingKey` for a secret that is not found. LangChain's
+    further options (`valid_namespaces`, ...) are taken and have no effect: nothing that `obj` names is imported.
     """
-    if isinstance(obj, list):
-        return [
-            load(item, secrets_map=secrets_map, secrets_from_env=secrets_from_env) for item in obj
-        ]
-    if not isinstance(obj, dict):
-        return obj
-    if obj.get("lc") != 1 or "id" not in obj:
-        return {
-            k: load(v, secrets_map=secrets_map, secrets_from_env=secrets_from_env)
-            for k, v in obj.items()
-        }
-    path, kind = obj["id"], obj.get("type")
-    if kind == "secret":
-        return _secret(str(path[-1]), secrets_map or {}, from_env=secrets_from_env)
-    name = str(path[-1])
-    if kind != "constructor" or name not in CLASSES:
-        raise InvalidArgument(
-            f"`{'.'.join(map(str, path))}` cannot be loaded. {did_you_mean(name, list(CLASSES))}"
-        )
-    kwargs = load(
-        obj.get("kwargs") or {}, secrets_map=secrets_map, secrets_from_env=secrets_from_env
+    reader = _Reader(
+        _classes_allowed(allowed_objects), secrets_map or {}, from_env=secrets_from_env
     )
-    cls = getattr(import_module(CLASSES[name]), name)
-    if "messages" in CLASSES[name]:
-        kwargs.pop("type", None)
-    return cls(**kwargs)
+    return reader.read(obj)
 
 
-def _secret(name: str, known: Mapping[str, str], *, from_env: bool) -> str:
-    value = known.get(name) or (os.environ.get(name) if from_env else None)
-    if not value:
-        raise MissingKey(
-            f"`{name}` is not among `secrets_map`"
-            + (", nor in the environment." if from_env else ".")
-        )
-    return value
+def _classes_allowed(allowed: str | Iterable[Any]) -> Mapping[str, type | None]:
+    """Return the names of the classes that may be made; None for a class of the table, which is not loaded yet."""
+    if isinstance(allowed, str):
+        if allowed not in _ALLOWED:
+            hint = did_you_mean(allowed, list(_ALLOWED))
+            raise InvalidArgument(f"`allowed_objects` cannot be `{allowed}`. {hint}")
+        return dict.fromkeys(_ALLOWED[allowed])
+    classes: dict[str, type | None] = {}
+    for cls in allowed:
+        if not (isinstance(cls, type) and issubclass(cls, LangChainForm)):
+            raise InvalidType(
+                f"`allowed_objects` must hold classes of modelwire's serialisable objects, not `{cls!r}`."
+            )
+        classes[cls.__name__] = cls
+    return classes
+
+
+class _Reader:
+    """Makes the objects of one form: of these classes, with these secrets."""
+
+    def __init__(
+        self, classes: Mapping[str, type | None], secrets: Mapping[str, str], *, from_env: bool
+    ) -> None:
+        self._classes = classes
+        self._secrets = secrets
+        self._from_env = from_env
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.read(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if is_escaped(value):
+            return value[ESCAPE]  # data, also where an object's form is inside
+        if value.get("lc") == 1 and "id" in value:
+            return self._read_object(value)
+        return {key: self.read(item) for key, item in value.items()}
+
+    def _read_object(self, form: Mapping[str, Any]) -> Any:
+        path = form["id"] if isinstance(form["id"], list) else [form["id"]]
+        name = str(path[-1]) if path else ""
+        kind = form.get("type")
+        if kind == "secret":
+            return self._secret(name)
+        shown = ".".join(map(str, path))
+        if kind != "constructor" or (name not in CLASSES and name not in self._classes):
+            raise InvalidArgument(
+                f"`{shown}` cannot be loaded. {did_you_mean(name, list(CLASSES))}"
+            )
+        if name not in self._classes:
+            raise InvalidArgument(
+                f"`{shown}` may not be loaded: it is not among `allowed_objects`. If you trust what you read, write "
+                f'`allowed_objects=[{name}]`, or `"all"`.'
+            )
+        kwargs = form.get("kwargs") or {}
+        if not isinstance(kwargs, dict):
+            raise InvalidArgument(f"`{shown}` cannot be loaded: its `kwargs` are not an object.")
+        return self._made(name, {key: self.read(item) for key, item in kwargs.items()})
+
+    def _made(self, name: str, kwargs: dict[str, Any]) -> Any:
+        cls: Any = self._classes[name] or getattr(import_module(CLASSES[name]), name)
+        if CLASSES.get(name) == _MESSAGES:
+            kwargs.pop("type", None)
+        secret_fields = getattr(cls, "SECRETS", ())
+        if secret_fields and not self._from_env:
+            named = {cls.ALIASES.get(key, key) for key, item in kwargs.items() if item is not None}
+            if named.isdisjoint(secret_fields):
+                raise MissingKey(
+                    f"This `{name}` was written without a key, so it would take one from the environment. If you trust "
+                    "what you read, write `secrets_from_env=True`."
+                )
+        return cls(**kwargs)
+
+    def _secret(self, name: str) -> str:
+        value = self._secrets.get(name) or (os.environ.get(name) if self._from_env else None)
+        if value:
+            return value
+        where = "`secrets_map`, nor in the environment" if self._from_env else "`secrets_map`"
+        raise MissingKey(f"`{name}` is not among {where}.")

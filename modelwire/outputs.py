@@ -6,7 +6,7 @@ Built without validation where the types are right, so that a custom model's fir
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.base import BaseMessage, BaseMessageChunk, set_slots
 from modelwire.messages.merge import merge_dicts
+from modelwire.messages.serialised import LangChainForm
 
 __all__ = [
     "ChatGeneration",
@@ -48,8 +49,10 @@ class RunInfo(_Value):
     run_id: UUID
 
 
-class Generation(_Value):
+class Generation(LangChainForm, _Value):
     """One text a model gave."""
+
+    LC_NAMESPACE: ClassVar = ("langchain", "schema", "output")
 
     text: str
     generation_info: dict[str, Any] | None = None
@@ -66,8 +69,7 @@ class Generation(_Value):
     def to_json(self) -> dict[str, Any]:
         """Serialise it as LangChain does: `modelwire.load` makes a text of this, and reads it."""
         kwargs = {name: value for name, value in self.__dict__.items() if value is not None}
-        path = ["langchain", "schema", "output", type(self).__name__]
-        return {"lc": 1, "type": "constructor", "id": path, "kwargs": kwargs}
+        return {"lc": 1, "type": "constructor", "id": self.lc_id(), "kwargs": kwargs}
 
 
 class GenerationChunk(Generation):

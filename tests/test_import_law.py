@@ -22,6 +22,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     # How an object of LangChain's is seen; what shall become of it is asked of `langchain`, which is loaded only then.
     "_border": (set(), set()),
     "folders": (set(), set()),
+    "terminal_text": (set(), set()),
     "notebooks": (set(), set()),
     "messages": ({"errors"}, {"notebooks", "prompts", "runnables", "tools"}),
     # The one door from messages to the wires: readers of their blocks, and the OpenAI converters.
@@ -60,7 +61,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "agents": ({"messages"}, set()),
     "embeddings": ({"runnables"}, set()),
     "vectorstores": ({"errors", "documents", "retrievers"}, set()),
-    "load": ({"errors"}, set()),
+    "load": ({"errors", "messages.serialised"}, set()),
     "compat": (set(), set()),
     "migrate": ({"errors", "compat"}, set()),
     "retrievers": ({"errors", "documents", "runnables", "callbacks"}, set()),
@@ -158,7 +159,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"command", "compare", "local", "config", "adapters", "jobs", "migrate", "testing"},
     ),
 }
-FREE = ("_lazy", "_border")
+FREE = ("_lazy", "_border", "terminal_text")
 HEAVY = {
     "httpx2",
     "httpx",

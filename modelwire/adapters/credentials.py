@@ -90,9 +90,8 @@ async def ask_for_key(secret: Any) -> Secret:
     from inspect import isawaitable, iscoroutinefunction
 
     while callable(secret):
-        is_async = iscoroutinefunction(secret) or iscoroutinefunction(
-            getattr(secret, "__call__", None)
-        )  # noqa: B004
+        call = getattr(secret, "__call__", None)  # noqa: B004 - an object whose method is async
+        is_async = iscoroutinefunction(secret) or iscoroutinefunction(call)
         secret = secret() if is_async else await run_in_executor(None, secret)
         if isawaitable(secret):
             secret = await secret

@@ -11,7 +11,6 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,7 +26,6 @@ __all__ = ["Budget", "Left", "Spending", "budget"]
 LEAST_ANSWER = 1024  # tokens set aside for an answer without a limit, until a longer one has come
 STEP = 64  # tokens; prices are looked up for so many at a time
 
-_entered: ContextVar[tuple[Budget, ...]] = ContextVar("modelwire_budgets", default=())
 _lock = threading.Lock()  # a call under several budgets is admitted by all of them or by none
 
 
@@ -171,11 +169,11 @@ class Budget:
     def __enter__(self) -> Budget:
         if self.seconds is not None and self._ends_at is None:
             self._ends_at = time.monotonic() + self.seconds
-        _enter((*_entered.get(), self))
+        _enter((*_entered(), self))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        entered = list(_entered.get())
+        entered = list(_entered())
         if self in entered:
             del entered[-1 - entered[::-1].index(self)]
             _enter(tuple(entered))
@@ -183,7 +181,7 @@ class Budget:
     @property
     def is_entered(self) -> bool:
         """Whether the code that asks runs inside of its `with` block."""
-        return self in _entered.get()
+        return self in _entered()
 
     @property
     def left(self) -> Left:
@@ -278,10 +276,11 @@ class Budget:
 
 
 class _Admission(CallObserver):
-    """Hears every call of a context that stands under budgets."""
+    """Observes every call of a context that has budgets; `entered` are those, and a call is charged to each once."""
 
-    def __init__(self, budgets: tuple[Budget, ...]) -> None:
-        self.budgets = budgets
+    def __init__(self, entered: tuple[Budget, ...]) -> None:
+        self.entered = entered
+        self.budgets = tuple(dict.fromkeys(entered))
 
     def started(
         self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
@@ -301,13 +300,16 @@ def _checked_name(name: Any) -> str:
     return name
 
 
+def _entered() -> tuple[Budget, ...]:
+    """Return the budgets of this context, the outermost first; one that was entered twice is there twice."""
+    admissions = (one for one in OBSERVERS_IN_CONTEXT.get() if isinstance(one, _Admission))
+    return next((one.entered for one in admissions), ())
+
+
 def _enter(entered: tuple[Budget, ...]) -> None:
-    """Let the calls of this context stand under these budgets, each once."""
-    _entered.set(entered)
+    """Let these budgets hold for the calls of this context."""
     others = tuple(one for one in OBSERVERS_IN_CONTEXT.get() if not isinstance(one, _Admission))
-    OBSERVERS_IN_CONTEXT.set(
-        (*others, _Admission(tuple(dict.fromkeys(entered)))) if entered else others
-    )
+    OBSERVERS_IN_CONTEXT.set((*others, _Admission(entered)) if entered else others)
 
 
 class _Call(CallObserver):
@@ -332,6 +334,7 @@ class _Call(CallObserver):
         self.tier = kwargs.get("service_tier") or getattr(model, "service_tier", None)
         self.input_tokens = 0
         self.lost = 0  # attempts without an answer that may have been paid for
+        self.in_flight = False  # an attempt was sent, and nothing is known of its end
         self.reserved: list[tuple[Budget, Spending, Any]] | None = None  # None: nothing was sent
 
     def sent(self, exchange: Any) -> None:
@@ -341,6 +344,7 @@ class _Call(CallObserver):
             key=lambda pair: pair[0],
             default=(math.inf, None),
         )
+        self.in_flight = True
         if self.reserved is None:
             self.admit(exchange.max_output)
         elif first is not None and time.monotonic() >= ends_at:
@@ -383,9 +387,12 @@ class _Call(CallObserver):
     def failed(self, error: BaseException, attempt: Attempt | None, partial: Any = None) -> None:
         """Note an attempt that may have been paid for; without an attempt, the call has ended."""
         if attempt is not None:
+            self.in_flight = False
             self.lost += attempt.maybe_billed
-        else:
-            self._settle(partial)
+            return
+        if not isinstance(error, Exception):  # cancelled on its way: the provider bills the answer
+            self.in_flight = True
+        self._settle(partial)
 
     def answered(self, result: Any) -> None:
         """Pay what the answer took."""
@@ -399,6 +406,8 @@ class _Call(CallObserver):
         if self.reserved is None:
             return  # nothing was sent: out of a cache, or shared with another call
         reserved, self.reserved = self.reserved, None
+        if self.in_flight and not messages:
+            self.lost += 1
         if any("total_cost" in usage for usage in usages):  # out of a cache
             with _lock:
                 for each, amount, period in reserved:
@@ -414,15 +423,18 @@ class _Call(CallObserver):
         longest = max((int(usage.get("output_tokens") or 0) for usage in usages), default=0)
         with _lock:
             for each, amount, period in reserved:
+                is_priced = True
                 usd = Decimal(0)
-                for usage in usages:
-                    try:
-                        usd += self._price(each, usage, tier)
-                    except InvalidArgument:
-                        continue  # a price that was known for the request
+                try:
+                    usd = sum((self._price(each, usage, tier) for usage in usages), usd)
+                except (
+                    InvalidArgument
+                ):  # a price that was known before the call, and not of its answer
+                    usd, is_priced = amount.usd, False
                 each._longest = max(each._longest, longest)
                 # A call that was refused costs nothing, but it was made.
-                each._pay(amount, Spending(usd, tokens, amount.calls), period, guessed=guessed)
+                cost = Spending(usd, tokens, amount.calls)
+                each._pay(amount, cost, period, guessed=guessed or not is_priced)
 
 
 def _tokens(usage: Mapping[str, Any]) -> int:

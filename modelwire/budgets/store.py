@@ -6,20 +6,24 @@ calls may have been paid for. So a total is never too low.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from modelwire.budgets.spending import Spending
-from modelwire.errors import InvalidArgument
+from modelwire.errors import DiskError, InvalidArgument
 
 __all__ = ["BudgetStore"]
+
+_log = logging.getLogger(__name__)
 
 PER_USD = 10**12  # sqlite has whole numbers of 64 bits: millionths of a millionth of a dollar
 PERIODS = {None: "", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
@@ -50,15 +54,15 @@ class BudgetStore:
 
         self._name, self._format = name, PERIODS[per]
         self._lock = threading.Lock()
-        path = user_folder("config") / "budgets.sqlite"
+        self._owed: dict[str, Spending] = {}  # by period: what could not be written yet
+        self._path = path = user_folder("config") / "budgets.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
                 path, timeout=30, isolation_level=None, check_same_thread=False
             )
-            weakref.finalize(
-                self, _close, self._db, os.getpid()
-            )  # Python 3.13 warns of a connection left open
+            # Python 3.13 warns of a connection left open.
+            weakref.finalize(self, _close, self._db, os.getpid(), name, self._owed)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
             self._db.execute(_SCHEMA)
@@ -72,22 +76,37 @@ class BudgetStore:
         return datetime.now(self._zone).strftime(self._format)
 
     def total(self) -> Spending:
-        """Return what is spent and set aside now, by all processes."""
-        with self._lock:
-            return self._total(self.period())
+        """Return what is spent and reserved now, by all processes. Raises `DiskError`."""
+        period = self.period()
+        with self._lock, self._reported("read"):
+            return self._total(period).plus(self._owed.get(period, Spending()))
 
     def add(self, amount: Spending, period: str) -> None:
-        """Add to what is spent; amounts may be negative."""
+        """Add to what is spent; amounts may be negative.
+
+        The call has ended, and its answer counts more than the sum: an amount that cannot be written is written with
+        the next one.
+        """
         with self._lock:
-            self._db.execute(_ADD, self._row(amount, period))
+            self._owed[period] = self._owed.get(period, Spending()).plus(amount)
+            try:
+                _write_owed(self._db, self._name, self._owed)
+            except sqlite3.Error as exc:
+                text = "The budget `%s` is not up to date in `%s` yet: %s."
+                _log.warning(text, self._name, self._path, str(exc))
 
     def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, str]:
-        """Add `amount` unless that passes a limit; return the name of that limit, if there is one, and the period."""
+        """Add `amount` unless that passes a limit; return the name of that limit, if there is one, and the period.
+
+        Raises: `DiskError`.
+        """
         period = self.period()
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")  # nobody else writes between the sum and the check
+        with self._lock, self._reported("written, so the call was not sent"):
+            _write_owed(self._db, self._name, self._owed)
+            # No other process writes between the sum and the check.
+            self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.execute(_ADD, self._row(amount, period))
+                self._db.execute(_ADD, _row(self._name, amount, period))
                 passed = self._total(period).passed(limits)
                 self._db.execute("COMMIT" if passed is None else "ROLLBACK")
             except BaseException:  # Ctrl-C too: an open transaction locks every other process out
@@ -100,16 +119,33 @@ class BudgetStore:
         row = self._db.execute(_TOTAL, (self._name, period)).fetchone()
         return Spending() if row is None else Spending(Decimal(row[0]) / PER_USD, row[1], row[2])
 
-    def _row(self, amount: Spending, period: str) -> tuple[Any, ...]:
-        return (
-            self._name,
-            period,
-            int((amount.usd * PER_USD).to_integral_value()),
-            amount.tokens,
-            amount.calls,
-        )
+    @contextmanager
+    def _reported(self, what: str) -> Iterator[None]:
+        """Raise SQLite's errors as `DiskError`."""
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise DiskError(
+                f"`{self._path}`, the file of named budgets, cannot be {what}: {exc}.",
+                path=str(self._path),
+            ) from exc
 
 
-def _close(connection: sqlite3.Connection, pid: int) -> None:
-    if pid == os.getpid():  # a forked child must leave its parent's alone
-        connection.close()
+def _row(name: str, amount: Spending, period: str) -> tuple[Any, ...]:
+    usd = int((amount.usd * PER_USD).to_integral_value())
+    return name, period, usd, amount.tokens, amount.calls
+
+
+def _write_owed(connection: sqlite3.Connection, name: str, owed: dict[str, Spending]) -> None:
+    """Write the amounts by period, and take out of `owed` each one that is written."""
+    for period, amount in list(owed.items()):
+        connection.execute(_ADD, _row(name, amount, period))
+        del owed[period]
+
+
+def _close(connection: sqlite3.Connection, pid: int, name: str, owed: dict[str, Spending]) -> None:
+    if pid != os.getpid():  # A forked child must leave the connection of its parent alone.
+        return
+    with suppress(sqlite3.Error):
+        _write_owed(connection, name, owed)
+    connection.close()

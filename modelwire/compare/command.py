@@ -1,7 +1,5 @@
 """`modelwire compare`: a table, JSON or a page of what other models make of recorded calls."""
 
-# ruff: noqa: T201 - a command prints
-
 from __future__ import annotations
 
 import argparse
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.errors import DiskError
+from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     from modelwire.compare import comparison, page
@@ -89,18 +88,18 @@ def _compare(options: argparse.Namespace) -> int:
             raise DiskError.of(exc, Path(options.html)) from exc
     unanswered = any(outcome.error for row in found.rows for outcome in row.outcomes.values())
     if options.json:
-        print(found.to_json())
+        echo(found.to_json())
         return int(unanswered)
     _print_table([page.TOTALS, *map(page.cells_of, found.totals)])
     for total in found.totals[1:]:
         for note in total.not_taken:
-            print(f"{total.model}: {note}")
+            echo(f"{total.model}: {note}")
         errors = Counter(row.outcomes[total.model].error for row in found.rows)
         for error, count in errors.items():
             if error is not None:
-                print(f"{total.model}: {count} of {len(found.rows)} not answered: {error}")
+                echo(f"{total.model}: {count} of {len(found.rows)} not answered: {error}")
     if options.html:
-        print(options.html)
+        echo(options.html)
     return int(unanswered)
 
 
@@ -111,4 +110,4 @@ def _print_table(columns: list[list[str]]) -> None:
             cell.rjust(width) if place else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
-        print("  ".join(padded).rstrip())
+        echo("  ".join(padded).rstrip())

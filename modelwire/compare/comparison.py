@@ -281,17 +281,18 @@ def _by_jobs(
         if not limit:
             continue
         chain = RunnableLambda(_messages_of_row) | bound | RunnableLambda(_row_of_message)
-        rows = [{"messages": messages_to_dict(inputs[place])} for place in places]
+        # The rows of a result that has gaps are found by their `place`.
+        rows = [{"place": place, "messages": messages_to_dict(inputs[place])} for place in places]
         result = run_job(
             chain, rows, job_dir=folder, limit=limit, max_cost=left, dedupe=False, quiet=quiet
         )
         left = None if left is None else max(left - result.cost, Decimal("0.000001"))
-        stopped = f"It was not sent: the job has stopped ({result.stopped})."
+        stopped = f"It has no answer: the job has stopped ({result.stopped})."
         outcomes |= {place: Outcome(error=stopped) for place in places[:limit]}
-        for place, row in zip(places, result, strict=False):
+        for row in result:
             message = messages_from_dict([row["answer"]])[0] if row.get("answer") else None
-            outcomes[place] = _outcome(message, row.get("error"))
-            outcomes[place].seconds = row.get("latency_s")
+            outcome = outcomes[row["place"]] = _outcome(message, row.get("error"))
+            outcome.seconds = row.get("latency_s")
     return outcomes
 
 
@@ -312,11 +313,10 @@ def _by_batch(groups: Sequence[_Group], jobs: Sequence[BatchJob]) -> dict[int, O
     """Wait for the batches of a model; return what came of each call."""
     outcomes: dict[int, Outcome] = {}
     for group, job in zip(groups, jobs, strict=True):
-        for place, result in zip(group.places, job.wait(poll=POLL_S).results(), strict=True):
-            outcomes[place] = _outcome(
-                result.message, None if result.error is None else failure_text(result.error)
-            )
-            outcomes[place].cost = result.cost
+        for result in job.wait(poll=POLL_S).results():
+            error = None if result.error is None else failure_text(result.error)
+            outcome = outcomes[group.places[result.index]] = _outcome(result.message, error)
+            outcome.cost = result.cost
     return outcomes
 
 
@@ -391,8 +391,8 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quie
         outcome.same_meaning = True if outcome.similarity == 1 else None
     pairs = [(row, outcome) for row, outcome in pairs if outcome.same_meaning is None]
     questions = [
-        {"request": row.request, "first": row.recorded.text, "second": one.text}
-        for row, one in pairs
+        {"pair": pair, "request": row.request, "first": row.recorded.text, "second": one.text}
+        for pair, (row, one) in enumerate(pairs)
     ]
     if not questions:
         return
@@ -405,7 +405,8 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quie
         max_cost=max_cost,
         quiet=quiet,
     )
-    for (_, outcome), row in zip(pairs, answers, strict=False):
+    for row in answers:
+        _, outcome = pairs[row["pair"]]
         word = str(row.get("answer") or "").strip().lower()[:3]
         outcome.same_meaning = True if word == "yes" else False if word.startswith("no") else None
 

@@ -1,7 +1,5 @@
 """`modelwire batch` and `modelwire jobs`: what is typed becomes a call of `run_job`."""
 
-# ruff: noqa: T201 - a command prints
-
 from __future__ import annotations
 
 import argparse
@@ -19,6 +17,7 @@ from modelwire.errors import InvalidArgument, MissingKey, UnknownModel
 from modelwire.jobs.finish_by import hour_of
 from modelwire.jobs.options import COUNT, ENGINES, ORDERS, amount_of
 from modelwire.jobs.pipes import FORMATS, piped
+from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     from modelwire.jobs import folder as folders
@@ -75,48 +74,131 @@ def register(commands: Any) -> None:
     )
     add, flag = parser.add_argument, {"action": "store_true"}
     count: dict[str, Any] = {"type": _count, "metavar": "N"}
-    # fmt: off
     add("input", help="a .csv, .tsv, .jsonl or .parquet file; - is standard input, by --format")
-    add("--model",
-        help="of a prompt: such as openai:gpt-4o-mini, or a row of modelwire.toml (default: $MODELWIRE_MODEL)")
+    add(
+        "--model",
+        help="of a prompt: such as openai:gpt-4o-mini, or a row of modelwire.toml (default: $MODELWIRE_MODEL)",
+    )
     add("--system", metavar="TEXT", help="a system message before the question")
-    add("--schema", metavar="FILE", help="a JSON schema of the answers; each property becomes a column")
-    add("--param", metavar="NAME=VALUE", action="append", default=[],
-        help="a parameter of the model, such as temperature=0; may be given more than once")
-    add("--output", "-o", required=True, metavar="FILE",
-        help="a .csv, .tsv, .jsonl or .parquet file; replaced when done; - is standard output, by --format")
-    add("--format", choices=FORMATS, default="jsonl", help="of - as input and output (default: %(default)s)")
+    add(
+        "--schema",
+        metavar="FILE",
+        help="a JSON schema of the answers; each property becomes a column",
+    )
+    add(
+        "--param",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of the model, such as temperature=0; may be given more than once",
+    )
+    add(
+        "--output",
+        "-o",
+        required=True,
+        metavar="FILE",
+        help="a .csv, .tsv, .jsonl or .parquet file; replaced when done; - is standard output, by --format",
+    )
+    add(
+        "--format",
+        choices=FORMATS,
+        default="jsonl",
+        help="of - as input and output (default: %(default)s)",
+    )
     add("--job-dir", metavar="FOLDER", help="where the job's state lies (default: OUTPUT.job)")
-    add("--order", choices=ORDERS, default="input",
-        help="of the output's rows: the input's, or that in which they were done (default: %(default)s)")
-    add("--max-concurrency", **count,
-        help="rows in flight at a time (default: 200, then more while that is faster; with --engine ray 10000)")
-    add("--max-cost", type=_checked_by(amount_of), metavar="USD",
-        help="US dollars: begin no row that could pass this, by its input and its largest answer (default: no end)")
-    add("--finish-by", type=_checked_by(hour_of), metavar="TIME",
+    add(
+        "--order",
+        choices=ORDERS,
+        default="input",
+        help="of the output's rows: the input's, or that in which they were done (default: %(default)s)",
+    )
+    add(
+        "--max-concurrency",
+        **count,
+        help="rows in flight at a time (default: 200, then more while that is faster; with --engine ray 10000)",
+    )
+    add(
+        "--max-cost",
+        type=_checked_by(amount_of),
+        metavar="USD",
+        help="US dollars: begin no row that could pass this, by its input and its largest answer (default: no end)",
+    )
+    add(
+        "--finish-by",
+        type=_checked_by(hour_of),
+        metavar="TIME",
         help='07:00, 2h or "2026-12-24T07:00 Europe/Vienna": rows wait in the Batch API, at half the price, while live '
-        "calls could still be in time (default: all live)")
-    add("--bucket", metavar="GS",
+        "calls could still be in time (default: all live)",
+    )
+    add(
+        "--bucket",
+        metavar="GS",
         help="of Gemini on Vertex AI, with --via batch-api or --finish-by: the folder of batches' files, such as "
-        "gs://my-bucket/folder (default: none)")
-    add("--plan", **flag, help="with --finish-by: show what is expected, rows, cost and end, ask nothing")
-    add("--limit", **count,
-        help="only the first N rows (default: all); live, a higher limit later goes on from there")
+        "gs://my-bucket/folder (default: none)",
+    )
+    add(
+        "--plan",
+        **flag,
+        help="with --finish-by: show what is expected, rows, cost and end, ask nothing",
+    )
+    add(
+        "--limit",
+        **count,
+        help="only the first N rows (default: all); live, a higher limit later goes on from there",
+    )
     add("--sample", **count, help="only N rows, chosen at random by --seed (default: all)")
-    add("--seed", type=int, default=0, metavar="N", help="of --sample: the same one chooses the same rows (default: 0)")
-    add("--encoding", default="utf-8", metavar="NAME", help="of a CSV or TSV input (default: %(default)s)")
-    add("--no-dedupe", **flag, help="ask equal rows again (default: an equal row gets the same answer)")
-    add("--retry-failed", **flag, help="ask rows again that have failed (default: they stay failed)")
-    add("--formula-guard", **flag, help="keep a spreadsheet from taking an answer in a CSV for a formula")
-    add("--via", choices=("live", "batch-api"), default="live",
-        help="batch-api: through the provider's Batch API, at half the price, within a day (default: %(default)s)")
-    add("--detach", **flag, help="with --via batch-api: submit and leave; `modelwire jobs wait` fetches")
-    add("--engine", choices=ENGINES, default="local",
-        help="who asks: this process, or the workers of a Ray cluster (default: %(default)s)")
-    add("--workers", **count, help="with --engine ray: how many (default: one a CPU of the cluster)")
-    add("--dry-run", **flag, help="show three filled prompts and an estimate of the cost, ask nothing")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of --sample: the same one chooses the same rows (default: 0)",
+    )
+    add(
+        "--encoding",
+        default="utf-8",
+        metavar="NAME",
+        help="of a CSV or TSV input (default: %(default)s)",
+    )
+    add(
+        "--no-dedupe",
+        **flag,
+        help="ask equal rows again (default: an equal row gets the same answer)",
+    )
+    add(
+        "--retry-failed", **flag, help="ask rows again that have failed (default: they stay failed)"
+    )
+    add(
+        "--formula-guard",
+        **flag,
+        help="keep a spreadsheet from taking an answer in a CSV for a formula",
+    )
+    add(
+        "--via",
+        choices=("live", "batch-api"),
+        default="live",
+        help="batch-api: through the provider's Batch API, at half the price, within a day (default: %(default)s)",
+    )
+    add(
+        "--detach",
+        **flag,
+        help="with --via batch-api: submit and leave; `modelwire jobs wait` fetches",
+    )
+    add(
+        "--engine",
+        choices=ENGINES,
+        default="local",
+        help="who asks: this process, or the workers of a Ray cluster (default: %(default)s)",
+    )
+    add(
+        "--workers", **count, help="with --engine ray: how many (default: one a CPU of the cluster)"
+    )
+    add(
+        "--dry-run",
+        **flag,
+        help="show three filled prompts and an estimate of the cost, ask nothing",
+    )
     add("--quiet", "-q", **flag, help="show no progress")
-    # fmt: on
     parser.set_defaults(run=batch)
 
     jobs = commands.add_parser("jobs", help="the jobs of a folder: list, show, retry, write, wait")
@@ -243,15 +325,15 @@ def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int
     options |= {"dedupe": not settings["no_dedupe"], "retry_failed": retry_failed}
     work, model = _work(settings), _model(settings)
     if settings.get("plan"):
-        print(plan_job(work, settings["input"], model=model, **options))
+        echo(plan_job(work, settings["input"], model=model, **options))
         return 0
     result = run_job(
         work, settings["input"], model=model, quiet=quiet, command=_command(settings), **options
     )
     if not quiet:
-        print(result, file=sys.stderr)
+        echo(result, file=sys.stderr)
     if result.stopped == "max_cost":
-        print(
+        echo(
             f"Stopped near --max-cost {settings['max_cost']}; a higher one goes on, and `modelwire jobs write "
             f"{result.job_id}` writes the table of what is done.",
             file=sys.stderr,
@@ -260,7 +342,7 @@ def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int
     if result.failed and (none_answered or not quiet):
         say_failures(result.job_dir, can_retry=not (result.complete and settings.get("to_stdout")))
     if result.complete and not settings.get("to_stdout"):
-        print(result.output)
+        echo(result.output)
     return int(none_answered or not result.complete)
 
 
@@ -286,7 +368,7 @@ def say_failures(path: Path, *, can_retry: bool = True) -> None:
         lines.append(
             f"{unsent:,} of them were not submitted: put each right where it stands in the input."
         )
-    print(*lines, sep="\n", file=sys.stderr)
+    echo("\n".join(lines), file=sys.stderr)
 
 
 def _work(settings: Mapping[str, Any]) -> Any:
@@ -381,7 +463,7 @@ def _dry_run(settings: Mapping[str, Any]) -> None:
     for line in preview(
         work, source, **chosen, in_batch=in_batch, dedupe=not settings["no_dedupe"]
     ):
-        print(line)
+        echo(line)
     source.close()
 
 
@@ -404,53 +486,53 @@ def _json(path: str) -> Any:
 def list_jobs(options: argparse.Namespace) -> None:
     """Run `modelwire jobs list`."""
     jobs, unreadable = folders.jobs_below(Path(options.dir))
-    print(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
+    echo(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
     for job in jobs:
         numbers = job.summary()
         if "failed" not in numbers:  # it runs, or was killed, or is at the provider's
             standing, failures = _standing(job)
             numbers = {**asdict(standing), "failed": len(failures)}
         cost = "-" if numbers["unpriced"] or _is_out(job) else numbers["cost"]
-        print(
+        echo(
             f"{job.id:<10}{job.state():<13}{numbers['rows']:>10}{numbers['failed']:>8}{cost!s:>10.8}  {job.path}"
         )
     for problem in unreadable:
-        print(problem, file=sys.stderr)
+        echo(problem, file=sys.stderr)
 
 
 def show(options: argparse.Namespace) -> None:
     """Run `modelwire jobs show`: what the job is, how it stands, and why rows have failed."""
     job = folders.find_job(options.job, Path(options.dir))
     about, state = job.about, job.state()
-    print(f"job      {job.id}, {state}, begun {about['begun']}")
+    echo(f"job      {job.id}, {state}, begun {about['begun']}")
     if (why := job.summary().get("stopped")) is not None:
-        print(f"stopped  {_STOPS.get(why, why)}")
-    print(f"folder   {job.path}")
+        echo(f"stopped  {_STOPS.get(why, why)}")
+    echo(f"folder   {job.path}")
     for name, value in about["fingerprint"].items():
-        if name == "work" and "prompt" in about["fingerprint"]:
-            continue  # the same at greater length
+        if name == "request" or (name == "work" and "prompt" in about["fingerprint"]):
+            continue  # a digest, or the prompt and the model at greater length
         shown = (
             ", ".join(f"{key} {one}" for key, one in value.items())
             if isinstance(value, dict)
             else value
         )
-        print(f"{name:<9}{shown}")
+        echo(f"{name:<9}{shown}")
     for part in _parts(job):
-        print(f"batch    {part.batch_id or '-'}, {part.rows:,} rows, {part.outcome or part.stage}")
+        echo(f"batch    {part.batch_id or '-'}, {part.rows:,} rows, {part.outcome or part.stage}")
     standing, failures = _standing(job)
     paid = (
         f", {standing.input_tokens:,} + {standing.output_tokens:,} tokens, {standing.cost_text()}"
     )
     so_far = "" if state == "complete" else " so far"
-    print(
+    echo(
         f"rows     {standing.rows:,}{so_far}, {len(failures):,} failed{'' if _is_out(job) else paid}"
     )
     if standing.cut:
-        print(
+        echo(
             f"         {standing.cut:,} answered and cut by max_tokens: `finish_reason` in the output marks them"
         )
     for text in _reasons(failures, REASONS_SHOWN):
-        print(f"         {text}")
+        echo(f"         {text}")
 
 
 def _is_out(job: JobFolder) -> bool:
@@ -568,8 +650,8 @@ def write(options: argparse.Namespace) -> None:
     finally:
         results.close()
         job.release()
-    print(f"{table.rows:,} rows that are done", file=sys.stderr)
-    print(output)
+    echo(f"{table.rows:,} rows that are done", file=sys.stderr)
+    echo(output)
 
 
 def wait(options: argparse.Namespace) -> int:

@@ -171,6 +171,8 @@ def _price(
 ) -> Decimal | None:
     """Return a price of the list; `kind` is a condition of its variants, such as ("processing", "batch")."""
     listed, context = _list(), dict([kind]) if kind else None
+    if _has_unpriced_audio(model, provider, dict(counts)):
+        return None
     try:
         found = listed.calc_price(
             listed.Usage(**dict(counts)), model, provider_id=provider, price_context=context
@@ -180,6 +182,25 @@ def _price(
         return None
     except ValueError:  # counts that contradict each other: more cached than sent, say
         return None
+
+
+def _has_unpriced_audio(model: str, provider: str | None, counts: Mapping[str, int]) -> bool:
+    """Return whether the list would price audio as text, which costs a seventh or less.
+
+    That is so where its row of the model has no audio price: for a call with audio tokens, and for any call of a model
+    that is named for its audio, since nothing tells before such a call what it will hold.
+    """
+    row = listed_model(model, provider)
+    if row is None:
+        return False
+    prices = prices_of(row)
+    has_input_price = getattr(prices, "input_audio_mtok", None) is not None
+    has_output_price = getattr(prices, "output_audio_mtok", None) is not None
+    if "audio" in row.id and not (has_input_price or has_output_price):
+        return True
+    has_unpriced_input = bool(counts.get("input_audio_tokens")) and not has_input_price
+    has_unpriced_output = bool(counts.get("output_audio_tokens")) and not has_output_price
+    return has_unpriced_input or has_unpriced_output
 
 
 def check_price_list() -> None:

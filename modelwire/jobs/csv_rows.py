@@ -146,7 +146,10 @@ class CsvSource(FileSource):
 
     def _complaint(self, error: Exception) -> str:
         if isinstance(error, _TooLong):
-            return f"The row has more than {MAX_ROW_CHARS // 2**20} million characters, or a quote that is never closed."
+            return (
+                f"The row has more than {MAX_ROW_CHARS // 2**20} million characters, "
+                "or a quote that is never closed."
+            )
         if len(self._lines.taken) > 1 or "unexpected end" in str(error):
             return "A quote is opened and not closed."
         return f"Not valid CSV: {error}."
@@ -180,5 +183,8 @@ def _unreadable(line: str, encoding: str) -> str | None:
         try:
             line.encode()
         except UnicodeEncodeError:
-            return f"The row has bytes that are not {encoding} text: `--encoding` (`encoding=`) says what the file is in."
+            return (
+                f"The row has bytes that are not {encoding} text: "
+                "`--encoding` (`encoding=`) says what the file is in."
+            )
     return None

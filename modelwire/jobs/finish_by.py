@@ -15,6 +15,7 @@ __all__ = ["JobPlan", "hour_of", "shortage_text", "shown", "usd"]
 
 CENTURY_S = 100 * 365.0 * 86_400
 TO_TYPE_S = 120.0
+SHOWN_CHARS = 40  # An error shows at most this much of a wrong value.
 
 _LASTS = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?"
@@ -30,27 +31,46 @@ def hour_of(value: Any, now: datetime | None = None) -> datetime:
     """Return when a job is to be done.
 
     A time of the day is the next such, "2h" is from now on. Times are of this machine's zone unless an IANA name
-    follows. Raises: `InvalidArgument` for what is past, for an unknown zone and for what is no time.
+    follows. Raises: `InvalidArgument` for a time that is past or over 100 years away, for an unknown zone and
+    for what is no time.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
-    if isinstance(value, timedelta):
-        hour = now + value
-    elif isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise InvalidArgument(
-                f"`finish_by={value!r}` has no zone. Write `finish_by=datetime(..., "
-                'tzinfo=ZoneInfo("Europe/Vienna"))`, or a text such as "07:00".'
-            )
-        hour = value.astimezone(UTC)
-    elif isinstance(value, str):
-        hour = _of_text(value.strip(), now)
-    else:
-        raise InvalidArgument(f"`finish_by` is a time, not {value!r}: write {_FORMS}.")
+    try:
+        hour = _in_utc(value, now)
+    except OverflowError:
+        raise InvalidArgument(
+            f"`finish_by={_shortened(value)!r}` is outside the calendar, which has the years 1 to 9999. "
+            f"Write {_FORMS}."
+        ) from None
+    if hour > now + timedelta(seconds=CENTURY_S):
+        raise InvalidArgument(
+            f"`finish_by={_shortened(value)!r}` is more than 100 years away. Write an earlier time, or leave it out."
+        )
     if hour <= now:
         raise InvalidArgument(
             f"`finish_by={str(value)!r}` is past: it is {shown(now)} now. Write a later time, or leave it out."
         )
     return hour
+
+
+def _shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+
+
+def _in_utc(value: Any, now: datetime) -> datetime:
+    if isinstance(value, timedelta):
+        return now + value
+    if isinstance(value, str):
+        return _of_text(value.strip(), now)
+    if not isinstance(value, datetime):
+        raise InvalidArgument(f"`finish_by` is a time, not {value!r}: write {_FORMS}.")
+    if value.tzinfo is None:
+        raise InvalidArgument(
+            f"`finish_by={value!r}` has no zone. Write `finish_by=datetime(..., "
+            'tzinfo=ZoneInfo("Europe/Vienna"))`, or a text such as "07:00".'
+        )
+    return value.astimezone(UTC)
 
 
 def _of_text(text: str, now: datetime) -> datetime:

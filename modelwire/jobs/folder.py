@@ -10,13 +10,12 @@ import os
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from modelwire.errors import DiskError, InvalidArgument, JobBusy, JobChanged
-from modelwire.jobs.owned_files import write_whole
+from modelwire.jobs.owned_files import lock_file, write_whole
 from modelwire.jobs.store import STORE_NAME, carry_over
 from modelwire.jobs.work import differences
 
@@ -29,7 +28,6 @@ OURS = {
     ".job.json.part",
     *(f"{STORE_NAME}{end}" for end in ("", "-wal", "-shm", "-journal")),
 }
-LOCKED_BYTE = 1 << 30  # on Windows: far behind what the file says, which others are to read
 
 
 class JobFolder:
@@ -51,7 +49,7 @@ class JobFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_nobody_elses()
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            if not _locked(lock):
+            if not lock_file(lock):
                 holder = os.read(lock, 500).decode(errors="replace").strip()
                 os.close(lock)
                 raise JobBusy(
@@ -66,6 +64,7 @@ class JobFolder:
             if self.about.get("version", VERSION) < VERSION:
                 carry_over(self.path)
                 self.note(version=VERSION)
+            self._check_store()
         except OSError as exc:
             self.release()
             if isinstance(exc, DiskError):
@@ -80,6 +79,18 @@ class JobFolder:
                 raise InvalidArgument(
                     f"`{self.path}` is no job's folder: it has `{min(others)}`, and no `job.json`. Name another."
                 )
+
+    def _check_store(self) -> None:
+        """Raise `DiskError` for a job whose store is gone or empty: as a new job it would pay for its rows again."""
+        store = self.path / STORE_NAME
+        if not self.about or (store.exists() and store.stat().st_size > 0):
+            return
+        state = "is empty" if store.exists() else "is gone"
+        raise DiskError(
+            f"`{store}` {state}, and the answers of this job were in it. Put a copy of it back. To pay for all of its "
+            f"rows once more, delete the folder `{self.path}`.",
+            path=str(store),
+        )
 
     def release(self) -> None:
         """Let other processes have it."""
@@ -183,7 +194,7 @@ class JobFolder:
         except OSError:
             return "not begun"
         try:
-            if not _locked(lock):
+            if not lock_file(lock):
                 return "running"
         finally:
             os.close(lock)
@@ -217,31 +228,6 @@ class JobFolder:
 
     def _write(self, name: str, data: dict[str, Any]) -> None:
         write_whole(self.path / name, json.dumps(data, indent=2).encode() + b"\n")
-
-
-def _locked(fd: int) -> bool:
-    """Take the lock on an open file if nobody has it; it ends with the file, or with the process."""
-    try:
-        fcntl: Any = import_module("fcntl")
-    except ImportError:
-        return _locked_on_windows(fd)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _locked_on_windows(fd: int) -> bool:
-    msvcrt: Any = import_module("msvcrt")
-    os.lseek(fd, LOCKED_BYTE, os.SEEK_SET)
-    try:
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
-    finally:
-        os.lseek(fd, 0, os.SEEK_SET)
-    return True
 
 
 def _now() -> str:

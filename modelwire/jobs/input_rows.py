@@ -1,4 +1,4 @@
-"""The rows of the input on their way to be asked, and whether they are still the rows that were asked before."""
+"""The rows of the input on their way to a model, and a check that they are still the rows of the run before."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from modelwire.errors import JobChanged
-from modelwire.jobs.row_records import FAILED, UNKNOWN, digest_of, exact_json
+from modelwire.errors import JobChanged, message_of
+from modelwire.jobs.row_records import FAILED, UNKNOWN, digest_of, record_json
 from modelwire.jobs.rows import Row, Source, chosen
 from modelwire.jobs.sources import open_source
 
@@ -31,9 +31,10 @@ class Question:
     def __init__(self, row: Row) -> None:
         if row.problem is None:
             try:
-                self.row_json = exact_json(row.values)
-            except (ValueError, UnicodeError) as exc:  # half of a character, say
-                row = row._replace(values=None, problem=f"The row cannot be written as JSON: {exc}")
+                self.row_json = record_json(row.values)
+            except Exception as exc:  # noqa: BLE001 - an object in a row has its own `__str__`
+                problem = f"The row cannot be written as JSON: {message_of(exc)}"
+                row = row._replace(values=None, problem=problem)
         if row.problem is not None:
             self.row_json = b"null"
         self.row = row

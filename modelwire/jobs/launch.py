@@ -105,7 +105,8 @@ def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:
                 wait([future], timeout=WAKE_S)
             return future.result()
         except KeyboardInterrupt:
-            if future.cancelled():  # by our handler of a second signal
+            # The handler of a second signal has cancelled the job, or a step of the chain has raised it.
+            if future.done():
                 raise
             stop()  # from a handler of the program's own, as in a notebook
 

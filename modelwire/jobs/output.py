@@ -38,6 +38,8 @@ OF_JOB = dict.fromkeys(ABOUT, "text") | dict.fromkeys(
 OF_JOB |= {"cost": "float", "latency_s": "float"}
 BATCH_ROWS = 1000  # of a Parquet file
 HASHED_BYTES = 1024 * 1024  # at a time
+NAME_BYTES = 255  # File systems take names of at most so many bytes (ext4, APFS, NTFS, ZFS).
+WRITER_CHARS = 8  # So many characters of a digest tell the unfinished tables of two jobs apart.
 
 
 def check_output(path: Path, order: str, *others: object) -> None:
@@ -47,6 +49,7 @@ def check_output(path: Path, order: str, *others: object) -> None:
             f"The format of the output `{path}` is told by the end of its name. "
             f"{did_you_mean(path.suffix, list(_WRITERS))}"
         )
+    _check_length(path)
     check_choice("order", order, ORDERS)
     if not path.resolve().parent.is_dir():
         raise InvalidArgument(f"There is no folder `{path.parent}` for the output.")
@@ -67,6 +70,23 @@ def check_output(path: Path, order: str, *others: object) -> None:
             )
     if _WRITERS[path.suffix.lower()] is _ParquetWriter:
         require_pyarrow()
+
+
+def _check_length(path: Path) -> None:
+    """Raise `InvalidArgument` if the name leaves no room for that of the file which becomes the output."""
+    longest = len(os.fsencode(_part_of(path, "x" * WRITER_CHARS).name))
+    if longest > NAME_BYTES:
+        name_bytes = len(os.fsencode(path.name))
+        most = name_bytes - (longest - NAME_BYTES)
+        raise InvalidArgument(
+            f"The output's name has {name_bytes} bytes, and {most} is the most: while the table is written its file "
+            f"has a longer name. Shorten `{path.name[:40]}...`."
+        )
+
+
+def _part_of(path: Path, writer: str) -> Path:
+    """Return where the bytes of an output are written until it is whole."""
+    return path.with_name(f".{path.name}.{writer}.part")
 
 
 class Table(NamedTuple):
@@ -114,7 +134,8 @@ def write_output(
     seen = _Columns(columns, answer_columns, with_kinds=writer_class is not _JsonlWriter)
     for record in results.records(by_arrival=True, among=among):
         seen.see(record)
-    with _appearing(path, digest_of(bytes(results.store.path.absolute())).hex()[:8]) as file:
+    identity = digest_of(bytes(results.store.path.absolute())).hex()[:WRITER_CHARS]
+    with _appearing(path, identity) as file:
         writer = writer_class(file, seen, formula_guard=formula_guard)
         count = 0
         for record in results.records(by_arrival=order == "arrival", among=among):
@@ -208,7 +229,7 @@ def _appearing(path: Path, writer: str) -> Iterator[IO[bytes]]:
     and a file that is replaced hands on its mode.
     """
     path = path.resolve()
-    part = path.with_name(f".{path.name}.{writer}.part")
+    part = _part_of(path, writer)
     try:
         with open(part, "wb", opener=owned) as file:
             yield file

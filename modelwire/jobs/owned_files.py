@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from modelwire.errors import DiskError
 
-__all__ = ["owned", "sync_folder", "write_whole"]
+__all__ = ["lock_file", "owned", "sync_folder", "write_whole"]
+
+_log = logging.getLogger(__name__)
+
+# On Windows the lock covers this byte, far behind the text that other processes read.
+LOCKED_BYTE = 1 << 30
+# The errors by which a file system refuses any lock (flock(2), fcntl(2)).
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def sync_folder(folder: Path) -> None:
@@ -27,6 +38,40 @@ def sync_folder(folder: Path) -> None:
 def owned(path: str, flags: int) -> int:
     """Open a file for `open(opener=...)`; a new one is its owner's alone."""
     return os.open(path, flags, 0o600)
+
+
+def lock_file(fd: int) -> bool:
+    """Lock an open file and return True, or return False where another process has locked it.
+
+    The lock ends with the file, or with the process. On a file system without locks (some network mounts) it warns and
+    returns True: nothing can tell there whether another process is at work.
+    """
+    try:
+        fcntl: Any = import_module("fcntl")
+    except ImportError:
+        return _lock_file_on_windows(fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as exc:
+        if exc.errno not in _NO_LOCKS:
+            raise
+        text = "The file system has no locks (%s): make sure that no other process runs this job."
+        _log.warning(text, exc.strerror)
+    return True
+
+
+def _lock_file_on_windows(fd: int) -> bool:
+    msvcrt: Any = import_module("msvcrt")
+    os.lseek(fd, LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+    except OSError:  # Python documents no class for a byte that another process has locked.
+        return False
+    finally:
+        os.lseek(fd, 0, os.SEEK_SET)
+    return True
 
 
 def write_whole(path: Path, data: bytes) -> None:

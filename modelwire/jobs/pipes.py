@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from shutil import copyfileobj, rmtree
 from tempfile import mkdtemp
 from typing import Any
 
-from modelwire.errors import DiskError, InvalidArgument
-from modelwire.jobs.owned_files import owned
+from modelwire.errors import DiskError, InvalidArgument, JobBusy
+from modelwire.jobs.owned_files import lock_file
 
 __all__ = ["FORMATS", "piped"]
 
@@ -31,46 +32,64 @@ def piped(settings: dict[str, Any]) -> Iterator[None]:
     if settings["via"] == "batch-api" and not settings["dry_run"]:
         raise InvalidArgument("`--via batch-api` takes a day: it needs files, and `-` is none.")
     scratch = Path(mkdtemp(prefix="modelwire-batch-")) if settings["output"] == "-" else None
-    done = False
+    is_copied = False
     try:
         if scratch is not None:
             settings["output"] = str(scratch / f"stdout.{settings['format']}")
-        if settings["input"] == "-":
-            place = (
-                settings["output"]
-                if scratch is not None or settings["job_dir"] is None
-                else settings["job_dir"]
-            )
-            settings["input"] = f"{place}.stdin.{settings['format']}"
-            _keep(Path(settings["input"]))
         settings["to_stdout"] = scratch is not None
-        yield
-        done = True
+        with _standard_input(settings, is_scratch=scratch is not None):
+            yield
         if scratch is not None and (output := Path(settings["output"])).exists():
             with output.open("rb") as file:
                 sys.stdout.flush()
                 copyfileobj(file, sys.stdout.buffer)
-        elif scratch is not None and not settings["dry_run"]:
-            done = False
+                sys.stdout.buffer.flush()
+            is_copied = True
     finally:
         if scratch is not None:
-            from modelwire.jobs.row_records import stored_records
-
-            paid = (
-                [] if done else [job for job in scratch.glob("*.job") if any(stored_records(job))]
-            )
-            for job in paid:
-                print(
-                    f"What is done is kept: `modelwire jobs write {job}` writes its table.",
-                    file=sys.stderr,
-                )  # noqa: T201
-            if not paid:
-                rmtree(scratch, ignore_errors=True)
+            _remove_unless_paid(scratch, is_copied=is_copied)
 
 
-def _keep(path: Path) -> None:
+def _remove_unless_paid(scratch: Path, *, is_copied: bool) -> None:
+    """Remove the folder of a job for standard output, but keep answers that did not get there."""
+    from modelwire.jobs.row_records import stored_records
+
+    paid = [job for job in scratch.glob("*.job") if not is_copied and any(stored_records(job))]
+    for job in paid:
+        text = f"What is done is kept: `modelwire jobs write {job}` writes its table."
+        print(text, file=sys.stderr)  # noqa: T201
+    if not paid:
+        rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _standard_input(settings: dict[str, Any], *, is_scratch: bool) -> Iterator[None]:
+    """Keep standard input in a file, where it is the input, and lock that file until the job has ended.
+
+    Raises: `JobBusy` where another process has the lock: it reads the file, which stays as it is.
+    """
+    if settings["input"] != "-":
+        yield
+        return
+    beside_output = is_scratch or settings["job_dir"] is None
+    place = settings["output"] if beside_output else settings["job_dir"]
+    path = Path(f"{place}.stdin.{settings['format']}")
+    settings["input"] = str(path)
     try:
-        with open(path, "wb", opener=owned) as file:
-            copyfileobj(sys.stdin.buffer, file)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "wb")
     except OSError as exc:
         raise DiskError.of(exc, path) from exc
+    with file:
+        try:
+            is_locked = lock_file(file.fileno())
+        except OSError as exc:
+            raise DiskError.of(exc, path) from exc
+        if not is_locked:
+            raise JobBusy(f"Another process reads `{path}`. Wait for it, or name another output.")
+        try:
+            file.truncate()
+            copyfileobj(sys.stdin.buffer, file)
+            file.flush()
+        except OSError as exc:
+            raise DiskError.of(exc, path) from exc
+        yield

@@ -13,6 +13,7 @@ from typing import Any
 
 from modelwire.jobs.cost import dollars
 from modelwire.messages.finish_reasons import CUT_REASONS
+from modelwire.terminal_text import echo, printable
 
 __all__ = ["NotebookBar", "Progress", "Standing", "clock", "notebook_bar"]
 
@@ -202,12 +203,12 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line."""
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(printable(text), markup=False, highlight=False)
         elif not self._quiet:
             with suppress(
                 OSError, ValueError
             ):  # whoever read it has gone, or it is closed: the job goes on
-                print(text, file=sys.stderr, flush=True)  # noqa: T201 - what it is for
+                echo(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Let the terminal be; what the bar says last is how the job stands at the end."""

@@ -21,6 +21,7 @@ from pydantic_core import from_json
 from modelwire.errors import JobStopped, MissingDependency, ModelwireError
 from modelwire.jobs.row_caller import RowCaller, stopped
 from modelwire.jobs.row_records import exact_json
+from modelwire.jobs.tagged_values import tagged, untagged
 
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable, RunnableConfig
@@ -110,7 +111,7 @@ class _Worker:
 
     async def _answer(self, row_json: bytes) -> bytes:
         try:
-            about, blame = await self._asker.ask(from_json(row_json))
+            about, blame = await self._asker.ask(untagged(from_json(row_json)))
         except asyncio.CancelledError:
             if not self._asker.is_over:
                 raise
@@ -140,7 +141,7 @@ class RayAsker(RowCaller):
         number, self._count = self._count, self._count + 1
         answer: asyncio.Future[tuple[dict[str, Any], str]] = loop.create_future()
         self._asked[number] = answer
-        self._waiting.append({"number": number, "row": exact_json(values)})
+        self._waiting.append({"number": number, "row": exact_json(tagged(values))})
         if not self._is_busy:
             self._is_busy = True
             loop.call_later(GATHER_S, self._hand_over, loop)

@@ -18,6 +18,7 @@ from modelwire.errors import (
     QuotaExhausted,
     RetryClass,
     and_said,
+    message_of,
 )
 from modelwire.jobs.progress import clock
 from modelwire.jobs.work import Tally, answer_value, failure_text
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["RowCaller", "stopped"]
 
-PAUSE_S = 2.0  # before a row is asked again that was throttled for as long as its model waits
-LONGEST_PAUSE_S = 3600.0  # told to come back later than that, a job stops
+# Wait so long before a row is retried that was throttled for as long as its model waits.
+PAUSE_S = 2.0
+# Stop the job if Retry-After is longer than this.
+LONGEST_PAUSE_S = 3600.0
 
-# What fails every row the same way, so that going on would only fail them all.
-_HOPELESS = (AuthenticationError, BudgetExceeded, QuotaExhausted, MissingKey, MissingDependency)
+# These errors fail every row the same way, so that the job stops instead of failing them all.
+_HOPELESS = (AuthenticationError, QuotaExhausted, MissingKey, MissingDependency)
 
 # What mostly fails every row, and may be about one: a gateway that will not pass on what a row says.
 _OF_KEY = (PermissionDenied, NotFound)
@@ -89,6 +92,10 @@ class _Asking(CallObserver):
             since, _ = self.asker.trouble or (monotonic(), None)
             self.asker.trouble = since, attempt
 
+    def is_cancelled(self) -> bool:
+        """Return whether the task that asks was told to end."""
+        return self.task is not None and self.task.cancelling() > 0
+
     def leave(self) -> None:
         """Ask no more; called from any thread."""
         if self.task is not None:
@@ -115,6 +122,8 @@ class RowCaller:
         That is "row", or "key" where it may be the key's; "" where nothing was refused.
         Raises: `JobStopped` for what would fail every other row too.
         """
+        from asyncio import CancelledError
+
         row = _Asking(self)
         row.check()
         in_batch.set(True)  # so that a call waits for its turn as long as it takes
@@ -127,11 +136,17 @@ class RowCaller:
         try:
             answer = await self._patiently(values, row)
             about = {"answer": answer_value(answer)}
-        except _HOPELESS as exc:
-            raise stopped(str(exc)) from exc
         except JobStopped:
             raise
-        except Exception as exc:  # noqa: BLE001 - whatever a chain raises fails its row
+        except CancelledError as exc:
+            if self.is_over or row.is_cancelled():
+                raise
+            about = {
+                "error": failure_text(exc)
+            }  # A step of the chain was cancelled, and not the row.
+        except Exception as exc:
+            if _fails_every_row(exc):
+                raise stopped(message_of(exc)) from exc
             about = {"error": failure_text(exc)}
             blame = (
                 "key" if isinstance(exc, _OF_KEY) else "row" if isinstance(exc, ChatError) else ""
@@ -192,6 +207,13 @@ class RowCaller:
 
     def close(self) -> None:
         """End what was begun for the job."""
+
+
+def _fails_every_row(error: Exception) -> bool:
+    """Return whether another row would fail in the same way. A budget that a step enters itself is the row's own."""
+    if isinstance(error, BudgetExceeded):
+        return bool(getattr(error.budget, "is_entered", True))
+    return isinstance(error, _HOPELESS)
 
 
 def _is_of_tier(error: ChatError) -> bool:

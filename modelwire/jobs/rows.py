@@ -6,6 +6,7 @@ problem with it. Nothing here reads ahead by more than one row, or one batch of 
 
 from __future__ import annotations
 
+import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any, NamedTuple
 
-from modelwire.errors import DiskError, InvalidArgument
+from modelwire.errors import DiskError, InvalidArgument, JobChanged
 
 __all__ = ["INPUT_COLUMN", "FileSource", "Row", "Source", "check_unique", "chosen", "sampled"]
 
@@ -97,6 +98,7 @@ class FileSource(Source):
     def __iter__(self) -> Iterator[Row]:
         try:
             yield from self._rows()
+            self._check_still_whole()
         except OSError as exc:
             raise DiskError.of(exc, self.path) from exc
         except UnicodeError as exc:  # UTF-16 without its mark is no `UnicodeDecodeError`
@@ -106,6 +108,15 @@ class FileSource(Source):
 
     def _rows(self) -> Iterator[Row]:
         raise NotImplementedError
+
+    def _check_still_whole(self) -> None:
+        """Raise `JobChanged` if the file is shorter now than when it was opened: rows may be missing."""
+        size_bytes = os.fstat(self._file.fileno()).st_size
+        if size_bytes < self.size_bytes:
+            raise JobChanged(
+                f"`{self.path}` became shorter while it was read: it had {self.size_bytes:,} bytes, and has "
+                f"{size_bytes:,}. Put the input back, and run the same command again."
+            )
 
     def fraction(self) -> float | None:
         if self.total:
@@ -143,11 +154,13 @@ def _check_regular(path: Path, mode: int) -> None:
 
 
 def check_unique(names: list[str], where: str) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidArgument(
-            f"{where} has the column `{twice}` twice. Give each column a name of its own."
-        )
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            raise InvalidArgument(
+                f"{where} has the column `{name}` twice. Give each column a name of its own."
+            )
+        seen.add(name)
 
 
 def sampled(rows: Iterator[Row], count: int, seed: int) -> list[Row]:

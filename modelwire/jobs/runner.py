@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire import _lazy
-from modelwire.errors import DiskError, InvalidArgument, JobChanged
+from modelwire.errors import DiskError, InvalidArgument, JobChanged, JobStopped
 from modelwire.jobs.budget import RowMoney
 from modelwire.jobs.concurrency import START, ConcurrencyTuner
 from modelwire.jobs.folder import JobFolder
@@ -108,7 +108,10 @@ class FileJob:
                 self.asker = RowCaller(self.work.chain, self.config)
                 concurrency = options["max_concurrency"] or self.config.get("max_concurrency")
             self.window = ConcurrencyTuner(concurrency or START, concurrency)
-            fingerprint = {"input": self.input.source.fingerprint(), **self.work.fingerprint()}
+            fingerprint = {
+                "input": self.input.source.fingerprint(),
+                **self.work.fingerprint(self.config),
+            }
             if self.output is not None:
                 self.folder.check_output_is_free(self.output)
             self.folder.claim()
@@ -241,7 +244,7 @@ class FileJob:
             try:
                 self._check_end()
                 await self._loop.run_in_executor(self._disk, self._write)
-            except (DiskError, JobChanged) as exc:
+            except (DiskError, JobChanged, JobStopped) as exc:
                 self._error, complete = exc, False
         elif self.output is None and self._error is None:
             await self._loop.run_in_executor(self._disk, self._write)  # write what was paid for
@@ -374,6 +377,12 @@ class FileJob:
         return True
 
     def _check_end(self) -> None:
+        """Raise unless every row of this run has a result, and every row with a result is still in the input."""
+        among = self.input.among
+        recorded = self.results.count(ANSWERED, among) + self.results.count(FAILED, among)
+        if recorded < self.input.taken:
+            missing = self.input.taken - recorded
+            raise stopped(f"{missing:,} of {self.input.taken:,} rows have no result.")
         if (
             self.input.exhausted
             and self.options["limit"] is None
@@ -382,6 +391,7 @@ class FileJob:
             check_enough(self.input.taken, self.results, self.folder.path)
 
     async def _worker(self) -> None:
+        this = cast("asyncio.Task[None]", asyncio.current_task())
         try:
             while (
                 len(self._workers) <= self.window.size
@@ -394,10 +404,14 @@ class FileJob:
                     await self._commits.committed()
             if len(self._workers) == 1 and self._streak.of_key:  # nobody else will tell
                 await self._find_out()
-        except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
+        except asyncio.CancelledError:
+            if not self.asker.is_over and not this.cancelling():
+                self._fail(stopped("A row was cancelled, and the job has not done that."))
+            raise
+        except BaseException as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
             self._fail(exc)
         finally:
-            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._workers.discard(this)
             if not self._workers:
                 self._finished.set()
 

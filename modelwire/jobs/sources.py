@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from math import isnan
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -19,6 +19,8 @@ __all__ = ["open_source", "require_pyarrow"]
 
 PEEKED_LINES = 100  # of JSON lines
 BATCH_ROWS = 512  # of a Parquet file or a data frame at a time
+# Arrow and Python raise these for a value that has no form in Python.
+_CONVERSION_ERRORS = (ArithmeticError, NotImplementedError, TypeError, ValueError)
 
 
 class _JsonlSource(FileSource):
@@ -112,9 +114,48 @@ class _ParquetSource(FileSource):
 
     def _rows(self) -> Iterator[Row]:
         for batch in self._parquet.iter_batches(BATCH_ROWS):
-            for values in batch.to_pylist():
-                yield Row(self._read, self._read + 1, values)
-                self._read += 1
+            for values in _arrow_rows(batch):
+                number, self._read = self._read, self._read + 1
+                if isinstance(values, _NoValue):
+                    yield Row(number, number + 1, None, values.problem)
+                else:
+                    yield Row(number, number + 1, values)
+
+
+class _NoValue(NamedTuple):
+    """Takes the place of a row whose values Python cannot hold."""
+
+    problem: str
+
+
+def _arrow_rows(batch: Any) -> Iterator[Any]:
+    """Yield the values of each row of a batch, or a `_NoValue`.
+
+    Arrow refuses a whole batch for one value: a date before the year 1 or after 9999, nanoseconds where pandas is not
+    installed, a struct with one name twice, a text that is not UTF-8.
+    """
+    try:
+        yield from batch.to_pylist()
+    except _CONVERSION_ERRORS:
+        for at in range(batch.num_rows):
+            yield _arrow_row(batch.slice(at, 1))
+
+
+def _arrow_row(batch: Any) -> Any:
+    try:
+        return batch.to_pylist()[0]
+    except _CONVERSION_ERRORS as exc:
+        names = [name for name in batch.schema.names if not _is_readable(batch.column(name))]
+        columns = ", ".join(f"`{name}`" for name in names)
+        return _NoValue(f"Python cannot hold the value of {columns}: {exc}")
+
+
+def _is_readable(column: Any) -> bool:
+    try:
+        column.to_pylist()
+    except _CONVERSION_ERRORS:
+        return False
+    return True
 
 
 class _IterableSource(Source):
@@ -134,6 +175,8 @@ class _IterableSource(Source):
             number, self._read = self._read, self._read + 1
             if isinstance(values, str):
                 yield Row(number, number + 1, values)
+            elif isinstance(values, _NoValue):
+                yield Row(number, number + 1, None, values.problem)
             elif isinstance(values, Mapping):
                 row = {str(name): _plain(value) for name, value in values.items()}
                 problem = (
@@ -170,7 +213,7 @@ class _FrameSource(_IterableSource):
             return (
                 row
                 for batch in frame.to_batches(max_chunksize=BATCH_ROWS)
-                for row in batch.to_pylist()
+                for row in _arrow_rows(batch)
             )
         if hasattr(frame, "iter_rows"):  # polars
             return (dict(row) for row in frame.iter_rows(named=True))

@@ -27,7 +27,7 @@ from modelwire.errors import (
 )
 from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.client import BatchClient
-from modelwire.jobs.batch_api.submission import batch_api_of, submit_batch
+from modelwire.jobs.batch_api.submission import batch_api_of, submit
 from modelwire.jobs.cost import BATCH_SHARE
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
@@ -68,6 +68,7 @@ class Spread:
         self._live: deque[tuple[int, float]] = deque(maxlen=20)  # rows and seconds of each pass
         self._task: asyncio.Task[None] | None = None
         self._began_at = time.time()
+        self.takes_batches = True  # False once the provider has refused to create one
         self._is_short = False  # of money, until a batch is back
         self._has_begun = False
         if job.input.is_read_once:
@@ -232,6 +233,7 @@ class Spread:
         return (
             proved
             and self.split is not None
+            and self.takes_batches
             and self.hour is not None
             and not self.job.input.exhausted
         )
@@ -336,14 +338,19 @@ class Spread:
     async def _look(self) -> None:
         try:
             for away in list(self.ways.away.values()):
-                if await asyncio.to_thread(away.look):
+                is_back = await asyncio.to_thread(away.look)
+                if away.refusal:
+                    self._call_directly(away.refusal)
+                    is_back = is_back or await asyncio.to_thread(away.look)
+                if is_back:
                     await self._take(away)
             if self.hour is None or self.job.stopped is not None:
                 return
             for number in next_step(self._state(may_hand_in=False)).cancel:
                 away = self.ways.away[number]
                 away.is_cancelling = True
-                await asyncio.to_thread(away.job.cancel)
+                with suppress(ChatError):  # the next look asks for the cancellation again
+                    await asyncio.to_thread(away.job.cancel)
                 self.job.progress.say(
                     f"Batch {number} is ended early: what it has not answered goes live."
                 )
@@ -375,20 +382,27 @@ class Spread:
         options: Any = {name: job.options[name] for name in ("config", "bucket")}
         options |= {"dir": away.job.path, "dedupe": False, "max_rounds": 1}
         try:
-            await asyncio.to_thread(submit_batch, job.work.chain, values, **options)
-        except ChatError as exc:
+            await asyncio.to_thread(submit, job.work.chain, values, options, searches=False)
+        except ChatError as exc:  # the next look goes on from here, and raises what does not pass
             if not exc.retryable:
-                raise
+                return False
         except (
             CallerError
         ) as exc:  # no row can be handed in: what is wrong is told when they go live
-            job.progress.say(f"Nothing is handed in. {exc}")
-            self.split = None
+            self._call_directly(str(exc))
             await self._end(
                 away, [question.row.number for question in questions], left=len(questions)
             )
             return False
         return len(questions) == count
+
+    def _call_directly(self, reason: str) -> None:
+        """Submit no more batches: all rows are called directly."""
+        if self.takes_batches:
+            self.takes_batches = False
+            self.job.progress.say(
+                f"No more batches are submitted: rows are called directly. {reason}"
+            )
 
     def _eligible(self) -> Question | None:
         """Take the next row that may be handed in; those that a pass has to see again are left behind."""

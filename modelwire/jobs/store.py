@@ -19,6 +19,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from zlib import crc32
 
@@ -39,7 +41,10 @@ OLD_FILES = {
 }  # of format 1
 CRC_DIGITS = 8  # of format 1: a line is the CRC-32 in hex, a space, the JSON, a line feed
 
-_TABLE = "CREATE TABLE IF NOT EXISTS {} (id INTEGER PRIMARY KEY, number INTEGER, kind TEXT, checksum INTEGER, record TEXT)"
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS {} "
+    "(id INTEGER PRIMARY KEY, number INTEGER, kind TEXT, checksum INTEGER, record TEXT)"
+)
 _INSERT = "INSERT INTO {} VALUES (?, ?, ?, ?, CAST(? AS TEXT))"
 
 
@@ -77,6 +82,7 @@ class JobStore:
         self._read_only = read_only
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._copy: TemporaryDirectory[str] | None = None
         if not read_only:
             self._open_writer()
 
@@ -98,14 +104,37 @@ class JobStore:
             raise self._disk_error(exc) from exc
 
     def _connect(self) -> sqlite3.Connection:
-        # In WAL mode a reader, too, makes files beside the store; where it may not, nobody else is writing.
-        option = "mode=rw" if os.access(self.path.parent, os.W_OK) else "immutable=1"
-        address = f"{self.path.absolute().as_uri()}?{option}"
+        # In WAL mode a reader, too, makes files beside the store. Where it cannot, no other process is writing.
+        option = "mode=rw"
+        path = self.path.absolute()
+        if not os.access(path.parent, os.W_OK):
+            option = "immutable=1"
+            try:
+                path = self._with_its_log(path)
+            except OSError as exc:
+                raise DiskError.of(exc, path) from exc
+        address = f"{path.as_uri()}?{option}"
         connection = sqlite3.connect(
             address, uri=True, isolation_level=None, check_same_thread=False
         )
         connection.text_factory = bytes
         return connection
+
+    def _with_its_log(self, path: Path) -> Path:
+        """Return a copy of a store that a killed job has left, with the records of its write-ahead log in it.
+
+        SQLite leaves the log out of a store that it opens as immutable.
+        """
+        log = path.with_name(f"{path.name}-wal")
+        if not log.exists() or not log.stat().st_size:
+            return path
+        if self._copy is None:
+            self._copy = TemporaryDirectory(prefix="modelwire-store-")
+            for each in (path, log):
+                copyfile(each, Path(self._copy.name) / each.name)
+            with closing(sqlite3.connect(Path(self._copy.name) / path.name)) as whole:
+                whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return Path(self._copy.name) / path.name
 
     def append(self, table: str, entries: Iterable[Entry]) -> None:
         """Append and sync: when this returns the entries survive a crash. After a failure none of them is there."""
@@ -133,7 +162,9 @@ class JobStore:
             for id, number, kind, checksum, record in self._reading().execute(
                 f"SELECT id, number, kind, checksum, record FROM {table} ORDER BY id"  # noqa: S608 - a name of ours
             ):
-                yield Entry(id, number, (kind or b"").decode(), checksum, record or b"")
+                yield Entry(
+                    id, number, (kind or b"").decode(errors="replace"), checksum, record or b""
+                )
         except sqlite3.Error as exc:
             if not self._read_only or "no such table" not in str(
                 exc
@@ -143,11 +174,8 @@ class JobStore:
     def read(self, table: str, id: int) -> bytes:
         """Return the record of an entry. Raises: `DiskError` when it is damaged."""
         try:
-            found = (
-                self._reading()
-                .execute(f"SELECT checksum, record FROM {table} WHERE id = ?", (id,))
-                .fetchone()
-            )  # noqa: S608 - a name of ours
+            query = f"SELECT checksum, record FROM {table} WHERE id = ?"  # noqa: S608 - a name of ours
+            found = self._reading().execute(query, (id,)).fetchone()
         except sqlite3.Error as exc:
             raise self._disk_error(exc) from exc
         if found is None or crc32(found[1] or b"") != found[0]:
@@ -159,7 +187,10 @@ class JobStore:
 
     def next_id(self, table: str) -> int:
         """Return the id that comes after the highest one."""
-        found = self._reading().execute(f"SELECT max(id) FROM {table}").fetchone()  # noqa: S608 - a name of ours
+        try:
+            found = self._reading().execute(f"SELECT max(id) FROM {table}").fetchone()  # noqa: S608 - a name of ours
+        except sqlite3.Error as exc:
+            raise self._disk_error(exc) from exc
         return (found[0] or 0) + 1
 
     def _writing(self) -> sqlite3.Connection:
@@ -179,6 +210,9 @@ class JobStore:
             if connection is not None:
                 connection.close()
         self._reader = self._writer = None
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
 
     def _disk_error(self, error: sqlite3.Error) -> DiskError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

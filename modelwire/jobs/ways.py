@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from modelwire.errors import DiskError, JobChanged, Timeout
+from modelwire.errors import ChatError, DiskError, JobChanged, Timeout
 from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.part_events import PartEvents
@@ -44,6 +44,7 @@ class Away:
         self.done = 0
         self.reserved = Decimal(0)
         self.is_cancelling = False
+        self.refusal = ""  # the provider's words, if it refuses to create the batch
 
     def state(self) -> OpenBatch:
         return OpenBatch(
@@ -60,6 +61,12 @@ class Away:
         try:
             self.job.wait(timeout=0)
         except Timeout:
+            return False
+        except ChatError as exc:
+            # A key that may not use the Batch API, or a gateway without one: the rows are called directly.
+            if exc.retryable or not self.job._give_up_refused():
+                raise
+            self.refusal = str(exc)
             return False
         return True
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
-from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.errors import (
+    InvalidArgument,
+    InvalidType,
+    ParameterWarning,
+    did_you_mean,
+    message_of,
+)
 from modelwire.jobs.cost import check_price_list, known_price
-from modelwire.jobs.row_records import exact_json
-from modelwire.messages import AIMessage, BaseMessage
+from modelwire.jobs.row_records import digest_of, record_json
+from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.messages.finish_reasons import CUT_REASONS, finish_reason_of
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
 from modelwire.runnables import (
@@ -26,10 +33,12 @@ from modelwire.runnables import (
     RunnableParallel,
     RunnableSequence,
 )
+from modelwire.runnables.configurable import DynamicRunnable
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.errors import Attempt
+    from modelwire.runnables import RunnableConfig
 
 __all__ = [
     "Tally",
@@ -107,11 +116,17 @@ class Work:
                 f"The prompt names the column `{name}`, which the input has not. {hint}{brace}"
             )
 
-    def fingerprint(self) -> dict[str, str]:
-        """Return what changes when the prompt or the model does, without secrets: `work` is all of it."""
+    def fingerprint(self, config: RunnableConfig | None = None) -> dict[str, str]:
+        """Return what changes when the prompt, the model or a request does, without secrets.
+
+        `work` is the whole chain, `model` its models as `config` chooses them, and `request` a digest of the bodies
+        that they would send for one fixed question.
+        """
+        chosen = list(_chosen_models(self.chain, config))
         parts = {
             "prompt": _prompt_text(self.prompt),
-            "model": ", ".join(map(_described, models_of(self.chain))),
+            "model": ", ".join(_described(model) for model, _ in chosen),
+            "request": _digest_of_requests(chosen),
         }
         return {name: text for name, text in parts.items() if text} | {
             "work": _described(self.chain)
@@ -196,6 +211,58 @@ def models_with_arguments(
         yield from models_with_arguments(inner, kwargs, times)
 
 
+def _chosen_models(
+    step: Runnable[Any, Any],
+    config: RunnableConfig | None,
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[tuple[BaseChatModel, Mapping[str, Any]]]:
+    """Yield the chat models of a chain that a call with `config` asks, each with the arguments bound to it."""
+    from modelwire.adapters.model.base import BaseChatModel
+
+    if isinstance(step, BaseChatModel):
+        yield step, kwargs
+        return
+    if isinstance(step, DynamicRunnable):
+        chosen, config = step.prepare(config)
+        yield from _chosen_models(chosen, config, kwargs)
+        return
+    bound: Mapping[str, Any] = {}
+    if isinstance(step, RunnableBinding):
+        bound = {**step.kwargs, **kwargs}
+        config = step._config(config)
+    for inner in step._runnables_inside():
+        yield from _chosen_models(inner, config, bound)
+
+
+def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]]) -> str:
+    """Return a digest of what each model would send for one fixed question; an empty text where none can tell.
+
+    Addresses and headers are left out: a job may resume at another gateway and with another key. So is a body that is
+    not the same twice, such as one with a random id.
+    """
+    bodies = []
+    for model, kwargs in models:
+        first, second = _body_of_probe(model, kwargs), _body_of_probe(model, kwargs)
+        if first is not None and first == second:
+            bodies.append(first)
+    return digest_of(b"\n".join(bodies)).hex()[:16] if bodies else ""
+
+
+def _body_of_probe(model: Any, kwargs: Mapping[str, Any]) -> bytes | None:
+    from modelwire.adapters.model.http import HTTPChatModel
+
+    if not isinstance(model, HTTPChatModel):
+        return None
+    question: Any = [HumanMessage("What is it?")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ParameterWarning)  # each row of the job warns of them
+        try:
+            request = model._build_request(question, None, dict(kwargs), stream=False, ask=False)[1]
+            return to_json(request.body, fallback=repr)
+        except Exception:  # noqa: BLE001 - whatever is wrong with the call, its first row says so better
+            return None
+
+
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _SECRET = re.compile(
     r"""(['"]?[\w-]*(?:key|token|auth|secret|password|cookie)[\w-]*['"]?\s*[:=]\s*)(['"]).*?\2""",
@@ -251,6 +318,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in ("input", "prompt", "model", "work", "via")
         if before.get(name) != now.get(name)
     ]
+    requests = {before.get("request"), now.get("request")}
+    if not differ and None not in requests and len(requests) > 1:
+        return [
+            "The request: the same prompt and model send other parameters, such as `extra_body`."
+        ]
     parts = [
         name for name in ("prompt", "model") if name in differ and name in before and name in now
     ]
@@ -294,12 +366,12 @@ def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
 def answer_value(answer: Any) -> Any:
     """Return an answer as JSON has it: a message is its text, or its tool calls; an object its fields.
 
-    Raises: `ValueError` for what JSON does not have.
+    Raises: `ValueError` for what JSON does not have, and for what no reader of JSON takes.
     """
     if isinstance(answer, BaseMessage):
         calls = getattr(answer, "tool_calls", None)
         answer = str(answer.text) or calls or ""
-    return from_json(exact_json(answer))
+    return from_json(record_json(answer))
 
 
 class Tally:
@@ -380,8 +452,8 @@ def check_prices(chain: Runnable[Any, Any]) -> None:
 
 
 def failure_text(error: BaseException) -> str:
-    """Say an error in one line of a table."""
+    """Return an error as one line of a table, without secrets."""
     from modelwire.adapters.wires.json import mask_secrets
 
-    text = " ".join(mask_secrets(str(error)).split())
+    text = " ".join(mask_secrets(message_of(error)).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,10 +13,17 @@ from modelwire.errors import MissingDependency
 if TYPE_CHECKING:
     from modelwire.langchain.chat_model import ModelwireChatModel
     from modelwire.langchain.convert import as_langchain
-    from modelwire.langchain.installing import install
+    from modelwire.langchain.installing import install, uninstall
     from modelwire.langchain.values import from_langchain, to_langchain
 
-__all__ = ["ModelwireChatModel", "as_langchain", "from_langchain", "install", "to_langchain"]
+__all__ = [
+    "ModelwireChatModel",
+    "as_langchain",
+    "from_langchain",
+    "install",
+    "to_langchain",
+    "uninstall",
+]
 
 OLDEST = (1, 7)
 
@@ -25,9 +32,9 @@ _load, __dir__, _ = _lazy.exports(
     {
         "modelwire.langchain.callbacks": "own_handler own_manager",
         "modelwire.langchain.chat_model": "ModelwireChatModel",
-        "modelwire.langchain.convert": "as_langchain own_history own_runnable own_tool",
-        "modelwire.langchain.installing": "install",
-        "modelwire.langchain.values": "from_langchain own_value to_langchain",
+        "modelwire.langchain.convert": "as_langchain own_callable_tool own_history own_runnable own_tool",
+        "modelwire.langchain.installing": "install uninstall",
+        "modelwire.langchain.values": "from_langchain own_form own_value to_langchain",
     },
 )
 

@@ -158,6 +158,9 @@ def own_config(config: Mapping[str, Any] | None) -> RunnableConfig | None:
         ready["callbacks"] = (
             own_manager(callbacks) if isinstance(callbacks, TheirBaseManager) else callbacks
         )
+    limit_s = config.get("configurable", {}).get("timeout")
+    if type(limit_s) in (int, float):  # LangChain moves there what is no key of its own
+        ready["timeout"] = limit_s
     return ready  # type: ignore[return-value]
 
 

@@ -6,8 +6,10 @@ whom LangChain does not know: `track()`, the log, spans, and handlers of a chain
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.language_models.chat_models import BaseChatModel as TheirChatModel
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -20,16 +22,20 @@ from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.langchain.callbacks import config_below
 from modelwire.langchain.errors import as_theirs
 from modelwire.langchain.profile import profile_of
-from modelwire.langchain.runnables import tools_once
+from modelwire.langchain.runnables import ModelwireRunnable, tools_once
 from modelwire.langchain.values import own_messages, to_langchain
-from modelwire.load import dumps, loads
+from modelwire.load import dumpd, loads
+from modelwire.messages import HumanMessage
 from modelwire.messages.base import LC_ID_PREFIX, set_slots
+from modelwire.runnables import fields as configurable_marks
 from modelwire.runnables.binding import RunnableBinding
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.sequence import RunnableSequence
 
 __all__ = ["ModelwireChatModel"]
 
+# Makes a key of a model's settings, where the messages are a key of their own.
+_ANY_MESSAGE = HumanMessage("hi")
 # LangChain's own bookkeeping among the keywords of a call.
 _NOT_SENT = ("stream", "ls_structured_output_format", "structured_output_format")
 
@@ -51,6 +57,8 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
     def __init__(self, wrapped: BaseChatModel | str | None = None, **kwargs: Any) -> None:
         own = {name: kwargs.pop(name) for name in _THEIR_FIELDS if name in kwargs}
         own["output_version"] = None  # `wrapped` gives its content in the form that is wanted
+        if wrapped is not None and kwargs.get("output_version") is None:
+            kwargs.pop("output_version", None)  # LangChain makes a configured copy of all fields
         if wrapped is None:
             wrapped = init_chat_model(**kwargs)
         elif kwargs:
@@ -58,7 +66,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
                 f"`wrapped` has its settings already: {', '.join(f'`{name}`' for name in kwargs)}."
             )
         elif isinstance(wrapped, str):  # as `to_json` writes it
-            wrapped = loads(wrapped, secrets_from_env=True)
+            wrapped = loads(wrapped, allowed_objects="all", secrets_from_env=True)
         if not isinstance(wrapped, BaseChatModel):
             raise InvalidType(
                 f"`wrapped` must be a chat model of modelwire, not a `{type(wrapped).__name__}`."
@@ -87,6 +95,16 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         return self.wrapped._get_ls_params(stop=stop, **kwargs)
 
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """Return what a cache of LangChain's keeps answers under, beside the messages: the key of our own caches.
+
+        A call that our caches leave alone gets a key that it shares with no other call.
+        """
+        key = self.wrapped._cache_key([_ANY_MESSAGE], stop, _sent(kwargs))
+        if key is None:
+            return f"{self._llm_type} {uuid4()}"
+        return json.dumps([self._llm_type, *key, self.wrapped.output_version])
+
     def _resolve_model_profile(self) -> Any:
         return profile_of(self.wrapped)
 
@@ -102,17 +120,16 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
 
     def to_json(self) -> Any:
         """Serialise the model without its keys; where it is loaded, the environment has them."""
-        form = self.wrapped.to_json()
-        if form.get("type") != "constructor":
+        form = dumpd(self.wrapped)
+        if form["type"] != "constructor":
             return self.to_json_not_implemented()
-        secret = [name for name, value in form["kwargs"].items() if _is_secret(value)]
-        for name in secret:
-            del form["kwargs"][name]
+        for name in self.wrapped.lc_secrets:
+            form["kwargs"].pop(name, None)
         return {
             "lc": 1,
             "type": "constructor",
             "id": self.lc_id(),
-            "kwargs": {"wrapped": dumps(form)},
+            "kwargs": {"wrapped": json.dumps(form)},
         }
 
     def get_token_ids(self, text: str) -> list[int]:
@@ -148,6 +165,19 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         )
         return self._with(
             structured, **({} if schema is None else {"ls_structured_output_format": form})
+        )
+
+    def configurable_fields(self, **fields: Any) -> Any:
+        """Return a runnable whose `fields` the config of a call may set: settings of `wrapped`, or LangChain's own.
+
+        Raises `InvalidArgument` for a field that neither has.
+        """
+        if fields.keys() <= type(self).model_fields.keys():
+            return super().configurable_fields(**fields)
+        return ModelwireRunnable(
+            self.wrapped.configurable_fields(
+                **{name: _own_field(field) for name, field in fields.items()}
+            )
         )
 
     def _with(self, runnable: Any, **traced: Any) -> Any:
@@ -251,8 +281,10 @@ def _sent(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kwargs.items() if name not in _NOT_SENT}
 
 
-def _is_secret(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get("lc") == 1 and value.get("type") == "secret"
+def _own_field(field: Any) -> Any:
+    """Return one of LangChain's marks of a configurable field as ours, which has the same name and parts."""
+    kind = getattr(configurable_marks, type(field).__name__, None)
+    return field if kind is None else kind(**field._asdict())
 
 
 def _result(answer: Any) -> ChatResult:

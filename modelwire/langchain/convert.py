@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, cast
 
 from langchain_core.chat_history import BaseChatMessageHistory as TheirHistory
@@ -18,14 +19,23 @@ from modelwire.chat_history import BaseChatMessageHistory
 from modelwire.errors import InvalidType
 from modelwire.langchain.callbacks import their_handler
 from modelwire.langchain.chat_model import ModelwireChatModel
-from modelwire.langchain.runnables import Calls, LangChainStep, ModelwireRunnable
+from modelwire.langchain.errors import errors_of_both
+from modelwire.langchain.runnables import Calls, LangChainStep, ModelwireRunnable, inward
 from modelwire.langchain.values import from_langchain, to_langchain
 from modelwire.messages import BaseMessage
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.binding import RunnableBinding
+from modelwire.runnables.config import RunnableConfig
+from modelwire.tools.args_schema import injected_fields
 from modelwire.tools.base import BaseTool
 
-__all__ = ["as_langchain", "own_history", "own_runnable", "own_tool"]
+__all__ = [
+    "as_langchain",
+    "own_callable_tool",
+    "own_history",
+    "own_runnable",
+    "own_tool",
+]
 
 
 def as_langchain(thing: Any) -> Any:
@@ -62,7 +72,11 @@ def _binding(bound: RunnableBinding[Any, Any]) -> Any:
 
 
 class ModelwireTool(Calls, TheirTool):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
-    """A tool of LangChain's that runs `wrapped`, a tool of ours, which reads its arguments and reports its run."""
+    """A tool of LangChain's that runs `wrapped`, a tool of ours, which reads its arguments and reports its run.
+
+    Marks of LangChain's and LangGraph's at its arguments (`InjectedState`, `ToolRuntime`, ...) hold, and it may return
+    what a tool of theirs may: a `Command`, a `ToolMessage`, a list of them.
+    """
 
     wrapped: Any = Field(repr=True)
 
@@ -71,8 +85,74 @@ class ModelwireTool(Calls, TheirTool):  # type: ignore[misc,unused-ignore]  # La
         """What a model is shown: without arguments that are injected."""
         return self.wrapped.tool_call_schema
 
+    def run(
+        self,
+        tool_input: Any,
+        verbose: bool | None = None,  # noqa: FBT001 - LangChain's place for it
+        start_color: str | None = "green",
+        color: str | None = "green",
+        callbacks: Any = None,
+        *,
+        config: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call the tool; the keywords are those of LangChain's `BaseTool.run`."""
+        with errors_of_both():
+            output = self.wrapped.run(
+                self._inward(tool_input),
+                verbose,
+                start_color,
+                color,
+                config=_config_with(config, callbacks),
+                **kwargs,
+            )
+        return to_langchain(output)
+
+    async def arun(
+        self,
+        tool_input: Any,
+        verbose: bool | None = None,  # noqa: FBT001
+        start_color: str | None = "green",
+        color: str | None = "green",
+        callbacks: Any = None,
+        *,
+        config: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Do what `run` does, async."""
+        with errors_of_both():
+            output = await self.wrapped.arun(
+                self._inward(tool_input),
+                verbose,
+                start_color,
+                color,
+                config=_config_with(config, callbacks),
+                **kwargs,
+            )
+        return to_langchain(output)
+
     def _run(self, *args: Any, **kwargs: Any) -> Any:
-        return to_langchain(self.wrapped.invoke(kwargs or args[0]))
+        return self.run(kwargs or args[0])
+
+    def _inward(self, value: Any) -> Any:
+        """Return the input with our values in it; what the program injects is for the tool's own code as it is."""
+        if not isinstance(value, dict):
+            return from_langchain(value)
+        if value.get("type") == "tool_call" and isinstance(value.get("args"), dict):
+            return {**value, "args": self._inward(value["args"])}
+        return {
+            name: item if name in self._injected else from_langchain(item)
+            for name, item in value.items()
+        }
+
+    @cached_property
+    def _injected(self) -> frozenset[str]:
+        tool: BaseTool = self.wrapped
+        return tool._injected_args_keys | injected_fields(tool.args_schema)
+
+
+def _config_with(config: Any, callbacks: Any) -> Any:
+    return inward(config if callbacks is None else {**(config or {}), "callbacks": callbacks})
 
 
 def _tool(tool: BaseTool) -> ModelwireTool:
@@ -85,6 +165,26 @@ def _tool(tool: BaseTool) -> ModelwireTool:
         response_format=tool.response_format,
         wrapped=tool,
     )
+
+
+class LangChainTool(BaseTool):
+    """A tool of ours that runs `wrapped`, a tool of LangChain's. It has no run of its own: LangChain reports it."""
+
+    wrapped: Any
+
+    @property
+    def tool_call_schema(self) -> Any:
+        """What a model is shown: without arguments that are injected."""
+        return self.wrapped.tool_call_schema
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return LangChainStep(self.wrapped).invoke(input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return await LangChainStep(self.wrapped).ainvoke(input, config, **kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        return self.invoke(kwargs or args[0])
 
 
 class _TheirHistory(TheirHistory):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
@@ -146,11 +246,30 @@ def own_runnable(thing: Any) -> Runnable[Any, Any]:
 
 def own_tool(tool: Any) -> dict[str, Any]:
     """Return a tool of LangChain's as OpenAI has it. Raises `InvalidType` for another object of its."""
+    return cast("dict[str, Any]", convert_to_openai_tool(_checked_tool(tool))["function"])
+
+
+def own_callable_tool(tool: Any) -> BaseTool:
+    """Return a tool of LangChain's as one of ours. Raises `InvalidType` for another object of its."""
+    tool = _checked_tool(tool)
+    if isinstance(tool, ModelwireTool):
+        return cast("BaseTool", tool.wrapped)
+    return LangChainTool(
+        name=tool.name,
+        description=tool.description,
+        args_schema=tool.args_schema,
+        return_direct=tool.return_direct,
+        response_format=tool.response_format,
+        wrapped=tool,
+    )
+
+
+def _checked_tool(tool: Any) -> Any:
     if not isinstance(tool, TheirTool):
         raise InvalidType(
             f"`{type(tool).__name__}` is no tool. `.as_tool()` of LangChain's runnables makes one."
         )
-    return cast("dict[str, Any]", convert_to_openai_tool(tool)["function"])
+    return tool
 
 
 _CONVERTERS: tuple[tuple[type, Any], ...] = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from langchain_core import exceptions as theirs
 
 from modelwire import errors as ours
 
-__all__ = ["as_theirs"]
+__all__ = ["as_theirs", "errors_of_both"]
 
 # The first row that fits an error holds.
 _ROWS: tuple[tuple[type[Exception], str], ...] = (
@@ -46,6 +46,15 @@ def as_theirs(error: ours.ModelwireError) -> ours.ModelwireError:
         with suppress(TypeError):  # an error that is pydantic's as well has a layout of its own
             error.__class__ = both
     return error
+
+
+@contextmanager
+def errors_of_both() -> Iterator[None]:
+    """Make each error that leaves this block an instance of LangChain's class too."""
+    try:
+        yield
+    except ours.ModelwireError as error:
+        raise as_theirs(error)  # noqa: B904 - the same error
 
 
 @cache

@@ -1,68 +1,118 @@
-"""`install()`: LangChain takes our objects as they are, also on the right of its own `|`."""
+"""`install()` and `uninstall()`: LangChain takes our objects as they are, also on the right of its own `|`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
 from typing import Any
 
+from modelwire import messages
 from modelwire.errors import MissingDependency
 from modelwire.langchain.convert import as_langchain
 from modelwire.messages import BaseMessage
 from modelwire.runnables.base import Runnable
+from modelwire.tools.base import BaseTool
 
-__all__ = ["install"]
+__all__ = ["install", "uninstall"]
 
-# Functions and methods of LangChain's that take runnables or messages from a program; the first must be there.
+# The messages that a checkpoint may hold.
+_KEPT = frozenset(
+    f"{name}Message{chunk}"
+    for name in ("AI", "Chat", "Function", "Human", "System", "Tool")
+    for chunk in ("", "Chunk")
+)
+# Functions and methods of LangChain's that take our objects from a program; the first must be there.
 _TAUGHT = (
     ("langchain_core.runnables.base", "coerce_to_runnable"),
     ("langchain_core.runnables.base", "Runnable.with_fallbacks"),
     ("langchain_core.runnables.base", "RunnableSerializable.configurable_alternatives"),
+    ("langchain_core.runnables.branch", "RunnableBranch.__init__"),
     ("langchain_core.messages.utils", "_convert_to_message"),
+    ("langchain_core.prompts.chat", "_convert_to_message_template"),
+    ("langchain_core.tools.convert", "tool"),
+    ("langchain_core.utils.function_calling", "convert_to_openai_function"),
     ("langgraph._internal._runnable", "coerce_to_runnable"),
 )
 
 
 def install() -> None:
-    """Have LangChain turn our objects into its own where it reads a chain, a graph's node or a list of messages.
+    """Have LangChain turn our objects into its own where it reads a chain, a graph's node, messages or tools.
 
     After it, `their_prompt | model | their_parser` works with a model of ours, and `as_langchain(model)` is what runs
-    there: the chain is LangChain's from end to end, and answers with its messages. So do `with_fallbacks([model])` and
-    `configurable_alternatives(..., other=model)`. `langchain`'s `init_chat_model` also makes our models:
-    `init_chat_model("modelwire:openai:gpt-4o-mini")`. Where LangChain asks for a model or a tool by its class
-    (`create_agent`, `bind_tools`), write `as_langchain(...)` as before.
+    there: the chain is LangChain's from end to end, and answers with its messages. So do `with_fallbacks([model])`,
+    `configurable_alternatives(..., other=model)`, and tools of ours in `create_agent`, `create_react_agent`, `ToolNode`
+    and `bind_tools` of their models. `langchain`'s `init_chat_model` also makes our models:
+    `init_chat_model("modelwire:openai:gpt-4o-mini")`. Where LangChain asks for a model by its class, write
+    `as_langchain(...)` as before.
 
-    It wraps three functions and two methods of LangChain's, for the whole process, and adds a row to its table of
-    providers. Calling it again changes nothing.
+    It wraps six functions and three methods of LangChain's and LangGraph's, for the whole process, and adds a row to a
+    table of providers and our messages to those that LangGraph's strict mode reads from checkpoints. What is not ours
+    passes through them unchanged. Calling it again changes nothing; `uninstall()` undoes it.
 
     Raises:
         MissingDependency: This version of LangChain does not have the function for chains.
     """
     for position, (module, path) in enumerate(_TAUGHT):
-        owner, _, name = path.rpartition(".")
         try:
-            place = import_module(module)
-            place = getattr(place, owner) if owner else place
+            place, name = _place(module, path)
             original = getattr(place, name)
         except (ImportError, AttributeError) as exc:
             if position == 0:
                 raise MissingDependency(
-                    f"`{module}` has no `{name}`: write `as_langchain(...)` instead."
+                    f"`{module}` has no `{path}`: write `as_langchain(...)` instead."
                 ) from exc
             continue
-        if hasattr(original, "taught_by_modelwire"):
-            continue
-        if owner:
-            setattr(place, name, _taught(original))
-        else:
-            _replace(name, original, _taught(original))
+        if not hasattr(original, "taught_by_modelwire"):
+            _put(place, name, original, _taught(original))
     _add_provider()
+    _let_checkpoints_read(lambda known, ours: known | ours)
+
+
+def uninstall() -> None:
+    """Undo `install()`: LangChain's functions are its own again, and the provider `modelwire` is gone."""
+    for module, path in _TAUGHT:
+        try:
+            place, name = _place(module, path)
+            taught = getattr(place, name)
+        except (ImportError, AttributeError):
+            continue
+        if hasattr(taught, "taught_by_modelwire"):
+            _put(place, name, taught, taught.__wrapped__)
+    providers = _providers()
+    if providers is not None:
+        providers.pop("modelwire", None)
+    _let_checkpoints_read(lambda known, ours: known - ours)
+
+
+def _place(module: str, path: str) -> tuple[Any, str]:
+    """Return the module or the class that has what `path` names, and its name there."""
+    owner, _, name = path.rpartition(".")
+    place = import_module(module)
+    return (getattr(place, owner) if owner else place), name
+
+
+def _put(place: Any, name: str, old: Any, new: Any) -> None:
+    """Put `new` where `old` is: in its class, or in its module and in every one that has imported it, by any name."""
+    if isinstance(place, type):
+        setattr(place, name, new)
+        return
+    for module in list(sys.modules.values()):
+        if not getattr(module, "__name__", "").startswith(("langchain", "langgraph")):
+            continue
+        for known, value in list(vars(module).items()):
+            if value is old:
+                setattr(module, known, new)
 
 
 def _taught(original: Any) -> Any:
+    makes_tool = original.__name__ == "tool"
+
     @wraps(original)
     def taught(*args: Any, **kwargs: Any) -> Any:
+        if makes_tool and args and isinstance(args[0], BaseTool):  # it is a tool already
+            return as_langchain(args[0])
         return original(
             *map(_as_theirs, args), **{name: _as_theirs(value) for name, value in kwargs.items()}
         )
@@ -73,17 +123,9 @@ def _taught(original: Any) -> Any:
 
 def _as_theirs(thing: Any) -> Any:
     """Return LangChain's counterpart of a runnable or a message of ours, also in a list; anything else as it is."""
-    if isinstance(thing, list | tuple) and any(map(_is_ours, thing)):
-        return [_as_theirs(one) for one in thing]
+    if type(thing) in (list, tuple) and any(map(_is_ours, thing)):
+        return type(thing)(_as_theirs(one) for one in thing)
     return as_langchain(thing) if _is_ours(thing) else thing
-
-
-def _replace(name: str, original: Any, taught: Any) -> None:
-    """Put `taught` in the place of `original` in every module that has imported it."""
-    for module in list(sys.modules.values()):
-        is_theirs = getattr(module, "__name__", "").startswith(("langchain", "langgraph"))
-        if is_theirs and module.__dict__.get(name) is original:
-            setattr(module, name, taught)
 
 
 def _is_ours(thing: Any) -> bool:
@@ -93,13 +135,38 @@ def _is_ours(thing: Any) -> bool:
 
 def _add_provider() -> None:
     """Let LangChain's `init_chat_model` make our models, where the package `langchain` is there."""
+    providers = _providers()
+    if providers is not None:
+        providers.setdefault("modelwire", ("modelwire.langchain", "ModelwireChatModel", _made))
+
+
+def _providers() -> dict[str, Any] | None:
+    """Return the table of `langchain`'s `init_chat_model`; None without that package, or in another form."""
     try:
         base = import_module("langchain.chat_models.base")
     except ImportError:
-        return
+        return None
     providers: Any = getattr(base, "_BUILTIN_PROVIDERS", None)
-    if isinstance(providers, dict) and "openai" in providers:
-        providers.setdefault("modelwire", ("modelwire.langchain", "ModelwireChatModel", _made))
+    return providers if isinstance(providers, dict) and "openai" in providers else None
+
+
+def _let_checkpoints_read(
+    change: Callable[[frozenset[Any], frozenset[Any]], frozenset[Any]],
+) -> None:
+    """Change which classes LangGraph makes of a checkpoint in its strict mode (`LANGGRAPH_STRICT_MSGPACK`).
+
+    The names are those of langgraph-checkpoint 4.3 (`serde/_msgpack.py`), read 2026-11; LangChain's messages are there.
+    """
+    try:
+        serde: Any = import_module("langgraph.checkpoint.serde._msgpack")
+    except ImportError:
+        return
+    known = getattr(serde, "SAFE_MSGPACK_TYPES", None)
+    if isinstance(known, frozenset):
+        ours = (getattr(messages, name) for name in _KEPT)
+        serde.SAFE_MSGPACK_TYPES = change(
+            known, frozenset((cls.__module__, cls.__name__) for cls in ours)
+        )
 
 
 def _made(cls: Any, **kwargs: Any) -> Any:

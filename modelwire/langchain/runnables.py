@@ -14,9 +14,9 @@ from langchain_core.runnables import Runnable as TheirRunnable
 from langchain_core.runnables.config import ensure_config, get_config_list
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 
-from modelwire.errors import InvalidArgument, ModelwireError
+from modelwire.errors import InvalidArgument
 from modelwire.langchain.callbacks import own_config, their_config
-from modelwire.langchain.errors import as_theirs
+from modelwire.langchain.errors import errors_of_both
 from modelwire.langchain.values import from_langchain, to_langchain
 from modelwire.runnables.base import Runnable
 from modelwire.runnables.closing import aclose, close
@@ -31,23 +31,20 @@ class Calls:
 
     wrapped: Any
 
+    def _inward(self, value: Any) -> Any:
+        return from_langchain(value)
+
     def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
         """Run it on one input."""
-        try:
-            return to_langchain(
-                self.wrapped.invoke(from_langchain(input), inward(config), **kwargs)
-            )
-        except ModelwireError as error:
-            raise as_theirs(error)  # noqa: B904 - the same error
+        with errors_of_both():
+            output = self.wrapped.invoke(self._inward(input), inward(config), **kwargs)
+        return to_langchain(output)
 
     async def ainvoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
         """Run it on one input."""
-        try:
-            return to_langchain(
-                await self.wrapped.ainvoke(from_langchain(input), inward(config), **kwargs)
-            )
-        except ModelwireError as error:
-            raise as_theirs(error)  # noqa: B904 - the same error
+        with errors_of_both():
+            output = await self.wrapped.ainvoke(self._inward(input), inward(config), **kwargs)
+        return to_langchain(output)
 
 
 class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
@@ -92,15 +89,13 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         **kwargs: Any,
     ) -> Any:
         """Run it on several inputs, side by side."""
-        try:
+        with errors_of_both():
             outputs = self.wrapped.batch(
                 from_langchain(inputs),
                 _inward_each(config, inputs),
                 return_exceptions=return_exceptions,
                 **kwargs,
             )
-        except ModelwireError as error:
-            raise as_theirs(error)  # noqa: B904 - the same error
         return to_langchain(outputs)
 
     async def abatch(
@@ -112,15 +107,13 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         **kwargs: Any,
     ) -> Any:
         """Run it on several inputs, side by side."""
-        try:
+        with errors_of_both():
             outputs = await self.wrapped.abatch(
                 from_langchain(inputs),
                 _inward_each(config, inputs),
                 return_exceptions=return_exceptions,
                 **kwargs,
             )
-        except ModelwireError as error:
-            raise as_theirs(error)  # noqa: B904 - the same error
         return to_langchain(outputs)
 
     def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:
@@ -158,9 +151,8 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         for tap in taps:
             outward = tap.tap_output_iter(inward["run_id"], outward)
         try:
-            yield from outward
-        except ModelwireError as error:
-            raise as_theirs(error)  # noqa: B904 - the same error
+            with errors_of_both():
+                yield from outward
         finally:
             close(chunks)
 
@@ -173,10 +165,9 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         for tap in taps:
             outward = tap.tap_output_aiter(inward["run_id"], outward)
         try:
-            async for chunk in outward:
-                yield chunk
-        except ModelwireError as error:
-            raise as_theirs(error)  # noqa: B904 - the same error
+            with errors_of_both():
+                async for chunk in outward:
+                    yield chunk
         finally:
             await aclose(outward, chunks)
 

@@ -7,6 +7,7 @@ written as JSON. Lists and dicts of a message are copied; an artifact stays the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -14,7 +15,14 @@ from typing import Any, NamedTuple
 from modelwire.errors import InvalidType
 from modelwire.messages.base import BaseMessage, set_slots
 
-__all__ = ["from_langchain", "own_messages", "own_value", "their_messages", "to_langchain"]
+__all__ = [
+    "from_langchain",
+    "own_form",
+    "own_messages",
+    "own_value",
+    "their_messages",
+    "to_langchain",
+]
 
 _KINDS = [f"{name}Message" for name in ("AI", "Chat", "Function", "Human", "System", "Tool")]
 # Module, alike on both sides -> the classes in it that are moved.
@@ -56,6 +64,13 @@ def from_langchain(value: Any) -> Any:
 own_value = from_langchain
 
 
+def own_form(thing: Any) -> Any:
+    """Return an object of LangChain's in its serialised form, with its data escaped as LangChain escapes it."""
+    from langchain_core.load import dumpd
+
+    return dumpd(thing)
+
+
 def own_messages(messages: list[Any]) -> list[BaseMessage]:
     return [_converted(message, _our_class) for message in messages]
 
@@ -70,7 +85,9 @@ def _converted(value: Any, target: Callable[[type], type | None]) -> Any:
     if kind in _CONTAINERS or kind.__name__ == "AddableDict":
         return _converted_container(value, target)
     cls = target(kind)
-    return value if cls is None else _moved(value, cls, target)
+    if cls is not None:
+        return _moved(value, cls, target)
+    return _converted_command(value, target) if kind.__name__ == "Command" else value
 
 
 def _converted_container(value: Any, target: Callable[[type], type | None]) -> Any:
@@ -84,6 +101,17 @@ def _converted_container(value: Any, target: Callable[[type], type | None]) -> A
         value
         if all(new is old for new, old in zip(parts, value, strict=True))
         else type(value)(parts)
+    )
+
+
+def _converted_command(value: Any, target: Callable[[type], type | None]) -> Any:
+    """Return LangGraph's `Command` with its values converted; anything else of that name as it is."""
+    if type(value).__module__ != "langgraph.types":
+        return value
+    return replace(
+        value,
+        update=_converted(value.update, target),
+        resume=_converted(value.resume, target),
     )
 
 

@@ -17,6 +17,7 @@ from modelwire.messages.base import (
     message_to_dict,
     messages_to_dict,
 )
+from modelwire.messages.serialised import unescaped
 
 if TYPE_CHECKING:
     from modelwire.messages import tool_calls as reading
@@ -168,7 +169,7 @@ def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
         raise InvalidArgument(
             f"Unexpected message type: a serialised object of class `{name}` is no message."
         )
-    fields = {key: value for key, value in message["kwargs"].items() if key != "type"}
+    fields = {key: unescaped(value) for key, value in message["kwargs"].items() if key != "type"}
     return _message_class(name)(**fields)
 
 

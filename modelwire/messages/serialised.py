@@ -4,7 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-__all__ = ["LangChainForm"]
+__all__ = ["ESCAPE", "LangChainForm", "is_escaped", "needs_escape", "unescaped"]
+
+# The key under which data that looks like this form is written, so that it is read as data: langchain-core 1.7
+# (`load/_validation.py`), read 2026-11.
+ESCAPE = "__lc_escaped__"
+
+
+def needs_escape(data: dict[Any, Any]) -> bool:
+    """Return whether a dict of the data could be taken for an object's form, or for one that is escaped."""
+    return "lc" in data or is_escaped(data)
+
+
+def is_escaped(form: dict[Any, Any]) -> bool:
+    """Return whether a dict that was read is data under `ESCAPE`."""
+    return len(form) == 1 and ESCAPE in form
+
+
+def unescaped(form: Any) -> Any:
+    """Return the data of a form, in which no object is made."""
+    if isinstance(form, list):
+        return [unescaped(item) for item in form]
+    if not isinstance(form, dict):
+        return form
+    if is_escaped(form):
+        return form[ESCAPE]
+    return {key: unescaped(item) for key, item in form.items()}
 
 
 class LangChainForm:
@@ -50,9 +75,7 @@ class LangChainForm:
         for key, field in type(self).model_fields.items():
             value = self.__dict__.get(key)
             default = field.get_default(call_default_factory=True)
-            if not field.exclude and (
-                field.is_required() or (value != default and value not in ({}, []))
-            ):
+            if not field.exclude and (field.is_required() or value != default):
                 kwargs[key] = value
         kwargs |= self.lc_attributes
         kwargs |= {

@@ -13,6 +13,9 @@ __all__ = ["get_buffer_string"]
 
 LONGEST = 500  # characters of a long part in XML (a document, a server tool's arguments and result): the rest is cut
 
+# A longer id of a tool call is shortened to this, as in LangChain (langchain-core 1.7, read 2026-11).
+_ID_CHARS = 64
+
 
 def get_buffer_string(
     messages: Sequence[BaseMessage],
@@ -103,7 +106,9 @@ def _calls(message: BaseMessage) -> Iterator[str]:
     if not isinstance(message, AIMessage):
         return
     for call in message.tool_calls:
-        attributes = f"id={_quote(call['id'] or '')} name={_quote(call['name'])}"
+        attributes = (
+            f"id={_quote(_shortened(call['id'] or '', _ID_CHARS))} name={_quote(call['name'])}"
+        )
         yield f"<tool_call {attributes}>{_escape(_json(call['args']))}</tool_call>"
     function = message.additional_kwargs.get("function_call")
     if isinstance(function, dict) and not message.tool_calls:
@@ -125,8 +130,8 @@ def _parts(content: str | Iterable[str | dict[Any, Any]]) -> Iterator[str]:
             yield written
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+def _shortened(text: str, longest_chars: int = LONGEST) -> str:
+    return text if len(text) <= longest_chars else f"{text[:longest_chars]}..."
 
 
 def _document(block: dict[str, Any]) -> str | None:

@@ -68,8 +68,14 @@ SEARCHED = (
 )
 
 # What is not here -> why, and what to do. The first that fits "module.name" counts.
-_STORES = r"VectorStore|\.vectorstores\b|langchain_(chroma|pinecone|qdrant|milvus|postgres|weaviate|redis)\b|FAISS|Chroma"
-_SERVICES = r"^langchain_(groq|mistralai|deepseek|xai|together|fireworks|ollama|openrouter|perplexity|cerebras|nvidia\w*)\b"
+_STORES = (
+    r"VectorStore|\.vectorstores\b|FAISS|Chroma"
+    r"|langchain_(chroma|pinecone|qdrant|milvus|postgres|weaviate|redis)\b"
+)
+_SERVICES = (
+    r"^langchain_(groq|mistralai|deepseek|xai|together|fireworks|ollama|openrouter|perplexity"
+    r"|cerebras|nvidia\w*)\b"
+)
 REASONS = (
     (
         r"Embeddings?\b|\.embeddings\b",

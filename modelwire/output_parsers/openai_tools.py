@@ -231,9 +231,8 @@ class PydanticToolsParser(JsonOutputToolsParser):
                         call["name"],
                     )
                 text = json_text(call["args"])
-                raise validation_error(
-                    str(exc), exc, llm_output=text, raw_message=result[0].message
-                ) from exc  # type: ignore[attr-defined]
+                message = result[0].message  # type: ignore[attr-defined]
+                raise validation_error(str(exc), exc, llm_output=text, raw_message=message) from exc
         return self._chosen(objects)
 
 

@@ -185,8 +185,11 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     ) -> Self:
         """Make the template of a message from a text, or from a list of texts and content blocks.
 
+        The variables are found in the template; `input_variables`, which LangChain's scripts may give, has no effect.
+
         Raises: `InvalidTemplate` for another kind of template, `InvalidArgument` for partial variables of blocks.
         """
+        kwargs.pop("input_variables", None)
         if isinstance(template, str):
             prompt = PromptTemplate(
                 template, template_format=template_format, partial_variables=partial_variables or {}

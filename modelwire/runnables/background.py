@@ -1,4 +1,4 @@
-"""The one event loop in the background on which sync batches of loop-native runnables run. Made when first needed."""
+"""The background event loop on which a sync `batch` runs its calls. The first use creates it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from contextlib import suppress
 
 __all__ = ["BackgroundLoop", "background_loop"]
 
-CLOSING_S = 5.0  # how long the interpreter's exit waits for the loop to clean up
+# The interpreter's exit waits at most this long until cancelled calls have cleaned up.
+CLOSING_S = 5.0
 
 
 class BackgroundLoop:
@@ -29,11 +30,11 @@ class BackgroundLoop:
         self._thread.start()
 
     def is_usable(self) -> bool:
-        """Tell whether the loop runs, and in this process: a fork copies the loop but not its thread."""
+        """Return whether the loop runs in this process: a fork copies the loop but not its thread."""
         return self.pid == os.getpid() and self._thread.is_alive() and not self._ending
 
     def is_here(self) -> bool:
-        """Tell whether the caller is on the loop's own thread, where waiting for the loop would never end."""
+        """Return whether the caller is on the loop's own thread, where waiting for the loop would never end."""
         return threading.current_thread() is self._thread
 
     def post(self, act: Callable[[], object]) -> None:
@@ -43,29 +44,54 @@ class BackgroundLoop:
             self._woken = True
             try:
                 self.loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:  # the loop is closed; the next post shall hear of it as well
+            except RuntimeError:  # the loop is closed: the next post must fail as well
                 self._woken = False
                 raise
 
     def _drain(self) -> None:
-        self._woken = False  # first, so that a post that comes while we drain wakes us again
+        self._woken = False  # first, so that a post during the drain wakes the loop again
         while self._posted:
             self._posted.popleft()()
 
     def _run(self) -> None:
-        with asyncio.Runner(
-            loop_factory=lambda: self.loop
-        ) as runner:  # cancels and closes what is left at its end
-            loop = runner.get_loop()
-            until_stopped = loop.create_task(self._until_stopped())
-            try:
-                while not until_stopped.done():
-                    # A SystemExit in any task ends `run_until_complete`, but not the loop. The task keeps it, and it
-                    # is raised where that call is read: the calls of everybody else go on.
-                    with suppress(SystemExit, KeyboardInterrupt):
-                        loop.run_until_complete(until_stopped)
-            finally:
-                self._ending = True
+        until_stopped = self.loop.create_task(self._until_stopped())
+        try:
+            while not until_stopped.done():
+                # A SystemExit in any task ends `run_until_complete`, but not the loop. The task keeps it,
+                # and whoever awaits that task gets it: all other calls continue.
+                with suppress(SystemExit, KeyboardInterrupt):
+                    self.loop.run_until_complete(until_stopped)
+        finally:
+            self._ending = True
+            self._close_loop()
+
+    def _close_loop(self) -> None:
+        """Cancel all tasks, close all async generators and then the loop.
+
+        `asyncio.Runner` would also start a thread to shut down the default executor. Python 3.12.1 starts none
+        once the interpreter ends, and needs none: by then `concurrent.futures` has joined that executor's threads.
+        """
+        try:
+            self.loop.run_until_complete(self._cancel_tasks())
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            self.loop.close()
+
+    async def _cancel_tasks(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            self._report(task)
+
+    def _report(self, task: asyncio.Task[object]) -> None:
+        """Pass the error of a cancelled task to the loop's handler, as `asyncio.run` does."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            message = "unhandled exception while the background loop was closed"
+            context = {"message": message, "exception": error, "task": task}
+            self.loop.call_exception_handler(context)
 
     async def _until_stopped(self) -> None:
         await self._stopped.wait()

@@ -28,6 +28,7 @@ from modelwire.runnables.deadline import covered, guard
 from modelwire.runnables.description import Described, loop_native
 from modelwire.runnables.many_inputs import Input, ManyInputs, Output
 from modelwire.runnables.on_demand import call_function, events, log, root_listeners, runs, tools
+from modelwire.runnables.reading_context import abound_stream, bound_stream
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -108,12 +109,14 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
             run_in_executor(None, self.invoke, input, config, **kwargs), deadline, self
         )
 
+    @bound_stream
     def stream(
         self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Output]:
         """Yield the output in chunks as they come; the default yields what `invoke` returns."""
         yield self.invoke(input, config, **kwargs)
 
+    @abound_stream
     async def astream(
         self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
@@ -163,6 +166,17 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         list; other keywords are those of `astream`.
         """
         return events.astream_events(self, input, config, version=version, **kwargs)
+
+    def stream_events(
+        self,
+        input: Any,
+        config: RunnableConfig | None = None,
+        *,
+        version: str = "v2",
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Raise `NotImplementedError`, as LangChain's runnables do: `astream_events` has the events."""
+        raise events.unknown_version("stream_events", version)
 
     def astream_log(
         self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any

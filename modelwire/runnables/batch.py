@@ -35,6 +35,7 @@ from modelwire.runnables.config import (
     warn_of_run_id,
 )
 from modelwire.runnables.description import loop_native
+from modelwire.runnables.reading_context import abound, bound
 
 if TYPE_CHECKING:
     import asyncio
@@ -165,7 +166,7 @@ def batch_as_completed(
     crew = _crew(runnable, inputs, limit)
     invoke = runnable.ainvoke if isinstance(crew, _LoopCrew) else runnable.invoke
     calls = (_call(invoke, input, one, kwargs) for input, one in rows)
-    return _finished(calls, crew, return_exceptions=return_exceptions)
+    return bound(_finished(calls, crew, return_exceptions=return_exceptions))
 
 
 def abatch_as_completed(
@@ -179,9 +180,8 @@ def abatch_as_completed(
     """See `Runnable.abatch_as_completed`."""
     rows, limit = _rows(inputs, config)
     calls = (_call(runnable.ainvoke, input, one, kwargs) for input, one in rows)
-    return _aoutputs(
-        _afinished(calls, limit or LOOP_CONCURRENCY), return_exceptions=return_exceptions
-    )
+    finished = _afinished(calls, limit or LOOP_CONCURRENCY)
+    return abound(_aoutputs(finished, return_exceptions=return_exceptions))
 
 
 def _row_context() -> Context:

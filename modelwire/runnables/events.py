@@ -22,17 +22,31 @@ from modelwire.runnables.listener import (
     message_of,
 )
 from modelwire.runnables.many_inputs import hidden
+from modelwire.runnables.reading_context import abound
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable
     from modelwire.runnables.config import RunnableConfig
     from modelwire.runnables.schema import StreamEvent
 
-__all__ = ["UnknownVersion", "astream_events"]
+__all__ = ["UnknownVersion", "astream_events", "unknown_version"]
 
 
 class UnknownVersion(CallerError, NotImplementedError):
-    """`astream_events` has no such version of events."""
+    """`astream_events` has no such version of events, or `stream_events` was called, which has none."""
+
+
+def unknown_version(method: str, version: Any) -> UnknownVersion:
+    """Return the error for a version of events that modelwire does not have."""
+    text = f'`version` of `astream_events` must be "v2" or "v1", not {version!r}.'
+    if method != "astream_events":
+        text = f'`{method}` has no events here: `astream_events` has them, as "v2" and "v1".'
+    if version == "v3":
+        text += (
+            f" LangChain's `{method}` has it for chat models: "
+            f'`modelwire.langchain.as_langchain(model).{method}(..., version="v3")`.'
+        )
+    return UnknownVersion(text)
 
 
 class _Heard:
@@ -263,9 +277,7 @@ def astream_events(
 ) -> AsyncIterator[StreamEvent]:
     """Stream `runnable` and yield the events of its runs. A slow reader holds it; one that leaves cancels it."""
     if version not in ("v1", "v2"):
-        raise UnknownVersion(
-            f'`version` of `astream_events` must be "v2" or "v1", not {version!r}.'
-        )
+        raise unknown_version("astream_events", version)
     channel: Channel[StreamEvent] = Channel()
     chosen = RunFilter(hidden(kwargs))
 
@@ -287,4 +299,4 @@ def astream_events(
         await channel.forward(lambda: runnable.astream(input, ready, **kwargs), events.root_chunk)
         events.root_ended()
 
-    return channel.read(produce)
+    return abound(channel.read(produce))

@@ -49,9 +49,9 @@ _Twin: TypeAlias = Callable[..., Any] | None
 
 def is_async(func: Any) -> bool:
     """Tell whether calling `func` gives a coroutine or an async generator."""
-    call = (
-        func if inspect.isroutine(func) or not callable(func) else getattr(func, "__call__", func)
-    )  # noqa: B004
+    call = func
+    if callable(func) and not inspect.isroutine(func):
+        call = getattr(func, "__call__", func)  # noqa: B004 - an object whose method is async
     return any(
         inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (func, call)
     )

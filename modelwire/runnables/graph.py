@@ -73,8 +73,12 @@ class Graph:
         return node
 
     def add_edge(
-        self, source: Node, target: Node, data: Any = None, conditional: bool = False
-    ) -> Edge:  # noqa: FBT001, FBT002 - LangChain's
+        self,
+        source: Node,
+        target: Node,
+        data: Any = None,
+        conditional: bool = False,  # noqa: FBT001, FBT002 - LangChain's
+    ) -> Edge:
         """Connect two nodes of this graph."""
         for node in (source, target):
             if node.id not in self.nodes:

@@ -18,6 +18,7 @@ from typing import (
     TypeAlias,
     TypeVar,
     cast,
+    get_args,
     is_typeddict,
 )
 
@@ -92,7 +93,13 @@ class _Root(_Derived, RootModel[Any]):
 
 
 def declared(runnable: Any, side: str) -> Any:
-    """Return `runnable.InputType` or `OutputType`; `Any` where it does not say."""
+    """Return `runnable.InputType` or `OutputType`, by `side`; `Any` where it does not say.
+
+    The types that it was made with come first: `RunnableBranch[int, str](...)`.
+    """
+    given = get_args(getattr(runnable, "__orig_class__", None))
+    if len(given) == 2 and not any(isinstance(kind, TypeVar) for kind in given):
+        return given[side == "OutputType"]
     try:
         kind = getattr(runnable, side)
     except InvalidArgument:

@@ -19,6 +19,7 @@ from modelwire.runnables.deadline import (
 )
 from modelwire.runnables.description import ComparedByParts
 from modelwire.runnables.many_inputs import hidden
+from modelwire.runnables.reading_context import abound, bound
 from modelwire.runnables.run import (
     AsyncRun,
     Run,
@@ -130,15 +131,17 @@ class Step(Reported[Input, Output]):
         config = settled(config)
         deadline = config.get("deadline")
         if listening(config):
-            return observed_stream(
-                self,
-                input,
-                config,
-                lambda items, run: covered_chunks(
-                    self._chunks(items, run.below(), run, kwargs), deadline, self
-                ),
+            return bound(
+                observed_stream(
+                    self,
+                    input,
+                    config,
+                    lambda items, run: covered_chunks(
+                        self._chunks(items, run.below(), run, kwargs), deadline, self
+                    ),
+                )
             )
-        chunks = self._chunks(input, below(config), None, kwargs)
+        chunks = bound(self._chunks(input, below(config), None, kwargs))
         return chunks if deadline is None else covered_chunks(chunks, deadline, self)
 
     def atransform(
@@ -148,15 +151,20 @@ class Step(Reported[Input, Output]):
         config = settled(config)
         deadline, grace_s = config.get("deadline"), self._grace_s
         if listening(config):
-            return aobserved_stream(
-                self,
-                input,
-                config,
-                lambda items, run: acovered_chunks(
-                    self._achunks(items, run.below(), run, kwargs), deadline, self, grace_s=grace_s
-                ),
+            return abound(
+                aobserved_stream(
+                    self,
+                    input,
+                    config,
+                    lambda items, run: acovered_chunks(
+                        self._achunks(items, run.below(), run, kwargs),
+                        deadline,
+                        self,
+                        grace_s=grace_s,
+                    ),
+                )
             )
-        chunks = self._achunks(input, below(config), None, kwargs)
+        chunks = abound(self._achunks(input, below(config), None, kwargs))
         return (
             chunks if deadline is None else acovered_chunks(chunks, deadline, self, grace_s=grace_s)
         )

@@ -157,6 +157,13 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
         ] or [self._run]
 
     @property
+    def _hidden_args(self) -> frozenset[str]:
+        """The names of the arguments that the program passes and the model never sees."""
+        schema = self.args_schema
+        of_schema = frozenset() if schema is None else injected_fields(schema)
+        return self._injected_args_keys | of_schema | frozenset(FILTERED_ARGS)
+
+    @property
     def _injected_args_keys(self) -> frozenset[str]:
         return frozenset().union(*(signature_of(func).injected for func in self._functions()))
 
@@ -390,12 +397,7 @@ class _Run:
         """Return what the start of the run reports, without injected arguments."""
         shown, tool = self.tool_input, self.tool
         if isinstance(shown, dict):
-            schema = tool.args_schema
-            hidden = {
-                *FILTERED_ARGS,
-                *tool._injected_args_keys,
-                *(() if schema is None else injected_fields(schema)),
-            }
+            hidden = tool._hidden_args
             shown = {key: value for key, value in shown.items() if key not in hidden}
         return {
             "serialized": {"name": tool.name, "description": tool.description},

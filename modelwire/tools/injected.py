@@ -7,7 +7,9 @@ import inspect
 import types
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
+from modelwire._border import is_langchains
 from modelwire.runnables.config import RunnableConfig
 
 __all__ = ["FILTERED_ARGS", "InjectedToolArg", "InjectedToolCallId"]
@@ -41,13 +43,24 @@ class Signature(NamedTuple):
 def signature_of(func: Callable[..., Any]) -> Signature:
     """Read the signature of `func`; the same function is read once."""
     if inspect.ismethod(func):  # bound methods are made anew at every access
-        cached = _read_cached(func.__func__)
+        cached = _read_once(func.__func__)
         own = next(iter(cached.parameters), None)
         return cached._replace(parameters={k: v for k, v in cached.parameters.items() if k != own})
+    return _read_once(func)
+
+
+# A tool's function goes with its tool: the keys hold nothing alive.
+_signatures: WeakKeyDictionary[Callable[..., Any], Signature] = WeakKeyDictionary()
+
+
+def _read_once(func: Callable[..., Any]) -> Signature:
     try:
-        return _read_cached(func)
-    except TypeError:  # not hashable
+        known = _signatures.get(func)
+        if known is None:
+            known = _signatures[func] = _read(func)
+    except TypeError:  # it has no hash, or takes no weak references
         return _read(func)
+    return known
 
 
 def _read(func: Callable[..., Any]) -> Signature:
@@ -62,9 +75,6 @@ def _read(func: Callable[..., Any]) -> Signature:
         next((name for name in parameters if _is_config(hints.get(name))), None),
         frozenset(name for name in parameters if is_injected(hints.get(name))),
     )
-
-
-_read_cached = functools.lru_cache(maxsize=1024)(_read)
 
 
 def _hints(func: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
@@ -99,9 +109,17 @@ def _source(func: Any) -> Any:
 def _is_config(hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
-    if get_origin(hint) in (Union, types.UnionType):
-        return any(option is RunnableConfig for option in get_args(hint))
-    return hint is RunnableConfig
+    is_union = get_origin(hint) in (Union, types.UnionType)
+    return any(
+        _is_class(option, RunnableConfig) for option in (get_args(hint) if is_union else [hint])
+    )
+
+
+def _is_class(thing: Any, ours: type) -> bool:
+    """Return whether `thing` is our class, one that is built on it, or LangChain's class of the same name."""
+    if not isinstance(thing, type):
+        return False
+    return ours in thing.__mro__ or is_langchains(thing, ours.__name__)
 
 
 def is_injected(hint: Any, kind: type = InjectedToolArg) -> bool:
@@ -110,13 +128,9 @@ def is_injected(hint: Any, kind: type = InjectedToolArg) -> bool:
         origin, *marks = get_args(hint)
         return any(is_mark(mark, kind) for mark in marks) or is_injected(origin, kind)
     bare = get_origin(hint) or hint
-    return (
-        kind is InjectedToolArg
-        and isinstance(bare, type)
-        and issubclass(bare, _DirectlyInjectedToolArg)
-    )
+    return kind is InjectedToolArg and _is_class(bare, _DirectlyInjectedToolArg)
 
 
 def is_mark(mark: Any, kind: type) -> bool:
     """Tell whether a piece of metadata is `kind`, as a class or an object of it."""
-    return isinstance(mark, kind) or (isinstance(mark, type) and issubclass(mark, kind))
+    return _is_class(mark if isinstance(mark, type) else type(mark), kind)

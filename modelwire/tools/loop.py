@@ -7,17 +7,20 @@ No agent framework: for graphs, memory and people in the loop use LangGraph, who
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import uuid4
 
+from modelwire._border import is_langchain, own
 from modelwire.errors import (
     BudgetExceeded,
     InvalidArgument,
     InvalidType,
     StepLimitReached,
     did_you_mean,
+    message_of,
 )
 from modelwire.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 from modelwire.messages.base import merge_chunks
@@ -26,6 +29,7 @@ from modelwire.runnables.base import Runnable
 from modelwire.runnables.binding import RunnableBinding
 from modelwire.runnables.config import RunnableConfig, in_batch, settled
 from modelwire.runnables.deadline import check
+from modelwire.runnables.reading_context import abound_stream, bound_stream
 from modelwire.tools.base import BaseTool
 from modelwire.tools.convert import tool as make_tool
 from modelwire.tools.function_calling import is_own_kind
@@ -38,6 +42,9 @@ __all__ = ["ToolCallStarted", "arun_tools", "astream_tools", "run_tools", "strea
 
 MAX_STEPS = 10  # answers of the model; the loops of the field stop at 10 to 25
 NOT_RUN = "This call was not run: the conversation went on without it."
+
+# These keys of a config name a single run: no second run of the loop may have them.
+_OF_ONE_RUN = ("run_id", "run_name")
 
 _log = logging.getLogger("modelwire.tools")
 
@@ -64,9 +71,9 @@ def run_tools(
         print(messages[-1].text)
 
     `messages` are a text, or a history of n >= 1 messages; it is not changed. `tools` are functions, tools, runnables
-    made tools, those of an MCP server (`modelwire.tools.mcp`), and a provider's own tools as dicts. The calls of one
-    answer run at the same time, at most `config["max_concurrency"]`. What a tool raises goes to the model as the
-    `ToolMessage` of its call, with `status="error"`, and to the log `modelwire.tools`. A tool with
+    made tools, those of an MCP server (`modelwire.tools.mcp`) or of LangChain, and a provider's own tools as dicts. The
+    calls of one answer run at the same time, at most `config["max_concurrency"]`. What a tool raises goes to the model
+    as the `ToolMessage` of its call, with `status="error"`, and to the log `modelwire.tools`. A tool with
     `return_direct=True` ends the loop with its output. `config["timeout"]` is for all of it. `kwargs` go to
     `bind_tools`; a `tool_choice` that forces a call holds for the first answer only.
 
@@ -75,16 +82,17 @@ def run_tools(
     Raises `StepLimitReached` when the model still calls tools after `max_steps` answers: its `.messages` holds what
     was done, and may be passed in again; so does that of `BudgetExceeded`, when a `budget` stops the model. Raises
     `InvalidArgument`, before any request, for a history with a tool's answer that no call asks for, for two tools of
-    one name, and for a tool that cannot be run.
+    one name, for a tool that cannot be run, and for an async function in the sync loop. The first run of the model has
+    the config's `run_id` and `run_name`, and no other run. What the model writes for an `InjectedToolArg` is dropped.
     """
-    loop = _Loop(model, messages, tools, max_steps, config, kwargs)
+    loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=False)
     while True:
         if calls := loop.open_calls():
             loop.add_results(loop.caller.batch(calls, loop.config_for(calls)))
         if loop.is_done:
             return loop.messages
         with loop.keeping():
-            loop.add_answer(loop.next_model().invoke(loop.messages, loop.config))
+            loop.add_answer(loop.next_model().invoke(loop.messages, loop.config_for_model()))
 
 
 async def arun_tools(
@@ -97,16 +105,17 @@ async def arun_tools(
     **kwargs: Any,
 ) -> list[BaseMessage]:
     """Do what `run_tools` does, async."""
-    loop = _Loop(model, messages, tools, max_steps, config, kwargs)
+    loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=True)
     while True:
         if calls := loop.open_calls():
             loop.add_results(await loop.caller.abatch(calls, loop.config_for(calls)))
         if loop.is_done:
             return loop.messages
         with loop.keeping():
-            loop.add_answer(await loop.next_model().ainvoke(loop.messages, loop.config))
+            loop.add_answer(await loop.next_model().ainvoke(loop.messages, loop.config_for_model()))
 
 
+@bound_stream
 def stream_tools(
     model: Any,
     messages: Any,
@@ -122,7 +131,7 @@ def stream_tools(
     each `ToolMessage` when its tool is done. A chunk is an `AIMessage` too: look for `AIMessageChunk` first. The whole
     messages, added to the history, are the conversation; those of tools that ran together come as they get done.
     """
-    loop = _Loop(model, messages, tools, max_steps, config, kwargs)
+    loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=False)
     while True:
         if calls := loop.open_calls():
             yield from loop.events(calls)
@@ -135,12 +144,13 @@ def stream_tools(
             return
         chunks: list[AIMessageChunk] = []
         with loop.keeping():
-            for chunk in loop.next_model().stream(loop.messages, loop.config):
+            for chunk in loop.next_model().stream(loop.messages, loop.config_for_model()):
                 chunks.append(chunk)
                 yield chunk
         yield loop.add_answer(message_chunk_to_message(merge_chunks(chunks)))
 
 
+@abound_stream
 async def astream_tools(
     model: Any,
     messages: Any,
@@ -151,7 +161,7 @@ async def astream_tools(
     **kwargs: Any,
 ) -> AsyncIterator[BaseMessage | ToolCallStarted]:
     """Do what `stream_tools` does, async."""
-    loop = _Loop(model, messages, tools, max_steps, config, kwargs)
+    loop = _Loop(model, messages, tools, max_steps, config, kwargs, is_async=True)
     while True:
         if calls := loop.open_calls():
             for event in loop.events(calls):
@@ -168,7 +178,7 @@ async def astream_tools(
             return
         chunks: list[AIMessageChunk] = []
         with loop.keeping():
-            async for chunk in loop.next_model().astream(loop.messages, loop.config):
+            async for chunk in loop.next_model().astream(loop.messages, loop.config_for_model()):
                 chunks.append(chunk)
                 yield chunk
         yield loop.add_answer(message_chunk_to_message(merge_chunks(chunks)))
@@ -185,15 +195,18 @@ class _Loop:
         max_steps: Any,
         config: RunnableConfig | None,
         kwargs: dict[str, Any],
+        *,
+        is_async: bool,
     ) -> None:
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise InvalidArgument(
                 f"`max_steps` must be a whole number of at least 1, not {max_steps!r}."
             )
         self._forced = _with_tools(model, tools, kwargs)
-        self.caller = _ToolCaller(tools)
-        self.messages = answered(convert_to_messages(messages))
         self.config = settled(config)
+        limit = self.config.get("max_concurrency")
+        self.caller = _ToolCaller(tools, max_concurrency=limit, is_async=is_async)
+        self.messages = answered(convert_to_messages(messages))
         self.step = 0
         self.max_steps = max_steps
         self.is_done = False
@@ -217,10 +230,7 @@ class _Loop:
 
     def add_answer(self, answer: BaseMessage) -> BaseMessage:
         """Keep an answer, each of its calls with an id; without a call the loop is done."""
-        calls: list[Any] = getattr(answer, "tool_calls", [])
-        if not all(call.get("id") for call in calls):  # some services leave it out
-            named = [{**call, "id": call.get("id") or f"call_{uuid4().hex}"} for call in calls]
-            answer = answer.model_copy(update={"tool_calls": named})
+        answer = _with_call_ids(answer)
         self.messages = [*self.messages, answer]
         self.is_done = not _open_calls(self.messages)
         return answer
@@ -248,9 +258,18 @@ class _Loop:
 
     def config_for(self, calls: Sequence[Any]) -> RunnableConfig:
         """Return the config under which these calls run: all at a time, unless it sets a bound."""
-        if self.config.get("max_concurrency") is not None:
+        bound = self.config.get("max_concurrency")
+        config: Any = {**self.config, "max_concurrency": len(calls) if bound is None else bound}
+        for name in _OF_ONE_RUN:
+            config.pop(name, None)
+        return cast("RunnableConfig", config)
+
+    def config_for_model(self) -> RunnableConfig:
+        """Return the config under which the model is asked: the first run alone has the config's id and name."""
+        if self.step == 1:
             return self.config
-        return {**self.config, "max_concurrency": len(calls)}
+        config: Any = {name: one for name, one in self.config.items() if name not in _OF_ONE_RUN}
+        return cast("RunnableConfig", config)
 
     def add_results(self, results: Sequence[Any]) -> None:
         """Keep what the tools answered, in the order of the calls. Raises what stopped one of them."""
@@ -271,19 +290,29 @@ class _Loop:
 class _ToolCaller(Runnable[Any, Any]):
     """Runs one call of a model: the tool's `ToolMessage`, or the one that tells the model what was wrong."""
 
-    def __init__(self, tools: Sequence[Any]) -> None:
+    def __init__(
+        self, tools: Sequence[Any], *, max_concurrency: int | None, is_async: bool
+    ) -> None:
         self.name = "tools"
         self.tools: dict[str, BaseTool] = {}
+        self._max_concurrency = max_concurrency
         self._in_batch = in_batch.get()
         for one in tools:
             if is_own_kind(one):  # the provider runs it
                 continue
+            if is_langchain(one):
+                one = own("callable_tool", one)
             if not callable(one) and not isinstance(one, BaseTool | Runnable):
                 raise InvalidArgument(
                     f"A `{type(one).__name__}` describes a tool but cannot be run: pass the function, a tool made by "
                     "`@tool`, or the tools of an MCP server (`modelwire.tools.mcp.MCPTools`)."
                 )
             ready = one if isinstance(one, BaseTool) else make_tool(one)
+            if not is_async and _is_async_only(ready):
+                raise InvalidArgument(
+                    f"The tool `{ready.name}` is an async function, and this loop is sync. Call `arun_tools` (or "
+                    "`astream_tools`), or give the tool a `func`, too."
+                )
             if ready.name in self.tools:
                 raise InvalidArgument(
                     f"Two tools are called `{ready.name}`. Rename one: `@tool('another_name')`."
@@ -295,7 +324,7 @@ class _ToolCaller(Runnable[Any, Any]):
             return self._refusal(input)
         mark = in_batch.set(self._in_batch)  # calls at the same time are no rows of a batch
         try:
-            return _checked(tool.invoke(_as_call(input), config), input)
+            return _checked(tool.invoke(_as_call(input, tool), self._config_of_tool(config)), input)
         except Exception as exc:  # noqa: BLE001 - the code of the tool
             return exc if _stops_all(exc) else _failure(exc, input, config, tool)
         finally:
@@ -306,11 +335,22 @@ class _ToolCaller(Runnable[Any, Any]):
             return self._refusal(input)
         mark = in_batch.set(self._in_batch)
         try:
-            return _checked(await tool.ainvoke(_as_call(input), config), input)
+            return _checked(
+                await tool.ainvoke(_as_call(input, tool), self._config_of_tool(config)), input
+            )
         except Exception as exc:  # noqa: BLE001 - the code of the tool
             return exc if _stops_all(exc) else _failure(exc, input, config, tool)
         finally:
             in_batch.reset(mark)
+
+    def _config_of_tool(self, config: RunnableConfig | None) -> RunnableConfig:
+        """Return the config of one call: its own run, and the bound of the loop's config in place of the batch's."""
+        own_config: Any = dict(config or {})
+        for name in (*_OF_ONE_RUN, "max_concurrency"):
+            own_config.pop(name, None)
+        if self._max_concurrency is not None:
+            own_config["max_concurrency"] = self._max_concurrency
+        return cast("RunnableConfig", own_config)
 
     def _tool_for(self, call: Mapping[str, Any]) -> BaseTool | None:
         return None if "error" in call else self.tools.get(call["name"])
@@ -325,8 +365,37 @@ class _ToolCaller(Runnable[Any, Any]):
         )
 
 
-def _as_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    return {**call, "type": "tool_call"}
+def _with_call_ids(answer: BaseMessage) -> BaseMessage:
+    """Return the answer with an id of its own for each call, those too that cannot be read.
+
+    Some services leave ids out, and some repeat one within an answer.
+    """
+    seen = set[str]()
+    changed: dict[str, list[Any]] = {}
+    for field in ("tool_calls", "invalid_tool_calls"):
+        calls: list[Any] = getattr(answer, field, [])
+        named = []
+        for call in calls:
+            id_ = call.get("id")
+            if not id_ or id_ in seen:
+                id_ = f"call_{uuid4().hex}"
+            seen.add(id_)
+            named.append({**call, "id": id_})
+        if named != calls:
+            changed[field] = named
+    return answer.model_copy(update=changed) if changed else answer
+
+
+def _is_async_only(tool: BaseTool) -> bool:
+    has_function = getattr(tool, "func", tool) is not None
+    return not has_function and getattr(tool, "coroutine", None) is not None
+
+
+def _as_call(call: Mapping[str, Any], tool: BaseTool) -> dict[str, Any]:
+    """Return the call without what the model wrote for arguments that only the program may pass."""
+    hidden = tool._hidden_args
+    args = {name: value for name, value in call["args"].items() if name not in hidden}
+    return {**call, "args": args, "type": "tool_call"}
 
 
 def _checked(result: Any, call: Mapping[str, Any]) -> Any:
@@ -346,7 +415,7 @@ def _failure(
         (config or {}).get("deadline"), tool
     )  # the time of the whole loop is over: nobody needs its answer
     _log.info("The tool `%s` failed: %s", tool.name, type(exc).__name__, exc_info=exc)
-    return _error_message(call, f"{type(exc).__name__}: {exc}")
+    return _error_message(call, f"{type(exc).__name__}: {message_of(exc)}")
 
 
 def _error_message(call: Mapping[str, Any], text: str) -> ToolMessage:
@@ -385,15 +454,23 @@ def _with_tools(model: Any, tools: Sequence[Any], kwargs: Mapping[str, Any]) -> 
 
 def _open_calls(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     """Return the calls of the last answer without a `ToolMessage`, if only such messages follow it."""
-    done = set()
+    done = Counter[str]()
     for message in reversed(messages):
         if isinstance(message, ToolMessage):
-            done.add(message.tool_call_id)
+            done[message.tool_call_id] += 1
         elif isinstance(message, AIMessage):
-            return [call for call in _calls_of(message) if call["id"] not in done]
+            return [call for call in _calls_of(message) if not _counted_off(done, call["id"])]
         else:
             break
     return []
+
+
+def _counted_off(done: Counter[str], id_: str) -> bool:
+    """Return whether one of the answers in `done` is for this id, and take it out."""
+    if done[id_] == 0:
+        return False
+    done[id_] -= 1
+    return True
 
 
 def _calls_of(message: BaseMessage) -> list[dict[str, Any]]:
@@ -413,16 +490,18 @@ def answered(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     Raises `InvalidArgument` for an answer to no call, naming its place.
     """
     whole: list[BaseMessage] = []
-    waiting: dict[str, dict[str, Any]] = {}
+    waiting: list[dict[str, Any]] = []
     for position, message in enumerate(messages):
         if isinstance(message, ToolMessage):
-            if waiting.pop(message.tool_call_id, None) is None:
+            call = next((one for one in waiting if one["id"] == message.tool_call_id), None)
+            if call is None:
                 raise InvalidArgument(
                     f"Message {position} answers the tool call `{message.tool_call_id}`, which the answer before it "
                     "does not make, or which is answered already. Leave it out, or put the call before it."
                 )
+            waiting.remove(call)
         else:
-            whole += [_error_message(call, NOT_RUN) for call in waiting.values()]
-            waiting = {call["id"]: call for call in _calls_of(message)}
+            whole += [_error_message(call, NOT_RUN) for call in waiting]
+            waiting = _calls_of(message)
         whole.append(message)
     return whole

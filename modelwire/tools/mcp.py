@@ -7,12 +7,19 @@ lives on an event loop and in a thread of its own, so that sync and async progra
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
+
+from pydantic_core import to_json
 
 from modelwire._lazy import module
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, MissingDependency
+from modelwire.runnables.config import ensure_config
+from modelwire.runnables.deadline import check
 from modelwire.tools.base import BaseTool, ToolException
 
 if TYPE_CHECKING:
@@ -27,7 +34,8 @@ __all__ = ["MCPTool", "MCPTools"]
 
 Server: TypeAlias = "str | Sequence[str | os.PathLike[str]] | Any"
 
-CONNECT_S = 30.0
+CONNECT_S = 30.0  # A server that has not started and listed its tools by then cannot be used.
+NAME_CHARS = 64  # The longest name of a tool that providers take.
 
 
 class MCPTools(Sequence[BaseTool]):
@@ -40,6 +48,9 @@ class MCPTools(Sequence[BaseTool]):
     as a list, or what else the package's own `mcp.Client` takes. `headers` (a token, say) go with each request to a
     URL; `env` and `cwd` are the command's, which inherits only a few safe variables. `timeout_s` is for one call of a
     tool. With `prefix="weather_"` the model sees the names with it: two servers may have tools of one name.
+
+    A name that no provider takes (`files.read`) is changed for the model (`files_read`), and one of two equal names
+    gets a number. In async code `async with MCPTools(...)` waits for the server without blocking the event loop.
 
     It is a sequence: `[*tools, my_own_tool]` mixes. A server that reports an error makes `ToolException`, which
     `run_tools` hands to the model.
@@ -66,9 +77,19 @@ class MCPTools(Sequence[BaseTool]):
         self._trouble: list[BaseException] = []
         self._ready = threading.Event()
         self._listed: list[Any] = []
-        self._tools: list[BaseTool] = []
+        self._made: list[BaseTool] | None = None
+        self._prefix = prefix
         self._thread = threading.Thread(target=self._run, name="modelwire-mcp", daemon=True)
         self._thread.start()
+        if not _is_on_event_loop():
+            self._connected()
+
+    @property
+    def _tools(self) -> list[BaseTool]:
+        return self._connected() if self._made is None else self._made
+
+    def _connected(self) -> list[BaseTool]:
+        """Wait for the server and return its tools. Raises `ConnectFailed`."""
         self._ready.wait(CONNECT_S)
         if not self.is_open:
             trouble = (
@@ -78,7 +99,10 @@ class MCPTools(Sequence[BaseTool]):
             raise ConnectFailed(
                 f"The MCP server {self._describe} cannot be used: {_reason(trouble)}."
             ) from trouble
-        self._tools = [MCPTool.of(listed, self, prefix) for listed in self._listed]
+        names = _model_names([f"{self._prefix}{listed.name}" for listed in self._listed])
+        pairs = zip(names, self._listed, strict=True)
+        self._made = [MCPTool.of(listed, self, name) for name, listed in pairs]
+        return self._made
 
     @property
     def is_open(self) -> bool:
@@ -137,6 +161,7 @@ class MCPTools(Sequence[BaseTool]):
         self.close()
 
     async def __aenter__(self) -> MCPTools:
+        await asyncio.to_thread(self._connected)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -164,28 +189,32 @@ class MCPTool(BaseTool):
     server_name: str = ""  # what the server calls it
 
     @classmethod
-    def of(cls, listed: Any, server: MCPTools, prefix: str) -> MCPTool:
-        """Make a tool of what the server lists."""
+    def of(cls, listed: Any, server: MCPTools, name: str) -> MCPTool:
+        """Make a tool of what the server lists; the model sees it as `name`."""
         return cls(
-            name=f"{prefix}{listed.name}",
+            name=name,
             description=listed.description or listed.title or "",
             args_schema={"title": listed.name, **listed.input_schema},
             server=server,
             server_name=listed.name,
         )
 
-    def _run(self, **kwargs: Any) -> Any:
+    def _run(self, /, **kwargs: Any) -> Any:
+        deadline = ensure_config().get("deadline")
         future = self.server.start(self.server_name, kwargs)
         try:
-            return _outcome(future.result())
+            return _outcome(future.result(None if deadline is None else deadline - monotonic()))
         except ToolException:
             raise
+        except TimeoutError as exc:
+            check(deadline, self)
+            raise ToolException(f"The MCP server did not answer: {_reason(exc)}.") from exc
         except Exception as exc:
             raise ToolException(f"The MCP server did not answer: {_reason(exc)}.") from exc
         finally:
             future.cancel()  # a caller who is interrupted waits no longer, and so does the server
 
-    async def _arun(self, **kwargs: Any) -> Any:
+    async def _arun(self, /, **kwargs: Any) -> Any:
         try:
             return _outcome(await asyncio.wrap_future(self.server.start(self.server_name, kwargs)))
         except ToolException:
@@ -197,6 +226,9 @@ class MCPTool(BaseTool):
 def _outcome(result: Any) -> tuple[Any, Any]:
     """Return a result as content for the model and the whole of it. Raises `ToolException` for an error."""
     blocks = [_block(part) for part in result.content]
+    structured = getattr(result, "structured_content", None)
+    if not blocks and structured is not None:
+        blocks = [{"type": "text", "text": to_json(structured).decode()}]
     texts = [block["text"] for block in blocks if block["type"] == "text"]
     content: Any = "\n".join(texts) if len(texts) == len(blocks) else blocks
     if result.is_error:
@@ -212,6 +244,9 @@ def _block(part: Any) -> dict[str, Any]:
         return {"type": "image", "base64": part.data, "mime_type": part.mime_type}
     if part.type == "resource" and getattr(part.resource, "text", None) is not None:
         return {"type": "text", "text": part.resource.text}
+    if part.type == "resource_link":
+        about = [part.title or part.name, str(part.uri), part.mime_type, part.description]
+        return {"type": "text", "text": f"Resource: {', '.join(filter(None, about))}"}
     where = getattr(part, "uri", None) or getattr(getattr(part, "resource", None), "uri", None)
     kind = getattr(part, "mime_type", None) or part.type
     return {"type": "text", "text": f"({kind}, {where or 'not shown'})"}
@@ -242,7 +277,10 @@ def _target(server: Server, *, headers: Any, env: Any, cwd: Any) -> Any:
             raise InvalidArgument("The command of the MCP server is empty.")
         command, *args = map(os.fspath, server)
         own = None if env is None else dict(env)
-        return mcp.StdioServerParameters(command=command, args=args, env=own, cwd=cwd)
+        # A server, or a library of its, that prints other bytes to its stdout must not end the connection.
+        return mcp.StdioServerParameters(
+            command=command, args=args, env=own, cwd=cwd, encoding_error_handler="replace"
+        )
     if isinstance(server, int | float | Mapping):
         raise InvalidType(
             f"An MCP server is a URL or a command as a list, not a `{type(server).__name__}`."
@@ -251,20 +289,55 @@ def _target(server: Server, *, headers: Any, env: Any, cwd: Any) -> Any:
 
 
 def _shown(server: Server) -> str:
+    """Return how errors name the server: without its query and password, or without the options of its command."""
     if isinstance(server, str):
-        return f"`{server.partition('?')[0]}`"
-    return (
-        f"`{' '.join(map(str, server))}`"
-        if isinstance(server, list | tuple)
-        else f"`{type(server).__name__}`"
-    )
+        scheme, slashes, rest = server.partition("?")[0].partition("//")
+        return f"`{scheme}{slashes}{rest.rpartition('@')[2]}`"
+    if not isinstance(server, list | tuple):
+        return f"`{type(server).__name__}`"
+    words = [str(word) for word in server]
+    plain = list(takewhile(lambda word: word in _HARMLESS or not _OPTION.match(word), words))
+    return f"`{' '.join([*plain, '...'] if len(plain) < len(words) else plain)}`"
+
+
+# What follows an option of a command may be a secret, and so may `NAME=VALUE`; these options of launchers are not.
+_OPTION = re.compile("-|[^/]*=")
+_HARMLESS = ("-m", "-u", "-y")
+
+
+def _model_names(names: Sequence[str]) -> list[str]:
+    """Return names that every provider takes, each once: letters, digits, `_` and `-`, 64 at most.
+
+    A server may list `files.read`, and one name twice.
+    Source: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
+    """
+    made: list[str] = []
+    for name in names:
+        plain = re.sub("[^a-zA-Z0-9_-]", "_", name)[:NAME_CHARS] or "tool"
+        number, unique = 1, plain
+        while unique in made:
+            number += 1
+            end = f"_{number}"
+            unique = f"{plain[: NAME_CHARS - len(end)]}{end}"
+        made.append(unique)
+    return made
+
+
+def _is_on_event_loop() -> bool:
+    """Return whether the caller runs on an event loop, which must not wait for a server."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost reason: task groups wrap what went wrong."""
+    """Return the innermost reason, without a password: task groups wrap what went wrong."""
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}".rstrip(". ") if str(error) else type(error).__name__
+    text = re.sub(r"//[^/\s]*@", "//", str(error))
+    return f"{type(error).__name__}: {text}".rstrip(". ") if text else type(error).__name__
 
 
 def _package(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from modelwire._border import is_langchain, is_langchains, own
 from modelwire.errors import InvalidType
 from modelwire.messages import ToolMessage
 from modelwire.messages.tool import ToolOutputMixin
@@ -32,23 +33,27 @@ def format_output(
 ) -> Any:
     """Return `content` itself without a call id, else a `ToolMessage` with it.
 
-    A `ToolOutputMixin` (a `ToolMessage` is one), or a list of them, is returned unchanged.
+    A `ToolOutputMixin` (a `ToolMessage` is one), or a list of them, is returned unchanged; a `ToolMessage` of
+    LangChain's as one of ours.
     Text and content blocks become the message's content, anything else its JSON.
     """
-    if tool_call_id is None or isinstance(content, ToolOutputMixin):
+    if tool_call_id is None:
         return content
-    if (
-        isinstance(content, list)
-        and content
-        and all(isinstance(item, ToolOutputMixin) for item in content)
-    ):
-        return content
+    outputs = content if isinstance(content, list) else [content]
+    if outputs and all(map(_is_output, outputs)):
+        return own("value", content) if any(map(is_langchain, outputs)) else content
     if isinstance(content, list | tuple) and all(_is_content_block(block) for block in content):
         content = list(content)
     elif not isinstance(content, str):
         content = _stringified(content)
     return ToolMessage(
         content=content, artifact=artifact, tool_call_id=tool_call_id, name=name, status=status
+    )
+
+
+def _is_output(value: Any) -> bool:
+    return isinstance(value, ToolOutputMixin) or is_langchains(
+        type(value), ToolOutputMixin.__name__
     )
 
 

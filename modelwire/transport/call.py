@@ -29,6 +29,7 @@ from modelwire.transport.steps import (
     READ,
     SEND,
     Call,
+    Continuation,
     Exchange,
     Send,
     Sleep,
@@ -48,7 +49,45 @@ T = TypeVar("T")
 
 def call_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, M]:
     """Ask until there is a whole answer, and return it decoded."""
-    return _try_until_done(exchange, _ask)
+    if exchange.continuation is None:
+        return _try_until_done(exchange, _ask)
+    return _whole_answer(exchange, exchange.continuation)
+
+
+def _whole_answer(
+    exchange: Exchange[M, C], continuation: Continuation[M, C]
+) -> Generator[Step[C], Any, M]:
+    answer = yield from _try_until_done(exchange, _ask)
+    if continuation.is_suspended(answer):
+        answer = yield from _continued(exchange, continuation, answer, _ask)
+    return answer
+
+
+def _continued(
+    exchange: Exchange[M, C],
+    continuation: Continuation[M, C],
+    answer: M,
+    ask: Callable[[Exchange[M, C]], Generator[Step[C], Any, M]],
+) -> Generator[Step[C], Any, M]:
+    """Send requests until the provider no longer suspends the answer; return the parts as one."""
+    part = answer
+    while continuation.is_suspended(part):
+        yield from _next_request(exchange, continuation, answer)
+        try:
+            part = yield from _try_until_done(exchange, ask)
+        except ChatError as error:
+            error.partial = exchange.as_chunk(answer)
+            raise
+        answer = continuation.joined(answer, part)
+    return answer
+
+
+def _next_request(
+    exchange: Exchange[M, C], continuation: Continuation[M, C], answer: M
+) -> Generator[Step[C], Any, None]:
+    """Put the body of the next request into the exchange; the connection is released meanwhile."""
+    exchange.content = yield Call(partial(continuation.next_content, answer))
+    exchange.before = None
 
 
 def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
@@ -58,13 +97,26 @@ def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
     caller has asked for it, and a marker then says that the answer begins again.
     """
     handed = EmittedChunks(exchange)
+    yield from _stream_part(exchange, handed)
+    continuation = exchange.continuation
+    while continuation is not None and handed.suspended:
+        before = handed.sum()
+        yield from _next_request(exchange, continuation, continuation.message(before))
+        handed = EmittedChunks(exchange, before)
+        yield from _stream_part(exchange, handed)
+
+
+def _stream_part(
+    exchange: Exchange[M, C], handed: EmittedChunks[M, C]
+) -> Generator[Step[C], Any, None]:
+    """Emit the chunks of one request's answer."""
     committed = (lambda: handed.any) if exchange.marker is None else _never
     try:
         yield from _try_until_done(
             exchange, lambda exchange: _ask_stream(exchange, handed), committed
         )
     except ChatError as error:
-        if not handed.any:
+        if not (handed.any or handed.before):
             raise
         error.partial = handed.sum()
         if isinstance(error, IncompleteStream) or exchange.is_over():
@@ -80,12 +132,22 @@ def collected_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
         gathered.chunks.clear()
         return _ask_stream(exchange, gathered)
 
+    def whole(exchange: Exchange[M, C], continuation: Continuation[M, C]) -> Any:
+        yield from once(exchange)
+        return continuation.message(gathered.sum())
+
     try:
         yield from _try_until_done(exchange, once)
     except ChatError as error:
         error.partial = gathered.sum() if gathered.chunks else None
         raise
-    return gathered.sum()
+    part, continuation = gathered.sum(), exchange.continuation
+    if continuation is None or not continuation.is_suspended(part):
+        return part
+    ask = partial(whole, continuation=continuation)
+    answer = continuation.message(part)
+    answer = yield from _continued(exchange, continuation, answer, ask)
+    return exchange.as_chunk(answer)
 
 
 def _never() -> bool:
@@ -110,6 +172,7 @@ def _try_until_done(
                     patient=exchange.patient,
                     size=len(exchange.content),
                     max_output=exchange.max_output,
+                    previous=exchange.admission,
                 )
                 limiter.admit(admission)
                 if not admission.granted:
@@ -195,6 +258,8 @@ def _wait_before_retry(exchange: Exchange[M, C], error: ChatError) -> float | Gi
         rng=exchange.rng,
         waited_s=0.0 if history.refused_at is None else now - history.refused_at,
         in_queue=limiter is not None and exchange.patient,
+        own_refusals=0 if admission is None else admission.own_refusals,
+        is_incurable=admission is not None and admission.is_incurable,
     )
     if limiter is None or admission is None or error.retry_class is not RetryClass.TRANSIENT:
         return wait
@@ -257,7 +322,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
         message = exchange.wire.decode(reply)
         exchange.report_usage(reply.headers, message)
         exchange.annotate(message)
-        yield from sink.take([exchange.as_chunk(message)])
+        yield from sink.end([exchange.as_chunk(message)])
         return
     framing = (framing_of_wire or SSEDecoder)(
         max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes)
@@ -286,7 +351,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
             end_of_framing()
         if unframed:
             reply.body = unframed
-            yield from sink.take([exchange.as_chunk(exchange.wire.decode(reply))])
+            yield from sink.end([exchange.as_chunk(exchange.wire.decode(reply))])
         else:
             end = decoder.close()
             if end:
@@ -294,7 +359,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
             exchange.report_usage(
                 reply.headers, next((c for c in reversed(tail + end) if usage_of(c)), None)
             )
-            yield from sink.take(end)
+            yield from sink.end(end)
     except ChatError as error:
         error.request_id = error.request_id or decoder.request_id
         exchange.history.begun = bool(tail)
@@ -327,6 +392,7 @@ class StreamSink(Protocol[C]):
 
     def begin(self, head: Reply) -> None: ...
     def take(self, chunks: list[C], data: bytes = b"") -> Iterable[list[C]]: ...
+    def end(self, chunks: list[C]) -> Iterable[list[C]]: ...
 
 
 def _interrupted(error: ChatError) -> StreamInterrupted:

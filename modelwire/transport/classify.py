@@ -5,6 +5,7 @@ The one place that maps (status, type, code) to a class of `modelwire.errors`, f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,6 +139,8 @@ def provider_error(
     headers = headers or {}
     status = _embedded_status(code) or status
     cls = _class_of(status, type, str(code) if code is not None else None, detail_code)
+    if cls is RateLimited and _exceeds_limit(message):
+        cls = RequestTooLarge
     if (
         status == 500 and " input is not supported" in message
     ):  # llama.cpp's, of a model without images; seen 2026-11
@@ -155,6 +158,24 @@ def provider_error(
         else _retry_class(cls, status, headers.get("x-should-retry")),
         body=body,
     )
+
+
+# OpenAI and who words it alike: "Request too large for gpt-4o ... (TPM): Limit 30000, Requested 45000." A request that
+# fits the limit reads "Rate limit reached for ... Limit 30000, Used 29000, Requested 4500." and succeeds later.
+# https://community.openai.com/t/request-too-large-for-gpt-4o, read 2026-11.
+_TOO_LARGE = re.compile(r"request too large\b", re.IGNORECASE)
+_LIMIT_AND_REQUESTED = re.compile(
+    r"\blimit:? ([\d,]+).{0,80}?\brequested:? ([\d,]+)", re.IGNORECASE | re.DOTALL
+)
+
+
+def _exceeds_limit(message: str) -> bool:
+    """Return whether a refusal says that the request is larger than the limit itself, so that no waiting helps."""
+    numbers = _LIMIT_AND_REQUESTED.search(message)
+    if numbers is None:
+        return _TOO_LARGE.match(message) is not None
+    limit, requested = (digits.replace(",", "") for digits in numbers.groups())
+    return limit.isdecimal() and requested.isdecimal() and int(requested) > int(limit)
 
 
 def _embedded_status(code: str | int | None) -> int | None:

@@ -59,6 +59,9 @@ _TRANSIENT_FIRST_S, _TRANSIENT_CAP_S, _TRANSIENT_JITTER = 0.5, 8.0, 0.25
 # R4: after the k-th refusal min(0.5 * 2^k, 30) seconds, 0.25 at the least; a Retry-After is a floor and not the
 # schedule. Spread upward, so that everybody who was told the same does not come back at once.
 _REFUSED_FIRST_S, _REFUSED_CAP_S, _REFUSED_LEAST_S, _SPREAD = 0.5, 30.0, 0.25, 0.10
+# A batch's row that is refused again and again while others are answered waits twice as long each time, and fails at
+# last: no waiting cures it (a prompt that the provider's own limit of tokens can never take, a broken shard).
+_OWN_REFUSED_CAP_S = 8.0
 
 
 class History:
@@ -116,12 +119,14 @@ def wait_before_retry(
     rng: Random,
     waited_s: float = 0.0,
     in_queue: bool = False,
+    own_refusals: int = 0,
+    is_incurable: bool = False,
 ) -> float | GiveUp:
     """Return the seconds to wait before the next attempt, or why there is none.
 
     `history` already counts the attempt that failed with `error`. `remaining_s` is the time to the call's deadline,
     `waited_s` that since its first refusal. `in_queue`: the row of a batch, which the limiter's queue holds for as long
-    as refusals ask for.
+    as refusals ask for; `own_refusals` of them were about this call alone, and it is incurable after many of them.
     """
     if (
         policy.max_retries == 0
@@ -136,9 +141,15 @@ def wait_before_retry(
             f"({policy.max_retry_after_s:g} s)."
         )
     if is_refusal(error):
-        wait_s = _after_refusal(
-            retry_after_s, history, policy.max_wait_s - waited_s, rng, in_queue=in_queue
-        )
+        if in_queue and is_incurable:
+            return GiveUp(
+                f"It has been refused {len(history.attempts)} times while other calls were answered."
+            )
+        left_s = policy.max_wait_s - waited_s
+        if in_queue:
+            wait_s = _in_queue(retry_after_s, own_refusals, left_s, rng)
+        else:
+            wait_s = _after_refusal(retry_after_s, history, left_s, rng)
         if wait_s is None:
             return too_long(policy)
     else:
@@ -163,15 +174,27 @@ def too_long(policy: RetryPolicy) -> GiveUp:
     return GiveUp(f"Waiting on would take longer than `max_wait` ({policy.max_wait_s:g} s).")
 
 
+def _in_queue(
+    retry_after_s: float | None, own_refusals: int, left_s: float, rng: Random
+) -> float | None:
+    """Return the wait of a batch's row after a refusal; None where a Retry-After is longer than what is left.
+
+    The limiter's queue holds the row for as long as all have to wait. The row waits longer only for itself.
+    """
+    least_s = max(retry_after_s or 0.0, _REFUSED_LEAST_S)
+    if least_s > left_s:
+        return None
+    asked_s = (retry_after_s or 0.0) * (1 + rng.uniform(0, _SPREAD))
+    return max(asked_s, min(_REFUSED_LEAST_S * 2.0**own_refusals, _OWN_REFUSED_CAP_S))
+
+
 def _after_refusal(
-    retry_after_s: float | None, history: History, left_s: float, rng: Random, *, in_queue: bool
+    retry_after_s: float | None, history: History, left_s: float, rng: Random
 ) -> float | None:
     """Return the wait after a refusal, cut to what is left of `max_wait`; None where a Retry-After is longer."""
     least_s = max(retry_after_s or 0.0, _REFUSED_LEAST_S)
     if least_s > left_s:
         return None
-    if in_queue:
-        return _REFUSED_LEAST_S
     k = history.count(RetryClass.THROTTLE, RetryClass.OVERLOAD)
     backoff_s = min(_REFUSED_FIRST_S * 2.0 ** min(k, 16), _REFUSED_CAP_S)
     return min(max(least_s, backoff_s) * (1 + rng.uniform(0, _SPREAD)), left_s)

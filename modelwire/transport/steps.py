@@ -58,6 +58,18 @@ class Wire(Protocol[M_co, C]):
     def error(self, reply: Reply) -> ChatError: ...
 
 
+class Continuation(Protocol[M, C]):
+    """Continues an answer that the provider has suspended: see `adapters.model.continuation`."""
+
+    def is_suspended(self, part: M | C) -> bool: ...
+    def next_content(self, answer: M) -> bytes: ...
+    def joined(self, answer: M, part: M) -> M: ...
+    def message(self, chunk: C) -> M: ...
+    def opened(self, end: C) -> C: ...
+    def next_part(self, before: C) -> Callable[[Sequence[C]], list[C]]: ...
+    def added(self, before: C, part: C) -> C: ...
+
+
 class Timeouts(NamedTuple):
     """How long one attempt may stay silent, in seconds. Every one is finite."""
 
@@ -158,7 +170,8 @@ class Exchange(Generic[M, C]):
     awaits, the headers with a key asked for anew; None where no function gives it. `sign` returns, or awaits, the
     headers of one attempt, where each is signed; None: all have the same. `note` writes a word about the call into
     what is handed out. `marker` makes the chunk that says a stream begins again; None: it never does. `before` is
-    called, or awaited, before the first attempt: what it raises ends the call.
+    called, or awaited, before the first attempt: what it raises ends the call. `continuation` makes the further
+    requests of an answer that comes in parts; None: no answer does.
     """
 
     def __init__(
@@ -187,6 +200,7 @@ class Exchange(Generic[M, C]):
         marker: Callable[[], C] | None = None,
         observers: Sequence[CallObserver] = (),
         before: Callable[[], Any] | None = None,
+        continuation: Continuation[M, C] | None = None,
     ) -> None:
         self.url = url
         self.headers = headers
@@ -211,6 +225,7 @@ class Exchange(Generic[M, C]):
         self.note = note
         self.marker = marker
         self.before = before
+        self.continuation = continuation
         self.observers = (*observers, *UNHEARD) if observers else UNHEARD
         self.client: tuple[Any, str | None] = (
             None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from modelwire.errors import ChatError
@@ -27,21 +27,34 @@ class EmittedChunks(Generic[M, C]):
 
     FOLD_AT_BYTES = 1024 * 1024
 
-    def __init__(self, exchange: Exchange[M, C]) -> None:
+    def __init__(self, exchange: Exchange[M, C], before: C | None = None) -> None:
         self.any = False
+        self.suspended = False  # the provider expects another request
+        self.before = before  # the sum of the answer's earlier parts
         self._exchange = exchange
         self._earlier: C | None = None  # what an attempt before this one had handed out
+        self._end: list[C] = []  # the last chunks of a suspended part, as they came
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._folded: list[C] = []  # the sum of what was decoded again so far
+        self._in_place = self._next_part()
 
     def begin(self, head: Reply) -> None:
         if self.any:
             self._earlier = self.sum()
+        self._in_place = self._next_part()
         self._framing = getattr(self._exchange.wire, "framing", SSEDecoder)(
             max_event_bytes=MAX_EVENT_BYTES
         )
         self._decoder = self._exchange.wire.stream_decoder(head.headers)
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._folded: list[C] = []  # the sum of what was decoded again so far
+        self._held, self._held_bytes, self._folded = [], 0, []
+
+    def _next_part(self) -> Callable[[Sequence[C]], list[C]] | None:
+        """Return what makes the chunks continue the answer's earlier parts; None for its first part."""
+        continuation = self._exchange.continuation
+        if self.before is None or continuation is None:
+            return None
+        return continuation.next_part(self.before)
 
     def take(self, chunks: list[C], data: bytes = b"") -> Iterable[list[C]]:
         if data:
@@ -50,16 +63,40 @@ class EmittedChunks(Generic[M, C]):
             if self._held_bytes > self.FOLD_AT_BYTES:
                 self._fold()
         if chunks:
+            if self._in_place is not None:
+                chunks = self._in_place(chunks)
             if self._earlier is not None and self._exchange.marker is not None:
                 self._earlier = None
-                chunks = [self._exchange.marker(), *chunks]
+                chunks = [*self._again(), *chunks]
             self.any = True
         return (chunks,) if chunks else ()
 
+    def _again(self) -> list[C]:
+        """Return the marker, and after it the earlier parts of the answer: only this part begins again."""
+        assert self._exchange.marker is not None  # noqa: S101 - for the type checker
+        marker, continuation = self._exchange.marker(), self._exchange.continuation
+        if self.before is None or continuation is None:
+            return [marker]
+        return [marker, continuation.opened(self.before)]
+
+    def end(self, chunks: list[C]) -> Iterable[list[C]]:
+        """Take the last chunks; those of a suspended part leave without the end."""
+        continuation = self._exchange.continuation
+        if continuation is not None and chunks and continuation.is_suspended(chunks[-1]):
+            self.suspended, self._end = True, chunks
+            chunks = [*chunks[:-1], continuation.opened(chunks[-1])]
+        return self.take(chunks)
+
     def sum(self) -> C:
-        """Add up what the caller has: of the last attempt that came to anything."""
+        """Add up what the caller has: of the last attempt that came to anything, after the earlier parts."""
         self._fold()
-        return cast("C", self._folded[0] if self._folded else self._earlier)
+        chunks = [*self._folded, *self._end]
+        if not chunks:
+            return cast("C", self.before if self._earlier is None else self._earlier)
+        part, continuation = self._exchange.merge(chunks), self._exchange.continuation
+        if self.before is None or continuation is None:
+            return part
+        return continuation.added(self.before, part)
 
     def _fold(self) -> None:
         chunks = self._folded
@@ -90,6 +127,9 @@ class CollectedChunks(Generic[M, C]):
         if len(self.chunks) > self.FOLD_AT:
             self.chunks = [self._merge(self.chunks)]
         return ()
+
+    def end(self, chunks: list[C]) -> Iterable[list[C]]:
+        return self.take(chunks)
 
     def sum(self) -> C:
         return self._merge(self.chunks)

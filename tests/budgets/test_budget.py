@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ from modelwire.caches import InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import (
     BudgetExceeded,
+    DiskError,
     InvalidArgument,
     InvalidConfig,
     JobStopped,
@@ -36,7 +38,10 @@ from modelwire.errors import (
     Timeout,
 )
 from modelwire.jobs import price_of, run_job
+from modelwire.output_parsers import StrOutputParser
+from modelwire.rate_limiters import InMemoryRateLimiter
 from modelwire.testing import GenericFakeChatModel, ProviderServer
+from modelwire.tools.loop import astream_tools, stream_tools
 
 pytest.importorskip("genai_prices")
 
@@ -56,6 +61,7 @@ class Biller(ThreadingHTTPServer):
         self.lock, self.calls, self.tokens, self.usd = threading.Lock(), 0, 0, Decimal(0)
         self.output: Callable[[dict[str, Any]], int] = lambda body: 10
         self.status, self.delay_s, self.cut = 200, 0.0, False
+        self.meanwhile: Callable[[], object] = lambda: None  # done while a request is answered
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -72,6 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         time.sleep(self.server.delay_s)
+        self.server.meanwhile()
         output = self.server.output(body)
         usage = {"prompt_tokens": 8, "completion_tokens": output, "total_tokens": 8 + output}
         with self.server.lock:
@@ -193,6 +200,110 @@ def test_a_stream_that_is_left_is_paid_by_what_came(biller: Biller) -> None:
     assert b.guessed == 1
     assert 0 < b.spent.tokens < 60
     assert b.reserved == Spending()
+
+
+@pytest.mark.parametrize("way", ["model", "chain", "events", "tools", "rows"])
+def test_a_stream_belongs_to_the_block_in_which_it_was_made(
+    colour: Any, biller: Biller, way: str
+) -> None:
+    model = model_at(biller)
+    chain = RunnableLambda(lambda text: text) | model | StrOutputParser()
+    is_sync = colour.name == "sync"
+
+    def make() -> Any:
+        if way == "model":
+            return model.stream("hi") if is_sync else model.astream("hi")
+        if way == "chain":
+            return chain.stream("hi") if is_sync else chain.astream("hi")
+        if way == "tools":
+            return stream_tools(model, "hi", []) if is_sync else astream_tools(model, "hi", [])
+        if way == "rows":
+            return (
+                chain.batch_as_completed(["hi"]) if is_sync else chain.abatch_as_completed(["hi"])
+            )
+        return chain.stream("hi") if is_sync else chain.astream_events("hi", version="v2")
+
+    async def read_all(stream: Any) -> None:
+        async for _ in stream:
+            pass
+
+    def read() -> None:
+        with budget(calls=5) as made_in:
+            stream = make()
+        list(stream)
+        assert made_in.spent.calls == 1
+
+    async def aread() -> None:
+        with budget(calls=5) as made_in:
+            stream = make()
+        await read_all(stream)
+        assert made_in.spent.calls == 1
+
+    def read_elsewhere() -> None:
+        with budget(calls=5) as made_in:
+            stream = make()
+        with budget(calls=5) as read_in:
+            list(stream)
+        assert (made_in.spent.calls, read_in.spent.calls) == (1, 0)
+
+    async def aread_elsewhere() -> None:
+        with budget(calls=5) as made_in:
+            stream = make()
+        with budget(calls=5) as read_in:
+            await read_all(stream)
+        assert (made_in.spent.calls, read_in.spent.calls) == (1, 0)
+
+    colour.run(read, aread)
+    colour.run(read_elsewhere, aread_elsewhere)
+
+
+def test_a_stream_that_was_made_in_a_block_refuses_what_that_cannot_afford(
+    colour: Any, biller: Biller
+) -> None:
+    def read() -> None:
+        with budget(calls=1):
+            streams = [model_at(biller).stream("hi") for _ in range(2)]
+        list(streams[0])
+        with pytest.raises(BudgetExceeded):
+            list(streams[1])
+
+    async def aread() -> None:
+        with budget(calls=1):
+            streams = [model_at(biller).astream("hi") for _ in range(2)]
+        assert [chunk async for chunk in streams[0]]
+        with pytest.raises(BudgetExceeded):
+            _ = [chunk async for chunk in streams[1]]
+
+    colour.run(read, aread)
+    assert biller.calls == 1
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_call_that_is_cancelled_on_its_way_is_paid_as_estimated(
+    biller: Biller, *, is_stream: bool
+) -> None:
+    biller.delay_s = 1.0
+
+    async def ask() -> None:
+        model = model_at(biller)
+        if is_stream:
+            async for _ in model.astream("hi"):
+                pass
+        else:
+            await model.ainvoke("hi")
+
+    with budget(usd=1) as b, pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(ask(), 0.2))
+    assert (b.spent.calls, b.guessed) == (1, 1)
+    assert b.spent.usd > 0
+    assert b.reserved.usd == 0
+
+
+def test_a_call_that_is_cancelled_before_it_was_sent_costs_nothing(biller: Biller) -> None:
+    model = model_at(biller, rate_limiter=InMemoryRateLimiter(requests_per_second=0.001))
+    with budget(usd=1) as b, pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(model.ainvoke("hi"), 0.1))
+    assert (b.spent.usd, b.spent.calls, biller.calls) == (0, 0, 0)
 
 
 def test_a_refused_call_gives_back_what_it_had_set_aside(colour: Any, biller: Biller) -> None:
@@ -413,6 +524,65 @@ def test_a_named_budget_goes_on_in_the_next_run(colour: Any, biller: Biller) -> 
     assert b.left.calls == 0
     with budget("other", calls=2):
         colour.invoke(model_at(biller), "hi")
+
+
+@pytest.fixture
+def busy_file(biller: Biller) -> Iterator[Callable[[Budget], sqlite3.Connection]]:
+    """Lock the file of named budgets from another connection, so that no write gets through for long."""
+    opened: list[sqlite3.Connection] = []
+
+    def lock(b: Budget) -> sqlite3.Connection:
+        assert b._store is not None
+        b._store._db.execute("PRAGMA busy_timeout = 20")
+        other = sqlite3.connect(b._store._path, isolation_level=None, check_same_thread=False)
+        opened.append(other)
+        biller.meanwhile = lambda: other.execute("BEGIN IMMEDIATE")
+        return other
+
+    yield lock
+    for one in opened:
+        one.close()
+
+
+def test_an_answer_outlives_a_file_that_cannot_be_written_and_the_sum_is_caught_up(
+    colour: Any, biller: Biller, busy_file: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = model_at(biller)
+    b = budget("team", usd=1)
+    other = busy_file(b)
+
+    def ask() -> None:
+        with b:
+            assert model.invoke("hi").text == "ok"
+
+    async def aask() -> None:
+        with b:
+            assert (await model.ainvoke("hi")).text == "ok"
+
+    colour.run(ask, aask)
+    assert "is not up to date" in caplog.text
+    assert b.left.usd == 1 - biller.usd
+    with pytest.raises(DiskError, match="cannot be written, so the call was not sent"):
+        colour.run(ask, aask)
+    assert biller.calls == 1
+    other.execute("ROLLBACK")
+    biller.meanwhile = lambda: None
+    colour.run(ask, aask)
+    assert budget("team", usd=1).left.usd == 1 - biller.usd
+    assert biller.calls == 2
+
+
+def test_what_could_not_be_written_is_written_when_the_budget_goes(
+    biller: Biller, busy_file: Any
+) -> None:
+    b = budget("team", usd=1)
+    other = busy_file(b)
+    with b:
+        model_at(biller).invoke("hi")
+    other.execute("ROLLBACK")
+    del b
+    gc.collect()
+    assert budget("team", usd=1).left.usd == 1 - biller.usd
 
 
 def test_a_day_is_that_of_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:

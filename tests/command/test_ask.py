@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from modelwire import local
+from modelwire.command.reserved_words import RESERVED_WORDS
 from modelwire.testing import Answer, ProviderServer, faults
 
 PIXEL = base64.b64decode(
@@ -80,6 +81,51 @@ def test_a_word_close_to_a_command_is_a_typo_and_nothing_is_asked(
     assert f"there is no `{word}`. Did you mean `" in done.err
     assert f'To ask a model: modelwire ask "{word}"' in done.err
     assert provider.requests == []
+
+
+KEY = "sk-proj-abcDEF0123456789abcDEF"
+
+
+@pytest.mark.parametrize("word", RESERVED_WORDS)
+def test_a_command_of_other_tools_is_explained_and_never_asked(
+    run: Callable[..., Any], provider: ProviderServer, word: str
+) -> None:
+    done = run(word, "set", "openai", KEY)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"modelwire: there is no command `{word}`. ")
+    assert KEY not in done.err
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["key", KEY], ["ask", f"is {KEY} valid?"], ["ask", "what is this"]]
+)
+def test_what_looks_like_a_key_is_neither_sent_nor_stored(
+    run: Callable[..., Any], provider: ProviderServer, arguments: list[str]
+) -> None:
+    done = run(*arguments, "-m", "openai:m", stdin=f"OPENAI_API_KEY={KEY}".encode())
+    assert (done.code, done.out) == (2, "")
+    assert "looks like an API key" in done.err
+    assert KEY not in done.err
+    assert provider.requests == []
+    assert run("log").err == "The log is empty.\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["what is sk-learn-contrib-something-long", "use the hf_hub_download_function"]
+)
+def test_a_word_that_begins_like_a_key_is_asked(
+    run: Callable[..., Any], provider: ProviderServer, text: str
+) -> None:
+    assert run("ask", text, "-m", "openai:m").out == f"{text}\n"
+
+
+def test_a_text_that_is_piped_into_the_bare_command_is_asked(provider: ProviderServer) -> None:
+    command = [sys.executable, "-m", "modelwire.cli"]
+    done = subprocess.run(
+        command, input="what is it", capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "what is it\n"
 
 
 @pytest.mark.parametrize("word", ["help", "version"])
@@ -313,7 +359,10 @@ def test_the_log_lists_shows_finds_and_forgets(
     path = Path(run("log", "--path").out.strip())
     assert oct(path.stat().st_mode & 0o777) == "0o600"
     assert run("log", "9").code == run("log", "9" * 30).code == 2
-    run("log", "--clear")
+    kept = run("log", "--clear")
+    assert (kept.code, "Nothing was deleted" in kept.err) == (2, True)
+    assert len(run("log").out.splitlines()) == 2
+    assert run("log", "--clear", "--yes").code == 0
     assert run("log").err == "The log is empty.\n"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 import modelwire
-from modelwire.testing import Answer, ProviderServer
+from modelwire.testing import Answer, ProviderServer, faults
 
 ROOT = str(Path(modelwire.__file__).parents[1])
 
@@ -254,19 +256,29 @@ class Terminal:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(other)
-        self.shown = ""
+        self.shown = self.everything = ""
 
     def until(self, text: str, seconds: float = 60) -> str:
         end = time.monotonic() + seconds
         while text not in self.shown and time.monotonic() < end:
             if select.select([self._own], [], [], 0.2)[0]:
                 try:
-                    self.shown += os.read(self._own, 65536).decode("utf-8", "replace")
+                    data = os.read(self._own, 65536).decode("utf-8", "replace")
+                    self.shown += data
+                    self.everything += data
                 except OSError:
                     break
         assert text in self.shown, self.shown
         before, _, self.shown = self.shown.partition(text)
         return before + text
+
+    def rest(self) -> str:
+        """Return what the program has shown until it ended."""
+        with contextlib.suppress(OSError):  # EIO: the other side is closed
+            while data := os.read(self._own, 65536):
+                self.shown += data.decode("utf-8", "replace")
+                self.everything += data.decode("utf-8", "replace")
+        return self.shown
 
     def type(self, text: str) -> None:
         os.write(self._own, text.encode())
@@ -314,26 +326,140 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_chat(
     assert screen.program.wait(30) == 0
 
 
-def test_a_terminal_of_20_columns_shows_markdown_within_them(
+ODD = "Put a <div> inside <body>, List<String>, a*b*c, __init__, [docs](https://x.test)"
+
+
+def test_a_terminal_shows_the_whole_answer_with_colours(
     terminal: Callable[..., Terminal], provider: ProviderServer
 ) -> None:
-    pytest.importorskip("rich")
-    provider.say(
-        "# Title\n\nSome **bold** words in a line that is longer than the screen.\n\n- one\n- two\n\nthe end"
-    )
-    screen = terminal("ask", "show me", "-m", "openai:m", columns=20)
+    provider.say(f"# Title\n\nSome **bold** words.\n{ODD}\nthe end")
+    screen = terminal("ask", "show me", "-m", "openai:m")
     shown = screen.until("the end")
-    assert "**" not in shown
     assert "\x1b[1m" in shown
+    whole = re.sub("\x1b\\[[0-9;]*m", "", shown).replace("\r\n", "\n")
+    assert whole == f"# Title\n\nSome **bold** words.\n{ODD}\nthe end"
     assert screen.program.wait(30) == 0
 
 
-def test_escape_sequences_of_a_model_do_not_reach_the_terminal(
+def test_plain_shows_no_colours(
     terminal: Callable[..., Terminal], provider: ProviderServer
 ) -> None:
-    provider.say("a\x1b]0;owned\x07b the end")
-    screen = terminal("ask", "show me", "-m", "openai:m", NO_COLOR="1")
-    assert "\x1b]0" not in screen.until("the end")
+    provider.say("Some **bold** words, the end")
+    screen = terminal("ask", "show me", "-m", "openai:m", "--plain")
+    assert screen.until("the end") == "Some **bold** words, the end"
+
+
+def test_typing_and_ctrl_c_print_no_line_of_the_answer_twice(
+    terminal: Callable[..., Terminal], provider: ProviderServer
+) -> None:
+    lines = "".join(f"line {number}\n" for number in range(200))
+    provider.say(Answer(lines, chunk_gap_s=0.02))
+    screen = terminal("ask", "show me", "-m", "openai:m")
+    shown = screen.until("line 3\r\n")
+    screen.type("typed while it streams")
+    shown += screen.until("line 9\r\n")
+    screen.program.send_signal(signal.SIGINT)
+    assert screen.program.wait(30) == 130
+    shown += screen.rest()
+    shown = shown.replace("typed while it streams", "")  # the terminal echoes it amid a line
+    found = [int(number) for number in re.findall("line ([0-9]+)", shown)]
+    assert found == list(range(len(found)))
+
+
+@pytest.mark.parametrize("word", ["quit", "exit", "/quit"])
+def test_these_words_end_a_chat(
+    run: Callable[..., Any], provider: ProviderServer, word: str
+) -> None:
+    done = run("chat", "-m", "openai:m", stdin=_lines(word, "not asked"))
+    assert (done.code, provider.requests) == (0, [])
+
+
+def test_a_key_typed_in_a_chat_is_neither_sent_nor_stored(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
+    done = run("chat", "-m", "openai:m", stdin=_lines("sk-proj-abcDEF0123456789abcDEF"))
+    assert "looks like an API key" in done.err
+    assert provider.requests == []
+    assert run("log").err == "The log is empty.\n"
+
+
+@pytest.mark.parametrize("is_logged", [True, False])
+def test_the_history_of_the_prompt_is_for_the_user_alone_and_only_with_the_log(
+    run: Callable[..., Any],
+    terminal: Callable[..., Terminal],
+    provider: ProviderServer,
+    own_home: Path,
+    *,
+    is_logged: bool,
+) -> None:
+    pytest.importorskip("prompt_toolkit")
+    screen = terminal("chat", "-m", "openai:m", *([] if is_logged else ["--no-log"]))
+    screen.until(">")
+    screen.type("my secret\r")
+    screen.until("my secret")
+    screen.type("/quit\r")
+    assert screen.program.wait(30) == 0
+    typed = own_home.parent / "data" / "modelwire" / "typed"
+    assert typed.exists() == is_logged
+    if is_logged:
+        assert "my secret" in typed.read_text()
+        assert oct(typed.stat().st_mode & 0o777) == "0o600"
+    run("log", "--clear", "--yes")
+    assert not typed.exists()
+
+
+def test_clearing_the_log_asks_first(
+    run: Callable[..., Any], terminal: Callable[..., Terminal], provider: ProviderServer
+) -> None:
+    run("ask", "hello", "-m", "openai:m")
+    for answer, left in (("n", 1), ("y", 0)):
+        screen = terminal("log", "--clear")
+        screen.until("Delete 1 conversations and what you typed? [y/N]")
+        screen.type(f"{answer}\r")
+        screen.program.wait(30)
+        assert len(run("log").out.splitlines()) == left
+
+
+TITLE = "\x1b]0;owned\x07"  # the escape sequence that changes a terminal's title
+
+
+def test_escape_sequences_reach_no_terminal(
+    run: Callable[..., Any],
+    terminal: Callable[..., Terminal],
+    provider: ProviderServer,
+    own_home: Path,
+) -> None:
+    (own_home / "mine.py").write_text(
+        f'def look(place: str) -> str:\n    """Look."""\n    return "seen {TITLE}" + place\n'
+    )
+    call = {"name": "look", "args": {"place": f"here {TITLE}"}}
+    unknown = {"name": f"lock{TITLE}", "args": {}}
+    script = [Answer(tool_calls=[call, unknown]), f"a{TITLE}b the end"]
+    provider.say(*script, *script, *script)
+    ask = ("ask", f"show {TITLE}me", "-m", "openai:m", "--tools", "mine.py")
+    for arguments in (ask, (*ask, "-n"), (*ask, "--plain")):
+        screen = terminal(*arguments)
+        screen.until("b the end")
+        assert screen.program.wait(30) == 0
+        assert "\x1b]" not in screen.everything
+        assert "\x07" not in screen.everything
+    for arguments in (("log", "1"), ("log",), ("log", "--find", "owned")):
+        screen = terminal(*arguments)
+        screen.until("show ")
+        assert screen.program.wait(30) == 0
+        screen.rest()
+        assert "\x1b" not in screen.everything
+        assert "\x07" not in screen.everything
+    assert TITLE in run("log", "1").out  # what is piped stays as it is
+
+
+def test_escape_sequences_of_an_error_reach_no_terminal(
+    terminal: Callable[..., Terminal], provider: ProviderServer
+) -> None:
+    provider.say(faults.status(400, message=f"no {TITLE}such"))
+    screen = terminal("ask", "show me", "-m", "openai:m")
+    screen.until("such")
+    assert "\x1b]" not in screen.everything
 
 
 def test_ctrl_c_in_ask_ends_with_130(

@@ -297,6 +297,17 @@ def test_check_names_each_row_that_cannot_be_used(
     assert "line 1: not valid TOML" in done.err
 
 
+@pytest.mark.parametrize("password", ["se@cret", "se/cret", "se@cr@et", "s//ecret"])
+def test_doctor_shows_no_part_of_a_password(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:{password}@proxy.example.org:3128")
+    out = run("doctor").out
+    assert "HTTPS_PROXY = http://***@proxy.example.org:3128" in out
+    assert "cret" not in out
+    assert "et@" not in out
+
+
 def test_doctor_shows_keys_and_proxies_masked(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from modelwire.adapters import (
 )
 from modelwire.errors import ChatError
 from modelwire.messages import AIMessage, merge_chunks
+from modelwire.messages.tool_calls import CALL_EXTRAS
 
 Block = Mapping[str, Any]
 
@@ -45,13 +46,19 @@ async def answer(endpoint: str, base_url: str, request_body: dict[str, Any]) -> 
         about = {"class": type(error).__name__, "status": error.status, "message": str(error)}
         return {
             "error": about,
-            "partial": outcome(endpoint, error.partial) if error.partial else None,
+            "partial": None if error.partial is None else outcome(endpoint, error.partial),
         }
     return outcome(endpoint, message)
 
 
 def _model(endpoint: str, base_url: str, *, is_on_vertex: bool = False) -> Any:
-    same: dict[str, Any] = {"model": "m", "api_key": "none", "max_retries": 0}
+    # A recording has one request, so a suspended answer is read as the part that it is.
+    same: dict[str, Any] = {
+        "model": "m",
+        "api_key": "none",
+        "max_retries": 0,
+        "max_continuations": 0,
+    }
     if endpoint == "anthropic_messages":
         return ChatAnthropic(base_url=base_url.removesuffix("/v1"), **same)
     if endpoint == "bedrock_converse":
@@ -71,6 +78,7 @@ def outcome(endpoint: str, message: AIMessage) -> dict[str, Any]:
     blocks = blocks_of(message)
     kwargs, metadata = message.additional_kwargs, message.response_metadata
     calls: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
+    free_text = _custom_calls(message, blocks)
     others = [block["type"] for block in blocks if block["type"] not in (*SAID, *THOUGHT, *CALLED)]
     said: dict[str, Any] = {
         "text": "".join(
@@ -78,7 +86,7 @@ def outcome(endpoint: str, message: AIMessage) -> dict[str, Any]:
         ),
         "reasoning_text": kwargs.get("reasoning_content", "") + "".join(_thoughts(blocks)),
         "tool_calls": [
-            {"id": call["id"], "name": call["name"], "arguments": _text(call["args"])}
+            {"id": call["id"], "name": call["name"], "arguments": _text(call, free_text)}
             for call in calls
         ],
         "server_tools": ["legacy_function_call"] if kwargs.get("function_call") else others,
@@ -100,9 +108,18 @@ def blocks_of(message: AIMessage) -> list[Block]:
     ]
 
 
-def _text(args: Any) -> Any:
+def _custom_calls(message: AIMessage, blocks: Iterable[Block]) -> set[Any]:
+    """Return the ids of the calls of custom tools, whose input is free text: Responses', Chat Completions'."""
+    ids = {block.get("call_id") for block in blocks if block["type"] == "custom_tool_call"}
+    extras = message.additional_kwargs.get(CALL_EXTRAS) or {}
+    return ids | {id for id, extra in extras.items() if extra.get("type") == "custom"}
+
+
+def _text(call: Mapping[str, Any], free_text: Iterable[Any]) -> Any:
     """Return the free text of a custom tool as it was; other arguments as they are."""
-    return args["__arg1"] if isinstance(args, dict) and args.keys() == {"__arg1"} else args
+    args = call["args"]
+    is_free = call["id"] in free_text and isinstance(args, dict)
+    return args.get("__arg1") if is_free else args
 
 
 def _thoughts(blocks: Iterable[Block]) -> Iterable[str]:
@@ -187,10 +204,11 @@ def _responses(message: AIMessage) -> dict[str, Any]:
 
 def _bedrock(message: AIMessage) -> dict[str, Any]:
     about = message.response_metadata
+    more = about.get("additionalModelResponseFields")  # any JSON
     own_words = {"server_tool_call": "server_tool_use", "server_tool_result": "toolResult"}
     return {
         "finish_reason": about.get("stopReason"),
-        "finish_detail": (about.get("additionalModelResponseFields") or {}).get("stop_sequence"),
+        "finish_detail": more.get("stop_sequence") if isinstance(more, dict) else None,
         "model": None,  # the answer names none; ours is the one that was asked
         "id": about.get("request_id"),
         "guardrail": bool((about.get("trace") or {}).get("guardrail")),

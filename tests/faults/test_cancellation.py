@@ -185,7 +185,8 @@ def test_c1_a_thousand_calls_cancelled_at_random_leave_nothing(
 
         tasks = [asyncio.create_task(model.ainvoke(str(n))) for n in range(calls)]
         left = set(tasks)
-        while left:  # whenever some are done, a few others are cancelled: those that wait, and those that are on their way
+        # Whenever some are done, a few others are cancelled: those that wait, and those on their way.
+        while left:
             _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0.002)
             for task in rng.sample([task for task in tasks if task in left], min(5, len(left))):

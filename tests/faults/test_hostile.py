@@ -296,7 +296,10 @@ def test_a_proxy_of_the_environment_is_told_its_own_password_only(
 ) -> None:
     if way == "aiohttp" and colour.name == "sync":
         pytest.skip("aiohttp is for async calls")
-    said = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"good"},"finish_reason":"stop"}],"model":"m"}'
+    said = (
+        b'{"choices":[{"index":0,"message":{"role":"assistant","content":"good"},'
+        b'"finish_reason":"stop"}],"model":"m"}'
+    )
     proxy = raw_server([[b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(said) + said]])
     (tmp_path / ".netrc").write_text("default login canary password canary\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from modelwire.adapters import ChatOpenAI
+from modelwire.budgets import budget
+from modelwire.errors import InvalidArgument
 from modelwire.jobs import price_of
 from modelwire.jobs.cost import BATCH_SHARE, price_of_usage
+from modelwire.jobs.work import check_prices
 from modelwire.messages import AIMessage
 
 genai_prices = pytest.importorskip("genai_prices", reason="`modelwire[jobs]` is not installed")
@@ -166,3 +170,37 @@ def test_an_answer_is_priced_by_the_tier_that_it_says(tier: Any, share: str) -> 
     assert (
         price_of(billed, batch=True) == usual * BATCH_SHARE
     )  # and no tier is cheaper than a batch
+
+
+AUDIO = {
+    "input_tokens": 1000,
+    "output_tokens": 1000,
+    "total_tokens": 2000,
+    "input_token_details": {"audio": 1000},
+    "output_token_details": {"audio": 1000},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "usd"),
+    [
+        ("gpt-audio", AUDIO, Decimal("0.096")),
+        ("gpt-4o-audio-preview", AUDIO, None),
+        ("gpt-4o-audio-preview", {"input_tokens": 1000, "output_tokens": 1000}, None),
+        ("gpt-4o", AUDIO, None),
+        ("gpt-4o", {"input_tokens": 1000, "output_tokens": 1000}, Decimal("0.0125")),
+    ],
+)
+def test_audio_is_never_priced_as_text(model: str, usage: Any, usd: Decimal | None) -> None:
+    assert price_of_usage(usage, model, provider="openai") == usd
+
+
+def test_a_limit_in_dollars_is_refused_for_audio_without_a_price() -> None:
+    model = ChatOpenAI(model="gpt-4o-audio-preview", api_key="k")
+    with pytest.raises(InvalidArgument, match="no price of `gpt-4o-audio-preview` is known"):
+        check_prices(model)
+    with (
+        budget(usd=1),
+        pytest.raises(InvalidArgument, match="no price of `gpt-4o-audio-preview` is known"),
+    ):
+        model.invoke("hi")

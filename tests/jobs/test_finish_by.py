@@ -110,6 +110,13 @@ def test_an_hour_may_be_written_in_many_ways(text: Any, hour: str) -> None:
         ("25:00", "is no time"),
         ("", "is no time"),
         (7, "`finish_by` is a time, not 7"),
+        ("99999999999h", "is outside the calendar, which has the years 1 to 9999"),
+        ("9" * 400 + "h", r"finish_by='9{40}\.\.\.'` is outside the calendar"),
+        (timedelta.max, "is outside the calendar"),
+        (datetime.min.replace(tzinfo=ZoneInfo("Asia/Tokyo")), "is outside the calendar"),
+        ("9999-12-31T23:59:59-12:00", "is outside the calendar"),
+        ("9999-12-31T00:00:00", "is more than 100 years away"),
+        ("9000000h", "is more than 100 years away"),
     ],
 )
 def test_an_hour_that_is_none_is_refused_with_the_line_to_write(text: Any, says: str) -> None:

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from modelwire.errors import JobBusy
-from modelwire.jobs.folder import LOCKED_BYTE, JobFolder
+from modelwire.jobs.folder import JobFolder
+from modelwire.jobs.owned_files import LOCKED_BYTE
 
 
 class Windows(SimpleNamespace):

@@ -268,3 +268,16 @@ def test_a_row_with_the_answer_of_a_damaged_one_never_gets_a_third_rows_answer(
     result = run(chain, rows, tmp_path / "o.jsonl")
     assert [row["answer"] for row in result] == [f"answer to Human: {row['text']}" for row in rows]
     assert asked == ["Human: twin"]
+
+
+def test_a_name_too_long_for_the_unfinished_table_is_refused_before_any_row_is_asked(
+    tmp_path: Path,
+) -> None:
+    asked = []
+    chain = RunnableLambda(lambda row: asked.append(row) or "yes")
+    with pytest.raises(InvalidArgument, match="name has 244 bytes, and 240 is the most"):
+        run(chain, [{"id": 0}], tmp_path / f"{'ä' * 118}xx.jsonl")
+    assert (asked, list(tmp_path.iterdir())) == ([], [])
+    longest = tmp_path / f"{'ä' * 117}.jsonl"
+    assert run(chain, [{"id": 0}], longest).complete
+    assert json.loads(longest.read_text())["answer"] == "yes"

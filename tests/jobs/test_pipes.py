@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from shutil import rmtree
 
@@ -112,3 +113,67 @@ def test_a_batch_api_wants_files(tmp_path: Path) -> None:
     done = batch(tmp_path, "", "--output", "-", "--via", "batch-api")
     assert done.returncode == 1
     assert "needs files" in done.stderr
+
+
+def shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    (folder / "mine.py").write_text(CHAIN)
+    (folder / "tmp").mkdir(exist_ok=True)
+    root = str(Path(__file__).parents[2])
+    env = {**os.environ, "TMPDIR": str(folder / "tmp"), "PYTHONPATH": root}
+    command = command.replace("modelwire batch", f"{sys.executable} -m modelwire.cli batch")
+    return subprocess.run(
+        ["bash", "-c", command], text=True, capture_output=True, cwd=folder, env=env, check=False
+    )
+
+
+@pytest.mark.parametrize("sink", [" > /dev/full", " | true"])
+def test_answers_that_standard_output_does_not_take_are_kept(tmp_path: Path, sink: str) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("only Linux has /dev/full")
+    (tmp_path / "in.csv").write_text("a\n" + "".join(f"{'x' * 2000}{n}\n" for n in range(200)))
+    done = shell(
+        tmp_path,
+        f"sleep 0; modelwire batch in.csv --chain mine:chain --output -{sink}; exit $PIPESTATUS",
+    )
+    assert "What is done is kept: `modelwire jobs write " in done.stderr
+    (folder,) = (tmp_path / "tmp").iterdir()
+    assert main(["jobs", "write", str(folder / "stdout.jsonl.job")]) == 0
+    assert len((folder / "stdout.jsonl").read_text().splitlines()) == 200
+
+
+WAITS = CHAIN.replace(
+    "    return",
+    "    import os, time\n    while not os.path.exists('go'): time.sleep(0.01)\n    return",
+)
+
+
+def test_a_second_command_leaves_the_input_of_the_first_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(WAITS)
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-m", "modelwire.cli", "batch", "-", "--chain", "mine:chain"]
+    command += ["--output", "o.jsonl", "--format", "csv", "--max-concurrency", "1"]
+    given = "a\n" + "".join(f"{n}\n" for n in range(20))
+    first = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert first.stdin is not None
+    first.stdin.write(given)
+    first.stdin.close()
+    first.stdin = None
+    while not (tmp_path / "asked").exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = batch(tmp_path, "a\nz\n", "--output", "o.jsonl", "--format", "csv", chain=WAITS)
+    assert second.returncode == 1
+    assert "Another process reads `o.jsonl.stdin.csv`" in second.stderr
+    assert (tmp_path / "o.jsonl.stdin.csv").read_text() == given
+    (tmp_path / "go").touch()
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 20

@@ -211,6 +211,46 @@ def test_parquet_and_frames_give_plain_rows(tmp_path: Path) -> None:
     assert [row.values for row in source] == expected
 
 
+def odd_columns() -> dict[str, Any]:
+    """Return a column for each kind of value that Python cannot hold: the second of three rows has it."""
+    pa = pytest.importorskip("pyarrow")
+    text = pa.array([b"x", b"\xff", b"z"]).cast(pa.binary())
+    return {
+        "a date": pa.array([0, 10**7, 1], pa.int32()).cast(pa.date32()),
+        "a moment": pa.array([0, 2**62, 1], pa.int64()).cast(pa.timestamp("us")),
+        "a duration": pa.array([0, 2**62, 1], pa.int64()).cast(pa.duration("s")),
+        "a text": pa.Array.from_buffers(pa.string(), 3, text.buffers()),
+    }
+
+
+@pytest.mark.parametrize("kind", ["a date", "a moment", "a duration", "a text"])
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_value_that_python_cannot_hold_fails_its_row_alone(
+    tmp_path: Path, kind: str, *, is_file: bool
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pa.table({"id": [1, 2, 3], "odd": odd_columns()[kind]})
+    given: Any = table
+    if is_file:
+        given = tmp_path / "t.parquet"
+        parquet.write_table(table, given)
+    found = list(open_source(given))
+    assert [row.problem is None for row in found] == [True, False, True]
+    assert [row.number for row in found] == [0, 1, 2]
+    assert (found[1].problem or "").startswith("Python cannot hold the value of `odd`: ")
+    assert [row.values["id"] for row in found if row.values] == [1, 3]
+
+
+def test_a_struct_with_one_name_twice_fails_its_rows_alone() -> None:
+    pa = pytest.importorskip("pyarrow")
+    parts = [pa.array([1, 2]), pa.array([3, 4])]
+    twice = pa.StructArray.from_arrays(parts, names=["a", "a"])
+    found = list(open_source(pa.table({"id": [1, 2], "odd": twice})))
+    assert ["`odd`" in (row.problem or "") for row in found] == [True, True]
+
+
 def test_a_polars_frame_is_known_by_its_methods() -> None:
     frame = SimpleNamespace(
         columns=["a"], iter_rows=lambda *, named: iter([{"a": 1}]), __len__=lambda: 1

@@ -295,3 +295,18 @@ def test_a_setting_is_read_and_set_through_it(server: ProviderServer, colour: An
     assert server.requests[0].fields["temperature"] == 0.25
     with pytest.raises(ValueError, match="temprature"):
         lc.temprature = 1
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+def test_events_of_version_3_are_langchains(model: Any, server: ProviderServer) -> None:
+    """The error of `modelwire`'s own `stream_events` names this way."""
+    server.say("one two", "one two")
+    lc = as_langchain(model)
+
+    async def read() -> list[Any]:
+        return [event async for event in await lc.astream_events("hi", version="v3")]
+
+    for events in (list(lc.stream_events("hi", version="v3")), asyncio.run(read())):
+        deltas = [event["delta"] for event in events if event["event"] == "content-block-delta"]
+        assert "".join(delta.get("text", "") for delta in deltas) == "one two"
+        assert events[-1]["usage"]["output_tokens"] > 0

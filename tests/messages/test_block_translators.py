@@ -137,7 +137,7 @@ def test_a_provider_may_say_its_own_blocks(own_provider: str) -> None:
         ({"type": "image", "source": {"type": "url", "url": "u"}}, {"type": "image", "url": "u"}),
         (
             {"type": "image", "source": {"type": "file", "file_id": "f"}},
-            {"type": "image", "file_id": "f"},
+            {"type": "image", "file_id": "f", "id": "f"},
         ),
         (
             {

@@ -159,3 +159,9 @@ def test_a_long_part_is_cut_after_500_characters(block: Any) -> None:
     text = (root[0] if len(root) else root).text or ""
     assert len(text) == 503
     assert text.endswith("...")
+
+
+@pytest.mark.parametrize(("chars", "shown"), [(64, "k" * 64), (65, "k" * 64 + "...")])
+def test_a_long_id_of_a_call_is_shortened(chars: int, shown: str) -> None:
+    call = tool_call(name="f", args={}, id="k" * chars)
+    assert f'<tool_call id="{shown}" name="f">' in xml(AIMessage("x", tool_calls=[call]))

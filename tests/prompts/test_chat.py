@@ -418,3 +418,9 @@ def test_a_prompt_composes_with_what_follows(colour: Any) -> None:
     chain = ChatPromptTemplate([("human", "{a}")]) | (lambda value: value.to_string())
     assert colour.invoke(chain, "x") == "Human: x"
     assert colour.batch(chain, [{"a": 1}, {"a": 2}]) == ["Human: 1", "Human: 2"]
+
+
+def test_input_variables_of_a_messages_template_have_no_effect() -> None:
+    made = SystemMessagePromptTemplate.from_template("a {x}", input_variables=["x", "y"])
+    assert made.input_variables == ["x"]
+    assert made.format(x=1).text == "a 1"

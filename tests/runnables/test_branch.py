@@ -136,3 +136,9 @@ def test_the_schema_of_the_default_comes_first() -> None:
 
     branch = RunnableBranch((lambda x: isinstance(x, int), number), text)
     assert branch.input_schema.model_json_schema() == {"title": "text_input", "type": "string"}
+
+
+def test_the_types_that_a_runnable_is_made_with_are_its_schemas() -> None:
+    branch = RunnableBranch[int, str]((lambda x: x > 0, lambda x: "a"), lambda x: "b")
+    assert branch.get_input_jsonschema() == {"title": "RunnableBranchInput", "type": "integer"}
+    assert branch.get_output_jsonschema() == {"title": "RunnableBranchOutput", "type": "string"}

@@ -451,3 +451,17 @@ def test_a_slow_reader_holds_the_producer() -> None:
             return made
 
     assert asyncio.run(main()) < 500
+
+
+@pytest.mark.parametrize("method", ["astream_events", "stream_events"])
+def test_version_v3_is_an_error_that_names_the_versions_there_are_and_the_way_to_it(
+    method: str,
+) -> None:
+    for runnable in (RunnableLambda(len), GenericFakeChatModel(messages=iter(["a"]))):
+        with pytest.raises(
+            NotImplementedError, match=r'"v2" (or|and) "v1".*as_langchain'
+        ) as caught:
+            getattr(runnable, method)("hi", version="v3")
+        assert isinstance(caught.value, CallerError)
+    with pytest.raises(NotImplementedError, match="stream_events"):
+        RunnableLambda(len).stream_events("hi")

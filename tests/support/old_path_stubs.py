@@ -25,7 +25,7 @@ def stubs() -> Iterator[tuple[Path, str]]:
 
 def _import(home: str, name: str) -> str:
     line = f"from {home} import {name} as {name}\n"
-    return line if len(line) <= 121 else f"from {home} import (\n    {name} as {name},\n)\n"
+    return line if len(line) <= 101 else f"from {home} import (\n    {name} as {name},\n)\n"
 
 
 if __name__ == "__main__":

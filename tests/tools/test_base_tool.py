@@ -147,10 +147,8 @@ def test_what_a_tool_returns_becomes_what_a_message_can_say(returned: Any, conte
 
 def test_an_output_of_its_own_kind_is_returned_as_it_is() -> None:
     for own in (OWN[0], OWN[1], OWN):
-        assert (
-            StructuredTool.from_function(lambda: own, name="n", description="d").invoke(call({}))
-            is own
-        )  # noqa: B023
+        made = StructuredTool.from_function(lambda: own, name="n", description="d")  # noqa: B023
+        assert made.invoke(call({})) is own
 
 
 def test_content_and_artifact(colour: Any) -> None:

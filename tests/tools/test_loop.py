@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import pickle
 import threading
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
+from uuid import uuid4
 
 import pytest
+from pydantic import BaseModel
 
 from modelwire import (
     AIMessage,
@@ -33,14 +37,15 @@ from modelwire.errors import (
     Timeout,
 )
 from modelwire.outputs import ChatGeneration, ChatResult
-from modelwire.runnables.config import in_batch
+from modelwire.runnables import RunnableConfig
+from modelwire.runnables.config import ensure_config, in_batch
 from modelwire.testing import (
     Answer,
     FakeMessagesListChatModel,
     GenericFakeChatModel,
     ProviderServer,
 )
-from modelwire.tools import ToolException, tool
+from modelwire.tools import BaseTool, InjectedToolArg, ToolException, tool
 from modelwire.tools.loop import ToolCallStarted
 
 
@@ -519,19 +524,167 @@ def test_an_async_tool_runs_in_the_callers_loop() -> None:
     assert loops[0] is loops[1]
 
 
-def test_an_async_tool_in_the_sync_loop_is_an_error_that_says_what_to_do(
-    run: Callable[..., Any],
-) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_an_async_tool_runs_in_the_async_loop_and_is_refused_by_the_sync_one(form: str) -> None:
     @tool
     async def here() -> str:
-        """Say where."""
+        """Return where it is."""
         return "x"
 
-    messages = run(_model(AIMessage("", tool_calls=[_call("here")]), AIMessage("x")), "go", [here])
-    assert messages[2].text in (
-        "x",
-        "NotImplementedError: `here` has a coroutine only: call it by `ainvoke`.",
+    model = _model(AIMessage("", tool_calls=[_call("here")]), AIMessage("done"))
+    if form in ("async", "astream"):
+        assert FORMS[form](model, "go", [here])[2].text == "x"
+        return
+    with pytest.raises(InvalidArgument, match="`here` is an async function, and this loop is sync"):
+        FORMS[form](model, "go", [here])
+    assert model.i == 0
+
+
+def test_the_model_cannot_fill_an_injected_argument(run: Callable[..., Any]) -> None:
+    class Args(BaseModel):
+        text: str
+        tenant: Annotated[str, InjectedToolArg] = "own"
+
+    class Post(BaseTool):
+        name: str = "post"
+        description: str = "Post a text."
+        args_schema: Any = Args
+
+        def _run(self, text: str, tenant: str) -> str:
+            return f"{text} for {tenant}"
+
+    @tool
+    def save(text: str, is_admin: Annotated[bool, InjectedToolArg] = False) -> str:
+        """Save a text."""
+        return f"{text} as {'admin' if is_admin else 'user'}"
+
+    @tool
+    def read(user: Annotated[str, InjectedToolArg]) -> str:
+        """Read the mail of a user."""
+        return f"mail of {user}"
+
+    calls = [
+        _call("post", "1", text="a", tenant="other"),
+        _call("save", "2", text="b", is_admin=True),
+        _call("read", "3", user="boss"),
+    ]
+    tools = [Post(), save, read]
+    messages = run(_model(AIMessage("", tool_calls=calls), AIMessage("done")), "go", tools)
+    posted, saved, mail = sorted(messages[2:5], key=lambda one: one.tool_call_id)
+    assert [posted.text, saved.text] == ["a for own", "b as user"]
+    assert mail.status == "error"
+    assert "boss" not in mail.text
+
+
+def test_a_tool_has_the_bound_of_the_loop_and_not_the_number_of_its_calls(
+    run: Callable[..., Any],
+) -> None:
+    seen: list[Any] = []
+
+    @tool
+    def look(config: RunnableConfig) -> str:
+        """Look at the config."""
+        seen.append((config.get("max_concurrency"), config.get("run_id"), config.get("run_name")))
+        seen.append(ensure_config().get("max_concurrency"))
+        return "x"
+
+    def ask(**config: Any) -> None:
+        model = _model(AIMessage("", tool_calls=[_call("look")]), AIMessage("done"))
+        run(model, "go", [look], config=config)
+
+    ask(run_id=uuid4(), run_name="mine")
+    ask(max_concurrency=7)
+    assert seen == [(None, None, None), None, (7, None, None), 7]
+
+
+def test_one_run_of_the_loop_has_the_id_and_the_name_of_its_config(run: Callable[..., Any]) -> None:
+    class Runs(BaseCallbackHandler):
+        def __init__(self) -> None:
+            self.ids: list[Any] = []
+            self.names: list[Any] = []
+
+        def on_chat_model_start(self, *args: Any, run_id: Any, **kwargs: Any) -> None:
+            self.ids.append(run_id)
+            self.names.append(kwargs.get("name"))
+
+        def on_tool_start(self, *args: Any, run_id: Any, **kwargs: Any) -> None:
+            self.ids.append(run_id)
+            self.names.append(kwargs.get("name"))
+
+    runs, run_id = Runs(), uuid4()
+    calls = [_call("multiply", str(number), a=number, b=2) for number in range(2)]
+    model = _model(AIMessage("", tool_calls=calls), AIMessage("done"))
+    config = {"run_id": run_id, "run_name": "mine", "callbacks": [runs]}
+    run(model, "go", [multiply], config=config)
+    assert (runs.ids[0], runs.names[0]) == (run_id, "mine")
+    assert len(set(runs.ids)) == 4
+    assert "mine" not in runs.names[1:]
+
+
+def test_two_calls_of_one_id_are_run_and_may_be_passed_in_again(run: Callable[..., Any]) -> None:
+    calls = [_call("multiply", "same", a=1, b=2), _call("multiply", "same", a=3, b=2)]
+    messages = run(_model(AIMessage("", tool_calls=calls), AIMessage("done")), "go", [multiply])
+    assert [one.text for one in messages[2:4]] == ["2", "6"]
+    ids = [one.tool_call_id for one in messages[2:4]]
+    assert ids == [call["id"] for call in messages[1].tool_calls]
+    assert len(set(ids)) == 2
+    assert run(_model(AIMessage("again")), messages, [multiply])[-1].text == "again"
+
+
+def test_a_history_with_one_id_twice_is_taken(run: Callable[..., Any]) -> None:
+    calls = [_call("multiply", "same", a=1, b=2), _call("multiply", "same", a=3, b=2)]
+    answers = [ToolMessage("2", tool_call_id="same"), ToolMessage("6", tool_call_id="same")]
+    history = [HumanMessage("go"), AIMessage("", tool_calls=calls), *answers]
+    assert run(_model(AIMessage("done")), history, [multiply])[-1].text == "done"
+    half_done = run(_model(AIMessage("done")), history[:-1], [multiply])
+    assert [one.text for one in half_done[2:]] == ["2", "6", "done"]
+
+
+def test_an_exception_without_a_text_goes_to_the_model(run: Callable[..., Any]) -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    @tool
+    def fail() -> str:
+        """Fail."""
+        raise Unprintable
+
+    messages = run(
+        _model(AIMessage("", tool_calls=[_call("fail")]), AIMessage("done")), "go", [fail]
     )
+    assert messages[2].text.startswith("Unprintable: its message cannot be read")
+    assert messages[-1].text == "done"
+
+
+def test_a_call_that_cannot_be_read_and_has_no_id_is_no_end(run: Callable[..., Any]) -> None:
+    unread: Any = {"name": "multiply", "args": '{"a": 1,', "id": None, "error": None}
+    answer = AIMessage("", invalid_tool_calls=[{**unread, "type": "invalid_tool_call"}])
+    messages = run(_model(answer, AIMessage("done")), "go", [multiply])
+    assert messages[2].status == "error"
+    assert messages[2].tool_call_id == messages[1].invalid_tool_calls[0]["id"]
+    assert messages[-1].text == "done"
+
+
+def test_a_tool_that_is_gone_takes_what_it_closes_over_with_it() -> None:
+    class Large:
+        pass
+
+    def make() -> Any:
+        large = Large()
+
+        @tool
+        def hold() -> str:
+            """Hold an object."""
+            return str(large)
+
+        hold.invoke({})
+        return hold, weakref.ref(large)
+
+    made, alive = make()
+    del made
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_call_without_an_id_gets_one(run: Callable[..., Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from modelwire import AIMessage, arun_tools, run_tools
-from modelwire.errors import ConnectFailed, InvalidArgument, MissingDependency
+from modelwire.errors import ConnectFailed, InvalidArgument, MissingDependency, Timeout
 from modelwire.testing import Answer, FakeMessagesListChatModel, ProviderServer
 from modelwire.tools import ToolException, mcp
 
@@ -235,3 +235,103 @@ def test_a_server_that_does_not_answer_is_given_up_at_once_when_its_time_is_over
         with pytest.raises(ConnectFailed, match=r"no answer in 0\.2 s"):
             mcp.MCPTools(f"http://127.0.0.1:{silent.getsockname()[1]}/mcp")
         assert threading.active_count() == threads
+
+
+RAW = [sys.executable, str(Path(__file__).parents[1] / "support" / "raw_mcp_server.py")]
+
+
+@pytest.fixture(scope="module")
+def raw_tools() -> Iterator[mcp.MCPTools]:
+    with mcp.MCPTools(RAW) as tools:
+        yield tools
+
+
+def tool_of(tools: mcp.MCPTools, name: str) -> Any:
+    return next(tool for tool in tools if tool.name == name)
+
+
+def call_tool(colour: Any, tool: Any, args: dict[str, Any] | None = None, **options: Any) -> Any:
+    call = {"type": "tool_call", "name": tool.name, "args": args or {}, "id": "1"}
+    return colour.run(lambda: tool.invoke(call, **options), lambda: tool.ainvoke(call, **options))
+
+
+def test_names_are_those_that_every_provider_takes_and_each_is_there_once(
+    raw_tools: mcp.MCPTools, colour: Any
+) -> None:
+    names = [tool.name for tool in raw_tools]
+    assert names[:4] == ["files_read", "files_read_2", "files_read_3", "x" * 64]
+    assert call_tool(colour, raw_tools[0]).text == "files.read {}"
+    assert call_tool(colour, raw_tools[1]).text == "files/read {}"
+    assert call_tool(colour, raw_tools[2]).text == "files_read {}"
+
+
+def test_an_argument_may_be_called_self_or_config(raw_tools: mcp.MCPTools, colour: Any) -> None:
+    args = {"self": "a", "config": "b", "run_manager": "c"}
+    answer = call_tool(colour, tool_of(raw_tools, "echo"), args)
+    assert answer.text == 'echo {"config": "b", "run_manager": "c", "self": "a"}'
+
+
+def test_structured_content_alone_is_the_answer(raw_tools: mcp.MCPTools, colour: Any) -> None:
+    assert call_tool(colour, tool_of(raw_tools, "structured")).text == '{"sum":3}'
+
+
+def test_a_link_to_a_resource_says_what_it_is(raw_tools: mcp.MCPTools, colour: Any) -> None:
+    text = call_tool(colour, tool_of(raw_tools, "linked")).text
+    assert text == "Resource: notes, file:///notes.md, text/markdown, What was said."
+
+
+def test_bytes_on_stdout_do_not_end_the_connection(raw_tools: mcp.MCPTools, colour: Any) -> None:
+    for _ in range(2):
+        assert call_tool(colour, tool_of(raw_tools, "noisy")).text == "noisy {}"
+
+
+def test_the_timeout_of_a_config_ends_a_call(colour: Any) -> None:
+    with mcp.MCPTools(RAW) as tools:
+        began = time.monotonic()
+        with pytest.raises(Timeout, match="`slow` did not finish within"):
+            call_tool(colour, tool_of(tools, "slow"), config={"timeout": 0.3})
+        assert time.monotonic() - began < 10
+
+
+def test_async_with_waits_for_the_server_without_blocking_the_loop() -> None:
+    async def main() -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        async with mcp.MCPTools([*RAW, "1"]) as tools:
+            assert len(tools) == 9
+            ticking.cancel()
+        return ticks
+
+    assert asyncio.run(main()) > 20
+
+
+def test_a_server_that_does_not_start_is_told_where_it_is_entered() -> None:
+    async def main() -> None:
+        async with mcp.MCPTools([sys.executable, "-c", "raise SystemExit(1)"]):
+            pass
+
+    with pytest.raises(ConnectFailed):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("server", "shown"),
+    [
+        ([sys.executable, "-c", "1/0", "--token", "sk-secret"], f"`{sys.executable} ...`"),
+        (["no-such-server", "--token=sk-secret"], "`no-such-server ...`"),
+        (["no-such-server", "-y", "a/server", "KEY=sk-secret"], "`no-such-server -y a/server ...`"),
+        ("http://me:sk-secret@127.0.0.1:9/mcp?key=sk-secret", "`http://127.0.0.1:9/mcp`"),
+    ],
+)
+def test_an_error_shows_no_secret_of_a_server(server: Any, shown: str) -> None:
+    with pytest.raises(ConnectFailed) as caught:
+        mcp.MCPTools(server)
+    assert shown in str(caught.value)
+    assert "sk-secret" not in str(caught.value)

@@ -68,6 +68,7 @@ RETRY_SETTINGS = (
     "max_retry_after",
     "stream_idle_timeout",
     "stream_restart",
+    "max_continuations",
 )
 # What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
 _CONFIG_KEYS = (
@@ -131,6 +132,11 @@ def check_retry_settings(settings: Mapping[str, Any]) -> None:
     retries = settings["max_retries"]
     if not isinstance(retries, int) or retries < 0:
         raise InvalidArgument(f"`max_retries` must be a whole number, 0 or more, not {retries!r}.")
+    continuations = settings["max_continuations"]
+    if type(continuations) is not int or continuations < 0:
+        raise InvalidArgument(
+            f"`max_continuations` must be a whole number, 0 or more, not {continuations!r}."
+        )
     for name in ("timeout", "max_wait", "max_retry_after", "stream_idle_timeout"):
         value = settings[name]
         if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):

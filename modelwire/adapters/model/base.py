@@ -36,6 +36,7 @@ from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage, convert_t
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
 from modelwire.runnables.deadline import covered
+from modelwire.runnables.reading_context import abound, bound
 from modelwire.runnables.serializable import RunnableSerializable
 from modelwire.transport.wire import hide_headers
 
@@ -315,8 +316,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         if kwargs:
             hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
-        way = self._entry()._chunks if not is_observed(self, config) else self._observed_stream
-        return way(messages, stop, config, **kwargs)
+        if not is_observed(self, config):
+            return self._entry()._chunks(messages, stop, config, **kwargs)
+        return bound(self._observed_stream(messages, stop, config, **kwargs))
 
     def _observed_stream(
         self,
@@ -348,8 +350,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         if kwargs:
             hide_headers(kwargs)
         config, messages = settled(config), self._messages(input)
-        way = self._entry()._achunks if not is_observed(self, config) else self._observed_astream
-        return way(messages, stop, config, **kwargs)
+        if not is_observed(self, config):
+            return self._entry()._achunks(messages, stop, config, **kwargs)
+        return abound(self._observed_astream(messages, stop, config, **kwargs))
 
     async def _observed_astream(
         self,

@@ -20,6 +20,7 @@ from modelwire.adapters.model.results import only_message as only
 from modelwire.adapters.model.results import signed as sign
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import LC_ID_PREFIX, AIMessage, BaseMessage
+from modelwire.messages.finish_reasons import SUSPENDED_REASONS, finish_reason_of
 from modelwire.outputs import ChatGeneration, ChatResult, Generation
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.deadline import check, covered
@@ -183,13 +184,9 @@ def _stored(call: _Call, made: ChatResult) -> _Flow:
 
 
 def _is_under_way(message: BaseMessage) -> bool:
-    """Tell whether more is to come: an answer that is queued or was paused, as the providers say."""
-    about = message.response_metadata
-    return about.get("status") in _UNDER_WAY or about.get("stop_reason") == "pause_turn"
-
-
-# https://platform.openai.com/docs/guides/background, read 2026-11; "incomplete" is as final as an answer gets.
-_UNDER_WAY = ("queued", "in_progress", "cancelled")
+    """Return whether more is to come: an answer that is queued, suspended or cancelled."""
+    ended = message.response_metadata.get("status"), finish_reason_of(message)
+    return "cancelled" in ended or not SUSPENDED_REASONS.isdisjoint(ended)
 
 
 def _drive(flow: _Flow, act: Callable[..., Any]) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from math import inf
 from operator import attrgetter
 from random import Random
@@ -22,6 +22,7 @@ from modelwire.adapters.model.arguments import (
     seconds_of,
     timeouts_of,
 )
+from modelwire.adapters.model.continuation import Continuation
 from modelwire.adapters.model.results import (
     chunk_from_message,
     combined_output,
@@ -115,6 +116,10 @@ class HTTPChatModel(WireRequests):
             before = context_check(
                 self, messages, config, kwargs, request, len(content), is_async=is_async
             )
+        continuation, continuations = None, retry_settings["max_continuations"]
+        next_body = getattr(codec, "continued", None)
+        if next_body is not None and continuations:
+            continuation = Continuation(request, next_body, continuations, codec.provider)
         return Exchange(
             url=request.url,
             headers=request.headers,
@@ -146,6 +151,7 @@ class HTTPChatModel(WireRequests):
             marker=None if retry_settings["stream_restart"] is None else _restart_marker,
             observers=config.get("observers", ()),
             before=before,
+            continuation=continuation,
         )
 
     def _renewal(
@@ -515,14 +521,14 @@ _MAX_REQUESTS = RetryPolicy().max_requests
 _SMALL_BYTES = 16_384  # no model takes less: a normal call is not looked at any closer
 
 
-@cache
+@lru_cache(maxsize=256)
 def _policy(
     max_retries: int, max_wait_s: float, max_retry_after_s: float, max_requests: float
 ) -> RetryPolicy:
     return RetryPolicy(max_retries, max_wait_s, max_retry_after_s, max_requests=max_requests)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _timeouts(
     silence_s: float | None, idle_s: float | None, of_client: tuple[float | None, float | None]
 ) -> Timeouts:

@@ -111,6 +111,9 @@ class WireSettings(BaseChatModel):
     """Seconds a stream may be silent (120 when unset, or `timeout` where that is set)."""
     stream_restart: Literal["marker"] | None = None
     """"marker": a stream that breaks begins again, with a chunk that says so. None: it raises `StreamInterrupted`."""
+    max_continuations: int = 10
+    """Most further requests for an answer that the provider suspends (Anthropic's `pause_turn`, Gemini's
+    `CONTINUATION`); then `IncompleteAnswer` is raised. 0 returns the first part."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
     """Most bytes of one answer, unpacked."""
     rate_limit: Literal["auto", None] = "auto"
@@ -412,6 +415,15 @@ class WireSettings(BaseChatModel):
             for name in self.SECRETS
             if getattr(self, name) and variables.get(name)
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """Serialise the model as LangChain does, without keys: addresses lose user, password and secret parameters."""
+        form = super().to_json()
+        written = form.get("kwargs", {})
+        for name in self.ADDRESSES:
+            if written.get(name):
+                written[name] = shown_url(written[name])
+        return form
 
     def _through_sdk(self) -> bool:
         return self.client is not None or self.async_client is not None

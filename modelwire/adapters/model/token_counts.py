@@ -262,6 +262,7 @@ def _exchange(
     )
     exchange.wire = _CountCodec(exchange.wire, exchange.url, counting)
     exchange.note = None
+    exchange.continuation = None  # a count is never suspended
     return cast("Exchange[TokenCount, Any]", exchange)
 
 

@@ -22,6 +22,7 @@ from modelwire.errors import InvalidArgument, warn_caller
 if TYPE_CHECKING:
     from modelwire.adapters.model.secret import Secret
     from modelwire.adapters.wires.wire import ChatCall, Codec
+    from modelwire.transport.retry import RetryPolicy
 
 __all__ = ["ChatAnthropicVertex", "ChatGoogleGenerativeAI", "ChatVertexAI"]
 
@@ -219,6 +220,10 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
             "model_armor_config",
             "routing_config",
             "model_selection_config",
+            "automatic_continuation",
+            "continuation_token",
+            "audio_transcription_config",
+            "generation_output_config",
         )
     )
     WITHOUT_EFFECT: ClassVar = {
@@ -251,6 +256,10 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
 
     @classmethod
     def _read_arguments(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if "automatic_continuation" in kwargs:
+            kwargs = dict(kwargs)
+            if kwargs.pop("automatic_continuation") is False:
+                kwargs.setdefault("max_continuations", 0)
         if kwargs.get("provider") == VERTEX:
             kwargs = {**kwargs, "vertexai": kwargs.get("vertexai", True)}
             del kwargs["provider"]
@@ -258,6 +267,11 @@ class ChatGoogleGenerativeAI(GoogleCloudModel):
         if values.get("vertexai") and "provider" not in values:
             values["provider"] = VERTEX
         return values
+
+    def _retry_settings(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], RetryPolicy]:
+        if kwargs.pop("automatic_continuation", None) is False:
+            kwargs.setdefault("max_continuations", 0)
+        return super()._retry_settings(kwargs)
 
     @classmethod
     def _ask_environment(cls, values: dict[str, Any]) -> None:

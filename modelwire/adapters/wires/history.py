@@ -9,8 +9,10 @@ from typing import Any
 
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import BaseMessage
+from modelwire.messages.tool_calls import CALL_EXTRAS
 
 __all__ = [
+    "CALL_SIGNATURES",
     "calls_of",
     "key_names",
     "kind_of",
@@ -20,9 +22,29 @@ __all__ = [
     "text_of",
     "tool_call_id_of",
     "value_of",
+    "with_paired_calls",
     "with_results_apart",
     "without_data",
 ]
+
+# Where LangChain keeps Gemini's signatures of calls, by the id of the call.
+CALL_SIGNATURES = "__gemini_function_call_thought_signatures__"
+_ANSWERS = frozenset(("ai", "AIMessageChunk"))
+# The key under which a block has the id of the call that it makes.
+_CALL_BLOCKS = {
+    "tool_call": "id",
+    "tool_use": "id",
+    "tool_call_chunk": "id",
+    "invalid_tool_call": "id",
+    "function_call": "call_id",
+    "custom_tool_call": "call_id",
+}
+# The key under which a block has the id of the call that it answers.
+_RESULT_BLOCKS = {
+    "tool_result": "tool_use_id",
+    "function_call_output": "call_id",
+    "custom_tool_call_output": "call_id",
+}
 
 
 def role_of(message: Any, roles: Mapping[str, str], api: str) -> str:
@@ -53,20 +75,188 @@ def tool_call_id_of(message: BaseMessage) -> str:
     return id
 
 
-def calls_of(message: Any, messages: Sequence[BaseMessage]) -> list[Any]:
+def with_paired_calls(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """Return the messages with a unique id for each tool call and its result, and without unanswered cut calls.
+
+    A cut call is one whose arguments could not be parsed. Some wires refuse a call without a result, others an id that
+    repeats or is missing. The messages that come in are not changed; without a fault they are returned as they are.
+    """
+    seen: set[str] = set()
+    for message in messages:
+        if getattr(message, "type", None) in _ANSWERS:
+            ids = _call_ids(message)
+            seen_before = len(seen)
+            seen.update(ids)
+            is_unique = len(seen) == seen_before + len(ids)
+            if not is_unique or "" in seen or message.invalid_tool_calls:  # type: ignore[attr-defined]
+                return _Pairing(messages).messages()
+    return messages
+
+
+def _call_ids(message: Any) -> list[str]:
+    """Return the ids of an answer's calls, "" for a missing one: of its lists of calls, else of what a caller wrote."""
+    calls: Sequence[Any] = message.tool_calls + message.invalid_tool_calls
+    if not calls and message.content.__class__ is list:
+        calls = [it for it in message.content if _block_type(it) == "tool_use"]
+    if not calls:
+        calls = _raw_calls(message)
+    return [str(call.get("id") or "") for call in calls]
+
+
+def _raw_calls(message: Any) -> list[Any]:
+    raw = message.additional_kwargs.get("tool_calls")
+    return [it for it in raw if isinstance(it, Mapping)] if isinstance(raw, list) else []
+
+
+def _block_type(item: Any) -> str:
+    return str(item.get("type")) if isinstance(item, Mapping) else ""
+
+
+def _result_ids(message: Any) -> list[str]:
+    """Return the ids of the calls that a message answers."""
+    if message.type == "tool":
+        return [str(message.tool_call_id or "")]
+    if message.type != "human" or message.content.__class__ is str:
+        return []
+    keyed = [(it, _RESULT_BLOCKS.get(_block_type(it))) for it in message.content]
+    return [str(it.get(key) or "") for it, key in keyed if key]
+
+
+class _Pairing:
+    """A history whose calls and results get ids that pair them."""
+
+    def __init__(self, messages: Sequence[BaseMessage]) -> None:
+        self._messages = messages
+        answers = [it for it in messages if getattr(it, "type", None) in _ANSWERS]
+        self._taken = {id for answer in answers for id in _call_ids(answer)}
+        self._sent: set[str] = set()
+        self._open: dict[str, list[str]] = {}  # the new ids of the calls that had this id last
+        self._made = 0
+
+    def messages(self) -> list[BaseMessage]:
+        paired: list[BaseMessage] = []
+        for position, message in enumerate(self._messages):
+            kind = getattr(message, "type", None)
+            if kind in _ANSWERS:
+                message = self._answer(message, self._messages[position + 1 :])
+            elif kind in ("tool", "human"):
+                message = self._result(message)
+            paired.append(message)
+        return paired
+
+    def _answer(self, message: Any, later: Sequence[BaseMessage]) -> Any:
+        first_cut = len(message.tool_calls)
+        has_cut_calls = bool(message.invalid_tool_calls)
+        new_ids: dict[str, list[str | None]] = {}  # None: the call is left out
+        for place, id in enumerate(_call_ids(message)):
+            of_this_id = new_ids.setdefault(id, [])
+            is_cut = has_cut_calls and place >= first_cut
+            if is_cut and _results_of(id, later) <= len(of_this_id):
+                of_this_id.append(None)
+            else:
+                of_this_id.append(self._new_id(id))
+        for id, ids in new_ids.items():
+            self._open[id] = [it for it in ids if it is not None]
+        if all(ids == [id] for id, ids in new_ids.items()):
+            return message
+        return _with_call_ids(message, new_ids)
+
+    def _new_id(self, id: str) -> str:
+        """Return the id if it is free, else one of nine letters and digits, the only form that Mistral takes."""
+        new = id
+        while not new or new in self._sent or (new != id and new in self._taken):
+            self._made += 1
+            new = f"call{self._made:05x}"
+        self._sent.add(new)
+        return new
+
+    def _result(self, message: Any) -> Any:
+        update: dict[str, Any] = {}
+        own: dict[str, str] = {}  # of a tool's message, which blocks in its content may repeat
+        if message.type == "tool":
+            id = str(message.tool_call_id or "")
+            update["tool_call_id"] = own[id] = self._answered(id)
+        if message.content.__class__ is list:
+            update["content"] = [self._result_block(it, own) for it in message.content]
+        is_same = all(getattr(message, name) == value for name, value in update.items())
+        return message if is_same else message.model_copy(update=update)
+
+    def _answered(self, id: str) -> str:
+        """Return the new id of the next call that waits for a result; the last one may get several."""
+        waiting = self._open.get(id)
+        if not waiting:
+            return id
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    def _result_block(self, block: Any, own: Mapping[str, str]) -> Any:
+        key = _RESULT_BLOCKS.get(_block_type(block))
+        if key is None:
+            return block
+        id = str(block.get(key) or "")
+        return {**block, key: own.get(id) or self._answered(id)}
+
+
+def _results_of(id: str, later: Sequence[BaseMessage]) -> int:
+    """Count the results for a call among the later messages, up to the next call of the same id."""
+    count = 0
+    for message in later:
+        if getattr(message, "type", None) in _ANSWERS:
+            if id in _call_ids(message):
+                break
+        else:
+            count += _result_ids(message).count(id)
+    return count
+
+
+def _with_call_ids(message: Any, new_ids: Mapping[str, list[str | None]]) -> Any:
+    """Return the answer with the new ids of its calls, wherever it has them."""
+    kwargs = dict(message.additional_kwargs)
+    update: dict[str, Any] = {"additional_kwargs": kwargs}
+    raw = kwargs.pop("tool_calls", None)
+    calls = [*message.tool_calls, *message.invalid_tool_calls]
+    if calls:
+        named = _with_ids([(it, "id") for it in calls], new_ids)
+        whole_count = len(message.tool_calls)  # none of these is left out
+        update["tool_calls"] = named[:whole_count]
+        update["invalid_tool_calls"] = named[whole_count:]
+    elif raw is not None:
+        kwargs["tool_calls"] = _with_ids([(it, "id") for it in _raw_calls(message)], new_ids)
+    if message.content.__class__ is list:
+        keyed = [(it, _CALL_BLOCKS.get(_block_type(it))) for it in message.content]
+        update["content"] = _with_ids(keyed, new_ids)
+    for name in (CALL_EXTRAS, CALL_SIGNATURES):
+        if isinstance(by_id := kwargs.get(name), Mapping):
+            copies = {new: by_id[id] for id, ids in new_ids.items() if id in by_id for new in ids}
+            kwargs[name] = {**by_id, **copies}
+    return message.model_copy(update=update)
+
+
+def _with_ids(
+    keyed: Sequence[tuple[Any, str | None]], new_ids: Mapping[str, list[str | None]]
+) -> list[Any]:
+    """Return the items with their new ids under their keys; a call that is left out is missing."""
+    left = {id: list(ids) for id, ids in new_ids.items()}
+    named: list[Any] = []
+    for item, key in keyed:
+        ids = left.get(str(item.get(key) or "")) if key else None
+        if not ids:
+            named.append(item)
+            continue
+        new = ids.pop(0) if len(ids) > 1 else ids[0]
+        if new is not None:
+            named.append({**item, key: new})
+    return named
+
+
+def calls_of(message: Any) -> list[Any]:
     """Return the tool calls of an answer that are sent back, in a list of the caller's own.
 
-    They are its `tool_calls`, else its `tool_use` blocks, which a caller may have written. One that could not be parsed
-    is sent, without arguments, only where a tool's message among all `messages` answers it: a wire wants both or none.
+    They are its `tool_calls`, else its `tool_use` blocks, which a caller may have written. A cut call that a result
+    answers (`with_paired_calls` removes the others) is sent without arguments.
     """
     calls = list(message.tool_calls)
     if invalid := message.invalid_tool_calls:
-        answered = {getattr(it, "tool_call_id", None) for it in messages}
-        calls += [
-            {**bad, "args": {}}
-            for bad in invalid
-            if bad["name"] and bad["id"] and bad["id"] in answered
-        ]
+        calls += [{**bad, "args": {}} for bad in invalid if bad["name"]]
     elif not calls and message.content.__class__ is list:
         written = [
             it for it in message.content if isinstance(it, Mapping) and it.get("type") == "tool_use"

@@ -262,9 +262,14 @@ def dicts_in(value: Any) -> list[dict[str, Any]]:
     return [it for it in value if isinstance(it, dict)] if isinstance(value, list) else []
 
 
+_MOST_DIGITS = 16  # A count that a service sends as a text has fewer digits than this.
+
+
 def count_or_none(value: Any) -> int | None:
     """Return `value` if it is a number of tokens."""
-    if type(value) is float and value.is_integer():
+    is_whole = type(value) is float and value.is_integer()
+    is_digits = type(value) is str and value.isdecimal() and len(value) < _MOST_DIGITS
+    if is_whole or is_digits:
         value = int(value)
     return value if type(value) is int and value >= 0 else None
 

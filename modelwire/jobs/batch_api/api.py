@@ -25,6 +25,7 @@ else:
 __all__ = [
     "NO_RESULT",
     "BatchApi",
+    "EndlessList",
     "Look",
     "Made",
     "Newest",
@@ -38,12 +39,18 @@ __all__ = [
     "json_object",
     "listed",
     "marks_of",
+    "turned",
     "without_bom",
 ]
 
 T = TypeVar("T")
 
+MOST_PAGES = 1_000  # A list with more pages than this is taken for one that does not end.
 NO_RESULT = "The row has neither an answer nor an error."
+
+
+class EndlessList(errors.MalformedResponse):
+    """A list of the provider's whose pages do not end, so that nothing is known about what it lacks."""
 
 
 class Made(NamedTuple):
@@ -72,7 +79,8 @@ class Look(NamedTuple):
     """How a batch stands."""
 
     ended: bool
-    outcome: str  # completed, expired, cancelled, failed; "" while it runs, "cancelling" while that ends it
+    # completed, expired, cancelled, failed; "" while it runs, "cancelling", "finalizing" while that ends it
+    outcome: str
     total: int
     done: int  # answered, as far as the provider says; of those, `failed`
     failed: int
@@ -125,6 +133,18 @@ class BatchApi:
     def newest(self, batch_client: BatchClient) -> Newest:
         """Return the latest batch there is, where nothing else tells a batch of ours."""
         return Newest(None, 0.0)
+
+    def takes_file(self, part: Part) -> bool:
+        """Return whether the requests of a part are uploaded as a file before its batch is created."""
+        return False
+
+    def has_no_batch(self, part: Part) -> bool:
+        """Return whether the provider has certainly created no batch of a waiting part."""
+        if part.unheard:
+            return False
+        lacks_file = part.file_id is None and self.takes_file(part)
+        was_refused = part.refused or (part.stage == "intent" and lacks_file)
+        return was_refused or part.stage == "planned"
 
     def upload(
         self, batch_client: BatchClient, part: Part, path: Path, job: str
@@ -233,7 +253,7 @@ def listed(
     A page without a list is an error: a batch that is not seen would be made, and paid, once more.
     """
     params: dict[str, Any] = {"limit": limit}
-    while True:
+    for _ in turned(batch_client, path, params, cursor):
         page = batch_client.get(path, params)
         if not isinstance(found := page.get("data"), list):
             raise errors.MalformedResponse(
@@ -243,6 +263,25 @@ def listed(
         if not page.get("has_more") or not found:
             return
         params[cursor] = found[-1]["id"]
+
+
+def turned(
+    batch_client: BatchClient, path: str, params: Mapping[str, Any], cursor: str
+) -> Iterator[None]:
+    """Yield once for each page of a list, while the loop sets the `cursor` of the next page in `params`.
+
+    Raises: `EndlessList` for a list that repeats a cursor, or that has more than `MOST_PAGES`.
+    """
+    seen = set()
+    for _ in range(MOST_PAGES):
+        if params.get(cursor) in seen:
+            break
+        seen.add(params.get(cursor))
+        yield
+    raise EndlessList(
+        f"The list at `{path}` does not end: the provider repeats a page, or has more than {MOST_PAGES:,}.",
+        provider=batch_client.codec.provider,
+    )
 
 
 def each_of(things: Iterable[T], act: Callable[[T], object]) -> None:

@@ -29,7 +29,7 @@ LIVE_ONLY = {
     "engine": "local",
     "workers": None,
 }
-ASKED_AGAIN = ("errored", "expired", "missing", "cancelled")
+ASKED_AGAIN = ("errored", "expired", "missing", "cancelled", "unusable")
 
 
 def hand_in(
@@ -90,16 +90,21 @@ def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
     job.wait()
     rows = job.write(settings["output"], order=settings["order"])
     cost = job.cost()
+    summary = JobFolder(job.path).summary()
+    failures = int(summary.get("failed", 0))  # also the answers that do not fit the schema
     if not quiet:
         price = dollars(cost.usd) if cost.unpriced < cost.answers else "cost unknown"
         failed = f", {rows - cost.answers:,} without an answer" if rows > cost.answers else ""
-        cut = JobFolder(job.path).summary().get("cut", 0)
+        unusable = failures - max(0, rows - cost.answers)
+        if unusable > 0:
+            failed += f", {unusable:,} with an answer that cannot be used"
+        cut = summary.get("cut", 0)
         marked = f", {cut:,} {'answers' if cut > 1 else 'answer'} cut by max_tokens" if cut else ""
         print(f"{rows:,} rows{failed}{marked}, {price}", file=sys.stderr)
         if failed:
             say_failures(job.path)
     print(settings["output"])
-    return int(cost.answers == 0)
+    return int(failures >= rows)
 
 
 class _Lines:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelwire.jobs.output import check_output, write_output
-from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, json_of
-from modelwire.jobs.store import JobStore
+from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, exact_json
+from modelwire.jobs.store import Entry, JobStore
+from modelwire.jobs.tagged_values import untagged
 from modelwire.jobs.work import answer_value, failure_text, finish_reason
 from modelwire.messages.finish_reasons import CUT_REASONS
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["forget_table", "record_of", "write_table"]
 
-WRITTEN = 500  # rows between two syncs
+WRITTEN_ROWS = 500  # Entries are synced in groups of at most so many rows,
+WRITTEN_BYTES = 4_000_000  # and a group ends with the row that makes it this large.
 
 
 def forget_table(folder: JobFolder) -> None:
@@ -40,17 +41,22 @@ def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, don
     cost: Any = 0
     try:
         pairs = _finished(job, by_arrival=order == "arrival")
-        while chunk := list(islice(pairs, WRITTEN)):
-            entries = []
-            for result, record in chunk:
-                entries.append(results.place(record_of(result, record)))
-                message = result.message
-                counts["cut"] += message is not None and finish_reason([message]) in CUT_REASONS
-                counts["rows"] += 1
-                counts["failed"] += result.error is not None
-                counts["unpriced"] += result.message is not None and result.cost is None
-                cost += result.cost or 0
-            results.write(entries)
+        entries: list[Entry] = []
+        size_bytes = 0
+        for result, record in pairs:
+            entry = results.place(record_of(result, record))
+            message = result.message
+            counts["cut"] += message is not None and finish_reason([message]) in CUT_REASONS
+            counts["rows"] += 1
+            counts["failed"] += result.error is not None
+            counts["unpriced"] += result.message is not None and result.cost is None
+            cost += result.cost or 0
+            entries.append(entry)
+            size_bytes += len(entry.record)
+            if len(entries) >= WRITTEN_ROWS or size_bytes >= WRITTEN_BYTES:
+                results.write(entries)
+                entries, size_bytes = [], 0
+        results.write(entries)
         columns = None if job._split is None else job._split.work.answer_columns
         write_output(results, path, order=order, answer_columns=columns)
     finally:
@@ -70,7 +76,8 @@ def _finished(job: BatchJob, *, by_arrival: bool) -> Iterator[tuple[BatchResult,
 
 def record_of(result: BatchResult, record: dict[str, Any]) -> Record:
     """Return what came of a row as a file job writes it down."""
-    row = json_of(record.get("value", record.get("messages")))
+    values = untagged(record["value"]) if "value" in record else record.get("messages")
+    row = exact_json(values)
     about: dict[str, Any] = {}
     if result.error is None and result.output is not None:
         try:

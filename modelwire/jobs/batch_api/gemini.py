@@ -142,11 +142,15 @@ class GeminiBatches(GoogleBatches):
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         return to_json({"key": custom_id, "request": body})
 
+    def takes_file(self, part: Part) -> bool:
+        """Return whether a part is too large to be sent with its batch."""
+        return part.size_bytes > INLINE_BYTES or part.rows > INLINE_ROWS
+
     def upload(
         self, batch_client: BatchClient, part: Part, path: Path, job: str
     ) -> api.Uploaded | None:
         """Upload the requests of a part that is too large to be sent with its batch; it stays for 48 hours."""
-        if part.size_bytes <= INLINE_BYTES and part.rows <= INLINE_ROWS:
+        if not self.takes_file(part):
             return None
         with path.open("rb") as file:
             uploaded = batch_client.upload(
@@ -230,7 +234,7 @@ def pages(
     batch_client: BatchClient, path: str, field: str, **params: Any
 ) -> Iterator[dict[str, Any]]:
     """Yield what a list of Google's holds, from all of its pages."""
-    while True:
+    for _ in api.turned(batch_client, path, params, "pageToken"):
         page = batch_client.get(path, params)
         yield from page.get(field) or ()
         if not page.get("nextPageToken"):

@@ -38,6 +38,7 @@ from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.plan import RowsAt, input_of, stored_rows
 from modelwire.jobs.batch_api.reconcile import Reconciler
 from modelwire.jobs.batch_api.results import (
+    UNUSABLE,
     BatchCost,
     BatchResult,
     BatchStatus,
@@ -148,7 +149,7 @@ class BatchJob:
             self._batch_client(folder, events) as batch_client,
         ):
             self._check_planned(events)
-            reconciler = Reconciler(folder, events, self._api(folder), batch_client)
+            reconciler = self._reconciler(folder, events, batch_client)
             looks = 0
             while True:
                 try:
@@ -184,21 +185,32 @@ class BatchJob:
         pause_s = SLOW_S if elapsed_s > SLOW_AFTER_S else POLLS_S[min(looks, len(POLLS_S) - 1)]
         return pause_s * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
-    def _hand_in(self, folder: JobFolder, events: PartEvents, *, tries: int) -> None:
-        """Have the batches made, as many as the provider's queue takes."""
+    def _hand_in(
+        self, folder: JobFolder, events: PartEvents, *, tries: int, searches: bool = True
+    ) -> None:
+        """Create as many batches as the provider's queue takes.
+
+        With `searches` it returns when the outcome of each creation is known; else `wait` finds that out.
+        """
         with self._batch_client(folder, events) as batch_client:
-            reconciler = Reconciler(folder, events, self._api(folder), batch_client)
-            for left in range(tries - 1, -1, -1):
+            reconciler = self._reconciler(folder, events, batch_client)
+            failures = looks = 0
+            while True:
                 try:
                     if not events.parts and not events.done:
                         reconciler.advance()
                     for part in reconciler._creatable():
                         reconciler._create(part)
-                    break
                 except ChatError as exc:
-                    if not exc.retryable or not left:
+                    failures += 1
+                    if not exc.retryable or failures == tries:
                         raise
-                    time.sleep(min(8.0, exc.retry_after or 0.5 * 2 ** (tries - 1 - left)))
+                    time.sleep(min(8.0, exc.retry_after or 0.25 * 2**failures))
+                    continue
+                if not searches or not reconciler.is_searching():
+                    break
+                time.sleep(self._pause_s(looks, 0.0))
+                looks += 1
             self._tell(reconciler)
         if not events.done:
             forget_table(folder)
@@ -211,16 +223,17 @@ class BatchJob:
             self._batch_client(folder, events) as batch_client,
         ):
             self._check_planned(events)
-            Reconciler(folder, events, self._api(folder), batch_client).cancel()
+            self._reconciler(folder, events, batch_client).cancel()
 
     def resubmit(
         self, status: Any = FINISHED, *, inputs: Any = None, encoding: str = "utf-8"
     ) -> int:
         """Submit those rows again whose result has one of the statuses; return how many they are.
 
-        `errored_retryable` stands for errors that may pass, `errored` for all. With `inputs`, the table or the rows
-        the job was submitted with, those that could not be sent (`invalid`) are read once more and submitted if they
-        can be asked now; all others must be what they were, else `JobChanged` is raised.
+        `errored_retryable` stands for errors that may pass, `errored` for all, `unusable` for answers at which a step
+        after the model raises: these were paid, and the new answer is paid as well. With `inputs`, the table or the
+        rows the job was submitted with, those that could not be sent (`invalid`) are read once more and submitted if
+        they can be asked now; all others must be what they were, else `JobChanged` is raised.
         """
         statuses = checked_statuses(status)
         with (
@@ -236,7 +249,9 @@ class BatchJob:
             if inputs is not None:
                 split = self._needs_chain("inputs")
                 count = resubmit_unsent(split, folder, events, api, inputs, encoding, round)
-            count += Reconciler(folder, events, api, batch_client).resubmit(statuses, round=round)
+            reconciler = self._reconciler(folder, events, batch_client)
+            is_unusable = self._is_unusable if UNUSABLE in statuses else None
+            count += reconciler.resubmit(statuses, round=round, is_unusable=is_unusable)
             if count:
                 self._hand_in(folder, events, tries=5)
         return count
@@ -318,6 +333,18 @@ class BatchJob:
             if found is None or not self._is_lost(folder, events, found):
                 found = self._uncertain(events, part)
             events.write("requeued", found)
+
+    def _give_up_refused(self) -> bool:
+        """End the parts of which the provider has refused to create a batch; return whether there were any.
+
+        Their rows have no result then, and `wait` goes on with the batches that were created.
+        """
+        with self._claimed() as (folder, events):
+            api = self._api(folder)
+            refused = [part for part in events.waiting() if api.has_no_batch(part)]
+            for part in refused:
+                events.write("downloaded", part, outcome="cancelled")
+        return bool(refused)
 
     def _is_lost(self, folder: JobFolder, events: PartEvents, part: Part) -> bool:
         """Tell whether the provider knows nothing of a part's batch, or of its results."""
@@ -450,6 +477,17 @@ class BatchJob:
         except Exception as exc:  # noqa: BLE001 - a step of the user's: the result says what it raised
             result.error = exc
 
+    def _is_unusable(self, result: BatchResult) -> bool:
+        """Return whether a step after the model raises for an answer."""
+        split = self._split
+        if result.message is None or split is None or split.after is None:
+            return False
+        try:
+            split.after.invoke(result.message, split.config)
+        except Exception:  # noqa: BLE001 - a step of the user's may raise anything
+            return True
+        return False
+
     def cost(self) -> BatchCost:
         """Return what it cost."""
         usd, answers, unpriced = Decimal(0), 0, 0
@@ -522,6 +560,11 @@ class BatchJob:
 
     def _batch_client(self, folder: JobFolder, events: PartEvents) -> BatchClient:
         return BatchClient(self._model(folder), self._codec(folder, events))
+
+    def _reconciler(
+        self, folder: JobFolder, events: PartEvents, batch_client: BatchClient
+    ) -> Reconciler:
+        return Reconciler(folder, events, self._api(folder), batch_client, now_s=time.time)
 
     def _needs_chain(self, what: str) -> Split:
         if self._split is None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["OpenAIBatches"]
 
 STATES = {
-    name: name for name in ("completed", "failed", "expired", "cancelled", "cancelling")
+    name: name
+    for name in ("completed", "failed", "expired", "cancelled", "cancelling", "finalizing")
 }  # others: it runs
 NOT_ASKED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
 BEING_READ = (
@@ -46,6 +47,9 @@ class OpenAIBatches(api.BatchApi):
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         url = path if self.azure and path == CREATE_ENDPOINT else f"/v1{path}"
         return to_json({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
+
+    def takes_file(self, part: Part) -> bool:
+        return True
 
     def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded:
         with path.open("rb") as file:
@@ -105,7 +109,7 @@ class OpenAIBatches(api.BatchApi):
         completed, failed = counts.get("completed") or 0, counts.get("failed") or 0
         errors = (batch.get("errors") or {}).get("data") or ()
         remote = tuple(f"/files/{api.checked_id(file)}/content" for file in files)
-        ended = outcome not in ("", "cancelling")
+        ended = outcome not in ("", "cancelling", "finalizing")
         return api.Look(
             ended,
             outcome,

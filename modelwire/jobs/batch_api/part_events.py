@@ -2,7 +2,8 @@
 
 A part goes through `planned`, `intent`, `uploaded` (where files are uploaded), `created`, `ended`, `downloaded`.
 Refused for a full queue it is `requeued`; put into other parts it is `replaced`; `released` when the batch that was
-taken for it is another's. `noted` says more of it and changes no stage. The job is `done` when all parts are.
+taken for it is another's; `reopened`, so that it is `created` again, when its results lack answers. `noted` says more
+of it and changes no stage. The job is `done` when all parts are.
 `damaged` says how many events nobody can read: each may tell that a batch was made.
 """
 
@@ -39,6 +40,8 @@ class Part:
     at: float = 0.0  # epoch seconds of the last event
     newest: str | None = None  # the provider's latest batch before the intent
     newest_at: float = 0.0  # epoch seconds of that batch, on the provider's clock
+    refused: bool = False  # the provider has refused the last request to create its batch
+    sought_at: float = 0.0  # epoch seconds of the first look for a batch whose creation is unknown
     file_id: str | None = None
     file_at: float = 0.0  # epoch seconds of the upload, on the provider's clock
     batch_id: str | None = None
@@ -51,6 +54,9 @@ class Part:
     cancel_asked: bool = False  # and the provider has heard it
     expires_at: float = 0.0  # epoch seconds, on the provider's clock
     outcome: str = ""
+    answered: int = 0  # rows that have an answer, by the provider's count at the end of the batch
+    failed: int = 0  # rows that have failed, by the same count
+    short_at: float = 0.0  # epoch seconds when its results first had fewer answers than that
     remote: list[str] = field(default_factory=list)  # where its results are
     results: list[str] = field(default_factory=list)  # files of the job's folder
     invalid: dict[str, str] = field(
@@ -76,6 +82,7 @@ class Part:
             self.not_ours.append(self.batch_id)
         self.stage, self.batch_id, self.guessed, self.confirmed = stage, None, False, False
         self.cancel_asked, self.expires_at, self.outcome, self.remote = False, 0.0, "", []
+        self.refused, self.sought_at, self.short_at = False, 0.0, 0.0
 
 
 class PartEvents:
@@ -196,6 +203,10 @@ class PartEvents:
             part.file_id, part.unheard = None, False
         elif kind == "released":
             part.let_go("intent")
+        elif kind == "reopened":
+            part.stage, part.outcome, part.remote = "created", "", []
+            if self.window is not None:  # its end is not yet one
+                self.window -= 1
         elif kind != "noted":
             part.stage = kind
             if kind == "created":

@@ -24,6 +24,7 @@ from modelwire.jobs.owned_files import owned
 from modelwire.jobs.row_records import Digests, digest_of, json_of
 from modelwire.jobs.rows import Row
 from modelwire.jobs.sources import open_source
+from modelwire.jobs.tagged_values import tagged, untagged
 from modelwire.jobs.work import failure_text
 from modelwire.messages import BaseMessage, messages_from_dict, messages_to_dict
 
@@ -113,9 +114,8 @@ class PartFiles:
         ):
             self._finish()
         if self._file is None:
-            self._file = open(
-                part_path(self._folder, self._first + len(self._written)), "wb", opener=owned
-            )  # noqa: SIM115 - open until its part is full
+            path = part_path(self._folder, self._first + len(self._written))
+            self._file = open(path, "wb", opener=owned)  # noqa: SIM115 - open until its part is full
             self._digest, self._rows, self._bytes = sha256(), 0, 0
             self._put(self._api.head)
         else:
@@ -190,7 +190,7 @@ def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, dict[str, Any
 
 
 def row_record(row: Row, key: str | None) -> dict[str, Any]:
-    """Say a row as JSON has it: values as they are, messages as dicts; nothing of what has no form there."""
+    """Return a row as a record: messages as dicts, and other values so that `input_of` returns them exactly."""
     record: dict[str, Any] = {"line": row.line}
     value = row.values
     if hasattr(value, "to_messages"):
@@ -204,7 +204,7 @@ def row_record(row: Row, key: str | None) -> dict[str, Any]:
     ):
         record["messages"] = messages_to_dict(value)
     else:
-        record["value"] = value
+        record["value"] = tagged(value)
     if key is not None and isinstance(value, dict):
         record["key"] = value.get(key)
     if row.problem is not None:
@@ -229,7 +229,7 @@ def input_of(record: Mapping[str, Any]) -> Any:
     """Return what a row was, from its record."""
     if "messages" in record:
         return messages_from_dict(record["messages"])
-    return record.get("value")
+    return untagged(record.get("value"))
 
 
 class Plan(NamedTuple):
@@ -391,10 +391,20 @@ def stored_rows(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / ROWS_NAME
     try:
         with path.open("rb") as file:
-            for line in file:
-                yield from_json(line)
+            for number, line in enumerate(file, 1):
+                yield _record_of(line, path, number)
     except OSError as exc:
         raise DiskError.of(exc, path) from exc
+
+
+def _record_of(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = from_json(line)
+    except ValueError as exc:
+        raise DiskError(
+            f"`{path}` is damaged: line {number} is not valid JSON.", path=str(path)
+        ) from exc
+    return record
 
 
 class RowsAt:
@@ -404,16 +414,22 @@ class RowsAt:
         self._path = folder / ROWS_NAME
         self._offsets = array("Q")
         offset = 0
-        with self._path.open("rb") as file:
-            for line in file:
-                self._offsets.append(offset)
-                offset += len(line)
+        try:
+            with self._path.open("rb") as file:
+                for line in file:
+                    self._offsets.append(offset)
+                    offset += len(line)
+        except OSError as exc:
+            raise DiskError.of(exc, self._path) from exc
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        with self._path.open("rb") as file:
-            file.seek(self._offsets[number])
-            found: dict[str, Any] = from_json(file.readline())
-        return found
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offsets[number])
+                line = file.readline()
+        except OSError as exc:
+            raise DiskError.of(exc, self._path) from exc
+        return _record_of(line, self._path, number + 1)
 
 
 def refile(

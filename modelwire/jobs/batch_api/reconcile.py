@@ -10,27 +10,35 @@ from __future__ import annotations
 import filecmp
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from pydantic_core import from_json
 
 from modelwire.errors import (
     BadRequest,
+    CallerError,
     ChatError,
+    ConnectFailed,
     DiskError,
     JobStopped,
     MalformedResponse,
+    ModelwireError,
     NotFound,
+    ProviderError,
+    TLSFailed,
 )
-from modelwire.jobs.batch_api.api import without_bom
+from modelwire.jobs.batch_api.api import EndlessList, without_bom
 from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, part_path, refile, stored
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
 
 if TYPE_CHECKING:
-    from modelwire.jobs.batch_api.api import BatchApi, Look, Made
+    from modelwire.jobs.batch_api.api import BatchApi, Look, Made, RowReply
     from modelwire.jobs.batch_api.client import BatchClient
     from modelwire.jobs.folder import JobFolder
 
@@ -38,8 +46,17 @@ __all__ = ["BatchUncertain", "Reconciler"]
 
 _log = logging.getLogger(__name__)
 
+# If the outcome of creating a batch is unknown, the provider's list is searched for so long before
+# a second batch is created. No provider documents a limit; gateways give up after 60 to 300 s.
+SEARCH_S = 300.0
+# These answers of a gateway do not say that the provider has refused the request.
+UNKNOWN_STATUSES = (408, 409, 499)
+# Results that lack answers which the provider counts are fetched again for so long.
+RESULTS_LATE_S = 900.0
 LATE_S = 3600.0  # how long after its end a batch may be reported to run
-ALONE = 2  # refusals of a part that is the only one, before it is halved
+# If the queue is full without a batch of this job in it, the part is submitted again after a pause,
+# which doubles with each refusal.
+QUEUE_PAUSE_S, QUEUE_LONGEST_S = 30.0, 600.0
 FULL = "token_limit_exceeded"
 
 
@@ -110,7 +127,12 @@ class Reconciler:
     def _creatable(self) -> list[Part]:
         if self.events.cancelled:
             return []
-        waiting = self.events.waiting()
+        now_s = self.now_s()
+        waiting = [
+            part
+            for part in self.events.waiting()
+            if not part.at <= now_s < part.at + _queue_pause_s(part)
+        ]
         if self.events.window is not None:
             waiting = waiting[: max(0, self.events.window - len(self.events.running()))]
         return waiting
@@ -120,7 +142,7 @@ class Reconciler:
 
     def _create(self, part: Part) -> None:
         """Have the batch of a part made, unless it was: whatever may have been made before is looked for first."""
-        if (part.stage != "planned" or part.unheard) and self._adopted(part):
+        if self._may_be_made(part) and (self._adopted(part) or self._may_appear(part)):
             return
         if part.stage == "planned":
             newest, newest_at = self.api.newest(self.batch_client)
@@ -151,7 +173,52 @@ class Reconciler:
             "headers": events.headers,
             "metadata": self.settings["metadata"],
         }
-        self._created(part, self.api.create(self.batch_client, part, path, self.folder.id, about))
+        if part.refused or part.sought_at:  # from here on the outcome is unknown once more
+            events.write("noted", part, refused=False, sought_at=0.0)
+        try:
+            made = self.api.create(self.batch_client, part, path, self.folder.id, about)
+        except ModelwireError as exc:
+            if _is_refusal(exc):
+                events.write("noted", part, refused=True)
+            raise
+        self._created(part, made)
+
+    def _may_be_made(self, part: Part) -> bool:
+        """Return whether the provider may have a batch of a waiting part."""
+        return part.stage != "planned" or part.unheard
+
+    def _may_appear(self, part: Part) -> bool:
+        """Return whether a batch that the provider does not list yet may still appear there.
+
+        The first call begins the search, which lasts `SEARCH_S`, also in another process.
+        """
+        if self.api.has_no_batch(part):
+            return False
+        now_s = self.now_s()
+        if not 0 < part.sought_at <= now_s:
+            _log.warning(
+                "It is unknown whether the provider has created the batch of part %d of `%s`: it is searched for "
+                "during %g minutes before the job goes on without it.",
+                part.number,
+                self.folder.path,
+                SEARCH_S / 60,
+            )
+            self.events.write("noted", part, sought_at=now_s)
+            return True
+        if now_s - part.sought_at < SEARCH_S:
+            return True
+        _log.warning(
+            "The provider lists no batch of part %d of `%s` after %g minutes, so the job goes on without it: if "
+            "that batch appears later, it is billed and this job does not fetch it.",
+            part.number,
+            self.folder.path,
+            SEARCH_S / 60,
+        )
+        return False
+
+    def is_searching(self) -> bool:
+        """Return whether a batch is searched for whose creation is unknown."""
+        return any(part.sought_at > 0 for part in self._creatable())
 
     def _check_requests(self, part: Part, path: Path) -> None:
         """Raise where the requests are not those that were written: what is paid for is what was asked."""
@@ -170,7 +237,15 @@ class Reconciler:
 
     def _adopted(self, part: Part) -> bool:
         """Take over a batch that was made of this part though nobody heard of it."""
-        found = self.api.find(self.batch_client, part, self.folder.id, self._taken(part))
+        try:
+            found = self.api.find(self.batch_client, part, self.folder.id, self._taken(part))
+        except EndlessList as exc:
+            raise BatchUncertain.of(
+                part,
+                (),
+                f"It is unknown whether the provider has created the batch of part {part.number} of "
+                f"`{self.folder.path}`. {exc.message}",
+            ) from exc
         if len(found) > 1:
             ids = tuple(made.batch_id for made in found)
             raise BatchUncertain.of(
@@ -222,7 +297,8 @@ class Reconciler:
         remote = [
             self.batch_client.same_origin(url) if "://" in url else url for url in look.remote
         ]
-        self.events.write("ended", part, outcome=look.outcome, remote=remote)
+        counts = {"answered": look.done - look.failed, "failed": look.failed}
+        self.events.write("ended", part, outcome=look.outcome, remote=remote, **counts)
 
     def _gone(self, part: Part, what: str) -> JobStopped:
         return JobStopped(
@@ -245,19 +321,20 @@ class Reconciler:
         if FULL in codes:
             others = len(self.events.running()) - 1
             alone = part.refused_alone + (others == 0)
-            if alone > ALONE and part.rows > 1:
-                self._halve(part)
-            elif alone <= ALONE:
-                window = max(
-                    1,
-                    others // 2
-                    if self.events.window is None
-                    else min(others, self.events.window) // 2,
-                )
-                self.events.write("requeued", part, window=window, refused_alone=alone, outcome="")
-            else:
-                self.events.write(
-                    "downloaded", part, outcome="failed", invalid={"all": _refusal_text(look)}
+            most = others if self.events.window is None else min(others, self.events.window)
+            self.events.write(
+                "requeued", part, window=max(1, most // 2), refused_alone=alone, outcome=""
+            )
+            if alone:
+                _log.warning(
+                    "The provider's queue has no room for part %d of `%s`, which has %d rows: it is submitted again in "
+                    "%g minutes. If nothing else of your account is queued, cancel the job and submit the rows with a "
+                    "smaller `part_rows`. %s",
+                    part.number,
+                    self.folder.path,
+                    part.rows,
+                    _queue_pause_s(part) / 60,
+                    _refusal_text(look),
                 )
             return
         if not named or part.again or len(named) >= part.rows:
@@ -266,10 +343,6 @@ class Reconciler:
             return
         # One event says both at once: which rows failed, and where the others have gone.
         self.events.write("ended", part, outcome="failed", invalid=named, remote=[])
-
-    def _halve(self, part: Part) -> None:
-        files = self._files(Limits(part.rows // 2, self.api.max_bytes), part.round)
-        self._replace(part, files, lambda part, line, name: True)
 
     def _fetch(self, part: Part) -> None:
         if (
@@ -280,10 +353,14 @@ class Reconciler:
             return
         names = []
         folder = self.folder.path / "results"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        for index, remote in enumerate(part.remote):
-            name = f"{part.name}-{part.attempt}-{index}.raw.jsonl"
-            if not (folder / name).exists():
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise DiskError.of(exc, folder) from exc
+        for remote in part.remote:
+            # Another look may name the files in another order, or one more of them.
+            name = f"{part.name}-{part.attempt}-{crc32(remote.encode()):08x}.raw.jsonl"
+            if part.short_at or not (folder / name).exists():
                 try:
                     self._download(remote, folder / name)
                 except NotFound as exc:
@@ -301,8 +378,52 @@ class Reconciler:
             for name in names:
                 (folder / name).unlink()
             self.events.write("released", part)
-        else:
+        elif not self._fetch_again(part, names):
             self.events.write("downloaded", part, results=names, guessed=False)
+
+    def _fetch_again(self, part: Part, names: list[str]) -> bool:
+        """Reopen a part whose results lack answers that the provider counts; return whether that is so.
+
+        After `RESULTS_LATE_S` the results are taken as they are, with a warning.
+        """
+        lacking = self._lacking(part, names)
+        if not lacking:
+            return False
+        now_s = self.now_s()
+        began_s = part.short_at if 0 < part.short_at <= now_s else now_s
+        if part.short_at and now_s - began_s >= RESULTS_LATE_S:
+            _log.warning(
+                "The provider counts %d answers in batch %s, and its results lack %d of them: those rows are "
+                "`missing`. `job.resubmit()` asks and pays for them again.",
+                part.answered,
+                part.batch_id,
+                lacking,
+            )
+            return False
+        self.events.write("reopened", part, short_at=began_s)
+        return True
+
+    def _lacking(self, part: Part, names: list[str]) -> int:
+        """Return how many answers that the provider counts are not in the results."""
+        if not part.answered:
+            return 0
+        rows = {name for name, _ in stored(self.parts_folder, part, self.api)}
+        kinds: dict[str, str] = {}
+        for name in names:
+            for reply in self._replies(name):
+                if reply.custom_id in rows:
+                    kinds.setdefault(reply.custom_id, reply.kind)
+        count = Counter(kinds.values())
+        # An answer that cannot be read counts as an answer: fetching it again does not mend it.
+        unreadable = max(0, count["errored"] - part.failed)
+        return max(0, part.answered - count["succeeded"] - unreadable)
+
+    def _replies(self, name: str) -> Iterator[RowReply]:
+        """Yield the lines of a file of results that can be read."""
+        with (self.folder.path / "results" / name).open("rb") as file:
+            for line in file:
+                with suppress(ValueError):
+                    yield self.api.read(line)
 
     def _download(self, remote: str, path: Path) -> None:
         """Fetch a file of results. One whose end is torn is fetched again; the same bytes twice are what there is."""
@@ -310,8 +431,11 @@ class Reconciler:
         new = path.with_name(f"{path.name}.new")
         self.api.fetch(self.batch_client, remote, new)
         if _is_whole(new) or (torn.exists() and filecmp.cmp(torn, new, shallow=False)):
-            new.replace(path)
             torn.unlink(missing_ok=True)
+            if path.exists() and new.stat().st_size < path.stat().st_size:
+                new.unlink()  # an earlier download has brought more
+                return
+            new.replace(path)
             return
         new.replace(torn)
         raise MalformedResponse(
@@ -323,14 +447,10 @@ class Reconciler:
         rows = {name for name, _ in stored(self.parts_folder, part, self.api)}
         found: bool | None = None
         for name in names:
-            with (self.folder.path / "results" / name).open("rb") as file:
-                for line in file:
-                    try:
-                        if self.api.read(line).custom_id in rows:
-                            return True
-                    except ValueError:
-                        continue
-                    found = False
+            for reply in self._replies(name):
+                if reply.custom_id in rows:
+                    return True
+                found = False
         return found
 
     def _unproved(self, part: Part) -> None:
@@ -372,10 +492,11 @@ class Reconciler:
 
     def _end_early(self, part: Part) -> None:
         """End a part: one without a batch at once. A batch of which nobody knows whose it is, is left alone."""
-        was_made = part.stage == "created" or (
-            (part.stage != "planned" or part.unheard) and self._adopted(part)
-        )
+        may_be_made = part.stage == "created" or self._may_be_made(part)
+        was_made = part.stage == "created" or (may_be_made and self._adopted(part))
         if not was_made:
+            if may_be_made and self._may_appear(part):
+                return
             self.events.write("downloaded", part, outcome="cancelled")
             return
         if part.is_guess:
@@ -445,14 +566,24 @@ class Reconciler:
         if not more or not self.resubmit((RETRYABLE,), round=round + 1):
             self.events.write("done")
 
-    def resubmit(self, statuses: tuple[str, ...], *, round: int | None = None) -> int:
+    def resubmit(
+        self,
+        statuses: tuple[str, ...],
+        *,
+        round: int | None = None,
+        is_unusable: Callable[[BatchResult], bool] | None = None,
+    ) -> int:
         """Plan the rows again whose result is of one of the statuses; return how many they are."""
         index = Index(self.folder.path, self.events, self.api, self.folder.id)
         codec = self.batch_client.codec
         wanted: set[int] = set()
         for number in range(self.events.rows):
             result = BatchResult(index=number, key=None, status="pending")
-            if index.part_of(number) >= 0 and matches(index.fill(result, codec), statuses):
+            if index.part_of(number) < 0:
+                continue
+            index.fill(result, codec)
+            unfit = is_unusable is not None and is_unusable(result)
+            if unfit or matches(result, statuses):
                 wanted.add(number)
         index.close()
         if not wanted:
@@ -498,6 +629,21 @@ def _is_whole(path: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_refusal(exc: ModelwireError) -> bool:
+    """Return whether a failed request to create a batch has certainly created none."""
+    if isinstance(exc, (CallerError, ConnectFailed, TLSFailed)):  # the request was not sent
+        return True
+    status = exc.status_code if isinstance(exc, ProviderError) else None
+    return status is not None and 400 <= status < 500 and status not in UNKNOWN_STATUSES
+
+
+def _queue_pause_s(part: Part) -> float:
+    """Return the seconds between a refusal for a full queue and the next submission of a part."""
+    if part.stage != "planned" or not part.refused_alone:
+        return 0.0
+    return float(min(QUEUE_LONGEST_S, QUEUE_PAUSE_S * 2 ** min(part.refused_alone - 1, 10)))
 
 
 def _refusal_text(look: Look) -> str:

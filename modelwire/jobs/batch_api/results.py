@@ -43,6 +43,9 @@ LIVE_TABLE = "live"
 OFFSET_BITS = 40  # of a place: a file of a terabyte
 OPEN_FILES = 16  # at a time; a process may have no more than 256 of them
 RETRYABLE = "errored_retryable"
+UNUSABLE = (
+    "unusable"  # A step after the model raises for the answer: it does not fit a schema, say.
+)
 
 
 class BatchStatus(NamedTuple):
@@ -316,6 +319,7 @@ STATUSES = (
     "invalid",
     "succeeded",
     "pending",
+    UNUSABLE,
 )
 
 

@@ -20,7 +20,7 @@ from modelwire.jobs.batch_api.results import LiveAnswers
 from modelwire.jobs.folder import JobFolder
 from modelwire.runnables.config import run_in_executor
 
-__all__ = ["asubmit_batch", "batch_api_of", "submit_batch", "takes_bucket"]
+__all__ = ["asubmit_batch", "batch_api_of", "submit", "submit_batch", "takes_bucket"]
 
 TRIES = 5  # of handing in, while the provider or the network has bad luck
 VERTEX = "google_vertexai"
@@ -52,6 +52,11 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
         for result in job.results():
             print(result.index, result.output, result.error)
     """
+    return submit(chain, inputs, options, searches=True)
+
+
+def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) -> BatchJob:
+    """Submit as `submit_batch` does; without `searches`, `wait` finds out what came of a lost answer."""
     settings = checked_options(options)
     split = split_chain(chain, settings["config"])
     api = batch_api_of(split.model, settings["bucket"])
@@ -79,7 +84,7 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
             raise JobChanged(
                 f"`{folder.path}` holds a batch job of other inputs. Name another `dir`, or delete that folder."
             )
-        job._hand_in(folder, events, tries=TRIES)
+        job._hand_in(folder, events, tries=TRIES, searches=searches)
     return job
 
 

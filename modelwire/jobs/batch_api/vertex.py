@@ -67,6 +67,9 @@ class VertexBatches(GoogleBatches):
         labels = {**(body.get("labels") or {}), **pieces}
         return to_json({"key": custom_id, "request": {**body, "labels": labels}})
 
+    def takes_file(self, part: Part) -> bool:
+        return True
+
     def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded:
         """Put the requests of a part into the bucket; again under the same name, where nobody knows whether it was."""
         name = f"{self._place(part, job)}.jsonl"

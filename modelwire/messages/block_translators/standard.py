@@ -168,9 +168,9 @@ def call_blocks(message: AIMessage, id_: str | None, index: Any) -> list[Block] 
     if is_unfinished(message):
         chunks = [
             c
-            for c in message.tool_call_chunks
+            for c in message.tool_call_chunks  # type: ignore[attr-defined]
             if (id_ and c["id"] == id_) or c["index"] == index is not None
-        ]  # type: ignore[attr-defined]
+        ]
         return [{**chunk, "type": "tool_call_chunk"} for chunk in chunks] or None
     if id_ is None:
         return None

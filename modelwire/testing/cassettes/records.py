@@ -88,10 +88,10 @@ class Answer:
     def failure(self) -> ChatError:
         """Make the error again."""
         about = self.error or {}
-        kind = getattr(errors, about["type"])
+        kind: type[ChatError] = getattr(errors, about["type"])
         return kind(
             about["message"], code=about["code"], retry_class=RetryClass(about["retry_class"])
-        )  # type: ignore[no-any-return]
+        )
 
 
 def to_line(

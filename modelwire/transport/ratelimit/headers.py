@@ -85,6 +85,8 @@ class Advertised:
         self._spent = dict.fromkeys(_KINDS, 0.0)  # ever
         self._tokens_per_byte = _TOKENS_PER_BYTE
         self._answer_tokens = _ANSWER_TOKENS
+        self._refused = False  # the reply whose headers are read was a refusal
+        self._empty_index = 0  # of the latest request that was refused with nothing left; 0: none
 
     def state(self, kind: str, per_minute: float | None, now: float) -> None:
         """Set a limit that the user knows, or forget it."""
@@ -172,9 +174,21 @@ class Advertised:
         bucket = self._buckets.get(kind)
         return None if bucket is None or bucket.period_s is None else bucket.per_s * 60
 
-    def read(self, headers: Mapping[str, str], admission: Admission, now: float) -> bool:
-        """Take what the headers of the answer to `admission` say; tell whether a limit is new."""
+    def read(
+        self,
+        headers: Mapping[str, str],
+        admission: Admission,
+        now: float,
+        *,
+        refused: bool = False,
+    ) -> bool:
+        """Take what the headers of the answer to `admission` say. Return whether a limit is new.
+
+        "Nothing left" of a limit without a known period stops requests only once a refusal has confirmed it: some
+        gateways say so under every answer, with a reset that is a date.
+        """
         is_new = False
+        self._refused = refused
         for kind, dialects in _NAMES.items():
             for limit_name, remaining_name, reset_name in dialects:
                 if limit_name in headers and kind not in self._stated:
@@ -208,7 +222,7 @@ class Advertised:
             bucket.period_s = _period(limit, remaining, reset_s)
             is_new = bucket.period_s is not None
             if bucket.period_s is None:
-                if remaining < 1 and reset_s is not None:
+                if remaining < 1 and reset_s is not None and self._confirmed(admission):
                     bucket.stop_until = now + min(reset_s, _STOP_CAP_S)
                 return False
         if admission.index > self._read_index:
@@ -219,6 +233,14 @@ class Advertised:
         if self._mirrored_index is None:
             self._mirrored_index = max(self._sent_index, admission.index)
         return is_new
+
+    def _confirmed(self, admission: Admission) -> bool:
+        """Return whether "nothing left" is true: a refusal says so itself, and no request sent since was answered."""
+        if self._refused:
+            self._empty_index = admission.index
+        elif admission.index > self._empty_index:
+            self._empty_index = 0
+        return self._empty_index > 0
 
     def _spent_after(self, kind: str, admission: Admission) -> float:
         """Return how much of a limit the requests sent after `admission` cost."""

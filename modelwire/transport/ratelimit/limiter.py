@@ -31,9 +31,16 @@ from modelwire.transport.ratelimit.admission import Admission, AdmissionQueue, c
 from modelwire.transport.ratelimit.concurrency import ConcurrencyLimit
 from modelwire.transport.ratelimit.gate import PAUSE_CAP_S, Gate
 from modelwire.transport.ratelimit.limits import change_of, limits_of
-from modelwire.transport.ratelimit.random_refusals import RandomRefusals
+from modelwire.transport.ratelimit.own_refusals import Answers, count_own_refusal
+from modelwire.transport.ratelimit.random_refusals import (
+    FEW_SENT,
+    Onset,
+    RandomRefusals,
+    Suspicion,
+)
 from modelwire.transport.ratelimit.rate import BURST_S, AcceptedCount, RateEstimate
 from modelwire.transport.ratelimit.retry_budget import RetryBudget
+from modelwire.transport.retry import is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +64,9 @@ _RETIME_S = 1.0  # the head of the queue looks again at least so often: the pace
 _LEAST_S = 0.001  # a timer that rings at the very moment finds t + 1e-17 == t, and spins
 _EXHAUSTED_S = 5.0  # the rows of a batch take another one's word that nobody is let in
 _EVENT_EVERY_S = 1.0
+# So many probes of retried calls are refused one after the other: a call that was never refused tries next, for there
+# may be no other fault than theirs.
+_RETRIED_PROBES = 3
 
 
 class AdaptiveRateLimiter:
@@ -81,6 +91,9 @@ class AdaptiveRateLimiter:
         self.share = 1.0  # ours of what is stated or advertised, where several processes divide it among them
         self.rate = RateEstimate(now)
         self.random_refusals = RandomRefusals()
+        self._suspicion = Suspicion()
+        self._burst_sent = 0  # how many had been sent when the first refusal of a limit was read
+        self._answers = Answers()
         self.advertised: Advertised | None = None  # made when a header says something
         self.gate = Gate(now, rng)
         self.last_refusal: ChatError | None = None  # the last refusal
@@ -303,6 +316,15 @@ class AdaptiveRateLimiter:
                 self.advertised.correct(admission, usage)
             if not admission.head_seen:
                 admission.head_seen = self._proven = True
+                answers = self._answers
+                answers.count += 1
+                if admission.index > answers.latest_index:
+                    answers.latest_index = admission.index
+                if admission.refusals > 1:
+                    answers.revived_index = max(answers.revived_index, admission.index)
+                if 0 < self.gate.asked_index < admission.index:
+                    self.gate.shorten()
+                    self.rate.resume(max(self.gate.paused_until, now))
                 self._budget.answered(admission)
                 self.rate.accepted(mirrored=self.advertised is not None and self._mirrors())
                 if self.concurrency.most < inf:
@@ -333,17 +355,15 @@ class AdaptiveRateLimiter:
             if headers is not None and (
                 self.advertised is not None or "ratelimit" in " ".join(headers)
             ):
-                self._read(headers, admission, now)
+                self._read(headers, admission, now, refused=is_refusal(error))
             to_wake: list[Admission] = []
             if isinstance(error, QuotaExhausted) or (
                 _is_hopeless(error) and not self._proven and not renewed
             ):
                 self._exhausted_at, self.last_refusal = now, copy_for_followers(error)
                 to_wake = self._reject_all()
-            elif error.retry_class is RetryClass.THROTTLE:
-                self._throttled(admission, now, error)
-            elif error.retry_class is RetryClass.OVERLOAD:
-                self._overloaded(admission, now, error)
+            elif is_refusal(error):
+                self._refused(admission, now, error)
             elif error.retry_class is RetryClass.TRANSIENT:
                 self._budget.failed(admission)
                 if isinstance(error, Timeout):
@@ -416,6 +436,7 @@ class AdaptiveRateLimiter:
 
     def _got_through(self, now: float) -> None:
         self.concurrency.overloads = 0
+        self._queue.new_first = False
         if not self.gate.open():
             return
         if self._outage:
@@ -426,28 +447,56 @@ class AdaptiveRateLimiter:
         self.concurrency.full = inf
         self._note("resumed", now)
 
-    def _is_random_refusal(self, now: float, error: ChatError) -> bool:
-        """Whether a refusal is one of those that come however little is sent."""
-        self.random_refusals.refused()
-        if self.gate.probing or not self.random_refusals.random:
-            return False
-        self._accepted.refusals += 1
-        self._pause(now, self.gate.retry_after_s(error))
-        return True
-
-    def _throttled(self, admission: Admission, now: float, error: ChatError) -> None:
-        if self._is_random_refusal(now, error):
+    def _refused(self, admission: Admission, now: float, error: ChatError) -> None:
+        admission.refusals += 1
+        if admission is self.gate.probe:
+            self._queue.new_first = admission.is_retry and self.gate.pauses >= _RETRIED_PROBES
+        closed_at = self.gate.closed_at
+        closed_s = None if closed_at is None else now - closed_at
+        if count_own_refusal(admission, self._answers, closed_s):
+            self._accepted.ignored()
+            if self.rate.rate < inf:
+                self._pause(now, min(1 / self.rate.rate, PAUSE_CAP_S))
             return
+        trial_failed = self.random_refusals.refused()
+        if self.random_refusals.random and not self.gate.probing:
+            self._accepted.ignored()
+            return
+        onset = None
+        is_limit_known = self.rate.rate < inf or self.concurrency.most < inf or self.gate.probing
+        if not (is_limit_known or trial_failed):
+            onset = self._suspicion.refused(
+                admission.index, _onset_of(self._accepted, admission, self.sent)
+            )
+            if onset.accepted > 0 and not self._suspicion.proves_limit(self.sent):
+                if self.sent <= FEW_SENT:
+                    # A small bucket that is empty refuses the next one too: first hear of what is on its way.
+                    asked_s = min(self.gate.retry_after_s(error), PAUSE_CAP_S)
+                    self._pause_as_asked(now, admission, now - admission.started, asked_s)
+                return
+            self._suspicion.clear()
+        if error.retry_class is RetryClass.THROTTLE:
+            self._throttled(admission, now, error, onset)
+        else:
+            self._overloaded(admission, now, error)
+
+    def _throttled(
+        self, admission: Admission, now: float, error: ChatError, onset: Onset | None
+    ) -> None:
         if admission.index <= self._cut_index:  # one of many that were refused at the same time
             self._accepted.refused_with_the_last(admission)
-            self.rate.refused_of_burst()
+            if admission.index <= self._burst_sent:
+                self.rate.refused_of_burst()
             if error.retry_after is not None:
-                self._pause(now, error.retry_after)
+                self._pause_as_asked(now, admission, 0.0, error.retry_after)
             return
         self.last_refusal = copy_for_followers(error)
-        accepted, elapsed_s = self._accepted.before(admission, self.sent)
+        if onset is None:
+            onset = _onset_of(self._accepted, admission, self.sent)
+        accepted, elapsed_s = onset.accepted, onset.elapsed_s
         if not self.rate.cuts:
-            self.rate.begin_burst(self.sent - 1, elapsed_s)
+            self._burst_sent = onset.sent
+            self.rate.begin_burst(onset.taken, elapsed_s)
         self._accepted.refused(admission)
         self._cut_index = self.sent
         if self.advertised is not None:
@@ -465,20 +514,16 @@ class AdaptiveRateLimiter:
             self._shut(now, error, _PAUSE_FIRST_S)
         else:
             self.gate.pauses = 0
-            floor_s = self.gate.retry_after_s(error)
-            self._pause(
-                now,
-                max(floor_s, self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))),
-            )
+            asked_s = self.gate.retry_after_s(error)
+            least_s = self.gate.spread(max(BURST_S, min(1 / self.rate.rate, PAUSE_CAP_S)))
+            self._pause_as_asked(now, admission, least_s, asked_s)
             self._note("cut", now)
 
     def _overloaded(self, admission: Admission, now: float, error: ChatError) -> None:
-        if self._is_random_refusal(now, error):
-            return
         self.last_refusal = copy_for_followers(error)
         cut = self._narrow(admission, now, in_a_row=True)
         if error.retry_after is not None:
-            self._pause(now, self.gate.retry_after_s(error))
+            self._pause_as_asked(now, admission, 0.0, self.gate.retry_after_s(error))
         alone = not self._proven and self.in_flight <= 1
         if cut and (
             self.gate.probing or alone or self.concurrency.overloads >= _OVERLOADS_TO_HALF_OPEN
@@ -509,8 +554,21 @@ class AdaptiveRateLimiter:
         self.gate.pause(now, seconds)
         self.rate.resume(self.gate.paused_until)
 
-    def _read(self, headers: Mapping[str, str], admission: Admission, now: float) -> None:
-        if self._advertised(now).read(headers, admission, now):
+    def _pause_as_asked(
+        self, now: float, admission: Admission, least_s: float, asked_s: float
+    ) -> None:
+        self.gate.pause_as_asked(now, admission, least_s, asked_s)
+        self.rate.resume(self.gate.paused_until)
+
+    def _read(
+        self,
+        headers: Mapping[str, str],
+        admission: Admission,
+        now: float,
+        *,
+        refused: bool = False,
+    ) -> None:
+        if self._advertised(now).read(headers, admission, now, refused=refused):
             self._set_ceiling()
             self._note("learned", now)
 
@@ -524,6 +582,11 @@ class AdaptiveRateLimiter:
         if now - self._changed_at >= _EVENT_EVERY_S:
             self._changed_at = now
             self.change = change_of(self, kind, now)
+
+
+def _onset_of(counted: AcceptedCount, admission: Admission, sent: int) -> Onset:
+    accepted, elapsed_s = counted.before(admission, sent)
+    return Onset(accepted, elapsed_s, sent)
 
 
 def _is_hopeless(error: ChatError) -> bool:

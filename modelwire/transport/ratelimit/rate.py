@@ -245,6 +245,11 @@ class AcceptedCount:
     def refused(self, admission: Admission) -> None:
         self._index, self._started, self.refusals = admission.index, admission.started, 1
 
+    def ignored(self) -> None:
+        """Count a refusal that says nothing of a limit."""
+        if self.refusals:
+            self.refusals += 1
+
     def refused_with_the_last(self, admission: Admission) -> None:
         """One of many that were refused at the same time."""
         self.refusals += admission.index > self._index

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
+from itertools import islice
 from threading import Lock, RLock
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["divide", "exchange_limiters", "forget", "limiter_of"]
 
 _IDLE_S = 600.0  # unused for so long, what was learned is old
+_LOOKS = 4  # limiters that each new one has looked at, whether they are old
 # The headers that say who calls: limits are held for each of these.
 _WHO = frozenset(
     {
@@ -43,7 +46,7 @@ _ENDINGS = (
 )
 
 Limiters = dict[tuple[int, str | None, int], AdaptiveRateLimiter]
-_limiters: Limiters = {}
+_limiters: OrderedDict[tuple[int, str | None, int], AdaptiveRateLimiter] = OrderedDict()
 _lock = Lock()
 _share = 1.0
 
@@ -112,14 +115,34 @@ def _made(
 ) -> AdaptiveRateLimiter:
     _, model, who = key
     with _lock:
-        for other, limiter in list(_limiters.items()):
-            if now - limiter.used_at > _IDLE_S and limiter.is_idle():
-                del _limiters[other]
+        _drop_idle(now, but=key)
+        limiter = _limiters.get(key)
+        if limiter is not None and _is_old(limiter, now):
+            del _limiters[key]
         if key not in _limiters:
             name = f"{address_of(url).authority} {model} #{who & 0xFFFFFFFF:08x}"
             _limiters[key] = AdaptiveRateLimiter(now, rng, name=name)
             _limiters[key].share = _share
         return _limiters[key]
+
+
+def _is_old(limiter: AdaptiveRateLimiter, now: float) -> bool:
+    return now - limiter.used_at > _IDLE_S and limiter.is_idle()
+
+
+def _drop_idle(now: float, *, but: tuple[int, str | None, int]) -> None:
+    """Look at the first few limiters, and put those in use behind the others.
+
+    Each new limiter pays for a few looks and never for all: twenty thousand keys in ten minutes stay cheap, and as two
+    leave where one comes, the number of idle ones shrinks.
+    """
+    for other in list(islice(_limiters, _LOOKS)):
+        if other == but:
+            continue
+        if _is_old(_limiters[other], now):
+            del _limiters[other]
+        else:
+            _limiters.move_to_end(other)
 
 
 def _forget_the_parents() -> None:

@@ -7,7 +7,18 @@ from contextlib import ExitStack
 
 import pytest
 
+from modelwire.jobs.batch_api import job as job_module
+from modelwire.jobs.batch_api import reconcile
 from modelwire.testing import ProviderServer
+
+
+@pytest.fixture(autouse=True)
+def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search a moment for batches; the tests of that search have a fixture of this name that does nothing."""
+    monkeypatch.setattr(reconcile, "SEARCH_S", 0.02)
+    monkeypatch.setattr(reconcile, "RESULTS_LATE_S", 0.02)
+    monkeypatch.setattr(reconcile, "QUEUE_PAUSE_S", 0.02)
+    monkeypatch.setattr(job_module, "POLLS_S", (0.01,))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -220,3 +221,37 @@ def test_a_missing_sdk_leaves_no_job_in_the_way(
     assert not Path("out.csv.job").exists()
     assert batch("--via", "live") == 0  # the last `--via` holds
     assert len(answers()) == 3
+
+
+def test_answers_that_do_not_fit_the_schema_are_counted_and_asked_again(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = {"title": "T", "type": "object", "properties": {"n": {"type": "integer"}}}
+    schema |= {"required": ["n"], "additionalProperties": False}
+    with pytest.MonkeyPatch.context() as patch:
+        server = serve([Answer('{"n": 1}')], default=Answer('{"m": 2}'), batches=BatchPlan())
+        patch.chdir(tmp_path)
+        patch.setenv("OPENAI_API_KEY", "k")
+        patch.setenv("OPENAI_BASE_URL", server.base_url_for("openai"))
+        Path("in.csv").write_text("id,text\n1,a\n2,b\n")
+        Path("schema.json").write_text(json.dumps(schema))
+        assert batch("--schema", "schema.json") == 0
+        said = capsys.readouterr().err
+        assert "2 rows, 1 with an answer that cannot be used" in said and "jobs retry" in said
+        server.say(Answer('{"n": 3}'))
+        assert cli.main(["jobs", "retry", "out.csv.job"]) == 0
+        assert [len(made.rows) for made in server.batches.made] == [2, 1]
+        assert "cannot be used" not in capsys.readouterr().err
+
+
+def test_a_batch_of_which_no_answer_fits_the_schema_fails(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        server = serve(default=Answer("no JSON"), batches=BatchPlan())
+        patch.chdir(tmp_path)
+        patch.setenv("OPENAI_API_KEY", "k")
+        patch.setenv("OPENAI_BASE_URL", server.base_url_for("openai"))
+        Path("in.csv").write_text("id,text\n1,a\n")
+        Path("schema.json").write_text('{"title": "T", "type": "object", "properties": {}}')
+        assert batch("--schema", "schema.json") == 1

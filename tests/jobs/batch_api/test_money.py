@@ -8,6 +8,8 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -535,3 +537,19 @@ def test_requests_that_were_damaged_are_not_handed_in(serve: Serve, tmp_path: Pa
     with pytest.raises(DiskError, match="is damaged"):
         submit(server, tmp_path, "anthropic")
     assert asked(server) == []
+
+
+def test_rows_that_are_asked_live_are_the_rows_that_the_batch_had(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(batches=BatchPlan(rows=dict.fromkeys(range(3), "missing")))
+    rows = [
+        {"x": float("inf"), "y": (1, 2)},
+        {"x": datetime(2026, 11, 23, 9, 5, tzinfo=UTC), "y": b"\xff"},
+        {"x": Decimal("1.10"), "y": {1: "a"}},
+    ]
+    chain = ChatPromptTemplate.from_messages([("human", "{x} and {y}")]) | server.model()
+    job = chain.submit_batch(rows, dir=tmp_path / "a.job").wait(poll=0.01)
+    assert job.finish_live() == 3
+    texts = [request.text for request in server.requests if request.wire == "openai"]
+    assert sorted(texts) == sorted(f"{row['x']} and {row['y']}" for row in rows)

@@ -27,6 +27,7 @@ from modelwire.errors import (
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import gemini as gemini_api
 from modelwire.jobs.batch_api import reconcile as reconciler
+from modelwire.jobs.batch_api.part_events import Part
 from modelwire.jobs.batch_api.reconcile import BatchUncertain
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.testing import BatchPlan, ProviderServer, faults
@@ -180,11 +181,22 @@ def test_a_full_queue_is_waited_for_and_fewer_batches_are_made_at_a_time(
     assert asked(server)[:3] == [2, 2, 2] and sum(asked(server)) == 10
 
 
-def test_a_part_that_no_empty_queue_takes_is_halved(serve: Serve, tmp_path: Path) -> None:
+def test_a_queue_that_others_fill_is_waited_for_and_the_user_is_told(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     full = BatchPlan(outcome="token_limit_exceeded", polls=1)
-    server = serve(batches=[full, full, full])
+    server = serve(batches=[full] * 5)
     assert statuses(submit(server, tmp_path).wait(poll=0.01)) == ["succeeded"] * 6
-    assert asked(server) == [6, 6, 6, 3, 3]
+    assert asked(server) == [6] * 6  # the part is never split
+    told = [record for record in caplog.records if "queue has no room" in record.getMessage()]
+    assert len(told) == 5
+    assert "cancel the job and submit the rows with a smaller `part_rows`" in told[0].getMessage()
+
+
+def test_the_pauses_of_a_full_queue_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "QUEUE_PAUSE_S", 30.0)
+    parts = [Part(0, 1, 1, "", refused_alone=count) for count in (0, 1, 2, 5, 9, 5000)]
+    assert [reconciler._queue_pause_s(part) for part in parts] == [0, 30, 60, 480, 600, 600]
 
 
 def test_damaged_events_are_said_to_be(serve: Serve, tmp_path: Path) -> None:

@@ -14,8 +14,13 @@ from typing import Any
 import pytest
 
 from modelwire import ChatOpenAI
-from modelwire.errors import JobStopped, ModelwireError
+from modelwire.errors import DiskError, JobStopped, ModelwireError
 from modelwire.jobs import BatchJob
+from modelwire.jobs.batch_api import batch_table, reconcile
+from modelwire.jobs.batch_api.openai import OpenAIBatches
+from modelwire.jobs.batch_api.part_events import PartEvents
+from modelwire.jobs.batch_api.plan import stored
+from modelwire.jobs.row_records import Results
 
 RESET = -1
 Odd = list[tuple[int, Any]]  # answers that come in the place of the first ones: a status and a body
@@ -112,10 +117,10 @@ def serve() -> Any:
         server.server_close()
 
 
-def submit(server: Server, folder: Path) -> BatchJob:
+def submit(server: Server, folder: Path, *texts: str) -> BatchJob:
     base_url = f"http://127.0.0.1:{server.server_port}/v1"
     return ChatOpenAI(model="gpt-test", base_url=base_url, api_key="k").submit_batch(
-        ["a", "b"], dir=folder
+        texts or ["a", "b"], dir=folder
     )
 
 
@@ -210,3 +215,95 @@ def test_results_that_end_in_a_line_are_fetched_again_and_then_are_what_they_are
     job = submit(server, tmp_path / "b.job").wait(poll=0.01)
     assert {result.status for result in job.results()} == {"missing"}
     assert len(server.batches) == 1
+
+
+def test_results_that_lack_answers_are_fetched_again_until_they_have_them(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "RESULTS_LATE_S", 900.0)
+    counts = {"total": 3, "completed": 2, "failed": 1}
+    errors_only = {"status": "completed", "request_counts": counts, "error_file_id": "wrong"}
+    both = {**errors_only, "output_file_id": "answers"}
+    # First the error file alone is named, then the download of the answers is empty once.
+    server = serve(look=[(200, errors_only), (200, both), (200, both)])
+    job = submit(server, tmp_path / "a.job", "a", "b", "c")
+    names = [row for row, _ in stored(tmp_path / "a.job" / "parts", _part(job), OpenAIBatches())]
+    error = {"status_code": 400, "body": {"error": {"message": "no"}}}
+    server.files["wrong"] = json.dumps({"custom_id": names[2], "response": error}).encode()
+    answers = [{"custom_id": name, "response": answered(_asking(name))} for name in names[:2]]
+    server.files["answers"] = b"\n".join(json.dumps(line).encode() for line in answers)
+    server.odd["results"] = [
+        (200, server.files["wrong"]),
+        (200, b""),
+        (200, server.files["wrong"]),
+    ]
+    job.wait(poll=0.01)
+    results = list(job.results())
+    assert [result.status for result in results] == ["succeeded", "succeeded", "errored"]
+    assert job.resubmit() == 0 and len(server.batches) == 1
+
+
+def test_results_that_lack_answers_for_good_are_taken_and_the_user_is_told(
+    serve: Callable[..., Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(results=[(200, b"")] * 99)
+    look = {"status": "completed", "output_file_id": "outbatch0"}
+    look["request_counts"] = {"total": 2, "completed": 2, "failed": 0}
+    server.odd["look"] = [(200, look)] * 99
+    job = submit(server, tmp_path / "a.job")
+    server.files["outbatch0"] = b""
+    job.wait(poll=0.01)
+    assert [result.status for result in job.results()] == ["missing"] * 2
+    assert "counts 2 answers in batch batch0, and its results lack 2 of them" in caplog.text
+
+
+def _part(job: BatchJob) -> Any:
+    return PartEvents(job.path).read().parts[0]
+
+
+def _asking(text: str) -> dict[str, Any]:
+    return {"messages": [{"content": text}]}
+
+
+def test_a_table_of_large_rows_is_written_in_groups_of_few_rows(
+    serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = Results.write
+
+    def counting(results: Results, entries: Any) -> None:
+        written.append(sum(len(entry.record) for entry in entries))
+        write(results, entries)
+
+    monkeypatch.setattr(Results, "write", counting)
+    monkeypatch.setattr(batch_table, "WRITTEN_BYTES", 10_000)
+    texts = [f"{number}{'x' * 2_000}" for number in range(20)]
+    job = submit(serve(), tmp_path / "a.job", *texts).wait(poll=0.01)
+    assert job.write(tmp_path / "o.jsonl") == 20
+    assert len(written) > 5 and max(written) < 20_000
+    rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [row["answer"] for row in rows] == [f"To {text}" for text in texts]
+
+
+@pytest.mark.parametrize("order", ["input", "arrival"])
+@pytest.mark.parametrize("damage", ["gone", "torn"])
+def test_rows_that_are_gone_or_damaged_are_a_disk_error(
+    serve: Callable[..., Server], tmp_path: Path, order: Any, damage: str
+) -> None:
+    job = submit(serve(), tmp_path / "a.job").wait(poll=0.01)
+    rows = tmp_path / "a.job" / "rows.jsonl"
+    if damage == "gone":
+        rows.unlink()
+    else:
+        rows.write_bytes(b"{" + rows.read_bytes()[2:])
+    with pytest.raises(DiskError, match=r"rows\.jsonl"):
+        list(job.results(order))
+
+
+def test_a_folder_of_results_that_cannot_be_made_is_a_disk_error(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    job = submit(serve(), tmp_path / "a.job")
+    (tmp_path / "a.job" / "results").write_text("a file")
+    with pytest.raises(DiskError, match="results"):
+        job.wait(poll=0.01)

@@ -74,7 +74,7 @@ class BatchMachine(RuleBasedStateMachine):
 
         clock = SimpleNamespace(
             time=lambda: self.provider.now + self.skew_s,
-            sleep=lambda s: None,
+            sleep=self._sleep,
             monotonic=lambda: 0.0,
         )
         for module in (events_module, job_module):
@@ -128,6 +128,9 @@ class BatchMachine(RuleBasedStateMachine):
             self.colleague_makes_a_batch(part_rows)
         setattr(self.provider, luck, 1)
         self.submit(fuse)
+
+    def _sleep(self, seconds: float) -> None:
+        self.provider.now += seconds
 
     # ------------------------------------------------------------ how a process ends
 
@@ -394,6 +397,7 @@ class BatchMachine(RuleBasedStateMachine):
             if self.job().status(look=False).state == "done":
                 break
             self.look(None)
+            provider.now += 60.0
             for batch in provider.batches:
                 provider.end(batch, "cancelled" if batch.state == "cancelling" else "completed")
             self.nothing_is_paid_twice()

@@ -359,7 +359,10 @@ def test_observers_and_costs_are_those_of_the_live_run(colour: Any, path: Path) 
 
 
 def test_limits_are_learned_of_a_replay_and_forgotten_with_it(colour: Any, path: Path) -> None:
-    headers = "x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 59\r\nx-ratelimit-reset-requests: 1s\r\n"
+    headers = (
+        "x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 59\r\n"
+        "x-ratelimit-reset-requests: 1s\r\n"
+    )
     server = RawServer(
         [[whole().replace(b"\r\n\r\n", f"\r\n{headers}\r\n".encode(), 1)], [whole()]]
     )

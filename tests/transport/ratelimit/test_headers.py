@@ -121,8 +121,11 @@ def test_an_older_answer_changes_nothing() -> None:
 
 def test_nothing_left_of_a_limit_without_a_period_stops_until_it_is_reset() -> None:
     advertised = Advertised(0.0)
-    advertised.read(said("tokens", 150_000, 0, "20m0s"), admission(), 0.0)
-    assert advertised.ready_at(0.0, admission(2)) == 60.0  # a minute, whatever it says
+    headers = said("tokens", 150_000, 0, "20m0s")
+    advertised.read(headers, admission(), 0.0)
+    assert advertised.ready_at(0.0, admission(2)) == 0.0  # it was answered
+    advertised.read(headers, admission(2), 0.0, refused=True)
+    assert advertised.ready_at(0.0, admission(3)) == 60.0  # a minute, whatever it says
 
 
 def test_output_that_was_reserved_and_not_used_is_back() -> None:

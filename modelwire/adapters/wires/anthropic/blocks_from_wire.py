@@ -60,11 +60,12 @@ OWN_TYPES = frozenset(
         "tool_reference",
     }
 )
-# Where a block's `source` keeps its data, by the type of the source: key of the standard block -> key there.
+# Where a block's `source` keeps its data, by the type of the source: key of the standard block -> key there. The first
+# key is that of the data. LangChain writes the id of a file under `id` (langchain-core 1.7, read 2026-11).
 _SOURCES = {
     "base64": {"base64": "data", "mime_type": "media_type"},
     "url": {"url": "url"},
-    "file": {"file_id": "file_id"},
+    "file": {"file_id": "file_id", "id": "file_id"},
 }
 
 
@@ -81,15 +82,16 @@ def _from_source(block: Block) -> Block | None:
             **extras_of(block),
         }
     used = {"source", "title", "context"}
-    if source.get("type") == "text":
+    if source.get("type") == "text" and isinstance(source.get("data"), str):
         mime_type = source.get("media_type", "text/plain")
-        return data_block("text-plain", rest, used, text=source.get("data"), mime_type=mime_type)
+        return data_block("text-plain", rest, used, text=source["data"], mime_type=mime_type)
     keys = _SOURCES.get(str(source.get("type")), {})
-    return (
-        data_block(kind, rest, used, **{ours: source.get(key) for ours, key in keys.items()})
-        if keys
-        else None
-    )
+    fields = {ours: source.get(key) for ours, key in keys.items()}
+    if (
+        next(iter(fields.values()), None) is None
+    ):  # the source names no data: the block stays as it is
+        return None
+    return data_block(kind, rest, used, **fields)
 
 
 FROM_WIRE: dict[str, Callable[[Block], Block | None]] = dict.fromkeys(

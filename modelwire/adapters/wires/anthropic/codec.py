@@ -89,6 +89,22 @@ class MessagesCodec(NamedTuple):
             provider=self.provider, request_id=(headers or {}).get("request-id")
         )
 
+    def continued(self, body: Mapping[str, Any], answer: AIMessage) -> dict[str, Any] | None:
+        """Return the body that continues a `pause_turn`: the content so far goes back as the assistant's turn.
+
+        A container in which the provider has run code is named again, so that its files are there.
+        Source: https://docs.anthropic.com/en/api/handling-stop-reasons, read 2026-11.
+        """
+        if not answer.content:
+            return None
+        _, turn = turns_from_messages([answer])
+        following = {**body, "messages": [*body["messages"], *turn]}
+        container = answer.response_metadata.get("container")
+        if isinstance(container, Mapping) and (id := container.get("id")):
+            named = body.get("container")
+            following["container"] = {**named, "id": id} if isinstance(named, Mapping) else id
+        return following
+
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises."""
         error = error_from_reply(reply, self.provider)

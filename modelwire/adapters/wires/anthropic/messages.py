@@ -39,6 +39,7 @@ from modelwire.adapters.wires.history import (
     safe_call_id,
     take_call,
     tool_call_id_of,
+    with_paired_calls,
 )
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
@@ -67,7 +68,7 @@ def turns_from_messages(
     `system_turns`: the model takes system messages after the head. Raises `InvalidArgument` for a history
     without content, and for what the wire does not take.
     """
-    turns = [turn for message in messages if (turn := _turn(message, messages))[1]]
+    turns = [turn for message in with_paired_calls(messages) if (turn := _turn(message))[1]]
     head = 0
     while head < len(turns) and turns[head][0] == "system":
         head += 1
@@ -84,16 +85,18 @@ def turns_from_messages(
     return system, [{"role": role, "content": content} for role, content in turns]
 
 
-def _turn(message: Any, messages: Sequence[BaseMessage]) -> Turn:
+def _turn(message: Any) -> Turn:
     """Return the turn of one message; one with empty content is left out."""
     role = role_of(message, ROLES, "The Anthropic Messages API")
     if role == "tool":
         return "user", _tool_results(message)
     if isinstance(message, AIMessage):
-        return role, _assistant_content(message, messages)
+        return role, _assistant_content(message)
     if role == "system" and not isinstance(message.content, str):
         return role, system_blocks(message.content)
-    return role, _user_content(message.content)
+    if isinstance(message.content, str):
+        return role, message.content if message.content.strip() else ""
+    return role, user_blocks(message.content)
 
 
 def _tool_results(message: BaseMessage) -> list[Block]:
@@ -109,19 +112,13 @@ def _tool_results(message: BaseMessage) -> list[Block]:
     ]
 
 
-def _user_content(content: str | Sequence[Any]) -> Content:
-    if isinstance(content, str):
-        return content if content.strip() else ""
-    return user_blocks(content)
-
-
-def _assistant_content(message: AIMessage, messages: Sequence[BaseMessage]) -> Content:
+def _assistant_content(message: AIMessage) -> Content:
     """Return the content of an answer: its blocks in order, then the tool calls that no block has.
 
     A tool call's arguments come from `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
-    calls, invalid = calls_of(message, messages), message.invalid_tool_calls
+    calls, invalid = calls_of(message), message.invalid_tool_calls
     if isinstance(content, str) and not calls:
         return content if content.strip() else ""
     if message.response_metadata.get("output_version") == "v1":

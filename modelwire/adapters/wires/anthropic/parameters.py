@@ -43,6 +43,7 @@ MAX_TOKENS: tuple[tuple[str, int], ...] = (
     ("claude-sonnet-5", 128_000),
     ("claude-haiku-5", 128_000),
     ("claude-fable-5", 128_000),
+    ("claude-mythos", 128_000),
 )
 
 # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages, as of 2026-11.

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.answers import usage_beside_cache
+from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import (
     count_or_none,
     dict_or_empty,
@@ -90,6 +91,9 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
     metadata = metadata_of(data)
     if request_id is not None:
         metadata["request_id"] = request_id
+    if not content:
+        reason = metadata.get("stop_reason")
+        check_empty("anthropic", reason, provider=provider, request_id=request_id)
     return AIMessage.from_wire(
         _content(content),
         id=text_or_none(data.get("id")),

@@ -22,6 +22,7 @@ from modelwire.adapters.wires.anthropic.response import (
     usage_metadata_of,
     with_id,
 )
+from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
@@ -117,6 +118,9 @@ class MessagesStreamDecoder:
             metadata["usage"] = self._usage
         if self.request_id is not None:
             metadata["request_id"] = self.request_id
+        if not self._is_list and self._head is None:
+            reason = metadata.get("stop_reason")
+            check_empty("anthropic", reason, provider=self._provider, request_id=self.request_id)
         self._opening = None
         return [
             *last,

@@ -25,7 +25,13 @@ from modelwire.adapters.wires.bedrock.blocks_to_wire import (
     tool_use,
 )
 from modelwire.adapters.wires.bedrock.response import MODEL_PROVIDER
-from modelwire.adapters.wires.history import calls_of, role_of, take_call, with_results_apart
+from modelwire.adapters.wires.history import (
+    calls_of,
+    role_of,
+    take_call,
+    with_paired_calls,
+    with_results_apart,
+)
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
@@ -55,13 +61,13 @@ def turns_from_messages(
     turns: list[Turn] = []
     system: list[Block] = []
     only_texts = True
-    for message in with_results_apart(messages):
+    for message in with_results_apart(with_paired_calls(messages)):
         role = role_of(message, ROLES, "Bedrock's Converse")
         only_texts = only_texts and message.content.__class__ is str
         if role == "tool":
             role, blocks = "user", [tool_result(message)]
         elif isinstance(message, AIMessage):
-            blocks = _assistant_blocks(message, messages, left_out)
+            blocks = _assistant_blocks(message, left_out)
         else:
             blocks = blocks_to_wire(message.content)
         if role == "system":
@@ -93,15 +99,13 @@ def turns_from_messages(
     ]
 
 
-def _assistant_blocks(
-    message: AIMessage, messages: Sequence[BaseMessage], left_out: list[str]
-) -> list[Block]:
+def _assistant_blocks(message: AIMessage, left_out: list[str]) -> list[Block]:
     """Return the blocks of an answer in order, then the tool calls that no block has.
 
     A call's arguments come from `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
-    calls = calls_of(message, messages)
+    calls = calls_of(message)
     if isinstance(content, str):
         return blocks_to_wire(content) + [tool_use(call) for call in calls]
     own = message.response_metadata.get("model_provider") in (None, MODEL_PROVIDER)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.answers import usage_beside_cache
+from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import (
     MESSAGE_CHARS,
     UNDOCUMENTED,
@@ -102,6 +103,8 @@ def read_answer(reply: Reply, provider: str, model: str | None) -> AIMessage:
     except UNDOCUMENTED as exc:
         raise no_answer(reply, provider, f"is not as documented ({exc!r})") from exc
     content: Any = blocks
+    if not blocks:
+        check_empty("bedrock", data.get("stopReason"), provider=provider, request_id=request_id)
     if not blocks or (len(blocks) == 1 and blocks[0].keys() == {"type", "text"}):
         content = blocks[0]["text"] if blocks else ""
     return AIMessage.from_wire(

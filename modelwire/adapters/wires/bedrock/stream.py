@@ -22,6 +22,7 @@ from modelwire.adapters.wires.bedrock.response import (
     server_result,
     usage_metadata_of,
 )
+from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import UNDOCUMENTED, dict_or_empty, malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
@@ -92,6 +93,9 @@ class ConverseStreamDecoder:
             message = f"A block in the stream of `{self._provider}` is not as documented ({exc!r})."
             raise malformed(message, self._ending, provider=self._provider) from exc
         metadata = metadata_of(self._ending, self.request_id, self._model)
+        if not (self._is_list or self._head is not None or last):
+            reason = metadata.get("stopReason")
+            check_empty("bedrock", reason, provider=self._provider, request_id=self.request_id)
         usage = usage_metadata_of(metadata.get("usage"))
         end = AIMessageChunk.from_wire(
             [] if self._is_list else "",

@@ -100,6 +100,11 @@ class GenerateContentCodec(NamedTuple):
         """Make the decoder of one streamed answer."""
         return GenerateStreamDecoder(provider=self.provider)
 
+    def continued(self, body: Mapping[str, Any], answer: AIMessage) -> dict[str, Any] | None:
+        """Return the body that continues a `CONTINUATION` (google-genai 3.4, `prepare_continuation_config`)."""
+        token = answer.response_metadata.get("continuation_token")
+        return {**body, "continuationToken": token} if token else None
+
     def error(self, reply: Reply) -> ChatError:
         """Read an error answer of whatever shape; never raises."""
         error = error_from_reply(reply, self.provider)

@@ -31,12 +31,17 @@ BUDGETS_OF = {
 
 
 FAMILIES = ModelFamilies(
-    {"google_genai": _GEMINI, "google_vertexai": _GEMINI},
+    {
+        "google_genai": _GEMINI,
+        # google-genai 3.4: "store parameter is only supported in Gemini Developer API mode"
+        "google_vertexai": tuple(
+            family._replace(refuses=(*family.refuses, "store")) for family in _GEMINI
+        ),
+    },
     fit_at("modelwire.adapters.wires.gemini.fitting:fit"),
     lacks=(
         "logit_bias",
         "user",
-        "store",
         "verbosity",
         "parallel_tool_calls",
         "metadata",

@@ -25,7 +25,14 @@ from modelwire.adapters.wires.gemini.blocks_to_wire import (
     user_parts,
 )
 from modelwire.adapters.wires.gemini.response import MODEL_PROVIDER, in_order, is_made_up
-from modelwire.adapters.wires.history import calls_of, role_of, take_call, with_results_apart
+from modelwire.adapters.wires.history import (
+    CALL_SIGNATURES,
+    calls_of,
+    role_of,
+    take_call,
+    with_paired_calls,
+    with_results_apart,
+)
 from modelwire.errors import InvalidArgument
 from modelwire.messages import AIMessage, BaseMessage
 from modelwire.messages.block_translators.standard import extras_of
@@ -47,8 +54,6 @@ ROLES = {
 }
 OWN = (None, MODEL_PROVIDER, "google_vertexai")  # whose answers go back as they came
 NO_SIGNATURE = "skip_thought_signature_validator"
-# LangChain's place for the signatures of calls, by id of call.
-_SIGNATURES = "__gemini_function_call_thought_signatures__"
 
 
 class _Sent(NamedTuple):
@@ -71,7 +76,7 @@ def contents_from_messages(
     contents: list[Content] = []
     sent: dict[Any, _Sent] = {}  # by id
     results: list[tuple[int, list[Part]]] = []  # of one turn: the place of the call, and the parts
-    for message in with_results_apart(messages):
+    for message in with_results_apart(with_paired_calls(messages)):
         role = role_of(message, ROLES, "The Gemini API")
         if role == "system":
             system += _system_parts(message.content)
@@ -80,7 +85,7 @@ def contents_from_messages(
             results.append(_result(message, sent, is_gemini_3=is_gemini_3))
             continue
         if isinstance(message, AIMessage):
-            parts = _answer(message, messages, sent, is_gemini_3=is_gemini_3)
+            parts = _answer(message, sent, is_gemini_3=is_gemini_3)
         else:
             parts = user_parts(message.content)
         if results and parts:
@@ -157,7 +162,6 @@ def _result(
 
 def _answer(
     message: AIMessage,
-    messages: Sequence[BaseMessage],
     sent: dict[Any, _Sent],
     *,
     is_gemini_3: bool,
@@ -167,9 +171,9 @@ def _answer(
     The arguments of a call come from `tool_calls`, which the caller may have changed.
     """
     content: Any = message.content
-    calls = calls_of(message, messages)
+    calls = calls_of(message)
     own = message.response_metadata.get("model_provider") in OWN
-    signatures = message.additional_kwargs.get(_SIGNATURES) or {}
+    signatures = message.additional_kwargs.get(CALL_SIGNATURES) or {}
     parts: list[Part] = []
 
     def add_call(call: Mapping[str, Any], block: Mapping[str, Any]) -> None:

@@ -43,6 +43,7 @@ GENERATION = {
     "response_json_schema": "responseJsonSchema",
     "audio_timestamp": "audioTimestamp",
     "thinking_config": "thinkingConfig",
+    "audio_transcription_config": "audioTranscriptionConfig",
 }
 GENERATION |= {theirs: theirs for theirs in GENERATION.values()}
 THINKING = {
@@ -56,6 +57,8 @@ BODY = {
     "labels": "labels",
     "service_tier": "serviceTier",
     "tool_config": "toolConfig",
+    "continuation_token": "continuationToken",
+    "generation_output_config": "outputConfig",
 }
 # Tools that Google runs. https://ai.google.dev/gemini-api/docs/tools, read 2026-11
 OWN_TOOLS = (
@@ -116,6 +119,7 @@ _READ_BELOW = frozenset(
         "response_format",
         "generation_config",
         "generationConfig",
+        "automatic_continuation",  # for the call: it says nothing to the provider
         "tools",
         "tool_choice",
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import to_json
 
+from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import (
     UNDOCUMENTED,
     count_or_none,
@@ -25,14 +26,13 @@ from modelwire.adapters.wires.json import (
     dict_or_empty,
     dicts_in,
     error_from_json,
-    malformed,
     no_answer,
     read_reply,
     text_or_none,
 )
 from modelwire.errors import Refused
 from modelwire.messages import AIMessage
-from modelwire.messages.finish_reasons import FILTERED_REASONS
+from modelwire.messages.finish_reasons import ENDINGS, Ending
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 
 if TYPE_CHECKING:
@@ -60,10 +60,6 @@ __all__ = [
 Block = dict[str, Any]
 
 MODEL_PROVIDER = "google_genai"  # the dialect of the blocks in `content`, whoever served the model
-
-GLITCHES = frozenset(
-    ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE")
-)  # the model wrote what nobody can read
 
 # Parts of tools that the service runs itself: the name of the tool, where there is only one.
 SERVER_CALLS = {"executableCode": "code_interpreter", "toolCall": ""}
@@ -252,9 +248,13 @@ def call_of(
     return cast("Block", block)
 
 
+# Our decoder makes the first form; a history with missing or repeated ids gets the second (`with_paired_calls`).
+_MADE_UP_ID = re.compile(r"gemini_[0-9a-f]{8}_\d+|call[0-9a-f]{5}")
+
+
 def is_made_up(id: str | None) -> bool:
     """Tell whether an id of a call is ours: the model gave none, and need not see one."""
-    return id is None or re.fullmatch(r"gemini_[0-9a-f]{8}_\d+", id) is not None
+    return id is None or _MADE_UP_ID.fullmatch(id) is not None
 
 
 def metadata_of(data: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,21 +288,14 @@ def check_answered(metadata: Mapping[str, Any], *, provider: str, has_content: b
         words = feedback.get("blockReasonMessage")
     elif has_content:
         return
-    elif reason in FILTERED_REASONS:
+    elif ENDINGS["gemini"].get(str(reason)) is Ending.REFUSED:
         message, kind, words = (
             f"`{provider}` blocked the answer: {reason}.",
             reason,
             metadata.get("finish_message"),
         )
-    elif reason in GLITCHES:
-        words = metadata.get("finish_message") or ""
-        raise malformed(
-            f"The answer of `{provider}` is empty: {reason}.",
-            str(words),
-            provider=provider,
-            status=200,
-        )
     else:
+        check_empty("gemini", reason, provider=provider, words=metadata.get("finish_message"))
         return
     ratings = feedback.get("safetyRatings") or metadata.get("safety_ratings")
     raise Refused(

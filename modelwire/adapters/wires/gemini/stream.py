@@ -4,8 +4,8 @@ Wire format: https://ai.google.dev/api/generate-content#method:-models.streamgen
 is a whole answer with the next pieces of text: text adds up, all the rest is set, and the last value holds.
 
 While there is only plain text, `content` is a string; with the first other part it becomes a list of blocks with their
-`index`, which begins with an empty text block that the strings so far belong to. A tool call is handed out at the end:
-until then the service may turn out to have run it itself.
+`index`, which begins with an empty text block that the strings so far belong to. A whole tool call waits for the
+end, as the service may turn out to have run it itself, or for the next call that comes in pieces.
 """
 
 from __future__ import annotations
@@ -224,6 +224,7 @@ class GenerateStreamDecoder:
             if not call.get("willContinue") and "partialArgs" not in call:
                 self._calls.append((self._index, part))
                 return
+            chunks += self._waiting_calls()  # a later call must not come out before them
             block = call_of(part, self._id, self._count)
             self._open = self._index, {}, block["type"]
             self._count += 1
@@ -281,8 +282,7 @@ class GenerateStreamDecoder:
                 f"The stream of `{self._provider}` ended {seen}.", provider=self._provider
             )
         chunks = [] if self._open is None else [self._finished(is_whole=False)]
-        for index, part in self._calls:
-            chunks.append(self._waited(index, part))
+        chunks += self._waiting_calls()
         if self._citations:
             candidate = {**candidate, "citationMetadata": {"citations": self._citations}}
         metadata = metadata_of(
@@ -299,6 +299,11 @@ class GenerateStreamDecoder:
             chunk_position="last",
         )
         return [*chunks, last]
+
+    def _waiting_calls(self) -> list[AIMessageChunk]:
+        """Return the chunks of the whole calls that came so far, in their order."""
+        waiting, self._calls = self._calls, []
+        return [self._waited(index, part) for index, part in waiting]
 
     def _waited(self, index: int, part: dict[str, Any]) -> AIMessageChunk:
         """Make the chunk of a call of the caller's tool."""

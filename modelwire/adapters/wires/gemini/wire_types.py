@@ -65,6 +65,8 @@ class RequestBody(TypedDict, total=False):
     cachedContent: str
     labels: dict[str, str]  # Vertex
     serviceTier: str
+    store: bool  # whether the call is logged
+    continuationToken: str
 
 
 class Candidate(TypedDict, total=False):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.empty_answers import check_empty, is_empty
 from modelwire.adapters.wires.json import (
     error_from_json,
     error_from_reply,
@@ -138,12 +139,16 @@ class ChatCompletionsCodec(
                 )
                 for other in choices[1:]
             ]
-        return AIMessage.from_wire(
+        message = AIMessage.from_wire(
             id=metadata["id"],
             usage_metadata=usage_of(response.get("usage")),
             response_metadata=metadata,
             **message_fields(_message_of(choice), response),
         )
+        if not message.content and is_empty(message):
+            reason = metadata["finish_reason"]
+            check_empty("openai", reason, provider=self.provider, request_id=request_id)
+        return message
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> StreamDecoder:
         """Make the decoder of one streamed answer."""

@@ -87,9 +87,17 @@ OPENAI = (
     Family(
         "gpt-5.5", OPENAI_COMPATIBILITY, ("none", *LOW_TO_HIGH, "xhigh"), (), _REASONS, ("none",)
     ),
-    Family("gpt-6-astra", OPENAI_COMPATIBILITY, (*LOW_TO_HIGH, "xhigh", "max"), (), _REASONS),
+    # Those of 6.2, which openai 3.52 names, are taken for as their siblings are.
     Family(
-        "gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-6-sol gpt-6-luna gpt-6.1-sol gpt-6.1-terra",
+        "gpt-6-astra gpt-6.2-astra gpt-6.2-astra-law",
+        OPENAI_COMPATIBILITY,
+        (*LOW_TO_HIGH, "xhigh", "max"),
+        (),
+        _REASONS,
+    ),
+    Family(
+        "gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-6-sol gpt-6-luna gpt-6.1-sol gpt-6.1-terra "
+        "gpt-6.2-sol",
         OPENAI_COMPATIBILITY,
         ("none", *LOW_TO_HIGH, "xhigh", "max"),
         (),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.history import with_paired_calls
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.tool_calls import CALL_EXTRAS
 
@@ -52,7 +53,7 @@ def turns_from_messages(
     Raises `InvalidArgument` for what the wire does not take, `InvalidType` for a message of a foreign type.
     """
     turns: list[Turn] = []
-    for position, message in enumerate(messages):
+    for position, message in enumerate(with_paired_calls(messages)):
         kind = getattr(message, "type", "")
         write = TO_WIRE.get(kind) or TO_WIRE.get(
             str(kind).removesuffix("MessageChunk").lower()
@@ -202,6 +203,9 @@ def _ai(message: AIMessage, position: int, dialect: Dialect) -> Iterable[Turn]:
             kwargs.get("reasoning_content") if name == "reasoning" else None
         ):
             turn[name] = value
+    if calls and "reasoning_content" in dialect.replayed:
+        # While a model thinks, DeepSeek answers 400 to a turn with calls that lacks the key (seen 2026-11).
+        turn.setdefault("reasoning_content", "")
     return (_named(turn, message),)
 
 

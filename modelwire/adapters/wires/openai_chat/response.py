@@ -69,6 +69,9 @@ def other_choice(choice: Mapping[str, Any], fields: JSON, extras: JSON) -> JSON:
     return {**extras, "index": choice.get("index"), **fields, **ending}
 
 
+_PARTS = ("text", "thinking", "reasoning")
+
+
 def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
     """Return text and reasoning of `content`: text, null, or a list of parts (Mistral, Databricks, 2026-11).
 
@@ -76,6 +79,10 @@ def content_and_thinking(content: Any) -> tuple[str | list[Any], str]:
     """
     if isinstance(content, str):
         return content, ""
+    if isinstance(content, dict) and content.get("type") not in _PARTS:
+        from pydantic_core import to_json
+
+        return to_json(content).decode(), ""  # the answer to a JSON schema (Cloudflare, 2026-11)
     if not isinstance(content, list):
         content = [content]
     parts: list[Any] = []

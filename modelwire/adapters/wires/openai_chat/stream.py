@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import (
     dict_or_empty,
     error_from_json,
@@ -77,6 +78,7 @@ class ChatCompletionsDecoder:
         self.request_id = request_id
         self._done = False
         self._begun = False  # whether there was any event but the terminal mark
+        self._said = False  # whether a chunk has gone out
         self._id: str | None = None
         self._response: JSON = {}  # id, created, model, system_fingerprint: the first that is not empty; usage
         self._choice: JSON = {}  # index, finish_reason, logprobs
@@ -121,6 +123,7 @@ class ChatCompletionsDecoder:
                 and not answer.get("error")
                 and name != "error"
             ):
+                self._said = True
                 return [_chunk(text, id=self._id)]
         except (KeyError, TypeError, ValueError, AttributeError):
             pass
@@ -194,6 +197,7 @@ class ChatCompletionsDecoder:
         pieces = self._tool_call_chunks(calls) if (calls := delta.get("tool_calls")) else ()
         if not (content or kwargs or pieces):
             return []
+        self._said = True
         return [
             _chunk(content, id=self._id, tool_call_chunks=pieces, additional_kwargs=kwargs or None)
         ]
@@ -308,6 +312,10 @@ class ChatCompletionsDecoder:
         )
         if self._others:
             metadata["other_choices"] = self._other_choices()
+        kwargs = self._last_kwargs()
+        if not (self._said or kwargs):
+            reason = metadata["finish_reason"]
+            check_empty("openai", reason, provider=self._provider, request_id=self.request_id)
         return [
             _chunk(
                 "",
@@ -315,7 +323,7 @@ class ChatCompletionsDecoder:
                 tool_call_chunks=self._last_tool_call_chunks(),
                 usage_metadata=usage_of(self._response.get("usage")),
                 response_metadata=metadata,
-                additional_kwargs=self._last_kwargs() or None,
+                additional_kwargs=kwargs or None,
                 chunk_position="last",
             )
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelwire.adapters.wires.history import with_paired_calls
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import Place
 from modelwire.adapters.wires.openai_chat.messages import arguments_json, unsendable
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
@@ -45,9 +46,10 @@ def items_from_messages(
 
     Raises `InvalidArgument` for what the wire does not take, `InvalidType` for a message of a foreign type.
     """
-    free_text_calls = frozenset(_free_text_calls(messages, history))
+    known, new = messages[:since], with_paired_calls(messages[since:])
+    free_text_calls = frozenset(_free_text_calls([*known, *new], history))
     items: list[Item] = []
-    for position, message in enumerate(messages[since:], since):
+    for position, message in enumerate(new, since):
         place = _Place(position, history, free_text_calls)
         kind = getattr(message, "type", "")
         write = TO_WIRE.get(kind) or TO_WIRE.get(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import dict_or_empty, error_from_json, text_or_none
 from modelwire.adapters.wires.openai_chat.response import generated_call_id, usage_of
 from modelwire.messages import AIMessage
@@ -24,6 +25,7 @@ __all__ = [
     "CALL_TEXT",
     "block_of_part",
     "dicts_in",
+    "end_of",
     "failure",
     "items_in",
     "message_from_response",
@@ -38,20 +40,38 @@ JSON = dict[str, Any]
 
 # Items that are calls of the caller's tools, and where each has its arguments.
 CALL_TEXT = {"function_call": "arguments", "custom_tool_call": "input"}
-# Fields of an answer about itself; the others repeat the request.
-KEPT = (
-    "id",
-    "object",
-    "created_at",
-    "completed_at",
-    "status",
-    "incomplete_details",
-    "service_tier",
-    "metadata",
-    "conversation",
-    "previous_response_id",
-    "background",
-    "moderation",
+# Fields of an answer that repeat the request, or have a place of their own. All others are about the answer, those
+# that the API gets later among them. openai 3.52, `Response` and `ResponseCreateParams`.
+PLACED = frozenset(
+    (
+        "error",
+        "frequency_penalty",
+        "include",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "model",
+        "output",
+        "output_text",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "prompt",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning",
+        "safety_identifier",
+        "store",
+        "temperature",
+        "text",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "usage",
+        "user",
+    )
 )
 FINISH_REASONS = {
     "max_output_tokens": "length",
@@ -84,6 +104,8 @@ def message_from_response(response: JSON, *, provider: str, request_id: str | No
             call = _call(item)
             invalid.append(call) if "error" in call else calls.append(call)  # type: ignore[arg-type]
         content.append({key: value for key, value in item.items() if value is not None})
+    if not content:
+        check_empty("responses", end_of(response), provider=provider, request_id=request_id)
     return AIMessage.from_wire(
         content,
         id=text_or_none(response.get("id")),
@@ -144,6 +166,14 @@ def _call(item: JSON) -> ToolCall | InvalidToolCall:
     return read_tool_call(name, raw if isinstance(raw, dict) else text_or_none(raw) or "", id_)
 
 
+def end_of(response: Mapping[str, Any]) -> str | None:
+    """Return why an answer ended: the reason of an incomplete one, else its status."""
+    status = text_or_none(response.get("status"))
+    if status != "incomplete":
+        return status
+    return text_or_none(dict_or_empty(response.get("incomplete_details")).get("reason"))
+
+
 def usage_metadata(response: Mapping[str, Any]) -> UsageMetadata | None:
     """Return the tokens of an answer."""
     return usage_of(response.get("usage"), ("input_tokens", "output_tokens", "total_tokens"))
@@ -158,7 +188,9 @@ def response_metadata(
     has_calls: bool,
 ) -> JSON:
     """Return `response_metadata`: the answer's own fields, and Chat Completions' `finish_reason`."""
-    metadata: JSON = {name: response[name] for name in KEPT if response.get(name)}
+    metadata: JSON = {
+        name: value for name, value in response.items() if value and name not in PLACED
+    }
     metadata["model_name"] = text_or_none(response.get("model"))
     metadata["model_provider"] = provider
     metadata["token_usage"] = response["usage"] if isinstance(response.get("usage"), dict) else None

@@ -14,12 +14,14 @@ from typing import Any, ClassVar
 
 from pydantic_core import from_json, to_json
 
+from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import dict_or_empty, malformed, read_json, text_or_none
 from modelwire.adapters.wires.openai_responses.response import (
     CALL_TEXT,
     JSON,
     block_of_part,
     dicts_in,
+    end_of,
     failure,
     items_in,
     named_in,
@@ -205,6 +207,9 @@ class ResponsesDecoder:
                 provider=self._provider,
                 model=self._response.get("model"),
             )
+        if not self._items:
+            reason = end_of(self._response)
+            check_empty("responses", reason, provider=self._provider, request_id=self.request_id)
         calls = [item for item in self._items if item.kind in CALL_TEXT]
         unended = [
             item.piece.index

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from support.anthropic_wire import text
 
+from modelwire.adapters import ChatAnthropic
 from modelwire.adapters.wires.anthropic.blocks_to_wire import user_blocks
 from modelwire.adapters.wires.history import safe_call_id
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages import HumanMessage
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,33 @@ def test_ids_the_wire_takes_stay() -> None:
     assert safe_call_id("call_aB-9") == "call_aB-9"
     assert safe_call_id("a.b") == safe_call_id("a.b") != safe_call_id("a:b")
     assert safe_call_id(None) == safe_call_id("") != ""
+
+
+@pytest.mark.parametrize("kind", ["document", "image"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"type": "base64"},
+        {"type": "base64", "media_type": "application/pdf"},
+        {"type": "url", "url": None},
+        {"type": "text"},
+        {"type": "text", "data": 5},
+        {"type": "file"},
+        {"type": "content"},
+    ],
+)
+def test_a_block_whose_source_has_no_data_keeps_what_it_has(kind: str, source: Any) -> None:
+    block = {"type": kind, "source": source, "title": "T"}
+    assert HumanMessage([block]).content_blocks == [{"type": "non_standard", "value": block}]
+
+
+@pytest.mark.parametrize(("kind", "standard"), [("document", "file"), ("image", "image")])
+def test_a_file_of_the_providers_has_its_id_as_langchain_writes_it_too(
+    kind: str, standard: str
+) -> None:
+    block = {"type": kind, "source": {"type": "file", "file_id": "f1"}}
+    (made,) = HumanMessage([block]).content_blocks
+    assert made == {"type": standard, "file_id": "f1", "id": "f1"}
+    model = ChatAnthropic(model="claude-sonnet-4-5", api_key="k")
+    (sent,) = model.build_request([HumanMessage([made])]).body["messages"]
+    assert sent["content"] == [block]

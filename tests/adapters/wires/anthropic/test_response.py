@@ -72,7 +72,7 @@ def test_input_tokens_include_what_the_cache_read_and_wrote() -> None:
 
 @pytest.mark.parametrize(
     "usage",
-    [None, {}, "many", {"input_tokens": "7", "output_tokens": None}, {"input_tokens": True}],
+    [None, {}, "many", {"input_tokens": "many", "output_tokens": None}, {"input_tokens": True}],
 )
 def test_usage_that_says_nothing_is_none(usage: Any) -> None:
     assert decoded(answer(usage=usage)).usage_metadata is None

@@ -278,7 +278,7 @@ def test_a_paused_turn_goes_on_with_the_answer_appended(how: str, version: str |
     """https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons#pause_turn, read 2026-11."""
     paused = [text("I search."), ran("web_search", {"query": "q"}, [])[0]]
     provider = Anthropic(paused, stop_reason="pause_turn")
-    model = model_of(provider, output_version=version)
+    model = model_of(provider, output_version=version, max_continuations=0)
     answer = answer_of(model, how)
     assert answer.response_metadata["stop_reason"] == "pause_turn"
     model.invoke([HumanMessage("a"), answer])

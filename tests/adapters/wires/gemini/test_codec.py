@@ -657,3 +657,19 @@ def test_further_candidates_are_kept() -> None:
         message = read({"candidates": two})
         assert message.content == "0"
         assert [it["content"] for it in message.response_metadata["other_choices"]] == ["1"]
+
+
+def test_streamed_calls_come_out_in_the_order_in_which_they_came() -> None:
+    piece = {"partialArgs": [{"jsonPath": "$.to", "stringValue": "Rome"}]}
+    first = {"functionCall": {"name": "now"}, "thoughtSignature": "c2ln"}
+    message = streamed(
+        answer(first, finishReason=None),
+        answer({"functionCall": {"name": "fly", "willContinue": True}}, finishReason=None),
+        answer({"functionCall": piece}, finishReason=None),
+        answer({"functionCall": {"name": "sleep"}}),
+    )
+    assert [call["name"] for call in message.tool_calls] == ["now", "fly", "sleep"]
+    assert message.tool_calls[1]["args"] == {"to": "Rome"}
+    turn = body([HumanMessage("hi"), message])["contents"][-1]
+    assert [part["functionCall"]["name"] for part in turn["parts"]] == ["now", "fly", "sleep"]
+    assert ["thoughtSignature" in part for part in turn["parts"]] == [True, False, False]

@@ -180,7 +180,8 @@ def test_an_answer_has_text_id_usage_and_metadata() -> None:
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {}, [], "12", {"prompt_tokens": "12"}, {"prompt_tokens": None}, {"x": 1}, True]
+    "usage",
+    [None, {}, [], "12", {"prompt_tokens": "many"}, {"prompt_tokens": None}, {"x": 1}, True],
 )
 def test_usage_nobody_gave_is_none_and_not_zero(usage: Any) -> None:
     assert decode(answer(usage=usage)).usage_metadata is None

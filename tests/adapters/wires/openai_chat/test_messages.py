@@ -67,13 +67,7 @@ def turn(message: Any, dialect: Dialect = OPENAI) -> dict[str, Any]:
                     }
                 ],
             ),
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [
-                    {"id": "c2", "type": "function", "function": {"name": "f", "arguments": '{"a'}}
-                ],
-            },
+            {"role": "assistant", "content": ""},  # no result answers the cut call
         ),
         (
             AIMessage("", additional_kwargs={"refusal": "no"}),
@@ -160,8 +154,8 @@ def test_a_history_from_anthropic_is_sayable() -> None:
             ]
         ),
         AIMessage([thought]),
-        AIMessage([used]),
-        HumanMessage([{"type": "tool_result", "tool_use_id": "c1"}]),
+        AIMessage([{**used, "id": "c2"}]),
+        HumanMessage([{"type": "tool_result", "tool_use_id": "c2"}]),
         AIMessage(
             [
                 {"type": "server_tool_use", "id": "s"},
@@ -177,8 +171,8 @@ def test_a_history_from_anthropic_is_sayable() -> None:
         {"role": "user", "content": [{"type": "text", "text": "and now?"}]},
         {"role": "assistant", "content": "So"},
         {"role": "assistant", "content": ""},
-        {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]},
-        {"role": "tool", "tool_call_id": "c1", "content": ""},
+        {"role": "assistant", "content": None, "tool_calls": [{**WIRE_CALL, "id": "c2"}]},
+        {"role": "tool", "tool_call_id": "c2", "content": ""},
         {"role": "assistant", "content": "a"},
     ]
 

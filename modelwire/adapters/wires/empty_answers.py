@@ -1,0 +1,40 @@
+"""Judge answers in which the provider sent nothing: whether the reason of their end explains it. No I/O here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelwire.adapters.wires.json import malformed
+from modelwire.messages.finish_reasons import Ending, ending_of
+
+if TYPE_CHECKING:
+    from modelwire.messages import AIMessage
+
+__all__ = ["check_empty", "is_empty"]
+
+
+def is_empty(message: AIMessage) -> bool:
+    """Return whether an answer has no content, no call and nothing beside them."""
+    has_calls = message.tool_calls or message.invalid_tool_calls
+    return not (message.content or has_calls or message.additional_kwargs)
+
+
+def check_empty(
+    wire: str, reason: Any, *, provider: str, words: Any = None, request_id: str | None = None
+) -> None:
+    """Raise `MalformedResponse` if an empty answer ended for a reason that is broken, or that no table lists.
+
+    `words` are the provider's own about the end.
+    """
+    if not isinstance(reason, str) or not reason:
+        return
+    kind = ending_of(wire, reason)
+    if kind not in (None, Ending.BROKEN):
+        return
+    raise malformed(
+        f"The answer of `{provider}` is empty: {reason}.",
+        str(words or ""),
+        provider=provider,
+        request_id=request_id,
+        status=200,
+    )

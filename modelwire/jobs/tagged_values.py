@@ -1,0 +1,86 @@
+"""Python values as JSON and back, exactly: what JSON has no form for is an object with its type.
+
+A row that waits on disk must become the same question when it is asked again. JSON alone makes a text of a date, a list
+of a tuple and null of infinity.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+from uuid import UUID
+
+__all__ = ["tagged", "untagged"]
+
+TYPE = "$type"  # The key of the type's name in a tagged object.
+VALUE = "value"
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def _pairs(items: Any) -> list[Any]:
+    return [[tagged(name), tagged(one)] for name, one in items.items()]
+
+
+def _dict(pairs: list[Any]) -> dict[Any, Any]:
+    return {untagged(name): untagged(one) for name, one in pairs}
+
+
+def _listed(items: Any) -> list[Any]:
+    return [tagged(one) for one in items]
+
+
+def _each(items: list[Any]) -> Any:
+    return (untagged(one) for one in items)
+
+
+# Each type by its name: the type itself, how its values become JSON, and how JSON becomes a value.
+_TYPES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
+    "date": (date, date.isoformat, date.fromisoformat),
+    "time": (time, time.isoformat, time.fromisoformat),
+    "timedelta": (
+        timedelta,
+        lambda value: [value.days, value.seconds, value.microseconds],
+        lambda parts: timedelta(*parts),
+    ),
+    "bytes": (bytes, lambda value: b64encode(value).decode(), b64decode),
+    "Decimal": (Decimal, str, Decimal),
+    "UUID": (UUID, str, UUID),
+    "float": (float, repr, float),  # infinity and NaN
+    "tuple": (tuple, _listed, lambda items: tuple(_each(items))),
+    "set": (set, _listed, lambda items: set(_each(items))),
+    "frozenset": (frozenset, _listed, lambda items: frozenset(_each(items))),
+    "dict": (dict, _pairs, _dict),  # with keys that are no texts, or with the key `$type`
+}
+_NAMES = {kind: name for name, (kind, _, _) in _TYPES.items()}
+
+
+def tagged(value: Any) -> Any:
+    """Return `value` for a writer of JSON; values of other types than those of this module stay as they are."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dict and TYPE not in value and all(type(name) is str for name in value):
+        return {name: tagged(one) for name, one in value.items()}
+    if kind is list:
+        return _listed(value)
+    name = _NAMES.get(kind)
+    if name is None or (kind is float and isfinite(value)):
+        return value
+    return {TYPE: name, VALUE: _TYPES[name][1](value)}
+
+
+def untagged(value: Any) -> Any:
+    """Return what `tagged` was given, from its JSON."""
+    if isinstance(value, list):
+        return list(_each(value))
+    if not isinstance(value, dict):
+        return value
+    if TYPE in value:
+        return _TYPES[value[TYPE]][2](value[VALUE])
+    return {name: untagged(one) for name, one in value.items()}

@@ -1,0 +1,93 @@
+"""Reads a stream under the call observers of the place where it was made, such as the budgets around it.
+
+A generator runs in the context of its reader. A stream that was made inside of a `with budget(...)` block, and is read
+after it, would send its requests under no budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from modelwire.runnables.closing import aclose, close
+from modelwire.transport.observer import OBSERVERS_IN_CONTEXT
+
+__all__ = ["abound", "abound_stream", "bound", "bound_stream"]
+
+Item = TypeVar("Item")
+Parameters = ParamSpec("Parameters")
+
+
+def bound(items: Iterator[Item]) -> Iterator[Item]:
+    """Return `items` bound to the observers of this context; without observers, `items` itself."""
+    observers = OBSERVERS_IN_CONTEXT.get()
+    return _read(items, observers) if observers else items
+
+
+def abound(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    """Return `items` bound to the observers of this context; without observers, `items` itself."""
+    observers = OBSERVERS_IN_CONTEXT.get()
+    return _aread(items, observers) if observers else items
+
+
+def bound_stream(
+    make: Callable[Parameters, Iterator[Item]],
+) -> Callable[Parameters, Iterator[Item]]:
+    """Bind what a generator function returns to the observers of the place where it is called."""
+
+    @wraps(make)
+    def made(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Item]:
+        return bound(make(*args, **kwargs))
+
+    return made
+
+
+def abound_stream(
+    make: Callable[Parameters, AsyncIterator[Item]],
+) -> Callable[Parameters, AsyncIterator[Item]]:
+    """Bind what an async generator function returns to the observers of the place where it is called."""
+
+    @wraps(make)
+    def made(*args: Parameters.args, **kwargs: Parameters.kwargs) -> AsyncIterator[Item]:
+        return abound(make(*args, **kwargs))
+
+    return made
+
+
+def _read(items: Iterator[Item], observers: tuple[Any, ...]) -> Iterator[Item]:
+    try:
+        while True:
+            token = OBSERVERS_IN_CONTEXT.set(observers)
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                OBSERVERS_IN_CONTEXT.reset(token)
+            yield item
+    finally:
+        token = OBSERVERS_IN_CONTEXT.set(observers)
+        try:
+            close(items)
+        finally:
+            OBSERVERS_IN_CONTEXT.reset(token)
+
+
+async def _aread(items: AsyncIterator[Item], observers: tuple[Any, ...]) -> AsyncIterator[Item]:
+    try:
+        while True:
+            token = OBSERVERS_IN_CONTEXT.set(observers)
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            finally:
+                OBSERVERS_IN_CONTEXT.reset(token)
+            yield item
+    finally:
+        token = OBSERVERS_IN_CONTEXT.set(observers)
+        try:
+            await aclose(items)
+        finally:
+            OBSERVERS_IN_CONTEXT.reset(token)
