@@ -144,6 +144,17 @@ def test_a_call_is_answered_and_its_bytes_are_as_given(caller: Caller, raw_serve
     assert request.endswith(b"\r\n\r\n{}")
 
 
+@pytest.mark.parametrize("path", ["/a%3A0/b", "/a%2Fb%20c", "/a:0/~b", "/x?y=%3A%2f&z=1"])
+def test_the_path_goes_out_as_it_is_written_for_that_is_what_was_signed(
+    caller: Caller, raw_server: Any, path: str
+) -> None:
+    server: RawServer = raw_server([[answer(b"hello")]])
+    ex = exchange(server.url)
+    ex.url = f"{server.url}{path}"
+    assert caller.call(ex) == "hello"
+    assert server.requests[0].split(b" ")[1] == b"/v1" + path.encode()
+
+
 @pytest.mark.parametrize(
     "first",
     [

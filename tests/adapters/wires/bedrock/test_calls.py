@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from support.raw_server import RawServer
 
 from modelwire import init_chat_model
 from modelwire.adapters import ChatBedrockConverse
+from modelwire.adapters.providers.aws import Keys, signed_headers
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -115,6 +117,26 @@ def test_an_answer_says_what_bedrock_says(serve: Any, colour: Any) -> None:
         b"POST /model/us.amazon.nova-lite-v1%3A0/converse HTTP/1.1"
     )
     assert b"authorization: bearer none" in server.requests[0].lower()
+
+
+@pytest.mark.parametrize("engine", ["httpx2", "aiohttp"])
+def test_the_signature_is_for_the_path_that_is_sent(serve: Any, colour: Any, engine: str) -> None:
+    if engine == "aiohttp":
+        pytest.importorskip("aiohttp")
+    server = serve(reply(ANSWER))
+    keys = {"aws_access_key_id": "AKID", "aws_secret_access_key": "secret"}
+    caller = model(server, api_key=None, engine=engine, region_name="us-east-1", **keys)
+    assert colour.invoke(caller, "hi").text == "Hello!"
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    line, *fields = head.decode().split("\r\n")
+    sent = {
+        name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)
+    }
+    url = f"http://{sent['host']}{line.split(' ')[1]}"
+    at = datetime.strptime(sent["x-amz-date"], "%Y%m%dT%H%M%SZ")  # noqa: DTZ007 - as it was sent
+    anew = signed_headers(Keys("AKID", "secret"), "us-east-1", url, sent, body, at)
+    assert "%3A0/" in url
+    assert sent["authorization"] == anew["authorization"]
 
 
 def test_a_stream_adds_up_to_the_whole_answer(serve: Any, colour: Any) -> None:
