@@ -20,6 +20,7 @@ from modelwire.errors import (
     and_said,
 )
 from modelwire.transport.connections.body import Whole
+from modelwire.transport.failures import load_error_path
 from modelwire.transport.listeners import UNHEARD
 from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.ratelimit.waiting import queued
@@ -159,6 +160,7 @@ def _try_until_done(
     once: Callable[[Exchange[M, C]], Generator[Step[C], Any, T]],
     committed: Callable[[], bool] = _never,
 ) -> Generator[Step[C], Any, T]:
+    load_error_path()
     limiter, failed = exchange.limiter, None
     if exchange.before is not None:
         yield Call(exchange.before)

@@ -6,6 +6,8 @@ The client may be httpx2, httpx or aiohttp, and none of them is imported: except
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 
 from modelwire.errors import (
     ConnectFailed,
@@ -19,7 +21,18 @@ from modelwire.errors import (
     WireError,
 )
 
-__all__ = ["error_of", "unsendable"]
+__all__ = ["error_of", "load_error_path", "unsendable"]
+
+# A process that is out of file descriptors cannot import any more.
+_ERROR_PATH = ("modelwire.transport.logs", "modelwire.transport.redaction")
+
+
+@cache
+def load_error_path() -> None:
+    """Import what the error of a call needs, before the first call is made."""
+    for name in _ERROR_PATH:
+        import_module(name)
+
 
 # Names: httpx2/_exceptions.py, the same in httpx 0.28; aiohttp/client_exceptions.py 3.14.
 _KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {

@@ -560,6 +560,28 @@ def test_an_answer_without_measure_takes_no_memory(
     assert int(peak_kib) < most_kib
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is set by `setrlimit`")
+@pytest.mark.parametrize("way", ["sync httpx2", "async httpx2", "async aiohttp"])
+def test_a_process_out_of_file_descriptors_fails_as_a_connection_does(
+    raw_server: Any, way: str
+) -> None:
+    if way.endswith("aiohttp"):
+        pytest.importorskip("aiohttp")
+    body = (
+        b'{"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0, '
+        b'"message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}]}'
+    )
+    first, other = (raw_server([[answer(body)]], repeat=True) for _ in range(2))
+    program = Path(__file__).parent.parent / "support" / "no_descriptors_program.py"
+    ran = subprocess.run(
+        [sys.executable, str(program), first.url, other.url, *way.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.split() == ["ConnectFailed", "3", "hello"], ran.stderr
+
+
 # ---------------------------------------------------------------- keys that are asked for (S2)
 
 

@@ -378,11 +378,11 @@ def _masked(value: Any) -> Any:
 
 def _status_words(reply: Reply) -> str:
     """Say what a status means where the body has no words a program can find."""
-    from http import HTTPStatus
-
     try:
+        from http import HTTPStatus
+
         phrase = f" {HTTPStatus(reply.status).phrase}"
-    except ValueError:
+    except (ValueError, ImportError, OSError):  # no such status; no file descriptor for the import
         phrase = ""
     if 300 <= reply.status < 400:
         target = snippet(reply.headers.get("location", "").partition("?")[0])
