@@ -36,7 +36,7 @@ def main(url: str, other_url: str, colour: str, engine: str) -> None:
         pass
     try:
         call(other_url)
-    except BaseException as exc:  # whatever it is, it is printed
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is printed
         error = exc
     for descriptor in held:
         os.close(descriptor)
