@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
@@ -81,11 +81,17 @@ _CONFIG_KEYS = (
 )
 
 
-@cache
-def parameter_of(cls: type[WireSettings], name: str) -> str:
-    """Return the common name of a keyword of a call. Raises `InvalidArgument` for what is no parameter, and slips."""
+@lru_cache(maxsize=1024)
+def parameter_of(cls: type[WireSettings], name: str, provider: str | None = None) -> str:
+    """Return the common name of a keyword of a call. Raises `InvalidArgument` for what is no parameter, and slips.
+
+    `provider` is the name of the model's service, whose own parameters pass as they are.
+    """
     from difflib import get_close_matches
 
+    service = service_for(cls, {"provider": provider})
+    if service is not None and name in service.own:
+        return name
     name = cls.ALIASES.get(name, name)
     if name in cls.PARAMETERS or name in cls.SENDABLE:
         return name

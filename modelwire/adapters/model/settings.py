@@ -322,7 +322,8 @@ class WireSettings(BaseChatModel):
         if (
             strange and (service := service_for(cls, values)) is not None
         ):  # the call says what becomes of those
-            strange = [name for name in strange if name not in service.lacks_over(cls.WIRE)]
+            known = {*service.lacks_over(cls.WIRE), *service.own}
+            strange = [name for name in strange if name not in known]
         for name in strange:
             if get_close_matches(name, list(cls.model_fields), n=1, cutoff=0.85):
                 raise InvalidArgument(

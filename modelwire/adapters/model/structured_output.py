@@ -107,9 +107,13 @@ def structured_by_wire(
         provider, wire.name, model.model, "parallel_tool_calls"
     ):
         kwargs.setdefault("parallel_tool_calls", False)
-    return structured_by_tools(
-        model, schema, include_raw=include_raw, tool_choice=True, strict=strict, **kwargs
-    )
+    bound_with = {"tool_choice": True, "strict": strict, **kwargs}
+    disabled = getattr(model, "disabled_params", None) or {}
+    for name in [name for name in disabled if name in bound_with]:
+        values = disabled[name]
+        if values is None or bound_with[name] in values:
+            bound_with[name] = None
+    return structured_by_tools(model, schema, include_raw=include_raw, **bound_with)
 
 
 def _check(schema: Any) -> None:

@@ -60,6 +60,7 @@ class WireRequests(WireSettings):
         extra_body, extra_headers = self.extra_body or {}, self.extra_headers or {}
         model = self.model
         if kwargs:
+            provider = getattr(self, "provider", None)
             kwargs = dict(kwargs)  # a renewal of the key reads them again
             extra_body = {**extra_body, **(kwargs.pop("extra_body", None) or {})}
             extra_headers = {**extra_headers, **(kwargs.pop("extra_headers", None) or {})}
@@ -67,7 +68,7 @@ class WireRequests(WireSettings):
                 if name in ("model", "model_name"):
                     model = value or model
                 else:
-                    put(params, parameter_of(type(self), name), value)
+                    put(params, parameter_of(type(self), name, provider), value)
         form = params.get("response_format")
         if form is not None and not isinstance(
             form, Mapping
@@ -112,7 +113,9 @@ class WireRequests(WireSettings):
             )  # a codec of one's own may have none
             if not _adjusted_parameters(codec.provider, wire, model).isdisjoint(call.params):
                 late = frozenset(
-                    parameter_of(type(self), name) for name in kwargs if name not in _NO_PARAMETERS
+                    parameter_of(type(self), name, getattr(self, "provider", None))
+                    for name in kwargs
+                    if name not in _NO_PARAMETERS
                 )
                 call.params = self._fit_parameters(call.params, codec.provider, model, wire, late)
         request = codec.encode(call)

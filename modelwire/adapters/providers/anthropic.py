@@ -117,6 +117,9 @@ class ChatAnthropic(HTTPChatModel):
 
     def _params(self) -> dict[str, Any]:
         params = super()._params()
+        # The API takes `user_id` there and nothing else: https://docs.anthropic.com/en/api/messages, read 2026-11.
+        if self.metadata and self.metadata.keys() == {"user_id"}:
+            params.setdefault("metadata", dict(self.metadata))
         config = params.get("output_config")
         if isinstance(config, dict) and "effort" in config:  # a call may set one without the other
             params["output_config"] = {

@@ -116,6 +116,9 @@ class ChatOpenAI(HTTPChatModel):
     """A name for your user, for the provider to tell abuse by."""
     stream_usage: bool = True
     """Ask for the token counts of streams too."""
+    disabled_params: dict[str, Any] | None = None
+    """Parameters that no method adds by itself, such as `{"parallel_tool_calls": None}`; a list names the values that
+    are not added. What a call sets is sent."""
 
     # The Responses API: None is by itself, where a parameter, a tool or the model is only there.
     use_responses_api: bool | None = None

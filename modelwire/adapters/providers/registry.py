@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -117,9 +117,18 @@ def _row_of_service(service: Service) -> Provider:
     return Provider(
         wire,
         wires=tuple(others),
-        prepare=lambda _model, _wire, kwargs: {"provider": service.name, **kwargs},
+        prepare=lambda _model, _wire, kwargs: _arguments_for(service, kwargs),
         of_class=of_class,
     )
+
+
+def _arguments_for(service: Service, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a model of the service; its own parameter `provider` goes beside the field."""
+    routing = kwargs.get("provider")
+    if "provider" in service.own and isinstance(routing, Mapping):
+        more = {**(kwargs.get("model_kwargs") or {}), "provider": routing}
+        kwargs = {**kwargs, "provider": service.name, "model_kwargs": more}
+    return {"provider": service.name, **kwargs}
 
 
 def provider_names() -> list[str]:
@@ -151,7 +160,9 @@ def check_argument_names(names: Sequence[str], model: str | None, provider: str 
         row_of(provider or (prefix if colon else provider_of(prefix)) or "openai")
         or PROVIDERS["openai"]
     )
-    _refuse_slips(names, row.model_class())
+    service = service_of(provider or (prefix if colon else ""))
+    own = () if service is None else service.own
+    _refuse_slips([name for name in names if name not in own], row.model_class())
 
 
 def _refuse_slips(names: Iterable[str], made: Any) -> None:

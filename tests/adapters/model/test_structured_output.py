@@ -159,6 +159,25 @@ def test_tools_are_forced_where_they_are_the_way(wire: str) -> None:
     assert len(said["tools"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("disabled", "left"),
+    [
+        ({"parallel_tool_calls": None}, False),
+        ({"parallel_tool_calls": [False]}, False),
+        ({"parallel_tool_calls": [True]}, True),
+    ],
+)
+def test_disabled_params_are_not_added_and_never_sent(disabled: Any, left: bool) -> None:
+    limited = model("openai", disabled_params=disabled)
+    chain = limited.with_structured_output(City, method="function_calling")
+    body = limited.build_request("hi", **chain.steps[0].kwargs).body
+    assert ("parallel_tool_calls" in body) is left
+    assert "tool_choice" in body
+    assert "disabled_params" not in body
+    chosen = limited.bind_tools([City], parallel_tool_calls=False)
+    assert limited.build_request("hi", **chosen.kwargs).body["parallel_tool_calls"] is False
+
+
 @pytest.mark.parametrize("wire", URLS)
 def test_what_is_bound_stays_but_for_another_form_of_the_answer(wire: str) -> None:
     stop = "stop" if wire == "openai" else "stop_sequences"

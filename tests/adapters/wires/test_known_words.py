@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import pytest
 from support.mocked import Sent, answered_by
 
-from modelwire.adapters import ChatGoogleGenerativeAI, ChatOpenAI
+from modelwire import init_chat_model
+from modelwire.adapters import ChatAnthropic, ChatGoogleGenerativeAI, ChatOpenAI
 from modelwire.adapters.wires.anthropic.families import CLAUDE
 from modelwire.adapters.wires.anthropic.parameters import DEFAULT_MAX_TOKENS, max_tokens_of
 from modelwire.adapters.wires.wire import wire_named
-from modelwire.errors import ParameterWarning
+from modelwire.errors import InvalidArgument, ParameterWarning
 from modelwire.messages import AIMessage, HumanMessage, ToolMessage
 from modelwire.transport.wire import Reply
 
@@ -81,3 +83,67 @@ def test_counts_that_a_service_sends_as_texts_are_counted() -> None:
     choice = {"message": {"content": "Hi"}, "finish_reason": "stop"}
     counted = decoded("openai", {"choices": [choice], "usage": usage}).usage_metadata
     assert counted == {"input_tokens": 12, "output_tokens": 3, "total_tokens": 15}
+
+
+OWN = [
+    ("groq", {"reasoning_format": "parsed"}),
+    ("groq", {"include_reasoning": False}),
+    ("openrouter", {"models": ["a/b", "c/d"]}),
+    ("openrouter", {"provider": {"order": ["x"]}}),
+    ("openrouter", {"plugins": [{"id": "web"}]}),
+    ("vercel", {"models": ["a/b"]}),
+    ("vercel", {"providerOptions": {"gateway": {"order": ["x"]}}}),
+]
+
+
+@pytest.mark.parametrize("place", ["call", "made"])
+@pytest.mark.parametrize(("service", "own"), OWN)
+def test_the_words_that_a_service_documents_go_out(
+    service: str, own: dict[str, Any], place: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = {} if place == "call" else own
+        model: Any = init_chat_model(f"{service}:m", api_key="k", **made)
+        body = model.build_request("hi", **(own if place == "call" else {})).body
+    name, value = next(iter(own.items()))
+    assert body[name] == value
+    assert model.provider == service
+
+
+def test_words_of_one_service_stay_slips_at_another() -> None:
+    with pytest.raises(InvalidArgument, match="reasoning_effort"):
+        ChatOpenAI(model="m", api_key="k", reasoning_format="parsed")
+    model = ChatOpenAI(model="m", api_key="k")
+    with pytest.raises(InvalidArgument, match="reasoning_effort"):
+        model.build_request("hi", reasoning_format="parsed")
+    with pytest.raises(InvalidArgument, match="is set when"):
+        model.build_request("hi", provider={"order": ["x"]})
+
+
+def test_words_of_a_service_may_come_from_the_config() -> None:
+    model = init_chat_model("groq:m", api_key="k", configurable_fields=("reasoning_format",))
+    assert "reasoning_format" in repr(model)
+    with pytest.raises(InvalidArgument, match="reasoning_effort"):
+        init_chat_model("openai:m", api_key="k", configurable_fields=("reasoning_format",))
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+@pytest.mark.parametrize("service", ["openrouter", "vercel", "litellm"])
+def test_a_cache_mark_beside_the_content_of_a_message_goes_out(service: str, role: str) -> None:
+    marked = {"role": role, "content": "long", "cache_control": {"type": "ephemeral"}}
+    model = ChatOpenAI(model="m", api_key="k", provider=service)
+    messages = [marked, {"role": "user", "content": "hi"}]
+    assert model.build_request(messages).body["messages"] == messages
+    plain = ChatOpenAI(model="m", api_key="k").build_request(messages).body["messages"]
+    assert plain == [{"role": role, "content": "long"}, messages[1]]
+
+
+def test_anthropic_gets_the_id_of_the_user_that_a_model_is_made_with() -> None:
+    user = {"user_id": "u-1"}
+    model = ChatAnthropic(model="claude-sonnet-4-5", api_key="k", metadata=user)
+    assert model.build_request("hi").body["metadata"] == user
+    call = model.build_request("hi", metadata={"user_id": "u-2"}).body
+    assert call["metadata"] == {"user_id": "u-2"}
+    of_runs = ChatAnthropic(model="claude-sonnet-4-5", api_key="k", metadata={**user, "team": "a"})
+    assert "metadata" not in of_runs.build_request("hi").body

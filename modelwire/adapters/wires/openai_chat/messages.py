@@ -61,6 +61,8 @@ def turns_from_messages(
         if write is None:
             raise unsendable(message, position)
         turns += write(message, position, dialect)
+        if dialect.cache_control and (mark := message.additional_kwargs.get("cache_control")):
+            turns[-1]["cache_control"] = mark
         extras = message.additional_kwargs.get(CALL_EXTRAS)
         if isinstance(extras, Mapping) and message.response_metadata.get("model_provider") in (
             None,
