@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.environment import from_environment
-from modelwire.adapters.model.secret import Secret, reveal
+from modelwire.adapters.model.secret import LostSecret, Secret, reveal
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import run_in_executor
 
@@ -23,6 +23,7 @@ __all__ = [
     "credential_of",
     "credential_of_environment",
     "is_said_elsewhere",
+    "is_set_in_code",
     "one_credential",
 ]
 
@@ -61,6 +62,22 @@ def is_said_elsewhere(values: Mapping[str, Any]) -> bool:
     return "@" in (values.get("base_url") or "").partition("?")[0]
 
 
+def is_set_in_code(model: WireSettings) -> bool:
+    """Return whether the code says who calls: by a credential, a header, the address or the HTTP client."""
+    for name in model.SECRETS:
+        secret = getattr(model, name)
+        if secret.__class__ is LostSecret:
+            return True
+        if secret is not None and not _is_of_environment(secret):
+            return True
+    headers = (model.default_headers, model.extra_headers)
+    return any(map(_says_who, headers)) or is_said_elsewhere(model.__dict__)
+
+
+def _is_of_environment(secret: Any) -> bool:
+    return getattr(secret, "ambient", False) or getattr(secret, "is_found", False)
+
+
 def credential_of(model: WireSettings, headers: Mapping[str, str] | None) -> str | None:
     """Return the field that says who makes a call with these headers; None where they say it, or nobody does."""
     ambient = None
@@ -68,7 +85,7 @@ def credential_of(model: WireSettings, headers: Mapping[str, str] | None) -> str
         secret = getattr(model, name)
         if secret is None:
             continue
-        if not (secret.__class__ is Secret and secret.ambient):
+        if not getattr(secret, "ambient", False):
             return name
         ambient = ambient or name
     return (

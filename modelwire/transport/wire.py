@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 __all__ = [
     "MASK",
     "Headers",
+    "LostHeaders",
     "Reply",
     "ServerEvent",
     "WireRequest",
@@ -86,7 +87,17 @@ class Headers(dict[str, str]):
         return Headers(self)
 
     def __reduce__(self) -> tuple[type[Headers], tuple[()]]:
-        return Headers, ()
+        names_a_key = not SECRET_HEADERS.isdisjoint(map(str.lower, self))
+        return LostHeaders if names_a_key else Headers, ()
+
+
+class LostHeaders(Headers):
+    """What is left of headers that named a key, after a pickle: a call with them has no credential of its own."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[Headers], tuple[()]]:
+        return LostHeaders, ()
 
 
 def hide_headers(kwargs: dict[str, Any]) -> None:

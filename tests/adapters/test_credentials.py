@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -128,13 +127,6 @@ def test_two_that_are_given_are_refused(wire: str) -> None:
 def test_a_token_and_a_function_for_it_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="`azure_ad_token_provider`"):
         MODELS["azure"](azure_ad_token="a", azure_ad_token_provider=lambda: "b")
-
-
-@pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize("wire", MODELS)
-def test_a_model_that_travelled_takes_one_from_the_environment_there(wire: str) -> None:
-    there = pickle.loads(pickle.dumps(MODELS[wire](**{SECOND.get(wire, "api_key"): "mine"})))
-    assert len(who(there.build_request("hi").headers)) == 1
 
 
 @pytest.mark.parametrize("chosen", ["nothing", "api_key", "second"])

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire.adapters import _reduced
+from modelwire.adapters.model.arguments import names_a_key
+from modelwire.adapters.model.secret import LostSecret
 from modelwire.errors import InvalidType
 from modelwire.messages import AIMessage
 from modelwire.runnables.configurable import DECLARATIVE, DynamicRunnable
 from modelwire.runnables.fields import ConfigurableFieldSpec
+from modelwire.transport.wire import shown_url
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import BaseChatModel, LanguageModelInput
@@ -17,12 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigurableModel"]
 
-KEPT_HERE = (
-    "key",
-    "header",
-    "client",
-)  # words in the names of arguments that hold a secret or a socket
-HIDDEN = (*KEPT_HERE, "url", "proxy")  # these may hold a user and a password
+# Words in the names of arguments that hold a secret or a socket. Of `token` only the end of a name counts: most names
+# with it are limits, such as `max_tokens`.
+KEPT_HERE = ("key", "header", "client", "proxy", "default_query")
+_ENDS_KEPT_HERE = ("token", "token_provider", "credentials")
+_ADDRESSES = ("url", "endpoint", "api_base")  # these may hold a user and a password
 MODELS_KEPT = (
     64  # models made so far, by their arguments; a model is small, its connections are shared
 )
@@ -65,18 +67,30 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         shown = {
             name: value
             for name, value in self.arguments.items()
-            if not any(word in name for word in HIDDEN)
+            if not (_stays_here(name) or any(word in name for word in _ADDRESSES))
         }
         return f"ConfigurableModel({shown!r}, fields={self.fields!r}, prefix={self.prefix!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there."""
-        plain = {
-            name: value
-            for name, value in self.arguments.items()
-            if not any(word in name for word in KEPT_HERE)
-        }
-        return {**self.__dict__, "arguments": plain, "_made": {}}
+        """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there.
+
+        What the arguments set for an address that is not the provider's own shuts out the environment there too.
+        """
+        plain = {name: value for name, value in self.arguments.items() if not _stays_here(name)}
+        for name in [name for name in plain if any(word in name for word in _ADDRESSES)]:
+            if isinstance(plain[name], str):
+                plain[name] = shown_url(plain[name])
+        for name in ("client", "async_client"):  # its name says what is gone: no other may stand in
+            if (client := self.arguments.get(name)) is not None:
+                plain[name] = type(client).__name__
+        is_set = any(_says_who(name, value) for name, value in self.arguments.items())
+        return {**self.__dict__, "arguments": plain, "_made": {}, "_lost": is_set}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        is_lost = state.pop("_lost", False)
+        self.__dict__.update(state)
+        if is_lost:
+            self.arguments["api_key"] = LostSecret()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _reduced(self, protocol)
@@ -134,6 +148,24 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
                 self._made.clear()
             found = self._made[key] = self.make(**{**self.arguments, **values})
         return found
+
+
+def _stays_here(name: str) -> bool:
+    """Return whether an argument of this name may hold a secret or a socket."""
+    return name.endswith(_ENDS_KEPT_HERE) or any(word in name for word in KEPT_HERE)
+
+
+def _says_who(name: str, value: Any) -> bool:
+    """Return whether an argument says who calls."""
+    if value is None:
+        return False
+    if isinstance(value, dict):
+        return "header" in name and names_a_key(value)
+    if name in ("http_client", "http_async_client"):
+        return names_a_key(getattr(value, "headers", None))
+    if any(word in name for word in _ADDRESSES):
+        return shown_url(str(value)).partition("?")[0] != str(value).partition("?")[0]
+    return name.endswith(("api_key", "access_key_id", "access_key", *_ENDS_KEPT_HERE))
 
 
 def _names_its_provider(model: str) -> bool:

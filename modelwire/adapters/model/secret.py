@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelwire.errors import InvalidArgument
+from modelwire.errors import InvalidArgument, MissingKey
 
-__all__ = ["Secret", "reveal"]
+__all__ = ["LostSecret", "Secret", "lost_credential", "reveal"]
 
 
 class Secret:
@@ -32,6 +32,39 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+class LostSecret:
+    """Stands in an unpickled model for the credential that the code had set, which does not travel.
+
+    A call raises `MissingKey` until another one is set: the environment's key is for another address. Like a key of
+    the environment, it gives way to a header that says who calls.
+    """
+
+    __slots__ = ()
+    ambient = True
+
+    def __call__(self) -> str:
+        """Raise `MissingKey`."""
+        raise lost_credential()
+
+    def __repr__(self) -> str:
+        return "LostSecret()"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LostSecret)
+
+    def __hash__(self) -> int:
+        return hash(LostSecret)
+
+
+def lost_credential() -> MissingKey:
+    """Return the error of a call whose credential was left behind when its model was pickled."""
+    return MissingKey(
+        "This model was pickled with a credential of its own, which does not travel, and the key of the environment "
+        "is not sent in its place. Set the credential again where the model is unpickled, as with "
+        '`model.model_copy(update={"api_key": ...})`.'
+    )
 
 
 def reveal(secret: Any) -> str | None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic.fields import Field
@@ -17,6 +18,7 @@ from modelwire.adapters.credentials import (
     credential_of,
     credential_of_environment,
     is_said_elsewhere,
+    is_set_in_code,
     one_credential,
 )
 from modelwire.adapters.environment import check_address, from_environment
@@ -37,7 +39,7 @@ from modelwire.adapters.model.arguments import (
 )
 from modelwire.adapters.model.base import BaseChatModel
 from modelwire.adapters.model.documentation import KEYWORDS_ONLY, SettingsDoc, SettingsSignature
-from modelwire.adapters.model.secret import Secret, reveal
+from modelwire.adapters.model.secret import LostSecret, Secret, reveal
 from modelwire.adapters.wires.wire import HOME_WIRE, Endpoint, wire_named
 from modelwire.errors import (
     CallerError,
@@ -47,7 +49,7 @@ from modelwire.errors import (
     did_you_mean,
     warn_caller,
 )
-from modelwire.transport.connections.address import address_of, shown_url
+from modelwire.transport.connections.address import address_of, origin_of, shown_url
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES
 from modelwire.transport.wire import Headers
 
@@ -273,6 +275,10 @@ class WireSettings(BaseChatModel):
                 **(values.get("model_kwargs") or {}),
                 **cls._accepted(unknown, values),
             }
+        for name in [name for name, value in values.items() if value.__class__ is LostSecret]:
+            lost = values.pop(name)  # of a configurable model that was pickled
+            if not cls._is_own_address(values):
+                values[cls.SECRETS[0]] = lost
         through_sdk = values.get("client") is not None or values.get("async_client") is not None
         if through_sdk:
             from modelwire.adapters.model.sdk_clients import take_sdk_clients
@@ -308,6 +314,11 @@ class WireSettings(BaseChatModel):
             service := service_for(cls, values)
         ) is not None:  # a service never gets what another's variables hold
             return {"api_key": service.keys, "base_url": service.url_variables}
+        default = cls.model_fields["provider"].default if "provider" in cls.model_fields else None
+        if (
+            values.get("provider", default) != default
+        ):  # another company's, at an address of its own
+            return {}
         return {"api_key": cls.KEY_VARIABLES, "base_url": cls.URL_VARIABLES, **cls.ENVIRONMENT}
 
     @classmethod
@@ -353,7 +364,11 @@ class WireSettings(BaseChatModel):
         self._endpoint(ask=False)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there."""
+        """Leave out secrets and sockets: a copy elsewhere takes its key from the environment there.
+
+        It does so where this model did, and where it calls the provider's own address. What the code has set for
+        another address shuts out the environment there too.
+        """
         state = super().__getstate__()
         kept = state["__dict__"]
         fields = kept | dict.fromkeys((*self.SECRETS, *_CLIENTS, "proxy"))
@@ -372,9 +387,11 @@ class WireSettings(BaseChatModel):
             for name in ("default_headers", "extra_headers", *self.ADDRESSES)
             if fields[name] != kept[name]
         ]
+        if self.proxy is not None:
+            left.append("proxy")
         if left:
             warn_of_what_stays(type(self), left)
-        return {**state, "__dict__": fields}
+        return {**state, "__dict__": fields, "credential_source": self._credential_source()}
 
     @field_serializer("base_url", "azure_endpoint", check_fields=False, when_used="unless-none")
     def _shown_address(self, url: str) -> str:
@@ -382,11 +399,44 @@ class WireSettings(BaseChatModel):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        variables = self._environment_fields(self.__dict__)
-        for field, secret in credential_of_environment(
-            type(self), self.__dict__, variables
-        ).items():
-            setattr(self, field, secret)
+        source, is_own = state.get("credential_source"), self._is_own_address(self.__dict__)
+        if source == "code" and not is_own:
+            setattr(self, self.SECRETS[0], LostSecret())
+        elif source is not None or is_own:
+            variables = self._environment_fields(self.__dict__)
+            for field, secret in credential_of_environment(
+                type(self), self.__dict__, variables
+            ).items():
+                setattr(self, field, secret)
+
+    def _credential_source(self) -> Literal["code", "environment"] | None:
+        """Return what says who calls: the code, the environment, or neither of them."""
+        if getattr(self, "provider", None) == "local":  # its key is no secret, and is not asked for
+            return None
+        if is_set_in_code(self):
+            return "code"
+        if any(getattr(self, name) is not None for name in self.SECRETS):
+            return "environment"
+        return None
+
+    @classmethod
+    def _is_own_address(cls, values: Mapping[str, Any]) -> bool:
+        """Return whether calls go to the provider's own host, or to the one that the environment names for it."""
+        if (url := values.get("base_url")) is None:
+            return True
+        return origin_of(url) in map(origin_of, cls._own_addresses(values))
+
+    @classmethod
+    def _own_addresses(cls, values: Mapping[str, Any]) -> list[str]:
+        """Return the addresses that get the environment's key wherever a model is made without one."""
+        own = from_environment(cls._environment_fields(values).get("base_url", ()))
+        addresses = [] if own is None else [own]
+        service = service_for(cls, values)
+        if service is None:
+            return [*addresses, cls.DEFAULT_URL]
+        with suppress(InvalidArgument):  # the environment names no account there
+            addresses.append(service.address(cls.WIRE))
+        return addresses
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Show what was set, and no secret."""

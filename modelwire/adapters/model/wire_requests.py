@@ -9,11 +9,12 @@ from typing import Any
 from modelwire import __version__
 from modelwire.adapters.aliases import put
 from modelwire.adapters.model.arguments import checked_headers, parameter_of
+from modelwire.adapters.model.secret import lost_credential
 from modelwire.adapters.model.settings import WireSettings
 from modelwire.adapters.wires.wire import ChatCall, Codec
 from modelwire.errors import CallerError, InvalidArgument, ParameterWarning, warn_caller
 from modelwire.messages import BaseMessage, convert_to_messages
-from modelwire.transport.wire import WireRequest
+from modelwire.transport.wire import LostHeaders, WireRequest
 
 __all__ = ["WireRequests"]
 
@@ -63,7 +64,10 @@ class WireRequests(WireSettings):
             provider = getattr(self, "provider", None)
             kwargs = dict(kwargs)  # a renewal of the key reads them again
             extra_body = {**extra_body, **(kwargs.pop("extra_body", None) or {})}
-            extra_headers = {**extra_headers, **(kwargs.pop("extra_headers", None) or {})}
+            named = kwargs.pop("extra_headers", None)
+            if named.__class__ is LostHeaders:  # of a binding that was pickled
+                raise lost_credential()
+            extra_headers = {**extra_headers, **(named or {})}
             for name, value in kwargs.items():
                 if name in ("model", "model_name"):
                     model = value or model

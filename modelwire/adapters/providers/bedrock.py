@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic.fields import Field
 
@@ -150,8 +150,7 @@ class ChatBedrockConverse(HTTPChatModel):
                 raise InvalidArgument(
                     f"There is no region `{region}`. It is one such as `us-east-1`: {REGIONS}."
                 )
-            suffix = ".cn" if region.startswith("cn-") else ""
-            values["base_url"] = f"https://bedrock-runtime.{region}.amazonaws.com{suffix}"
+            values["base_url"] = _address_in(region)
             values["region_name"] = region
         return values
 
@@ -170,6 +169,18 @@ class ChatBedrockConverse(HTTPChatModel):
             **state,
             "__dict__": {**state["__dict__"], **dict.fromkeys((*_CREDENTIALS, "credentials"))},
         }
+
+    def _credential_source(self) -> Literal["code", "environment"] | None:
+        if any(getattr(self, name) is not None for name in (*_CREDENTIALS, "credentials")):
+            return "code"
+        return super()._credential_source() or "environment"
+
+    @classmethod
+    def _own_addresses(cls, values: Mapping[str, Any]) -> list[str]:
+        addresses = super()._own_addresses(values)
+        if (region := values.get("region_name")) is not None:
+            addresses.append(_address_in(region))
+        return addresses
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"authorization": f"Bearer {key}"}
@@ -209,6 +220,11 @@ class ChatBedrockConverse(HTTPChatModel):
         signed = SignedCall(exchange, region, keys, self.credentials, profile, is_async=is_async)
         exchange.sign, exchange.renew = signed.sign, signed.renew
         return exchange
+
+
+def _address_in(region: str) -> str:
+    suffix = ".cn" if region.startswith("cn-") else ""
+    return f"https://bedrock-runtime.{region}.amazonaws.com{suffix}"
 
 
 def _settings_of_client(client: Any) -> dict[str, Any]:

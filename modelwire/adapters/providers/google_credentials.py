@@ -27,6 +27,7 @@ class GoogleToken:
 
     def __init__(self, credentials: Any = None) -> None:
         self._credentials = credentials
+        self.is_found = credentials is None  # the machine's own, which the code has not set
         self._project: str | None = None
         self._is_refused = False
         self._lock = Lock()

@@ -12,7 +12,15 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from modelwire.errors import InvalidArgument
 from modelwire.transport.wire import shown_url
 
-__all__ = ["Address", "address_of", "hide_query", "is_loopback", "shown_url", "unlogged"]
+__all__ = [
+    "Address",
+    "address_of",
+    "hide_query",
+    "is_loopback",
+    "origin_of",
+    "shown_url",
+    "unlogged",
+]
 
 
 class Address(NamedTuple):
@@ -48,6 +56,16 @@ def address_of(url: str) -> Address:
         is_loopback=is_loopback(host),
         basic=_basic(userinfo) if userinfo else None,
     )
+
+
+def origin_of(url: str) -> tuple[str, str | None, int | None] | None:
+    """Return what two addresses of one server share; None for what is not an address."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
 def hide_query(request: Any) -> None:
