@@ -107,9 +107,11 @@ def _tool_results(message: BaseMessage) -> list[Block]:
     ):
         return user_blocks(content)
     id = tool_call_id_of(message)
-    return [
-        tool_result(content, tool_call_id=id, is_error=getattr(message, "status", None) == "error")
-    ]
+    is_error = getattr(message, "status", None) == "error"
+    block = tool_result(content, tool_call_id=id, is_error=is_error)
+    if toolset := message.additional_kwargs.get("toolset_name"):
+        block["toolset_name"] = toolset  # anthropic 2.12, `ToolResultBlockParam`
+    return [block]
 
 
 def _assistant_content(message: AIMessage) -> Content:

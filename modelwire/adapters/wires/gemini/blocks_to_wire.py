@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from modelwire.adapters.wires.gemini.response import PART_FIELDS
 from modelwire.adapters.wires.history import kind_of, text_of, value_of, without_data
 from modelwire.errors import InvalidArgument
 from modelwire.messages.block_translators.standard import (
@@ -24,9 +25,6 @@ from modelwire.messages.wires import is_readable
 __all__ = ["ANSWER_TO_WIRE", "TO_WIRE", "Part", "answer_part", "media_parts", "user_parts"]
 
 Part = dict[str, Any]
-
-# What a part has beside its data, by our names for it.
-_BESIDE = {"video_metadata": "videoMetadata", "media_resolution": "mediaResolution"}
 
 
 def user_parts(content: str | Sequence[Any]) -> list[Part]:
@@ -84,7 +82,16 @@ def _to_wire(item: Any) -> Part | None:
 
 def _text(item: Mapping[str, Any]) -> Part | None:
     text = text_of(item)
-    return {"text": text} if text else None
+    return _with_fields({"text": text}, item) if text else None
+
+
+def _with_fields(part: Part, item: Mapping[str, Any]) -> Part:
+    """Add the fields that a block has for its part beside the data."""
+    if len(item) > 2:
+        for theirs, ours in PART_FIELDS.items():
+            if (value := extra_field(item, ours, theirs)) is not None:
+                part[theirs] = value
+    return part
 
 
 def _data(item: Mapping[str, Any]) -> Part:
@@ -104,10 +111,7 @@ def _data(item: Mapping[str, Any]) -> Part:
         part = {"fileData": {"mimeType": mime_type or _guessed(uri, item["type"]), "fileUri": uri}}
     else:
         raise without_data(item, item["type"])
-    for ours, theirs in _BESIDE.items():
-        if (value := extra_field(item, ours, theirs)) is not None:
-            part[theirs] = value
-    return part
+    return _with_fields(part, item)
 
 
 def _guessed(uri: str, kind: str) -> str:
@@ -145,7 +149,7 @@ def _signed(part: Part, item: Mapping[str, Any]) -> Part:
 
 
 def _answered_text(item: Mapping[str, Any]) -> Part | None:
-    signed = _signed({"text": item.get("text") or ""}, item)
+    signed = _signed(_with_fields({"text": item.get("text") or ""}, item), item)
     return signed if signed != {"text": ""} else None
 
 

@@ -32,8 +32,11 @@ BUDGETS_OF = {
 
 FAMILIES = ModelFamilies(
     {
-        "google_genai": _GEMINI,
-        # google-genai 3.4: "store parameter is only supported in Gemini Developer API mode"
+        # google-genai 3.4, `_GenerateContentConfig_to_mldev` and `_to_vertex`: what the other one has
+        "google_genai": tuple(
+            family._replace(refuses=(*family.refuses, "generation_output_config"))
+            for family in _GEMINI
+        ),
         "google_vertexai": tuple(
             family._replace(refuses=(*family.refuses, "store")) for family in _GEMINI
         ),

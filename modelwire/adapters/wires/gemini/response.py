@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COUNTED",
     "MODEL_PROVIDER",
+    "PART_FIELDS",
     "Block",
     "answered_names",
     "block_from_part",
@@ -65,6 +66,17 @@ MODEL_PROVIDER = "google_genai"  # the dialect of the blocks in `content`, whoev
 SERVER_CALLS = {"executableCode": "code_interpreter", "toolCall": ""}
 SERVER_RESULTS = ("codeExecutionResult", "toolResponse", "functionResponse")
 MEDIA = ("image", "audio", "video")
+# What a part has beside its data, and our names for it, in `extras` (google-genai 3.4, `types.Part`).
+PART_FIELDS = {
+    "videoMetadata": "video_metadata",
+    "mediaResolution": "media_resolution",
+    "mediaProcessing": "media_processing",
+    "documentMetadata": "document_metadata",
+    "spreadsheetMetadata": "spreadsheet_metadata",
+    "speechMetadata": "speech_metadata",
+    "audioTranscription": "audio_transcription",
+    "partMetadata": "part_metadata",
+}
 
 
 def read_answer(reply: Reply, provider: str) -> AIMessage:
@@ -196,6 +208,10 @@ def block_from_part(part: dict[str, Any]) -> Block:
         return _server_block(part)
     if signature := part.get("thoughtSignature"):
         block["extras"] = {"signature": signature}
+    if len(part) > 1:
+        fields = {ours: part[key] for key, ours in PART_FIELDS.items() if part.get(key)}
+        if fields:
+            block["extras"] = {**block.get("extras", {}), **fields}
     return block
 
 

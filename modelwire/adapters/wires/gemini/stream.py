@@ -19,6 +19,7 @@ from pydantic_core import from_json, to_json
 from modelwire.adapters.wires.gemini.response import (
     COUNTED,
     MODEL_PROVIDER,
+    PART_FIELDS,
     Block,
     answered_names,
     block_from_part,
@@ -47,6 +48,10 @@ from modelwire.transport.wire import ServerEvent
 __all__ = ["GenerateFraming", "GenerateStreamDecoder"]
 
 _FIELDS = frozenset((b"data", b"event", b"id", b"retry"))  # of server-sent events
+
+
+# A part of text with one of these is no plain text.
+_MARKS = frozenset(("thought", "thoughtSignature", *PART_FIELDS))
 
 
 class GenerateFraming(SSEDecoder):
@@ -164,8 +169,7 @@ class GenerateStreamDecoder:
             if (
                 text.__class__ is str
                 and not self._is_list
-                and "thoughtSignature" not in part
-                and "thought" not in part
+                and (len(part) == 1 or _MARKS.isdisjoint(part))
             ):
                 if text:
                     chunks.append(self._text(text))

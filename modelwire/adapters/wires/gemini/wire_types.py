@@ -48,6 +48,13 @@ class Part(TypedDict, total=False):
     thought: bool  # of a text: a summary of thoughts, not the answer
     thoughtSignature: str  # goes back on this very part
     videoMetadata: dict[str, Any]
+    mediaResolution: dict[str, Any]
+    mediaProcessing: str
+    documentMetadata: dict[str, Any]
+    spreadsheetMetadata: dict[str, Any]
+    speechMetadata: dict[str, Any]
+    audioTranscription: dict[str, Any]
+    partMetadata: dict[str, Any]
 
 
 class Content(TypedDict, total=False):

@@ -23,6 +23,7 @@ from modelwire.messages import (
     RemoveMessage,
     SystemMessage,
     ToolMessage,
+    convert_to_messages,
 )
 
 CALL = {"name": "weather", "args": {"city": "Zürich"}, "id": "toolu_1", "type": "tool_call"}
@@ -323,3 +324,18 @@ def test_a_tool_message_of_tool_results_is_said_as_it_is() -> None:
     assert turns_from_messages(messages)[1] == [
         {"role": "user", "content": [result, {"type": "text", "text": "a"}]}
     ]
+
+
+@pytest.mark.parametrize("form", ["message", "dict"])
+def test_a_tool_message_names_the_toolset_of_its_call(form: str) -> None:
+    fields: dict[str, Any] = {"content": "r", "tool_call_id": "toolu_1"}
+    answer: Any = ToolMessage(**fields, additional_kwargs={"toolset_name": "browser"})
+    if form == "dict":
+        (answer,) = convert_to_messages([{"role": "tool", **fields, "toolset_name": "browser"}])
+    turns = turns_from_messages([HumanMessage("a"), answer])[1]
+    assert turns[0]["content"][0] == {
+        "type": "tool_result",
+        "tool_use_id": "toolu_1",
+        "content": "r",
+        "toolset_name": "browser",
+    }

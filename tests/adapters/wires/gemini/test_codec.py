@@ -86,6 +86,11 @@ PARTS: list[dict[str, Any]] = [
     {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
     {"inlineData": {"mimeType": "image/png", "data": "aW1n"}, "thoughtSignature": "aW1nc2ln"},
     {"somethingNew": {"x": 1}},
+    {
+        "inlineData": {"mimeType": "audio/wav", "data": "d2F2"},
+        "audioTranscription": {"text": "Hi", "languageCode": "en"},
+        "partMetadata": {"name": "a"},
+    },
     {"text": "", "thoughtSignature": "bGFzdA=="},
 ]
 
@@ -113,6 +118,17 @@ def test_parts_go_back_where_and_as_they_came(size: int) -> None:
             {"name": "g", "response": {"output": "1"}},  # an id that is ours is not sent
         ]
     assert whole.tool_calls == in_stream.tool_calls
+
+
+def test_text_with_a_field_beside_it_keeps_that_field_whole_and_streamed() -> None:
+    spoken = {"text": "Hi", "speechMetadata": {"speaker": "Ann", "style": "fast"}}
+    for message in (decoded(answer(spoken)), streamed(answer(spoken))):
+        (block,) = message.content_blocks
+        assert block["type"] == "text"
+        assert block["extras"] == {"speech_metadata": spoken["speechMetadata"]}
+        assert message.text == "Hi"
+        history = [HumanMessage("hi"), message, HumanMessage("on")]
+        assert body(history)["contents"][1]["parts"] == [spoken]
 
 
 def test_an_answer_goes_back_after_it_was_stored() -> None:
@@ -229,6 +245,26 @@ BLOCKS: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "fileData": {"mimeType": "video/mp4", "fileUri": "https://youtu.be/1"},
             "videoMetadata": {"fps": 1},
         },
+    ),
+    (
+        {
+            "type": "video",
+            "base64": "QQ==",
+            "mime_type": "video/mp4",
+            "media_processing": "AGENTIC",
+        },
+        {
+            "inlineData": {"mimeType": "video/mp4", "data": "QQ=="},
+            "mediaProcessing": "AGENTIC",
+        },
+    ),
+    (
+        {"type": "text", "text": "Hi", "extras": {"speech_metadata": {"speaker": "Ann"}}},
+        {"text": "Hi", "speechMetadata": {"speaker": "Ann"}},
+    ),
+    (
+        {"type": "text", "text": "Hi", "speechMetadata": {"style": "fast"}},
+        {"text": "Hi", "speechMetadata": {"style": "fast"}},
     ),
     (
         {"type": "file", "base64": "QQ=="},

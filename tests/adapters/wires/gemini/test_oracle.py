@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from modelwire.adapters import ChatGoogleGenerativeAI
+from modelwire.errors import ParameterWarning
 from modelwire.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 genai = pytest.importorskip("google.genai")
@@ -233,6 +234,55 @@ CASES: dict[str, tuple[Any, dict[str, Any], Any, dict[str, Any]]] = {
         ],
         {},
     ),
+    "fields beside the data of a part": (
+        [
+            HumanMessage(
+                [
+                    {"type": "text", "text": "say", "speech_metadata": {"speaker": "Ann"}},
+                    {
+                        "type": "video",
+                        "url": "gs://b/v.mp4",
+                        "mime_type": "video/mp4",
+                        "media_processing": "STATIC",
+                    },
+                    {
+                        "type": "audio",
+                        "url": "gs://b/a.wav",
+                        "mime_type": "audio/wav",
+                        "audio_transcription": {"text": "so"},
+                    },
+                ]
+            )
+        ],
+        {},
+        [
+            types.Content(
+                role="user",
+                parts=[
+                    types.Part(text="say", speech_metadata=types.SpeechMetadata(speaker="Ann")),
+                    types.Part(
+                        file_data=types.FileData(file_uri="gs://b/v.mp4", mime_type="video/mp4"),
+                        media_processing="STATIC",
+                    ),
+                    types.Part(
+                        file_data=types.FileData(file_uri="gs://b/a.wav", mime_type="audio/wav"),
+                        audio_transcription=types.Transcription(text="so"),
+                    ),
+                ],
+            )
+        ],
+        {},
+    ),
+    "transcription": (
+        "hi",
+        {"audio_transcription_config": {"languageCodes": ["de"], "mode": "SMART"}},
+        [text("user", "hi")],
+        {
+            "audio_transcription_config": types.AudioTranscriptionConfig(
+                language_codes=["de"], mode="SMART"
+            )
+        },
+    ),
     "structured": (
         "hi",
         {
@@ -271,3 +321,14 @@ def test_the_sdk_sends_the_same(name: str, vertex: bool) -> None:
     ours = sent_by_us(messages, vertex=vertex, **settings)
     assert ours[0] == path
     assert plain(ours[1]) == plain(body)
+
+
+def test_only_vertex_writes_media_to_storage() -> None:
+    settings = {"generation_output_config": {"outputUriPrefix": "gs://b/x/"}}
+    config = types.GenerationOutputConfig(output_uri_prefix="gs://b/x/")
+    _, theirs = sent_by_sdk([text("user", "hi")], vertex=True, generation_output_config=config)
+    _, ours = sent_by_us("hi", vertex=True, **settings)
+    assert plain(ours) == plain(theirs)
+    with pytest.warns(ParameterWarning, match="generation_output_config"):
+        _, ours = sent_by_us("hi", **settings)
+    assert "outputConfig" not in ours
