@@ -86,9 +86,15 @@ class JobFolder:
         if not self.about or (store.exists() and store.stat().st_size > 0):
             return
         state = "is empty" if store.exists() else "is gone"
+        batches = ""
+        if "batch" in self.about or (self.path / "batches").is_dir():
+            batches = (
+                " The provider may still have the batches that it submitted: the lists of OpenAI and Gemini "
+                f"name `{self.id}` as the job."
+            )
         raise DiskError(
-            f"`{store}` {state}, and the answers of this job were in it. Put a copy of it back. To pay for all of its "
-            f"rows once more, delete the folder `{self.path}`.",
+            f"`{store}` {state}, and the answers of this job were in it. Put a copy of it back.{batches} To pay for "
+            f"all of its rows once more, delete the folder `{self.path}`.",
             path=str(store),
         )
 
@@ -180,7 +186,7 @@ class JobFolder:
 
     def summary(self) -> dict[str, Any]:
         """Return how the last run ended; {} when it was not asked, as after a kill."""
-        return self._read("summary.json")
+        return self._read("summary.json") or {}
 
     def end(self, summary: dict[str, Any]) -> None:
         """Write down how the run ended."""
@@ -202,25 +208,28 @@ class JobFolder:
 
     def _about(self) -> dict[str, Any]:
         about = self._read("job.json")
+        if about is None:
+            return {}
         version = about.get("version", VERSION)
         if version not in (1, VERSION):
             raise InvalidArgument(
                 f"`{self.path}` is a job of another modelwire: its format is {version}, and this one knows {VERSION}."
             )
-        if about and not {"id", "begun", "fingerprint"} <= about.keys():
+        if not {"id", "begun", "fingerprint"} <= about.keys():
             raise InvalidArgument(
-                f"`{self.path / 'job.json'}` is not a job's: it says neither what nor when."
+                f"`{self.path / 'job.json'}` is not a job's: it lacks `id`, `begun` or `fingerprint`."
             )
         return about
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """Return what a file of the folder holds, or None if there is no such file."""
         try:
             found: dict[str, Any] = json.loads((self.path / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            return {}
+            return None
         except OSError as exc:
             raise DiskError.of(exc, self.path / name) from exc
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:  # no JSON, or JSON that is nested too deep
             raise InvalidArgument(f"`{self.path / name}` is not a job's: {exc}.") from exc
         if not isinstance(found, dict):
             raise InvalidArgument(f"`{self.path / name}` is not a job's: it holds no JSON object.")

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, did_you_mean
 from modelwire.jobs.options import ORDERS, check_choice
-from modelwire.jobs.owned_files import owned, sync_folder
+from modelwire.jobs.owned_files import disk_errors, owned, sync_folder
 from modelwire.jobs.row_records import DIGEST_BYTES, Results, digest_of, json_of
 from modelwire.jobs.rows import INPUT_COLUMN
 from modelwire.jobs.sources import require_pyarrow
@@ -147,17 +147,19 @@ def write_output(
 
 def _written_as(path: Path) -> list[Any]:
     """Return what tells a written file from another one: its bytes, when it was written (ns), a digest."""
-    about = path.stat()
     digest = blake2b(digest_size=DIGEST_BYTES)
-    with path.open("rb") as file:
-        while part := file.read(HASHED_BYTES):
-            digest.update(part)
+    with disk_errors(path):
+        about = path.stat()
+        with path.open("rb") as file:
+            while part := file.read(HASHED_BYTES):
+                digest.update(part)
     return [about.st_size, about.st_mtime_ns, digest.hexdigest()]
 
 
 def _is_still(path: Path, written: Sequence[Any]) -> bool:
     """Tell whether a file is what was written; it is read again only where its size is the same and its time is not."""
-    about = path.stat()
+    with disk_errors(path):
+        about = path.stat()
     if about.st_size != written[0] or about.st_mtime_ns == written[1]:
         return bool(about.st_size == written[0])
     return bool(_written_as(path)[2] == written[2])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from modelwire.errors import DiskError
+from modelwire.errors import DiskError, ModelwireError
 
-__all__ = ["lock_file", "owned", "sync_folder", "write_whole"]
+__all__ = ["disk_errors", "lock_file", "owned", "sync_folder", "write_whole"]
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +21,17 @@ _log = logging.getLogger(__name__)
 LOCKED_BYTE = 1 << 30
 # The errors by which a file system refuses any lock (flock(2), fcntl(2)).
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise `DiskError` about `path`, or about the file that the system names, in place of a raw `OSError`."""
+    try:
+        yield
+    except OSError as exc:
+        if isinstance(exc, ModelwireError):  # a lost connection, say
+            raise
+        raise DiskError.of(exc, exc.filename or path) from exc
 
 
 def sync_folder(folder: Path) -> None:

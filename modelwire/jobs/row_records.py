@@ -129,6 +129,11 @@ class Record(NamedTuple):
         """Whether the row has no answer."""
         return "error" in self.about
 
+    @property
+    def size_bytes(self) -> int:
+        """The size of the row and its answer in the store, within 100 bytes."""
+        return len(self.row_json) + len(exact_json(self.about))
+
     def entry(self, id: int) -> Entry:
         """Return the entry of the store."""
         facts = {"n": self.number, "line": self.line, "check": self.check.hex(), **self.about}

@@ -15,7 +15,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.errors import (
@@ -31,12 +30,13 @@ from modelwire.jobs.batch_api.submission import batch_api_of, submit
 from modelwire.jobs.cost import BATCH_SHARE
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
+from modelwire.jobs.group_commit import groups_of
 from modelwire.jobs.input_rows import Question
 from modelwire.jobs.plan import LIVE, PILOT, Pace, State, expected, next_step, rate_of, shortage
 from modelwire.jobs.preview import ANSWER_TOKENS, question_text
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json
 from modelwire.jobs.store import WAYS
-from modelwire.jobs.ways import RETURNED, Away, Ways
+from modelwire.jobs.ways import RETURNED, Away, BatchAnswer, Ways
 from modelwire.jobs.work import models_of, price_of_counts
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ MEASURED = 1_000  # rows that tell the length of a prompt
 MOST_ROWS = 10_000  # of one batch: they are in memory while it is handed in
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.2, 60.0
 CANCEL_S = 600.0  # providers end a batch within ten minutes
-WRITTEN = 500  # answers of a batch between two syncs
 YEAR_S = 365 * 86_400.0
 
 
@@ -425,8 +424,8 @@ class Spread:
     async def _take(self, away: Away) -> None:
         """Take what a batch that has ended has answered, and let the other rows go live."""
         job, numbers, left = self.job, [], 0
-        answers = self.ways.answers(away)
-        while some := await asyncio.to_thread(lambda: list(islice(answers, WRITTEN))):
+        groups = groups_of(self.ways.answers(away), _size_bytes)
+        while some := await asyncio.to_thread(next, groups, None):
             entries = []
             for number, record, digest in some:
                 numbers.append(number)
@@ -460,3 +459,8 @@ class Spread:
 
     async def _on_disk(self, act: Any, *args: Any) -> None:
         await asyncio.shield(self.job._loop.run_in_executor(self.job._disk, act, *args))
+
+
+def _size_bytes(answer: BatchAnswer) -> int:
+    _, record, _ = answer
+    return 0 if record is None else record.size_bytes

@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.results import BatchResult
     from modelwire.jobs.input_rows import Question
 
-__all__ = ["IN_BATCH", "RETURNED", "Away", "Ways"]
+__all__ = ["IN_BATCH", "RETURNED", "Away", "BatchAnswer", "Ways"]
 
 IN_BATCH, RETURNED = 1, 2  # of a row: it came back without an answer, and goes live
 HANDED_IN, BACK, ROW = "handed in", "back", "row"  # kinds of entries
+
+# A row's number, its record (None without an answer), and the digest of what it asks (None if rows are not compared).
+BatchAnswer = tuple[int, Record | None, bytes | None]
 
 
 class Away:
@@ -138,7 +141,7 @@ class Ways:
         record = exact_json({"batch": away.number, "seconds": seconds, "left": left})
         return Entry.of(BACK, record, away.number)
 
-    def answers(self, away: Away) -> Iterator[tuple[int, Record | None, bytes | None]]:
+    def answers(self, away: Away) -> Iterator[BatchAnswer]:
         """Yield each row: its number, its record (None for one without an answer), and the digest of its question."""
         with closing(JobStore(self._folder, read_only=True)) as store:
             for place, (result, record) in enumerate(away.job._recorded(by_arrival=False)):

@@ -21,11 +21,11 @@ from support.raw_batches import EARLY_ROWS, TRAVEL_LOOKS, RawBatches
 
 from modelwire import ChatOpenAI, cli
 from modelwire.errors import InvalidArgument
-from modelwire.jobs import flex, plan, plan_job, run_job
+from modelwire.jobs import flex, group_commit, plan, plan_job, run_job
 from modelwire.jobs.cost import price_of_usage
 from modelwire.jobs.finish_by import hour_of, shortage_text
 from modelwire.jobs.plan import Pace
-from modelwire.jobs.row_records import stored_records
+from modelwire.jobs.row_records import Results, stored_records
 from modelwire.output_parsers import StrOutputParser
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import route
@@ -125,6 +125,29 @@ def test_an_hour_that_is_none_is_refused_with_the_line_to_write(text: Any, says:
 
 
 # ---------------------------------------------------------------- both ways
+
+
+def test_the_answers_of_a_batch_are_stored_in_groups_that_fit_into_memory(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer repeats its question of 2,000 characters, and a group ends at 10,000 bytes."""
+    written: list[list[int]] = []
+    write = Results.write
+
+    def counting(results: Results, entries: Any) -> None:
+        written.append([len(entry.record) for entry in entries])
+        write(results, entries)
+
+    monkeypatch.setattr(Results, "write", counting)
+    monkeypatch.setattr(group_commit, "GROUP_BYTES", 10_000)
+    server = serve(batches=BatchPlan(polls=1))
+    rows = [{"t": f"{n} {'x' * 2_000}"} for n in range(60)]
+    result = run_job(
+        "say {t}", rows, model=server.model(), output=tmp_path / "o.jsonl", finish_by="1h"
+    )
+    assert result.complete and len(in_batches(server)) >= 30
+    assert sum(len(group) for group in written) == len(rows)
+    assert all(sum(group[:-1]) < 10_000 for group in written[-5:])
 
 
 def test_rows_go_live_first_and_then_in_batches_into_one_table(

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelwire.jobs.group_commit import groups_of
 from modelwire.jobs.output import check_output, write_output
 from modelwire.jobs.row_records import TABLE, Record, Results, digest_of, exact_json
 from modelwire.jobs.store import Entry, JobStore
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from modelwire.jobs.folder import JobFolder
 
 __all__ = ["forget_table", "record_of", "write_table"]
-
-WRITTEN_ROWS = 500  # Entries are synced in groups of at most so many rows,
-WRITTEN_BYTES = 4_000_000  # and a group ends with the row that makes it this large.
 
 
 def forget_table(folder: JobFolder) -> None:
@@ -40,23 +38,20 @@ def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, don
     counts: dict[str, Any] = {"rows": 0, "failed": 0, "unpriced": 0, "cut": 0, "state": "complete"}
     cost: Any = 0
     try:
-        pairs = _finished(job, by_arrival=order == "arrival")
-        entries: list[Entry] = []
-        size_bytes = 0
-        for result, record in pairs:
-            entry = results.place(record_of(result, record))
-            message = result.message
-            counts["cut"] += message is not None and finish_reason([message]) in CUT_REASONS
-            counts["rows"] += 1
-            counts["failed"] += result.error is not None
-            counts["unpriced"] += result.message is not None and result.cost is None
-            cost += result.cost or 0
-            entries.append(entry)
-            size_bytes += len(entry.record)
-            if len(entries) >= WRITTEN_ROWS or size_bytes >= WRITTEN_BYTES:
-                results.write(entries)
-                entries, size_bytes = [], 0
-        results.write(entries)
+
+        def placed() -> Iterator[Entry]:
+            nonlocal cost
+            for result, record in _finished(job, by_arrival=order == "arrival"):
+                message = result.message
+                counts["cut"] += message is not None and finish_reason([message]) in CUT_REASONS
+                counts["rows"] += 1
+                counts["failed"] += result.error is not None
+                counts["unpriced"] += message is not None and result.cost is None
+                cost += result.cost or 0
+                yield results.place(record_of(result, record))
+
+        for entries in groups_of(placed(), lambda entry: len(entry.record)):
+            results.write(entries)
         columns = None if job._split is None else job._split.work.answer_columns
         write_output(results, path, order=order, answer_columns=columns)
     finally:

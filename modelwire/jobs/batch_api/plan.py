@@ -399,11 +399,13 @@ def stored_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _record_of(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = from_json(line)
+        record: Any = from_json(line)
     except ValueError as exc:
-        raise DiskError(
-            f"`{path}` is damaged: line {number} is not valid JSON.", path=str(path)
-        ) from exc
+        text = f"`{path}` is damaged: line {number} is not valid JSON."
+        raise DiskError(text, path=str(path)) from exc
+    if not isinstance(record, dict) or "line" not in record:
+        text = f"`{path}` is damaged: line {number} is not the record of a row."
+        raise DiskError(text, path=str(path))
     return record
 
 

@@ -36,6 +36,7 @@ from modelwire.jobs.batch_api.api import EndlessList, without_bom
 from modelwire.jobs.batch_api.part_events import Part, PartEvents
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, part_path, refile, stored
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
+from modelwire.jobs.owned_files import disk_errors
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi, Look, Made, RowReply
@@ -109,7 +110,8 @@ class Reconciler:
         ):
             for part in parts():
                 try:
-                    act(part)
+                    with disk_errors(self.folder.path):
+                        act(part)
                 except ChatError as exc:
                     if act == self._end_early and not exc.retryable:
                         _log.warning("Part %d could not be cancelled: %s", part.number, exc)
@@ -353,10 +355,7 @@ class Reconciler:
             return
         names = []
         folder = self.folder.path / "results"
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError as exc:
-            raise DiskError.of(exc, folder) from exc
+        folder.mkdir(mode=0o700, exist_ok=True)
         for remote in part.remote:
             # Another look may name the files in another order, or one more of them.
             name = f"{part.name}-{part.attempt}-{crc32(remote.encode()):08x}.raw.jsonl"

@@ -527,6 +527,20 @@ def test_a_job_is_not_done_whose_store_has_lost_what_a_part_brought(
     assert asked(server) == [6]
 
 
+@both
+def test_a_store_that_is_gone_names_where_its_batches_are(
+    serve: Serve, tmp_path: Path, wire: str
+) -> None:
+    server = serve(batches=BatchPlan(polls=3))
+    job = submit(server, tmp_path, wire)
+    (tmp_path / "a.job" / "job.sqlite").unlink()
+    with pytest.raises(
+        DiskError, match=f"may still have the batches .* name `{job.id}` as the job"
+    ):
+        submit(server, tmp_path, wire)
+    assert asked(server) == [6]
+
+
 def test_requests_that_were_damaged_are_not_handed_in(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     answering(server, is_create, 403, times=1)
