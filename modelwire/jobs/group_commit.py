@@ -1,36 +1,17 @@
-"""Commits records in groups, with one sync a group: those that came since the last sync, or as many as memory takes."""
+"""Commits records in groups: one sync for all that have come since the last one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import TypeVar
 
 from modelwire.errors import DiskError
 from modelwire.jobs.store import Entry
 
-__all__ = ["GroupCommit", "groups_of"]
-
-T = TypeVar("T")
+__all__ = ["GroupCommit"]
 
 GAP_S = 0.004  # between two syncs: a disk does a few hundred a second
-GROUP_ROWS = 500  # `groups_of` ends a group at this many records,
-GROUP_BYTES = 4_000_000  # or with the record that makes it this large.
-
-
-def groups_of(records: Iterable[T], size_bytes: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield the records in groups that fit into memory, however large a record is."""
-    group: list[T] = []
-    size = 0
-    for record in records:
-        group.append(record)
-        size += size_bytes(record)
-        if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 class GroupCommit:

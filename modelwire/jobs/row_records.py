@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel
@@ -30,6 +30,7 @@ __all__ = [
     "Results",
     "digest_of",
     "exact_json",
+    "groups_of",
     "identity_of",
     "json_of",
     "record_json",
@@ -42,6 +43,24 @@ DIGEST_BYTES = 16
 TABLE = "rows"
 UNKNOWN, ANSWERED, FAILED = 0, 1, 2  # of a row
 SEARCHED = 100_000  # rows, for one that has an answer
+GROUP_ROWS = 500  # `groups_of` ends a group at this many records,
+GROUP_BYTES = 4_000_000  # or with the record that makes it this large.
+
+T = TypeVar("T")
+
+
+def groups_of(records: Iterable[T], size_bytes: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield the records in groups that fit into memory, however large a record is."""
+    group: list[T] = []
+    size = 0
+    for record in records:
+        group.append(record)
+        size += size_bytes(record)
+        if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def digest_of(data: bytes) -> bytes:

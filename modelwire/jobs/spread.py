@@ -30,11 +30,10 @@ from modelwire.jobs.batch_api.submission import batch_api_of, submit
 from modelwire.jobs.cost import BATCH_SHARE
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
-from modelwire.jobs.group_commit import groups_of
 from modelwire.jobs.input_rows import Question
 from modelwire.jobs.plan import LIVE, PILOT, Pace, State, expected, next_step, rate_of, shortage
 from modelwire.jobs.preview import ANSWER_TOKENS, question_text
-from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json
+from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
 from modelwire.jobs.store import WAYS
 from modelwire.jobs.ways import RETURNED, Away, BatchAnswer, Ways
 from modelwire.jobs.work import models_of, price_of_counts

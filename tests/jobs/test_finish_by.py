@@ -21,7 +21,7 @@ from support.raw_batches import EARLY_ROWS, TRAVEL_LOOKS, RawBatches
 
 from modelwire import ChatOpenAI, cli
 from modelwire.errors import InvalidArgument
-from modelwire.jobs import flex, group_commit, plan, plan_job, run_job
+from modelwire.jobs import flex, plan, plan_job, row_records, run_job
 from modelwire.jobs.cost import price_of_usage
 from modelwire.jobs.finish_by import hour_of, shortage_text
 from modelwire.jobs.plan import Pace
@@ -139,7 +139,7 @@ def test_the_answers_of_a_batch_are_stored_in_groups_that_fit_into_memory(
         write(results, entries)
 
     monkeypatch.setattr(Results, "write", counting)
-    monkeypatch.setattr(group_commit, "GROUP_BYTES", 10_000)
+    monkeypatch.setattr(row_records, "GROUP_BYTES", 10_000)
     server = serve(batches=BatchPlan(polls=1))
     rows = [{"t": f"{n} {'x' * 2_000}"} for n in range(60)]
     result = run_job(

@@ -15,7 +15,7 @@ import pytest
 
 from modelwire import ChatOpenAI
 from modelwire.errors import DiskError, JobStopped, ModelwireError
-from modelwire.jobs import BatchJob, group_commit
+from modelwire.jobs import BatchJob, row_records
 from modelwire.jobs.batch_api import reconcile
 from modelwire.jobs.batch_api.openai import OpenAIBatches
 from modelwire.jobs.batch_api.part_events import PartEvents
@@ -276,7 +276,7 @@ def test_a_table_of_large_rows_is_written_in_groups_of_few_rows(
         write(results, entries)
 
     monkeypatch.setattr(Results, "write", counting)
-    monkeypatch.setattr(group_commit, "GROUP_BYTES", 10_000)
+    monkeypatch.setattr(row_records, "GROUP_BYTES", 10_000)
     texts = [f"{number}{'x' * 2_000}" for number in range(20)]
     job = submit(serve(), tmp_path / "a.job", *texts).wait(poll=0.01)
     assert job.write(tmp_path / "o.jsonl") == 20
