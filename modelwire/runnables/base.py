@@ -381,7 +381,8 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     ) -> _Out:
         """Run `func(input)` as this runnable's run; `func` may also take `config` and `run_manager`."""
         config = settled(config)
-        run = runs.start_run(self, input, config, run_type, serialized)
+        needed = call_function.takes_manager(func)
+        run = runs.start_run(self, input, config, run_type, serialized, is_needed=needed)
         if run is None:
             return call_function.call_func_with_variable_args(func, input, below(config), **kwargs)
         with run:
@@ -401,7 +402,8 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     ) -> _Out:
         """Await `func(input)` as this runnable's run; `func` may also take `config` and `run_manager`."""
         config = settled(config)
-        run = await runs.astart_run(self, input, config, run_type, serialized)
+        needed = call_function.takes_manager(func)
+        run = await runs.astart_run(self, input, config, run_type, serialized, is_needed=needed)
         if run is None:
             return await call_function.acall_func_with_variable_args(
                 func, input, below(config), **kwargs
@@ -432,7 +434,12 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
                 ),
                 run_type,
             )
-        return call_function.stream_function(transformer, input, below(config), None, kwargs)
+        if not call_function.takes_manager(transformer):
+            return call_function.stream_function(transformer, input, below(config), None, kwargs)
+        silent = runs.silent_run(config)
+        return call_function.stream_function(
+            transformer, input, silent.below(), silent.manager, kwargs
+        )
 
     def _atransform_stream_with_config(
         self,
@@ -454,7 +461,12 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
                 ),
                 run_type,
             )
-        return call_function.astream_function(transformer, input, below(config), None, kwargs)
+        if not call_function.takes_manager(transformer):
+            return call_function.astream_function(transformer, input, below(config), None, kwargs)
+        silent = runs.silent_async_run(config)
+        return call_function.astream_function(
+            transformer, input, silent.below(), silent.manager, kwargs
+        )
 
 
 RunnableLike: TypeAlias = (

@@ -30,6 +30,11 @@ def accepted_kwargs(func: Any) -> tuple[bool, bool]:
     return "config" in names, "run_manager" in names
 
 
+def takes_manager(*functions: Any) -> bool:
+    """Return whether one of the functions has a parameter named `run_manager`."""
+    return any(accepted_kwargs(func)[1] for func in functions if func is not None)
+
+
 def config_place(method: Callable[..., Any]) -> int | None:
     """Return the place of the parameter `config` among the positional ones of a bound method; None without one."""
     try:

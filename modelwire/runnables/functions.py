@@ -21,6 +21,7 @@ from modelwire.runnables.call_function import (
     context_with,
     extra_kwargs,
     stream_function,
+    takes_manager,
 )
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
@@ -166,6 +167,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         self.name = name or (own if own != "<lambda>" else None)
         self._takes = (False, False) if self.func is None else accepted_kwargs(self.func)
         self._atakes = (False, False) if self.afunc is None else accepted_kwargs(self.afunc)
+        self._takes_manager = self._takes[1] or self._atakes[1]
         self._streams = _yields(self.func, inspect.isgeneratorfunction)
         self._astreams = _yields(self.afunc, inspect.isasyncgenfunction)
 
@@ -364,6 +366,7 @@ class RunnableGenerator(Step[Input, Output]):
             )
         own = getattr(func, "__name__", None)
         self.name = name or (own if own != "<lambda>" else None)
+        self._takes_manager = takes_manager(self._transform, self._atransform)
 
     def __repr__(self) -> str:
         return f"RunnableGenerator({self.name or 'generator'})"

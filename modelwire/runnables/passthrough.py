@@ -12,6 +12,7 @@ from modelwire.runnables.addable import AddableDict, GrowingDict, GrowingList, c
 from modelwire.runnables.call_function import (
     acall_func_with_variable_args,
     call_func_with_variable_args,
+    takes_manager,
 )
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, run_in_executor
@@ -51,6 +52,7 @@ class RunnablePassthrough(Step[Other, Other]):
             func, afunc = None, func
         self.func = func
         self.afunc = afunc
+        self._takes_manager = takes_manager(func, afunc)
         self.input_type = input_type
         self.name = name
 

@@ -1,5 +1,7 @@
 """The one seam between runnables and those who listen to them: `start_run` is None when nobody does.
 
+The user's function that takes a `run_manager` gets one in any case, that of a silent run when nobody listens.
+
 Every start has exactly one end or error. Nothing else in this room calls a callback manager.
 """
 
@@ -126,9 +128,16 @@ def start_run(
     config: RunnableConfig,
     run_type: str | None = None,
     serialized: Any = None,
+    *,
+    is_needed: bool = False,
 ) -> Run | None:
-    """Report that `runnable` starts under the settled `config`; return None when nobody listens."""
-    return _opened(runnable, input, config, run_type, serialized) if listening(config) else None
+    """Report that `runnable` starts under the settled `config`.
+
+    Return None when nobody listens, or a silent run if one `is_needed`.
+    """
+    if listening(config):
+        return _opened(runnable, input, config, run_type, serialized)
+    return silent_run(config) if is_needed else None
 
 
 async def astart_run(
@@ -137,11 +146,28 @@ async def astart_run(
     config: RunnableConfig,
     run_type: str | None = None,
     serialized: Any = None,
+    *,
+    is_needed: bool = False,
 ) -> AsyncRun | None:
-    """Report that `runnable` starts under the settled `config`; return None when nobody listens."""
-    return (
-        await _aopened(runnable, input, config, run_type, serialized) if listening(config) else None
-    )
+    """Report that `runnable` starts under the settled `config`.
+
+    Return None when nobody listens, or a silent run if one `is_needed`.
+    """
+    if listening(config):
+        return await _aopened(runnable, input, config, run_type, serialized)
+    return silent_async_run(config) if is_needed else None
+
+
+def silent_run(config: RunnableConfig) -> Run:
+    """Return a run with the tags, metadata and id of `config` that reports to nobody."""
+    manager = get_callback_manager_for_config(config)
+    return Run(manager._opened("on_chain_start", config.get("run_id")), config)
+
+
+def silent_async_run(config: RunnableConfig) -> AsyncRun:
+    """Do what `silent_run` does, async."""
+    manager = get_async_callback_manager_for_config(config)
+    return AsyncRun(manager._opened("on_chain_start", config.get("run_id")), config)
 
 
 def _opened(

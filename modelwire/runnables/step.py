@@ -27,6 +27,8 @@ from modelwire.runnables.run import (
     astart_run,
     listening,
     observed_stream,
+    silent_async_run,
+    silent_run,
     start_run,
 )
 
@@ -42,6 +44,9 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     """
 
     name: str | None = None
+
+    # True for a step whose function takes a `run_manager`: it gets a silent one when nobody listens.
+    _takes_manager: bool = False
 
     # What is made of others leaves it to them to say that they are late, as they know best what they waited for.
     _grace_s = COVER_GRACE_S
@@ -59,7 +64,7 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         config = settled(config)
-        run = start_run(self, input, config)
+        run = start_run(self, input, config, is_needed=self._takes_manager)
         if run is None:
             if "deadline" in config:
                 return self._value_in_time(input, below(config), None, kwargs)
@@ -73,7 +78,7 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     ) -> Output:
         hidden(kwargs)
         config = settled(config)
-        run = await astart_run(self, input, config)
+        run = await astart_run(self, input, config, is_needed=self._takes_manager)
         deadline = config.get("deadline")
         if run is None:
             work = self._avalue(input, below(config), None, kwargs)
@@ -141,7 +146,9 @@ class Step(Reported[Input, Output]):
                     ),
                 )
             )
-        chunks = bound(self._chunks(input, below(config), None, kwargs))
+        run = silent_run(config) if self._takes_manager else None
+        inner = below(config) if run is None else run.below()
+        chunks = bound(self._chunks(input, inner, run, kwargs))
         return chunks if deadline is None else covered_chunks(chunks, deadline, self)
 
     def atransform(
@@ -164,7 +171,9 @@ class Step(Reported[Input, Output]):
                     ),
                 )
             )
-        chunks = abound(self._achunks(input, below(config), None, kwargs))
+        run = silent_async_run(config) if self._takes_manager else None
+        inner = below(config) if run is None else run.below()
+        chunks = abound(self._achunks(input, inner, run, kwargs))
         return (
             chunks if deadline is None else acovered_chunks(chunks, deadline, self, grace_s=grace_s)
         )

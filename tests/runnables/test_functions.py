@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import InvalidType
 from modelwire.runnables import (
     Runnable,
@@ -40,6 +42,87 @@ def test_function_gets_the_config_it_asks_for(colour: Any) -> None:
 
     assert colour.invoke(RunnableLambda(tags, atags), 1, {"tags": ["t"]}) == ["t", "1"]
     assert colour.invoke(RunnableLambda(tags), 1, {"tags": ["t"]}) == ["t", "1"]
+
+
+RUN_ID = UUID(int=7)
+
+
+def the_run(x: int, run_manager: Any) -> Any:
+    return run_manager
+
+
+async def athe_run(x: int, *, run_manager: Any) -> Any:
+    return run_manager
+
+
+def each_run(items: Iterator[int], run_manager: Any) -> Iterator[Any]:
+    for _ in items:
+        yield run_manager
+
+
+async def aeach_run(items: AsyncIterator[int], run_manager: Any) -> AsyncIterator[Any]:
+    async for _ in items:
+        yield run_manager
+
+
+def a_generator(x: int, run_manager: Any) -> Iterator[Any]:
+    yield run_manager
+
+
+class OfOnesOwn(Runnable[Any, Any]):
+    def invoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        return self._call_with_config(the_run, input, config)
+
+    async def ainvoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        return await self._acall_with_config(athe_run, input, config)
+
+    def transform(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:
+        return self._transform_stream_with_config(input, each_run, config)
+
+    def atransform(self, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
+        return self._atransform_stream_with_config(input, aeach_run, config)
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "batch", "transform"])
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize(
+    "runnable",
+    [
+        RunnableLambda(the_run),
+        RunnableLambda(the_run, athe_run),
+        RunnableLambda(a_generator),
+        RunnableGenerator(each_run, aeach_run),
+        RunnableGenerator(each_run),
+        OfOnesOwn(),
+    ],
+)
+def test_a_run_manager_is_there_though_nobody_listens(
+    colour: Any, runnable: Any, heard: bool, way: str
+) -> None:
+    config: Any = {"tags": ["t"], "metadata": {"key": "value"}, "run_id": RUN_ID}
+    if heard:
+        config["callbacks"] = [BaseCallbackHandler()]
+    values = 1 if way in ("invoke", "stream") else [1]
+    found = getattr(colour, way)(runnable, values, config)
+    manager = found[0] if isinstance(found, list) else found
+    manager = (
+        manager if colour.name == "sync" or "get_sync" not in dir(manager) else manager.get_sync()
+    )
+    assert (manager.run_id, manager.tags) == (RUN_ID, ["t"])
+    assert manager.metadata == {"key": "value"}
+    assert manager.get_child("own").parent_run_id == RUN_ID
+    manager.on_text("any")
+
+
+def test_a_function_that_looks_at_what_passes_gets_a_run_manager(colour: Any) -> None:
+    seen: list[Any] = []
+
+    def look(x: Any, run_manager: Any) -> None:
+        seen.append(run_manager.run_id)
+
+    assert colour.invoke(RunnablePassthrough(look), 1, {"run_id": RUN_ID}) == 1
+    assert colour.stream(RunnablePassthrough(look), 1, {"run_id": RUN_ID}) == [1]
+    assert seen == [RUN_ID, RUN_ID]
 
 
 def test_keyword_only_config_and_partial_and_callable_objects_work(colour: Any) -> None:

@@ -336,7 +336,7 @@ def test_custom_runnable_reports_through_its_own_hook(colour: Any, listener: Lis
             return self._atransform_stream_with_config(input, self._aeach, config)
 
         def _work(self, x: int, run_manager: Any, config: Any) -> int:
-            assert (run_manager is None) == (not config["callbacks"])
+            assert run_manager.get_child().parent_run_id == run_manager.run_id
             return x + 1
 
         async def _awork(self, x: int, config: Any) -> int:
