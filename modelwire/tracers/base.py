@@ -14,6 +14,8 @@ from modelwire.tracers.schemas import Run, now
 __all__ = ["AsyncBaseTracer", "BaseTracer"]
 
 KINDS = ("llm", "chat_model", "chain", "tool", "retriever")
+# With these formats a tracer gets the runs of chat models as such, with their messages.
+WITH_CHAT_MODELS = frozenset({"original+chat", "streaming_events"})
 # Under which name a start's second argument stands in `inputs`, where it is no dict itself.
 _INPUT = {
     "llm": "prompts",
@@ -25,10 +27,18 @@ _INPUT = {
 
 
 class _RunTree:
-    """The runs that are going on, by id. An end or error of a run that is not known is of no interest."""
+    """The runs that are going on, by id. An end or error of a run that is not known is of no interest.
 
-    def __init__(self, **kwargs: Any) -> None:
+    With the `_schema_format` "original", the run of a chat model is of the type `llm` and its input is a prompt, as in
+    langchain-core: most tracers count `llm`. "original+chat" makes it a `chat_model` run with messages.
+    """
+
+    _schema_format = "original"
+
+    def __init__(self, *, _schema_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if _schema_format is not None:
+            self._schema_format = _schema_format
         self.run_map: dict[str, Run] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -46,6 +56,8 @@ class _RunTree:
     def _begun(
         self, kind: str, serialized: dict[str, Any] | None, input: Any, about: dict[str, Any]
     ) -> Run:
+        if kind == "chat_model" and self._schema_format not in WITH_CHAT_MODELS:
+            raise NotImplementedError  # upon which the handler gets `on_llm_start` with the prompt
         metadata = about.pop("metadata", None) or {}
         parent_id: UUID | None = about.pop("parent_run_id", None)
         inputs = about.pop("inputs", None) or input

@@ -69,6 +69,8 @@ class _Root:
 class RootListenersTracer(_Root, BaseTracer):
     """Calls `on_start`, `on_end` or `on_error` for the first run it hears of."""
 
+    _schema_format = "original+chat"
+
     def _persist_run(self, run: Run) -> None:
         """Keep nothing."""
 
@@ -83,6 +85,8 @@ class RootListenersTracer(_Root, BaseTracer):
 
 class AsyncRootListenersTracer(_Root, AsyncBaseTracer):
     """Awaits `on_start`, `on_end` or `on_error` for the first run it hears of."""
+
+    _schema_format = "original+chat"
 
     async def _persist_run(self, run: Run) -> None:
         """Keep nothing."""

@@ -76,10 +76,10 @@ def test_a_chain_is_one_tree(colour: Any, tracer: Any, way: str) -> None:
     (root,) = tracer.roots
     assert (root.name, root.run_type, root.error) == ("RunnableSequence", "chain", None)
     assert root.outputs == {"output": "one two"}
-    assert [run.run_type for run in root.child_runs] == ["prompt", "chat_model", "parser"]
+    assert [run.run_type for run in root.child_runs] == ["prompt", "llm", "parser"]
     prompt, model, parser = root.child_runs
     assert prompt.inputs == {"q": "hi"}
-    assert model.inputs["messages"][0][0].content == "hi"
+    assert model.inputs == {"prompts": ["Human: hi"]}
     assert model.outputs["generations"][0][0]["text"] == "one two"
     assert parser.parent_run is root
     assert parser.trace_id == root.id == parser.parent_run_id
@@ -92,6 +92,48 @@ def test_a_chain_is_one_tree(colour: Any, tracer: Any, way: str) -> None:
         "token two",
     ]
     assert tracer.run_map == {}
+
+
+@pytest.mark.parametrize("base", [BaseTracer, AsyncBaseTracer])
+@pytest.mark.parametrize("schema_format", [None, "original", "original+chat"])
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_a_chat_model_starts_as_its_tracer_wants(
+    colour: Any, base: Any, schema_format: str | None, way: str
+) -> None:
+    started: list[tuple[str, str, list[str]]] = []
+
+    def llm(self: Any, run: Run) -> Any:
+        started.append(("llm", run.run_type, run.inputs["prompts"]))
+        return nothing() if base is AsyncBaseTracer else None
+
+    def chat_model(self: Any, run: Run) -> Any:
+        texts = [message.content for message in run.inputs["messages"][0]]
+        started.append(("chat_model", run.run_type, texts))
+        return nothing() if base is AsyncBaseTracer else None
+
+    def persist(self: Any, run: Run) -> Any:
+        started.append(("over", run.run_type, [run.outputs["generations"][0][0]["text"]]))
+        return nothing() if base is AsyncBaseTracer else None
+
+    async def nothing() -> None: ...
+
+    members = {"_on_llm_start": llm, "_on_chat_model_start": chat_model, "_persist_run": persist}
+    tracer = type("Counting", (base,), members)(
+        **({} if schema_format is None else {"_schema_format": schema_format})
+    )
+    model = GenericFakeChatModel(messages=iter(["one two"]))
+    getattr(colour, way)(model, "hi", {"callbacks": [tracer]})
+    kind, inputs = ("llm", ["Human: hi"])
+    if schema_format == "original+chat":
+        kind, inputs = ("chat_model", ["hi"])
+    assert started == [(kind, kind, inputs), ("over", kind, ["one two"])]
+
+
+def test_listeners_of_a_model_get_its_messages(colour: Any) -> None:
+    seen: list[Any] = []
+    model = GenericFakeChatModel(messages=iter(["one"])).with_listeners(on_start=seen.append)
+    colour.invoke(model, "hi")
+    assert [run.run_type for run in seen] == ["chat_model"]
 
 
 def test_a_failure_is_on_every_run_around_it(colour: Any, tracer: Any) -> None:
@@ -119,7 +161,7 @@ def test_a_tracer_that_hears_no_tokens_does_not_make_a_model_stream(colour: Any)
         colour.invoke(Whole(messages=iter(["one"])), "hi", {"callbacks": [collector]}).content
         == "one"
     )
-    assert collector.traced_runs[0].run_type == "chat_model"
+    assert collector.traced_runs[0].run_type == "llm"
 
 
 def test_a_tracer_in_a_copied_config_is_the_same_tracer() -> None:
