@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from modelwire.messages import BaseMessage, BaseMessageChunk
 from modelwire.messages.conversion import own_message
 from modelwire.output_parsers.base import BaseOutputParser, generation_of, not_an_answer
-from modelwire.runnables.addable import GrowingList
+from modelwire.runnables.addable import growing
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, settled
 from modelwire.runnables.deadline import acovered_chunks, covered_chunks
@@ -97,7 +97,7 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         try:
             for chunk in input:
                 so_far = self._joined(so_far, chunk)
-                yield from self._news(seen, self.parse_result([so_far], partial=True), partial=True)
+                yield from self._news(seen, self.parse_result([so_far], partial=True))
             if so_far is not None:
                 yield from self._news(seen, self.parse_result([so_far]))
         finally:
@@ -109,9 +109,8 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         try:
             async for chunk in input:
                 so_far = self._joined(so_far, chunk)
-                for value in self._news(
-                    seen, await self.aparse_result([so_far], partial=True), partial=True
-                ):
+                parsed = await self.aparse_result([so_far], partial=True)
+                for value in self._news(seen, parsed):
                     yield value
             if so_far is not None:
                 for value in self._news(seen, await self.aparse_result([so_far])):
@@ -119,29 +118,16 @@ class BaseCumulativeTransformOutputParser(BaseTransformOutputParser[T]):
         finally:
             await aclose(input)
 
-    def _news(
-        self, seen: list[T | None], parsed: T | None, *, partial: bool = False
-    ) -> Iterator[T]:
+    def _news(self, seen: list[T | None], parsed: T | None) -> Iterator[T]:
         """Yield what was parsed, or its difference, where it is not the one value in `seen`; put it there.
 
-        Values that grow must not add up: a list says so by its class, a text or a number waits until it is whole.
+        Versions of a text, a number or a list must not add up, and say so by their class.
         """
         prev = seen[0]
-        if (
-            parsed is None
-            or parsed == prev
-            or (partial and not self.diff and isinstance(parsed, (str, int, float)))
-        ):
+        if parsed is None or parsed == prev:
             return
         seen[0] = parsed
-        if self.diff:
-            yield self._diff(prev, parsed)
-        else:
-            yield (
-                cast("T", GrowingList(cast("list[Any]", parsed)))
-                if type(parsed) is list
-                else parsed
-            )
+        yield self._diff(prev, parsed) if self.diff else cast("T", growing(parsed))
 
     def _joined(self, so_far: Generation | None, chunk: Any) -> Generation:
         """Add a chunk to those before; a whole message stands alone."""

@@ -44,6 +44,48 @@ class GrowingList(list[Any]):
         return other if type(other) is GrowingList else super().__add__(other)
 
 
+class GrowingStr(str):
+    """A text of which a stream sends ever longer versions: a step that needs the whole takes the last one."""
+
+    __slots__ = ()
+
+
+class GrowingInt(int):
+    """A number whose digits a stream sends one by one: a step that needs the whole takes the last one."""
+
+    __slots__ = ()
+
+
+class GrowingFloat(float):
+    """A number whose digits a stream sends one by one: a step that needs the whole takes the last one."""
+
+    __slots__ = ()
+
+
+_GROWING: dict[type, type] = {
+    str: GrowingStr,
+    int: GrowingInt,
+    float: GrowingFloat,
+    list: GrowingList,
+}
+_VERSIONS = frozenset({*_GROWING.values(), GrowingDict})
+
+
+def growing(value: Any) -> Any:
+    """Mark a value of which a stream sends versions, where two of its kind would add up."""
+    return _GROWING.get(type(value), _same)(value)
+
+
+def replaces(value: Any) -> bool:
+    """Return whether a later value of a stream replaces this one, so that the two do not add up."""
+    kind = type(value)
+    return kind in _VERSIONS or kind is bool or not hasattr(value, "__add__")
+
+
+def _same(value: Item) -> Item:
+    return value
+
+
 def _added(key: str, have: Any, value: Any) -> Any:
     try:
         return have + value
@@ -74,11 +116,16 @@ def collected(items: list[Any]) -> Any:
     return total if grown is None else grown(total)
 
 
-_WHEN_WHOLE: dict[type, type] = {GrowingDict: AddableDict, GrowingList: list}
+_WHEN_WHOLE: dict[type, type] = {
+    GrowingDict: AddableDict,
+    **{version: kind for kind, version in _GROWING.items()},
+}
 
 
 def _collected(items: list[Any]) -> Any:
     kinds = {type(item) for item in items}
+    if kinds == {bool}:  # a sum of truth values is a number
+        return items[-1]
     if any(issubclass(kind, AddableDict) for kind in kinds) and all(
         issubclass(kind, dict) for kind in kinds
     ):
@@ -113,6 +160,8 @@ def _joined(items: list[Any]) -> Any:
     if len(items) == 1:
         return first
     kind = type(first)
+    if kind in _VERSIONS and all(type(item) in _VERSIONS for item in items):
+        return items[-1]
     if all(type(item) is kind for item in items):
         if kind is str:
             return "".join(items)

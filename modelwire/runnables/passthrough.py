@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelwire.errors import InvalidType
-from modelwire.runnables.addable import AddableDict, GrowingDict, GrowingList, collected
+from modelwire.runnables.addable import AddableDict, GrowingDict, collected, growing, replaces
 from modelwire.runnables.call_function import (
     acall_func_with_variable_args,
     call_func_with_variable_args,
@@ -313,10 +313,10 @@ class RunnablePick(Step[dict[str, Any], Any]):
     def _news(self, chunk: Any, held: list[Any]) -> list[Any]:
         """Pick what can be handed on now. A plain dict replaces the one before: what would add up is held."""
         picked = self._picked(chunk)
-        if isinstance(picked, dict) or kind_of(chunk) is AddableDict:
+        if kind_of(chunk) is AddableDict:
             news = [*held, picked]
-        elif isinstance(picked, list):
-            news = [GrowingList(picked)]
+        elif picked is None or replaces(picked := growing(picked)):
+            news = [picked]
         else:
             held[:] = [picked]
             return []

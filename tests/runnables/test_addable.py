@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import pickle
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelwire.runnables.addable import AddableDict, GrowingDict, GrowingList, aadd, add, collected
+from modelwire.runnables.addable import (
+    AddableDict,
+    GrowingDict,
+    GrowingList,
+    aadd,
+    add,
+    collected,
+    growing,
+)
 
 
 def test_addable_dict_joins_values_and_counts_none_as_nothing_yet() -> None:
@@ -81,6 +92,22 @@ def test_versions_of_a_growing_value_add_up_to_the_last_one() -> None:
     assert lists[0] + lists[1] == ["a", "b"]
     assert lists[0] + ["c"] == ["a", "c"]
     assert dicts[0] + dicts[1] + AddableDict(b=1) == {"a": "xy", "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("versions", "kind"),
+    [(["a", "ab"], str), ([1, 12], int), ([1.5, 1.25], float), ([1, 1.5], float)],
+)
+def test_marked_scalars_are_plain_ones_but_for_a_sum_of_versions(
+    versions: list[Any], kind: type
+) -> None:
+    marked = [growing(version) for version in versions]
+    assert marked == versions
+    assert marked[0] + marked[1] == versions[0] + versions[1]
+    assert (collected(marked), type(collected(marked))) == (versions[1], kind)
+    assert add(marked) == versions[1]
+    assert json.dumps(marked) == json.dumps(versions)
+    assert pickle.loads(pickle.dumps(marked)) == versions
 
 
 values = st.one_of(

@@ -307,8 +307,8 @@ class Chains:
             return values.assign(d=lambda given: given["a"]) | RunnableLambda(
                 lambda given: str(sorted(given.items()))
             )
-        if how == 2:
-            return values.pick("a")
+        if how == 2:  # a generator would get each version of the text
+            return values.pick("a") | RunnableLambda(str)
         branches = RunnableParallel(v=values, w=values.pick("b"))
         return branches | RunnableLambda(lambda made: f"{made['v']}{made['w']}")
 

@@ -149,6 +149,58 @@ def test_a_stream_of_growing_values_adds_up_to_what_invoke_gives(
         assert colour.stream(runnable | RunnableLambda(lambda x: x), given) == [whole]
 
 
+@pytest.mark.parametrize(
+    ("key", "versions"),
+    [
+        ("a", ["", "H", *["He"] * 9]),
+        ("b", [[], [1], *[[1, 2]] * 6]),
+        ("n", [1, *[12] * 4]),
+        ("t", [True] * 3),
+        ("f", [1, 1.5]),
+    ],
+)
+def test_a_picked_value_streams_as_it_grows(colour: Any, key: str, versions: list[Any]) -> None:
+    """Of langchain-core 1.7.2, with the same repetitions."""
+    parsed = tokens('{"a": "He", "b": [1, 2], "n": 12, "t": true, "f": 1.5}') | JsonOutputParser()
+    assert colour.stream(parsed.pick(key), 1) == versions
+    whole = colour.stream(parsed.pick(key) | RunnableLambda(lambda x: (x, type(x))), 1)
+    assert whole == [(versions[-1], type(versions[-1]))]
+    dict_of_it = parsed | RunnableParallel(x=RunnablePick(key)) | RunnableLambda(lambda x: x)
+    assert colour.stream(dict_of_it, 1) == [{"x": versions[-1]}]
+
+
+@pytest.mark.parametrize(
+    ("text", "versions"),
+    [('"word"', ["", "w", "wo", "wor", "word"]), ("123", [1, 12, 123]), ("true", [True])],
+)
+def test_a_parsed_scalar_streams_as_it_grows(colour: Any, text: str, versions: list[Any]) -> None:
+    """Of langchain-core 1.7.2."""
+    assert colour.stream(tokens(text) | JsonOutputParser(), 1) == versions
+
+
+def test_a_picked_value_of_an_endless_stream_comes() -> None:
+    def endless(_: Iterator[Any]) -> Iterator[str]:
+        yield '{"answer": "'
+        while True:
+            yield "la"
+
+    stream = (RunnableGenerator(endless) | JsonOutputParser()).pick("answer").stream(1)
+    assert [next(stream) for _ in range(3)] == ["", "la", "lala"]
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_a_picked_value_that_would_add_up_waits_for_the_last_one(colour: Any) -> None:
+    class Plain:
+        """An object that adds up with nothing."""
+
+    plain = [Plain(), Plain()]
+    chunks = [{"x": (1,), "p": plain[0]}, {"x": (2,), "p": plain[1]}]
+    assert colour.transform(RunnablePick("x"), chunks) == [(2,)]
+    assert colour.transform(RunnablePick("p"), chunks) == plain
+    truths = [{"t": False}, {"t": True}]
+    assert colour.transform(RunnablePick("t") | RunnableLambda(str), truths) == ["True"]
+
+
 def test_a_streamed_run_reports_all_keys_of_its_output(colour: Any) -> None:
     ends: list[Any] = []
 
