@@ -280,7 +280,7 @@ def test_n12_silence_before_the_answer_ends_the_attempt(
 ) -> None:
     server.default = "good"
     server.say(faults.stall("request"))
-    message = colour.invoke(server.model(wire, timeout=0.5), "hi")
+    message = colour.invoke(server.model(wire, timeout=1.0), "hi")
     assert message.text == "good"
     assert message.response_metadata["maybe_billed_attempts"] >= 1
 
@@ -289,7 +289,7 @@ def test_n13_silence_in_a_stream_ends_it(colour: Any, wire: Any, server: Provide
     assert Timeouts().idle_s == 120
     server.say(faults.stall("body", after_events=1 + BEFORE_CONTENT[wire]).on("one two three"))
     with pytest.raises(StreamInterrupted, match="Nothing was received in time") as caught:
-        colour.stream(server.model(wire, stream_idle_timeout=0.5), "hi")
+        colour.stream(server.model(wire, stream_idle_timeout=1.0), "hi")
     assert caught.value.partial.text == "one"
 
 

@@ -105,7 +105,7 @@ def test_an_answer_nobody_has_asked_for_is_not_taken_by_the_next_call(
 
     def sync() -> list[str]:
         first = model.invoke("hi").text
-        time.sleep(0.3)
+        time.sleep(0.8)
         second = model.invoke("hi").text
         if model.http_client is not None:
             model.http_client.close()
@@ -113,7 +113,7 @@ def test_an_answer_nobody_has_asked_for_is_not_taken_by_the_next_call(
 
     async def in_loop() -> list[str]:
         first = (await model.ainvoke("hi")).text
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         second = (await model.ainvoke("hi")).text
         if model.http_async_client is not None:
             await model.http_async_client.aclose()

@@ -54,7 +54,7 @@ def test_a_job_asks_more_at_a_time_when_that_is_faster(
     monkeypatch.setattr(runner, "LOOK_S", 0.02)
     monkeypatch.setattr(window, "_LEAST_S", 0.05)
     rows = [{"text": f"t{n}"} for n in range(400)]
-    with ProviderServer(latency=0.1) as server:
+    with ProviderServer(latency=0.3) as server:  # twenty a second at first, on any machine
         result = run_job(
             "{text}", rows, model=server.model(), output=tmp_path / "o.jsonl", quiet=True
         )

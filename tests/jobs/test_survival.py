@@ -151,7 +151,7 @@ def test_calls_that_do_not_end_are_not_waited_for_for_ever(
     program.send_signal(second)  # which does not wait at all
     _, errors = program.communicate(timeout=PATIENCE_S)
     assert program.returncode != 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 45  # a call takes a minute
     assert "0 rows are done and kept." in errors
     assert "never retrieved" not in errors and "RuntimeError" not in errors
     scene.wait_ms = 1

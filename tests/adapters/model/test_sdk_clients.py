@@ -371,7 +371,10 @@ def test_a_reader_who_leaves_a_sync_clients_stream_closes_it() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await anext(chunks)
-        await asyncio.sleep(0.3)
+        for _ in range(1000):
+            if body.closed:
+                break
+            await asyncio.sleep(0.01)
 
     asyncio.run(leave())
     assert body.closed

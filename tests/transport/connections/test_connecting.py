@@ -59,10 +59,10 @@ def name_resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-def test_four_dead_addresses_do_not_outlast_the_timeout(
+def test_dead_addresses_do_not_outlast_the_timeout(
     colour: Any, monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
-    dead = [f"127.0.0.{n}" for n in (2, 3, 4, 5)]
+    dead = [f"127.0.0.{n}" for n in range(2, 22)]
     name_resolves_to(monkeypatch, *dead)
     with contextlib.ExitStack() as held:
         for address in dead:
@@ -70,7 +70,7 @@ def test_four_dead_addresses_do_not_outlast_the_timeout(
         began = time.monotonic()
         with pytest.raises(Timeout, match=r"`timeout` of 0\.8 s"):
             colour.invoke(a_model(free_port), "hi", {"timeout": 0.8})
-        assert time.monotonic() - began < 2.4  # each its own limit: 3.2 s
+        assert time.monotonic() - began < 10  # each its own limit: 16 s
 
 
 def test_a_live_address_after_a_dead_one_is_reached(

@@ -357,8 +357,8 @@ def test_silence_before_the_head_ends_at_the_first_byte_limit(
 
 TRICKLES = {
     "body": [b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", *([b"x", 0.05] * 400)],
-    "header lines": [b"HTTP/1.1 200 OK\r\n", *([b"x-padding: a\r\n", 0.05] * 90)],
-    "chunk size": [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", *([b"0", 0.05] * 90)],
+    "header lines": [b"HTTP/1.1 200 OK\r\n", *([b"x-padding: a\r\n", 0.2] * 90)],
+    "chunk size": [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", *([b"0", 0.2] * 90)],
 }
 
 
@@ -370,7 +370,7 @@ def test_the_total_timeout_holds_against_a_slow_trickle(
     began = time.monotonic()
     with pytest.raises(Timeout, match=r"`timeout` of 0\.3 s") as caught:
         caller.call(exchange(server.url, timeout_s=0.3))
-    assert time.monotonic() - began < 3.0  # the trickle goes on for longer
+    assert time.monotonic() - began < 12  # the trickle goes on for 18 s and more
     assert isinstance(caught.value, TimeoutError)
     assert not caught.value.retryable
 
