@@ -19,7 +19,7 @@ from modelwire.errors import (
     StreamInterrupted,
     and_said,
 )
-from modelwire.transport.connections.body import Whole
+from modelwire.transport.connections.body import Whole, too_large
 from modelwire.transport.failures import load_error_path
 from modelwire.transport.listeners import UNHEARD
 from modelwire.transport.ratelimit.admission import Admission
@@ -313,7 +313,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
         reply.body = yield from _rest(exchange)
         raise _error_of(exchange, reply)
     exchange.response_headers = reply.headers
-    data = yield from _first_bytes()
+    data, received_bytes = yield from _first_bytes(exchange)
     framing_of_wire = getattr(exchange.wire, "framing", None)
     is_json = framing_of_wire is None or reply.headers.get("content-type", "").startswith(
         "application/json"
@@ -329,7 +329,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
     framing = (framing_of_wire or SSEDecoder)(
         max_event_bytes=min(MAX_EVENT_BYTES, exchange.max_response_bytes)
     )
-    decoder = exchange.wire.stream_decoder(reply.headers)
+    decoder, max_bytes = exchange.wire.stream_decoder(reply.headers), exchange.max_stream_bytes
     sink.begin(reply)
     tail: list[C] = []  # the last chunks that came; not empty: the provider has answered
     unframed: bytes | None = b""  # what came before the first event: a page in HTML has none at all
@@ -349,6 +349,10 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
                 unframed = None if events else (unframed + data)[:_UNFRAMED_BYTES]
             exchange.remaining_s()
             data = yield READ
+            if data is not None:
+                received_bytes += len(data)
+                if received_bytes > max_bytes:
+                    raise too_large(max_bytes)
         if (end_of_framing := getattr(framing, "close", None)) is not None:
             end_of_framing()
         if unframed:
@@ -371,15 +375,28 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
 _UNFRAMED_BYTES = 4096  # enough for an error to show what came instead of a stream
 
 
-def _first_bytes() -> Generator[Step[Any], Any, bytes | None]:
-    """Read until there is something other than white space: a keep-alive may come first."""
-    head = b""
-    while not head.strip():
+def _first_bytes(
+    exchange: Exchange[Any, Any],
+) -> Generator[Step[Any], Any, tuple[bytes | None, int]]:
+    """Read until something other than white space arrives, as a keep-alive may precede it.
+
+    Returns the bytes to decode and the number of bytes read. Of many blank lines only the last one is held: the others
+    have no meaning in any format.
+    """
+    blank, received_bytes = b"", 0
+    while True:
         data: bytes | None = yield READ
         if data is None:
-            return head or None
-        head += data
-    return head
+            return blank or None, received_bytes
+        received_bytes += len(data)
+        blank += data
+        if data.strip():
+            return blank, received_bytes
+        if len(blank) > _UNFRAMED_BYTES:
+            blank = blank[max(blank.rfind(b"\n"), blank.rfind(b"\r")) + 1 :][:_UNFRAMED_BYTES]
+        exchange.remaining_s()
+        if received_bytes > exchange.max_stream_bytes:
+            raise too_large(exchange.max_stream_bytes)
 
 
 def _rest(exchange: Exchange[Any, Any]) -> Generator[Step[Any], Any, bytes]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from modelwire.errors import ChatError, RetryClass, Timeout
-from modelwire.transport.connections.body import MAX_RESPONSE_BYTES
+from modelwire.transport.connections.body import MAX_RESPONSE_BYTES, MAX_STREAM_BYTES
 from modelwire.transport.listeners import UNHEARD
 from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.retry import History, RetryPolicy
@@ -220,6 +220,9 @@ class Exchange(Generic[M, C]):
         self.patient = patient
         self.max_output = max_output
         self.max_response_bytes = max_response_bytes
+        self.max_stream_bytes = (
+            MAX_STREAM_BYTES if max_response_bytes == MAX_RESPONSE_BYTES else max_response_bytes
+        )
         self.renew = renew
         self.sign = sign
         self.note = note

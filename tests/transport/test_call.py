@@ -1,5 +1,6 @@
 """The life of a call, played without a wire: the flow asks, the test answers, the clock is a number."""
 
+import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from random import Random
@@ -335,3 +336,61 @@ def test_a_gathered_stream_that_stays_broken_raises_with_the_last_part() -> None
         played.play(collected_flow)
     assert caught.value.partial == "a4"
     assert len(caught.value.attempts) == 5
+
+
+# ---------------------------------------------------------------- streams without measure
+
+
+@pytest.mark.parametrize("flow", [stream_flow, collected_flow])
+def test_endless_small_events_end_at_the_limit_of_the_answer(flow: Any) -> None:
+    words = [sse(f"w{i:05} ") for i in range(2000)]
+    played = Played([said(200), *words, None], max_response_bytes=8_000)
+    with pytest.raises(ChatError, match=r"more than 8,000 bytes.*`max_response_bytes`") as caught:
+        played.play(flow)
+    assert not caught.value.retryable
+    assert caught.value.partial == "".join(f"w{i:05} " for i in range(8_000 // len(words[0])))
+    assert played.sends == 1
+
+
+def test_the_default_limit_of_a_stream_is_wider_than_that_of_a_body() -> None:
+    assert Played([]).exchange.max_stream_bytes == 4 * Played([]).exchange.max_response_bytes
+    assert Played([], max_response_bytes=7).exchange.max_stream_bytes == 7
+
+
+def test_endless_blank_lines_end_at_the_limit_of_the_answer() -> None:
+    played = Played([said(200), *[b"\n" * 1000] * 100], max_response_bytes=50_000)
+    with pytest.raises(MalformedResponse, match="more than 50,000 bytes"):
+        played.play(stream_flow)
+    assert len(played.script) == 100 - 51
+
+
+def test_blank_lines_do_not_outlast_the_timeout() -> None:
+    def late(played: Played) -> bytes:
+        played.now += 1
+        return b"\n"
+
+    played = Played([said(200), *[late] * 100], deadline=105.0, timeout_s=5.0)
+    with pytest.raises(Timeout, match="`timeout` of 5 s"):
+        played.play(stream_flow)
+    assert played.now == 105.0
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n", b"\r", b" "])
+def test_many_blank_lines_are_held_in_small_space_and_change_nothing(blank: bytes) -> None:
+    odd = blank == b" "  # the spaces belong to the field that follows
+    played = Played([said(200), *[blank * 1000] * 5000, sse("odd", "a", "END"), None])
+    tracemalloc.start()
+    try:
+        played.play(stream_flow)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "".join(played.out) == ("a." if odd else "odda.")
+    assert peak_bytes < 1_000_000
+
+
+def test_a_space_before_a_field_is_not_dropped_with_the_blank_lines_before_it() -> None:
+    blank = [b" \n" * 3000, b" "]
+    played = Played([said(200), *blank, sse("odd", "a", "END"), None])
+    played.play(stream_flow)
+    assert "".join(played.out) == "a."

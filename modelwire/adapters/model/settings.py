@@ -117,7 +117,7 @@ class WireSettings(BaseChatModel):
     """Most further requests for an answer that the provider suspends (Anthropic's `pause_turn`, Gemini's
     `CONTINUATION`); then `IncompleteAnswer` is raised. 0 returns the first part."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
-    """Most bytes of one answer, unpacked."""
+    """Most bytes of one answer, unpacked. Unset, a stream may have 256 MiB, as its events repeat their frames."""
     rate_limit: Literal["auto", None] = "auto"
     """"auto": find the provider's rate limit and keep to it. None: no limiter."""
     rpm: float | None = None

@@ -10,9 +10,20 @@ from typing import Any
 
 from modelwire.errors import ConnectionLost, MalformedResponse, RetryClass
 
-__all__ = ["MAX_RESPONSE_BYTES", "Unpacking", "Whole", "joined", "unpacking"]
+__all__ = [
+    "MAX_RESPONSE_BYTES",
+    "MAX_STREAM_BYTES",
+    "Unpacking",
+    "Whole",
+    "joined",
+    "too_large",
+    "unpacking",
+]
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # unpacked; no answer is larger, and a bomb is
+# The most bytes of a stream where the user sets no limit: each event repeats its frame, so that 128,000 tokens with
+# Azure's filter results take 70 MiB.
+MAX_STREAM_BYTES = 4 * MAX_RESPONSE_BYTES
 _GZIP_BEGINS = b"\x1f"  # RFC 1952 2.3.1
 _PIECE_BYTES = 1024 * 1024  # unpacked at a time: a bomb is noticed before it is in memory
 
@@ -29,7 +40,7 @@ class Whole:
         """Take the next piece."""
         self._size += len(data)
         if self._size > self._max_bytes:
-            raise _too_large(self._max_bytes)
+            raise too_large(self._max_bytes)
         self._pieces.append(data)
 
     def joined(self) -> bytes:
@@ -108,7 +119,7 @@ class Unpacking:
             self._begun = True
             size += len(pieces[-1])
             if size > self._max_bytes:
-                raise _too_large(self._max_bytes)
+                raise too_large(self._max_bytes)
             data = self._unpack.unconsumed_tail or (
                 self._unpack.unused_data if self._encoding == "gzip" else b""
             )
@@ -134,7 +145,7 @@ def unpacking(
     raise MalformedResponse(f"The answer is compressed as `{name[:40]}`, which was not asked for.")
 
 
-def _too_large(max_bytes: int) -> MalformedResponse:
+def too_large(max_bytes: int) -> MalformedResponse:
     return MalformedResponse(
         f"The answer has more than {max_bytes:,} bytes; it was given up. The limit is the model's "
         "`max_response_bytes`.",
