@@ -21,6 +21,7 @@ from modelwire.errors import (
 )
 from modelwire.messages import AIMessageChunk
 from modelwire.testing import Fault, ProviderServer, faults
+from modelwire.testing.server.replies import LAST_CHUNK
 
 # Events that open a block of content.
 BEFORE_CONTENT = {"openai": 0, "anthropic": 1, "responses": 2, "bedrock": 0, "gemini": 0}
@@ -247,6 +248,21 @@ def test_p15_an_event_without_end_is_given_up(colour: Any, server: ProviderServe
     server.say(faults.endless_event())
     with pytest.raises(MalformedResponse, match="more than 1,000,000 bytes"):
         colour.stream(server.model(max_retries=0, max_response_bytes=1_000_000), "hi")
+
+
+@pytest.mark.parametrize("keep_alive", [b"data:\n\n", b"data\n\n", b"event: ping\ndata: \n\n"])
+def test_data_alone_is_a_keep_alive_and_ends_no_stream(
+    colour: Any, wire: Any, server: ProviderServer, keep_alive: bytes
+) -> None:
+    if wire == "bedrock":
+        pytest.skip("its streams are no server-sent events")
+
+    def between(reply: Any, wire: Any, number: int) -> Any:
+        parts = [piece for part in reply.parts for piece in (keep_alive, part)]
+        yield b"".join((reply.head(), *reply.frames(parts), LAST_CHUNK))
+
+    server.say(Fault("keep_alive", between).on("one two three"))
+    assert text_of(colour.stream(server.model(wire, max_retries=0), "hi")) == "one two three"
 
 
 # ---------------------------------------------------------------- streams that begin again (R14)

@@ -1,13 +1,14 @@
 """The life of a call, played without a wire: the flow asks, the test answers, the clock is a number."""
 
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from random import Random
 from typing import Any
 
 import pytest
-from support.word_wire import WordWire, sse
+from support.word_wire import WordDecoder, WordWire, sse
 
 from modelwire.errors import (
     BadRequest,
@@ -20,12 +21,13 @@ from modelwire.errors import (
     StreamInterrupted,
     Timeout,
 )
-from modelwire.transport import stream_sinks as takers
+from modelwire.transport import call
+from modelwire.transport import stream_sinks as sinks
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
 from modelwire.transport.observer import CallObserver
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.steps import Exchange, Read, Send, Sleep, Timeouts
-from modelwire.transport.wire import Reply
+from modelwire.transport.wire import Reply, ServerEvent
 
 
 class Played:
@@ -292,15 +294,41 @@ def test_a_plain_json_answer_to_a_stream_is_one_chunk() -> None:
     assert played.out == [' \n{"a":1}']
 
 
-def test_a_long_stream_is_held_folded_and_its_part_is_exact(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(takers.EmittedChunks, "FOLD_AT_BYTES", 1000)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_part_of_a_long_stream_is_exact(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(sinks.EmittedChunks, "PACK_AT_BYTES", 1000)
     words = [f"w{i} " for i in range(2000)]
-    played = Played([said(200), *(sse(word) for word in words), ConnectionLost("gone")])
+    body = sse(*words)
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    played = Played([said(200), *pieces, ConnectionLost("gone")])
     with pytest.raises(StreamInterrupted) as caught:
         played.play(stream_flow)
     assert caught.value.partial == "".join(played.out) == "".join(words)
+
+
+def test_a_long_stream_is_decoded_once_and_held_in_a_tenth_of_its_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded = Counter[bytes]()
+    feed = WordDecoder.feed
+
+    def counted(decoder: WordDecoder, event: ServerEvent) -> list[str]:
+        decoded[event.data] += 1
+        return feed(decoder, event)
+
+    monkeypatch.setattr(WordDecoder, "feed", counted)
+    frame = '"object": "chat.completion.chunk", "choices": [{"finish_reason": null}]' * 4
+    words = [f"w{i} {frame}" for i in range(10_000)]
+    body = sse(*words, "END")
+    pieces = [body[at : at + 4000] for at in range(0, len(body), 4000)]
+    played = Played([said(200), *pieces, None])
+    sink = sinks.EmittedChunks(played.exchange)
+    monkeypatch.setattr(call, "EmittedChunks", lambda exchange: sink)
+    played.play(stream_flow)
+    assert "".join(played.out) == "".join(words) + "."
+    assert set(decoded.values()) == {1}
+    assert len(sink._packed) == len(body) // sink.PACK_AT_BYTES
+    assert sum(len(pack._data) for pack in sink._packed) < len(body) / 10
 
 
 def test_a_stream_stops_at_its_deadline_with_the_part() -> None:

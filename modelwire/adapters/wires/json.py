@@ -30,6 +30,7 @@ __all__ = [
     "error_as",
     "error_from_json",
     "error_from_reply",
+    "is_keep_alive",
     "malformed",
     "mask_secrets",
     "no_answer",
@@ -80,6 +81,14 @@ _KEY = (
 )
 # "API key provided: something", unless the provider has put asterisks into it already.
 _NAMED_KEY = r"(?i)(\bapi[ _-]?key(?: provided)?[\"'`]?\s*[:=]\s*[\"'`]?)(?!\S*\*)(?=\S*[\d_-])[^\s\"'`,;<>]{8,}"
+
+
+def is_keep_alive(name: str, data: bytes) -> bool:
+    """Return whether an event is `data:` alone, which some servers send while the model thinks.
+
+    The standard dispatches it, with an empty text (WHATWG HTML, 9.2.6, read 2026-11); no wire has such an event.
+    """
+    return name != "error" and not data.strip()
 
 
 def read_json(

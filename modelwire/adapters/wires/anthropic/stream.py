@@ -23,7 +23,7 @@ from modelwire.adapters.wires.anthropic.response import (
     with_id,
 )
 from modelwire.adapters.wires.empty_answers import check_empty
-from modelwire.adapters.wires.json import malformed, read_json
+from modelwire.adapters.wires.json import is_keep_alive, malformed, read_json
 from modelwire.errors import IncompleteStream
 from modelwire.messages import AIMessageChunk
 from modelwire.messages.tool_calls import ToolCallChunk, parse_tool_args, tool_call_chunk
@@ -72,6 +72,8 @@ class MessagesStreamDecoder:
         try:
             data = from_json(event.data)
         except ValueError:
+            if is_keep_alive(*event):
+                return []
             if event.data.strip() == b"[DONE]":  # servers that speak OpenAI's wire too
                 return []
             data = read_json(

@@ -35,6 +35,7 @@ from modelwire.adapters.wires.json import (
     UNDOCUMENTED,
     dict_or_empty,
     error_from_json,
+    is_keep_alive,
     malformed,
     read_json,
     text_or_none,
@@ -124,6 +125,8 @@ class GenerateStreamDecoder:
         try:
             data = from_json(event.data)
         except ValueError:
+            if is_keep_alive(*event):
+                return []
             if event.data.strip() == b"[DONE]":  # a gateway's
                 return []
             data = read_json(event.data, provider=self._provider, what="stream")

@@ -16,6 +16,7 @@ from modelwire.adapters.wires.empty_answers import check_empty
 from modelwire.adapters.wires.json import (
     dict_or_empty,
     error_from_json,
+    is_keep_alive,
     malformed,
     read_json,
     text_or_none,
@@ -102,6 +103,8 @@ class ChatCompletionsDecoder:
         except ValueError:
             if self._done or data.strip() == DONE:
                 self._done = True
+                return []
+            if is_keep_alive(name, data):
                 return []
             answer = self._odd_json(name, data)
         if self._done:

@@ -15,7 +15,13 @@ from typing import Any, ClassVar
 from pydantic_core import from_json, to_json
 
 from modelwire.adapters.wires.empty_answers import check_empty
-from modelwire.adapters.wires.json import dict_or_empty, malformed, read_json, text_or_none
+from modelwire.adapters.wires.json import (
+    dict_or_empty,
+    is_keep_alive,
+    malformed,
+    read_json,
+    text_or_none,
+)
 from modelwire.adapters.wires.openai_responses.response import (
     CALL_TEXT,
     JSON,
@@ -108,7 +114,7 @@ class ResponsesDecoder:
         try:
             payload = from_json(data)
         except ValueError:
-            if self._final or data.strip() == DONE:
+            if self._final or data.strip() == DONE or is_keep_alive(name, data):
                 return []
             payload = self._odd_json(name, data)
         if self._final:
