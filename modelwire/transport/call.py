@@ -196,7 +196,11 @@ def _try_until_done(
                 failed = error
         finally:
             if limiter is not None and exchange.admission is not None:
-                limiter.leave(exchange.admission, exchange.clock())
+                try:
+                    limiter.leave(exchange.admission, exchange.clock())
+                except BaseException:  # Ctrl-C where `leave` begins: the place would be lost
+                    limiter.leave(exchange.admission, exchange.clock())
+                    raise
                 if limiter.change is not None and (change := limiter.pop_change()) is not None:
                     for observer in exchange.observers:
                         observer.limit_changed(change)

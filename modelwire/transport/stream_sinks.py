@@ -125,7 +125,8 @@ class EmittedChunks(Generic[M, C]):
     def _fold(self) -> None:
         chunks = self._folded
         try:
-            for pieces in (*self._packed, self._held):
+            packs: list[Iterable[bytes]] = [*self._packed, self._held]
+            for pieces in packs:
                 for data in pieces:
                     for event in self._framing.feed(data):
                         chunks += self._decoder.feed(event)

@@ -1,10 +1,13 @@
 """The limiter under real models: who shares one, what users may say and see, and a limit held over a socket."""
 
 import asyncio
+import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -16,14 +19,18 @@ from support.provider_bodies import anthropic_answer
 from support.tries import fewest
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
+from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.errors import InvalidArgument, QuotaExhausted, RateLimited, Timeout
 from modelwire.testing import faults
 from modelwire.testing.server import Limits, ProviderServer
+from modelwire.transport import call
 from modelwire.transport.observer import CallObserver
+from modelwire.transport.ratelimit import admission
 from modelwire.transport.ratelimit import limiter as gate
 from modelwire.transport.ratelimit import registry
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 from modelwire.transport.ratelimit.limits import Change
+from modelwire.transport.wire import Reply
 
 URL = "http://api.test/v1/chat/completions"
 ANSWER = {
@@ -264,6 +271,54 @@ def test_ctrl_c_just_after_the_grant_gives_the_place_back(monkeypatch: pytest.Mo
         model().invoke("hi")
     assert asked[0].sent == 1
     assert asked[0].is_idle()
+
+
+@pytest.mark.parametrize("status", [200, 429])
+def test_wherever_ctrl_c_comes_in_the_limiter_no_place_is_lost(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt can come where a function begins and where one written in C has ended."""
+    files = {file for file in (gate.__file__, call.__file__, admission.__file__)}
+    talking = model(max_retries=0)
+
+    class Answered:
+        """A connection that answers without a network."""
+
+        def send(self, step: Any) -> Reply:
+            body = json.dumps(ANSWER if status == 200 else {"error": {"message": "no"}})
+            return Reply(status, {"content-type": "application/json"}, body.encode())
+
+        def wait(self, step: Any) -> None: ...
+
+        def close(self) -> None: ...
+
+        def failure(self, exc: Exception) -> Exception:
+            return exc
+
+    monkeypatch.setattr(HTTPChatModel, "_sync_connection", lambda self, exchange: Answered())
+    for stop in count(1):
+        registry.forget()
+        left = stop
+
+        def interrupt(frame: Any, event: str, _: object) -> None:
+            nonlocal left
+            if event in ("call", "c_return") and frame.f_code.co_filename in files:
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+
+        mine = talking._limiter(talking.build_request("hi"))
+        sys.setprofile(interrupt)
+        try:
+            talking.invoke("hi")
+        except (KeyboardInterrupt, RateLimited):
+            pass
+        finally:
+            sys.setprofile(None)
+        assert mine.is_idle(), stop
+        if left > 0:
+            break
+    assert stop > 20
 
 
 @pytest.fixture
