@@ -25,9 +25,8 @@ from modelwire.testing import faults
 from modelwire.testing.server import Limits, ProviderServer
 from modelwire.transport import call
 from modelwire.transport.observer import CallObserver
-from modelwire.transport.ratelimit import admission
+from modelwire.transport.ratelimit import admission, registry
 from modelwire.transport.ratelimit import limiter as gate
-from modelwire.transport.ratelimit import registry
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 from modelwire.transport.ratelimit.limits import Change
 from modelwire.transport.wire import Reply
@@ -278,7 +277,7 @@ def test_wherever_ctrl_c_comes_in_the_limiter_no_place_is_lost(
     status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An interrupt can come where a function begins and where one written in C has ended."""
-    files = {file for file in (gate.__file__, call.__file__, admission.__file__)}
+    files = {gate.__file__, call.__file__, admission.__file__}
     talking = model(max_retries=0)
 
     class Answered:
