@@ -11,10 +11,12 @@ from modelwire.messages import (
     AIMessageChunk,
     HumanMessage,
     ToolMessage,
+    merge_chunks,
     tool_call,
     tool_call_chunk,
 )
 from modelwire.messages import block_translators as translators
+from modelwire.testing import Answer, ProviderServer
 
 CALL = tool_call(name="f", args={"a": 1}, id="1")
 CALL_BLOCK = {"type": "tool_call", "id": "1", "name": "f", "args": {"a": 1}}
@@ -199,3 +201,56 @@ def test_citations_beside_the_content_of_chat_completions_reach_the_text_block()
     assert message.content_blocks == [
         {"type": "text", "text": "see", "annotations": [{"type": "citation", **cited}]}
     ]
+
+
+def v1_chunk(args: str, id: str | None = None, **fields: Any) -> AIMessageChunk:
+    """Return a chunk of a streamed call as `output_version="v1"` has it."""
+    delta = tool_call_chunk(name="f" if id else None, args=args, id=id, index=0)
+    metadata = {"output_version": "v1"}
+    return AIMessageChunk(
+        [dict(delta)], tool_call_chunks=[delta], response_metadata=metadata, **fields
+    )
+
+
+def test_the_last_chunk_makes_calls_of_the_chunks_in_standard_content() -> None:
+    begin, middle = v1_chunk('{"a"', "1"), v1_chunk(": ")
+    end = v1_chunk("1}", chunk_position="last")
+    assert (begin + middle).content[0]["type"] == "tool_call_chunk"  # type: ignore[index]
+    for whole in (begin + middle + end, begin + (middle + end), merge_chunks([begin, middle, end])):
+        assert whole.content == [{**CALL_BLOCK, "index": 0}]
+        assert whole.content == whole.content_blocks
+        assert whole.tool_calls == [CALL_BLOCK]
+
+
+def test_a_cut_call_in_standard_content_is_an_invalid_one_at_the_last_chunk() -> None:
+    last = AIMessageChunk([], chunk_position="last", response_metadata={"output_version": "v1"})
+    (block,) = (v1_chunk('{"a"', "1") + last).content
+    assert isinstance(block, dict)
+    assert (block["type"], block["args"]) == ("invalid_tool_call", '{"a"')
+
+
+def test_a_tool_of_the_service_in_standard_content_is_whole_at_the_last_chunk() -> None:
+    part = {"type": "server_tool_call_chunk", "id": "s", "name": "web", "index": 0}
+    metadata = {"output_version": "v1"}
+    first = AIMessageChunk([{**part, "args": '{"q":'}], response_metadata=metadata)
+    second = AIMessageChunk(
+        [{"type": "server_tool_call_chunk", "args": '"x"}', "index": 0}],
+        response_metadata=metadata,
+        chunk_position="last",
+    )
+    (block,) = (first + second).content
+    assert block == {**part, "type": "server_tool_call", "args": {"q": "x"}}
+
+
+@pytest.mark.parametrize("wire", ["openai", "responses", "anthropic", "bedrock", "gemini"])
+def test_a_streamed_call_over_each_wire_is_whole_in_standard_content(
+    wire: Any, colour: Any
+) -> None:
+    call = Answer(tool_calls=({"name": "f", "args": {"a": 1}},))
+    with ProviderServer([call]) as server:
+        chunks = colour.stream(server.model(wire, output_version="v1"), "hi")
+    whole = merge_chunks(chunks)
+    kinds = [block["type"] for block in whole.content]
+    assert "tool_call" in kinds
+    assert "tool_call_chunk" not in kinds
+    assert whole.content == whole.content_blocks

@@ -33,6 +33,7 @@ __all__ = [
     "standard_block",
     "standard_blocks",
     "with_calls_whole",
+    "with_named_calls_whole",
     "with_tool_calls",
 ]
 
@@ -211,6 +212,19 @@ def with_calls_whole(content: list[Any], message: AIMessage) -> list[Any]:
             whole.append(
                 _read(block, "server_tool_call") if kind == "server_tool_call_chunk" else block
             )
+    return whole
+
+
+def with_named_calls_whole(content: list[Any], message: AIMessage) -> list[Any]:
+    """Return the content of a sum of chunks with each call that has an id parsed.
+
+    A block without an id is the end of a call whose beginning may still be added before it.
+    """
+    whole: list[Any] = []
+    for block in content:
+        is_part = isinstance(block, dict) and block.get("type") in _PARTS and block.get("id")
+        parsed = with_calls_whole([block], message) if is_part else [block]
+        whole.append(parsed[0] if len(parsed) == 1 else block)
     return whole
 
 
