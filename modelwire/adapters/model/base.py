@@ -17,9 +17,11 @@ from pydantic.fields import Field
 from modelwire.adapters import _reduced
 from modelwire.adapters.model import global_cache
 from modelwire.adapters.model.results import (
+    acollected,
     chunk_from_message,
     only_message,
     result_of_chunks,
+    result_of_stream,
     signed,
     signed_chunk,
 )
@@ -476,9 +478,15 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run: ModelRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Answer, over a stream where somebody hears the run's tokens."""
-        if run is not None and run.wants_tokens and self._may_stream_unasked(kwargs, "_stream"):
-            return run.collect(self._chunks(messages, stop, config, **kwargs))
+        """Answer, over a stream where the call asks for one or a handler receives tokens."""
+        if "stream" in kwargs:
+            streams = bool(kwargs["stream"]) and self._may_stream(kwargs, "_stream")
+        else:
+            wanted = run is not None and run.wants_tokens
+            streams = wanted and self._may_stream_unasked(kwargs, "_stream")
+        if streams:
+            chunks = self._chunks(messages, stop, config, **kwargs)
+            return result_of_stream(list(chunks)) if run is None else run.collect(chunks)
         return self._whole_result(
             messages, stop, config, None if run is None else run.manager, **kwargs
         )
@@ -492,14 +500,16 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         run: AsyncModelRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Answer, over a stream where somebody hears the run's tokens."""
-        if (
-            run is not None
-            and run.wants_tokens
-            and self._may_stream_unasked(kwargs, "_stream", "_astream")
-        ):
+        """Answer, over a stream where the call asks for one or a handler receives tokens."""
+        if "stream" in kwargs:
+            streams = bool(kwargs["stream"]) and self._may_stream(kwargs, "_stream", "_astream")
+        else:
+            wanted = run is not None and run.wants_tokens
+            streams = wanted and self._may_stream_unasked(kwargs, "_stream", "_astream")
+        if streams:
             chunks = self._achunks(messages, stop, config, **kwargs)
-            return await covered(run.collect(chunks), config.get("deadline"), self)
+            collected = acollected(chunks) if run is None else run.collect(chunks)
+            return await covered(collected, config.get("deadline"), self)
         return await self._whole_aresult(
             messages, stop, config, None if run is None else run.manager, **kwargs
         )
@@ -606,9 +616,13 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         off = self.disable_streaming
         return bool(kwargs.get("tools")) if off == "tool_calling" else bool(off)
 
+    def _may_stream(self, kwargs: Mapping[str, Any], *hooks: str) -> bool:
+        """Return whether the model can stream this call and its settings do not forbid that."""
+        return not self._streaming_is_off(kwargs) and any(map(self._overrides, hooks))
+
     def _may_stream_unasked(self, kwargs: Mapping[str, Any], *hooks: str) -> bool:
         """Tell whether a stream of this call gives all that the whole answer has: one candidate, and its usage."""
-        if self._streaming_is_off(kwargs) or not any(self._overrides(hook) for hook in hooks):
+        if not self._may_stream(kwargs, *hooks):
             return False
         one = kwargs.get("n", getattr(self, "n", None)) in (None, 1)
         return one and bool(getattr(self, "stream_usage", True))

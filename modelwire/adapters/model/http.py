@@ -355,9 +355,12 @@ class HTTPChatModel(WireRequests):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
-        exchange = self._exchange(messages, stop, config, kwargs, stream=self.streaming)
+        stream = self.streaming
+        if "stream" in kwargs:
+            stream = bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
+        exchange = self._exchange(messages, stop, config, kwargs, stream=stream)
         line = self._sync_connection(exchange)
-        if self.streaming:
+        if stream:
             return _message_of(drive(collected_flow(exchange), line))
         return drive(call_flow(exchange), line)
 
@@ -373,11 +376,14 @@ class HTTPChatModel(WireRequests):
         ):  # an SDK's sync client has the key: in a thread then
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
         key = await self._akey(kwargs, config.get("deadline")) if self._asks_for_key() else None
+        stream = self.streaming
+        if "stream" in kwargs:
+            stream = bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
         exchange = self._exchange(
-            messages, stop, config, kwargs, stream=self.streaming, is_async=True, key=key
+            messages, stop, config, kwargs, stream=stream, is_async=True, key=key
         )
         line = self._async_connection(exchange)
-        if self.streaming:
+        if stream:
             return _message_of(await adrive(collected_flow(exchange), line))
         return await adrive(call_flow(exchange), line)
 

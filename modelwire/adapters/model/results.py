@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,12 +16,14 @@ from modelwire.messages import (
     tool_call_chunk,
 )
 from modelwire.messages.usage import add_usage
+from modelwire.runnables.closing import aclose
 
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
     from modelwire.outputs import ChatGenerationChunk, ChatResult
 
 __all__ = [
+    "acollected",
     "chunk_from_message",
     "combined_output",
     "generation_chunk",
@@ -123,6 +125,15 @@ _FIELDS = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs")
 def result_of_stream(chunks: Sequence[AIMessageChunk]) -> ChatResult:
     """Return the result that the n >= 1 chunks of a finished answer are."""
     return result_of(message_chunk_to_message(merge_chunks(chunks)))
+
+
+async def acollected(chunks: AsyncIterator[AIMessageChunk]) -> ChatResult:
+    """Read a whole stream and return what it adds up to."""
+    try:
+        received = [chunk async for chunk in chunks]
+    finally:
+        await aclose(chunks)
+    return result_of_stream(received)
 
 
 def result_of_chunks(chunks: list[AIMessageChunk]) -> ChatResult:

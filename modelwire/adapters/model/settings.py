@@ -99,7 +99,7 @@ class WireSettings(BaseChatModel):
     """HTTP headers of every request."""
 
     streaming: bool = False
-    """Let `invoke` read its answer from a stream."""
+    """Let `invoke` read its answer from a stream; `stream=` of a call wins."""
     timeout: float | None = None
     """Seconds of silence allowed in one attempt: to the first byte, and between two bytes (600 when unset). For a
     whole call: `config={"timeout": s}`."""

@@ -71,7 +71,7 @@ class WireRequests(WireSettings):
             for name, value in kwargs.items():
                 if name in ("model", "model_name"):
                     model = value or model
-                else:
+                elif name != "stream":  # it says how the answer is read
                     put(params, parameter_of(type(self), name, provider), value)
         form = params.get("response_format")
         if form is not None and not isinstance(
@@ -170,7 +170,7 @@ _OUR_HEADERS = {"User-Agent": f"modelwire/{__version__}", "Accept-Encoding": "gz
 _OUR_NAMES = frozenset(map(str.lower, _OUR_HEADERS))
 
 
-_NO_PARAMETERS = frozenset({"model", "model_name", "extra_body", "extra_headers"})
+_NO_PARAMETERS = frozenset({"model", "model_name", "extra_body", "extra_headers", "stream"})
 
 
 @lru_cache(maxsize=256)

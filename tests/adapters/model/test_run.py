@@ -1,6 +1,7 @@
 """What handlers hear of a model: one start, its tokens, one end or error; and nothing runs when nobody listens."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,11 +9,17 @@ import pytest
 from support.provider_bodies import openai_answer, openai_stream
 
 from modelwire.adapters import BaseChatModel, ChatOpenAI
-from modelwire.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from modelwire.caches import InMemoryCache
+from modelwire.callbacks import (
+    AsyncCallbackHandler,
+    BaseCallbackHandler,
+    UsageMetadataCallbackHandler,
+)
 from modelwire.errors import BadRequest, IncompleteStream, InvalidArgument
 from modelwire.messages import AIMessage, AIMessageChunk
 from modelwire.output_parsers import StrOutputParser
 from modelwire.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from modelwire.testing import ProviderServer
 
 URL = "https://api.openai.com/v1/chat/completions"
 
@@ -273,3 +280,70 @@ def test_a_stream_without_a_chunk_is_an_error_whoever_hears_it(colour: Any, ear:
         with pytest.raises(InvalidArgument, match="The stream of `Mute` ended without a chunk"):
             ask()
     assert ear.heard == [("start", ["hi"]), ("error", ("InvalidArgument", None))] * 2
+
+
+class Both(BaseChatModel):
+    """Answers by the name of the method that is called."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "both"
+
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("whole"))])
+
+    def _stream(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        for part in ("str", "eam"):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=part))
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "keywords", "text"),
+    [
+        ({}, {}, "whole"),
+        ({}, {"stream": True}, "stream"),
+        ({}, {"stream": False}, "whole"),
+        ({"disable_streaming": True}, {"stream": True}, "whole"),
+        ({"disable_streaming": "tool_calling"}, {"stream": True, "tools": [{}]}, "whole"),
+        ({"disable_streaming": "tool_calling"}, {"stream": True}, "stream"),
+    ],
+)
+def test_a_call_chooses_whether_its_answer_is_streamed(
+    colour: Any, settings: Any, keywords: Any, text: str, is_cached: bool
+) -> None:
+    model = Both(**settings, cache=InMemoryCache() if is_cached else None)
+    answer = colour.invoke(model, "hi", **keywords)
+    assert answer.content == text
+    assert type(answer) is AIMessage
+    handler = UsageMetadataCallbackHandler()  # one that does not receive tokens
+    assert colour.invoke(model, "hi", {"callbacks": [handler]}, **keywords).content == text
+
+
+def test_a_call_that_asks_for_no_stream_has_no_tokens(colour: Any, ear: Any) -> None:
+    answer = colour.invoke(Both(), "hi", {"callbacks": [ear]}, stream=False)
+    assert answer.content == "whole"
+    assert ear.heard == [("start", ["hi"]), ("end", "whole")]
+
+
+@pytest.mark.parametrize("is_observed", [False, True])
+@pytest.mark.parametrize("wire", ["openai", "responses", "anthropic", "bedrock", "gemini"])
+def test_a_call_over_each_wire_chooses_whether_its_answer_is_streamed(
+    colour: Any, wire: Any, is_observed: bool
+) -> None:
+    config = {"callbacks": [UsageMetadataCallbackHandler()]} if is_observed else None
+    with ProviderServer(["hello there"] * 3) as server:
+        model = server.model(wire)
+        for keywords in ({"stream": True}, {"stream": False}, {}):
+            assert colour.invoke(model, "hi", config, **keywords).text == "hello there"
+        assert [request.stream for request in server.requests] == [True, False, False]
+        assert "stream" not in json.dumps(server.requests[1].body)
+        cache = server.model(wire, cache=InMemoryCache())
+        server.say("hello there")
+        assert colour.invoke(cache, "hi", stream=True).text == "hello there"
+        assert colour.invoke(cache, "hi").text == "hello there"  # the same request otherwise
+        assert len(server.requests) == 4
