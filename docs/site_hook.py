@@ -16,7 +16,9 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
-LINK_OUT = re.compile(r"\]\((?:\.\./)+(examples/[^)#]+|[A-Z]+\.md|benchmarks/README\.md)(#[^)]*)?\)")
+LINK_OUT = re.compile(
+    r"\]\((?:\.\./)+(examples/[^)#]+|[A-Z]+\.md|benchmarks/README\.md)(#[^)]*)?\)"
+)
 LIST = re.compile(r"^<!-- (names|settings) of ([\w.]+)(?: but (\w+))? -->$", re.MULTILINE)
 
 _pages: dict[str, tuple[str, str]] = {}  # by the source's path: title, Markdown
@@ -38,7 +40,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"]({up}examples.md#{_anchor(path)})" if path.startswith("examples/") else "]"
 
     lists = {"names": _names, "settings": _settings}
-    return LIST.sub(lambda match: lists[match[1]](match[2], match[3]), LINK_OUT.sub(target, markdown))
+    return LIST.sub(
+        lambda match: lists[match[1]](match[2], match[3]), LINK_OUT.sub(target, markdown)
+    )
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
@@ -79,7 +83,11 @@ def _nav(nav: Any, heading: str = "Start") -> list[tuple[str, str]]:
 
 
 def _first_sentence(markdown: str) -> str:
-    parts = (part for part in markdown.split("\n\n") if part.strip() and not part.startswith(("#", ":::", "|", "```")))
+    parts = (
+        part
+        for part in markdown.split("\n\n")
+        if part.strip() and not part.startswith(("#", ":::", "|", "```"))
+    )
     flat = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(next(parts, "").split()))
     return re.split(r"(?<=[.!?:])\s", flat)[0]
 
@@ -87,7 +95,11 @@ def _first_sentence(markdown: str) -> str:
 def _names(module: str, without: str | None) -> str:
     """Return an entry of mkdocstrings for each public name of a module: its classes and functions, then the others."""
     home = import_module(module)
-    values = {name: getattr(home, name) for name in home.__all__ if not name.startswith("_") and name != without}
+    values = {
+        name: getattr(home, name)
+        for name in home.__all__
+        if not name.startswith("_") and name != without
+    }
     described = [
         name
         for name, value in values.items()
@@ -114,7 +126,11 @@ def _settings(path: str, _: str | None) -> str:
             continue
         field = cls.model_fields[setting]
         kind = inspect.formatannotation(field.annotation).replace("typing.", "").replace("|", "\\|")
-        default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+        default = (
+            "required"
+            if field.is_required()
+            else f"`{field.get_default(call_default_factory=True)!r}`"
+        )
         rows.append(f"| `{setting}` | `{kind}` | {default} | {' '.join(meaning.split())} |")
     return "\n".join(rows)
 
@@ -126,7 +142,9 @@ def _commands() -> str:
 
     def add(parser: argparse.ArgumentParser, level: int) -> None:
         parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)  # type: ignore[assignment]
-        parts.extend([f"{'#' * level} {parser.prog}", "", "```text", parser.format_help().strip(), "```", ""])
+        parts.extend(
+            [f"{'#' * level} {parser.prog}", "", "```text", parser.format_help().strip(), "```", ""]
+        )
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for one in dict.fromkeys(action.choices.values()):
@@ -151,4 +169,6 @@ def _anchor(path: str) -> str:
     folder = (ROOT / path).parent
     if path.endswith(".md"):
         path = min(folder.glob("*.py")).relative_to(ROOT).as_posix()
-    return re.sub(r"[^a-z0-9]+", "-", path.removeprefix("examples/").removesuffix(".py").lower()).strip("-")
+    return re.sub(
+        r"[^a-z0-9]+", "-", path.removeprefix("examples/").removesuffix(".py").lower()
+    ).strip("-")

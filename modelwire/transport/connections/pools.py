@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 from modelwire.errors import InvalidArgument, MissingDependency
+from modelwire.transport.connections.client_guards import refusing_jar
 from modelwire.transport.connections.private_names import bytes_left_over
 
 if TYPE_CHECKING:
@@ -413,6 +414,7 @@ def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
         "verify": trust_store() if settings.secure else trust_nobody(),
         "timeout": None,  # every request brings its own
         "trust_env": not settings.direct,
+        "cookies": refusing_jar(),  # one client serves every model, key and tenant
         "follow_redirects": False,  # a followed redirect would carry the key to another origin
         "limits": httpx2.Limits(
             max_connections=None,

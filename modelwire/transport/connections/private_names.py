@@ -1,8 +1,10 @@
 """The private names of httpx2 and httpcore2 that we use, as release 2.16.2 of both has them; no other file has any.
 
-Their public names have no word for five things: another pool behind a transport, bytes that were read and belong to
-nobody, a connection that is not to be used again, one that reads while it sends, and the streams that all bytes go
-through. `test_private_names.py`
+httpx 0.28 and its httpcore have the same ones, where a user's own client is of httpx.
+
+Their public names have no word for seven things: another pool behind a transport, bytes that were read and belong to
+nobody, a connection that is not to be used again, the streams that lead to it, one that reads while it sends, the
+streams that all bytes go through, and what a jar takes for a cookie (the standard library's). `test_private_names.py`
 fails when a release has changed them.
 """
 
@@ -16,6 +18,8 @@ from typing import Any
 __all__ = [
     "bytes_left_over",
     "close_after_this_answer",
+    "closing_where_bytes_follow",
+    "cookie_policy_of",
     "network_classes",
     "put_behind",
     "reading_while_sending",
@@ -33,9 +37,11 @@ def bytes_left_over(connection: Any) -> bool:
     httpcore2 looks at the socket only, and anyio has read what came along with the answer or right after it; under TLS
     that is most often the word that the server will close.
     """
-    stream = getattr(
-        getattr(getattr(connection, "_connection", None), "_network_stream", None), "_stream", None
-    )
+    return _is_read_ahead(getattr(connection, "_connection", None))
+
+
+def _is_read_ahead(connection: Any) -> bool:
+    stream = getattr(getattr(connection, "_network_stream", None), "_stream", None)
     encrypted = getattr(stream, "_read_bio", None)
     if encrypted is not None and encrypted.pending:
         return True
@@ -54,9 +60,60 @@ def close_after_this_answer(stream: Any, status: int) -> None:
     The next call would take those bytes for its answer: httpcore2 looks at the socket only, not at what it has read
     already. To h11 we say what makes it close. RFC 8470, 5.2, is about the 425.
     """
-    protocol = getattr(getattr(stream, "_connection", None), "_h11_state", None)
-    if protocol is not None and (protocol.trailing_data[0] or status == 425):
+    connection = getattr(stream, "_connection", None)
+    protocol = getattr(connection, "_h11_state", None)
+    if protocol is not None and (
+        protocol.trailing_data[0] or status == 425 or _is_read_ahead(connection)
+    ):
         protocol.send_failed()
+
+
+def closing_where_bytes_follow(response: Any) -> None:
+    """See to it that a client's connection is not used again where bytes follow this answer, which is still open.
+
+    The body is held by streams that hold one another: httpx2's own, the pool's, and the connection's. The last one is
+    replaced by one that looks before it closes. Where a transport of the user's own has others, nothing changes.
+    """
+    holder, stream = response, getattr(response, "stream", None)
+    name = "stream"
+    for _ in range(_STREAMS):
+        if stream is None or hasattr(stream, "_connection"):
+            break
+        name = next((one for one in _HELD_AS if hasattr(stream, one)), "")
+        holder, stream = stream, getattr(stream, name, None)
+    if stream is not None and holder is not response:
+        setattr(holder, name, _CheckedStream(stream, response.status_code))
+
+
+_STREAMS = 4
+_HELD_AS = ("_stream", "_httpcore_stream")
+
+
+class _CheckedStream:
+    """The body of an answer as a connection gives it; to close it spoils the connection where bytes follow."""
+
+    def __init__(self, stream: Any, status: int) -> None:
+        self._body = stream
+        self._status = status
+
+    def __iter__(self) -> Any:
+        return iter(self._body)
+
+    def __aiter__(self) -> Any:
+        return aiter(self._body)
+
+    def close(self) -> None:
+        close_after_this_answer(self._body, self._status)
+        self._body.close()
+
+    async def aclose(self) -> None:
+        close_after_this_answer(self._body, self._status)
+        await self._body.aclose()
+
+
+def cookie_policy_of(jar: Any) -> Any:
+    """Return the object that says which cookies a jar of the standard library's takes."""
+    return getattr(jar, "_policy", None)
 
 
 def reading_while_sending(connection: Any) -> Callable[[str, object], Awaitable[None]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument, ModelwireError
+from modelwire.transport.connections.client_guards import guard_sdk, refusing_cookies
 from modelwire.transport.connections.pooled import PooledConnection
 from modelwire.transport.connections.user_client import AsyncClientConnection, SyncClientConnection
 from modelwire.transport.redaction import conceal
@@ -80,7 +81,8 @@ class SyncSdkConnection(_SdkConnection, SyncClientConnection):
     def send(self, step: Send) -> Reply:
         """Send the request; come back with the whole answer, or for a stream with its head."""
         try:
-            answer = self.client.post(**self._question(step))
+            with refusing_cookies(guard_sdk(self.client, is_async=False)):
+                answer = self.client.post(**self._question(step))
         except Exception as exc:  # noqa: BLE001 - whatever is no answer is raised again
             response = _response_of(exc)
             self._bytes = (data for data in (response.content,))
@@ -96,7 +98,8 @@ class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):
 
     async def _send(self, step: Send) -> Reply:
         try:
-            answer = await self.client.post(**self._question(step))
+            with refusing_cookies(guard_sdk(self.client, is_async=True)):
+                answer = await self.client.post(**self._question(step))
         except Exception as exc:  # noqa: BLE001 - whatever is no answer is raised again
             response = _response_of(exc)
             self._bytes = _alone(response.content)

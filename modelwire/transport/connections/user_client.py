@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import hide_query
+from modelwire.transport.connections.client_guards import guard_connection, refusing_cookies
 from modelwire.transport.connections.pooled import (
     AsyncPooledConnection,
     PooledConnection,
@@ -71,9 +72,11 @@ class SyncClientConnection(_ClientConnection, SyncPooledConnection):
         """Send the request; come back with the whole answer, or for a stream with its head."""
         client = self.client or self._open().client
         # Read piece by piece: neither a slow trickle nor a body without measure is swallowed whole.
-        self._response = response = client.send(
-            self._built(client), stream=True, follow_redirects=False
-        )
+        with refusing_cookies(client):
+            self._response = response = client.send(
+                self._built(client), stream=True, follow_redirects=False
+            )
+        guard_connection(response)
         self._body_begins()
         self._bytes = (
             response.iter_bytes()
@@ -94,9 +97,11 @@ class AsyncClientConnection(_ClientConnection, AsyncPooledConnection):
 
     async def _send(self, step: Send) -> Reply:
         client = self.client or (await self._open()).client
-        self._response = response = await client.send(
-            self._built(client), stream=True, follow_redirects=False
-        )
+        with refusing_cookies(client):
+            self._response = response = await client.send(
+                self._built(client), stream=True, follow_redirects=False
+            )
+        guard_connection(response)
         self._body_begins()
         self._bytes = response.aiter_bytes() if response.status_code != _TOO_EARLY else _aunread()
         return Reply(

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
 import httpcore2
+import httpx
 import httpx2
 import pytest
 
@@ -98,3 +100,19 @@ def test_no_other_file_of_the_transport_has_a_private_name_of_theirs() -> None:
             assert not [
                 name for name in names if re.search(rf"\b{name}\b", path.read_text("utf-8"))
             ], path.name
+
+
+@pytest.mark.parametrize("library", [httpx2, httpx], ids=lambda library: library.__name__)
+def test_the_connection_behind_an_open_answer_is_found(raw_server: Any, library: Any) -> None:
+    server = raw_server([[ANSWER + b"more"], [ANSWER]])
+    with library.Client() as client:
+        for _ in range(2):
+            with client.stream("GET", server.url) as response:
+                private_names.closing_where_bytes_follow(response)
+                assert response.read() == b"ok"
+    assert server.connections == 2
+
+
+def test_the_policy_of_a_jar_is_found() -> None:
+    policy = DefaultCookiePolicy()
+    assert private_names.cookie_policy_of(CookieJar(policy)) is policy

@@ -1,0 +1,75 @@
+"""What a client of httpx's kind does by itself and a call must not: keep cookies, use a spoilt connection again.
+
+A client is shared by models, keys and tenants. A cookie that one provider's answer has set would go out with another
+key, and bytes that follow an answer would be taken for the answer of the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from modelwire.transport.connections.private_names import (
+    closing_where_bytes_follow,
+    cookie_policy_of,
+)
+
+__all__ = ["guard_connection", "guard_sdk", "refusing_cookies", "refusing_jar"]
+
+_in_our_call: ContextVar[bool] = ContextVar("modelwire_refuses_cookies", default=False)
+_GUARDED = "_modelwire_refuses"
+
+
+def refusing_jar() -> Any:
+    """Return a jar that takes no cookie and gives none: for a client of our own."""
+    from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
+@contextmanager
+def refusing_cookies(client: Any) -> Iterator[None]:
+    """Take no cookie of what a client of the user's own receives meanwhile; those that the user has set are sent."""
+    _guard_jar(client)
+    token = _in_our_call.set(True)
+    try:
+        yield
+    finally:
+        _in_our_call.reset(token)
+
+
+def _guard_jar(client: Any) -> None:
+    policy = cookie_policy_of(getattr(getattr(client, "cookies", None), "jar", None))
+    if policy is None or hasattr(policy, _GUARDED):
+        return
+    users_own = policy.set_ok
+
+    def set_ok(cookie: Any, request: Any) -> bool:
+        return not _in_our_call.get() and bool(users_own(cookie, request))
+
+    policy.set_ok = set_ok
+    setattr(policy, _GUARDED, True)
+
+
+def guard_connection(response: Any) -> None:
+    """Close the connection of an open answer with it, where bytes follow."""
+    closing_where_bytes_follow(response)
+
+
+async def _aguard_connection(response: Any) -> None:
+    guard_connection(response)
+
+
+def guard_sdk(client: Any, *, is_async: bool) -> Any:
+    """Return the HTTP client of an SDK's, which closes a connection where bytes follow an answer.
+
+    The SDK reads the answer of an error by itself, before anybody else sees it: so its client looks at each answer.
+    """
+    http_client = getattr(client, "_client", None)
+    hooks = getattr(http_client, "event_hooks", None)
+    hook = _aguard_connection if is_async else guard_connection
+    if isinstance(hooks, dict) and hook not in hooks.get("response", ()):
+        hooks.setdefault("response", []).insert(0, hook)
+    return http_client
