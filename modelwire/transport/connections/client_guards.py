@@ -16,7 +16,7 @@ from modelwire.transport.connections.private_names import (
     cookie_policy_of,
 )
 
-__all__ = ["guard_connection", "guard_sdk", "refusing_cookies", "refusing_jar"]
+__all__ = ["guard_sdk", "refusing_cookies", "refusing_jar"]
 
 _in_our_call: ContextVar[bool] = ContextVar("modelwire_refuses_cookies", default=False)
 _GUARDED = "_modelwire_refuses"
@@ -53,13 +53,8 @@ def _guard_jar(client: Any) -> None:
     setattr(policy, _GUARDED, True)
 
 
-def guard_connection(response: Any) -> None:
-    """Close the connection of an open answer with it, where bytes follow."""
+async def _aclosing_where_bytes_follow(response: Any) -> None:
     closing_where_bytes_follow(response)
-
-
-async def _aguard_connection(response: Any) -> None:
-    guard_connection(response)
 
 
 def guard_sdk(client: Any, *, is_async: bool) -> Any:
@@ -69,7 +64,7 @@ def guard_sdk(client: Any, *, is_async: bool) -> Any:
     """
     http_client = getattr(client, "_client", None)
     hooks = getattr(http_client, "event_hooks", None)
-    hook = _aguard_connection if is_async else guard_connection
-    if isinstance(hooks, dict) and hook not in hooks.get("response", ()):
-        hooks.setdefault("response", []).insert(0, hook)
+    hook = _aclosing_where_bytes_follow if is_async else closing_where_bytes_follow
+    if hooks is not None and hook not in hooks["response"]:
+        hooks["response"].insert(0, hook)
     return http_client

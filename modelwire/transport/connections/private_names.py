@@ -74,19 +74,14 @@ def closing_where_bytes_follow(response: Any) -> None:
     The body is held by streams that hold one another: httpx2's own, the pool's, and the connection's. The last one is
     replaced by one that looks before it closes. Where a transport of the user's own has others, nothing changes.
     """
-    holder, stream = response, getattr(response, "stream", None)
-    name = "stream"
-    for _ in range(_STREAMS):
-        if stream is None or hasattr(stream, "_connection"):
-            break
-        name = next((one for one in _HELD_AS if hasattr(stream, one)), "")
+    stream: Any = response.stream
+    for name in _TO_THE_CONNECTION:
         holder, stream = stream, getattr(stream, name, None)
-    if stream is not None and holder is not response:
-        setattr(holder, name, _CheckedStream(stream, response.status_code))
+    if hasattr(stream, "_connection"):
+        holder._stream = _CheckedStream(stream, response.status_code)
 
 
-_STREAMS = 4
-_HELD_AS = ("_stream", "_httpcore_stream")
+_TO_THE_CONNECTION = ("_stream", "_httpcore_stream", "_stream")
 
 
 class _CheckedStream:

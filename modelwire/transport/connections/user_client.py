@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import hide_query
-from modelwire.transport.connections.client_guards import guard_connection, refusing_cookies
+from modelwire.transport.connections.client_guards import refusing_cookies
 from modelwire.transport.connections.pooled import (
     AsyncPooledConnection,
     PooledConnection,
     SyncPooledConnection,
 )
+from modelwire.transport.connections.private_names import closing_where_bytes_follow
 from modelwire.transport.redaction import conceal
 from modelwire.transport.wire import Reply
 
@@ -76,7 +77,7 @@ class SyncClientConnection(_ClientConnection, SyncPooledConnection):
             self._response = response = client.send(
                 self._built(client), stream=True, follow_redirects=False
             )
-        guard_connection(response)
+        closing_where_bytes_follow(response)
         self._body_begins()
         self._bytes = (
             response.iter_bytes()
@@ -101,7 +102,7 @@ class AsyncClientConnection(_ClientConnection, AsyncPooledConnection):
             self._response = response = await client.send(
                 self._built(client), stream=True, follow_redirects=False
             )
-        guard_connection(response)
+        closing_where_bytes_follow(response)
         self._body_begins()
         self._bytes = response.aiter_bytes() if response.status_code != _TOO_EARLY else _aunread()
         return Reply(
