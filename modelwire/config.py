@@ -203,7 +203,7 @@ def named_row(name: str, provider: str | None = None, file: ModelFile | None = N
     if not colon:  # most likely a model's name, then
         known = get_close_matches(name, [*MODEL_NAMES, *rows], n=2, cutoff=0.7) or known
     raise UnknownModel(
-        f"`{name}` is no row of `{FILE_NAME}` and names no provider. Write `PROVIDER:MODEL`, such as "
+        f"`{name}` is neither a row of `{FILE_NAME}` nor `PROVIDER:MODEL`. Write `PROVIDER:MODEL`, such as "
         f"`openai:gpt-4o-mini`. {did_you_mean(prefix if colon else name, known)}"
     )
 

@@ -233,7 +233,7 @@ def test_a_bad_address_in_the_environment_is_blamed_on_its_variable(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv(variable, "nonsense")
-    with pytest.raises(InvalidArgument, match=f"`{variable}` in the environment is no address"):
+    with pytest.raises(InvalidArgument, match=f"`{variable}` in the environment is not a URL"):
         init_chat_model("openai:gpt-4o-mini")
 
 

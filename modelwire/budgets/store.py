@@ -48,7 +48,7 @@ class BudgetStore:
             self._zone = ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
             raise InvalidArgument(
-                f'`{zone}` is no time zone: write an IANA name, such as "Europe/Vienna".'
+                f'`{zone}` is not a time zone: write an IANA name, such as "Europe/Vienna".'
             ) from None
         from modelwire.folders import user_folder
 

@@ -197,14 +197,14 @@ def schema_of(place: str) -> dict[str, Any]:
         except OSError as exc:
             raise InvalidArgument(f"{where} cannot be read: {exc.strerror}.") from exc
         except UnicodeDecodeError:
-            raise InvalidArgument(f"{where} is no JSON: it is not UTF-8 text.") from None
+            raise InvalidArgument(f"{where} is not valid JSON: it is not UTF-8 text.") from None
     try:
         schema = json.loads(text)
     except ValueError as exc:
-        raise InvalidArgument(f"{where} is no JSON: {exc}.") from None
+        raise InvalidArgument(f"{where} is not valid JSON: {exc}.") from None
     if not isinstance(schema, dict):
         raise InvalidArgument(
-            f"{where} is no JSON schema: it holds a `{type(schema).__name__}`, not an object."
+            f"{where} is not a JSON schema: it holds a `{type(schema).__name__}`, not an object."
         )
     return {"title": "answer", **schema}
 
@@ -217,7 +217,7 @@ def tools_of(place: str | None) -> list[Any]:
 
     spec = importlib.util.spec_from_file_location("modelwire_tools", place)
     if not Path(place).is_file() or spec is None or spec.loader is None:
-        raise InvalidArgument(f"`{place}` is no Python file with tools.")
+        raise InvalidArgument(f"`{place}` cannot be read as a Python file.")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -72,7 +72,7 @@ def register(commands: Any) -> None:
     change.add_argument(
         "setting", choices=("default", "log"), help="default: the model; log: true or false"
     )
-    change.add_argument("value", help="what it becomes")
+    change.add_argument("value", help="the new value")
     change.set_defaults(run=_set)
     doctor = commands.add_parser(
         "doctor", help="versions, keys, proxies, certificates; can a provider be reached?"

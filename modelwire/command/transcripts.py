@@ -140,7 +140,7 @@ def read_messages(text: str, where: str) -> list[Any]:
     try:
         return list(messages.messages_from_dict(json.loads(text)))
     except (ValueError, KeyError, TypeError) as exc:
-        raise InvalidArgument(f"{where} is no saved conversation: {exc}.") from exc
+        raise InvalidArgument(f"{where} is not a saved conversation: {exc}.") from exc
 
 
 def _log(options: argparse.Namespace) -> None:

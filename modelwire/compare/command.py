@@ -25,7 +25,7 @@ def register(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "compare",
-        help="ask recorded calls anew of other models, and compare the answers",
+        help="run recorded calls again on other models, and compare the answers",
         epilog="example: modelwire compare run.jsonl --model anthropic:claude-haiku-4-5 --html compare.html",
     )
     add = parser.add_argument
@@ -62,7 +62,7 @@ def register(commands: Any) -> None:
     add(
         "--html",
         metavar="FILE",
-        help="write them to a page that needs no other file (default: no page)",
+        help="write the report as one HTML file (default: no file)",
     )
     add("--json", action="store_true", help="print all of it as JSON")
     add("--debug", action="store_true", help="show the traceback of an error")

@@ -34,7 +34,7 @@ _REFUSING = FILTERED_REASONS | {"refusal", "guardrail_intervened", "content_filt
 # Of a call: the model with all that it binds, None where it cannot be sent; and what it does not take.
 _Planned = tuple[Any, list[str]]
 POLL_S: Any = "auto"  # between two looks at a batch
-_NO_CHAT = "`{}` is no chat model with a wire of its own, so recorded calls cannot go to it. Name one such as {}."
+_NO_CHAT = "`{}` is not a chat model with a wire of its own, so recorded calls cannot go to it. Name one such as {}."
 _VERDICT = (
     "Two answers to one request. Do they say the same, so that one may stand for the other? Answer with one word, yes "
     "or no.\n\n<request>\n{request}\n</request>\n<first>\n{first}\n</first>\n<second>\n{second}\n</second>"

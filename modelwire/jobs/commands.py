@@ -121,7 +121,7 @@ def register(commands: Any) -> None:
         "--max-cost",
         type=_checked_by(amount_of),
         metavar="USD",
-        help="US dollars: begin no row that could pass this, by its input and its largest answer (default: no end)",
+        help="US dollars: stop before a row whose worst case would exceed this (default: no limit)",
     )
     add(
         "--finish-by",
@@ -144,7 +144,7 @@ def register(commands: Any) -> None:
     add(
         "--limit",
         **count,
-        help="only the first N rows (default: all); live, a higher limit later goes on from there",
+        help="only the first N rows (default: all); run again with a higher limit to continue",
     )
     add("--sample", **count, help="only N rows, chosen at random by --seed (default: all)")
     add(
@@ -400,7 +400,7 @@ def _model(settings: Mapping[str, Any]) -> Any:
     parameters = dict(_parameter(text) for text in settings["param"])
     for name in _NO_PARAMETERS & parameters.keys():
         raise InvalidArgument(
-            f"`--param {name}=...`: that is no parameter of a model. Name the model by `--model`."
+            f"`--param {name}=...`: that is not a parameter of a model. Name the model by `--model`."
         )
     try:
         return make_named_model(

@@ -93,7 +93,7 @@ def _of_text(text: str, now: datetime) -> datetime:
             return next(day for day in days if day > now)
         return _in_zone(datetime.fromisoformat(text), zone)
     except ValueError:
-        raise InvalidArgument(f"`finish_by={text!r}` is no time: write {_FORMS}.") from None
+        raise InvalidArgument(f"`finish_by={text!r}` is not a time: write {_FORMS}.") from None
 
 
 def _in_zone(at: datetime, zone: ZoneInfo | None) -> datetime:
@@ -109,7 +109,7 @@ def _zone(name: str) -> ZoneInfo | None:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidArgument(
-            f'`{name}` is no time zone: write an IANA name, such as "07:00 Europe/Vienna".'
+            f'`{name}` is not a time zone: write an IANA name, such as "07:00 Europe/Vienna".'
         ) from None
 
 
@@ -151,11 +151,11 @@ class JobPlan(NamedTuple):
             )
             for row in rows
         ]
-        last = f"The hour is {shown(self.hour)}."
+        last = f"Deadline {shown(self.hour)}."
         if self.plan.cancel_s is not None:
             last += (
-                f" Batches that are not back by {self._at(self.plan.cancel_s)} are ended one by one, and their rows "
-                f"go live: {usd(self.plan.most)} at most by these estimates."
+                f" Batches not finished by {self._at(self.plan.cancel_s)} are cancelled one by one, and their rows "
+                f"are called directly: {usd(self.plan.most)} at most by these estimates."
             )
         return "\n".join([*lines, last, *self.notes])
 

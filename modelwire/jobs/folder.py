@@ -77,7 +77,7 @@ class JobFolder:
             others = {path.name for path in self.path.iterdir()} - OURS
             if others:
                 raise InvalidArgument(
-                    f"`{self.path}` is no job's folder: it has `{min(others)}`, and no `job.json`. Name another."
+                    f"`{self.path}` is not a job's folder: it has `{min(others)}`, and no `job.json`. Name another."
                 )
 
     def _check_store(self) -> None:

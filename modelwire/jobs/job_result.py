@@ -87,7 +87,7 @@ class JobResult:
     def __str__(self) -> str:
         parts = [f"{self.rows:,} rows"]
         parts += [f"{self.failed:,} failed"] if self.failed else []
-        parts += [f"{self.same:,} equal to another"] if self.same else []
+        parts += [f"{self.same:,} duplicate{'s' if self.same > 1 else ''}"] if self.same else []
         parts += [f"{self.cached:,} answers from the cache"] if self.cached else []
         parts += (
             [f"{self.cut:,} {'answers' if self.cut > 1 else 'answer'} cut by max_tokens"]

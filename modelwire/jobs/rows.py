@@ -136,7 +136,7 @@ class FileSource(Source):
         return {
             "file": self.path.name,
             "bytes": self.size_bytes,
-            "first and last MB": digest.hexdigest()[:16],
+            "digest of first and last MB": digest.hexdigest()[:16],
         }
 
     def close(self) -> None:

@@ -113,7 +113,7 @@ class Work:
             hint = close if close.startswith("Did") else f"It has {_listed(columns)}."
             brace = "" if name.isidentifier() else " Write a brace that is text as `{{`."
             raise InvalidArgument(
-                f"The prompt names the column `{name}`, which the input has not. {hint}{brace}"
+                f"The prompt names the column `{name}`, but the input has no such column. {hint}{brace}"
             )
 
     def fingerprint(self, config: RunnableConfig | None = None) -> dict[str, str]:

@@ -240,7 +240,7 @@ def own_runnable(thing: Any) -> Runnable[Any, Any]:
         return LangChainStep(thing)
     hint = " `.as_retriever()` makes one of it." if hasattr(thing, "as_retriever") else ""
     raise InvalidType(
-        f"`{type(thing).__module__}.{type(thing).__name__}` is no runnable: it cannot be a step of a chain.{hint}"
+        f"`{type(thing).__module__}.{type(thing).__name__}` is not a runnable: it cannot be a step of a chain.{hint}"
     )
 
 
@@ -267,7 +267,7 @@ def own_callable_tool(tool: Any) -> BaseTool:
 def _checked_tool(tool: Any) -> Any:
     if not isinstance(tool, TheirTool):
         raise InvalidType(
-            f"`{type(tool).__name__}` is no tool. `.as_tool()` of LangChain's runnables makes one."
+            f"`{type(tool).__name__}` is not a tool. `.as_tool()` of LangChain's runnables makes one."
         )
     return tool
 

@@ -167,7 +167,7 @@ def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
     name = str(path[-1]).removesuffix("Chunk") if isinstance(path, list) and path else ""
     if name not in TYPES.values():
         raise InvalidArgument(
-            f"Unexpected message type: a serialised object of class `{name}` is no message."
+            f"Unexpected message type: a serialised object of class `{name}` is not a message."
         )
     fields = {key: unescaped(value) for key, value in message["kwargs"].items() if key != "type"}
     return _message_class(name)(**fields)

@@ -85,7 +85,7 @@ def check_kinds(kinds: Kinds | None, argument: str) -> None:
             )
         if kind not in TYPES and kind not in TYPES.values() and kind not in _names(BaseMessage):
             raise InvalidArgument(
-                f"`{argument}`: `{kind[:40]}` is no type of message. {did_you_mean(kind, [*TYPES])}"
+                f"`{argument}`: `{kind[:40]}` is not a type of message. {did_you_mean(kind, [*TYPES])}"
             )
 
 

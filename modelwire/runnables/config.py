@@ -182,7 +182,7 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
             raise InvalidType(f"The keys of a config are strings, not `{key!r}`.")
         if (meant := _meant(key)) is not None:
             raise InvalidArgument(
-                f"`{key}` is no key of a config. Did you mean `{meant}`? A key of your own by this name goes into "
+                f"`{key}` is not a key of a config. Did you mean `{meant}`? A key of your own by this name goes into "
                 "`configurable`."
             )
     if not isinstance(ready.get("run_name", ""), str):

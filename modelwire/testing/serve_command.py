@@ -47,7 +47,7 @@ def register(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="S",
-        help="how far latencies spread: lognormal, 0.4 is much like life (default: 0)",
+        help="sigma of the lognormal latency; 0.4 is realistic (default: 0)",
     )
     say(
         "--chunk-gap",
@@ -85,7 +85,7 @@ def register(commands: Any) -> None:
         "--headers",
         choices=["own", "openai", "anthropic", "retry-after", "none", "lying"],
         default="own",
-        help="how it speaks of its limits (default: as each provider does)",
+        help="which rate-limit headers it sends (default: those of each provider)",
     )
     say(
         "--fault",

@@ -178,8 +178,8 @@ def _from_dict(tool: Mapping[str, Any]) -> JSON:
             f"This one has none: {_shortened(tool)}"
         )
     raise InvalidArgument(
-        "This dict is no tool: it has neither a `name`, nor the `title` of a JSON schema, nor the shape of a tool of "
-        f"OpenAI, Anthropic or Bedrock: {_shortened(tool)}"
+        "This dict is not a tool: it has neither a `name`, nor the `title` of a JSON schema, nor the shape of a tool "
+        f"of OpenAI, Anthropic or Bedrock: {_shortened(tool)}"
     )
 
 

@@ -358,7 +358,7 @@ class _ToolCaller(Runnable[Any, Any]):
     def _refusal(self, call: Mapping[str, Any]) -> ToolMessage:
         if "error" in call:
             return _error_message(
-                call, "The arguments of this call are no valid JSON. Write the call again."
+                call, "The arguments of this call are not valid JSON. Write the call again."
             )
         return _error_message(
             call, f"There is no tool `{call['name']}`. {did_you_mean(call['name'], [*self.tools])}"

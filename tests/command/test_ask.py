@@ -262,7 +262,10 @@ BAD = {
         "takes no image, says its",
     ),
     "no such schema": (["ask", "x", "--schema", "none.json"], "`none.json` cannot be read"),
-    "schema that is no JSON": (["ask", "x", "--schema", "bad.json"], "`bad.json` is no JSON"),
+    "schema that is no JSON": (
+        ["ask", "x", "--schema", "bad.json"],
+        "`bad.json` is not valid JSON",
+    ),
     "schema that is bytes": (["ask", "x", "--schema", "bytes.json"], "no JSON"),
     "schema that is a list": (["ask", "x", "--schema", "list.json"], "no JSON schema"),
     "schema that is none": (["ask", "x", "--schema", '{"type": "nothing"}'], "schema"),

@@ -247,7 +247,7 @@ def test_a_long_text_and_an_image_are_asked_anew_whole(
     [
         (left_out, "line 2: a text of the request is left out"),
         (lambda path: path.unlink(), "cannot be read"),
-        (lambda path: path.write_text(""), "no cassette"),
+        (lambda path: path.write_text(""), "not a cassette"),
         (
             lambda path: path.write_text(path.read_text().splitlines()[0] + "\n"),
             "no call of a chat model",
@@ -273,7 +273,7 @@ def test_a_recording_that_cannot_be_asked_anew_is_refused_before_any_request(
         ([], {}, InvalidArgument, "at least one model"),
         (["no-such-provider:x"], {}, CallerError, "no-such-provider"),
         (["openai:gpt-4o", "openai:gpt-4o"], {}, InvalidArgument, "twice"),
-        ([FakeListChatModel(responses=["x"])], {}, InvalidArgument, "no chat model with a wire"),
+        ([FakeListChatModel(responses=["x"])], {}, InvalidArgument, "not a chat model with a wire"),
         (["openai:gpt-4o"], {"limit": 0}, InvalidArgument, "`limit`"),
         (
             ["openai:gpt-4o"],

@@ -111,7 +111,7 @@ ODD_FOLDERS = {
     "nothing in it": (None, "no `job.json`"),
     "of somebody else": ("[1]", "holds no JSON object"),
     "no JSON": ("{", "is not a job's"),
-    "another's job.json": ('{"name": "build"}', "neither what nor when"),
+    "another's job.json": ('{"name": "build"}', "it lacks `id`, `begun` or `fingerprint`"),
     "of a later version": ('{"version": 3, "id": "x"}', "its format is 3, and this one knows 2"),
 }
 
@@ -383,15 +383,16 @@ def test_a_prompt_file_and_a_schema_are_read(here: Path, monkeypatch: pytest.Mon
         ),
         (
             ["--prompt", "{txt}", "--model", "openai:m"],
-            "column `txt`, which the input has not. Did you mean `text`?\n",
+            "column `txt`, but the input has no such column. Did you mean `text`?\n",
         ),
         (
             ["--prompt", "{review}", "--model", "openai:m"],
-            "which the input has not. It has `id`, `text`.\n",
+            "but the input has no such column. It has `id`, `text`.\n",
         ),
         (
             ["--prompt", '{"a": 1} {text}', "--model", "openai:m"],
-            'column `"a"`, which the input has not. It has `id`, `text`. Write a brace that is text as `{{`.\n',
+            'column `"a"`, but the input has no such column. It has `id`, `text`. '
+            "Write a brace that is text as `{{`.\n",
         ),
     ],
 )
@@ -645,7 +646,7 @@ def test_a_max_cost_that_is_no_amount_is_refused(
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--finish-by", "yesterday", "is no time: write"),
+        ("--finish-by", "yesterday", "is not a time: write"),
         ("--finish-by", "2020-01-01", "is past"),
         ("--limit", "0", "a whole number of at least 1, not '0'"),
         ("--sample", "x", "a whole number of at least 1, not 'x'"),

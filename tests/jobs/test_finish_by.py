@@ -105,10 +105,10 @@ def test_an_hour_may_be_written_in_many_ways(text: Any, hour: str) -> None:
             datetime(2026, 12, 1, 7),
             r"has no zone. Write `finish_by=datetime\(\.\.\., tzinfo=ZoneInfo",
         ),
-        ("07:00 Europe/Wien", "`Europe/Wien` is no time zone: write an IANA name"),
-        ("tomorrow", "is no time: write `finish_by="),
-        ("25:00", "is no time"),
-        ("", "is no time"),
+        ("07:00 Europe/Wien", "`Europe/Wien` is not a time zone: write an IANA name"),
+        ("tomorrow", "is not a time: write `finish_by="),
+        ("25:00", "is not a time"),
+        ("", "is not a time"),
         (7, "`finish_by` is a time, not 7"),
         ("99999999999h", "is outside the calendar, which has the years 1 to 9999"),
         ("9" * 400 + "h", r"finish_by='9{40}\.\.\.'` is outside the calendar"),
@@ -168,7 +168,7 @@ def test_rows_go_live_first_and_then_in_batches_into_one_table(
     live, handed_in = (Decimal(str(list(result)[n]["cost"])) for n in (0, 119))
     assert handed_in < live * Decimal("0.6")
     shown = capsys.readouterr().err
-    assert "The hour is" in shown and "batch" in shown
+    assert "Deadline" in shown and "batch" in shown
     again = run_job("say {t}", rows, model=model, output=tmp_path / "o.jsonl", quiet=True)
     assert again.asked == 0
     assert cli.main(["jobs", "show", str(result.job_dir)]) == 0

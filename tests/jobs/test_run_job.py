@@ -879,7 +879,7 @@ def test_a_prompt_that_does_not_fit_the_rows_is_refused_before_any_is_asked(
 ) -> None:
     with pytest.raises(InvalidArgument, match="names no column"):
         job("Hello", texts(1), model=ParrotFakeChatModel())
-    with pytest.raises(InvalidArgument, match="`txt`, which the input has not"):
+    with pytest.raises(InvalidArgument, match="`txt`, but the input has no such column"):
         job(ChatPromptTemplate.from_template("{txt}") | ParrotFakeChatModel(), texts(1))
     assert not (tmp_path / "out.jsonl.job").exists()
 

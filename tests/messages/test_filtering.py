@@ -87,7 +87,7 @@ def test_a_part_of_an_answer_keeps_the_calls_that_are_not_excluded() -> None:
 
 def test_a_type_nobody_knows_is_an_error_and_not_an_empty_history() -> None:
     with pytest.raises(
-        InvalidArgument, match=r"`humman` is no type of message\. Did you mean `human`"
+        InvalidArgument, match=r"`humman` is not a type of message\. Did you mean `human`"
     ):
         filter_messages(HISTORY, include_types=["humman"])
     with pytest.raises(InvalidType, match="include_types"):

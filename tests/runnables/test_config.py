@@ -296,7 +296,7 @@ def test_a_key_that_is_no_string_is_refused() -> None:
     [("timeut", "timeout"), ("max_concurency", "max_concurrency"), ("callback", "callbacks")],
 )
 def test_a_misspelt_key_is_refused_with_the_right_one(colour: Any, key: str, meant: str) -> None:
-    says = f"`{key}` is no key of a config.*Did you mean `{meant}`"
+    says = f"`{key}` is not a key of a config.*Did you mean `{meant}`"
     for call, x in ((colour.invoke, 1), (colour.batch, [1, 2])):
         with pytest.raises(InvalidArgument, match=says):
             call(RunnableLambda(str), x, {key: 2})

@@ -279,7 +279,7 @@ def test_extras_go_to_anthropic_alone() -> None:
         (3, InvalidType, "cannot be a `int`"),
         (Plain, InvalidType, "cannot be the class `Plain`"),
         ({"type": "object", "properties": {"a": {}}}, InvalidArgument, "top-level 'title' .*'a'"),
-        ({"foo": 1}, InvalidArgument, "is no tool: .*'foo'"),
+        ({"foo": 1}, InvalidArgument, "is not a tool: .*'foo'"),
         ("search", InvalidType, "cannot be a `str`"),
     ],
 )

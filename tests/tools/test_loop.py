@@ -205,7 +205,7 @@ def test_arguments_that_are_no_json_are_said_to_the_model(run: Callable[..., Any
         _model(AIMessage("", invalid_tool_calls=[bad]), AIMessage("ok")), "go", [multiply]
     )
     assert (messages[2].tool_call_id, messages[2].status) == ("9", "error")
-    assert "no valid JSON" in messages[2].text
+    assert "not valid JSON" in messages[2].text
 
 
 def test_the_step_limit_keeps_what_was_done_and_may_go_on(run: Callable[..., Any]) -> None:

@@ -190,7 +190,7 @@ class BatchClient:
             data = None
         if not isinstance(data, dict):
             raise errors.MalformedResponse(
-                f"What the Batch API says at `{path}` is no JSON object.",
+                f"What the Batch API says at `{path}` is not a JSON object.",
                 provider=self.codec.provider,
             )
         return data

@@ -112,7 +112,7 @@ class BatchJob:
         folder = find_job(os.fspath(job), Path(dir))
         if "batch" not in folder.about:
             raise InvalidArgument(
-                f"`{folder.path}` is no batch job: run it with `run_job`, or `modelwire batch`."
+                f"`{folder.path}` is not a batch job: run it with `run_job`, or `modelwire batch`."
             )
         split = None if chain is None else split_chain(chain, config)
         if split is not None and not force:

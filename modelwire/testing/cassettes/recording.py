@@ -184,7 +184,7 @@ def _adds_to(path: Path, append: bool | None) -> bool:  # noqa: FBT001
     if not path.is_file() or not (data := path.read_bytes()):
         return False
     if b'"modelwire": "cassette"' not in data.partition(b"\n")[0]:
-        raise CassetteError(f"`{path}` is no cassette, and would be replaced: move it away.")
+        raise CassetteError(f"`{path}` is not a cassette, and would be replaced: move it away.")
     if append is None and path.absolute() in _recorded_here and data.count(b"\n") > 1:
         raise CassetteError(
             f"`{path}` was recorded a moment ago, by this process, and would be replaced. Add to it by "

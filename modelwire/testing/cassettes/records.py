@@ -149,8 +149,8 @@ def from_lines(data: bytes, path: object) -> list[tuple[Request, Answer]]:
             found.append(_exchange_of(json.loads(line), texts))
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise CassetteError(
-                f"`{path}`, line {number}: it is no exchange of a cassette ({type(exc).__name__}: {exc}). Record the "
-                "file again."
+                f"`{path}`, line {number}: it is not an exchange of a cassette ({type(exc).__name__}: {exc}). "
+                "Record the file again."
             ) from exc
     for request, _ in found if texts else ():
         request.body = _changed(request.body, lambda text: texts.get(text, text))
@@ -163,7 +163,9 @@ def _check_head(line: bytes, path: object) -> None:
     except (ValueError, AttributeError):
         version = None
     if b'"modelwire": "cassette"' not in line or not isinstance(version, int):
-        raise CassetteError(f"`{path}` is no cassette of modelwire: its first line is not {HEAD}")
+        raise CassetteError(
+            f"`{path}` is not a cassette of modelwire: its first line is not {HEAD}"
+        )
     if version > VERSION:
         raise CassetteError(
             f"`{path}` was recorded by a newer modelwire (version {version} of the format, and this one reads "

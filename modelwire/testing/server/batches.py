@@ -256,7 +256,7 @@ class BatchDesk:
             missing = (
                 "`input_file_id` names no file"
                 if file is None
-                else f"`{url}` is no endpoint of this server"
+                else f"`{url}` is not an endpoint of this server"
             )
             return error_reply("openai", 400, number=request.number, message=f"{missing}.")
         rows, errors = _read_rows(

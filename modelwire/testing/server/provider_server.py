@@ -375,7 +375,7 @@ class ProviderServer:
         self._chat_calls += 1
         if not isinstance(request.body, dict):
             return error_reply(
-                wire, 400, number=number, message="The body is no JSON object."
+                wire, 400, number=number, message="The body is not a JSON object."
             ).steps()
         fault = self._fault_now(request)
         if fault is not None and fault.name.startswith("status_"):

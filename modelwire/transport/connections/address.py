@@ -46,7 +46,7 @@ def address_of(url: str) -> Address:
         host = ""
     if not host or parts.scheme not in ("http", "https") or port == 0:
         raise InvalidArgument(
-            "`base_url` is no address: write `http://host:port/path` or `https://...`."
+            "`base_url` is not a URL: write `http://host:port/path` or `https://...`."
         )
     userinfo, _, authority = parts.netloc.rpartition("@")
     return Address(

@@ -402,7 +402,7 @@ def _client_of_httpx2(kind: str, settings: ClientSettings) -> Any:
         httpx2.InvalidURL,
     ):  # not its cause: that shows the proxy, with its password
         raise InvalidArgument(
-            "The proxy is no address: write `http://host:port` or `socks5://host:port`, in the environment "
+            "The proxy is not a URL: write `http://host:port` or `socks5://host:port`, in the environment "
             "(`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) as in `openai_proxy`."
         ) from None
 

@@ -744,15 +744,15 @@ HEAD = b'{"modelwire": "cassette", "version": 1}\n'
     ("content", "says"),
     [
         (None, "There is no cassette at"),
-        (b"", "is no cassette of modelwire"),
-        (b"name,text\n", "is no cassette of modelwire"),
-        (b'{"version": 1}\n', "is no cassette of modelwire"),
+        (b"", "is not a cassette of modelwire"),
+        (b"name,text\n", "is not a cassette of modelwire"),
+        (b'{"version": 1}\n', "is not a cassette of modelwire"),
         (b'{"modelwire": "cassette", "version": 2}\n', "newer modelwire"),
         (b'{"modelwire": "cassette", "version": 1}', "line 2: it is cut off|line 1"),
         (HEAD + b'{"request": {"met', "line 2: it is cut off"),
-        (HEAD + b"nothing\n", "line 2: it is no exchange"),
-        (HEAD + b'{"request": {}}\n', "line 2: it is no exchange"),
-        (HEAD + b"[]\n", "line 2: it is no exchange"),
+        (HEAD + b"nothing\n", "line 2: it is not an exchange"),
+        (HEAD + b'{"request": {}}\n', "line 2: it is not an exchange"),
+        (HEAD + b"[]\n", "line 2: it is not an exchange"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(content: bytes | None, says: str, path: Path) -> None:
@@ -779,7 +779,7 @@ def test_a_cut_anywhere_is_seen(path: Path) -> None:
 
 def test_a_file_of_something_else_is_not_replaced(path: Path) -> None:
     path.write_text("my results\n")
-    with pytest.raises(CassetteError, match="is no cassette"), recorded(path):
+    with pytest.raises(CassetteError, match="is not a cassette"), recorded(path):
         pass
     assert path.read_text() == "my results\n"
     assert tapes == []

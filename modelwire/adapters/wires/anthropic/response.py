@@ -84,7 +84,11 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
     if not isinstance(content, list) or not all(
         isinstance(b, dict) and isinstance(b.get("type"), str) for b in content
     ):
-        why = "has no `content`" if content is None else "has a `content` that is no list of blocks"
+        why = (
+            "has no `content`"
+            if content is None
+            else "has a `content` that is not a list of blocks"
+        )
         raise no_answer(reply, provider, why)
     content = [with_id(block, data.get("id"), at) for at, block in enumerate(content)]
     calls, invalid_calls = _tool_calls(content)

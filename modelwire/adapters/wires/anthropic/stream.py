@@ -138,7 +138,7 @@ class MessagesStreamDecoder:
     def _text(self, text: str) -> list[AIMessageChunk]:
         """Make the chunk of plain text while the content is a string: the hot path."""
         if text.__class__ is not str:
-            raise TypeError("text that is no string")
+            raise TypeError("text that is not a string")
         if self._opening is not None:
             opening, self._opening = self._opening, None
             return [AIMessageChunk.from_wire(text, id=self._id, response_metadata=opening)]

@@ -144,7 +144,7 @@ class ChatCompletionsDecoder:
             )
         if not isinstance(answer, dict):
             raise malformed(
-                f"A stream event of `{self._provider}` is no JSON object.",
+                f"A stream event of `{self._provider}` is not a JSON object.",
                 answer,
                 provider=self._provider,
                 status=200,

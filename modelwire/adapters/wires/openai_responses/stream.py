@@ -147,7 +147,7 @@ class ResponsesDecoder:
     def _read(self, name: str, payload: Any) -> list[AIMessageChunk]:
         if not isinstance(payload, dict):
             raise malformed(
-                f"A stream event of `{self._provider}` is no JSON object.",
+                f"A stream event of `{self._provider}` is not a JSON object.",
                 payload,
                 provider=self._provider,
                 status=200,
