@@ -12,10 +12,11 @@ from copy import copy
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from modelwire.errors import InvalidArgument, NoJsonSchema
+from modelwire.errors import InvalidArgument
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model, readable, replaced_types
 from modelwire.tools.docstring import parse_google_docstring
 from modelwire.tools.injected import (
@@ -28,6 +29,7 @@ from modelwire.tools.injected import (
     is_mark,
     signature_of,
 )
+from modelwire.tools.schema_errors import TypeWithoutSchema, UndefinedAnnotation
 
 __all__ = [
     "ArgsSchema",
@@ -49,20 +51,22 @@ def is_v2_model(thing: Any) -> bool:
 def json_schema_of(model: Any) -> JSON:
     """Return the JSON schema of a pydantic model class of either version.
 
-    Raises: `InvalidArgument` where it has none: a type that JSON schemas cannot express, or a name that is not defined.
+    Raises: `NoJsonSchema` for a type that JSON schemas cannot express, or a name that is not defined. The error is
+    pydantic's own as well: `PydanticInvalidForJsonSchema`, or `PydanticUndefinedAnnotation`.
     """
-    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
-
     if is_v1_model(model):
         schema: JSON = model.schema()
         return schema
     try:
         return typing.cast("type[BaseModel]", model).model_json_schema()
-    except (PydanticInvalidForJsonSchema, PydanticUserError, NameError) as exc:
-        raise NoJsonSchema(
+    except (PydanticUserError, NameError) as exc:
+        message = (
             f"`{model.__name__}` has no JSON schema: {str(exc).splitlines()[0]} Use types that JSON knows (str, int, "
             "list, dict, enums, other pydantic models), or mark what the program itself passes as `InjectedToolArg`."
-        ) from exc
+        )
+        if isinstance(exc, NameError) or exc.code == "class-not-fully-defined":
+            raise UndefinedAnnotation(message, getattr(exc, "name", None)) from exc
+        raise TypeWithoutSchema(message) from exc
 
 
 def field_names(model: Any) -> list[str]:
@@ -256,9 +260,10 @@ def _field(
             "argument of a tool can. Rename it, or give an `args_schema`."
         )
     if name not in signature.hints and isinstance(parameter.annotation, str):
-        raise InvalidArgument(
+        raise UndefinedAnnotation(
             f"The type `{parameter.annotation}` of the parameter `{name}` cannot be resolved. Import or define it at "
-            f"the top of the module of `{getattr(func, '__name__', func)}`."
+            f"the top of the module of `{getattr(func, '__name__', func)}`.",
+            parameter.annotation,
         )
     default = (
         PydanticUndefined if parameter.default is inspect.Parameter.empty else parameter.default
@@ -273,7 +278,8 @@ def field_of(
 
     One that may be missing is not required, and has no default that would stand in its place.
     """
-    annotation, texts = _without_texts(annotation)
+    marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    texts = [mark for mark in marks if isinstance(mark, str)]
     annotation = readable(annotation)
     if isinstance(default, FieldInfo):
         return annotation, default
@@ -286,15 +292,6 @@ def field_of(
     if may_be_missing and default is PydanticUndefined:
         default, about["json_schema_extra"] = None, _drop_default
     return annotation, Field(default, **about)
-
-
-def _without_texts(annotation: Any) -> tuple[Any, list[str]]:
-    if get_origin(annotation) is not Annotated:
-        return annotation, []
-    origin, *marks = get_args(annotation)
-    texts = [mark for mark in marks if isinstance(mark, str)]
-    rest = tuple(mark for mark in marks if not isinstance(mark, str))
-    return (Annotated[(origin, *rest)] if rest else origin), texts
 
 
 def made_model(
@@ -331,8 +328,9 @@ def model_from_typed_dict(
     try:
         hints = get_type_hints(typed_dict, include_extras=True)
     except NameError as exc:
-        raise InvalidArgument(
-            f"The types of `{typed_dict.__name__}` cannot be resolved: {exc}. Define them at the top of its module."
+        raise UndefinedAnnotation(
+            f"The types of `{typed_dict.__name__}` cannot be resolved: {exc}. Define them at the top of its module.",
+            exc.name,
         ) from exc
     fields = {}
     for key, hint in hints.items():

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
 
 from modelwire.callbacks import CallbackManagerForToolRun
 from modelwire.errors import InvalidArgument, InvalidType
@@ -89,6 +90,10 @@ def test_descriptions_come_from_annotations_fields_and_docstrings() -> None:
     shown = {name: schema.get("description") for name, schema in find.args.items()}
     assert shown == {"a": "The a.", "b": "The b.", "c": "The c."}
     assert find.args["c"]["minimum"] == 1
+    hints = find.get_input_schema().__annotations__
+    assert hints["b"] == Annotated[int, "The b."]
+    assert [mark for mark in hints["c"].__metadata__ if isinstance(mark, FieldInfo)]
+    assert find.get_input_schema().model_fields["b"].metadata == ["The b."]
 
 
 def test_a_docstring_that_does_not_fit_is_refused_unless_it_may() -> None:

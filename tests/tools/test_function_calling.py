@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
 from enum import Enum
 from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict
 
 import pytest
 import typing_extensions
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.errors import (
+    PydanticInvalidForJsonSchema,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+)
 from pydantic.v1 import BaseModel as OldModel
 from pydantic.v1 import Field as OldField
 
-from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.errors import InvalidArgument, InvalidType, NoJsonSchema
 from modelwire.messages import AIMessage, HumanMessage, ToolMessage
 from modelwire.tools import InjectedToolArg, StructuredTool, Tool, convert_to_anthropic_tool, tool
 from modelwire.tools.function_calling import (
@@ -296,6 +302,32 @@ def test_a_type_json_cannot_say_is_refused_by_name() -> None:
 
     with pytest.raises(NotImplementedError, match=r"`Odd` has no JSON schema.*Plain"):
         convert_to_openai_function(Odd)
+    with pytest.raises(PydanticInvalidForJsonSchema) as caught:
+        convert_to_openai_function(Odd)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    for error in (caught.value, copied):
+        assert isinstance(error, NoJsonSchema)
+        assert error.code == "invalid-for-json-schema"
+        assert "further information" not in str(error)
+        assert str(error) == str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["function", "typed dict", "model"])
+def test_an_undefined_name_is_pydantics_error_and_pythons_too(form: str) -> None:
+    def find(what: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821
+        """Find it."""
+
+    class Lost(TypedDict):
+        what: Missing  # type: ignore[name-defined]  # noqa: F821
+
+    class Model(BaseModel):
+        what: Missing  # type: ignore[name-defined]  # noqa: F821
+
+    wrong = {"function": find, "typed dict": Lost, "model": Model}[form]
+    for kind in (PydanticUndefinedAnnotation, PydanticUserError, NameError, InvalidArgument):
+        with pytest.raises(kind, match="Missing") as caught:
+            convert_to_openai_function(wrong)
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_an_annotation_that_cannot_be_resolved_is_refused_by_name() -> None:

@@ -1,0 +1,35 @@
+"""Errors of schemas that are pydantic's as well, as programs written for LangChain catch those."""
+
+from __future__ import annotations
+
+from pydantic.errors import (
+    PydanticErrorMixin,
+    PydanticInvalidForJsonSchema,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+)
+
+from modelwire.errors import NoJsonSchema
+
+__all__ = ["TypeWithoutSchema", "UndefinedAnnotation"]
+
+
+class TypeWithoutSchema(NoJsonSchema, PydanticInvalidForJsonSchema):
+    """A type that a JSON schema cannot express."""
+
+    def __init__(self, message: str) -> None:
+        PydanticErrorMixin.__init__(self, message, code="invalid-for-json-schema")
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UndefinedAnnotation(NoJsonSchema, PydanticUndefinedAnnotation, PydanticUserError):
+    """A type with a name that is not defined."""
+
+    def __init__(self, message: str, name: str | None = None) -> None:
+        PydanticErrorMixin.__init__(self, message, code="undefined-annotation")
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.message
