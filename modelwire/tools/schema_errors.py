@@ -14,22 +14,21 @@ from modelwire.errors import NoJsonSchema
 __all__ = ["TypeWithoutSchema", "UndefinedAnnotation"]
 
 
-class TypeWithoutSchema(NoJsonSchema, PydanticInvalidForJsonSchema):
+class _SchemaError(NoJsonSchema):
+    def __str__(self) -> str:
+        return str(self.args[0])  # without pydantic's link
+
+
+class TypeWithoutSchema(_SchemaError, PydanticInvalidForJsonSchema):
     """A type that a JSON schema cannot express."""
 
     def __init__(self, message: str) -> None:
         PydanticErrorMixin.__init__(self, message, code="invalid-for-json-schema")
 
-    def __str__(self) -> str:
-        return self.message
 
-
-class UndefinedAnnotation(NoJsonSchema, PydanticUndefinedAnnotation, PydanticUserError):
+class UndefinedAnnotation(_SchemaError, PydanticUndefinedAnnotation, PydanticUserError):
     """A type with a name that is not defined."""
 
     def __init__(self, message: str, name: str | None = None) -> None:
         PydanticErrorMixin.__init__(self, message, code="undefined-annotation")
         self.name = name
-
-    def __str__(self) -> str:
-        return self.message

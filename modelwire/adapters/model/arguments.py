@@ -90,7 +90,7 @@ def parameter_of(cls: type[WireSettings], name: str, provider: str | None = None
     from difflib import get_close_matches
 
     service = service_for(cls, {"provider": provider})
-    if service is not None and name in service.own:
+    if service is not None and name in service.own.split():
         return name
     name = cls.ALIASES.get(name, name)
     if name in cls.PARAMETERS or name in cls.SENDABLE:

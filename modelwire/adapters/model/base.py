@@ -479,12 +479,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         **kwargs: Any,
     ) -> ChatResult:
         """Answer, over a stream where the call asks for one or a handler receives tokens."""
-        if "stream" in kwargs:
-            streams = bool(kwargs["stream"]) and self._may_stream(kwargs, "_stream")
-        else:
-            wanted = run is not None and run.wants_tokens
-            streams = wanted and self._may_stream_unasked(kwargs, "_stream")
-        if streams:
+        if self._reads_stream(run, kwargs, "_stream"):
             chunks = self._chunks(messages, stop, config, **kwargs)
             return result_of_stream(list(chunks)) if run is None else run.collect(chunks)
         return self._whole_result(
@@ -501,12 +496,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         **kwargs: Any,
     ) -> ChatResult:
         """Answer, over a stream where the call asks for one or a handler receives tokens."""
-        if "stream" in kwargs:
-            streams = bool(kwargs["stream"]) and self._may_stream(kwargs, "_stream", "_astream")
-        else:
-            wanted = run is not None and run.wants_tokens
-            streams = wanted and self._may_stream_unasked(kwargs, "_stream", "_astream")
-        if streams:
+        if self._reads_stream(run, kwargs, "_stream", "_astream"):
             chunks = self._achunks(messages, stop, config, **kwargs)
             collected = acollected(chunks) if run is None else run.collect(chunks)
             return await covered(collected, config.get("deadline"), self)
@@ -616,16 +606,19 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         off = self.disable_streaming
         return bool(kwargs.get("tools")) if off == "tool_calling" else bool(off)
 
-    def _may_stream(self, kwargs: Mapping[str, Any], *hooks: str) -> bool:
-        """Return whether the model can stream this call and its settings do not forbid that."""
-        return not self._streaming_is_off(kwargs) and any(map(self._overrides, hooks))
+    def _reads_stream(
+        self, run: ModelRun | AsyncModelRun | None, kwargs: Mapping[str, Any], *hooks: str
+    ) -> bool:
+        """Return whether a whole answer is read from a stream.
 
-    def _may_stream_unasked(self, kwargs: Mapping[str, Any], *hooks: str) -> bool:
-        """Tell whether a stream of this call gives all that the whole answer has: one candidate, and its usage."""
-        if not self._may_stream(kwargs, *hooks):
+        A call asks for that with `stream=True`. Without the keyword, the tokens go to the handlers of the run, if they
+        receive tokens and the stream has all that the whole answer has: one candidate, and its usage.
+        """
+        streams = kwargs.get("stream", run is not None and run.wants_tokens)
+        if not streams or self._streaming_is_off(kwargs) or not any(map(self._overrides, hooks)):
             return False
         one = kwargs.get("n", getattr(self, "n", None)) in (None, 1)
-        return one and bool(getattr(self, "stream_usage", True))
+        return "stream" in kwargs or (one and bool(getattr(self, "stream_usage", True)))
 
     def _overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(BaseChatModel, hook)

@@ -355,9 +355,7 @@ class HTTPChatModel(WireRequests):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
-        stream = self.streaming
-        if "stream" in kwargs:
-            stream = bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
+        stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
         exchange = self._exchange(messages, stop, config, kwargs, stream=stream)
         line = self._sync_connection(exchange)
         if stream:
@@ -376,9 +374,7 @@ class HTTPChatModel(WireRequests):
         ):  # an SDK's sync client has the key: in a thread then
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
         key = await self._akey(kwargs, config.get("deadline")) if self._asks_for_key() else None
-        stream = self.streaming
-        if "stream" in kwargs:
-            stream = bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
+        stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
         exchange = self._exchange(
             messages, stop, config, kwargs, stream=stream, is_async=True, key=key
         )
@@ -386,6 +382,9 @@ class HTTPChatModel(WireRequests):
         if stream:
             return _message_of(await adrive(collected_flow(exchange), line))
         return await adrive(call_flow(exchange), line)
+
+    def _streams_whole(self, kwargs: Mapping[str, Any]) -> bool:
+        return bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
 
     def _chunks(
         self,

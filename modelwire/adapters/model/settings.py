@@ -333,7 +333,7 @@ class WireSettings(BaseChatModel):
         if (
             strange and (service := service_for(cls, values)) is not None
         ):  # the call says what becomes of those
-            known = {*service.lacks_over(cls.WIRE), *service.own}
+            known = {*service.lacks_over(cls.WIRE), *service.own.split()}
             strange = [name for name in strange if name not in known]
         for name in strange:
             if get_close_matches(name, list(cls.model_fields), n=1, cutoff=0.85):

@@ -125,7 +125,7 @@ def _row_of_service(service: Service) -> Provider:
 def _arguments_for(service: Service, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of a model of the service; its own parameter `provider` goes beside the field."""
     routing = kwargs.get("provider")
-    if "provider" in service.own and isinstance(routing, Mapping):
+    if "provider" in service.own.split() and isinstance(routing, Mapping):
         more = {**(kwargs.get("model_kwargs") or {}), "provider": routing}
         kwargs = {**kwargs, "provider": service.name, "model_kwargs": more}
     return {"provider": service.name, **kwargs}
@@ -161,8 +161,8 @@ def check_argument_names(names: Sequence[str], model: str | None, provider: str 
         or PROVIDERS["openai"]
     )
     service = service_of(provider or (prefix if colon else ""))
-    own = () if service is None else service.own
-    _refuse_slips([name for name in names if name not in own], row.model_class())
+    own = "" if service is None else service.own
+    _refuse_slips([name for name in names if name not in own.split()], row.model_class())
 
 
 def _refuse_slips(names: Iterable[str], made: Any) -> None:

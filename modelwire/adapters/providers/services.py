@@ -61,7 +61,7 @@ class Service(NamedTuple):
         tuple[str, str], ...
     ] = ()  # for some of `lacks`: what to do, a sentence without its end
 
-    own: tuple[str, ...] = ()  # its own parameters, which pass as they are
+    own: str = ""  # the names of its own parameters, which pass as they are
     reasoning_word: str = (
         ""  # a parameter of another wire that it has too, and that passes as it is
     )
@@ -164,18 +164,7 @@ _ROWS: Sequence[Service] = (
         usage_at="the last chunk",
         reasoning_object=True,
         # https://openrouter.ai/docs/api-reference/overview and .../parameters
-        own=(
-            "models",
-            "provider",
-            "route",
-            "plugins",
-            "preset",
-            "transforms",
-            "usage",
-            "min_p",
-            "top_a",
-            "repetition_penalty",
-        ),
+        own="models provider route plugins preset transforms usage min_p top_a repetition_penalty",
         blocks=("video_url",),  # https://openrouter.ai/docs/features/multimodal/videos
     ),
     # Errors come as `event: error` under a 200; streams before 2025 have usage under `x_groq` alone.
@@ -188,17 +177,8 @@ _ROWS: Sequence[Service] = (
         max_tokens_name="max_completion_tokens",
         lacks=(*_LOGPROBS, "logit_bias"),  # answered by a 400
         # https://console.groq.com/docs/api-reference#chat-create
-        own=(
-            "citation_options",
-            "compound_custom",
-            "disable_tool_validation",
-            "documents",
-            "exclude_domains",
-            "include_domains",
-            "include_reasoning",
-            "reasoning_format",
-            "search_settings",
-        ),
+        own="citation_options compound_custom disable_tool_validation documents exclude_domains include_domains "
+        "include_reasoning reasoning_format search_settings",
         structured_by="function_calling",  # https://console.groq.com/docs/structured-outputs: some models only
         reasoning_at=("reasoning",),
         usage_at="the last chunk, or `x_groq`",
@@ -596,7 +576,7 @@ _ROWS: Sequence[Service] = (
         ),
         # https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions/advanced
         reasoning_object=True,
-        own=("models", "providerOptions"),  # of the same page
+        own="models providerOptions",  # of the same page
         cache_control=True,  # https://vercel.com/docs/ai-gateway/models-and-providers/automatic-caching
         replayed=("reasoning_details",),
         reasoning_at=("reasoning", "reasoning_details"),
