@@ -27,7 +27,7 @@ def run(lineup: Lineup) -> list[Table]:
     sys.path.insert(
         0, str(Path(__file__).parents[1] / "tests")
     )  # the simulated provider is the tests' own
-    from support.simulated_provider import TokenBucket, run_job
+    from support.simulated_provider import SlidingWindow, TokenBucket, run_job
 
     def rpm(*steps: tuple[float, float], burst_s: float = 1.0) -> Any:
         return TokenBucket(steps or ((0.0, 10.0),), burst_s)
@@ -46,6 +46,52 @@ def run(lineup: Lineup) -> list[Table]:
         ("64 at a time, else 503", {"slots": 64}, 1.12, 1.5),
         ("an outage of 60 s", outage, None, None),
     ]
+    table = _compared(
+        f"Makespan of {rows} rows, 200 at a time (of the ideal), and refused requests",
+        jobs,
+        lambda **settings: run_job(rows=rows, until=_GIVE_UP_S, **settings),
+        rows,
+        budgets=not lineup.quick,
+    )
+    nothing_left = {
+        "x-ratelimit-limit-requests": "100",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1764000000",
+    }
+    odd: list[tuple[str, dict[str, Any], float | None, float | None]] = [
+        ("no limit, none refused", {}, 1.5, 0),
+        ("1 % refused at random (429)", {"refuses": (429, 0.01)}, 1.5, 2),
+        ("2 % refused at random (429)", {"refuses": (429, 0.02)}, 1.5, 3),
+        ("5 % refused at random (429)", {"refuses": (429, 0.05)}, 2.0, 7),
+        ("2 % refused at random (503)", {"refuses": (503, 0.02)}, 1.5, 3),
+        ("headers always say 0 left", {"says_always": nothing_left}, 1.5, 0),
+        ("one Retry-After: 3600 (1 lost)", {"asks_at": 300}, 1.5, 1),
+        ("100 in any 10 s", {"requests": SlidingWindow(100, 10.0)}, None, None),
+        ("10 a second, none from 10 s on", {"requests": rpm((0.0, 10.0), (10.0, 1e5))}, None, None),
+    ]
+    few = 1000
+    chance = _compared(
+        f"Odd refusals: {few} rows of 0.3 s, 200 at a time (of the ideal), and refused requests",
+        odd,
+        lambda **settings: run_job(rows=few, until=_GIVE_UP_S, latency_s=0.3, **settings),
+        few,
+        budgets=True,
+    )
+    return [table, chance, _beside_rows(), _stated()]
+
+
+_Settings = dict[str, Any]
+
+
+def _compared(
+    title: str,
+    jobs: list[tuple[str, _Settings, float | None, float | None]],
+    score_of: Callable[..., Any],
+    rows: int,
+    *,
+    budgets: bool,
+) -> Table:
+    """Run each job with our calls and with those of the others."""
     names = [
         "modelwire",
         "tenacity, 3 tries",
@@ -54,15 +100,13 @@ def run(lineup: Lineup) -> list[Table]:
         "SDK, for ever",
     ]
     calls: list[_Call | None] = [None, _tenacity(3), _tenacity(None), _sdk(3), _sdk(None)]
-    table = Table(
-        f"Makespan of {rows} rows, 200 at a time (of the ideal), and refused requests", ["", *names]
-    )
+    table = Table(title, ["", *names])
     for what, settings, most, refused in jobs:
         cells = [what]
         for call in calls:
-            score = run_job(rows=rows, until=_GIVE_UP_S, call=call, **settings)
+            score = score_of(call=call, **settings)
             cells.append(_cell(score, rows))
-            if call is None and most is not None and refused is not None and not lineup.quick:
+            if call is None and most is not None and refused is not None and budgets:
                 table.budgets.append(Budget(f"makespan: {what}", most, score.ratio))
                 table.budgets.append(
                     Budget(f"refused: {what}", refused, score.wasted * 100, unit="%")
@@ -73,7 +117,67 @@ def run(lineup: Lineup) -> list[Table]:
         f"`n lost`: rows without an answer. `n done`: the job was stopped after {_GIVE_UP_S:g} s.",
         "tenacity: `wait_exponential_jitter`; SDK: the backoff of `openai` 3.52, which heeds Retry-After.",
     ]
-    return [table]
+    return table
+
+
+def _beside_rows() -> Table:
+    """Make a single call every 5 s while 200 rows wait for the same key, which takes ten requests a second."""
+    from support.simulated_provider import Job, Outcome, Provider, TokenBucket, World
+
+    world, rows, singles = World(), Outcome(), Outcome()
+    limit = TokenBucket(((0.0, 10.0),), 0.1)
+    provider = Provider(world, requests=limit, latency_s=0.5)
+    batch = Job(world, provider, iter(range(500)), rows)
+
+    def call() -> None:
+        Job(
+            world,
+            provider,
+            iter(range(1)),
+            singles,
+            workers=1,
+            limiter=batch.limiter,
+            patient=False,
+        )
+
+    for n in range(5):
+        world.at(5.0 + 5 * n, call)
+    world.run(_GIVE_UP_S)
+    waits_s = sorted(wait_s for _, wait_s in singles.waits_s)
+    title = (
+        "A single call beside 200 queued rows of its key, ten requests a second, 0.5 s an answer"
+    )
+    table = Table(title, ["", "median", "slowest", "behind the rows"])
+    table.rows.append(
+        ["until it is answered", f"{waits_s[2]:.2f} s", f"{waits_s[-1]:.2f} s", "20 s"]
+    )
+    table.budgets.append(Budget("a call beside rows", 3.0, waits_s[-1], unit=" s"))
+    return table
+
+
+def _stated() -> Table:
+    """Run jobs with `rpm=` and count the requests of the fullest minute."""
+    from random import Random
+
+    from support.simulated_provider import Job, Outcome, Provider, World
+
+    from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
+
+    table = Table("`rpm=`: four times as many rows", ["rpm", "fullest minute", "all done after"])
+    for per_minute in (6, 60, 600):
+        world, outcome = World(), Outcome()
+        provider = Provider(world, latency_s=0.3)
+        limiter = AdaptiveRateLimiter(0.0, Random(1))
+        limiter.state(per_minute, None, 0.0)
+        Job(world, provider, iter(range(4 * per_minute)), outcome, limiter=limiter)
+        world.run(_GIVE_UP_S)
+        times = [at for at, _ in provider.arrivals]
+        fullest = max(sum(start <= at < start + 60 for at in times) for start in times)
+        table.rows.append([f"{per_minute}", f"{fullest}", f"{outcome.makespan_s:.0f} s"])
+        table.budgets.append(
+            Budget(f"rpm={per_minute}: fullest minute", per_minute, fullest, unit="")
+        )
+    return table
 
 
 def _cell(score: Any, rows: int) -> str:

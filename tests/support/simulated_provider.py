@@ -6,7 +6,7 @@ omniscient client would take with the same latencies.
 
 import heapq
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -68,6 +68,12 @@ class TokenBucket:
             )
             self.at = max(time, self.at)
 
+    def fresh(self) -> "TokenBucket":
+        return TokenBucket(self.steps, self.burst_s)
+
+    def take(self, cost: float) -> None:
+        self.level -= cost
+
     def ready_at(self, now: float, cost: float = 1.0) -> float:
         """Return when `cost` can be had; for the ideal client."""
         self.refill(now)
@@ -83,12 +89,48 @@ class TokenBucket:
         return time
 
 
+class SlidingWindow:
+    """Takes `most` requests in any time of `seconds`: nothing is saved up, and none is filled in between."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self.most = most
+        self.seconds = seconds
+        self.at = 0.0
+        self._taken_at: deque[float] = deque()
+
+    @property
+    def level(self) -> float:
+        return float(self.most - len(self._taken_at))
+
+    def fresh(self) -> "SlidingWindow":
+        return SlidingWindow(self.most, self.seconds)
+
+    def rate(self, now: float) -> float:
+        return self.most / self.seconds
+
+    def capacity(self, now: float) -> float:
+        return float(self.most)
+
+    def refill(self, now: float) -> None:
+        self.at = max(self.at, now)
+        while self._taken_at and self._taken_at[0] + self.seconds <= self.at:
+            self._taken_at.popleft()
+
+    def take(self, cost: float) -> None:
+        if cost > 0:
+            self._taken_at.append(self.at)
+
+    def ready_at(self, now: float, cost: float = 1.0) -> float:
+        self.refill(now)
+        return now if self.level >= cost else self._taken_at[0] + self.seconds
+
+
 @dataclass
 class Provider:
     """`headers`: "none", "retry-after" or "full". `outages`: start, end and status (0: no connection) of each."""
 
     world: World
-    requests: TokenBucket | None = None
+    requests: TokenBucket | SlidingWindow | None = None
     tokens: TokenBucket | None = None
     headers: str = "none"
     lies: bool = False  # says that there is plenty, always
@@ -98,6 +140,8 @@ class Provider:
     latency_s: float = 1.8  # the median
     flaky: float = 0.0  # how many calls end in a 500
     refuses: tuple[int, float] = (429, 0.0)  # a status, and how many calls end in it at random
+    asks_at: int | None = None  # the request, by its number, that is to come again in an hour
+    says_always: Mapping[str, str] = field(default_factory=dict)  # headers of all that is answered
     billing: bool = False
     input_tokens: Callable[[Random], int] | None = None  # of a row; each costs `OUTPUT_TOKENS` more
     jitter_s: float = 0.0  # by how much a request comes later than it might, on average
@@ -148,6 +192,8 @@ class Provider:
                 return status, REFUSED_S
         if self.billing:
             return 429, REFUSED_S
+        if len(self.arrivals) + 1 == self.asks_at:
+            return 429, REFUSED_S
         if self.refuses[1] and self.rng.random() < self.refuses[1]:
             return self.refuses[0], REFUSED_S
         if self.slots is not None and self.in_use >= self.slots:
@@ -159,16 +205,18 @@ class Provider:
             bucket.refill(now)
         if any(bucket.level < c for bucket, c in buckets):
             if self.refusals_cost and self.requests is not None:
-                self.requests.level = max(self.requests.level - 1, 0.0)
+                self.requests.take(min(max(self.requests.level, 0.0), 1.0))
             return 429, REFUSED_S
         for bucket, c in buckets:
-            bucket.level -= c
+            bucket.take(c)
         if self.flaky and self.rng.random() < self.flaky:
             return 500, self.draw_latency() / 2
         return 200, self.draw_latency()
 
     def _head(self, now: float, status: int) -> dict[str, str]:
-        head: dict[str, str] = {}
+        head = dict(self.says_always) if status == 200 else {}
+        if len(self.arrivals) == self.asks_at:
+            head["retry-after"] = "3600"
         if self.headers == "none":
             return head
         bucket = self.requests or self.tokens
@@ -373,7 +421,7 @@ def ideal_s(settings: Mapping[str, Any], *, rows: int, workers: int, seed: int =
         for bucket, c in ((provider.requests, 1.0), (provider.tokens, cost)):
             if bucket is not None:
                 bucket.refill(start)
-                bucket.level -= c
+                bucket.take(c)
         done = start + provider.draw_latency() + ONE_WAY_S
         heapq.heappush(free, done)
         end = max(end, done)
@@ -382,7 +430,7 @@ def ideal_s(settings: Mapping[str, Any], *, rows: int, workers: int, seed: int =
 
 def _fresh(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: TokenBucket(value.steps, value.burst_s) if isinstance(value, TokenBucket) else value
+        name: value.fresh() if isinstance(value, TokenBucket | SlidingWindow) else value
         for name, value in settings.items()
     }
 

@@ -51,7 +51,6 @@ class Particular(Provider):
 
     bad: frozenset[int] = frozenset()
     how: tuple[int, dict[str, str]] = (429, {})
-    says_always: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,7 +72,7 @@ class Particular(Provider):
 
     def _head(self, now: float, status: int) -> dict[str, str]:
         of_refusal = self.how[1] if self.row in self.bad else {}
-        return {**super()._head(now, status), **self.says_always, **of_refusal}
+        return {**super()._head(now, status), **of_refusal}
 
 
 def work(
@@ -82,14 +81,13 @@ def work(
     *,
     rows: int = 1000,
     seed: int = 1,
-    says_always: dict[str, str] | None = None,
     workers: int = 200,
     **settings: Any,
 ) -> tuple[Particular, Outcome, float]:
     """Work off the rows. Return the provider, what became of them, and the makespan as a multiple of the ideal."""
     world, outcome = World(), Outcome()
     provider = Particular(world, seed=seed, latency_s=0.3, **settings)
-    provider.bad, provider.how, provider.says_always = frozenset(bad), how, says_always or {}
+    provider.bad, provider.how = frozenset(bad), how
     job = Job(world, provider, iter(range(rows)), outcome, workers=workers, seed=seed)
     world.run(5000)
     assert job.limiter.is_idle()
