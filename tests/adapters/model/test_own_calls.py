@@ -13,7 +13,7 @@ import pytest
 from support import own_calls
 
 AINVOKE = 160  # 221 on 2026-11-22
-INVOKE = 147
+INVOKE = 145
 OBSERVED = 75  # what an observer that does nothing may add
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.wires.tool_words import read_choice, read_form
@@ -57,6 +58,7 @@ SYSTEM_TURNS = (
 )
 
 
+@lru_cache(maxsize=256)
 def max_tokens_of(model: str) -> int:
     """Return the limit to send when the caller set none, because the wire wants one: as much as the model can say."""
     # `us.anthropic.claude-...` at Bedrock, `claude-...@20250514` at Vertex, `anthropic/claude-opus-4.1` at OpenRouter
@@ -71,6 +73,7 @@ def max_tokens_of(model: str) -> int:
     )
 
 
+@lru_cache(maxsize=256)
 def takes_system_turns(model: str) -> bool:
     """Tell whether the model takes a system message after the head of the history."""
     return model.startswith(SYSTEM_TURNS)

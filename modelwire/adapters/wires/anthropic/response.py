@@ -81,25 +81,22 @@ def read_message(reply: Reply, provider: str) -> AIMessage:
     content = data.get("content") if isinstance(data, dict) else None
     if isinstance(content, str):  # some servers that speak this wire
         content = [{"type": "text", "text": content}]
-    if not isinstance(content, list) or not all(
-        isinstance(b, dict) and isinstance(b.get("type"), str) for b in content
-    ):
-        why = (
-            "has no `content`"
-            if content is None
-            else "has a `content` that is not a list of blocks"
-        )
-        raise no_answer(reply, provider, why)
-    content = [with_id(block, data.get("id"), at) for at, block in enumerate(content)]
-    calls, invalid_calls = _tool_calls(content)
+    if content is None:
+        raise no_answer(reply, provider, "has no `content`")
+    blocks: list[dict[str, Any]] = []
+    for block in content if isinstance(content, list) else (None,):
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            raise no_answer(reply, provider, "has a `content` that is not a list of blocks")
+        blocks.append(with_id(block, data.get("id"), len(blocks)))
+    calls, invalid_calls = _tool_calls(blocks)
     metadata = metadata_of(data)
     if request_id is not None:
         metadata["request_id"] = request_id
-    if not content:
+    if not blocks:
         reason = metadata.get("stop_reason")
         check_empty("anthropic", reason, provider=provider, request_id=request_id)
     return AIMessage.from_wire(
-        _content(content),
+        _content(blocks),
         id=text_or_none(data.get("id")),
         tool_calls=calls,
         invalid_tool_calls=invalid_calls,
@@ -127,7 +124,9 @@ def _content(blocks: list[dict[str, Any]]) -> str | list[str | dict[str, Any]]:
     plain = 0
     while plain < len(blocks) and is_plain_text(blocks[plain]):
         plain += 1
-    head = "".join(text_or_none(block.get("text")) or "" for block in blocks[:plain])
+    head = ""
+    for block in blocks[:plain]:
+        head += text_or_none(block.get("text")) or ""
     if plain == len(blocks):
         return head
     rest: list[str | dict[str, Any]] = [*blocks[plain:]]
@@ -151,7 +150,9 @@ def _tool_calls(blocks: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
 
 def metadata_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the answer besides its content, also under LangChain's names."""
-    metadata = {key: value for key, value in data.items() if key not in PLACED}
+    metadata = dict(data)
+    for name in PLACED:
+        metadata.pop(name, None)
     if (model := text_or_none(data.get("model"))) is not None:
         metadata["model_name"] = model
     metadata["model_provider"] = MODEL_PROVIDER

@@ -143,7 +143,7 @@ class ChatCompletionsCodec(
             id=metadata["id"],
             usage_metadata=usage_of(response.get("usage")),
             response_metadata=metadata,
-            **message_fields(_message_of(choice), response),
+            **message_fields(choice.get("message") or _message_of(choice), response),
         )
         if not message.content and is_empty(message):
             reason = metadata["finish_reason"]
@@ -197,7 +197,9 @@ def _choices(response: Any) -> list[dict[str, Any]]:
     for (
         choice
     ) in choices:  # a loop, as every answer comes here: a comprehension is a call of its own
-        if isinstance(choice, dict) and isinstance(_message_of(choice), dict):
+        if isinstance(choice, dict) and isinstance(
+            choice.get("message") or _message_of(choice), dict
+        ):
             readable.append(choice)  # noqa: PERF401
     return sorted(readable, key=_number) if len(readable) > 1 else readable
 

@@ -300,7 +300,6 @@ def test_an_error_event_is_the_error_of_its_type(
     "data",
     [
         b"<html>",
-        b"",
         b"[1]",
         b"7",
         b'{"type": "content_block_delta"}',
