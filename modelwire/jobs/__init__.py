@@ -1,4 +1,7 @@
-"""Long work: tables of a million rows that survive a crash. `run_job` asks a chain about every row of a file."""
+"""Batch jobs: tables of up to millions of rows that survive a crash.
+
+`run_job` calls a chain for every row of a file.
+"""
 
 from __future__ import annotations
 

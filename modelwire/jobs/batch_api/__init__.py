@@ -1,4 +1,4 @@
-"""Providers' Batch APIs: questions handed in as files, answers within a day, at half the price."""
+"""Providers' Batch APIs: requests are submitted as files and answered within a day, at half the price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anthropic's Message Batches, as a job uses them: nothing in a batch says whose it is but its results.
+"""Anthropic's Message Batches. A batch carries no metadata, so only its results show which job it belongs to.
 
 Wire format: https://docs.anthropic.com/en/api/creating-message-batches, read 2026-11.
 """
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AnthropicBatches"]
 
-UNHEARD_S = (
-    7 * 86_400.0
-)  # how long before its plan a part may have been planned once before, by a clock that is wrong
-# An error inside a batch has a type and no status. https://docs.anthropic.com/en/api/errors, read 2026-11
+# A damaged store may hide an earlier batch of a part. It is searched for among the batches made up
+# to this long before the part was planned, because this machine's clock may have been wrong.
+UNHEARD_S = 7 * 86_400.0
+# An error inside a batch has a type and no status. This table gives the status of each type.
+# https://docs.anthropic.com/en/api/errors, read 2026-11
 STATUS_OF = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -44,32 +45,37 @@ KINDS = {
 
 
 class AnthropicBatches(api.BatchApi):
-    """Batches that are made of the requests themselves, without a file."""
+    """Message Batches: the requests are sent in the body that creates the batch, not as a file."""
 
     name = "anthropic"
     max_rows = 100_000
     max_bytes = 256_000_000
+    # These bytes make the file of a part the body of the request that creates its batch.
     head, between, tail = (
         b'{"requests":[\n',
         b",\n",
         b"\n]}\n",
-    )  # the file of a part is the body that makes its batch
+    )
     batches = "/v1/messages/batches"
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         return to_json({"custom_id": custom_id, "params": body})
 
     def newest(self, batch_client: BatchClient) -> api.Newest:
-        """Return the latest batch there is: whatever is later may be the one about to be made."""
+        """Return the latest batch that exists.
+
+        A batch that is listed before it later was created after this call.
+        """
         batch = next(api.listed(batch_client, self.batches, "after_id", 1), {})
         return api.Newest(str(batch["id"]) if batch else None, api.epoch(batch.get("created_at")))
 
     def find(
         self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
     ) -> list[api.Made]:
-        """Return the batches that may have been made of this part: later than its intent, of as many rows.
+        """Return the batches that may have been made of this part: created after its intent, with as many rows.
 
-        The newest batch before the intent tells what is later, by the provider's own clock: ours may be wrong.
+        The newest batch before the intent marks the time by the provider's clock, since this
+        machine's may be wrong.
         """
         found: list[api.Made] = []
         since = part.at - UNHEARD_S if part.stage == "planned" else part.newest_at
@@ -91,7 +97,7 @@ class AnthropicBatches(api.BatchApi):
             return _made(batch_client.post(self.batches, content=file, headers=headers))
 
     def look(self, batch_client: BatchClient, batch_id: str) -> api.Look:
-        """Ask how a batch stands. The counts say nothing before its end."""
+        """Return the state of a batch. Its counts are zero until it ends."""
         batch = batch_client.get(f"{self.batches}/{batch_id}")
         counts = batch.get("request_counts") or {}
         ended = batch.get("processing_status") == "ended"

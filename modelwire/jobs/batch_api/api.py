@@ -1,4 +1,4 @@
-"""What a provider's Batch API is to a job, and what most of them have alike."""
+"""The interface that a job needs of a provider's Batch API, and the parts that most providers share."""
 
 from __future__ import annotations
 
@@ -45,16 +45,20 @@ __all__ = [
 
 T = TypeVar("T")
 
-MOST_PAGES = 1_000  # A list with more pages than this is taken for one that does not end.
+# A list with more pages than this is treated as one that never ends.
+MOST_PAGES = 1_000
 NO_RESULT = "The row has neither an answer nor an error."
 
 
 class EndlessList(errors.MalformedResponse):
-    """A list of the provider's whose pages do not end, so that nothing is known about what it lacks."""
+    """The pages of a provider's list do not end, so the list cannot show that a batch does not exist."""
 
 
 class Made(NamedTuple):
-    """A batch at the provider's. `guessed` where nothing of it says whose it is."""
+    """A batch at the provider.
+
+    It is `guessed` if the provider's data do not show which part it was made of.
+    """
 
     batch_id: str
     expires_at: float
@@ -62,59 +66,69 @@ class Made(NamedTuple):
 
 
 class Newest(NamedTuple):
-    """The provider's latest batch, if it has one, and when that was made: epoch seconds on the provider's clock."""
+    """The provider's latest batch, if any, and the epoch seconds of its creation by the provider's clock."""
 
     batch_id: str | None
     made_at: float
 
 
 class Uploaded(NamedTuple):
-    """A file at the provider's, and when it was taken in: epoch seconds on its clock, 0 where it does not say."""
+    """An uploaded file, and the epoch seconds of its upload by the provider's clock (0 if it is unknown)."""
 
     file_id: str
     made_at: float
 
 
 class Look(NamedTuple):
-    """How a batch stands."""
+    """The state of a batch."""
 
     ended: bool
-    # completed, expired, cancelled, failed; "" while it runs, "cancelling", "finalizing" while that ends it
+    # One of "completed", "expired", "cancelled", "failed"; "" while the batch runs; "cancelling" or
+    # "finalizing" while it is about to end.
     outcome: str
     total: int
-    done: int  # answered, as far as the provider says; of those, `failed`
+    # This is how many rows have a result by the provider's count; `failed` is a part of them.
+    done: int
     failed: int
-    remote: tuple[str, ...] = ()  # where the results are
-    errors: tuple[Mapping[str, Any], ...] = ()  # of the whole batch: `code`, `line`, `message`
+    remote: tuple[str, ...] = ()  # These are the addresses of the results.
+    # These errors concern the whole batch; each may have `code`, `line` and `message`.
+    errors: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def lacks_results(self) -> bool:
-        """Whether rows were answered, and paid, and the batch does not (yet) say where the answers are."""
+        """Whether the batch has answered rows, which are billed, but does not list its results (yet)."""
         return (
             self.ended and self.outcome != "failed" and self.done > self.failed and not self.remote
         )
 
 
 class RowReply(NamedTuple):
-    """What a line of results says. `status` is HTTP's, None where the row was not asked."""
+    """One line of results.
+
+    `status` is the HTTP status, or None if the model was not called for the row.
+    """
 
     custom_id: str
-    kind: str  # succeeded, errored, expired, cancelled
+    kind: str  # It is "succeeded", "errored", "expired" or "cancelled".
     status: int | None
     body: Any
     request_id: str | None
 
 
 class BatchApi:
-    """A Batch API. A method that a subclass leaves out is as most of them have it."""
+    """A Batch API. The defaults fit most providers; a subclass overrides what differs."""
 
     name: str
-    max_rows: int  # of one batch
+    max_rows: int  # A batch takes at most this many rows.
     max_bytes: int
-    # What the file of a part has before, between and after its rows.
+    # The file of a part consists of `head`, its rows with `between` after each but the last, and
+    # `tail`.
     head, between, tail = b"", b"\n", b"\n"
-    start = b'{"custom_id":"'  # what each row begins with, and nothing else in the file: its name comes next
-    batches: str  # the path of all batches; below it each has its own
+    # Every row begins with these bytes, and nothing else in the file does. The name of the row
+    # follows.
+    start = b'{"custom_id":"'
+    # This is the path of the list of batches; the path of one batch is below it.
+    batches: str
     cancel_suffix = "/cancel"
 
     def __init_subclass__(cls) -> None:
@@ -123,15 +137,15 @@ class BatchApi:
                 setattr(cls, name, _reading(vars(cls)[name]))
 
     def __init__(self, *, azure: bool = False) -> None:
-        """`azure` is OpenAI's API as Azure has it."""
+        """`azure` selects Azure's variant of OpenAI's API."""
         self.azure = azure
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
-        """Return one request, as the file of a part has it."""
+        """Return one request as a line of a part's file."""
         raise NotImplementedError
 
     def newest(self, batch_client: BatchClient) -> Newest:
-        """Return the latest batch there is, where nothing else tells a batch of ours."""
+        """Return the latest batch, if the provider needs it to recognise a batch that it creates afterwards."""
         return Newest(None, 0.0)
 
     def takes_file(self, part: Part) -> bool:
@@ -149,59 +163,63 @@ class BatchApi:
     def upload(
         self, batch_client: BatchClient, part: Part, path: Path, job: str
     ) -> Uploaded | None:
-        """Upload the requests of a part, where they are not sent with its batch. A file costs nothing."""
+        """Upload the requests of a part, unless they are sent with its batch.
+
+        Files are not billed.
+        """
         return None
 
     def file_path(self, file_id: str) -> str:
-        """Return where an uploaded file is."""
+        """Return the path of an uploaded file."""
         raise NotImplementedError
 
     def has_file(self, batch_client: BatchClient, part: Part) -> bool:
-        """Tell whether the provider still has the file of a part that was uploaded."""
+        """Return whether the provider still has the uploaded file of a part."""
         try:
             batch_client.get(self.file_path(str(part.file_id)))
-        except (errors.NotFound, errors.PermissionDenied):  # Google: "or it may not exist"
+        except (errors.NotFound, errors.PermissionDenied):
+            # Google's 403 reads "... or it may not exist".
             return False
         return True
 
     def find(self, batch_client: BatchClient, part: Part, job: str, taken: set[str]) -> list[Made]:
-        """Return the batches that were, or may have been, made of this part; none of those that are `taken`."""
+        """Return the batches that were, or may have been, made of this part, without those in `taken`."""
         raise NotImplementedError
 
     def create(
         self, batch_client: BatchClient, part: Part, path: Path, job: str, about: Mapping[str, Any]
     ) -> Made:
-        """Have the batch made."""
+        """Create the batch of a part at the provider."""
         raise NotImplementedError
 
     def look(self, batch_client: BatchClient, batch_id: str) -> Look:
-        """Ask how a batch stands."""
+        """Return the state of a batch."""
         raise NotImplementedError
 
     def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
-        """Put results into the file at `path`."""
+        """Download results into the file at `path`."""
         batch_client.download(remote, path)
 
     def cancel(self, batch_client: BatchClient, batch_id: str) -> None:
-        """Ask for a batch to be ended early."""
+        """Ask the provider to cancel a batch."""
         batch_client.post(f"{self.batches}/{batch_id}{self.cancel_suffix}", body={})
 
     def remote_paths(self, part: Part) -> list[str]:
-        """Return the paths of what the provider keeps of a part and can remove: files, and a batch that has ended."""
+        """Return the paths of everything of a part that can be deleted at the provider: files, and an ended batch."""
         files = [self.file_path(file_id) for file_id in (*part.old_files, part.file_id) if file_id]
         return files + ([f"{self.batches}/{part.batch_id}"] if part.batch_id else [])
 
     def delete(self, batch_client: BatchClient, part: Part) -> None:
-        """Remove what the provider keeps of a part."""
+        """Delete the files and batches of a part at the provider."""
         each_of(self.remote_paths(part), batch_client.delete)
 
     def read(self, line: bytes) -> RowReply:
-        """Read a line of results. Raises ValueError for one that is none."""
+        """Read a line of results. Raises `ValueError` for a line that is not one."""
         raise NotImplementedError
 
 
 def _reading(method: Callable[..., T]) -> Callable[..., T]:
-    """Have what a method cannot read in an answer be an error of ours, and one that may pass."""
+    """Wrap a method so that an answer it cannot read raises `MalformedResponse`, which is retryable."""
 
     @wraps(method)
     def reading(self: BatchApi, batch_client: BatchClient, *args: Any) -> T:
@@ -219,9 +237,9 @@ def _reading(method: Callable[..., T]) -> Callable[..., T]:
 
 
 def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
-    """Return the Batch API of a wire; OpenAI's as `azure` has it, Gemini's as Vertex AI has it, with a `bucket`.
+    """Return the Batch API of a wire. `azure` selects Azure's variant of OpenAI's, a `bucket` Vertex AI's of Gemini's.
 
-    Raises: `InvalidArgument` where there is none.
+    Raises: `InvalidArgument` if the wire has no Batch API.
     """
     if bucket is not None:
         return vertex.VertexBatches(bucket)
@@ -233,12 +251,12 @@ def api_of(wire: str, *, azure: bool, bucket: str | None = None) -> BatchApi:
 
 
 def without_bom(text: bytes) -> bytes:
-    """Return a text without the mark that some programs begin UTF-8 with."""
+    """Return a text without the byte order mark that some programs write at its beginning."""
     return text.removeprefix(b"\xef\xbb\xbf")
 
 
 def json_object(line: bytes) -> dict[str, Any]:
-    """Return the object that a line of results holds. Raises ValueError for anything else."""
+    """Return the JSON object in a line of results. Raises `ValueError` for anything else."""
     found = from_json(without_bom(line))
     if not isinstance(found, dict):
         raise ValueError(f"The line holds no JSON object: {line[:100]!r}.")
@@ -248,9 +266,9 @@ def json_object(line: bytes) -> dict[str, Any]:
 def listed(
     batch_client: BatchClient, path: str, cursor: str, limit: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield what a list of OpenAI's or Anthropic's holds, page by page; `cursor` is the field that turns them.
+    """Yield the items of a list of OpenAI's or Anthropic's API, page by page; `cursor` is its paging field.
 
-    A page without a list is an error: a batch that is not seen would be made, and paid, once more.
+    A page without a list is an error: a batch that is overlooked would be created and paid twice.
     """
     params: dict[str, Any] = {"limit": limit}
     for _ in turned(batch_client, path, params, cursor):
@@ -268,7 +286,7 @@ def listed(
 def turned(
     batch_client: BatchClient, path: str, params: Mapping[str, Any], cursor: str
 ) -> Iterator[None]:
-    """Yield once for each page of a list, while the loop sets the `cursor` of the next page in `params`.
+    """Yield once for each page of a list. The caller's loop sets the next page's `cursor` in `params`.
 
     Raises: `EndlessList` for a list that repeats a cursor, or that has more than `MOST_PAGES`.
     """
@@ -285,7 +303,10 @@ def turned(
 
 
 def each_of(things: Iterable[T], act: Callable[[T], object]) -> None:
-    """Act on every thing at the provider's. What it does not know is gone; what else fails is raised at the end."""
+    """Call `act` on every item at the provider.
+
+    A `NotFound` is ignored; any other error is raised at the end.
+    """
     failure: errors.ChatError | None = None
     for thing in things:
         try:
@@ -299,7 +320,10 @@ def each_of(things: Iterable[T], act: Callable[[T], object]) -> None:
 
 
 def checked_id(value: object) -> str:
-    """Return a provider's id for a batch or a file. Raises: `JobStopped` for one that would lead elsewhere."""
+    """Return a provider's id for a batch or a file.
+
+    Raises: `JobStopped` for one that would change the path of a URL.
+    """
     text = str(value)
     if value is None:
         raise errors.MalformedResponse("The provider gives a batch or a file no id.")
@@ -311,12 +335,14 @@ def checked_id(value: object) -> str:
 
 
 def marks_of(part: Part, job: str) -> tuple[str, str, str]:
-    """Return what a batch carries that says of which part it is made: the job, part and attempt, the requests' hash."""
+    """Return the metadata that identify a part's batch: the job, the part with its attempt, the
+    hash of the requests.
+    """
     return job, f"{part.number}.{part.attempt}", part.sha256[:32]
 
 
 def is_made_of(part: Part, job: str, marks: Sequence[object]) -> bool:
-    """Tell whether a batch was made of a part: at this attempt, or at one of which a damaged log has lost the line."""
+    """Return whether a batch's metadata name this part, at its attempt or at one that a damaged store has lost."""
     its_job, its_part, its_sha256 = marks
     number, _, attempt = str(its_part).partition(".")
     is_ours = (its_job, number, its_sha256) == (job, str(part.number), part.sha256[:32])
@@ -326,6 +352,6 @@ def is_made_of(part: Part, job: str, marks: Sequence[object]) -> bool:
 
 
 def epoch(text: str | None) -> float:
-    """Return the epoch seconds of a time; 0 for none."""
-    # RFC 3339 with up to nine digits of a second, of which Python reads six
+    """Return the epoch seconds of an RFC 3339 time; 0 if there is none."""
+    # The time may have nine digits after the second's point; Python reads six.
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp() if text else 0.0

@@ -1,6 +1,7 @@
-"""What Azure has differently in OpenAI's Batch API: one address for all deployments; rows name theirs as the model.
+"""How Azure's Batch API differs from OpenAI's: one address for all deployments, each row naming its own as the model.
 
-Wire format: https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11. No I/O here.
+Wire format: https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11. No I/O
+here.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CREATE_ENDPOINT", "batch_address", "deployment_of", "is_azure"]
 
-CREATE_ENDPOINT = "/chat/completions"  # of every batch, also of one whose rows ask for Responses
+# Azure takes this endpoint for every batch, even if the rows call the Responses API.
+CREATE_ENDPOINT = "/chat/completions"
 _MARK = "/deployments/"
 
 
 def is_azure(model: HTTPChatModel) -> bool:
-    """Tell whether a model is a deployment on Azure, by itself or by its SDK client."""
+    """Return whether a model is a deployment on Azure, by its own class or by its SDK client."""
     if model.client is None:
         return bool(getattr(model, "provider", None) == "azure_openai")
     names = {cls.__name__ for cls in type(model.client).__mro__}
@@ -26,7 +28,10 @@ def is_azure(model: HTTPChatModel) -> bool:
 
 
 def deployment_of(model: HTTPChatModel) -> str | None:
-    """Return the deployment that a model's address says, which a batch's address does not; None where there is none."""
+    """Return the deployment that a model's address names, or None.
+
+    The address of a batch does not name it.
+    """
     if model.client is not None:
         return getattr(model.client, "_azure_deployment", None)
     _, found, rest = model._endpoint().base_url.partition(_MARK)
@@ -34,6 +39,6 @@ def deployment_of(model: HTTPChatModel) -> str | None:
 
 
 def batch_address(base_url: str) -> tuple[str, dict[str, str]]:
-    """Return where batches are made, of a model's address, and the query of every call: the API's version."""
+    """Return the base URL of batches for a model's address, and the query of every call: the version of the API."""
     address, _, query = base_url.partition("?")
     return address.partition(_MARK)[0], dict(parse_qsl(query))

@@ -35,7 +35,10 @@ ASKED_AGAIN = ("errored", "expired", "missing", "cancelled", "unusable")
 def hand_in(
     settings: Mapping[str, Any], chain: Any, command: dict[str, Any], *, quiet: bool, detach: bool
 ) -> int:
-    """Submit the rows, then wait for them and write the table; or, detached, say how to wait. Return the exit code."""
+    """Submit the rows, wait for them and write the table; if detached, print how to wait.
+
+    Return the exit code.
+    """
     from modelwire.jobs.batch_api.submission import submit_batch
 
     for name, unset in LIVE_ONLY.items():
@@ -72,7 +75,10 @@ def hand_in(
 def finish(
     path: Path, chain: Any, settings: Mapping[str, Any], *, quiet: bool, again: bool = False
 ) -> int:
-    """Wait for a job, whoever submitted it, and write the table; `again`, what failed is submitted once more."""
+    """Wait for a job and write its table. With `again`, failed rows are submitted once more.
+
+    Return the exit code.
+    """
     from modelwire.jobs.batch_api.job import BatchJob
 
     job = BatchJob.load(path, chain, on_progress=None if quiet else _Lines())
@@ -91,7 +97,8 @@ def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
     rows = job.write(settings["output"], order=settings["order"])
     cost = job.cost()
     summary = JobFolder(job.path).summary()
-    failures = int(summary.get("failed", 0))  # also the answers that do not fit the schema
+    # Answers that do not fit the schema count as failures, too.
+    failures = int(summary.get("failed", 0))
     if not quiet:
         price = dollars(cost.usd) if cost.unpriced < cost.answers else "cost unknown"
         failed = f", {rows - cost.answers:,} without an answer" if rows > cost.answers else ""
@@ -108,7 +115,7 @@ def _write(job: BatchJob, settings: Mapping[str, Any], *, quiet: bool) -> int:
 
 
 class _Lines:
-    """Prints how a job stands, when that has changed."""
+    """Prints the progress of a job whenever it has changed."""
 
     def __init__(self) -> None:
         self._shown = ""

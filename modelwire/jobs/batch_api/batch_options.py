@@ -13,28 +13,41 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchOptions", "checked_options"]
 
-METADATA_PAIRS = 13  # of 16, three are ours: https://platform.openai.com/docs/api-reference/batch/create, read 2026-11
+# Users may set this many of the 16 pairs that OpenAI takes; the job itself needs three.
+# https://platform.openai.com/docs/api-reference/batch/create, read 2026-11
+METADATA_PAIRS = 13
 
 
 class BatchOptions(TypedDict, total=False):
-    """The keywords of `submit_batch`; all may be left out."""
+    """The keywords of `submit_batch`. All are optional."""
 
-    dir: (
-        str | os.PathLike[str] | None
-    )  # where the job's state lies; a new folder `batch-....job` here by default
-    key: str | None  # a column whose value is told with each result
-    metadata: Mapping[str, str]  # kept by OpenAI with each batch
-    bucket: str | None  # of Google Cloud Storage, for Vertex AI: `gs://my-bucket/folder`
+    # The job's state is stored in this folder; the default is a new folder `batch-....job` in the
+    # working directory.
+    dir: str | os.PathLike[str] | None
+    # Each result repeats the value of this column.
+    key: str | None
+    # OpenAI stores these pairs with each batch.
+    metadata: Mapping[str, str]
+    # Vertex AI needs this folder of Google Cloud Storage: `gs://my-bucket/folder`.
+    bucket: str | None
     on_progress: Callable[[dict[str, Any]], object] | None
-    config: RunnableConfig | None  # for the steps before and after the model
-    check: int  # so many first rows are asked live before anything is handed in
-    limit: int | None  # only the first rows
-    encoding: str  # of a CSV file
-    part_rows: int | None  # of one batch, at most; the provider's limit by default
+    # The steps before and after the model run with this config.
+    config: RunnableConfig | None
+    # This many first rows are called directly before anything is submitted.
+    check: int
+    # Only this many first rows are submitted.
+    limit: int | None
+    # CSV files are read in this encoding.
+    encoding: str
+    # A batch has at most this many rows; the default is the provider's limit.
+    part_rows: int | None
     part_bytes: int | None
-    dedupe: bool  # hand equal requests in once
-    max_rounds: int  # times that a row with a passing error is asked
-    command: dict[str, Any] | None  # how the command line runs it again
+    # If True, equal requests are submitted once.
+    dedupe: bool
+    # A row that fails with a transient error is submitted at most this many times.
+    max_rounds: int
+    # The command line stores here how to run the job again.
+    command: dict[str, Any] | None
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -57,7 +70,10 @@ _COUNTS = {"check": 0, "limit": 1, "part_rows": 1, "part_bytes": 1, "max_rounds"
 
 
 def checked_options(keywords: BatchOptions) -> dict[str, Any]:
-    """Complete the options with the defaults. Raises: `InvalidArgument` for what cannot be."""
+    """Return the options completed by the defaults.
+
+    Raises: `InvalidArgument` for an invalid value.
+    """
     for name in keywords:
         if name not in _DEFAULTS:
             raise InvalidType(

@@ -1,4 +1,4 @@
-"""The results of a batch as a table, as of a file job: rows into the store, the store into the file."""
+"""Writes the results of a batch job as a table, through the same store and writers as a file job."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ __all__ = ["forget_table", "record_of", "write_table"]
 
 
 def forget_table(folder: JobFolder) -> None:
-    """Forget what the last table had: it is not what the job stands at."""
+    """Delete the stored rows of the last table, which are out of date."""
     with closing(JobStore(folder.path)) as store:
         store.clear(TABLE)
 
 
 def write_table(job: BatchJob, folder: JobFolder, path: Path, order: str, *, done: bool) -> int:
-    """Write the table and return how many rows it has; before the job is `done`, that does not end it."""
+    """Write the table and return its number of rows.
+
+    Unless `done`, the job's summary stays unfinished.
+    """
     check_output(path, order, folder.path)
     folder.check_output_is_free(path)
     forget_table(folder)
@@ -69,7 +72,7 @@ def _finished(job: BatchJob, *, by_arrival: bool) -> Iterator[tuple[BatchResult,
 
 
 def record_of(result: BatchResult, record: dict[str, Any]) -> Record:
-    """Return what came of a row as a file job writes it down."""
+    """Return the result of a row as the record that a file job stores."""
     values = untagged(record["value"]) if "value" in record else record.get("messages")
     row = exact_json(values)
     about: dict[str, Any] = {}

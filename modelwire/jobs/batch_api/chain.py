@@ -1,7 +1,8 @@
-"""A chain cut at its one model: what comes before runs here, the model at the provider's, what comes after here again.
+"""Splits a chain at its one model: the steps before and after run in this process, the model at the provider.
 
-`with_retry` and `with_fallbacks` around the model hold where it is asked live, in `finish_live`; a batch is asked once,
-and so is `with_structured_output(..., retries=n)`.
+`with_retry` and `with_fallbacks` around the model apply only to direct calls in `finish_live`. In a
+batch each row is submitted once, so `with_structured_output(..., retries=n)` does not retry there
+either.
 """
 
 from __future__ import annotations
@@ -24,40 +25,43 @@ __all__ = ["NotBatchable", "Split", "split_chain"]
 
 
 class NotBatchable(InvalidArgument):
-    """A chain that no Batch API can answer: it has no model of a provider, or more than one step that needs one."""
+    """A chain that no Batch API can answer: it has no provider's model, or more than one step that needs a model."""
 
 
 class Split(NamedTuple):
-    """A chain in its three parts. `live` is the model's step as it stood in the chain."""
+    """The three parts of a chain.
+
+    `live` is the model's step with its retries and fallbacks, for direct calls.
+    """
 
     chain: Runnable[Any, Any]
     before: Runnable[Any, Any] | None
     model: HTTPChatModel
     live: Runnable[Any, Any]
     after: Runnable[Any, Any] | None
-    kwargs: Mapping[str, Any]  # bound to the model
+    kwargs: Mapping[str, Any]  # These arguments are bound to the model.
     config: RunnableConfig
-    work: Work  # the chain, as a job sees it
+    work: Work  # This is the chain in the form that jobs take.
 
     def prepared(self, values: Any, config: RunnableConfig | None = None) -> Any:
-        """Return what the steps before the model make of a row."""
+        """Return the output of the steps before the model for a row."""
         return (
             values if self.before is None else self.before.invoke(self.work.filled(values), config)
         )
 
     def messages(self, value: Any) -> list[BaseMessage]:
-        """Return the input of the model, as the steps before it make it."""
+        """Return the messages that the steps before the model make of `value`."""
         return self.model._messages(value)
 
     def request(self, messages: list[BaseMessage]) -> WireRequest:
-        """Return what `invoke` would send."""
+        """Return the request that `invoke` would send."""
         kwargs = self._arguments()
         return self.model._build_request(messages, kwargs.pop("stop", None), kwargs, stream=False)[
             1
         ]
 
     def cached(self, messages: list[BaseMessage]) -> BaseMessage | None:
-        """Return the answer that the model's cache has, if it has one."""
+        """Return the answer in the model's cache, or None."""
         from modelwire.adapters.model.cache import cached_answer
 
         kwargs = self._arguments()
@@ -65,14 +69,16 @@ class Split(NamedTuple):
 
     def _arguments(self) -> dict[str, Any]:
         kwargs = dict(self.kwargs)
-        self.model._retry_settings(
-            kwargs
-        )  # what says how long to wait for one call says nothing to a batch
+        # Timeouts of a single call do not apply to a batch.
+        self.model._retry_settings(kwargs)
         return kwargs
 
 
 def split_chain(chain: Any, config: RunnableConfig | None = None) -> Split:
-    """Cut `chain` at its model. Raises: `NotBatchable`, naming the step that cannot be."""
+    """Split `chain` at its model.
+
+    Raises: `NotBatchable`, naming the step at which it cannot be split.
+    """
     from modelwire.adapters.model.http import HTTPChatModel
 
     if not isinstance(chain, Runnable):
@@ -126,7 +132,7 @@ def _steps(chain: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
 def _unbound(
     chain: Runnable[Any, Any], config: RunnableConfig
 ) -> tuple[Runnable[Any, Any], RunnableConfig]:
-    """Take the config off a chain that has one bound to it, `chain.with_config(...)`."""
+    """Separate a chain from the config bound to it by `chain.with_config(...)`."""
     while type(chain) is RunnableBinding and isinstance(
         chain.bound, (RunnableSequence, RunnableBinding)
     ):
@@ -144,7 +150,9 @@ def _unbound(
 def _model_of(
     step: Runnable[Any, Any],
 ) -> tuple[Runnable[Any, Any], Mapping[str, Any], RunnableConfig]:
-    """Return what a step calls in the end, through bindings, retries and fallbacks, with what is bound to it."""
+    """Return the runnable inside a step's bindings, retries and fallbacks, with the arguments and
+    config bound to it.
+    """
     kwargs: dict[str, Any] = {}
     config: RunnableConfig = merge_configs(None)
     while True:

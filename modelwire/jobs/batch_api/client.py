@@ -1,7 +1,8 @@
-"""The way to a provider's Batch API: the official SDK's client or our own, as our model, with errors of ours.
+"""Calls a provider's Batch API through the official SDK's client or our own; every failure is an error of modelwire's.
 
-Of an SDK only its `get` and `post` are used, with `cast_to=httpx2.Response` (openai 3.52, anthropic 2.11), so that what
-is read is what was sent. Redirects are not followed: they would carry the key elsewhere.
+Of an SDK only `get` and `post` are used, with `cast_to=httpx2.Response` (openai 3.52, anthropic
+2.11), so that the raw body is read. Redirects are not followed, since they would send the key to
+another host.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ else:
 __all__ = ["BatchClient", "answer_of"]
 
 TIMEOUT_S = 60.0
-UPLOAD_TIMEOUT_S = 600.0  # of silence: a file of 200 MB is uploaded before there is an answer
+# An upload of 200 MB gets no answer before it is complete, so reading may take this long.
+UPLOAD_TIMEOUT_S = 600.0
 DOWNLOAD_TRIES = 5
 
 
 class BatchClient:
-    """An SDK's client for one model; a context, closed at its end when it was made here."""
+    """A client for the batches of one model, as a context manager.
+
+    It closes a client only if it has created it.
+    """
 
     def __init__(self, model: HTTPChatModel, codec: Codec) -> None:
         from modelwire.transport.connections.pooled import tapes
@@ -51,13 +56,15 @@ class BatchClient:
             )
         self.codec = codec
         self._own = model.client is None
-        # A function's key may run out while a job waits: it is called for each call of ours.
+        # A function that returns keys is called before each request, because a key may expire while
+        # a job waits.
         self._renewable = model if self._own and model._asks_for_key() else None
-        self._headers: dict[str, Any] = {}  # of every call
-        self._date: str | None = None  # of the last answer
-        self._carried: Any = SimpleNamespace(
-            headers={}, url="", client=(model.client, None)
-        )  # what nobody is to see
+        # Every request has these headers.
+        self._headers: dict[str, Any] = {}
+        # This is the `Date` header of the last answer.
+        self._date: str | None = None
+        # This holds the values to redact from errors.
+        self._carried: Any = SimpleNamespace(headers={}, url="", client=(model.client, None))
         self._client = self._made(model) if self._own else model.client
         self.base_url = str(self._client.base_url).rstrip("/")
 
@@ -105,7 +112,7 @@ class BatchClient:
             ) from exc
 
     def now_s(self) -> float:
-        """Return the time of the provider's last answer, else this machine's."""
+        """Return the epoch seconds of the provider's last answer; before the first one, those of this machine."""
         import time
         from email.utils import parsedate_to_datetime
 
@@ -115,27 +122,32 @@ class BatchClient:
             return time.time()
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Ask for an object; the SDK tries again by itself."""
+        """Return a JSON object; the SDK retries by itself."""
         return self._called("get", path, {"params": dict(params or {}), "max_retries": 2})
 
     def post(
         self, path: str, *, headers: Mapping[str, str] | None = None, **content: Any
     ) -> dict[str, Any]:
-        """Have something done, once: a lost answer may have done it."""
+        """Send a POST once, without retries: if the answer is lost, the provider may have acted on the request."""
         options = {"headers": dict(headers or {}), "max_retries": 0, "timeout": UPLOAD_TIMEOUT_S}
         return self._called("post", path, options, **content)
 
     def upload(self, path: str, name: str, size: int, file: IO[bytes]) -> dict[str, Any]:
-        """Upload a file of `size` bytes, in the way of a client that has one. Returns what is said of the file."""
+        """Upload a file of `size` bytes with a client that has `upload`, and return the provider's
+        description of it.
+        """
         options = {"timeout": UPLOAD_TIMEOUT_S}
         return self._called("upload", path, options, name=name, size=size, file=file)
 
     def delete(self, path: str) -> None:
-        """Have something removed."""
+        """Delete a file or a batch."""
         self._called("delete", path, {"max_retries": 2})
 
     def _now_needed(self) -> dict[str, Any]:
-        """Return the headers of every call, with the key as it is now. Raises what the function of a key raises."""
+        """Return the headers of a request, with a fresh key.
+
+        Raises what the function that returns keys raises.
+        """
         if self._renewable is None:
             return self._headers
         headers = self._renewable._endpoint().headers
@@ -147,9 +159,9 @@ class BatchClient:
     ) -> dict[str, Any]:
         try:
             return self._called_once(method, path, {**options}, **content)
-        except (
-            errors.AuthenticationError
-        ):  # nothing was done: another key may be taken, as a live call does
+        except errors.AuthenticationError:
+            # The provider has refused the request, so it can be repeated with a fresh key, as
+            # direct calls do.
             if self._renewable is None:
                 raise
             self._renewable._expire_token()
@@ -176,13 +188,14 @@ class BatchClient:
                     options={"timeout": TIMEOUT_S, "follow_redirects": False, **options},
                     **content,
                 )
-            answered: bytes = response.content or (
-                b"{}" if method == "delete" else b""
-            )  # 204 at Cloud Storage
+            # Cloud Storage answers a DELETE with status 204 and no body.
+            answered: bytes = response.content or (b"{}" if method == "delete" else b"")
             self._date = response.headers.get("date")
         except Exception as exc:  # noqa: BLE001 - an SDK's or the HTTP client's: it becomes one of ours
             failed = self._error_of(exc, options["headers"])
-        if failed is not None:  # raised here, so that what the SDK says does not hang on it
+        if failed is not None:
+            # The error is raised outside of `except`, so that the SDK's error is not its
+            # `__context__`.
             raise failed
         try:
             data: Any = from_json(answered)
@@ -196,7 +209,7 @@ class BatchClient:
         return data
 
     def download(self, path: str, file: Path) -> None:
-        """Put what is at `path` into `file`, whole; what a broken connection has left is gone on with."""
+        """Download `path` into `file` completely; a retry resumes a partial download."""
         part = file.with_name(f"{file.name}.part")
         for left in range(DOWNLOAD_TRIES - 1, -1, -1):
             try:
@@ -248,7 +261,8 @@ class BatchClient:
                 if _whole_size(getattr(exc, "response", None)) in (
                     None,
                     have,
-                ):  # all of it is there
+                ):
+                    # The whole file has been downloaded already.
                     return
                 part.unlink()
             raise
@@ -269,15 +283,18 @@ class BatchClient:
                 raise errors.IncompleteStream(
                     "The download ended before its end.", provider=self.codec.provider
                 )
-        except BaseException:  # Ctrl-C too: what is kept decides where the next try goes on
-            if encoded:  # where the provider would go on counts other bytes than these
+        except BaseException:
+            # Ctrl-C is included: the size of the partial file decides where the next try resumes.
+            if encoded:
+                # A range counts encoded bytes, and the partial file has decoded ones, so it cannot
+                # be resumed.
                 part.unlink(missing_ok=True)
             raise
         finally:
             response.close()
 
     def _error_of(self, exc: Exception, headers: Mapping[str, Any]) -> errors.ModelwireError:
-        """Return what `exc` is in our words, and without the words that are secret; `headers` are those of the call."""
+        """Return `exc` as an error of modelwire's with its secrets redacted; `headers` are those of the request."""
         from modelwire.transport.redaction import conceal
 
         carried = SimpleNamespace(
@@ -312,7 +329,10 @@ class BatchClient:
         return error
 
     def same_origin(self, url: str) -> str:
-        """Return `url` if it leads to where the key belongs. Raises: `JobStopped` for another place."""
+        """Return `url` if it has the origin of the base URL.
+
+        Raises: `JobStopped` for another host, which must not get the key.
+        """
         from urllib.parse import urljoin, urlsplit
 
         whole = urljoin(f"{self.base_url}/", url)
@@ -326,19 +346,19 @@ class BatchClient:
 
 
 def _goes_on(response: Any, have: int) -> bool:
-    """Tell whether a part of a download begins where ours has ended; RFC 9110, 14.4."""
+    """Return whether a partial response begins where the downloaded bytes end; RFC 9110, 14.4."""
     content_range = response.headers.get("content-range")
     return content_range is None or bool(content_range.strip().lower().startswith(f"bytes {have}-"))
 
 
 def _whole_size(response: Any) -> int | None:
-    """Return the bytes of what is asked for, as a refused range says; None where it says nothing."""
+    """Return the size of the whole file from the header of a refused range; None if it is missing."""
     size = "" if response is None else response.headers.get("content-range", "").rpartition("/")[2]
     return int(size) if size.isdecimal() else None
 
 
 def answer_of(codec: Codec, reply: RowReply) -> AIMessage:
-    """Return the answer of a row. Raises the error it has instead, as a live call would."""
+    """Return the answer of a row. Raises the row's error instead, as a direct call would."""
     from pydantic_core import to_json
 
     headers = (

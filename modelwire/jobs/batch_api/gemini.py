@@ -1,7 +1,8 @@
-"""The Gemini Batch API, as a job uses it: up to 1,000 requests of 20 MB are sent with the batch, more as a file.
+"""The Gemini Batch API: up to 1,000 requests of 20 MB in all are sent with the batch, more are uploaded as a file.
 
-Wire format: https://ai.google.dev/api/batch-api, https://ai.google.dev/gemini-api/docs/batch-api and
-https://ai.google.dev/api/files, read 2026-11; paths and fields also google-genai 3.4, `batches.py` and `files.py`.
+Wire format: https://ai.google.dev/api/batch-api, https://ai.google.dev/gemini-api/docs/batch-api
+and https://ai.google.dev/api/files, read 2026-11; paths and fields also google-genai 3.4,
+`batches.py` and `files.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["GeminiBatches", "GoogleBatches", "pages", "shown_marks"]
 
-INLINE_BYTES = 19_000_000  # of 20 MB; the rest is what stands around the rows (.../docs/batch-api)
-INLINE_ROWS = 1_000  # their answers come in one piece, and are in memory while they are read
-# `BATCH_STATE_...` or `JOB_STATE_...` on the wire. Others: it runs.
+# Requests above this size are uploaded as a file. The limit is 20 MB, and the rest is for the JSON
+# around the rows (.../docs/batch-api).
+INLINE_BYTES = 19_000_000
+# More rows are uploaded as a file: the answers of an inline batch are one JSON document, which is
+# parsed in memory.
+INLINE_ROWS = 1_000
+# These are the final states, `BATCH_STATE_...` or `JOB_STATE_...` on the wire. In every other state
+# a batch runs.
 OUTCOMES = {
     "SUCCEEDED": "completed",
     "FAILED": "failed",
@@ -35,7 +41,8 @@ OUTCOMES = {
     "PARTIALLY_SUCCEEDED": "completed",
     "CANCELLING": "cancelling",
 }
-# A row's error is a google.rpc.Status, whose codes are not HTTP's.
+# The error of a row is a google.rpc.Status, whose codes are not HTTP's. This table gives the HTTP
+# status of each.
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, read 2026-11
 HTTP_OF = {
     1: 499,
@@ -56,31 +63,36 @@ FILES = "/v1beta/files"
 
 
 class GoogleBatches(api.BatchApi):
-    """Batches of one model each; the name for display says whose a batch is."""
+    """Batches of Google's APIs: each is for one model, and its display name identifies the job and the part."""
 
     start = b'{"key":"'
     cancel_suffix = ":cancel"
-    list_field: str  # of a page of batches
-    life_s: float  # a batch that is not done by then expires
+    # This is the field with the batches in a page of the list.
+    list_field: str
+    # A batch that is not done after this time expires.
+    life_s: float
 
     def about(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the part of a batch that says how it stands."""
+        """Return the part of a batch's JSON that has its state."""
         raise NotImplementedError
 
     def counts(self, about: Mapping[str, Any]) -> tuple[int, int, int]:
-        """Return the rows: all, those that were answered, those that failed."""
+        """Return the numbers of all rows, of answered rows and of failed rows."""
         raise NotImplementedError
 
     def results(
         self, batch_client: BatchClient, batch_id: str, batch: Mapping[str, Any]
     ) -> tuple[str, ...]:
-        """Return where the results of a batch are that has ended."""
+        """Return the addresses of the results of an ended batch."""
         raise NotImplementedError
 
     def find(
         self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
     ) -> list[api.Made]:
-        """Return the batches that were made of this part; their order is not documented, so all are looked through."""
+        """Return the batches made of this part.
+
+        All pages are read, since their order is not documented.
+        """
         found = []
         for batch in pages(batch_client, self.batches, self.list_field, pageSize=100):
             marks = re.fullmatch(
@@ -95,7 +107,7 @@ class GoogleBatches(api.BatchApi):
         return found
 
     def made(self, batch: Mapping[str, Any]) -> api.Made:
-        """Return the batch that an answer names."""
+        """Return the batch in a provider's answer."""
         made_at = api.epoch(self.about(batch).get("createTime"))
         return api.Made(id_of(batch), made_at + self.life_s if made_at else 0.0)
 
@@ -107,7 +119,9 @@ class GoogleBatches(api.BatchApi):
         total, good, bad = self.counts(about)
         remote = self.results(batch_client, batch_id, batch) if ended else ()
         if outcome == "failed" and remote and good:
-            outcome = "completed"  # "all completed rows are exported", and paid: those without a line are missing
+            # "All completed rows are exported", and they are billed. Rows without a line are
+            # missing.
+            outcome = "completed"
         errors = (
             ({"code": error.get("code"), "message": error.get("message")},)
             if isinstance(error, dict)
@@ -116,7 +130,7 @@ class GoogleBatches(api.BatchApi):
         return api.Look(ended, outcome, total, good + bad, bad, remote, errors)
 
     def failed_row(self, key: str, error: Any) -> api.RowReply:
-        """Return what came of a row that has an error; its code is HTTP's or gRPC's."""
+        """Return the reply of a row with an error, whose code is HTTP's or gRPC's."""
         error = (
             error
             if isinstance(error, dict)
@@ -133,11 +147,13 @@ class GeminiBatches(GoogleBatches):
     """Batches of the Gemini API."""
 
     name = "gemini"
-    # No limit of rows is documented, 2 GB for a file; smaller parts are answered sooner, and lose less.
+    # Google documents no limit of rows, and 2 GB for a file. Smaller parts are answered sooner and
+    # lose less in a failure.
     max_rows = 50_000
     max_bytes = 2_000_000_000
     batches, list_field = "/v1beta/batches", "operations"
-    life_s = 48 * 3600.0  # .../docs/batch-api, "Monitoring job status"
+    # .../docs/batch-api, "Monitoring job status"
+    life_s = 48 * 3600.0
 
     def row(self, custom_id: str, body: Mapping[str, Any], path: str) -> bytes:
         return to_json({"key": custom_id, "request": body})
@@ -149,7 +165,10 @@ class GeminiBatches(GoogleBatches):
     def upload(
         self, batch_client: BatchClient, part: Part, path: Path, job: str
     ) -> api.Uploaded | None:
-        """Upload the requests of a part that is too large to be sent with its batch; it stays for 48 hours."""
+        """Upload the requests of a part that is too large to be sent with its batch.
+
+        Google deletes the file after 48 hours.
+        """
         if not self.takes_file(part):
             return None
         with path.open("rb") as file:
@@ -202,7 +221,7 @@ class GeminiBatches(GoogleBatches):
         return (f"{self.batches}/{batch_id}",) if output else ()
 
     def fetch(self, batch_client: BatchClient, remote: str, path: Path) -> None:
-        """Put the results into a file: those that came with the batch, a line each."""
+        """Write the results into a file, one line a row, also if they came inside the batch's JSON."""
         if remote.startswith("/download/"):
             batch_client.download(remote, path)
             return
@@ -233,7 +252,7 @@ class GeminiBatches(GoogleBatches):
 def pages(
     batch_client: BatchClient, path: str, field: str, **params: Any
 ) -> Iterator[dict[str, Any]]:
-    """Yield what a list of Google's holds, from all of its pages."""
+    """Yield the items of all pages of one of Google's lists."""
     for _ in api.turned(batch_client, path, params, "pageToken"):
         page = batch_client.get(path, params)
         yield from page.get(field) or ()
@@ -243,18 +262,20 @@ def pages(
 
 
 def id_of(thing: Mapping[str, Any]) -> str:
-    """Return the last part of what a thing is called: `batches/ID`, `files/ID` and the like."""
+    """Return the last part of a resource name such as `batches/ID` or `files/ID`."""
     name = thing.get("name")
     return api.checked_id(None if name is None else str(name).rpartition("/")[2])
 
 
 def shown_marks(part: Part, job: str) -> str:
-    """Return the name for display of the batch of a part."""
+    """Return the display name of a part's batch."""
     return " ".join(("modelwire", *api.marks_of(part, job)))
 
 
 def _output(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where the results of a batch are: `metadata` has them, `response` once more, either alone at times."""
+    """Return the field with the results of a batch: `metadata` has it, `response` repeats it, and
+    either may be missing.
+    """
     for output in ((batch.get("metadata") or {}).get("output"), batch.get("response")):
         if isinstance(output, dict) and ("responsesFile" in output or "inlinedResponses" in output):
             return output

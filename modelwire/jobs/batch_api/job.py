@@ -1,6 +1,7 @@
-"""`BatchJob`: a batch that was handed in, in this process or another one, today or some other day.
+"""`BatchJob`: rows submitted to a Batch API by this process or another one, today or earlier.
 
-All it knows is in its folder. Whatever changes the folder takes it for as long as that lasts; reading needs nothing.
+All its state is in its folder. A method that changes the folder holds its lock meanwhile; reading
+needs no lock.
 """
 
 from __future__ import annotations
@@ -66,19 +67,21 @@ __all__ = ["BatchJob"]
 
 _log = logging.getLogger(__name__)
 
-POLLS_S = (5.0, 10.0, 20.0, 40.0, 60.0)  # between looks; after an hour, `SLOW_S`
+# `wait` polls after these pauses, and from `SLOW_AFTER_S` on every `SLOW_S`.
+POLLS_S = (5.0, 10.0, 20.0, 40.0, 60.0)
 SLOW_S, SLOW_AFTER_S = 300.0, 3600.0
 JITTER = 0.2
 EVERY_ROWS = (AuthenticationError, PermissionDenied, QuotaExhausted, MissingKey, MissingDependency)
+# `resubmit` takes rows of these statuses by default.
 FINISHED = (
     "expired",
     "errored_retryable",
     "missing",
-)  # what `resubmit` takes unless told otherwise
+)
 
 
 class BatchJob:
-    """A batch job. `submit_batch` makes one, `load` finds one again."""
+    """A job at a provider's Batch API. `submit_batch` creates one, `load` opens an existing one."""
 
     def __init__(
         self,
@@ -90,7 +93,7 @@ class BatchJob:
         self.path = path
         self.on_progress = on_progress or notebook_bar()
         self._split = split
-        self._name = ""  # the id, once it was read
+        self._name = ""  # This is the id, once it has been read.
         self._rng = random.Random()  # noqa: S311 - spreads looks, keeps no secret
 
     @classmethod
@@ -104,10 +107,12 @@ class BatchJob:
         force: bool = False,
         on_progress: Callable[[dict[str, Any]], object] | None = None,
     ) -> BatchJob:
-        """Find a job by its folder, or by its id among those in `dir`.
+        """Return the job in a folder, or the one with an id among those in `dir`.
 
-        With the `chain` it was submitted with, results are what the chain gives, without it the model's messages.
-        Raises: `JobChanged` for another chain, unless `force` is set; `InvalidArgument` for what is no batch job.
+        With the `chain` that it was submitted with, results are the chain's outputs; without it
+        they are the model's messages.
+        Raises: `JobChanged` for another chain, unless `force` is set; `InvalidArgument` if there is
+        no such batch job.
         """
         folder = find_job(os.fspath(job), Path(dir))
         if "batch" not in folder.about:
@@ -136,10 +141,12 @@ class BatchJob:
     def wait(
         self, timeout: float | None = None, poll: float | Literal["auto"] = "auto"
     ) -> BatchJob:
-        """Wait until all results are here, and whatever goes wrong on the way but the key, the account, the disk.
+        """Wait until all results are downloaded. Transient failures are retried meanwhile.
 
-        `poll` is the time between two looks in seconds. Raises: `Timeout` after `timeout` seconds; the job stays as it
-        is, and may be waited for again, here or elsewhere.
+        Errors of the key, the account or the disk are raised. `poll` is the seconds between two
+        requests for the state.
+        Raises: `Timeout` after `timeout` seconds; the job is unchanged, and this or another process
+        may wait again.
         """
         began = time.monotonic()
         if self._read()[1].done:
@@ -190,7 +197,8 @@ class BatchJob:
     ) -> None:
         """Create as many batches as the provider's queue takes.
 
-        With `searches` it returns when the outcome of each creation is known; else `wait` finds that out.
+        With `searches` it returns when the outcome of each creation is known; without it, `wait`
+        finds the outcome.
         """
         with self._batch_client(folder, events) as batch_client:
             reconciler = self._reconciler(folder, events, batch_client)
@@ -217,7 +225,7 @@ class BatchJob:
         folder.end({"state": "answered" if events.done else "submitted", "rows": events.rows})
 
     def cancel(self) -> None:
-        """End it early. What is answered by then is kept and paid; `wait` fetches it."""
+        """Cancel the job. Rows answered until then are billed and kept; `wait` fetches them."""
         with (
             self._claimed() as (folder, events),
             self._batch_client(folder, events) as batch_client,
@@ -228,12 +236,13 @@ class BatchJob:
     def resubmit(
         self, status: Any = FINISHED, *, inputs: Any = None, encoding: str = "utf-8"
     ) -> int:
-        """Submit those rows again whose result has one of the statuses; return how many they are.
+        """Submit the rows again whose result has one of the statuses; return their number.
 
-        `errored_retryable` stands for errors that may pass, `errored` for all, `unusable` for answers at which a step
-        after the model raises: these were paid, and the new answer is paid as well. With `inputs`, the table or the
-        rows the job was submitted with, those that could not be sent (`invalid`) are read once more and submitted if
-        they can be asked now; all others must be what they were, else `JobChanged` is raised.
+        `errored_retryable` are transient errors, `errored` all errors, `unusable` answers for which
+        a step after the model raises: these were billed, and the new answers are billed, too. With
+        `inputs` (the table or rows that the job was submitted with), rows that could not be sent
+        (`invalid`) are read again and submitted if they are valid now. All other rows must be
+        unchanged, else `JobChanged` is raised.
         """
         statuses = checked_statuses(status)
         with (
@@ -257,10 +266,11 @@ class BatchJob:
         return count
 
     def finish_live(self, status: Any = (*FINISHED, "cancelled")) -> int:
-        """Ask those rows live, at the full price, that have no answer; return how many have one now.
+        """Call the model directly, at the full price, for rows without an answer; return how many have one now.
 
-        Here `with_retry` and `with_fallbacks` of the model's step hold. A row that fails stays as it is, and why is
-        logged; a wrong key or an empty account is raised. Every answer is kept as soon as it comes.
+        `with_retry` and `with_fallbacks` around the model apply. A row that fails keeps its result,
+        and the error is logged; errors such as an invalid key or an empty account are raised. Each
+        answer is stored as soon as it arrives.
         """
         statuses = checked_statuses(status)
         split = self._needs_chain("finish_live")
@@ -277,9 +287,10 @@ class BatchJob:
                 )
 
     def _asked_live(self, live: LiveAnswers, step: Any, rows: list[tuple[int, Any]]) -> int:
-        """Ask some rows and keep each answer when it comes; return how many there are.
+        """Call the model for some rows and store each answer; return the number of answers.
 
-        A row that fails stays as it is. When all of them fail as every other would, that is raised.
+        A row that fails keeps its result. If there was no answer and an error would fail every row,
+        that error is raised.
         """
         answered, failures = 0, []
         values = [value for _, value in rows]
@@ -312,7 +323,7 @@ class BatchJob:
                     yield number, input_of(record)
 
     def adopt(self, part: int, batch_id: str) -> None:
-        """Say which of several batches is the one that was made of a part; see `BatchUncertain`."""
+        """Use `batch_id` as the batch of a part, after `BatchUncertain` was raised."""
         with self._claimed() as (_, events):
             facts = {
                 "batch_id": checked_id(batch_id),
@@ -323,10 +334,11 @@ class BatchJob:
             events.write("created", self._uncertain(events, part), **facts)
 
     def submit_again(self, part: int) -> None:
-        """Say that no batch is to be waited for of those that may have been made of a part.
+        """Submit a part again, without waiting for any batch that may have been made of it.
 
-        For a part whose batch is uncertain (`BatchUncertain`) or gone at the provider's. It is made anew at the next
-        `wait`, and paid again if it was paid before; of a job that was cancelled it is not made.
+        For a part whose batch is uncertain (`BatchUncertain`) or unknown to the provider. The next
+        `wait` creates a new batch, which is billed even if the old one was. A cancelled job creates
+        none.
         """
         with self._claimed() as (folder, events):
             found = next((one for one in events.parts if one.number == part), None)
@@ -335,9 +347,9 @@ class BatchJob:
             events.write("requeued", found)
 
     def _give_up_refused(self) -> bool:
-        """End the parts of which the provider has refused to create a batch; return whether there were any.
+        """End the parts for which the provider has refused to create a batch; return whether there were any.
 
-        Their rows have no result then, and `wait` goes on with the batches that were created.
+        Their rows have no result then, and `wait` continues with the other batches.
         """
         with self._claimed() as (folder, events):
             api = self._api(folder)
@@ -347,10 +359,9 @@ class BatchJob:
         return bool(refused)
 
     def _is_lost(self, folder: JobFolder, events: PartEvents, part: Part) -> bool:
-        """Tell whether the provider knows nothing of a part's batch, or of its results."""
-        if (
-            part.stage == "ended"
-        ):  # fetching what it has brought comes right after its end, and has failed
+        """Return whether the provider does not know a part's batch, or has no results of it."""
+        if part.stage == "ended":
+            # A part stays in this stage only if the download of its results has failed.
             return True
         if part.stage != "created":
             return False
@@ -372,9 +383,9 @@ class BatchJob:
         raise InvalidArgument(f"Nothing is uncertain about part {number} of `{self.path}`.")
 
     def delete_remote(self) -> None:
-        """Remove what the provider still keeps of it: files and results, where they can be. The job must be done.
+        """Delete the job's files and results at the provider, as far as its API can. The job must be done.
 
-        What is gone already is passed over; what else fails is raised when all has been tried.
+        Files that are gone already are ignored; other failures are raised at the end.
         """
         with (
             self._claimed() as (folder, events),
@@ -384,7 +395,7 @@ class BatchJob:
             each_of(events.parts, lambda part: self._api(folder).delete(batch_client, part))
 
     def status(self, *, look: bool = True) -> BatchStatus:
-        """Tell how it stands; with `look`, by asking the provider."""
+        """Return the state of the job; with `look`, after asking the provider."""
         folder, events = self._read()
         running = events.running()
         done_there = 0
@@ -424,9 +435,10 @@ class BatchJob:
         order: Literal["input", "arrival"] = "input",
         errors: Literal["return", "raise"] = "return",
     ) -> Iterator[BatchResult]:
-        """Yield one result for each input. Steps after the model run as they are read; nothing is asked.
+        """Yield one result for each input. Steps after the model run meanwhile; no model is called.
 
-        With `order="arrival"` those come first whose results did. With `errors="raise"` the first error is raised.
+        With `order="arrival"`, rows come in the order of their results. With `errors="raise"`, the
+        first error is raised.
 
         Raises: `InvalidArgument` for another order or another `errors`.
         """
@@ -458,7 +470,7 @@ class BatchJob:
                 yield index.fill(_blank(number, record), codec), record
 
     def _finish(self, result: BatchResult, record: dict[str, Any]) -> None:
-        """Do what comes after the model: report the answer to who listens, run the steps after it."""
+        """Report the answer to the callback handlers, and run the steps after the model."""
         split = self._split
         if split is not None:
             from modelwire.jobs.batch_api.listening import tell
@@ -489,7 +501,7 @@ class BatchJob:
         return False
 
     def cost(self) -> BatchCost:
-        """Return what it cost."""
+        """Return the cost of the job."""
         usd, answers, unpriced = Decimal(0), 0, 0
         for result, _ in self._recorded(by_arrival=False):
             if result.message is not None:
@@ -501,10 +513,11 @@ class BatchJob:
     def write(
         self, path: str | os.PathLike[str], *, order: Literal["input", "arrival"] = "input"
     ) -> int:
-        """Write a table of inputs and answers, as `run_job` does: .jsonl, .csv, .tsv or .parquet; return its rows.
+        """Write a table of inputs and answers as `run_job` does (.jsonl, .csv, .tsv or .parquet);
+        return its number of rows.
 
-        Before the job's end, `error` says of a row without an answer that it is pending. Raises: `DiskError`, and
-        `JobBusy` for the output of another job.
+        Before the job's end, a row without an answer has the `error` "pending". Raises:
+        `DiskError`, and `JobBusy` for the output of another job.
         """
         with self._claimed() as (folder, events):
             return write_table(self, folder, Path(path), order, done=events.done)
@@ -515,7 +528,10 @@ class BatchJob:
 
     @contextmanager
     def _claimed(self) -> Iterator[tuple[JobFolder, PartEvents]]:
-        """Take the folder for this process, and read what is in it. Raises: `JobBusy` when another one has it."""
+        """Lock the folder for this process and read its events.
+
+        Raises: `JobBusy` if another process has the lock.
+        """
         folder = JobFolder(self.path)
         folder.claim()
         events = PartEvents(self.path)
@@ -533,14 +549,20 @@ class BatchJob:
         return api_of(_wire_of(about), azure=about.get("azure", False), bucket=about.get("bucket"))
 
     def _codec(self, folder: JobFolder, events: PartEvents) -> Codec:
-        """Return what reads the answers: a batch of a model that speaks two wires was made for one of them."""
+        """Return the codec for the answers.
+
+        A model may speak two wires; the batch's endpoint shows which one it was made for.
+        """
         about = folder.about["batch"]
         known = [wires.wire_named(name) for name in (_wire_of(about), *wires.WIRES)]
         wire = next((wire for wire in known if events.endpoint.endswith(wire.path)), known[0])
         return wire.codec(about["provider"])
 
     def _model(self, folder: JobFolder) -> HTTPChatModel:
-        """Return the chain's model, or without the chain one that knows as much as the folder does."""
+        """Return the chain's model.
+
+        Without the chain, return one made from the settings in the folder.
+        """
         if self._split is not None:
             return self._split.model
         about = folder.about["batch"]
@@ -587,12 +609,15 @@ class BatchJob:
 
 
 def _wire_of(about: Mapping[str, Any]) -> str:
-    """Return the wire of a batch's model; folders made before 2026-12 call it the shape of its tools."""
+    """Return the wire of a batch's model.
+
+    Folders made before 2026-12 have its name under `shape`.
+    """
     return str(about.get("wire") or about["shape"])
 
 
 def _blank(number: int, record: dict[str, Any]) -> BatchResult:
-    """Return the result of a row of which nothing is known but its own record."""
+    """Return the result of a row before the batches' results are read, from its own record."""
     result = BatchResult(
         index=number, key=record.get("key", number), status="pending", same=record.get("same")
     )

@@ -1,4 +1,4 @@
-"""What came through a batch, reported as if it had come live: to handlers, tracers and trackers."""
+"""Reports the results of a batch to handlers, tracers and trackers as if the model had been called directly."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ __all__ = ["tell"]
 
 
 def tell(split: Split, result: BatchResult, value: Any, job: str) -> None:
-    """Report what came of `value`, one start and one end or error; put the answer as the model shall say it.
+    """Report a result as one model run, with a start and an end or error. Convert its message to
+    the model's output version.
 
-    A row that was never asked is not reported, nor one that has the answer of another row, nor an answer that was
-    reported when it was asked live. The run's metadata say which row of which job it is, and in which round: results
-    may be read many times, and who counts them counts them once.
+    A row is not reported if it was never sent, if it shares the answer of an equal row, or if it
+    was reported by a direct call. The run's metadata name the job, the row and the round, so that a
+    handler can count a row once even if the results are read many times.
     """
     message, error = result.message, result.error
     if message is not None and split.model.output_version == "v1":
@@ -49,5 +50,5 @@ def tell(split: Split, result: BatchResult, value: Any, job: str) -> None:
                 elif error is not None:
                     raise error
         except ModelwireError as exc:
-            if exc is not error:  # a handler's
+            if exc is not error:  # It is the error of a callback handler.
                 raise

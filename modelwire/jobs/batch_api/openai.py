@@ -1,6 +1,7 @@
-"""OpenAI's Batch API, as a job uses it: files are uploaded, batches made of them; metadata say whose a batch is.
+"""OpenAI's Batch API: files are uploaded, batches are made of them, and metadata identify the job and the part.
 
-Wire format: https://platform.openai.com/docs/api-reference/batch, .../files and .../guides/batch, read 2026-11.
+Wire format: https://platform.openai.com/docs/api-reference/batch, .../files and .../guides/batch,
+read 2026-11.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIBatches"]
 
+# In any other state a batch runs.
 STATES = {
     name: name
     for name in ("completed", "failed", "expired", "cancelled", "cancelling", "finalizing")
-}  # others: it runs
+}
 NOT_ASKED = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
+# In these states of a file on Azure, no batch can be made of it yet.
 BEING_READ = (
     "uploaded",
     "pending",
     "running",
-)  # a file on Azure, of which no batch can be made yet
+)
 READ_IN_S, READ_PAUSE_S = 600.0, 2.0
-CLOCKS_APART_S = 86_400.0  # the most by which two machines of the provider's may differ
-MARKS = ("modelwire_job", "modelwire_part", "modelwire_sha256")  # in the metadata of a batch
+# The clocks of two of the provider's machines differ by at most this much.
+CLOCKS_APART_S = 86_400.0
+# These are the keys in the metadata of a batch.
+MARKS = ("modelwire_job", "modelwire_part", "modelwire_sha256")
 
 
 class OpenAIBatches(api.BatchApi):
@@ -72,7 +77,10 @@ class OpenAIBatches(api.BatchApi):
     def find(
         self, batch_client: BatchClient, part: Part, job: str, taken: set[str]
     ) -> list[api.Made]:
-        """Return the batch that was made of this part, if it was; it is not older than its file."""
+        """Return the batch that was made of this part, if there is one.
+
+        It cannot be older than the part's file.
+        """
         for batch in api.listed(batch_client, self.batches, "after", 100):
             marks = batch.get("metadata") or {}
             has_our_file = part.file_id is not None and batch.get("input_file_id") == part.file_id
@@ -121,7 +129,7 @@ class OpenAIBatches(api.BatchApi):
         )
 
     def remote_paths(self, part: Part) -> list[str]:
-        """Return the paths of the files of a part; a batch itself cannot be removed."""
+        """Return the paths of the files of a part. A batch itself cannot be deleted."""
         results = [path.removesuffix("/content") for path in part.remote]
         return results + [
             path for path in super().remote_paths(part) if not path.startswith(self.batches)
@@ -150,7 +158,6 @@ class OpenAIBatches(api.BatchApi):
         )
 
     def _made(self, batch: Mapping[str, Any]) -> api.Made:
-        ends_at = (
-            0.0 if self.azure else float(batch.get("expires_at") or 0)
-        )  # Azure ends none for taking long
+        # A batch on Azure has no time limit.
+        ends_at = 0.0 if self.azure else float(batch.get("expires_at") or 0)
         return api.Made(api.checked_id(batch.get("id")), ends_at)

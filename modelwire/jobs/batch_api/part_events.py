@@ -1,10 +1,11 @@
-"""What has become of the parts of a batch job: events in the store, each synced before the next step.
+"""The state of the parts of a batch job: events in the store, each synced before the next step.
 
-A part goes through `planned`, `intent`, `uploaded` (where files are uploaded), `created`, `ended`, `downloaded`.
-Refused for a full queue it is `requeued`; put into other parts it is `replaced`; `released` when the batch that was
-taken for it is another's; `reopened`, so that it is `created` again, when its results lack answers. `noted` says more
-of it and changes no stage. The job is `done` when all parts are.
-`damaged` says how many events nobody can read: each may tell that a batch was made.
+A part passes the stages `planned`, `intent`, `uploaded` (if files are uploaded), `created`,
+`ended`, `downloaded`. It is `requeued` if the provider's queue was full, and `replaced` if its rows
+are in other parts. It is `released` if the batch taken for it belongs to something else, and
+`reopened` (`created` again) if its results lack answers. A `noted` event adds facts and changes no
+stage. The job is `done` when all parts are. `damaged` counts the events that cannot be read; each
+may have been the creation of a batch.
 """
 
 from __future__ import annotations
@@ -27,45 +28,52 @@ TABLE = "events"
 
 @dataclass(slots=True)
 class Part:
-    """One batch of the provider's, made or to be made."""
+    """One batch of the job, created or not."""
 
     number: int
     rows: int
     size_bytes: int
-    sha256: str  # of its requests, as sent
+    sha256: str  # It is the digest of the requests as they are sent.
     round: int = 1
-    again: bool = False  # its rows were in a part that failed validation
+    # If True, the rows were in a part that failed validation.
+    again: bool = False
     stage: str = "planned"
     attempt: int = 0
-    at: float = 0.0  # epoch seconds of the last event
-    newest: str | None = None  # the provider's latest batch before the intent
-    newest_at: float = 0.0  # epoch seconds of that batch, on the provider's clock
-    refused: bool = False  # the provider has refused the last request to create its batch
-    sought_at: float = 0.0  # epoch seconds of the first look for a batch whose creation is unknown
+    at: float = 0.0  # This is when the last event was written, in epoch seconds.
+    # This is the id of the provider's latest batch before the intent.
+    newest: str | None = None
+    # This is when that batch was created, in epoch seconds of the provider's clock.
+    newest_at: float = 0.0
+    refused: bool = False  # True if the provider has refused the last request to create the batch.
+    # This is when the job first searched for a batch whose creation is unknown, in epoch seconds.
+    sought_at: float = 0.0
     file_id: str | None = None
-    file_at: float = 0.0  # epoch seconds of the upload, on the provider's clock
+    # This is when the file was uploaded, in epoch seconds of the provider's clock.
+    file_at: float = 0.0
     batch_id: str | None = None
-    guessed: bool = False  # that the batch is ours is a guess until its results are seen
-    confirmed: bool = False  # the user says that the guess is right
-    not_ours: list[str] = field(default_factory=list)  # batches taken for this part's that were not
-    unheard: bool = (
-        False  # the store was damaged: of what was done for this part, events may be lost
-    )
-    cancel_asked: bool = False  # and the provider has heard it
-    expires_at: float = 0.0  # epoch seconds, on the provider's clock
+    guessed: bool = False  # True if only the results can show that the batch was made of this part.
+    confirmed: bool = False  # True if the user has confirmed the guess.
+    # These batches were taken for this part's, and were not.
+    not_ours: list[str] = field(default_factory=list)
+    # True if events of this part may be lost because the store was damaged.
+    unheard: bool = False
+    cancel_asked: bool = False  # True if the provider has accepted the cancellation.
+    expires_at: float = 0.0  # This is the time in epoch seconds of the provider's clock.
     outcome: str = ""
-    answered: int = 0  # rows that have an answer, by the provider's count at the end of the batch
-    failed: int = 0  # rows that have failed, by the same count
-    short_at: float = 0.0  # epoch seconds when its results first had fewer answers than that
-    remote: list[str] = field(default_factory=list)  # where its results are
-    results: list[str] = field(default_factory=list)  # files of the job's folder
-    invalid: dict[str, str] = field(
-        default_factory=dict
-    )  # by line from 1, or "all": the result of the validation
-    refused_alone: int = (
-        0  # times that the queue had no place for it, though nothing of this job was in it
-    )
-    old_files: list[str] = field(default_factory=list)  # uploaded for it, and of no use any more
+    # This is the number of answered rows, by the provider's count at the end of the batch.
+    answered: int = 0
+    failed: int = 0  # This is the number of failed rows by the same count.
+    # This is when the results first had fewer answers than `answered`, in epoch seconds.
+    short_at: float = 0.0
+    remote: list[str] = field(default_factory=list)  # These are the addresses of the results.
+    # These files of the job's folder have the results.
+    results: list[str] = field(default_factory=list)
+    # These are the errors of validation, by line from 1, or under "all".
+    invalid: dict[str, str] = field(default_factory=dict)
+    # This counts the refusals for a full queue while no other part of this job was in it.
+    refused_alone: int = 0
+    # These files were uploaded for this part and are no longer needed.
+    old_files: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -73,11 +81,14 @@ class Part:
 
     @property
     def is_guess(self) -> bool:
-        """Whether nobody knows that its batch is ours: such a batch is watched, and left alone."""
+        """Whether it is unproven that the batch was made of this part.
+
+        Such a batch is polled, and never cancelled.
+        """
         return self.guessed and not self.confirmed
 
     def let_go(self, stage: str) -> None:
-        """Forget the batch that was taken for this part's, or made of it in vain."""
+        """Discard a batch that turned out not to belong to this part, or that the provider has refused."""
         if self.guessed and self.batch_id is not None:
             self.not_ours.append(self.batch_id)
         self.stage, self.batch_id, self.guessed, self.confirmed = stage, None, False, False
@@ -86,7 +97,7 @@ class Part:
 
 
 class PartEvents:
-    """The events of one job, and what they add up to."""
+    """The events of one job, and the state they add up to."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -94,24 +105,25 @@ class PartEvents:
         self.planned = False
         self.rows = self.same = 0
         self.rows_sha256 = ""
-        self.headers: dict[str, str] = {}  # beside those of the model's, for making batches
+        # Batches are created with these headers, beside those of the model.
+        self.headers: dict[str, str] = {}
         self.endpoint = ""
         self.cancelled = False
         self.done = False
-        self.window: int | None = (
-            None  # parts at a time that the provider's queue takes, once that is known
-        )
-        self.damaged = 0  # events that cannot be read, as far as that was noticed before
+        # This many parts fit into the provider's queue at a time, once that is known.
+        self.window: int | None = None
+        # This many events could not be read when the store was last opened.
+        self.damaged = 0
         self._store: JobStore | None = None
 
     def read(self) -> PartEvents:
-        """Take in what is written down; changes nothing."""
+        """Read the events without changing anything."""
         with closing(JobStore(self.folder, read_only=True)) as store:
             self._load(store)
         return self
 
     def open(self) -> PartEvents:
-        """Take in what is written down, and be ready to write."""
+        """Read the events, and open the store for writing."""
         self._store = JobStore(self.folder)
         damaged = self._load(self._store)
         if damaged > self.damaged:
@@ -119,7 +131,7 @@ class PartEvents:
         return self
 
     def write(self, event: str, part: Part | None = None, **facts: Any) -> None:
-        """Write an event down; when this returns it survives a crash."""
+        """Write an event. It survives a crash once this returns."""
         if self._store is None:
             raise DiskError(
                 f"The job in `{self.folder}` was opened to be read.", path=str(self.folder)
@@ -145,11 +157,11 @@ class PartEvents:
         return [part for part in self.parts if part.stage in ("planned", "intent", "uploaded")]
 
     def running(self) -> list[Part]:
-        """Return the parts at the provider's."""
+        """Return the parts whose batch runs."""
         return [part for part in self.parts if part.stage == "created"]
 
     def _load(self, store: JobStore) -> int:
-        """Apply the events of a store; return how many of them are damaged."""
+        """Apply the events of a store; return the number of damaged ones."""
         damaged = 0
         for entry in store.entries(TABLE):
             damaged += entry.is_damaged
@@ -163,10 +175,10 @@ class PartEvents:
         if "part" in facts:
             self._apply_to_part(kind, facts.pop("part"), facts)
         elif kind == "planned":
-            lost = self.damaged > 0 and not self.planned  # it may have been planned before
-            self.cancelled = (
-                self.cancelled and not self.done
-            )  # rows handed in after the end are a new beginning
+            # The part may have been planned before, in an event that is lost.
+            lost = self.damaged > 0 and not self.planned
+            # Rows submitted after the end of a cancelled job are not cancelled.
+            self.cancelled = self.cancelled and not self.done
             self.planned, self.done = True, False
             for number in facts.get("replaces", ()):
                 self.parts[number].stage = "replaced"
@@ -178,7 +190,8 @@ class PartEvents:
         elif kind == "cancelled":
             self.cancelled = True
         elif kind == "done":
-            # A damaged store may have lost what a part has brought: that part goes on.
+            # A damaged store may have lost a part's results: the job is not done before that part
+            # is.
             self.done = all(part.stage in ("downloaded", "replaced") for part in self.parts)
         elif kind == "damaged":
             self.damaged = facts["lines"]
@@ -205,7 +218,8 @@ class PartEvents:
             part.let_go("intent")
         elif kind == "reopened":
             part.stage, part.outcome, part.remote = "created", "", []
-            if self.window is not None:  # its end is not yet one
+            if self.window is not None:
+                # The batch has not ended after all, so the window shrinks to what it was before.
                 self.window -= 1
         elif kind != "noted":
             part.stage = kind

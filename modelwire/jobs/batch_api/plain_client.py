@@ -1,6 +1,7 @@
-"""What `BatchClient` needs of an SDK, for a provider without a fitting one: Google.
+"""A client with the methods that `BatchClient` needs of an SDK, for Google, whose SDK does not fit.
 
-google-genai 3.4 has no public call that returns what was sent: its answers are parsed, without what it does not know.
+google-genai 3.4 has no public call that returns the raw body: its answers are parsed, and unknown
+fields are dropped.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FIRST_PAUSE_S = 0.5
 
 
 class RefusedByProvider(Exception):
-    """An answer that is no 2xx, as the SDKs have it."""
+    """The provider's answer has a status that is not 2xx; its attributes are those of the SDKs' errors."""
 
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(f"HTTP {response.status_code}")
@@ -28,9 +29,9 @@ class RefusedByProvider(Exception):
 
 
 class PlainClient:
-    """Calls below one address, or at a whole one, without redirects.
+    """Sends requests to paths below one base URL or to whole URLs, and follows no redirects.
 
-    What may be repeated is tried `max_retries` times more.
+    Requests that may be repeated are retried up to `max_retries` times.
     """
 
     def __init__(
@@ -43,9 +44,8 @@ class PlainClient:
     ) -> None:
         import httpx2
 
-        self.base_url = httpx2.URL(
-            re.sub(r"/v\d\w*/?$", "", base_url.rstrip("/"))
-        )  # paths name their version
+        # The paths of Google's files name their version, so the base URL must not.
+        self.base_url = httpx2.URL(re.sub(r"/v\d\w*/?$", "", base_url.rstrip("/")))
         self._query, self._headers, self._client = default_query, default_headers, http_client
 
     def close(self) -> None:
@@ -82,10 +82,10 @@ class PlainClient:
         file: IO[bytes],
         **_: Any,
     ) -> httpx2.Response:
-        """Upload a file of JSON lines: one call asks for an address, another one sends it there.
+        """Upload a file of JSON lines: one request asks for an upload address, another one sends the file there.
 
-        https://ai.google.dev/api/files, "Upload", read 2026-11; google-genai 3.4, `_api_client._upload_fd`, which keeps
-        to the host of the base URL as we do.
+        https://ai.google.dev/api/files, "Upload", read 2026-11; google-genai 3.4,
+        `_api_client._upload_fd`, which uses the host of the base URL as we do.
         """
         declared = {"Content-Length": str(size), "Content-Type": "application/jsonl"}
         start = {f"X-Goog-Upload-Header-{field}": value for field, value in declared.items()}

@@ -1,7 +1,8 @@
-"""Rows become requests, requests become the files of parts: each within what the provider takes as one batch.
+"""Turns rows into requests, and requests into the files of parts, each within the provider's limits for one batch.
 
-`rows.jsonl` of the job's folder has a line a row: what it was, so that it can be asked live or written beside its
-answer, and the error of a row that could not be asked. Memory does not grow with the rows.
+`rows.jsonl` in the job's folder has a line for each row: its values, so that it can be called
+directly or written beside its answer, and the error of a row that could not become a request.
+Memory does not grow with the rows.
 """
 
 from __future__ import annotations
@@ -48,30 +49,35 @@ __all__ = [
 ]
 
 ROWS_NAME = "rows.jsonl"
-BYTES_SHARE = 0.95  # of what a batch may have
-PREPARED = 64  # rows at a time whose first steps run side by side
+# A part is filled to this share of the provider's limit in bytes.
+BYTES_SHARE = 0.95
+# The steps before the model run on this many rows at a time.
+PREPARED = 64
 
 
 class Limits(NamedTuple):
-    """What one part may have."""
+    """The largest size of a part."""
 
     rows: int
     size_bytes: int
 
     @classmethod
     def of(cls, api: BatchApi, rows: int | None, size_bytes: int | None) -> Limits:
-        """Return the provider's limits, or lower ones that were set."""
+        """Return the provider's limits, or lower ones that the user has set."""
         most = int(api.max_bytes * BYTES_SHARE)
         return cls(min(rows or api.max_rows, api.max_rows), min(size_bytes or most, most))
 
 
 def custom_id_of(job: str, number: int, body_json: bytes) -> str:
-    """Name a row so that its result tells which question it answers."""
+    """Return a row's name for the provider.
+
+    Its result repeats the name, which identifies the row and its request.
+    """
     return f"{job[:6]}-{number}-{crc32(body_json):08x}"
 
 
 def number_of(custom_id: str, job: str) -> tuple[int, int] | None:
-    """Return a row's number and its question's CRC-32; None for a name that is not this job's."""
+    """Return a row's number and the CRC-32 of its request; None for a name that is not this job's."""
     pieces = custom_id.split("-")
     if len(pieces) != 3 or pieces[0] != job[:6] or not pieces[1].isdecimal():
         return None
@@ -82,7 +88,7 @@ def number_of(custom_id: str, job: str) -> tuple[int, int] | None:
 
 
 class PartFiles:
-    """Writes requests into the files of parts, from part number `first` on, and closes each when it is full."""
+    """Writes requests into the files of parts, from part number `first` on, and closes each file when it is full."""
 
     def __init__(
         self,
@@ -96,14 +102,16 @@ class PartFiles:
     ):
         self._folder, self._api, self._limits = folder, api, limits
         self._first, self._round, self._again = first, round, again
-        self._written: list[dict[str, Any]] = []  # what the event `planned` says of each part
-        self._file: Any = None  # of the part that is not full, where there is one
+        # These are the facts of each part for the event `planned`.
+        self._written: list[dict[str, Any]] = []
+        # This is the open file of the part that is not full yet, if any.
+        self._file: Any = None
         self._digest: Any = None
         self._rows = self._bytes = 0
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def fits(self, line: bytes) -> bool:
-        """Tell whether a part can have this request at all."""
+        """Return whether a request fits into a part on its own."""
         return len(self._api.head) + len(line) + len(self._api.tail) <= self._limits.size_bytes
 
     def add(self, line: bytes) -> None:
@@ -124,13 +132,16 @@ class PartFiles:
         self._rows += 1
 
     def close(self) -> list[dict[str, Any]]:
-        """Finish the last part; return the facts of the event `planned` about them all."""
+        """Finish the last part; return the facts of all parts for the event `planned`."""
         if self._file is not None:
             self._finish()
         return self._written
 
     def let_go(self) -> None:
-        """Close the file of a part that is not finished, where there is one: nobody has heard of it."""
+        """Close the file of an unfinished part, if there is one.
+
+        No event names that part, so it does not exist.
+        """
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -151,12 +162,12 @@ class PartFiles:
 
 
 def part_path(folder: Path, number: int) -> Path:
-    """Return where the requests of a part are, in the folder of parts."""
+    """Return the path of a part's requests in the folder of parts."""
     return folder / f"{number:03}.req.jsonl"
 
 
 def stored(folder: Path, part: Part, api: BatchApi) -> Iterator[tuple[str, bytes]]:
-    """Yield the requests of a part, each with its name, as they were written."""
+    """Yield the stored requests of a part, each with its name."""
     path = part_path(folder, part.number)
     try:
         with path.open("rb") as file:
@@ -169,14 +180,14 @@ def stored(folder: Path, part: Part, api: BatchApi) -> Iterator[tuple[str, bytes
 
 
 class Rows(Protocol):
-    """Rows, once; to be closed, however many were read."""
+    """An iterable of rows that can be read once, and that the caller must close."""
 
     def __iter__(self) -> Iterator[Row]: ...
     def close(self) -> None: ...
 
 
 def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, dict[str, Any]]:
-    """Return the rows of a file, a data frame or an iterable, and what tells this input from another."""
+    """Return the rows of a file, a data frame or an iterable, and a fingerprint of that input."""
     if isinstance(inputs, (str, os.PathLike)) or any(
         hasattr(inputs, n) for n in ("to_batches", "itertuples", "iter_rows")
     ):
@@ -190,7 +201,7 @@ def read_rows(inputs: Any, encoding: str = "utf-8") -> tuple[Rows, dict[str, Any
 
 
 def row_record(row: Row, key: str | None) -> dict[str, Any]:
-    """Return a row as a record: messages as dicts, and other values so that `input_of` returns them exactly."""
+    """Return a row as a record: messages as dicts, and other values so that `input_of` restores them exactly."""
     record: dict[str, Any] = {"line": row.line}
     value = row.values
     if hasattr(value, "to_messages"):
@@ -213,11 +224,14 @@ def row_record(row: Row, key: str | None) -> dict[str, Any]:
 
 
 def written(row: Row, key: str | None) -> tuple[dict[str, Any], bytes]:
-    """Return a row's record, and the line it becomes; one that no line can hold fails alone."""
+    """Return a row's record and its line in `rows.jsonl`.
+
+    A row that cannot be serialised gets an error instead.
+    """
     record = row_record(row, key)
     try:
         return record, json_of(record)
-    except (ValueError, UnicodeError) as exc:  # half of a character, say
+    except (ValueError, UnicodeError) as exc:  # One cause is a lone surrogate, half of a character.
         record = {
             "line": row.line,
             "error": f"Line {row.line}: The row cannot be written as JSON: {exc}",
@@ -226,25 +240,25 @@ def written(row: Row, key: str | None) -> tuple[dict[str, Any], bytes]:
 
 
 def input_of(record: Mapping[str, Any]) -> Any:
-    """Return what a row was, from its record."""
+    """Return the row that a record was made of."""
     if "messages" in record:
         return messages_from_dict(record["messages"])
     return untagged(record.get("value"))
 
 
 class Plan(NamedTuple):
-    """What planning has found out; the facts of the event `planned`."""
+    """The result of planning: the facts of the event `planned`."""
 
     parts: list[dict[str, Any]]
     rows: int
-    same: int  # rows whose request is that of a row before
+    same: int  # This many rows have the same request as an earlier row.
     rows_sha256: str
     headers: dict[str, str]
     endpoint: str
 
 
 class Requests:
-    """Makes the request of each row and files it; knows what was asked before."""
+    """Makes and stores the request of each row, and detects requests that are equal to an earlier one."""
 
     def __init__(
         self,
@@ -259,21 +273,23 @@ class Requests:
         self._split, self._files, self._api, self._job, self._live = split, files, api, job, live
         self._asked_before = Digests() if dedupe else None
         self._deployment = deployment_of(split.model)
-        self.cached = self.same = (
-            0  # rows that the cache answers; rows whose request is that of a row before
-        )
+        # `cached` counts rows that the cache answers, `same` rows whose request equals that of an
+        # earlier row.
+        self.cached = self.same = 0
         self.headers: dict[str, str] = {}
         self.path = ""
-        self.first: Exception | None = None  # of what rows have failed with
+        # This is the first error with which a row has failed.
+        self.first: Exception | None = None
 
     def line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
-        """File the request of a row, and return what is to be written down of it."""
+        """Store the request of a row, and return the row's line for `rows.jsonl`."""
         try:
             if isinstance(prepared, Exception):
                 raise prepared
             return self._asked(number, record, prepared)
-        except Exception as exc:  # a row fails alone, whatever a step of the user's raises
-            if isinstance(exc, (MissingKey, MissingDependency, DiskError)):  # every row's
+        except Exception as exc:  # A step of the user may raise anything; only this row fails.
+            if isinstance(exc, (MissingKey, MissingDependency, DiskError)):
+                # These errors would fail every row.
                 raise
             self.first = self.first or exc
             return json_of({**record, "error": failure_text(exc)})
@@ -321,7 +337,7 @@ def plan_rows(
     limit: int | None,
     dedupe: bool,
 ) -> Plan:
-    """Write down every row, and the requests of those that can be asked."""
+    """Store every row in `rows.jsonl`, and the requests of valid rows in the files of parts."""
     digest, count = sha256(), 0
     requests = Requests(split, files, api, job, live, dedupe=dedupe)
     with open(folder / ROWS_NAME, "wb", opener=owned) as out:
@@ -336,16 +352,15 @@ def plan_rows(
     if not count:
         raise InvalidArgument("There are no rows to ask about.")
     parts = files.close()
-    if (
-        not parts and not requests.cached and requests.first is not None
-    ):  # what is wrong is not the rows'
+    if not parts and not requests.cached and requests.first is not None:
+        # No row became a request, so the cause is not in the rows.
         raise requests.first
     endpoint = f"/v1{requests.path}"
     return Plan(parts, count, requests.same, digest.hexdigest(), requests.headers, endpoint)
 
 
 def _path_of(url: str) -> str:
-    """Return what comes after the version: `/chat/completions`."""
+    """Return the path of a URL after the version, such as `/chat/completions`."""
     path = urlsplit(url).path
     return next(
         (
@@ -364,7 +379,7 @@ def _is_readable(row: Row) -> bool:
 def prepared_rows(
     split: Split, rows: Iterable[Row], wanted: Callable[[Row], bool] = _is_readable
 ) -> Iterator[tuple[Row, Any]]:
-    """Run the steps before the model on the wanted rows; an exception stands for what they raised."""
+    """Yield the wanted rows with the output of the steps before the model, or with the exception that they raised."""
     rows, work = iter(rows), split.work
     while chunk := list(islice(rows, PREPARED)):
         if split.before is None:
@@ -379,7 +394,7 @@ def prepared_rows(
 
 
 def rows_digest(rows: Iterable[Row], key: str | None, limit: int | None) -> str:
-    """Return what `Plan.rows_sha256` is of these rows."""
+    """Return the digest of these rows that `Plan.rows_sha256` would have."""
     digest = sha256()
     for row in islice(rows, limit):
         digest.update(written(row, key)[1])
@@ -410,7 +425,7 @@ def _record_of(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 class RowsAt:
-    """The records of rows by their number, in 8 bytes of memory each."""
+    """The records of rows by number. It takes 8 bytes of memory a row."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ROWS_NAME
@@ -441,7 +456,10 @@ def refile(
     api: BatchApi,
     wanted: Callable[[Part, int, str], bool],
 ) -> list[dict[str, Any]]:
-    """Put the wanted requests of `parts` into new parts; `wanted` takes the part, the number of the line, the name."""
+    """Put the wanted requests of `parts` into new parts.
+
+    `wanted` takes the part, the line's number and the row's name.
+    """
     for part in parts:
         for number, (name, line) in enumerate(stored(folder, part, api), 1):
             if wanted(part, number, name):

@@ -1,8 +1,9 @@
-"""How a batch job goes on: one pass over its parts does whatever can be done now, and never anything twice.
+"""Advances a batch job: each pass over its parts does everything that can be done now, and nothing twice.
 
-Before a batch is made, the intent to make it is written down. When nobody knows whether it was made (a crash, a lost
-answer), the provider's batches are looked through first, and one that is this part's is taken over. Where nothing of a
-batch says whose it is, that is a guess until its results are seen: it is watched, and never cancelled.
+The intent to create a batch is stored before the request is sent. If it is unknown whether the
+batch was created (after a crash or a lost answer), the provider's batches are searched first, and
+one that was made of the part is used. If the provider's data do not identify the batch, it is a
+guess until its results arrive: it is polled, and never cancelled.
 """
 
 from __future__ import annotations
@@ -47,14 +48,16 @@ __all__ = ["BatchUncertain", "Reconciler"]
 
 _log = logging.getLogger(__name__)
 
-# If the outcome of creating a batch is unknown, the provider's list is searched for so long before
-# a second batch is created. No provider documents a limit; gateways give up after 60 to 300 s.
+# If the outcome of creating a batch is unknown, the provider's list is searched for this long
+# before a second batch is created. No provider documents a limit; gateways give up after 60 to 300
+# s.
 SEARCH_S = 300.0
-# These answers of a gateway do not say that the provider has refused the request.
+# After these statuses of a gateway, the provider may still have executed the request.
 UNKNOWN_STATUSES = (408, 409, 499)
-# Results that lack answers which the provider counts are fetched again for so long.
+# If results lack answers that the provider counts, they are fetched again for this long.
 RESULTS_LATE_S = 900.0
-LATE_S = 3600.0  # how long after its end a batch may be reported to run
+# A batch that still runs this long after its time limit stops the job with an error.
+LATE_S = 3600.0
 # If the queue is full without a batch of this job in it, the part is submitted again after a pause,
 # which doubles with each refusal.
 QUEUE_PAUSE_S, QUEUE_LONGEST_S = 30.0, 600.0
@@ -62,14 +65,14 @@ FULL = "token_limit_exceeded"
 
 
 class BatchUncertain(JobStopped):
-    """One batch or several may be the one that was made of a part; only its maker can tell. `part`, `batch_ids`."""
+    """It is unknown which of `batch_ids`, if any, was made of `part`; the user must decide."""
 
     part = 0
     batch_ids: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, part: Part, batch_ids: tuple[str, ...], why: str) -> BatchUncertain:
-        """Say what is not known about a part, and the two things its maker can do."""
+        """Return the error that names what is unknown about a part, and the two methods that resolve it."""
         error = cls(
             f"{why} `job.adopt({part.number}, batch_id)` takes one, `job.submit_again({part.number})` makes a new one."
         )
@@ -78,7 +81,7 @@ class BatchUncertain(JobStopped):
 
 
 class Reconciler:
-    """Carries a job on. Needs the folder claimed and its events open."""
+    """Advances a job. The caller holds the folder's lock and has opened its events."""
 
     def __init__(
         self,
@@ -100,7 +103,10 @@ class Reconciler:
         self.looks: dict[int, Look] = {}
 
     def advance(self) -> None:
-        """Do what can be done now. What fails for one part keeps no other from going on; it is raised at the end."""
+        """Do everything that can be done now.
+
+        An error of one part does not stop the others; it is raised at the end.
+        """
         failure: ChatError | JobStopped | None = None
         for act, parts in (
             (self._end_early, self._to_cancel),
@@ -115,11 +121,11 @@ class Reconciler:
                 except ChatError as exc:
                     if act == self._end_early and not exc.retryable:
                         _log.warning("Part %d could not be cancelled: %s", part.number, exc)
-                        continue  # it ends all the same, and is watched
+                        continue  # The batch ends by itself, and polling continues.
                     failure = failure or exc
                     if act == self._create:
                         break
-                except JobStopped as exc:  # something to tell about this part
+                except JobStopped as exc:  # The error concerns this part only.
                     failure = exc
         if failure is not None:
             raise failure
@@ -143,7 +149,7 @@ class Reconciler:
         return [part for part in self.events.parts if part.stage == "ended"]
 
     def _create(self, part: Part) -> None:
-        """Have the batch of a part made, unless it was: whatever may have been made before is looked for first."""
+        """Create the batch of a part, after searching for one that may have been created before."""
         if self._may_be_made(part) and (self._adopted(part) or self._may_appear(part)):
             return
         if part.stage == "planned":
@@ -157,9 +163,8 @@ class Reconciler:
         except (BadRequest, NotFound):
             if not was_uploaded or self.api.has_file(self.batch_client, part):
                 raise
-            self.events.write(
-                "intent", part, file_id=None, file_at=0.0
-            )  # what was uploaded then is gone
+            # The provider has deleted the uploaded file, so it is uploaded again.
+            self.events.write("intent", part, file_id=None, file_at=0.0)
             self._hand_in(part)
 
     def _hand_in(self, part: Part) -> None:
@@ -175,7 +180,8 @@ class Reconciler:
             "headers": events.headers,
             "metadata": self.settings["metadata"],
         }
-        if part.refused or part.sought_at:  # from here on the outcome is unknown once more
+        if part.refused or part.sought_at:
+            # Once the request is sent, its outcome is unknown again.
             events.write("noted", part, refused=False, sought_at=0.0)
         try:
             made = self.api.create(self.batch_client, part, path, self.folder.id, about)
@@ -186,13 +192,13 @@ class Reconciler:
         self._created(part, made)
 
     def _may_be_made(self, part: Part) -> bool:
-        """Return whether the provider may have a batch of a waiting part."""
+        """Return whether the provider may have a batch of a part that waits for one."""
         return part.stage != "planned" or part.unheard
 
     def _may_appear(self, part: Part) -> bool:
-        """Return whether a batch that the provider does not list yet may still appear there.
+        """Return whether a batch that the provider does not list yet may still appear in its list.
 
-        The first call begins the search, which lasts `SEARCH_S`, also in another process.
+        The first call begins the search, which lasts `SEARCH_S` and continues in later processes.
         """
         if self.api.has_no_batch(part):
             return False
@@ -219,11 +225,13 @@ class Reconciler:
         return False
 
     def is_searching(self) -> bool:
-        """Return whether a batch is searched for whose creation is unknown."""
+        """Return whether the job searches for a batch whose creation is unknown."""
         return any(part.sought_at > 0 for part in self._creatable())
 
     def _check_requests(self, part: Part, path: Path) -> None:
-        """Raise where the requests are not those that were written: what is paid for is what was asked."""
+        """Raise `DiskError` if the requests were changed since they were planned: only the planned
+        ones may be billed.
+        """
         from hashlib import file_digest
 
         try:
@@ -238,7 +246,9 @@ class Reconciler:
             )
 
     def _adopted(self, part: Part) -> bool:
-        """Take over a batch that was made of this part though nobody heard of it."""
+        """Use a batch that was made of this part although its creation was not recorded; return
+        whether there is one.
+        """
         try:
             found = self.api.find(self.batch_client, part, self.folder.id, self._taken(part))
         except EndlessList as exc:
@@ -265,9 +275,9 @@ class Reconciler:
         self.events.write("created", part, **facts, confirmed=False)
 
     def _taken(self, part: Part) -> set[str]:
-        """Return the batches that are known not to be this part's: another one's, of this job or one beside it.
+        """Return the ids of batches that belong to other parts, of this job or of one in the same parent folder.
 
-        What somebody has only guessed counts for nothing.
+        Guessed batches are ignored.
         """
         taken = set(part.not_ours)
         here = self.folder.path.absolute()
@@ -281,9 +291,8 @@ class Reconciler:
             look = self.looks[part.number] = self.api.look(self.batch_client, str(part.batch_id))
         except NotFound as exc:
             raise self._gone(part, "the batch") from exc
-        if not look.ended or (
-            look.lacks_results and not part.guessed
-        ):  # of a guess, somebody judges
+        if not look.ended or (look.lacks_results and not part.guessed):
+            # A guessed batch without results is left to the user.
             if part.expires_at and self.batch_client.now_s() > part.expires_at + LATE_S:
                 what = "should have ended an hour ago and has not"
                 if look.ended:
@@ -310,14 +319,16 @@ class Reconciler:
         )
 
     def _refused(self, part: Part, look: Look) -> None:
-        """Judge a batch that failed as a whole: a full queue passes, rows named by validation fail."""
+        """Handle a batch that failed as a whole: a full queue is retried, and rows that fail
+        validation get an error.
+        """
         codes = {error.get("code") for error in look.errors}
         named = {
             str(error["line"]): str(error.get("message"))
             for error in look.errors
             if error.get("line")
         }
-        if self.events.cancelled:  # nothing is made again
+        if self.events.cancelled:  # A cancelled job submits nothing again.
             self.events.write("downloaded", part, outcome="cancelled", invalid=named)
             return
         if FULL in codes:
@@ -343,13 +354,12 @@ class Reconciler:
             named = {"all": _refusal_text(look), **named}
             self.events.write("downloaded", part, outcome="failed", invalid=named)
             return
-        # One event says both at once: which rows failed, and where the others have gone.
+        # One event holds both facts: which rows failed, and that the others go into a new part.
         self.events.write("ended", part, outcome="failed", invalid=named, remote=[])
 
     def _fetch(self, part: Part) -> None:
-        if (
-            part.outcome == "failed"
-        ):  # some of its rows failed validation; the others go again, once
+        if part.outcome == "failed":
+            # Some rows have failed validation; the others are submitted once more.
             files = self._files(self._limits(), part.round, again=True)
             self._replace(part, files, lambda part, line, name: str(line) not in part.invalid)
             return
@@ -357,7 +367,7 @@ class Reconciler:
         folder = self.folder.path / "results"
         folder.mkdir(mode=0o700, exist_ok=True)
         for remote in part.remote:
-            # Another look may name the files in another order, or one more of them.
+            # Another poll may list the files in another order, or one more of them.
             name = f"{part.name}-{part.attempt}-{crc32(remote.encode()):08x}.raw.jsonl"
             if part.short_at or not (folder / name).exists():
                 try:
@@ -381,9 +391,9 @@ class Reconciler:
             self.events.write("downloaded", part, results=names, guessed=False)
 
     def _fetch_again(self, part: Part, names: list[str]) -> bool:
-        """Reopen a part whose results lack answers that the provider counts; return whether that is so.
+        """Reopen a part whose results lack answers that the provider counts; return whether it was reopened.
 
-        After `RESULTS_LATE_S` the results are taken as they are, with a warning.
+        After `RESULTS_LATE_S` the results are used as they are, with a warning.
         """
         lacking = self._lacking(part, names)
         if not lacking:
@@ -403,7 +413,7 @@ class Reconciler:
         return True
 
     def _lacking(self, part: Part, names: list[str]) -> int:
-        """Return how many answers that the provider counts are not in the results."""
+        """Return how many answers that the provider counts are missing from the results."""
         if not part.answered:
             return 0
         rows = {name for name, _ in stored(self.parts_folder, part, self.api)}
@@ -413,7 +423,7 @@ class Reconciler:
                 if reply.custom_id in rows:
                     kinds.setdefault(reply.custom_id, reply.kind)
         count = Counter(kinds.values())
-        # An answer that cannot be read counts as an answer: fetching it again does not mend it.
+        # An answer that cannot be read counts as an answer: fetching it again does not repair it.
         unreadable = max(0, count["errored"] - part.failed)
         return max(0, part.answered - count["succeeded"] - unreadable)
 
@@ -425,14 +435,17 @@ class Reconciler:
                     yield self.api.read(line)
 
     def _download(self, remote: str, path: Path) -> None:
-        """Fetch a file of results. One whose end is torn is fetched again; the same bytes twice are what there is."""
+        """Download a file of results.
+
+        A truncated one is fetched again; if the same bytes come twice, they are used.
+        """
         torn = path.with_name(f"{path.name}.torn")
         new = path.with_name(f"{path.name}.new")
         self.api.fetch(self.batch_client, remote, new)
         if _is_whole(new) or (torn.exists() and filecmp.cmp(torn, new, shallow=False)):
             torn.unlink(missing_ok=True)
             if path.exists() and new.stat().st_size < path.stat().st_size:
-                new.unlink()  # an earlier download has brought more
+                new.unlink()  # An earlier download has more bytes, so it is kept.
                 return
             new.replace(path)
             return
@@ -442,7 +455,7 @@ class Reconciler:
         )
 
     def _is_ours(self, part: Part, names: list[str]) -> bool | None:
-        """Tell by its results whether a batch was made of this part; None where there are none to tell it."""
+        """Return whether the results show that a batch was made of this part; None if there are no results."""
         rows = {name for name, _ in stored(self.parts_folder, part, self.api)}
         found: bool | None = None
         for name in names:
@@ -453,11 +466,10 @@ class Reconciler:
         return found
 
     def _unproved(self, part: Part) -> None:
-        """Judge a batch that may be this part's, and that has no results to tell whose it was."""
+        """Handle a batch that may be this part's, and that has no results to prove it."""
         look = self.api.look(self.batch_client, str(part.batch_id))
-        if self.events.cancelled or (
-            look.total and look.done - look.failed == 0
-        ):  # nothing was paid
+        if self.events.cancelled or (look.total and look.done - look.failed == 0):
+            # Nothing was billed.
             self.events.write("released", part)
             return
         raise BatchUncertain.of(
@@ -468,7 +480,10 @@ class Reconciler:
         )
 
     def cancel(self) -> None:
-        """End the batches there are, and make no more. What fails for one is raised when all were asked."""
+        """Cancel all batches and create no more.
+
+        An error of one is raised after all requests were sent.
+        """
         if not self.events.cancelled:
             self.events.write("cancelled")
         failure: ChatError | JobStopped | None = None
@@ -481,7 +496,7 @@ class Reconciler:
             raise failure
 
     def _to_cancel(self) -> list[Part]:
-        """Return the parts that are to be ended, once the job is cancelled, and have not been."""
+        """Return the parts to cancel: if the job is cancelled, those whose cancellation was not accepted yet."""
         if not self.events.cancelled:
             return []
         running = [
@@ -490,7 +505,7 @@ class Reconciler:
         return [*self.events.waiting(), *running]
 
     def _end_early(self, part: Part) -> None:
-        """End a part: one without a batch at once. A batch of which nobody knows whose it is, is left alone."""
+        """Cancel a part. A part without a batch ends at once; a guessed batch is not cancelled."""
         may_be_made = part.stage == "created" or self._may_be_made(part)
         was_made = part.stage == "created" or (may_be_made and self._adopted(part))
         if not was_made:
@@ -515,14 +530,16 @@ class Reconciler:
         self.events.write("noted", part, cancel_asked=True)
 
     def _ends_already(self, part: Part) -> bool:
-        """Tell whether a batch that refuses to be cancelled is over, or about to be."""
+        """Return whether a batch that cannot be cancelled has ended or is about to end."""
         try:
             return bool(self.api.look(self.batch_client, str(part.batch_id)).outcome)
         except ChatError:
             return False
 
     def progress(self) -> dict[str, Any]:
-        """Return the rows `submitted`, `processing`, `done`, `failed`; `parts`, those `ended`; `eta`, seconds."""
+        """Return the rows `submitted`, `processing`, `done`, `failed`; the number of `parts` and of
+        `ended` ones; the seconds `eta`.
+        """
         parts = [part for part in self.events.parts if part.stage != "replaced"]
         looks = {part.number: self.looks.get(part.number) for part in parts}
         ended = [part for part in parts if part.stage in ("ended", "downloaded")]
@@ -543,7 +560,9 @@ class Reconciler:
         }
 
     def _eta_s(self) -> float | None:
-        """Guess the seconds until all is done from how fast each batch was so far; None while one says nothing."""
+        """Return an estimate of the seconds until all is done, from the speed of each batch; None
+        while one has no results.
+        """
         left_s = 0.0
         for part in self.events.parts:
             if part.stage in ("downloaded", "replaced", "ended"):
@@ -553,13 +572,12 @@ class Reconciler:
                 return None
             guess_s = (self.now_s() - part.at) * (part.rows - look.done) / look.done
             latest_s = part.expires_at - self.now_s() if part.expires_at else guess_s
-            left_s = max(
-                left_s, min(guess_s, latest_s)
-            )  # not less than 0, whatever a clock has done meanwhile
+            # The estimate must not be negative, even if a clock was changed.
+            left_s = max(left_s, min(guess_s, latest_s))
         return left_s
 
     def _close_round(self) -> None:
-        """Ask rows again that were unlucky, in a round of their own, or end the job."""
+        """Submit rows with transient errors again in a new round, or end the job."""
         round = max((part.round for part in self.events.parts), default=0)
         more = not self.events.cancelled and 0 < round < self.settings["max_rounds"]
         if not more or not self.resubmit((RETRYABLE,), round=round + 1):
@@ -572,7 +590,7 @@ class Reconciler:
         round: int | None = None,
         is_unusable: Callable[[BatchResult], bool] | None = None,
     ) -> int:
-        """Plan the rows again whose result is of one of the statuses; return how many they are."""
+        """Plan the rows again whose result has one of the statuses; return their number."""
         index = Index(self.folder.path, self.events, self.api, self.folder.id)
         codec = self.batch_client.codec
         wanted: set[int] = set()
@@ -618,7 +636,7 @@ class Reconciler:
 
 
 def _is_whole(path: Path) -> bool:
-    """Tell whether a file of results ends with a whole line; a server may cut it short without saying so."""
+    """Return whether a file of results ends with a whole line; a server may truncate it without an error."""
     last = b""
     with path.open("rb") as file:
         for line in file:
@@ -632,7 +650,8 @@ def _is_whole(path: Path) -> bool:
 
 def _is_refusal(exc: ModelwireError) -> bool:
     """Return whether a failed request to create a batch has certainly created none."""
-    if isinstance(exc, (CallerError, ConnectFailed, TLSFailed)):  # the request was not sent
+    if isinstance(exc, (CallerError, ConnectFailed, TLSFailed)):
+        # These errors show that the request was not sent.
         return True
     status = exc.status_code if isinstance(exc, ProviderError) else None
     return status is not None and 400 <= status < 500 and status not in UNKNOWN_STATUSES

@@ -1,6 +1,7 @@
-"""What came back, row by row: exactly one result for each input, whatever the provider left out or sent twice.
+"""The results of a batch job: exactly one for each input, even if the provider omits rows or sends them twice.
 
-Results are raw files of the job's folder; here they are read, and where each row's is, is kept in 16 bytes a row.
+Results are raw files in the job's folder. This module reads them, and keeps the place of each row's
+result in 16 bytes.
 """
 
 from __future__ import annotations
@@ -40,28 +41,33 @@ if TYPE_CHECKING:
 __all__ = ["BatchCost", "BatchResult", "BatchStatus", "Index", "LiveAnswers"]
 
 LIVE_TABLE = "live"
-OFFSET_BITS = 40  # of a place: a file of a terabyte
-OPEN_FILES = 16  # at a time; a process may have no more than 256 of them
+# A place has this many bits for the offset, enough for a file of a terabyte.
+OFFSET_BITS = 40
+# At most this many files are open at a time; some systems allow a process no more than 256.
+OPEN_FILES = 16
 RETRYABLE = "errored_retryable"
-UNUSABLE = (
-    "unusable"  # A step after the model raises for the answer: it does not fit a schema, say.
-)
+# This status of `resubmit` is for answers for which a step after the model raises, such as those
+# that do not fit a schema.
+UNUSABLE = "unusable"
 
 
 class BatchStatus(NamedTuple):
-    """How a job stands. Rows; `batches` are the provider's names of them, by part."""
+    """The state of a job. Numbers are rows; `batches` are the provider's ids, one for each part."""
 
-    state: str  # planned, processing, cancelling, done
+    state: str  # It is "planned", "processing", "cancelling" or "done".
     rows: int
-    submitted: int  # in a batch that was made, of the latest round for each
-    done: int  # with a result here
+    submitted: int  # These rows are in a batch that was created, each counted in its latest round.
+    done: int  # These rows have a result in the job's folder.
     processing: int
     parts: int
     batches: tuple[str, ...]
 
 
 class BatchCost(NamedTuple):
-    """What a job cost in USD, at the price of batches; without the `unpriced` answers, of which no price is known."""
+    """The cost of a job in USD at the price of batches.
+
+    `unpriced` answers, whose price is unknown, are not included.
+    """
 
     usd: Decimal
     answers: int
@@ -70,12 +76,12 @@ class BatchCost(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class BatchResult:
-    """What came of one input. `cost` is USD, None where it is not known; `round` 0 was asked live or not at all.
+    """The result of one input. `cost` is USD, or None if it is unknown; `round` is 0 unless the row was in a batch.
 
-    `same` is the index of the input with an equal question, where that was asked instead: what came of it came of this
-    one, at no cost.
-    `status` is `succeeded`, `errored`, `expired`, `cancelled`, `missing` (the provider sent nothing), `invalid`
-    (it was never sent) or `pending`. After `succeeded` there may still be an `error`, of a step after the model.
+    `same` is the index of an input with an equal request that was submitted instead: this row has
+    the same result, at no cost. `status` is `succeeded`, `errored`, `expired`, `cancelled`,
+    `missing` (the provider sent nothing), `invalid` (it was never sent) or `pending`. After
+    `succeeded` there may still be an `error`, from a step after the model.
     """
 
     index: int
@@ -89,23 +95,24 @@ class BatchResult:
     request_id: str | None = None
     round: int = 0
     same: int | None = None
-    told: bool = False  # it was asked live, and who listened then has heard of it
+    # True if a direct call answered the row, and its callbacks have reported it.
+    told: bool = False
 
     @property
     def usage(self) -> Any:
-        """The tokens it took, as `AIMessage.usage_metadata` has them."""
+        """The tokens of the answer, in the form of `AIMessage.usage_metadata`."""
         return None if self.message is None else self.message.usage_metadata
 
     @property
     def retryable(self) -> bool:
-        """Whether the same question may be answered another time."""
+        """Whether the same request may succeed at another time."""
         return self.status in ("expired", "missing") or bool(
             getattr(self.error, "retryable", False)
         )
 
 
 class LiveAnswers:
-    """Answers that did not come through a batch: of the cache, and of `finish_live`."""
+    """Answers that did not come through a batch: those of the cache and of `finish_live`."""
 
     def __init__(self, folder: Path, table: str = LIVE_TABLE) -> None:
         self.folder, self.table = folder, table
@@ -116,12 +123,15 @@ class LiveAnswers:
         return self._store
 
     def add(self, number: int, message: Any, **about: Any) -> None:
-        """Keep the answer of a row, and what else is to be known of it; `told`, those who listen have heard of it."""
+        """Store the answer of a row with further facts.
+
+        The fact `told` marks an answer that callbacks have reported.
+        """
         record = json_of({"n": number, **about, "message": message_to_dict(message)})
         self._open().append(self.table, [Entry.of("answered", record, number)])
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all stored answers."""
         self._open().clear(self.table)
         self.close()
 
@@ -132,11 +142,14 @@ class LiveAnswers:
             self._store = None
 
     def places(self) -> Iterator[tuple[int, int]]:
-        """Yield the number of each row that has an answer here, and the id of its entry."""
+        """Yield the number of each row with an answer, and the id of its entry."""
         return ((entry.number or 0, entry.id or 0) for entry in self._entries())
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield what was kept: `n`, `message` and the rest. Of two with one `n`, the later one holds."""
+        """Yield the stored records with `n`, `message` and further facts.
+
+        If two have the same `n`, the later one is valid.
+        """
         return (from_json(entry.record) for entry in self._entries())
 
     def _entries(self) -> Iterator[Entry]:
@@ -145,19 +158,22 @@ class LiveAnswers:
 
 
 class Index:
-    """Where the result of each row is. Reads all that has been downloaded."""
+    """The place of each row's result. It reads all downloaded files."""
 
     def __init__(self, folder: Path, events: PartEvents, api: BatchApi, job: str) -> None:
         self.folder, self.events, self.api, self.job = folder, events, api, job
         rows = events.rows
         self._store = JobStore(folder, read_only=True)
         self.files: list[Path] = []
-        self._parts = array("i", [-1]) * rows  # the latest part that has the row
+        self._parts = array("i", [-1]) * rows  # This is the latest part that has the row.
         self._checks = array("I", [0]) * rows
-        self._lines = array("I", [0]) * rows  # in the file of the part, from 1
-        # 0 for none, up to 1 << 40 the id of a live answer, else file (from 1) and offset.
+        # This is the row's line in the file of its part, from 1.
+        self._lines = array("I", [0]) * rows
+        # 0 is no result, a number below 1 << 40 the id of a direct answer, and any other a file
+        # (from 1) and an offset.
         self._places = array("Q", [0]) * rows
-        self._open: dict[int, IO[bytes]] = {}  # by number, the one that was read last at the end
+        # These are the open files by number; the last one was used most recently.
+        self._open: dict[int, IO[bytes]] = {}
         for part in events.parts:
             for line, (name, _) in enumerate(stored(folder / "parts", part, api), 1):
                 number, check = number_of(name, job) or (0, 0)
@@ -187,7 +203,8 @@ class Index:
                     continue
                 number, check = (-1, 0) if found is None else found
                 is_row = 0 <= number < len(self._parts) and self._parts[number] == part
-                # With another check it answers another question; of two lines of one row the first holds.
+                # A line with another checksum answers an older request. If a row has two lines, the
+                # first is used.
                 if is_row and self._checks[number] == check and not self._places[number]:
                     self._places[number] = base + at
 
@@ -199,11 +216,13 @@ class Index:
         self._open.clear()
 
     def part_of(self, number: int) -> int:
-        """Return the number of the part that has the row last; -1 where none has it, or where it was asked live."""
+        """Return the number of the latest part with the row; -1 if there is none, or if a direct
+        call answered the row.
+        """
         return -1 if self.is_answered_live(number) else self._parts[number]
 
     def is_answered_live(self, number: int) -> bool:
-        """Tell whether a row has an answer that did not come through a batch."""
+        """Return whether a row has an answer that did not come through a batch."""
         return 0 < self._places[number] < 1 << OFFSET_BITS
 
     def by_arrival(self) -> Iterator[int]:
@@ -213,7 +232,7 @@ class Index:
         )
 
     def line(self, number: int) -> bytes | None:
-        """Return what is written of a row, None for nothing."""
+        """Return the stored line or record of a row, or None."""
         place = self._places[number]
         if not place:
             return None
@@ -225,7 +244,7 @@ class Index:
         return bytes(file.readline())
 
     def _file(self, which: int) -> IO[bytes]:
-        """Return an open file; the one that was not read for the longest time is closed for it."""
+        """Return an open file. If too many are open, the least recently used one is closed."""
         file = self._open.pop(which, None)
         if file is None:
             if len(self._open) >= OPEN_FILES:
@@ -235,7 +254,7 @@ class Index:
         return file
 
     def fill(self, result: BatchResult, codec: Codec) -> BatchResult:
-        """Complete the result of a row: its status, and its message or its error."""
+        """Set the status of a row's result, and its message or its error."""
         self._fill(result, codec, result.index if result.same is None else result.same)
         if result.same is not None and result.cost is not None:
             result.cost = Decimal(0)
@@ -299,12 +318,16 @@ def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> None:
         result.cost = known_price(result.message, batch=True)
     except ModelwireError as exc:
         result.error = exc
-        if reply.kind == "succeeded":  # an answer nobody can read
+        if reply.kind == "succeeded":
+            # The provider reports a success, but its answer cannot be read.
             result.status = "errored"
 
 
 def matches(result: BatchResult, wanted: tuple[str, ...]) -> bool:
-    """Tell whether a result is of one of the statuses; `errored_retryable` are those worth another try."""
+    """Return whether a result has one of the statuses.
+
+    `errored_retryable` matches transient errors.
+    """
     return result.status in wanted or (
         RETRYABLE in wanted and result.status == "errored" and result.retryable
     )
@@ -324,7 +347,7 @@ STATUSES = (
 
 
 def checked_statuses(status: Any) -> tuple[str, ...]:
-    """Check what `resubmit` and the like were asked for."""
+    """Return the statuses as a tuple. Raises `InvalidArgument` for an unknown one."""
     statuses = (status,) if isinstance(status, str) else tuple(status)
     for one in statuses:
         if one not in STATUSES:

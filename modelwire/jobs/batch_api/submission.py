@@ -1,4 +1,7 @@
-"""Handing in a batch: rows are written down and cut into parts, then the provider is told; run again, it goes on."""
+"""Submits a batch job: rows are stored and cut into parts, then batches are created.
+
+Run again, it resumes.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,11 @@ from modelwire.runnables.config import run_in_executor
 
 __all__ = ["asubmit_batch", "batch_api_of", "submit", "submit_batch", "takes_bucket"]
 
-TRIES = 5  # of handing in, while the provider or the network has bad luck
+# Submission is tried at most this many times if the provider or the network fails.
+TRIES = 5
 VERTEX = "google_vertexai"
-# Providers that speak a wire with a Batch API, and have another one themselves. Groq's is OpenAI's
-# (https://console.groq.com/docs/batch). Read 2026-11.
+# These providers speak a wire that has a Batch API at its owner, but have a different one
+# themselves. Groq's is OpenAI's (https://console.groq.com/docs/batch). Read 2026-11.
 OF_THEIR_OWN = {
     VERTEX: (
         "Vertex AI makes batches of files in a bucket of Google Cloud Storage: "
@@ -39,12 +43,13 @@ OF_THEIR_OWN = {
 
 
 def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> BatchJob:
-    """Hand `inputs` in to the Batch API of the chain's provider: answers within a day, at half the price.
+    """Submit `inputs` to the Batch API of the chain's provider: answers arrive within a day, at half the price.
 
-    `chain` is a chat model, or a chain with one. `inputs` is an iterable of what it takes, or the path of a CSV, TSV,
-    JSON lines or Parquet file. Steps before the model run now, those after it when results are read. With the `dir` of
-    a job that was interrupted it goes on: no batch is made twice. Raises: `NotBatchable` for a chain that cannot be cut
-    at one model, `JobChanged` for a `dir` that holds something else.
+    `chain` is a chat model, or a chain with one. `inputs` is an iterable of its inputs, or the path
+    of a CSV, TSV, JSON lines or Parquet file. Steps before the model run now, those after it when
+    results are read. With the `dir` of an interrupted job the submission resumes, and no batch is
+    created twice. Raises: `NotBatchable` for a chain that cannot be split at one model,
+    `JobChanged` for a `dir` with a different job.
 
     Example:
         job = submit_batch(prompt | model | parser, "reviews.csv", dir="runs/reviews")
@@ -56,7 +61,10 @@ def submit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> Ba
 
 
 def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) -> BatchJob:
-    """Submit as `submit_batch` does; without `searches`, `wait` finds out what came of a lost answer."""
+    """Submit as `submit_batch` does.
+
+    Without `searches`, `wait` finds out whether a lost answer had created a batch.
+    """
     settings = checked_options(options)
     split = split_chain(chain, settings["config"])
     api = batch_api_of(split.model, settings["bucket"])
@@ -69,11 +77,12 @@ def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) ->
         if not events.planned:
             try:
                 folder.note(batch=_settings(split, settings))
-                with job._batch_client(folder, events):  # a missing SDK leaves no job
+                with job._batch_client(folder, events):
+                    # A missing SDK must not leave a job's folder behind.
                     pass
                 _check_live(split, inputs, settings)
                 _plan(folder, events, split, rows, api, settings)
-            except CallerError:  # nothing was handed in, nor will be
+            except CallerError:  # Nothing was submitted, and nothing will be.
                 if is_new:
                     rmtree(folder.path, ignore_errors=True)
                 raise
@@ -89,12 +98,15 @@ def submit(chain: Any, inputs: Any, options: BatchOptions, *, searches: bool) ->
 
 
 def takes_bucket(model: Any) -> bool:
-    """Tell whether the batches of a model are made of files in a bucket."""
+    """Return whether the batches of a model are made of files in a bucket."""
     return str(getattr(model, "provider", "")) == VERTEX
 
 
 def batch_api_of(model: Any, bucket: str | None = None) -> BatchApi:
-    """Return the Batch API of a model. Nothing is sent. Raises: `NotBatchable` or `InvalidArgument` for none."""
+    """Return the Batch API of a model, without any request.
+
+    Raises: `NotBatchable` or `InvalidArgument` if there is none.
+    """
     provider = str(getattr(model, "provider", ""))
     if takes_bucket(model) and bucket is not None:
         if "/projects/" not in model._endpoint(ask=False).base_url:
@@ -109,7 +121,7 @@ def batch_api_of(model: Any, bucket: str | None = None) -> BatchApi:
 
 
 async def asubmit_batch(chain: Any, inputs: Any, **options: Unpack[BatchOptions]) -> BatchJob:
-    """Hand `inputs` in without blocking the event loop; see `submit_batch`."""
+    """Submit `inputs` without blocking the event loop; see `submit_batch`."""
     return await run_in_executor(None, submit_batch, chain, inputs, **options)
 
 
@@ -129,11 +141,12 @@ def _fingerprint(
 
 
 def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what a later process needs to know, without secrets."""
+    """Return what another process needs to continue the job, without secrets."""
     from modelwire.transport.connections.address import shown_url
 
     model: Any = split.model
-    # On Vertex AI the project and the location are in the address: whoever waits may have others.
+    # The address on Vertex AI contains the project and the location; another process may have
+    # different defaults.
     address = model.base_url if options["bucket"] is None else model._endpoint().base_url
     base_url = None if address is None else shown_url(address)
     names = ("key", "metadata", "part_rows", "part_bytes", "max_rounds", "limit", "bucket")
@@ -144,7 +157,7 @@ def _settings(split: Split, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_live(split: Split, inputs: Any, options: Mapping[str, Any]) -> None:
-    """Ask the first rows live: a provider may look at what it was handed only hours later."""
+    """Call the model for the first rows directly: a provider may take hours to report an invalid request."""
     if not options["check"]:
         return
     from itertools import islice

@@ -1,4 +1,4 @@
-"""Rows of a batch job that could not be sent, read once more: those that can be asked now become parts of their own."""
+"""Reads the rows of a batch job again that could not be sent, and puts those that are valid now into new parts."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def resubmit_unsent(
     encoding: str,
     round: int,
 ) -> int:
-    """Plan the rows that were never sent and can be asked now; return how many they are.
+    """Plan the rows that were never sent and are valid now; return their number.
 
-    Raises: `JobChanged` where a row that was readable is another one now: what was asked under its number would be
-    another row's.
+    Raises: `JobChanged` if a row that was readable has changed, since its stored answer would
+    belong to another row.
     """
     settings = folder.about["batch"]
     index = Index(folder.path, events, api, folder.id)
@@ -85,7 +85,7 @@ def _replanned(
     key: str | None,
     unsent: set[int],
 ) -> dict[str, Any]:
-    """Write down every row anew, and file the requests of those that were not sent; return the facts of the event."""
+    """Store every row again, and the requests of those that were not sent; return the facts of the event."""
     digest, count, same = sha256(), 0, 0
     before = plan.stored_rows(folder)
     part = folder / f"{plan.ROWS_NAME}.part"
@@ -118,7 +118,7 @@ def _replanned(
 
 
 def _may_be(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Tell whether a row may be what it was: one that was never sent may have become anything."""
+    """Return whether a record may be of the same row; a row that was never sent may have changed in any way."""
     if "error" in old:
         return True
     return all(old.get(name) == from_json(json_of(new.get(name))) for name in ("value", "messages"))

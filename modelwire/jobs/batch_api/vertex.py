@@ -1,14 +1,17 @@
-"""Vertex AI's batch prediction with Gemini models, as a job uses it: requests and results are files in a bucket.
+"""Vertex AI's batch prediction with Gemini models: requests and results are files in a bucket.
 
-Wire format: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-from-cloud-storage,
-https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/projects.locations.batchPredictionJobs and
-https://cloud.google.com/storage/docs/json_api/v1/objects, read 2026-11; paths and fields also google-genai 3.4,
-`batches.py`, `types.BatchJob` and `types.JobState`. No recording stands behind this.
+Wire format:
+https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-from-cloud-storage,
+https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/projects.locations.batchPredictionJobs
+and https://cloud.google.com/storage/docs/json_api/v1/objects, read 2026-11; paths and fields also
+google-genai 3.4, `batches.py`, `types.BatchJob` and `types.JobState`. No recorded traffic confirms
+this.
 
-Results come in any order, and no field for a row's name is documented. A line of results repeats its request, so the
-name goes along twice: as `key`, as at the Gemini API, and in labels of the request, from where LiteLLM, RubyLLM and
-Bifrost read theirs. A label's name may have 1,000 values in the life of a billing account
-(.../docs/multimodal/add-labels-to-api-calls): pieces of two characters, of which there are 289, stay below.
+Results come in any order, and no field for a row's name is documented. A line of results repeats
+its request, so the name is sent twice: as `key`, as in the Gemini API, and in labels of the
+request, from where LiteLLM, RubyLLM and Bifrost read theirs. A label's name may have 1,000 values
+in the life of a billing account (.../docs/multimodal/add-labels-to-api-calls). Pieces of two
+characters, of which there are 289, stay below that.
 """
 
 from __future__ import annotations
@@ -40,16 +43,20 @@ class VertexBatches(GoogleBatches):
     """Batches of Gemini on Vertex AI, in a bucket."""
 
     name = "vertex"
-    # Of 200,000 rows and 1 GB of a file; smaller parts are answered sooner, and lose less.
+    # A file may have 200,000 rows and 1 GB. Smaller parts are answered sooner and lose less in a
+    # failure.
     max_rows = 50_000
     max_bytes = 1_000_000_000
-    # Below `projects/.../locations/...`, which the model's address has.
+    # This path is below `projects/.../locations/...`, which is in the model's address.
     batches, list_field = "/batchPredictionJobs", "batchPredictionJobs"
-    # In the queue, then running (.../docs/multimodal/batch-prediction-gemini, "Quotas").
+    # A batch waits in the queue, then runs (.../docs/multimodal/batch-prediction-gemini, "Quotas").
     life_s = (72 + 24) * 3600.0
 
     def __init__(self, bucket: str) -> None:
-        """`bucket` is `gs://name` or `gs://name/folder`. Raises: `InvalidArgument` for anything else."""
+        """`bucket` is `gs://name` or `gs://name/folder`.
+
+        Raises: `InvalidArgument` for anything else.
+        """
         super().__init__()
         # https://cloud.google.com/storage/docs/buckets#naming, read 2026-11
         found = re.fullmatch(
@@ -71,7 +78,10 @@ class VertexBatches(GoogleBatches):
         return True
 
     def upload(self, batch_client: BatchClient, part: Part, path: Path, job: str) -> api.Uploaded:
-        """Put the requests of a part into the bucket; again under the same name, where nobody knows whether it was."""
+        """Upload the requests of a part to the bucket.
+
+        A repeated upload replaces the file of the same name.
+        """
         name = f"{self._place(part, job)}.jsonl"
         address = f"{_storage()}/upload/storage/v1/b/{self._bucket}/o?uploadType=media&name={quote(name, safe='')}"
         headers = {"Content-Type": "application/jsonl", "Content-Length": str(part.size_bytes)}
@@ -109,7 +119,7 @@ class VertexBatches(GoogleBatches):
 
     def counts(self, about: Mapping[str, Any]) -> tuple[int, int, int]:
         found = about.get("completionStats") or {}
-        words = ("successful", "failed", "incomplete")  # -1 where it is not known
+        words = ("successful", "failed", "incomplete")  # Each count is -1 if it is unknown.
         good, bad, left = (max(0, int(found.get(f"{word}Count") or 0)) for word in words)
         return good + bad + left, good, bad
 
@@ -151,19 +161,19 @@ class VertexBatches(GoogleBatches):
 
 
 def _storage() -> str:
-    """Return where objects are: at Google's, or at what `STORAGE_EMULATOR_HOST` names, which is sent the token too."""
+    """Return the address of Cloud Storage, or the one in `STORAGE_EMULATOR_HOST`, which receives the token, too."""
     host = os.environ.get("STORAGE_EMULATOR_HOST", STORAGE).rstrip("/")
     return host if "://" in host else f"http://{host}"
 
 
 def _object(place: str) -> str:
-    """Return the address of an object that is at `bucket/name`."""
+    """Return the URL of an object at `bucket/name`."""
     bucket, _, name = place.partition("/")
     return f"{_storage()}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}"
 
 
 def _error_of(status: Any) -> Any:
-    """Return the error that a row's status holds: `Bad Request: {"error": {...}}`, a text, or an object."""
+    """Return the error in a row's status: `Bad Request: {"error": {...}}`, a text, or an object."""
     if isinstance(status, str):
         try:
             status = from_json(status[status.index("{") : status.rindex("}") + 1])
