@@ -1,8 +1,9 @@
-"""What a row may cost at the most, set aside of the job's `max_cost` before the row is asked. No I/O.
+"""Reserves the highest possible cost of each row of the job's `max_cost` before the row is called. No I/O.
 
-A token is at least one byte of UTF-8, so a row's bytes and those of the chain's own words are at least its tokens. The
-largest answer is the model's `max_tokens`, else the `max_output_tokens` of its profile, else all of its context.
-What a row costs that no model can be seen for is learned: as much as the dearest so far.
+A token is at least one byte of UTF-8, so the tokens of a prompt are at most the bytes of the row
+and of the chain's own texts. The longest answer is the model's `max_tokens`, else the
+`max_output_tokens` of its profile, else its context. If the model of a chain cannot be found, a row
+is estimated to cost as much as the most expensive one so far.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RowMoney"]
 
-UNKNOWN_CONTEXT = 1_000_000  # tokens
-IMAGE_TOKENS = 3_000  # of a picture that is named by its address
-STEP = 64  # tokens; prices are looked up for so many at a time
+# A model without a known context window is assumed to have this many tokens.
+UNKNOWN_CONTEXT = 1_000_000
+# An image that is referred to by a URL is estimated at this many tokens.
+IMAGE_TOKENS = 3_000
+# Numbers of input tokens are rounded up to a multiple of this, so that few prices are looked up.
+STEP = 64
 _LIMITS = frozenset(
     {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"}
 )
@@ -33,7 +37,7 @@ _IMAGE = re.compile(rb'"image(_url)?"')
 
 
 class _Call(NamedTuple):
-    """One call of a row: the model, and tokens of its answer at most."""
+    """One model call of a row, with the largest numbers of tokens of its answer and its context."""
 
     model: BaseChatModel
     answer_tokens: int
@@ -41,16 +45,22 @@ class _Call(NamedTuple):
 
 
 class RowMoney:
-    """`most` USD for the rows of a job of `work`, all its runs together. The job's event loop alone spends it."""
+    """Holds the budget of a job: `most` USD for all its runs.
+
+    Only the job's event loop may use it.
+    """
 
     def __init__(self, most: Decimal, work: Work) -> None:
         self.most, self.spent, self._reserved = most, Decimal(0), Decimal(0)
         self._dearest = Decimal(0)
-        self._scale = Decimal(1)  # rows that cost more than was set aside teach it
+        # Estimates are multiplied by this factor, which grows when a row costs more than was
+        # reserved.
+        self._scale = Decimal(1)
         words = work.fingerprint()["work"]
         self._own_tokens = len(words.encode(errors="replace"))
         named = [words.count(f"{{{name}}}") for name in work.columns or ()]
-        self._times = max([1, *named])  # that a prompt repeats a column
+        # A prompt may contain a column this many times.
+        self._times = max([1, *named])
         self._calls: list[_Call] = []
         for model, kwargs, times in models_with_arguments(work.chain):
             self._calls += [_call(model, kwargs)] * times
@@ -59,21 +69,21 @@ class RowMoney:
 
     @property
     def answer_tokens(self) -> int:
-        """Tokens of the longest answer that is reckoned with; 0 where no model is seen."""
+        """Tokens of the longest answer that is reserved for; 0 if no model of the chain can be found."""
         return max((call.answer_tokens for call in self._calls), default=0)
 
     @property
     def left(self) -> Decimal:
-        """USD that are neither spent nor set aside."""
+        """USD that are neither spent nor reserved."""
         return self.most - self.spent - self._reserved
 
     @property
     def is_blind(self) -> bool:
-        """Whether nothing is known of what a row may cost."""
+        """Whether the cost of a row cannot be estimated at all."""
         return not self._calls and not self._dearest
 
     def needed(self, row_json: bytes) -> Decimal:
-        """Return what a row may cost in USD at the most, as far as that can be known."""
+        """Return the highest possible cost of a row in USD, or the best estimate of it."""
         if not self._calls:
             return self._dearest
         tokens = (
@@ -82,7 +92,8 @@ class RowMoney:
             + IMAGE_TOKENS * len(_IMAGE.findall(row_json))
         )
         total = Decimal(0)
-        for call in self._calls:  # the later ones may be asked about what the earlier have answered
+        for call in self._calls:
+            # The input of a later call may contain the answers of earlier ones.
             sent = min(tokens, call.context_tokens)
             total += price_of_counts(
                 call.model, -(-sent // STEP) * STEP, call.answer_tokens
@@ -91,14 +102,17 @@ class RowMoney:
         return total * self._scale
 
     def hold(self, amount: Decimal) -> bool:
-        """Set so much aside; tell whether there was so much."""
+        """Reserve an amount. Return False, without reserving, if it exceeds the budget."""
         if amount > self.left:
             return False
         self._reserved += amount
         return True
 
     def hold_for(self, question: Question) -> bool:
-        """Set aside what a row may cost, and note it there; tell whether there was so much."""
+        """Reserve the cost of a row and record it in `question.reserved`.
+
+        Return False if it exceeds the budget.
+        """
         needed = self.needed(question.row_json)
         if not self.hold(needed):
             return False
@@ -106,15 +120,15 @@ class RowMoney:
         return True
 
     def owe(self, amount: Decimal) -> None:
-        """Set aside what is under way already, be there so much or not."""
+        """Reserve the cost of work in progress, even beyond the budget."""
         self._reserved += amount
 
     def give_back(self, amount: Decimal) -> None:
-        """Take back what was set aside."""
+        """Release a reserved amount."""
         self._reserved -= amount
 
     def pay(self, about: Mapping[str, Any], reserved: Decimal = Decimal(0)) -> None:
-        """Take what a row has cost, for which so much is set aside, and learn from it."""
+        """Settle the actual cost of a row, and raise later estimates if it exceeds the `reserved` amount."""
         cost = Decimal(about.get("cost") or 0)
         self.spent += cost
         self._dearest = max(self._dearest, cost)
@@ -122,7 +136,7 @@ class RowMoney:
             self._scale *= cost / reserved
 
     def shortage(self, amount: Decimal) -> str:
-        """Say why no more rows are begun."""
+        """Return the sentence that explains why no more rows are started."""
         left = _rounded(max(self.left, Decimal(0)))
         why = f"The next row may cost up to ${_rounded(amount)}, and ${left} of the ${self.most} are left."
         if not self.answer_tokens:
@@ -144,15 +158,14 @@ def _call(model: BaseChatModel, kwargs: Mapping[str, Any]) -> _Call:
 
 
 def _answer_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> tuple[int | None, int]:
-    """Return the limit of an answer that a request would say, in tokens, and how many answers it would ask for."""
+    """Return the limit of an answer in tokens, as the request would state it, and the number of answers it asks for."""
     from modelwire.adapters.model.http import HTTPChatModel
 
     body: Mapping[str, Any] = {"max_tokens": getattr(model, "max_tokens", None), **kwargs}
     if isinstance(model, HTTPChatModel):
         arguments, messages = dict(kwargs), [HumanMessage("?")]
-        with suppress(
-            ModelwireError, TypeError, ValueError
-        ):  # the call itself will say what is wrong
+        with suppress(ModelwireError, TypeError, ValueError):
+            # The call itself will raise the error.
             model._retry_settings(arguments)
             body = model._build_request(
                 messages, arguments.pop("stop", None), arguments, stream=False

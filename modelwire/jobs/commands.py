@@ -1,4 +1,4 @@
-"""`modelwire batch` and `modelwire jobs`: what is typed becomes a call of `run_job`."""
+"""`modelwire batch` and `modelwire jobs`: turn command lines into calls of `run_job`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ else:
 
 __all__ = ["batch", "list_jobs", "register", "retry", "say_failures", "show", "wait", "write"]
 
-REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10  # after a run, and by `jobs show`
+# After a run and in `jobs show`, at most this many reasons of failures are printed.
+REASONS_AFTER_RUN, REASONS_SHOWN = 3, 10
 _NO_PARAMETERS = {
     "model",
     "model_name",
@@ -48,12 +49,13 @@ _NO_PARAMETERS = {
     "config_prefix",
     "config_file",
 }
-LINES_NAMED = 5  # of the input, for each reason
+# Each reason names at most this many lines of the input.
+LINES_NAMED = 5
 _STOPS = {"max_cost": "near `max_cost`", "interrupted": "by Ctrl-C", "terminated": "by SIGTERM"}
 
 
 def register(commands: Any) -> None:
-    """Add the commands to those of `modelwire`."""
+    """Add the commands to `modelwire`."""
     parser = commands.add_parser(
         "batch",
         help="ask a prompt about every row of a file",
@@ -230,7 +232,10 @@ def register(commands: Any) -> None:
 
 
 def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a `type` of an option: what `check` refuses is wrong usage, all else stays as it was typed."""
+    """Return a `type` for an option.
+
+    A value that `check` rejects is a usage error; any other is kept as text.
+    """
 
     def typed(text: str) -> str:
         try:
@@ -297,7 +302,7 @@ def _batch(settings: dict[str, Any], options: argparse.Namespace) -> int:
 
 
 def _command(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what runs it again, from whatever folder."""
+    """Return the settings that run the job again from any folder."""
     command = {name: settings.get(name) for name in _SAVED}
     command |= {
         name: str(Path(settings[name]).absolute()) for name in _PATHS if settings[name] is not None
@@ -347,7 +352,7 @@ def _run(settings: Mapping[str, Any], *, retry_failed: bool, quiet: bool) -> int
 
 
 def say_failures(path: Path, *, can_retry: bool = True) -> None:
-    """Print why rows of a job have failed, the commonest reasons first, and what to do."""
+    """Print why rows of a job have failed, the most frequent reasons first, and what to do."""
     job = folders.JobFolder(path)
     failures = _standing(job)[1]
     lines = _reasons(failures, REASONS_AFTER_RUN)
@@ -364,7 +369,7 @@ def say_failures(path: Path, *, can_retry: bool = True) -> None:
         for record in records.stored_records(path)
         if "error" in record
     )
-    if unsent:  # of a batch job
+    if unsent:  # Only a batch job has these.
         lines.append(
             f"{unsent:,} of them were not submitted: put each right where it stands in the input."
         )
@@ -416,7 +421,7 @@ def _model(settings: Mapping[str, Any]) -> Any:
 
 
 def _model_file(folder: str | None) -> Path | None:
-    """Return the `modelwire.toml` of the folder in which a job was begun, unless the environment names one."""
+    """Return the `modelwire.toml` of the folder in which a job was started, unless the environment names one."""
     from modelwire.config import FILE_NAME, FILE_VARIABLE
 
     if folder is None or os.environ.get(FILE_VARIABLE):
@@ -440,7 +445,7 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 
 def _checked(settings: Mapping[str, Any]) -> tuple[Work, Source]:
-    """Return what is to be asked about what, when nothing speaks against it."""
+    """Return the work and the rows of a job, after checking them."""
     from modelwire.jobs.sources import open_source
 
     outputs.check_output(Path(settings["output"]), settings["order"], settings["input"])
@@ -489,7 +494,7 @@ def list_jobs(options: argparse.Namespace) -> None:
     echo(f"{'ID':<10}{'STATE':<13}{'ROWS':>10}{'FAILED':>8}{'USD':>10}  FOLDER")
     for job in jobs:
         numbers = job.summary()
-        if "failed" not in numbers:  # it runs, or was killed, or is at the provider's
+        if "failed" not in numbers:  # The job runs, was killed, or is at the provider.
             standing, failures = _standing(job)
             numbers = {**asdict(standing), "failed": len(failures)}
         cost = "-" if numbers["unpriced"] or _is_out(job) else numbers["cost"]
@@ -501,7 +506,7 @@ def list_jobs(options: argparse.Namespace) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """Run `modelwire jobs show`: what the job is, how it stands, and why rows have failed."""
+    """Run `modelwire jobs show`: print the job's settings, its progress, and why rows have failed."""
     job = folders.find_job(options.job, Path(options.dir))
     about, state = job.about, job.state()
     echo(f"job      {job.id}, {state}, begun {about['begun']}")
@@ -510,7 +515,7 @@ def show(options: argparse.Namespace) -> None:
     echo(f"folder   {job.path}")
     for name, value in about["fingerprint"].items():
         if name == "request" or (name == "work" and "prompt" in about["fingerprint"]):
-            continue  # a digest, or the prompt and the model at greater length
+            continue  # These are digests, or the prompt and the model in full.
         shown = (
             ", ".join(f"{key} {one}" for key, one in value.items())
             if isinstance(value, dict)
@@ -536,12 +541,12 @@ def show(options: argparse.Namespace) -> None:
 
 
 def _is_out(job: JobFolder) -> bool:
-    """Tell whether the answers of a job are at the provider's still, or not read yet: what they cost is not known."""
+    """Return whether a job's answers are still at the provider, or not read yet, so that their cost is unknown."""
     return "batch" in job.about and next(records.stored_records(job.path), None) is None
 
 
 def _parts(job: JobFolder) -> list[Part]:
-    """Return the batches of a batch job, or those of a job with an hour."""
+    """Return the batches of a batch job, or those of a job with a deadline."""
     within = (
         folders.JobFolder(path.parent) for path in sorted(job.path.glob("batches/*/job.json"))
     )
@@ -557,9 +562,10 @@ def _part_events(job: JobFolder) -> PartEvents:
 
 
 def _reasons(failures: Mapping[int, tuple[int, str]], most: int) -> list[str]:
-    """Say why rows have failed, the commonest reason first.
+    """Return the reasons of failures as lines, the most frequent first.
 
-    Texts that differ in a number or an id alone are counted together, "such as" the first of them.
+    Texts that differ only in a number or an id are counted together, and the first of them is shown
+    after "such as".
     """
     groups: dict[str, tuple[dict[str, None], list[int]]] = {}
     for line, error in sorted(failures.values()):
@@ -577,7 +583,7 @@ def _reasons(failures: Mapping[int, tuple[int, str]], most: int) -> list[str]:
 
 
 def _standing(job: JobFolder) -> tuple[Standing, dict[int, tuple[int, str]]]:
-    """Count what the store of a job has, also while it runs; return line and error of its failed rows, by number."""
+    """Return the counts in a job's store, also while it runs, and line and error of its failed rows by number."""
     from modelwire.jobs.progress import Standing
 
     standing, seen = Standing(), bytearray()

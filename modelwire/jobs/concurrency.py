@@ -1,6 +1,7 @@
-"""How many rows are asked at a time where nobody says: more, for as long as that gets more of them done.
+"""Tunes how many rows run at a time if the user sets no limit: more, as long as throughput rises.
 
-No I/O here, and no clock. A turn is as many finished rows as there are at a time: what was begun before is through.
+No I/O, no clock. A measurement begins when as many rows have finished as run at a time: all earlier
+ones are done then.
 """
 
 from __future__ import annotations
@@ -8,13 +9,18 @@ from __future__ import annotations
 __all__ = ["START", "ConcurrencyTuner"]
 
 START = 200
-_STEP, _WORTH = 1.5, 1.1  # half as many more; a tenth more has to come of it
-_LEAST_S = 2.0  # that are measured
-_AGAIN_S = 60.0  # after a step that was not worth it
+# Each step multiplies the size by `_STEP`, and is kept if throughput grows by the factor `_WORTH`.
+_STEP, _WORTH = 1.5, 1.1
+# A measurement takes at least this long.
+_LEAST_S = 2.0
+# After a step that was reverted, the next one waits this long.
+_AGAIN_S = 60.0
 
 
 class ConcurrencyTuner:
-    """`size` rows at a time, `most` in the end: what a pool of connections takes."""
+    """Sets how many rows run at a time: `size` now, and never more than `most`, which a pool of
+    connections can serve.
+    """
 
     def __init__(self, start: int = START, most: int | None = None) -> None:
         if most is None:
@@ -23,19 +29,19 @@ class ConcurrencyTuner:
             most = affordable_in_flight()
         self.most = most
         self.size = min(start, self.most)
-        self._before: tuple[int, float] | None = (
-            None  # the size this one has to be worth more than, its rows a second
-        )
-        self._settled: float | None = (
-            None  # how many rows will be done when a turn has passed at this size
-        )
-        self._measured: tuple[float, float] | None = (
-            None  # since when, and how many rows were done then
-        )
+        # This is the size before the last step, and its rows a second; throughput must exceed that.
+        self._before: tuple[int, float] | None = None
+        # A measurement begins when this many rows are done.
+        self._settled: float | None = None
+        # This is when the measurement began, and how many rows were done then.
+        self._measured: tuple[float, float] | None = None
         self._not_before = 0.0
 
     def observe(self, now: float, done: int, *, full: bool) -> None:
-        """Measure; change `size` where that is due. `full`: as many as may be are being asked."""
+        """Take a measurement and change `size` if it is time.
+
+        `full` says whether as many rows run as may.
+        """
         if not full or now < self._not_before or (self.size >= self.most and self._before is None):
             self._settled = self._measured = None
         elif self._settled is None:

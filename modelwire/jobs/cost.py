@@ -1,6 +1,6 @@
-"""What answers cost: US dollars as `Decimal`, by the price list of the package `genai-prices`. No I/O here.
+"""The cost of answers in US dollars as `Decimal`, by the price list of the package `genai-prices`. No I/O.
 
-Prices are those of the list as it was installed; nothing is fetched.
+Prices are those of the installed version; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ __all__ = [
     "prices_of",
 ]
 
-# What Batch APIs ask of the usual price, for plans and where the list has no batch price of a model:
-# https://platform.openai.com/docs/guides/batch,
+# Plans use this share of the usual price for Batch APIs, and so do models whose batch price the
+# list does not have: https://platform.openai.com/docs/guides/batch,
 # https://docs.anthropic.com/en/docs/build-with-claude/batch-processing and
 # https://ai.google.dev/gemini-api/docs/batch-api, read 2026-11.
 BATCH_SHARE = Decimal("0.5")
 
-FREE = frozenset({"local"})  # runs on the user's own machine
+# These providers run on the user's own machine and cost nothing.
+FREE = frozenset({"local"})
 
-# Providers whose name in the list is another than ours (genai-prices 0.2.3).
+# These providers have another name in the list (genai-prices 0.2.3).
 LISTED_AS = {
     "azure_openai": "azure",
     "bedrock": "aws",
@@ -48,7 +49,7 @@ LISTED_AS = {
     "xai": "x-ai",
 }
 
-# Details of `UsageMetadata`, and what the list calls them.
+# This maps the details of `UsageMetadata` to the list's names of them.
 LISTED_INPUTS = {
     "cache_read": "cache_read_tokens",
     "cache_creation": "cache_write_tokens",
@@ -60,7 +61,7 @@ LISTED_OUTPUTS = {"audio": "output_audio_tokens", "reasoning": "output_reasoning
 
 
 def dollars(amount: Decimal) -> str:
-    """Write US dollars with four decimals, and with two digits that count where four decimals would show none.
+    """Return US dollars as text with four decimals, or with two significant digits if four decimals would show zeros.
 
     >>> dollars(Decimal("1234.5")), dollars(Decimal("0.0000034")), dollars(Decimal(0))
     ('$1,234.5000', '$0.0000034', '$0.0000')
@@ -70,9 +71,10 @@ def dollars(amount: Decimal) -> str:
 
 
 def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
-    """Return what an answer cost in USD; None where its usage is not known, or no price of its model.
+    """Return the cost of an answer in USD; None if its usage or its model's price is unknown.
 
-    `batch=True` for one that came through a provider's Batch API. An answer out of a cache of ours costs nothing.
+    Set `batch=True` for an answer of a provider's Batch API. An answer from a cache of ours costs
+    nothing.
     Raises: `MissingDependency` without `modelwire[jobs]`.
     """
     price = known_price(message, batch=batch)
@@ -82,7 +84,7 @@ def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
 
 
 def known_price(message: AIMessage, *, batch: bool = False) -> Decimal | None:
-    """Return what `price_of` does; None without the price list, too."""
+    """Return `price_of(message)`, or None if the price list is not installed."""
     about = message.response_metadata
     model, provider = about.get("model_name") or about.get("model"), about.get("model_provider")
     if not model or message.usage_metadata is None:
@@ -101,13 +103,14 @@ def price_of_usage(
     batch: bool = False,
     tier: Any = None,
 ) -> Decimal | None:
-    """Return the price in USD of what one call used; None where no price of the model is known, or no list is there.
+    """Return the price in USD of one call's usage; None if the model's price is unknown or the list is not installed.
 
-    `usage` is a `UsageMetadata` of one call: some prices depend on its length. Reasoning tokens that a provider counts
-    in the total only are priced as output, as it bills them. `tier` is the `service_tier` that the answer says it had;
-    one of which the list has no price costs what the default one does.
+    `usage` must be the `UsageMetadata` of a single call, since some prices depend on its length.
+    Reasoning tokens that a provider counts only in the total are priced as output, as it bills
+    them. `tier` is the `service_tier` in the answer; a tier without a price of its own costs as
+    much as the default one.
     """
-    if "total_cost" in usage:  # the mark of an answer out of a cache, see `adapters.model.cache`
+    if "total_cost" in usage:  # This key marks an answer from a cache, see `adapters.model.cache`.
         return Decimal(str(usage["total_cost"]))
     if provider in FREE:
         return Decimal(0)
@@ -141,7 +144,7 @@ def price_of_usage(
 
 @lru_cache(maxsize=256)
 def listed_model(model: str, provider: str | None = None) -> Any:
-    """Return the row of a model in the price list; None where it has none, or is not installed."""
+    """Return the row of a model in the price list; None if there is none, or no list is installed."""
     try:
         return price_list().find_provider_model(
             model, None, LISTED_AS.get(provider or "", provider), None
@@ -151,25 +154,27 @@ def listed_model(model: str, provider: str | None = None) -> Any:
 
 
 def price_list() -> Any:
-    """Return all rows of the price list. Raises ImportError where it is not installed."""
+    """Return all rows of the price list. Raises `ImportError` if it is not installed."""
     return import_module("genai_prices.data_snapshot").get_snapshot()
 
 
 def prices_of(row: Any) -> Any:
-    """Return the prices of a row that hold now, in USD: `input_mtok` and its like are for a million tokens."""
+    """Return the current prices of a row in USD: `input_mtok` and the like are for a million tokens."""
     return row.get_prices(datetime.now(UTC), None)
 
 
-@lru_cache(
-    maxsize=100_000
-)  # the list takes 0.1 to 0.2 ms a call; rows of a table repeat their counts
+# The list takes 0.1 to 0.2 ms a call, and the rows of a table often have equal counts.
+@lru_cache(maxsize=100_000)
 def _price(
     model: str,
     provider: str | None,
     counts: tuple[tuple[str, int], ...],
     kind: tuple[str, str] | None,
 ) -> Decimal | None:
-    """Return a price of the list; `kind` is a condition of its variants, such as ("processing", "batch")."""
+    """Return a price of the list.
+
+    `kind` is a condition of its variants, such as ("processing", "batch").
+    """
     listed, context = _list(), dict([kind]) if kind else None
     if _has_unpriced_audio(model, provider, dict(counts)):
         return None
@@ -178,17 +183,19 @@ def _price(
             listed.Usage(**dict(counts)), model, provider_id=provider, price_context=context
         )
         return Decimal(found.total_price)
-    except LookupError:  # neither the provider nor the model, or one of them, is in the list
+    except LookupError:  # The list does not have the provider or the model.
         return None
-    except ValueError:  # counts that contradict each other: more cached than sent, say
+    except ValueError:
+        # The counts contradict each other, for example more cached tokens than input tokens.
         return None
 
 
 def _has_unpriced_audio(model: str, provider: str | None, counts: Mapping[str, int]) -> bool:
     """Return whether the list would price audio as text, which costs a seventh or less.
 
-    That is so where its row of the model has no audio price: for a call with audio tokens, and for any call of a model
-    that is named for its audio, since nothing tells before such a call what it will hold.
+    It would if its row of the model has no audio price. This matters for a call with audio tokens,
+    and for every call of a model named for audio, since the content of its answers is unknown
+    beforehand.
     """
     row = listed_model(model, provider)
     if row is None:
@@ -204,9 +211,9 @@ def _has_unpriced_audio(model: str, provider: str | None, counts: Mapping[str, i
 
 
 def check_price_list() -> None:
-    """Raise `MissingDependency` where there is no list of prices."""
+    """Raise `MissingDependency` if the price list is not installed."""
     if _list() is None:
-        _list.cache_clear()  # it may be installed while the program runs, as in a notebook
+        _list.cache_clear()  # The list may be installed while the program runs, as in a notebook.
         raise MissingDependency('Prices need genai-prices: `pip install "modelwire[jobs]"`.')
 
 

@@ -11,23 +11,29 @@ from modelwire.jobs.rows import EDGE_BYTES, MAX_ROW_CHARS, NO_TEXT, FileSource, 
 
 __all__ = ["CsvSource"]
 
-HEADER_LINES = 100  # of a CSV, at the most
+# The header of a CSV file has at most this many lines.
+HEADER_LINES = 100
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*(?:"|$)')
 
 
 class _TooLong(Exception):
-    """A row goes on beyond what a row may have."""
+    """A row is longer than a row may be."""
 
 
 class _Lines:
-    """Feeds physical lines to the csv reader, and takes back those behind the first of a row that was none."""
+    """Feeds physical lines to the csv reader.
+
+    The lines after the first of an unreadable row can be fed again.
+    """
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-        self._back: list[str] = []  # last first
+        # These lines will be fed again, the last one first.
+        self._back: list[str] = []
         self._chars = 0
-        self.line = 1  # on which the current row begins
+        # The current row begins on this line.
+        self.line = 1
         self.taken: list[str] = []
 
     def begin(self) -> None:
@@ -57,16 +63,18 @@ class _Lines:
 
 
 class CsvSource(FileSource):
-    """CSV by the rules of RFC 4180, strictly: a row that breaks them fails, and reading goes on with the next line.
+    """Reads CSV by the rules of RFC 4180, strictly: a row that breaks them fails, and reading
+    continues on the next line.
 
-    A row whose quotes are right is one row, however many lines it has, though its cells may be too few or no text.
-    The delimiter is a comma, or what the header has most of outside of quotes: a tab, a semicolon, a bar.
+    A row with correct quotes is one row however many lines it has, even if it has too few cells or
+    invalid text. The delimiter is a comma, or the most frequent of tab, semicolon and bar in the
+    header outside of quotes.
     """
 
     def _begin(self) -> None:
         import csv
 
-        # The limit is the process's: only ever raised, to what a request may have.
+        # The limit holds for the whole process, so it is only ever raised, to the largest request.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARS))
         self._lines = _Lines(self._file)
         self.columns = self._header()
@@ -74,7 +82,7 @@ class CsvSource(FileSource):
     def _open(self) -> IO[Any]:
         is_utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
         encoding = "utf-8-sig" if is_utf8 and not self.is_ours else self.encoding
-        # Bytes that are no text become lone surrogates: the row that has them fails, not the file.
+        # Invalid bytes become lone surrogates, so that only their row fails and not the file.
         return self.path.open(encoding=encoding, errors="surrogateescape", newline="")
 
     def _header(self) -> list[str]:
@@ -86,9 +94,8 @@ class CsvSource(FileSource):
                 lines[-1] in ("\n", "\r\n", "\r") and not self.is_ours and len(lines) < HEADER_LINES
             ):
                 lines.append(self._file.readline(MAX_ROW_CHARS))
-            while (
-                sum(line.count('"') for line in lines) % 2 and len(lines) < HEADER_LINES
-            ):  # a name of several lines
+            while sum(line.count('"') for line in lines) % 2 and len(lines) < HEADER_LINES:
+                # A column's name may span several lines.
                 lines.append(self._file.readline(EDGE_BYTES))
         except UnicodeError as exc:
             raise InvalidArgument(NO_TEXT.format(self.path, self.encoding)) from exc
@@ -128,9 +135,11 @@ class CsvSource(FileSource):
                 return
             except (csv.Error, _TooLong) as exc:
                 problem = self._complaint(exc)
-                lines.give_back()  # nobody knows where this row ends: with its first line, so as to lose no other
+                # The end of the row is unknown. Only its first line is dropped, so that no other
+                # row is lost.
+                lines.give_back()
             if not cells and problem is None:
-                continue  # an empty line
+                continue  # It is an empty line.
             problem = problem or self._misfit(cells) or self._unreadable_cell()
             if problem is not None:
                 yield Row(number, lines.line, None, problem)
@@ -162,7 +171,9 @@ class CsvSource(FileSource):
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """Number the columns of one name: `b` and `b` are `b_1` and `b_2`, so that a prompt that names `b` is refused."""
+    """Return the columns with duplicates numbered: `b`, `b` become `b_1`, `b_2`, so that a prompt
+    with `b` is rejected.
+    """
     if len(set(names)) == len(names):
         return names
     unique, taken = [], set(names)
@@ -176,7 +187,7 @@ def _numbered(names: list[str]) -> list[str]:
 
 
 def _unreadable(line: str, encoding: str) -> str | None:
-    """Say what about a line is no text."""
+    """Return what is invalid in a line's encoding, or None."""
     if "\0" in line:
         return "The row has a NUL byte."
     if not line.isascii():

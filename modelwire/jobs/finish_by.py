@@ -1,4 +1,4 @@
-"""The hour of a job: what `finish_by` says, and a plan as a table."""
+"""Parses the deadline of a job, `finish_by`, and formats its plan as a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ __all__ = ["JobPlan", "hour_of", "shortage_text", "shown", "usd"]
 
 CENTURY_S = 100 * 365.0 * 86_400
 TO_TYPE_S = 120.0
-SHOWN_CHARS = 40  # An error shows at most this much of a wrong value.
+# An error shows at most this many characters of a wrong value.
+SHOWN_CHARS = 40
 
 _LASTS = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?"
@@ -28,11 +29,11 @@ _FORMS = (
 
 
 def hour_of(value: Any, now: datetime | None = None) -> datetime:
-    """Return when a job is to be done.
+    """Return the time at which a job must be done.
 
-    A time of the day is the next such, "2h" is from now on. Times are of this machine's zone unless an IANA name
-    follows. Raises: `InvalidArgument` for a time that is past or over 100 years away, for an unknown zone and
-    for what is no time.
+    A time of day is the next such time; "2h" counts from now. Times are in this machine's zone
+    unless an IANA name follows. Raises: `InvalidArgument` for a time that is past or over 100 years
+    away, for an unknown zone, and for text that is not a time.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
     try:
@@ -98,7 +99,8 @@ def _of_text(text: str, now: datetime) -> datetime:
 
 def _in_zone(at: datetime, zone: ZoneInfo | None) -> datetime:
     if at.tzinfo is None:
-        at = at.replace(tzinfo=zone)  # without one, `astimezone` takes it for this machine's
+        # `astimezone` assumes this machine's zone for a time without one.
+        at = at.replace(tzinfo=zone)
     return at.astimezone(UTC)
 
 
@@ -114,7 +116,7 @@ def _zone(name: str) -> ZoneInfo | None:
 
 
 def shown(at: datetime) -> str:
-    """Write a time as this machine's clock has it."""
+    """Return a time as text in this machine's zone."""
     local = at.astimezone()
     return (
         f"{local:%H:%M}"
@@ -124,7 +126,10 @@ def shown(at: datetime) -> str:
 
 
 class JobPlan(NamedTuple):
-    """What is expected of a job. Prints as a table of `plan.lines`: `way`, `rows`, `cost` (USD), `end_s` (from now)."""
+    """The forecast of a job.
+
+    Printed, it is a table of `plan.lines`: `way`, `rows`, `cost` (USD), `end_s` (from now).
+    """
 
     plan: Plan
     now: datetime
@@ -133,7 +138,7 @@ class JobPlan(NamedTuple):
 
     @property
     def end(self) -> datetime:
-        """When all is expected to be done."""
+        """When all rows are expected to be done."""
         return self.now + timedelta(seconds=self.plan.end_s)
 
     def __str__(self) -> str:
@@ -164,19 +169,19 @@ class JobPlan(NamedTuple):
 
 
 def usd(amount: float | None) -> str:
-    """Write an estimate of US dollars."""
+    """Return an estimate of US dollars as text."""
     return "unknown" if amount is None else f"${amount:,.4f}" if amount < 1 else f"${amount:,.2f}"
 
 
 def shortage_text(short: Shortage, state: State, hour: datetime) -> str:
-    """Say why a plan cannot hold, and what could."""
+    """Return the sentences that explain why a plan cannot meet its deadline or budget, and what would."""
     text = f"{state.unfinished:,} rows cannot be done by {shown(hour)}"
     if short.late:
         text += f": live calls get {state.rate * 60:,.0f} rows a minute."
     else:
         text += f" for the {usd(state.money)} that are left of `max_cost`: that takes about {usd(short.hour_cost)}."
     if short.earliest_s < math.inf:
-        # `shown` drops the seconds, and it takes a minute to type it.
+        # `shown` drops the seconds, and the user needs a minute to type it.
         at = datetime.now(UTC) + timedelta(seconds=min(short.earliest_s, CENTURY_S) + TO_TYPE_S)
         return f"{text} The earliest is {shown(at)}, for about {usd(short.earliest_cost)}."
     return f"{text} The least there is takes about {usd(short.earliest_cost)}."

@@ -1,7 +1,9 @@
-"""OpenAI's flex tier, for the live rows of a job with an hour: the price of a batch, slower, and at times without room.
+"""OpenAI's flex tier for the direct calls of a job with a deadline: the price of a batch, slower,
+at times unavailable.
 
-https://platform.openai.com/docs/guides/flex-processing, read 2026-11. The priority tier is not sent: its rate limit is
-that of the default tier, so no more rows get through, and OpenAI does not want it used for the processing of data.
+https://platform.openai.com/docs/guides/flex-processing, read 2026-11. The priority tier is not
+used: its rate limit is that of the default tier, so it is no faster for many rows, and OpenAI does
+not want it used for the processing of data.
 https://developers.openai.com/api/docs/guides/priority-processing, read 2026-11.
 """
 
@@ -21,13 +23,21 @@ if TYPE_CHECKING:
 
 __all__ = ["FlexTier"]
 
-PROVIDERS = ("openai",)  # whose answers say which tier they were billed by
-GUESS = 0.1  # of the rate of live calls, until it has shown its own: nobody states one
-LONGEST_S, SHORTEST_S = 900.0, 60.0  # that a call may take: OpenAI advises 15 minutes
+# The answers of these providers name the tier by which they are billed.
+PROVIDERS = ("openai",)
+# Before it is measured, the rate of the tier is assumed to be this share of the default tier's. No
+# provider states it.
+GUESS = 0.1
+# A call on the tier may take at most `LONGEST_S` (OpenAI advises 15 minutes), and the tier is not
+# used if there is time for less than `SHORTEST_S`.
+LONGEST_S, SHORTEST_S = 900.0, 60.0
 
 
 class FlexTier:
-    """The flex tier of the model of a job, as far as it is known: none where `split` is None, or has no such tier."""
+    """The flex tier of a job's model.
+
+    It is never offered if `split` is None or the model has no such tier.
+    """
 
     NAME = "flex"
 
@@ -36,16 +46,17 @@ class FlexTier:
         self._share = (
             Decimal(1) if split is None or not _takes_tiers(split) else _share_of(split.model)
         )
-        self.rate = 0.0  # rows a second that were seen
+        # This is the measured rate in rows a second.
+        self.rate = 0.0
         self._planned_rate = 0.0
         self._timeout_s = LONGEST_S
         self._is_on = False
-        self._rows = self._billed = self._billed_before = (
-            0  # sent there, answered there, and that before this pass
-        )
+        # These count the rows sent to the tier, the rows billed by it, and those billed before this
+        # pass.
+        self._rows = self._billed = self._billed_before = 0
 
     def tiers(self, state: State) -> tuple[Tier, ...]:
-        """Return what the planner may use: nothing where a call that hangs there could make the job late."""
+        """Return the tiers that the planner may use: none if a call that times out there could delay the job."""
         rate = max(SAFE * state.rate, 1e-9)
         self._timeout_s = min(
             LONGEST_S, (state.left_s - state.spare_s - state.unfinished / rate) / 2
@@ -55,13 +66,14 @@ class FlexTier:
             min(state.rate, self.rate or GUESS * state.rate),
         )
         if self._rows:
-            share += (1 - share) * (1 - self._billed / self._rows)  # the others were paid in full
+            # The other rows were billed at the full price.
+            share += (1 - share) * (1 - self._billed / self._rows)
         if share >= 1 or self._timeout_s < SHORTEST_S:
             return ()
         return (Tier(self.NAME, share, self._planned_rate),)
 
     def begun(self, tier: str) -> Runnable[Any, Any] | None:
-        """Return the chain for the rows of a pass on `tier`, None for the usual one."""
+        """Start a pass on `tier`, and return the chain for its rows, or None for the usual one."""
         self._is_on, self._billed_before = tier == self.NAME, self._billed
         if self._split is None or not self._is_on:
             return None
@@ -71,19 +83,19 @@ class FlexTier:
         return RunnableSequence(*steps) if len(steps) > 1 else flex
 
     def count(self, about: Mapping[str, Any]) -> None:
-        """Take what came of a row."""
+        """Count the result of a row."""
         if self._is_on and "answer" in about:
             self._rows += 1
             self._billed += about.get("way") == self.NAME
 
     def ended(self, seconds: float) -> bool:
-        """Hear that a pass is over; tell whether it was on this tier."""
+        """Finish a pass, and return whether it was on this tier."""
         if self._is_on and (billed := self._billed - self._billed_before):
             self.rate = rate_of(None, billed, seconds)[0]
         return self._is_on
 
     def notes(self, plan: Plan) -> list[str]:
-        """Say what a plan assumes."""
+        """Return the assumptions of a plan as sentences."""
         if all(line.way != self.NAME for line in plan.lines):
             return []
         per_minute = self._planned_rate * 60
@@ -97,9 +109,9 @@ def _steps(split: Split) -> list[Any]:
 
 
 def _takes_tiers(split: Split) -> bool:
-    """Tell whether the tier is ours to choose, and goes to the model only, once a row.
+    """Return whether the job may choose the tier, and each row calls the model itself exactly once.
 
-    A cache would not know the answers again that it has of another tier.
+    A cached answer of another tier would not be found again, so a model with a cache is excluded.
     """
     from modelwire.adapters.model import global_cache
 
@@ -118,6 +130,6 @@ def _takes_tiers(split: Split) -> bool:
 
 
 def _share_of(model: Any) -> Decimal:
-    """Return the price on the flex tier as a share of the usual one, 1 where no such price is listed."""
+    """Return the price on the flex tier as a share of the usual one; 1 if no such price is listed."""
     usual, flex = (price_of_counts(model, 1000, 1000, tier) for tier in (None, FlexTier.NAME))
     return flex / usual if usual and flex else Decimal(1)

@@ -1,6 +1,6 @@
-"""The folder of a job: what it is (`job.json`), who runs it (`lock`), its records (`job.sqlite`), its `summary.json`.
+"""The folder of a job: its settings (`job.json`), `lock`, records (`job.sqlite`) and `summary.json`.
 
-Every file is its owner's alone (0600), and none holds a secret.
+Only the owner can read the files (mode 0600), and none contains a secret.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OURS = {
 
 
 class JobFolder:
-    """One job's folder. `about` is what `job.json` says, {} before the first run."""
+    """One job's folder. `about` is the content of `job.json`, {} before the first run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +44,10 @@ class JobFolder:
         return str(self.about.get("id", ""))
 
     def claim(self) -> None:
-        """Make the folder and take it for this process. Raises: `JobBusy` when another one has it."""
+        """Create and lock the folder for this process.
+
+        Raises: `JobBusy` if another process has the lock.
+        """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_nobody_elses()
@@ -72,7 +75,7 @@ class JobFolder:
             raise DiskError.of(exc, self.path) from exc
 
     def _check_nobody_elses(self) -> None:
-        """Raise for a folder that is there for something else: a job cuts and replaces the files it knows by name."""
+        """Raise if the folder belongs to something else: a job truncates and replaces files by their names."""
         if not (self.path / "job.json").exists():
             others = {path.name for path in self.path.iterdir()} - OURS
             if others:
@@ -81,7 +84,9 @@ class JobFolder:
                 )
 
     def _check_store(self) -> None:
-        """Raise `DiskError` for a job whose store is gone or empty: as a new job it would pay for its rows again."""
+        """Raise `DiskError` if a job's store is missing or empty: started anew, the job would pay
+        for its rows again.
+        """
         store = self.path / STORE_NAME
         if not self.about or (store.exists() and store.stat().st_size > 0):
             return
@@ -99,9 +104,10 @@ class JobFolder:
         )
 
     def release(self) -> None:
-        """Let other processes have it."""
+        """Release the lock."""
         if self._lock is not None:
-            os.close(self._lock)  # and the lock with it, as at the end of a process however it ends
+            # Closing the file releases the lock, and so does any end of the process.
+            os.close(self._lock)
             self._lock = None
 
     def check(
@@ -111,10 +117,11 @@ class JobFolder:
         input_may_differ: bool = False,
         rows_may_come: bool = False,
     ) -> bool:
-        """Return whether the input is another one. Raises: `JobChanged` when the job was another one.
+        """Return whether the input has changed. Raises: `JobChanged` if the job has changed.
 
-        The input may differ where failed rows are retried, as they may have been put right; where `rows_may_come`, in
-        all but its file's name. The caller compares the answered rows then.
+        The input may differ when failed rows are retried, since the user may have corrected them;
+        with `rows_may_come`, in all but its file's name. The caller must compare the answered rows
+        then.
         """
         if not self.about:
             return False
@@ -138,7 +145,7 @@ class JobFolder:
         output: Path | None = None,
         input_may_differ: bool = False,
     ) -> None:
-        """Write down what the job is, or raise `JobChanged` when it was another; see `check`."""
+        """Store the fingerprint of the job. Raises `JobChanged` if it has changed; see `check`."""
         if self.about:
             self.check(fingerprint, input_may_differ=input_may_differ)
             if input_may_differ:
@@ -155,17 +162,18 @@ class JobFolder:
             self.about["output"] = str(output.resolve())
         self._write("job.json", self.about)
         with suppress(OSError):
-            (self.path / "summary.json").unlink()  # of the run before this one
+            # It is the summary of an earlier run.
+            (self.path / "summary.json").unlink()
 
     def output(self) -> Path | None:
-        """Return the file that the last run was to write, if any."""
+        """Return the output file of the last run, if any."""
         named = self.about.get("output") or (self.about.get("command") or {}).get("output")
         return None if named is None else Path(named).resolve()
 
     def check_output_is_free(self, output: Path) -> None:
-        """Check that no job beside the output or in this folder writes the same file. Raises: `JobBusy`.
+        """Raise `JobBusy` if another job, beside the output or in this folder, writes the same file.
 
-        One job would say that its answers are there when they are the other's.
+        Otherwise a job could report that its answers are in a file that has another job's.
         """
         folders = {output.resolve().parent, output.absolute().parent, self.path.absolute().parent}
         for folder in sorted(folders):
@@ -180,20 +188,20 @@ class JobFolder:
                     )
 
     def note(self, **facts: Any) -> None:
-        """Write down more about what the job is."""
+        """Store more facts about the job in `job.json`."""
         self.about |= facts
         self._write("job.json", self.about)
 
     def summary(self) -> dict[str, Any]:
-        """Return how the last run ended; {} when it was not asked, as after a kill."""
+        """Return the summary of the last run; {} if there is none, as after a kill."""
         return self._read("summary.json") or {}
 
     def end(self, summary: dict[str, Any]) -> None:
-        """Write down how the run ended."""
+        """Write the summary of the run."""
         self._write("summary.json", {**summary, "ended": _now()})
 
     def state(self) -> str:
-        """Say in a word how the job stands."""
+        """Return the state of the job as one word."""
         path = self.path / "lock"
         try:
             lock = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
@@ -222,14 +230,15 @@ class JobFolder:
         return about
 
     def _read(self, name: str) -> dict[str, Any] | None:
-        """Return what a file of the folder holds, or None if there is no such file."""
+        """Return the content of a file of the folder, or None if there is no such file."""
         try:
             found: dict[str, Any] = json.loads((self.path / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
             raise DiskError.of(exc, self.path / name) from exc
-        except (ValueError, RecursionError) as exc:  # no JSON, or JSON that is nested too deep
+        except (ValueError, RecursionError) as exc:
+            # The file is not valid JSON, or its JSON is nested too deeply.
             raise InvalidArgument(f"`{self.path / name}` is not a job's: {exc}.") from exc
         if not isinstance(found, dict):
             raise InvalidArgument(f"`{self.path / name}` is not a job's: it holds no JSON object.")
@@ -244,9 +253,10 @@ def _now() -> str:
 
 
 def jobs_below(folder: Path) -> tuple[list[JobFolder], list[str]]:
-    """Find the jobs in a folder, oldest first; return what is wrong with those that cannot be read, too.
+    """Return the jobs in a folder, oldest first, and the problems of those that cannot be read.
 
-    A job's folder may have any name; a `job.json` that is none of ours is complained of where the name says it should.
+    A job's folder may have any name. An invalid `job.json` is reported only if the folder is named
+    like a job's.
     """
     if not folder.is_dir():
         raise InvalidArgument(f"There is no folder `{folder}`.")
@@ -262,7 +272,7 @@ def jobs_below(folder: Path) -> tuple[list[JobFolder], list[str]]:
 
 
 def find_job(name: str, folder: Path) -> JobFolder:
-    """Find a job by its id, or by its folder's path. Raises: `InvalidArgument`."""
+    """Return a job by its id, or by its folder's path. Raises: `InvalidArgument`."""
     for path in (Path(name), Path(f"{name}{SUFFIX}")):
         job = JobFolder(path)
         if job.about:

@@ -1,4 +1,4 @@
-"""Commits records in groups: one sync for all that have come since the last one."""
+"""Commits records in groups, with one sync for all records that have arrived since the last one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from modelwire.jobs.store import Entry
 
 __all__ = ["GroupCommit"]
 
-GAP_S = 0.004  # between two syncs: a disk does a few hundred a second
+# Two syncs are at least this far apart, because a disk can do a few hundred a second.
+GAP_S = 0.004
 
 
 class GroupCommit:
-    """Hands entries to `write`, on one event loop; `disk` is an executor with one thread, which writes in order.
+    """Passes entries to `write` in groups. `disk` is an executor with one thread, which writes them in order.
 
-    `fail` hears of the `DiskError` behind which nothing is written any more (`has_failed`).
+    `fail` is called with the `DiskError` after which nothing is written any more (`has_failed`).
     """
 
     def __init__(
@@ -32,12 +33,12 @@ class GroupCommit:
         self.has_failed = False
 
     def add(self, entry: Entry) -> None:
-        """Take an entry for the next group."""
+        """Add an entry to the next group."""
         self._entries.append(entry)
         self._dirty.set()
 
     async def committed(self) -> None:
-        """Wait until all that has been added is synced."""
+        """Wait until all added entries are synced."""
         self._dirty.set()
         await self._synced.wait()
 
@@ -51,7 +52,8 @@ class GroupCommit:
             synced, self._synced = self._synced, asyncio.Event()
             try:
                 await asyncio.shield(loop.run_in_executor(self._disk, self._written, entries))
-            except RuntimeError:  # the interpreter ends, and its executors have
+            except RuntimeError:
+                # The interpreter is shutting down, and its executors have stopped.
                 self._entries[:0] = entries
                 return
             except DiskError as exc:
@@ -61,15 +63,16 @@ class GroupCommit:
             await asyncio.sleep(GAP_S)
 
     def flush(self) -> None:
-        """Write what is left when nothing is added any more."""
+        """Write the remaining entries, after the last call of `add`."""
         if self.has_failed:
             return
         entries, self._entries = self._entries, []
         try:
             try:
-                # Behind a write that may still be under way: the one thread of `disk` does them in order.
+                # An earlier write may still be running; the one thread of `disk` keeps the order.
                 self._disk.submit(self._written, entries).result()
-            except RuntimeError:  # the interpreter ends, and its executors have
+            except RuntimeError:
+                # The interpreter is shutting down, and its executors have stopped.
                 self._written(entries)
         except DiskError as exc:
             self._fail(exc)

@@ -1,4 +1,4 @@
-"""The rows of the input on their way to a model, and a check that they are still the rows of the run before."""
+"""The rows of the input on their way to a model, and the check that they are still the rows of an earlier run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEW_JOB = "New rows go behind the last one. Put the {} back, or name another ou
 
 
 class Question:
-    """A row on its way: its JSON, and the digests it is known by."""
+    """A row on its way to the model: its JSON, its digests and the amount reserved for it."""
 
     __slots__ = ("asks", "check", "reserved", "row", "row_json")
 
@@ -38,15 +38,21 @@ class Question:
         if row.problem is not None:
             self.row_json = b"null"
         self.row = row
-        self.asks: bytes | None = None  # the digest of what it asks, once that was looked for
-        self.reserved = Decimal(0)  # USD
+        # This is the deduplication key, once it is computed.
+        self.asks: bytes | None = None
+        # This much is reserved, in USD.
+        self.reserved = Decimal(0)
         self.check = digest_of(
             self.row_json if row.problem is None else row.problem.encode(errors="replace")
         )
 
 
 class InputRows:
-    """`taken` rows had their turn, `exhausted` says that the last one had. `among`: their numbers, None for all."""
+    """Iterates over the rows.
+
+    `taken` counts those taken, `exhausted` is set after the last; `among` has their numbers or
+    None.
+    """
 
     def __init__(self, rows: Any, options: Mapping[str, Any]) -> None:
         self._rows, self._options = rows, options
@@ -54,43 +60,44 @@ class InputRows:
         self.among: Sequence[int] | None = None
         self.exhausted = False
         self.taken = 0
-        self._ahead: deque[Row] = deque()  # read, and had no turn yet
+        # These rows were read ahead and not taken yet.
+        self._ahead: deque[Row] = deque()
 
     @property
     def is_read_once(self) -> bool:
-        """Whether the rows cannot be gone through again."""
+        """Whether the rows can be iterated over only once."""
         return isinstance(self._rows, Iterator)
 
     def opened(self) -> Source:
-        """Open the input anew."""
+        """Open the input again."""
         return open_source(self._rows, encoding=self._options["encoding"])
 
     def anew(self) -> InputRows:
-        """Return the same rows, begun, to be gone through beside these."""
+        """Return an independent iteration over the same rows."""
         rows = InputRows(self._rows, self._options)
         rows.begin()
         return rows
 
     def begin(self) -> None:
-        """Choose the rows. A sample is read to the end here."""
+        """Select the rows. If a sample is wanted, the input is read to its end here."""
         choice = {name: self._options[name] for name in ("limit", "sample", "seed")}
         self.unread, self.among = chosen(iter(self.source), **choice)
         self.exhausted, self.taken = False, 0
         self._ahead.clear()
 
     def begin_again(self) -> None:
-        """Go back to the first row."""
+        """Start again at the first row."""
         self.source.close()
         self.source = self.opened()
         self.begin()
 
     def look_ahead(self, count: int) -> Sequence[Row]:
-        """Return the next rows, at least so many where there are."""
+        """Return at least the next `count` rows without taking them, or all that remain."""
         self._ahead.extend(islice(self.unread, max(0, count - len(self._ahead))))
         return self._ahead
 
     def take(self) -> Question | None:
-        """Return the next row; None behind the last one."""
+        """Take and return the next row; None after the last one."""
         if not self.look_ahead(1):
             self.exhausted = True
             return None
@@ -98,17 +105,17 @@ class InputRows:
         return Question(self._ahead.popleft())
 
     def take_early(self, row: Row) -> None:
-        """Take a row that was looked at before its turn."""
+        """Take a row that `look_ahead` has returned, before its turn."""
         self._ahead.remove(row)
         self.taken += 1
 
     def put_back(self, question: Question) -> None:
-        """Make a row the next one."""
+        """Undo `take`: make a row the next one again."""
         self._ahead.appendleft(question.row)
         self.taken -= 1
 
     def total(self) -> float | None:
-        """Return how many rows there will be, about; None where that is not known."""
+        """Return the estimated number of rows; None if it is unknown."""
         counts = [
             count for name in ("limit", "sample") if (count := self._options[name]) is not None
         ]
@@ -121,7 +128,7 @@ class InputRows:
 
 
 def check_same(question: Question, results: Results, folder: Path) -> None:
-    """Raise `JobChanged` for a row that has a result and is not the row it was then."""
+    """Raise `JobChanged` if a row with a result has changed since then."""
     row = question.row
     if results.agrees(row.number, question.check):
         return
@@ -134,7 +141,7 @@ def check_same(question: Question, results: Results, folder: Path) -> None:
 
 
 def check_enough(read: int, results: Results, folder: Path) -> None:
-    """Raise `JobChanged` for an input with fewer rows than have a result."""
+    """Raise `JobChanged` if the input has fewer rows than have a result."""
     if read < results.end:
         raise JobChanged(
             f"The input has {read:,} rows and had {results.end:,} when `{folder}` had them answered. "
@@ -143,7 +150,7 @@ def check_enough(read: int, results: Results, folder: Path) -> None:
 
 
 def check_source(source: Source, results: Results, folder: Path, *, retry_failed: bool) -> None:
-    """Raise `JobChanged` unless every row that has a result stands in a changed input as it did: before any request."""
+    """Raise `JobChanged` before any request, unless every row with a result is unchanged in a changed input."""
     read = 0
     for row in source if results.end else ():
         if read == results.end:

@@ -1,4 +1,4 @@
-"""The result of `run_job`, and the rows of its output as Python has them."""
+"""The result of `run_job`, and iteration over the rows of its output."""
 
 from __future__ import annotations
 
@@ -27,32 +27,36 @@ __all__ = ["JobResult"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """How a job ended. Rows, tokens and cost (USD) are those of all its runs; `asked` and `elapsed_s` of this one."""
+    """The result of a run.
 
-    output: Path | None  # None: the rows are in memory
+    `asked` and `elapsed_s` are of this run; rows, tokens and cost (USD) are those of all runs.
+    """
+
+    output: Path | None  # If None, the rows are in memory.
     job_dir: Path
     job_id: str
-    complete: bool  # every row has a result, and the output is written
-    stopped: str | None  # "max_cost" or "interrupted", else None
+    complete: bool  # True if every row has a result and the output is written.
+    stopped: str | None  # It is "max_cost" or "interrupted" if the job has stopped early.
     rows: int
     failed: int
     asked: int
-    same: int  # rows that took the answer of an equal one
-    cached: int  # answers from the model's cache
-    cut: int  # answers that a token limit ended (`max_tokens`): their `finish_reason` says so
+    same: int  # These rows share the answer of an equal one.
+    cached: int  # These answers came from the model's cache.
+    # These answers were ended by a token limit (`max_tokens`); their `finish_reason` shows it.
+    cut: int
     input_tokens: int
     output_tokens: int
     cost: Decimal
-    unpriced: int  # answered rows whose price is not known: `cost` is that of the others
-    saved: Decimal  # about what the rows of `same` would have cost
+    unpriced: int  # The price of these answers is unknown, so `cost` does not include them.
+    saved: Decimal  # The rows counted in `same` would have cost about this much.
     elapsed_s: float
-    table: list[dict[str, Any]] | None = field(
-        default=None, repr=False
-    )  # of a job without an output
-    types: dict[str, str] = field(default_factory=dict, repr=False)  # of a CSV's columns
+    # A job without an output keeps its rows here.
+    table: list[dict[str, Any]] | None = field(default=None, repr=False)
+    # These are the types of a CSV file's columns.
+    types: dict[str, str] = field(default_factory=dict, repr=False)
 
     def numbers(self) -> dict[str, Any]:
-        """Return what counts something, for JSON."""
+        """Return the fields with numbers, for JSON."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: str(value) if isinstance(value, Decimal) else value
@@ -61,7 +65,10 @@ class JobResult:
         }
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of the output as dicts, with the types they had. Needs the output to be there."""
+        """Yield the rows of the output as dicts with their original types.
+
+        The output must still exist.
+        """
         return (
             iter(self.table or ()) if self.output is None else _stored_rows(self.output, self.types)
         )
@@ -75,7 +82,10 @@ class JobResult:
         return pandas.DataFrame(list(self))
 
     def to_arrow(self) -> Any:
-        """Return the rows as a `pyarrow.Table`; a column of values of several kinds is JSON text."""
+        """Return the rows as a `pyarrow.Table`.
+
+        A column with values of several types becomes JSON text.
+        """
         pa, held = require_pyarrow(), list(self)
         return pa.table(
             {name: _column(pa, [row[name] for row in held]) for name in (held[0] if held else ())}
@@ -111,7 +121,7 @@ class JobResult:
 
 
 def _stored_rows(path: Path, types: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a job's output; `types` says what the texts of a CSV stand for, by column."""
+    """Yield the rows of a job's output; `types` names the type of each CSV column."""
     rows = (row.values for row in open_source(path, is_ours=True))
     if path.suffix.lower() not in (".csv", ".tsv"):
         return rows
@@ -121,7 +131,10 @@ def _stored_rows(path: Path, types: Mapping[str, str]) -> Iterator[dict[str, Any
 
 
 def _value(text: str, kind: str) -> Any:
-    """Return what a cell held; an empty one is None where the column had one, or cannot hold an empty text."""
+    """Return the value of a cell.
+
+    An empty cell is None if the column had a None, or has a type without an empty text.
+    """
     if not text and kind != "text":
         return None
     readers: dict[str, Any] = {
@@ -132,7 +145,7 @@ def _value(text: str, kind: str) -> Any:
     }
     try:
         return readers.get(kind.removesuffix("?"), str)(text)
-    except ValueError:  # somebody has edited it, or a number has too many digits
+    except ValueError:  # The file was edited, or a number has too many digits.
         return text
 
 
@@ -142,7 +155,8 @@ def _column(pa: Any, values: list[Any]) -> Any:
     except (
         pa.ArrowException,
         OverflowError,
-    ):  # values of several kinds, or numbers of more than 64 bits
+    ):
+        # The values have several types, or are integers of more than 64 bits.
         texts = (
             one if one is None or isinstance(one, str) else json_of(one).decode() for one in values
         )

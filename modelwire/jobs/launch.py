@@ -1,4 +1,4 @@
-"""`run_job` for sync code, where a Ctrl-C and a SIGTERM drain the job, and `arun_job` for an event loop."""
+"""`run_job` for sync code, where Ctrl-C and SIGTERM drain the job, and `arun_job` for an event loop."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ else:
 __all__ = ["arun_job", "plan_job", "run_job"]
 
 WAKE_S = 1.0
-LEAVE_S = 2.0  # what a second signal gives the job to write down what it has
+# After a second signal, the job has this long to store its results.
+LEAVE_S = 2.0
 
 
 def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
-    """Ask `work` about every row, and write a table with the answers; run again, it goes on where it was.
+    """Call `work` for every row, and write a table with the answers. A repeated call resumes the job.
 
-    `work` is any chain, or a prompt (a template with `{column}`s) together with `model=`. `rows` is the path of a CSV,
-    TSV, JSON lines or Parquet file, a data frame, or an iterable of dicts or texts. A row that cannot be read or
-    answered fails alone, and says so in the column `error`. Finished rows survive a crash of any kind. The options are
-    those of `modelwire.jobs.JobOptions`, explained there.
+    `work` is any chain, or a prompt (a template with `{column}`s) together with `model=`. `rows` is
+    the path of a CSV, TSV, JSON lines or Parquet file, a data frame, or an iterable of dicts or
+    texts. A row that cannot be read or answered does not stop the others; its error is in the
+    column `error`. Finished rows survive any crash. The options are those of
+    `modelwire.jobs.JobOptions`, explained there.
 
-    A Ctrl-C or SIGTERM lets the calls in flight end (at most 10 s) before it is raised.
+    A Ctrl-C or SIGTERM waits for the calls in flight (at most 10 s) before it is raised.
 
     Raises: `JobChanged`, `JobBusy`, `JobStopped`, `DiskError`.
 
@@ -51,7 +53,8 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
     reasons: list[str] = []
 
     def stop(reason: str) -> None:
-        # A signal may come at any moment, also while another is handled: the job hears of each before it is counted.
+        # A signal may arrive at any moment, also while another is handled, so the job is notified
+        # before the signal is counted.
         if future is not None:
             home.post(lambda: job.stop(reason))
         reasons.append(reason)
@@ -60,7 +63,7 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
             job.over.wait(LEAVE_S)
             raise _leaving(reason)
 
-    # First, for the first rows are asked at once.
+    # The signals are handled before the job starts, since its first rows are called at once.
     on_sigint = _handling(signal.SIGINT, signal.default_int_handler, lambda: stop("interrupted"))
     with on_sigint, _handling(signal.SIGTERM, signal.SIG_DFL, lambda: stop("terminated")):
         future = asyncio.run_coroutine_threadsafe(job.run(), home.loop)
@@ -74,14 +77,15 @@ def run_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
 
 
 def _leaving(reason: str) -> BaseException:
-    """Return what ends a program that a signal has told to stop."""
+    """Return the exception that ends a program after a signal."""
     return KeyboardInterrupt() if reason == "interrupted" else SystemExit(128 + signal.SIGTERM)
 
 
 def plan_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobPlan:
-    """Return what `run_job` with the same arguments and `finish_by` expects: printed, it is a table. Asks nothing.
+    """Return the forecast for `run_job` with the same arguments and `finish_by`, without any
+    request. Printed, it is a table.
 
-    Raises: `InvalidArgument` where the hour cannot be met, or not for `max_cost`.
+    Raises: `InvalidArgument` if the deadline cannot be met, or not within `max_cost`.
 
     Example:
         print(plan_job("Summarise: {review}", "reviews.csv", model="openai:gpt-4o-mini", finish_by="07:00"))
@@ -92,7 +96,10 @@ def plan_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobPlan:
 
 
 async def arun_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobResult:
-    """Run a job on this event loop; see `run_job`. Signals are the caller's; cancelled, it can be run again."""
+    """Run a job on this event loop; see `run_job`. The caller handles signals.
+
+    A cancelled job can be run again.
+    """
     job = await asyncio.to_thread(runner.FileJob, work, rows, options)
     return await job.run()
 
@@ -100,20 +107,22 @@ async def arun_job(work: Any, rows: Any, **options: Unpack[JobOptions]) -> JobRe
 def _awaited(future: Future[JobResult], stop: Callable[[], None]) -> JobResult:
     while True:
         try:
-            # Python looks for signals again and again: one that comes just before a wait does not wake it.
+            # A signal that arrives just before a wait does not wake the wait, so Python is made to
+            # check for signals repeatedly.
             while not future.done():
                 wait([future], timeout=WAKE_S)
             return future.result()
         except KeyboardInterrupt:
-            # The handler of a second signal has cancelled the job, or a step of the chain has raised it.
+            # The handler of a second signal has cancelled the job, or a step of the chain has
+            # raised the interrupt.
             if future.done():
                 raise
-            stop()  # from a handler of the program's own, as in a notebook
+            stop()  # The program has its own signal handler, as in a notebook.
 
 
 @contextmanager
 def _handling(number: int, default: Any, act: Callable[[], None]) -> Iterator[None]:
-    """Have a signal do `act`, where signals can be had: in the main thread, and when nobody else has taken it."""
+    """Handle a signal with `act`, in the main thread only, and only if the program has not set its own handler."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(number) != default

@@ -27,33 +27,33 @@ __all__ = [
 
 
 class JobOptions(TypedDict, total=False):
-    """The keywords of `run_job`, with their defaults; all may be left out.
+    """The keywords of `run_job` with their defaults. All are optional.
 
-    - `output` (None): the path of a .jsonl, .csv, .tsv or .parquet file; it appears when all rows are done. None is no
-      file: the result holds the rows in memory.
+    - `output` (None): the path of a .jsonl, .csv, .tsv or .parquet file, which appears when all rows are done. If None,
+      the result holds the rows in memory.
     - `model` (None): for a prompt, a chat model, or a string such as "openai:gpt-4o-mini".
     - `system` (None): a system message before a prompt that is a text.
     - `schema` (None): with a prompt, the form of the answers: a pydantic class or a JSON schema.
-    - `job_dir` (None): the folder of the job's state; None is `OUTPUT.job`; without an output, one that is
-      removed when the job is complete.
-    - `order` ("input"): of the output's rows; "arrival" is that in which they were done.
-    - `max_concurrency` (None): rows at a time; None is 200, then more while that is faster.
-    - `max_cost` (None): USD, of all runs together; no row is begun that could pass it: its own input and its largest
-      answer (`max_tokens` of the model) are set aside before it is asked.
-    - `finish_by` (None): when all is to be done: "07:00", "2h", "2026-12-24T07:00 Europe/Vienna", a `datetime` with a
-      zone. Rows go through the provider's Batch API at half the price for as long as live calls could still be in time.
-    - `bucket` (None): with `finish_by`, where Vertex AI keeps the files of batches: "gs://my-bucket/folder".
-    - `limit` (None): only so many first rows; a later run with a higher limit goes on from there.
-    - `sample` (None): only so many rows, chosen by `seed` (0). The output has the rows that this run chose.
-    - `dedupe` (True): ask equal questions once.
-    - `retry_failed` (False): ask rows again that have failed.
-    - `formula_guard` (False): in CSV, a quote before an answer that a spreadsheet would take for a formula.
-    - `encoding` ("utf-8"): of a CSV or TSV input.
-    - `engine` ("local"): who asks, this process, or "ray": the workers of a Ray cluster.
-    - `workers` (None): of Ray; None is one a CPU.
+    - `job_dir` (None): the folder of the job's state. The default is `OUTPUT.job`; without an output it is a folder
+      that is removed when the job is complete.
+    - `order` ("input"): the order of the output's rows; "arrival" is the order in which they finished.
+    - `max_concurrency` (None): rows at a time. The default starts at 200 and grows while that is faster.
+    - `max_cost` (None): USD for all runs together. A row's highest possible cost, for its input and its longest answer
+      (the model's `max_tokens`), is reserved before it is called; a row that could exceed the limit is not started.
+    - `finish_by` (None): the deadline: "07:00", "2h", "2026-12-24T07:00 Europe/Vienna", a `datetime` with a zone. Rows
+      go through the provider's Batch API at half the price as long as direct calls could still meet the deadline.
+    - `bucket` (None): with `finish_by`, the folder for the files of Vertex AI's batches: "gs://my-bucket/folder".
+    - `limit` (None): only this many first rows; a later run with a higher limit continues from there.
+    - `sample` (None): only this many rows, chosen by `seed` (0). The output has the rows that this run has chosen.
+    - `dedupe` (True): call the model once for equal rows.
+    - `retry_failed` (False): retry rows that have failed.
+    - `formula_guard` (False): in CSV, put a quote before an answer that a spreadsheet would run as a formula.
+    - `encoding` ("utf-8"): the encoding of a CSV or TSV input.
+    - `engine` ("local"): where rows are called: in this process, or with "ray" in the workers of a Ray cluster.
+    - `workers` (None): the number of Ray workers; the default is one for each CPU.
     - `config` (None): a `RunnableConfig` for every row.
     - `quiet` (False): show no progress.
-    - `command` (None): how `modelwire jobs retry` runs it again; the command line's own.
+    - `command` (None): the settings by which `modelwire jobs retry` runs the job again; the command line sets them.
     """
 
     output: str | os.PathLike[str] | None
@@ -95,7 +95,10 @@ _DEFAULTS: dict[str, Any] = dict.fromkeys(JobOptions.__annotations__) | {
 
 
 def checked_options(keywords: JobOptions) -> dict[str, Any]:
-    """Complete the options with the defaults. Raises: `InvalidArgument` for what cannot be."""
+    """Return the options completed by the defaults.
+
+    Raises: `InvalidArgument` for an invalid value.
+    """
     for name in keywords:
         if name not in _DEFAULTS:
             raise InvalidType(f"A job has no option `{name}`. {did_you_mean(name, [*_DEFAULTS])}")
@@ -128,7 +131,7 @@ def checked_options(keywords: JobOptions) -> dict[str, Any]:
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
-    """Raise `InvalidArgument` for a value that there is not."""
+    """Raise `InvalidArgument` for a value that is not one of `known`."""
     if value not in known:
         raise InvalidArgument(f"`{name}` is {value!r}. {did_you_mean(str(value), known)}")
 

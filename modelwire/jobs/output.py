@@ -1,7 +1,8 @@
-"""Where results go: a table as JSON lines, CSV or Parquet. It appears when it is whole, not before.
+"""Writes results as a table of JSON lines, CSV or Parquet. The file appears when it is complete, not before.
 
-Its columns are the input's, then the answer's (`answer`, or one for each key of a structured answer), then what the job
-knows of the row. A name that is taken gets a prefix: `answer_` for the answer's, `job_` for the job's.
+Its columns are the input's, then the answer's (`answer`, or one for each key of a structured
+answer), then the job's facts about the row. A name that is taken gets a prefix: `answer_` for the
+answer's, `job_` for the job's.
 """
 
 from __future__ import annotations
@@ -30,20 +31,24 @@ if TYPE_CHECKING:
 
 __all__ = ["ABOUT", "JobTable", "Table", "check_output", "rows_of", "write_output"]
 
-# Of a row; the cost in USD.
+# These are the job's facts about a row; the cost is in USD.
 ABOUT = ("error", "finish_reason", "input_tokens", "output_tokens", "cost", "latency_s", "attempts")
 OF_JOB = dict.fromkeys(ABOUT, "text") | dict.fromkeys(
     ("input_tokens", "output_tokens", "attempts"), "int"
 )
 OF_JOB |= {"cost": "float", "latency_s": "float"}
-BATCH_ROWS = 1000  # of a Parquet file
-HASHED_BYTES = 1024 * 1024  # at a time
-NAME_BYTES = 255  # File systems take names of at most so many bytes (ext4, APFS, NTFS, ZFS).
-WRITER_CHARS = 8  # So many characters of a digest tell the unfinished tables of two jobs apart.
+# A Parquet file is written in groups of this many rows.
+BATCH_ROWS = 1000
+# Files are hashed in pieces of this many bytes.
+HASHED_BYTES = 1024 * 1024
+# File systems take names of at most this many bytes (ext4, APFS, NTFS, ZFS).
+NAME_BYTES = 255
+# This many characters of a digest distinguish the unfinished tables of two jobs.
+WRITER_CHARS = 8
 
 
 def check_output(path: Path, order: str, *others: object) -> None:
-    """Raise before any request for an output that cannot be written, or is one of `others`: the input, the folder."""
+    """Raise before any request if an output cannot be written, or is one of `others`: the input or the folder."""
     if path.suffix.lower() not in _WRITERS:
         raise InvalidArgument(
             f"The format of the output `{path}` is told by the end of its name. "
@@ -73,7 +78,7 @@ def check_output(path: Path, order: str, *others: object) -> None:
 
 
 def _check_length(path: Path) -> None:
-    """Raise `InvalidArgument` if the name leaves no room for that of the file which becomes the output."""
+    """Raise `InvalidArgument` if the name leaves no room for the suffix of the unfinished file."""
     longest = len(os.fsencode(_part_of(path, "x" * WRITER_CHARS).name))
     if longest > NAME_BYTES:
         name_bytes = len(os.fsencode(path.name))
@@ -85,17 +90,17 @@ def _check_length(path: Path) -> None:
 
 
 def _part_of(path: Path, writer: str) -> Path:
-    """Return where the bytes of an output are written until it is whole."""
+    """Return the path of the unfinished output."""
     return path.with_name(f".{path.name}.{writer}.part")
 
 
 class Table(NamedTuple):
-    """What was written: how many rows, and what a text in each column of a CSV stands for."""
+    """A written table: its number of rows, and the type that the text of each column stands for."""
 
     rows: int
-    types: dict[
-        str, str
-    ]  # "int", "float", "bool", "json" or "text", and "?" behind it where None may be in it
+    # Each is "int", "float", "bool", "json" or "text", followed by "?" if the column may contain
+    # None.
+    types: dict[str, str]
 
 
 def rows_of(
@@ -106,7 +111,7 @@ def rows_of(
     among: Sequence[int] | None = None,
     answer_columns: Iterable[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the table of all rows that have a record, as dicts of equal keys; see `write_output`."""
+    """Return the table of all rows that have a record, as dicts with equal keys; see `write_output`."""
     seen = _Columns(columns, answer_columns, with_kinds=False)
     for record in results.records(by_arrival=True, among=among):
         seen.see(record)
@@ -124,11 +129,11 @@ def write_output(
     among: Sequence[int] | None = None,
     answer_columns: Iterable[str] | None = None,
 ) -> Table:
-    """Write the table of all rows that have a record; return what was written. Raises: `DiskError`.
+    """Write the table of all rows that have a record, and return its number of rows and types. Raises: `DiskError`.
 
-    `columns` are those of the input, as far as they are known without its rows; `among` the numbers of the rows that
-    are wanted, in rising order, None for all; `answer_columns` those of the answers where a schema says them: there are
-    no others then, whatever the rows have.
+    `columns` are those of the input, as far as they are known without its rows. `among` has the
+    numbers of the wanted rows in rising order; None is all. `answer_columns` are those of the
+    answers if a schema defines them: there are no others then, whatever the rows contain.
     """
     writer_class = _WRITERS[path.suffix.lower()]
     seen = _Columns(columns, answer_columns, with_kinds=writer_class is not _JsonlWriter)
@@ -146,7 +151,7 @@ def write_output(
 
 
 def _written_as(path: Path) -> list[Any]:
-    """Return what tells a written file from another one: its bytes, when it was written (ns), a digest."""
+    """Return a fingerprint of a written file: its size in bytes, its time of change (ns), a digest."""
     digest = blake2b(digest_size=DIGEST_BYTES)
     with disk_errors(path):
         about = path.stat()
@@ -157,7 +162,10 @@ def _written_as(path: Path) -> list[Any]:
 
 
 def _is_still(path: Path, written: Sequence[Any]) -> bool:
-    """Tell whether a file is what was written; it is read again only where its size is the same and its time is not."""
+    """Return whether a file is unchanged.
+
+    It is hashed only if its size is the same and its time of change is not.
+    """
     with disk_errors(path):
         about = path.stat()
     if about.st_size != written[0] or about.st_mtime_ns == written[1]:
@@ -166,7 +174,7 @@ def _is_still(path: Path, written: Sequence[Any]) -> bool:
 
 
 class JobTable:
-    """Where the table of a run goes: a file, or `rows` where `path` is None."""
+    """The destination of a run's table: a file, or `rows` if `path` is None."""
 
     def __init__(self, path: Path | None, options: Mapping[str, Any], folder: JobFolder) -> None:
         self.path, self._options, self._folder = path, options, folder
@@ -185,7 +193,10 @@ class JobTable:
         self._written: list[Any] | None = before.get("written") if is_same else None
 
     def facts(self) -> dict[str, Any]:
-        """Return what the job's summary says: written that way, the table need not be written again."""
+        """Return the facts for the job's summary.
+
+        If they are unchanged, the table need not be written again.
+        """
         return {"output": self._form, "written": self._written}
 
     def write(
@@ -196,9 +207,9 @@ class JobTable:
         *,
         is_new: bool,
     ) -> None:
-        """Write the table of the rows that a run is about. `is_new`: rows were asked in it.
+        """Write the table of the run's rows. `is_new` says whether the run has called any row.
 
-        Raises: `DiskError`, and `JobChanged` for a file that is not what the job has written.
+        Raises: `DiskError`, and `JobChanged` for a file that the job has not written.
         """
         form: Any = {
             "order": self._options["order"],
@@ -225,10 +236,10 @@ class JobTable:
 
 @contextmanager
 def _appearing(path: Path, writer: str) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name when it is written and synced. It is the owner's alone until then.
+    """Open a file that gets its name once it is written and synced. Until then only its owner can read it.
 
-    What a kill has left of it is written over when the same `writer` comes again, and by no other. A link stays one,
-    and a file that is replaced hands on its mode.
+    An unfinished file of a killed process is overwritten by the same `writer`, and by no other. A
+    symbolic link is kept, and a replaced file passes on its mode.
     """
     path = path.resolve()
     part = _part_of(path, writer)
@@ -249,16 +260,15 @@ def _appearing(path: Path, writer: str) -> Iterator[IO[bytes]]:
 
 
 class _Names:
-    """Names in the order in which the rows of the input bring them, whichever row is seen first."""
+    """Names in the order in which the rows of the input first have them, in whatever order the rows are seen."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._first = {
-            name: (-1, place) for place, name in enumerate(names)
-        }  # row, and place in it
+        # This is the row of the first appearance, and the place in it.
+        self._first = {name: (-1, place) for place, name in enumerate(names)}
         self._last_row = -1
 
     def see(self, names: Mapping[str, Any], row: int) -> None:
-        """Take the names of a row."""
+        """Add the names of a row."""
         if row < self._last_row or not names.keys() <= self._first.keys():
             for place, name in enumerate(names):
                 self._first[name] = min((row, place), self._first.get(name, (row, place)))
@@ -269,7 +279,10 @@ class _Names:
 
 
 class _Columns:
-    """The columns of a table, and what kinds of values each has. Reads every record before the first is written."""
+    """The columns of a table, and the types of their values.
+
+    It reads every record before the first one is written.
+    """
 
     def __init__(
         self, columns: Iterable[str], answer_columns: Iterable[str] | None, *, with_kinds: bool
@@ -291,7 +304,7 @@ class _Columns:
 
     @property
     def names(self) -> dict[tuple[str, str], str]:
-        """The column of each value, by where it comes from and its name there; in order."""
+        """The column of each value, by its origin and its name there, in order."""
         if self._names is None:
             self._names = {}
             taken: set[str] = set()
@@ -309,7 +322,7 @@ class _Columns:
         return self._names
 
     def types(self) -> dict[str, str]:
-        """Return what a text in each column stands for, as `Table` says it."""
+        """Return the type that a text in each column stands for, as in `Table`."""
         types = {
             column: OF_JOB[name] + "?" if part == "job" else "text"
             for (part, name), column in self.names.items()
@@ -322,7 +335,7 @@ class _Columns:
         return types
 
     def beyond_64_bits(self) -> set[str]:
-        """Return the columns with whole numbers that no file has a type for."""
+        """Return the columns with integers that no column type of a file can hold."""
         return {
             self.names[key]
             for key, kinds in self._kinds.items()
@@ -350,18 +363,21 @@ def _type_of(held: set[type]) -> str:
 
 
 class _LongInt:
-    """Stands for the type of whole numbers that a float cannot hold."""
+    """Represents the type of integers that a float cannot hold."""
 
 
 def _kind(value: Any) -> type:
-    """Return the type of a value; a whole number beyond 64 bits is of none that a file knows."""
+    """Return the type of a value.
+
+    An integer beyond 64 bits has one of its own, as no file format has such a type.
+    """
     if type(value) is not int or -(2**53) <= value <= 2**53:
         return type(value)
     return _LongInt if -(2**63) <= value < 2**63 else object
 
 
 def _parts(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the values of a row, and of its answer, by name."""
+    """Return the values of a row and of its answer, by name."""
     row, answer = record["row"], record.get("answer")
     if not isinstance(row, dict):
         row = {} if row is None else {INPUT_COLUMN: row}
@@ -380,7 +396,7 @@ class _Writer(ABC):
     def write(self, row: dict[str, Any]) -> None: ...
 
     def close(self) -> None:  # noqa: B027 - most have nothing to finish
-        """Write what comes after the last row."""
+        """Write what follows the last row."""
 
 
 class _JsonlWriter(_Writer):
@@ -393,9 +409,11 @@ def _with_floats(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class _CsvWriter(_Writer):
-    """Lists and dicts in a cell are JSON. The guard keeps a spreadsheet from taking an answer for a formula.
+    """Writes CSV. Lists and dicts in a cell are JSON; the guard keeps spreadsheets from running an
+    answer as a formula.
 
-    It leaves numbers alone, and what came from the input: that is the user's, and may be a key of other tables.
+    The guard leaves numbers unchanged, and the values of the input, which may be keys of other
+    tables.
     """
 
     DELIMITER = ","
@@ -406,12 +424,14 @@ class _CsvWriter(_Writer):
 
         super().__init__(file, columns, formula_guard=formula_guard)
         self._text = TextIOWrapper(file, encoding="utf-8", newline="")
-        # With `\r\n` as its line's end, the writer of every Python quotes a cell that has one of the two in it.
+        # With `\r\n` as the end of a line, the writer of every Python version quotes a cell that
+        # contains either character.
         self._csv = csv.writer(
             _LineFeeds(self._text), delimiter=self.DELIMITER, lineterminator="\r\n"
         )
         self._guarded = [part != "input" for part, _ in columns.names] if formula_guard else None
-        self._write_cells(columns.names.values())  # keys of an answer are the model's words, too
+        # The keys of an answer are chosen by the model, too.
+        self._write_cells(columns.names.values())
 
     def write(self, row: dict[str, Any]) -> None:
         self._write_cells(map(_cell, row.values()))
@@ -430,7 +450,9 @@ class _CsvWriter(_Writer):
 
 
 class _LineFeeds:
-    """Takes the rows of a csv writer, each with its two characters at the end, and ends them with a line feed."""
+    """Receives the rows of a csv writer, each with its two-character line end, and writes them with
+    a line feed instead.
+    """
 
     def __init__(self, text: IO[str]) -> None:
         self._text = text
@@ -449,7 +471,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?")
 
 
 def _is_formula(cell: Any) -> bool:
-    """Tell whether a spreadsheet may run a text; a number with a sign is none."""
+    """Return whether a spreadsheet may run a text as a formula. A number with a sign is not one."""
     starts = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
     return starts and _NUMBER.fullmatch(cell) is None
 
@@ -459,7 +481,11 @@ class _TsvWriter(_CsvWriter):
 
 
 class _ParquetWriter(_Writer):
-    """A column of one kind of value has its type; one of several kinds, or of lists and dicts, is JSON text."""
+    """Writes Parquet.
+
+    A column with values of one type has that type; one with several types, lists or dicts is JSON
+    text.
+    """
 
     def __init__(self, file: IO[bytes], columns: _Columns, *, formula_guard: bool) -> None:
         super().__init__(file, columns, formula_guard=formula_guard)

@@ -1,4 +1,4 @@
-"""Small files of a job: owned by their user alone, replaced whole, synced."""
+"""Small files of a job: readable by their owner only, replaced atomically, synced."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ __all__ = ["disk_errors", "lock_file", "owned", "sync_folder", "write_whole"]
 
 _log = logging.getLogger(__name__)
 
-# On Windows the lock covers this byte, far behind the text that other processes read.
+# On Windows the lock covers this byte, far after the text that other processes read.
 LOCKED_BYTE = 1 << 30
-# The errors by which a file system refuses any lock (flock(2), fcntl(2)).
+# These are the errors with which a file system refuses any lock (flock(2), fcntl(2)).
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Raise `DiskError` about `path`, or about the file that the system names, in place of a raw `OSError`."""
+    """Raise `DiskError` about `path`, or about the file that the system names, instead of an `OSError`."""
     try:
         yield
     except OSError as exc:
-        if isinstance(exc, ModelwireError):  # a lost connection, say
+        if isinstance(exc, ModelwireError):
+            # It is an error such as a lost connection, which is also an `OSError`.
             raise
         raise DiskError.of(exc, exc.filename or path) from exc
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that the names in `folder` survive a crash; some systems cannot be asked to."""
+    """Sync a folder, so that the names in it survive a crash. Some systems cannot do that."""
     try:
         fd = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -49,15 +50,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def owned(path: str, flags: int) -> int:
-    """Open a file for `open(opener=...)`; a new one is its owner's alone."""
+    """Open a file for `open(opener=...)`; a new file gets mode 0600."""
     return os.open(path, flags, 0o600)
 
 
 def lock_file(fd: int) -> bool:
-    """Lock an open file and return True, or return False where another process has locked it.
+    """Lock an open file and return True, or return False if another process has locked it.
 
-    The lock ends with the file, or with the process. On a file system without locks (some network mounts) it warns and
-    returns True: nothing can tell there whether another process is at work.
+    Closing the file or ending the process releases the lock. On a file system without locks (some
+    network mounts) it warns and returns True, since other processes cannot be detected there.
     """
     try:
         fcntl: Any = import_module("fcntl")
@@ -80,7 +81,8 @@ def _lock_file_on_windows(fd: int) -> bool:
     os.lseek(fd, LOCKED_BYTE, os.SEEK_SET)
     try:
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-    except OSError:  # Python documents no class for a byte that another process has locked.
+    except OSError:
+        # Python documents no exception class for a byte that another process has locked.
         return False
     finally:
         os.lseek(fd, 0, os.SEEK_SET)
@@ -88,7 +90,7 @@ def _lock_file_on_windows(fd: int) -> bool:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put a small file in its place all at once, readable by its owner only."""
+    """Write a small file atomically, readable by its owner only."""
     part = path.with_name(f".{path.name}.part")
     try:
         with open(part, "wb", opener=owned) as file:

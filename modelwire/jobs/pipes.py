@@ -1,4 +1,4 @@
-"""`-` for a file of `modelwire batch`: standard input is kept in a file first, as a job reads its input twice."""
+"""`-` as a file of `modelwire batch`: standard input is stored in a file first, because a job reads its input twice."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FORMATS = ("jsonl", "csv")
 
 @contextmanager
 def piped(settings: dict[str, Any]) -> Iterator[None]:
-    """Put files in the place of `-`; at the end, copy the output to standard output if it was written.
+    """Replace `-` by files; at the end, copy the output to standard output if it was written.
 
-    The input stays beside the output, as `OUTPUT.stdin.FORMAT`, for a job that goes on. Without an output's name all of
-    it lies in a folder that is removed with a job that is complete.
+    The input stays beside the output as `OUTPUT.stdin.FORMAT`, so that the job can resume. Without
+    an output's name, all files are in a folder that is removed when the job is complete.
     """
     if "-" not in (settings["input"], settings["output"]):
         yield
@@ -51,7 +51,9 @@ def piped(settings: dict[str, Any]) -> Iterator[None]:
 
 
 def _remove_unless_paid(scratch: Path, *, is_copied: bool) -> None:
-    """Remove the folder of a job for standard output, but keep answers that did not get there."""
+    """Remove the folder of a job whose output is standard output, unless it has answers that could
+    not be written there.
+    """
     from modelwire.jobs.row_records import stored_records
 
     paid = [job for job in scratch.glob("*.job") if not is_copied and any(stored_records(job))]
@@ -64,9 +66,9 @@ def _remove_unless_paid(scratch: Path, *, is_copied: bool) -> None:
 
 @contextmanager
 def _standard_input(settings: dict[str, Any], *, is_scratch: bool) -> Iterator[None]:
-    """Keep standard input in a file, where it is the input, and lock that file until the job has ended.
+    """Store standard input in a file, if it is the input, and lock that file until the job ends.
 
-    Raises: `JobBusy` where another process has the lock: it reads the file, which stays as it is.
+    Raises: `JobBusy` if another process has the lock and reads the file, which is not changed then.
     """
     if settings["input"] != "-":
         yield

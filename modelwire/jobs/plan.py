@@ -1,9 +1,9 @@
-"""Which rows of a job go which way, so that it meets its hour at the least price. Pure functions; no I/O, no clock.
+"""Plans how a job meets its deadline at the lowest price. Pure functions; no I/O, no clock.
 
-A row costs least in a batch and is surest live. So rows wait in batches for as long as live calls, at the rate that
-they are known to have, could still ask all of them anew before the hour; from then on batches are ended early, just as
-many as keep the live calls busy, and what those had not answered goes live. Nothing that keeps the hour wherever
-live calls alone would keep it can wait longer, so nothing such is cheaper.
+A row is cheapest in a batch and most certain by a direct call. Rows wait in batches as long as
+direct calls, at their known rate, could still process all of them before the deadline. From then on
+batches are cancelled, just enough to keep the direct calls busy, and their unanswered rows are
+called directly. No schedule that still meets the deadline can be cheaper.
 """
 
 from __future__ import annotations
@@ -34,26 +34,34 @@ __all__ = [
 ]
 
 LIVE, BATCH = "live", "batch"
-SAFE = 0.8  # of the rate that live calls have
-ASSUMED_RATE = (
-    500 / 60
-)  # rows a second, until live calls have shown theirs: the lowest limit of a paying account
-PROVEN_S = 30.0  # a burst says no more than so long a time would
-PILOT = 20  # rows that go live before all others, which tell price and rate, and whether the prompt works at all
-CHUNKS = (
-    12  # batches that the rows are cut into: one that is ended early costs no more than its own
-)
-LEAST_CHUNK = 50  # rows
-WORTH = 0.05  # of the batches are back by then: below that, nothing is handed in
+# Plans use this share of the measured rate of direct calls, as a margin.
+SAFE = 0.8
+# Until direct calls are measured, this many rows a second are assumed: the lowest rate limit of a
+# paying account.
+ASSUMED_RATE = 500 / 60
+# A rate measured over a shorter time than this is not trusted to be higher than over this time.
+PROVEN_S = 30.0
+# This many rows are called directly before all others, to learn the price and the rate, and whether
+# the prompt works at all.
+PILOT = 20
+# Rows are split into about this many batches, so that cancelling one affects only its rows.
+CHUNKS = 12
+# A batch has at least this many rows.
+LEAST_CHUNK = 50
+# A batch is submitted only if at least this share of batches usually finishes in the time left.
+WORTH = 0.05
 LIKELY = 0.9
-BATCH_SHARE = float(cost.BATCH_SHARE)  # of the live price
-LONGEST_S = 86_400.0  # after which a provider ends a batch
+# Rows in batches cost this share of the price of direct calls.
+BATCH_SHARE = float(cost.BATCH_SHARE)
+# A provider ends a batch after this time.
+LONGEST_S = 86_400.0
 
 
 class Pace:
-    """How long batches take: as `OFTEN` says, until enough were seen."""
+    """Estimates how long batches take: by the curve `OFTEN`, until enough batches were measured."""
 
-    # Providers promise a day, and say that most are done within an hour; the rest of the curve is a guess.
+    # Providers promise a day and state that most batches are done within an hour; the rest of the
+    # curve is a guess.
     # https://docs.anthropic.com/en/docs/build-with-claude/batch-processing, read 2026-11
     OFTEN = (
         (0.0, 60.0),
@@ -64,13 +72,15 @@ class Pace:
         (0.9, 28_800.0),
         (1.0, LONGEST_S),
     )
-    WEIGHT = 4  # of that, in batches seen
+    # The curve counts as much as this many measured batches.
+    WEIGHT = 4
 
     def __init__(self, seen: Sequence[float] = ()) -> None:
-        self.seen = sorted(seen)  # seconds
+        # These are the durations of finished batches, in seconds.
+        self.seen = sorted(seen)
 
     def share_within(self, seconds: float, age_s: float = 0.0) -> float:
-        """Return the share of batches that end within so many seconds, of those that are `age_s` old already."""
+        """Return the share of batches that will end within `seconds`, of those that have run for `age_s` already."""
         if seconds <= 0:
             return 0.0
         before = self._share(age_s) if age_s > 0 else 0.0
@@ -81,7 +91,7 @@ class Pace:
         )
 
     def seconds_for(self, share: float) -> float:
-        """Return within how many seconds a share of the batches ends."""
+        """Return the seconds within which a share of the batches ends."""
         low, high = 0.0, LONGEST_S
         for _ in range(40):
             middle = (low + high) / 2
@@ -102,7 +112,7 @@ class Pace:
 
 
 class OpenBatch(NamedTuple):
-    """A batch at the provider's: rows without an answer, the share of them done there, its age."""
+    """A running batch: its rows without a stored answer, how many of them the provider has finished, its age."""
 
     number: int
     rows: int
@@ -112,7 +122,7 @@ class OpenBatch(NamedTuple):
 
 
 class Tier(NamedTuple):
-    """Another service level of live calls: its price as a share of the live one's, and its rows a second."""
+    """Another service tier of direct calls: its price as a share of the usual one, and its rows a second."""
 
     name: str
     share: float
@@ -121,20 +131,20 @@ class Tier(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """How a job stands. Seconds, rows, USD."""
+    """The state of a job, in seconds, rows and USD."""
 
-    left_s: float  # until the hour
-    rows: int  # neither answered nor in a batch
-    rate: float  # rows a second that live calls get through
-    price: float | None = None  # of a row that goes live
+    left_s: float  # Seconds until the deadline.
+    rows: int  # Rows that are neither answered nor in a batch.
+    rate: float  # Rows a second of direct calls.
+    price: float | None = None  # USD for a row that is called directly.
     batches: tuple[OpenBatch, ...] = ()
-    has_batches: bool = True  # whether the provider takes any
-    chunk: int = 50_000  # rows of one batch at most
-    money: float | None = None  # that may still be spent, on the rows in batches too
+    has_batches: bool = True  # True if the provider accepts batches.
+    chunk: int = 50_000  # The largest number of rows in one batch.
+    money: float | None = None  # USD that may still be spent, including those for rows in batches.
     pace: Pace = field(default_factory=Pace)
-    cancel_s: float = 600.0  # from asking for the end of a batch to its answers
-    look_s: float = 60.0  # between two steps
-    spare_s: float = 0.0  # before the hour, kept for what goes wrong
+    cancel_s: float = 600.0  # Seconds from the cancellation of a batch to its answers.
+    look_s: float = 60.0  # Seconds between two steps.
+    spare_s: float = 0.0  # Seconds before the deadline that are reserved for problems.
     tiers: tuple[Tier, ...] = ()
 
     @property
@@ -144,7 +154,7 @@ class State:
 
 
 class Step(NamedTuple):
-    """What to do now: rows of each new batch, batches to end early, rows that may go live, and how."""
+    """What to do now: rows of each new batch, batches to cancel, rows to call directly, and the tier for them."""
 
     submit: tuple[int, ...] = ()
     cancel: tuple[int, ...] = ()
@@ -153,10 +163,11 @@ class Step(NamedTuple):
 
 
 def rate_of(advertised: float | None, rows: int, seconds: float) -> tuple[float, bool]:
-    """Return rows a second of live calls, and whether that is more than an assumption.
+    """Return the rate of direct calls in rows a second, and whether it is more than an assumption.
 
-    `advertised` is what the limiter knows; else it is what was seen, `rows` in `seconds`. Slowness is believed at
-    once, and of a short time no more than what it would be over a longer one.
+    `advertised` is the rate limiter's value. Without it, the measured rate is used: `rows` in
+    `seconds`. A low measurement is trusted at once, a high one over a short time only as far as it
+    would raise the average over a longer time.
     """
     if advertised is not None:
         return advertised, True
@@ -194,24 +205,23 @@ def next_step(state: State) -> Step:
 
 
 def _kept_live(state: State, rate: float, wait_s: float) -> int:
-    """Return how many rows had better go live at once than wait in a batch.
+    """Return how many rows to call directly at once instead of waiting for a batch.
 
-    Rows that are handed in must wait long enough for a batch to be worth it, and all must fit into what is left then.
+    Submitted rows must wait long enough for a batch to be worthwhile, and all must be callable in
+    the time left after that.
     """
     worth_s = state.pace.seconds_for(WORTH)
-    redone = rate * max(0.0, wait_s - worth_s)  # rows that live calls can ask after so long a wait
+    # Direct calls can process this many rows after the wait.
+    redone = rate * max(0.0, wait_s - worth_s)
     count = min(state.rows, math.ceil(max(0.0, state.unfinished - redone)))
     if state.unfinished > rate * state.left_s and state.pace.share_within(state.left_s) > WORTH:
-        count = min(
-            count, math.floor(rate * state.left_s)
-        )  # live calls alone are late: batches take what they cannot
+        # Direct calls alone would miss the deadline, so batches take the rows beyond their rate.
+        count = min(count, math.floor(rate * state.left_s))
     flex = max((tier.rate for tier in state.tiers if tier.share <= BATCH_SHARE), default=0.0)
-    flex_s = min(
-        wait_s / 2, SAFE * (wait_s - state.unfinished / rate)
-    )  # the others go live if no batch is back
-    count = max(
-        count, min(state.rows, math.floor(flex * max(0.0, flex_s)))
-    )  # as cheap, and they come one by one
+    # The other rows are called directly if no batch finishes.
+    flex_s = min(wait_s / 2, SAFE * (wait_s - state.unfinished / rate))
+    # The flex tier is as cheap as a batch, and its answers arrive one by one.
+    count = max(count, min(state.rows, math.floor(flex * max(0.0, flex_s))))
     if state.money is not None and state.price:
         spare = state.money - state.unfinished * state.price * BATCH_SHARE
         count = min(count, max(0, math.floor(spare / (state.price * (1 - BATCH_SHARE)))))
@@ -219,7 +229,7 @@ def _kept_live(state: State, rate: float, wait_s: float) -> int:
 
 
 def _chunks(rows: int, state: State) -> tuple[int, ...]:
-    """Cut rows into batches of about one size."""
+    """Split rows into batches of about equal size."""
     if rows < min(LEAST_CHUNK, state.unfinished / 2):
         return ()
     size = max(LEAST_CHUNK, -(-state.unfinished // CHUNKS))
@@ -229,8 +239,11 @@ def _chunks(rows: int, state: State) -> tuple[int, ...]:
 
 
 def _cancelled(state: State, away: list[OpenBatch], *, busy: int, wanted: float) -> tuple[int, ...]:
-    """Return the batches to end now, so that live calls have work until others can be ended: the least done first."""
-    spare = math.inf  # USD, beyond what the rows cost where they are
+    """Return the batches to cancel now to keep direct calls busy until others can be cancelled, the
+    least finished first.
+    """
+    # USD that remain after the rows are paid where they are now.
+    spare = math.inf
     if state.money is not None and state.price:
         cheap = sum(batch.rows for batch in away) * BATCH_SHARE
         spare = state.money - state.price * (state.unfinished - cheap)
@@ -245,9 +258,10 @@ def _cancelled(state: State, away: list[OpenBatch], *, busy: int, wanted: float)
 
 
 def _tier(state: State, live: int, waiting: int, usable_s: float) -> str:
-    """Return how live calls are made: as cheap as the time allows, dearer where nothing else is in time.
+    """Return the tier of direct calls: the cheapest that the time allows; a dearer one only if no
+    other is fast enough.
 
-    Rows that wait in batches have to fit in behind them at the default tier.
+    Rows that wait in batches must still fit in afterwards at the default tier.
     """
     rows = live + waiting
     cheaper = sorted((tier for tier in state.tiers if tier.share < 1), key=lambda tier: tier.share)
@@ -263,7 +277,7 @@ def _tier(state: State, live: int, waiting: int, usable_s: float) -> str:
 
 
 class Line(NamedTuple):
-    """Rows that go one way: what they cost, and the seconds from now until they are done."""
+    """Rows that are processed in one way, their cost, and the seconds from now until they are done."""
 
     way: str
     rows: int
@@ -272,11 +286,12 @@ class Line(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is expected: a line for each way. `most` is the cost when no batch is back in time."""
+    """The forecast: a line for each way. `most` is the cost if no batch finishes in time."""
 
     lines: tuple[Line, ...]
     most: float | None
-    cancel_s: float | None  # from now, when the first batch is ended early if none is back
+    # If no batch is finished, the first one is cancelled after this many seconds.
+    cancel_s: float | None
     step: Step
 
     @property
@@ -285,17 +300,17 @@ class Plan(NamedTuple):
 
     @property
     def cost(self) -> float | None:
-        """USD; None where no price is known."""
+        """USD; None if the price is unknown."""
         return None if self.most is None else sum(line.cost or 0.0 for line in self.lines)
 
     @property
     def end_s(self) -> float:
-        """Seconds until all is done."""
+        """Seconds until all rows are done."""
         return max((line.end_s for line in self.lines), default=0.0)
 
 
 def expected(state: State) -> Plan:
-    """Return what is expected to become of the rows."""
+    """Return the forecast for all rows."""
     step, rate = next_step(state), max(SAFE * state.rate, 1e-9)
     away = sum(step.submit) + sum(batch.rows for batch in state.batches if not batch.is_cancelling)
     live = state.unfinished - away
@@ -306,7 +321,8 @@ def expected(state: State) -> Plan:
     first_s = max(
         0.0, state.left_s - state.spare_s - state.cancel_s - state.look_s - (live + away) / rate
     )
-    # They are ended one after the other: half of their rows have until the middle of that time.
+    # Batches are cancelled one after the other, so on average a row has until the middle of that
+    # time.
     wait_s = first_s + away / rate / 2
     share = state.pace.share_within(
         wait_s, min((batch.age_s for batch in state.batches), default=0.0)
@@ -331,16 +347,18 @@ def _times(price: float | None, rows: float) -> float | None:
 
 
 class Shortage(NamedTuple):
-    """Why a plan cannot hold, and what could: the seconds to the earliest end for the money, the USD for the hour."""
+    """Why a plan cannot hold, and what would: seconds to the earliest end within the budget, USD to
+    meet the deadline.
+    """
 
-    late: bool  # else too dear
+    late: bool  # True if the deadline is too early, False if the budget is too low.
     earliest_s: float
     earliest_cost: float | None
-    hour_cost: float | None  # None: no money makes it, or no price is known
+    hour_cost: float | None  # If None, no budget meets the deadline, or the price is unknown.
 
 
 def shortage(state: State) -> Shortage | None:
-    """Tell whether the hour can be met, and for the money; None where it can."""
+    """Return why the deadline cannot be met, or not within the budget; None if it can."""
     live_s = state.unfinished / max(state.rate, 1e-9)
     batches_help = state.has_batches and state.pace.share_within(state.left_s) >= LIKELY
     fastest = max([state.rate, *(tier.rate for tier in state.tiers)])

@@ -1,4 +1,4 @@
-"""What a job would ask, before it asks: three filled prompts, and what all of them may cost."""
+"""Shows what a job would send, without sending it: three filled prompts, and the possible cost of all rows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from modelwire.messages.counting import count_tokens_approximately
 __all__ = ["ANSWER_TOKENS", "preview", "question_text"]
 
 SHOWN_ROWS = 3
-MEASURED_ROWS = (
-    10_000  # tell the mean length of a prompt, and with the bytes read how many rows there are
-)
-ANSWER_TOKENS = 200  # where the model has no `max_tokens`
+# The first rows up to this number give the mean length of a prompt. Together with the bytes read
+# they give the number of rows.
+MEASURED_ROWS = 10_000
+# Answers are estimated at this many tokens if the model has no `max_tokens`.
+ANSWER_TOKENS = 200
 
 
 def preview(
@@ -31,7 +32,7 @@ def preview(
     in_batch: bool = False,
     dedupe: bool = True,
 ) -> Iterator[str]:
-    """Yield the lines that `--dry-run` prints. Sends nothing."""
+    """Yield the lines that `--dry-run` prints. No request is sent."""
     rows, _ = chosen(iter(source), limit=limit, sample=sample, seed=seed)
     measured = tokens = shown = unreadable = 0
     first = ""
@@ -43,7 +44,7 @@ def preview(
         measured += 1
         try:
             text, count = question_text(work, row)
-        except CallerError as exc:  # a column that this row has not
+        except CallerError as exc:  # The prompt needs a column that this row does not have.
             text, count = f"cannot be asked: {exc}", 0
         if not count:
             unreadable += 1
@@ -66,7 +67,7 @@ def preview(
 
 
 def question_text(work: Work, row: Row) -> tuple[str, int]:
-    """Return a row's question as text, and about how many tokens it has; none for a row that cannot be read."""
+    """Return a row's prompt as text and about how many tokens it has; 0 for a row that cannot be read."""
     if row.problem is not None:
         return f"cannot be read: {row.problem}", 0
     if work.prompt is None:
@@ -80,10 +81,11 @@ def question_text(work: Work, row: Row) -> tuple[str, int]:
 def _estimate(
     work: Work, rows: float, each: float, *, more: bool, in_batch: bool, dedupe: bool
 ) -> Iterator[str]:
-    """Say what `rows` questions of `each` tokens come to."""
+    """Yield the estimate of `rows` prompts of `each` tokens."""
     about = "About " if more else ""
     models = list(models_of(work.chain))
-    model = models[0] if len(models) == 1 else None  # of several, nobody knows what each is asked
+    # With several models it is unknown which prompt each gets.
+    model = models[0] if len(models) == 1 else None
     name = getattr(model, "model", None)
     answer = getattr(model, "max_tokens", None) or ANSWER_TOKENS
     yield f"{about}{rows:,.0f} rows, about {rows * each:,.0f} tokens of input, {rows * answer:,.0f} of answers"

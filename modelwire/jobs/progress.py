@@ -1,4 +1,4 @@
-"""How a job stands, shown while it runs: a bar on a terminal (with rich) and in Jupyter, elsewhere a line at times."""
+"""Shows the progress of a job: a bar on a terminal (with rich) or in Jupyter, elsewhere a line from time to time."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ BAR_EVERY_S = 0.25
 
 @dataclass(slots=True, kw_only=True)
 class Standing:
-    """The numbers of a job. Tokens and cost are those paid, by earlier runs too; cost is in USD."""
+    """The numbers of a job. Tokens and cost include earlier runs; cost is in USD."""
 
-    rows: int = 0  # with a record, the failed among them; of those that this run is about
-    recorded: int = 0  # rows with a record, of all runs
+    rows: int = 0  # Rows of this run with a record, including failed ones.
+    recorded: int = 0  # Rows with a record, of all runs.
     failed: int = 0
-    asked: int = 0  # rows that this run has finished
-    same: int = 0  # rows whose question had been asked by another row
-    cached: int = 0  # answers that came from the model's cache
-    cut: int = 0  # answers that a token limit ended; equal rows that share one are not counted
+    asked: int = 0  # Rows that this run has finished.
+    same: int = 0  # Rows that share the answer of an equal row.
+    cached: int = 0  # Answers that came from the model's cache.
+    cut: int = 0  # Answers that a token limit has ended, without rows that share one.
     input_tokens: int = 0
     output_tokens: int = 0
     cost: Decimal = Decimal(0)
-    unpriced: int = 0  # answered rows whose model has no known price
-    total: float | None = None  # rows there will be, about
-    elapsed_s: float = 0.0  # of this run
-    live_rows: int = 0  # answered live at the usual price, where that is known
-    live_cost: Decimal = Decimal(0)  # of those
-    waiting: str | None = None  # why nothing gets done
+    unpriced: int = 0  # Answered rows whose model has no known price.
+    total: float | None = None  # The estimated number of rows.
+    elapsed_s: float = 0.0  # Seconds of this run.
+    live_rows: int = 0  # Rows answered by direct calls at the usual price, if that is known.
+    live_cost: Decimal = Decimal(0)  # The cost of those rows.
+    waiting: str | None = None  # The reason why no rows finish.
 
     def count(self, about: Mapping[str, Any]) -> None:
-        """Add what a record says was paid."""
+        """Add the tokens and cost in a record."""
         self.input_tokens += about.get("input_tokens") or 0
         self.output_tokens += about.get("output_tokens") or 0
         self.cached += about.get("cached", 0)
@@ -62,11 +62,11 @@ class Standing:
 
     @property
     def rate(self) -> float:
-        """Rows a second, of this run."""
+        """Rows a second of this run."""
         return self.asked / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     def saved(self) -> Decimal:
-        """Return about what the rows of `same` would have cost: as much as the others did."""
+        """Return about how much the rows of `same` would have cost, at the mean cost of the others."""
         paid = self.recorded - self.same
         return (
             (self.cost / paid * self.same).quantize(Decimal("0.000001")) if paid > 0 else Decimal(0)
@@ -74,16 +74,18 @@ class Standing:
 
     @property
     def fraction(self) -> float | None:
-        """How much is done, from 0 to 1."""
+        """The finished share of the rows, from 0 to 1."""
         return min(1.0, self.rows / self.total) if self.total else None
 
     def left_s(self) -> float | None:
-        """Guess the seconds until all is done; None where rows are asked again, which are counted already."""
+        """Return an estimate of the seconds until all is done; None if rows are retried, since
+        those are counted already.
+        """
         left = (self.total or 0) - self.rows
         return left / self.rate if left > 0 and self.rate else None
 
     def text(self) -> str:
-        """Say it in one line."""
+        """Return the progress as one line."""
         left_s = self.left_s()
         time_left = "" if left_s is None else f"{clock(left_s)} left"
         parts = [
@@ -97,7 +99,7 @@ class Standing:
         return "  ".join(filter(None, parts))
 
     def cost_text(self) -> str:
-        """Say what was paid, as far as that is known."""
+        """Return the cost as text, as far as it is known."""
         if not self.unpriced:
             return dollars(self.cost)
         return (
@@ -115,20 +117,23 @@ def _short(count: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Say a time as 1:02:03."""
+    """Return a duration as text like 1:02:03."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class NotebookBar:
-    """A bar in the output of a notebook's cell, renewed in place. It needs no widgets: only what Jupyter has."""
+    """A progress bar in the output of a notebook's cell, updated in place.
+
+    It needs Jupyter only, no widgets.
+    """
 
     def __init__(self) -> None:
         self._cell: Any = None
 
     def show(self, fraction: float | None, text: str) -> None:
-        """Draw it anew; `fraction` is from 0 to 1, None where the end is not known."""
+        """Update the bar. `fraction` is from 0 to 1, or None if the end is unknown."""
         display: Any = import_module("IPython.display")
         value = "" if fraction is None else f' value="{fraction:.4f}"'
         page = display.HTML(
@@ -140,7 +145,7 @@ class NotebookBar:
             self._cell.update(page)
 
     def __call__(self, progress: Mapping[str, Any]) -> None:
-        """Show how a provider's batch stands."""
+        """Show the progress of a provider's batch."""
         done, submitted = progress["done"], progress["submitted"]
         batches = f"{progress['ended']} of {progress['parts']} batches ended"
         self.show(
@@ -149,14 +154,15 @@ class NotebookBar:
 
 
 def notebook_bar() -> NotebookBar | None:
-    """Return a bar where the program runs in a notebook, else None."""
-    ipython: Any = sys.modules.get("IPython")  # a notebook has loaded it
+    """Return a bar if the program runs in a notebook, else None."""
+    # Every notebook has loaded this module.
+    ipython: Any = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return None if getattr(shell, "kernel", None) is None else NotebookBar()
 
 
 class Progress:
-    """Shows a job on `stderr` or in the notebook; with `quiet`, nothing."""
+    """Shows a job's progress on `stderr` or in the notebook; with `quiet`, nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._bar: Any = None
@@ -175,7 +181,7 @@ class Progress:
             rich: Any = import_module("rich.progress")
             console: Any = import_module("rich.console").Console(stderr=True)
         except ImportError:
-            return  # lines do as well
+            return  # Without rich, lines are printed.
         column = rich.TextColumn("{task.fields[text]}", markup=False)
         self._bar = rich.Progress(
             rich.BarColumn(bar_width=30), column, console=console, auto_refresh=False
@@ -185,7 +191,7 @@ class Progress:
         self.every_s = BAR_EVERY_S
 
     def show(self, standing: Standing) -> None:
-        """Show how the job stands now."""
+        """Show the progress now."""
         text = standing.text()
         self._shown = standing
         if self._page is not None:
@@ -205,13 +211,12 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(printable(text), markup=False, highlight=False)
         elif not self._quiet:
-            with suppress(
-                OSError, ValueError
-            ):  # whoever read it has gone, or it is closed: the job goes on
+            with suppress(OSError, ValueError):
+                # The pipe was closed by its reader; the job continues.
                 echo(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Let the terminal be; what the bar says last is how the job stands at the end."""
+        """Stop drawing. The last state of the bar stays on the screen."""
         if self._shown is not None and (self._page is not None or self._bar is not None):
             self.show(self._shown)
         if self._bar is not None:

@@ -1,8 +1,9 @@
-"""The rows of a job asked by the workers of a Ray cluster; the job itself, its log and its output stay where it runs.
+"""Runs the rows of a job in the workers of a Ray cluster; the job itself, its store and its output
+stay in this process.
 
-Rows are handed over in portions, each a `Dataset.map_batches` with the chain in stateful async actors. A portion that
-is over is followed by the next, with all the rows that have come since. What the workers need of the world (keys,
-above all: a pickled model has none) they take from their own environment.
+Rows are sent in portions, each a `Dataset.map_batches` with the chain in stateful async actors.
+After a portion comes the next, with all the rows that have arrived since. Workers read environment
+variables (above all keys, which a pickled model does not contain) from their own environment.
 """
 
 from __future__ import annotations
@@ -28,20 +29,26 @@ if TYPE_CHECKING:
 
 __all__ = ["RayAsker", "Shares", "portion", "require_ray"]
 
-BATCH_ROWS = 25  # in a worker at a time; the slowest row holds up the others
-BATCHES_AT_ONCE = 8  # of a worker
-GATHER_S = 0.2  # until all places of the window have a row again
-BEAT_S = 1.0  # between two signs of life of a worker
-LOST_AFTER_S = 4.0  # without one
+# A worker gets this many rows at a time; the slowest one delays the others.
+BATCH_ROWS = 25
+# A worker runs this many batches at a time.
+BATCHES_AT_ONCE = 8
+# A portion is sent this long after its first row, so that all places of the window have a row
+# again.
+GATHER_S = 0.2
+# A worker reports that it is alive this often.
+BEAT_S = 1.0
+# A worker that has not reported for this long is treated as lost.
+LOST_AFTER_S = 4.0
 
 
 def portion(*, with_max_cost: bool) -> int:
-    """Return how many rows are handed over at a time; each time, Ray takes seconds to begin."""
-    return 1_000 if with_max_cost else 10_000  # what was handed over may be spent
+    """Return how many rows are sent at a time; for each portion, Ray takes seconds to start."""
+    return 1_000 if with_max_cost else 10_000  # The cost of every row that was sent may be spent.
 
 
 def require_ray() -> Any:
-    """Return ray, with its data part."""
+    """Return ray, with its data part imported."""
     try:
         import_module("ray.data")
     except ImportError as exc:
@@ -52,30 +59,30 @@ def require_ray() -> Any:
 
 
 class Shares:
-    """Counts the workers of a job, as an actor: each holds one part of the rate limit, and says so every second."""
+    """Counts the workers of a job, as an actor: each uses its share of the rate limit, and reports every second."""
 
     def __init__(self) -> None:
         self._seen: dict[str, float] = {}
         self._is_over = False
 
     def beat(self, worker: str, now: float | None = None) -> tuple[int, bool]:
-        """Take a sign of life; return how many workers there are, and whether the job is to end."""
+        """Record that a worker is alive; return the number of workers, and whether the job is to end."""
         now = monotonic() if now is None else now
         self._seen[worker] = now
         self._seen = {name: at for name, at in self._seen.items() if now - at < LOST_AFTER_S}
         return len(self._seen), self._is_over
 
     def leave_all(self) -> None:
-        """Forget the workers: Ray ends them with their portion."""
+        """Remove all workers, since Ray ends them with their portion."""
         self._seen.clear()
 
     def end(self) -> None:
-        """Have no worker begin a row any more."""
+        """Make all workers start no more rows."""
         self._is_over = True
 
 
 class _Worker:
-    """Asks about batches of rows; lives in an actor of Ray's."""
+    """Calls the chain for batches of rows inside an actor of Ray's."""
 
     def __init__(self, chain: Runnable[Any, Any], config: RunnableConfig, shares: Any) -> None:
         self._asker = RowCaller(chain, config)
@@ -94,7 +101,8 @@ class _Worker:
 
     def _beat_for_ever(self) -> None:
         errors: Any = require_ray().exceptions.RayError
-        with contextlib.suppress(errors):  # whoever counted is gone, and so is the job
+        with contextlib.suppress(errors):
+            # The actor that counts is gone, and so is the job.
             while True:
                 sleep(BEAT_S)
                 self._beat()
@@ -115,14 +123,15 @@ class _Worker:
         except asyncio.CancelledError:
             if not self._asker.is_over:
                 raise
-            return exact_json({})  # not begun, or cancelled, as the job is to end
+            # The row was not started, or was cancelled, because the job is to end.
+            return exact_json({})
         except JobStopped as exc:
             return exact_json({"stop": str(exc)})
         return exact_json({"about": about, "blame": blame})
 
 
 class RayAsker(RowCaller):
-    """Hands rows over to Ray, a portion at a time. `ask` is called on one event loop."""
+    """Sends rows to Ray, a portion at a time. `ask` must be called on a single event loop."""
 
     def __init__(
         self, chain: Runnable[Any, Any], config: RunnableConfig, *, workers: int | None
@@ -161,7 +170,7 @@ class RayAsker(RowCaller):
         threading.Thread(target=self._work_off, args=(rows, loop), daemon=True).start()
 
     def _work_off(self, rows: list[dict[str, Any]], loop: asyncio.AbstractEventLoop) -> None:
-        """Have one portion answered, in a thread."""
+        """Process one portion, in a thread."""
         failure: JobStopped | None = None
         try:
             for batch in self._dataset(rows).iter_batches(
@@ -217,7 +226,7 @@ class RayAsker(RowCaller):
             elif "stop" in outcome:
                 answer.set_exception(JobStopped(outcome["stop"]))
             else:
-                answer.cancel()  # not begun, as the job is to end
+                answer.cancel()  # The row was not started, because the job is to end.
 
     def _end_portion(
         self,
@@ -237,5 +246,6 @@ class RayAsker(RowCaller):
 
 
 def _tell(loop: asyncio.AbstractEventLoop, act: Any, *arguments: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):
+        # The loop is closed, so the result is no longer needed.
         loop.call_soon_threadsafe(act, *arguments)

@@ -1,7 +1,8 @@
-"""Whose failure it is when row after row fails: the rows' own, or everybody's. No I/O here.
+"""Detects whether consecutive failures have a common cause, such as an outage or an invalid key. No I/O.
 
-Failures since the last answer are held back. When they are many, rows from further ahead are asked, and one that was
-answered before: where one of them gets through, the failures are the rows' own and are kept; else the job stops.
+Failures since the last answer are held back. If they are many, rows from further ahead are called
+as probes, and one that was answered before. If any of them succeeds, the failures concern their
+rows and are stored; else the job stops.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from modelwire.jobs.rows import Row
 
 __all__ = ["LOOK_AHEAD", "Streak", "asked_again", "scouts"]
 
-FAILURES_IN_A_ROW = 50  # at least, and more than the window: then every row may be failing
-KEY_REFUSALS = (
-    8  # of a kind that mostly is the key's: 403, and 404 as for a model that is not there
-)
-LOOK_AHEAD = 10_000  # rows, from which scouts are chosen
+# After more consecutive failures than this, and than rows run at a time, the job checks for a
+# common cause.
+FAILURES_IN_A_ROW = 50
+# After this many failures that are usually about the key (403, and 404 as for an unknown model),
+# the job checks, too.
+KEY_REFUSALS = 8
+# Probe rows are chosen from this many next rows.
+LOOK_AHEAD = 10_000
 
 
 @dataclass(slots=True)
@@ -32,24 +36,24 @@ class Streak:
     held: list[Record] = field(default_factory=list)
 
     def add(self, blame: str, error: str) -> None:
-        """Count a failure; `blame` is "row", or "key" where such an answer is mostly about the key."""
+        """Count a failure. `blame` is "row", or "key" if such an error is usually about the key."""
         self.count += 1
         self.of_key += blame == "key"
         self.last_error = error
 
     def end(self) -> list[Record]:
-        """Begin anew; return what was held back."""
+        """Start a new streak; return the records that were held back."""
         held, self.held = self.held, []
         self.count = self.of_key = 0
         return held
 
     def is_doubtful(self, at_once: int) -> bool:
-        """Tell whether it may be everybody's failure; `at_once` is how many rows are asked at a time."""
+        """Return whether the failures may have a common cause; `at_once` is the number of rows that run at a time."""
         return self.count > max(FAILURES_IN_A_ROW, at_once) or self.of_key >= KEY_REFUSALS
 
 
 def scouts(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:
-    """Choose rows to be asked before their turn: the next, and ever further ones, up to the last."""
+    """Return rows to call before their turn, at growing distances: the next one, further ones, and the last."""
     rows = [row for row in ahead if can_be_asked(row)]
     places = (
         {min(2**power - 1, len(rows) - 1) for power in range(len(rows).bit_length() + 1)}
@@ -60,7 +64,7 @@ def scouts(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Ro
 
 
 def asked_again(record: dict[str, Any], about: dict[str, Any]) -> Record:
-    """Return the record of an answered row that was asked again: its answer stays, what the call has cost is added."""
+    """Return the record of an answered row that was called again: its answer stays, and the call's cost is added."""
     facts: dict[str, Any] = {
         name: record[name] for name in ("answer", "ask", "finish_reason") if name in record
     }

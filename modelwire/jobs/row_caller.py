@@ -1,4 +1,4 @@
-"""Asks a chain about one row, in this process or in a worker of Ray, and says what came of it as a record has it."""
+"""Calls a chain for one row, in this process or in a worker of Ray, and returns the facts for the row's record."""
 
 from __future__ import annotations
 
@@ -34,23 +34,24 @@ if TYPE_CHECKING:
 
 __all__ = ["RowCaller", "stopped"]
 
-# Wait so long before a row is retried that was throttled for as long as its model waits.
+# A row that was throttled for as long as its model retries is retried after this pause.
 PAUSE_S = 2.0
 # Stop the job if Retry-After is longer than this.
 LONGEST_PAUSE_S = 3600.0
 
-# These errors fail every row the same way, so that the job stops instead of failing them all.
+# These errors fail every row in the same way, so the job stops.
 _HOPELESS = (AuthenticationError, QuotaExhausted, MissingKey, MissingDependency)
 
-# What mostly fails every row, and may be about one: a gateway that will not pass on what a row says.
+# These errors usually fail every row, but a gateway may return them for the content of a single
+# row.
 _OF_KEY = (PermissionDenied, NotFound)
 
-# What passes by itself, so that a row waits for it.
+# These errors are transient, so a row waits and is retried.
 _PASSING = (RetryClass.THROTTLE, RetryClass.OVERLOAD, RetryClass.TRANSIENT)
 
 
 class _Asking(CallObserver):
-    """One row on its way: what its calls have cost, and whether they wait with nothing on the wire."""
+    """Observes the calls of one row: their cost, and whether all of them wait without a request in flight."""
 
     __slots__ = ("asker", "loop", "tally", "task", "waits")
 
@@ -68,7 +69,7 @@ class _Asking(CallObserver):
         self.check()
 
     def check(self) -> None:
-        """Leave where the job is to end: nothing is on the wire."""
+        """Cancel the row if the job is to end, since no request is in flight."""
         if self.asker.is_over:
             from asyncio import CancelledError
 
@@ -84,7 +85,7 @@ class _Asking(CallObserver):
         self, error: BaseException, attempt: Attempt | None, partial: ChatResult | None = None
     ) -> None:
         if attempt is None:
-            if partial is not None and partial.generations:  # it was paid for
+            if partial is not None and partial.generations:  # The partial answer was billed.
                 self.answered(partial)
             return
         self.tally.failed_attempts.append(attempt)
@@ -93,19 +94,21 @@ class _Asking(CallObserver):
             self.asker.trouble = since, attempt
 
     def is_cancelled(self) -> bool:
-        """Return whether the task that asks was told to end."""
+        """Return whether the row's task was cancelled."""
         return self.task is not None and self.task.cancelling() > 0
 
     def leave(self) -> None:
-        """Ask no more; called from any thread."""
+        """Cancel the row's task; callable from any thread."""
         if self.task is not None:
             self.loop.call_soon_threadsafe(self.task.cancel)
 
 
 class RowCaller:
-    """Asks `chain`, here. `trouble` is the last failed attempt, and since when there has been no answer.
+    """Calls `chain` for rows in this process. `trouble` is the last failed attempt, and since when
+    there was no answer.
 
-    With `on_tier`, the chain on another service tier, rows go there first, and what has no room there to `chain`.
+    `on_tier` is the chain on another service tier, or None. Rows are sent there first, and to
+    `chain` if it has no room.
     """
 
     def __init__(self, chain: Runnable[Any, Any], config: RunnableConfig) -> None:
@@ -117,19 +120,20 @@ class RowCaller:
         self._rows: set[_Asking] = set()
 
     async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
-        """Return what is to be recorded, and what a model or its provider has refused, where one has failed the row.
+        """Return the facts for a row's record, and the scope of its failure.
 
-        That is "row", or "key" where it may be the key's; "" where nothing was refused.
-        Raises: `JobStopped` for what would fail every other row too.
+        The scope is "row" for an error of a model or its provider, "key" for one that may be about
+        the key, and "" for success and any other error. Raises: `JobStopped` for an error that
+        would fail every other row too.
         """
         from asyncio import CancelledError
 
         row = _Asking(self)
         row.check()
-        in_batch.set(True)  # so that a call waits for its turn as long as it takes
-        token = var_child_runnable_config.set(
-            settled({"observers": (row,)})
-        )  # for steps that hand on no config
+        # Calls of a batch wait for the rate limiter as long as it takes.
+        in_batch.set(True)
+        # Steps that do not pass on their config find the observer here.
+        token = var_child_runnable_config.set(settled({"observers": (row,)}))
         began = monotonic()
         blame = ""
         self._rows.add(row)
@@ -141,9 +145,8 @@ class RowCaller:
         except CancelledError as exc:
             if self.is_over or row.is_cancelled():
                 raise
-            about = {
-                "error": failure_text(exc)
-            }  # A step of the chain was cancelled, and not the row.
+            # A step of the chain was cancelled, not the row.
+            about = {"error": failure_text(exc)}
         except Exception as exc:
             if _fails_every_row(exc):
                 raise stopped(message_of(exc)) from exc
@@ -153,11 +156,15 @@ class RowCaller:
             )
         finally:
             self._rows.discard(row)
-            var_child_runnable_config.reset(token)  # the worker's next row would inherit this one
+            # The next row of the same worker would inherit this config.
+            var_child_runnable_config.reset(token)
         return {**about, **row.tally.about(), "latency_s": round(monotonic() - began, 3)}, blame
 
     async def _patiently(self, values: Any, row: _Asking) -> Any:
-        """Ask; a row that is throttled for as long as its model waits is asked again, as often as it takes."""
+        """Call the chain.
+
+        A row that is throttled for as long as its model retries is retried without limit.
+        """
         from asyncio import sleep
 
         chain = self.on_tier or self.chain
@@ -184,7 +191,7 @@ class RowCaller:
             row.waits -= 1
 
     def wind_up(self) -> int:
-        """Give up the rows that wait, as the job is to end soon; return how many have a call on the wire."""
+        """Cancel the rows that wait, because the job is to end soon; return how many have a request in flight."""
         self.is_over = True
         for row in list(self._rows):
             if row.waits:
@@ -192,12 +199,12 @@ class RowCaller:
         return self.wire_count()[0]
 
     def wire_count(self) -> tuple[int, int]:
-        """Count the rows with a call on the wire, and those that wait."""
+        """Return the number of rows with a request in flight, and of those that wait."""
         waiting = sum(row.waits > 0 for row in self._rows)
         return len(self._rows) - waiting, waiting
 
     def why_waiting(self) -> str | None:
-        """Say why nothing gets done; None where most rows have a call on the wire, or answers come."""
+        """Return why no rows finish; None if most rows have a request in flight, or answers arrive."""
         on_wire, waiting = self.wire_count()
         if self.trouble is None or waiting <= on_wire:
             return None
@@ -206,18 +213,24 @@ class RowCaller:
         return f"waiting: {reason}, since {clock(monotonic() - since)}"
 
     def close(self) -> None:
-        """End what was begun for the job."""
+        """Release what was started for the job."""
 
 
 def _fails_every_row(error: Exception) -> bool:
-    """Return whether another row would fail in the same way. A budget that a step enters itself is the row's own."""
+    """Return whether another row would fail in the same way.
+
+    A budget that a step of the chain enters itself is per row.
+    """
     if isinstance(error, BudgetExceeded):
         return bool(getattr(error.budget, "is_entered", True))
     return isinstance(error, _HOPELESS)
 
 
 def _is_of_tier(error: ChatError) -> bool:
-    """Tell whether the default tier may answer: all but the limit of the key, which holds there too."""
+    """Return whether the default tier may answer.
+
+    It cannot if the key's rate limit is reached, which holds there too.
+    """
     return type(error) is BadRequest or (error.retryable and error.code != "rate_limit_exceeded")
 
 

@@ -1,8 +1,8 @@
-"""What a job knows of its rows: one record a row in the store, and where it stands. 40 bytes of memory a row.
+"""The records of a job's rows, one a row in the store, and an index of them. 40 bytes of memory a row.
 
-A record is JSON: `row` (the row's values), `n` and `line`, `check` (a digest of the row) and then `answer`, `error` or
-`same` (the number of the row whose answer is this one's), with tokens, cost, seconds and attempts. Of two records of a
-row the later one holds.
+A record is JSON: `row` (the row's values), `n` and `line`, `check` (a digest of the row) and then
+`answer`, `error` or `same` (the number of the row whose answer this one shares), with tokens, cost,
+seconds and attempts. If a row has two records, the later one is valid.
 """
 
 from __future__ import annotations
@@ -41,10 +41,14 @@ _log = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
 TABLE = "rows"
-UNKNOWN, ANSWERED, FAILED = 0, 1, 2  # of a row
-SEARCHED = 100_000  # rows, for one that has an answer
-GROUP_ROWS = 500  # `groups_of` ends a group at this many records,
-GROUP_BYTES = 4_000_000  # or with the record that makes it this large.
+# A row has one of these states.
+UNKNOWN, ANSWERED, FAILED = 0, 1, 2
+# `last_asked` searches this many rows for one with an answer.
+SEARCHED = 100_000
+# `groups_of` ends a group at this many records,
+GROUP_ROWS = 500
+# or with the record that makes it this large.
+GROUP_BYTES = 4_000_000
 
 T = TypeVar("T")
 
@@ -64,32 +68,36 @@ def groups_of(records: Iterable[T], size_bytes: Callable[[T], int]) -> Iterator[
 
 
 def digest_of(data: bytes) -> bytes:
-    """Return 16 bytes that stand for `data`."""
+    """Return a digest of `data` of 16 bytes."""
     return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 def json_of(value: Any) -> bytes:
-    """Return `value` as JSON that any reader takes; what has no form there is its text, or null: infinity, NaN."""
+    """Return `value` as JSON that any reader takes.
+
+    A value without a JSON form becomes its text; infinity and NaN null.
+    """
     return to_json(
         value, fallback=str, inf_nan_mode="null", bytes_mode="base64", serialize_unknown=True
     )
 
 
 def exact_json(value: Any) -> bytes:
-    """Return `value` as JSON that keeps infinity and NaN, by the names that Python's readers take."""
+    """Return `value` as JSON with infinity and NaN by the names that Python's readers take."""
     return to_json(
         value, fallback=str, inf_nan_mode="constants", bytes_mode="base64", serialize_unknown=True
     )
 
 
 def record_json(value: Any) -> bytes:
-    """Return `value` as exact JSON for a record, once it is sure that the record can be read again.
+    """Return `value` as exact JSON for a record, after checking that it can be read again.
 
-    Raises: `ValueError` for values that no reader takes: nested 200 deep, integers of over 4,300 digits, half a
-    character (a lone surrogate).
+    Raises: `ValueError` for values that no reader takes: nested 200 deep, integers of over 4,300
+    digits, half a character (a lone surrogate).
     """
     data = exact_json(value)
-    from_json(b'{"value":%b}' % data)  # The reader counts the record itself as one level.
+    # The reader counts the record itself as one level.
+    from_json(b'{"value":%b}' % data)
     return data
 
 
@@ -113,7 +121,10 @@ _EQUAL_BY_REPR = frozenset(
 
 
 def identity_of(value: Any) -> bytes:
-    """Return bytes that are equal only for equal values of equal types: JSON forgets bytes, dates and infinity."""
+    """Return bytes that are equal only for equal values of equal types.
+
+    JSON drops the types of bytes, dates and infinity.
+    """
     return repr(_comparable(value)).encode(errors="surrogatepass")
 
 
@@ -125,23 +136,25 @@ def _comparable(value: Any) -> Any:
         return {name: _comparable(one) for name, one in value.items()}
     if kind in (list, tuple):
         return kind(map(_comparable, value))
-    if isinstance(value, (datetime, date, Enum)):  # a timestamp of pandas, say
+    if isinstance(value, (datetime, date, Enum)):  # Timestamps of pandas are among these.
         return kind.__qualname__, repr(value)
     if isinstance(value, BaseModel):
         return kind.__qualname__, _comparable(value.model_dump())
-    if hasattr(value, "tolist"):  # an array, whose `repr` leaves out its middle
+    if hasattr(value, "tolist"):  # The `repr` of an array omits its middle.
         return kind.__qualname__, _comparable(value.tolist())
-    return kind.__qualname__, uuid4().hex  # equal to nothing, as nobody knows what is in it
+    # Other objects count as equal to nothing, since their content is unknown.
+    return kind.__qualname__, uuid4().hex
 
 
 class Record(NamedTuple):
-    """What came of one row, as it is written down."""
+    """The result of one row, as it is stored."""
 
     number: int
     line: int
     row_json: bytes
     check: bytes
-    about: dict[str, Any]  # `answer` and `ask`, `error`, or `same`; tokens and the rest
+    # It holds `answer` and `ask`, `error`, or `same`; and tokens and the rest.
+    about: dict[str, Any]
 
     @property
     def failed(self) -> bool:
@@ -154,14 +167,17 @@ class Record(NamedTuple):
         return len(self.row_json) + len(exact_json(self.about))
 
     def entry(self, id: int) -> Entry:
-        """Return the entry of the store."""
+        """Return the entry for the store."""
         facts = {"n": self.number, "line": self.line, "check": self.check.hex(), **self.about}
         record = b'{"row":%b,%b' % (self.row_json, exact_json(facts)[1:])
         return Entry.of("failed" if self.failed else "answered", record, self.number, id)
 
 
 class Digests:
-    """A map from digests to row numbers, in 20 bytes an entry: 4,096 strings of bytes, searched at C's speed."""
+    """A map from digests to row numbers that takes 20 bytes an entry.
+
+    It has 4,096 buckets, searched by `bytearray.find`.
+    """
 
     SHARDS = 4096
     ENTRY_BYTES = DIGEST_BYTES + 4
@@ -198,13 +214,15 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.store = JobStore(folder)
         self._next_id = self.store.next_id(TABLE)
-        self.answers = Digests()  # of what was asked, to the row that has the answer
+        # This maps deduplication keys to the row that has the answer.
+        self.answers = Digests()
         self._states = bytearray()
-        self._ids = array("Q")  # of the entry that holds
+        # This is the id of each row's valid entry.
+        self._ids = array("Q")
         self._checks = array("Q")
 
     def recover(self) -> Iterator[dict[str, Any]]:
-        """Read what an earlier run has left, record by record."""
+        """Read the records of earlier runs, and yield each."""
         damaged = 0
         for entry in self.store.entries(TABLE):
             if entry.is_damaged:
@@ -217,9 +235,8 @@ class Results:
             )
             if question is not None:
                 self.answers.add(bytes.fromhex(question), record["n"])
-            elif (
-                "same" in record and self.state(record["same"]) != ANSWERED
-            ):  # whose record before this is damaged
+            elif "same" in record and self.state(record["same"]) != ANSWERED:
+                # The row's earlier record is damaged.
                 self._states[record["n"]] = UNKNOWN
             yield record
         if damaged:
@@ -227,14 +244,17 @@ class Results:
             _log.warning(text, self.store.path, damaged)
 
     def place(self, record: Record) -> Entry:
-        """Take a new record; return its entry, for `write`."""
+        """Register a new record; return its entry for `write`."""
         entry = record.entry(self._next_id)
         self._note(record.number, self._next_id, record.check, record.failed)
         self._next_id += 1
         return entry
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Write and sync placed entries: when this returns they survive. After a failure none of them is there."""
+        """Write and sync entries.
+
+        They survive a crash once this returns; after a failure none of them is stored.
+        """
         self.store.append(TABLE, entries)
 
     def close(self) -> None:
@@ -252,15 +272,15 @@ class Results:
         self._checks[number] = int.from_bytes(check[:8], "big")
 
     def state(self, number: int) -> int:
-        """Return UNKNOWN, ANSWERED or FAILED."""
+        """Return `UNKNOWN`, `ANSWERED` or `FAILED`."""
         return self._states[number] if number < len(self._states) else UNKNOWN
 
     def agrees(self, number: int, check: bytes) -> bool:
-        """Tell whether the row under this number is the one that was asked before."""
+        """Return whether the row with this number is unchanged since its record was stored."""
         return self._checks[number] == int.from_bytes(check[:8], "big")
 
     def count(self, state: int, among: Sequence[int] | None = None) -> int:
-        """Count the rows in a state: all of them, or those of these numbers."""
+        """Return the number of rows in a state: of all rows, or of those in `among`."""
         if among is None:
             return self._states.count(state)
         if isinstance(among, range):
@@ -269,15 +289,15 @@ class Results:
 
     @property
     def end(self) -> int:
-        """One more than the highest row number there is."""
+        """One more than the highest row number."""
         return len(self._states)
 
     def record(self, number: int) -> dict[str, Any]:
-        """Return the record of a row, with the answer of the row it is the same as."""
+        """Return the record of a row, with the answer of the equal row if it shares one."""
         return self._answered(from_json(self.store.read(TABLE, self._ids[number])))
 
     def last_asked(self) -> dict[str, Any] | None:
-        """Return the record of a row that has an answer of its own: of the highest number, if one is found soon."""
+        """Return the record of the highest row with an answer of its own, or None if a short search finds none."""
         for number in range(self.end - 1, max(-1, self.end - SEARCHED - 1), -1):
             if self._states[number] == ANSWERED and "same" not in (record := self.record(number)):
                 return record
@@ -295,9 +315,9 @@ class Results:
     def records(
         self, *, by_arrival: bool = False, among: Sequence[int] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Yield the record of every row that has one: in the order of the input, or of their arrival.
+        """Yield the record of every row that has one, in the order of the input or of arrival.
 
-        `among` are the numbers of the rows that are wanted, in rising order; None is all.
+        `among` has the numbers of the wanted rows in rising order; None is all.
         """
         if not by_arrival:
             numbers = range(self.end) if among is None else among
@@ -314,7 +334,7 @@ class Results:
 
 
 def stored_records(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records in a job's folder, also while the job runs; changes nothing."""
+    """Yield the records in a job's folder without changing anything, also while the job runs."""
     with closing(JobStore(folder, read_only=True)) as store:
         yield from (record for _, record in _stored(store))
 

@@ -1,7 +1,8 @@
 """Rows and their sources: one row at a time; a row that cannot be read fails alone.
 
-A `Row` has its number from 0, the line of the file on which it begins (from 1), and either its values by column or the
-problem with it. Nothing here reads ahead by more than one row, or one batch of a Parquet file.
+A `Row` has its number from 0, the line of the file on which it begins (from 1), and either its
+values by column or an error. A source reads ahead by at most one row, or one batch of a Parquet
+file.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from modelwire.errors import DiskError, InvalidArgument, JobChanged
 
 __all__ = ["INPUT_COLUMN", "FileSource", "Row", "Source", "check_unique", "chosen", "sampled"]
 
-INPUT_COLUMN = "input"  # of rows that are texts and not dicts
-MAX_ROW_CHARS = (
-    32 * 1024 * 1024
-)  # no provider takes a request of more bytes; a line without end must not fill memory
-EDGE_BYTES = (
-    1024 * 1024
-)  # of each end of a file go into its fingerprint: 10 GB are not read before the first request
-COUNTED_BYTES = (
-    64 * 1024
-)  # how much of a smaller file has been read is not told: a reader takes it in a few gulps
+# A row that is a text and not a dict has this column.
+INPUT_COLUMN = "input"
+# A longer row fails: no provider takes a request of more bytes, and a line without an end must not
+# fill memory.
+MAX_ROW_CHARS = 32 * 1024 * 1024
+# The fingerprint contains a digest of this many bytes from each end of a file, so that 10 GB need
+# not be read first.
+EDGE_BYTES = 1024 * 1024
+# For a smaller file no progress in reading is reported, since readers buffer it in a few blocks.
+COUNTED_BYTES = 64 * 1024
 
 NO_TEXT = (
     "`{}` is not {} text. Name its encoding: `--encoding cp1252`, say, or `encoding=` from Python."
@@ -37,41 +38,44 @@ NO_TEXT = (
 
 
 class Row(NamedTuple):
-    """One row: its values, or what is wrong with it."""
+    """One row: its values, or its error."""
 
     number: int
     line: int
-    values: Any  # a dict by column name, or a text
+    values: Any  # It is a dict by column name, or a text.
     problem: str | None = None
 
 
 class Source(ABC):
-    """Rows, once. `columns` is None where only the rows themselves tell."""
+    """An iteration over rows. `columns` is None if only the rows themselves contain the columns."""
 
     columns: list[str] | None = None
-    total: int | None = None  # rows, where that is known without reading them
-    _read = 0  # rows, where they are counted
+    # The number of rows, if it is known without reading them.
+    total: int | None = None
+    # The number of rows read, if they are counted.
+    _read = 0
 
     @abstractmethod
     def __iter__(self) -> Iterator[Row]: ...
 
     def fraction(self) -> float | None:
-        """Return how much has been read, from 0 to 1, where that is known."""
+        """Return the share that has been read, from 0 to 1, or None if it is unknown."""
         return self._read / self.total if self.total else None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells this input from another, as far as that is cheap to say."""
+        """Return a fingerprint of the input, as far as it is cheap to compute."""
         return {}
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Let go of the file."""
+        """Close the file."""
 
 
 class FileSource(Source):
     def __init__(self, path: Path, *, encoding: str, is_ours: bool = False) -> None:
         self.path = path
         self.encoding = encoding
-        self.is_ours = is_ours  # written by `modelwire.jobs.output`: nothing has to be guessed
+        # True if `modelwire.jobs.output` has written the file, so that its format is known.
+        self.is_ours = is_ours
         try:
             about = path.stat()
             _check_regular(path, about.st_mode)
@@ -85,12 +89,12 @@ class FileSource(Source):
             ) from exc
         try:
             self._begin()
-        except BaseException:  # Ctrl-C too: nobody else has the file
+        except BaseException:  # Ctrl-C is included: only this object can close the file.
             self._file.close()
             raise
 
     def _begin(self) -> None:
-        """Read what stands before the rows."""
+        """Read the part of the file before the rows."""
 
     def _open(self) -> IO[Any]:
         return self.path.open("rb")
@@ -101,7 +105,9 @@ class FileSource(Source):
             self._check_still_whole()
         except OSError as exc:
             raise DiskError.of(exc, self.path) from exc
-        except UnicodeError as exc:  # UTF-16 without its mark is no `UnicodeDecodeError`
+        except UnicodeError as exc:
+            # UTF-16 without its byte order mark raises a `UnicodeError` that is not a
+            # `UnicodeDecodeError`.
             raise InvalidArgument(NO_TEXT.format(self.path, self.encoding)) from exc
         finally:
             self.close()
@@ -110,7 +116,7 @@ class FileSource(Source):
         raise NotImplementedError
 
     def _check_still_whole(self) -> None:
-        """Raise `JobChanged` if the file is shorter now than when it was opened: rows may be missing."""
+        """Raise `JobChanged` if the file is shorter than when it was opened: rows may be missing."""
         size_bytes = os.fstat(self._file.fileno()).st_size
         if size_bytes < self.size_bytes:
             raise JobChanged(
@@ -124,7 +130,9 @@ class FileSource(Source):
         if self._file.closed:
             return 1.0
         if self.size_bytes < COUNTED_BYTES:
-            return None  # it is read at once: where the reader stands says nothing of the rows
+            # The file is read in one block, so the position of the reader says nothing about the
+            # rows.
+            return None
         file = getattr(self._file, "buffer", self._file)
         return min(1.0, file.tell() / self.size_bytes)
 
@@ -144,7 +152,7 @@ class FileSource(Source):
 
 
 def _check_regular(path: Path, mode: int) -> None:
-    """Raise for what cannot be read twice: a job reads its input again when it goes on."""
+    """Raise for a file that cannot be read twice: a job reads its input again when it resumes."""
     if stat.S_ISDIR(mode):
         raise InvalidArgument(f"The input `{path}` is a folder; name a file.")
     if not stat.S_ISREG(mode):
@@ -164,7 +172,7 @@ def check_unique(names: list[str], where: str) -> None:
 
 
 def sampled(rows: Iterator[Row], count: int, seed: int) -> list[Row]:
-    """Choose `count` rows, each as likely as any other, in their order; the same ones for the same seed."""
+    """Return `count` random rows in their order; the same ones for the same seed."""
     rng = Random(seed)  # noqa: S311 - chooses rows, keeps no secret
     drawn: list[Row] = []
     for place, row in enumerate(rows):
@@ -178,7 +186,7 @@ def sampled(rows: Iterator[Row], count: int, seed: int) -> list[Row]:
 def chosen(
     rows: Iterator[Row], *, limit: int | None, sample: int | None, seed: int
 ) -> tuple[Iterator[Row], Sequence[int] | None]:
-    """Return the rows that a run is about, and their numbers in rising order; None for all."""
+    """Return the rows of a run, and their numbers in rising order, or None for all rows."""
     if sample is not None:
         drawn = sampled(rows, sample, seed)[:limit]
         return iter(drawn), [row.number for row in drawn]

@@ -1,8 +1,9 @@
-"""The loop of a file job: rows in, one bounded window of calls, records out. Imported when a job is run.
+"""The main loop of a file job: it reads rows, runs a bounded number of calls, and stores records.
 
-A worker keeps its place in the window until the record of its row is synced. So the rows that a crash at any moment
-loses, and that are asked again, are never more than were in flight: `max_concurrency` of them at the most, and those
-that have failed since the last answer, which may be everybody's failure and not theirs.
+A worker starts its next row only once the record of the last one is synced. So a crash at any
+moment loses, and a later run repeats, at most the rows in flight (`max_concurrency`), and those
+that failed since the last answer, whose failures are held back if they may have a common cause,
+such as an outage.
 """
 
 from __future__ import annotations
@@ -51,18 +52,25 @@ else:
 
 __all__ = ["FileJob"]
 
-DRAIN_S = 10.0  # how long calls in flight may take to end after a Ctrl-C, a SIGTERM or an error of the job
-LOOK_S = 0.25  # between two looks at whether more rows at a time get more done
-UNPRICED_AT_ONCE = (
-    8  # rows at a time under a `max_cost`, until one has told what a row of an unseen model costs
-)
-SKIPPED_AT_ONCE = 500  # finished rows passed over before others get their turn
+# After a Ctrl-C, a SIGTERM or an error of the job, calls in flight may take this long to finish.
+DRAIN_S = 10.0
+# The throughput is measured this often, to decide whether to run more rows at a time.
+LOOK_S = 0.25
+# Under a `max_cost`, this many rows run at a time until a first row shows the cost of a model that
+# cannot be found.
+UNPRICED_AT_ONCE = 8
+# The loop yields to other tasks after skipping this many finished rows.
+SKIPPED_AT_ONCE = 500
 
-SIGNALS = ("interrupted", "terminated")  # why a job stops that was told to
+# A job that a signal has stopped has one of these reasons.
+SIGNALS = ("interrupted", "terminated")
 
 
 class FileJob:
-    """One run of a job. Everything that can be checked before the first request is, when it is made."""
+    """One run of a job.
+
+    The constructor checks everything that can be checked before the first request.
+    """
 
     def __init__(self, work: Any, rows: Any, keywords: JobOptions) -> None:
         self.options = options = checked_options(keywords)
@@ -74,21 +82,24 @@ class FileJob:
             work, options["model"], system=options["system"], schema=options["schema"]
         )
         self.input = InputRows(rows, options)
-        self._scratch = (
-            None if job_dir else Path(mkdtemp(prefix="modelwire-job-"))
-        )  # removed when all is done
+        # This folder is removed when all rows are done.
+        self._scratch = None if job_dir else Path(mkdtemp(prefix="modelwire-job-"))
         self.folder = JobFolder(Path(job_dir or str(self._scratch)))
         self.standing = Standing()
         self._is_complete = False
-        self.stopped: str | None = None  # why no new row is begun
-        self.over = threading.Event()  # nothing of the run is left
+        # This is the reason why no new row is started.
+        self.stopped: str | None = None
+        # This is set when nothing of the run is left.
+        self.over = threading.Event()
+        # `_freed` is set when a reserved amount was released.
         self._over, self._finished, self._freed = (
             asyncio.Event(),
             asyncio.Event(),
             asyncio.Event(),
-        )  # freed: of money
+        )
         self._error: BaseException | None = None
-        self.spread: spreads.Spread | None = None  # of rows over batches and live calls
+        # This splits the rows between batches and direct calls.
+        self.spread: spreads.Spread | None = None
         try:
             self.work.check_columns(self.input.source.columns)
             self.money: RowMoney | None = None
@@ -117,12 +128,13 @@ class FileJob:
             self.folder.claim()
             self.table = JobTable(self.output, options, self.folder)
             self._begin(fingerprint)
-        except BaseException:  # Ctrl-C too: nobody else has the input and the lock of the folder
+        except BaseException:
+            # Ctrl-C is included: only this object can release the input and the lock of the folder.
             self._close()
             raise
 
     def _begin(self, fingerprint: dict[str, Any]) -> None:
-        """Take up what earlier runs have left. Rows may have come since, behind the others."""
+        """Restore the state of earlier runs. New rows may have been appended to the input."""
         options, folder, is_new = self.options, self.folder, not self.folder.about
         input_changed = folder.check(
             fingerprint, input_may_differ=options["retry_failed"], rows_may_come=True
@@ -140,14 +152,14 @@ class FileJob:
         try:
             if options["finish_by"] is not None or self.results.store.next_id(WAYS) > 1:
                 self.spread = spreads.Spread(self, options["finish_by"])
-        except InvalidArgument:  # nothing was asked, nor will be
+        except InvalidArgument:  # No request was sent, and none will be.
             self.results.close()
             if is_new:
                 rmtree(folder.path, ignore_errors=True)
             raise
 
     def planned(self) -> JobPlan:
-        """Return the plan of a job that is not run, and leave the folder as it was."""
+        """Return the plan of a job without running it, and leave the folder unchanged."""
         spread = cast("spreads.Spread", self.spread)
         plan = spread.plan()
         self._close()
@@ -166,7 +178,7 @@ class FileJob:
             rmtree(self._scratch, ignore_errors=True)
 
     async def run(self) -> JobResult:
-        """Ask the rows that have no answer yet; write the output when all have one."""
+        """Call the chain for all rows without an answer; write the output when all have one."""
         from modelwire.jobs.group_commit import GroupCommit
 
         self._loop = asyncio.get_running_loop()
@@ -174,7 +186,8 @@ class FileJob:
         self._asking: dict[bytes, asyncio.Future[tuple[dict[str, Any], str]]] = {}
         self._in_flight = self._answers = 0
         self._streak = Streak()
-        self._turn = asyncio.Lock()  # to take the next row
+        # A worker holds this lock while it takes the next row.
+        self._turn = asyncio.Lock()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="modelwire-job")
         self._commits = GroupCommit(self.results.write, self._disk, self._fail)
         self._began = monotonic()
@@ -230,7 +243,7 @@ class FileJob:
         }
 
     async def _widen_for_ever(self) -> None:
-        """Ask more rows at a time, for as long as that gets more of them done."""
+        """Run more rows at a time, as long as that raises the throughput."""
         while True:
             await asyncio.sleep(LOOK_S)
             full = self._in_flight >= 0.9 * self.window.size
@@ -247,7 +260,8 @@ class FileJob:
             except (DiskError, JobChanged, JobStopped) as exc:
                 self._error, complete = exc, False
         elif self.output is None and self._error is None:
-            await self._loop.run_in_executor(self._disk, self._write)  # write what was paid for
+            # The results in memory were billed, so they are returned.
+            await self._loop.run_in_executor(self._disk, self._write)
         self._is_complete = complete
         result = self._ended(complete=complete)
         self._end_folder(result)
@@ -258,19 +272,22 @@ class FileJob:
         return result
 
     def _to_go_on(self) -> str:
-        """Say how a job that has stopped goes on."""
+        """Return the sentence that explains how to resume a stopped job."""
         if self._scratch is None:
             return "The same command goes on from there"
         return f"The same call with `job_dir={str(self._scratch)!r}` goes on from there"
 
     def _write(self) -> None:
-        """Write the table of the rows that this run is about."""
+        """Write the table of this run's rows."""
         self.table.write(
             self.results, self.input, self.work.answer_columns, is_new=self.standing.asked > 0
         )
 
     def _end_folder(self, result: JobResult) -> None:
-        """Write down how it ended; a disk that fails now must not hide why the job has stopped."""
+        """Write the summary.
+
+        A `DiskError` here must not hide the reason why the job has stopped.
+        """
         try:
             state = "complete" if result.complete else "interrupted"
             why = self.stopped if self._error is None else failure_text(self._error)
@@ -308,7 +325,10 @@ class FileJob:
         )
 
     def stop(self, reason: str) -> None:
-        """Begin no new row, and let those in flight end within `DRAIN_S`; call it on the job's loop."""
+        """Start no new row, and let those in flight finish within `DRAIN_S`.
+
+        It must be called on the job's event loop.
+        """
         calls = self.asker.wind_up()
         if self.stopped in (None, "max_cost"):
             self.stopped = reason
@@ -328,7 +348,7 @@ class FileJob:
         self.stop("error")
 
     async def _next(self) -> Question | None:
-        """Return the next row that has to be asked; None when there is none, or none may be begun."""
+        """Return the next row to call; None if there is none, or none may be started."""
         skipped = 0
         async with self._turn:
             while (
@@ -347,7 +367,10 @@ class FileJob:
         return None
 
     async def _has_money(self, question: Question) -> bool:
-        """Set aside what a row may cost; wait for that until no row in flight can give anything back."""
+        """Reserve the cost of a row.
+
+        If the budget is too small, wait while rows in flight may release a part of it.
+        """
         if self.money is None or question.row.problem is not None:
             return True
         while not self.money.hold_for(question):
@@ -364,7 +387,7 @@ class FileJob:
         return True
 
     def _settle(self, question: Question) -> None:
-        """Give back what was set aside: the row has ended, and what it has cost is counted."""
+        """Release what was reserved for a row that has ended; its actual cost is counted already."""
         if self.money is not None:
             self.money.give_back(question.reserved)
         self._freed.set()
@@ -402,7 +425,8 @@ class FileJob:
                     await self._find_out()
                 if is_placed:
                     await self._commits.committed()
-            if len(self._workers) == 1 and self._streak.of_key:  # nobody else will tell
+            if len(self._workers) == 1 and self._streak.of_key:
+                # No other worker is left that would check.
                 await self._find_out()
         except asyncio.CancelledError:
             if not self.asker.is_over and not this.cancelling():
@@ -426,11 +450,12 @@ class FileJob:
             self._settle(question)
 
     async def _find_out(self) -> None:
-        """Raise `JobStopped` if the failures of the streak are everybody's: no row that is asked now gets through."""
+        """Raise `JobStopped` if every row now fails, checked with probe rows."""
         failed = self._streak.count
-        async with self._turn:  # no other row is begun meanwhile
+        async with self._turn:
+            # No other row is started meanwhile.
             if self.stopped is not None or self._streak.count < failed:
-                return  # an answer has come since
+                return  # An answer has arrived in the meantime.
             answers = self._answers
             questions = []
             for row in scouts(self.input.look_ahead(LOOK_AHEAD), self._can_be_asked):
@@ -458,8 +483,9 @@ class FileJob:
         )
 
     async def _ask_again(self) -> None:
-        """Ask a row that was answered before, which tells whether anything is answered now."""
-        await self._commits.committed()  # what was answered a moment ago can be read now
+        """Call the chain for a row that was answered before, to check whether any row is answered now."""
+        # The records of the last moments can be read after this.
+        await self._commits.committed()
         record = self.results.last_asked()
         if record is None or self.stopped is not None:
             return
@@ -474,15 +500,15 @@ class FileJob:
                 self._settle(question)
 
     def digest(self, question: Question) -> bytes | None:
-        """Return what a row asks, where equal rows are asked once."""
+        """Return the deduplication key of a row, or None if deduplication is off."""
         if question.asks is None and self.options["dedupe"]:
             question.asks = digest_of(identity_of(self.work.question(question.row.values)))
         return question.asks
 
     async def _resolve(self, question: Question) -> bool:
-        """Get what is to be recorded of a row, and record it: by its problem, an equal row, or asking.
+        """Determine and store the record of a row: its own error, the answer of an equal row, or a new call.
 
-        Return whether there is anything to be synced.
+        Return whether there is a record to sync.
         """
         row = question.row
         if row.problem is not None:
@@ -523,7 +549,7 @@ class FileJob:
         return about, blame
 
     def _release(self) -> None:
-        """Place the failures of a streak that was none, unless the job has been stopped since."""
+        """Store the failures that were held back, after an answer has shown that they have no common cause."""
         if self.stopped is None:
             for record in self._streak.end():
                 self._place(record)
@@ -543,7 +569,7 @@ class FileJob:
             self.money.pay(about, reserved)
 
     def _record(self, question: Question, about: dict[str, Any], blame: str = "") -> bool:
-        """Count a record and place it in the next group. A failure with a `blame` is held back."""
+        """Count a record and add it to the next group. A failure with a `blame` is held back."""
         record = Record(
             question.row.number, question.row.line, question.row_json, question.check, about
         )

@@ -1,4 +1,4 @@
-"""Opens a source of rows: a file by its suffix, a data frame, an iterable."""
+"""Opens a source of rows: a file by its suffix, a data frame, or an iterable."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from modelwire.jobs.rows import EDGE_BYTES, MAX_ROW_CHARS, FileSource, Row, Sour
 
 __all__ = ["open_source", "require_pyarrow"]
 
-PEEKED_LINES = 100  # of JSON lines
-BATCH_ROWS = 512  # of a Parquet file or a data frame at a time
-# Arrow and Python raise these for a value that has no form in Python.
+# The columns of JSON lines are taken from this many first lines.
+PEEKED_LINES = 100
+# A Parquet file or a data frame is read this many rows at a time.
+BATCH_ROWS = 512
+# Arrow and Python raise these for a value that Python cannot represent.
 _CONVERSION_ERRORS = (ArithmeticError, NotImplementedError, TypeError, ValueError)
 
 
 class _JsonlSource(FileSource):
-    """One JSON object, or one text, a line. Its columns are those of the first objects: a prompt may name no other.
+    """JSON lines: one object or one text on each line. Its columns are those of the first objects,
+    for checking the prompt.
 
-    They are not known where one of the first lines is a text, or so long that it is not read twice.
+    The columns are unknown if one of the first lines is a text, or too long to be read twice.
     """
 
     def _begin(self) -> None:
@@ -67,7 +70,8 @@ class _JsonlSource(FileSource):
             values = from_json(
                 (line.removeprefix(b"\xef\xbb\xbf") if at == 1 else line).rstrip(b"\r\n")
             )
-        except ValueError as exc:  # its line is the first of the row, and no number of the file's
+        except ValueError as exc:
+            # The error's line number counts within the row, not within the file.
             return Row(
                 number,
                 at,
@@ -85,7 +89,7 @@ class _JsonlSource(FileSource):
 
 
 def require_pyarrow() -> Any:
-    """Return pyarrow, with its Parquet part; it has no types."""
+    """Return pyarrow with its Parquet part imported; it has no type hints."""
     try:
         import_module("pyarrow.parquet")
     except ImportError as exc:
@@ -96,7 +100,7 @@ def require_pyarrow() -> Any:
 
 
 class _ParquetSource(FileSource):
-    """A Parquet file, a batch of rows at a time."""
+    """A Parquet file, read a batch of rows at a time."""
 
     def _open(self) -> IO[Any]:
         require_pyarrow()
@@ -123,7 +127,7 @@ class _ParquetSource(FileSource):
 
 
 class _NoValue(NamedTuple):
-    """Takes the place of a row whose values Python cannot hold."""
+    """Replaces a row whose values Python cannot represent."""
 
     problem: str
 
@@ -131,8 +135,8 @@ class _NoValue(NamedTuple):
 def _arrow_rows(batch: Any) -> Iterator[Any]:
     """Yield the values of each row of a batch, or a `_NoValue`.
 
-    Arrow refuses a whole batch for one value: a date before the year 1 or after 9999, nanoseconds where pandas is not
-    installed, a struct with one name twice, a text that is not UTF-8.
+    Arrow fails a whole batch for one value: a date before the year 1 or after 9999, nanoseconds if
+    pandas is not installed, a struct with one name twice, a text that is not UTF-8.
     """
     try:
         yield from batch.to_pylist()
@@ -195,27 +199,26 @@ class _IterableSource(Source):
 
 
 class _FrameSource(_IterableSource):
-    """A data frame of pandas, polars or arrow, known by its methods: none of them is imported here."""
+    """A data frame of pandas, polars or arrow, detected by its methods; none of them is imported here."""
 
     def __init__(self, frame: Any) -> None:
         super().__init__(frame)
         names = frame.schema.names if hasattr(frame, "to_batches") else frame.columns
         self.columns = [str(name) for name in names]
         check_unique(self.columns, "The data frame")
-        rows = getattr(
-            frame, "num_rows", None
-        )  # arrow's `len` is the same; a record batch reader has neither
+        # The `len` of an arrow table is the number of rows; a record batch reader has neither.
+        rows = getattr(frame, "num_rows", None)
         self.total = rows if rows is not None else self.total
 
     def _each(self) -> Iterable[Any]:
         frame: Any = self._values
-        if hasattr(frame, "to_batches"):  # arrow
+        if hasattr(frame, "to_batches"):  # It is an arrow table.
             return (
                 row
                 for batch in frame.to_batches(max_chunksize=BATCH_ROWS)
                 for row in _arrow_rows(batch)
             )
-        if hasattr(frame, "iter_rows"):  # polars
+        if hasattr(frame, "iter_rows"):  # It is a polars frame.
             return (dict(row) for row in frame.iter_rows(named=True))
         names = self.columns or []
         return (
@@ -224,10 +227,10 @@ class _FrameSource(_IterableSource):
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of a frame as Python's own; a missing one is None."""
+    """Return a value of a frame as a Python value; a missing one is None."""
     if isinstance(value, (str, int)):
         return value
-    if getattr(value, "shape", None) == ():  # a number of numpy's
+    if getattr(value, "shape", None) == ():  # It is a number of numpy's.
         value = value.item()
     is_missing = (isinstance(value, float) and isnan(value)) or type(value).__name__ in (
         "NaTType",
@@ -249,7 +252,7 @@ _BY_SUFFIX: dict[str, type[FileSource]] = {
 def open_source(rows: Any, *, encoding: str = "utf-8", is_ours: bool = False) -> Source:
     """Open a path, a data frame or an iterable of dicts and texts. Raises: `InvalidArgument` for anything else.
 
-    `is_ours`: the file is a job's output.
+    `is_ours` says that the file is a job's output.
     """
     if isinstance(rows, (str, os.PathLike)):
         path = Path(os.fspath(rows))

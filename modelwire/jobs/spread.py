@@ -1,8 +1,8 @@
-"""A job's rows on two ways: some in batches at the provider's, the others live, so that all are done by an hour.
+"""Splits a job's rows between the Batch API and direct calls to meet a deadline.
 
-The table `ways` of the job's store has which rows a batch has, in the same transaction for all rows of a batch and
-before the provider hears of the batch. A row that has a batch goes live only when that batch has ended and its answers
-are in the store.
+The table `ways` of the job's store records which rows are in which batch, in one transaction for
+each batch and before the batch is submitted. A row in a batch is called directly only after the
+batch has ended and its answers are stored.
 """
 
 from __future__ import annotations
@@ -43,31 +43,41 @@ if TYPE_CHECKING:
 
 __all__ = ["Spread"]
 
-MEASURED = 1_000  # rows that tell the length of a prompt
-MOST_ROWS = 10_000  # of one batch: they are in memory while it is handed in
+# The mean length of a prompt is estimated from this many rows.
+MEASURED = 1_000
+# A batch has at most this many rows, which are in memory during the submission.
+MOST_ROWS = 10_000
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.2, 60.0
-CANCEL_S = 600.0  # providers end a batch within ten minutes
+# Providers end a cancelled batch within ten minutes.
+CANCEL_S = 600.0
 YEAR_S = 365 * 86_400.0
 
 
 class Spread:
-    """Carries out the plan of a job. `quota`: rows that may be begun live in this pass over the input."""
+    """Executes the plan of a job.
+
+    `quota` is the number of rows that may still start in this pass over the input.
+    """
 
     def __init__(self, job: FileJob, hour: datetime | None) -> None:
         self.job, self.hour = job, hour
         self.quota: float = 0
         self.notes: list[str] = []
         self._models = list(models_of(job.work.chain))
-        self._gone, self._pass_began = 0, 0.0  # rows of this pass
-        self._left_behind = False  # rows that this pass has read, and another one has to look at
-        self._returned = (
-            0  # rows without an answer that batches have brought back since the last pass
-        )
-        self._live: deque[tuple[int, float]] = deque(maxlen=20)  # rows and seconds of each pass
+        # Rows called in this pass.
+        self._gone, self._pass_began = 0, 0.0
+        # True if this pass has skipped rows that a later pass must look at.
+        self._left_behind = False
+        # Rows that batches have returned without an answer since the last pass.
+        self._returned = 0
+        # Rows and seconds of each pass.
+        self._live: deque[tuple[int, float]] = deque(maxlen=20)
         self._task: asyncio.Task[None] | None = None
         self._began_at = time.time()
-        self.takes_batches = True  # False once the provider has refused to create one
-        self._is_short = False  # of money, until a batch is back
+        # False once the provider has refused to create a batch.
+        self.takes_batches = True
+        # True if the budget is used up until a batch returns.
+        self._is_short = False
         self._has_begun = False
         if job.input.is_read_once:
             raise InvalidArgument(
@@ -82,14 +92,16 @@ class Spread:
                 needs = (job.money.needed(exact_json(row["row"])) for row in self.ways.rows(away))
                 away.reserved = sum(needs, Decimal(0)) * BATCH_SHARE
                 job.money.owe(away.reserved)
-        self._fresh = 0  # rows neither answered nor in a batch
-        self._guess: float | None = None  # of what a row costs live, in USD
+        # Rows that are neither answered nor in a batch.
+        self._fresh = 0
+        # The estimated USD of a direct call for a row.
+        self._guess: float | None = None
         self._measure()
         if hour is not None:
             self._check(hour)
 
     def _split(self) -> Split | None:
-        """Return the chain as a batch needs it; None where all rows go live."""
+        """Return the chain split for a batch; None if all rows are called directly."""
         kinds = dict.fromkeys(
             f"{type(one).__name__}({getattr(one, 'model', '')!r})" for one in self._models
         )
@@ -100,21 +112,23 @@ class Spread:
             )
         try:
             split = split_chain(self.job.work.chain, self.job.options["config"])
-            if self.hour is None:  # batches of an earlier run are taken back, and none is made
+            if self.hour is None:  # Batches of an earlier run are collected, and none is submitted.
                 return split
             api = batch_api_of(split.model, self.job.options["bucket"])
             provider = cast("Any", split.model).provider
             with BatchClient(split.model, split.model._wire().codec(provider)):
                 self._most = min(api.max_rows, MOST_ROWS)
         except (InvalidArgument, MissingDependency) as exc:
-            if self.job.options["bucket"] is not None:  # somebody who names one wants batches
+            if self.job.options["bucket"] is not None:  # A user who names a bucket wants batches.
                 raise
             self.notes.append(f"All rows go live. {exc}")
             return None
         return split
 
     def _measure(self) -> None:
-        """Count the rows without an answer, guess what one costs live in USD, and see what `max_cost` sets aside."""
+        """Count the rows without an answer, estimate the USD of a direct call, and compute what
+        `max_cost` reserves for one.
+        """
         job, needs = self.job, list[Decimal]()
         tokens = measured = 0
         rows = job.input.anew()
@@ -126,7 +140,8 @@ class Spread:
                 if measured < MEASURED:
                     measured += 1
                     needs += [] if job.money is None else [job.money.needed(Question(row).row_json)]
-                    with suppress(ModelwireError):  # the row itself will fail
+                    with suppress(ModelwireError):
+                        # The error belongs to the row, which will fail with it.
                         tokens += question_text(job.work, row)[1]
         self._least_needed = min(needs, default=Decimal(0))
         self._mean_needed = sum(needs, Decimal(0)) / max(len(needs), 1)
@@ -139,7 +154,7 @@ class Spread:
             self._guess = None if price is None else float(price) * len(self._models)
 
     def _check(self, hour: datetime) -> None:
-        """Raise where the hour cannot be met, or not for the money, as far as that is known."""
+        """Raise if the deadline cannot be met, or not within the budget, as far as that is known."""
         state, money = self._state(), self.job.money
         if (short := shortage(state)) is not None:
             text = f"{shortage_text(short, state, hour)} "
@@ -155,7 +170,7 @@ class Spread:
             raise InvalidArgument(f"{money.shortage(self._least_needed)} No request was sent.")
 
     def plan(self) -> JobPlan:
-        """Return what is expected now."""
+        """Return the current forecast."""
         now = datetime.now(UTC)
         rate, is_known = self._rate()
         plan = expected(self._state())
@@ -170,7 +185,7 @@ class Spread:
         return JobPlan(plan, now, self.hour or now, tuple(notes))
 
     def _assumed_answer(self, in_batches: int) -> str:
-        """Say how long answers are taken to be, and what `max_cost` sets aside for those that may be longer."""
+        """Return sentences about the assumed length of answers, and what `max_cost` reserves for longer ones."""
         text, money = f"An answer is taken to have {self._answer_tokens:,} tokens.", self.job.money
         if money is None or not self._mean_needed or money.answer_tokens <= self._answer_tokens:
             return text
@@ -181,10 +196,11 @@ class Spread:
         return f"{text}: for {at_once:,} rows at a time{' in batches' if in_batches else ''}."
 
     def _rate(self) -> tuple[float, bool]:
-        """Return the rows a second of live calls, and whether that is more than an assumption."""
+        """Return the rows a second of direct calls, and whether they are more than an assumption."""
         advertised = None
         if self._models and hasattr(self._models[0], "limits"):
-            with suppress(ModelwireError):  # a key that is missing, say: the calls will tell
+            with suppress(ModelwireError):
+                # An error such as a missing key is raised by the calls.
                 advertised = self._models[0].limits().requests_per_minute
         rows, seconds = (
             sum(rows for rows, _ in self._live),
@@ -226,7 +242,10 @@ class Spread:
         return replace(state, tiers=self.flex.tiers(state))
 
     def _may_hand_in(self) -> bool:
-        """Tell whether rows may be handed in; once it runs, only after the chain has answered one."""
+        """Return whether rows may be submitted.
+
+        During a run, at least one direct call must have succeeded before.
+        """
         proved = not self._has_begun or self.job.results.count(ANSWERED) > 0
         return (
             proved
@@ -237,7 +256,10 @@ class Spread:
         )
 
     def holds(self, question: Question) -> bool:
-        """Tell whether a row is in a batch, or one that asks the same: another pass has to look at it."""
+        """Return whether a row, or one with an equal request, is in a batch.
+
+        A later pass has to look at it.
+        """
         held = self.ways.has(question.row.number)
         if not held and self.ways.made and question.row.problem is None:
             held = self.ways.has_same(self.job.digest(question))
@@ -245,25 +267,30 @@ class Spread:
         return held
 
     def count(self, about: dict[str, Any]) -> None:
-        """Take what came of a row that went live."""
+        """Count the result of a row that was called directly."""
         self._fresh -= 1
         self._gone += 1
         self.flex.count(about)
 
     def runs_short(self, question: Question) -> bool:
-        """Hear that there is no money for a row; tell whether batches may bring some back, and take it back then."""
+        """Called when the budget cannot cover a row.
+
+        Put the row back and return True if finished batches may free budget.
+        """
         self.quota, self._is_short = 0, bool(self.ways.away)
         if self._is_short:
             self.job.input.put_back(question)
         return self._is_short
 
     def waiting(self) -> str | None:
-        """Say what is at the provider's."""
+        """Return the rows and batches at the provider as text, or None."""
         rows = sum(away.rows for away in self.ways.away.values())
         return f"{rows:,} rows in {len(self.ways.away):,} batches" if rows else None
 
     async def first_pass(self) -> None:
-        """Have some rows go live first: they tell the price, the rate, and whether the chain works at all."""
+        """Start the first pass with a few direct calls, to learn the price and the rate, and
+        whether the chain works at all.
+        """
         if self.hour is not None:
             self.job.progress.say(str(self.plan()))
         self._has_begun = True
@@ -271,7 +298,10 @@ class Spread:
         self._begin_pass(missing if self.split is not None and self.hour is not None else math.inf)
 
     async def next_pass(self) -> bool:
-        """Wait until rows are to go live; False when none is left, or the job has been stopped."""
+        """Wait until rows are to be called directly.
+
+        Return False if none is left, or the job has been stopped.
+        """
         job = self.job
         seconds = time.monotonic() - self._pass_began
         if not self.flex.ended(seconds):
@@ -296,9 +326,8 @@ class Spread:
                 if job.input.exhausted:
                     self._left_behind, self._returned = False, 0
                     job.input.begin_again()
-                rate = (
-                    2 * self.flex.rate if step.tier == self.flex.NAME else self._rate()[0]
-                )  # it may have more
+                # The actual rate may be higher than the measured one.
+                rate = 2 * self.flex.rate if step.tier == self.flex.NAME else self._rate()[0]
                 most = (
                     max(PILOT, round(rate * LONGEST_LOOK_S))
                     if away or step.tier != LIVE
@@ -313,13 +342,13 @@ class Spread:
         self.quota, self._gone, self._pass_began = quota, 0, time.monotonic()
 
     async def watch(self) -> None:
-        """Look after the batches while rows go live."""
+        """Poll the batches while rows are called directly."""
         while not self.job._over.is_set():
             await self._pause()
             await self._looked()
 
     async def close(self) -> None:
-        """Let a look that is under way end: it has a folder of a batch."""
+        """Wait for a poll in progress, which holds the lock of a batch's folder."""
         if self._task is not None:
             await asyncio.wait({self._task})
 
@@ -328,7 +357,10 @@ class Spread:
             await asyncio.wait_for(self.job._over.wait(), self._look_s())
 
     async def _looked(self) -> None:
-        """Look at all batches, once at a time, whoever else is cancelled meanwhile."""
+        """Poll all batches once.
+
+        Concurrent callers share one poll, and cancelling a caller does not cancel it.
+        """
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._look())
         await asyncio.shield(self._task)
@@ -356,7 +388,10 @@ class Spread:
             self.job._fail(exc)
 
     async def _hand_in(self, count: int) -> bool:
-        """Hand so many of the next rows in; False when there are no more, or no more money."""
+        """Submit the next `count` rows as a batch.
+
+        Return False if there are fewer, or the budget does not cover them.
+        """
         job, reserved = self.job, Decimal(0)
         questions: list[Question] = []
         while len(questions) < count and (question := self._eligible()) is not None:
@@ -381,12 +416,13 @@ class Spread:
         options |= {"dir": away.job.path, "dedupe": False, "max_rounds": 1}
         try:
             await asyncio.to_thread(submit, job.work.chain, values, options, searches=False)
-        except ChatError as exc:  # the next look goes on from here, and raises what does not pass
+        except ChatError as exc:
+            # The next poll resumes the submission, and raises permanent errors.
             if not exc.retryable:
                 return False
         except (
             CallerError
-        ) as exc:  # no row can be handed in: what is wrong is told when they go live
+        ) as exc:  # No row can be submitted. The direct calls will raise the reason.
             self._call_directly(str(exc))
             await self._end(
                 away, [question.row.number for question in questions], left=len(questions)
@@ -403,7 +439,10 @@ class Spread:
             )
 
     def _eligible(self) -> Question | None:
-        """Take the next row that may be handed in; those that a pass has to see again are left behind."""
+        """Take the next row that may be submitted.
+
+        Rows that a later pass must look at are skipped and noted.
+        """
         job = self.job
         while (question := job.input.take()) is not None:
             if question.row.problem is not None:
@@ -421,7 +460,7 @@ class Spread:
         return None
 
     async def _take(self, away: Away) -> None:
-        """Take what a batch that has ended has answered, and let the other rows go live."""
+        """Store the answers of an ended batch, and release the other rows for direct calls."""
         job, numbers, left = self.job, [], 0
         groups = groups_of(self.ways.answers(away), _size_bytes)
         while some := await asyncio.to_thread(next, groups, None):
@@ -430,9 +469,8 @@ class Spread:
                 numbers.append(number)
                 if record is None:
                     left += 1
-                elif (
-                    job.results.state(number) != ANSWERED
-                ):  # as it is when a run before this one was killed here
+                elif job.results.state(number) != ANSWERED:
+                    # The row is answered already if an earlier run was killed at this point.
                     entries.append(job._placed(record))
                     if digest is not None and not record.failed:
                         job.results.answers.add(digest, number)
@@ -440,7 +478,7 @@ class Spread:
         await self._end(away, numbers, left=left)
 
     async def _end(self, away: Away, numbers: list[int], *, left: int) -> None:
-        """Write down that a batch is back, and free its rows."""
+        """Record that a batch has returned, and release its rows."""
         job, seconds = self.job, time.time() - away.at
         if not away.is_cancelling:
             self.ways.seconds.append(seconds)

@@ -1,14 +1,15 @@
 """The store of a job: `job.sqlite` in its folder, for file jobs and provider batches; any SQLite tool opens it.
 
-Its tables have one shape and are only ever appended to:
+All tables have the same columns, and rows are only ever appended to them:
 
-- `rows`: what came of a row, by the row's `number`; of two records of a row the later one holds
-- `events`: what became of the parts of a batch job, by the `number` of the part
-- `ways`: which rows of a job with an hour are in which batch, and which batches are back
+- `rows`: the result of a row, by the row's `number`; if a row has two records, the later one is valid
+- `events`: the events of the parts of a batch job, by the `number` of the part
+- `ways`: which rows of a job with a deadline are in which batch, and which batches have returned
 - `live`, `tiered`: answers of a batch job that did not come through a batch, by the row's `number`
 
-`record` is JSON and `checksum` its CRC-32: SQLite notices a torn page, and not a bit that has flipped. Records that
-are appended together are one transaction, and survive a power cut when `append` returns.
+`record` is JSON and `checksum` its CRC-32: SQLite detects a torn page, but not a flipped bit.
+Records that are appended together are one transaction, and survive a power failure once `append`
+returns.
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ __all__ = ["STORE_NAME", "WAYS", "Entry", "JobStore", "carry_over"]
 
 STORE_NAME = "job.sqlite"
 WAYS = "ways"
-SYNCHRONOUS = "FULL"  # in WAL mode: sync the log at each commit
+# In WAL mode, this syncs the log at each commit.
+SYNCHRONOUS = "FULL"
+# These files are of format 1.
 OLD_FILES = {
     "rows": "log",
     "events": "parts.log",
     "live": "live.log",
     "tiered": "tiered.log",
-}  # of format 1
-CRC_DIGITS = 8  # of format 1: a line is the CRC-32 in hex, a space, the JSON, a line feed
+}
+# In format 1 a line is a CRC-32 of this many hex digits, a space, the JSON and a line feed.
+CRC_DIGITS = 8
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS {} "
@@ -49,11 +53,11 @@ _INSERT = "INSERT INTO {} VALUES (?, ?, ?, ?, CAST(? AS TEXT))"
 
 
 class Entry(NamedTuple):
-    """One record of a table. `id` is None until the store gives it one."""
+    """One record of a table. `id` is None until the store assigns one."""
 
     id: int | None
     number: int | None
-    kind: str  # of a row: answered or failed; of an event: its name
+    kind: str  # For a row it is "answered" or "failed", for an event its name.
     checksum: int
     record: bytes
 
@@ -61,20 +65,20 @@ class Entry(NamedTuple):
     def of(
         cls, kind: str, record: bytes, number: int | None = None, id: int | None = None
     ) -> Entry:
-        """Make the entry of a record."""
+        """Return the entry of a record."""
         return cls(id, number, kind, crc32(record), record)
 
     @property
     def is_damaged(self) -> bool:
-        """Whether the record is not what was written."""
+        """Whether the record differs from what was written."""
         return crc32(self.record) != self.checksum
 
 
 class JobStore:
-    """One open store. Raises: `DiskError` where the disk fails; what was appended before stays as it is.
+    """One open store. Raises: `DiskError` if the disk fails; entries appended before that are unchanged.
 
-    One thread appends while another one reads. `read_only` needs no lock on the folder: it creates nothing, finds
-    nothing where there is no store yet, and reads a folder of format 1.
+    One thread may append while another one reads. `read_only` needs no lock on the folder: it
+    creates nothing, finds no entries if there is no store yet, and reads a folder of format 1.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
@@ -88,9 +92,8 @@ class JobStore:
 
     def _open_writer(self) -> None:
         try:
-            os.close(
-                os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            )  # its `-wal` and `-shm` get the same mode
+            # SQLite gives its `-wal` and `-shm` files the same mode.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as exc:
             raise DiskError.of(exc, self.path) from exc
         try:
@@ -104,7 +107,8 @@ class JobStore:
             raise self._disk_error(exc) from exc
 
     def _connect(self) -> sqlite3.Connection:
-        # In WAL mode a reader, too, makes files beside the store. Where it cannot, no other process is writing.
+        # In WAL mode a reader creates files beside the store, too. If it cannot, no other process
+        # is writing.
         option = "mode=rw"
         path = self.path.absolute()
         if not os.access(path.parent, os.W_OK):
@@ -121,9 +125,9 @@ class JobStore:
         return connection
 
     def _with_its_log(self, path: Path) -> Path:
-        """Return a copy of a store that a killed job has left, with the records of its write-ahead log in it.
+        """Return a copy of a store of a killed job that includes the records in its write-ahead log.
 
-        SQLite leaves the log out of a store that it opens as immutable.
+        SQLite ignores the log of a store that it opens as immutable.
         """
         log = path.with_name(f"{path.name}-wal")
         if not log.exists() or not log.stat().st_size:
@@ -137,7 +141,10 @@ class JobStore:
         return Path(self._copy.name) / path.name
 
     def append(self, table: str, entries: Iterable[Entry]) -> None:
-        """Append and sync: when this returns the entries survive a crash. After a failure none of them is there."""
+        """Append and sync entries.
+
+        They survive a crash once this returns; after a failure none of them is stored.
+        """
         writer = self._writing()
         try:
             with writer:
@@ -147,14 +154,14 @@ class JobStore:
             raise self._disk_error(exc) from exc
 
     def clear(self, table: str) -> None:
-        """Forget all entries of a table."""
+        """Delete all entries of a table."""
         try:
             self._writing().execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
         except sqlite3.Error as exc:
             raise self._disk_error(exc) from exc
 
     def entries(self, table: str) -> Iterator[Entry]:
-        """Yield the entries of a table as they were appended, the damaged ones too."""
+        """Yield the entries of a table in the order of insertion, including damaged ones."""
         if self._read_only and not self.path.exists():
             yield from _old_entries(self.path.with_name(OLD_FILES[table]))
             return
@@ -166,13 +173,12 @@ class JobStore:
                     id, number, (kind or b"").decode(errors="replace"), checksum, record or b""
                 )
         except sqlite3.Error as exc:
-            if not self._read_only or "no such table" not in str(
-                exc
-            ):  # made, and killed before its tables were
+            if not self._read_only or "no such table" not in str(exc):
+                # The process was killed after it created the file and before it created the tables.
                 raise self._disk_error(exc) from exc
 
     def read(self, table: str, id: int) -> bytes:
-        """Return the record of an entry. Raises: `DiskError` when it is damaged."""
+        """Return the record of an entry. Raises: `DiskError` if it is damaged."""
         try:
             query = f"SELECT checksum, record FROM {table} WHERE id = ?"  # noqa: S608 - a name of ours
             found = self._reading().execute(query, (id,)).fetchone()
@@ -186,7 +192,7 @@ class JobStore:
         return bytes(found[1])
 
     def next_id(self, table: str) -> int:
-        """Return the id that comes after the highest one."""
+        """Return the id after the highest one."""
         try:
             found = self._reading().execute(f"SELECT max(id) FROM {table}").fetchone()  # noqa: S608 - a name of ours
         except sqlite3.Error as exc:
@@ -199,13 +205,13 @@ class JobStore:
         return self._writer
 
     def _reading(self) -> sqlite3.Connection:
-        """Return a connection of its own: reading does not wait for a sync that is under way."""
+        """Return a separate connection for reading, which does not wait for a sync in progress."""
         if self._reader is None:
             self._reader = self._connect()
         return self._reader
 
     def close(self) -> None:
-        """Close the file; nothing is held back, so nothing is written."""
+        """Close the file. Nothing is buffered, so nothing is written."""
         for connection in (self._reader, self._writer):
             if connection is not None:
                 connection.close()
@@ -228,7 +234,7 @@ class JobStore:
 
 
 def carry_over(folder: Path) -> None:
-    """Take the records of a folder of format 1 into its store. Killed on the way, it begins again."""
+    """Convert a folder of format 1 into a store. If it is killed meanwhile, it starts again."""
     with closing(JobStore(folder)) as store:
         for table, name in OLD_FILES.items():
             path = folder / name
@@ -240,7 +246,10 @@ def carry_over(folder: Path) -> None:
 
 
 def _old_entries(path: Path) -> Iterator[Entry]:
-    """Yield the lines of a file of format 1; of a damaged one the checksum does not fit, a torn end is left out."""
+    """Yield the lines of a file of format 1.
+
+    A damaged line has a wrong checksum; a truncated last line is omitted.
+    """
     try:
         with path.open("rb") as file:
             for id, line in enumerate(file, 1):

@@ -1,7 +1,7 @@
-"""Python values as JSON and back, exactly: what JSON has no form for is an object with its type.
+"""Converts Python values to JSON and back without loss: values without a JSON form become an object with their type.
 
-A row that waits on disk must become the same question when it is asked again. JSON alone makes a text of a date, a list
-of a tuple and null of infinity.
+A row that waits on disk must become the same prompt when it is called again. Plain JSON turns a
+date into a text, a tuple into a list and infinity into null.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from uuid import UUID
 
 __all__ = ["tagged", "untagged"]
 
-TYPE = "$type"  # The key of the type's name in a tagged object.
+# This key of a tagged object holds the type's name.
+TYPE = "$type"
 VALUE = "value"
 
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -38,7 +39,8 @@ def _each(items: list[Any]) -> Any:
     return (untagged(one) for one in items)
 
 
-# Each type by its name: the type itself, how its values become JSON, and how JSON becomes a value.
+# This maps a name to a type, the function that converts its values to JSON, and the one that
+# converts them back.
 _TYPES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
     "date": (date, date.isoformat, date.fromisoformat),
@@ -51,17 +53,21 @@ _TYPES: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "bytes": (bytes, lambda value: b64encode(value).decode(), b64decode),
     "Decimal": (Decimal, str, Decimal),
     "UUID": (UUID, str, UUID),
-    "float": (float, repr, float),  # infinity and NaN
+    "float": (float, repr, float),  # Infinity and NaN are tagged.
     "tuple": (tuple, _listed, lambda items: tuple(_each(items))),
     "set": (set, _listed, lambda items: set(_each(items))),
     "frozenset": (frozenset, _listed, lambda items: frozenset(_each(items))),
-    "dict": (dict, _pairs, _dict),  # with keys that are no texts, or with the key `$type`
+    # These are dicts with keys that are not strings, or with the key `$type`.
+    "dict": (dict, _pairs, _dict),
 }
 _NAMES = {kind: name for name, (kind, _, _) in _TYPES.items()}
 
 
 def tagged(value: Any) -> Any:
-    """Return `value` for a writer of JSON; values of other types than those of this module stay as they are."""
+    """Return `value` in a form for a JSON writer.
+
+    Values of types that this module does not know are unchanged.
+    """
     kind = type(value)
     if kind in _PLAIN:
         return value
@@ -76,7 +82,7 @@ def tagged(value: Any) -> Any:
 
 
 def untagged(value: Any) -> Any:
-    """Return what `tagged` was given, from its JSON."""
+    """Return the value that `tagged` had, from its JSON."""
     if isinstance(value, list):
         return list(_each(value))
     if not isinstance(value, dict):

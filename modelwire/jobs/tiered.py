@@ -1,4 +1,4 @@
-"""One list of inputs at two prices: what is urgent live, what may wait through the provider's Batch API."""
+"""One list of inputs at two prices: urgent ones by direct calls, the others through the provider's Batch API."""
 
 from __future__ import annotations
 
@@ -43,16 +43,18 @@ def tiered_batch(
     timeout: float | None = None,
     poll: float | Literal["auto"] = "auto",
 ) -> list[Any]:
-    """Answer `inputs` in their order: those of "high" priority live, those of "low" as a batch at half the price.
+    """Answer `inputs` in their order: those of "high" priority by direct calls, those of "low" in a
+    batch at half the price.
 
-    `priorities` is "high" or "low" for each input, or a function of an input. The batch is handed in first, the live
-    ones are asked meanwhile, and it comes back when the batch is done: up to a day, `timeout` seconds at most. `dir` is
-    where the batch's state is, and every live answer as soon as it comes; called again with it, after a timeout or a
-    crash, no batch is made twice and no answer is asked for twice. Left out, it is a new folder here, removed when all
-    have an answer. `bucket` is that of
-    `submit_batch`. What fails is raised when all is done, or stands in its place with `return_exceptions`.
-    Raises: `NotBatchable` for a chain that no Batch API can answer, `Timeout` (the batch goes on; the text names its
-    folder), `JobBusy` while another process is at it.
+    `priorities` is "high" or "low" for each input, or a function of an input. The batch is
+    submitted first, the direct calls run meanwhile, and the function returns when the batch is
+    done: after up to a day, `timeout` seconds at most. `dir` is the folder of the batch's state and
+    of every direct answer. A repeated call with the same `dir`, after a timeout or a crash, creates
+    no batch twice and repeats no answered call. By default it is a new folder in the working
+    directory, which is removed when all inputs have an answer. `bucket` is that of `submit_batch`.
+    Errors are raised when all is done, or returned in place of the answer with `return_exceptions`.
+    Raises: `NotBatchable` for a chain that no Batch API can answer, `Timeout` (the batch continues;
+    the text names its folder), `JobBusy` if another process uses the folder.
 
     Example:
         tiered_batch(prompt | model, questions, lambda q: "high" if q["waiting"] else "low")
@@ -92,9 +94,10 @@ def _checked_answers(answers: list[Any], return_exceptions: bool) -> list[Any]: 
 
 
 class _Live:
-    """The inputs that are asked live: what the model says to each is kept in the job's folder when it comes.
+    """The inputs that are called directly. The model's answer to each is stored in the job's folder on arrival.
 
-    Asked for again, an input that has an answer there is not asked; the steps after the model run on it once more.
+    In a repeated call, an input with a stored answer is not sent again; only the steps after the
+    model run again.
     """
 
     def __init__(
@@ -105,7 +108,7 @@ class _Live:
         self._lock = Lock()
 
     def answers(self, inputs: list[tuple[int, Any]]) -> list[Any]:
-        """Return what comes of each input, in their order; an exception where one fails."""
+        """Return the result of each input in order; an exception for one that fails."""
         known = {record["n"]: record for record in self._stored.records()}
         pairs = [(place, value, known.get(place)) for place, value in inputs]
         try:
@@ -129,15 +132,14 @@ class _Live:
                 value, changed(config, observers=(*config.get("observers", ()), last))
             )
         finally:
-            if (
-                last.message is not None
-            ):  # of a model with retries or fallbacks the last one is the answer
+            if last.message is not None:
+                # With retries or fallbacks, the last model's answer is the one that counts.
                 with self._lock:
                     self._stored.add(place, last.message, check=check)
 
 
 class _LastAnswer(CallObserver):
-    """Keeps the last answer of the models of a chain."""
+    """Observes the models of a chain and keeps the last answer."""
 
     message: AIMessage | None = None
 

@@ -1,4 +1,4 @@
-"""Tokens, dollars and seconds of the models called in a `with` block."""
+"""Measures tokens, dollars and seconds of the models called in a `with` block."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ else:
 
 __all__ = ["CostTracker", "Spent", "percentile", "track"]
 
-UNKNOWN = "unknown"  # the name of a model that has none
+# A model without a name is listed under this one.
+UNKNOWN = "unknown"
 
 
 def _is_of_batch(about: Mapping[str, Any]) -> bool:
-    """Tell whether a call is a row of a batch job's results that is read, by its run's metadata."""
+    """Return whether a call is a row read from a batch job's results, by its run's metadata."""
     return all(name in about for name in ("batch_job", "batch_row", "batch_round"))
 
 
 @dataclass(slots=True)
 class Spent:
-    """What one model, or all of them, took: calls answered and their price in USD; `unpriced` calls have none."""
+    """The usage of one model, or of all: answered calls and their price in USD; `unpriced` calls have none."""
 
     calls: int = 0
     cost: Decimal = Decimal(0)
@@ -52,15 +53,17 @@ class Spent:
 
 
 class CostTracker(UsageMetadataCallbackHandler):
-    """Sums what model calls used, what it cost, and how long they took; a handler like any other.
+    """A callback handler that sums the tokens, cost and time of model calls.
 
-    `usage_metadata` is tokens by model, `cost` USD in all, `by_model` a `Spent` each, `latency_s(50)` a percentile in
-    seconds, `calls_per_s` and `tokens_per_s` over the time from the first start to the last end. Seconds are those
-    from a call's start to its end, with waiting and retries.
+    `usage_metadata` is tokens by model, `cost` USD in all, `by_model` a `Spent` for each,
+    `latency_s(50)` a percentile in seconds, `calls_per_s` and `tokens_per_s` are averages from the
+    first start to the last end. A call's seconds are those from its start to its end, with waiting
+    and retries.
 
-    An answer out of a cache is a call that took no tokens and cost nothing. One whose tokens nobody told, such as that
-    of a stream left early, is a call of unknown price. Answers of a batch are counted when its results are read, at the
-    price of batches, each once however often it is read.
+    An answer from a cache counts as a call without tokens and cost. An answer without token counts,
+    such as a stream that was not read to its end, is a call of unknown price. Answers of a batch
+    are counted when its results are read, at the price of batches, each once however often it is
+    read.
     """
 
     def __init__(self) -> None:
@@ -68,20 +71,19 @@ class CostTracker(UsageMetadataCallbackHandler):
         self.by_model: dict[str, Spent] = {}
         self.total = Spent()
         self.errors = 0
-        self.latencies_s = array("d")  # in order of the ends
-        self._started: dict[
-            UUID, tuple[float, Mapping[str, Any]]
-        ] = {}  # seconds, and the run's metadata
-        self._counted: dict[
-            str, bytearray
-        ] = {}  # of each batch job: the round of each row that is counted, and one
+        # These are sorted by the end of the calls.
+        self.latencies_s = array("d")
+        # This maps a run to its start in seconds and its metadata.
+        self._started: dict[UUID, tuple[float, Mapping[str, Any]]] = {}
+        # This maps each batch job to the rounds of its rows that are counted.
+        self._counted: dict[str, bytearray] = {}
         self._first_start: float | None = None
         self._last_end: float | None = None
 
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: Any, *, run_id: Any = None, **kwargs: Any
     ) -> None:
-        """Note when a call starts, and what it is."""
+        """Record the start of a call and its metadata."""
         now, about = monotonic(), kwargs.get("metadata") or {}
         with self._lock:
             self._started[run_id] = now, about
@@ -93,7 +95,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         about = self._ended(run_id)
         if about is None:
             return
-        # Nothing is there of one that was left before anything came.
+        # A stream that was left before its first chunk has no message.
         for generation in [one for row in response.generations for one in row] or [None]:
             message = getattr(generation, "message", None)
             metadata = getattr(message, "response_metadata", None) or {}
@@ -102,13 +104,13 @@ class CostTracker(UsageMetadataCallbackHandler):
             self._count(model, usage, metadata, in_batch=about.get("batch_round", 0) > 0)
 
     def on_llm_error(self, error: BaseException, *, run_id: Any = None, **kwargs: Any) -> None:
-        """Count a failure."""
+        """Count a failed call."""
         if self._ended(run_id) is not None:
             with self._lock:
                 self.errors += 1
 
     def _ended(self, run_id: Any) -> Mapping[str, Any] | None:
-        """Return what is known of a call that ends; None for a row of a batch that is counted already."""
+        """Return the metadata of a call that ends; None for a row of a batch that is counted already."""
         now = monotonic()
         with self._lock:
             if run_id not in self._started:
@@ -136,7 +138,8 @@ class CostTracker(UsageMetadataCallbackHandler):
     ) -> None:
         price = None
         if usage:
-            if "total_cost" not in usage:  # else it is out of a cache
+            if "total_cost" not in usage:
+                # With this key, the answer came from a cache.
                 self._add(model, usage, metadata)
             provider, tier = metadata.get("model_provider"), metadata.get("service_tier")
             price = price_of_usage(usage, model, provider=provider, batch=in_batch, tier=tier)
@@ -151,7 +154,7 @@ class CostTracker(UsageMetadataCallbackHandler):
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds from the first start to the last end; 0 before there was one."""
+        """Seconds from the first start to the last end; 0 before the first end."""
         if self._first_start is None or self._last_end is None:
             return 0.0
         return self._last_end - self._first_start
@@ -168,7 +171,7 @@ class CostTracker(UsageMetadataCallbackHandler):
         return made / self.elapsed_s if self.elapsed_s else 0.0
 
     def latency_s(self, percent: float) -> float | None:
-        """Return the seconds within which `percent` of the calls ended; None before the first did."""
+        """Return the seconds within which `percent` of the calls ended; None before the first end."""
         with self._lock:
             return percentile(self.latencies_s, percent)
 
@@ -202,7 +205,7 @@ class CostTracker(UsageMetadataCallbackHandler):
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """Return the smallest of `values` that `percent` (0 to 100) of them do not exceed; None of none."""
+    """Return the smallest of `values` that is not below `percent` (0 to 100) of them; None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -214,7 +217,7 @@ _tracking: ContextVar[tuple[CostTracker, ...]] = ContextVar("modelwire_cost_trac
 
 @contextmanager
 def track() -> Iterator[CostTracker]:
-    """Track the models called inside the `with` block, in this context and those it starts.
+    """Track the models called inside the `with` block, in this context and in those that it starts.
 
     Example:
         with track() as spent:

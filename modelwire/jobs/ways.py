@@ -1,7 +1,8 @@
-"""Which rows of a job with an hour are in which batch: the table `ways` of its store.
+"""Records which rows of a job with a deadline are in which batch: the table `ways` of its store.
 
-An entry of the kind "row" says that a row was handed in, "handed in" behind all rows of a batch that the batch is made,
-"back" that it has ended and its answers are in the store. Each batch is a `BatchJob` in `batches/NNN` of the folder.
+An entry of the kind "row" records that a row is in a batch, "handed in", after all rows of a batch,
+that the batch is complete and is submitted, "back" that it has ended and its answers are stored.
+Each batch is a `BatchJob` in `batches/NNN` of the folder.
 """
 
 from __future__ import annotations
@@ -32,22 +33,29 @@ if TYPE_CHECKING:
 
 __all__ = ["IN_BATCH", "RETURNED", "Away", "BatchAnswer", "Ways"]
 
-IN_BATCH, RETURNED = 1, 2  # of a row: it came back without an answer, and goes live
-HANDED_IN, BACK, ROW = "handed in", "back", "row"  # kinds of entries
+# These are states of a row. A returned row came back without an answer and is called directly.
+IN_BATCH, RETURNED = 1, 2
+# These are the kinds of entries in the store.
+HANDED_IN, BACK, ROW = "handed in", "back", "row"
 
-# A row's number, its record (None without an answer), and the digest of what it asks (None if rows are not compared).
+# This is a row's number, its record (None without an answer), and its deduplication key (None
+# without deduplication).
 BatchAnswer = tuple[int, Record | None, bytes | None]
 
 
 class Away:
-    """A batch that is at the provider's; `at` are epoch seconds, `first` the entry of its first row."""
+    """A batch at the provider.
+
+    `at` is its submission in epoch seconds, `first` the id of the entry of its first row.
+    """
 
     def __init__(self, number: int, rows: int, at: float, first: int, job: BatchJob) -> None:
         self.number, self.rows, self.at, self.first, self.job = number, rows, at, first, job
         self.done = 0
         self.reserved = Decimal(0)
         self.is_cancelling = False
-        self.refusal = ""  # the provider's words, if it refuses to create the batch
+        # This is the provider's error, if it refuses to create the batch.
+        self.refusal = ""
 
     def state(self) -> OpenBatch:
         return OpenBatch(
@@ -59,14 +67,15 @@ class Away:
         )
 
     def look(self) -> bool:
-        """Do what can be done for it now; tell whether it is back."""
+        """Advance the batch as far as possible now; return whether it has ended."""
         self.job.on_progress = self._hear
         try:
             self.job.wait(timeout=0)
         except Timeout:
             return False
         except ChatError as exc:
-            # A key that may not use the Batch API, or a gateway without one: the rows are called directly.
+            # The key may not use the Batch API, or a gateway has none: the rows are called
+            # directly.
             if exc.retryable or not self.job._give_up_refused():
                 raise
             self.refusal = str(exc)
@@ -78,39 +87,46 @@ class Away:
 
 
 class Ways:
-    """The batches that are `away`, and where each row is. Entries are made here; who has the disk writes them."""
+    """The open batches, and the state of each row.
+
+    It builds store entries; the caller writes them.
+    """
 
     def __init__(self, folder: Path, store: JobStore, split: Split | None) -> None:
         self._folder, self._store, self._split = folder, store, split
         self.away: dict[int, Away] = {}
-        self.seconds: list[float] = []  # that batches took
-        self.made = 0  # batches, ever
-        self._held = bytearray()  # IN_BATCH or RETURNED for a row
-        self._questions = Digests()  # what was handed in, to the row that asks it
+        # These are the durations of finished batches.
+        self.seconds: list[float] = []
+        # This is the number of batches ever submitted.
+        self.made = 0
+        # Each row has `IN_BATCH`, `RETURNED` or 0.
+        self._held = bytearray()
+        # This maps the deduplication keys of submitted rows to the rows.
+        self._questions = Digests()
         self._read()
 
     def of(self, number: int) -> int:
-        """Return IN_BATCH or RETURNED, 0 for a row that was in no batch."""
+        """Return `IN_BATCH`, `RETURNED`, or 0 for a row that was in no batch."""
         return self._held[number] if number < len(self._held) else 0
 
     def has(self, number: int) -> bool:
-        """Tell whether a row is in a batch."""
+        """Return whether a row is in a batch."""
         return self.of(number) == IN_BATCH
 
     def has_same(self, digest: bytes | None) -> bool:
-        """Tell whether a row that asks the same is in a batch."""
+        """Return whether a row with an equal request is in a batch."""
         first = None if digest is None else self._questions.find(digest)
         return first is not None and self.has(first)
 
     def hold(self, number: int, digest: bytes | None) -> None:
-        """Note that a row is in a batch."""
+        """Record in memory that a row is in a batch."""
         self._held += bytes(max(0, number + 1 - len(self._held)))
         self._held[number] = IN_BATCH
         if digest is not None:
             self._questions.add(digest, number)
 
     def free(self, away: Away, numbers: Sequence[int], unanswered: Sequence[int]) -> None:
-        """Note that a batch is back with these rows, some of them without an answer."""
+        """Record in memory that a batch has returned, with the numbers of its rows and of those without an answer."""
         del self.away[away.number]
         for number in numbers:
             self._held[number] = 0
@@ -118,7 +134,7 @@ class Ways:
             self._held[number] = RETURNED
 
     def hand_in(self, rows: Sequence[tuple[Question, bytes | None]]) -> tuple[Away, list[Entry]]:
-        """Make a batch of rows, each with the digest of what it asks; return its entries, too."""
+        """Return a new batch of rows, each given with its deduplication key, and the store entries for it."""
         self.made += 1
         away = self._away(self.made, len(rows), time.time(), self._store.next_id(WAYS))
         entries = []
@@ -137,12 +153,12 @@ class Ways:
         return away, [*entries, Entry.of(HANDED_IN, exact_json(facts), away.number)]
 
     def back(self, away: Away, seconds: float, left: int) -> Entry:
-        """Return the entry of a batch that is back, with `left` rows without an answer."""
+        """Return the entry of a returned batch with `left` rows without an answer."""
         record = exact_json({"batch": away.number, "seconds": seconds, "left": left})
         return Entry.of(BACK, record, away.number)
 
     def answers(self, away: Away) -> Iterator[BatchAnswer]:
-        """Yield each row: its number, its record (None for one without an answer), and the digest of its question."""
+        """Yield the number of each row, its record (None without an answer), and its deduplication key."""
         with closing(JobStore(self._folder, read_only=True)) as store:
             for place, (result, record) in enumerate(away.job._recorded(by_arrival=False)):
                 row = from_json(store.read(WAYS, away.first + place))
@@ -162,7 +178,7 @@ class Ways:
                 )
 
     def _read(self) -> None:
-        """Take up the batches that are not back. One of which the provider has heard nothing is as never made."""
+        """Restore the open batches. A batch that was not submitted before a crash is removed."""
         for entry in self._store.entries(WAYS):
             if entry.is_damaged:
                 path = str(self._store.path)
@@ -202,11 +218,14 @@ class Ways:
             self.hold(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)
 
     def rows(self, away: Away) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a batch as they were handed in."""
+        """Yield the submitted rows of a batch."""
         return (from_json(self._store.read(WAYS, away.first + place)) for place in range(away.rows))
 
 
 def _is_final(result: BatchResult) -> bool:
-    """Tell whether a row has got what it will ever get; what is wrong with its whole batch is not the row's."""
+    """Return whether a row's result is final.
+
+    An error of the whole batch, or a transient one, is not.
+    """
     refused = result.retryable or getattr(result.error, "code", None) == "batch_validation_failed"
     return result.status == "succeeded" or (result.status == "errored" and not refused)

@@ -1,4 +1,6 @@
-"""What a job asks: the chain, what of a row goes into it, what came out of it, and how it is told from another one."""
+"""The work of a job: its chain, the row's input to it, its answers, and a fingerprint that detects
+a changed prompt or model.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +57,14 @@ __all__ = [
 ]
 
 
-TIERS = ("flex", "priority")  # of OpenAI: an answer says which it was billed by
+# An answer of OpenAI names the tier by which it was billed, which is one of these or the default.
+TIERS = ("flex", "priority")
 
 
 class Work:
-    """A chain, the columns it takes and those of its answers; None for those of which nobody knows.
+    """A chain, the columns that it takes and those of its answers; None if they are unknown.
 
-    `text`: its prompt is one.
+    `text` says whether its prompt is a plain text.
     """
 
     def __init__(self, chain: Runnable[Any, Any], *, text: bool = False) -> None:
@@ -75,20 +78,23 @@ class Work:
         self._asked = None if self.columns is None else tuple(sorted({*self.columns, *optional}))
 
     def question(self, values: Any) -> Any:
-        """Return what of a row makes the question: equal questions are asked once."""
+        """Return the part of a row that reaches the model: rows for which it is equal share one call."""
         if self._asked is None or not isinstance(values, dict):
             return values
         return [values.get(name) for name in self._asked]
 
     def filled(self, values: Any) -> Any:
-        """Return a row as its prompt takes it: a null cell is empty there, and not the word `None`."""
+        """Return the values of a row for its prompt.
+
+        A null cell becomes an empty text instead of the word `None`.
+        """
         if self.prompt is None or not isinstance(values, dict):
             return values
         empty = {name: "" for name in self.columns or () if name in values and values[name] is None}
         return {**values, **empty} if empty else values
 
     def check_columns(self, columns: Sequence[str] | None) -> None:
-        """Raise `InvalidArgument` when the prompt names a column that the input has not."""
+        """Raise `InvalidArgument` if the prompt names a column that the input does not have."""
         if columns is None:
             return
         if self._is_text and not self.columns and columns:
@@ -117,10 +123,10 @@ class Work:
             )
 
     def fingerprint(self, config: RunnableConfig | None = None) -> dict[str, str]:
-        """Return what changes when the prompt, the model or a request does, without secrets.
+        """Return a fingerprint that changes with the prompt, the model or a request, without secrets.
 
-        `work` is the whole chain, `model` its models as `config` chooses them, and `request` a digest of the bodies
-        that they would send for one fixed question.
+        `work` describes the whole chain, `model` its models as `config` selects them, and `request`
+        is a digest of the bodies that they would send for one fixed prompt.
         """
         chosen = list(_chosen_models(self.chain, config))
         parts = {
@@ -138,7 +144,7 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def _prompt_text(prompt: Any) -> str:
-    """Return a prompt as it was written, "" where it is not made of texts."""
+    """Return the text of a prompt template; "" if it is not made of texts."""
     pieces = getattr(prompt, "messages", None) or [prompt]
     texts: list[Any] = [
         getattr(getattr(piece, "prompt", piece), "template", None) for piece in pieces
@@ -149,7 +155,7 @@ def _prompt_text(prompt: Any) -> str:
 def make_work(
     work: Any, model: Any = None, *, system: str | None = None, schema: Any = None
 ) -> Work:
-    """Make the work of a chain, or of a prompt (a template with `{column}`s in it) and a model."""
+    """Return the work of a chain, or of a prompt (a template with `{column}`s) and a model."""
     if isinstance(work, Runnable) and model is None:
         return Work(work)
     if not isinstance(work, (str, BasePromptTemplate)):
@@ -165,9 +171,8 @@ def make_work(
 
         model = init_chat_model(model)
     if schema is not None:
-        if (
-            isinstance(schema, Mapping) and "properties" in schema
-        ):  # a key it does not name has no column
+        if isinstance(schema, Mapping) and "properties" in schema:
+            # Keys that the schema does not name have no column.
             schema = {"additionalProperties": False, **schema}
         model = model.with_structured_output(schema)
     if isinstance(work, str):
@@ -180,7 +185,7 @@ def make_work(
 
 
 def _answer_columns(step: Runnable[Any, Any]) -> list[str] | None:
-    """Return the keys of the answers where a schema says them, None where only the answers tell."""
+    """Return the keys of the answers if a schema defines them, else None."""
     if isinstance(step, RunnableSequence):
         return _answer_columns(step.last)
     if isinstance(step, RunnableBinding):
@@ -190,23 +195,22 @@ def _answer_columns(step: Runnable[Any, Any]) -> list[str] | None:
 
 
 def models_of(step: Runnable[Any, Any]) -> Iterator[BaseChatModel]:
-    """Yield the chat models of a chain, however deep; a model that a function calls is not seen."""
+    """Yield the chat models of a chain at any depth, except those that a function calls."""
     return (model for model, _, _ in models_with_arguments(step))
 
 
 def models_with_arguments(
     step: Runnable[Any, Any], kwargs: Mapping[str, Any] = MappingProxyType({}), times: int = 1
 ) -> Iterator[tuple[BaseChatModel, Mapping[str, Any], int]]:
-    """Yield the chat models of a chain with what is bound to them, and how often each may answer for one row."""
+    """Yield the chat models of a chain with their bound arguments, and how often each may answer for one row."""
     from modelwire.adapters.model.base import BaseChatModel
 
     if isinstance(step, BaseChatModel):
         yield step, kwargs, times
         return
     kwargs = {**step.kwargs, **kwargs} if isinstance(step, RunnableBinding) else {}
-    times *= getattr(
-        step, "max_attempt_number", 1
-    )  # of `with_retry`: an answer that cannot be read is paid
+    # `with_retry` may repeat a call whose answer was billed but could not be parsed.
+    times *= getattr(step, "max_attempt_number", 1)
     for inner in step._runnables_inside():
         yield from models_with_arguments(inner, kwargs, times)
 
@@ -216,7 +220,7 @@ def _chosen_models(
     config: RunnableConfig | None,
     kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[tuple[BaseChatModel, Mapping[str, Any]]]:
-    """Yield the chat models of a chain that a call with `config` asks, each with the arguments bound to it."""
+    """Yield the chat models that a call with `config` uses, each with its bound arguments."""
     from modelwire.adapters.model.base import BaseChatModel
 
     if isinstance(step, BaseChatModel):
@@ -235,10 +239,10 @@ def _chosen_models(
 
 
 def _digest_of_requests(models: Iterable[tuple[BaseChatModel, Mapping[str, Any]]]) -> str:
-    """Return a digest of what each model would send for one fixed question; an empty text where none can tell.
+    """Return a digest of the request of each model for one fixed prompt; "" if a request cannot be built.
 
-    Addresses and headers are left out: a job may resume at another gateway and with another key. So is a body that is
-    not the same twice, such as one with a random id.
+    Addresses and headers are excluded: a job may resume at another gateway and with another key. So
+    is a body that changes between two calls, such as one with a random id.
     """
     bodies = []
     for model, kwargs in models:
@@ -255,7 +259,8 @@ def _body_of_probe(model: Any, kwargs: Mapping[str, Any]) -> bytes | None:
         return None
     question: Any = [HumanMessage("What is it?")]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ParameterWarning)  # each row of the job warns of them
+        # The rows of the job will raise these warnings.
+        warnings.simplefilter("ignore", ParameterWarning)
         try:
             request = model._build_request(question, None, dict(kwargs), stream=False, ask=False)[1]
             return to_json(request.body, fallback=repr)
@@ -281,9 +286,8 @@ def _described(value: Any) -> str:
         return f"{_described(value.bound)} with {_shown(value.kwargs)}"
     if isinstance(value, RunnableLambda):
         return f"RunnableLambda({_source(getattr(value, 'func', None) or getattr(value, 'afunc', None))})"
-    parameters = getattr(
-        value, "_identifying_params", None
-    )  # of a model: not its timeouts, nor its address
+    # These fields of a model are excluded: its timeouts and its address.
+    parameters = getattr(value, "_identifying_params", None)
     return (
         _shown(value)
         if parameters is None
@@ -309,9 +313,9 @@ def _source(function: Any) -> str:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say what differs between two fingerprints, one sentence each.
+    """Return the differences between two fingerprints, one sentence each.
 
-    An older one has only `work` where a newer one has `prompt` and `model`, too.
+    An older fingerprint has only `work`, a newer one also `prompt` and `model`.
     """
     differ = [
         name
@@ -348,7 +352,7 @@ def _changed_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
-    """Show two texts, long ones around the first place where they differ."""
+    """Return two texts side by side; long ones only around the first place where they differ."""
     before, now = before.replace("\n", "\\n"), now.replace("\n", "\\n")
     if len(before) <= whole and len(now) <= whole:
         return f"`{before}` became `{now}`"
@@ -364,9 +368,9 @@ def _apart(before: str, now: str, whole: int = 200, around: int = 30) -> str:
 
 
 def answer_value(answer: Any) -> Any:
-    """Return an answer as JSON has it: a message is its text, or its tool calls; an object its fields.
+    """Return an answer as JSON: a message becomes its text or its tool calls, an object its fields.
 
-    Raises: `ValueError` for what JSON does not have, and for what no reader of JSON takes.
+    Raises: `ValueError` for values that JSON does not have, and for JSON that no reader takes.
     """
     if isinstance(answer, BaseMessage):
         calls = getattr(answer, "tool_calls", None)
@@ -375,7 +379,7 @@ def answer_value(answer: Any) -> Any:
 
 
 class Tally:
-    """Hears of the answers and the failed attempts of one row, from whatever thread."""
+    """Collects the answers and the failed attempts of one row, from any thread."""
 
     __slots__ = ("failed_attempts", "messages")
 
@@ -384,7 +388,7 @@ class Tally:
         self.failed_attempts: list[Attempt] = []
 
     def about(self) -> dict[str, Any]:
-        """Return tokens, cost and attempts, as a record has them; None where they are not known."""
+        """Return tokens, cost and attempts for a record; a value is None if it is unknown."""
         paid = [message for message in self.messages if not _of_a_cache(message)]
         usages = [
             usage
@@ -396,7 +400,7 @@ class Tally:
             about["input_tokens"] = sum(usage["input_tokens"] for usage in usages)
             about["output_tokens"] = sum(usage["output_tokens"] for usage in usages)
         costs = [cost for message in paid if (cost := known_price(message)) is not None]
-        if len(costs) == len(paid):  # the sum of some would look like all of it
+        if len(costs) == len(paid):  # A partial sum would look like the whole cost.
             about["cost"] = str(sum(costs, Decimal(0)))
         tiers = {message.response_metadata.get("service_tier") for message in paid}
         if len(tiers) == 1 and (tier := tiers.pop()) in TIERS:
@@ -409,7 +413,7 @@ class Tally:
 
 
 def finish_reason(messages: Sequence[Any]) -> str | None:
-    """Return why the last of some answers ended, in its provider's words; of one that was cut, where there is one."""
+    """Return the provider's reason for the end of the last answer, or of the last one that a token limit ended."""
     reasons = [finish_reason_of(message) for message in messages]
     cut = [reason for reason in reasons if reason in CUT_REASONS]
     return (cut or reasons or [None])[-1]
@@ -423,7 +427,7 @@ def _of_a_cache(message: AIMessage) -> bool:
 def price_of_counts(
     model: Any, tokens_in: int, tokens_out: int, tier: str | None = None
 ) -> Decimal | None:
-    """Return what an answer of `model` would cost in USD; None where no price is known, or which model answers."""
+    """Return the price of such an answer of `model` in USD; None if the price or the answering model is unknown."""
     usage: Any = {
         "input_tokens": tokens_in,
         "output_tokens": tokens_out,
@@ -438,12 +442,12 @@ def price_of_counts(
 
 
 def check_prices(chain: Runnable[Any, Any]) -> None:
-    """Raise when a limit on the cost could not be held, since a model of the chain has no known price."""
+    """Raise if a cost limit cannot be enforced, because the price of one of the chain's models is unknown."""
     check_price_list()
     for model in models_of(chain):
         name, client = getattr(model, "model", None), getattr(model, "client", None)
         if name is None or client is not None or getattr(model, "provider", None) == "azure_openai":
-            continue  # a deployment or a model of one's own: only its answers say which model it is
+            continue  # It is a deployment or a custom model; only its answers name the model.
         if price_of_counts(model, 1000, 1000) is None:
             raise InvalidArgument(
                 f"`max_cost` cannot be held: no price of `{name}` is known. Nothing was asked. Leave `max_cost` out "
@@ -452,7 +456,7 @@ def check_prices(chain: Runnable[Any, Any]) -> None:
 
 
 def failure_text(error: BaseException) -> str:
-    """Return an error as one line of a table, without secrets."""
+    """Return an error as one line for a table, without secrets."""
     from modelwire.adapters.wires.json import mask_secrets
 
     text = " ".join(mask_secrets(message_of(error)).split())
