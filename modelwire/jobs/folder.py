@@ -171,9 +171,11 @@ class JobFolder:
         return None if named is None else Path(named).resolve()
 
     def check_output_is_free(self, output: Path) -> None:
-        """Raise `JobBusy` if another job, beside the output or in this folder, writes the same file.
+        """Check that no other job, beside the output or in this folder, writes the same file.
 
         Otherwise a job could report that its answers are in a file that has another job's.
+
+        Raises: `JobBusy`.
         """
         folders = {output.resolve().parent, output.absolute().parent, self.path.absolute().parent}
         for folder in sorted(folders):
