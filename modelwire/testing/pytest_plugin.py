@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cassette", "modelwire_limits_forgotten", "provider_server"]
 
+RECORD_MODES = ["once", "none", "all"]
 _BLOCK = pytest.StashKey[Any]()
 _CASSETTE = pytest.StashKey["Cassette"]()
 _PASSED = pytest.StashKey[bool]()
@@ -28,9 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("modelwire_network", what, default="block")
     parser.getgroup("modelwire").addoption(
         "--modelwire-record",
-        choices=["once", "none", "all"],
-        help="what the fixture `cassette` records: what has no file yet (once, the default), nothing (none, the "
-        "default where the variable CI is set), everything anew (all)",
+        choices=RECORD_MODES,
+        nargs="?",
+        const="once",
+        help="let tests with the fixture `cassette` call the provider, and record: what has no file yet (once), or "
+        "everything anew (all); `none` records nothing, as where the variable CI is set (default: "
+        "$MODELWIRE_RECORD; without it, calls to loopback are recorded once)",
     )
 
 
@@ -95,15 +99,32 @@ def provider_server() -> Iterator[ProviderServer]:
 def cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
     """Answer the test's calls from a file beside it, `cassettes/<module>/<test>.jsonl`; record it where it is missing.
 
-    `--modelwire-record` says when. To record, a test must be marked `live` or call loopback, as for any call.
+    `--modelwire-record`, or the variable `MODELWIRE_RECORD=1`, opens the network for a test that records. Without
+    them only calls to loopback, and those of tests marked `live`, are recorded.
     """
     from modelwire.testing.cassettes.for_tests import Cassette, cassette_path
 
     in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
-    mode = request.config.getoption("--modelwire-record") or ("none" if in_ci else "once")
+    chosen = request.config.getoption("--modelwire-record") or _record_mode_of_environment()
+    mode = chosen or ("none" if in_ci else "once")
     found = request.node.stash[_CASSETTE] = Cassette(cassette_path(request.node), mode)
+    block = request.node.stash.get(_BLOCK, None)
+    if chosen and found.recording and block is not None:
+        block.lift()
     found.begin()
     try:
         yield found
     finally:
         found.end(passed=request.node.stash.get(_PASSED, False))
+
+
+def _record_mode_of_environment() -> str | None:
+    """Return the mode that `MODELWIRE_RECORD` names; 1 is "once", and nothing, empty or 0 is None."""
+    value = os.environ.get("MODELWIRE_RECORD", "").lower()
+    if value in ("", "0", "false"):
+        return None
+    mode = "once" if value in ("1", "true") else value
+    if mode not in RECORD_MODES:
+        choices = ", ".join(RECORD_MODES)
+        raise pytest.UsageError(f"MODELWIRE_RECORD is 1 or one of {choices}, not {value!r}.")
+    return mode

@@ -10,7 +10,10 @@ import httpcore2  # noqa: F401 - before `pytester`, which forgets what its tests
 import httpx2  # noqa: F401
 import pytest
 
+import modelwire.messages  # noqa: F401 - before `pytester`, too
+from modelwire.adapters import ChatOpenAI  # noqa: F401
 from modelwire.testing import ProviderServer
+from modelwire.transport.connections import closed_network
 
 PLUGIN = "pytest_plugins = ['modelwire.testing.pytest_plugin']\n"
 TEST = """
@@ -162,6 +165,36 @@ def test_the_network_stays_closed_while_recording_but_for_live_tests(
     result = suite(away)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*`url`: recorded 'http://127.0.0.1/*', now 'http://192.0.2.1:9*"])
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_recording_that_is_asked_for_opens_the_network(
+    how: str,
+    suite: Any,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    provider_server: ProviderServer,
+) -> None:
+    """To the closed network, this machine is not this machine here."""
+    monkeypatch.setattr(closed_network, "is_loopback", lambda host: False)
+    result = suite(ONE)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*pytest --modelwire-record*"])
+    if how == "variable":
+        monkeypatch.setenv("MODELWIRE_RECORD", "1")
+    suite(ONE, *(["--modelwire-record"] if how == "option" else [])).assert_outcomes(passed=1)
+    assert files(pytester) == ["cassettes/test_it/test_one.jsonl"]
+    monkeypatch.delenv("MODELWIRE_RECORD", raising=False)
+    suite(ONE).assert_outcomes(passed=1)
+    assert provider_server.counts.requests == 1
+
+
+def test_a_variable_that_names_no_mode_is_refused(
+    suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELWIRE_RECORD", "always")
+    result = suite(ONE)
+    result.stdout.fnmatch_lines(["*MODELWIRE_RECORD is 1 or one of once, none, all, not 'always'*"])
 
 
 def test_async_tests_and_batches_are_replayed_too(
