@@ -9,7 +9,7 @@ from types import ModuleType
 
 from modelwire.compat import homes_of
 
-__all__ = ["ROOTS", "home_of", "is_theirs", "module_home", "reason"]
+__all__ = ["ROOTS", "home_of", "is_theirs", "keeps_its_file", "module_home", "reason"]
 
 # LangChain's packages -> where their modules are here.
 ROOTS = {
@@ -76,6 +76,8 @@ _SERVICES = (
     r"^langchain_(groq|mistralai|deepseek|xai|together|fireworks|ollama|openrouter|perplexity"
     r"|cerebras|nvidia\w*)\b"
 )
+_LANGGRAPH = r"^langgraph\b"
+_AGENTS = r"agent|Agent|middleware"
 REASONS = (
     (
         r"Embeddings?\b|\.embeddings\b",
@@ -90,7 +92,7 @@ REASONS = (
         "loading and splitting documents is not here",
     ),
     (
-        r"^langgraph\b",
+        _LANGGRAPH,
         "LangGraph runs on the classes of `langchain_core`: this file keeps its imports",
     ),
     (
@@ -114,7 +116,11 @@ REASONS = (
         "memory classes are not here: `modelwire.runnables.history.RunnableWithMessageHistory`",
     ),
     (r"\.chains?\b|Chain\b", "chain classes are not here: write `prompt | model | parser`"),
-    (r"agent|Agent|middleware", "agents are not here: bind tools and loop, see docs/migration.md"),
+    (
+        _AGENTS,
+        "LangChain's agents take LangChain's models: this file keeps its imports. `modelwire.run_tools` is such a "
+        "loop, or pass the agent `modelwire.langchain.as_langchain(model)`",
+    ),
     (
         r"\.llms\b|\.(OpenAI|AzureOpenAI|AnthropicLLM|LLM|BaseLLM)$",
         "a text-completion model: take the chat model",
@@ -138,6 +144,8 @@ def module_home(module: str) -> str | None:
         not rest and root in ("langchain", "langchain_classic", "langchain_community")
     ):
         return None
+    if root != "langchain_core" and rest == "agents":
+        return None  # what a program calls in it are agents, and `modelwire.agents` has the types alone
     path = ROOTS[root] + (f".{rest}" if rest else "")
     return path if _module(path) is not None else None
 
@@ -156,11 +164,19 @@ def home_of(module: str, name: str) -> tuple[str, str] | None:
     if ROOTS[root] == "modelwire.adapters":
         return None
     for place in SEARCHED:
-        if name[0].isupper() and _has(f"modelwire.{place}", name):
+        if name[0].isupper() and _exports(f"modelwire.{place}", name):
             return _own_home(f"modelwire.{place}", name), name
     if name == "tool" and rest.startswith("agents"):
         return "modelwire.tools", name
     return None
+
+
+def keeps_its_file(module: str, name: str = "") -> bool:
+    """Return whether a program that imports this stays as it is: its other names must be LangChain's, too."""
+    path = f"{module}.{name}" if name else module
+    why = reason(module, name)
+    patterns = (_LANGGRAPH, _AGENTS)
+    return any(re.search(one, path) and why == dict(REASONS)[one] for one in patterns)
 
 
 def reason(module: str, name: str = "") -> str:
@@ -184,6 +200,12 @@ def _has(path: str, name: str) -> bool:
     if isinstance(found := getattr(module, name, None), ModuleType):
         return found.__name__.startswith("modelwire.")
     return hasattr(module, name) or (name.islower() and _module(f"{path}.{name}") is not None)
+
+
+def _exports(path: str, name: str) -> bool:
+    """Return whether a module has a name for its users, and has not merely imported it."""
+    module = _module(path)
+    return _has(path, name) and name in getattr(module, "__all__", [name])
 
 
 def _own_home(path: str, name: str) -> str:

@@ -19,6 +19,9 @@ SKIPPED = frozenset(
 # A line of a notebook that is no Python: `%magic`, `!shell`, `?help`.
 _MAGIC = re.compile(rb"^(\s*)(%|!|\?)(.*)$", re.MULTILINE)
 
+# The cell magics of IPython 9 behind which the rest of the cell is Python.
+_PYTHON_CELLS = {"capture", "debug", "prun", "python", "python3", "time", "timeit"}
+
 
 class Migrated(NamedTuple):
     """One file: its bytes before and after, and what was left in it. `problem` says why it could not be read."""
@@ -103,18 +106,23 @@ def _migrate_notebook(path: Path, before: bytes) -> Migrated:
             left.append(Left(0, f"cell {number}", f"it cannot be read ({exc}): look at it by hand"))
             continue
         imports += count
-        left += [Left(one.line, f"cell {number}, {one.what}", one.why) for one in unmoved]
+        left += [one._replace(what=f"cell {number}, {one.what}") for one in unmoved]
         if changed != joined:
             cell["source"] = (
                 changed if isinstance(source, str) else changed.splitlines(keepends=True)
             )
-    return Migrated(path, before, _written(notebook, text) if imports else before, imports, left)
+    keeping = [one for one in left if one.keeps_file]
+    if keeping or not imports:
+        return Migrated(path, before, before, 0, keeping or left)
+    return Migrated(path, before, _written(notebook, text), imports, left)
 
 
 def _migrate_cell(source: str) -> tuple[str, int, list[Left]]:
-    """Rewrite one cell; lines that are no Python are put aside meanwhile."""
-    if source.lstrip().startswith("%%"):  # the whole cell is some other language
-        return source, 0, []
+    """Rewrite one cell; lines that are not Python are put aside meanwhile."""
+    magic = re.match(r"\s*%%(\w+)", source)
+    if magic is not None and magic[1] not in _PYTHON_CELLS:
+        why = "the cell is in another language: look at it by hand"
+        return source, 0, [Left(1, f"`%%{magic[1]}`", why)]
     hidden: list[bytes] = []
 
     def hide(match: re.Match[bytes]) -> bytes:

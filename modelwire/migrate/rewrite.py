@@ -9,7 +9,7 @@ import libcst as cst
 from libcst.helpers import get_full_name_for_node
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from modelwire.migrate.homes import ROOTS, home_of, is_theirs, module_home, reason
+from modelwire.migrate.homes import ROOTS, home_of, is_theirs, keeps_its_file, module_home, reason
 
 __all__ = ["Left", "Rewritten", "rewrite"]
 
@@ -36,6 +36,7 @@ class Left(NamedTuple):
     line: int
     what: str
     why: str
+    keeps_file: bool = False  # nothing in its file may be rewritten
 
 
 class Rewritten(NamedTuple):
@@ -49,7 +50,8 @@ class Rewritten(NamedTuple):
 def rewrite(source: bytes) -> Rewritten:
     """Return `source` with LangChain's imports rewritten. Raises: `SyntaxError` if it is not Python.
 
-    A program that imports LangGraph stays as it is: its graph would mix two kinds of messages.
+    A program that imports LangGraph, or an agent of LangChain's, stays as it is: the graph and the agent take
+    LangChain's models and messages alone.
     """
     try:
         wrapper = MetadataWrapper(cst.parse_module(source))
@@ -57,12 +59,10 @@ def rewrite(source: bytes) -> Rewritten:
         raise SyntaxError(f"line {exc.raw_line}: {exc.message.splitlines()[0]}") from exc
     imports = _Imports()
     module = wrapper.visit(imports)
-    graph = [left for left in imports.left if "`langgraph" in left.what]
-    return (
-        Rewritten(source, 0, graph)
-        if graph
-        else Rewritten(module.bytes, imports.count, imports.left)
-    )
+    keeping = [left for left in imports.left if left.keeps_file]
+    if keeping:
+        return Rewritten(source, 0, keeping)
+    return Rewritten(module.bytes, imports.count, imports.left)
 
 
 class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any where libcst is not installed
@@ -80,7 +80,8 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
 
     def _leave(self, node: Any, module: str, name: str = "") -> None:
         what = f"`{name}` of `{module}`" if name else f"`{module}`"
-        self.left.append(Left(self._line(node), what, reason(module, name)))
+        keeps_file = keeps_its_file(module, name)
+        self.left.append(Left(self._line(node), what, reason(module, name), keeps_file))
 
     def leave_SimpleStatementLine(self, original: Any, updated: Any) -> Any:
         """Split a line whose names now live in several modules."""

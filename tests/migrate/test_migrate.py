@@ -125,6 +125,53 @@ def test_a_program_on_langgraph_stays_whole() -> None:
     assert "LangGraph" in done.left[0].why
 
 
+AGENTS = [
+    "from langchain.agents import create_agent",
+    "from langchain.agents import AgentExecutor, create_tool_calling_agent",
+    "from langchain.agents.middleware import PIIMiddleware",
+    "import langchain.agents",
+    "from langgraph.prebuilt import create_react_agent",
+]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_a_program_with_an_agent_stays_whole(agent: str, tmp_path: Path) -> None:
+    """The agent takes LangChain's models alone, also where a notebook makes both in different cells."""
+    source = f"from langchain_openai import ChatOpenAI\n{agent}\n"
+    done = rewrite(source.encode())
+    assert (done.text, done.imports) == (source.encode(), 0)
+    assert "this file keeps its imports" in done.left[0].why
+    if "langgraph" not in agent:
+        assert "run_tools" in done.left[0].why and "as_langchain" in done.left[0].why
+    path = tmp_path / "n.ipynb"
+    path.write_text(notebook("from langchain_openai import ChatOpenAI", agent))
+    migrated = migrate_file(path)
+    assert (migrated.after, migrated.imports) == (migrated.before, 0)
+    assert "this file keeps its imports" in migrated.left[0].why
+
+
+def test_a_name_that_our_module_only_imports_is_no_home() -> None:
+    done = rewrite(b"from langchain_core.pydantic_v1 import BaseModel, Field\n")
+    assert done.imports == 0
+    assert "import from `pydantic`" in done.left[0].why
+
+
+@pytest.mark.parametrize("magic", ["%%time", "%%timeit -n 1", "%%capture out"])
+def test_a_cell_that_is_timed_is_rewritten(magic: str, tmp_path: Path) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(notebook(f"{magic}\nfrom langchain_openai import ChatOpenAI"))
+    done = migrate_file(path)
+    assert done.imports == 1
+    expected = notebook(f"{magic}\nfrom modelwire.adapters import ChatOpenAI")
+    assert json.loads(done.after) == json.loads(expected)
+
+
+def test_a_cell_in_another_language_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(notebook("%%bash\npip install langchain_openai"))
+    assert "cell 2, `%%bash`" in migrate_file(path).left[0].what
+
+
 def test_encodings_and_line_ends_stay() -> None:
     source = "# -*- coding: latin-1 -*-\r\nfrom langchain_core.messages import HumanMessage  # é\r\n".encode(
         "latin-1"
