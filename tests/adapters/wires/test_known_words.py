@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from openai.types.shared.chat_model import ChatModel
 from support.mocked import Sent, answered_by
 
 from modelwire import init_chat_model
 from modelwire.adapters import ChatAnthropic, ChatGoogleGenerativeAI, ChatOpenAI
+from modelwire.adapters.providers.model_families import family_of
 from modelwire.adapters.wires.anthropic.families import CLAUDE
-from modelwire.adapters.wires.anthropic.parameters import DEFAULT_MAX_TOKENS, max_tokens_of
+from modelwire.adapters.wires.anthropic.parameters import (
+    DEFAULT_MAX_TOKENS,
+    MAX_TOKENS,
+    max_tokens_of,
+)
 from modelwire.adapters.wires.wire import wire_named
 from modelwire.errors import InvalidArgument, ParameterWarning
 from modelwire.messages import AIMessage, HumanMessage, ToolMessage
@@ -76,6 +82,21 @@ def test_every_family_of_claude_has_a_limit_of_tokens() -> None:
     names = [name for family in CLAUDE for name in family.models.split()]
     unknown = {it for it in names if max_tokens_of(f"claude-{it}") == DEFAULT_MAX_TOKENS}
     assert unknown == {"3-opus", "3-sonnet", "3-haiku"}  # these do write 4,096 at most
+
+
+def test_every_claude_with_a_limit_of_tokens_is_in_a_family() -> None:
+    families = [f"claude-{name}" for family in CLAUDE for name in family.models.split()]
+    for limit, _ in MAX_TOKENS:
+        name = limit.removesuffix("$")
+        dated = family_of("anthropic", "anthropic", f"{name.removesuffix('2025')}20250514")
+        assert dated is not None or any(known.startswith(name) for known in families), name
+
+
+def test_every_gpt_6_that_the_sdk_names_is_in_a_family() -> None:
+    named = {name for name in get_args(ChatModel) if name.startswith("gpt-6")}
+    assert "gpt-6.2-sol" in named
+    unknown = {name for name in named if family_of("openai", "openai", name) is None}
+    assert unknown <= {"gpt-6-cyber", "gpt-6-rosalind"}  # no page says what these take
 
 
 def test_counts_that_a_service_sends_as_texts_are_counted() -> None:
