@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from langchain_core import exceptions as theirs
@@ -57,7 +57,7 @@ def errors_of_both() -> Iterator[None]:
         raise as_theirs(error)  # noqa: B904 - the same error
 
 
-@cache
+@lru_cache(maxsize=256)
 def _class_of_both(kind: Any) -> type[Any] | None:
     name = next((name for cls, name in _ROWS if issubclass(kind, cls)), None)
     other = getattr(theirs, name, None) if name else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -143,7 +143,7 @@ class _Form(NamedTuple):
     takes_extra: bool
 
 
-@cache
+@lru_cache(maxsize=256)
 def _form(cls: Any) -> _Form:
     fields = cls.__pydantic_fields__
     return _Form(
@@ -162,13 +162,13 @@ def _copied(value: Any) -> Any:
     return value
 
 
-@cache
+@lru_cache(maxsize=256)
 def _their_class(kind: type) -> type | None:
     """Return LangChain's class for values of our class `kind`, None where it has none."""
     return _counterpart(kind, "modelwire.", "langchain_core")
 
 
-@cache
+@lru_cache(maxsize=256)
 def _our_class(kind: type) -> type | None:
     """Return our class for values of LangChain's class `kind`, None for what is no value. Raises `InvalidType`."""
     found = _counterpart(kind, "langchain_core.", "modelwire")

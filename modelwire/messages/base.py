@@ -7,6 +7,7 @@ goes through `BaseMessage.of` or `assemble`, which validate nothing, build no sc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -202,25 +203,18 @@ class _Blanks(NamedTuple):
     quick: bool  # a class of ours: nobody added a validator
 
 
-_blanks_of: dict[type[BaseMessage], _Blanks] = {}
-
-
+@lru_cache(maxsize=256)
 def _blanks(cls: type[BaseMessage]) -> _Blanks:
-    known = _blanks_of.get(cls)
-    if known is None:
-        fields = cls.__pydantic_fields__
-        known = _blanks_of[cls] = _Blanks(
-            tuple(
-                (name, cast("Any", field.default_factory), field.default)
-                for name, field in fields.items()
-            ),
-            tuple(
-                name for name, field in fields.items() if field.is_required() and name != "content"
-            ),
-            frozenset({"name", "id", "tool_call_id", "role"} & fields.keys()),
-            cls.__module__.startswith("modelwire.messages."),
-        )
-    return known
+    fields = cls.__pydantic_fields__
+    return _Blanks(
+        tuple(
+            (name, cast("Any", field.default_factory), field.default)
+            for name, field in fields.items()
+        ),
+        tuple(name for name, field in fields.items() if field.is_required() and name != "content"),
+        frozenset({"name", "id", "tool_call_id", "role"} & fields.keys()),
+        cls.__module__.startswith("modelwire.messages."),
+    )
 
 
 def _filled(

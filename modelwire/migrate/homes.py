@@ -6,7 +6,7 @@ It never imports LangChain.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 
@@ -189,7 +189,7 @@ def reason(module: str, name: str = "") -> str:
     return next((why for pattern, why in REASONS if re.search(pattern, path)), _PLAIN)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _module(path: str) -> ModuleType | None:
     try:
         return import_module(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, overload
 
 from modelwire.errors import InvalidArgument, InvalidTemplate, InvalidType, did_you_mean
@@ -266,19 +267,14 @@ def _transcript(messages: list[BaseMessage]) -> str:
 
 def _add(piece: Piece, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
     """Append what one piece becomes."""
-    kind = piece.__class__
-    adder = _adders.get(kind)
-    if adder is None:
-        adder = _adders[kind] = _adder_for(kind)
-    adder(piece, messages, values)
+    _adder_for(piece.__class__)(piece, messages, values)
 
 
 Adder: TypeAlias = Callable[[Any, list[BaseMessage], Mapping[str, Any]], None]
-_adders: dict[
-    type, Adder
-] = {}  # by class: asking a pydantic class whether it has an instance is slow
 
 
+# By class: to ask a pydantic class whether it has an instance is slow.
+@lru_cache(maxsize=256)
 def _adder_for(kind: type) -> Adder:
     if issubclass(kind, BaseMessagePromptTemplate):
         return kind.add_messages

@@ -36,6 +36,7 @@ _VARIABLES = (
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 )
+_CHAINS_KEPT = 100
 _chains: dict[
     tuple[str | None, ...], Any
 ] = {}  # botocore's objects, shared: they renew themselves, with a lock
@@ -162,6 +163,8 @@ class SignedCall:
                     "`AWS_SECRET_ACCESS_KEY`, in the environment, name a profile in `credentials_profile_name=`, or "
                     "pass `api_key=` or `aws_access_key_id=` and `aws_secret_access_key=`."
                 )
+            if len(_chains) >= _CHAINS_KEPT:  # places of keys that were replaced
+                _chains.clear()
             _chains[place] = chain
         try:
             return chain.get_frozen_credentials()

@@ -6,7 +6,7 @@ Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.fields import Field
@@ -259,7 +259,7 @@ def _is_responses_model(model: str) -> bool:
     )
 
 
-@cache
+@lru_cache(maxsize=256)
 def _codec(provider: str, *, stream_usage: bool) -> ChatCompletionsCodec:
     from modelwire.adapters.wires.openai_chat.codec import ChatCompletionsCodec
     from modelwire.adapters.wires.openai_chat.messages import Dialect

@@ -6,7 +6,7 @@ loaded when a program names that provider, never before. docs/plugins.md shows h
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
@@ -31,7 +31,7 @@ def plugin_names() -> list[str]:
     return sorted({_spelled(entry.name) for entry in _entries()})
 
 
-@cache
+@lru_cache(maxsize=256)
 def plugin_of(name: str) -> Service | type[BaseChatModel] | None:
     """Load the plugin of that name; None where no package has one.
 

@@ -7,7 +7,7 @@ What a row leaves out is as with OpenAI. Loaded when a model names one of them, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelwire import _lazy
@@ -615,7 +615,7 @@ _ROWS: Sequence[Service] = (
 SERVICES: dict[str, Service] = {row.name: row for row in _ROWS}
 
 
-@cache
+@lru_cache(maxsize=256)
 def service_of(name: str) -> Service | None:
     """Return the row `name` stands for, ours or else a plugin's, by its name or another it goes by, or None."""
     spelled = name.lower().replace("-", "_")

@@ -6,7 +6,7 @@ No I/O, no clock, no async here. CONTRIBUTING, "How to add a wire", says how the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -230,7 +230,7 @@ HOME_WIRE = "openai"  # every compatible service speaks it; its rows say what el
 def codec_at(reference: str) -> Callable[[str], Codec]:
     """Return the function that makes the codec of a provider, of the class at `module:class`; loaded when called."""
 
-    @cache
+    @lru_cache(maxsize=256)
     def codec(provider: str) -> Codec:
         return cast("Codec", loaded(reference)(provider=provider))
 

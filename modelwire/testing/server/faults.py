@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, Literal
 
@@ -370,7 +370,7 @@ def gzip_bomb(decoded_bytes: int = 200_000_000) -> Fault:
     return _of_reply("gzip_bomb", change)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _bomb(decoded_bytes: int) -> bytes:
     packer, block = zlib.compressobj(9, wbits=31), b" " * 1_000_000
     blocks = (packer.compress(block) for _ in range(decoded_bytes // len(block)))

@@ -5,7 +5,7 @@ Who we are is said by headers: a user and password in the URL become one, unless
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -78,7 +78,7 @@ def unlogged(url: Any) -> Any:
     return _without_query(cast("Any", type(url)))(url) if url.query else url
 
 
-@cache
+@lru_cache(maxsize=256)
 def _without_query(kind: Any) -> Any:
     def text(url: Any) -> str:
         return str(kind.__str__(url)).partition("?")[0]

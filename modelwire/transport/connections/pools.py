@@ -164,7 +164,7 @@ class _Pool:
         shard.in_flight -= 1
         self.in_flight -= 1
         if shard.in_flight + 1 == self.shard_connections:
-            self._roomy[shard.origin].append(shard)
+            self._roomy.setdefault(shard.origin, []).append(shard)
 
     def _sweep(self) -> None:
         """Close the spent ones among the idle connections, to all origins: those used last would hide them for ever."""
@@ -172,6 +172,7 @@ class _Pool:
         for idle in self._roomy.values():
             while idle and self._is_spent(idle[0].client):
                 self._drop(idle.pop(0))
+        self._roomy = {origin: idle for origin, idle in self._roomy.items() if idle}
 
     def _is_spent(self, connection: Any) -> bool:
         """Whether no other call can go over it: closed by either side, idle for too long, left amid a call."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["divide", "exchange_limiters", "forget", "limiter_of"]
 
 _IDLE_S = 600.0  # unused for so long, what was learned is old
+_MOST = 10_000  # above this many, one that is idle is forgotten
 _LOOKS = 4  # limiters that each new one has looked at, whether they are old
 # The headers that say who calls: limits are held for each of these.
 _WHO = frozenset(
@@ -139,7 +140,8 @@ def _drop_idle(now: float, *, but: tuple[int, str | None, int]) -> None:
     for other in list(islice(_limiters, _LOOKS)):
         if other == but:
             continue
-        if _is_old(_limiters[other], now):
+        is_one_too_many = len(_limiters) > _MOST and _limiters[other].is_idle()
+        if is_one_too_many or _is_old(_limiters[other], now):
             del _limiters[other]
         else:
             _limiters.move_to_end(other)
