@@ -319,7 +319,10 @@ class NotFound(ProviderError):
 
 
 class Refused(ProviderError):
-    """The provider's policy stopped the answer."""
+    """The model refused to answer, or a policy of the provider blocked the prompt or stopped the answer.
+
+    The message has the reason in the provider's words; `.partial` holds the text so far, with its usage.
+    """
 
 
 class ModelRefusalError(Refused):

@@ -15,8 +15,10 @@ from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     from modelwire import messages
+    from modelwire.messages import finish_reasons
     from modelwire.tools import loop
 else:
+    finish_reasons = _lazy.module("modelwire.messages.finish_reasons")
     messages, loop = _lazy.module("modelwire.messages"), _lazy.module("modelwire.tools.loop")
 
 __all__ = ["register"]
@@ -28,8 +30,8 @@ def register(commands: Any) -> None:
         "ask",
         help='ask a model one thing; `modelwire "a question"` does the same',
         description="Ask a model one thing. What is piped in is put after the words. Without a model that is named or "
-        "a key, a model on this machine answers. Exit code: 0 done, 1 the provider refused or failed, 2 wrong usage, "
-        "130 Ctrl-C.",
+        "a key, a model on this machine answers. Exit code: 0 done, 1 the model refused or the call failed, "
+        "2 wrong usage, 130 Ctrl-C.",
         epilog='example: modelwire ask "Which of these is urgent?" -m openai:gpt-4o-mini < mails.txt',
     )
     ask.add_argument(
@@ -49,7 +51,7 @@ def register(commands: Any) -> None:
     add(
         "--json",
         action="store_true",
-        help="print one JSON object: the answer, the model, the tokens",
+        help="print one JSON object: the answer, the model, why the answer ended, the tokens",
     )
     add("-n", "--no-stream", action="store_true", help="print the answer when it is whole")
     add("--cost", action="store_true", help="tell tokens and dollars at the end, on standard error")
@@ -84,6 +86,7 @@ def _ask(options: argparse.Namespace) -> None:
         echo(_as_json(model, new) if options.json else new[-1].text)
     else:
         new = Screen(is_plain=options.plain).show(loop.stream_tools(model, history, tools))
+    chosen.warn_of_cut(new)
     if options.cost:
         warn(bill(new))
     transcripts.keep(None, chosen.model_of(model), [*history, *new], off=options.no_log)
@@ -111,6 +114,7 @@ def _as_json(model: Any, new: list[Any], answer: Any = None) -> str:
     whole = {
         "model": chosen.model_of(model),
         "answer": new[-1].text if answer is None else answer,
+        "finish_reason": finish_reasons.finish_reason_of(answers[-1]) if answers else None,
         "tool_calls": [call for one in answers for call in one.tool_calls],
         "input_tokens": sum(one["input_tokens"] for one in used),
         "output_tokens": sum(one["output_tokens"] for one in used),

@@ -143,6 +143,7 @@ class Chat:
             raise
         else:
             self.history += screen.messages
+            chosen.warn_of_cut(screen.messages)
         finally:
             self.attached = []
             model = chosen.model_of(self.model)

@@ -18,7 +18,9 @@ from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
     from modelwire import config, messages, tools
+    from modelwire.messages import finish_reasons
 else:
+    finish_reasons = _lazy.module("modelwire.messages.finish_reasons")
     config, messages = _lazy.module("modelwire.config"), _lazy.module("modelwire.messages")
     tools = _lazy.module("modelwire.tools")
 
@@ -32,6 +34,7 @@ __all__ = [
     "schema_of",
     "tools_of",
     "warn",
+    "warn_of_cut",
 ]
 
 # Without a model named anywhere: the first provider whose key is here, else a model on this machine.
@@ -73,6 +76,15 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def warn(text: str) -> None:
     """Write a line to standard error."""
     echo(text, file=sys.stderr, flush=True)
+
+
+def warn_of_cut(new: Sequence[Any]) -> None:
+    """Write a line to standard error if the last answer was cut by `max_tokens` or by the context window."""
+    if new and finish_reasons.finish_reason_of(new[-1]) in finish_reasons.CUT_REASONS:
+        reason = finish_reasons.finish_reason_of(new[-1])
+        warn(
+            f"The answer is cut: it reached a token limit ({reason}). `-p max_tokens=N` sets another."
+        )
 
 
 def choose_model(name: str | None, settings: Sequence[str] = ()) -> Any:

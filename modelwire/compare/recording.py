@@ -1,7 +1,4 @@
-"""Reads the calls of a cassette: each request, and its answer or error.
-
-The whole file is read before any request is sent.
-"""
+"""The calls of a cassette: each request, and what came of it. All are read before anything is sent."""
 
 from __future__ import annotations
 
@@ -23,15 +20,14 @@ from modelwire.transport.wire import Reply
 __all__ = ["RecordedCall", "read_recording"]
 
 _LEFT_OUT = re.compile(r"<\d+ characters, sha256 [0-9a-f]{64}>")
-# These are further paths of the wire, besides `Wire.path`.
 _STREAMS = {
     ":streamGenerateContent": "gemini",
     "/converse-stream": "bedrock",
-}
+}  # their paths beside `Wire.path`
 
 
 class RecordedCall(NamedTuple):
-    """One call: the `line` of the file, its request, and the answer or the error that ended it."""
+    """One call: `line` of the file, its request, and the answer or the error that ended it."""
 
     line: int
     wire: str
@@ -43,10 +39,9 @@ class RecordedCall(NamedTuple):
 
 
 def read_recording(path: str | os.PathLike[str]) -> list[RecordedCall]:
-    """Return the calls of a cassette. If a call was tried several times, the last try is returned.
+    """Read the calls of a cassette; of several tries of one call, the last.
 
-    Raises: `CassetteError` for a file that is not a cassette, has no calls, or has a truncated
-    request.
+    Raises: `CassetteError` for a file that is none, holds no call, or of which a request is not whole.
     """
     try:
         exchanges = from_lines(Path(path).read_bytes(), path)
@@ -108,7 +103,7 @@ def _missing_text(value: Any) -> str | None:
 
 
 def _answer(wire: str, body: Mapping[str, Any], url: str, came: Answer) -> AIMessage:
-    """Return the recorded answer. Raises the `ChatError` that it stands for."""
+    """Decode what came. Raises the `ChatError` that it is."""
     codec = wire_named(wire).codec(wire_named(wire).owner)
     data = b"".join(piece for _, piece in came.pieces)
     if came.ended == "failed":

@@ -529,8 +529,11 @@ def show(options: argparse.Namespace) -> None:
         f", {standing.input_tokens:,} + {standing.output_tokens:,} tokens, {standing.cost_text()}"
     )
     so_far = "" if state == "complete" else " so far"
+    refused = sum(records.is_refusal(error) for _, error in failures.values())
+    of_them = f" ({refused:,} refused)" if refused else ""
     echo(
-        f"rows     {standing.rows:,}{so_far}, {len(failures):,} failed{'' if _is_out(job) else paid}"
+        f"rows     {standing.rows:,}{so_far}, {len(failures):,} failed{of_them}"
+        f"{'' if _is_out(job) else paid}"
     )
     if standing.cut:
         echo(

@@ -40,6 +40,7 @@ class JobResult:
     rows: int
     failed: int
     asked: int
+    refused: int  # Of the failed rows, a model or a content filter refused these.
     same: int  # These rows share the answer of an equal one.
     cached: int  # These answers came from the model's cache.
     # These answers were ended by a token limit (`max_tokens`); their `finish_reason` shows it.
@@ -96,7 +97,8 @@ class JobResult:
 
     def __str__(self) -> str:
         parts = [f"{self.rows:,} rows"]
-        parts += [f"{self.failed:,} failed"] if self.failed else []
+        of_them = f" ({self.refused:,} refused)" if self.refused else ""
+        parts += [f"{self.failed:,} failed{of_them}"] if self.failed else []
         parts += [f"{self.same:,} duplicate{'s' if self.same > 1 else ''}"] if self.same else []
         parts += [f"{self.cached:,} answers from the cache"] if self.cached else []
         parts += (

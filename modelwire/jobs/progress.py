@@ -28,6 +28,7 @@ class Standing:
     rows: int = 0  # Rows of this run with a record, including failed ones.
     recorded: int = 0  # Rows with a record, of all runs.
     failed: int = 0
+    refused: int = 0  # Failed rows that a model or a filter refused to answer.
     asked: int = 0  # Rows that this run has finished.
     same: int = 0  # Rows that share the answer of an equal row.
     cached: int = 0  # Answers that came from the model's cache.

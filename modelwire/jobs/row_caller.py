@@ -16,6 +16,7 @@ from modelwire.errors import (
     NotFound,
     PermissionDenied,
     QuotaExhausted,
+    Refused,
     RetryClass,
     and_said,
     message_of,
@@ -151,9 +152,10 @@ class RowCaller:
             if _fails_every_row(exc):
                 raise stopped(message_of(exc)) from exc
             about = {"error": failure_text(exc)}
-            blame = (
-                "key" if isinstance(exc, _OF_KEY) else "row" if isinstance(exc, ChatError) else ""
-            )
+            if isinstance(exc, _OF_KEY):
+                blame = "key"
+            elif isinstance(exc, ChatError) and not isinstance(exc, Refused):
+                blame = "row"  # a refusal is an answer: the provider works
         finally:
             self._rows.discard(row)
             # The next row of the same worker would inherit this config.

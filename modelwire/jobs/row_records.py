@@ -22,6 +22,7 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
+from modelwire.errors import ModelRefusalError, Refused
 from modelwire.jobs.store import Entry, JobStore
 
 __all__ = [
@@ -146,6 +147,10 @@ def _comparable(value: Any) -> Any:
     return kind.__qualname__, uuid4().hex
 
 
+# The classes of errors, as `failure_text` writes them, of rows that a model or a filter refused.
+_REFUSALS = (Refused.__name__, ModelRefusalError.__name__)
+
+
 class Record(NamedTuple):
     """The result of one row, as it is stored."""
 
@@ -166,11 +171,21 @@ class Record(NamedTuple):
         """The size of the row and its answer in the store, within 100 bytes."""
         return len(self.row_json) + len(exact_json(self.about))
 
+    @property
+    def refused(self) -> bool:
+        """Whether the row failed because a model or a filter refused to answer."""
+        return is_refusal(self.about.get("error"))
+
     def entry(self, id: int) -> Entry:
         """Return the entry for the store."""
         facts = {"n": self.number, "line": self.line, "check": self.check.hex(), **self.about}
         record = b'{"row":%b,%b' % (self.row_json, exact_json(facts)[1:])
         return Entry.of("failed" if self.failed else "answered", record, self.number, id)
+
+
+def is_refusal(error: str | None) -> bool:
+    """Return whether the error of a row is a refusal."""
+    return error is not None and error.partition(":")[0] in _REFUSALS
 
 
 class Digests:
@@ -216,6 +231,9 @@ class Results:
         self._next_id = self.store.next_id(TABLE)
         # This maps deduplication keys to the row that has the answer.
         self.answers = Digests()
+        self.refused: set[int] = (
+            set()
+        )  # These are the numbers of the rows that failed by a refusal.
         self._states = bytearray()
         # This is the id of each row's valid entry.
         self._ids = array("Q")
@@ -230,9 +248,9 @@ class Results:
                 continue
             record = from_json(entry.record)
             question = record.get("ask")
-            self._note(
-                record["n"], entry.id or 0, bytes.fromhex(record["check"]), "error" in record
-            )
+            check, error = bytes.fromhex(record["check"]), record.get("error")
+            self._note(record["n"], entry.id or 0, check, "error" in record)
+            self._note_refusal(record["n"], refused=is_refusal(error))
             if question is not None:
                 self.answers.add(bytes.fromhex(question), record["n"])
             elif "same" in record and self.state(record["same"]) != ANSWERED:
@@ -247,6 +265,7 @@ class Results:
         """Register a new record; return its entry for `write`."""
         entry = record.entry(self._next_id)
         self._note(record.number, self._next_id, record.check, record.failed)
+        self._note_refusal(record.number, refused=record.refused)
         self._next_id += 1
         return entry
 
@@ -270,6 +289,12 @@ class Results:
         self._states[number] = FAILED if failed else ANSWERED
         self._ids[number] = id
         self._checks[number] = int.from_bytes(check[:8], "big")
+
+    def _note_refusal(self, number: int, *, refused: bool) -> None:
+        if refused:
+            self.refused.add(number)
+        elif self.refused:
+            self.refused.discard(number)
 
     def state(self, number: int) -> int:
         """Return `UNKNOWN`, `ANSWERED` or `FAILED`."""

@@ -314,6 +314,7 @@ class FileJob:
             same=s.same,
             cached=s.cached,
             cut=s.cut,
+            refused=s.refused,
             input_tokens=s.input_tokens,
             output_tokens=s.output_tokens,
             cost=s.cost,
@@ -594,6 +595,8 @@ class FileJob:
         held = sum(self.results.state(record.number) == UNKNOWN for record in self._streak.held)
         among = self.input.among
         s.failed = self.results.count(FAILED, among) + held
+        refused = {row for row in self.results.refused if among is None or row in among}
+        s.refused = len(refused) + sum(record.refused for record in self._streak.held)
         s.rows = self.results.count(ANSWERED, among) + s.failed
         s.recorded = (
             s.rows if among is None else self.results.count(ANSWERED) + self.results.count(FAILED)

@@ -207,7 +207,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
     ) -> ChatResult:
         try:
             answer = self.wrapped.invoke(
-                own_messages(messages), config_below(), stop=stop, **_sent(kwargs)
+                own_messages(messages), config_below(), stop=stop, **self._keywords(kwargs)
             )
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
@@ -222,7 +222,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
     ) -> ChatResult:
         try:
             answer = await self.wrapped.ainvoke(
-                own_messages(messages), config_below(), stop=stop, **_sent(kwargs)
+                own_messages(messages), config_below(), stop=stop, **self._keywords(kwargs)
             )
         except ModelwireError as error:
             raise as_theirs(error)  # noqa: B904 - the same error
@@ -266,9 +266,20 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         finally:
             await aclose(chunks)
 
+    def _keywords(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keywords of a call. LangChain's programs read `stop_reason`, so a refusal is a message for them.
+
+        `on_refusal` that was set on the model holds.
+        """
+        sent = _sent(kwargs)
+        has_choice = "on_refusal" in type(self.wrapped).model_fields
+        if has_choice and "on_refusal" not in self.wrapped.model_fields_set:
+            sent.setdefault("on_refusal", "message")
+        return sent
+
     def _streamed(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keywords of a stream. LangChain adds up all chunks, so a broken one must not begin again."""
-        sent = _sent(kwargs)
+        sent = self._keywords(kwargs)
         if getattr(self.wrapped, "stream_restart", None) is not None:
             sent["stream_restart"] = None
         return sent

@@ -1,4 +1,1 @@
-"""`modelwire migrate`: rewrites the import lines of programs written for LangChain.
-
-It needs libcst to parse them.
-"""
+"""`modelwire migrate`: programs written for LangChain, with their import lines rewritten. Needs libcst to read them."""

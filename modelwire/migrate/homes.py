@@ -1,7 +1,4 @@
-"""Maps a name of LangChain to its place in modelwire, or to the reason why it has none.
-
-It never imports LangChain.
-"""
+"""Where a name of LangChain lives here, or why it does not. Imports modules of ours, never LangChain's."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from modelwire.compat import homes_of
 
 __all__ = ["ROOTS", "home_of", "is_theirs", "keeps_its_file", "module_home", "reason"]
 
-# This maps LangChain's packages to modules of modelwire.
+# LangChain's packages -> where their modules are here.
 ROOTS = {
     "langchain": "modelwire",
     "langchain_classic": "modelwire",
@@ -26,7 +23,7 @@ ROOTS = {
     "langchain_google_genai": "modelwire.adapters",
     "langchain_google_vertexai": "modelwire.adapters",
 }
-# These names differ in modelwire.
+# Names that are different here.
 _HISTORY = "modelwire.chat_history.InMemoryChatMessageHistory"
 RENAMED = {
     "langchain_community.chat_message_histories.ChatMessageHistory": _HISTORY,
@@ -40,7 +37,7 @@ RENAMED = {
     "langchain_core.load.dump.dumpd": "modelwire.load.dumpd",
     "langchain_core.load.dump.dumps": "modelwire.load.dumps",
 }
-# LangChain has had these names at several paths over the years.
+# Where a name may be that LangChain had at several paths over the years.
 SEARCHED = (
     "messages",
     "prompts",
@@ -70,8 +67,7 @@ SEARCHED = (
     "config",
 )
 
-# This maps names without an equivalent to the reason, and what to do. The first entry that matches
-# "module.name" is used.
+# What is not here -> why, and what to do. The first that fits "module.name" counts.
 _STORES = (
     r"VectorStore|\.vectorstores\b|FAISS|Chroma"
     r"|langchain_(chroma|pinecone|qdrant|milvus|postgres|weaviate|redis)\b"
@@ -137,12 +133,12 @@ _PLAIN = "it is not here; docs/migration.md lists what is"
 
 
 def is_theirs(module: str) -> bool:
-    """Return whether a module is LangChain's or builds on it."""
+    """Tell whether a module is LangChain's or builds on it."""
     return re.match(r"(langchain\w*|langgraph\w*|langsmith)(\.|$)", module) is not None
 
 
 def module_home(module: str) -> str | None:
-    """Return modelwire's module for one of LangChain's, or None."""
+    """Return our module for one of LangChain's, or `None`."""
     root, _, rest = module.partition(".")
     if root not in ROOTS or (
         not rest and root in ("langchain", "langchain_classic", "langchain_community")
@@ -155,7 +151,7 @@ def module_home(module: str) -> str | None:
 
 
 def home_of(module: str, name: str) -> tuple[str, str] | None:
-    """Return module and name in modelwire for `from module import name`; None if there is no equivalent."""
+    """Return the module of ours and the name in it for `from module import name`, None where it has no home here."""
     if (renamed := RENAMED.get(f"{module}.{name}")) is not None:
         home, _, new = renamed.rpartition(".")
         return home, new
@@ -213,7 +209,7 @@ def _exports(path: str, name: str) -> bool:
 
 
 def _own_home(path: str, name: str) -> str:
-    """Return the current module of a name at an old path; any other path is returned unchanged."""
+    """Return where a name of an old path lives; of any other path, that path."""
     for home, names in (homes_of(path) or {}).items():
         if name in names.split():
             return home

@@ -105,6 +105,9 @@ def stream_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, None]:
         yield from _next_request(exchange, continuation, continuation.message(before))
         handed = EmittedChunks(exchange, before)
         yield from _stream_part(exchange, handed)
+    if handed.refusal is not None:
+        handed.refusal.attempts = tuple(exchange.history.attempts)
+        raise exchange.signed(handed.refusal)
 
 
 def _stream_part(
@@ -369,7 +372,7 @@ def _ask_stream(exchange: Exchange[M, C], sink: StreamSink[C]) -> Generator[Step
             exchange.report_usage(
                 reply.headers, next((c for c in reversed(tail + end) if usage_of(c)), None)
             )
-            yield from sink.end(end)
+            yield from sink.end(end, refused=getattr(decoder, "refused", False))
     except ChatError as error:
         error.request_id = error.request_id or decoder.request_id
         exchange.history.begun = bool(tail)
@@ -415,7 +418,7 @@ class StreamSink(Protocol[C]):
 
     def begin(self, head: Reply) -> None: ...
     def take(self, chunks: list[C], data: bytes = b"") -> Iterable[list[C]]: ...
-    def end(self, chunks: list[C]) -> Iterable[list[C]]: ...
+    def end(self, chunks: list[C], *, refused: bool = False) -> Iterable[list[C]]: ...
 
 
 def _interrupted(error: ChatError) -> StreamInterrupted:

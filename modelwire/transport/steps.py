@@ -70,6 +70,14 @@ class Continuation(Protocol[M, C]):
     def added(self, before: C, part: C) -> C: ...
 
 
+class Refusals(Protocol[C]):
+    """Judges how a stream has ended: see `adapters.model.refusals`."""
+
+    def may_end(self, chunk: C) -> bool: ...
+    def error(self, whole: C, provider: str) -> ChatError | None: ...
+    def ending(self, whole: C, end: list[C]) -> list[C]: ...
+
+
 class Timeouts(NamedTuple):
     """How long one attempt may stay silent, in seconds. Every one is finite."""
 
@@ -171,7 +179,8 @@ class Exchange(Generic[M, C]):
     headers of one attempt, where each is signed; None: all have the same. `note` writes a word about the call into
     what is handed out. `marker` makes the chunk that says a stream begins again; None: it never does. `before` is
     called, or awaited, before the first attempt: what it raises ends the call. `continuation` makes the further
-    requests of an answer that comes in parts; None: no answer does.
+    requests of an answer that comes in parts; None: no answer does. `refusals` judges the
+    ends of streams; None: no stream is refused.
     """
 
     def __init__(
@@ -201,6 +210,7 @@ class Exchange(Generic[M, C]):
         observers: Sequence[CallObserver] = (),
         before: Callable[[], Any] | None = None,
         continuation: Continuation[M, C] | None = None,
+        refusals: Refusals[C] | None = None,
     ) -> None:
         self.url = url
         self.headers = headers
@@ -229,6 +239,7 @@ class Exchange(Generic[M, C]):
         self.marker = marker
         self.before = before
         self.continuation = continuation
+        self.refusals = refusals
         self.observers = (*observers, *UNHEARD) if observers else UNHEARD
         self.client: tuple[Any, str | None] = (
             None,

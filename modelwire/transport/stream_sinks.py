@@ -52,6 +52,7 @@ class EmittedChunks(Generic[M, C]):
     def __init__(self, exchange: Exchange[M, C], before: C | None = None) -> None:
         self.any = False
         self.suspended = False  # the provider expects another request
+        self.refusal: ChatError | None = None  # the answer was refused: the end is not handed out
         self.before = before  # the sum of the answer's earlier parts
         self._exchange = exchange
         self._earlier: C | None = None  # what an attempt before this one had handed out
@@ -103,8 +104,16 @@ class EmittedChunks(Generic[M, C]):
             return [marker]
         return [marker, continuation.opened(self.before)]
 
-    def end(self, chunks: list[C]) -> Iterable[list[C]]:
-        """Take the last chunks; those of a suspended part leave without the end."""
+    def end(self, chunks: list[C], *, refused: bool = False) -> Iterable[list[C]]:
+        """Take the last chunks; those of a suspended part leave without the end, those of a refusal not at all."""
+        refusals = self._exchange.refusals
+        if refusals is not None and chunks and (refused or refusals.may_end(chunks[-1])):
+            self._end = chunks
+            whole = self.sum()
+            self.refusal = refusals.error(whole, self._exchange.wire.provider)
+            if self.refusal is not None:
+                return ()
+            self._end, chunks = [], refusals.ending(whole, chunks)
         continuation = self._exchange.continuation
         if continuation is not None and chunks and continuation.is_suspended(chunks[-1]):
             self.suspended, self._end = True, chunks
@@ -156,7 +165,7 @@ class CollectedChunks(Generic[M, C]):
             self.chunks = [self._merge(self.chunks)]
         return ()
 
-    def end(self, chunks: list[C]) -> Iterable[list[C]]:
+    def end(self, chunks: list[C], *, refused: bool = False) -> Iterable[list[C]]:
         return self.take(chunks)
 
     def sum(self) -> C:

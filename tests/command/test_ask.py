@@ -180,6 +180,7 @@ def test_json_holds_answer_model_and_tokens(
     assert json.loads(run("ask", "What?", "-m", "openai:m", "--json").out) == {
         "model": "openai:m",
         "answer": "A violin.",
+        "finish_reason": "stop",
         "tool_calls": [],
         "input_tokens": 7,
         "output_tokens": 3,
@@ -486,3 +487,40 @@ def test_the_help_loads_nothing_heavy() -> None:
         env={**os.environ, "PYTHONPATH": str(Path(local.__file__).parents[2]), "COLUMNS": "20"},
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+REFUSED = [Answer(refusal="I cannot."), Answer("Once", stop="content_filter")]
+
+
+@pytest.mark.parametrize("answer", REFUSED)
+@pytest.mark.parametrize("options", [[], ["-n"], ["--json"]])
+def test_a_refusal_is_said_on_standard_error(
+    run: Callable[..., Any], provider: ProviderServer, answer: Answer, options: list[str]
+) -> None:
+    provider.say(answer)
+    done = run("ask", "-m", "openai:m", "do it", *options)
+    assert done.code == 1
+    assert done.out == ("Once\n" if answer.text and not options else "")
+    assert ("I cannot." if answer.refusal else "content_filter") in done.err
+    assert done.err.startswith("modelwire: ")
+
+
+@pytest.mark.parametrize("options", [[], ["-n"], ["--json"]])
+def test_an_answer_that_is_cut_says_so(
+    run: Callable[..., Any], provider: ProviderServer, options: list[str]
+) -> None:
+    provider.say(Answer("Once upon", stop="length"))
+    done = run("ask", "-m", "openai:m", "tell", *options)
+    assert done.code == 0
+    assert "The answer is cut" in done.err
+    if options == ["--json"]:
+        assert json.loads(done.out)["finish_reason"] == "length"
+
+
+def test_the_json_has_the_reason_of_the_end(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
+    provider.say("Hello")
+    done = run("ask", "-m", "openai:m", "--json", "hi")
+    assert json.loads(done.out)["finish_reason"] == "stop"
+    assert done.err == ""

@@ -470,3 +470,15 @@ def test_ctrl_c_in_ask_ends_with_130(
     screen.until("begun")
     screen.program.send_signal(signal.SIGINT)
     assert screen.program.wait(30) == 130
+
+
+def test_a_refusal_and_a_cut_answer_are_said_on_standard_error(
+    run: Callable[..., Any], provider: ProviderServer
+) -> None:
+    provider.say(Answer(refusal="I cannot."), Answer("Once upon", stop="length"))
+    done = run("chat", "-m", "openai:m", stdin=_lines("do it", "tell"))
+    assert (done.code, done.out) == (1, "Once upon\n")
+    first, second = done.err.splitlines()
+    assert first.startswith("modelwire: ")
+    assert "I cannot." in first
+    assert second.startswith("The answer is cut")

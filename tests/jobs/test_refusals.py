@@ -14,7 +14,7 @@ from modelwire.jobs import JobResult, run_job
 from modelwire.jobs.refusals import Streak, scouts
 from modelwire.jobs.rows import Row
 from modelwire.runnables import RunnableLambda
-from modelwire.testing import ProviderServer, faults
+from modelwire.testing import Answer, ProviderServer, faults
 
 KINDS = [PermissionDenied, NotFound, BadRequest]
 
@@ -127,3 +127,40 @@ def test_a_streak_is_doubtful_when_it_is_longer_than_what_is_in_flight() -> None
     for _ in range(8):
         streak.add("key", "no")
     assert streak.is_doubtful(200)
+
+
+@pytest.mark.parametrize("wire", ["openai", "responses", "anthropic", "bedrock", "gemini"])
+def test_a_row_that_the_model_refuses_fails_with_the_reason(tmp_path: Path, wire: Any) -> None:
+    def answer(request: Any) -> Answer:
+        return Answer(refusal="I cannot.") if "bad" in request.text else Answer("Fine.")
+
+    rows = [{"q": text} for text in ("good", "bad one", "fair")]
+    with ProviderServer(default=answer) as server:
+        options: Any = {"model": server.model(wire), "output": tmp_path / "o.jsonl", "quiet": True}
+        result = run_job("{q}", rows, **options)
+        errors = [row["error"] for row in result]
+        assert [error is None for error in errors] == [True, False, True]
+        assert errors[1].startswith("Refused: ")
+        assert (result.rows, result.failed, result.refused) == (3, 1, 1)
+        assert "1 failed (1 refused)" in str(result)
+        assert list(result)[1]["output_tokens"] > 0  # the refusal was paid for
+        server.default = "Fine after all."
+        again = run_job("{q}", rows, retry_failed=True, **options)
+        assert (again.asked, again.failed, again.refused) == (1, 0, 0)
+        assert [row["error"] for row in again] == [None] * 3
+
+
+def test_a_job_whose_every_row_is_refused_goes_on(tmp_path: Path) -> None:
+    rows = [{"q": f"number {n}"} for n in range(70)]
+    with ProviderServer(default=Answer(refusal="I cannot.")) as server:
+        model = server.model()
+        result = run_job("{q}", rows, model=model, output=tmp_path / "o.jsonl", quiet=True)
+    assert (result.rows, result.failed, result.refused) == (70, 70, 70)
+
+
+def test_on_refusal_message_makes_the_reason_the_answer(tmp_path: Path) -> None:
+    with ProviderServer(default=Answer(refusal="I cannot.")) as server:
+        model = server.model(on_refusal="message")
+        result = run_job("{q}", [{"q": "a"}], model=model, output=tmp_path / "o.jsonl", quiet=True)
+    assert [row["answer"] for row in result] == ["I cannot."]
+    assert (result.failed, result.refused) == (0, 0)

@@ -69,6 +69,7 @@ RETRY_SETTINGS = (
     "stream_idle_timeout",
     "stream_restart",
     "max_continuations",
+    "on_refusal",
 )
 # What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
 _CONFIG_KEYS = (
@@ -152,6 +153,10 @@ def check_retry_settings(settings: Mapping[str, Any]) -> None:
     if settings["stream_restart"] not in (None, "marker"):
         raise InvalidArgument(
             f'`stream_restart` must be "marker" or None, not {settings["stream_restart"]!r}.'
+        )
+    if settings["on_refusal"] not in ("raise", "message"):
+        raise InvalidArgument(
+            f'`on_refusal` must be "raise" or "message", not {settings["on_refusal"]!r}.'
         )
 
 

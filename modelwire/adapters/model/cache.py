@@ -21,6 +21,7 @@ from modelwire.adapters.model.results import signed as sign
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import LC_ID_PREFIX, AIMessage, BaseMessage
 from modelwire.messages.finish_reasons import SUSPENDED_REASONS, finish_reason_of
+from modelwire.messages.refusals import refusal_in
 from modelwire.outputs import ChatGeneration, ChatResult, Generation
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.deadline import check, covered
@@ -171,7 +172,7 @@ def _made(call: _Call) -> _Flow:
 
 def _stored(call: _Call, made: ChatResult) -> _Flow:
     """Keep a copy: what the caller does to the answer is the caller's. One that is not final is for nobody else."""
-    if any(_is_under_way(generation.message) for generation in made.generations):
+    if any(_is_not_final(generation.message) for generation in made.generations):
         return None
     kept = _copies(made.generations)
     for generation in kept:
@@ -183,8 +184,10 @@ def _stored(call: _Call, made: ChatResult) -> _Flow:
     return kept
 
 
-def _is_under_way(message: BaseMessage) -> bool:
-    """Return whether more is to come: an answer that is queued, suspended or cancelled."""
+def _is_not_final(message: BaseMessage) -> bool:
+    """Return whether an answer is not final: it is queued, suspended, cancelled or refused."""
+    if isinstance(message, AIMessage) and refusal_in(message) is not None:
+        return True
     ended = message.response_metadata.get("status"), finish_reason_of(message)
     return "cancelled" in ended or not SUSPENDED_REASONS.isdisjoint(ended)
 
@@ -396,6 +399,8 @@ def _kept(found: Sequence[Generation] | None) -> Generations | None:
             strange[0],
         )
         return None
+    if any(isinstance(it, ChatGeneration) and _is_not_final(it.message) for it in found):
+        return None  # an earlier version stored it
     return [
         generation
         if isinstance(generation, ChatGeneration)

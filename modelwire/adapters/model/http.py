@@ -23,6 +23,7 @@ from modelwire.adapters.model.arguments import (
     timeouts_of,
 )
 from modelwire.adapters.model.continuation import Continuation
+from modelwire.adapters.model.refusals import ON_REFUSAL
 from modelwire.adapters.model.results import (
     chunk_from_message,
     combined_output,
@@ -52,6 +53,7 @@ from modelwire.transport.wire import WireRequest, hide_headers
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.base import LanguageModelInput
+    from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.adapters.model.secret import Secret
     from modelwire.adapters.wires.wire import TokenCounting
     from modelwire.outputs import ChatGenerationChunk, ChatResult
@@ -104,6 +106,9 @@ class HTTPChatModel(WireRequests):
         if counting is not None:  # only the input is counted: the limits of answers are not touched
             counting.request(request)
         content, deadline = json_bytes(request.body), config.get("deadline")
+        client = self.http_async_client if is_async else self.http_client
+        if self.client is not None or self.async_client is not None:
+            client = self._own_client(is_async=is_async)
         before = None
         checked = self.check_context if counting is None else False
         if checked and (
@@ -129,7 +134,7 @@ class HTTPChatModel(WireRequests):
             timeouts=_timeouts(
                 retry_settings["timeout"],
                 retry_settings["stream_idle_timeout"],
-                timeouts_of(self._own_client(is_async=is_async)),
+                _NO_TIMEOUTS if client is None else timeouts_of(client),
             ),
             clock=time.monotonic,
             rng=_rng,
@@ -152,6 +157,7 @@ class HTTPChatModel(WireRequests):
             observers=config.get("observers", ()),
             before=before,
             continuation=continuation,
+            refusals=ON_REFUSAL[retry_settings["on_refusal"]],
         )
 
     def _renewal(
@@ -359,8 +365,10 @@ class HTTPChatModel(WireRequests):
         exchange = self._exchange(messages, stop, config, kwargs, stream=stream)
         line = self._sync_connection(exchange)
         if stream:
-            return _message_of(drive(collected_flow(exchange), line))
-        return drive(call_flow(exchange), line)
+            answer = _message_of(drive(collected_flow(exchange), line))
+        else:
+            answer = drive(call_flow(exchange), line)
+        return cast("RefusalPolicy", exchange.refusals).checked(answer, exchange)
 
     async def _aanswer(
         self,
@@ -380,8 +388,10 @@ class HTTPChatModel(WireRequests):
         )
         line = self._async_connection(exchange)
         if stream:
-            return _message_of(await adrive(collected_flow(exchange), line))
-        return await adrive(call_flow(exchange), line)
+            answer = _message_of(await adrive(collected_flow(exchange), line))
+        else:
+            answer = await adrive(call_flow(exchange), line)
+        return cast("RefusalPolicy", exchange.refusals).checked(answer, exchange)
 
     def _streams_whole(self, kwargs: Mapping[str, Any]) -> bool:
         return bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
@@ -522,6 +532,7 @@ def _reserved(codec: Codec, body: Mapping[str, Any]) -> int | None:
     return None
 
 
+_NO_TIMEOUTS = (None, None)
 _MAX_REQUESTS = RetryPolicy().max_requests
 _SMALL_BYTES = 16_384  # no model takes less: a normal call is not looked at any closer
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from modelwire.adapters.model.arguments import without_headers
 from modelwire.adapters.model.results import result_of_chunks, result_of_stream
 from modelwire.callbacks.hooks import listening
+from modelwire.errors import IncompleteAnswer, Refused
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import changed
 from modelwire.transport.listeners import observers_of
@@ -47,6 +48,13 @@ class _RunState:
         self._hearing = [
             one.chunk for one in observers if type(one).chunk is not CallObserver.chunk
         ]
+
+    def part(self, error: BaseException) -> ChatResult:
+        """Return what came of a call that failed. A refused or unfinished answer is in the error, with its usage."""
+        partial = getattr(error, "partial", None)
+        if partial is not None and isinstance(error, Refused | IncompleteAnswer):
+            return result_of_chunks([partial])
+        return result_of_chunks(self.received)
 
     @property
     def wants_tokens(self) -> bool:
@@ -92,7 +100,7 @@ class ModelRun(_RunState):
             self.end(result_of_chunks(self.received))
         elif error is not None:
             self._over = True
-            partial = result_of_chunks(self.received)
+            partial = self.part(error)
             for observer in self.observers:
                 observer.failed(error, None, partial)
 
@@ -135,7 +143,7 @@ class AsyncModelRun(_RunState):
             await self.end(result_of_chunks(self.received))
         elif error is not None:
             self._over = True
-            partial = result_of_chunks(self.received)
+            partial = self.part(error)
             for observer in self.observers:
                 if (telling := observer.failed(error, None, partial)) is not None:
                     await telling

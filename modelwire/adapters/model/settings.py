@@ -116,6 +116,9 @@ class WireSettings(BaseChatModel):
     max_continuations: int = 10
     """Most further requests for an answer that the provider suspends (Anthropic's `pause_turn`, Gemini's
     `CONTINUATION`); then `IncompleteAnswer` is raised. 0 returns the first part."""
+    on_refusal: Literal["raise", "message"] = "raise"
+    """"raise": an answer that the model refused, or that a content filter stopped, raises `Refused`, with the text so
+    far in `.partial`. "message": the message is returned, with the reason as its text."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
     """Most bytes of one answer, unpacked. Unset, a stream may have 256 MiB, as its events repeat their frames."""
     rate_limit: Literal["auto", None] = "auto"

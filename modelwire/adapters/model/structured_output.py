@@ -30,6 +30,8 @@ __all__ = ["structured_by_either", "structured_by_tools", "structured_by_wire"]
 JSON = dict[str, Any]
 
 METHODS = ("json_schema", "function_calling", "json_mode")
+# The parser raises `ModelRefusalError` for a refusal, or returns it beside the message (`include_raw`).
+_AS_MESSAGE = {"on_refusal": "message"}
 
 
 def structured_by_tools(
@@ -77,6 +79,7 @@ def structured_by_wire(
     **kwargs: Any,
 ) -> Runnable[Any, Any]:
     """Ask for an answer of the form `schema` by one of the methods the wire has."""
+    kwargs.pop("on_refusal", None)
     wire = model._wire()
     _check(schema)
     method = method or _default_method(model, kwargs)
@@ -93,21 +96,24 @@ def structured_by_wire(
             raise InvalidArgument(
                 f"{wire.title[0].upper()}{wire.title[1:]} has no JSON mode: give a `schema`."
             )
-        bound: Runnable[Any, Any] = model.bind(response_format={"type": "json_object"}, **kwargs)
+        bound: Runnable[Any, Any] = model.bind(
+            response_format={"type": "json_object"}, **_AS_MESSAGE, **kwargs
+        )
         return _read(bound, _parser(schema), include_raw=include_raw)
     if schema is None:
         raise InvalidArgument(
             f"`with_structured_output(method='{method}')` needs a `schema`: the form of the answer."
         )
     if method == "json_schema":
-        bound = model.bind(response_format=response_format(model, schema, strict=strict), **kwargs)
+        form = response_format(model, schema, strict=strict)
+        bound = model.bind(response_format=form, **_AS_MESSAGE, **kwargs)
         return _read(bound, _parser(schema), include_raw=include_raw)
     provider = getattr(model, "provider", wire.owner)
     if wire.structured.one_tool_call and not refuses(
         provider, wire.name, model.model, "parallel_tool_calls"
     ):
         kwargs.setdefault("parallel_tool_calls", False)
-    bound_with = {"tool_choice": True, "strict": strict, **kwargs}
+    bound_with = {"tool_choice": True, "strict": strict, **_AS_MESSAGE, **kwargs}
     disabled = getattr(model, "disabled_params", None) or {}
     for name in [name for name in disabled if name in bound_with]:
         values = disabled[name]

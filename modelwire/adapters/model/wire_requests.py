@@ -8,7 +8,7 @@ from typing import Any
 
 from modelwire import __version__
 from modelwire.adapters.aliases import put
-from modelwire.adapters.model.arguments import checked_headers, parameter_of
+from modelwire.adapters.model.arguments import RETRY_SETTINGS, checked_headers, parameter_of
 from modelwire.adapters.model.secret import lost_credential
 from modelwire.adapters.model.settings import WireSettings
 from modelwire.adapters.wires.wire import ChatCall, Codec
@@ -28,6 +28,8 @@ class WireRequests(WireSettings):
 
     def build_request(self, messages: Any, *, stream: bool = False, **kwargs: Any) -> WireRequest:
         """Return what a call with these arguments would send, without sending it."""
+        for name in [name for name in kwargs if self.ALIASES.get(name, name) in RETRY_SETTINGS]:
+            del kwargs[name]  # it is never sent
         return self._build_request(
             self._messages(messages), kwargs.pop("stop", None), kwargs, stream=stream
         )[1]

@@ -311,10 +311,10 @@ class BatchJob:
     def _unanswered(
         self, folder: JobFolder, events: PartEvents, statuses: tuple[str, ...]
     ) -> Iterator[tuple[int, Any]]:
-        codec = self._codec(folder, events)
+        codec, on_refusal = self._codec(folder, events), _on_refusal(self._split)
         with closing(Index(folder.path, events, self._api(folder), folder.id)) as index:
             for number, record in enumerate(stored_rows(folder.path)):
-                result = index.fill(_blank(number, record), codec)
+                result = index.fill(_blank(number, record), codec, on_refusal)
                 if (
                     result.status != "succeeded"
                     and result.same is None
@@ -460,14 +460,14 @@ class BatchJob:
     def _recorded(self, *, by_arrival: bool) -> Iterator[tuple[BatchResult, dict[str, Any]]]:
         folder, events = self._read()
         self._check_planned(events)
-        codec = self._codec(folder, events)
+        codec, on_refusal = self._codec(folder, events), _on_refusal(self._split)
         with closing(Index(folder.path, events, self._api(folder), folder.id)) as index:
             pairs: Iterator[tuple[int, dict[str, Any]]] = enumerate(stored_rows(folder.path))
             if by_arrival:
                 rows = RowsAt(folder.path)
                 pairs = ((number, rows[number]) for number in index.by_arrival())
             for number, record in pairs:
-                yield index.fill(_blank(number, record), codec), record
+                yield index.fill(_blank(number, record), codec, on_refusal), record
 
     def _finish(self, result: BatchResult, record: dict[str, Any]) -> None:
         """Report the answer to the callback handlers, and run the steps after the model."""
@@ -477,6 +477,8 @@ class BatchJob:
 
             self._name = self._name or self.id
             tell(split, result, input_of(record), self._name)
+        if result.status == "errored":
+            return
         if result.message is None or split is None:
             result.output = result.message
             return
@@ -492,7 +494,8 @@ class BatchJob:
     def _is_unusable(self, result: BatchResult) -> bool:
         """Return whether a step after the model raises for an answer."""
         split = self._split
-        if result.message is None or split is None or split.after is None:
+        is_answer = result.message is not None and result.status != "errored"
+        if not is_answer or split is None or split.after is None:
             return False
         try:
             split.after.invoke(result.message, split.config)
@@ -586,7 +589,9 @@ class BatchJob:
     def _reconciler(
         self, folder: JobFolder, events: PartEvents, batch_client: BatchClient
     ) -> Reconciler:
-        return Reconciler(folder, events, self._api(folder), batch_client, now_s=time.time)
+        on_refusal = _on_refusal(self._split)
+        api = self._api(folder)
+        return Reconciler(folder, events, api, batch_client, now_s=time.time, on_refusal=on_refusal)
 
     def _needs_chain(self, what: str) -> Split:
         if self._split is None:
@@ -606,6 +611,13 @@ class BatchJob:
     def _tell(self, reconciler: Reconciler) -> None:
         if self.on_progress is not None:
             self.on_progress(reconciler.progress())
+
+
+def _on_refusal(split: Split | None) -> str:
+    """Return what is done with refused answers: what the chain's model does, or an error without the chain."""
+    if split is None:
+        return "raise"
+    return str(split.kwargs.get("on_refusal", split.model.on_refusal))
 
 
 def _wire_of(about: Mapping[str, Any]) -> str:

@@ -45,10 +45,10 @@ def tell(split: Split, result: BatchResult, value: Any, job: str) -> None:
             with start_model_run(
                 split.model, split.messages(split.prepared(value)), config, dict(split.kwargs)
             ) as run:
+                if error is not None:
+                    raise error
                 if message is not None:
                     run.end(result_of(message))
-                elif error is not None:
-                    raise error
         except ModelwireError as exc:
             if exc is not error:  # It is the error of a callback handler.
                 raise

@@ -26,6 +26,7 @@ from modelwire.errors import (
     ChatError,
     ConnectFailed,
     DiskError,
+    IncompleteAnswer,
     JobStopped,
     MalformedResponse,
     ModelwireError,
@@ -90,7 +91,9 @@ class Reconciler:
         api: BatchApi,
         batch_client: BatchClient,
         now_s: Callable[[], float] = time.time,
+        on_refusal: str = "raise",
     ) -> None:
+        self.on_refusal = on_refusal
         self.folder, self.events, self.api, self.batch_client, self.now_s = (
             folder,
             events,
@@ -598,7 +601,9 @@ class Reconciler:
             result = BatchResult(index=number, key=None, status="pending")
             if index.part_of(number) < 0:
                 continue
-            index.fill(result, codec)
+            index.fill(result, codec, self.on_refusal)
+            if isinstance(result.error, IncompleteAnswer) and "errored" not in statuses:
+                continue  # another batch would suspend it again: a direct call continues it
             unfit = is_unusable is not None and is_unusable(result)
             if unfit or matches(result, statuses):
                 wanted.add(number)

@@ -253,14 +253,15 @@ class Index:
         self._open[which] = file
         return file
 
-    def fill(self, result: BatchResult, codec: Codec) -> BatchResult:
+    def fill(self, result: BatchResult, codec: Codec, on_refusal: str) -> BatchResult:
         """Set the status of a row's result, and its message or its error."""
-        self._fill(result, codec, result.index if result.same is None else result.same)
+        number = result.index if result.same is None else result.same
+        self._fill(result, codec, on_refusal, number)
         if result.same is not None and result.cost is not None:
             result.cost = Decimal(0)
         return result
 
-    def _fill(self, result: BatchResult, codec: Codec, number: int) -> None:
+    def _fill(self, result: BatchResult, codec: Codec, on_refusal: str, number: int) -> None:
         line = self.line(number)
         if line is not None and self.is_answered_live(number):
             live = from_json(line)
@@ -278,7 +279,7 @@ class Index:
         part = self.events.parts[self._parts[number]]
         result.round = part.round
         if line is not None:
-            _answered(result, self.api.read(line), codec)
+            _answered(result, self.api.read(line), codec, on_refusal)
             return
         reason = part.invalid.get(str(self._lines[number])) or part.invalid.get("all")
         if reason is not None and part.stage in ("downloaded", "replaced"):
@@ -288,7 +289,7 @@ class Index:
             )
         elif part.stage == "downloaded" and part.outcome in ("cancelled", "expired"):
             reply = RowReply("", part.outcome, None, None, None)
-            _answered(result, reply, codec)
+            _answered(result, reply, codec, on_refusal)
         elif part.stage in ("downloaded", "replaced"):
             result.status = "missing"
             result.error = MalformedResponse(
@@ -307,7 +308,9 @@ def _opened(path: Path) -> IO[bytes]:
         raise DiskError.of(exc, path) from exc
 
 
-def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> None:
+def _answered(result: BatchResult, reply: RowReply, codec: Codec, on_refusal: str) -> None:
+    from modelwire.adapters.model.refusals import final_of_row
+
     result.custom_id, result.request_id, result.status = (
         reply.custom_id,
         reply.request_id,
@@ -316,10 +319,11 @@ def _answered(result: BatchResult, reply: RowReply, codec: Codec) -> None:
     try:
         result.message = answer_of(codec, reply)
         result.cost = known_price(result.message, batch=True)
+        result.message = final_of_row(result.message, codec.provider, on_refusal)
     except ModelwireError as exc:
         result.error = exc
         if reply.kind == "succeeded":
-            # The provider reports a success, but its answer cannot be read.
+            # The provider reports a success, but the answer is unreadable, refused or suspended.
             result.status = "errored"
 
 

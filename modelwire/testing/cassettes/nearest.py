@@ -1,4 +1,4 @@
-"""Describes how a request differs from the most similar one in a cassette. No I/O."""
+"""The report about a request that a cassette does not have. No I/O here."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["how_it_differs"]
 
-# At most this many differences are listed.
-MAX_NAMED = 5
-# At most this many characters of a value are shown.
-MAX_CHARS = 60
+MAX_NAMED = 5  # differences
+MAX_CHARS = 60  # of a value
 
 
 def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
-    """Return sentences that describe the request, and how the most similar recorded one differs from it."""
+    """Say what the request is, and how the nearest recorded one differs from it."""
     this = f"It is {request.method} {request.url}"
     times = sum(other.sha256 == request.sha256 for other in recorded)
     if times:
@@ -64,7 +62,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _different(now: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
     names = dict.fromkeys([*now, *recorded])
-    # An older recording has only the hashes of long texts.
+    # Of an older recording, long texts are known by their hashes alone.
     return [
         name
         for name in names
@@ -78,7 +76,7 @@ def _difference(name: str, now: dict[str, Any], recorded: dict[str, Any]) -> str
 
 
 def _shown(value: Any, other: Any) -> str:
-    """Return a value as text; of a long text only the part from the first difference on."""
+    """Show a value, of a long text the part from where it differs."""
     if value is _ABSENT:
         return "not there"
     if not isinstance(value, str) or len(value) <= MAX_CHARS:

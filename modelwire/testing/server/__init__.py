@@ -1,6 +1,4 @@
-"""A provider on loopback: it speaks the providers' wires, gives prepared answers, fails on request,
-and records requests.
-"""
+"""A provider on loopback: it speaks the three wires, says what it is told to, fails on request, and remembers."""
 
 from __future__ import annotations
 

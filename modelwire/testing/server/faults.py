@@ -1,9 +1,9 @@
-"""Faults between a provider and its client, each a transformation of a good reply. No I/O.
+"""What can go wrong between a provider and its client, each a rewriting of a good reply. No I/O here.
 
     server.say(faults.reset("body").on("an answer that breaks off"), "the answer of the next request")
 
-`NAMED` has one of each by name, for random faults and the command line. The labels in brackets
-below are the lines of the fault catalogue that the package's own tests follow.
+`NAMED` has one of each under its name, for random faults and the command line. The names in brackets below are the
+lines of the fault catalogue that the package's own tests follow.
 """
 
 from __future__ import annotations
@@ -52,35 +52,29 @@ __all__ = [
     "wrong_content_type",
 ]
 
-# This much time passes between the last bytes and a reset, so that the bytes arrive first.
-SETTLE_S = 0.02
+SETTLE_S = 0.02  # between the last bytes and a reset, so that they arrive before it does
 
-# It is called with a good reply, the wire and the request's number.
-Play = Callable[[Reply, str, int], Iterable[Step]]
+Play = Callable[[Reply, str, int], Iterable[Step]]  # (a good reply, the wire, the request's number)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault.
-
-    `answer` is the good answer that it damages; None uses the next one of the script.
-    """
+    """Something that goes wrong. `answer` is the good one that it spoils; None takes whatever comes next."""
 
     name: str
     play: Play = field(repr=False)
     answer: Any = None
 
     def on(self, answer: Any) -> Fault:
-        """Return this fault applied to `answer`."""
+        """Return this fault, spoiling `answer`."""
         return replace(self, answer=answer)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The condition of a fault: every n-th request, a probability, a period, a function `when`. All must hold.
+    """When a fault happens: every n-th request, with a probability, during a time, where `when` says so; all of them.
 
-    `between_s` is in seconds since the server's start, on its own clock. The fault happens at most
-    `times` times.
+    `between_s` is in seconds since the server's start, on its own clock. At most `times` times.
     """
 
     fault: Fault | str
@@ -106,9 +100,9 @@ def status(
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
 ) -> Fault:
-    """Answer with an HTTP status and an error in the wire's format (S1-S9).
+    """Answer with an HTTP status, in the words of the wire (S1-S9).
 
-    A `retry_after` that is a text is sent unchanged. `body` replaces the JSON.
+    `retry_after` as a text is sent as it is. `body` replaces the JSON.
     """
     if code not in range(100, 600):
         raise InvalidArgument(f"`code` must be a status from 100 to 599, not {code!r}.")
@@ -145,14 +139,10 @@ def _retry_after(value: float | str | None, form: str) -> dict[str, str]:
     return {"retry-after": f"{value:g}"}
 
 
-# RELIABILITY: waiting does not cure these 429s.
-# https://platform.openai.com/docs/guides/error-codes, and `anthropic.types.shared`
-# (`enforced_spend_limit_reached`), read 2026-11.
+# RELIABILITY: these are 429s that waiting does not cure. https://platform.openai.com/docs/guides/error-codes, and
+# `anthropic.types.shared` (`enforced_spend_limit_reached`), read 2026-11.
 def billing(code: str | None = None) -> Fault:
-    """Answer 429 for an empty account (S8), which waiting does not cure.
-
-    The default code is the wire's usual one.
-    """
+    """Answer 429 for want of money (S8): waiting does not help. The default code is the wire's usual one."""
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         kind, usual = server_wire(wire).no_money
@@ -170,7 +160,7 @@ def billing(code: str | None = None) -> Fault:
 
 
 def error_under_200(code: int = 502) -> Fault:
-    """Answer 200 with an error as the body, which contains its status (P4; OpenRouter)."""
+    """Answer 200 with an error for a body, its status inside (P4; OpenRouter)."""
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         answer = error_reply(wire, code, number=number, code=code)
@@ -183,7 +173,7 @@ def error_under_200(code: int = 502) -> Fault:
 def error_event(
     after_events: int = 0, *, status: int = 529, type: str | None = None, code: str | None = None
 ) -> Fault:
-    """Break a stream with an error event after `after_events` events of its content (P21, P22)."""
+    """Break a stream by an error event after so many events of its content (P21, P22)."""
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         body = error_body(wire, status, type=type, code=code, number=number)
@@ -195,7 +185,7 @@ def error_event(
 
 
 def of_error(error: ProviderError) -> Fault:
-    """Answer like the provider whose answer made modelwire raise `error`."""
+    """Answer as the provider did that made us raise `error`."""
     usual = next((code for code, cls in BY_STATUS.items() if cls is type(error)), 500)
     return status(
         error.status or usual,
@@ -207,7 +197,7 @@ def of_error(error: ProviderError) -> Fault:
 
 
 def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None) -> bytes:
-    """Return the first bytes of a reply: its head, and a number of events of its content or bytes of its body."""
+    """Return the first bytes of a reply: its head, and so many events of its content or bytes of its body."""
     if bytes_ is None and reply.is_stream:
         kept = (
             reply.parts[: reply.opening]
@@ -220,7 +210,7 @@ def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None
 
 
 def cut(*, after_events: int | None = None, after_bytes: int | None = None) -> Fault:
-    """Close the connection after some events of the content, some bytes, or half of the body (N9, N11)."""
+    """Close in the middle of the body: after so many events of the content, so many bytes, or half of it (N9, N11)."""
     return _of_reply(
         "cut", lambda reply: (_begun(reply, events=after_events, bytes_=after_bytes), End.CLOSE)
     )
@@ -258,7 +248,7 @@ def close() -> Fault:
 def stall(
     at: Literal["request", "body"] = "request", *, seconds: float = FOREVER_S, after_events: int = 1
 ) -> Fault:
-    """Pause for some seconds before the answer (N12) or in mid-body (N13); then continue normally."""
+    """Say nothing for so many seconds, before the answer (N12) or in mid-body (N13); then go on as if nothing was."""
     check_word("at", at, ("request", "body"))
 
     def change(reply: Reply) -> Iterable[Step]:
@@ -282,7 +272,7 @@ def slow(bytes_per_tick: int = 1, tick_s: float = 1.0) -> Fault:
 
 
 def byte_by_byte() -> Fault:
-    """Send a good answer with every byte in a packet of its own (N26)."""
+    """Send every byte as a packet of its own (N26): a good answer all the same."""
     return replace(slow(1, 0.0), name="byte_by_byte")
 
 
@@ -307,18 +297,18 @@ def malformed_json() -> Fault:
 
 
 def html() -> Fault:
-    """Answer 200 with an HTML page (P2)."""
+    """Answer 200 with a page (P2)."""
     page = b"<!doctype html><html><body><h1>Welcome to the hotel's network</h1></body></html>"
     return _instead("html", page, **{"content-type": "text/html"})
 
 
 def empty() -> Fault:
-    """Answer 200 with an empty body (P3)."""
+    """Answer 200 with nothing (P3)."""
     return _instead("empty", b"")
 
 
 def wrong_content_type(value: str = "text/plain") -> Fault:
-    """Send a good answer with a wrong content type (P25)."""
+    """Send a good answer under a wrong content type (P25)."""
 
     def change(reply: Reply) -> Iterable[Step]:
         yield _whole(replace(reply, headers={**reply.headers, "content-type": value}))
@@ -327,7 +317,7 @@ def wrong_content_type(value: str = "text/plain") -> Fault:
 
 
 def content_length(off_by: int = 10) -> Fault:
-    """Announce more bytes than are sent, then close (N16); or, below zero, fewer (N17)."""
+    """Announce more bytes than come, then close (N16); or, below zero, fewer than come (N17)."""
 
     def change(reply: Reply) -> Iterable[Step]:
         body = reply.body
@@ -338,7 +328,7 @@ def content_length(off_by: int = 10) -> Fault:
 
 
 def bad_chunk_size() -> Fault:
-    """Send a chunk whose size is not a number (N18)."""
+    """Frame the body by a chunk whose size is no number (N18)."""
 
     def change(reply: Reply) -> Iterable[Step]:
         yield (
@@ -353,7 +343,7 @@ def bad_chunk_size() -> Fault:
 
 
 def gzip_garbage() -> Fault:
-    """Announce gzip, and send a body that is not gzip (N20)."""
+    """Announce gzip and send none (N20)."""
     return _instead(
         "gzip_garbage", b"\x1f\x8b\x08 this is no gzip at all", **{"content-encoding": "gzip"}
     )
@@ -378,7 +368,7 @@ def _bomb(decoded_bytes: int) -> bytes:
 
 
 def garbage() -> Fault:
-    """Send bytes that are not HTTP."""
+    """Send bytes that are no HTTP."""
     return Fault(
         "garbage", lambda reply, wire, number: (b"\x16\x03\x01 hello?\r\n\r\n", SETTLE_S, End.CLOSE)
     )
@@ -410,13 +400,13 @@ def endless_event() -> Fault:
 
 
 def redirect(location: str = "http://127.0.0.1:1/elsewhere", code: int = 307) -> Fault:
-    """Redirect the client to another origin, which must not get the key (N23)."""
+    """Send the client to another origin, which must not get the key (N23)."""
     reply = Reply(code, {"location": location}, [b""])
     return Fault("redirect", lambda *_: (reply.head(),))
 
 
 def early_hints() -> Fault:
-    """Send 103 before a good answer (N22)."""
+    """Send 103 before the answer (N22): a good one all the same."""
     hints = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n"
     return _of_reply("early_hints", lambda reply: (hints, _whole(reply)))
 
@@ -453,7 +443,7 @@ _PLAIN = (
 
 
 class _Named(dict[str, Fault]):
-    """Every fault by its name. Statuses (`503`, `status_503`) are found, too, but not listed."""
+    """Every fault under its name; statuses (`503`, `status_503`) are not listed and found all the same."""
 
     def __missing__(self, name: object) -> Fault:
         code = str(name).removeprefix("status_")

@@ -184,7 +184,7 @@ CASES = {
 def test_an_answer_of_any_shape_is_read_or_is_an_error_of_ours(case: str) -> None:
     codec, read, answer = CASES[case]
     good = sum(is_read(codec, read, one) for one in variants(answer))
-    assert (good > 10) is ("blocked" not in case)
+    assert good > 10
 
 
 def test_frames_of_any_shape_are_read_or_are_an_error_of_ours() -> None:

@@ -93,7 +93,7 @@ class GenerateContentCodec(NamedTuple):
         return request
 
     def decode(self, reply: Reply) -> AIMessage:
-        """Read a whole answer. Raises `Refused`, `MalformedResponse`, or the error that hides under the 200."""
+        """Read a whole answer. Raises `MalformedResponse`, or the error that hides under the 200."""
         return read_answer(reply, self.provider)
 
     def stream_decoder(self, headers: Mapping[str, str] | None = None) -> GenerateStreamDecoder:

@@ -30,9 +30,7 @@ from modelwire.adapters.wires.json import (
     read_reply,
     text_or_none,
 )
-from modelwire.errors import Refused
 from modelwire.messages import AIMessage
-from modelwire.messages.finish_reasons import ENDINGS, Ending
 from modelwire.messages.tool_calls import invalid_tool_call, tool_call
 
 if TYPE_CHECKING:
@@ -82,8 +80,7 @@ PART_FIELDS = {
 def read_answer(reply: Reply, provider: str) -> AIMessage:
     """Read a whole answer; of several candidates the first.
 
-    Raises `Refused` where the prompt or the answer was blocked and nothing came, `MalformedResponse` for JSON that is
-    no answer, and the classed error for an error under a 200.
+    Raises `MalformedResponse` for JSON that is no answer, and the classed error for an error under a 200.
     """
     data = read_reply(reply, provider)
     if not isinstance(data, dict) or _ANSWERED.isdisjoint(data):
@@ -98,7 +95,8 @@ def read_answer(reply: Reply, provider: str) -> AIMessage:
         fields = _fields(candidate, id)
         metadata = metadata_of(data, candidate)
         check_answered(metadata, provider=provider, has_content=bool(fields["content"]))
-        if not candidate:
+        blocked = dict_or_empty(metadata.get("prompt_feedback")).get("blockReason")
+        if not candidate and blocked is None:
             raise no_answer(reply, provider, "has no candidate, and does not say why")
         if others:
             metadata["other_choices"] = choices_of(others, id)
@@ -293,35 +291,14 @@ def _snake(name: str) -> str:
 
 
 def check_answered(metadata: Mapping[str, Any], *, provider: str, has_content: bool) -> None:
-    """Raise `Refused` where policy blocked the prompt or let nothing through, `MalformedResponse` for nothing readable.
+    """Raise `MalformedResponse` for an answer without content, unless the reason of its end explains that.
 
-    A stream may say that the prompt is blocked after a part of the answer.
+    An answer that policy blocked, or whose prompt it blocked, is a message that `messages.refusals` knows.
     """
-    feedback, model = dict_or_empty(metadata.get("prompt_feedback")), metadata.get("model_name")
-    reason = metadata.get("finish_reason")
-    if (blocked := feedback.get("blockReason")) is not None:
-        message, kind = f"`{provider}` blocked the prompt: {blocked}.", blocked
-        words = feedback.get("blockReasonMessage")
-    elif has_content:
-        return
-    elif ENDINGS["gemini"].get(str(reason)) is Ending.REFUSED:
-        message, kind, words = (
-            f"`{provider}` blocked the answer: {reason}.",
-            reason,
-            metadata.get("finish_message"),
-        )
-    else:
-        check_empty("gemini", reason, provider=provider, words=metadata.get("finish_message"))
-        return
-    ratings = feedback.get("safetyRatings") or metadata.get("safety_ratings")
-    raise Refused(
-        f"{message} {words}" if words else message,
-        provider=provider,
-        model=model,
-        status=200,
-        type=str(kind),
-        body={"prompt_feedback": feedback, "safety_ratings": ratings, "finish_reason": reason},
-    )
+    feedback = dict_or_empty(metadata.get("prompt_feedback"))
+    if not has_content and feedback.get("blockReason") is None:
+        reason, words = metadata.get("finish_reason"), metadata.get("finish_message")
+        check_empty("gemini", reason, provider=provider, words=words)
 
 
 def usage_metadata_of(usage: Any) -> UsageMetadata | None:

@@ -77,6 +77,7 @@ class ChatCompletionsDecoder:
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
         self.request_id = request_id
+        self.refused = False  # a piece of a refusal has come
         self._done = False
         self._begun = False  # whether there was any event but the terminal mark
         self._said = False  # whether a chunk has gone out
@@ -213,6 +214,7 @@ class ChatCompletionsDecoder:
             if key in PIECEWISE:
                 if isinstance(value, PIECEWISE[key]):
                     now[key] = value
+                    self.refused = self.refused or key == "refusal"
             elif isinstance(value, list) and isinstance(self._held.get(key), list):
                 self._held[key] = self._held[key] + value
             else:

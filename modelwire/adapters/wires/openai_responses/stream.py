@@ -94,6 +94,7 @@ class ResponsesDecoder:
     def __init__(self, provider: str, request_id: str | None = None) -> None:
         self._provider = provider
         self.request_id = request_id
+        self.refused = False  # a part of a message is a refusal
         self._response: JSON = {}  # as the latest event has it
         self._id: str | None = None
         self._ended = False  # nothing is missing if the stream ends now
@@ -358,6 +359,7 @@ class ResponsesDecoder:
         piece = self._part(item, number)
         named = {} if piece.sent else item.named
         piece.sent[kind] = piece.sent.get(kind, 0) + len(text)
+        self.refused = self.refused or kind == "refusal"
         if kind == "text":
             self._logprobs += dicts_in(payload.get("logprobs"))
             self._usual[_number(payload, "output_index"), number] = piece
@@ -381,6 +383,7 @@ class ResponsesDecoder:
             piece = self._part(item, numbers[place] if place < len(numbers) else ("rest", place))
             block = block_of_part(part)
             key = "refusal" if block.get("type") == "refusal" else "text"
+            self.refused = self.refused or key == "refusal"
             if not piece.sent.get(key):
                 self._logprobs += dicts_in(part.get("logprobs"))
             missing = {

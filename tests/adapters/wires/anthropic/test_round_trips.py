@@ -299,7 +299,7 @@ def test_a_refusal_says_why_and_its_reason_is_not_put_into_the_models_mouth(
         "fallback_credit_token": "tok",
     }
     provider = Anthropic([text("I ")], stop_reason="refusal", stop_details=details)
-    model = model_of(provider, output_version=version)
+    model = model_of(provider, output_version=version, on_refusal="message")
     for answer in (colour.invoke(model, "a"), merge_chunks(colour.stream(model, "a"))):
         assert answer.response_metadata["stop_reason"] == "refusal"
         assert answer.response_metadata["stop_details"] == details

@@ -240,7 +240,7 @@ def test_what_a_guardrail_blocked_is_a_refusal_and_what_it_masked_is_not(
         else {}
     )
     said = {**ANSWER, "stopReason": "guardrail_intervened", "trace": trace}
-    message = model(serve(reply(said))).invoke("hi")
+    message = model(serve(reply(said)), on_refusal="message").invoke("hi")
     assert message.text == "Hello!"
     assert message.response_metadata["trace"] == trace
     refusals = [block for block in message.content_blocks if block["type"] == "refusal"]

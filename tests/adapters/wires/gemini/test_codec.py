@@ -21,8 +21,6 @@ from modelwire.errors import (
     ProviderError,
     QuotaExhausted,
     RateLimited,
-    Refused,
-    RetryClass,
 )
 from modelwire.messages import (
     AIMessage,
@@ -32,6 +30,7 @@ from modelwire.messages import (
     ToolMessage,
     merge_chunks,
 )
+from modelwire.messages.refusals import refusal_in
 from modelwire.transport.wire import Reply
 
 CODEC = GenerateContentCodec()
@@ -487,31 +486,32 @@ def test_parameters_stand_where_the_wire_has_them() -> None:
     [
         (
             {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": "Not this."}},
-            "prompt: SAFETY. Not this.",
+            "SAFETY Not this.",
         ),
         (
             {"candidates": [], "promptFeedback": {"blockReason": "MODEL_ARMOR"}},
-            "prompt: MODEL_ARMOR",
+            "MODEL_ARMOR ",
         ),
-        ({"candidates": [{"finishReason": "SAFETY"}]}, "answer: SAFETY"),
+        ({"candidates": [{"finishReason": "SAFETY"}]}, "SAFETY "),
         (
             {"candidates": [{"finishReason": "PROHIBITED_CONTENT", "content": {"role": "model"}}]},
-            "PROHIBITED_CONTENT",
+            "PROHIBITED_CONTENT ",
         ),
     ],
 )
-def test_what_policy_blocked_is_refused_with_the_reason(data: dict[str, Any], words: str) -> None:
+def test_what_policy_blocked_is_a_refusal_with_the_reason(data: dict[str, Any], words: str) -> None:
     for read in (decoded, streamed):
-        with pytest.raises(Refused) as caught:
-            read(data)
-        assert words in str(caught.value)
-        assert caught.value.retry_class is RetryClass.FATAL
+        block = refusal_in(read(data))
+        assert block is not None
+        assert f"{block['extras']['category']} {block['refusal']}" == words
 
 
 def test_a_prompt_that_is_blocked_after_a_part_of_the_answer_is_refused() -> None:
     part = answer({"text": "Once"}, finishReason=None)
-    with pytest.raises(Refused, match="PROHIBITED_CONTENT"):
-        streamed(part, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
+    message = streamed(part, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
+    block = refusal_in(message)
+    assert block is not None
+    assert (message.text, block["extras"]["category"]) == ("Once", "PROHIBITED_CONTENT")
 
 
 @pytest.mark.parametrize("data", [{"candidates": []}, {"usageMetadata": {"promptTokenCount": 1}}])

@@ -368,6 +368,7 @@ def test_text_and_refusal_of_one_item_go_back_as_one(version: str, phase: dict[s
         use_responses_api=True,
         output_version=version,
         http_client=client,
+        on_refusal="message",
     )
     assert (
         model.build_request([HumanMessage("hi"), model.invoke("hi"), HumanMessage("x")]).body[

@@ -1,0 +1,130 @@
+"""What a call does with an answer that the model or a filter refused: an error, or the message. No I/O here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelwire.adapters.model.results import chunk_from_message
+from modelwire.errors import IncompleteAnswer, Refused, RetryClass
+from modelwire.messages import AIMessage, AIMessageChunk
+from modelwire.messages.finish_reasons import FILTERED_REASONS, SUSPENDED_REASONS, finish_reason_of
+from modelwire.messages.refusals import refusal_in
+
+__all__ = ["ON_REFUSAL", "RefusalPolicy", "final_of_row"]
+
+FEEDBACK = "prompt_feedback"  # in the metadata of Gemini's answers: the prompt may be blocked
+
+
+class RefusalPolicy:
+    """How a call treats refused answers: `raises` is True for `Refused`, False for the message."""
+
+    __slots__ = ("raises",)
+
+    def __init__(self, *, raises: bool) -> None:
+        self.raises = raises
+
+    def checked(self, answer: AIMessage, exchange: Any) -> AIMessage:
+        """Return a whole answer, or raise `Refused`. Every call comes here, so an ordinary answer calls nothing."""
+        about = answer.response_metadata
+        ended = about.get("finish_reason") or about.get("stop_reason") or about.get("stopReason")
+        is_suspect = FEEDBACK in about or "refusal" in answer.additional_kwargs
+        if ended.__class__ is str and ended in FILTERED_REASONS:
+            is_suspect = True
+        if not is_suspect and answer.content.__class__ is list:
+            block: Any
+            for block in answer.content:
+                if block.__class__ is dict and block.get("type") == "refusal":
+                    is_suspect = True
+        if not is_suspect or (block := refusal_in(answer)) is None:
+            return answer
+        if not self.raises:
+            return with_reason_as_text(answer, block)
+        raise exchange.signed(refused(answer, block, exchange.wire.provider))
+
+    def may_end(self, chunk: AIMessageChunk) -> bool:
+        """Return whether the last chunk of a stream may end a refused answer."""
+        about = chunk.response_metadata
+        if FEEDBACK in about or finish_reason_of(chunk) in FILTERED_REASONS:
+            return True
+        return bool(chunk.content or chunk.additional_kwargs) and refusal_in(chunk) is not None
+
+    def error(self, whole: AIMessageChunk, provider: str) -> Refused | None:
+        """Return the error of a refused stream; None where the message is wanted, or nothing was refused."""
+        block = refusal_in(whole)
+        return refused(whole, block, provider) if self.raises and block is not None else None
+
+    def ending(self, whole: AIMessageChunk, end: list[AIMessageChunk]) -> list[AIMessageChunk]:
+        """Return the last chunks of a refused stream. If it has no text, the text of the refusal comes before."""
+        block = refusal_in(whole)
+        words = "" if block is None else str(block.get("refusal") or "")
+        if not words or whole.text:
+            return end
+        content: Any = words
+        if isinstance(whole.content, list) and whole.content:
+            content = [{"type": "text", "text": words, "index": len(whole.content)}]
+        return [AIMessageChunk.from_wire(content, id=whole.id), *end]
+
+
+ON_REFUSAL = {"raise": RefusalPolicy(raises=True), "message": RefusalPolicy(raises=False)}
+
+
+def refused(answer: AIMessage, block: dict[str, Any], provider: str) -> Refused:
+    """Return the error of a refused answer, with what came of the answer as `.partial`."""
+    about = answer.response_metadata
+    reason = finish_reason_of(answer)
+    kind = (block.get("extras") or {}).get("category") or reason
+    feedback = about.get(FEEDBACK) or {}
+    if feedback.get("blockReason"):
+        what = f"`{provider}` blocked the prompt"
+    elif reason in FILTERED_REASONS and reason != "refusal":
+        what = f"`{provider}` blocked the answer"
+    else:
+        what = f"The model of `{provider}` refused to answer"
+    named = f" ({kind})" if kind and reason in FILTERED_REASONS | {None} else ""
+    words = str(block.get("refusal") or "").strip()
+    ratings = feedback.get("safetyRatings") or about.get("safety_ratings")
+    is_chunk = isinstance(answer, AIMessageChunk)
+    return Refused(
+        f"{what}{named}: {words}" if words else f"{what}{named}.",
+        provider=provider,
+        model=about.get("model_name"),
+        status=200,
+        type=None if kind is None else str(kind),
+        request_id=about.get("request_id"),
+        body={"prompt_feedback": feedback, "safety_ratings": ratings, "finish_reason": reason},
+        partial=answer if is_chunk else chunk_from_message(answer),
+    )
+
+
+def with_reason_as_text(answer: AIMessage, block: dict[str, Any]) -> AIMessage:
+    """Return the message with the text of the refusal as its text, unless it has another."""
+    words = str(block.get("refusal") or "")
+    if not words or answer.text:
+        return answer
+    content: Any = words
+    if isinstance(answer.content, list) and answer.content:
+        content = [*answer.content, {"type": "text", "text": words}]
+    return answer.model_copy(update={"content": content})
+
+
+def final_of_row(answer: AIMessage, provider: str, on_refusal: str) -> AIMessage:
+    """Return the whole answer of a row that came through a Batch API.
+
+    Raises `Refused`, or `IncompleteAnswer` for one that the provider suspended: a direct call continues it.
+    """
+    ended = finish_reason_of(answer) or answer.response_metadata.get("status")
+    if ended in SUSPENDED_REASONS:
+        raise IncompleteAnswer(
+            f"`{provider}` suspended the answer ({ended}), and a batch does not continue it: ask the row again, "
+            "in a direct call. The part is in `.partial`.",
+            provider=provider,
+            model=answer.response_metadata.get("model_name"),
+            partial=chunk_from_message(answer),
+            retry_class=RetryClass.TRANSIENT,
+        )
+    block = refusal_in(answer)
+    if block is None:
+        return answer
+    if on_refusal == "raise":
+        raise refused(answer, block, provider)
+    return with_reason_as_text(answer, block)
