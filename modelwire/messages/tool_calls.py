@@ -1,8 +1,11 @@
 """Tool calls as values, and how their arguments are read. Pure."""
 
 # Without `from __future__ import annotations`: the dicts' `__annotations__` are types, for those who read them.
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NotRequired
+from zlib import crc32
 
 from pydantic_core import from_json
 from typing_extensions import TypedDict
@@ -14,10 +17,36 @@ __all__ = [
     "invalid_tool_call",
     "tool_call",
     "tool_call_chunk",
+    "tool_name",
 ]
 
 # Where an AIMessage's `additional_kwargs` keep what calls have beside name and arguments: id of a call -> extras.
 CALL_EXTRAS = "tool_call_extras"
+
+
+# The names of tools that every provider takes: OpenAI's, which do not begin with a digit, as Google wants it.
+# https://platform.openai.com/docs/api-reference/chat/create, https://ai.google.dev/api/caching, read 2026-11
+NAME_LENGTH = 64
+TOOL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
+
+
+def tool_name(title: str) -> str:
+    """Return the name of the tool that a schema with this title becomes: `Page[Item]` is `Page_Item_`.
+
+    A title that is too long, or that has letters outside of ASCII, gets a checksum, so that two of them stay apart.
+    """
+    if TOOL_NAME.fullmatch(title):
+        return title
+    letters = [
+        one for one in unicodedata.normalize("NFKD", title) if not unicodedata.combining(one)
+    ]
+    name = re.sub("[^a-zA-Z0-9_-]", "_", "".join(letters))
+    if not re.match("[a-zA-Z_]", name):
+        name = f"_{name}"
+    if title.isascii() and len(name) <= NAME_LENGTH:
+        return name
+    checksum = f"_{crc32(title.encode('utf-8', 'surrogatepass')):08x}"
+    return name[: NAME_LENGTH - len(checksum)] + checksum
 
 
 class ToolCall(TypedDict):

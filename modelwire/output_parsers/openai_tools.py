@@ -16,7 +16,7 @@ from modelwire.errors import InvalidType, OutputParserException, did_you_mean
 from modelwire.messages import BaseMessage, InvalidToolCall
 from modelwire.messages.finish_reasons import CUT_REASONS, finish_reason_of
 from modelwire.messages.partial_json import parse_partial_json
-from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args
+from modelwire.messages.tool_calls import invalid_tool_call, parse_tool_args, tool_name
 from modelwire.messages.tool_calls import tool_call as made_tool_call
 from modelwire.output_parsers.json import check_model, json_text
 from modelwire.output_parsers.pydantic import model_name, validate
@@ -185,7 +185,7 @@ class JsonOutputKeyToolsParser(JsonOutputToolsParser):
         super().__init__(**{"key_name": key_name, **kwargs})
 
     def _wanted(self, name: str | None) -> bool:
-        return name == self.key_name
+        return name in (self.key_name, tool_name(self.key_name))
 
     def _shown(self, call: dict[str, Any]) -> Any:
         return super()._shown(call) if self.return_id else call["args"]
@@ -211,13 +211,14 @@ class PydanticToolsParser(JsonOutputToolsParser):
         Raises: `OutputParserException` for a call of an unknown tool, or arguments that do not fit.
         """
         calls = self._calls(result, partial=partial)
-        by_name = {model_name(tool): tool for tool in self.tools}
+        names = {model_name(tool): tool for tool in self.tools}
+        by_name = {**names, **{tool_name(name): tool for name, tool in names.items()}}
         objects = []
         for call in calls[:1] if self.first_tool_only else calls:
             tool = by_name.get(call["name"])
             if tool is None:
                 raise OutputParserException(
-                    f"Unknown tool type: '{call['name']}'. {did_you_mean(call['name'], list(by_name))}"
+                    f"Unknown tool type: '{call['name']}'. {did_you_mean(call['name'], list(names))}"
                 )
             try:
                 objects.append(validate(tool, call["args"], partial=partial))

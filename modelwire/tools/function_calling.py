@@ -15,6 +15,7 @@ from uuid import uuid4
 from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages import AIMessage, HumanMessage, ToolMessage
+from modelwire.messages.tool_calls import tool_name
 from modelwire.runnables.annotations import is_typed_dict, is_v1_model
 from modelwire.tools.args_schema import (
     create_schema_from_function,
@@ -49,13 +50,14 @@ def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> 
 
     `function` is a function, a pydantic model class, a TypedDict class, a tool, a JSON schema with a title, or a tool
     as OpenAI, Anthropic or Bedrock has it. With `strict`, every object is closed and all its properties are required;
-    the input is never changed. Raises: `InvalidArgument` for what has no such form.
+    the input is never changed. The title of a class or schema becomes a name that providers take: `Page[Item]` is
+    `Page_Item_`. Raises: `InvalidArgument` for what has no such form.
     """
     if is_langchain(function):
         function = own("tool", function)
-    converted = dict(
-        _from_dict(function) if isinstance(function, Mapping) else _from_python(function)
-    )
+    converted = _converted(function)
+    if _is_schema(function) and isinstance(converted["name"], str):
+        converted["name"] = tool_name(converted["name"])
     if strict is None:
         return converted
     if converted.get("strict", strict) != strict:
@@ -67,6 +69,18 @@ def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> 
     if strict and "parameters" in converted:
         converted["parameters"] = strict_schema(converted["parameters"])
     return converted
+
+
+def _converted(function: Any) -> JSON:
+    """Return a copy of the tool in OpenAI's shape, under the name it has."""
+    return dict(_from_dict(function) if isinstance(function, Mapping) else _from_python(function))
+
+
+def _is_schema(function: Any) -> bool:
+    """Return whether the name of the tool is the title of a class or a JSON schema."""
+    if isinstance(function, Mapping):
+        return "title" in function and not {"name", "function", "toolSpec"} & function.keys()
+    return is_v2_model(function) or is_v1_model(function) or is_typed_dict(function)
 
 
 def convert_to_openai_tool(tool: Any, *, strict: bool | None = None) -> JSON:
@@ -127,6 +141,8 @@ def convert_to_json_schema(schema: Any, *, strict: bool | None = None) -> JSON:
     if "function" not in function:
         raise InvalidArgument(f"A tool of the type `{function.get('type')}` has no JSON schema.")
     function = function["function"]
+    if _is_schema(schema):
+        function = {**function, "name": _converted(schema)["name"]}
     described = {"description": function["description"]} if "description" in function else {}
     return {"title": function["name"], **described, **function.get("parameters", {})}
 
@@ -278,7 +294,7 @@ def tool_example_to_messages(
         {
             "id": str(uuid4()),
             "type": "function",
-            "function": {"name": type(call).__name__, "arguments": _arguments(call)},
+            "function": {"name": tool_name(type(call).__name__), "arguments": _arguments(call)},
         }
         for call in tool_calls
     ]

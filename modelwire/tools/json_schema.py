@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ __all__ = [
     "inlined",
     "is_free_form",
     "rebuilt",
+    "recursive_references",
     "schemas_within",
     "strict_schema",
     "without_titles",
@@ -207,41 +209,85 @@ def _is_taken(key: str, value: Any) -> bool:
     return key in STRUCTURE or (key == "minItems" and value in (0, 1))
 
 
+MOST_INLINED_NODES = 5_000  # a schema that inlining would make larger keeps its references
+
+
 def inlined(schema: Mapping[str, Any]) -> Schema:
     """Put every local definition where it is referred to; those that refer to themselves stay references.
 
-    Keys beside a `$ref` (a description, a default) are laid over what it refers to.
+    Keys beside a `$ref` (a description, a default) are laid over what it refers to. A schema that would grow beyond
+    all bounds, as each of its definitions names the next one twice, keeps the definitions that are named more than
+    once.
     """
     definitions = _definitions(schema)
     if not definitions:
         return dict(schema)
-    recursive = {ref for ref in definitions if _reaches(ref, ref, definitions, set())}
+    body = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
+    left = recursive_references(schema)
+    if _inlined_size(body, definitions, dict.fromkeys(left, 1)) > MOST_INLINED_NODES:
+        named = Counter(
+            node.get("$ref")
+            for part in (body, *definitions.values())
+            for _, node in schemas_within(part)
+        )
+        left = left | {ref for ref in definitions if named[ref] > 1}
 
     def resolve(node: Schema) -> Schema:
+        _drop_mapping(node, left)
         ref = node.get("$ref")
         if (
             ref is None and len(node.get("allOf", ())) == 1
         ):  # pydantic wraps a reference that has siblings so
             only = node["allOf"][0]
             return {**only, **{key: value for key, value in node.items() if key != "allOf"}}
-        if ref not in definitions or ref in recursive:
+        if ref not in definitions or ref in left:
             return node
         target = rebuilt(definitions[ref], resolve)
         return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
 
-    body = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
     new = rebuilt(body, resolve)
     if (
-        new.get("$ref") in recursive
+        new.get("$ref") in left
     ):  # the whole is one of them; providers want an object at the top, not a reference
         new = {
             **rebuilt(definitions[new["$ref"]], resolve),
             **{k: v for k, v in new.items() if k != "$ref"},
         }
-    for ref in sorted(recursive):
+    for ref in sorted(left):
         _, place, name = ref.split("/", 2)
         new.setdefault(place, {})[name] = rebuilt(definitions[ref], resolve)
     return new
+
+
+def _drop_mapping(node: Schema, left: set[str]) -> None:
+    """Drop the mapping of a discriminator to definitions that are not left: its property alone tells them apart."""
+    discriminator = node.get("discriminator")
+    mapping = discriminator.get("mapping") if isinstance(discriminator, Mapping) else None
+    if isinstance(mapping, Mapping) and not left.issuperset(mapping.values()):
+        node["discriminator"] = {
+            key: value for key, value in node["discriminator"].items() if key != "mapping"
+        }
+
+
+def _inlined_size(
+    schema: Mapping[str, Any], definitions: Mapping[str, Any], sizes: dict[str, int]
+) -> int:
+    """Return how many schemas `schema` has within when it is inlined; `sizes` has those of definitions seen so far."""
+    size = 0
+    for _, node in schemas_within(schema):
+        size += 1
+        ref = node.get("$ref")
+        if ref in definitions:
+            if ref not in sizes:
+                sizes[ref] = _inlined_size(definitions[ref], definitions, sizes)
+            size += sizes[ref]
+    return size
+
+
+def recursive_references(schema: Mapping[str, Any]) -> set[str]:
+    """Return the references to definitions that contain themselves."""
+    definitions = _definitions(schema)
+    return {ref for ref in definitions if _reaches(ref, ref, definitions, set())}
 
 
 def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from modelwire.tools.json_schema import (
     inlined,
     is_free_form,
+    recursive_references,
     schemas_within,
     strict_schema,
     without_titles,
@@ -77,6 +78,44 @@ def test_definitions_are_inlined_with_what_stands_beside_the_reference() -> None
         "properties": {"home": {**place, "description": "d"}, "all": place},
     }
     assert "$defs" in schema
+
+
+def test_a_schema_that_would_grow_without_bounds_keeps_its_references() -> None:
+    def doubling(n: int) -> dict[str, Any]:
+        following = {"$ref": f"#/$defs/D{n + 1}"}
+        return {"type": "object", "properties": {"a": following, "b": following}}
+
+    last = {"type": "object", "properties": {"only": {"$ref": "#/$defs/Once"}}}
+    definitions = {f"D{n}": doubling(n) for n in range(20)}
+    schema = {**doubling(-1), "$defs": {**definitions, "D20": last, "Once": {"type": "string"}}}
+    short = inlined(schema)
+    assert len(list(schemas_within(short))) < 100
+    assert set(short["$defs"]) == {*definitions, "D20"}
+    assert short["$defs"]["D20"]["properties"]["only"] == {"type": "string"}
+    few = {**schema, "properties": {"a": {"$ref": "#/$defs/D15"}}}
+    assert "$ref" not in str(inlined(few))
+    assert recursive_references(schema) == set()
+    assert len(list(schemas_within(strict_schema(short)))) < 2_000
+
+
+def test_a_discriminator_names_no_definition_that_is_gone() -> None:
+    class Cat(BaseModel):
+        kind: Literal["cat"]
+
+    class Dog(BaseModel):
+        kind: Literal["dog"]
+        pups: list[Dog] = []
+
+    class Pets(BaseModel):
+        pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+        dog: Annotated[Dog | list[Dog], Field()]
+
+    Dog.model_rebuild(_types_namespace={"Dog": Dog})
+    pet = inlined(Pets.model_json_schema())["properties"]["pet"]
+    assert pet["discriminator"] == {"propertyName": "kind"}
+    dogs = {"oneOf": [{"$ref": "#/$defs/Dog"}], "discriminator": {"mapping": {"d": "#/$defs/Dog"}}}
+    left = {**Pets.model_json_schema(), "properties": {"pet": dogs}}
+    assert inlined(left)["properties"]["pet"] == dogs
 
 
 def test_a_definition_that_contains_itself_stays_a_reference() -> None:

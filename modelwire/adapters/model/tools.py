@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import ToolDialect
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.messages.tool_calls import tool_name
 from modelwire.runnables.annotations import is_typed_dict
 from modelwire.tools.function_calling import convert_to_openai_function, convert_to_openai_tool
-from modelwire.tools.json_schema import inlined, is_free_form, schemas_within
+from modelwire.tools.json_schema import is_free_form, recursive_references, schemas_within
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
@@ -102,6 +103,8 @@ def _choice(choice: Any, tools: list[JSON], names: list[str]) -> Any:
         raise InvalidType(
             f"`tool_choice` is a string, a dict or True, not a `{type(choice).__name__}`."
         )
+    if choice not in names and tool_name(choice) in names:
+        choice = tool_name(choice)
     if choice in names:
         own_kind = next(
             tool for tool, name in zip(tools, names, strict=True) if name == choice
@@ -130,8 +133,7 @@ def response_format(model: WireSettings, schema: Any, *, strict: bool | None) ->
     what = f"The form of the answer, `{function['name']}`,"
     _check_schema(plain, what, limits, strict=bool(strict) or by_wire.always_strict)
     sent = by_wire.schema(plain, strict=strict)
-    name = re.sub(r"[^a-zA-Z0-9_-]", "_", str(function["name"]))[:64]  # nobody reads it back
-    json_schema: JSON = {"name": name, "schema": sent}
+    json_schema: JSON = {"name": tool_name(str(function["name"])), "schema": sent}
     if function.get("description"):
         json_schema["description"] = function["description"]
         if by_wire.describes_in_schema:
@@ -209,6 +211,5 @@ def _problems(
 
 
 def _recursive(schema: Mapping[str, Any]) -> list[str]:
-    """Return the definitions that contain themselves: they are all that `inlined` leaves."""
-    left = inlined(schema)
-    return [*left.get("$defs", ()), *left.get("definitions", ())]
+    """Return the names of the definitions that contain themselves."""
+    return [ref.split("/", 2)[2] for ref in sorted(recursive_references(schema))]

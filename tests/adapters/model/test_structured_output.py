@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, TypedDict
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
 
 import anthropic
 import pytest
@@ -13,7 +15,13 @@ from pydantic.v1 import BaseModel as OldModel
 from support.anthropic_wire import events_of, whole
 from support.provider_bodies import anthropic_answer, anthropic_stream, openai_answer, openai_stream
 
-from modelwire.adapters import BaseChatModel, ChatAnthropic, ChatOpenAI
+from modelwire.adapters import (
+    BaseChatModel,
+    ChatAnthropic,
+    ChatBedrockConverse,
+    ChatGoogleGenerativeAI,
+    ChatOpenAI,
+)
 from modelwire.errors import (
     InvalidArgument,
     InvalidType,
@@ -22,6 +30,7 @@ from modelwire.errors import (
     ParameterWarning,
 )
 from modelwire.messages import AIMessage
+from modelwire.output_parsers import PydanticToolsParser
 from modelwire.outputs import ChatGeneration, ChatResult
 from modelwire.runnables import RunnableLambda
 from modelwire.tools.json_schema import inlined, without_titles
@@ -346,6 +355,64 @@ def test_an_answer_becomes_an_object(
         assert (answer.name, answer.people) == ("Bern", 134)
     else:
         assert answer == FACTS
+
+
+Item = TypeVar("Item")
+
+
+class Page(BaseModel, Generic[Item]):
+    items: list[Item]
+
+
+TITLES: list[tuple[Any, str]] = [
+    (Page[int], "Page_int_"),
+    (type("Größe", (Page[int],), {}), "Gro_e_946e9015"),
+    (type("値段", (Page[int],), {}), "___a2446f24"),
+    (type("Long" * 30, (Page[int],), {}), "LongLong"),
+    ({**Page[int].model_json_schema(), "title": "A page of numbers"}, "A_page_of_numbers"),
+    ({**Page[int].model_json_schema(), "title": "3 numbers"}, "_3_numbers"),
+]
+ALL_WIRES: dict[str, Callable[[], BaseChatModel]] = {
+    "openai": lambda: ChatOpenAI(model="m", api_key="k"),
+    "responses": lambda: ChatOpenAI(model="m", api_key="k", use_responses_api=True),
+    "anthropic": lambda: ChatAnthropic(model="m", api_key="k"),
+    "gemini": lambda: ChatGoogleGenerativeAI(model="m", api_key="k"),
+    "bedrock": lambda: ChatBedrockConverse(model="m", api_key="k", region_name="us-east-1"),
+}
+
+
+@pytest.mark.parametrize("make", ALL_WIRES.values(), ids=ALL_WIRES)
+@pytest.mark.parametrize(("schema", "name"), TITLES, ids=str)
+def test_the_title_of_a_schema_becomes_a_name_that_every_provider_takes(
+    make: Callable[[], Any], schema: Any, name: str
+) -> None:
+    model = make()
+    for method in ("function_calling", "json_schema"):
+        bound = model.with_structured_output(schema, method=method).steps[0]
+        body = json.dumps(model.build_request("hi", **bound.kwargs).body)
+        if method == "function_calling":
+            assert f'"name": "{name}' in body
+        title = schema["title"] if isinstance(schema, dict) else schema.__name__
+        assert f'"name": {json.dumps(title)}' not in body
+    choosing = model.bind_tools([schema, City], tool_choice=title)
+    assert f'"name": "{name}' in json.dumps(model.build_request("hi", **choosing.kwargs).body)
+
+
+@pytest.mark.parametrize("wire", URLS)
+@pytest.mark.parametrize("schema", [schema for schema, _ in TITLES], ids=str)
+def test_the_call_of_a_tool_under_a_fitted_name_is_read(
+    colour: Any, wire: str, schema: Any, httpx2_mock: Any
+) -> None:
+    bound = model(wire).with_structured_output(schema, method="function_calling")
+    (tool,) = bound.steps[0].kwargs["tools"]
+    name = tool["function"]["name"] if wire == "openai" else tool["name"]
+    assert re.fullmatch("[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name)
+    httpx2_mock.post(URLS[wire]).respond(content=called(wire, name, {"items": [1]}))
+    answer = colour.invoke(bound, "hi")
+    assert (answer if isinstance(schema, dict) else answer.model_dump()) == {"items": [1]}
+    if not isinstance(schema, dict):
+        parsed = model(wire).bind_tools([schema, City]) | PydanticToolsParser(tools=[schema, City])
+        assert colour.invoke(parsed, "hi") == [schema(items=[1])]
 
 
 @pytest.mark.parametrize("wire", URLS)
