@@ -277,7 +277,7 @@ def _inlined_size(
     for _, node in schemas_within(schema):
         size += 1
         ref = node.get("$ref")
-        if ref in definitions:
+        if isinstance(ref, str) and ref in definitions:
             if ref not in sizes:
                 sizes[ref] = _inlined_size(definitions[ref], definitions, sizes)
             size += sizes[ref]
