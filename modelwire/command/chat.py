@@ -40,7 +40,7 @@ HELP = {
     "tools": "FILE: let the model call the functions of a Python file; without a file, list the tools",
     "cost": "tell the tokens and dollars of this conversation",
     "image": "FILE: send a file or URL (an image, a PDF, a sound, a text) with the next question",
-    "undo": "take the last question and its answer back",
+    "undo": "take back what is attached, else the last question and its answer",
     "help": "list the commands",
     "quit": "end the chat",
 }
@@ -145,7 +145,10 @@ class Chat:
             self.history += screen.messages
             chosen.warn_of_cut(screen.messages)
         finally:
-            self.attached = []
+            if self.is_piped or len(self.history) > asked_before:
+                self.attached = []
+            elif self.attached:
+                warn(f"{len(self.attached)} attached to the next question; /undo drops them")
             model = chosen.model_of(self.model)
             if self.history:
                 self._talk = transcripts.keep(
@@ -206,6 +209,10 @@ class Chat:
         warn(f"{len(self.attached)} attached to the next question")
 
     def _undo(self, _: str) -> None:
+        if self.attached:
+            self.attached = []
+            warn("nothing is attached")
+            return
         at = max(
             (place for place, one in enumerate(self.history) if one.type == "human"), default=None
         )

@@ -492,7 +492,8 @@ def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]
         )
     if is_langchain(thing):
         return cast("Runnable[Any, Any]", own("runnable", thing))
-    if inspect.isgeneratorfunction(thing) or inspect.isasyncgenfunction(thing):
+    call = getattr(type(thing), "__call__", None)  # noqa: B004 - an object whose method yields
+    if inspect.isgeneratorfunction(thing) or any(map(inspect.isasyncgenfunction, (thing, call))):
         return runnables.RunnableGenerator(thing)
     if callable(thing):
         return runnables.RunnableLambda(cast("Callable[[Any], Any]", thing))

@@ -31,6 +31,8 @@ class _Choice(WholeStep[Input, Output]):
     ) -> Chosen[Input, Output]:
         raise NotImplementedError
 
+    _waits_for_input = True
+
     InputType: Any = Any
     OutputType: Any = Any
 

@@ -36,6 +36,8 @@ class RunnableWithFallbacks(Step[Input, Output]):
     fallbacks too, and returns a runnable with fallbacks.
     """
 
+    _waits_for_input = True
+
     _parts = ("runnable", "fallbacks", "exceptions_to_handle", "exception_key", "name")
 
     def __init__(

@@ -7,6 +7,7 @@ tried often enough: without a list of errors to retry, this layer tries again on
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
@@ -188,4 +189,8 @@ def _predicate(chosen: RetryIf | type[BaseException] | None) -> Callable[[BaseEx
         raise InvalidType(
             "`retry_if_exception_type` must be a tuple of exception classes, such as `(ValueError,)`."
         )
-    return lambda error: isinstance(error, kinds)
+    return partial(_is_one_of, kinds)
+
+
+def _is_one_of(kinds: tuple[type[BaseException], ...], error: BaseException) -> bool:
+    return isinstance(error, kinds)

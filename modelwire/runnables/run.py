@@ -239,10 +239,12 @@ def observed_stream(
     config: RunnableConfig,
     transform: Callable[[Iterator[Any], Run], Iterator[Output]],
     run_type: str | None = None,
+    *,
+    waits: bool = False,
 ) -> Iterator[Output]:
     """Run a transform that somebody listens to.
 
-    It starts with its first input item, and ends with the sums of both sides.
+    It starts with its first input item, or with the whole input if it `waits`, and ends with the sums of both sides.
     A stream that its reader closes early has ended, not failed; a step whose input fails before it came never started.
     """
     inputs_seen, outputs = _Recorder(), _Recorder()
@@ -250,7 +252,10 @@ def observed_stream(
     run: Run | None = None
     try:
         first = next(input, END)  # a run starts when its input does
-        run = _opened(runnable, UNKNOWN_INPUT, config, run_type)
+        if waits and first is not END:
+            first = collected([first, *input])
+        known = first if waits and first is not END else UNKNOWN_INPUT
+        run = _opened(runnable, known, config, run_type)
         output = transform(inputs_seen.record(first, input), run)
         listeners = run.chunk_listeners()
         for chunk in output:
@@ -277,6 +282,8 @@ async def aobserved_stream(
     config: RunnableConfig,
     transform: Callable[[AsyncIterator[Any], AsyncRun], AsyncIterator[Output]],
     run_type: str | None = None,
+    *,
+    waits: bool = False,
 ) -> AsyncIterator[Output]:
     """Do what `observed_stream` does, async."""
     inputs_seen, outputs = _Recorder(), _Recorder()
@@ -287,7 +294,10 @@ async def aobserved_stream(
             first = await anext(input)
         except StopAsyncIteration:
             first = END
-        run = await _aopened(runnable, UNKNOWN_INPUT, config, run_type)
+        if waits and first is not END:
+            first = collected([first, *[item async for item in input]])
+        known = first if waits and first is not END else UNKNOWN_INPUT
+        run = await _aopened(runnable, known, config, run_type)
         output = transform(inputs_seen.arecord(first, input), run)
         listeners = run.chunk_listeners()
         async for chunk in output:

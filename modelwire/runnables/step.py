@@ -48,6 +48,9 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     # True for a step whose function takes a `run_manager`: it gets a silent one when nobody listens.
     _takes_manager: bool = False
 
+    # True for a step that starts when its whole input is there, and reports it.
+    _waits_for_input: bool = False
+
     # What is made of others leaves it to them to say that they are late, as they know best what they waited for.
     _grace_s = COVER_GRACE_S
 
@@ -144,6 +147,7 @@ class Step(Reported[Input, Output]):
                     lambda items, run: covered_chunks(
                         self._chunks(items, run.below(), run, kwargs), deadline, self
                     ),
+                    waits=self._waits_for_input,
                 )
             )
         run = silent_run(config) if self._takes_manager else None
@@ -169,6 +173,7 @@ class Step(Reported[Input, Output]):
                         self,
                         grace_s=grace_s,
                     ),
+                    waits=self._waits_for_input,
                 )
             )
         run = silent_async_run(config) if self._takes_manager else None

@@ -38,6 +38,7 @@ from modelwire.tools.injected import (
     InjectedToolCallId,
     _DirectlyInjectedToolArg,
     is_injected,
+    positional,
     signature_of,
 )
 from modelwire.tools.output import TOOL_MESSAGE_BLOCK_TYPES, failure_text, format_output
@@ -70,7 +71,7 @@ class SchemaAnnotationError(InvalidType):
 
 def as_json(value: Any) -> Any:
     """Return a JSON value for a field that has none: a schema class's schema, a function's repr."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping | bool | str):
         return value
     if isinstance(value, type):
         try:
@@ -428,7 +429,7 @@ class _Run:
             kwargs = {**kwargs, signature.config_name: inner}
         if "run_manager" in signature.parameters:
             kwargs = {**kwargs, "run_manager": manager}
-        return args, kwargs
+        return positional(func, args, kwargs)
 
     def outcome(self, returned: Any) -> Outcome:
         """Read what the tool returned."""

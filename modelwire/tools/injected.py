@@ -49,6 +49,23 @@ def signature_of(func: Callable[..., Any]) -> Signature:
     return _read_once(func)
 
 
+def positional(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call of `func` with its positional-only parameters among the positional ones."""
+    only = [
+        parameter
+        for parameter in signature_of(func).parameters.values()
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+    ][len(args) :]
+    while only and only[-1].name not in kwargs:
+        only.pop()
+    if not only:
+        return args, kwargs
+    rest = dict(kwargs)
+    return (*args, *(rest.pop(one.name, one.default) for one in only)), rest
+
+
 # A tool's function goes with its tool: the keys hold nothing alive.
 _signatures: WeakKeyDictionary[Callable[..., Any], Signature] = WeakKeyDictionary()
 

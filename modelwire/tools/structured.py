@@ -13,7 +13,7 @@ from modelwire.runnables.config import ensure_config
 from modelwire.runnables.on_demand import managers
 from modelwire.tools.args_schema import ArgsSchema, create_schema_from_function, docstring_of
 from modelwire.tools.base import BaseTool, SaidInJson
-from modelwire.tools.injected import signature_of
+from modelwire.tools.injected import positional, signature_of
 
 __all__ = ["StructuredTool"]
 
@@ -32,11 +32,15 @@ class FunctionTool(BaseTool):
     def _run(self, *args: Any, run_manager: Any = None, **kwargs: Any) -> Any:
         if self.func is None:
             raise NotImplementedError(f"`{self.name}` has a coroutine only: call it by `ainvoke`.")
-        return self.func(*args, **_with_context(self.func, kwargs, run_manager))
+        kwargs = _with_context(self.func, kwargs, run_manager)
+        args, kwargs = positional(self.func, args, kwargs)
+        return self.func(*args, **kwargs)
 
     async def _arun(self, *args: Any, run_manager: Any = None, **kwargs: Any) -> Any:
         if self.coroutine is not None:
-            return await self.coroutine(*args, **_with_context(self.coroutine, kwargs, run_manager))
+            kwargs = _with_context(self.coroutine, kwargs, run_manager)
+            args, kwargs = positional(self.coroutine, args, kwargs)
+            return await self.coroutine(*args, **kwargs)
         takes_config = signature_of(self._run).config_name  # of a subclass
         if takes_config is not None:
             kwargs[takes_config] = ensure_config()

@@ -326,6 +326,32 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_chat(
     assert screen.program.wait(30) == 0
 
 
+def test_a_failed_question_leaves_what_is_attached_to_the_next_one(
+    terminal: Callable[..., Terminal], provider: ProviderServer, own_home: Path
+) -> None:
+    (own_home / "note.txt").write_text("a note")
+    provider.say(faults.billing(), "second answer", faults.billing(), "fourth answer")
+    screen = terminal("chat", "-m", "openai:m", NO_COLOR="1")
+    screen.until(">")
+    for line, shown in [
+        ("/image note.txt", "1 attached to the next question"),
+        ("what is it?", "1 attached to the next question; /undo drops them"),
+        ("what is it?", "second answer"),
+        ("/image note.txt", "1 attached to the next question"),
+        ("and this?", "/undo drops them"),
+        ("/undo", "nothing is attached"),
+        ("and now?", "fourth answer"),
+    ]:
+        screen.type(f"{line}\r")
+        screen.until(shown)
+    second, fourth = _texts(provider, 1), _texts(provider, 3)
+    assert "a note" in str(second)
+    assert [role for role, _ in fourth] == ["user", "assistant", "user"]
+    assert fourth[-1] == ("user", "and now?")
+    screen.type("/quit\r")
+    assert screen.program.wait(30) == 0
+
+
 ODD = "Put a <div> inside <body>, List<String>, a*b*c, __init__, [docs](https://x.test)"
 
 

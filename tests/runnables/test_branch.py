@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from support.heard import Heard
 
+from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import InvalidArgument, InvalidType, Timeout
-from modelwire.runnables import RunnableBranch, RunnableGenerator, RunnableLambda
+from modelwire.runnables import RunnableBranch, RunnableGenerator, RunnableLambda, route
 
 
 def positive(x: int) -> str:
@@ -142,3 +143,33 @@ def test_the_types_that_a_runnable_is_made_with_are_its_schemas() -> None:
     branch = RunnableBranch[int, str]((lambda x: x > 0, lambda x: "a"), lambda x: "b")
     assert branch.get_input_jsonschema() == {"title": "RunnableBranchInput", "type": "integer"}
     assert branch.get_output_jsonschema() == {"title": "RunnableBranchOutput", "type": "string"}
+
+
+def same(x: Any) -> Any:
+    return x
+
+
+@pytest.mark.parametrize(
+    "runnable",
+    [
+        RunnableBranch((bool, same), same),
+        route(lambda _: "a", {"a": same}),
+        RunnableLambda(same).with_fallbacks([RunnableLambda(same)]),
+    ],
+    ids=["branch", "route", "fallbacks"],
+)
+def test_a_stream_starts_with_the_whole_input(colour: Any, runnable: Any) -> None:
+    """As in langchain-core 1.7.2: these run on the whole input."""
+    starts: dict[str, Any] = {}
+
+    class Starts(BaseCallbackHandler):
+        def on_chain_start(self, serialized: Any, inputs: Any, **about: Any) -> None:
+            starts.setdefault(about["name"], inputs)
+
+    config = {"callbacks": [Starts()]}
+    assert colour.stream(runnable, "hi", config) == ["hi"]
+    assert starts[runnable.get_name()] == "hi"
+    starts.clear()
+    assert "".join(colour.transform(runnable, ["a", "b"], config)) == "ab"
+    assert starts[runnable.get_name()] == "ab"
+    assert colour.transform(runnable, [], config) == []

@@ -334,6 +334,25 @@ def test_an_object_whose_call_is_a_generator_streams(colour: Any) -> None:
         RunnableGenerator(ATwice()).invoke(1)
 
 
+class EachOneMore:
+    async def __call__(self, numbers: AsyncIterator[int]) -> AsyncIterator[int]:
+        async for number in numbers:
+            yield number + 1
+
+
+def test_an_object_whose_async_call_yields_is_a_generator_in_a_chain() -> None:
+    async def streamed() -> list[int]:
+        chain = RunnablePassthrough[int]() | EachOneMore()
+        return [number async for number in chain.atransform(numbers())]
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    assert asyncio.run(streamed()) == [2, 3]
+    assert isinstance(coerce_to_runnable(EachOneMore()), RunnableGenerator)
+
+
 def test_the_runnables_a_function_names_are_its_parts() -> None:
     from modelwire.runnables import ConfigurableField
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -172,3 +173,20 @@ def test_a_stream_is_not_retried(colour: Any) -> None:
 def test_bad_arguments_are_told_at_construction(given: Any, error: type, text: str) -> None:
     with pytest.raises(error, match=text):
         RunnableLambda(len).with_retry(**given)
+
+
+def fail_twice(left: list[int]) -> str:
+    if left:
+        raise ValueError(left.pop())
+    return "answered"
+
+
+@pytest.mark.parametrize("kinds", [(ValueError,), ValueError, None])
+def test_it_can_be_pickled_whatever_it_retries(kinds: Any) -> None:
+    runnable = RunnableLambda(fail_twice).with_retry(
+        retry_if_exception_type=kinds, wait_exponential_jitter=False
+    )
+    assert pickle.loads(pickle.dumps(runnable)).invoke([1, 2]) == "answered"
+    other = RunnableLambda(fail_twice).with_retry(retry_if_exception_type=(KeyError,))
+    with pytest.raises(ValueError, match="2"):
+        pickle.loads(pickle.dumps(other)).invoke([1, 2])

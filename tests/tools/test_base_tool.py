@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import threading
 from typing import Annotated, Any
@@ -495,3 +496,43 @@ def test_a_subclass_may_hand_a_config_on(colour: Any) -> None:
             )
 
     assert colour.invoke(Mine.from_function(seen), {"x": 1}) == ["mine"]
+
+
+def area(width: int, height: int = 2, /, depth: int = 1, *, unit: str = "m") -> str:
+    """Multiply."""
+    return f"{width * height * depth} {unit}"
+
+
+async def aarea(width: int, height: int = 2, /, depth: int = 1, *, unit: str = "m") -> str:
+    """Multiply."""
+    return area(width, height, depth, unit=unit)
+
+
+class Area(BaseTool):
+    name: str = "area"
+    description: str = "Multiply."
+
+    def _run(self, width: int, height: int = 2, /, depth: int = 1, *, unit: str = "m") -> str:
+        return area(width, height, depth, unit=unit)
+
+
+@pytest.mark.parametrize("made", [tool(area), StructuredTool.from_function(area, aarea), Area()])
+def test_positional_only_parameters_are_arguments_like_others(colour: Any, made: Any) -> None:
+    assert list(made.args) == ["width", "height", "depth", "unit"]
+    assert colour.invoke(made, {"width": 3}) == "6 m"
+    assert colour.invoke(made, {"width": 3, "height": 3, "depth": 2, "unit": "l"}) == "18 l"
+    assert colour.invoke(made, {"width": 3, "depth": 2}) == "12 m"
+
+
+def test_the_json_of_a_tool_has_its_truth_values_and_texts() -> None:
+    def handled(error: Exception) -> str:
+        return "no"
+
+    made = tool(area)
+    shown = json.loads(made.model_dump_json())
+    assert (shown["handle_tool_error"], shown["handle_validation_error"]) == (False, False)
+    made.handle_tool_error, made.handle_validation_error = True, "try again"
+    shown = json.loads(made.model_dump_json())
+    assert (shown["handle_tool_error"], shown["handle_validation_error"]) == (True, "try again")
+    made.handle_tool_error = handled
+    assert "handled" in json.loads(made.model_dump_json())["handle_tool_error"]

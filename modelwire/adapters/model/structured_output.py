@@ -203,21 +203,29 @@ def _read(
     if not include_raw:
         return asking | parser
 
-    def read(answers: Iterator[Any]) -> Iterator[JSON]:
+    reader = _RawReader(parser)
+    return asking | RunnableGenerator(reader.read, reader.aread, name="read_structured_output")
+
+
+class _RawReader:
+    """Yields the parts of an answer, and when it is whole what `parser` makes of it."""
+
+    def __init__(self, parser: Runnable[Any, Any]) -> None:
+        self.parser = parser
+
+    def read(self, answers: Iterator[Any]) -> Iterator[JSON]:
         whole = None
         for answer in answers:
             yield AddableDict(raw=answer)
             whole = answer if whole is None else whole + answer
-        yield AddableDict(_outcome(lambda: parser.invoke(whole)))
+        yield AddableDict(_outcome(lambda: self.parser.invoke(whole)))
 
-    async def aread(answers: AsyncIterator[Any]) -> AsyncIterator[JSON]:
+    async def aread(self, answers: AsyncIterator[Any]) -> AsyncIterator[JSON]:
         whole = None
         async for answer in answers:
             yield AddableDict(raw=answer)
             whole = answer if whole is None else whole + answer
-        yield AddableDict(_outcome(lambda: parser.invoke(whole)))
-
-    return asking | RunnableGenerator(read, aread, name="read_structured_output")
+        yield AddableDict(_outcome(lambda: self.parser.invoke(whole)))
 
 
 def _outcome(parse: Any) -> JSON:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
@@ -413,6 +414,23 @@ def test_the_call_of_a_tool_under_a_fitted_name_is_read(
     if not isinstance(schema, dict):
         parsed = model(wire).bind_tools([schema, City]) | PydanticToolsParser(tools=[schema, City])
         assert colour.invoke(parsed, "hi") == [schema(items=[1])]
+
+
+@pytest.mark.parametrize("schema", [City, CityDict, JSON_SCHEMA], ids=str)
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_a_chain_with_the_raw_answer_can_be_pickled(
+    colour: Any, schema: Any, method: str, httpx2_mock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")  # no pickle has a key
+    body = reply("openai", FACTS)
+    if method == "function_calling":
+        body = called("openai", "CityDict" if schema is CityDict else "City", FACTS)
+    httpx2_mock.post(URLS["openai"]).respond(content=body)
+    chain = model("openai").with_structured_output(schema, method=method, include_raw=True)
+    answer = colour.invoke(pickle.loads(pickle.dumps(chain)), "hi")
+    parsed = answer["parsed"]
+    assert (parsed if isinstance(parsed, dict) else parsed.model_dump(include={*FACTS})) == FACTS
+    assert answer["parsing_error"] is None
 
 
 @pytest.mark.parametrize("wire", URLS)
