@@ -2,7 +2,6 @@
 
 # Without `from __future__ import annotations`: the dicts' `__annotations__` are types, for those who read them.
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NotRequired
 from zlib import crc32
@@ -26,7 +25,6 @@ CALL_EXTRAS = "tool_call_extras"
 
 # The names of tools that every provider takes: OpenAI's, which do not begin with a digit, as Google wants it.
 # https://platform.openai.com/docs/api-reference/chat/create, https://ai.google.dev/api/caching, read 2026-11
-NAME_LENGTH = 64
 TOOL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 
 
@@ -37,16 +35,10 @@ def tool_name(title: str) -> str:
     """
     if TOOL_NAME.fullmatch(title):
         return title
-    letters = [
-        one for one in unicodedata.normalize("NFKD", title) if not unicodedata.combining(one)
-    ]
-    name = re.sub("[^a-zA-Z0-9_-]", "_", "".join(letters))
-    if not re.match("[a-zA-Z_]", name):
-        name = f"_{name}"
-    if title.isascii() and len(name) <= NAME_LENGTH:
+    name = re.sub("^(?=[^a-zA-Z_])|[^a-zA-Z0-9_-]", "_", title)
+    if TOOL_NAME.fullmatch(name) and title.isascii():
         return name
-    checksum = f"_{crc32(title.encode('utf-8', 'surrogatepass')):08x}"
-    return name[: NAME_LENGTH - len(checksum)] + checksum
+    return f"{name[:55]}_{crc32(title.encode('utf-8', 'surrogatepass')):08x}"
 
 
 class ToolCall(TypedDict):

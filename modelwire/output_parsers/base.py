@@ -12,7 +12,7 @@ from modelwire.messages.conversion import own_message
 from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.on_demand import outputs
-from modelwire.runnables.run import astart_run, start_run
+from modelwire.runnables.run import acalled, called, listening
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:
@@ -67,33 +67,31 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
     ) -> T:
         """Parse a model's answer, or a text."""
         config = settled(config)
-        run = start_run(self, input, config, "parser", {})
         deadline = config.get("deadline")
-        if run is None:
-            return self._read(input) if deadline is None else self._read_in_time(input, deadline)
-        with run:
-            return run.end(self._read_in_time(input, deadline))
+
+        def read(*_: Any) -> T:
+            output = self._read(input)
+            check(deadline, self)
+            return output
+
+        if not listening(config):
+            return read()
+        return called(self, input, config, read, "parser", {})
 
     async def ainvoke(
         self, input: str | BaseMessage, config: RunnableConfig | None = None, **kwargs: Any
     ) -> T:
         """Parse a model's answer, or a text."""
         config = settled(config)
-        run = await astart_run(self, input, config, "parser", {})
         deadline = config.get("deadline")
-        if run is None:
-            return await (
-                self._aread(input)
-                if deadline is None
-                else covered(self._aread(input), deadline, self)
-            )
-        async with run:
-            return await run.end(await covered(self._aread(input), deadline, self))
-
-    def _read_in_time(self, input: Any, deadline: float | None) -> T:
-        output = self._read(input)
-        check(deadline, self)
-        return output
+        return await acalled(
+            self,
+            input,
+            config,
+            lambda *_: covered(self._aread(input), deadline, self),
+            run_type="parser",
+            serialized={},
+        )
 
     def _read(self, input: Any) -> T:
         return self.parse_result([generation_of(input, self)])

@@ -13,7 +13,7 @@ from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, settled
 from modelwire.runnables.deadline import acovered_chunks, covered_chunks
 from modelwire.runnables.on_demand import outputs
-from modelwire.runnables.run import aobserved_stream, listening, observed_stream
+from modelwire.runnables.run import atransformed, transformed
 
 if TYPE_CHECKING:
     from modelwire.outputs import Generation
@@ -33,17 +33,13 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
         **kwargs: Any,
     ) -> Iterator[T]:
         ready = settled(config)
-        if listening(ready):
-            return observed_stream(
-                self,
-                input,
-                ready,
-                lambda items, _run: covered_chunks(
-                    self._transform(items), ready.get("deadline"), self
-                ),
-                "parser",
-            )
-        return covered_chunks(self._transform(input), ready.get("deadline"), self)
+        return transformed(
+            self,
+            input,
+            ready,
+            lambda items, *_: covered_chunks(self._transform(items), ready.get("deadline"), self),
+            "parser",
+        )
 
     def atransform(
         self,
@@ -52,17 +48,13 @@ class BaseTransformOutputParser(BaseOutputParser[T]):
         **kwargs: Any,
     ) -> AsyncIterator[T]:
         ready = settled(config)
-        if listening(ready):
-            return aobserved_stream(
-                self,
-                input,
-                ready,
-                lambda items, _run: acovered_chunks(
-                    self._atransform(items), ready.get("deadline"), self
-                ),
-                "parser",
-            )
-        return acovered_chunks(self._atransform(input), ready.get("deadline"), self)
+        return atransformed(
+            self,
+            input,
+            ready,
+            lambda items, *_: acovered_chunks(self._atransform(items), ready.get("deadline"), self),
+            "parser",
+        )
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[T]:
         try:

@@ -15,7 +15,7 @@ from modelwire.prompts.template import check_variables
 from modelwire.runnables.config import RunnableConfig, changed, settled
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.on_demand import schemas
-from modelwire.runnables.run import astart_run, start_run
+from modelwire.runnables.run import acalled, called
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:
@@ -66,35 +66,29 @@ class BasePromptTemplate(
     ) -> PromptValue:
         """Fill in the variables from a mapping, or from any value where there is one variable."""
         config = self._configured(config)
-        run = start_run(self, input, config, "prompt", {})
         deadline = config.get("deadline")
-        if run is None:
-            return (
-                self._prompt_of(self._variables(input))
-                if deadline is None
-                else self._prompt_in_time(input, deadline)
-            )
-        with run:
-            return run.end(self._prompt_in_time(input, deadline))
+
+        def prompt(*_: Any) -> PromptValue:
+            made = self._prompt_of(self._variables(input))
+            check(deadline, self)
+            return made
+
+        return called(self, input, config, prompt, run_type="prompt", serialized={})
 
     async def ainvoke(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> PromptValue:
         config = self._configured(config)
-        run = await astart_run(self, input, config, "prompt", {})
         deadline = config.get("deadline")
-        if run is None:
-            work = self._aprompt_of(self._variables(input))
-            return await (work if deadline is None else covered(work, deadline, self))
-        async with run:
-            return await run.end(
-                await covered(self._aprompt_of(self._variables(input)), deadline, self)
-            )
 
-    def _prompt_in_time(self, input: Any, deadline: float | None) -> PromptValue:
-        prompt = self._prompt_of(self._variables(input))
-        check(deadline, self)
-        return prompt
+        return await acalled(
+            self,
+            input,
+            config,
+            lambda *_: covered(self._aprompt_of(self._variables(input)), deadline, self),
+            run_type="prompt",
+            serialized={},
+        )
 
     def partial(self, **kwargs: str | Callable[[], str]) -> Self:
         """Return a copy in which some variables are set: values, or functions called for each use."""

@@ -8,7 +8,7 @@ from typing import Any
 from modelwire.errors import InvalidType
 from modelwire.prompts.template import BlockTemplate, check_variables
 from modelwire.runnables.config import RunnableConfig, settled
-from modelwire.runnables.run import astart_run, start_run
+from modelwire.runnables.run import acalled, called
 from modelwire.runnables.serializable import RunnableSerializable
 
 __all__ = ["DictPromptTemplate"]
@@ -62,20 +62,26 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         """Fill in the variables from a mapping."""
-        run = start_run(self, input, settled(config), "prompt", {})
-        if run is None:
-            return self.format(**_mapping(input))
-        with run:
-            return run.end(self.format(**_mapping(input)))
+        return called(
+            self,
+            input,
+            settled(config),
+            lambda *_: self.format(**_mapping(input)),
+            run_type="prompt",
+            serialized={},
+        )
 
     async def ainvoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        run = await astart_run(self, input, settled(config), "prompt", {})
-        if run is None:
-            return self.format(**_mapping(input))
-        async with run:
-            return await run.end(self.format(**_mapping(input)))
+        return await acalled(
+            self,
+            input,
+            settled(config),
+            lambda *_: self.aformat(**_mapping(input)),
+            run_type="prompt",
+            serialized={},
+        )
 
     def _loop_native(self) -> bool:
         return True

@@ -23,7 +23,7 @@ from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, below, clocked, run_in_executor, settled
+from modelwire.runnables.config import RunnableConfig, clocked, run_in_executor, settled
 from modelwire.runnables.deadline import covered, guard
 from modelwire.runnables.description import Described, loop_native
 from modelwire.runnables.many_inputs import Input, ManyInputs, Output
@@ -380,16 +380,17 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         **kwargs: Any,
     ) -> _Out:
         """Run `func(input)` as this runnable's run; `func` may also take `config` and `run_manager`."""
-        config = settled(config)
-        needed = call_function.takes_manager(func)
-        run = runs.start_run(self, input, config, run_type, serialized, is_needed=needed)
-        if run is None:
-            return call_function.call_func_with_variable_args(func, input, below(config), **kwargs)
-        with run:
-            output = call_function.call_func_with_variable_args(
-                func, input, run.below(), run.manager, **kwargs
-            )
-            return run.end(output)
+        return runs.called(
+            self,
+            input,
+            settled(config),
+            lambda inner, run: call_function.call_func_with_variable_args(
+                func, input, inner, run and run.manager, **kwargs
+            ),
+            run_type=run_type,
+            serialized=serialized,
+            is_needed=call_function.takes_manager(func),
+        )
 
     async def _acall_with_config(
         self,
@@ -401,18 +402,17 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         **kwargs: Any,
     ) -> _Out:
         """Await `func(input)` as this runnable's run; `func` may also take `config` and `run_manager`."""
-        config = settled(config)
-        needed = call_function.takes_manager(func)
-        run = await runs.astart_run(self, input, config, run_type, serialized, is_needed=needed)
-        if run is None:
-            return await call_function.acall_func_with_variable_args(
-                func, input, below(config), **kwargs
-            )
-        async with run:
-            output = await call_function.acall_func_with_variable_args(
-                func, input, run.below(), run.manager, **kwargs
-            )
-            return await run.end(output)
+        return await runs.acalled(
+            self,
+            input,
+            settled(config),
+            lambda inner, run: call_function.acall_func_with_variable_args(
+                func, input, inner, run and run.manager, **kwargs
+            ),
+            run_type=run_type,
+            serialized=serialized,
+            is_needed=call_function.takes_manager(func),
+        )
 
     def _transform_stream_with_config(
         self,
@@ -423,22 +423,15 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         **kwargs: Any,
     ) -> Iterator[_Out]:
         """Run `transformer(input)` as this runnable's run; it may also take `config` and `run_manager`."""
-        config = settled(config)
-        if runs.listening(config):
-            return runs.observed_stream(
-                self,
-                input,
-                config,
-                lambda items, run: call_function.stream_function(
-                    transformer, items, run.below(), run.manager, kwargs
-                ),
-                run_type,
-            )
-        if not call_function.takes_manager(transformer):
-            return call_function.stream_function(transformer, input, below(config), None, kwargs)
-        silent = runs.silent_run(config)
-        return call_function.stream_function(
-            transformer, input, silent.below(), silent.manager, kwargs
+        return runs.transformed(
+            self,
+            input,
+            settled(config),
+            lambda items, inner, run: call_function.stream_function(
+                transformer, items, inner, run and run.manager, kwargs
+            ),
+            run_type,
+            is_needed=call_function.takes_manager(transformer),
         )
 
     def _atransform_stream_with_config(
@@ -450,22 +443,15 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         **kwargs: Any,
     ) -> AsyncIterator[_Out]:
         """Run `transformer(input)` as this runnable's run; it may also take `config` and `run_manager`."""
-        config = settled(config)
-        if runs.listening(config):
-            return runs.aobserved_stream(
-                self,
-                input,
-                config,
-                lambda items, run: call_function.astream_function(
-                    transformer, items, run.below(), run.manager, kwargs
-                ),
-                run_type,
-            )
-        if not call_function.takes_manager(transformer):
-            return call_function.astream_function(transformer, input, below(config), None, kwargs)
-        silent = runs.silent_async_run(config)
-        return call_function.astream_function(
-            transformer, input, silent.below(), silent.manager, kwargs
+        return runs.atransformed(
+            self,
+            input,
+            settled(config),
+            lambda items, inner, run: call_function.astream_function(
+                transformer, items, inner, run and run.manager, kwargs
+            ),
+            run_type,
+            is_needed=call_function.takes_manager(transformer),
         )
 
 

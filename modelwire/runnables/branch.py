@@ -31,7 +31,7 @@ class _Choice(WholeStep[Input, Output]):
     ) -> Chosen[Input, Output]:
         raise NotImplementedError
 
-    _waits_for_input = True
+    _waits_for_input = True  # its run starts when the whole input is there, and reports it
 
     InputType: Any = Any
     OutputType: Any = Any

@@ -36,7 +36,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
     fallbacks too, and returns a runnable with fallbacks.
     """
 
-    _waits_for_input = True
+    _waits_for_input = True  # its run starts when the whole input is there, and reports it
 
     _parts = ("runnable", "fallbacks", "exceptions_to_handle", "exception_key", "name")
 

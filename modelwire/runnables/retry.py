@@ -16,7 +16,7 @@ from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.binding import RunnableBinding
 from modelwire.runnables.config import RunnableConfig, below, settled
 from modelwire.runnables.many_inputs import hidden
-from modelwire.runnables.run import AsyncRun, Run, astart_run, start_run
+from modelwire.runnables.run import AsyncRun, Run, acalled, called
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -127,22 +127,16 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         """Invoke what is bound, again where that may help."""
         hidden(kwargs)
         ready = settled(self._config(config))
-        run = start_run(self, input, ready)
-        if run is None:
-            return self._tried(input, ready, None, kwargs)
-        with run:
-            return run.end(self._tried(input, ready, run, kwargs))
+        return called(self, input, ready, lambda _, run: self._tried(input, ready, run, kwargs))
 
     async def ainvoke(
         self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Output:
         hidden(kwargs)
         ready = settled(self._config(config))
-        run = await astart_run(self, input, ready)
-        if run is None:
-            return await self._atried(input, ready, None, kwargs)
-        async with run:
-            return await run.end(await self._atried(input, ready, run, kwargs))
+        return await acalled(
+            self, input, ready, lambda _, run: self._atried(input, ready, run, kwargs)
+        )
 
     def _tried(
         self, input: Input, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]

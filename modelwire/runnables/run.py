@@ -7,8 +7,8 @@ Every start has exactly one end or error. Nothing else in this room calls a call
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire.callbacks.hooks import listening
 from modelwire.runnables.addable import collected
@@ -16,19 +16,24 @@ from modelwire.runnables.call_function import END
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
     RunnableConfig,
+    below,
     changed,
     get_async_callback_manager_for_config,
     get_callback_manager_for_config,
 )
 
 if TYPE_CHECKING:
-    from types import TracebackType
 
     from modelwire.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 
-__all__ = ["AsyncRun", "Run", "astart_run", "listening", "start_run"]
+__all__ = ["AsyncRun", "Run", "acalled", "atransformed", "called", "listening", "transformed"]
 
 Output = TypeVar("Output")
+
+Transform: TypeAlias = Callable[[Iterator[Any], RunnableConfig, "Run | None"], Iterator[Output]]
+AsyncTransform: TypeAlias = Callable[
+    [AsyncIterator[Any], RunnableConfig, "AsyncRun | None"], AsyncIterator[Output]
+]
 
 # What a run reports as its input when it starts before its input is there.
 UNKNOWN_INPUT = {"input": ""}
@@ -57,7 +62,7 @@ class _RunState:
 
 
 class Run(_RunState):
-    """A sync run that somebody listens to. Leaving it by an exception reports the error."""
+    """A sync run that somebody listens to."""
 
     __slots__ = ()
     manager: CallbackManagerForChainRun
@@ -74,21 +79,9 @@ class Run(_RunState):
             self.over = True
             self.manager.on_chain_error(error, **about)
 
-    def __enter__(self) -> Run:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self.fail(error)
-
 
 class AsyncRun(_RunState):
-    """An async run that somebody listens to. Leaving it by an exception reports the error."""
+    """An async run that somebody listens to."""
 
     __slots__ = ()
     manager: AsyncCallbackManagerForChainRun
@@ -108,66 +101,6 @@ class AsyncRun(_RunState):
     def get_sync(self) -> Run:
         """Return the same run for sync code."""
         return Run(self.manager.get_sync(), self.config)
-
-    async def __aenter__(self) -> AsyncRun:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            await self.fail(error)
-
-
-def start_run(
-    runnable: Any,
-    input: Any,
-    config: RunnableConfig,
-    run_type: str | None = None,
-    serialized: Any = None,
-    *,
-    is_needed: bool = False,
-) -> Run | None:
-    """Report that `runnable` starts under the settled `config`.
-
-    Return None when nobody listens, or a silent run if one `is_needed`.
-    """
-    if listening(config):
-        return _opened(runnable, input, config, run_type, serialized)
-    return silent_run(config) if is_needed else None
-
-
-async def astart_run(
-    runnable: Any,
-    input: Any,
-    config: RunnableConfig,
-    run_type: str | None = None,
-    serialized: Any = None,
-    *,
-    is_needed: bool = False,
-) -> AsyncRun | None:
-    """Report that `runnable` starts under the settled `config`.
-
-    Return None when nobody listens, or a silent run if one `is_needed`.
-    """
-    if listening(config):
-        return await _aopened(runnable, input, config, run_type, serialized)
-    return silent_async_run(config) if is_needed else None
-
-
-def silent_run(config: RunnableConfig) -> Run:
-    """Return a run with the tags, metadata and id of `config` that reports to nobody."""
-    manager = get_callback_manager_for_config(config)
-    return Run(manager._opened("on_chain_start", config.get("run_id")), config)
-
-
-def silent_async_run(config: RunnableConfig) -> AsyncRun:
-    """Do what `silent_run` does, async."""
-    manager = get_async_callback_manager_for_config(config)
-    return AsyncRun(manager._opened("on_chain_start", config.get("run_id")), config)
 
 
 def _opened(
@@ -200,12 +133,17 @@ def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> dict[
 
 
 class _Recorder:
-    """Keeps what passes by, to be added up when the run is over."""
+    """Keeps what passes by, to be added up when the run is over; nothing when nobody listens."""
 
-    __slots__ = ("items",)
+    __slots__ = ("is_heard", "items")
 
     def __init__(self) -> None:
         self.items: list[Any] = []
+        self.is_heard = True
+
+    def keep(self, item: Any) -> None:
+        if self.is_heard:
+            self.items.append(item)
 
     def sum(self) -> Any:
         """Add up what passed by. Values of a user's own may refuse: no run fails for what it reports."""
@@ -215,7 +153,7 @@ class _Recorder:
             return self.items[-1]
 
     def record(self, first: Any, items: Iterator[Any]) -> Iterator[Any]:
-        keep = self.items.append
+        keep = self.keep
         if first is not END:
             keep(first)
             yield first
@@ -224,7 +162,7 @@ class _Recorder:
                 yield item
 
     async def arecord(self, first: Any, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        keep = self.items.append
+        keep = self.keep
         if first is not END:
             keep(first)
             yield first
@@ -233,14 +171,51 @@ class _Recorder:
                 yield item
 
 
-def observed_stream(
+def called(
+    runnable: Any,
+    input: Any,
+    config: RunnableConfig,
+    work: Callable[[RunnableConfig, Run | None], Output],
+    run_type: str | None = None,
+    serialized: Any = None,
+    *,
+    is_needed: bool = False,
+) -> Output:
+    """Call `work(config, run)` as a run of `runnable` under the settled `config`.
+
+    The run is None when nobody listens, or a silent one if it `is_needed`.
+    """
+    if not (is_needed or listening(config)):
+        return work(below(config), None)
+    run = _opened(runnable, input, config, run_type, serialized)
+    try:
+        return run.end(work(run.below(), run))
+    except BaseException as error:
+        run.fail(error)
+        raise
+
+
+def transformed(
     runnable: Any,
     input: Iterator[Any],
     config: RunnableConfig,
-    transform: Callable[[Iterator[Any], Run], Iterator[Output]],
+    transform: Transform[Output],
     run_type: str | None = None,
     *,
-    waits: bool = False,
+    is_needed: bool = False,
+) -> Iterator[Output]:
+    """Run `transform(input, config, run)` as a run of `runnable`; the run is what it is for `called`."""
+    if is_needed or listening(config):
+        return _observed_stream(runnable, input, config, transform, run_type)
+    return transform(input, below(config), None)
+
+
+def _observed_stream(
+    runnable: Any,
+    input: Iterator[Any],
+    config: RunnableConfig,
+    transform: Transform[Output],
+    run_type: str | None,
 ) -> Iterator[Output]:
     """Run a transform that somebody listens to.
 
@@ -252,14 +227,15 @@ def observed_stream(
     run: Run | None = None
     try:
         first = next(input, END)  # a run starts when its input does
-        if waits and first is not END:
-            first = collected([first, *input])
-        known = first if waits and first is not END else UNKNOWN_INPUT
+        known: Any = UNKNOWN_INPUT
+        if first is not END and getattr(runnable, "_waits_for_input", False):
+            known = first = collected([first, *input])
         run = _opened(runnable, known, config, run_type)
-        output = transform(inputs_seen.record(first, input), run)
+        inputs_seen.is_heard = outputs.is_heard = bool(run.manager.handlers)
+        output = transform(inputs_seen.record(first, input), run.below(), run)
         listeners = run.chunk_listeners()
         for chunk in output:
-            outputs.items.append(chunk)
+            outputs.keep(chunk)
             for hear in listeners:
                 hear(chunk)
             yield chunk
@@ -276,16 +252,50 @@ def observed_stream(
         close(output, input)
 
 
-async def aobserved_stream(
+async def acalled(
+    runnable: Any,
+    input: Any,
+    config: RunnableConfig,
+    work: Callable[[RunnableConfig, AsyncRun | None], Awaitable[Output]],
+    run_type: str | None = None,
+    serialized: Any = None,
+    *,
+    is_needed: bool = False,
+) -> Output:
+    """Do what `called` does, async."""
+    if not (is_needed or listening(config)):
+        return await work(below(config), None)
+    run = await _aopened(runnable, input, config, run_type, serialized)
+    try:
+        return await run.end(await work(run.below(), run))
+    except BaseException as error:
+        await run.fail(error)
+        raise
+
+
+def atransformed(
     runnable: Any,
     input: AsyncIterator[Any],
     config: RunnableConfig,
-    transform: Callable[[AsyncIterator[Any], AsyncRun], AsyncIterator[Output]],
+    transform: AsyncTransform[Output],
     run_type: str | None = None,
     *,
-    waits: bool = False,
+    is_needed: bool = False,
 ) -> AsyncIterator[Output]:
-    """Do what `observed_stream` does, async."""
+    """Do what `transformed` does, async."""
+    if is_needed or listening(config):
+        return _aobserved_stream(runnable, input, config, transform, run_type)
+    return transform(input, below(config), None)
+
+
+async def _aobserved_stream(
+    runnable: Any,
+    input: AsyncIterator[Any],
+    config: RunnableConfig,
+    transform: AsyncTransform[Output],
+    run_type: str | None,
+) -> AsyncIterator[Output]:
+    """Do what `_observed_stream` does, async."""
     inputs_seen, outputs = _Recorder(), _Recorder()
     output: AsyncIterator[Output] | None = None
     run: AsyncRun | None = None
@@ -294,14 +304,15 @@ async def aobserved_stream(
             first = await anext(input)
         except StopAsyncIteration:
             first = END
-        if waits and first is not END:
-            first = collected([first, *[item async for item in input]])
-        known = first if waits and first is not END else UNKNOWN_INPUT
+        known: Any = UNKNOWN_INPUT
+        if first is not END and getattr(runnable, "_waits_for_input", False):
+            known = first = collected([first, *[item async for item in input]])
         run = await _aopened(runnable, known, config, run_type)
-        output = transform(inputs_seen.arecord(first, input), run)
+        inputs_seen.is_heard = outputs.is_heard = bool(run.manager.handlers)
+        output = transform(inputs_seen.arecord(first, input), run.below(), run)
         listeners = run.chunk_listeners()
         async for chunk in output:
-            outputs.items.append(chunk)
+            outputs.keep(chunk)
             for hear in listeners:
                 hear(chunk)
             yield chunk

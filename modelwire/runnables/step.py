@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, TypeVar
 
 from modelwire.runnables.addable import collected
@@ -23,13 +23,11 @@ from modelwire.runnables.reading_context import abound, bound
 from modelwire.runnables.run import (
     AsyncRun,
     Run,
-    aobserved_stream,
-    astart_run,
+    acalled,
+    atransformed,
+    called,
     listening,
-    observed_stream,
-    silent_async_run,
-    silent_run,
-    start_run,
+    transformed,
 )
 
 __all__ = ["Reported", "Step", "WholeStep", "once"]
@@ -48,9 +46,6 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     # True for a step whose function takes a `run_manager`: it gets a silent one when nobody listens.
     _takes_manager: bool = False
 
-    # True for a step that starts when its whole input is there, and reports it.
-    _waits_for_input: bool = False
-
     # What is made of others leaves it to them to say that they are late, as they know best what they waited for.
     _grace_s = COVER_GRACE_S
 
@@ -67,33 +62,31 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         hidden(kwargs)
         config = settled(config)
-        run = start_run(self, input, config, is_needed=self._takes_manager)
-        if run is None:
-            if "deadline" in config:
-                return self._value_in_time(input, below(config), None, kwargs)
-            return self._value(input, below(config), None, kwargs)
-        with run:
-            value = self._value_in_time if "deadline" in config else self._value
-            return run.end(value(input, run.below(), run, kwargs))
+        value = self._value_in_time if "deadline" in config else self._value
+        if not (self._takes_manager or listening(config)):
+            return value(input, below(config), None, kwargs)
+        return called(
+            self,
+            input,
+            config,
+            lambda inner, run: value(input, inner, run, kwargs),
+            is_needed=self._takes_manager,
+        )
 
     async def ainvoke(
         self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Output:
         hidden(kwargs)
         config = settled(config)
-        run = await astart_run(self, input, config, is_needed=self._takes_manager)
         deadline = config.get("deadline")
-        if run is None:
-            work = self._avalue(input, below(config), None, kwargs)
-            return await (
-                work if deadline is None else covered(work, deadline, self, grace_s=self._grace_s)
+
+        def work(inner: RunnableConfig, run: AsyncRun | None) -> Awaitable[Output]:
+            value = self._avalue(input, inner, run, kwargs)
+            return (
+                value if deadline is None else covered(value, deadline, self, grace_s=self._grace_s)
             )
-        async with run:
-            work = self._avalue(input, run.below(), run, kwargs)
-            output = await (
-                work if deadline is None else covered(work, deadline, self, grace_s=self._grace_s)
-            )
-            return await run.end(output)
+
+        return await acalled(self, input, config, work, is_needed=self._takes_manager)
 
     def _value_in_time(
         self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
@@ -138,22 +131,13 @@ class Step(Reported[Input, Output]):
         hidden(kwargs)
         config = settled(config)
         deadline = config.get("deadline")
-        if listening(config):
-            return bound(
-                observed_stream(
-                    self,
-                    input,
-                    config,
-                    lambda items, run: covered_chunks(
-                        self._chunks(items, run.below(), run, kwargs), deadline, self
-                    ),
-                    waits=self._waits_for_input,
-                )
-            )
-        run = silent_run(config) if self._takes_manager else None
-        inner = below(config) if run is None else run.below()
-        chunks = bound(self._chunks(input, inner, run, kwargs))
-        return chunks if deadline is None else covered_chunks(chunks, deadline, self)
+
+        def chunks(
+            items: Iterator[Any], inner: RunnableConfig, run: Run | None
+        ) -> Iterator[Output]:
+            return covered_chunks(self._chunks(items, inner, run, kwargs), deadline, self)
+
+        return bound(transformed(self, input, config, chunks, is_needed=self._takes_manager))
 
     def atransform(
         self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
@@ -161,27 +145,14 @@ class Step(Reported[Input, Output]):
         hidden(kwargs)
         config = settled(config)
         deadline, grace_s = config.get("deadline"), self._grace_s
-        if listening(config):
-            return abound(
-                aobserved_stream(
-                    self,
-                    input,
-                    config,
-                    lambda items, run: acovered_chunks(
-                        self._achunks(items, run.below(), run, kwargs),
-                        deadline,
-                        self,
-                        grace_s=grace_s,
-                    ),
-                    waits=self._waits_for_input,
-                )
-            )
-        run = silent_async_run(config) if self._takes_manager else None
-        inner = below(config) if run is None else run.below()
-        chunks = abound(self._achunks(input, inner, run, kwargs))
-        return (
-            chunks if deadline is None else acovered_chunks(chunks, deadline, self, grace_s=grace_s)
-        )
+
+        def chunks(
+            items: AsyncIterator[Any], inner: RunnableConfig, run: AsyncRun | None
+        ) -> AsyncIterator[Output]:
+            made = self._achunks(items, inner, run, kwargs)
+            return acovered_chunks(made, deadline, self, grace_s=grace_s)
+
+        return abound(atransformed(self, input, config, chunks, is_needed=self._takes_manager))
 
 
 class WholeStep(Step[Input, Output]):

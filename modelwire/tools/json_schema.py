@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -216,8 +215,7 @@ def inlined(schema: Mapping[str, Any]) -> Schema:
     """Put every local definition where it is referred to; those that refer to themselves stay references.
 
     Keys beside a `$ref` (a description, a default) are laid over what it refers to. A schema that would grow beyond
-    all bounds, as each of its definitions names the next one twice, keeps the definitions that are named more than
-    once.
+    all bounds, as each of its definitions names the next one twice, keeps its references.
     """
     definitions = _definitions(schema)
     if not definitions:
@@ -225,12 +223,7 @@ def inlined(schema: Mapping[str, Any]) -> Schema:
     body = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
     left = recursive_references(schema)
     if _inlined_size(body, definitions, dict.fromkeys(left, 1)) > MOST_INLINED_NODES:
-        named = Counter(
-            node.get("$ref")
-            for part in (body, *definitions.values())
-            for _, node in schemas_within(part)
-        )
-        left = left | {ref for ref in definitions if named[ref] > 1}
+        left = set(definitions)
 
     def resolve(node: Schema) -> Schema:
         _drop_mapping(node, left)

@@ -90,8 +90,7 @@ def test_a_schema_that_would_grow_without_bounds_keeps_its_references() -> None:
     schema = {**doubling(-1), "$defs": {**definitions, "D20": last, "Once": {"type": "string"}}}
     short = inlined(schema)
     assert len(list(schemas_within(short))) < 100
-    assert set(short["$defs"]) == {*definitions, "D20"}
-    assert short["$defs"]["D20"]["properties"]["only"] == {"type": "string"}
+    assert short["$defs"] == schema["$defs"]
     few = {**schema, "properties": {"a": {"$ref": "#/$defs/D15"}}}
     assert "$ref" not in str(inlined(few))
     assert recursive_references(schema) == set()

@@ -367,8 +367,8 @@ class Page(BaseModel, Generic[Item]):
 
 TITLES: list[tuple[Any, str]] = [
     (Page[int], "Page_int_"),
-    (type("Größe", (Page[int],), {}), "Gro_e_946e9015"),
-    (type("値段", (Page[int],), {}), "___a2446f24"),
+    (type("Größe", (Page[int],), {}), "Gr__e_946e9015"),
+    (type("値段", (Page[int],), {}), "____a2446f24"),
     (type("Long" * 30, (Page[int],), {}), "LongLong"),
     ({**Page[int].model_json_schema(), "title": "A page of numbers"}, "A_page_of_numbers"),
     ({**Page[int].model_json_schema(), "title": "3 numbers"}, "_3_numbers"),
