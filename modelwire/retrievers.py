@@ -22,7 +22,6 @@ from modelwire.runnables.call_function import (
 )
 from modelwire.runnables.config import (
     RunnableConfig,
-    below,
     changed,
     ensure_config,
     run_in_executor,
@@ -30,7 +29,6 @@ from modelwire.runnables.config import (
 )
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.on_demand import managers
-from modelwire.runnables.run import listening
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:
@@ -92,13 +90,6 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
         """Find the documents for `input`."""
         config = settled(config)
         check(config.get("deadline"), self)
-        if not listening(config):
-            return self._found(
-                input,
-                below(config),
-                managers.CallbackManagerForRetrieverRun.get_noop_manager(),
-                kwargs,
-            )
         manager = managers.CallbackManager.configure(**self._listeners(config))
         run = manager.on_retriever_start(None, input, **self._about(config))
         try:
@@ -114,9 +105,6 @@ class BaseRetriever(RunnableSerializable[RetrieverInput, RetrieverOutput]):
     ) -> RetrieverOutput:
         config = settled(config)
         check(config.get("deadline"), self)
-        if not listening(config):
-            silent = managers.AsyncCallbackManagerForRetrieverRun.get_noop_manager()
-            return await self._afound(input, below(config), silent, kwargs)
         manager = managers.AsyncCallbackManager.configure(**self._listeners(config))
         run = await manager.on_retriever_start(None, input, **self._about(config))
         try:

@@ -23,7 +23,6 @@ from modelwire.runnables.config import (
 )
 
 if TYPE_CHECKING:
-
     from modelwire.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 
 __all__ = ["AsyncRun", "Run", "acalled", "atransformed", "called", "listening", "transformed"]
@@ -153,21 +152,19 @@ class _Recorder:
             return self.items[-1]
 
     def record(self, first: Any, items: Iterator[Any]) -> Iterator[Any]:
-        keep = self.keep
         if first is not END:
-            keep(first)
+            self.keep(first)
             yield first
             for item in items:
-                keep(item)
+                self.keep(item)
                 yield item
 
     async def arecord(self, first: Any, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        keep = self.keep
         if first is not END:
-            keep(first)
+            self.keep(first)
             yield first
             async for item in items:
-                keep(item)
+                self.keep(item)
                 yield item
 
 
@@ -219,7 +216,8 @@ def _observed_stream(
 ) -> Iterator[Output]:
     """Run a transform that somebody listens to.
 
-    It starts with its first input item, or with the whole input if it `waits`, and ends with the sums of both sides.
+    It starts with its first input item, or with the whole input if the step waits for it, and ends with the sums of
+    both sides.
     A stream that its reader closes early has ended, not failed; a step whose input fails before it came never started.
     """
     inputs_seen, outputs = _Recorder(), _Recorder()

@@ -348,37 +348,25 @@ class Outcome(NamedTuple):
     status: Literal["success", "error"] = "success"
 
 
-class _Run:
+class _Run(NamedTuple):
     """One call of a tool: the decisions that sync and async share."""
 
-    __slots__ = (
-        "callbacks",
-        "config",
-        "has_listeners",
-        "tool",
-        "tool_call_id",
-        "tool_input",
-        "verbose",
-    )
+    tool: BaseTool
+    tool_input: Any
+    config: RunnableConfig
+    own_callbacks: Any
+    tool_call_id: str | None
+    verbose: bool
 
-    def __init__(
-        self,
-        tool: BaseTool,
-        tool_input: Any,
-        config: RunnableConfig,
-        callbacks: Any,
-        tool_call_id: str | None,
-        verbose: bool,  # noqa: FBT001
-    ) -> None:
-        self.tool = tool
-        self.tool_input = tool_input
-        self.config = config
-        self.callbacks = config.get("callbacks") if callbacks is None else callbacks
-        self.tool_call_id = tool_call_id
-        self.verbose = verbose
-        self.has_listeners = (
-            listening({"callbacks": self.callbacks}) or bool(tool.callbacks) or verbose
-        )
+    @property
+    def callbacks(self) -> Any:
+        return self.config.get("callbacks") if self.own_callbacks is None else self.own_callbacks
+
+    @property
+    def has_listeners(self) -> bool:
+        if self.tool.callbacks or self.verbose:
+            return True
+        return listening({"callbacks": self.callbacks})
 
     def listeners(self, tags: list[str] | None, metadata: dict[str, Any] | None) -> dict[str, Any]:
         """Return the listeners of the run, for `configure`."""

@@ -55,9 +55,9 @@ def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> 
     """
     if is_langchain(function):
         function = own("tool", function)
-    converted = _converted(function)
-    if _is_schema(function) and isinstance(converted["name"], str):
-        converted["name"] = tool_name(converted["name"])
+    converted = dict(
+        _from_dict(function) if isinstance(function, Mapping) else _from_python(function)
+    )
     if strict is None:
         return converted
     if converted.get("strict", strict) != strict:
@@ -69,18 +69,6 @@ def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> 
     if strict and "parameters" in converted:
         converted["parameters"] = strict_schema(converted["parameters"])
     return converted
-
-
-def _converted(function: Any) -> JSON:
-    """Return a copy of the tool in OpenAI's shape, under the name it has."""
-    return dict(_from_dict(function) if isinstance(function, Mapping) else _from_python(function))
-
-
-def _is_schema(function: Any) -> bool:
-    """Return whether the name of the tool is the title of a class or a JSON schema."""
-    if isinstance(function, Mapping):
-        return "title" in function and not {"name", "function", "toolSpec"} & function.keys()
-    return is_v2_model(function) or is_v1_model(function) or is_typed_dict(function)
 
 
 def convert_to_openai_tool(tool: Any, *, strict: bool | None = None) -> JSON:
@@ -141,10 +129,10 @@ def convert_to_json_schema(schema: Any, *, strict: bool | None = None) -> JSON:
     if "function" not in function:
         raise InvalidArgument(f"A tool of the type `{function.get('type')}` has no JSON schema.")
     function = function["function"]
-    if _is_schema(schema):
-        function = {**function, "name": _converted(schema)["name"]}
+    is_titled = isinstance(schema, Mapping) and "title" in schema
     described = {"description": function["description"]} if "description" in function else {}
-    return {"title": function["name"], **described, **function.get("parameters", {})}
+    title = schema["title"] if is_titled else function["name"]
+    return {"title": title, **described, **function.get("parameters", {})}
 
 
 _SHAPES = frozenset(
@@ -187,7 +175,7 @@ def _from_dict(tool: Mapping[str, Any]) -> JSON:
         }
     if "title" in tool:
         rest = {key: value for key, value in tool.items() if key not in ("title", "description")}
-        return _named(tool, tool["title"], without_titles(rest) if rest else None)
+        return _named(tool, tool_name(str(tool["title"])), without_titles(rest) if rest else None)
     if "type" in tool or "properties" in tool:
         raise InvalidArgument(
             "A JSON schema used as a tool must have a top-level 'title' key: it becomes the name of the tool. "
@@ -248,7 +236,7 @@ def _from_model(model: Any, name: str | None = None, description: str | None = N
     title, text = schema.pop("title", model.__name__), schema.pop("description", "")
     description = text if description is None else description
     about = {"description": description} if description else {}
-    return {"name": name or title, **about, "parameters": without_titles(schema)}
+    return {"name": name or tool_name(title), **about, "parameters": without_titles(schema)}
 
 
 _from_model_cached = lru_cache(maxsize=512)(_from_model)

@@ -53,15 +53,10 @@ def positional(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a call of `func` with its positional-only parameters among the positional ones."""
-    only = [
-        parameter
-        for parameter in signature_of(func).parameters.values()
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY
-    ][len(args) :]
+    parameters = signature_of(func).parameters.values()
+    only = [one for one in parameters if one.kind is one.POSITIONAL_ONLY][len(args) :]
     while only and only[-1].name not in kwargs:
         only.pop()
-    if not only:
-        return args, kwargs
     rest = dict(kwargs)
     return (*args, *(rest.pop(one.name, one.default) for one in only)), rest
 

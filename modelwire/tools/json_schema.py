@@ -226,7 +226,9 @@ def inlined(schema: Mapping[str, Any]) -> Schema:
         left = set(definitions)
 
     def resolve(node: Schema) -> Schema:
-        _drop_mapping(node, left)
+        if isinstance(node.get("discriminator"), Mapping):  # its mapping names definitions
+            node["discriminator"] = {**node["discriminator"]}
+            node["discriminator"].pop("mapping", None)
         ref = node.get("$ref")
         if (
             ref is None and len(node.get("allOf", ())) == 1
@@ -252,28 +254,16 @@ def inlined(schema: Mapping[str, Any]) -> Schema:
     return new
 
 
-def _drop_mapping(node: Schema, left: set[str]) -> None:
-    """Drop the mapping of a discriminator to definitions that are not left: its property alone tells them apart."""
-    discriminator = node.get("discriminator")
-    mapping = discriminator.get("mapping") if isinstance(discriminator, Mapping) else None
-    if isinstance(mapping, Mapping) and not left.issuperset(mapping.values()):
-        node["discriminator"] = {
-            key: value for key, value in node["discriminator"].items() if key != "mapping"
-        }
-
-
 def _inlined_size(
     schema: Mapping[str, Any], definitions: Mapping[str, Any], sizes: dict[str, int]
 ) -> int:
     """Return how many schemas `schema` has within when it is inlined; `sizes` has those of definitions seen so far."""
     size = 0
     for _, node in schemas_within(schema):
-        size += 1
-        ref = node.get("$ref")
-        if isinstance(ref, str) and ref in definitions:
-            if ref not in sizes:
-                sizes[ref] = _inlined_size(definitions[ref], definitions, sizes)
-            size += sizes[ref]
+        ref: Any = node.get("$ref")
+        if ref in definitions and ref not in sizes:
+            sizes[ref] = _inlined_size(definitions[ref], definitions, sizes)
+        size += 1 + sizes.get(ref, 0)
     return size
 
 

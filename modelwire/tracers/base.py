@@ -133,19 +133,16 @@ class BaseTracer(_RunTree, BaseCallbackHandler, ABC):
         """Take an outermost run that is over."""
 
     def _start_trace(self, run: Run, hook: str) -> None:
-        self._hear("_on_run_create", run)
-        self._hear(hook, run)
+        for name in ("_on_run_create", hook):
+            getattr(self, name)(run)
 
     def _end_trace(self, run: Run | None, hook: str) -> None:
         if run is None:
             return
         if run.parent_run_id is None:
             self._persist_run(run)
-        self._hear("_on_run_update", run)
-        self._hear(hook, run)
-
-    def _hear(self, hook: str, run: Run) -> None:
-        getattr(self, hook)(run)
+        for name in ("_on_run_update", hook):
+            getattr(self, name)(run)
 
     def _hear_token(self, token: str, *, run_id: UUID, chunk: Any = None, **about: Any) -> None:
         run = self._noted(run_id, "new_token", {"token": token, "chunk": chunk})
@@ -169,19 +166,16 @@ class AsyncBaseTracer(_RunTree, AsyncCallbackHandler, ABC):
         """Take an outermost run that is over."""
 
     async def _start_trace(self, run: Run, hook: str) -> None:
-        await self._hear("_on_run_create", run)
-        await self._hear(hook, run)
+        for name in ("_on_run_create", hook):
+            await getattr(self, name)(run)
 
     async def _end_trace(self, run: Run | None, hook: str) -> None:
         if run is None:
             return
         if run.parent_run_id is None:
             await self._persist_run(run)
-        await self._hear("_on_run_update", run)
-        await self._hear(hook, run)
-
-    async def _hear(self, hook: str, run: Run) -> None:
-        await getattr(self, hook)(run)
+        for name in ("_on_run_update", hook):
+            await getattr(self, name)(run)
 
     async def _hear_token(
         self, token: str, *, run_id: UUID, chunk: Any = None, **about: Any
