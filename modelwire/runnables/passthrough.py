@@ -83,7 +83,7 @@ class RunnablePassthrough(Step[Other, Other]):
         return self.func is not None or self.afunc is not None
 
     def _value(
-        self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
+        self, input: Any, config: RunnableConfig, run: Run | AsyncRun | None, kwargs: dict[str, Any]
     ) -> Other:
         if self.func is not None:
             call_func_with_variable_args(self.func, input, config, run and run.manager, **kwargs)
@@ -97,9 +97,7 @@ class RunnablePassthrough(Step[Other, Other]):
                 self.afunc, input, config, run and run.manager, **kwargs
             )
         elif self.func is not None:
-            await run_in_executor(
-                None, self._value, input, config, None if run is None else run.get_sync(), kwargs
-            )
+            await run_in_executor(None, self._value, input, config, run, kwargs)
         return cast("Other", input)
 
     def _chunks(

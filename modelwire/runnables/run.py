@@ -97,10 +97,6 @@ class AsyncRun(_RunState):
             self.over = True
             await self.manager.on_chain_error(error, **about)
 
-    def get_sync(self) -> Run:
-        """Return the same run for sync code."""
-        return Run(self.manager.get_sync(), self.config)
-
 
 def _opened(
     runnable: Any, input: Any, config: RunnableConfig, run_type: str | None, serialized: Any = None

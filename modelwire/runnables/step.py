@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
 from modelwire.runnables.addable import collected
@@ -79,14 +79,15 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
         hidden(kwargs)
         config = settled(config)
         deadline = config.get("deadline")
-
-        def work(inner: RunnableConfig, run: AsyncRun | None) -> Awaitable[Output]:
-            value = self._avalue(input, inner, run, kwargs)
-            return (
-                value if deadline is None else covered(value, deadline, self, grace_s=self._grace_s)
-            )
-
-        return await acalled(self, input, config, work, is_needed=self._takes_manager)
+        return await acalled(
+            self,
+            input,
+            config,
+            lambda inner, run: covered(
+                self._avalue(input, inner, run, kwargs), deadline, self, grace_s=self._grace_s
+            ),
+            is_needed=self._takes_manager,
+        )
 
     def _value_in_time(
         self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
@@ -131,13 +132,17 @@ class Step(Reported[Input, Output]):
         hidden(kwargs)
         config = settled(config)
         deadline = config.get("deadline")
-
-        def chunks(
-            items: Iterator[Any], inner: RunnableConfig, run: Run | None
-        ) -> Iterator[Output]:
-            return covered_chunks(self._chunks(items, inner, run, kwargs), deadline, self)
-
-        return bound(transformed(self, input, config, chunks, is_needed=self._takes_manager))
+        return bound(
+            transformed(
+                self,
+                input,
+                config,
+                lambda items, inner, run: covered_chunks(
+                    self._chunks(items, inner, run, kwargs), deadline, self
+                ),
+                is_needed=self._takes_manager,
+            )
+        )
 
     def atransform(
         self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
@@ -145,14 +150,17 @@ class Step(Reported[Input, Output]):
         hidden(kwargs)
         config = settled(config)
         deadline, grace_s = config.get("deadline"), self._grace_s
-
-        def chunks(
-            items: AsyncIterator[Any], inner: RunnableConfig, run: AsyncRun | None
-        ) -> AsyncIterator[Output]:
-            made = self._achunks(items, inner, run, kwargs)
-            return acovered_chunks(made, deadline, self, grace_s=grace_s)
-
-        return abound(atransformed(self, input, config, chunks, is_needed=self._takes_manager))
+        return abound(
+            atransformed(
+                self,
+                input,
+                config,
+                lambda items, inner, run: acovered_chunks(
+                    self._achunks(items, inner, run, kwargs), deadline, self, grace_s=grace_s
+                ),
+                is_needed=self._takes_manager,
+            )
+        )
 
 
 class WholeStep(Step[Input, Output]):

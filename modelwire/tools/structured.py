@@ -32,14 +32,12 @@ class FunctionTool(BaseTool):
     def _run(self, *args: Any, run_manager: Any = None, **kwargs: Any) -> Any:
         if self.func is None:
             raise NotImplementedError(f"`{self.name}` has a coroutine only: call it by `ainvoke`.")
-        kwargs = _with_context(self.func, kwargs, run_manager)
-        args, kwargs = positional(self.func, args, kwargs)
+        args, kwargs = _arguments(self.func, args, kwargs, run_manager)
         return self.func(*args, **kwargs)
 
     async def _arun(self, *args: Any, run_manager: Any = None, **kwargs: Any) -> Any:
         if self.coroutine is not None:
-            kwargs = _with_context(self.coroutine, kwargs, run_manager)
-            args, kwargs = positional(self.coroutine, args, kwargs)
+            args, kwargs = _arguments(self.coroutine, args, kwargs, run_manager)
             return await self.coroutine(*args, **kwargs)
         takes_config = signature_of(self._run).config_name  # of a subclass
         if takes_config is not None:
@@ -47,10 +45,12 @@ class FunctionTool(BaseTool):
         return await super()._arun(*args, run_manager=run_manager, **kwargs)
 
 
-def _with_context(
-    func: Callable[..., Any], kwargs: dict[str, Any], run_manager: Any
-) -> dict[str, Any]:
-    """Add the config and run manager that `func` takes to `kwargs`; without listeners the manager does nothing.
+def _arguments(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], run_manager: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of `func`, with the config and the run manager that it takes.
+
+    Without listeners the manager does nothing.
 
     The config is that of the context, as `config` may be the name of an argument of the tool itself; where it is not,
     one that a subclass hands to `_run` counts.
@@ -70,7 +70,7 @@ def _with_context(
         run_manager = getattr(managers, name).get_noop_manager()
     for name in wanted:
         extra[name] = run_manager.get_child() if name == "callbacks" else run_manager
-    return {**kwargs, **extra}
+    return positional(func, args, {**kwargs, **extra})
 
 
 class StructuredTool(FunctionTool):

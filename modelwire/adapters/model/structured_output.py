@@ -218,18 +218,18 @@ class _RawReader:
         for answer in answers:
             yield AddableDict(raw=answer)
             whole = answer if whole is None else whole + answer
-        yield AddableDict(_outcome(lambda: self.parser.invoke(whole)))
+        yield AddableDict(_outcome(self.parser, whole))
 
     async def aread(self, answers: AsyncIterator[Any]) -> AsyncIterator[JSON]:
         whole = None
         async for answer in answers:
             yield AddableDict(raw=answer)
             whole = answer if whole is None else whole + answer
-        yield AddableDict(_outcome(lambda: self.parser.invoke(whole)))
+        yield AddableDict(_outcome(self.parser, whole))
 
 
-def _outcome(parse: Any) -> JSON:
+def _outcome(parser: Any, answer: Any) -> JSON:
     try:
-        return {"parsed": parse(), "parsing_error": None}
+        return {"parsed": parser.invoke(answer), "parsing_error": None}
     except (ModelwireError, ValueError) as error:  # pydantic's own is a ValueError
         return {"parsed": None, "parsing_error": error}
