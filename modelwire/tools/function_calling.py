@@ -37,6 +37,7 @@ __all__ = [
     "convert_to_openai_function",
     "convert_to_openai_tool",
     "tool_example_to_messages",
+    "tool_name",
 ]
 
 JSON = dict[str, Any]

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.wire import ToolDialect
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
-from modelwire.messages.tool_calls import tool_name
 from modelwire.runnables.annotations import is_typed_dict
-from modelwire.tools.function_calling import convert_to_openai_function, convert_to_openai_tool
+from modelwire.tools.function_calling import (
+    convert_to_openai_function,
+    convert_to_openai_tool,
+    tool_name,
+)
 from modelwire.tools.json_schema import is_free_form, recursive_references, schemas_within
 
 if TYPE_CHECKING:
