@@ -1,4 +1,4 @@
-"""Hard stops for what calls may spend."""
+"""Limits on what model calls may spend."""
 
 from __future__ import annotations
 

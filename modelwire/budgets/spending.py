@@ -1,8 +1,9 @@
-"""`budget`: a hard stop for what the calls in a `with` block may spend.
+"""`budget`: limits what the calls in a `with` block may spend.
 
-A call sets its likely cost aside before it is sent, and pays what it cost when it has ended. Tokens of input are
-estimated; tokens of output are the request's own limit, else as many as the longest answer so far (1,024 at least). So
-a budget can be passed by what the calls in flight cost more than was set aside for them, and by no more.
+A call reserves its likely cost before it is sent, and settles its actual cost when it has ended.
+Tokens of input are estimated; tokens of output are the request's own limit, else those of the
+longest answer so far (at least 1,024). A budget can only be exceeded by the difference between the
+actual and the reserved cost of calls in flight.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "Left", "Spending", "budget"]
 
-LEAST_ANSWER = 1024  # tokens set aside for an answer without a limit, until a longer one has come
-STEP = 64  # tokens; prices are looked up for so many at a time
+# A call without a limit of its answer reserves this many tokens, until a longer answer was seen.
+LEAST_ANSWER = 1024
+# Numbers of tokens are rounded up to a multiple of this, so that few prices are looked up.
+STEP = 64
 
-_lock = threading.Lock()  # a call under several budgets is admitted by all of them or by none
+# With this lock, several budgets admit a call together or not at all.
+_lock = threading.Lock()
 
 
 class Spending(NamedTuple):
@@ -43,7 +47,10 @@ class Spending(NamedTuple):
         return Spending(self.usd - other.usd, self.tokens - other.tokens, self.calls - other.calls)
 
     def passed(self, limits: Sequence[Any]) -> str | None:
-        """Name a limit (of USD, tokens, calls; None: there is none) that this is more than; None where it fits."""
+        """Return the name of a limit that this exceeds, or None.
+
+        `limits` are those of USD, tokens and calls; None is no limit.
+        """
         names = zip(self._fields, self, limits, strict=True)
         return next(
             (name for name, used, limit in names if limit is not None and used > limit), None
@@ -51,7 +58,7 @@ class Spending(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What a budget still has, with what calls in flight have set aside taken off; None where there is no limit."""
+    """What remains of a budget after the reservations of calls in flight; None where there is no limit."""
 
     usd: Decimal | None
     tokens: int | None
@@ -71,13 +78,14 @@ def budget(
     unpriced: Literal["refuse", "ignore"] | None = None,
     config_file: str | None = None,
 ) -> Budget:
-    """Limit what the calls of models inside a `with` block may spend; the narrowest of nested budgets holds.
+    """Limit what the calls of models inside a `with` block may spend. With nested budgets, all of them apply.
 
-    It holds for sync and async calls, batches, streams and jobs of this process that the block starts; a thread that
-    you start yourself enters it again: `with b:`. A call that cannot be afforded is not sent.
+    It applies to sync and async calls, batches, streams and jobs that the block starts in this
+    process. A thread that you start yourself must enter it again: `with b:`. A call that exceeds
+    the budget is not sent.
 
-    With a `name` it goes on in the next run and in other processes, by a file of the user's. `modelwire.toml` may
-    hold its limits; an argument wins over the file's:
+    A budget with a `name` continues in later runs and in other processes, through a file of the
+    user. `modelwire.toml` may contain its limits; an argument overrides the file's:
 
         [budgets.team]
         usd = 20
@@ -87,15 +95,15 @@ def budget(
         name: what was spent is stored under it.
         usd: US dollars, by the price list of `genai-prices` (`pip install "modelwire[jobs]"`).
         tokens: input and output tokens together.
-        calls: calls that are sent; the retries of one are one.
-        seconds: from the first `with` on. A call in flight then ends with a `Timeout`.
-        per: a named budget begins anew each hour, day or month.
+        calls: calls that are sent; retries of a call are not counted.
+        seconds: counted from the first `with`. A call that is still in flight then ends with a `Timeout`.
+        per: a named budget starts anew each hour, day or month.
         zone: the IANA time zone of those days; "UTC" by default.
-        unpriced: under `usd`, a model without a known price is refused (the default), or its calls cost nothing.
-        config_file: the `modelwire.toml` to read; by default the one `init_chat_model` reads.
+        unpriced: under `usd`, a model without a known price is refused (the default), or its calls count as free.
+        config_file: the `modelwire.toml` to read; by default the one that `init_chat_model` reads.
 
     Raises:
-        InvalidArgument: limits that are not above 0, or none; an unknown zone, period or name; a name that is no text.
+        InvalidArgument: limits that are not above 0, or no limit; an unknown zone or period; an invalid name.
         MissingDependency: `usd` without the price list.
         BudgetExceeded: by a call, before it is sent.
 
@@ -123,10 +131,11 @@ def budget(
 
 
 class Budget:
-    """What a `with budget(...)` block may spend, and has spent. Made by `budget`.
+    """The limits of a `with budget(...)` block, and what it has spent. `budget` creates it.
 
-    `spent` and `reserved` are of this process; `left` of a named budget counts every process. `guessed` counts calls
-    whose cost nobody told, such as those of streams left early: they are paid as estimated.
+    `spent` and `reserved` are of this process; `left` of a named budget counts every process.
+    `guessed` counts calls of unknown cost, such as those of streams that were not read to the end:
+    they are settled by an estimate.
     """
 
     def __init__(
@@ -180,7 +189,7 @@ class Budget:
 
     @property
     def is_entered(self) -> bool:
-        """Whether the code that asks runs inside of its `with` block."""
+        """Whether the current code runs inside of the budget's `with` block."""
         return self in _entered()
 
     @property
@@ -218,7 +227,7 @@ class Budget:
         return self.spent.plus(self.reserved) if self._store is None else self._store.total()
 
     def _reserve(self, amount: Spending, model: str) -> Any:
-        """Set `amount` aside, or raise `BudgetExceeded`; return the period it is taken from."""
+        """Reserve `amount`, or raise `BudgetExceeded`; return the period that it is counted in."""
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
             raise self._exceeded("seconds", amount, model)
         limits = (self.usd, self.tokens, self.calls)
@@ -248,7 +257,7 @@ class Budget:
         return f"the budget `{self.name}`" if self.name else "the budget"
 
     def _exceeded(self, limit: str, amount: Spending, model: str) -> BudgetExceeded:
-        """Say that there is not enough left of one of the limits."""
+        """Return the error for a call that exceeds one of the limits."""
         from modelwire.jobs.cost import dollars
 
         left, advice = self.left, "."
@@ -276,7 +285,10 @@ class Budget:
 
 
 class _Admission(CallObserver):
-    """Observes every call of a context that has budgets; `entered` are those, and a call is charged to each once."""
+    """Observes every call of a context with budgets.
+
+    `entered` are those budgets; a call is charged to each of them once.
+    """
 
     def __init__(self, entered: tuple[Budget, ...]) -> None:
         self.entered = entered
@@ -285,7 +297,10 @@ class _Admission(CallObserver):
     def started(
         self, model: Any, messages: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> CallObserver:
-        """Take part in a call. One that sends nothing of ours is admitted here, others where they send."""
+        """Return the observer of a call.
+
+        A call without a request of ours reserves its cost here, others when they are sent.
+        """
         call = _Call(self.budgets, model, messages, kwargs)
         if not hasattr(model, "build_request"):
             call.admit(kwargs.get("max_tokens") or getattr(model, "max_tokens", None))
@@ -301,13 +316,16 @@ def _checked_name(name: Any) -> str:
 
 
 def _entered() -> tuple[Budget, ...]:
-    """Return the budgets of this context, the outermost first; one that was entered twice is there twice."""
+    """Return the budgets of this context, the outermost first.
+
+    A budget that was entered twice is listed twice.
+    """
     admissions = (one for one in OBSERVERS_IN_CONTEXT.get() if isinstance(one, _Admission))
     return next((one.entered for one in admissions), ())
 
 
 def _enter(entered: tuple[Budget, ...]) -> None:
-    """Let these budgets hold for the calls of this context."""
+    """Apply exactly these budgets to the calls of this context."""
     others = tuple(one for one in OBSERVERS_IN_CONTEXT.get() if not isinstance(one, _Admission))
     OBSERVERS_IN_CONTEXT.set((*others, _Admission(entered)) if entered else others)
 
@@ -333,12 +351,18 @@ class _Call(CallObserver):
         self.tools = kwargs.get("tools")
         self.tier = kwargs.get("service_tier") or getattr(model, "service_tier", None)
         self.input_tokens = 0
-        self.lost = 0  # attempts without an answer that may have been paid for
-        self.in_flight = False  # an attempt was sent, and nothing is known of its end
-        self.reserved: list[tuple[Budget, Spending, Any]] | None = None  # None: nothing was sent
+        # This counts attempts without an answer that may have been billed.
+        self.lost = 0
+        # True if an attempt was sent and its end is unknown.
+        self.in_flight = False
+        # None before the first request is sent.
+        self.reserved: list[tuple[Budget, Spending, Any]] | None = None
 
     def sent(self, exchange: Any) -> None:
-        """Set the likely cost aside before the first attempt; raise `BudgetExceeded` where that is too much."""
+        """Reserve the likely cost before the first attempt.
+
+        Raises `BudgetExceeded` if a budget does not cover it.
+        """
         ends_at, first = min(
             ((each._ends_at, each) for each in self.budgets if each._ends_at is not None),
             key=lambda pair: pair[0],
@@ -354,7 +378,7 @@ class _Call(CallObserver):
             exchange.timeout_name = f"the time left in {first._called},"
 
     def admit(self, max_output: int | None) -> None:
-        """Set the likely cost aside. Raises `BudgetExceeded`."""
+        """Reserve the likely cost. Raises `BudgetExceeded`."""
         from modelwire.messages.counting import count_tokens_approximately
 
         self.input_tokens = count_tokens_approximately(self.messages, tools=self.tools)
@@ -367,7 +391,7 @@ class _Call(CallObserver):
                     usd = self._price(each, likely, self.tier)
                     amount = Spending(usd, self.input_tokens + answer, 1)
                     reserved.append((each, amount, each._reserve(amount, self.name)))
-            except BaseException:  # Ctrl-C too: the budgets outlive this call
+            except BaseException:  # Ctrl-C is included, because the budgets outlive this call.
                 for each, amount, period in reserved:
                     each._give_back(amount, period)
                 raise
@@ -385,17 +409,18 @@ class _Call(CallObserver):
         return price or Decimal(0)
 
     def failed(self, error: BaseException, attempt: Attempt | None, partial: Any = None) -> None:
-        """Note an attempt that may have been paid for; without an attempt, the call has ended."""
+        """Called after a failed attempt, which may have been billed, or without an attempt when the call has failed."""
         if attempt is not None:
             self.in_flight = False
             self.lost += attempt.maybe_billed
             return
-        if not isinstance(error, Exception):  # cancelled on its way: the provider bills the answer
+        if not isinstance(error, Exception):
+            # The call was cancelled in flight, and the provider bills the answer.
             self.in_flight = True
         self._settle(partial)
 
     def answered(self, result: Any) -> None:
-        """Pay what the answer took."""
+        """Called with the answer: settle its cost."""
         self._settle(result)
 
     def _settle(self, result: Any) -> None:
@@ -404,17 +429,18 @@ class _Call(CallObserver):
         ]
         usages = [usage for each in messages if (usage := getattr(each, "usage_metadata", None))]
         if self.reserved is None:
-            return  # nothing was sent: out of a cache, or shared with another call
+            # No request was sent: the answer came from a cache, or is shared with another call.
+            return
         reserved, self.reserved = self.reserved, None
         if self.in_flight and not messages:
             self.lost += 1
-        if any("total_cost" in usage for usage in usages):  # out of a cache
+        if any("total_cost" in usage for usage in usages):  # The answer came from a cache.
             with _lock:
                 for each, amount, period in reserved:
                     each._give_back(amount, period)
             return
         guessed = bool(self.lost) or (bool(messages) and not usages)
-        if not usages and messages:  # a stream that was left, or that broke
+        if not usages and messages:  # The stream was not read to its end, or it broke.
             came = sum(-(-len(each.text) // 4) for each in messages)
             usages = [{"input_tokens": self.input_tokens, "output_tokens": came}]
         usages += [{"input_tokens": self.input_tokens, "output_tokens": 0}] * self.lost
@@ -427,12 +453,12 @@ class _Call(CallObserver):
                 usd = Decimal(0)
                 try:
                     usd = sum((self._price(each, usage, tier) for usage in usages), usd)
-                except (
-                    InvalidArgument
-                ):  # a price that was known before the call, and not of its answer
+                except InvalidArgument:
+                    # The price of the requested model is known, but not that of the model in the
+                    # answer.
                     usd, is_priced = amount.usd, False
                 each._longest = max(each._longest, longest)
-                # A call that was refused costs nothing, but it was made.
+                # A call that was rejected costs nothing, but it counts as a call.
                 cost = Spending(usd, tokens, amount.calls)
                 each._pay(amount, cost, period, guessed=guessed or not is_priced)
 

@@ -1,7 +1,7 @@
-"""What named budgets have spent, in one sqlite file of the user's that all processes share.
+"""What named budgets have spent, in one SQLite file of the user that all processes share.
 
-A row is a name and a period, with what was spent and set aside there. What a killed process had set aside stays: its
-calls may have been paid for. So a total is never too low.
+A row has a name, a period, and the amounts spent and reserved. The reservations of a killed process
+are kept, since its calls may have been billed. So a total is never too low.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ __all__ = ["BudgetStore"]
 
 _log = logging.getLogger(__name__)
 
-PER_USD = 10**12  # sqlite has whole numbers of 64 bits: millionths of a millionth of a dollar
+# SQLite's integers have 64 bits, so amounts are stored in 10^-12 dollars.
+PER_USD = 10**12
 PERIODS = {None: "", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _SCHEMA = """CREATE TABLE IF NOT EXISTS spent (
     name TEXT, period TEXT, usd INTEGER NOT NULL, tokens INTEGER NOT NULL, calls INTEGER NOT NULL,
@@ -36,7 +37,7 @@ _ADD = """INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, period) DO
 
 
 class BudgetStore:
-    """The row of one named budget. Its methods are called by one thread at a time.
+    """The row of one named budget. Only one thread at a time may call its methods.
 
     Raises: InvalidArgument for an unknown zone or period, or a file that cannot be used.
     """
@@ -54,17 +55,19 @@ class BudgetStore:
 
         self._name, self._format = name, PERIODS[per]
         self._lock = threading.Lock()
-        self._owed: dict[str, Spending] = {}  # by period: what could not be written yet
+        # These amounts, by period, could not be written yet.
+        self._owed: dict[str, Spending] = {}
         self._path = path = user_folder("config") / "budgets.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
                 path, timeout=30, isolation_level=None, check_same_thread=False
             )
-            # Python 3.13 warns of a connection left open.
+            # Python 3.13 warns of a connection that is not closed.
             weakref.finalize(self, _close, self._db, os.getpid(), name, self._owed)
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
+            # The end of a process loses no committed data in this mode.
+            self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(_SCHEMA)
         except (OSError, sqlite3.Error) as exc:
             raise InvalidArgument(
@@ -72,7 +75,7 @@ class BudgetStore:
             ) from exc
 
     def period(self) -> str:
-        """Name the present hour, day or month."""
+        """Return the name of the current hour, day or month."""
         return datetime.now(self._zone).strftime(self._format)
 
     def total(self) -> Spending:
@@ -84,8 +87,8 @@ class BudgetStore:
     def add(self, amount: Spending, period: str) -> None:
         """Add to what is spent; amounts may be negative.
 
-        The call has ended, and its answer counts more than the sum: an amount that cannot be written is written with
-        the next one.
+        The call has ended, and its answer matters more than the sum: an amount that cannot be
+        written is written together with the next one.
         """
         with self._lock:
             self._owed[period] = self._owed.get(period, Spending()).plus(amount)
@@ -96,20 +99,21 @@ class BudgetStore:
                 _log.warning(text, self._name, self._path, str(exc))
 
     def add_within(self, amount: Spending, limits: Sequence[Any]) -> tuple[str | None, str]:
-        """Add `amount` unless that passes a limit; return the name of that limit, if there is one, and the period.
+        """Add `amount` unless that exceeds a limit; return the name of that limit (or None), and the period.
 
         Raises: `DiskError`.
         """
         period = self.period()
         with self._lock, self._reported("written, so the call was not sent"):
             _write_owed(self._db, self._name, self._owed)
-            # No other process writes between the sum and the check.
+            # The transaction keeps other processes from writing between the sum and the check.
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._db.execute(_ADD, _row(self._name, amount, period))
                 passed = self._total(period).passed(limits)
                 self._db.execute("COMMIT" if passed is None else "ROLLBACK")
-            except BaseException:  # Ctrl-C too: an open transaction locks every other process out
+            except BaseException:
+                # Ctrl-C is included: an open transaction would lock out every other process.
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
@@ -137,14 +141,14 @@ def _row(name: str, amount: Spending, period: str) -> tuple[Any, ...]:
 
 
 def _write_owed(connection: sqlite3.Connection, name: str, owed: dict[str, Spending]) -> None:
-    """Write the amounts by period, and take out of `owed` each one that is written."""
+    """Write the amounts by period, and remove each written one from `owed`."""
     for period, amount in list(owed.items()):
         connection.execute(_ADD, _row(name, amount, period))
         del owed[period]
 
 
 def _close(connection: sqlite3.Connection, pid: int, name: str, owed: dict[str, Spending]) -> None:
-    if pid != os.getpid():  # A forked child must leave the connection of its parent alone.
+    if pid != os.getpid():  # A forked child must not use or close the connection of its parent.
         return
     with suppress(sqlite3.Error):
         _write_owed(connection, name, owed)

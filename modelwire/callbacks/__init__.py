@@ -1,8 +1,8 @@
-"""Who hears about a run: handlers, the managers that tell them, and the hooks that add handlers from outside.
+"""Callbacks: handlers, the managers that call them, and hooks that add handlers from a context.
 
 Names load when first used, so that a program without callbacks pays only for the check `listening`.
 """
-# ruff: noqa: F403 - for type checkers: what the modules' `__all__` say; a test holds the table below equal to it
+# ruff: noqa: F403 - type checkers read these imports; a test compares them with the table below
 
 from __future__ import annotations
 

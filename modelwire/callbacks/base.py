@@ -1,4 +1,7 @@
-"""The handlers users write, and the list of them that a run carries. No event is delivered here."""
+"""The base class of callback handlers, and the list of them that a run carries.
+
+No event is delivered here.
+"""
 
 from __future__ import annotations
 
@@ -43,20 +46,21 @@ EVENTS: dict[str, str | None] = {
     "on_limit": "ignore_retry",
     "on_custom_event": "ignore_custom_event",
 }
-"""Every event, with the attribute by which a handler says that it does not want it."""
+"""Every event, with the attribute by which a handler declines it."""
 
 
 def _ignores(what: str) -> property:
-    """Make the property by which a handler says that it does not want some events; override it."""
+    """Return the property by which a handler declines some events; a subclass overrides it."""
     return property(lambda _self: False, doc=f"Whether to leave out {what}.")
 
 
 class BaseCallbackHandler:
-    """Hears about runs; override the events of interest.
+    """Called for the events of runs; override the methods of interest.
 
-    Every event also gets the keywords `run_id`, `parent_run_id` and `tags`, and starts get `metadata` and `name`. Take
-    `**kwargs` to be ready for more. What a handler raises is logged and swallowed unless `raise_error` is true. Under
-    the async methods a handler runs in a thread, or with `run_inline` in the event loop, before the others.
+    Every event also gets the keywords `run_id`, `parent_run_id` and `tags`, and starts get
+    `metadata` and `name`. Take `**kwargs`, as later versions may add keywords. Errors of a handler
+    are logged and swallowed unless `raise_error` is true. Under the async methods a handler runs in
+    a thread, or with `run_inline` in the event loop before the others.
     """
 
     raise_error: bool = False
@@ -71,12 +75,15 @@ class BaseCallbackHandler:
     ignore_custom_event = _ignores("the user's own events")
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **kwargs: Any) -> Any:
-        """Hear that a text model starts; a chat model says so here, too, unless `on_chat_model_start` is overridden."""
+        """Called when a text model starts, and when a chat model starts unless `on_chat_model_start` is overridden."""
 
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **kwargs: Any
     ) -> Any:
-        """Hear that a chat model starts. Keywords: `invocation_params`, `options`, `batch_size`."""
+        """Called when a chat model starts.
+
+        Keywords: `invocation_params`, `options`, `batch_size`.
+        """
         raise NotImplementedError(
             f"`{type(self).__name__}` does not implement `on_chat_model_start`"
         )
@@ -88,67 +95,75 @@ class BaseCallbackHandler:
         chunk: GenerationChunk | ChatGenerationChunk | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Hear a streamed chunk; `token` is its text."""
+        """Called with a streamed chunk; `token` is its text."""
 
     def on_stream_event(self, event: Any, **kwargs: Any) -> Any:
-        """Hear a raw stream event."""
+        """Called with a raw stream event."""
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> Any:
-        """Hear a model's answer."""
+        """Called with a model's answer."""
 
     def on_llm_error(self, error: BaseException, **kwargs: Any) -> Any:
-        """Hear that a model failed. Keyword: `response`, an `LLMResult` of what had come."""
+        """Called when a model has failed.
+
+        The keyword `response` is an `LLMResult` of the partial answer.
+        """
 
     def on_chain_start(self, serialized: dict[str, Any], inputs: Any, **kwargs: Any) -> Any:
-        """Hear that a runnable starts; in a stream `inputs` is `{"input": ""}`, the real ones come with the end."""
+        """Called when a runnable starts.
+
+        In a stream `inputs` is `{"input": ""}`; the actual ones come with the end.
+        """
 
     def on_chain_end(self, outputs: Any, **kwargs: Any) -> Any:
-        """Hear a runnable's output."""
+        """Called with a runnable's output."""
 
     def on_chain_error(self, error: BaseException, **kwargs: Any) -> Any:
-        """Hear that a runnable failed, was cancelled or interrupted."""
+        """Called when a runnable has failed, or was cancelled or interrupted."""
 
     def on_tool_start(self, serialized: dict[str, Any], input_str: str, **kwargs: Any) -> Any:
-        """Hear that a tool starts. Keyword: `inputs`, its arguments."""
+        """Called when a tool starts. The keyword `inputs` has its arguments."""
 
     def on_tool_end(self, output: Any, **kwargs: Any) -> Any:
-        """Hear a tool's output."""
+        """Called with a tool's output."""
 
     def on_tool_error(self, error: BaseException, **kwargs: Any) -> Any:
-        """Hear that a tool failed."""
+        """Called when a tool has failed."""
 
     def on_agent_action(self, action: Any, **kwargs: Any) -> Any:
-        """Hear what an agent decided to do."""
+        """Called with an agent's decision."""
 
     def on_agent_finish(self, finish: Any, **kwargs: Any) -> Any:
-        """Hear that an agent is done."""
+        """Called when an agent is done."""
 
     def on_retriever_start(self, serialized: dict[str, Any], query: str, **kwargs: Any) -> Any:
-        """Hear that a retriever starts."""
+        """Called when a retriever starts."""
 
     def on_retriever_end(self, documents: Sequence[Any], **kwargs: Any) -> Any:
-        """Hear a retriever's documents."""
+        """Called with a retriever's documents."""
 
     def on_retriever_error(self, error: BaseException, **kwargs: Any) -> Any:
-        """Hear that a retriever failed."""
+        """Called when a retriever has failed."""
 
     def on_text(self, text: str, **kwargs: Any) -> Any:
-        """Hear any text a run wants to show."""
+        """Called with any text that a run wants to show."""
 
     def on_retry(self, retry_state: Any, **kwargs: Any) -> Any:
-        """Hear that a call is about to be tried again."""
+        """Called before a call is retried."""
 
     def on_limit(self, change: Any, **kwargs: Any) -> Any:
-        """Hear that a provider's limit was learned or hit: `change.kind`, `.key`, `.requests_per_s`, `.pause_s`."""
+        """Called when a provider's rate limit was learned or hit: `change.kind`, `.key`,
+        `.requests_per_s`, `.pause_s`.
+        """
 
     def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> Any:
-        """Hear an event of the user's own; `run_id` is that of the run around it."""
+        """Called with an event that the program has dispatched; `run_id` is that of the enclosing run."""
 
     def call_observer(self, run_id: UUID) -> CallObserver | None:
-        """Return who hears what becomes of a run that has started, in place; None for nobody, as here.
+        """Return an observer that is called directly during a run that has started, or None for none.
 
-        Of the run of a model it hears the attempts, the waits and the chunks, of any other run the chunks where it has
-        `wants_tokens`. Chunks reach it past every manager: they are the hot path.
+        For the run of a model it observes attempts, waits and chunks; for any other run the chunks,
+        if its `wants_tokens` is true. Chunks bypass all managers, because they are the hot path.
         """
         return None
 
@@ -158,13 +173,14 @@ SILENT = frozenset(
     for event, method in vars(BaseCallbackHandler).items()
     if event in EVENTS and event != "on_chat_model_start"
 )
-"""The functions that do nothing: delivery does not bother to call them."""
+"""The methods that do nothing: delivery skips them."""
 
 
 class AsyncCallbackHandler(BaseCallbackHandler):
-    """Hears about runs in coroutines: the events of `BaseCallbackHandler`, each to be overridden with `async def`."""
+    """A handler with coroutines: override the methods of `BaseCallbackHandler` with `async def`."""
 
-    if not TYPE_CHECKING:  # type checkers see the base's signatures, whose `Any` may be awaited
+    if not TYPE_CHECKING:
+        # Type checkers see the signatures of the base class, whose `Any` may be awaited.
 
         async def on_chat_model_start(self, serialized, messages, **kwargs):
             raise NotImplementedError(
@@ -216,7 +232,7 @@ class BaseCallbackManager:
         return self.copied_as(type(self))
 
     def copied_as(self, kind: type[Kind]) -> Kind:
-        """Return a manager of another kind with the same content, in lists of its own."""
+        """Return a manager of another class with the same content, in lists of its own."""
         return kind(
             handlers=[*self.handlers],
             inheritable_handlers=[*self.inheritable_handlers],
@@ -228,7 +244,10 @@ class BaseCallbackManager:
         )
 
     def merge(self, other: BaseCallbackManager) -> Self:
-        """Return a manager of this kind that holds what either of the two holds; `other` wins for metadata."""
+        """Return a manager of this class with the content of both.
+
+        For metadata, `other` takes precedence.
+        """
         return type(self)(
             handlers=_union(self.handlers, other.handlers),
             inheritable_handlers=_union(self.inheritable_handlers, other.inheritable_handlers),
@@ -242,7 +261,7 @@ class BaseCallbackManager:
     def add_handler(self, handler: BaseCallbackHandler, inherit: bool = True) -> None:  # noqa: FBT001, FBT002
         """Add `handler` unless it is there; with `inherit`, for child runs too.
 
-        Raises: `InvalidType` for what is no handler.
+        Raises: `InvalidType` for a value that is not a handler.
         """
         if isinstance(handler, (type, str)) or not hasattr(handler, "raise_error"):
             raise InvalidType(
@@ -255,20 +274,20 @@ class BaseCallbackManager:
                 handlers.append(handler)
 
     def remove_handler(self, handler: BaseCallbackHandler) -> None:
-        """Forget `handler`, wherever it is."""
+        """Remove `handler` from both lists."""
         for handlers in (self.handlers, self.inheritable_handlers):
             if handler in handlers:
                 handlers.remove(handler)
 
     def set_handlers(self, handlers: Sequence[BaseCallbackHandler], inherit: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Hold exactly `handlers`; with `inherit`, for child runs too."""
+        """Set exactly these handlers; with `inherit`, for child runs too."""
         self.handlers = []
         self.inheritable_handlers = []
         for handler in handlers:
             self.add_handler(handler, inherit)
 
     def set_handler(self, handler: BaseCallbackHandler, inherit: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Hold `handler` alone."""
+        """Set `handler` as the only one."""
         self.set_handlers([handler], inherit)
 
     def add_tags(self, tags: Sequence[str], inherit: bool = True) -> None:  # noqa: FBT001, FBT002
@@ -279,26 +298,26 @@ class BaseCallbackManager:
             self.inheritable_tags.extend(tags)
 
     def remove_tags(self, tags: Sequence[str]) -> None:
-        """Forget `tags`, wherever they are."""
+        """Remove `tags` from both lists."""
         gone = set(tags)
         self.tags = [tag for tag in self.tags if tag not in gone]
         self.inheritable_tags = [tag for tag in self.inheritable_tags if tag not in gone]
 
     def add_metadata(self, metadata: dict[str, Any], inherit: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Add `metadata`, over what is there; with `inherit`, for child runs too."""
+        """Add `metadata`, overriding equal keys; with `inherit`, for child runs too."""
         self.metadata.update(metadata)
         if inherit:
             self.inheritable_metadata.update(metadata)
 
     def remove_metadata(self, keys: Sequence[str]) -> None:
-        """Forget the metadata under `keys`."""
+        """Remove the metadata under `keys`."""
         for key in keys:
             self.metadata.pop(key, None)
             self.inheritable_metadata.pop(key, None)
 
 
 def call_observers(handlers: Sequence[Any], run_id: UUID) -> dict[int, CallObserver]:
-    """Collect the observers that handlers give for a run, by the `id` of the handler."""
+    """Return the observers of a run that handlers provide, by the `id` of the handler."""
     found: dict[int, CallObserver] = {}
     for handler in handlers:
         observer = (
@@ -310,7 +329,7 @@ def call_observers(handlers: Sequence[Any], run_id: UUID) -> dict[int, CallObser
 
 
 Callbacks = Union[list[BaseCallbackHandler], BaseCallbackManager, None]
-"""What `config["callbacks"]` may be."""
+"""The values that `config["callbacks"]` may have."""
 
 
 def _union(left: list[Any], right: list[Any]) -> list[Any]:

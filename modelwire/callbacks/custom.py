@@ -1,4 +1,4 @@
-"""Events of the user's own, for those who listen to the run around them."""
+"""Custom events, for the handlers of the enclosing run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["OutsideRun", "adispatch_custom_event", "dispatch_custom_event"]
 
 
 class OutsideRun(CallerError, RuntimeError):
-    """A custom event was dispatched where no run is going on."""
+    """A custom event was dispatched outside of any run."""
 
 
 def dispatch_custom_event(name: str, data: Any, *, config: RunnableConfig | None = None) -> None:
-    """Tell handlers' `on_custom_event`, from inside a run; `config` is only needed where the context is lost.
+    """Call the handlers' `on_custom_event` from inside a run. `config` is only needed if the context is lost.
 
     Raises: `OutsideRun`, a `RuntimeError`, outside of any run.
     """
@@ -46,7 +46,7 @@ async def adispatch_custom_event(
 def _enclosing_run(
     manager: BaseCallbackManager, name: str, config: RunnableConfig | None
 ) -> UUID | None:
-    """Return the id of the run around, or `None` in a run that has no id because nobody listens to it."""
+    """Return the id of the enclosing run, or None in a run without an id, which has no handlers."""
     if manager.parent_run_id is not None:
         return manager.parent_run_id
     inside = configs.var_child_runnable_config.get() is not None or config is not None

@@ -1,7 +1,7 @@
-"""How an event reaches its handlers: in order, sync or async, whatever they raise.
+"""Delivers an event to its handlers: in order, sync or async, whatever errors they raise.
 
-What a handler raises, or a cancellation as it listens, may keep others from hearing of a start: `hearers` has those who
-did. The end of a run is reported to all.
+An error of a handler, or a cancellation, may keep later handlers from being called for a start:
+`hearers` collects those that were called. The end of a run is delivered to all.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ahandle_event", "handle_event"]
 
-Told: TypeAlias = (
-    "list[BaseCallbackHandler] | None"  # gets each handler as it is called, where that matters
-)
+# If it is a list, each handler is appended to it when it is called.
+Told: TypeAlias = "list[BaseCallbackHandler] | None"
 
 
 def handle_event(
@@ -33,7 +32,10 @@ def handle_event(
     *args: Any,
     **kwargs: Any,
 ) -> None:
-    """Call `event_name` of every handler that wants it, in order; coroutines run to completion before this returns."""
+    """Call `event_name` of every handler that wants it, in order.
+
+    Coroutines run to completion before this returns.
+    """
     deliver(handlers, event_name, ignore_condition_name, args, kwargs)
 
 
@@ -45,7 +47,7 @@ def deliver(
     kwargs: dict[str, Any],
     hearers: Told = None,
 ) -> None:
-    """Do what `handle_event` says; the arguments come packed, as once a token counts."""
+    """Do what `handle_event` does. The arguments are packed, which saves time for each token."""
     waiting: list[Coroutine[Any, Any, None]] = []
     failed: BaseException | None = None
     try:
@@ -87,9 +89,10 @@ async def ahandle_event(
     *args: Any,
     **kwargs: Any,
 ) -> None:
-    """Call `event_name` of every handler that wants it: inline ones first and one by one, then the others together.
+    """Call `event_name` of every handler that wants it: inline ones first, one by one, then the others concurrently.
 
-    Only inline handlers run in the caller's context. All hear the end of a run, even if the caller is cancelled.
+    Only inline handlers run in the caller's context. The end of a run reaches all, even if the
+    caller is cancelled.
     """
     await adeliver(handlers, event_name, ignore_condition_name, args, kwargs)
 
@@ -102,7 +105,7 @@ async def adeliver(
     kwargs: dict[str, Any],
     hearers: Told = None,
 ) -> None:
-    """Do what `ahandle_event` says; the arguments come packed, as once a token counts."""
+    """Do what `ahandle_event` does. The arguments are packed, which saves time for each token."""
     later = []
     failed: BaseException | None = None
     for handler in handlers:
@@ -130,13 +133,16 @@ async def adeliver(
         raise failed
 
 
-_unfinished: set[Future[Any]] = (
-    set()
-)  # what goes on after its caller was cancelled; a loop alone would not keep it
+# These calls continue after their caller was cancelled; the event loop holds only weak references
+# to them.
+_unfinished: set[Future[Any]] = set()
 
 
 async def _all_of(calls: list[Coroutine[Any, Any, None]], *, shielded: bool) -> list[Any]:
-    """Run calls together, and return what they raised. Shielded ones go on when the caller is cancelled."""
+    """Run calls concurrently, and return their results or errors.
+
+    Shielded ones continue if the caller is cancelled.
+    """
     import asyncio
 
     together = asyncio.gather(*calls, return_exceptions=True)
@@ -148,14 +154,14 @@ async def _all_of(calls: list[Coroutine[Any, Any, None]], *, shielded: bool) -> 
 
 
 def wanting(handlers: Sequence[BaseCallbackHandler], event: str) -> list[BaseCallbackHandler]:
-    """Choose the handlers that have something to do when `event` comes."""
+    """Return the handlers that override the method of `event` and do not decline it."""
     return [handler for handler in handlers if _listener(handler, event, EVENTS[event]) is not None]
 
 
 def _listener(
     handler: BaseCallbackHandler, event: str, ignore: str | None
 ) -> Callable[..., Any] | None:
-    """Return what to call, or `None` for a handler that does not want the event or has nothing to do with it."""
+    """Return the method to call, or None for a handler that declines the event or does not override it."""
     if ignore is not None and getattr(handler, ignore, False):
         return None
     call: Callable[..., Any] | None = getattr(handler, event, None)
@@ -170,7 +176,7 @@ async def _tell(
     kwargs: dict[str, Any],
     hearers: Told = None,
 ) -> None:
-    """Call one handler, in a thread when it might block, and wait for it."""
+    """Call one handler, in a thread if it might block, and wait for it."""
     try:
         if not handler.run_inline and not iscoroutinefunction(call):
             answer = await _in_thread(partial(call, *args, **kwargs), handler, hearers)
@@ -186,15 +192,17 @@ async def _tell(
 
 
 async def _in_thread(call: Callable[[], Any], handler: BaseCallbackHandler, hearers: Told) -> Any:
-    """Call a handler in a thread. One that has begun to hear of a start is waited for: the end comes after it."""
+    """Call a handler in a thread.
+
+    If it is cancelled after the handler has begun, it waits, so that the end comes later.
+    """
     import asyncio
 
     loop, context = asyncio.get_running_loop(), copy_context()
     if hearers is None:
         return await loop.run_in_executor(None, context.run, call)
-    turn = [
-        handler
-    ]  # whoever takes it decides: the thread that it begins, or a cancellation that it never does
+    # The first to pop it decides: the thread starts the call, or a cancellation prevents it.
+    turn = [handler]
 
     def begin() -> Any:
         try:
@@ -215,14 +223,15 @@ async def _in_thread(call: Callable[[], Any], handler: BaseCallbackHandler, hear
 
 
 async def _over(future: Future[Any]) -> None:
-    """Wait until `future` is done, whatever it raises and however often the caller is cancelled."""
+    """Wait until `future` is done, whatever error it has and however often the caller is cancelled."""
     import asyncio
 
     while not future.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([future])
     if not future.cancelled():
-        future.exception()  # seen
+        # Reading the error keeps asyncio from reporting it as unhandled.
+        future.exception()
 
 
 async def _finish(
@@ -232,7 +241,7 @@ async def _finish(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> None:
-    """Wait for a coroutine that a handler gave to a sync run."""
+    """Wait for a coroutine that a handler has returned to a sync run."""
     try:
         await answer
     except Exception as error:  # noqa: BLE001 - the user's handler
@@ -243,9 +252,9 @@ async def _finish(
 def _settle(
     handler: BaseCallbackHandler, event: str, args: tuple[Any, ...], error: Exception
 ) -> tuple[Any, ...] | None:
-    """Decide what follows what a handler raised: `None` for nothing, or the event, ignore name and arguments to try.
+    """Handle the error of a handler. Return None, or the event, ignore name and arguments to try instead.
 
-    Raises: `error` again where the handler wants that.
+    Raises: `error` again if the handler has set `raise_error`.
     """
     who = f"{type(handler).__name__}.{event}"
     if isinstance(error, NotImplementedError):
@@ -268,13 +277,14 @@ def _settle(
 
 
 def _logger() -> Logger:
-    from logging import getLogger  # 2 ms, for a program that logs nothing
+    # The import takes 2 ms, which a program without errors saves.
+    from logging import getLogger
 
     return getLogger("modelwire.callbacks")
 
 
 def _run_to_completion(waiting: list[Coroutine[Any, Any, None]]) -> None:
-    """Run coroutines one after another on a loop of their own: in a thread where this one has a running loop."""
+    """Run coroutines one after another on a new event loop; in a thread if this one has a running loop."""
     import asyncio
 
     async def in_order() -> None:
@@ -288,7 +298,7 @@ def _run_to_completion(waiting: list[Coroutine[Any, Any, None]]) -> None:
             raise failed
 
     def run() -> None:
-        # A loop factory keeps the runner from unsetting the thread's own event loop.
+        # With a loop factory the runner does not unset the thread's own event loop.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             runner.run(in_order())
 

@@ -1,4 +1,4 @@
-"""Whether anybody listens, and the hooks through which handlers come from a context instead of a config.
+"""Whether a run has any handler, and the hooks through which handlers come from a context instead of a config.
 
 This module is all that a run without callbacks loads; it must stay small.
 """
@@ -19,7 +19,7 @@ __all__ = ["listening", "register_configure_hook"]
 
 
 class Hook(NamedTuple):
-    """Where one kind of handler may come from."""
+    """A source of one kind of handler."""
 
     context_var: ContextVar[Any]
     inheritable: bool
@@ -36,10 +36,11 @@ def register_configure_hook(
     handle_class: type[BaseCallbackHandler] | None = None,
     env_var: str | None = None,
 ) -> None:
-    """Let the handler (or tuple of handlers) in `context_var` hear every run started where it is set.
+    """Add the handler (or tuple of handlers) in `context_var` to every run started in a context where it is set.
 
-    With `handle_class` and `env_var`, a new handler is made where the variable of the environment is set to something
-    other than "", "0", "false" or "no", and `context_var` holds none. Registering the same hook again changes nothing.
+    With `handle_class` and `env_var`, a new handler is created if the environment variable is set
+    to a value other than "", "0", "false" or "no", and `context_var` has none. Registering the same
+    hook again changes nothing.
 
     Raises: `InvalidArgument` for one of the two without the other.
     """
@@ -54,7 +55,10 @@ def register_configure_hook(
 
 
 def listening(config: Mapping[str, Any] | None) -> bool:
-    """Tell whether a run under `config` has anybody to report to: about 0.1 microseconds when not."""
+    """Return whether a run under `config` has any handler.
+
+    Without one it takes about 0.1 microseconds.
+    """
     if config is not None:
         callbacks = config.get("callbacks")
         if callbacks and (type(callbacks) is list or getattr(callbacks, "handlers", True)):
@@ -63,7 +67,7 @@ def listening(config: Mapping[str, Any] | None) -> bool:
 
 
 def hooked_handlers() -> list[tuple[BaseCallbackHandler, bool]]:
-    """List the handlers that hooks add here and now, each with whether child runs inherit it."""
+    """Return the handlers that hooks add in this context, each with whether child runs inherit it."""
     found: list[tuple[BaseCallbackHandler, bool]] = []
     for hook in _hooks:
         held = hook.context_var.get(None)

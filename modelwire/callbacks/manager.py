@@ -1,4 +1,7 @@
-"""What starts runs and reports on them, sync and async. What is reported is decided once; the two only deliver it."""
+"""Managers that start runs and report on them, sync and async.
+
+They share every decision and differ in delivery only.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,11 @@ __all__ = [
     "handle_event",
 ]
 
-Told = TypeVar("Told", covariant=True)  # what telling returns: nothing, or something to await
+# Reporting returns None in the sync classes, and a coroutine in the async ones.
+Told = TypeVar("Told", covariant=True)
 Run = TypeVar("Run", bound="BaseRunManager[Any]")
 Manager = TypeVar("Manager", bound=BaseCallbackManager)
-# What starting returns: a run (of models several), or something to await for it.
+# Starting returns a run (for models, several), or a coroutine with it.
 ModelRuns = TypeVar("ModelRuns", covariant=True)
 ChainRun = TypeVar("ChainRun", covariant=True)
 ToolRun = TypeVar("ToolRun", covariant=True)
@@ -79,14 +83,15 @@ class BaseRunManager(Generic[Told]):
 
     @classmethod
     def get_noop_manager(cls) -> Self:
-        """Make a manager that tells nobody."""
+        """Return a manager without handlers."""
         return cls(run_id=uuid4(), handlers=[], inheritable_handlers=[])
 
     def _tell(self, event: str, *args: Any, **kwargs: Any) -> Told:
-        raise NotImplementedError  # the sync and the async manager say how
+        # The sync and the async manager implement it.
+        raise NotImplementedError
 
     def _about(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Add to `kwargs` what every event says of its run."""
+        """Return `kwargs` with the keywords that every event has."""
         return {
             "run_id": self.run_id,
             "parent_run_id": self.parent_run_id,
@@ -95,7 +100,7 @@ class BaseRunManager(Generic[Told]):
         }
 
     def _as(self, kind: type[Run]) -> Run:
-        """Make the manager of another kind for the same run."""
+        """Return the manager of another class for the same run."""
         return kind(**vars(self))
 
     def on_text(self, text: str, **kwargs: Any) -> Told:
@@ -103,11 +108,11 @@ class BaseRunManager(Generic[Told]):
         return self._tell("on_text", text, **kwargs)
 
     def on_retry(self, retry_state: Any, **kwargs: Any) -> Told:
-        """Report that the call is about to be tried again."""
+        """Report that the call is about to be retried."""
         return self._tell("on_retry", retry_state, **kwargs)
 
     def on_limit(self, change: Any, **kwargs: Any) -> Told:
-        """Report what has become of the provider's limits."""
+        """Report a change of the provider's rate limits."""
         return self._tell("on_limit", change, **kwargs)
 
 
@@ -137,7 +142,7 @@ class _ChainEvents(BaseRunManager[Told]):
         return self._tell("on_chain_end", outputs, **kwargs)
 
     def on_chain_error(self, error: BaseException, **kwargs: Any) -> Told:
-        """Report that the run failed."""
+        """Report that the run has failed."""
         return self._tell("on_chain_error", error, **kwargs)
 
     def on_agent_action(self, action: Any, **kwargs: Any) -> Told:
@@ -169,7 +174,7 @@ class _LLMEvents(BaseRunManager[Told]):
         return self._tell("on_llm_end", response, **kwargs)
 
     def on_llm_error(self, error: BaseException, **kwargs: Any) -> Told:
-        """Report that the call failed; `response` may hold what had come."""
+        """Report that the call has failed; `response` may have the partial answer."""
         return self._tell("on_llm_error", error, **kwargs)
 
 
@@ -179,7 +184,7 @@ class _ToolEvents(BaseRunManager[Told]):
         return self._tell("on_tool_end", output, **kwargs)
 
     def on_tool_error(self, error: BaseException, **kwargs: Any) -> Told:
-        """Report that the tool failed."""
+        """Report that the tool has failed."""
         return self._tell("on_tool_error", error, **kwargs)
 
 
@@ -189,7 +194,7 @@ class _RetrieverEvents(BaseRunManager[Told]):
         return self._tell("on_retriever_end", documents, **kwargs)
 
     def on_retriever_error(self, error: BaseException, **kwargs: Any) -> Told:
-        """Report that the retriever failed."""
+        """Report that the retriever has failed."""
         return self._tell("on_retriever_error", error, **kwargs)
 
 
@@ -197,7 +202,7 @@ class ParentRunManager(RunManager):
     """A run that may have children."""
 
     def get_child(self, tag: str | None = None) -> CallbackManager:
-        """Make the manager that a child run starts with; `tag` is for the child alone."""
+        """Return the manager for a child run; `tag` is for the child only."""
         return _child(self, CallbackManager, tag)
 
 
@@ -205,7 +210,7 @@ class AsyncParentRunManager(AsyncRunManager):
     """An async run that may have children."""
 
     def get_child(self, tag: str | None = None) -> AsyncCallbackManager:
-        """Make the manager that a child run starts with; `tag` is for the child alone."""
+        """Return the manager for a child run; `tag` is for the child only."""
         return _child(self, AsyncCallbackManager, tag)
 
 
@@ -257,8 +262,9 @@ class AsyncCallbackManagerForRetrieverRun(
         return self._as(CallbackManagerForRetrieverRun)
 
 
-# Of the event of a start: the runs it begins, sync and async, and the event that ends a run that came no further than
-# its start, as a handler raised or a cancellation came: who knows of the start hears of an end.
+# For each start event: the classes of the run, sync and async, and the event that reports its end
+# if a handler's error or a cancellation stops it at its start. Handlers that were called for the
+# start are called for that end.
 _STARTS: dict[str, tuple[type[BaseRunManager[Any]], type[BaseRunManager[Any]], str]] = {
     "on_llm_start": (CallbackManagerForLLMRun, AsyncCallbackManagerForLLMRun, "on_llm_error"),
     "on_chat_model_start": (
@@ -281,7 +287,10 @@ _STARTS: dict[str, tuple[type[BaseRunManager[Any]], type[BaseRunManager[Any]], s
 
 
 class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRun, RetrieverRun]):
-    """What the sync and the async manager do alike; the sync one returns a run, the async one what to await for it."""
+    """The shared part of the sync and the async manager.
+
+    The sync one returns a run, the async one an awaitable of it.
+    """
 
     _handle: Callable[..., Told]
 
@@ -296,7 +305,9 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         inheritable_metadata: dict[str, Any] | None = None,
         local_metadata: dict[str, Any] | None = None,
     ) -> Self:
-        """Make the manager of a run from what it inherits (callbacks may be the parent's child manager) and its own."""
+        """Return the manager of a run from inherited values (callbacks may be the parent's child
+        manager) and its own.
+        """
         inheritable_callbacks, local_callbacks = _own(inheritable_callbacks), _own(local_callbacks)
         if isinstance(inheritable_callbacks, BaseCallbackManager):
             manager = inheritable_callbacks.copied_as(cls)
@@ -326,7 +337,8 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         return manager
 
     def _start(self, event: str, run_id: UUID | None, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError  # the sync and the async manager say how
+        # The sync and the async manager implement it.
+        raise NotImplementedError
 
     def _start_each(
         self,
@@ -336,10 +348,11 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         rows: Iterable[Any],
         kwargs: dict[str, Any],
     ) -> Any:
-        raise NotImplementedError  # the same
+        # The sync and the async manager implement it.
+        raise NotImplementedError
 
     def _opened(self, event: str, run_id: UUID | None) -> BaseRunManager[Any]:
-        """Make the run manager of a run about to start."""
+        """Return the run manager of a run about to start."""
         run, async_run, _ = _STARTS[event]
         return (async_run if self.is_async else run)(
             run_id=run_id if run_id is not None else uuid4(),
@@ -418,7 +431,10 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
     def on_custom_event(
         self, name: str, data: Any, run_id: UUID | None = None, **kwargs: Any
     ) -> Told:
-        """Tell of an event of the user's own, within the run `run_id`. Raises: `InvalidType` for other keywords."""
+        """Report a custom event within the run `run_id`.
+
+        Raises: `InvalidType` for other keywords.
+        """
         if kwargs:
             raise InvalidType(
                 f"A custom event takes `name`, `data` and `run_id`, not {sorted(kwargs)}."
@@ -438,7 +454,7 @@ class CallbackManager(
         CallbackManagerForRetrieverRun,
     ]
 ):
-    """Starts runs and tells handlers so, at once."""
+    """Starts runs and reports that to handlers, at once."""
 
     _handle = staticmethod(handle_event)
 
@@ -452,9 +468,9 @@ class CallbackManager(
                 )
             except BaseException as error:
                 failure = _STARTS[event][2]
-                with suppress(
-                    Exception
-                ):  # what they raise is logged, and the start's own error is raised
+                with suppress(Exception):
+                    # Errors of the handlers are logged here, because the error of the start is
+                    # raised.
                     deliver(hearers, failure, EVENTS[failure], (error,), started._about({}))
                 raise
         return started
@@ -483,7 +499,7 @@ class AsyncCallbackManager(
         Coroutine[Any, Any, AsyncCallbackManagerForRetrieverRun],
     ]
 ):
-    """Starts runs and tells handlers so, when awaited."""
+    """Starts runs and reports that to handlers, when awaited."""
 
     _handle = staticmethod(ahandle_event)
 
@@ -537,12 +553,12 @@ def _child(run: BaseRunManager[Any], kind: type[Manager], tag: str | None) -> Ma
 
 
 def _opening(run: BaseRunManager[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Add to `kwargs` what a start says of its run."""
+    """Return `kwargs` with the keywords that every start event has."""
     return run._about({"metadata": run.metadata, **kwargs})
 
 
 def _own(callbacks: Any) -> Any:
-    """Return callbacks as they are, or a callback manager of LangChain's as one of ours."""
+    """Return callbacks unchanged, or LangChain's callback manager as one of modelwire's."""
     return (
         own("manager", callbacks)
         if hasattr(callbacks, "handlers") and is_langchain(callbacks)

@@ -1,4 +1,4 @@
-"""Handlers that print what happens, or write it to a file."""
+"""Handlers that print events, or write them to a file."""
 # ruff: noqa: T201 - their purpose
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ __all__ = ["FileCallbackHandler", "StdOutCallbackHandler", "StreamingStdOutCallb
 class StdOutCallbackHandler(BaseCallbackHandler):
     """Prints a line when a chain or a tool starts, ends or fails."""
 
-    run_inline = True  # a line a run blocks nobody, and threads would mix the order
+    # A line for each run does not block, and threads would mix the order.
+    run_inline = True
 
     def _say(self, text: str) -> None:
         print(text)
@@ -49,7 +50,7 @@ class FileCallbackHandler(StdOutCallbackHandler):
         self.file: IO[str] = open(filename, mode, encoding="utf-8")  # noqa: SIM115 - open for as long as its runs
 
     def close(self) -> None:
-        """Close the file; what comes later is lost."""
+        """Close the file. Later events are not written."""
         self.file.close()
 
     def __enter__(self) -> Self:
@@ -65,7 +66,7 @@ class FileCallbackHandler(StdOutCallbackHandler):
 
 
 class StreamingStdOutCallbackHandler(BaseCallbackHandler):
-    """Prints the tokens of models as they come."""
+    """Prints the tokens of models as they arrive."""
 
     run_inline = True
 

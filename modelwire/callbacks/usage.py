@@ -1,4 +1,4 @@
-"""The tokens that models used, summed by model name."""
+"""Counts the tokens that models used, by model name."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ __all__ = ["UsageMetadataCallbackHandler", "get_usage_metadata_callback"]
 
 
 class UsageMetadataCallbackHandler(BaseCallbackHandler):
-    """Sums what the answers say of their usage in `usage_metadata`: tokens by model name."""
+    """Sums the usage of answers in `usage_metadata`: tokens by model name."""
 
-    run_inline = True  # an addition blocks nobody
+    # An addition does not block.
+    run_inline = True
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -31,10 +32,10 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
         return repr(self.usage_metadata)
 
     def on_chat_model_start(self, serialized: dict[str, Any], messages: Any, **kwargs: Any) -> None:
-        """Do nothing: usage comes with the end."""
+        """Do nothing: the usage comes with the end."""
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
-        """Add the usage of an answer; one that names no model or no usage is not counted."""
+        """Add the usage of an answer, if it names its model and usage."""
         for row in response.generations:
             for generation in row:
                 message = getattr(generation, "message", None)
@@ -59,9 +60,9 @@ _counting: ContextVar[tuple[UsageMetadataCallbackHandler, ...]] = ContextVar(
 def get_usage_metadata_callback(
     name: str = "usage_metadata_callback",
 ) -> Iterator[UsageMetadataCallbackHandler]:
-    """Count the tokens of every model called inside the `with` block, in this context and those it starts.
+    """Count the tokens of every model called inside the `with` block, in this context and in those that it starts.
 
-    `name` is accepted for scripts that give it.
+    `name` is accepted for compatibility and has no effect.
 
     Example:
         with get_usage_metadata_callback() as usage:
