@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from modelwire.errors import ChatError
 
@@ -11,6 +11,16 @@ __all__ = ["Admission", "AdmissionQueue", "copy_for_followers"]
 
 
 _UNKNOWN: dict[str, float] = {}
+_CALLS_TO_A_ROW = 3  # single calls that go ahead of rows, until one row goes ahead of them
+# The classes: single calls that are retried (0) and new ones (1), rows that are retried (2) and new ones (3).
+_CLASSES, _ROWS = 4, 2
+# Which class goes before which, by whether new work goes first, and whether it is the turn of a row.
+_ORDERS = {
+    (False, False): (0, 1, 2, 3),
+    (False, True): (2, 3, 0, 1),
+    (True, False): (1, 3, 0, 2),
+    (True, True): (3, 1, 2, 0),
+}
 
 
 class Admission:
@@ -87,38 +97,53 @@ class Admission:
 
 
 class AdmissionQueue:
-    """Who waits: retried work goes ahead of new work, each in the order it came."""
+    """All that waits, each class in the order it came. Retried work goes ahead of new work.
 
-    __slots__ = ("new", "new_first", "retries")
+    A single call, which a person may wait for, goes ahead of the rows of batches. They get one permit of four at least,
+    so that no stream of single calls starves them.
+    """
+
+    __slots__ = ("_calls_in_a_row", "_waiting", "length", "new_first", "newest_at")
 
     def __init__(self) -> None:
-        self.new_first = (
-            False  # what was retried is refused again and again: a call that never was may try
-        )
-        self.retries: deque[Admission] = deque()
-        self.new: deque[Admission] = deque()
+        # Retried work was refused again and again: work that never was refused may try.
+        self.new_first = False
+        self.length = 0  # admissions whose owners have left are counted until their turn
+        self.newest_at = 0.0  # when the latest of all began to wait
+        self._waiting: list[deque[Admission]] = [deque() for _ in range(_CLASSES)]
+        self._calls_in_a_row = 0  # granted while rows waited
 
     def add(self, admission: Admission) -> None:
-        (self.retries if admission.is_retry else self.new).append(admission)
+        self._waiting[_ROWS * admission.patient + (not admission.is_retry)].append(admission)
+        self.length += 1
+        self.newest_at = admission.requested_at
 
     def waiting(self) -> list[Admission]:
-        return [
-            admission
-            for queue in (self.retries, self.new)
-            for admission in queue
-            if not admission.released
-        ]
+        return [one for queue in self._waiting for one in queue if not one.released]
 
-    def heads(self) -> Iterator[deque[Admission]]:
-        """Yield, again and again, the queue whose first admission is next."""
-        while True:
-            queue = self.new if self.new_first and self.new else self.retries or self.new
-            if not queue:
-                return
-            if queue[0].released:
-                queue.popleft()
-            else:
-                yield queue
+    def first(self) -> Admission | None:
+        """Return the admission that is next, and forget those before it whose owners have left."""
+        while self.length:
+            admission = self._next_queue()[0]
+            if not admission.released:
+                return admission
+            self._pop()
+        return None
+
+    def pop_first(self) -> None:
+        """Remove what `first` has returned: it is granted."""
+        if self._pop().patient or not any(self._waiting[_ROWS:]):
+            self._calls_in_a_row = 0
+        else:
+            self._calls_in_a_row += 1
+
+    def _pop(self) -> Admission:
+        self.length -= 1
+        return self._next_queue().popleft()
+
+    def _next_queue(self) -> deque[Admission]:
+        order = _ORDERS[self.new_first, self._calls_in_a_row >= _CALLS_TO_A_ROW]
+        return next(self._waiting[number] for number in order if self._waiting[number])
 
 
 def copy_for_followers(error: ChatError) -> ChatError:

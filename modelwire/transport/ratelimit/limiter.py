@@ -1,14 +1,14 @@
 """Who may send, and when: the state that all calls of one key share. No I/O and no clock here; `now` is passed in.
 
     limiter.admit(admission)                # granted at once, or in the queue
-    limiter.look(admission, now)            # seconds until the next look, None once it is granted
+    limiter.poll(admission, now)            # seconds until the next look, None once it is granted
     limiter.answered(admission, now)        # a 200 has begun
     limiter.failed(admission, now, error)   # or this
     limiter.leave(admission, now)           # always, at the end: the place is free
 
-Retried work goes ahead of new work. The head of the queue keeps the time for all others: whoever lets it go wakes the
-next one, so there is no timer, thread or task here, and nobody wakes who cannot go. Rules R5-R12 of the reliability
-page.
+Single calls go ahead of the rows of batches, and retried work ahead of new work. The head of the queue keeps the time
+for all others: whoever lets it go wakes the next one, so there is no timer, thread or task here, and nobody wakes who
+cannot go. Rules R5-R12 of the reliability page.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from modelwire.transport.ratelimit.admission import Admission, AdmissionQueue, c
 from modelwire.transport.ratelimit.concurrency import ConcurrencyLimit
 from modelwire.transport.ratelimit.gate import PAUSE_CAP_S, Gate
 from modelwire.transport.ratelimit.limits import change_of, limits_of
+from modelwire.transport.ratelimit.minute_quota import MinuteQuota
 from modelwire.transport.ratelimit.own_refusals import Answers, count_own_refusal
 from modelwire.transport.ratelimit.random_refusals import (
     FEW_SENT,
@@ -88,6 +89,7 @@ class AdaptiveRateLimiter:
             None,
             None,
         )  # by the user: requests, tokens a minute
+        self._quota: MinuteQuota | None = None  # of the requests that the user states
         self.share = 1.0  # ours of what is stated or advertised, where several processes divide it among them
         self.rate = RateEstimate(now)
         self.random_refusals = RandomRefusals()
@@ -117,6 +119,9 @@ class AdaptiveRateLimiter:
         """Take the user's word for the provider's limits; None for what they do not know."""
         with self._lock:
             self.stated = (requests_per_minute, tokens_per_minute)
+            before, self._quota = self._quota, None
+            if requests_per_minute is not None:
+                self._quota = MinuteQuota(requests_per_minute * self.share, before)
             if tokens_per_minute is not None or self.advertised is not None:
                 ours = None if tokens_per_minute is None else tokens_per_minute * self.share
                 self._advertised(now).state("tokens", ours, now)
@@ -151,11 +156,7 @@ class AdaptiveRateLimiter:
             if admission.patient and now < self._exhausted_at + _EXHAUSTED_S:
                 admission.rejection, admission.released = self.last_refusal, True
                 return
-            if (
-                not queue.retries
-                and not queue.new
-                and self._ready_at(now, admission, waiting=False) <= now
-            ):
+            if not queue.length and self._ready_at(now, admission, waiting=False) <= now:
                 self._grant(admission, now)
                 return
             queue.add(admission)
@@ -217,12 +218,14 @@ class AdaptiveRateLimiter:
         return len(self._queue.waiting())
 
     def is_idle(self) -> bool:
-        return not (self.in_flight or self._queue.retries or self._queue.new)
+        return not (self.in_flight or self._queue.length)
 
     def _ready_at(self, now: float, admission: Admission, *, waiting: bool) -> float:
         """Return when `admission` may go: now or later, or never, which is until somebody else's call ends."""
         if now < self.gate.paused_until:
             return self.gate.paused_until
+        if self._quota is not None and (free_at := self._quota.ready_at(now)) > now:
+            return free_at
         if self.gate.probing:
             return self.gate.ready_at(now)
         if self._first is not None and now < (
@@ -240,13 +243,11 @@ class AdaptiveRateLimiter:
 
     def _first_known_at(self, first: Admission, admission: Admission) -> float:
         """Return how long `admission` waits to hear of the first request of all."""
-        crowded = admission.patient or len(self._queue.new) > _FEW or self.sent > _FEW
+        crowded = admission.patient or self._queue.length > _FEW or self.sent > _FEW
         if not crowded:
             return admission.requested_at + _FEW_ALONE_S
         # An event loop that starts hundreds of calls sends the first one when it has started the last.
-        last = max(
-            admission.requested_at, self._queue.new[-1].requested_at if self._queue.new else 0.0
-        )
+        last = max(admission.requested_at, self._queue.newest_at)
         return max(first.started, min(last, first.started + _ALONE_S)) + _ALONE_S
 
     def _learn_of_the_first(self, now: float) -> None:
@@ -273,14 +274,15 @@ class AdaptiveRateLimiter:
             self.gate.probe = admission
         elif self.rate.rate == inf:
             self._accepted.sent(now)
+        if self._quota is not None:
+            self._quota.grant(now)
         if self.advertised is not None:
             self.advertised.spend(admission, now)
 
     def _advance(self, now: float) -> list[Admission]:
         """Grant all that may go; return who has to hear of it, the one who keeps the time from now on included."""
         to_wake: list[Admission] = []
-        for queue in self._queue.heads():
-            admission = queue[0]
+        while (admission := self._queue.first()) is not None:
             at = self._ready_at(now, admission, waiting=True)
             if at > now:
                 # After a probe nobody trusts the pace yet: who waited for it looks again by itself, within `_WATCH_S`.
@@ -291,7 +293,7 @@ class AdaptiveRateLimiter:
                     to_wake.append(admission)
                 self._head_at = at
                 return to_wake
-            queue.popleft()
+            self._queue.pop_first()
             self._grant(admission, now)
             to_wake.append(admission)
         self._head = None
@@ -335,7 +337,7 @@ class AdaptiveRateLimiter:
                     or self.gate.closed_at is not None
                 ):
                     self._got_through(now)
-            to_wake = self._advance(now) if self._queue.retries or self._queue.new else []
+            to_wake = self._advance(now) if self._queue.length else []
         if to_wake:
             _wake_all(to_wake)
 
@@ -410,7 +412,7 @@ class AdaptiveRateLimiter:
             self._release(admission, sent=sent)
             if self._left:
                 self._release_abandoned()
-            to_wake = self._advance(now) if self._queue.retries or self._queue.new else []
+            to_wake = self._advance(now) if self._queue.length else []
         if to_wake:
             _wake_all(to_wake)
 
@@ -431,6 +433,8 @@ class AdaptiveRateLimiter:
                 self.gate.probe = None
             if not sent:
                 self.rate.level += 1
+                if self._quota is not None:
+                    self._quota.give_back(admission.started)
                 if self.advertised is not None:
                     self.advertised.give_back(admission)
 

@@ -142,7 +142,7 @@ def test_retried_calls_that_are_refused_again_and_again_leave_the_next_probe_to_
     first = ask(limiter, now)
     limiter.failed(first, 0.1, RateLimited("no"))
     limiter.leave(first, 0.1)
-    others = [ask(limiter, 0.2) for _ in range(3)]
+    others = [ask(limiter, 0.2, patient=True) for _ in range(3)]
     refused = ask(limiter, 0.3, again=True, patient=True)
     probes = []
     for _ in range(6):
