@@ -160,7 +160,7 @@ class AiohttpConnection(AsyncPooledConnection):
         return Reply(response.status, response.headers, b"" if step.stream else await self._whole())
 
     def _proxy_of_call(self) -> str | None:
-        """Return the proxy of this call: the one it was given, or the environment's, as httpx2 reads it.
+        """Return the proxy of this call: the model's, or the environment's, as for the other engines.
 
         aiohttp's own look-up attaches what `.netrc` says too, and leaves `ALL_PROXY` out.
         """

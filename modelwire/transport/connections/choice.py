@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire.transport.connections.address import address_of
 from modelwire.transport.connections.closed_network import mocks_seeing
 from modelwire.transport.connections.pooled import AsyncPooledConnection, SyncPooledConnection
-from modelwire.transport.connections.proxies import has_proxy
+from modelwire.transport.connections.proxies import proxy_of
 
 if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
@@ -19,7 +19,9 @@ def sync_connection(
     exchange: Exchange[Any, Any], client: Any = None, *, proxy: str | None = None
 ) -> SyncPooledConnection:
     """Choose the line of a sync call: over the user's `client`, through a proxy, or straight."""
-    if client is not None or _wants_a_client(exchange.url, proxy):
+    if client is None and proxy is None:
+        proxy = proxy_of(address_of(exchange.url))
+    if client is not None or proxy is not None:
         from modelwire.transport.connections.user_client import SyncClientConnection
 
         return SyncClientConnection(exchange, client, proxy=proxy)
@@ -40,14 +42,10 @@ def async_connection(
         from modelwire.transport.connections.aiohttp_engine import AiohttpConnection
 
         return AiohttpConnection(exchange, proxy=proxy)
-    if client is not None or _wants_a_client(exchange.url, proxy):
+    if client is None and proxy is None:
+        proxy = proxy_of(address_of(exchange.url))
+    if client is not None or proxy is not None:
         from modelwire.transport.connections.user_client import AsyncClientConnection
 
         return AsyncClientConnection(exchange, client, proxy=proxy)
     return AsyncPooledConnection(exchange)
-
-
-def _wants_a_client(url: str, proxy: str | None) -> bool:
-    """Whether the call is one for a client of httpx2: through a proxy."""
-    address = address_of(url)
-    return proxy is not None or (not address.is_loopback and has_proxy(address))

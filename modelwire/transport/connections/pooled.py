@@ -26,6 +26,7 @@ from modelwire.transport.connections.pools import (
     SyncPool,
     async_pool,
     sync_pool,
+    trust_names,
 )
 from modelwire.transport.connections.proxies import proxy_of
 from modelwire.transport.connections.shared_transport import (
@@ -74,7 +75,7 @@ class PooledConnection:
         self._proxy = proxy
         exchange.client = client, proxy
         self._settings = ClientSettings(
-            address.secure, proxy, proxy is None and address.is_loopback, self.engine
+            address.secure, proxy, self.engine, trust_names() if address.secure else None
         )
         self._origin = (
             address.authority if self.engine == "core" else ""

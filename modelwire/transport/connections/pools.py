@@ -12,16 +12,17 @@ connection, or where it has to be httpx2's, one of many small pools (shards).
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import threading
 from collections import deque
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from modelwire.errors import InvalidArgument, MissingDependency
+from modelwire.errors import InvalidArgument, InvalidConfig, MissingDependency
 from modelwire.transport.connections.client_guards import refusing_jar
 from modelwire.transport.connections.private_names import bytes_left_over
 
@@ -39,6 +40,7 @@ __all__ = [
     "affordable_in_flight",
     "async_pool",
     "sync_pool",
+    "trust_names",
     "trust_nobody",
     "trust_store",
 ]
@@ -57,9 +59,9 @@ class ClientSettings(NamedTuple):
     """What makes two calls unable to share a client."""
 
     secure: bool  # https: needs the TLS trust store
-    proxy: str | None = None  # None: as the environment says
-    direct: bool = False  # no proxy, whatever the environment says
+    proxy: str | None = None  # None: the connections go straight
     engine: str = "core"  # or "client" (an httpx2 client), or "aiohttp" for async calls
+    trust: tuple[str, str] | None = None  # what the environment names as the trust store of https
 
 
 class Lease:
@@ -414,7 +416,7 @@ def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
     return {
         "verify": trust_store() if settings.secure else trust_nobody(),
         "timeout": None,  # every request brings its own
-        "trust_env": not settings.direct,
+        "trust_env": False,  # `proxies` reads it, for each call
         "cookies": refusing_jar(),  # one client serves every model, key and tenant
         "follow_redirects": False,  # a followed redirect would carry the key to another origin
         "limits": httpx2.Limits(
@@ -426,12 +428,44 @@ def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
     }
 
 
-@cache
+def trust_names() -> tuple[str, str]:
+    """Return what the environment names as the trust store: a file, a folder."""
+    return os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
+
+
 def trust_store() -> ssl.SSLContext:
-    """Build the TLS context once a process: reading the trust store takes longer than a request on a LAN."""
+    """Return the TLS context of the trust store that the environment names now."""
+    return _trust_store(*trust_names())
+
+
+@lru_cache(maxsize=8)
+def _trust_store(file: str, folder: str) -> ssl.SSLContext:
+    """Build a TLS context, once: reading the trust store takes longer than a request on a LAN.
+
+    Raises `InvalidConfig` where the environment names a file that holds no certificates, or a folder that is not there.
+    """
     import httpcore2
 
-    return httpcore2.default_ssl_context()
+    if not file and folder and not os.path.isdir(folder):
+        raise InvalidConfig(
+            f"`SSL_CERT_DIR` names {folder!r}, which is not a folder. Set it to a folder of CA certificates, or unset "
+            "it to use those of the system.",
+            path=folder,
+        )
+    try:
+        return httpcore2.default_ssl_context()
+    except OSError as exc:  # an `ssl.SSLError` is one too
+        if not file or exc.errno in _OUT_OF_DESCRIPTORS:
+            raise
+        raise InvalidConfig(
+            f"`SSL_CERT_FILE` names {file!r}, which cannot be read as a file of certificates "
+            f"({exc.strerror or exc}). Set it to a PEM file of CA certificates, or unset it to use those of the "
+            "system.",
+            path=file,
+        ) from exc
+
+
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 @cache

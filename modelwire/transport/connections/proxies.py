@@ -1,23 +1,29 @@
-"""Which proxy the environment names for an address. No I/O here but a look into the environment."""
+"""Which proxy the environment names for an address, read anew for every call. No I/O here.
+
+Every engine asks here, so that `NO_PROXY` means the same for all of them: what it means for httpx2.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from modelwire.transport.connections.address import Address
 
-__all__ = ["has_proxy", "proxy_of"]
+__all__ = ["proxy_of"]
+
+_HAS_SYSTEM_PROXIES = sys.platform in ("darwin", "win32")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def has_proxy(address: Address) -> bool:
-    """Whether the environment names a proxy that may be for `address`; `NO_PROXY` is for httpx2 to read."""
-    if sys.platform in ("darwin", "win32"):  # the system's settings count too
-        from urllib.request import getproxies
-
-        return bool(getproxies())
+def _may_have_proxy(address: Address) -> bool:
+    """Return whether the environment names a proxy for the scheme of `address`; `NO_PROXY` is not read."""
+    if _HAS_SYSTEM_PROXIES:
+        return True
     return any(map(os.environ.get, _HTTPS_PROXY if address.secure else _HTTP_PROXY))
 
 
@@ -27,12 +33,61 @@ _HTTP_PROXY = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 
 def proxy_of(address: Address) -> str | None:
-    """Return the proxy for `address`, as httpx2 reads the environment, `NO_PROXY` too."""
-    if address.is_loopback or not has_proxy(address):
-        return None
-    from urllib.request import getproxies, proxy_bypass
+    """Return the URL of the proxy that the environment names for `address`; None: the call goes straight.
 
-    if proxy_bypass(address.authority):
+    On macOS and Windows the settings of the system count where the environment has none.
+    """
+    if address.is_loopback or not _may_have_proxy(address):
         return None
+    from urllib.request import getproxies, getproxies_environment, proxy_bypass
+
     named = getproxies()
-    return named.get("https" if address.secure else "http") or named.get("all")
+    proxy = named.get("https" if address.secure else "http") or named.get("all")
+    if not proxy or _is_excluded(address.url, named.get("no", "")):
+        return None
+    if _HAS_SYSTEM_PROXIES and not getproxies_environment() and proxy_bypass(address.authority):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+@lru_cache(maxsize=1000)
+def _is_excluded(url: str, no_proxy: str) -> bool:
+    """Return whether `no_proxy` lists the host of `url`.
+
+    `a.test` is this host and those below it, `.a.test` and `*.a.test` are those below it, `a.test:81` is one port of
+    it, `10.0.0.0/8` a network, `https://a.test` one scheme, `*` every host.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]
+    for entry in no_proxy.lower().split(","):
+        scheme, separator, rest = entry.strip().rpartition("://")
+        if separator and scheme not in (parts.scheme, "all"):
+            continue
+        if rest == "*" or (rest and _is_listed(host, port, rest, exactly=bool(separator))):
+            return True
+    return False
+
+
+def _is_listed(host: str, port: int, entry: str, *, exactly: bool) -> bool:
+    if "/" in entry:
+        return _is_in_network(host, entry)
+    name, colon, last = entry.rpartition(":")
+    if colon and last.isdecimal() and (":" not in name or name.endswith("]")):
+        if int(last) != port:
+            return False
+        entry = name
+    entry = entry.strip("[]")
+    if entry.startswith(("*.", ".")):
+        return host.endswith(entry.removeprefix("*"))
+    return host == entry or (not exactly and host.endswith(f".{entry}"))
+
+
+def _is_in_network(host: str, network: str) -> bool:
+    from ipaddress import ip_address, ip_network
+
+    try:
+        return ip_address(host) in ip_network(
+            network.replace("[", "").replace("]", ""), strict=False
+        )
+    except ValueError:  # a name, or an entry that nobody can read
+        return False

@@ -5,7 +5,6 @@ import gc
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+from support.certificates import a_certificate
 from support.colours import AsyncColour, SyncColour
 from support.raw_server import CHUNKED, END_CHUNKED, RawServer, answer, chunk
 from support.word_wire import WordWire, sse
@@ -691,33 +691,7 @@ def corked(*records: bytes) -> Callable[[socket.socket], None]:
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[Callable[[list[Any]], tuple[str, Path]]]:
     """Start servers with a certificate nobody trusts yet; give the address of each, and the certificate."""
-    key, certificate = str(tmp_path / "key.pem"), tmp_path / "certificate.pem"
-    made = subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            "/CN=house",
-            "-days",
-            "1",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            key,
-            "-out",
-            str(certificate),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip("no openssl to make a certificate with")
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    certificate, tls = a_certificate(tmp_path)
     servers: list[RawServer] = []
 
     def start(entry: list[Any]) -> tuple[str, Path]:
