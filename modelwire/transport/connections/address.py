@@ -5,6 +5,7 @@ Who we are is said by headers: a user and password in the URL become one, unless
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -21,6 +22,12 @@ __all__ = [
     "shown_url",
     "unlogged",
 ]
+
+
+# White space, control characters, which `urlsplit` drops, a backslash, which clients read in two ways, and a fragment,
+# behind which a path would be lost.
+_UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f\\#]")
+_MOST_OF_LABEL = 63  # RFC 1035, 2.3.4
 
 
 class Address(NamedTuple):
@@ -41,12 +48,12 @@ def address_of(url: str) -> Address:
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
         host, port = "", None
-    # `urlsplit` drops control characters, and clients read a backslash in two ways.
-    if any(char < " " or char in "\\\x7f" for char in url):
+    labels = [""] if _UNUSABLE.search(url) else host.removesuffix(".").split(".")
+    if not all(0 < len(label) <= _MOST_OF_LABEL or ":" in label for label in labels):
         host = ""
     if not host or parts.scheme not in ("http", "https") or port == 0:
         raise InvalidArgument(
-            "`base_url` is not a URL: write `http://host:port/path` or `https://...`."
+            "`base_url` is not a URL: write `http://host:port/path` or `https://...`, without spaces and without `#`."
         )
     userinfo, _, authority = parts.netloc.rpartition("@")
     return Address(

@@ -16,6 +16,10 @@ from modelwire.transport.connections.address import address_of
         ("https://localhost.corp.example/v1", "localhost.corp.example", False),
         ("https://127.0.0.1.example.org", "127.0.0.1.example.org", False),
         ("https://api.openai.com/v1", "api.openai.com", False),
+        ("https://api.openai.com./v1", "api.openai.com.", False),
+        (f"https://{'a' * 63}.b/v1", f"{'a' * 63}.b", False),
+        ("https://größe.example/v1", "größe.example", False),
+        ("https://[fd00::1%25eth0]/v1", "[fd00::1%25eth0]", False),
     ],
 )
 def test_only_this_machine_is_loopback(url: str, authority: str, loopback: bool) -> None:
@@ -43,6 +47,17 @@ def test_user_and_password_leave_the_url_and_become_a_header() -> None:
         "ftp://h",
         "h:80",
         "http://u:se#cret@h",
+        " http://h/v1",
+        "http://h/v1 ",
+        "http://h/v1\u3000",
+        "http://h /v1",
+        "http://h/a b/v1",
+        "http://h/v1#cret",
+        "http://h/v1?x=1#",
+        "http://.cret/v1",
+        "http://cret..h/v1",
+        "http://./v1",
+        f"http://{'a' * 64}.cret/v1",
     ],
 )
 def test_what_is_no_address_is_refused_without_showing_it(url: str) -> None:
