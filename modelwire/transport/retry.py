@@ -239,7 +239,8 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds a reply asks to wait, or None; `headers` by lower-case name.
 
     `retry-after-ms`, then `retry-after` as seconds or as an HTTP date, which is measured against the reply's own
-    `date` header: the local clock may be wrong. What is not a positive finite number is ignored, never raised.
+    `date` header, as the local clock may be wrong; that one counts where the reply has no date. What is not a positive
+    finite number is ignored, never raised.
     Source: RFC 9110 10.2.3; `retry-after-ms` is OpenAI's.
     """
     milliseconds = number_in(headers.get("retry-after-ms"))
@@ -259,14 +260,14 @@ def number_in(text: str | None) -> float | None:
 
 
 def _seconds_until(http_date: str | None, server_now: str | None) -> float | None:
-    if http_date is None or server_now is None:
+    if http_date is None:
         return None
-    from email.utils import parsedate_to_datetime
-
     try:
-        wait_s = (
-            parsedate_to_datetime(http_date) - parsedate_to_datetime(server_now)
-        ).total_seconds()
-    except (TypeError, ValueError, OverflowError):
-        return None
+        from datetime import UTC, datetime
+        from email.utils import parsedate_to_datetime
+
+        now = datetime.now(UTC) if server_now is None else parsedate_to_datetime(server_now)
+        wait_s = (parsedate_to_datetime(http_date) - now).total_seconds()
+    except (TypeError, ValueError, OverflowError, ImportError, OSError):
+        return None  # not a date; no file descriptor for the import
     return wait_s if wait_s > 0 else None

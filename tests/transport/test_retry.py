@@ -1,5 +1,7 @@
 """When a call is tried again: R1-R4 and R13 of the reliability page, as decisions without I/O."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from random import Random
 
 import pytest
@@ -195,6 +197,13 @@ def test_retry_after_is_read_in_every_form_and_garbage_is_ignored(
     headers: dict[str, str], seconds: float | None
 ) -> None:
     assert read_retry_after(headers) == seconds
+
+
+def test_a_date_in_an_answer_without_a_date_is_measured_against_our_clock() -> None:
+    in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    seconds = read_retry_after({"retry-after": in_an_hour})
+    assert seconds is not None
+    assert 3000 < seconds <= 3600  # the test may have to wait for a processor
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
