@@ -58,28 +58,14 @@ def _is_excluded(url: str, no_proxy: str) -> bool:
     it, `10.0.0.0/8` a network, `https://a.test` one scheme, `*` every host.
     """
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme]
-    for entry in no_proxy.lower().split(","):
-        scheme, separator, rest = entry.strip().rpartition("://")
-        if separator and scheme not in (parts.scheme, "all"):
-            continue
-        if rest == "*" or (rest and _is_listed(host, port, rest, exactly=bool(separator))):
-            return True
-    return False
-
-
-def _is_listed(host: str, port: int, entry: str, *, exactly: bool) -> bool:
-    if "/" in entry:
-        return _is_in_network(host, entry)
-    name, colon, last = entry.rpartition(":")
-    if colon and last.isdecimal() and (":" not in name or name.endswith("]")):
-        if int(last) != port:
-            return False
-        entry = name
-    entry = entry.strip("[]")
-    if entry.startswith(("*.", ".")):
-        return host.endswith(entry.removeprefix("*"))
-    return host == entry or (not exactly and host.endswith(f".{entry}"))
+    host, port = str(parts.hostname), parts.port or _DEFAULT_PORTS[parts.scheme]
+    labels = host.split(".")
+    above = [".".join(labels[position:]) for position in range(1, len(labels))]
+    names = {"*", host, f"[{host}]", *(dots + name for name in above for dots in ("", ".", "*."))}
+    names |= {f"{name}:{port}" for name in names}
+    names |= {f"{scheme}://{name}" for name in names for scheme in ("all", parts.scheme)}
+    entries = {entry.strip() for entry in no_proxy.lower().split(",")}
+    return not names.isdisjoint(entries) or any(_is_in_network(host, entry) for entry in entries)
 
 
 def _is_in_network(host: str, network: str) -> bool:
@@ -89,5 +75,5 @@ def _is_in_network(host: str, network: str) -> bool:
         return ip_address(host) in ip_network(
             network.replace("[", "").replace("]", ""), strict=False
         )
-    except ValueError:  # a name, or an entry that nobody can read
+    except ValueError:  # a name, or an entry that is not a network
         return False
