@@ -6,6 +6,7 @@ The client may be httpx2, httpx or aiohttp, and none of them is imported: except
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import ETIMEDOUT
 from functools import cache
 from importlib import import_module
 
@@ -101,6 +102,10 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
     for name in names:
         if name in _BY_NAME:
             cls, sentence = _BY_NAME[name]
+            if name not in _NOT_SENT and any(
+                isinstance(cause, OSError) and cause.errno == ETIMEDOUT for cause in _causes(exc)
+            ):  # the kernel has probed the connection in vain: `connections.keepalive`
+                cls, sentence = ConnectionLost, "The server no longer answers"
             detail = f" ({exc})" if str(exc) else ""
             hint = _HINTS.get(cls, "")
             error = cls(f"{sentence}: {origin}{detail}.{hint}", code=_NOT_SENT.get(name))

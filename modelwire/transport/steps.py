@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 
 from modelwire.errors import ChatError, RetryClass, Timeout
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES, MAX_STREAM_BYTES
+from modelwire.transport.connections.keepalive import USUAL, Keepalive
 from modelwire.transport.listeners import UNHEARD
 from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.retry import History, RetryPolicy
@@ -84,6 +85,7 @@ class Timeouts(NamedTuple):
     connect_s: float = 5.0
     first_byte_s: float = 600.0
     idle_s: float = 120.0  # between two reads of a body that has begun; pings count as life
+    keepalive: Keepalive | None = USUAL  # None: a peer that is gone is not noticed sooner
 
 
 class Send:

@@ -160,6 +160,17 @@ def check_retry_settings(settings: Mapping[str, Any]) -> None:
         )
 
 
+_MOST_OF_PROBING = (
+    32767,
+    32767,
+    127,
+)  # MAX_TCP_KEEPIDLE, _KEEPINTVL, _KEEPCNT of Linux's net/tcp.h
+
+
+def _is_probing(value: int, most: int) -> bool:
+    return 1 <= value <= most
+
+
 def check_limits(model: WireSettings) -> None:
     for name in ("rpm", "tpm"):
         value = getattr(model, name)
@@ -170,6 +181,12 @@ def check_limits(model: WireSettings) -> None:
     if type(model.max_response_bytes) is not int or model.max_response_bytes < 1:
         raise InvalidArgument(
             f"`max_response_bytes` must be a whole number above 0, not {model.max_response_bytes!r}."
+        )
+    keepalive = model.tcp_keepalive
+    if not isinstance(keepalive, bool) and not all(map(_is_probing, keepalive, _MOST_OF_PROBING)):
+        raise InvalidArgument(
+            "`tcp_keepalive` must be True, False or three whole numbers: seconds before the first probe and between "
+            f"two (1 to 32767), and how many (1 to 127), not {keepalive!r}."
         )
     if (profile := model.__dict__["profile"]) is not None:
         from modelwire.profiles import check_profile

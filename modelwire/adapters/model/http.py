@@ -46,6 +46,7 @@ from modelwire.runnables.config import in_batch, run_in_executor, settled
 from modelwire.runnables.deadline import covered
 from modelwire.transport.call import call_flow, collected_flow, stream_flow
 from modelwire.transport.connections.choice import async_connection, sync_connection
+from modelwire.transport.connections.keepalive import Keepalive
 from modelwire.transport.drivers import adrive, adrive_stream, drive, drive_stream
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.steps import Exchange, Timeouts
@@ -135,6 +136,7 @@ class HTTPChatModel(WireRequests):
                 retry_settings["timeout"],
                 retry_settings["stream_idle_timeout"],
                 _NO_TIMEOUTS if client is None else timeouts_of(client),
+                tcp_keepalive=self.tcp_keepalive,
             ),
             clock=time.monotonic,
             rng=_rng,
@@ -546,13 +548,20 @@ def _policy(
 
 @lru_cache(maxsize=256)
 def _timeouts(
-    silence_s: float | None, idle_s: float | None, of_client: tuple[float | None, float | None]
+    silence_s: float | None,
+    idle_s: float | None,
+    of_client: tuple[float | None, float | None],
+    *,
+    tcp_keepalive: bool | tuple[int, int, int],
 ) -> Timeouts:
     usual = Timeouts()
     connect_s, read_s = (None, silence_s) if silence_s else of_client
     first_byte_s = read_s or usual.first_byte_s
     connect_s = connect_s or min(usual.connect_s, first_byte_s)
-    return Timeouts(connect_s, first_byte_s, idle_s or read_s or usual.idle_s)
+    keepalive = usual.keepalive if tcp_keepalive else None
+    if isinstance(tcp_keepalive, tuple):
+        keepalive = Keepalive(*tcp_keepalive)
+    return Timeouts(connect_s, first_byte_s, idle_s or read_s or usual.idle_s, keepalive)
 
 
 def _note(answer: AIMessage | AIMessageChunk, name: str, value: int) -> None:

@@ -121,6 +121,9 @@ class WireSettings(BaseChatModel):
     far in `.partial`. "message": the message is returned, with the reason as its text."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
     """Most bytes of one answer, unpacked. Unset, a stream may have 256 MiB, as its events repeat their frames."""
+    tcp_keepalive: bool | tuple[int, int, int] = True
+    """Probe silent connections, so that a peer that is gone is noticed: seconds before the first probe, seconds between
+    two, number of probes. True: (60, 15, 3). False: none. A client of your own stays as it is."""
     rate_limit: Literal["auto", None] = "auto"
     """"auto": find the provider's rate limit and keep to it. None: no limiter."""
     rpm: float | None = None

@@ -11,6 +11,7 @@ from modelwire.errors import InvalidArgument, MissingDependency, NetworkBlocked
 from modelwire.transport.connections import pools
 from modelwire.transport.connections.body import joined
 from modelwire.transport.connections.closed_network import refuse_to_leave
+from modelwire.transport.connections.keepalive import with_options
 from modelwire.transport.connections.pooled import AsyncPooledConnection
 from modelwire.transport.connections.pools import KEEPALIVE_EXPIRY_S, AsyncPool
 from modelwire.transport.connections.proxies import proxy_of
@@ -104,7 +105,10 @@ class AiohttpPool(AsyncPool):
         context = pools.trust_store() if self.settings.secure else pools.trust_nobody()
         return aiohttp.ClientSession(
             connector=_connector_class()(
-                limit=0, ssl=context, keepalive_timeout=KEEPALIVE_EXPIRY_S
+                limit=0,
+                ssl=context,
+                keepalive_timeout=KEEPALIVE_EXPIRY_S,
+                socket_factory=partial(with_options, self.settings.keepalive),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # `transport.body` does, with its limits

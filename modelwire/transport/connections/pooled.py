@@ -75,7 +75,11 @@ class PooledConnection:
         self._proxy = proxy
         exchange.client = client, proxy
         self._settings = ClientSettings(
-            address.secure, proxy, self.engine, trust_names() if address.secure else None
+            address.secure,
+            proxy,
+            self.engine,
+            trust_names() if address.secure else None,
+            exchange.timeouts.keepalive,
         )
         self._origin = (
             address.authority if self.engine == "core" else ""

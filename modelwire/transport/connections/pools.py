@@ -24,7 +24,8 @@ from weakref import WeakKeyDictionary
 
 from modelwire.errors import InvalidArgument, InvalidConfig, MissingDependency
 from modelwire.transport.connections.client_guards import refusing_jar
-from modelwire.transport.connections.private_names import bytes_left_over
+from modelwire.transport.connections.keepalive import USUAL, Keepalive, socket_options
+from modelwire.transport.connections.private_names import bytes_left_over, set_socket_options
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,6 +63,7 @@ class ClientSettings(NamedTuple):
     proxy: str | None = None  # None: the connections go straight
     engine: str = "core"  # or "client" (an httpx2 client), or "aiohttp" for async calls
     trust: tuple[str, str] | None = None  # what the environment names as the trust store of https
+    keepalive: Keepalive | None = USUAL
 
 
 class Lease:
@@ -220,7 +222,7 @@ class SyncPool(_Pool):
 
     def _make_client(self, origin: str) -> Any:
         if self.settings.engine == "client":
-            return _client_of_httpx2("Client", self.settings)
+            return _client_of_httpx2("", self.settings)
         import httpcore2
 
         from modelwire.transport.connections.deadline_backend import DeadlineBackend
@@ -282,7 +284,7 @@ class AsyncPool(_Pool):
 
     def _make_client(self, origin: str) -> Any:
         if self.settings.engine == "client":
-            return _client_of_httpx2("AsyncClient", self.settings)
+            return _client_of_httpx2("Async", self.settings)
         import httpcore2
 
         arguments = _connection_arguments(self.settings, origin)
@@ -388,14 +390,15 @@ def _connection_arguments(settings: ClientSettings, origin: str) -> dict[str, An
         "origin": httpcore2.URL(f"{'https' if settings.secure else 'http'}://{origin}").origin,
         "ssl_context": trust_store() if settings.secure else None,
         "keepalive_expiry": KEEPALIVE_EXPIRY_S,
+        "socket_options": socket_options(settings.keepalive),
     }
 
 
-def _client_of_httpx2(kind: str, settings: ClientSettings) -> Any:
+def _client_of_httpx2(colour: str, settings: ClientSettings) -> Any:
     import httpx2
 
     try:
-        return getattr(httpx2, kind)(**_client_arguments(settings))
+        transport = getattr(httpx2, f"{colour}HTTPTransport")(**_transport_arguments(settings))
     except ImportError as exc:
         raise MissingDependency(
             'A SOCKS proxy needs socksio: `pip install "httpx2[socks]"`.'
@@ -408,23 +411,27 @@ def _client_of_httpx2(kind: str, settings: ClientSettings) -> Any:
             "The proxy is not a URL: write `http://host:port` or `socks5://host:port`, in the environment "
             "(`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) as in `openai_proxy`."
         ) from None
+    set_socket_options(transport, socket_options(settings.keepalive))
+    return getattr(httpx2, f"{colour}Client")(
+        transport=transport,
+        timeout=None,  # every request brings its own
+        trust_env=False,  # `proxies` reads it, for each call
+        cookies=refusing_jar(),  # one client serves every model, key and tenant
+        follow_redirects=False,  # a followed redirect would carry the key to another origin
+    )
 
 
-def _client_arguments(settings: ClientSettings) -> dict[str, Any]:
+def _transport_arguments(settings: ClientSettings) -> dict[str, Any]:
     import httpx2
 
     return {
         "verify": trust_store() if settings.secure else trust_nobody(),
-        "timeout": None,  # every request brings its own
-        "trust_env": False,  # `proxies` reads it, for each call
-        "cookies": refusing_jar(),  # one client serves every model, key and tenant
-        "follow_redirects": False,  # a followed redirect would carry the key to another origin
+        "proxy": settings.proxy,
         "limits": httpx2.Limits(
             max_connections=None,
             max_keepalive_connections=SHARD_CONNECTIONS["client"],
             keepalive_expiry=KEEPALIVE_EXPIRY_S,
         ),
-        **({"proxy": settings.proxy} if settings.proxy else {}),
     }
 
 

@@ -23,12 +23,36 @@ __all__ = [
     "network_classes",
     "put_behind",
     "reading_while_sending",
+    "set_socket_options",
 ]
 
 
 def put_behind(transport: Any, pool: Any) -> None:
     """Let an `HTTPTransport` or `AsyncHTTPTransport` take its connections from `pool`."""
     transport._pool = pool
+
+
+def set_socket_options(transport: Any, options: list[tuple[int, int, int]]) -> None:
+    """Let the connections of an `HTTPTransport` or `AsyncHTTPTransport` have `options`.
+
+    Its own argument for them is lost where the connections lead to a proxy.
+    """
+    pool = transport._pool
+    pool._network_backend = _OptionsBackend(pool._network_backend, options)
+
+
+class _OptionsBackend:
+    """A backend of httpcore2, sync or async, whose TCP connections have socket options."""
+
+    def __init__(self, backend: Any, options: list[tuple[int, int, int]]) -> None:
+        self._backend = backend
+        self._options = options
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> Any:
+        return self._backend.connect_tcp(*args, **{**kwargs, "socket_options": self._options})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
 
 
 def bytes_left_over(connection: Any) -> bool:
