@@ -61,6 +61,8 @@ MODEL_NAMES = (
     "claude-haiku-4-5",
     "smollm2",
 )
+# How the best known models of https://ollama.com/library are called there (read 2026-11).
+_OLLAMA_MODELS = ("llama", "qwen", "gemma", "phi", "mistral", "gpt-oss", "deepseek-r1")
 FILE_VARIABLE = "MODELWIRE_CONFIG"  # names the file
 
 
@@ -202,10 +204,26 @@ def named_row(name: str, provider: str | None = None, file: ModelFile | None = N
     known = [*registry.provider_names(), *rows]
     if not colon:  # most likely a model's name, then
         known = get_close_matches(name, [*MODEL_NAMES, *rows], n=2, cutoff=0.7) or known
+    guess = _with_its_provider(name)
+    hint = did_you_mean(prefix if colon else name, known)
+    if guess is not None:
+        hint = f"Did you mean `{guess}`?"
     raise UnknownModel(
         f"`{name}` is neither a row of `{FILE_NAME}` nor `PROVIDER:MODEL`. Write `PROVIDER:MODEL`, such as "
-        f"`openai:gpt-4o-mini`. {did_you_mean(prefix if colon else name, known)}"
+        f"`openai:gpt-4o-mini`. {hint}"
     )
+
+
+def _with_its_provider(name: str) -> str | None:
+    """Return `PROVIDER:MODEL` for a name that most likely means it: `openai/gpt-4o`, or a model that Ollama serves."""
+    if ":" in name:
+        return None
+    provider, slash, model = name.partition("/")
+    if slash and model and registry.row_of(provider) is not None:
+        return f"{provider}:{model}"
+    if not slash and name.startswith(_OLLAMA_MODELS):
+        return f"ollama:{name}"
+    return None
 
 
 # Arguments that authenticate the call themselves: with one of them the row's variable is not read.

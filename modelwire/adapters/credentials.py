@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelwire.adapters.environment import from_environment
+from modelwire.adapters.environment import from_environment, name_that_is_set
 from modelwire.adapters.model.secret import LostSecret, Secret, reveal
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.config import run_in_executor
@@ -25,8 +25,11 @@ __all__ = [
     "is_said_elsewhere",
     "is_set_in_code",
     "one_credential",
+    "refused_credential",
 ]
 
+# An error shows the last characters of a key that was refused, if the key is long enough to keep the rest a secret.
+_SHOWN_CHARS, _SHOWN_FROM_CHARS = 4, 16
 # The headers that say who calls: beside one of these nothing of the environment is sent.
 _WHO = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key"})
 
@@ -48,7 +51,8 @@ def credential_of_environment(
         return {}
     for name in cls.SECRETS:
         if (found := from_environment(variables.get(name, ()))) is not None:
-            return {name: Secret(found, ambient=True)}
+            variable = name_that_is_set(variables[name])
+            return {name: Secret(found, ambient=True, variable=variable)}
     return {}
 
 
@@ -93,6 +97,21 @@ def credential_of(model: WireSettings, headers: Mapping[str, str] | None) -> str
         if ambient is None or _says_who(headers) or _says_who(model.default_headers)
         else ambient
     )
+
+
+def refused_credential(model: WireSettings, headers: Mapping[str, str]) -> str:
+    """Return a sentence that tells which key these headers carry, by its source and its last characters.
+
+    It is empty for a key that is not the model's own, that a function gives, or that is too short to show a part of.
+    """
+    for name in model.SECRETS:
+        secret = getattr(model, name)
+        value = secret.get_secret_value() if isinstance(secret, Secret) else ""
+        is_sent = any(value in header for header in headers.values())
+        if len(value) >= _SHOWN_FROM_CHARS and is_sent:
+            source = secret.variable or name
+            return f"The key of `{source}` was sent, which ends in `{value[-_SHOWN_CHARS:]}`."
+    return ""
 
 
 def _says_who(headers: Mapping[str, str] | None) -> bool:

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from modelwire.errors import InvalidArgument
 from modelwire.transport.connections.address import address_of
 
-__all__ = ["check_address", "from_environment"]
+__all__ = ["check_address", "from_environment", "name_that_is_set"]
 
 
 def from_environment(variables: Sequence[str]) -> str | None:
     """Return the first of `variables` that is set to something."""
     return next((value for name in variables if (value := os.environ.get(name))), None)
+
+
+def name_that_is_set(variables: Sequence[str]) -> str:
+    """Return the name of the first of `variables` that is set to something, or an empty text."""
+    return next((name for name in variables if os.environ.get(name)), "")
 
 
 def check_address(url: str, variables: Sequence[str]) -> None:

@@ -263,7 +263,11 @@ def _check(options: argparse.Namespace) -> int:
             wrong += 1
             echo(f"{name}: {' '.join(str(exc).split())}")
     if file.default is not None and file.default not in file.models:
-        config.named_row(file.default)
+        try:
+            config.named_row(file.default, file=file)
+        except ModelwireError as exc:
+            wrong += 1
+            echo(f"`default` of the file: {' '.join(str(exc).split())}")
     echo(f"{place}: {len(file.models)} models, {wrong} wrong")
     return 1 if wrong else 0
 

@@ -161,7 +161,10 @@ def make_work(
     if not isinstance(work, (str, BasePromptTemplate)):
         if isinstance(work, Runnable):
             raise InvalidArgument("`model` is for a prompt; a chain has its own model.")
-        raise InvalidType(f"A job's work is a chain or a prompt, not a `{type(work).__name__}`.")
+        hint = " `RunnableLambda(function)` makes a chain of it." if callable(work) else ""
+        raise InvalidType(
+            f"A job's work is a chain or a prompt, not a `{type(work).__name__}`.{hint}"
+        )
     if model is None:
         raise InvalidArgument(
             'A prompt needs a model: give `model="openai:gpt-4o-mini"`, or a chat model.'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelwire import _lazy
 from modelwire._border import is_langchain, own
-from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
+from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.messages.base import (
     BaseMessage,
     BaseMessageChunk,
@@ -86,6 +86,8 @@ def convert_to_messages(messages: Iterable[MessageLikeRepresentation] | Any) -> 
         return [_message_class("HumanMessage").of(messages)]
     if isinstance(messages, str | BaseMessage | Mapping):
         return [convert_to_message(messages)]
+    if isinstance(messages, bytes | bytearray):
+        raise InvalidType("A prompt is a text, not bytes: decode it, as with `data.decode()`.")
     to_messages = getattr(messages, "to_messages", None)
     if callable(to_messages):
         value: Any = own("value", messages) if is_langchain(messages) else messages
@@ -94,6 +96,15 @@ def convert_to_messages(messages: Iterable[MessageLikeRepresentation] | Any) -> 
         return [convert_to_message(messages)]
     if not isinstance(messages, Iterable):
         raise _foreign(messages)
+    if (
+        isinstance(messages, tuple)
+        and len(messages) == 2
+        and messages[0] in (*_TYPE_OF_ROLE, *TYPES)
+    ):
+        warn_caller(
+            f"A pair alone is read as two messages of the user, {messages[0]!r} and another. For one message write "
+            f"`[({messages[0]!r}, ...)]`."
+        )
     converted: list[BaseMessage] = []
     for message in messages:
         if isinstance(message, BaseMessage):
@@ -135,6 +146,9 @@ def own_message(thing: object) -> BaseMessage | None:
 
 
 def _foreign(message: object) -> InvalidType:
+    if isinstance(message, type) and issubclass(message, BaseMessage):
+        name = message.__name__
+        return InvalidType(f'`{name}` is a class: make a message of it, such as `{name}("hi")`.')
     return InvalidType(
         f"Unsupported message type: `{type(message).__module__.partition('.')[0]}`'s `{type(message).__name__}`. "
         "Give a message of `modelwire.messages`, a text, a `(role, content)` pair or a dict with `role` and `content`."

@@ -57,9 +57,12 @@ class JsonOutputParser(BaseCumulativeTransformOutputParser[Any]):
         except ValueError as exc:
             if partial:
                 return None
+            where = exc.__cause__ or exc
             raise OutputParserException(
-                f"Invalid json output: {shortened(text)}", llm_output=text, raw_message=message
-            ) from exc
+                f"Invalid json output: {shortened(text)} ({where})",
+                llm_output=text,
+                raw_message=message,
+            ) from None
 
     def _diff(self, prev: Any, next: Any) -> list[dict[str, Any]]:
         return json_patch(prev, next)

@@ -62,7 +62,8 @@ def json_schema_of(model: Any) -> JSON:
     except (PydanticUserError, NameError) as exc:
         message = (
             f"`{model.__name__}` has no JSON schema: {str(exc).splitlines()[0]} Use types that JSON knows (str, int, "
-            "list, dict, enums, other pydantic models), or mark what the program itself passes as `InjectedToolArg`."
+            "list, dict, enums, other pydantic models). An argument of a tool that the program itself passes may have "
+            "any type: mark it as `InjectedToolArg`."
         )
         if isinstance(exc, NameError) or exc.code == "class-not-fully-defined":
             raise UndefinedAnnotation(message, getattr(exc, "name", None)) from exc

@@ -445,10 +445,10 @@ def _with_tools(model: Any, tools: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         }
         return model._with(bound=_with_tools(model.bound, tools, kwargs), kwargs=others)
     if not hasattr(model, "bind_tools"):
-        raise InvalidType(
-            f"`model` must be a chat model, not a `{type(model).__name__}`. Put the prompt into `messages` instead: "
-            "`prompt.invoke(...)` may be passed there."
-        )
+        hint = "Put the prompt into `messages` instead: `prompt.invoke(...)` may be passed there."
+        if isinstance(model, str):
+            hint = f"`init_chat_model({model!r})` makes one."
+        raise InvalidType(f"`model` must be a chat model, not a `{type(model).__name__}`. {hint}")
     return model.bind_tools(tools, **kwargs) if tools or kwargs else model
 
 

@@ -236,6 +236,10 @@ def _wait_after(
 ) -> Generator[Step[C], Any, float]:
     """Return the seconds to the next try; raise `error` where there is none."""
     renewed = yield from _renewed(exchange, error)
+    if isinstance(error, AuthenticationError) and not renewed and exchange.refused_credential:
+        sentence = exchange.refused_credential(exchange.headers)
+        if sentence:
+            error.message = and_said(error.message, sentence)
     if exchange.limiter is not None and exchange.admission is not None:
         exchange.limiter.failed(
             exchange.admission, exchange.clock(), error, exchange.response_headers, renewed=renewed

@@ -80,6 +80,8 @@ _HINTS: dict[type[WireError], str] = {
 _CALLERS_FAULT = frozenset(
     {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "CookieConflict"}
 )
+# OpenSSL's words for an answer that is not TLS, as a server of plain HTTP gives it.
+_IS_NO_TLS = "WRONG_VERSION_NUMBER"
 # httpcore's words for a kept-alive connection that the server had already closed: no byte of an answer came.
 _STALE = ("without sending a response", "Server disconnected")  # httpx2 and httpx; aiohttp
 
@@ -108,6 +110,8 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
                 cls, sentence = ConnectionLost, "The server no longer answers"
             detail = f" ({exc})" if str(exc) else ""
             hint = _HINTS.get(cls, "")
+            if _IS_NO_TLS in str(exc):
+                hint = " The server does not speak TLS at this port: write `http://` in `base_url`."
             error = cls(f"{sentence}: {origin}{detail}.{hint}", code=_NOT_SENT.get(name))
             if _is_no_such_host(exc):
                 error.retry_class = RetryClass.FATAL

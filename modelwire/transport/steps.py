@@ -182,7 +182,8 @@ class Exchange(Generic[M, C]):
     what is handed out. `marker` makes the chunk that says a stream begins again; None: it never does. `before` is
     called, or awaited, before the first attempt: what it raises ends the call. `continuation` makes the further
     requests of an answer that comes in parts; None: no answer does. `refusals` judges the
-    ends of streams; None: no stream is refused.
+    ends of streams; None: no stream is refused. `refused_credential` returns a sentence for the
+    error of a refused key: which of the keys of the program these headers carry.
     """
 
     def __init__(
@@ -213,7 +214,9 @@ class Exchange(Generic[M, C]):
         before: Callable[[], Any] | None = None,
         continuation: Continuation[M, C] | None = None,
         refusals: Refusals[C] | None = None,
+        refused_credential: Callable[[Mapping[str, str]], str] | None = None,
     ) -> None:
+        self.refused_credential = refused_credential
         self.url = url
         self.headers = headers
         self.content = content

@@ -143,10 +143,10 @@ def test_tools_and_cost(run: Callable[..., Any], provider: ProviderServer, own_h
         ("/save /no/folder/x.json", "cannot be written"),
         ("/load none.json", "cannot be read"),
         ("/load", "Name the file"),
-        ("/load bad.json", "no saved conversation"),
+        ("/load bad.json", "not a saved conversation"),
         ("/image none.png", "cannot be read"),
         ("/image", "Name the file"),
-        ("/tools none.py", "no Python file"),
+        ("/tools none.py", "cannot be read as a Python file"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_the_chat_goes_on(

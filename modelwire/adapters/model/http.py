@@ -14,7 +14,7 @@ from operator import attrgetter
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.credentials import ask_for_key, credential_of
+from modelwire.adapters.credentials import ask_for_key, credential_of, refused_credential
 from modelwire.adapters.model.arguments import (
     RETRY_SETTINGS,
     check_retry_settings,
@@ -160,7 +160,11 @@ class HTTPChatModel(WireRequests):
             before=before,
             continuation=continuation,
             refusals=ON_REFUSAL[retry_settings["on_refusal"]],
+            refused_credential=self._refused_credential,
         )
+
+    def _refused_credential(self, headers: Mapping[str, str]) -> str:
+        return refused_credential(self, headers)
 
     def _renewal(
         self,

@@ -12,11 +12,12 @@ __all__ = ["LostSecret", "Secret", "lost_credential", "reveal"]
 class Secret:
     """Holds a text that `repr`, `str` and logs show as asterisks; read it with `get_secret_value`, as pydantic's."""
 
-    __slots__ = ("_value", "ambient")
+    __slots__ = ("_value", "ambient", "variable")
 
-    def __init__(self, value: str, *, ambient: bool = False) -> None:
+    def __init__(self, value: str, *, ambient: bool = False, variable: str = "") -> None:
         self._value = value
         self.ambient = ambient  # of the environment: sent where nothing else says who calls
+        self.variable = variable  # of the environment that it was read from
 
     def get_secret_value(self) -> str:
         """Return the text itself."""

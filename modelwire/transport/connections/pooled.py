@@ -28,7 +28,7 @@ from modelwire.transport.connections.pools import (
     sync_pool,
     trust_names,
 )
-from modelwire.transport.connections.proxies import proxy_of
+from modelwire.transport.connections.proxies import proxy_of, unreachable_proxy
 from modelwire.transport.connections.shared_transport import (
     async_transport,
     is_unwatched,
@@ -210,12 +210,10 @@ class PooledConnection:
             error, InvalidArgument
         ):  # what the client says of a header may show it
             return error or exc
-        if (
-            isinstance(error, ConnectFailed)
-            and self.client is None
-            and (self._proxy or proxy_of(self.address))
-        ):
-            error.message += " The call goes through a proxy, which may be what cannot be reached."
+        if isinstance(error, ConnectFailed) and self.client is None:
+            proxy = self._proxy or proxy_of(self.address)
+            if proxy:
+                error.message = unreachable_proxy(proxy, self.address.authority, exc)
         return _because(error, exc)
 
 

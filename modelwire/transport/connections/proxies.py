@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from modelwire.transport.connections.address import Address
 
-__all__ = ["proxy_of"]
+__all__ = ["proxy_of", "unreachable_proxy"]
 
 _HAS_SYSTEM_PROXIES = sys.platform in ("darwin", "win32")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -77,3 +77,16 @@ def _is_in_network(host: str, network: str) -> bool:
         )
     except ValueError:  # a name, or an entry that is not a network
         return False
+
+
+def unreachable_proxy(proxy: str, target: str, error: Exception) -> str:
+    """Return the text of an error for a call to `target` whose connection to its proxy could not be made.
+
+    Of the proxy's URL it shows the host and the port alone: a user and a password may stand before them.
+    """
+    url = proxy if "//" in proxy else f"//{proxy}"
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    return (
+        f"The proxy {host} cannot be reached ({error}), through which the call goes to {target}. Is it up, and is "
+        "`proxy=`, or the variable `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`, right?"
+    )

@@ -270,9 +270,7 @@ def test_a_proxy_that_cannot_be_reached_is_named_and_tried_again(
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     monkeypatch.setenv("ALL_PROXY", f"http://me:secret-pw@127.0.0.1:{port}")
-    with pytest.raises(
-        ConnectFailed, match="a proxy, which may be what cannot be reached"
-    ) as caught:
+    with pytest.raises(ConnectFailed, match=r"The proxy .* cannot be reached") as caught:
         caller.call(exchange("https://a.example/v1", policy=RetryPolicy(max_retries=1)))
     assert len(caught.value.attempts) == 2
     assert "secret-pw" not in f"{caught.value} {caught.value.__cause__!r}"
