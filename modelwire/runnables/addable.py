@@ -1,4 +1,4 @@
-"""Adding up the chunks of a stream. Sums of text, lists and message chunks are linear in their number."""
+"""Adds up the chunks of a stream, in time linear in their number for texts, lists and message chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Item = TypeVar("Item")
 
 
 class AddableDict(dict[str, Any]):
-    """A dict of which a stream sends parts: adding joins the values of a key, `None` counts as nothing yet."""
+    """A dict that a stream sends in parts.
+
+    Adding two adds the values of each key; `None` adds nothing.
+    """
 
     def __add__(self, other: Mapping[str, Any]) -> AddableDict:
         total = AddableDict(self)
@@ -31,33 +34,42 @@ class AddableDict(dict[str, Any]):
 
 
 class GrowingDict(AddableDict):
-    """A dict of which a stream sends ever longer versions: two of them add up to the later one."""
+    """A dict that a stream sends in ever longer versions. The sum of two is the later one."""
 
     def __add__(self, other: Mapping[str, Any]) -> AddableDict:
         return other if type(other) is GrowingDict else super().__add__(other)
 
 
 class GrowingList(list[Any]):
-    """A list of which a stream sends ever longer versions: two of them add up to the later one."""
+    """A list that a stream sends in ever longer versions. The sum of two is the later one."""
 
     def __add__(self, other: Any) -> Any:
         return other if type(other) is GrowingList else super().__add__(other)
 
 
 class GrowingStr(str):
-    """A text of which a stream sends ever longer versions: a step that needs the whole takes the last one."""
+    """A text that a stream sends in ever longer versions.
+
+    A step that needs the whole takes the last one.
+    """
 
     __slots__ = ()
 
 
 class GrowingInt(int):
-    """A number whose digits a stream sends one by one: a step that needs the whole takes the last one."""
+    """A number that a stream sends digit by digit.
+
+    A step that needs the whole takes the last one.
+    """
 
     __slots__ = ()
 
 
 class GrowingFloat(float):
-    """A number whose digits a stream sends one by one: a step that needs the whole takes the last one."""
+    """A number that a stream sends digit by digit.
+
+    A step that needs the whole takes the last one.
+    """
 
     __slots__ = ()
 
@@ -72,12 +84,12 @@ _VERSIONS = frozenset({*_GROWING.values(), GrowingDict})
 
 
 def growing(value: Any) -> Any:
-    """Mark a value of which a stream sends versions, where two of its kind would add up."""
+    """Return a value marked as one version of a growing value, if two of its type would otherwise be added."""
     return _GROWING.get(type(value), _same)(value)
 
 
 def replaces(value: Any) -> bool:
-    """Return whether a later value of a stream replaces this one, so that the two do not add up."""
+    """Return whether a later value of a stream replaces this one instead of being added to it."""
     kind = type(value)
     return kind in _VERSIONS or kind is bool or not hasattr(value, "__add__")
 
@@ -95,21 +107,23 @@ def _added(key: str, have: Any, value: Any) -> Any:
 
 
 def add(addables: Iterable[Any]) -> Any:
-    """Add all items up; the sum of nothing is None."""
+    """Return the sum of all items; None if there are none."""
     items = list(addables)
     return _joined(items) if items else None
 
 
 async def aadd(addables: AsyncIterable[Any]) -> Any:
-    """Add all items up; the sum of nothing is None."""
+    """Return the sum of all items; None if there are none."""
     items = [item async for item in addables]
     return _joined(items) if items else None
 
 
 def collected(items: list[Any]) -> Any:
-    """Add up n >= 1 items as a step does that needs its whole input: where two do not add, the later one is taken.
+    """Return the sum of one or more items, for a step that needs its whole input. Items that cannot
+    be added replace others.
 
-    In an `AddableDict` that holds for each key by itself: one that cannot be added leaves the others alone.
+    In an `AddableDict` each key is summed on its own: one that cannot be added does not affect the
+    others.
     """
     total = _collected(items) if len(items) > 1 else items[0]
     grown = _WHEN_WHOLE.get(type(total))
@@ -124,12 +138,12 @@ _WHEN_WHOLE: dict[type, type] = {
 
 def _collected(items: list[Any]) -> Any:
     kinds = {type(item) for item in items}
-    if kinds == {bool}:  # a sum of truth values is a number
+    if kinds == {bool}:  # The sum of booleans would be an integer.
         return items[-1]
     if any(issubclass(kind, AddableDict) for kind in kinds) and all(
         issubclass(kind, dict) for kind in kinds
     ):
-        # Of plain dicts each replaces the one before; from the first that adds on, the rest adds to it.
+        # A plain dict replaces the previous one. From the first `AddableDict` on, dicts are added.
         begun = next((place for place, item in enumerate(items) if _adds(item)), len(items))
         return _joined_dicts(items[max(begun - 1, 0) :], collected)
     try:
@@ -155,7 +169,7 @@ def _sum_or_later(total: Any, item: Any) -> Any:
 
 
 def _joined(items: list[Any]) -> Any:
-    """Add n >= 1 items, those of one known kind in linear time."""
+    """Return the sum of one or more items, in linear time if all have one known type."""
     first = items[0]
     if len(items) == 1:
         return first
@@ -169,9 +183,8 @@ def _joined(items: list[Any]) -> Any:
             return [part for item in items for part in item]
         if kind is AddableDict:
             return _joined_dicts(items, _joined)
-        messages = sys.modules.get(
-            "modelwire.messages"
-        )  # nobody can hold a chunk of a module that is not loaded
+        # Chunks of a module that is not loaded cannot exist.
+        messages = sys.modules.get("modelwire.messages")
         if kind is getattr(messages, "AIMessageChunk", None):
             return cast("Any", messages).add_ai_message_chunks(*items)
     total = first
@@ -193,7 +206,7 @@ def _joined_dicts(
     for key, values in parts.items():
         try:
             total[key] = join(values) if values else None
-        except TypeError:  # the same again, one by one, for the error that names the two
+        except TypeError:  # They are added one by one, for an error that names the two types.
             for value in values:
                 total = total + {key: value}
     return total

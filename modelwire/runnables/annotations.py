@@ -1,4 +1,4 @@
-"""Types as pydantic reads them: models of pydantic's first version and older TypedDicts are replaced."""
+"""Makes type annotations readable for pydantic: models of its first version and older TypedDicts are replaced."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ __all__ = ["is_typed_dict", "is_v1_model", "readable", "replaced_types"]
 
 
 def is_v1_model(thing: Any) -> bool:
-    """Tell a model class of `pydantic.v1`, without loading that for those who have none."""
+    """Return whether something is a model class of `pydantic.v1`, without loading `pydantic.v1`."""
     v1 = sys.modules.get("pydantic.v1.main")
     return isinstance(thing, type) and issubclass(thing, getattr(v1, "BaseModel", ()))
 
 
 def readable(annotation: Any) -> Any:
-    """Replace the types in an annotation that pydantic itself does not read: v1 models, and older TypedDicts."""
+    """Return an annotation in which the types that pydantic cannot read are replaced: v1 models and
+    older TypedDicts.
+    """
     return replaced_types(annotation, _readable_one)
 
 
@@ -49,7 +51,7 @@ def _with_v1_model(model: Any) -> Any:
 
 
 def replaced_types(annotation: Any, swap: Callable[[Any], Any]) -> Any:
-    """Apply `swap` to every type that an annotation is built of."""
+    """Return an annotation with `swap` applied to every type in it."""
     args = get_args(annotation)
     if not args or get_origin(annotation) is typing.Literal:
         return swap(annotation)
@@ -67,7 +69,7 @@ def replaced_types(annotation: Any, swap: Callable[[Any], Any]) -> Any:
 
 
 def is_typed_dict(thing: Any) -> bool:
-    """Tell a TypedDict class, of `typing` or of `typing_extensions`."""
+    """Return whether something is a TypedDict class of `typing` or of `typing_extensions`."""
     return (
         isinstance(thing, type) and issubclass(thing, dict) and hasattr(thing, "__required_keys__")
     )

@@ -44,12 +44,14 @@ class BackgroundLoop:
             self._woken = True
             try:
                 self.loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:  # the loop is closed: the next post must fail as well
+            except RuntimeError:
+                # The loop is closed. The flag is reset, so that the next call fails as well.
                 self._woken = False
                 raise
 
     def _drain(self) -> None:
-        self._woken = False  # first, so that a post during the drain wakes the loop again
+        # It is reset first, so that a `post` during the loop below wakes the loop again.
+        self._woken = False
         while self._posted:
             self._posted.popleft()()
 
@@ -57,8 +59,8 @@ class BackgroundLoop:
         until_stopped = self.loop.create_task(self._until_stopped())
         try:
             while not until_stopped.done():
-                # A SystemExit in any task ends `run_until_complete`, but not the loop. The task keeps it,
-                # and whoever awaits that task gets it: all other calls continue.
+                # A SystemExit in a task ends `run_until_complete`, but not the loop. The task
+                # stores it, and its awaiter gets it, so all other calls continue.
                 with suppress(SystemExit, KeyboardInterrupt):
                     self.loop.run_until_complete(until_stopped)
         finally:
@@ -97,7 +99,7 @@ class BackgroundLoop:
         await self._stopped.wait()
 
     def close(self) -> None:
-        """Cancel what runs, close what is open and end the thread."""
+        """Cancel the running tasks, close the loop and end the thread."""
         if self._thread.is_alive() and not self.is_here():
             self.loop.call_soon_threadsafe(self._stopped.set)
             self._thread.join(CLOSING_S)
@@ -108,7 +110,7 @@ _making = threading.Lock()
 
 
 def background_loop() -> BackgroundLoop:
-    """Return the process's background loop; after a fork the child makes its own."""
+    """Return the process's background loop. A forked child creates its own."""
     global _background
     found = _background
     if found is not None and found.is_usable():

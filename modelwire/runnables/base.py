@@ -1,6 +1,6 @@
-"""The protocol of everything that can be composed: `Runnable`, and what turns functions and dicts into one.
+"""The interface of everything that can be composed: `Runnable`, and the conversion of functions and dicts to one.
 
-A subclass needs `invoke`; every other method has a default that is built on it.
+A subclass needs `invoke`; every other method has a default that calls it.
 """
 
 from __future__ import annotations
@@ -84,26 +84,26 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         guard(cls, clocked)
 
     def _loop_native(self) -> bool:
-        """Tell whether `ainvoke` runs none of the user's sync code, so that a sync batch may run on an event loop.
+        """Return whether `ainvoke` runs no sync code of the user, so that a sync batch may run on an event loop.
 
-        What is made of others does what they do; of anything else the worst is assumed.
+        A runnable made of others asks those; any other one returns False.
         """
         inside = tuple(self._runnables_inside())
         return bool(inside) and all(loop_native(inner) for inner in inside)
 
     def _may_block(self) -> bool:
-        """Tell whether an `invoke` may wait for something outside, so that branches beside it deserve threads."""
+        """Return whether an `invoke` may wait for I/O, so that branches beside it should run in threads."""
         inside = tuple(self._runnables_inside())
         return not inside or any(inner._may_block() for inner in inside)
 
     @abstractmethod
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Turn one input into one output."""
+        """Return the output for one input."""
 
     async def ainvoke(
         self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Output:
-        """Turn one input into one output; the default runs `invoke` in a thread."""
+        """Return the output for one input. The default runs `invoke` in a thread."""
         config, deadline = clocked(config)
         return await covered(
             run_in_executor(None, self.invoke, input, config, **kwargs), deadline, self
@@ -113,20 +113,23 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     def stream(
         self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Output]:
-        """Yield the output in chunks as they come; the default yields what `invoke` returns."""
+        """Yield the output in chunks. The default yields the result of `invoke`."""
         yield self.invoke(input, config, **kwargs)
 
     @abound_stream
     async def astream(
         self, input: Input, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
-        """Yield the output in chunks as they come; the default yields what `ainvoke` returns."""
+        """Yield the output in chunks. The default yields the result of `ainvoke`."""
         yield await self.ainvoke(input, config, **kwargs)
 
     def transform(
         self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Output]:
-        """Turn chunks of input into chunks of output; the default waits for the whole input and streams from there."""
+        """Yield chunks of output for chunks of input.
+
+        The default collects the whole input, and then streams.
+        """
         output = None
         try:
             items = list(input)
@@ -140,7 +143,10 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     async def atransform(
         self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Output]:
-        """Turn chunks of input into chunks of output; the default waits for the whole input and streams from there."""
+        """Yield chunks of output for chunks of input.
+
+        The default collects the whole input, and then streams.
+        """
         output = None
         try:
             items = [item async for item in input]
@@ -160,10 +166,10 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         version: Literal["v1", "v2"] = "v2",
         **kwargs: Any,
     ) -> AsyncIterator[StreamEvent]:
-        """Stream, and yield every start, chunk and end of this runnable and of those inside of it, as a dict.
+        """Stream, and yield the start, every chunk and the end of this runnable and of those inside of it, as dicts.
 
-        Choose among them by the keywords `include_names`, `include_types`, `include_tags` and `exclude_...`, each a
-        list; other keywords are those of `astream`.
+        The keywords `include_names`, `include_types`, `include_tags` and `exclude_...` select
+        events, each by a list; other keywords are those of `astream`.
         """
         return events.astream_events(self, input, config, version=version, **kwargs)
 
@@ -175,15 +181,16 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         version: str = "v2",
         **kwargs: Any,
     ) -> Iterator[Any]:
-        """Raise `NotImplementedError`, as LangChain's runnables do: `astream_events` has the events."""
+        """Raise `NotImplementedError`, as LangChain's runnables do. Use `astream_events`."""
         raise events.unknown_version("stream_events", version)
 
     def astream_log(
         self, input: Any, config: RunnableConfig | None = None, *, diff: bool = True, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """Stream, and yield a `RunLogPatch` for whatever happens inside, or without `diff` the whole `RunLog` so far.
+        """Stream, and yield a `RunLogPatch` for each event inside, or without `diff` the whole `RunLog` so far.
 
-        Keywords: `with_streamed_output_list`, those that `astream_events` has for choosing, and those of `astream`.
+        Keywords: `with_streamed_output_list`, those by which `astream_events` selects events, and
+        those of `astream`.
         """
         return log.astream_log(self, input, config, diff=diff, **kwargs)
 
@@ -206,7 +213,7 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     @overload
     def __or__(self, other: Mapping[str, Any]) -> RunnableSequence[Input, dict[str, Any]]: ...
     def __or__(self, other: Any) -> RunnableSequence[Input, Any]:
-        """Feed the output to `other`: a runnable, a function, or a dict of them."""
+        """Return a sequence that passes the output on to `other`: a runnable, a function, or a dict of them."""
         return runnables.RunnableSequence(
             self, coerce_to_runnable(other, place="on the right of `|`")
         )
@@ -218,7 +225,7 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     @overload
     def __ror__(self, other: Any) -> RunnableSequence[Any, Output]: ...
     def __ror__(self, other: Any) -> RunnableSequence[Any, Output]:
-        """Take the input from `other`: a function, or a dict of runnables and functions."""
+        """Return a sequence that takes its input from `other`: a function, or a dict of runnables and functions."""
         return runnables.RunnableSequence(
             coerce_to_runnable(other, place="on the left of `|`"), self
         )
@@ -230,25 +237,27 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     @overload
     def pipe(self, *others: Any, name: str | None = None) -> RunnableSequence[Input, Any]: ...
     def pipe(self, *others: Any, name: str | None = None) -> RunnableSequence[Input, Any]:
-        """Feed the output through `others`, one after the other."""
+        """Return a sequence that passes the output through `others`, one after the other."""
         return runnables.RunnableSequence(self, *others, name=name)
 
     def pick(self, keys: str | list[str]) -> RunnableSequence[Input, Any]:
-        """Keep one value of the output dict, or with a list of keys a smaller dict."""
+        """Return a sequence that keeps one value of the output dict, or with a list of keys a smaller dict."""
         return self | runnables.RunnablePick(keys)
 
     def assign(self, **kwargs: Any) -> RunnableSequence[Input, dict[str, Any]]:
-        """Add keys to the output dict; each value is a runnable or function of that dict."""
+        """Return a sequence that adds keys to the output dict; each value is a runnable or function of that dict."""
         return self | runnables.RunnableAssign(runnables.RunnableParallel(kwargs))
 
     def bind(self, **kwargs: Any) -> RunnableBinding[Input, Output]:
-        """Pass `kwargs` to every call."""
+        """Return a runnable that passes `kwargs` to every call."""
         return runnables.RunnableBinding(bound=self, kwargs=kwargs)
 
     def with_config(
         self, config: RunnableConfig | None = None, **kwargs: Any
     ) -> RunnableBinding[Input, Output]:
-        """Lay `config` (or its entries as keywords) under the config of every call."""
+        """Return a runnable whose calls use `config` (or its entries as keywords), unless a call's
+        own config overrides it.
+        """
         return runnables.RunnableBinding(
             bound=self, config=cast("RunnableConfig", {**(config or {}), **kwargs})
         )
@@ -256,7 +265,7 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     def with_types(
         self, *, input_type: Any = None, output_type: Any = None
     ) -> RunnableBinding[Any, Any]:
-        """Say what goes in and comes out, where the code does not: for schemas, and for readers."""
+        """Return a runnable with these types of input and output, for schemas and readers."""
         return runnables.RunnableBinding(
             bound=self, custom_input_type=input_type, custom_output_type=output_type
         )
@@ -269,10 +278,11 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         exponential_jitter_params: ExponentialJitterParams | None = None,
         stop_after_attempt: int = 3,
     ) -> RunnableBinding[Input, Output]:
-        """Try again where a call failed, up to `stop_after_attempt` times; streams are not tried again.
+        """Return a runnable that retries a failed call, up to `stop_after_attempt` attempts. Streams are not retried.
 
-        Without `retry_if_exception_type` (classes, or a function of the error) all errors are retried but those of the
-        caller, and those of models that say they are final or have used up their own retries.
+        Without `retry_if_exception_type` (classes, or a function of the error) all errors are
+        retried except those of the caller, and those of models that are permanent or remain after
+        the model's own retries.
         """
         return runnables.RunnableRetry(
             bound=self,
@@ -289,9 +299,10 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
         exception_key: str | None = None,
     ) -> RunnableWithFallbacks[Input, Output]:
-        """Try `fallbacks` in order where this one raises one of `exceptions_to_handle`.
+        """Return a runnable that tries `fallbacks` in order if this one raises one of `exceptions_to_handle`.
 
-        With `exception_key` the input is a dict, and the fallbacks find the last error in it under that key.
+        With `exception_key` the input is a dict, and the fallbacks find the last error in it under
+        that key.
         """
         return runnables.RunnableWithFallbacks(
             runnable=self,
@@ -307,7 +318,9 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         on_end: Listener | None = None,
         on_error: Listener | None = None,
     ) -> RunnableBinding[Input, Output]:
-        """Call `f(run)`, or `f(run, config)`, when this runnable's own run starts, ends or fails."""
+        """Return a runnable that calls `f(run)`, or `f(run, config)`, when this runnable's own run
+        starts, ends or fails.
+        """
         listening = root_listeners.listening_to(
             asynchronous=False, on_start=on_start, on_end=on_end, on_error=on_error
         )
@@ -320,7 +333,9 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         on_end: Listener | None = None,
         on_error: Listener | None = None,
     ) -> RunnableBinding[Input, Output]:
-        """Await `f(run)`, or `f(run, config)`, when this runnable's own run starts, ends or fails."""
+        """Return a runnable that awaits `f(run)`, or `f(run, config)`, when this runnable's own run
+        starts, ends or fails.
+        """
         listening = root_listeners.listening_to(
             asynchronous=True, on_start=on_start, on_end=on_end, on_error=on_error
         )
@@ -334,7 +349,9 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
     def configurable_fields(
         self, **kwargs: AnyConfigurableField
     ) -> RunnableConfigurableFields[Input, Output]:
-        """Let the config of a call set fields: `configurable_fields(temperature=ConfigurableField(id="temp"))`."""
+        """Return a runnable whose fields a call's config may set:
+        `configurable_fields(temperature=ConfigurableField(id="temp"))`.
+        """
         return runnables.RunnableConfigurableFields(default=self, fields=kwargs)
 
     def configurable_alternatives(
@@ -345,7 +362,7 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         prefix_keys: bool = False,
         **kwargs: Runnable[Any, Any] | Callable[[], Runnable[Any, Any]],
     ) -> RunnableConfigurableAlternatives[Input, Output]:
-        """Let the config of a call put another runnable in this one's place: the keyword that it names.
+        """Return a runnable that a call's config may replace by an alternative, selected by its keyword.
 
         With `prefix_keys` the fields of an alternative are configured under `which==keyword/field`.
         """
@@ -365,7 +382,7 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
         description: str | None = None,
         arg_types: dict[str, type] | None = None,
     ) -> BaseTool:
-        """Make a tool of this runnable for a model to call; its arguments are the keys of the input dict."""
+        """Return a tool for a model that calls this runnable; its arguments are the keys of the input dict."""
         return tools.convert_runnable_to_tool(
             self, args_schema, name=name, description=description, arg_types=arg_types
         )
@@ -466,7 +483,7 @@ RunnableLike: TypeAlias = (
 
 
 def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable[Any, Any]:
-    """Make a runnable of a function, a generator function or a dict; `place` is for the error's text.
+    """Return a runnable made of a function, a generator function or a dict; `place` is for the text of an error.
 
     Raises: `InvalidType` for anything else.
     """

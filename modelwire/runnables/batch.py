@@ -1,8 +1,8 @@
-"""Many inputs: bounded, in order, lazy.
+"""Runs a runnable on many inputs: with bounded concurrency, in order, reading inputs lazily.
 
-At most `max_concurrency` calls exist at a time, and inputs are read as calls finish.
-Two schedulers share every other decision: `_finished` waits for calls that run elsewhere (threads, or the background
-event loop), `_afinished` awaits tasks of its own loop.
+At most `max_concurrency` calls exist at a time, and inputs are read as calls finish. Two schedulers
+share every other decision: `_finished` waits for calls that run elsewhere (threads, or the
+background event loop), `_afinished` awaits tasks of its own loop.
 """
 
 from __future__ import annotations
@@ -54,23 +54,27 @@ __all__ = [
 Input = TypeVar("Input")
 Output = TypeVar("Output")
 
-# On an event loop a waiting call is one task: 100 keep a provider busy and stay within the pools' connections and the
-# usual limit of 256-1,024 open files. A waiting thread costs a stack: threads follow concurrent.futures' own default.
+# Sync batches run at most this many calls at a time. On an event loop a waiting call is one task:
+# 100 keep a provider busy and stay within the pools' connections and the usual limit of 256-1,024
+# open files. A waiting thread needs a stack, so threads have the default of concurrent.futures.
 LOOP_CONCURRENCY = 100
 THREAD_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
 
-# Reading inputs may be slow (a generator that reads a file): after this long the calls started so far get their turn.
+# Reading inputs may be slow (a generator that reads a file): after this long, the calls started so
+# far may proceed.
 READING_S = 0.001
 
-# What came of one call: its position, and the output or the error.
+# The outcome of one call: its position, and the output or the error.
 Finished: TypeAlias = tuple[int, Any, BaseException | None]
 
 
 def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableConfig]], int | None]:
-    """Pair each input with its config, lazily; return the first one's `max_concurrency` too. Check what can be now."""
-    one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(
-        type(inputs), "model_fields"
-    )  # a message, say
+    """Return pairs of an input and its config, lazily, and the first config's `max_concurrency`.
+
+    Invalid arguments raise at once.
+    """
+    # A message, for example, is a single value.
+    one_value = isinstance(inputs, (str, bytes, Mapping)) or hasattr(type(inputs), "model_fields")
     if one_value or not isinstance(inputs, Iterable):
         raise InvalidType(
             f"A batch takes an iterable of inputs, such as a list, not a `{type(inputs).__name__}`. "
@@ -95,7 +99,7 @@ def _rows(inputs: Any, config: Configs) -> tuple[Iterator[tuple[Any, RunnableCon
 def _repeated(
     inputs: Iterator[Input], first: RunnableConfig
 ) -> Iterator[tuple[Input, RunnableConfig]]:
-    """Give every input a copy of the one config, and only the first one its `run_id`."""
+    """Yield every input with a copy of the single config; only the first copy has its `run_id`."""
     run_id = first.pop("run_id", None)
     for input in inputs:
         config: Any = dict(first)
@@ -125,7 +129,7 @@ def _mismatch(configs: int, inputs: str) -> InvalidArgument:
 
 
 def in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
-    """Collect the outputs where their inputs were."""
+    """Return the outputs in the order of the inputs."""
     outputs: list[Any] = []
     try:
         for position, output in finished:
@@ -136,7 +140,7 @@ def in_order(finished: Iterator[tuple[int, Any]]) -> list[Any]:
 
 
 async def ain_order(finished: AsyncIterator[tuple[int, Any]]) -> list[Any]:
-    """Collect the outputs where their inputs were."""
+    """Return the outputs in the order of the inputs."""
     outputs: list[Any] = []
     try:
         async for position, output in finished:
@@ -147,7 +151,10 @@ async def ain_order(finished: AsyncIterator[tuple[int, Any]]) -> list[Any]:
 
 
 def _place(outputs: list[Any], position: int, output: Any) -> None:
-    """Put an output where its input was; the list grows no further than the calls have come."""
+    """Store an output at its input's position.
+
+    The list grows only as far as calls have finished.
+    """
     if position >= len(outputs):
         outputs.extend([None] * (position + 1 - len(outputs)))
     outputs[position] = output
@@ -207,7 +214,7 @@ async def _aoutputs(
 
 
 def _judged(output: Any, error: BaseException | None, return_exceptions: bool) -> Any:  # noqa: FBT001
-    """Return the output, or the error where it may stand in its place; raise it otherwise."""
+    """Return the output, or the error if errors are returned; raise it otherwise."""
     if error is None:
         return output
     if return_exceptions and isinstance(error, Exception):
@@ -216,10 +223,11 @@ def _judged(output: Any, error: BaseException | None, return_exceptions: bool) -
 
 
 class _Crew(ABC):
-    """Runs calls and reports each exactly once, from wherever it ran."""
+    """Runs calls and reports each exactly once. Subclasses decide where they run."""
 
     limit: int
-    interruptible = False  # whether `cancel` ends a call that is running
+    # True if `cancel` ends a running call.
+    interruptible = False
 
     @abstractmethod
     def start(
@@ -227,10 +235,10 @@ class _Crew(ABC):
     ) -> None: ...
 
     def cancel(self) -> None:  # noqa: B027 - most have nothing to do
-        """Cancel what can be cancelled; the rest finishes. All of it still reports."""
+        """Cancel what can be cancelled; other calls finish. All of them still report."""
 
     def dismiss(self) -> None:  # noqa: B027 - the same
-        """Let go of the workers."""
+        """Release the workers."""
 
 
 class _ThreadCrew(_Crew):
@@ -272,7 +280,7 @@ class _ThreadCrew(_Crew):
 
 
 class _InlineCrew(_Crew):
-    """Runs the one call there is on the caller's thread."""
+    """Runs a single call on the caller's thread."""
 
     limit = 1
 
@@ -329,7 +337,7 @@ class _LoopCrew(_Crew):
 
 
 def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
-    """Choose where the calls of a sync batch run."""
+    """Return the place where the calls of a sync batch run."""
     if isinstance(inputs, Sized) and len(inputs) == 1:
         return _InlineCrew()
     if loop_native(runnable):
@@ -343,7 +351,10 @@ def _crew(runnable: Any, inputs: Iterable[Any], limit: int | None) -> _Crew:
 def _finished(
     calls: Iterator[Callable[[], Any]], crew: _Crew, *, return_exceptions: bool
 ) -> Iterator[tuple[int, Any]]:
-    """Run the calls on the crew, `crew.limit` at a time; yield what came of each. Leaving early cancels the rest."""
+    """Run the calls on the crew, `crew.limit` at a time, and yield each outcome.
+
+    Closing the iterator cancels the rest.
+    """
     from queue import SimpleQueue
 
     reports: SimpleQueue[Finished] = SimpleQueue()
@@ -363,10 +374,10 @@ def _finished(
                 position, output, error = reports.get()
                 reported += 1
                 yield position, _judged(output, error, return_exceptions)
-    except (KeyboardInterrupt, GeneratorExit):  # a Ctrl-C here, or where the outputs are read
-        awaits_rest = (
-            crew.interruptible
-        )  # whoever pressed it does not wait for what cannot be stopped
+    except (KeyboardInterrupt, GeneratorExit):
+        # A Ctrl-C arrives here, or in the code that reads the outputs. After it, calls that cannot
+        # be cancelled are not awaited.
+        awaits_rest = crew.interruptible
         raise
     finally:
         close(calls)
@@ -392,7 +403,10 @@ def _outcome(task: asyncio.Task[Any]) -> tuple[Any, BaseException | None]:
 async def _afinished(
     calls: Iterator[Callable[[], Coroutine[Any, Any, Any]]], limit: int
 ) -> AsyncIterator[Finished]:
-    """Run the calls as tasks, `limit` at a time, and yield what came of each. Leaving early cancels the rest."""
+    """Run the calls as tasks, `limit` at a time, and yield each outcome.
+
+    Closing the iterator cancels the rest.
+    """
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -447,7 +461,7 @@ async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
 
 
 def joined(calls: Sequence[Callable[[], Output]], limit: int | None) -> list[Output]:
-    """Run sync calls side by side in threads and return what they return, in order; the first error is raised."""
+    """Run sync calls concurrently in threads and return their results in order; the first error is raised."""
     crew = _ThreadCrew(min(limit or THREAD_CONCURRENCY, len(calls)))
     return in_order(_finished(iter(calls), crew, return_exceptions=False))
 
@@ -455,7 +469,7 @@ def joined(calls: Sequence[Callable[[], Output]], limit: int | None) -> list[Out
 async def gathered(
     calls: Sequence[Callable[[], Coroutine[Any, Any, Output]]], limit: int | None
 ) -> list[Output]:
-    """Run async calls side by side and return what they return, in order; the first error cancels the rest."""
+    """Run async calls concurrently and return their results in order; the first error cancels the rest."""
     return await ain_order(
         _aoutputs(_afinished(iter(calls), limit or len(calls)), return_exceptions=False)
     )

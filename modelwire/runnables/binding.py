@@ -1,4 +1,7 @@
-"""`RunnableBinding`: a runnable with arguments and config set in advance. It has no run of its own."""
+"""`RunnableBinding`: a runnable with arguments and config set in advance.
+
+It has no run of its own.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +29,16 @@ if TYPE_CHECKING:
 
 __all__ = ["RunnableBinding"]
 
-FORM = frozenset(
-    ("response_format", "tools", "tool_choice", "parallel_tool_calls")
-)  # `with_structured_output` says it
+# `with_structured_output` sets these itself.
+FORM = frozenset(("response_format", "tools", "tool_choice", "parallel_tool_calls"))
 
 
 class RunnableBinding(Forwarding[Input, Output]):
-    """`bound`, called with `kwargs` and with `config` laid under the config of each call.
+    """Calls `bound` with `kwargs`, and with `config` as the default of each call's config.
 
-    `config_factories` are functions of the merged config that return a config to lay over it. Attributes that a
-    binding does not have are those of `bound`; its methods that take a `config` get the binding's.
+    `config_factories` are functions of the merged config that return a config to merge over it.
+    Attributes that a binding does not have are those of `bound`; its methods that take a `config`
+    get the binding's.
     """
 
     _parts: ClassVar[tuple[str, ...]] = (
@@ -103,13 +106,13 @@ class RunnableBinding(Forwarding[Input, Output]):
         return f"{type(self).__name__}({shown}, config_factories={self.config_factories!r})"
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "bound" not in self.__dict__:  # while it is copied or unpickled
+        if name.startswith("__") or "bound" not in self.__dict__:
+            # While the object is copied or unpickled, `bound` is missing.
             raise AttributeError(name)
         value = getattr(self.bound, name)
         if name == "bind_tools":
-            return lambda *args, **kwargs: self._rebound(
-                value(*args, **kwargs)
-            )  # and keep what is bound already
+            # What is bound already is kept.
+            return lambda *args, **kwargs: self._rebound(value(*args, **kwargs))
         if name == "with_structured_output":
             return update_wrapper(partial(self._bind_structured, value), value)
         if not callable(value) or not accepted_kwargs(value)[0]:
@@ -130,7 +133,10 @@ class RunnableBinding(Forwarding[Input, Output]):
         return configured
 
     def _rebound(self, made: Any) -> RunnableBinding[Any, Any]:
-        """Lay this binding under what `bound` has made; the kwargs of that win."""
+        """Return this binding around `made`, a result of a method of `bound`.
+
+        The kwargs of `made` take precedence.
+        """
         if not isinstance(made, RunnableBinding):
             return self._with(bound=made)
         is_plain = type(made) is RunnableBinding and not (made.config or made.config_factories)
@@ -140,7 +146,10 @@ class RunnableBinding(Forwarding[Input, Output]):
     def _bind_structured(
         self, method: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Runnable[Any, Any]:
-        """Lay this binding under the model whose `with_structured_output` it is, but for another form of the answer."""
+        """Return this binding around a model with structured output.
+
+        Bound arguments for another form of output are dropped.
+        """
         from modelwire.runnables.sequence import RunnableSequence
 
         if lost := [f"`{name}`" for name in self.kwargs if name in FORM]:
@@ -148,7 +157,7 @@ class RunnableBinding(Forwarding[Input, Output]):
                 f"`with_structured_output` leaves out {', '.join(lost)}, which is bound: it sets its own."
             )
         beside = {name: value for name, value in self.kwargs.items() if name not in FORM}
-        if getattr(method, "takes_call_kwargs", False):  # they choose how to ask
+        if getattr(method, "takes_call_kwargs", False):  # Such a method chooses the request itself.
             kwargs, beside = {**beside, **kwargs}, {}
         made, binding = method(*args, **kwargs), self._with(kwargs=beside)
         if not isinstance(made, RunnableSequence):
@@ -160,7 +169,8 @@ class RunnableBinding(Forwarding[Input, Output]):
             return config
         merged = merge_configs(self.config, config)
         if self.config_factories and merged.get("callbacks") is None:
-            # A factory adds handlers: to those that the call inherits, which a config with callbacks shuts out.
+            # A factory adds handlers to the inherited ones, which a config with callbacks would
+            # replace.
             inherited = var_child_runnable_config.get()
             if inherited is not None and inherited.get("callbacks") is not None:
                 merged["callbacks"] = inherited["callbacks"]
@@ -172,7 +182,7 @@ class RunnableBinding(Forwarding[Input, Output]):
     def with_config(
         self, config: RunnableConfig | None = None, **kwargs: Any
     ) -> RunnableBinding[Input, Output]:
-        """Lay `config` (or its entries as keywords) over the config bound so far."""
+        """Return a binding with `config` (or its entries as keywords) merged over the config bound so far."""
         return self._with(config=merge_configs(self.config, config, cast("RunnableConfig", kwargs)))
 
     def _with(self, **changes: Any) -> RunnableBinding[Input, Output]:
@@ -187,7 +197,10 @@ class RunnableBinding(Forwarding[Input, Output]):
         )
 
     def with_retry(self, **options: Any) -> RunnableBinding[Input, Output]:
-        """Try again what is bound; who listens to this binding hears of all attempts as one."""
+        """Return a runnable that retries `bound`.
+
+        Handlers of this binding see all attempts as one run.
+        """
         return self._with(bound=self.bound.with_retry(**options))
 
     def _listened(
@@ -220,11 +233,10 @@ class RunnableBinding(Forwarding[Input, Output]):
     def _batching(
         self, config: Configs, kwargs: dict[str, Any]
     ) -> tuple[Runnable[Input, Output], Configs, dict[str, Any]]:
-        """Return what batches in the place of this binding, and with what."""
+        """Return the runnable whose batch replaces this binding's, with its config and arguments."""
         hidden(kwargs)
-        if (
-            self.config_factories
-        ):  # they make a config for one call, so each call comes through here
+        if self.config_factories:
+            # A factory makes the config of one call, so each call goes through this binding.
             return cast("Runnable[Input, Output]", super()), config, kwargs
         ready: Any = (
             [self._config(one) for one in config]

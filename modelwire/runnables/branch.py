@@ -1,4 +1,4 @@
-"""One of several runnables, chosen by the input: the first branch whose condition holds, or the route that is named."""
+"""Runs one of several runnables, chosen by the input: the first branch whose condition is true, or a named route."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RunnableBranch", "RunnableRoute", "route"]
 
-Chosen = tuple[Runnable[Input, Output], RunnableConfig]  # what to run, with the config of its call
+# This is the chosen runnable, and the config of its call.
+Chosen = tuple[Runnable[Input, Output], RunnableConfig]
 
 
 class _Choice(WholeStep[Input, Output]):
-    """What the ways to choose have in common: running what was chosen."""
+    """The shared part of all choices: running the chosen runnable."""
 
     def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
         raise NotImplementedError
@@ -62,7 +63,7 @@ class _Choice(WholeStep[Input, Output]):
 
 
 class RunnableBranch(_Choice[Input, Output]):
-    """Pairs of a condition and what to run where it holds, and at the end what to run where none does.
+    """Runs the first runnable whose condition is true, or the default. It takes pairs of a condition and a runnable.
 
     Example:
         RunnableBranch((lambda x: x > 0, positive), (lambda x: x < 0, negative), zero)
@@ -94,7 +95,7 @@ class RunnableBranch(_Choice[Input, Output]):
         return f"RunnableBranch(branches={self.branches!r}, default={self.default!r})"
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return the first schema that says more than `Any`: of the default, the branches, the conditions."""
+        """Return the first schema other than `Any`, of the default, the branches, the conditions."""
         candidates = [
             self.default,
             *(body for _, body in self.branches),
@@ -106,7 +107,7 @@ class RunnableBranch(_Choice[Input, Output]):
         return [self.default, *(part for pair in self.branches for part in pair)]
 
     def _chosen(self, input: Any, config: RunnableConfig, run: Run | None) -> Chosen[Input, Output]:
-        """Ask the conditions in order."""
+        """Return the chosen runnable, evaluating the conditions in order."""
         for number, (condition, body) in enumerate(self.branches, 1):
             if condition.invoke(input, run.below(f"condition:{number}") if run else config):
                 return body, run.below(f"branch:{number}") if run else config
@@ -122,7 +123,7 @@ class RunnableBranch(_Choice[Input, Output]):
 
 
 class RunnableRoute(_Choice[Input, Output]):
-    """A function (or runnable) of the input that names one of `routes`; what is named runs on the same input."""
+    """Runs the one of `routes` that a function (or runnable) of the input names, on the same input."""
 
     _parts = ("choose", "routes", "default", "name")
 
@@ -156,7 +157,7 @@ class RunnableRoute(_Choice[Input, Output]):
         return f"RunnableRoute({self.choose!r}, {self.routes!r})"
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return the first schema that says more than `Any`, of the routes and of what chooses."""
+        """Return the first schema other than `Any`, of the routes and of the choosing runnable."""
         return schemas.first_input(
             [*self.routes.values(), self.choose], config
         ) or super().get_input_schema(config)
@@ -187,10 +188,10 @@ class RunnableRoute(_Choice[Input, Output]):
 def route(
     choose: Any, routes: Mapping[str, Any], *, default: str | None = None, name: str | None = None
 ) -> RunnableRoute[Any, Any]:
-    """Send each input to the one of `routes` that `choose` names: a cheap model for the easy ones, say.
+    """Return a runnable that sends each input to the one of `routes` that `choose` names.
 
-    `choose` is a function (sync or async) or runnable from the input to a key of `routes`. A key that is not there
-    runs `default`, or raises `InvalidArgument`.
+    `choose` is a function (sync or async) or runnable from the input to a key of `routes`. For an
+    unknown key `default` runs, or without one `InvalidArgument` is raised.
 
     Example:
         route(lambda text: "good" if len(text) > 500 else "cheap", {"cheap": small_model, "good": large_model})

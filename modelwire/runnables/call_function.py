@@ -1,4 +1,6 @@
-"""Calling the user's functions: with the arguments they ask for, in a context where nested calls inherit the config."""
+"""Calls the user's functions with the arguments that they accept, in a context where nested calls
+inherit the config.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,19 @@ __all__ = ["acall_func_with_variable_args", "call_func_with_variable_args"]
 
 Output = TypeVar("Output")
 
-END: Any = object()  # what `next` returns when an iterator is exhausted
+# `next` returns this for an exhausted iterator.
+END: Any = object()
 
 
 def accepted_kwargs(func: Any) -> tuple[bool, bool]:
-    """Tell whether `func` has parameters named `config` and `run_manager`."""
+    """Return whether `func` has a parameter `config`, and whether it has a parameter `run_manager`."""
     code = getattr(func, "__code__", None)
     if code is not None and not hasattr(func, "__wrapped__"):
         names: Any = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     else:
         try:
             names = inspect.signature(func).parameters
-        except (ValueError, TypeError):  # a built-in that does not say
+        except (ValueError, TypeError):  # Some built-ins have no signature.
             return False, False
     return "config" in names, "run_manager" in names
 
@@ -36,10 +39,10 @@ def takes_manager(*functions: Any) -> bool:
 
 
 def config_place(method: Callable[..., Any]) -> int | None:
-    """Return the place of the parameter `config` among the positional ones of a bound method; None without one."""
+    """Return the position of the parameter `config` among the positional ones of a bound method; None without one."""
     try:
         parameters = inspect.signature(method).parameters
-    except (ValueError, TypeError):  # a built-in that does not say
+    except (ValueError, TypeError):  # Some built-ins have no signature.
         return None
     place = next((place for place, name in enumerate(parameters) if name == "config"), None)
     return (
@@ -57,7 +60,10 @@ def extra_kwargs(
     *,
     sync: bool,
 ) -> dict[str, Any]:
-    """Add to `kwargs` what a function takes besides its input. A sync function gets a sync run manager."""
+    """Return `kwargs` with the config and run manager that a function accepts.
+
+    A sync function gets a sync run manager.
+    """
     takes_config, takes_manager = takes
     if takes_config:
         kwargs = {**kwargs, "config": config}
@@ -69,7 +75,10 @@ def extra_kwargs(
 
 
 def context_with(config: RunnableConfig) -> Context:
-    """Copy the context, with `config` for the calls in it that have none. What is set inside does not leak out."""
+    """Return a copy of the context in which calls without a config inherit `config`.
+
+    Variables set in it do not leak out.
+    """
     context = copy_context()
     context.run(var_child_runnable_config.set, config)
     return context
@@ -91,7 +100,7 @@ def call_func_with_variable_args(
     run_manager: Any = None,
     **kwargs: Any,
 ) -> Output:
-    """Call `func(input)`, with `config` and `run_manager` when it has such parameters."""
+    """Call `func(input)`, with `config` and `run_manager` if it has such parameters."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, run_manager, sync=True)
     return context_with(config).run(func, input, **extra)
 
@@ -103,7 +112,7 @@ async def acall_func_with_variable_args(
     run_manager: Any = None,
     **kwargs: Any,
 ) -> Output:
-    """Await `func(input)`, with `config` and `run_manager` when it has such parameters."""
+    """Await `func(input)`, with `config` and `run_manager` if it has such parameters."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, run_manager, sync=False)
     return await await_with_deadline(func(input, **extra), config)
 
@@ -115,7 +124,7 @@ def stream_function(
     manager: Any,
     kwargs: dict[str, Any],
 ) -> Iterator[Output]:
-    """Yield from the generator `func(input)`, in a context of its own to its end; close it and then its input."""
+    """Yield from the generator `func(input)`, in one context of its own; close it and then its input."""
     extra = extra_kwargs(accepted_kwargs(func), kwargs, config, manager, sync=True)
     context = context_with(config)
     output = None
@@ -124,9 +133,8 @@ def stream_function(
         while (chunk := context.run(next, output, END)) is not END:
             yield chunk
     finally:
-        context.run(
-            close, output, input
-        )  # a `finally` in them may reset a variable that was set in there
+        # A `finally` in the generator may reset a context variable that was set in this context.
+        context.run(close, output, input)
 
 
 async def astream_function(

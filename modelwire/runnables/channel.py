@@ -1,4 +1,4 @@
-"""A channel: what one task produces, another reads, and a slow reader holds the producer back."""
+"""A bounded queue between a producing task and one reader: a slow reader makes the producer wait."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ __all__ = ["Channel"]
 
 Item = TypeVar("Item")
 
-AHEAD = 64  # items that may wait before the producer is held
+# The producer waits while this many items are queued.
+AHEAD = 64
 
 
 class Channel(Generic[Item]):
-    """Items on their way from a producing task, and the threads it starts, to one reader."""
+    """A queue of items from a producing task, and the threads it starts, to one reader."""
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
-        self._reader: Future[None] | None = None  # set while the reader waits for an item
-        self._held: Future[None] | None = None  # set while the producer waits for the reader
+        # It is set while the reader waits for an item.
+        self._reader: Future[None] | None = None
+        # It is set while the producer waits for the reader.
+        self._held: Future[None] | None = None
         self._loop: AbstractEventLoop | None = None
         self._thread = 0
 
     def put(self, item: Item) -> None:
-        """Pass an item on, from any thread."""
+        """Add an item; callable from any thread."""
         self._items.append(item)
         reader = self._reader
         if reader is not None and self._loop is not None:
-            self._reader = None  # one call is enough
+            # The reader must be woken only once.
+            self._reader = None
             if get_ident() == self._thread:
                 _wake(reader)
             else:
                 self._loop.call_soon_threadsafe(_wake, reader)
 
     async def wait_for_reader(self) -> None:
-        """Hold the producer while the reader is far behind."""
+        """Make the producer wait while too many items are queued."""
         if len(self._items) >= AHEAD and self._loop is not None:
             self._held = self._loop.create_future()
             await self._held
@@ -49,7 +53,7 @@ class Channel(Generic[Item]):
     async def forward(
         self, stream: Callable[[], AsyncIterator[Any]], hear: Callable[[Any], None]
     ) -> None:
-        """Let `hear` hear a stream, as fast as the reader takes what is put."""
+        """Call `hear` with each chunk of a stream, as fast as the reader takes items."""
         chunks = stream()
         try:
             async for chunk in chunks:
@@ -59,9 +63,9 @@ class Channel(Generic[Item]):
             await aclose(chunks)
 
     async def read(self, produce: Callable[[], Awaitable[None]]) -> AsyncIterator[Item]:
-        """Run `produce` in a task and yield what it puts; raise what it raises, after the items before it.
+        """Run `produce` in a task and yield the items it puts; then raise its error, if any.
 
-        A reader that leaves or is cancelled cancels the task, and waits until it is over.
+        If the reader closes this iterator or is cancelled, the task is cancelled and awaited.
         """
         import asyncio
 
@@ -76,9 +80,8 @@ class Channel(Generic[Item]):
                 if self._held is not None:
                     _wake(self._held)
                 over = task.done()
-                reader = self._reader = (
-                    self._loop.create_future()
-                )  # before the second look: threads put, too
+                # It is set before the queue is checked again, because threads put items, too.
+                reader = self._reader = self._loop.create_future()
                 if not self._items:
                     if over:
                         break

@@ -1,4 +1,4 @@
-"""Closing iterators that wrap one another, so that leaving a stream early reaches its socket at once."""
+"""Closes nested iterators, so that leaving a stream early closes its connection at once."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ __all__ = ["aclose", "close"]
 
 
 def close(*iterators: Any) -> None:
-    """Close what can be closed, in this order: the reader first, then what it read from."""
+    """Close these iterators in order: the reader first, then its source."""
     for position, iterator in enumerate(iterators):
         closing = getattr(iterator, "close", None)
         if closing is not None:
             try:
                 closing()
-            except BaseException:  # whatever it is, the rest still has to be closed
+            except BaseException:
+                # Whatever the error is, the other iterators must still be closed.
                 close(*iterators[position + 1 :])
                 raise
 
 
 async def aclose(*iterators: Any) -> None:
-    """Close what can be closed, in this order: the reader first, then what it read from."""
+    """Close these iterators in order: the reader first, then its source."""
     for position, iterator in enumerate(iterators):
         closing = getattr(iterator, "aclose", None)
         if closing is not None:
             try:
                 await closing()
-            except BaseException:  # whatever it is, the rest still has to be closed
+            except BaseException:
+                # Whatever the error is, the other iterators must still be closed.
                 await aclose(*iterators[position + 1 :])
                 raise

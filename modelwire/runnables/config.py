@@ -1,7 +1,8 @@
-"""What a call carries besides its input: the `RunnableConfig`, how configs merge, and how they reach nested calls.
+"""`RunnableConfig`, the settings of a call besides its input: how configs are merged, and how
+nested calls inherit them.
 
-`settled` is the way in for our own classes: it costs a fraction of a microsecond for a config that is settled already.
-`ensure_config` and its sisters are what scripts use; they always return a new dict.
+`settled` is for our own classes: it takes a fraction of a microsecond for a config that is settled
+already. `ensure_config` and its sisters are for scripts; they always return a new dict.
 """
 
 from __future__ import annotations
@@ -46,28 +47,28 @@ DEFAULT_RECURSION_LIMIT = 25
 
 
 class RunnableConfig(TypedDict, total=False):
-    """What a call carries besides its input. Every key may be left out; an unknown key counts as `configurable`."""
+    """The settings of a call besides its input.
 
-    tags: list[str]  # for this run and those below it
-    metadata: dict[str, Any]  # the same
-    callbacks: Callbacks  # a list of handlers, or a manager
-    run_name: str  # for this run only
-    run_id: UUID | None  # for this run only
-    max_concurrency: int | None  # calls at a time in `batch` and parallel branches
-    recursion_limit: int  # how deep a function may return runnables
-    configurable: dict[
-        str, Any
-    ]  # values for configurable fields, and for anything of the user's own
-    timeout: float | None  # seconds for the whole call, queueing and retries included
-    deadline: float  # set by the outermost call from its `timeout`; not for users
-    observers: tuple[
-        CallObserver, ...
-    ]  # who hears what becomes of the calls of models; not for users
+    Every key is optional; an unknown key counts as `configurable`.
+    """
+
+    tags: list[str]  # They apply to this run and those below it.
+    metadata: dict[str, Any]  # It applies to this run and those below it.
+    callbacks: Callbacks  # A list of handlers, or a manager.
+    run_name: str  # It applies to this run only.
+    run_id: UUID | None  # It applies to this run only.
+    max_concurrency: int | None  # The number of concurrent calls in `batch` and parallel branches.
+    recursion_limit: int  # How deep a function may return runnables.
+    # Values of configurable fields, and any values of the user's own.
+    configurable: dict[str, Any]
+    timeout: float | None  # Seconds for the whole call, including queueing and retries.
+    deadline: float  # The outermost call sets it from its `timeout`. It is not for users.
+    # Observers of model calls. It is not for users.
+    observers: tuple[CallObserver, ...]
 
 
-Configs: TypeAlias = (
-    RunnableConfig | Sequence[RunnableConfig] | None
-)  # for all inputs of a batch, or one for each
+# One config for all inputs of a batch, or one for each.
+Configs: TypeAlias = RunnableConfig | Sequence[RunnableConfig] | None
 
 
 _COPIED = ("tags", "metadata", "configurable")
@@ -75,24 +76,25 @@ _KEYS = frozenset(RunnableConfig.__annotations__)
 
 
 class _Settled(dict[str, Any]):
-    """A config that is complete, checked, and has its clock running."""
+    """A config that is complete and checked, and whose timeout is running."""
 
     __slots__ = ()
 
 
-# What a call without a config of its own inherits: set around the user's functions, and always settled there.
+# A call without a config inherits this one. It is set around the user's functions, and is always
+# settled.
 var_child_runnable_config: ContextVar[RunnableConfig | None] = ContextVar(
     "child_runnable_config", default=None
 )
 
-# Whether this is a row of a batch or a job: it may wait for a provider as long as it takes.
+# True in a row of a batch or a job, which may wait for a provider without a time limit.
 in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
 
 
 def settled(config: RunnableConfig | None) -> RunnableConfig:
-    """Complete `config` from its defaults and its context, check it, and start its clock.
+    """Return `config` completed from its defaults and its context, checked, and with its timeout running.
 
-    The result may be shared with other calls: it must not be changed.
+    The result may be shared with other calls, so it must not be changed.
     """
     if config is None:
         config = var_child_runnable_config.get()
@@ -104,7 +106,7 @@ def settled(config: RunnableConfig | None) -> RunnableConfig:
 
 
 def clocked(config: Any) -> tuple[Any, float | None]:
-    """Begin the clock of a call of a user's own runnable: return its config as it came, and its deadline."""
+    """Start the timeout of a call of a user's own runnable; return its config unchanged, and its deadline."""
     inherited = (var_child_runnable_config.get() or {}).get("deadline")
     if not isinstance(config, Mapping):
         return config, inherited
@@ -118,7 +120,7 @@ def clocked(config: Any) -> tuple[Any, float | None]:
 
 
 def below(config: RunnableConfig) -> RunnableConfig:
-    """Return the config that the calls inside of a call with the settled `config` get, when nobody listens."""
+    """Return the config for the calls inside of a call with the settled `config`, if it has no handlers."""
     if "run_name" in config or "run_id" in config:
         inner = _Settled(config)
         inner.pop("run_name", None)
@@ -128,12 +130,12 @@ def below(config: RunnableConfig) -> RunnableConfig:
 
 
 def changed(config: RunnableConfig, **changes: Any) -> RunnableConfig:
-    """Copy the settled `config` with `changes`, for a call inside of it."""
+    """Return a copy of the settled `config` with `changes`, for a call inside of it."""
     return cast("RunnableConfig", _Settled(below(config), **changes))
 
 
 def ensure_config(config: RunnableConfig | None = None) -> RunnableConfig:
-    """Return a complete config: the defaults, then what the context passes down, then `config`."""
+    """Return a complete config: the defaults, overridden by the context, overridden by `config`."""
     ready = _Settled(settled(config))
     for key in _COPIED:
         if ready.get(key) is not None:
@@ -152,7 +154,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def _complete(config: RunnableConfig | None) -> dict[str, Any]:
-    """Lay `config` over what the context passes down over the defaults; unknown keys become `configurable`."""
+    """Return the defaults, overridden by the context, overridden by `config`; unknown keys become `configurable`."""
     ready = _defaults()
     for layer in (var_child_runnable_config.get(), config):
         if layer is None:
@@ -196,21 +198,23 @@ def _complete(config: RunnableConfig | None) -> dict[str, Any]:
     _check_count("max_concurrency", ready.get("max_concurrency"))
     _check_count("recursion_limit", ready["recursion_limit"], least=0)
     if ready.get("timeout") is not None:
-        start_clock(ready["timeout"])  # only to check it: it starts when its call does
+        # This only checks the value; the timeout starts with the call.
+        start_clock(ready["timeout"])
     return ready
 
 
 @lru_cache(256)
 def _meant(key: str) -> str | None:
-    """Return the key of a config that `key` is most likely a misspelling of."""
+    """Return the key that `key` is most likely a misspelling of, or None."""
     from difflib import get_close_matches
 
-    # All that is set in a config and not known to us is somebody's own: only what is very near is a slip.
+    # An unknown key is usually intended for `configurable`, so only a very similar one counts as a
+    # typo.
     return next(iter(get_close_matches(key, _KEYS, n=1, cutoff=0.8)), None)
 
 
 def _clocked(ready: dict[str, Any]) -> dict[str, Any]:
-    """Replace the `timeout` of a complete config by the deadline it means now."""
+    """Replace the `timeout` of a complete config by its deadline, counted from now."""
     timeout = ready.pop("timeout", None)
     if timeout is not None:
         ready["deadline"] = start_clock(timeout, ready.get("deadline"))
@@ -244,7 +248,10 @@ def patch_config(
     run_name: str | None = None,
     configurable: dict[str, Any] | None = None,
 ) -> RunnableConfig:
-    """Copy `config` with other values; new `callbacks` drop `run_name` and `run_id`, which name another run."""
+    """Return a copy of `config` with other values.
+
+    New `callbacks` drop `run_name` and `run_id`, which belong to another run.
+    """
     patched = ensure_config(config)
     if callbacks is not None:
         patched["callbacks"] = callbacks
@@ -262,9 +269,11 @@ def patch_config(
 
 
 def merge_configs(*configs: RunnableConfig | None) -> RunnableConfig:
-    """Merge configs, later ones first in rank: tags and callbacks add up, metadata and configurable by key.
+    """Return the merged configs. Tags and callbacks are added, metadata and configurable are merged
+    by key; later ones win.
 
-    `None` never overrides, nor does the default `recursion_limit`; of two deadlines the earlier one holds.
+    `None` and the default `recursion_limit` never override. Of two deadlines the earlier one is
+    used.
     """
     merged: dict[str, Any] = {}
     for config in configs:
@@ -278,7 +287,10 @@ def merge_configs(*configs: RunnableConfig | None) -> RunnableConfig:
 
 
 def _joined_callbacks(have: Any, more: Any) -> Any:
-    """Join lists of handlers and managers: the handlers of a list are inherited by the runs below."""
+    """Return lists of handlers and managers joined.
+
+    Handlers of a list are inherited by the runs below.
+    """
     if have is None:
         return [*more] if isinstance(more, (list, tuple)) else more
     if isinstance(have, (list, tuple)) and isinstance(more, (list, tuple)):
@@ -301,7 +313,7 @@ def _joined_observers(
     return tuple(dict.fromkeys((*(have or ()), *more)))
 
 
-# How what a key has so far, perhaps None, goes together with a later config's value.
+# Each function merges a key's value so far, perhaps None, with a later config's value.
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "tags": lambda have, more: sorted({*(have or ()), *more}),
     "metadata": lambda have, more: {**(have or {}), **more},
@@ -316,19 +328,19 @@ _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def element_config(config: RunnableConfig | None) -> RunnableConfig:
-    """Complete and check the config of one element of a batch, without starting its clock."""
+    """Return the completed and checked config of one element of a batch, without starting its timeout."""
     return cast("RunnableConfig", _complete(config))
 
 
 def started(config: RunnableConfig) -> RunnableConfig:
-    """Start the clock of an element whose `element_config` this is."""
+    """Return the `element_config` of an element with its timeout running."""
     return cast("RunnableConfig", _Settled(_clocked(dict(config))))
 
 
 def get_config_list(config: Configs, length: int) -> list[RunnableConfig]:
-    """Make one complete config for each of `length` inputs; a `run_id` in a single config is the first input's.
+    """Return a complete config for each of `length` inputs. The `run_id` of a single config goes to the first input.
 
-    Raises: `InvalidArgument` where the number of configs is another.
+    Raises: `InvalidArgument` if the number of configs differs.
     """
     if length < 0:
         raise InvalidArgument(f"`length` must be 0 or more, not {length}.")
@@ -351,7 +363,7 @@ def get_config_list(config: Configs, length: int) -> list[RunnableConfig]:
 
 
 def warn_of_run_id() -> None:
-    """Say that only the first element of a batch can have the one `run_id`."""
+    """Warn that only the first element of a batch can have the single `run_id`."""
     warn_caller(
         "A batch has one `run_id`: only its first element gets it. Give a list of configs instead.",
         RuntimeWarning,
@@ -360,7 +372,7 @@ def warn_of_run_id() -> None:
 
 @contextmanager
 def set_config_context(config: RunnableConfig) -> Generator[Context, None, None]:
-    """Give a copy of the context in which calls without a config of their own inherit `config`."""
+    """Yield a copy of the context in which calls without a config inherit `config`."""
     context = copy_context()
     context.run(var_child_runnable_config.set, below(settled(config)))
     yield context
@@ -371,18 +383,18 @@ def _inheritable(config: RunnableConfig) -> dict[str, Any]:
 
 
 def get_callback_manager_for_config(config: RunnableConfig) -> CallbackManager:
-    """Make the manager with which a sync run under `config` starts."""
+    """Return the manager that starts a sync run under `config`."""
     return managers.CallbackManager.configure(**_inheritable(config))
 
 
 def get_async_callback_manager_for_config(config: RunnableConfig) -> AsyncCallbackManager:
-    """Make the manager with which an async run under `config` starts."""
+    """Return the manager that starts an async run under `config`."""
     return managers.AsyncCallbackManager.configure(**_inheritable(config))
 
 
 @contextmanager
 def get_executor_for_config(config: RunnableConfig | None) -> Generator[Executor, None, None]:
-    """Open a thread pool of `max_concurrency` workers, whose work sees the context it was submitted in."""
+    """Yield a thread pool of `max_concurrency` workers that run each function in the submitter's context."""
     from modelwire.runnables.threads import ContextThreadPoolExecutor
 
     with ContextThreadPoolExecutor(max_workers=(config or {}).get("max_concurrency")) as executor:
@@ -395,9 +407,9 @@ async def run_in_executor(
     *args: Args.args,
     **kwargs: Args.kwargs,
 ) -> Result:
-    """Run a sync function in a thread that sees the caller's context, and await it.
+    """Run a sync function in a thread with the caller's context, and await it.
 
-    A `StopIteration` becomes a `RuntimeError`: no future can carry it.
+    A `StopIteration` becomes a `RuntimeError`, because a future cannot hold it.
     """
     import asyncio
     from functools import partial

@@ -1,6 +1,6 @@
-"""Runnables that the config changes: other values for their fields, or another runnable in their place.
+"""Runnables that a call's config changes: with other values of fields, or with another runnable in their place.
 
-They have no run of their own: what was chosen under the config of a call runs, and is reported.
+They have no run of their own: the chosen runnable runs, and its run is reported.
 """
 
 from __future__ import annotations
@@ -34,20 +34,23 @@ from modelwire.runnables.forwarding import Call, Forwarding
 if TYPE_CHECKING:
     from modelwire.runnables.graph import Graph
 
-# One for all, as a lock of their own could not be pickled; a factory may choose another alternative.
+# All objects share this lock, because a lock of their own could not be pickled. It is reentrant,
+# since a factory may choose another alternative.
 _making = RLock()
 
 __all__ = ["RunnableConfigurableAlternatives", "RunnableConfigurableFields"]
 
-# Methods of a chat model that a runnable without a default has as well: they wait for what the config will choose.
+# These methods of a chat model exist on a runnable without a default, too: their call is deferred
+# until the config has chosen the model.
 DECLARATIVE = frozenset({"bind_tools", "with_structured_output"})
 
 
 class DynamicRunnable(Forwarding[Input, Output]):
-    """A runnable that the config of a call turns into another one: see `prepare`.
+    """A runnable that a call's config replaces by another one; see `prepare`.
 
-    Attributes are those of `default`. A method of it that returns a runnable (`bind_tools`, say) returns one that is
-    still configurable; one that takes a `config` is called on what that config chooses.
+    Attributes are those of `default`. A method that returns a runnable, such as `bind_tools`,
+    returns one that is still configurable; a method that takes a `config` is called on the runnable
+    that the config chooses.
     """
 
     default: Runnable[Input, Output]
@@ -57,7 +60,7 @@ class DynamicRunnable(Forwarding[Input, Output]):
     def prepare(
         self, config: RunnableConfig | None = None
     ) -> tuple[Runnable[Input, Output], RunnableConfig]:
-        """Return what a call with `config` runs, and the config to run it with."""
+        """Return the runnable that a call with `config` runs, and its config."""
         runnable: Runnable[Input, Output] = self
         while isinstance(runnable, DynamicRunnable):
             config = settled(merge_configs(runnable.config, config) if runnable.config else config)
@@ -66,7 +69,7 @@ class DynamicRunnable(Forwarding[Input, Output]):
 
     @abstractmethod
     def _chosen(self, config: RunnableConfig) -> tuple[Runnable[Input, Output], RunnableConfig]:
-        """Choose by the settled `config`; what is chosen may choose again."""
+        """Return the runnable chosen by the settled `config`, which may choose again, and its config."""
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         bound = copy(self)
@@ -102,9 +105,8 @@ class DynamicRunnable(Forwarding[Input, Output]):
     def __getattr__(self, name: str) -> Any:
         if "default" not in self.__dict__ and name in DECLARATIVE:
             return lambda *args, **kwargs: RunnableDeclared(self, name, args, kwargs)
-        if (
-            name.startswith("__") or "default" not in self.__dict__
-        ):  # also while it is copied or unpickled
+        if name.startswith("__") or "default" not in self.__dict__:
+            # This is also the case while the object is copied or unpickled.
             raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
         value = getattr(self.default, name)
         if callable(value) and not isinstance(value, type):
@@ -143,7 +145,9 @@ class DynamicRunnable(Forwarding[Input, Output]):
 def _config_in(
     named: int | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[int | None, RunnableConfig | None]:
-    """Find the config among a call's arguments: its place (`named` is the parameter's), if it has one, and itself."""
+    """Return the config among a call's arguments, and its position, if any; `named` is the position
+    of the parameter.
+    """
     passed = kwargs.get("config")
     if isinstance(passed, dict):
         return None, cast("RunnableConfig", passed)
@@ -156,7 +160,9 @@ def _config_in(
 
 
 class RunnableDeclared(DynamicRunnable[Input, Output]):
-    """What `source.name(*args, **kwargs)` returns, called on whatever the config makes of `source`."""
+    """The deferred result of `source.name(*args, **kwargs)`: called on the runnable that the config
+    makes of `source`.
+    """
 
     _parts = ("source", "method", "args", "kwargs", "config")
 
@@ -195,7 +201,7 @@ class RunnableDeclared(DynamicRunnable[Input, Output]):
 
 
 class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
-    """`default`, with other values in `fields` where the config has some."""
+    """Runs `default` with the values of `fields` that the config has."""
 
     _parts = ("default", "fields", "config")
 
@@ -207,9 +213,8 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         config: RunnableConfig | None = None,
     ) -> None:
         known = _field_names(default)
-        aliases: Mapping[str, str] = getattr(
-            type(default), "ALIASES", {}
-        )  # other names of a chat model's fields
+        # These are aliases of a chat model's fields.
+        aliases: Mapping[str, str] = getattr(type(default), "ALIASES", {})
         fields = {
             name if name in known else aliases.get(name, name): field
             for name, field in fields.items()
@@ -234,7 +239,7 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
     def configurable_fields(
         self, **kwargs: AnyConfigurableField
     ) -> RunnableConfigurableFields[Input, Output]:
-        """Let the config set these fields too."""
+        """Return a runnable whose config may set these fields, too."""
         return RunnableConfigurableFields(
             default=self.default, fields={**self.fields, **kwargs}, config=self.config
         )
@@ -256,13 +261,15 @@ class RunnableConfigurableFields(DynamicRunnable[Input, Output]):
         return (_remade(self.default, values) if values else self.default), config
 
 
-_declared: set[str] = (
-    set()
-)  # every id that a runnable of this process takes: none of them is a misspelt one
+# These are all ids that runnables of this process take, so none of them is a typo.
+_declared: set[str] = set()
 
 
 def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
-    """Warn of keys that nothing takes and that are nearly an id of ours; others pass: LangGraph has its own there."""
+    """Warn of unknown keys that are similar to an id of ours.
+
+    Others are ignored, since LangGraph stores its own there.
+    """
     unknown = [key for key in map(str, values) if key not in _declared and "==" not in key]
     if not unknown:
         return
@@ -307,7 +314,10 @@ def _field_names(runnable: Any) -> list[str]:
 
 
 def _remade(runnable: Any, values: dict[str, Any]) -> Any:
-    """Copy `runnable` with other values in some fields; a model with fields checks them again."""
+    """Return a copy of `runnable` with other values in some fields.
+
+    A pydantic model validates them again.
+    """
     if not isinstance(runnable, BaseModel):
         other = copy(runnable)
         for name, value in values.items():
@@ -346,16 +356,17 @@ def _spec(runnable: Any, name: str, field: AnyConfigurableField) -> Configurable
     return ConfigurableFieldSpec(annotation=list[one], default=list(field.default), **about)  # type: ignore[valid-type]
 
 
-@lru_cache(maxsize=256)  # so that two specs of the same options are equal
+# With the cache, two specs of the same options are equal.
+@lru_cache(maxsize=256)
 def _choice(name: str, keys: tuple[str, ...]) -> Any:
     return Enum(name, [(key, key) for key in keys], type=str)
 
 
 class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
-    """`default`, or the one of `alternatives` that the config names under `which.id`.
+    """Runs `default`, or the one of `alternatives` that the config names under `which.id`.
 
-    An alternative may be a function that makes it; it is called once, when it is first chosen. With `prefix_keys` the
-    fields of an alternative are configured under `which==alternative/field`.
+    An alternative may be a function that creates it; it is called once, when it is first chosen.
+    With `prefix_keys` the fields of an alternative are configured under `which==alternative/field`.
     """
 
     _parts = ("default", "which", "alternatives", "default_key", "prefix_keys", "config")
@@ -410,7 +421,9 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """The choice itself, and what can be configured in the default and in every alternative that is made."""
+        """The choice itself, and the configurable fields of the default and of every alternative
+        that has been created.
+        """
         every = {**self.alternatives, self.default_key: self.default}
         which = ConfigurableFieldSpec(
             id=self.which.id,
@@ -456,6 +469,6 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
 
 
 def changed_configurable(config: RunnableConfig, configurable: dict[str, Any]) -> RunnableConfig:
-    """Copy a settled config with other configurable values, the names of its run kept."""
+    """Return a copy of a settled config with other configurable values, keeping the name and id of its run."""
     kept = {key: value for key, value in config.items() if key in ("run_name", "run_id")}
     return changed(config, configurable=configurable, **kept)

@@ -1,7 +1,8 @@
-"""When a call is late.
+"""Deadlines of calls.
 
-The clock is monotonic. A sync function cannot be interrupted: its lateness shows when it returns. `Step` covers our own
-runnables, `guard` every class of a user's: whatever a chain is made of, each of its calls passes one of the two.
+The clock is monotonic. A sync function cannot be interrupted: its deadline is checked when it
+returns. `Step` enforces deadlines for our own runnables, `guard` for every class of a user: each
+call of a chain passes one of the two.
 """
 
 from __future__ import annotations
@@ -28,23 +29,22 @@ __all__ = [
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
-Clocked = Callable[
-    [Any], tuple[Any, float | None]
-]  # what reads a call's config: itself, its clock begun, and the end
+# It takes a call's config and returns it with its timeout running, and its deadline.
+Clocked = Callable[[Any], tuple[Any, float | None]]
 
-# A step that knows what it was waiting for (a model knows the provider and the attempts) names its own lateness
-# better than whoever waits for it, so the cover from outside falls this much later.
+# A step that knows what it waited for (a model knows the provider and the attempts) raises a more
+# helpful `Timeout` than its caller, so the caller waits this much longer.
 COVER_GRACE_S = 0.05
 
 
 class Deadline(float):
-    """The reading of `time.monotonic()` after which a call is late; `limit_s` is the `timeout` it came from."""
+    """A reading of `time.monotonic()` after which a call times out; `limit_s` is the `timeout` that it came from."""
 
     limit_s: float
 
 
 def start_clock(timeout: object, inherited: float | None = None) -> Deadline:
-    """Turn a `timeout` in seconds into a deadline, never later than the `inherited` one."""
+    """Return the deadline of a `timeout` in seconds, never later than the `inherited` one."""
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise InvalidType(
             f"`timeout` must be a number of seconds, not a `{type(timeout).__name__}`."
@@ -59,14 +59,14 @@ def start_clock(timeout: object, inherited: float | None = None) -> Deadline:
 
 
 def late(name: str, deadline: float) -> Timeout:
-    """Make the error for the runnable `name`."""
+    """Return the error for the runnable `name`."""
     limit_s = getattr(deadline, "limit_s", None)
     limit = "its deadline" if limit_s is None else f"the {limit_s:g} s of `timeout`"
     return Timeout(f"`{name}` did not finish within {limit}. Give it more time, or less to do.")
 
 
 def check(deadline: float | None, runnable: Any) -> None:
-    """Raise `Timeout` when `deadline` has passed."""
+    """Raise `Timeout` if `deadline` has passed."""
     if deadline is not None and monotonic() >= deadline:
         raise late(runnable.get_name(), deadline)
 
@@ -74,7 +74,7 @@ def check(deadline: float | None, runnable: Any) -> None:
 async def covered(
     work: Awaitable[Result], deadline: float | None, runnable: Any, *, grace_s: float = 0.0
 ) -> Result:
-    """Await `work`, cancel it at the deadline (plus `grace_s`) and then raise `Timeout`."""
+    """Await `work`; cancel it at the deadline (plus `grace_s`) and then raise `Timeout`."""
     if deadline is None:
         return await work
     import asyncio
@@ -90,7 +90,7 @@ async def covered(
 
 
 def covered_chunks(chunks: Iterator[Item], deadline: float | None, runnable: Any) -> Iterator[Item]:
-    """Yield chunks that come before the deadline."""
+    """Yield the chunks, and raise `Timeout` once the deadline has passed."""
     if deadline is None:
         return chunks
 
@@ -110,7 +110,10 @@ def covered_chunks(chunks: Iterator[Item], deadline: float | None, runnable: Any
 def acovered_chunks(
     chunks: AsyncIterator[Item], deadline: float | None, runnable: Any, *, grace_s: float = 0.0
 ) -> AsyncIterator[Item]:
-    """Yield chunks that come before the deadline (plus `grace_s`); what is waited for then is cancelled."""
+    """Yield the chunks.
+
+    At the deadline (plus `grace_s`), cancel the wait for the next one and raise `Timeout`.
+    """
     if deadline is None:
         return chunks
 
@@ -129,7 +132,7 @@ def acovered_chunks(
 
 
 def guard(cls: type, clocked: Clocked) -> None:
-    """Let the methods that a user's class defines for one input keep to the `timeout` of their config."""
+    """Make the single-input methods that a user's class defines observe the `timeout` of their config."""
     for name, guarded in _GUARDED.items():
         method = cls.__dict__.get(name)
         if inspect.isfunction(method) and not method.__module__.startswith("modelwire."):
@@ -139,7 +142,7 @@ def guard(cls: type, clocked: Clocked) -> None:
 def _begun(
     clocked: Clocked, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, Any, float | None]:
-    """Begin the clock of a call with these arguments, whose second one or `config` is the config."""
+    """Start the timeout of a call with these arguments; the config is the second one, or `config`."""
     if len(args) > 1:
         config, deadline = clocked(args[1])
         return (args[0], config, *args[2:]), kwargs, deadline

@@ -1,6 +1,6 @@
-"""`Described`: what a `Runnable` says of itself: its name, types, schemas and graph, and what can be configured.
+"""`Described`: the description of a `Runnable`: its name, types, schemas and graph, and its configurable fields.
 
-Everything but the name is worked out on demand; a call never loads any of it.
+Everything but the name is computed on demand; a call loads none of it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["ComparedByParts", "Described", "loop_native"]
 
 
 def loop_native(runnable: Any) -> bool:
-    """Tell whether a sync call may be answered by `ainvoke`.
+    """Return whether a sync call may be answered by `ainvoke`.
 
-    A class that overrides `invoke` and leaves `ainvoke` to its base is not: its `ainvoke` would skip what it does.
+    It may not if a class overrides `invoke` but inherits `ainvoke`, which would skip the override.
     """
     for cls in type(runnable).__mro__:
         if "ainvoke" in cls.__dict__:
@@ -37,11 +37,10 @@ def loop_native(runnable: Any) -> bool:
 
 
 class ComparedByParts:
-    """Two of one class are equal where their parts are; without parts, only one with itself."""
+    """Two objects of a class are equal if their parts are; an object without parts equals only itself."""
 
-    _parts: ClassVar[
-        tuple[str, ...]
-    ] = ()  # attributes; the first of them tells most apart, and makes the hash
+    # The names of the attributes to compare. The first one differs most often and gives the hash.
+    _parts: ClassVar[tuple[str, ...]] = ()
 
     def _state(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._parts}
@@ -59,9 +58,12 @@ class ComparedByParts:
 
 
 class Described:
-    """What a `Runnable` says of itself. Subclasses override the types, or the schemas where those say more."""
+    """The description of a `Runnable`.
 
-    name: str | None  # shown to those who listen; see `get_name`
+    Subclasses override the types, or the schemas if these are more precise.
+    """
+
+    name: str | None  # It is shown to handlers; see `get_name`.
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the name under which runs are reported, with `suffix` in the same case style."""
@@ -103,11 +105,11 @@ class Described:
         return self.get_output_schema()
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return the input as a pydantic model; under `config`, where that may choose another runnable."""
+        """Return the input as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Input"), schemas.declared(self, "InputType"))
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return the output as a pydantic model; under `config`, where that may choose another runnable."""
+        """Return the output as a pydantic model; that of the runnable that `config` chooses, if it chooses one."""
         return schemas.schema_of(self.get_name("Output"), schemas.declared(self, "OutputType"))
 
     def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
@@ -121,7 +123,9 @@ class Described:
     def _input_schema_before(
         self, rest: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
     ) -> type[BaseModel]:
-        """Return the input of a sequence of this one and the `rest`: what a step passes on, they need too."""
+        """Return the input of a sequence of this step and the `rest`, which may need values that
+        this step passes on.
+        """
         return self.get_input_schema(config)
 
     def _output_schema_after(
@@ -131,22 +135,22 @@ class Described:
         return self.get_output_schema(config)
 
     def _runnables_inside(self) -> Iterable[Runnable[Any, Any]]:
-        """Give the runnables this one is made of."""
+        """Return the runnables that this one is made of."""
         return ()
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
-        """What `config={"configurable": {...}}` may hold for this runnable and those inside of it."""
+        """The keys that `config={"configurable": {...}}` may have for this runnable and those inside of it."""
         return fields.get_unique_config_specs(
             spec for inner in self._runnables_inside() for spec in inner.config_specs
         )
 
     def config_schema(self, *, include: Sequence[str] | None = None) -> type[BaseModel]:
-        """Return what can be configured as a pydantic model, with the keys of the config named in `include`."""
+        """Return the configurable keys as a pydantic model, with the keys of the config named in `include`."""
         return schemas.config_schema(self.get_name("Config"), self.config_specs, include or ())
 
     def get_config_jsonschema(self, *, include: Sequence[str] | None = None) -> dict[str, Any]:
-        """Return what can be configured as a JSON schema."""
+        """Return the configurable keys as a JSON schema."""
         return schemas.json_schema(self.config_schema(include=include))
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
@@ -155,6 +159,6 @@ class Described:
         return graphs.graph_of(whole, config)
 
     def get_prompts(self, config: RunnableConfig | None = None) -> list[BasePromptTemplate[Any]]:
-        """List the prompts inside, in the graph's order."""
+        """Return the prompts inside, in the graph's order."""
         found = (node.data for node in self.get_graph(config).nodes.values())
         return [data for data in found if isinstance(data, prompts.BasePromptTemplate)]

@@ -1,6 +1,6 @@
-"""Pictures of a graph: text in boxes, and Mermaid's language. No drawing service is called.
+"""Drawings of a graph: text in boxes, and Mermaid's language. No drawing service is called.
 
-The layout of the text is `grandalf`'s, which is not installed with modelwire.
+The text is laid out by `grandalf`, which is not installed with modelwire.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CurveStyle", "NodeStyles", "draw_ascii", "draw_mermaid"]
 
-GAP = 3  # columns between boxes
-LINES = 3  # rows between boxes
+# Boxes are this many columns apart.
+GAP = 3
+# Boxes are this many rows apart.
+LINES = 3
 
 
 class _Box:
-    """A box of three rows around a name: grandalf's layout reads `w` and `h`, and sets `xy`, its centre."""
+    """A box of three rows around a name. grandalf's layout reads `w` and `h`, and sets `xy`, its centre."""
 
     h = 3
 
@@ -42,7 +44,7 @@ class _Box:
 
 
 class _Path:
-    """An edge: grandalf's layout sets the points that it passes, the centres of its two boxes included."""
+    """An edge. grandalf's layout sets the points on its path, including the centres of its two boxes."""
 
     points: Sequence[tuple[float, float]] = ()
 
@@ -51,7 +53,7 @@ class _Path:
 
 
 def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
-    """Draw boxes with the names, top to bottom, and lines of stars between them. Needs `grandalf`.
+    """Return boxes with the names, from top to bottom, and lines of stars between them. Needs `grandalf`.
 
     Raises: MissingDependency, which is an `ImportError`.
     """
@@ -88,7 +90,7 @@ def draw_ascii(names: Mapping[str, str], edges: Sequence[Edge]) -> str:
 def _laid_out(
     names: Mapping[str, str], pairs: Iterable[tuple[str, str]]
 ) -> tuple[list[_Box], list[_Path]]:
-    """Give boxes and edges their places; parts that are not connected stand side by side."""
+    """Return boxes and edges with their positions. Unconnected parts are placed side by side."""
     try:
         graphs: Any = import_module("grandalf.graphs")
         layouts: Any = import_module("grandalf.layouts")
@@ -133,9 +135,9 @@ def _laid_out(
 
 
 def _back_edges(vertices: Sequence[Any]) -> list[Any]:
-    """Return edges that close a circle, in each the one to its first vertex: turned round, they leave no circle.
+    """Return the edges that close a cycle. Once these are reversed, no cycle is left.
 
-    grandalf's own search starts from roots, and misses circles that no root reaches.
+    grandalf's own search starts from roots, and misses cycles that no root reaches.
     """
     back: list[Any] = []
     while True:
@@ -145,7 +147,8 @@ def _back_edges(vertices: Sequence[Any]) -> list[Any]:
         try:
             TopologicalSorter(forward).prepare()
         except CycleError as exc:
-            circle = exc.args[1]  # each leads to the next, the last is the first
+            # Each node leads to the next one, and the last is the first.
+            circle = exc.args[1]
             target = min(circle, key=vertices.index)
             source = circle[circle.index(target, 1) - 1]
             back += [edge for edge in target.e_in() if edge.v[0] is source]
@@ -160,7 +163,7 @@ def _line(canvas: list[list[str]], x: int, y: int, to_x: int, to_y: int) -> None
 
 
 class CurveStyle(Enum):
-    """How Mermaid bends its lines."""
+    """How Mermaid draws its lines."""
 
     BASIS = "basis"
     BUMP_X = "bumpX"
@@ -194,7 +197,7 @@ def draw_mermaid(
     wrap_label_n_words: int,
     frontmatter_config: Mapping[str, Any] | None,
 ) -> str:
-    """Write the graph, whose ids are readable, in Mermaid's language."""
+    """Return the graph, whose ids are readable, in Mermaid's language."""
     ids = _safe_ids(list(graph.nodes))
     lines = []
     if with_styles:
@@ -225,7 +228,7 @@ def draw_mermaid(
 
 
 def _safe_ids(ids: list[str]) -> dict[str, str]:
-    """Spell ids with what Mermaid takes for one word; `end` is a keyword."""
+    """Return for each id a unique one that Mermaid accepts as one word; `end` is a keyword."""
     safe: dict[str, str] = {}
     for id in ids:
         word = re.sub(r"[^\w]+", "_", id, flags=re.ASCII).strip("_") or "node"

@@ -1,4 +1,4 @@
-"""`RunnableEach`: a list in, a list out; made by `runnable.map()`."""
+"""`RunnableEach`: a list in, a list out; `runnable.map()` creates it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["RunnableEach"]
 
 
 class RunnableEach(Reported[Sequence[Input], list[Output]]):  # pyright: ignore[reportInvalidTypeArguments]
-    """Run `bound` on each item of the input list, as a batch."""
+    """Runs `bound` on each item of the input list, as a batch."""
 
     _parts = ("bound", "name")
 

@@ -1,7 +1,7 @@
-"""`astream_events`: what happens inside a runnable while it runs, as a stream of small dicts.
+"""`astream_events`: the events inside a running runnable, as a stream of small dicts.
 
-Version "v2" is the one to use. "v1" differs as in LangChain: no `parent_ids`, the output of a model as the whole
-result, an end with output None for a run that failed, and no events of the user's own.
+Use version "v2". "v1" differs as in LangChain: no `parent_ids`, the output of a model as the whole
+result, an end with output None for a failed run, and no custom events.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def unknown_version(method: str, version: Any) -> UnknownVersion:
 
 
 class _Heard:
-    """A run that is going on: what all its events say, and whether anybody wants them."""
+    """A run in progress: the content that all its events share, and whether its events are selected."""
 
     __slots__ = ("about", "input", "kind", "lineage", "tapped", "tool_call_id", "twins", "wanted")
 
@@ -60,10 +60,13 @@ class _Heard:
         self.kind = kind
         self.input = input
         self.about = about
-        self.lineage = lineage  # ids of the runs around it and its own
+        # These are the ids of the runs around it and its own.
+        self.lineage = lineage
         self.wanted = wanted
-        self.tapped = False  # whether somebody tells its chunks
-        self.twins = 0  # runs inside of it under its id
+        # True if its chunks are already reported by an observer.
+        self.tapped = False
+        # This counts the runs inside of it with the same id.
+        self.twins = 0
         self.tool_call_id: str | None = None
 
 
@@ -82,7 +85,7 @@ class EventsV2(RunListener):
         self.root_seen = False
 
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
-        if run_id in self.runs:  # a run under the id of one around it is left out
+        if run_id in self.runs:  # A run with the id of an enclosing run is left out.
             self.runs[run_id].twins += 1
             return
         if run_id == self.root_id:
@@ -111,7 +114,7 @@ class EventsV2(RunListener):
             )
 
     def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
-        """Make what tells of the chunks of a run."""
+        """Return the function that reports the chunks of a run."""
         run = self.runs.get(run_id)
         if run is None or run.twins or not run.wanted:
             return None
@@ -119,7 +122,8 @@ class EventsV2(RunListener):
         put, blank = self.put, {"event": f"on_{run.kind}_stream", "data": None, **run.about}
 
         def hear(chunk: Any) -> None:
-            event = blank.copy()  # the quickest way to a dict of seven
+            # Copying is the fastest way to create a dict of seven keys.
+            event = blank.copy()
             event["data"] = {"chunk": chunk}
             put(event)
 
@@ -136,14 +140,17 @@ class EventsV2(RunListener):
         self.put({"event": f"on_{run.kind}_end", "data": data, **run.about})
 
     def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
-        """Tell of a tool that failed; of others the reader learns by the exception."""
+        """Called when a run has failed.
+
+        Only tools get an event; the reader gets any other error as an exception.
+        """
         run = self._over(run_id)
         if run is not None and run.kind == "tool":
             data = {"error": error, "input": run.input, "tool_call_id": run.tool_call_id}
             self.put({"event": "on_tool_error", "data": data, **run.about})
 
     def _over(self, run_id: UUID) -> _Heard | None:
-        """Forget a run; return it if its end is wanted."""
+        """Remove a run; return it if its end is to be reported."""
         run = self.runs.get(run_id)
         if run is not None and run.twins:
             run.twins -= 1
@@ -152,7 +159,7 @@ class EventsV2(RunListener):
         return run if run is not None and run.wanted else None
 
     def root_chunk(self, chunk: Any) -> None:
-        """Hear a chunk of the stream itself; report it where the root does not do so."""
+        """Called with a chunk of the stream itself. Report it if the root's run does not."""
         if not self.root_seen:
             self.root_seen = True
             root = self.runs.get(self.root_id)
@@ -162,9 +169,10 @@ class EventsV2(RunListener):
             self.hear_root(chunk)
 
     def root_ended(self) -> None:
-        """Hear that it is at its end."""
+        """Called at the end of the stream."""
 
-    if not TYPE_CHECKING:  # type checkers see the base's signature
+    if not TYPE_CHECKING:
+        # Type checkers see the signature of the base class.
 
         def on_custom_event(self, name, data, *, run_id, tags=None, metadata=None, **about):
             if not self.chosen.wants(name, "custom", tags or ()):
@@ -186,22 +194,25 @@ class EventsV2(RunListener):
             )
 
     def root_name(self, name: str) -> str:
-        """Name the root run."""
+        """Return the name of the root run."""
         return name
 
     def parents(self, ids: list[str]) -> list[str]:
-        """Say which runs are around a run."""
+        """Return the ids of the enclosing runs, as an event has them."""
         return ids
 
     def output(self, kind: str, output: Any) -> Any:
-        """Say what a run gave: of a chat model the message."""
+        """Return the output of a run, as an event has it: for a chat model the message."""
         if kind == "chat_model":
             return message_of(output)
         return dict_from_result(output) if kind == "llm" else output
 
 
 class EventsV1(EventsV2):
-    """The same in the older form. What the root gives is seen from outside: it streams, whatever it is."""
+    """The events in the older form.
+
+    The root's output is observed from outside, and always reported as a stream.
+    """
 
     def __init__(self, *args: Any, name: str) -> None:
         super().__init__(*args)
@@ -222,24 +233,27 @@ class EventsV1(EventsV2):
             super().ended(run_id, output, input)
 
     def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
-        """Tell of the end of a run below the root, with nothing to show for it."""
+        """Called when a run has failed.
+
+        Report the end of a run below the root, with output None.
+        """
         self.ended(run_id, None, input)
 
     if not TYPE_CHECKING:
 
         def on_custom_event(self, name, data, **about):
-            """Keep it: version "v1" has none."""
+            """Do nothing: version "v1" has no custom events."""
 
     def root_name(self, name: str) -> str:
-        """Name the root run by the runnable that was called."""
+        """Return the name of the runnable that was called."""
         return self.name
 
     def parents(self, ids: list[str]) -> list[str]:
-        """Say nothing."""
+        """Return no ids."""
         return []
 
     def output(self, kind: str, output: Any) -> Any:
-        """Say what a run gave: of a model the whole result and of a retriever the documents, in a dict."""
+        """Return the output of a run: for a model the whole result, for a retriever a dict with the documents."""
         if kind == "retriever":
             return {"documents": output}
         return (
@@ -275,7 +289,10 @@ def astream_events(
     version: str,
     **kwargs: Any,
 ) -> AsyncIterator[StreamEvent]:
-    """Stream `runnable` and yield the events of its runs. A slow reader holds it; one that leaves cancels it."""
+    """Stream `runnable` and yield the events of its runs.
+
+    A slow reader makes it wait; closing the iterator cancels it.
+    """
     if version not in ("v1", "v2"):
         raise unknown_version("astream_events", version)
     channel: Channel[StreamEvent] = Channel()

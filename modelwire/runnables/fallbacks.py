@@ -1,4 +1,4 @@
-"""`RunnableWithFallbacks`: others to try, in order, where the first one fails."""
+"""`RunnableWithFallbacks`: other runnables to try, in order, if the first one fails."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ Kinds = tuple[type[BaseException], ...]
 
 
 class RunnableWithFallbacks(Step[Input, Output]):
-    """Run `runnable`; where it raises one of `exceptions_to_handle`, the fallbacks, until one answers.
+    """Runs `runnable`; if it raises one of `exceptions_to_handle`, runs the fallbacks until one succeeds.
 
-    When all fail, the first error is raised. With `exception_key` the input must be a dict, and what is tried next
-    finds the last error in it under that key. A stream falls back until its first chunk has come.
+    If all fail, the first error is raised. With `exception_key` the input must be a dict, and the
+    next runnable finds the last error in it under that key. A stream falls back only until its
+    first chunk.
 
-    Attributes are those of `runnable`. A method of it that returns a runnable (`bind_tools`, say) is called on the
-    fallbacks too, and returns a runnable with fallbacks.
+    Attributes are those of `runnable`. A method that returns a runnable, such as `bind_tools`, is
+    called on the fallbacks, too, and returns a runnable with fallbacks.
     """
 
     _waits_for_input = True  # its run starts when the whole input is there, and reports it
@@ -64,7 +65,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
     @property
     def runnables(self) -> Iterator[Runnable[Input, Output]]:
-        """All that may be tried, in order."""
+        """All runnables to try, in order."""
         yield self.runnable
         yield from self.fallbacks
 
@@ -89,9 +90,8 @@ class RunnableWithFallbacks(Step[Input, Output]):
         return f"RunnableWithFallbacks(runnable={self.runnable!r}, fallbacks={self.fallbacks!r})"
 
     def __getattr__(self, name: str) -> Any:
-        if (
-            name.startswith("__") or "runnable" not in self.__dict__
-        ):  # while it is copied or unpickled
+        if name.startswith("__") or "runnable" not in self.__dict__:
+            # This is the case while the object is copied or unpickled.
             raise AttributeError(name)
         value = getattr(self.runnable, name)
         return (
@@ -152,7 +152,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
     def _chunks(
         self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Iterator[Output]:
-        """Fall back until a first chunk has come; an error after it is the stream's own."""
+        """Fall back until a first chunk has arrived. A later error is raised."""
         stream: Iterator[Any] | None = None
         try:
             items = list(input)
@@ -208,7 +208,7 @@ class RunnableWithFallbacks(Step[Input, Output]):
 
 
 class _Attempts:
-    """What to try with which input and config, as long as the one before has failed."""
+    """The runnables to try, each with its input and config, as long as the previous one has failed."""
 
     def __init__(
         self,
@@ -235,7 +235,10 @@ class _Attempts:
             self._input = {**self._input, self._owner.exception_key: error}
 
     def first_error(self) -> BaseException:
-        """Return the error to raise, with notes of the others; those of an earlier call that raised it are dropped."""
+        """Return the first error with notes of the others.
+
+        Notes of an earlier call that raised the same error are removed.
+        """
         first = cast("BaseException", self._first)
         kept = [
             note
@@ -250,7 +253,7 @@ class _Attempts:
 
 
 class _Note(str):
-    """A note on an error, which knows by the id of what it was added."""
+    """A note on an error. It stores the id of the call that added it."""
 
     owner = 0
 

@@ -1,4 +1,4 @@
-"""What can be configured at run time: the marks a program puts on fields, and their description for others."""
+"""Configurable fields: the marks that a program puts on fields, and their descriptions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class ConfigurableField(NamedTuple):
     name: str | None = None
     description: str | None = None
     annotation: Any = None
-    is_shared: bool = False  # one key for all alternatives, however they are prefixed
+    # If True, all alternatives share this key, even if they have prefixes.
+    is_shared: bool = False
 
     def __hash__(self) -> int:
         return hash((self.id, str(self.annotation)))
@@ -64,7 +65,7 @@ AnyConfigurableField: TypeAlias = (
 
 
 class ConfigurableFieldSpec(NamedTuple):
-    """One key of `config["configurable"]`: its type, its default, and words about it."""
+    """One key of `config["configurable"]`: its type, its default and its description."""
 
     id: str
     annotation: Any
@@ -76,7 +77,7 @@ class ConfigurableFieldSpec(NamedTuple):
 
 
 def get_unique_config_specs(specs: Iterable[ConfigurableFieldSpec]) -> list[ConfigurableFieldSpec]:
-    """Return each spec once, by id. Two of one id that differ are an error: one key cannot mean both."""
+    """Return each spec once, by id. Raises for two different specs with one id."""
     unique: dict[str, ConfigurableFieldSpec] = {}
     for spec in sorted(specs, key=lambda spec: (spec.id, *(spec.dependencies or ()))):
         if unique.setdefault(spec.id, spec) != spec:

@@ -1,4 +1,4 @@
-"""`Forwarding`: a runnable without a run of its own, whose calls go on to another one."""
+"""`Forwarding`: a runnable without a run of its own that forwards its calls to another one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from modelwire.runnables.description import ComparedByParts
 
 __all__ = ["Forwarding"]
 
-# What runs, its input, its config and its keywords.
+# This is the runnable to call, its input, its config and its keywords.
 Call: TypeAlias = tuple[Runnable[Any, Any], Any, RunnableConfig | None, dict[str, Any]]
 
 
 class Forwarding(ComparedByParts, Runnable[Input, Output]):
-    """A runnable that passes its calls on: a subclass says in `_forwarded` to what, and with what."""
+    """A runnable that forwards its calls.
+
+    A subclass defines in `_forwarded` where and with which arguments.
+    """
 
     @abstractmethod
     def _forwarded(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
-        """Return the call to make in the place of one with these arguments."""
+        """Return the call that replaces one with these arguments."""
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         runnable, input, config, kwargs = self._forwarded(input, config, kwargs)

@@ -1,4 +1,4 @@
-"""The source text of the user's functions, for `repr` alone: reading source is slow."""
+"""The source text of the user's functions, only for `repr` and schemas, because reading source is slow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ _visited: ContextVar[frozenset[int]] = ContextVar("visited", default=frozenset()
 
 @contextmanager
 def visiting(thing: object) -> Iterator[bool]:
-    """Tell whether `thing` is met for the first time on this way down: functions may name one another in circles."""
+    """Yield whether `thing` is met for the first time in this recursion: functions may refer to
+    each other in circles.
+    """
     visited = _visited.get()
     token = _visited.set(visited | {id(thing)})
     try:
@@ -29,7 +31,7 @@ def visiting(thing: object) -> Iterator[bool]:
 
 
 def format_function(func: Any) -> str:
-    """Show a function: a lambda by its source, anything else by its name."""
+    """Return a function as text: a lambda by its source, any other by its name."""
     name = getattr(func, "__name__", None)
     if name == "<lambda>":
         return lambda_source(func) or "lambda"
@@ -37,7 +39,7 @@ def format_function(func: Any) -> str:
 
 
 def lambda_source(func: Any) -> str | None:
-    """Find the source of a lambda; None when it is not to be had, or when its line holds several that fit."""
+    """Return the source of a lambda; None if it is unavailable, or if its line has several matching lambdas."""
     lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
     if len(lambdas) > 1:
         wanted = func.__code__.co_code, func.__code__.co_consts
@@ -47,7 +49,7 @@ def lambda_source(func: Any) -> str | None:
 
 
 def _nodes(func: Any) -> list[ast.AST]:
-    """List the nodes of the lines that define a function; none where they are not to be had."""
+    """Return the syntax nodes of the lines that define a function; none if they are unavailable."""
     try:
         return [*ast.walk(_parsed(textwrap.dedent("".join(inspect.getsourcelines(func)[0]))))]
     except (OSError, TypeError, SyntaxError):
@@ -77,10 +79,10 @@ def _parsed(text: str) -> ast.AST:
 
 
 def _tree(text: str) -> ast.AST:
-    """Parse `text`, again where CPython trips over itself.
+    """Parse `text`, with a retry for an error of CPython.
 
-    CPython 3.11 counts the depth of a tree for all threads together, and now and then raises `SystemError` where two of
-    them parse at once (https://github.com/python/cpython/issues/106905).
+    CPython 3.11 counts the depth of a tree for all threads together, and now and then raises
+    `SystemError` if two of them parse at once (https://github.com/python/cpython/issues/106905).
     """
     for _ in range(3):
         try:
@@ -88,7 +90,8 @@ def _tree(text: str) -> ast.AST:
                 return ast.parse(text)
         except SystemError:
             continue
-    raise SyntaxError(text)  # its source is not to be had
+    # The source is treated as unavailable.
+    raise SyntaxError(text)
 
 
 def _compiled(node: ast.Lambda) -> tuple[bytes, tuple[Any, ...]] | None:
@@ -98,7 +101,7 @@ def _compiled(node: ast.Lambda) -> tuple[bytes, tuple[Any, ...]] | None:
 
 
 def input_keys(func: Any) -> list[str]:
-    """List the keys that a function reads from its first argument: of `x["a"]` and `x.get("a")`, sorted."""
+    """Return the keys that a function reads from its first argument by `x["a"]` or `x.get("a")`, sorted."""
     code = getattr(func, "__code__", None)
     if code is None:
         return []

@@ -1,6 +1,7 @@
-"""Functions as runnables, the classes that run the user's code.
+"""Functions as runnables: the classes that run the user's code.
 
-Sync code runs in a copy of the context, so that what it sets there does not leak; async code in its caller's.
+Sync code runs in a copy of the context, so that variables it sets do not leak; async code in its
+caller's.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _Twin: TypeAlias = Callable[..., Any] | None
 
 
 def is_async(func: Any) -> bool:
-    """Tell whether calling `func` gives a coroutine or an async generator."""
+    """Return whether calling `func` returns a coroutine or an async generator."""
     call = func
     if callable(func) and not inspect.isroutine(func):
         call = getattr(func, "__call__", func)  # noqa: B004 - an object whose method is async
@@ -59,12 +60,12 @@ def is_async(func: Any) -> bool:
 
 
 def _yields(func: Any, kind: Callable[[Any], bool]) -> bool:
-    """Tell whether `func`, or the class of the object it is, has a body of this kind."""
+    """Return whether `func`, or the `__call__` of an object, is a function of this kind."""
     return kind(func) or kind(getattr(type(func), "__call__", None))  # noqa: B004 - of the class, not the object
 
 
 def _item_of(annotation: Any) -> Any:
-    """Return what an annotated iterator yields: `int` of `Iterator[int]`."""
+    """Return the item type of an annotated iterator: `int` for `Iterator[int]`."""
     return next(iter(get_args(annotation)), Any)
 
 
@@ -75,7 +76,9 @@ def _signature(func: Any) -> inspect.Signature | None:
         ValueError,
         TypeError,
         NameError,
-    ):  # a built-in that does not say, or a name of another place
+    ):
+        # The function is a built-in without a signature, or an annotation names something that is
+        # not in scope.
         return None
 
 
@@ -94,9 +97,9 @@ def _return_type(func: Any) -> Any:
 class RunnableLambda(WholeStep[Input, Output]):
     """A function as a runnable.
 
-    `func` takes the input and, when it has parameters of these names, `config` and `run_manager`. It may be a
-    generator function, whose chunks are streamed, or return a runnable, which is then invoked on the same input.
-    `afunc` is its async twin; without one the function runs in a thread.
+    `func` takes the input and, if it has parameters of these names, `config` and `run_manager`. It
+    may be a generator function, whose chunks are streamed, or return a runnable, which is then
+    invoked on the same input. `afunc` is its async twin; without one the function runs in a thread.
     """
 
     _parts = ("func", "afunc")
@@ -176,17 +179,19 @@ class RunnableLambda(WholeStep[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        """The annotation of the function's first parameter, `Any` without one."""
+        """The annotation of the function's first parameter, or `Any`."""
         return _first_type(self.func or self.afunc)
 
     @property
     def OutputType(self) -> Any:
-        """The annotation of what the function returns or yields, `Any` without one."""
+        """The annotation of what the function returns or yields, or `Any`."""
         kind = _return_type(self.func or self.afunc)
         return _item_of(kind) if self._streams or self._astreams else kind
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return the annotation's schema; without one, the keys of the input that the function's source names."""
+        """Return the annotation's schema; without one, a schema with the keys that the function
+        reads from its input.
+        """
         if self.InputType is Any:
             read = schemas.function_input(self.func or self.afunc, self.get_name("Input"))
             if read is not None:
@@ -195,15 +200,15 @@ class RunnableLambda(WholeStep[Input, Output]):
 
     @property
     def deps(self) -> list[Runnable[Any, Any]]:
-        """The runnables that the function's source names."""
+        """The runnables that the function's source refers to."""
         try:
             named = inspect.getclosurevars(cast("Any", self.func or self.afunc))
-        except (TypeError, ValueError):  # no Python function, or a name that is not set yet
+        except (TypeError, ValueError):
+            # It is not a Python function, or a name in it is not assigned yet.
             return []
         values = (*named.nonlocals.values(), *named.globals.values())
-        owners = (
-            getattr(value, "__self__", value) for value in values
-        )  # of a method, what it is a method of
+        # For a bound method, the names in its object are found, too.
+        owners = (getattr(value, "__self__", value) for value in values)
         return list({id(one): one for one in owners if isinstance(one, Runnable)}.values())
 
     @property
@@ -212,7 +217,7 @@ class RunnableLambda(WholeStep[Input, Output]):
             return super().config_specs if first else []
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return the graphs of the runnables that the function's source names, else the function as one node."""
+        """Return the graphs of the runnables that the function's source refers to, else the function as one node."""
         with function_source.visiting(self) as first:
             if first and (deps := self.deps):
                 return graphs.parallel_graph(self, deps, config)
@@ -256,7 +261,7 @@ class RunnableLambda(WholeStep[Input, Output]):
         return context.run(func, input, **kwargs)
 
     def _deeper(self, input: Any, config: RunnableConfig) -> RunnableConfig:
-        """Count `recursion_limit` down for the runnable that the function returned."""
+        """Return the config for a runnable that the function has returned, with `recursion_limit` reduced by 1."""
         left = config.get("recursion_limit", DEFAULT_RECURSION_LIMIT)
         if left <= 0:
             raise RecursionError(
@@ -268,7 +273,7 @@ class RunnableLambda(WholeStep[Input, Output]):
     def _opened(
         self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Iterator[Output]:
-        """Open the generator function's chunks, or the one value."""
+        """Return the generator function's chunks, or the single value, as an iterator."""
         manager = run and run.manager
         if self._streams:
             return stream_function(self._sync(), input, config, manager, kwargs)
@@ -310,7 +315,7 @@ class RunnableLambda(WholeStep[Input, Output]):
     async def _aopened(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[Output]:
-        """Open the async generator function's chunks, or the one value."""
+        """Return the async generator function's chunks, or the single value, as an async iterator."""
         manager = run and run.manager
         deadline = config.get("deadline")
         if self._astreams and self.afunc is not None:
@@ -332,13 +337,14 @@ class RunnableLambda(WholeStep[Input, Output]):
 class RunnableGenerator(Step[Input, Output]):
     """A generator function over the input's chunks as a runnable: `transform(chunks)` yields the output's chunks.
 
-    `atransform` is its async twin. With only the sync one, async calls wait for the whole input and pull the
-    generator in a thread; with only the async one, sync calls raise NotImplementedError.
+    `atransform` is its async twin. With only the sync one, async calls collect the whole input and
+    run the generator in a thread; with only the async one, sync calls raise NotImplementedError.
     """
 
     _parts = ("_transform", "_atransform")
 
-    _grace_s = 0.0  # whom else it waits for is nobody's business but its own
+    # No inner step raises a more helpful `Timeout`, so there is no grace period.
+    _grace_s = 0.0
 
     def __init__(
         self,
@@ -373,28 +379,30 @@ class RunnableGenerator(Step[Input, Output]):
 
     @property
     def InputType(self) -> Any:
-        """What the annotated iterator of the input gives, `Any` without one."""
+        """The item type of the annotated input iterator, or `Any`."""
         return _item_of(_first_type(self._transform or self._atransform))
 
     @property
     def OutputType(self) -> Any:
-        """What the annotated generator yields, `Any` without one."""
+        """The annotated item type of the generator, or `Any`."""
         return _item_of(_return_type(self._transform or self._atransform))
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Add the generator's chunks up."""
+        """Return the sum of the generator's chunks."""
         chunks = list(self.stream(input, config, **kwargs))
         return cast("Output", collected(chunks) if chunks else None)
 
     def _value(
         self, input: Any, config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Output:
-        raise NotImplementedError  # `invoke` adds up a stream, and is reported as one
+        # `invoke` sums a stream, and is reported as a stream.
+        raise NotImplementedError
 
     async def _avalue(
         self, input: Any, config: RunnableConfig, run: AsyncRun | None, kwargs: dict[str, Any]
     ) -> Output:
-        raise NotImplementedError  # the same
+        # `ainvoke` sums a stream, and is reported as a stream.
+        raise NotImplementedError
 
     def _chunks(
         self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
@@ -442,7 +450,7 @@ class RunnableGenerator(Step[Input, Output]):
 
 
 async def threaded(chunks: Iterator[Out]) -> AsyncIterator[Out]:
-    """Pull a sync generator in threads, one item at a time, and close it there."""
+    """Iterate over a sync generator in threads, one item at a time, and close it there."""
     try:
         while True:
             chunk = await run_in_executor(None, next, chunks, END)
@@ -452,9 +460,9 @@ async def threaded(chunks: Iterator[Out]) -> AsyncIterator[Out]:
     finally:
         try:
             close(chunks)
-        except (
-            ValueError
-        ):  # still running in its thread, past the deadline: it is dropped when it comes back
+        except ValueError:
+            # The generator still runs in its thread after the deadline; its item is dropped when it
+            # returns.
             pass
 
 
@@ -467,5 +475,8 @@ def chain(func: Callable[[In], Iterator[Out]]) -> RunnableLambda[In, Out]: ...
 @overload
 def chain(func: Callable[[In], Out]) -> RunnableLambda[In, Out]: ...
 def chain(func: Callable[..., Any]) -> RunnableLambda[Any, Any]:
-    """Make a runnable of the decorated function. Calls to other runnables in it inherit its config."""
+    """Return the decorated function as a runnable.
+
+    Calls of other runnables in it inherit its config.
+    """
     return RunnableLambda(func)

@@ -1,4 +1,4 @@
-"""What a chain is made of, as a graph: schemas at both ends, runnables between; see `drawing` for its pictures."""
+"""A chain as a graph: schemas at both ends, runnables between them. `drawing` draws it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["CurveStyle", "Edge", "Graph", "MermaidDrawMethod", "Node", "NodeStyl
 
 
 class Node(NamedTuple):
-    """A runnable, or the schema of what goes in or comes out."""
+    """A runnable, or the schema of an input or output."""
 
     id: str
     name: str
@@ -30,12 +30,12 @@ class Node(NamedTuple):
     metadata: dict[str, Any] | None = None
 
     def copy(self, *, id: str | None = None, name: str | None = None) -> Node:
-        """Copy the node under another id or name."""
+        """Return a copy of the node with another id or name."""
         return self._replace(id=id or self.id, name=name or self.name)
 
 
 class Edge(NamedTuple):
-    """What flows from one node to another; `data` is its label."""
+    """A connection from one node to another; `data` is its label."""
 
     source: str
     target: str
@@ -43,7 +43,7 @@ class Edge(NamedTuple):
     conditional: bool = False
 
     def copy(self, *, source: str | None = None, target: str | None = None) -> Edge:
-        """Copy the edge between other nodes."""
+        """Return a copy of the edge between other nodes."""
         return self._replace(source=source or self.source, target=target or self.target)
 
 
@@ -58,13 +58,13 @@ class Graph:
         return bool(self.nodes)
 
     def next_id(self) -> str:
-        """Make an id that no graph has."""
+        """Return an id that no graph has."""
         return uuid4().hex
 
     def add_node(
         self, data: Any, id: str | None = None, *, metadata: dict[str, Any] | None = None
     ) -> Node:
-        """Add a runnable or a schema."""
+        """Add a runnable or a schema; return its node."""
         if id in self.nodes:
             raise InvalidArgument(f"The graph has a node `{id}` already.")
         name = id if id is not None and not _is_generated(id) else _name(data)
@@ -79,7 +79,7 @@ class Graph:
         data: Any = None,
         conditional: bool = False,  # noqa: FBT001, FBT002 - LangChain's
     ) -> Edge:
-        """Connect two nodes of this graph."""
+        """Connect two nodes of this graph; return the edge."""
         for node in (source, target):
             if node.id not in self.nodes:
                 raise InvalidArgument(f"The node `{node.name}` is not in this graph. Add it first.")
@@ -88,12 +88,12 @@ class Graph:
         return edge
 
     def remove_node(self, node: Node) -> None:
-        """Remove a node, and its edges."""
+        """Remove a node and its edges."""
         self.nodes.pop(node.id)
         self.edges = [edge for edge in self.edges if node.id not in (edge.source, edge.target)]
 
     def extend(self, graph: Graph, *, prefix: str = "") -> tuple[Node | None, Node | None]:
-        """Take over all nodes and edges of another graph; return its first and its last node as they are here."""
+        """Add all nodes and edges of another graph; return its first and its last node as they are named here."""
 
         def ours(id: str) -> str:
             return f"{prefix}:{id}" if prefix and not _is_generated(id) else id
@@ -106,11 +106,11 @@ class Graph:
         return tuple(end and self.nodes[ours(end.id)] for end in ends)  # type: ignore[return-value]  # two, as they came
 
     def first_node(self) -> Node | None:
-        """Return the one node to which no edge leads."""
+        """Return the only node to which no edge leads, or None."""
         return self._only(exclude={edge.target for edge in self.edges})
 
     def last_node(self) -> Node | None:
-        """Return the one node from which no edge leads."""
+        """Return the only node from which no edge leads, or None."""
         return self._only(exclude={edge.source for edge in self.edges})
 
     def _only(self, exclude: set[str]) -> Node | None:
@@ -118,15 +118,15 @@ class Graph:
         return ends[0] if len(ends) == 1 else None
 
     def trim_first_node(self) -> None:
-        """Remove the first node, if one edge leads from it and what follows is then the first."""
+        """Remove the first node if exactly one edge leads from it and the graph then has a single first node."""
         self._trim(self.first_node(), "source", "target")
 
     def trim_last_node(self) -> None:
-        """Remove the last node, if one edge leads to it and what comes before is then the last."""
+        """Remove the last node if exactly one edge leads to it and the graph then has a single last node."""
         self._trim(self.last_node(), "target", "source")
 
     def _trim(self, node: Node | None, side: str, other: str) -> None:
-        """Remove an end of the graph, if one edge has it on this `side` and one end remains there."""
+        """Remove an end of the graph if exactly one edge has it on this `side` and a single end remains there."""
         if node is None or sum(getattr(edge, side) == node.id for edge in self.edges) != 1:
             return
         inside = {
@@ -136,7 +136,7 @@ class Graph:
             self.remove_node(node)
 
     def reid(self) -> Graph:
-        """Copy the graph with the nodes' names for ids; several of one name get numbers."""
+        """Return a copy of the graph with the nodes' names as ids; equal names get numbers."""
         named = Counter(node.name for node in self.nodes.values())
         seen: Counter[str] = Counter()
         ids: dict[str, str] = {}
@@ -152,7 +152,7 @@ class Graph:
         )
 
     def to_json(self, *, with_schemas: bool = False) -> dict[str, list[dict[str, Any]]]:
-        """Return the graph as plain lists and dicts, its nodes numbered."""
+        """Return the graph as plain lists and dicts with numbered nodes."""
         ids = {id: number if _is_generated(id) else id for number, id in enumerate(self.nodes)}
         nodes = []
         for id, node in self.nodes.items():
@@ -167,7 +167,7 @@ class Graph:
         return {"nodes": nodes, "edges": edges}
 
     def draw_ascii(self) -> str:
-        """Draw the graph as text."""
+        """Return the graph drawn as text."""
         return drawings.draw_ascii({id: node.name for id, node in self.nodes.items()}, self.edges)
 
     def print_ascii(self) -> None:
@@ -183,7 +183,7 @@ class Graph:
         wrap_label_n_words: int = 9,
         frontmatter_config: Mapping[str, Any] | None = None,
     ) -> str:
-        """Write the graph in Mermaid's language; `frontmatter_config` is Mermaid's own configuration."""
+        """Return the graph in Mermaid's language; `frontmatter_config` is Mermaid's own configuration."""
         return drawings.draw_mermaid(
             self.reid(),
             with_styles=with_styles,
@@ -194,7 +194,7 @@ class Graph:
         )
 
     def draw_mermaid_png(self, **options: Any) -> bytes:
-        """Refuse: no picture is drawn here, and no chain is sent to a web service to be drawn there."""
+        """Raise `NoPicture`: pictures are not drawn here, and no chain is sent to a web service."""
         raise NoPicture(
             "`draw_mermaid_png` draws nothing here: show the text of `draw_mermaid()` with a Mermaid renderer "
             "(Jupyter, GitHub and mermaid.live have one), or `print_ascii()`."
@@ -208,14 +208,15 @@ class NoPicture(InvalidArgument, NotImplementedError):
 
 
 class MermaidDrawMethod(Enum):
-    """How LangChain draws a picture of a graph; here none is drawn."""
+    """How LangChain draws a picture of a graph. modelwire draws none."""
 
     PYPPETEER = "pyppeteer"
     API = "api"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("CurveStyle", "NodeStyles"):  # for a drawing only
+    if name not in ("CurveStyle", "NodeStyles"):
+        # Only drawings need these names.
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
     return getattr(drawings, name)
 
@@ -247,7 +248,7 @@ def _as_json(node: Node, *, with_schemas: bool) -> dict[str, Any]:
 
 
 def graph_of(runnable: Runnable[Any, Any], config: RunnableConfig | None) -> Graph:
-    """Draw a runnable as one node between its schemas."""
+    """Return the graph of a runnable as one node between its schemas."""
     graph = Graph()
     ends = (
         graph.add_node(runnable.get_input_schema(config)),
@@ -255,14 +256,15 @@ def graph_of(runnable: Runnable[Any, Any], config: RunnableConfig | None) -> Gra
     )
     metadata = (config or {}).get("metadata")
     node = graph.add_node(runnable, metadata=metadata)
-    graph.nodes[ends[1].id] = graph.nodes.pop(ends[1].id)  # the output last
+    # The output comes last.
+    graph.nodes[ends[1].id] = graph.nodes.pop(ends[1].id)
     graph.add_edge(ends[0], node)
     graph.add_edge(node, ends[1])
     return graph
 
 
 def sequence_graph(steps: list[Runnable[Any, Any]], config: RunnableConfig | None) -> Graph:
-    """Draw steps one after the other."""
+    """Return the graph of steps, one after the other."""
     graph = Graph()
     for position, step in enumerate(steps):
         part = step.get_graph(config)
@@ -280,7 +282,7 @@ def sequence_graph(steps: list[Runnable[Any, Any]], config: RunnableConfig | Non
 def parallel_graph(
     runnable: Runnable[Any, Any], branches: list[Runnable[Any, Any]], config: RunnableConfig | None
 ) -> Graph:
-    """Draw branches side by side between the schemas of the whole."""
+    """Return the graph of branches, side by side between the schemas of the whole."""
     graph = Graph()
     start = graph.add_node(runnable.get_input_schema(config))
     end = graph.add_node(runnable.get_output_schema(config))

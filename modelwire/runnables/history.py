@@ -1,4 +1,4 @@
-"""`RunnableWithMessageHistory`: a runnable that remembers the conversation its config names."""
+"""`RunnableWithMessageHistory`: a runnable that remembers the conversation that its config names."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ SESSION = ConfigurableFieldSpec(
 
 
 class RunnableWithMessageHistory(WholeStep[Any, Any]):
-    """Run `runnable` on a conversation: its earlier messages go in, and the new ones are added when it has answered.
+    """Runs `runnable` on a conversation: earlier messages are added to its input, and new ones are
+    stored after the answer.
 
-    `get_session_history` returns the store of the conversation that `config["configurable"]["session_id"]` names; with
-    `history_factory_config` of those keys instead. The earlier messages stand under `history_messages_key` of the
-    input dict, without one before the new messages: those of `input_messages_key`, or the input itself. The answer is
-    under `output_messages_key`, where it is a dict. A call that fails, and a stream that is left early, add nothing.
+    `get_session_history` returns the store of the conversation that
+    `config["configurable"]["session_id"]` names, or that the keys in `history_factory_config` name.
+    The earlier messages are under `history_messages_key` of the input dict, or without that key
+    before the new messages: those of `input_messages_key`, or the input itself. The answer is under
+    `output_messages_key` if it is a dict. A failed call, or a stream that is left early, stores
+    nothing.
     """
 
     _parts = (
@@ -96,7 +99,8 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return (self.runnable,)
 
     def _loop_native(self) -> bool:
-        return False  # the store of conversations is the user's
+        # The store of conversations is code of the user.
+        return False
 
     def _may_block(self) -> bool:
         return True
@@ -105,7 +109,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         return f"RunnableWithMessageHistory({self.runnable!r})"
 
     def _history(self, config: RunnableConfig) -> BaseChatMessageHistory:
-        """Open the conversation that `config` names."""
+        """Return the store of the conversation that `config` names."""
         configured = config.get("configurable") or {}
         keys = [spec.id for spec in self.history_factory_config]
         missing = [key for key in keys if key not in configured]
@@ -125,19 +129,19 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
         )
 
     def _new_messages(self, input: Any) -> list[BaseMessage]:
-        """Read the new messages from the input."""
+        """Return the new messages in the input."""
         if isinstance(input, Mapping):
             input = _entry(input, self.input_messages_key, "input_messages_key", "input")
         return _messages(input, HumanMessage)
 
     def _answered(self, output: Any) -> list[BaseMessage]:
-        """Read the new messages from the output."""
+        """Return the new messages in the output."""
         if isinstance(output, Mapping):
             output = _entry(output, self.output_messages_key, "output_messages_key", "output")
         return _messages(output, AIMessage)
 
     def _joined(self, input: Any, earlier: list[BaseMessage]) -> Any:
-        """Put the earlier messages into the input."""
+        """Return the input with the earlier messages added."""
         if self.history_messages_key is not None:
             if not isinstance(input, Mapping):
                 raise InvalidType(
@@ -205,7 +209,7 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
 
 
 def _entry(value: Mapping[str, Any], key: str | None, parameter: str, usual: str) -> Any:
-    """Return what a dict holds under `key`, under its only key, or under the usual one."""
+    """Return the value of a dict under `key`, under its only key, or under the usual one."""
     key = key or (next(iter(value)) if len(value) == 1 else usual)
     if key not in value:
         keys = ", ".join(f"`{each}`" for each in value)
@@ -216,7 +220,7 @@ def _entry(value: Mapping[str, Any], key: str | None, parameter: str, usual: str
 
 
 def _messages(value: Any, kind: type[BaseMessage]) -> list[BaseMessage]:
-    """Read messages: one, several, or a text, which is one of `kind`."""
+    """Return messages from one, several, or a text, which becomes a message of `kind`."""
     if isinstance(value, str):
         return [kind(content=value)]
     found = (

@@ -8,13 +8,14 @@ __all__ = ["json_patch", "pointer"]
 
 
 def json_patch(before: Any, after: Any) -> list[dict[str, Any]]:
-    """List the operations of a JSON Patch (RFC 6902) that makes `after` of `before`."""
+    """Return the operations of a JSON Patch (RFC 6902) that turns `before` into `after`."""
     if isinstance(before, dict) and isinstance(after, dict):
         patch = [_operation("remove", key) for key in before if key not in after]
         for key, value in after.items():
             if key not in before:
                 patch.append(_operation("add", key, value=value))
-            elif before[key] is not value:  # of a stream most is the same object as before
+            elif before[key] is not value:
+                # In a stream, most values are the same object as before.
                 patch += _below(key, before[key], value)
         return patch
     if isinstance(before, list) and isinstance(after, list):
@@ -39,7 +40,7 @@ def _operation(op: str, key: object, **value: Any) -> dict[str, Any]:
 
 
 def _below(key: object, before: Any, after: Any) -> list[dict[str, Any]]:
-    """List the operations on what is held under `key`."""
+    """Return the operations on the values under `key`."""
     if not (patch := json_patch(before, after)):
         return patch
     return [{**operation, "path": f"/{pointer(key)}{operation['path']}"} for operation in patch]

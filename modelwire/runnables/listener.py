@@ -1,4 +1,4 @@
-"""`RunListener`: a handler that hears of runs of every kind in four words: begun, chunk, ended, failed. In place."""
+"""`RunListener`: a handler that reduces the events of all kinds of runs to four: begun, chunk, ended, failed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ABSENT", "RunFilter", "RunListener", "attach", "dict_from_result", "message_of"]
 
-ABSENT: Any = object()  # an input that is not known
-WHAT = ("names", "types", "tags")  # by what runs can be chosen
-TYPES = {
-    "chat_model": ("chat_model", "llm")
-}  # names under which a kind of run can be chosen, where it has several
+# It stands for an unknown input.
+ABSENT: Any = object()
+# Runs can be selected by these.
+WHAT = ("names", "types", "tags")
+# These are further names by which a kind of run can be selected.
+TYPES = {"chat_model": ("chat_model", "llm")}
 
 
 class RunFilter:
-    """Which runs are of interest: those that one of the includes names, or all without one, minus the excludes."""
+    """Selects runs: those that match one of the includes (all, if there are none), minus those that
+    match an exclude.
+    """
 
     def __init__(self, kwargs: dict[str, Any]) -> None:
-        """Take `include_names` and its like out of the keywords of a call; each is a list, or None."""
+        """Take `include_names` and the like out of the keywords of a call; each is a list, or None."""
         chosen = {
             verb: [kwargs.pop(f"{verb}_{what}", None) for what in WHAT]
             for verb in ("include", "exclude")
@@ -37,7 +40,7 @@ class RunFilter:
         self._all = all(names is None for names in self._included)
 
     def wants(self, name: str, kind: str, tags: Iterable[str]) -> bool:
-        """Tell whether a run of this name, kind and tags is of interest."""
+        """Return whether a run with this name, kind and tags is selected."""
         facts = ((name,), TYPES.get(kind, (kind,)), tuple(tags))
         if not self._all and not any(
             names is not None and not names.isdisjoint(own)
@@ -48,7 +51,7 @@ class RunFilter:
 
 
 class _Chunks(CallObserver):
-    """Hears the chunks of one run."""
+    """Observes the chunks of one run."""
 
     __slots__ = ("chunk",)
     wants_tokens = True
@@ -65,7 +68,7 @@ class RunListener(BaseCallbackHandler):
     run_inline = True
 
     def listen(self, run_id: UUID) -> Callable[[Any], None] | None:
-        """Return what takes the chunks of a run that has started, None to hear none of them."""
+        """Return a function for the chunks of a run that has started, or None if they are not needed."""
         raise NotImplementedError
 
     def call_observer(self, run_id: UUID) -> CallObserver | None:
@@ -73,15 +76,19 @@ class RunListener(BaseCallbackHandler):
         return None if hear is None else _Chunks(hear)
 
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
-        """Hear that a run starts; `about` has `parent_run_id`, `tags` and `metadata`. `input` may be `ABSENT`."""
+        """Called when a run starts; `about` has `parent_run_id`, `tags` and `metadata`.
+
+        `input` may be `ABSENT`.
+        """
 
     def ended(self, run_id: UUID, output: Any, input: Any = ABSENT) -> None:
-        """Hear that a run is over."""
+        """Called when a run has ended."""
 
     def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
-        """Hear that a run failed."""
+        """Called when a run has failed."""
 
-    if not TYPE_CHECKING:  # type checkers see the base's signatures
+    if not TYPE_CHECKING:
+        # Type checkers see the signatures of the base class.
 
         def on_chat_model_start(self, serialized, messages, *, run_id, name=None, **about):
             self.begun("chat_model", name or "ChatModel", {"messages": messages}, run_id, about)
@@ -90,7 +97,8 @@ class RunListener(BaseCallbackHandler):
             self.begun("llm", name or "LLM", {"prompts": prompts}, run_id, about)
 
         def on_llm_new_token(self, token, *, run_id, chunk=None, **about):
-            # Only what a model says itself, from inside its `_generate`: streams go the short way, to `listen`.
+            # Only tokens that a model reports itself, from inside its `_generate`, arrive here;
+            # streams bypass this and use `listen`.
             from modelwire.messages import AIMessageChunk
 
             hear = self.listen(run_id)
@@ -140,7 +148,7 @@ class RunListener(BaseCallbackHandler):
 def attach(
     config: RunnableConfig | None, make: Callable[[UUID], RunListener]
 ) -> tuple[RunnableConfig, RunListener]:
-    """Complete `config` with a `run_id` for the root run, and with the listener that `make` makes for it."""
+    """Return `config` completed by a `run_id` for the root run and a new listener for it, and that listener."""
     ready = ensure_config(config)
     root_id = ready.get("run_id") or uuid4()
     ready["run_id"] = root_id
@@ -156,11 +164,11 @@ def attach(
 
 
 def dict_from_result(result: LLMResult) -> dict[str, Any]:
-    """Say a model's result as a dict whose messages stay messages."""
+    """Return a model's result as a dict whose messages stay messages."""
     rows = [[dict(generation.__dict__) for generation in row] for row in result.generations]
     return {"generations": rows, "llm_output": result.llm_output, "run": None, "type": "LLMResult"}
 
 
 def message_of(result: LLMResult) -> Any:
-    """Return the message of a chat model's first answer, None where there is none."""
+    """Return the message of a chat model's first answer, or None."""
     return next((getattr(one, "message", None) for row in result.generations for one in row), None)

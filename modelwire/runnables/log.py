@@ -1,4 +1,4 @@
-"""`astream_log`: what happens inside a runnable while it runs, as JSON patches (RFC 6902) that build up a `RunLog`."""
+"""`astream_log`: the events inside a running runnable, as JSON patches (RFC 6902) that build up a `RunLog`."""
 
 from __future__ import annotations
 
@@ -28,22 +28,25 @@ class LogEntry(TypedDict):
 
     id: str
     name: str
-    type: str  # "chain", "prompt", "parser", "llm" (any model), "tool" or "retriever"
+    type: str  # "chain", "prompt", "parser", "llm" (any model), "tool" or "retriever".
     tags: list[str]
     metadata: dict[str, Any]
-    start_time: str  # ISO 8601, UTC
-    streamed_output_str: list[str]  # the texts of a model's chunks
+    start_time: str  # ISO 8601, UTC.
+    streamed_output_str: list[str]  # The texts of a model's chunks.
     streamed_output: list[Any]
     final_output: Any | None
     end_time: str | None
 
 
 class RunState(TypedDict):
-    """The root run, and under its name in `logs` each run below; a second run of a name counts on: `name:2`."""
+    """The root run, and in `logs` each run below it by its name.
+
+    A second run with the name gets a number: `name:2`.
+    """
 
     id: str
     streamed_output: list[Any]
-    final_output: Any | None  # the sum so far
+    final_output: Any | None  # The sum of the chunks so far.
     name: str
     type: str
     logs: dict[str, LogEntry]
@@ -100,7 +103,10 @@ class RunLog(RunLogPatch):
 
 
 def applied(state: RunState | None, ops: list[dict[str, Any]]) -> RunState | None:
-    """Return `state` after `ops`. What changes is copied: neither `state` nor a value in `ops` is touched."""
+    """Return `state` after `ops`.
+
+    Changed parts are copied, so neither `state` nor a value in `ops` is modified.
+    """
     for op in ops:
         keys = [key.replace("~1", "/").replace("~0", "~") for key in op["path"].split("/")[1:]]
         state = _put(state, keys, op["value"])
@@ -108,7 +114,7 @@ def applied(state: RunState | None, ops: list[dict[str, Any]]) -> RunState | Non
 
 
 def _put(held: Any, keys: list[str], value: Any) -> Any:
-    """Return `held` with `value` at the place that `keys` lead to; `-` is the end of a list."""
+    """Return `held` with `value` at the place given by `keys`; `-` is the end of a list."""
     if not keys:
         return value
     first, *rest = keys
@@ -137,10 +143,12 @@ class LogListener(RunListener):
         self.name = name
         self.chosen = chosen
         self.put = channel.put
-        self.listed = listed  # whether the root's chunks are reported one by one, too
+        # True if the root's chunks are also reported one by one.
+        self.listed = listed
         self.total: Any = ABSENT
         self.named: Counter[str] = Counter()
-        self.places: dict[UUID, tuple[str, str]] = {}  # place in the log, and kind
+        # This has the place of each run in the log, and its kind.
+        self.places: dict[UUID, tuple[str, str]] = {}
 
     def begun(self, kind: str, name: str, input: Any, run_id: UUID, about: dict[str, Any]) -> None:
         kind = "llm" if kind == "chat_model" else kind
@@ -205,11 +213,11 @@ class LogListener(RunListener):
         )
 
     def failed(self, run_id: UUID, error: BaseException, input: Any = ABSENT) -> None:
-        """Tell of an end with nothing to show for it."""
+        """Called when a run has failed. Report its end without an output."""
         self.ended(run_id, ABSENT, input)
 
     def root_chunk(self, chunk: Any) -> None:
-        """Tell of a chunk of the root, and of the sum so far."""
+        """Called with a chunk of the root. Report it, and the sum so far."""
         before, self.total = (
             self.total,
             chunk if self.total is ABSENT else collected([self.total, chunk]),
@@ -221,7 +229,9 @@ class LogListener(RunListener):
 
 
 def _growth(before: Any, after: Any) -> list[dict[str, Any]]:
-    """Say what a chunk did to the sum: which keys of a dict came or changed; anything else is reported whole."""
+    """Return the operations by which a chunk changed the sum: keys that a dict got or changed; any
+    other value as a whole.
+    """
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() <= after.keys():
         return [
             {
@@ -236,7 +246,9 @@ def _growth(before: Any, after: Any) -> list[dict[str, Any]]:
 
 
 def _final(kind: str, output: Any) -> Any:
-    """Say what a run gave: as it is where it says itself what it is, else under the name of what it is."""
+    """Return the final output of a run: unchanged if it is a dict or message itself, else in a dict
+    under the kind of output.
+    """
     if output is ABSENT:
         return {}
     if kind == "llm":

@@ -1,4 +1,4 @@
-"""`ManyInputs`: the batch methods of every `Runnable`; how they are carried out stands in `batch.py`."""
+"""`ManyInputs`: the batch methods of every `Runnable`; `batch.py` implements them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ Output = TypeVar("Output", covariant=True)
 
 
 def _whole(part: Any) -> Any:
-    """Take the part that is defined here for the runnable it is part of."""
+    """Return `part` unchanged, typed as the runnable whose base class it is."""
     return part
 
 
 def hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Keep headers among the keywords of a call from showing in a traceback that prints the locals of our frames."""
+    """Return the keywords with their headers wrapped, so that a traceback that prints local
+    variables does not show them.
+    """
     if "extra_headers" in kwargs:
         from modelwire.transport.wire import hide_headers
 
@@ -36,7 +38,7 @@ def hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 class ManyInputs(Generic[Input, Output]):
-    """What a `Runnable` does with more than one input."""
+    """The methods of a `Runnable` for more than one input."""
 
     @overload
     def batch(
@@ -66,8 +68,8 @@ class ManyInputs(Generic[Input, Output]):
     ) -> list[Any]:
         """Invoke on each input, `max_concurrency` at a time, and return the outputs in the inputs' order.
 
-        `inputs` may be any iterable: it is read as calls finish. The first error cancels the rest and is raised;
-        with `return_exceptions` it stands in its place among the outputs instead.
+        `inputs` may be any iterable: it is read as calls finish. The first error cancels the rest
+        and is raised; with `return_exceptions` it is in its place among the outputs instead.
         """
         return batching.in_order(
             batching.batch_as_completed(
@@ -142,7 +144,10 @@ class ManyInputs(Generic[Input, Output]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> Iterator[tuple[int, Any]]:
-        """Yield (position of the input, output) as calls finish. Closing the iterator cancels what is in flight."""
+        """Yield (position of the input, output) as calls finish.
+
+        Closing the iterator cancels the calls in flight.
+        """
         return batching.batch_as_completed(
             _whole(self), inputs, config, return_exceptions=return_exceptions, kwargs=hidden(kwargs)
         )
@@ -179,14 +184,15 @@ class ManyInputs(Generic[Input, Output]):
         )
 
     def map(self) -> RunnableEach[Input, Output]:
-        """Make the runnable that takes a list of inputs and returns the list of outputs."""
+        """Return the runnable that takes a list of inputs and returns the list of outputs."""
         return runnables.RunnableEach(bound=_whole(self))
 
     def submit_batch(self, inputs: Any, **options: Any) -> batch_api.BatchJob:
-        """Hand `inputs` in to the Batch API of this chain's provider: answers within a day, at half the price.
+        """Submit `inputs` to the Batch API of this chain's provider: answers arrive within a day, at half the price.
 
-        `inputs` is an iterable or the path of a table, `options` are those of `modelwire.jobs.submit_batch`. Raises
-        `NotBatchable` for a chain that has not exactly one model.
+        `inputs` is an iterable or the path of a table, `options` are those of
+        `modelwire.jobs.submit_batch`. Raises `NotBatchable` for a chain that does not have exactly
+        one model.
         """
         return batch_api.submit_batch(_whole(self), inputs, **options)
 

@@ -1,4 +1,4 @@
-"""The modules that a first call does without: each is loaded when a name of it is first used."""
+"""Modules that a first call does not need: each is loaded when one of its names is first used."""
 
 from __future__ import annotations
 

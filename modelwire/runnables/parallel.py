@@ -1,8 +1,9 @@
-"""`RunnableParallel`: the same input to several branches, their outputs in a dict.
+"""`RunnableParallel`: the same input for several branches, their outputs in a dict.
 
-Branches run side by side only where that can save time: when at least two of them may wait for something outside.
-Then a sync call gives each of those a thread and an async call a task; branches that only compute run in place.
-Streams need it sooner: one branch that waits would hold up the chunks of the others.
+Branches run concurrently only if that can save time: if at least two of them may wait for I/O. Then
+a sync call runs each of those in a thread and an async call in a task; branches that only compute
+run in place. In streams a single branch that may wait is enough, since it would delay the chunks of
+the others.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         )
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return the fields that the branches read, where they read a dict."""
+        """Return the fields that the branches read, if they read a dict."""
         return schemas.parallel_input(
             self.steps__, self.get_name("Input"), config
         ) or super().get_input_schema(config)
@@ -82,7 +83,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return "{\n" + rows + "\n}"
 
     def _branches(self, config: RunnableConfig, run: Run | AsyncRun | None) -> list[Branch]:
-        """Give each branch with the config of its call."""
+        """Return each branch with the config of its call."""
         return [
             (key, step, config if run is None else run.below(f"map:key:{key}"))
             for key, step in self.steps__.items()
@@ -104,7 +105,7 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
         return {key: ready[key] for key in calls}
 
     def _waiting(self) -> list[str]:
-        """Name the branches that may wait for something outside."""
+        """Return the names of the branches that may wait for I/O."""
         return [key for key, step in self.steps__.items() if step._may_block()]
 
     async def _avalue(
@@ -127,7 +128,9 @@ class RunnableParallel(Step[Input, dict[str, Any]]):
     def _chunks(
         self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        """Give every branch the whole input stream; yield their chunks as they come, each under its branch's key."""
+        """Pass the whole input stream to every branch; yield their chunks as they arrive, each
+        under its branch's key.
+        """
         branches = self._branches(config, run)
         threads = min(config.get("max_concurrency") or len(branches), len(branches))
         side_by_side = len(branches) > 1 and self._may_block()

@@ -1,5 +1,5 @@
-"""Steps that pass their input on: `RunnablePassthrough` as it is, `RunnableAssign` and `RunnablePick` a dict with
-keys added or picked.
+"""Steps that pass their input on: `RunnablePassthrough` unchanged, `RunnableAssign` and
+`RunnablePick` a dict with keys added or picked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ Other = TypeVar("Other")
 
 
 class RunnablePassthrough(Step[Other, Other]):
-    """Pass the input on. `func` (or `afunc` in async calls) is called with the whole input, for its effect alone."""
+    """Passes the input on.
+
+    `func` (or `afunc` in async calls) is called with the whole input, for its side effect.
+    """
 
     _parts = ("func", "afunc", "name")
 
@@ -73,7 +76,7 @@ class RunnablePassthrough(Step[Other, Other]):
 
     @classmethod
     def assign(cls, **kwargs: Any) -> RunnableAssign:  # type: ignore[override]  # LangChain's: on the class, it begins a chain
-        """Make the step that adds keys to its input dict; each value is a runnable or function of that dict."""
+        """Return the step that adds keys to its input dict; each value is a runnable or function of that dict."""
         return RunnableAssign(RunnableParallel(kwargs))
 
     def _loop_native(self) -> bool:
@@ -103,7 +106,7 @@ class RunnablePassthrough(Step[Other, Other]):
     def _chunks(
         self, input: Iterator[Any], config: RunnableConfig, run: Run | None, kwargs: dict[str, Any]
     ) -> Iterator[Other]:
-        """Pass the stream itself on, unless a function waits for its sum."""
+        """Pass on the stream chunk by chunk, and call the function with its sum at the end."""
         return input if self.func is None else self._with_func(input, config, run, kwargs)
 
     def _achunks(
@@ -155,7 +158,10 @@ class RunnablePassthrough(Step[Other, Other]):
 
 
 class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
-    """Add to the input dict what the branches of `mapper` make of it. A stream gives the input's keys first."""
+    """Adds the outputs of the branches in `mapper` to the input dict.
+
+    A stream yields the input's keys first.
+    """
 
     _parts = ("mapper", "name")
 
@@ -171,12 +177,12 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         )
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return what the branches read, where they say."""
+        """Return the fields that the branches read, if they are known."""
         read = self.mapper.get_input_schema(config)
         return read if schemas.fields_of(read) is not None else super().get_input_schema(config)
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return what the branches read, and what they add."""
+        """Return the fields that the branches read, and those they add."""
         read = schemas.fields_of(self.mapper.get_input_schema(config))
         return schemas.assign_output(read, self.mapper, "RunnableAssignOutput", config)
 
@@ -199,7 +205,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         return schemas.assign_output(fields, self.mapper, "RunnableSequenceOutput", config)
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
-        """Return the branches' graphs, and the input passing by."""
+        """Return the graph of the branches, and of the input beside them."""
         return graphs.parallel_graph(
             self, [*self.mapper.steps__.values(), RunnablePassthrough[Any]()], config
         )
@@ -260,7 +266,7 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
 
 
 class RunnablePick(Step[dict[str, Any], Any]):
-    """Pick one key's value from the input dict, or with a list of keys the dict of those that are there."""
+    """Picks one key's value from the input dict, or with a list of keys the dict of those that exist."""
 
     _parts = ("keys", "name")
 
@@ -309,7 +315,10 @@ class RunnablePick(Step[dict[str, Any], Any]):
         return kind_of(value)({key: mapping[key] for key in self.keys if key in mapping}) or None
 
     def _news(self, chunk: Any, held: list[Any]) -> list[Any]:
-        """Pick what can be handed on now. A plain dict replaces the one before: what would add up is held."""
+        """Return what can be passed on now.
+
+        A plain dict replaces the previous one, so values that would be added are held back.
+        """
         picked = self._picked(chunk)
         if kind_of(chunk) is AddableDict:
             news = [*held, picked]
@@ -362,7 +371,9 @@ class RunnablePick(Step[dict[str, Any], Any]):
 
 
 def kind_of(chunk: Any) -> type[AddableDict]:
-    """Return the class of what is made of a chunk: what adds up with others still does; a plain dict replaces them."""
+    """Return the class for parts of a chunk: those of an `AddableDict` are added; those of a plain
+    dict replace each other.
+    """
     return (
         AddableDict
         if isinstance(chunk, AddableDict) and type(chunk) is not GrowingDict

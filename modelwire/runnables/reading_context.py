@@ -1,7 +1,7 @@
-"""Reads a stream under the call observers of the place where it was made, such as the budgets around it.
+"""Reads a stream with the call observers, such as budgets, of the context in which it was created.
 
-A generator runs in the context of its reader. A stream that was made inside of a `with budget(...)` block, and is read
-after it, would send its requests under no budget.
+A generator runs in the context of its reader. Without this, a stream created inside a `with
+budget(...)` block and read after it would send its requests under no budget.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def abound(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
 def bound_stream(
     make: Callable[Parameters, Iterator[Item]],
 ) -> Callable[Parameters, Iterator[Item]]:
-    """Bind what a generator function returns to the observers of the place where it is called."""
+    """Return a generator function whose results are bound to the observers of the context in which it is called."""
 
     @wraps(make)
     def made(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Item]:
@@ -46,7 +46,9 @@ def bound_stream(
 def abound_stream(
     make: Callable[Parameters, AsyncIterator[Item]],
 ) -> Callable[Parameters, AsyncIterator[Item]]:
-    """Bind what an async generator function returns to the observers of the place where it is called."""
+    """Return an async generator function whose results are bound to the observers of the context in
+    which it is called.
+    """
 
     @wraps(make)
     def made(*args: Parameters.args, **kwargs: Parameters.kwargs) -> AsyncIterator[Item]:

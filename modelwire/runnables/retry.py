@@ -1,7 +1,8 @@
-"""`RunnableRetry`: the same runnable again, where it failed by bad luck.
+"""`RunnableRetry`: retries a runnable after transient errors.
 
-Exactly one layer retries. A model retries by itself (`max_retries`), so its error stands here for a call that has been
-tried often enough: without a list of errors to retry, this layer tries again only what nobody has tried again yet.
+Exactly one layer retries. A model retries by itself (`max_retries`), so its error means here that
+its retries are used up: without a list of errors to retry, this layer retries only errors that no
+other layer has retried.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ RetryIf: TypeAlias = tuple[type[BaseException], ...] | Callable[[BaseException],
 
 
 class ExponentialJitterParams(TypedDict, total=False):
-    """How long to wait, in seconds: `initial * exp_base ** (n - 1)` after attempt n, at most `max`, and up to `jitter`.
+    """The wait in seconds: `initial * exp_base ** (n - 1)` after attempt n, at most `max`, plus up to `jitter`.
 
-    Left out they are 1, 2, no limit and 1.
+    The defaults are 1, 2, no limit and 1.
     """
 
     initial: float
@@ -39,16 +40,17 @@ class ExponentialJitterParams(TypedDict, total=False):
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Tell whether trying again may help: not for faults of the caller, nor for a call whose own retries are spent."""
+    """Return whether a retry may help: not for errors of the caller, nor for a call whose own retries are used up."""
     if isinstance(error, ChatError):
         return error.retryable and len(error.attempts) <= 1
     return isinstance(error, Exception) and not isinstance(error, CallerError)
 
 
 class RunnableRetry(RunnableBinding[Input, Output]):
-    """Run `bound` up to `max_attempt_number` times; `retry_exception_types` are the classes to retry, or a predicate.
+    """Runs `bound` up to `max_attempt_number` times; `retry_exception_types` are the classes to retry, or a predicate.
 
-    Streams are not retried: their chunks have been handed out. No attempt starts that would come after the deadline.
+    Streams are not retried, since their chunks were passed on already. No attempt starts after the
+    deadline.
     """
 
     _parts = (
@@ -88,7 +90,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         self._retries = _predicate(retry_exception_types)
 
     def _options(self, config: RunnableConfig) -> dict[str, Any]:
-        """Say in tenacity's words when to stop, how long to wait, and for which errors."""
+        """Return tenacity's arguments for when to stop, how long to wait, and which errors to retry."""
         import tenacity
 
         deadline = config.get("deadline")
@@ -124,7 +126,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         return run.below(f"retry:attempt:{number}" if number > 1 else None)
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Invoke what is bound, again where that may help."""
+        """Invoke `bound`, with retries."""
         hidden(kwargs)
         ready = settled(self._config(config))
         return called(self, input, ready, lambda _, run: self._tried(input, ready, run, kwargs))

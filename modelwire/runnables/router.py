@@ -16,14 +16,17 @@ __all__ = ["RouterInput", "RouterRunnable"]
 
 
 class RouterInput(TypedDict):
-    """Which runnable, and its input."""
+    """The key of the runnable, and its input."""
 
     key: str
     input: Any
 
 
 class RouterRunnable(Forwarding[RouterInput, Output]):
-    """Pass `input["input"]` to the runnable called `input["key"]`. It has no run of its own."""
+    """Passes `input["input"]` to the runnable with the key `input["key"]`.
+
+    It has no run of its own.
+    """
 
     _parts = ("runnables", "name")
     OutputType: Any = Any
@@ -53,5 +56,6 @@ class RouterRunnable(Forwarding[RouterInput, Output]):
             )
         return self.runnables[key], input["input"], config, kwargs
 
-    transform = Runnable.transform  # which runnable it is shows when the whole input is there
+    # The runnable is known only once the whole input has arrived.
+    transform = Runnable.transform
     atransform = Runnable.atransform

@@ -1,8 +1,9 @@
-"""The one seam between runnables and those who listen to them: `start_run` is None when nobody does.
+"""Reports the runs of runnables to their callback handlers. Without handlers no run is opened.
 
-The user's function that takes a `run_manager` gets one in any case, that of a silent run when nobody listens.
+A function of the user that takes a `run_manager` always gets one; without handlers it is that of a
+silent run.
 
-Every start has exactly one end or error. Nothing else in this room calls a callback manager.
+Every start has exactly one end or error. No other module of `runnables` calls a callback manager.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ AsyncTransform: TypeAlias = Callable[
     [AsyncIterator[Any], RunnableConfig, "AsyncRun | None"], AsyncIterator[Output]
 ]
 
-# What a run reports as its input when it starts before its input is there.
+# A run that starts before its input is complete reports this as its input.
 UNKNOWN_INPUT = {"input": ""}
 
 
 class _RunState:
-    """What sync and async runs know: its config, and whether it has been reported as over."""
+    """The shared state of sync and async runs: the config, and whether the end was reported."""
 
     __slots__ = ("config", "manager", "over")
 
@@ -49,11 +50,11 @@ class _RunState:
         self.over = False
 
     def below(self, tag: str | None = None) -> RunnableConfig:
-        """Make the config of a run inside of this one; `tag` is for that run alone."""
+        """Return the config of a run inside of this one; `tag` is for that run only."""
         return changed(self.config, callbacks=self.manager.get_child(tag))
 
     def chunk_listeners(self) -> list[Callable[[Any], Any]]:
-        """Collect what wants the chunks of this run, each of them as it comes."""
+        """Return the functions to be called with each chunk of this run."""
         from modelwire.callbacks.base import call_observers
 
         observers = call_observers(self.manager.handlers, self.manager.run_id).values()
@@ -61,7 +62,7 @@ class _RunState:
 
 
 class Run(_RunState):
-    """A sync run that somebody listens to."""
+    """A sync run with handlers, or a silent one."""
 
     __slots__ = ()
     manager: CallbackManagerForChainRun
@@ -73,14 +74,14 @@ class Run(_RunState):
         return output
 
     def fail(self, error: BaseException, **about: Any) -> None:
-        """Report the error, unless the run is over."""
+        """Report the error, unless the end was reported."""
         if not self.over:
             self.over = True
             self.manager.on_chain_error(error, **about)
 
 
 class AsyncRun(_RunState):
-    """An async run that somebody listens to."""
+    """An async run with handlers, or a silent one."""
 
     __slots__ = ()
     manager: AsyncCallbackManagerForChainRun
@@ -92,7 +93,7 @@ class AsyncRun(_RunState):
         return output
 
     async def fail(self, error: BaseException, **about: Any) -> None:
-        """Report the error, unless the run is over."""
+        """Report the error, unless the end was reported."""
         if not self.over:
             self.over = True
             await self.manager.on_chain_error(error, **about)
@@ -128,7 +129,7 @@ def _about(runnable: Any, config: RunnableConfig, run_type: str | None) -> dict[
 
 
 class _Recorder:
-    """Keeps what passes by, to be added up when the run is over; nothing when nobody listens."""
+    """Collects the items of a stream, to be summed at the end of the run; without handlers it collects nothing."""
 
     __slots__ = ("is_heard", "items")
 
@@ -141,7 +142,9 @@ class _Recorder:
             self.items.append(item)
 
     def sum(self) -> Any:
-        """Add up what passed by. Values of a user's own may refuse: no run fails for what it reports."""
+        """Return the sum of the items, or the last one if their own `__add__` raises: a report must
+        not fail the run.
+        """
         try:
             return collected(self.items) if self.items else None
         except Exception:  # noqa: BLE001 - a user's `__add__`
@@ -176,7 +179,7 @@ def called(
 ) -> Output:
     """Call `work(config, run)` as a run of `runnable` under the settled `config`.
 
-    The run is None when nobody listens, or a silent one if it `is_needed`.
+    Without handlers the run is None, or a silent one if it `is_needed`.
     """
     if not (is_needed or listening(config)):
         return work(below(config), None)
@@ -197,7 +200,7 @@ def transformed(
     *,
     is_needed: bool = False,
 ) -> Iterator[Output]:
-    """Run `transform(input, config, run)` as a run of `runnable`; the run is what it is for `called`."""
+    """Run `transform(input, config, run)` as a run of `runnable`, which is passed as in `called`."""
     if is_needed or listening(config):
         return _observed_stream(runnable, input, config, transform, run_type)
     return transform(input, below(config), None)
@@ -210,17 +213,18 @@ def _observed_stream(
     transform: Transform[Output],
     run_type: str | None,
 ) -> Iterator[Output]:
-    """Run a transform that somebody listens to.
+    """Run a transform and report its run.
 
-    It starts with its first input item, or with the whole input if the step waits for it, and ends with the sums of
-    both sides.
-    A stream that its reader closes early has ended, not failed; a step whose input fails before it came never started.
+    The run starts with the first input item, or with the whole input if the step waits for it, and
+    ends with the sums of input and output. A stream that its reader closes early has ended, not
+    failed. If the input fails before its first item, no run is reported.
     """
     inputs_seen, outputs = _Recorder(), _Recorder()
     output: Iterator[Output] | None = None
     run: Run | None = None
     try:
-        first = next(input, END)  # a run starts when its input does
+        # A run starts with its input.
+        first = next(input, END)
         known: Any = UNKNOWN_INPUT
         if first is not END and getattr(runnable, "_waits_for_input", False):
             known = first = collected([first, *input])

@@ -1,7 +1,8 @@
-"""Schemas of what goes into a runnable and comes out: pydantic models, made when somebody asks.
+"""Schemas of a runnable's input and output: pydantic models, created on demand.
 
-A type that is a pydantic model (of either version) is its own schema. Any other is the root of a model of its own; a
-dict whose keys are known is a model with those fields. Here are also the dicts that `astream_events` yields.
+A type that is a pydantic model (of either version) is its own schema. Any other type becomes the
+root of a new model; a dict with known keys becomes a model with those fields. The dicts of
+`astream_events` are defined here, too.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ __all__ = [
     "schema_of",
 ]
 
-# A field by its key: its type, and its default (or `...`, or what pydantic knows of it).
+# A field by its key: its type, and its default (or `...`, or a `FieldInfo`).
 Fields: TypeAlias = dict[str, tuple[Any, Any]]
 
 
 class _Lenient(GenerateJsonSchema):
-    """JSON schemas in which what has none (a class of the user's, a function) may be anything."""
+    """JSON schemas in which a type without one (a class of the user, a function) accepts anything."""
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:
         return {}
@@ -64,9 +65,10 @@ class _Lenient(GenerateJsonSchema):
 
 
 class _Derived(BaseModel):
-    """What our schemas share. `schema` is what older scripts call; pydantic's own warns of it."""
+    """The base of generated schemas. `schema` is for older scripts; pydantic's own method warns."""
 
-    if not TYPE_CHECKING:  # the signatures are pydantic's
+    if not TYPE_CHECKING:
+        # Type checkers see pydantic's signatures.
 
         @classmethod
         def model_json_schema(cls, *args, **kwargs):
@@ -93,9 +95,9 @@ class _Root(_Derived, RootModel[Any]):
 
 
 def declared(runnable: Any, side: str) -> Any:
-    """Return `runnable.InputType` or `OutputType`, by `side`; `Any` where it does not say.
+    """Return `runnable.InputType` or `OutputType`, by `side`; `Any` if it is unknown.
 
-    The types that it was made with come first: `RunnableBranch[int, str](...)`.
+    Types that it was created with take precedence: `RunnableBranch[int, str](...)`.
     """
     given = get_args(getattr(runnable, "__orig_class__", None))
     if len(given) == 2 and not any(isinstance(kind, TypeVar) for kind in given):
@@ -108,7 +110,7 @@ def declared(runnable: Any, side: str) -> Any:
 
 
 def schema_of(name: str, kind: Any) -> type[BaseModel]:
-    """Return the model for the type `kind`: itself where it is one, else a new one called `name`."""
+    """Return the model for the type `kind`: itself if it is one, else a new one called `name`."""
     if (
         type(kind) is not GenericAlias
         and isinstance(kind, type)
@@ -120,7 +122,7 @@ def schema_of(name: str, kind: Any) -> type[BaseModel]:
 
 
 def object_schema(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
-    """Make a model called `name` with these fields, whatever their names: `schema`, `_private`, `a b`."""
+    """Return a model called `name` with these fields, whatever their names: `schema`, `_private`, `a b`."""
     definitions: dict[str, Any] = {}
     for number, (key, (kind, default)) in enumerate(fields.items()):
         if (
@@ -144,7 +146,7 @@ def json_schema(schema: type[BaseModel]) -> dict[str, Any]:
 
 
 def fields_of(schema: type[BaseModel]) -> Fields | None:
-    """Return the fields of an object by their keys, None where the schema is no object with known fields."""
+    """Return the fields of an object by their keys; None if the schema is not an object with known fields."""
     if is_v1_model(schema):
         old = cast("Any", schema).__fields__
         return (
@@ -171,7 +173,7 @@ def _old_field(field: Any) -> tuple[Any, Any]:
 def parallel_input(
     steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any
 ) -> type[BaseModel] | None:
-    """Join the fields that the branches read; None where one of them takes no dict, or none says what it reads."""
+    """Return the joined fields that the branches read; None if one of them does not take a dict, or all are unknown."""
     fields: Fields = {}
     for step in steps.values():
         schema = step.get_input_schema(config)
@@ -185,28 +187,28 @@ def parallel_input(
 def parallel_output(
     steps: Mapping[str, Runnable[Any, Any]], name: str, config: Any
 ) -> type[BaseModel]:
-    """Give each branch's output under its key."""
+    """Return a model with each branch's output under its key."""
     return object_schema(
         name, {key: _as_field(step.get_output_schema(config)) for key, step in steps.items()}
     )
 
 
 def _as_field(schema: type[BaseModel]) -> tuple[Any, Any]:
-    """The type to stand for a whole schema: what a root holds, else the model itself."""
+    """Return the field for a whole schema: the root's type, else the model itself."""
     if not is_v1_model(schema) and issubclass(schema, RootModel):
         return schema.model_fields["root"].annotation, ...
     return schema, ...
 
 
 def list_schema(name: str, item: type[BaseModel]) -> type[BaseModel]:
-    """Make the schema of a list of such items."""
+    """Return the schema of a list of such items."""
     return schema_of(name, list[_as_field(item)[0]])  # type: ignore[misc]  # known only at run time
 
 
 def assign_output(
     before: Fields | None, mapper: Runnable[Any, Any], name: str, config: Any
 ) -> type[BaseModel]:
-    """Give the fields that come in, and those that `mapper` adds or replaces."""
+    """Return a model with the input's fields, and those that `mapper` adds or replaces."""
     return object_schema(
         name, {**(before or {}), **(fields_of(mapper.get_output_schema(config)) or {})}
     )
@@ -215,7 +217,7 @@ def assign_output(
 def sequence_input(
     steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
 ) -> type[BaseModel]:
-    """Return what the first step takes; before it adds or picks keys, what the next one needs besides."""
+    """Return the input of the first step; if it adds or picks keys, also the fields that the next one needs."""
     first, *rest = steps
     return first._input_schema_before(rest, config)
 
@@ -223,7 +225,7 @@ def sequence_input(
 def sequence_output(
     steps: Sequence[Runnable[Any, Any]], config: RunnableConfig | None
 ) -> type[BaseModel]:
-    """Return what the last step gives; after one that adds or picks keys, with what came before it."""
+    """Return the output of the last step; if it adds or picks keys, also the fields that come before it."""
     *before, last = steps
     return last._output_schema_after(before, config)
 
@@ -231,7 +233,7 @@ def sequence_output(
 def first_input(
     runnables: Iterable[Runnable[Any, Any]], config: RunnableConfig | None
 ) -> type[BaseModel] | None:
-    """Return the first input schema that says more than `Any`."""
+    """Return the first input schema other than `Any`, or None."""
     for runnable in runnables:
         schema = runnable.get_input_schema(config)
         if fields_of(schema) is not None or _as_field(schema)[0] is not Any:
@@ -240,9 +242,10 @@ def first_input(
 
 
 def function_input(func: Any, name: str) -> type[BaseModel] | None:
-    """Read from a function without annotations which keys of its input it uses; None where it uses none."""
+    """Return a schema with the keys that a function without annotations reads from its input; None if it reads none."""
     if isinstance(func, itemgetter):
-        keys: Sequence[Any] = func.__reduce__()[1]  # the class, and what it was made with
+        # The class, and the arguments it was created with.
+        keys: Sequence[Any] = func.__reduce__()[1]
         if not all(isinstance(key, str) for key in keys):
             return schema_of(name, list[Any])
     else:
@@ -265,7 +268,7 @@ _CONFIG_TYPES: dict[str, Any] = {
 def config_schema(
     name: str, specs: Sequence[ConfigurableFieldSpec], include: Sequence[str]
 ) -> type[BaseModel]:
-    """Make the model of a config: the configurable keys, and the keys of the config that `include` names."""
+    """Return the model of a config: the configurable keys, and the keys of the config that `include` names."""
     fields: Fields = {}
     if specs:
         keys = {
@@ -287,7 +290,7 @@ def config_schema(
 
 
 class EventData(TypedDict, total=False):
-    """The input of a run, and what came of it; which keys there are depends on the event."""
+    """The input and output of a run; which keys exist depends on the event."""
 
     input: Any
     output: Any
@@ -297,24 +300,24 @@ class EventData(TypedDict, total=False):
 
 
 class BaseStreamEvent(TypedDict):
-    """What every event says."""
+    """The keys that every event has."""
 
-    event: str  # such as `on_chat_model_stream`
+    event: str  # Such as `on_chat_model_stream`.
     run_id: str
     tags: NotRequired[list[str]]
     metadata: NotRequired[dict[str, Any]]
-    parent_ids: list[str]  # the runs around it, the root first
+    parent_ids: list[str]  # The enclosing runs, the root first.
 
 
 class StandardStreamEvent(BaseStreamEvent):
-    """A start, a chunk or an end of a run."""
+    """The start, a chunk or the end of a run."""
 
     name: str
     data: EventData
 
 
 class CustomStreamEvent(BaseStreamEvent):
-    """What a program dispatched itself."""
+    """An event that the program has dispatched."""
 
     event: Literal["on_custom_event"]  # type: ignore[misc]  # narrower than the base's
     name: str

@@ -1,4 +1,7 @@
-"""`RunnableSequence`: one step after the other. When nobody listens, `invoke` calls each step's `invoke`: no more."""
+"""`RunnableSequence`: one step after the other.
+
+Without handlers, `invoke` only calls each step's `invoke`.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ __all__ = ["RunnableSequence"]
 
 
 class RunnableSequence(Step[Input, Output]):
-    """Steps, each fed with the output of the one before: usually written `a | b | c`.
+    """Steps, each called with the output of the previous one; usually written `a | b | c`.
 
-    Streams pass through chunk by chunk wherever a step has a `transform` of its own; a step without one waits for its
-    whole input. In a batch each input goes through all steps on its own.
+    Streams pass chunk by chunk through every step with its own `transform`; any other step collects
+    its whole input first. In a batch each input passes through all steps on its own.
     """
 
     _parts = ("_steps", "name")
@@ -88,11 +91,11 @@ class RunnableSequence(Step[Input, Output]):
         return self.last.OutputType
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return what the first step takes, and what later ones need besides."""
+        """Return the input of the first step, and the further fields that later ones need."""
         return schemas.sequence_input(self._steps, config)
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return what the last step gives; after `assign` or `pick`, with what came before."""
+        """Return the output of the last step; after `assign` or `pick`, with the fields that come before it."""
         return schemas.sequence_output(self._steps, config)
 
     def get_graph(self, config: RunnableConfig | None = None) -> Graph:
@@ -111,7 +114,7 @@ class RunnableSequence(Step[Input, Output]):
     def _calls(
         self, config: RunnableConfig, kwargs: dict[str, Any], run: Run | AsyncRun | None = None
     ) -> Iterator[tuple[Runnable[Any, Any], RunnableConfig, dict[str, Any]]]:
-        """Give each step with what it is called with, in time; `kwargs` are the first step's."""
+        """Yield each step with its config and keywords, checking the deadline; `kwargs` are the first step's."""
         deadline = config.get("deadline")
         for position, step in enumerate(self._steps, 1):
             if deadline is not None and monotonic() >= deadline:
@@ -125,9 +128,8 @@ class RunnableSequence(Step[Input, Output]):
         config = settled(config)
         if "deadline" in config or listening(config):
             return super().invoke(input, config, **kwargs)
-        value: Any = (
-            input  # here again what `_value` does: no frame of ours stands between two steps
-        )
+        # This repeats `_value`, so that a traceback has no frames of ours between two steps.
+        value: Any = input
         for step, inner, extra in self._calls(below(config), kwargs):
             value = step.invoke(value, inner, **extra)
         return cast("Output", value)

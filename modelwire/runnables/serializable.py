@@ -16,7 +16,8 @@ __all__ = ["RunnableSerializable"]
 class RunnableSerializable(LangChainForm, BaseModel, Runnable[Input, Output]):
     """A Runnable that is also a pydantic model: subclass it and annotate the fields.
 
-    `RunnableSerializable[str, int]` is a note for the type checker: unlike pydantic's own generics it makes no class.
+    `RunnableSerializable[str, int]` is only for the type checker: unlike pydantic's own generics it
+    creates no class.
     """
 
     model_config = ConfigDict(
@@ -24,7 +25,7 @@ class RunnableSerializable(LangChainForm, BaseModel, Runnable[Input, Output]):
     )
 
     name: str | None = None
-    """Name of the step in runs, events and graphs."""
+    """The name of the step in runs, events and graphs."""
 
     if not TYPE_CHECKING:
 
@@ -34,7 +35,7 @@ class RunnableSerializable(LangChainForm, BaseModel, Runnable[Input, Output]):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        # Otherwise pydantic wants the type variables of a base repeated in `Generic[...]`.
+        # Otherwise pydantic requires the type variables of a base to be repeated in `Generic[...]`.
         cls.__pydantic_generic_metadata__["parameters"] = ()
 
 

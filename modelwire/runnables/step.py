@@ -1,4 +1,7 @@
-"""`Step`: what our own runnables share. A subclass says what is done; `Step` opens and reports the run around it."""
+"""`Step`: the shared part of our own runnables.
+
+A subclass does the work; `Step` opens and reports its run.
+"""
 
 from __future__ import annotations
 
@@ -38,15 +41,17 @@ Item = TypeVar("Item")
 class Reported(ComparedByParts, Runnable[Input, Output]):
     """A runnable whose calls are reported.
 
-    Its own methods get the config for calls inside of it, and the run it is, which is None when nobody listens.
+    Its own methods get the config for calls inside of it, and its run, which is None without
+    handlers.
     """
 
     name: str | None = None
 
-    # True for a step whose function takes a `run_manager`: it gets a silent one when nobody listens.
+    # True for a step whose function takes a `run_manager`: without handlers it gets one that
+    # reports to none.
     _takes_manager: bool = False
 
-    # What is made of others leaves it to them to say that they are late, as they know best what they waited for.
+    # Composite steps let their inner step raise the timeout error, which names what it waited for.
     _grace_s = COVER_GRACE_S
 
     @abstractmethod
@@ -100,7 +105,7 @@ class Reported(ComparedByParts, Runnable[Input, Output]):
 
 
 class Step(Reported[Input, Output]):
-    """A runnable in four methods: one value or a stream of chunks, sync and async."""
+    """A runnable defined by four methods: one value or a stream of chunks, sync and async."""
 
     @abstractmethod
     def _chunks(
@@ -164,7 +169,7 @@ class Step(Reported[Input, Output]):
 
 
 class WholeStep(Step[Input, Output]):
-    """A step that waits for the whole of its input, and then opens the stream of its output."""
+    """A step that collects the whole of its input, and then opens the stream of its output."""
 
     @abstractmethod
     def _opened(
@@ -211,5 +216,5 @@ class WholeStep(Step[Input, Output]):
 
 
 async def once(item: Item) -> AsyncIterator[Item]:
-    """Make an async iterator of one item."""
+    """Yield one item."""
     yield item

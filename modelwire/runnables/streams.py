@@ -1,4 +1,6 @@
-"""Several readers of one stream, and several streams merged into one: what a streaming `RunnableParallel` needs."""
+"""Splits one stream for several readers, and merges several streams into one, as a streaming
+`RunnableParallel` needs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ Branch = tuple[str, Runnable[Any, Any], RunnableConfig]
 
 
 class _Shared:
-    """What the readers of one stream share: a queue for each, and how the stream ended."""
+    """The shared state of one stream's readers: a queue for each, and how the stream ended."""
 
     def __init__(self, readers: int) -> None:
         self.queues: list[deque[Any]] = [deque() for _ in range(readers)]
@@ -30,7 +32,7 @@ class _Shared:
         self.error: BaseException | None = None
 
     def waiting(self, queue: deque[Any]) -> Any:
-        """Return what `queue` holds next, END after the last item, or None when the stream must be pulled."""
+        """Return the next item of `queue`, END after the last one, or None if the stream must be read."""
         if queue:
             return queue.popleft()
         if self.error is not None:
@@ -38,7 +40,7 @@ class _Shared:
         return (END,) if self.ended else None
 
     def arrived(self, item: Any, queue: deque[Any]) -> Any:
-        """Keep a pulled item for the other readers, or note the end."""
+        """Store an item for the other readers, or record the end."""
         self.ended = item is END
         for other in () if self.ended else self.queues:
             if other is not queue:
@@ -46,12 +48,15 @@ class _Shared:
         return (item,)
 
     def leave(self, queue: deque[Any]) -> None:
-        """Keep nothing more for a reader that is gone."""
+        """Stop storing items for a reader that has stopped."""
         self.queues = [other for other in self.queues if other is not queue]
 
 
 def tee(source: Iterator[Any], readers: int) -> list[Iterator[Any]]:
-    """Give each reader all items of `source`, pulled when the first of them asks; they may be in different threads."""
+    """Return `readers` iterators, each over all items of `source`.
+
+    The first to need an item reads it; threads may differ.
+    """
     from threading import Lock
 
     shared, lock = _Shared(readers), Lock()
@@ -79,7 +84,9 @@ def tee(source: Iterator[Any], readers: int) -> list[Iterator[Any]]:
 
 
 class Pulled:
-    """An async stream, pulled in tasks of its own: a reader cancelled as it waits leaves the pull to the next one."""
+    """Reads an async stream in tasks of its own: if a reader is cancelled while it waits, the next
+    one takes over the task.
+    """
 
     def __init__(self, source: AsyncIterator[Any]) -> None:
         self._source = source
@@ -87,13 +94,17 @@ class Pulled:
         self._task: asyncio.Task[tuple[Any, BaseException | None]] | None = None
 
     async def next(self) -> tuple[Any, BaseException | None]:
-        """Return the next item, END after the last one, and the error there was; by one reader at a time."""
+        """Return the next item (END after the last one) and the error, if any.
+
+        Only one reader at a time may call it.
+        """
         import asyncio
 
         if self._task is None:
             self._task = asyncio.create_task(self._pull(), context=self._context)
         task = self._task
-        await asyncio.wait([task])  # which, cancelled, leaves the task alone
+        # Cancelling `wait` does not cancel the task.
+        await asyncio.wait([task])
         self._task = None
         return task.result()
 
@@ -106,7 +117,7 @@ class Pulled:
             return END, exc
 
     async def aclose(self) -> None:
-        """Cancel the pull nobody waits for and close the stream."""
+        """Cancel a pending read and close the stream."""
         import asyncio
 
         if self._task is not None:
@@ -116,7 +127,10 @@ class Pulled:
 
 
 def atee(source: Pulled, readers: int) -> list[AsyncIterator[Any]]:
-    """Give each reader all items of `source`, pulled when the first of them asks; they may be in different tasks."""
+    """Return `readers` async iterators, each over all items of `source`.
+
+    The first to need an item reads it.
+    """
     from asyncio import Lock
 
     shared, lock = _Shared(readers), Lock()
@@ -144,9 +158,9 @@ def atee(source: Pulled, readers: int) -> list[AsyncIterator[Any]]:
 def merge(
     source: Iterator[Any], branches: list[Branch], *, threads: int, kwargs: dict[str, Any]
 ) -> Iterator[AddableDict]:
-    """Stream every branch over `source` and yield chunks as they come: in `threads` threads, or with 0 in turn.
+    """Stream every branch over `source` and yield chunks as they arrive: in `threads` threads, or with 0 in turn.
 
-    Each branch is pulled and closed in one context of its own, here as in `awoven`.
+    Each branch runs and is closed in a single context of its own, here as in `amerge`.
     """
     readers = tee(source, len(branches))
     streams = {
@@ -162,7 +176,7 @@ def merge(
 
 
 class _Closing:
-    """Closes an iterator in the context in which it was pulled."""
+    """Closes an iterator in the context in which it runs."""
 
     def __init__(self, context: Context, stream: Iterator[Any]) -> None:
         self._context, self._stream = context, stream
@@ -182,13 +196,14 @@ def _in_turn(streams: dict[str, Iterator[Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _threaded(streams: dict[str, Iterator[Any]], threads: int) -> Iterator[tuple[str, Any]]:
-    """Pull the streams in threads, each at most one chunk ahead of its reader."""
+    """Run the streams in threads, each at most one chunk ahead of its reader."""
     from concurrent.futures import ThreadPoolExecutor
     from queue import SimpleQueue
 
     reports: SimpleQueue[tuple[str, Any, BaseException | None]] = SimpleQueue()
     contexts = {key: copy_context() for key in streams}
-    over = False  # after an error, or when the reader has left: what is queued for a thread does not start
+    # After an error, or when the reader has stopped, queued work does not start.
+    over = False
 
     def pull(key: str) -> None:
         nonlocal over
@@ -218,14 +233,15 @@ def _threaded(streams: dict[str, Iterator[Any]], threads: int) -> Iterator[tuple
                 asking = [key]
     finally:
         over = True
-        pool.shutdown(wait=True)  # a generator can be closed only when no thread is in it
+        # A generator can be closed only while no thread runs it.
+        pool.shutdown(wait=True)
         close(*(_Closing(contexts[key], stream) for key, stream in streams.items()))
 
 
 async def amerge(
     source: AsyncIterator[Any], branches: list[Branch], *, limit: int | None, kwargs: dict[str, Any]
 ) -> AsyncIterator[AddableDict]:
-    """Stream every branch over `source`, `limit` of them pulled at a time, and yield chunks as they come."""
+    """Stream every branch over `source`, at most `limit` of them at a time, and yield chunks as they arrive."""
     pulled = Pulled(source)
     readers = atee(pulled, len(branches))
     streams = {
@@ -243,13 +259,14 @@ async def amerge(
 async def _pumped(
     streams: dict[str, AsyncIterator[Any]], limit: int
 ) -> AsyncIterator[tuple[str, Any]]:
-    """Pull each stream in a task of its own; it goes on when the reader asks for more than the chunk it gave."""
+    """Run each stream in a task of its own, which continues when the reader asks for more than the chunk it has."""
     import asyncio
 
     reports: asyncio.Queue[tuple[str, Any, BaseException | None]] = asyncio.Queue()
     slots = asyncio.Semaphore(limit)
     resume = {key: asyncio.Event() for key in streams}
-    over = False  # after an error: what waits for a slot does not start
+    # After an error, streams that wait for a slot do not start.
+    over = False
 
     async def pump(key: str, stream: AsyncIterator[Any]) -> None:
         nonlocal over

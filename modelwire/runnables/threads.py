@@ -1,4 +1,7 @@
-"""A thread pool whose work sees the context it was submitted in. Imported only when threads are needed."""
+"""A thread pool that runs each function in the submitter's context.
+
+It is imported only if threads are needed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class ContextThreadPoolExecutor(ThreadPoolExecutor):
-    """A `ThreadPoolExecutor` that copies the submitter's context for each piece of work."""
+    """A `ThreadPoolExecutor` that copies the submitter's context for each function."""
 
     def submit(
         self, func: Callable[Args, Result], /, *args: Args.args, **kwargs: Args.kwargs
@@ -26,7 +29,7 @@ class ContextThreadPoolExecutor(ThreadPoolExecutor):
     def map(  # type: ignore[override]  # the stub's parameters changed between Python versions
         self, func: Callable[..., Result], *iterables: Iterable[Any], **kwargs: Any
     ) -> Iterator[Result]:
-        """Run `func` over the items, each in a copy of the current context."""
+        """Run `func` on the items, each in a copy of the current context."""
         contexts = copy_context
 
         def call(run: Any, *args: Any) -> Result:
