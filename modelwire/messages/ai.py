@@ -293,9 +293,11 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
             fields["tool_calls"], fields["invalid_tool_calls"] = [], []
         is_v1 = fields["response_metadata"].get("output_version") == "v1"
         if is_v1 and fields["chunk_position"] == "last" and isinstance(fields["content"], list):
-            from modelwire.messages.block_translators.standard import with_named_calls_whole
+            from modelwire.messages.block_translators.standard import with_calls_whole
 
-            get_fields(total)["content"] = with_named_calls_whole(fields["content"], total)
+            get_fields(total)["content"] = with_calls_whole(
+                fields["content"], total, named_only=True
+            )
         return total
 
 

@@ -29,7 +29,9 @@ from modelwire.adapters import (
 from modelwire.adapters.model.http import HTTPChatModel
 from modelwire.adapters.providers.model_families import touched_parameters
 from modelwire.adapters.providers.parameters import fit_parameters
+from modelwire.adapters.wires.families import REASONING
 from modelwire.adapters.wires.gemini.wire_types import RequestBody as GeminiBody
+from modelwire.adapters.wires.own_words import OF_WIRE, foreign_words
 from modelwire.errors import InvalidArgument, ParameterWarning
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -513,12 +515,19 @@ NAMES = st.sampled_from(
         ["m", "gpt-oss-120b", "llama-3", "gpt-7", "claude-opus-6", "o5", "org/gpt-5", "o3000"]
     ),
 )
-def test_nothing_of_an_unknown_model_is_touched(
+def test_of_an_unknown_model_only_the_words_of_other_wires_are_touched(
     params: Any, place: tuple[str, str], model: str
 ) -> None:
+    foreign = foreign_words(place[1], None)
+    assert touched_parameters(*place, model) == foreign
+    before = dict(params)
     fitted, notes = fit_parameters(params, provider=place[0], model=model, wire=place[1])
-    assert (fitted, notes) == (params, [])
-    assert touched_parameters(*place, model) == frozenset()
+    assert params == before
+    assert foreign.isdisjoint(fitted)
+    if foreign.isdisjoint(params):
+        assert (fitted, notes) == (params, [])
+    rest = params.keys() - foreign - set(REASONING)
+    assert {name: fitted[name] for name in rest} == {name: params[name] for name in rest}
 
 
 @given(params=st.dictionaries(NAMES, VALUES, max_size=8), swap=st.sampled_from(sorted(SWAPS)))
@@ -762,3 +771,84 @@ def test_a_forced_form_asks_for_one_call_where_the_model_knows_that_word(
         ChatOpenAI(model="o3-mini", api_key="k").build_request(
             "hi", tools=[TOOL], parallel_tool_calls=False
         )
+
+
+@pytest.mark.parametrize("wire", EVERY)
+def test_every_wire_has_a_row_of_words(wire: str) -> None:
+    assert wire in OF_WIRE
+    assert foreign_words(wire, None)
+    known = type(EVERY[wire]).PARAMETERS  # what a class has as a field, its wire takes
+    if wire != "responses":  # its class is that of Chat Completions too
+        assert foreign_words(wire, None) & set(known) <= {"reasoning", "include", "truncation"}
+
+
+# `ChatOpenAI` by itself calls the API that has a word.
+PLACES = {**EVERY, "openai": EVERY["openai"].model_copy(update={"use_responses_api": False})}
+# A word that one wire documents, and where else it has a place.
+FOREIGN: dict[str, tuple[Any, set[str]]] = {
+    "cache_control": ({"type": "ephemeral"}, {"anthropic", "bedrock"}),
+    "generationConfig": ({"topK": 3}, {"gemini"}),
+    "safety_settings": ([{"category": "x", "threshold": "y"}], {"gemini"}),
+    "guardrail_config": ({"guardrailIdentifier": "g"}, {"bedrock"}),
+    "inferenceConfig": ({"maxTokens": 3}, {"bedrock"}),
+    "previous_response_id": ("resp_1", {"responses"}),
+    "mcp_servers": ([{"type": "url", "url": "https://a.test", "name": "a"}], {"anthropic"}),
+    "web_search_options": ({}, {"openai"}),
+    "prompt_cache_key": ("k", {"openai", "responses"}),
+    "system": ("Be brief.", {"anthropic", "bedrock"}),
+}
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("wire", PLACES)
+def test_a_word_of_another_wire_is_never_sent_raw(wire: str, name: str, is_known: bool) -> None:
+    value, owners = FOREIGN[name]
+    model = PLACES[wire]
+    if not is_known:
+        model = model.model_copy(update={"model": "house-model"})
+    if wire in owners:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.build_request("hi", **{name: value})
+        return
+    with pytest.warns(ParameterWarning, match=f"`{name}` is left out"):
+        body = model.build_request("hi", **{name: value}).body
+    assert body == model.build_request("hi").body
+    strict = model.model_copy(update={"strict_params": True})
+    with pytest.raises(InvalidArgument, match=name):
+        strict.build_request("hi", **{name: value})
+    assert strict.build_request("hi", extra_body={name: value}).body[name] == value
+
+
+def test_a_word_of_another_wire_that_a_model_is_made_with_is_left_out_by_the_call() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = ChatOpenAI(model="m", api_key="k", cache_control={"type": "ephemeral"})
+    with pytest.warns(ParameterWarning, match="`cache_control` is left out"):
+        assert "cache_control" not in model.build_request("hi").body
+
+
+def test_thinking_is_an_effort_for_an_unknown_model_on_chat_completions() -> None:
+    model = ChatOpenAI(model="house-model", api_key="k")
+    thinking = {"type": "enabled", "budget_tokens": 16_000}
+    assert model.build_request("hi", thinking=thinking).body["reasoning_effort"] == "high"
+    raw = {"effort": "low", "exclude": True}
+    house = ChatOpenAI(model="house-model", api_key="k", use_responses_api=False, reasoning=raw)
+    with pytest.warns(ParameterWarning, match="betas"):
+        assert house.build_request("hi", betas=["x"]).body["reasoning"] == raw
+
+
+def test_cache_control_of_a_call_is_a_cache_point_on_bedrock() -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    content = EVERY["bedrock"].build_request("hi", cache_control=mark).body["messages"][0]
+    assert content["content"] == [{"text": "hi"}, {"cachePoint": {"type": "default", "ttl": "1h"}}]
+
+
+@pytest.mark.parametrize("service", ["litellm", "openrouter"])
+def test_a_gateway_gets_the_words_that_it_documents(service: str) -> None:
+    model = ChatOpenAI(model="anthropic/claude-x", api_key="k", provider=service)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        body = model.build_request("hi", cache_control={"type": "ephemeral"}).body
+    assert body["cache_control"] == {"type": "ephemeral"}

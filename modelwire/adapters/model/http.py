@@ -367,7 +367,7 @@ class HTTPChatModel(WireRequests):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
-        stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
+        stream = bool(kwargs.get("stream", self.streaming))
         exchange = self._exchange(messages, stop, config, kwargs, stream=stream)
         line = self._sync_connection(exchange)
         if stream:
@@ -388,7 +388,7 @@ class HTTPChatModel(WireRequests):
         ):  # an SDK's sync client has the key: in a thread then
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
         key = await self._akey(kwargs, config.get("deadline")) if self._asks_for_key() else None
-        stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
+        stream = bool(kwargs.get("stream", self.streaming))
         exchange = self._exchange(
             messages, stop, config, kwargs, stream=stream, is_async=True, key=key
         )
@@ -398,9 +398,6 @@ class HTTPChatModel(WireRequests):
         else:
             answer = await adrive(call_flow(exchange), line)
         return cast("RefusalPolicy", exchange.refusals).checked(answer, exchange)
-
-    def _streams_whole(self, kwargs: Mapping[str, Any]) -> bool:
-        return bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
 
     def _chunks(
         self,

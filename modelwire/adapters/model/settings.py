@@ -336,10 +336,13 @@ class WireSettings(BaseChatModel):
             if unknown.pop(name) and (instead := cls.WITHOUT_EFFECT[name]):
                 warn_caller(f"`{name}` has no effect here: {instead}.")
         strange = [name for name in unknown if name not in cls.SENDABLE]
-        if (
-            strange and (service := service_for(cls, values)) is not None
-        ):  # the call says what becomes of those
-            known = {*service.lacks_over(cls.WIRE), *service.own.split()}
+        if strange:  # a call warns of those that it leaves out
+            from modelwire.adapters.wires.own_words import foreign_words
+
+            service = service_for(cls, values)
+            known = set(foreign_words(cls.WIRE, service))
+            if service is not None:
+                known.update(service.lacks_over(cls.WIRE), service.own.split())
             strange = [name for name in strange if name not in known]
         for name in strange:
             if get_close_matches(name, list(cls.model_fields), n=1, cutoff=0.85):

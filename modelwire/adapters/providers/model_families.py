@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelwire.adapters.model.arguments import NO_ROW
 from modelwire.adapters.wires.families import REASONING
+from modelwire.adapters.wires.own_words import foreign_words
 from modelwire.adapters.wires.wire import HOME_WIRE, WIRES, wire_named
 
 if TYPE_CHECKING:
@@ -60,4 +61,5 @@ def touched_parameters(provider: str, wire: str, model: str) -> frozenset[str]:
             "tool_choice",
         }
         names |= {*family.refuses, *family.fixed}
-    return frozenset(names if service is None else names.union(service.lacks_over(wire)))
+    lacks = () if service is None else service.lacks_over(wire)
+    return foreign_words(wire, service).union(names, lacks)

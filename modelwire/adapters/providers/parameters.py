@@ -1,6 +1,6 @@
 """One vocabulary of parameters, fitted to what a model takes. No I/O here; loaded by a call that may need it.
 
-What is set for a model nobody here knows, and a parameter nobody here knows, are not touched.
+A parameter that no table lists is sent as it is, and for a model of no family every one that its wire has.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from modelwire.adapters.providers.model_families import (
     touched_parameters,
 )
 from modelwire.adapters.wires.fitting import Fitting, Note
+from modelwire.adapters.wires.own_words import foreign_words
 from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
 
 __all__ = ["Note", "fit_parameters"]
+
+# Words of Anthropic's that Chat Completions has others for, whatever the model.
+TRANSLATED = frozenset(("effort", "output_config", "output_format", "thinking"))
 
 
 def fit_parameters(
@@ -37,7 +41,8 @@ def fit_parameters(
         return params, []
     fitting = Fitting(dict(params), model, wire_named(wire).title, late)
     family, service = family_of(provider, wire, model), service_row(provider, wire)
-    if family is not None or wire == HOME_WIRE:  # whose words the rows of services have
+    is_read = service is not None or not TRANSLATED.isdisjoint(params)
+    if family is not None or (is_read and wire == HOME_WIRE):  # the rows of services have its words
         families.fit(fitting, family, service)
     if family is not None:
         fitting.limit(families.lacks, family)
@@ -49,4 +54,6 @@ def fit_parameters(
                 fitting.leave_out(
                     name, f"`{service.name}` does not take it, see {service.docs}{do}"
                 )
+    why = f"{fitting.title} has no such parameter"
+    fitting.leave_out_all(sorted(foreign_words(wire, service)), why)
     return fitting.params, fitting.notes

@@ -61,7 +61,9 @@ class Service(NamedTuple):
         tuple[str, str], ...
     ] = ()  # for some of `lacks`: what to do, a sentence without its end
 
-    own: str = ""  # the names of its own parameters, which pass as they are
+    own: str = (
+        ""  # the names of its own parameters, which pass as they are; "*" for those of all wires
+    )
     reasoning_word: str = (
         ""  # a parameter of another wire that it has too, and that passes as it is
     )
@@ -164,7 +166,7 @@ _ROWS: Sequence[Service] = (
         usage_at="the last chunk",
         reasoning_object=True,
         # https://openrouter.ai/docs/api-reference/overview and .../parameters
-        own="models provider route plugins preset transforms usage min_p top_a repetition_penalty",
+        own="cache_control models provider route plugins preset transforms usage min_p top_a repetition_penalty",
         blocks=("video_url",),  # https://openrouter.ai/docs/features/multimodal/videos
     ),
     # Errors come as `event: error` under a 200; streams before 2025 have usage under `x_groq` alone.
@@ -406,6 +408,7 @@ _ROWS: Sequence[Service] = (
         wires=(("responses", "http://localhost:4000/v1"), ("anthropic", "http://localhost:4000")),
         cache_control=True,
         reasoning_at=("reasoning_content",),
+        own="*",  # https://docs.litellm.ai/docs/completion/provider_specific_params
         reasoning_word="thinking",  # https://docs.litellm.ai/docs/reasoning_content
     ),
     Service(

@@ -52,7 +52,8 @@ class ModelFamilies(NamedTuple):
     fit: Callable[
         [Fitting, Family | None, Service | None], None
     ]  # put parameters into the wire's own words
-    lacks: tuple[str, ...]  # parameters of other wires that this one has no word for
+    # Parameters that these models are not sent, beside those which only other wires have (`own_words.py`).
+    lacks: tuple[str, ...] = ()
     touched: frozenset[str] = (
         frozenset()
     )  # those that `fit` looks at, beside the ones every wire has

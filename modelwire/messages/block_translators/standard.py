@@ -33,7 +33,6 @@ __all__ = [
     "standard_block",
     "standard_blocks",
     "with_calls_whole",
-    "with_named_calls_whole",
     "with_tool_calls",
 ]
 
@@ -197,34 +196,27 @@ def with_tool_calls(blocks: list[Any], message: AIMessage) -> list[Any]:
     return blocks
 
 
-def with_calls_whole(content: list[Any], message: AIMessage) -> list[Any]:
-    """Return content with streamed call chunks parsed into calls; the content itself if there are none."""
+def with_calls_whole(
+    content: list[Any], message: AIMessage, *, named_only: bool = False
+) -> list[Any]:
+    """Return content with streamed call chunks parsed into calls; the content itself if there are none.
+
+    `named_only`: a chunk without an id stays, as the beginning of its call may still be added before it.
+    """
     if not any(isinstance(block, dict) and block.get("type") in _PARTS for block in content):
         return content
     whole: list[Any] = []
     for block in content:
         kind = block.get("type") if isinstance(block, dict) else None
-        if kind == "tool_call_chunk":
-            calls = call_blocks(message, block.get("id"), None) or [_read(block, "tool_call")]
+        if kind not in _PARTS or (named_only and not block.get("id")):
+            whole.append(block)
+        elif kind == "tool_call_chunk":
+            calls = call_blocks(message, block.get("id"), None) or ()
+            call = calls[0] if len(calls) == 1 else _read(block, "tool_call")
             place = {key: block[key] for key in ("index", "extras") if block.get(key) is not None}
-            whole += [{**call, **place} for call in calls]
+            whole.append({**call, **place})
         else:
-            whole.append(
-                _read(block, "server_tool_call") if kind == "server_tool_call_chunk" else block
-            )
-    return whole
-
-
-def with_named_calls_whole(content: list[Any], message: AIMessage) -> list[Any]:
-    """Return the content of a sum of chunks with each call that has an id parsed.
-
-    A block without an id is the end of a call whose beginning may still be added before it.
-    """
-    whole: list[Any] = []
-    for block in content:
-        is_part = isinstance(block, dict) and block.get("type") in _PARTS and block.get("id")
-        parsed = with_calls_whole([block], message) if is_part else [block]
-        whole.append(parsed[0] if len(parsed) == 1 else block)
+            whole.append(_read(block, "server_tool_call"))
     return whole
 
 

@@ -91,21 +91,6 @@ FAMILIES = ModelFamilies(
     {"anthropic": CLAUDE},
     fit_at("modelwire.adapters.wires.anthropic.fitting:fit"),
     # https://docs.anthropic.com/en/api/messages, read 2026-11
-    lacks=(
-        "seed",
-        "n",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "top_logprobs",
-        "verbosity",
-        "store",
-        "modalities",
-        "audio",
-        "prediction",
-        "stream_options",
-    ),
     touched=frozenset(("temperature", "top_p", "top_k")),
     base_name=_base_name,
 )

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from modelwire.adapters.wires.bedrock.blocks_to_wire import blocks_to_wire
+from modelwire.adapters.wires.bedrock.blocks_to_wire import blocks_to_wire, cache_point
 from modelwire.adapters.wires.bedrock.event_stream import EventStreamDecoder
 from modelwire.adapters.wires.bedrock.messages import turns_from_messages
 from modelwire.adapters.wires.bedrock.parameters import fields_from_parameters
@@ -76,6 +76,8 @@ class ConverseCodec(NamedTuple):
             )
         if params.get("tools") and params.get("tool_choice") in ("none", {"type": "none"}):
             left_out.append('The tools are left out: Converse has no `tool_choice="none"`.')
+        if "cache_control" in params:
+            turns[-1]["content"].append(cache_point(params.pop("cache_control")))
         body |= fields_from_parameters(params, turns)
         method = "converse-stream" if call.stream else "converse"
         base, question_mark, query = call.endpoint.base_url.partition("?")

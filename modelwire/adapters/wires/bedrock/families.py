@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.wires.anthropic.families import CLAUDE
-from modelwire.adapters.wires.anthropic.families import FAMILIES as ANTHROPICS
 from modelwire.adapters.wires.families import LOW_TO_HIGH, Family, ModelFamilies
 
 if TYPE_CHECKING:
@@ -28,7 +27,16 @@ _OTHERS = (
     Family("llama* command* jamba* titan*", TOOL_CHOICE, forced_tools=False, schemas=False),
 )
 # Converse has no fields for these, and no model in the rows takes them beside it.
-_LACKS = (*ANTHROPICS.lacks, "user", "betas", "mcp_servers", "context_management", "container")
+_LACKS = (
+    "seed",
+    "n",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "user",
+)
 
 
 def _base_name(model: str) -> str | None:

@@ -42,18 +42,5 @@ FAMILIES = ModelFamilies(
         ),
     },
     fit_at("modelwire.adapters.wires.gemini.fitting:fit"),
-    lacks=(
-        "logit_bias",
-        "user",
-        "verbosity",
-        "parallel_tool_calls",
-        "metadata",
-        "stream_options",
-        "prediction",
-        "prompt_cache_key",
-        "safety_identifier",
-        "audio",
-    ),
-    touched=frozenset(("output_format",)),
     base_name=lambda model: model.rpartition("/")[2],
 )

@@ -142,5 +142,4 @@ FAMILIES = ModelFamilies(
     {"openai": OPENAI, "azure_openai": OPENAI, "xai": _XAI, "cohere": _COHERE},
     fit_at("modelwire.adapters.wires.openai_chat.fitting:fit"),
     lacks=("top_k",),  # https://platform.openai.com/docs/api-reference/chat
-    touched=frozenset(("output_format",)),
 )

@@ -27,22 +27,6 @@ __all__ = ["ResponsesCodec"]
 
 Params = dict[str, Any]
 
-# Parameters of Chat Completions that this API has no words for (openai 3.52, `response_create_params`).
-CHAT_ONLY = frozenset(
-    {
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "modalities",
-        "prediction",
-        "presence_penalty",
-        "seed",
-        "stop",
-        "web_search_options",
-    }
-)
 # Models whose reasoning can be had encrypted, so that the program keeps it where the provider does not.
 # https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items, read 2026-11.
 REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gpt-6", "codex-")
@@ -132,11 +116,6 @@ def _latest_answer(messages: Sequence[BaseMessage]) -> tuple[int, str | None]:
 
 def _params(params: Params, model: str) -> Params:
     """Return the parameters in this wire's words; one the caller already named so is left alone."""
-    if foreign := [name for name in params if name in CHAT_ONLY]:
-        raise InvalidArgument(
-            f"The Responses API has no parameter {' and no '.join(f'`{name}`' for name in foreign)}: leave it out, or "
-            "call Chat Completions with `use_responses_api=False`."
-        )
     fields = dict(params)
     if fields.pop("n", 1) != 1:
         raise InvalidArgument("The Responses API gives one answer a call: leave `n` out.")

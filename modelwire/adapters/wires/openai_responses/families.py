@@ -10,17 +10,4 @@ __all__ = ["FAMILIES"]
 FAMILIES = ModelFamilies(
     {"openai": OPENAI, "azure_openai": OPENAI},
     fit_at("modelwire.adapters.wires.openai_chat.fitting:fit_responses"),
-    # https://platform.openai.com/docs/api-reference/responses, read 2026-11
-    lacks=(
-        "top_k",
-        "stop",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "prediction",
-        "modalities",
-        "audio",
-    ),
-    touched=frozenset(("output_format",)),
 )

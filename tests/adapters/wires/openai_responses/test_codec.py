@@ -17,6 +17,7 @@ from modelwire.errors import (
     InvalidArgument,
     InvalidType,
     MalformedResponse,
+    ParameterWarning,
     RateLimited,
     ServerError,
 )
@@ -72,11 +73,18 @@ def test_stream_options_go_with_streams_and_without_what_only_chat_completions_h
 
 @pytest.mark.parametrize(
     "params",
-    [{"stop": ["a"]}, {"seed": 1}, {"logit_bias": {"1": 1}}, {"n": 2}, {"modalities": ["audio"]}],
+    [{"stop": ["a"]}, {"seed": 1}, {"logit_bias": {"1": 1}}, {"modalities": ["audio"]}],
 )
-def test_a_parameter_this_wire_has_no_words_for_is_named(params: dict[str, Any]) -> None:
-    with pytest.raises(InvalidArgument, match=f"`{next(iter(params))}`"):
-        encode([HI], **params)
+def test_a_parameter_this_wire_has_no_words_for_is_left_out(params: dict[str, Any]) -> None:
+    (name,) = params
+    model = ChatOpenAI(model="m", api_key="k", use_responses_api=True)
+    with pytest.warns(ParameterWarning, match=f"`{name}` is left out"):
+        assert model.build_request("hi", **params).body == model.build_request("hi").body
+
+
+def test_more_than_one_answer_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="`n`"):
+        encode([HI], n=2)
 
 
 @pytest.mark.parametrize(
