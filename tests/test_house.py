@@ -32,9 +32,10 @@ from modelwire import errors
 
 SLACK = 1.05
 
-# Nodes of the syntax trees.
-CORE_NODES = 316_000
-EXTENSION_NODES = 153_000
+# Nodes of the syntax trees. 310,504 and 151,058 on 7a5ee01; raised for what issues 25 to 28 ask for: answers that go on
+# (continuations, refusals, background, resumed streams), trust of files, masks, keepalive, histories, limiter classes.
+CORE_NODES = 326_000
+EXTENSION_NODES = 157_000
 NODES_OF_A_FUNCTION = 672
 NODES_OF_A_MODULE = 5_440
 
