@@ -223,9 +223,10 @@ class _LoggedCall(CallObserver):
             "size_bytes": size,
         }
         _logger.debug(
-            "%s: attempt %d: POST %s, %d bytes, headers %s",
+            "%s: attempt %d: %s %s, %d bytes, headers %s",
             self.model,
             self.attempts,
+            exchange.method,
             url,
             size,
             headers,

@@ -184,6 +184,8 @@ class Exchange(Generic[M, C]):
     requests of an answer that comes in parts; None: no answer does. `refusals` judges the
     ends of streams; None: no stream is refused. `refused_credential` returns a sentence for the
     error of a refused key: which of the keys of the program these headers carry.
+    `polls` is True if an answer that the provider makes in the background
+    is waited for.
     """
 
     def __init__(
@@ -215,9 +217,11 @@ class Exchange(Generic[M, C]):
         continuation: Continuation[M, C] | None = None,
         refusals: Refusals[C] | None = None,
         refused_credential: Callable[[Mapping[str, str]], str] | None = None,
+        polls: bool = False,
     ) -> None:
         self.refused_credential = refused_credential
         self.url = url
+        self.method = "POST"
         self.headers = headers
         self.content = content
         self.wire = wire
@@ -245,6 +249,7 @@ class Exchange(Generic[M, C]):
         self.before = before
         self.continuation = continuation
         self.refusals = refusals
+        self.polls = polls
         self.observers = (*observers, *UNHEARD) if observers else UNHEARD
         self.client: tuple[Any, str | None] = (
             None,

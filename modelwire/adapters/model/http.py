@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
     from modelwire.transport.ratelimit.limits import Limits
 
-__all__ = ["HTTPChatModel"]
+__all__ = ["HTTPChatModel", "background_answers"]
 
 _settings_of = attrgetter(*RETRY_SETTINGS)
 _rng = Random()  # noqa: S311 - spreads retries, keeps no secret
@@ -161,6 +161,7 @@ class HTTPChatModel(WireRequests):
             continuation=continuation,
             refusals=ON_REFUSAL[retry_settings["on_refusal"]],
             refused_credential=self._refused_credential,
+            polls=continuations > 0,
         )
 
     def _refused_credential(self, headers: Mapping[str, str]) -> str:
@@ -374,6 +375,8 @@ class HTTPChatModel(WireRequests):
             answer = _message_of(drive(collected_flow(exchange), line))
         else:
             answer = drive(call_flow(exchange), line)
+        if exchange.polls and answer.response_metadata.get("status") in PENDING:
+            answer = background_answers().final_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.refusals).checked(answer, exchange)
 
     async def _aanswer(
@@ -397,6 +400,8 @@ class HTTPChatModel(WireRequests):
             answer = _message_of(await adrive(collected_flow(exchange), line))
         else:
             answer = await adrive(call_flow(exchange), line)
+        if exchange.polls and answer.response_metadata.get("status") in PENDING:
+            answer = await background_answers().afinal_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.refusals).checked(answer, exchange)
 
     def _chunks(
@@ -526,6 +531,13 @@ class HTTPChatModel(WireRequests):
             await aclose(chunks)
 
 
+def background_answers() -> Any:
+    """Return the module that polls answers, which few programs load."""
+    from modelwire.adapters.model import background
+
+    return background
+
+
 def _reserved(codec: Codec, body: Mapping[str, Any]) -> int | None:
     """Return how many tokens of output the provider counts before there are any; a codec of one's own may not know."""
     for name in getattr(codec, "reserves", ()):
@@ -536,6 +548,7 @@ def _reserved(codec: Codec, body: Mapping[str, Any]) -> int | None:
 
 
 _NO_TIMEOUTS = (None, None)
+PENDING = ("queued", "in_progress")  # the statuses of an answer that the provider still makes
 _MAX_REQUESTS = RetryPolicy().max_requests
 _SMALL_BYTES = 16_384  # no model takes less: a normal call is not looked at any closer
 

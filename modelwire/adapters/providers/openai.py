@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic.fields import Field
 
 from modelwire.adapters.model.arguments import service_for
-from modelwire.adapters.model.http import HTTPChatModel
+from modelwire.adapters.model.http import HTTPChatModel, background_answers
 from modelwire.adapters.wires.wire import wire_named
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.openai_chat.codec import ChatCompletionsCodec
     from modelwire.adapters.wires.wire import ChatCall, Codec, Wire
+    from modelwire.messages import AIMessage
+    from modelwire.runnables import RunnableConfig
 
 __all__ = ["ChatOpenAI"]
 
@@ -202,6 +204,23 @@ class ChatOpenAI(HTTPChatModel):
     @property
     def _llm_type(self) -> str:
         return "openai-chat"
+
+    def resume_response(
+        self, id: str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        """Return the answer that an earlier call began in the background, as soon as it is final.
+
+        `id` is the answer's `response_metadata["id"]`; another process may have begun it. A timeout of the config and
+        Ctrl-C cancel the answer at the provider. Raises what `invoke` raises, and `IncompleteAnswer` for an answer that
+        was cancelled or ended incomplete.
+        """
+        return cast("AIMessage", background_answers().resume(self, id, config, kwargs))
+
+    async def aresume_response(
+        self, id: str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        """Return the answer that an earlier call began in the background; see `resume_response`."""
+        return cast("AIMessage", await background_answers().aresume(self, id, config, kwargs))
 
     def _codec(self, call: ChatCall) -> Codec:
         chosen = self.use_responses_api

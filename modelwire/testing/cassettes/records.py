@@ -52,10 +52,14 @@ class Request:
         """Read it off a call that is about to go out."""
         mask = masker(_secrets(exchange), printable=False)
         url, body = _url(exchange.url), mask(_json_or_text(exchange.content))
-        whole = f"POST {url}\n{json.dumps(body, sort_keys=True)}"
+        whole = f"{exchange.method} {url}\n{json.dumps(body, sort_keys=True)}"
         headers = {name.lower(): value for name, value in shown_headers(exchange.headers).items()}
         return cls(
-            "POST", url, sha256(whole.encode()).hexdigest(), dict(sorted(headers.items())), body
+            exchange.method,
+            url,
+            sha256(whole.encode()).hexdigest(),
+            dict(sorted(headers.items())),
+            body,
         )
 
 

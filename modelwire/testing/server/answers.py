@@ -19,7 +19,7 @@ class Answer:
     A tool call is `{"name": ..., "args": {...}}`, its `id` made up where there is none. `stop` is one of `stop`,
     `length`, `tool_calls`, `content_filter`; None is what fits. `usage` may have `input_tokens`, `output_tokens`,
     `cached_tokens`, `reasoning_tokens`; what is left out is estimated: four bytes of a request, one word of an answer.
-    `latency_s` and `chunk_gap_s` win over the server's.
+    `latency_s` and `chunk_gap_s` win over the server's. An answer to a request with `background` takes so many `polls`.
     """
 
     text: str = ""
@@ -33,6 +33,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     latency_s: float | None = None
     chunk_gap_s: float | None = None
+    polls: int = 1  # that find the answer unfinished, if the request has `background`
 
     @property
     def stop_reason(self) -> str:

@@ -8,6 +8,7 @@ lines of the fault catalogue that the package's own tests follow.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ __all__ = [
     "malformed_json",
     "no_terminal_mark",
     "of_error",
+    "pause_turn",
     "redirect",
     "reset",
     "slow",
@@ -52,6 +54,7 @@ __all__ = [
     "wrong_content_type",
 ]
 
+_STOP_REASON = re.compile(rb'"stop_reason": ?"[a-z_]+"')
 SETTLE_S = 0.02  # between the last bytes and a reset, so that they arrive before it does
 
 Play = Callable[[Reply, str, int], Iterable[Step]]  # (a good reply, the wire, the request's number)
@@ -224,6 +227,16 @@ def no_terminal_mark() -> Fault:
         yield b"".join((reply.head(), *reply.frames(kept), LAST_CHUNK if reply.is_stream else b""))
 
     return _of_reply("no_terminal_mark", change)
+
+
+def pause_turn() -> Fault:
+    """Suspend the turn at the end of the answer, as Anthropic does with long ones: the next entry continues it."""
+
+    def change(reply: Reply) -> Iterable[Step]:
+        paused = [_STOP_REASON.sub(b'"stop_reason":"pause_turn"', part) for part in reply.parts]
+        yield _whole(replace(reply, parts=paused))
+
+    return _of_reply("pause_turn", change)
 
 
 def reset(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from modelwire.errors import ConnectFailed, InvalidArgument, InvalidType, did_you_mean
 from modelwire.testing.server.answers import Answer, Call
+from modelwire.testing.server.background import BackgroundDesk
 from modelwire.testing.server.batches import BatchDesk, BatchPlan
 from modelwire.testing.server.connection import Connection
 from modelwire.testing.server.faults import NAMED, Fault, Rule
@@ -128,6 +129,7 @@ class ProviderServer:
         self.time_scale = time_scale
         self._batches = BatchDesk(self._row, self.now_s, () if batches is None else batches)
         self.failures: list[Exception] = []  # of functions in the script; the client saw a 500
+        self.background = BackgroundDesk()
         self._script = Script(answers, sayable(default))
         self._rng = random.Random(seed)  # noqa: S311 - not for secrets: the same in every run
         self._limiter = Limiter(Limits())
@@ -358,6 +360,8 @@ class ProviderServer:
             )
             if request.wire is not None:
                 return self._chat(request)
+        if (found := self.background.handle(request, path)) is not None:
+            return found.steps()
         reply = self.batches.handle(request, self.base_url) or self._other(request, path)
         if request.method == "HEAD" and isinstance(reply, Reply):
             return reply.head()
@@ -420,10 +424,17 @@ class ProviderServer:
             self._settle_later(request, call)
             reply = answer_reply(answer, call)
             own_latency_s, own_gap_s = answer.latency_s, answer.chunk_gap_s
+        if request.wire == "responses" and request.fields.get("background") is True:
+            reply = self._in_background(answer, call, reply)
         reply.headers.update(headers)
         reply.latency_s = self._latency_s(request) if own_latency_s is None else own_latency_s
         reply.gap_s = self.chunk_gap_s if own_gap_s is None else own_gap_s
         return reply
+
+    def _in_background(self, answer: Any, call: Call, reply: Reply) -> Reply:
+        if isinstance(answer, Answer):
+            return self.background.begin(body_of(answer, call), reply, answer.polls)
+        return self.background.begin(answer, reply, 1) if isinstance(answer, dict) else reply
 
     def _latency_s(self, request: SeenRequest) -> float:
         latency = self.latency

@@ -134,7 +134,8 @@ class AiohttpConnection(AsyncPooledConnection):
         exchange, timeouts = self.exchange, self.exchange.timeouts
         refused: InvalidArgument | None = None
         try:
-            self._response = response = await session.post(
+            self._response = response = await session.request(
+                exchange.method,
                 _as_written(self.address.url),
                 # From a megabyte on, aiohttp warns of a body that is not sent piece by piece.
                 data=exchange.content

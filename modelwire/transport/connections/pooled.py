@@ -145,14 +145,16 @@ class PooledConnection:
             import httpcore2
 
             request: Any = httpcore2.Request(
-                b"POST", url, content=exchange.content, extensions=extensions
+                exchange.method.encode(), url, content=exchange.content, extensions=extensions
             )
             request.headers = headers  # given to it before, each would be looked at: they are bytes
             return request
         import httpx2
 
         body = httpx2.ByteStream(exchange.content)
-        request = httpx2.Request("POST", url, headers=headers, stream=body, extensions=extensions)
+        request = httpx2.Request(
+            exchange.method, url, headers=headers, stream=body, extensions=extensions
+        )
         request.url = url  # the one whose text has no query
         return request
 

@@ -54,10 +54,11 @@ class _SdkConnection(PooledConnection):
         import httpx2
         from pydantic_core import from_json
 
+        body = {"body": from_json(self.exchange.content)} if self.exchange.content else {}
         return {
             "path": self._path,
             "cast_to": object if step.stream else httpx2.Response,
-            "body": from_json(self.exchange.content),
+            **body,
             "options": {
                 "headers": dict(self.exchange.headers),
                 "timeout": httpx2.Timeout(**self.timeout()),
@@ -66,6 +67,9 @@ class _SdkConnection(PooledConnection):
             },
             "stream": True,
         }
+
+    def _method(self) -> Any:
+        return self.client.post if self.exchange.method == "POST" else self.client.get
 
     def _opened(self, answer: Any) -> Any:
         """Keep the open answer; from its first byte on, silence has another limit."""
@@ -82,7 +86,7 @@ class SyncSdkConnection(_SdkConnection, SyncClientConnection):
         """Send the request; come back with the whole answer, or for a stream with its head."""
         try:
             with refusing_cookies(guard_sdk(self.client, is_async=False)):
-                answer = self.client.post(**self._question(step))
+                answer = self._method()(**self._question(step))
         except Exception as exc:  # noqa: BLE001 - whatever is no answer is raised again
             response = _response_of(exc)
             self._bytes = (data for data in (response.content,))
@@ -99,7 +103,7 @@ class AsyncSdkConnection(_SdkConnection, AsyncClientConnection):
     async def _send(self, step: Send) -> Reply:
         try:
             with refusing_cookies(guard_sdk(self.client, is_async=True)):
-                answer = await self.client.post(**self._question(step))
+                answer = await self._method()(**self._question(step))
         except Exception as exc:  # noqa: BLE001 - whatever is no answer is raised again
             response = _response_of(exc)
             self._bytes = _alone(response.content)

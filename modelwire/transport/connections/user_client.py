@@ -55,7 +55,7 @@ class _ClientConnection(PooledConnection):
 
     def _built(self, client: Any) -> Any:
         request = client.build_request(
-            "POST",
+            self.exchange.method,
             self.address.url,
             headers=self.headers(),
             content=self.exchange.content,

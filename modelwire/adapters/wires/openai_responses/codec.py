@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from modelwire.adapters.wires.json import error_from_reply, no_answer, read_reply, request_id_of
 from modelwire.adapters.wires.left_out import foreign_work
@@ -96,6 +97,14 @@ class ResponsesCodec(NamedTuple):
         from modelwire.adapters.wires.openai_responses.stream import ResponsesDecoder
 
         return ResponsesDecoder(self.provider, request_id_of(headers or {}))
+
+    def answer_url(self, url: str, id: str, action: str = "") -> str:
+        """Return the address of an answer made in the background, from the address of the call.
+
+        Source: https://platform.openai.com/docs/api-reference/responses/get, read 2026-11.
+        """
+        path, mark, query = url.partition("?")
+        return f"{path}/{quote(id, safe='')}{action}{mark}{query}"
 
     def error(self, reply: Reply) -> ProviderError:
         """Read an error answer of whatever shape; never raises."""

@@ -1,0 +1,289 @@
+"""Answers that the provider makes in the background: poll until the answer is final, cancel it if the caller leaves.
+
+Source: https://platform.openai.com/docs/guides/background (openai 3.52, `responses.retrieve`, `responses.cancel`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, cast
+
+from modelwire.adapters.model.results import chunk_from_message
+from modelwire.adapters.wires.json import read_json
+from modelwire.errors import (
+    ChatError,
+    IncompleteAnswer,
+    InvalidArgument,
+    MalformedResponse,
+    Timeout,
+    and_said,
+)
+from modelwire.messages import AIMessage
+from modelwire.messages.refusals import refusal_in
+from modelwire.runnables.config import settled
+from modelwire.transport.call import call_flow
+from modelwire.transport.drivers import adrive, drive
+from modelwire.transport.retry import read_retry_after
+from modelwire.transport.steps import Exchange
+
+if TYPE_CHECKING:
+    from modelwire.adapters.model.http import HTTPChatModel
+    from modelwire.adapters.model.refusals import RefusalPolicy
+    from modelwire.runnables import RunnableConfig
+    from modelwire.transport.wire import Reply
+
+__all__ = ["afinal_answer", "aresume", "final_answer", "resume"]
+
+PENDING = ("queued", "in_progress")  # the statuses of an answer that is not final
+FIRST_POLL_S = 1.0
+LONGEST_POLL_S = 10.0
+GROWTH = 1.5  # of the time between two polls
+CANCEL_S = 5.0  # a call that has run out of time waits this long for its cancellation
+
+# ("sleep", seconds) or ("send", exchange); the answer to the second is sent back.
+_Flow = Generator[tuple[str, Any], Any, "AIMessage"]
+
+
+def placeholder(id: str) -> AIMessage:
+    """Return what stands for an answer of which only the id is known."""
+    return AIMessage("", id=id, response_metadata={"id": id, "status": "queued"})
+
+
+def is_pending(answer: AIMessage) -> bool:
+    """Return whether the provider still makes the answer."""
+    return answer.response_metadata.get("status") in PENDING
+
+
+def final_answer(
+    model: HTTPChatModel,
+    call: Exchange[Any, Any],
+    answer: AIMessage,
+    *,
+    first_s: float = FIRST_POLL_S,
+) -> AIMessage:
+    """Poll until the answer is final. If the time runs out, or on Ctrl-C, the answer is cancelled."""
+    poll = _Poll(call, answer, first_s)
+
+    def send(exchange: Exchange[Any, Any]) -> Any:
+        return drive(call_flow(exchange), model._sync_connection(exchange))
+
+    try:
+        flow = poll.flow()
+        step = next(flow)
+        while True:
+            try:
+                came = None
+                if step[0] == "send":
+                    came = send(step[1])
+                else:
+                    time.sleep(step[1])
+            except ChatError as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(came)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    except BaseException as error:
+        if poll.is_to_cancel(error):
+            try:
+                send(poll.cancellation())
+            except Exception:  # noqa: BLE001, S110 - the call ends with its own error
+                pass
+        raise
+
+
+async def afinal_answer(
+    model: HTTPChatModel,
+    call: Exchange[Any, Any],
+    answer: AIMessage,
+    *,
+    first_s: float = FIRST_POLL_S,
+) -> AIMessage:
+    """Poll until the answer is final. If the time runs out, or the task is cancelled, the answer is cancelled."""
+    import asyncio
+
+    poll = _Poll(call, answer, first_s)
+
+    async def send(exchange: Exchange[Any, Any]) -> Any:
+        return await adrive(call_flow(exchange), model._async_connection(exchange))
+
+    try:
+        flow = poll.flow()
+        step = next(flow)
+        while True:
+            try:
+                came = await (send(step[1]) if step[0] == "send" else asyncio.sleep(step[1]))
+            except ChatError as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(came)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    except BaseException as error:
+        if poll.is_to_cancel(error):
+            cancelling = asyncio.ensure_future(send(poll.cancellation()))
+            try:
+                await asyncio.wait_for(asyncio.shield(cancelling), CANCEL_S)
+            except Exception:  # noqa: BLE001, S110 - the call ends with its own error
+                pass
+        raise
+
+
+def resume(
+    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
+) -> AIMessage:
+    """Poll an answer that an earlier call began."""
+    call = _call(model, id, config, kwargs)
+    return _checked(call, final_answer(model, call, placeholder(id), first_s=0.0))
+
+
+async def aresume(
+    model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
+) -> AIMessage:
+    """Poll an answer that an earlier call began."""
+    settings = settled(config)
+    key = await model._akey(kwargs, settings.get("deadline"))
+    call = _call(model, id, settings, kwargs, is_async=True, key=key)
+    return _checked(call, await afinal_answer(model, call, placeholder(id), first_s=0.0))
+
+
+def _call(
+    model: HTTPChatModel,
+    id: str,
+    config: RunnableConfig | None,
+    kwargs: dict[str, Any],
+    **more: Any,
+) -> Exchange[Any, Any]:
+    if not id or not isinstance(id, str):
+        raise InvalidArgument(f"`id` is the id of an answer, such as `resp_68...`, not {id!r}.")
+    sent = {**kwargs, "background": True}
+    return model._exchange(model._messages("hi"), None, settled(config), sent, stream=False, **more)
+
+
+def _checked(call: Exchange[Any, Any], answer: AIMessage) -> AIMessage:
+    return cast("RefusalPolicy", call.refusals).checked(answer, call)
+
+
+class _PollWire:
+    """The codec of polls: unlike `wire`, it reads an answer that ended without content as a message too."""
+
+    def __init__(self, wire: Any) -> None:
+        self.provider: str = wire.provider
+        self.answer_url: Any = getattr(wire, "answer_url", None)
+        self.stream_decoder = wire.stream_decoder
+        self.error = wire.error
+        self._decode = wire.decode
+
+    def decode(self, reply: Reply) -> AIMessage:
+        """Read the answer as it is now."""
+        try:
+            return cast("AIMessage", self._decode(reply))
+        except MalformedResponse:
+            ended = read_json(reply.body, provider=self.provider, what="answer")
+            if not isinstance(ended, dict) or ended.get("status") not in (
+                "cancelled",
+                "incomplete",
+            ):
+                raise
+            names = ("id", "status", "incomplete_details")
+            return AIMessage("", response_metadata={name: ended.get(name) for name in names})
+
+
+class _Poll:
+    """The polls of one answer. `call` is the request that began it."""
+
+    def __init__(self, call: Exchange[Any, Any], answer: AIMessage, first_s: float) -> None:
+        self.call = call
+        self.first_s = first_s
+        self.answer = answer
+        self.wire = _PollWire(call.wire)
+        self.id = str(answer.response_metadata.get("id") or answer.id or "")
+        if not self.id or self.wire.answer_url is None:
+            raise InvalidArgument(
+                f"`{call.wire.provider}` makes the answer in the background, and it cannot be polled: only an answer "
+                "of the Responses API with an id can (`use_responses_api=True`)."
+            )
+
+    def flow(self) -> _Flow:
+        """Poll until the answer is final; return it, or raise the error that it ended with."""
+        pause_s = self.first_s
+        retry_after_s: float | None = None
+        while is_pending(self.answer):
+            yield "sleep", self._within(max(pause_s, retry_after_s or 0.0))
+            pause_s = min(max(pause_s * GROWTH, FIRST_POLL_S), LONGEST_POLL_S)
+            exchange = self._exchange("GET", "")
+            try:
+                self.answer = yield "send", exchange
+            except ChatError as error:
+                if self.call.is_over():
+                    raise
+                error.message = and_said(
+                    error.message,
+                    f"The provider may still finish the answer: `resume_response({self.id!r})` returns it.",
+                )
+                error.args = (error.message,)
+                error.partial = error.partial or chunk_from_message(self.answer)
+                raise
+            retry_after_s = read_retry_after(exchange.response_headers or {})
+        return self._ended()
+
+    def _within(self, pause_s: float) -> float:
+        """Return the pause, which the call's deadline may cut; raise `Timeout` after the deadline."""
+        left_s = self.call.remaining_s()
+        return pause_s if left_s is None else min(pause_s, left_s)
+
+    def _ended(self) -> AIMessage:
+        status = self.answer.response_metadata.get("status")
+        if status == "completed" or refusal_in(self.answer) is not None:
+            return self.answer
+        details = self.answer.response_metadata.get("incomplete_details") or {}
+        reason = details.get("reason") if isinstance(details, dict) else None
+        named = f" ({reason})" if reason else ""
+        raise self.call.signed(
+            IncompleteAnswer(
+                f"The background answer of `{self.call.wire.provider}` ended as {status}{named}. "
+                "The part is in `.partial`.",
+                status=200,
+                code=None if reason is None else str(reason),
+                type=str(status),
+                request_id=self.answer.response_metadata.get("request_id"),
+                partial=chunk_from_message(self.answer),
+            )
+        )
+
+    def is_to_cancel(self, error: BaseException) -> bool:
+        """Return whether the caller has left: by a deadline, Ctrl-C or a cancelled task."""
+        left = not isinstance(error, Exception) or (
+            isinstance(error, Timeout) and self.call.is_over()
+        )
+        return left and is_pending(self.answer)
+
+    def cancellation(self) -> Exchange[Any, Any]:
+        """Return the request that cancels the answer."""
+        exchange = self._exchange("POST", "/cancel")
+        exchange.deadline = exchange.clock() + CANCEL_S
+        exchange.timeout_s = CANCEL_S
+        return exchange
+
+    def _exchange(self, method: str, action: str) -> Exchange[Any, Any]:
+        call = self.call
+        exchange = Exchange(
+            url=self.wire.answer_url(call.url, self.id, action),
+            headers=call.headers,
+            content=b"",
+            wire=self.wire,
+            policy=call.policy,
+            timeouts=call.timeouts,
+            clock=call.clock,
+            rng=call.rng,
+            merge=call.merge,
+            as_chunk=call.as_chunk,
+            model=call.model,
+            deadline=call.deadline,
+            timeout_s=call.timeout_s,
+            max_response_bytes=call.max_response_bytes,
+            note=call.note,
+        )
+        exchange.method = method
+        return exchange

@@ -1,0 +1,82 @@
+"""Answers that the server makes in the background, as OpenAI's Responses API does. No I/O here.
+
+Wire format: https://platform.openai.com/docs/guides/background, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote
+
+from pydantic_core import from_json
+
+from modelwire.testing.server.replies import Reply, json_reply
+
+if TYPE_CHECKING:
+    from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["BackgroundDesk"]
+
+_PLACE = "/responses/"
+
+
+@dataclass(slots=True)
+class _Response:
+    whole: dict[str, Any]
+    polls: int  # so many of them find the answer unfinished
+    events: Sequence[bytes] = field(default=())
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class BackgroundDesk:
+    """Keeps the answers to requests with `background`, until they are polled or streamed again."""
+
+    def __init__(self) -> None:
+        self._responses: dict[str, _Response] = {}
+        self.cancelled: list[str] = []  # the ids of the answers that clients have cancelled
+
+    def begin(self, whole: dict[str, Any], reply: Reply, polls: int) -> Reply:
+        """Store an answer; return the reply to the request: the stream, or the answer's beginning."""
+        events = reply.parts if reply.is_stream else ()
+        response = _Response(whole, polls, events, dict(reply.headers))
+        self._responses[str(whole["id"])] = response
+        return reply if reply.is_stream else json_reply(200, _unfinished(whole, "queued"))
+
+    def finish(self, id: str) -> None:
+        """Make an answer final, however many polls it was to take."""
+        self._responses[id].polls = 0
+
+    def handle(self, request: SeenRequest, path: str) -> Reply | None:
+        """Answer a poll, a stream that goes on, or a cancellation; None for any other request."""
+        id, _, action = unquote(path.rpartition(_PLACE)[2]).partition("/")
+        response = self._responses.get(id) if _PLACE in path else None
+        if response is None:
+            return None
+        if request.method == "POST" and action == "cancel":
+            self.cancelled.append(id)
+            response.polls = 0
+            response.whole = _unfinished(response.whole, "cancelled")
+            return json_reply(200, response.whole)
+        if request.method != "GET" or action:
+            return None
+        query = parse_qs(request.query)
+        if query.get("stream") == ["true"]:
+            after = int(query.get("starting_after", ["-1"])[0])
+            events = [event for event in response.events if _number(event) > after]
+            return Reply(200, response.headers, events, True)
+        if response.polls > 0:
+            response.polls -= 1
+            return json_reply(200, _unfinished(response.whole, "in_progress"))
+        return json_reply(200, response.whole)
+
+
+def _unfinished(whole: dict[str, Any], status: str) -> dict[str, Any]:
+    return {**whole, "status": status, "output": [], "usage": None, "incomplete_details": None}
+
+
+def _number(event: bytes) -> int:
+    data = event.partition(b"data: ")[2].strip()
+    number = from_json(data).get("sequence_number", 0)
+    return int(number)
