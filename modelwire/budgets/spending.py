@@ -93,7 +93,7 @@ def budget(
 
     Args:
         name: what was spent is stored under it.
-        usd: US dollars, by the price list of `genai-prices` (`pip install "modelwire[jobs]"`).
+        usd: US dollars, by the price list of `genai-prices` (`pip install "modelwire[profiles]"`).
         tokens: input and output tokens together.
         calls: calls that are sent; retries of a call are not counted.
         seconds: counted from the first `with`. A call that is still in flight then ends with a `Timeout`.

@@ -103,7 +103,7 @@ def bill(answers: Iterable[Any]) -> str:
     try:
         prices = [price_of(one) for one in used]
     except MissingDependency:
-        price = "prices need `pip install 'modelwire[jobs]'`"
+        price = "prices need `pip install 'modelwire[profiles]'`"
     else:
         known = [one for one in prices if one is not None]
         price = (

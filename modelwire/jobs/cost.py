@@ -75,7 +75,7 @@ def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
 
     Set `batch=True` for an answer of a provider's Batch API. An answer from a cache of ours costs
     nothing.
-    Raises: `MissingDependency` without `modelwire[jobs]`.
+    Raises: `MissingDependency` without `modelwire[profiles]`.
     """
     price = known_price(message, batch=batch)
     if price is None:
@@ -214,7 +214,7 @@ def check_price_list() -> None:
     """Raise `MissingDependency` if the price list is not installed."""
     if _list() is None:
         _list.cache_clear()  # The list may be installed while the program runs, as in a notebook.
-        raise MissingDependency('Prices need genai-prices: `pip install "modelwire[jobs]"`.')
+        raise MissingDependency('Prices need genai-prices: `pip install "modelwire[profiles]"`.')
 
 
 @cache

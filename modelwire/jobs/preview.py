@@ -94,7 +94,7 @@ def _estimate(
     cost = price_of_counts(model, round(each), answer)
     if cost is None:
         of = f"`{name}`" if name else "this chain"
-        yield f"What that costs is not known: no price for {of} (prices come with `pip install 'modelwire[jobs]'`)."
+        yield f"What that costs is not known: no price for {of} (prices come with `pip install 'modelwire[profiles]'`)."
     elif in_batch:
         total = cost * Decimal(rows) * BATCH_SHARE
         yield f"At half the price of `{name}`, that of its Batch API: about {dollars(total)}."

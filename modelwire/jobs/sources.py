@@ -94,7 +94,7 @@ def require_pyarrow() -> Any:
         import_module("pyarrow.parquet")
     except ImportError as exc:
         raise MissingDependency(
-            "Parquet files need pyarrow: `pip install 'modelwire[jobs]'`."
+            "Parquet files need pyarrow: `pip install 'modelwire[parquet]'`."
         ) from exc
     return import_module("pyarrow")
 

@@ -284,7 +284,7 @@ def test_a_dry_run_without_the_price_list_names_its_extra(
 ) -> None:
     monkeypatch.setattr(cost, "_list", cache(lambda: None))
     assert batch("--dry-run") == 0
-    assert "pip install 'modelwire[jobs]'" in capsys.readouterr().out
+    assert "pip install 'modelwire[profiles]'" in capsys.readouterr().out
 
 
 def test_a_dry_run_says_which_rows_cannot_be_asked(capsys: pytest.CaptureFixture[str]) -> None:

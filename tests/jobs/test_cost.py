@@ -15,7 +15,7 @@ from modelwire.jobs.cost import BATCH_SHARE, price_of_usage
 from modelwire.jobs.work import check_prices
 from modelwire.messages import AIMessage
 
-genai_prices = pytest.importorskip("genai_prices", reason="`modelwire[jobs]` is not installed")
+genai_prices = pytest.importorskip("genai_prices", reason="`modelwire[profiles]` is not installed")
 
 
 def listed(model: str, provider: str, kind: dict[str, str] | None = None, **counts: int) -> Decimal:

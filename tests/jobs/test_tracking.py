@@ -18,7 +18,7 @@ from modelwire.messages import AIMessage
 from modelwire.outputs import ChatGeneration, LLMResult
 from modelwire.testing import BatchPlan, GenericFakeChatModel, ProviderServer
 
-pytest.importorskip("genai_prices", reason="`modelwire[jobs]` is not installed")
+pytest.importorskip("genai_prices", reason="`modelwire[profiles]` is not installed")
 
 
 def answer(model: str = "gpt-4o-mini") -> AIMessage:

@@ -96,9 +96,14 @@ assert "aiohttp" in sys.modules
 """,
     "jobs": """
 from modelwire.jobs import price_of, run_job
-result = run_job("Say {word}", [{"word": "one"}, {"word": "two"}], model=model, output="a.parquet")
+result = run_job("Say {word}", [{"word": "one"}, {"word": "two"}], model=model, output="a.csv")
 assert [row["answer"] for row in result] == ["Say one", "Say two"]
 assert result.cost > 0
+""",
+    "parquet": """
+from modelwire.jobs import run_job
+result = run_job("Say {word}", [{"word": "one"}, {"word": "two"}], model=model, output="a.parquet")
+assert [row["answer"] for row in result] == ["Say one", "Say two"]
 assert result.to_arrow().num_rows == 2
 """,
     "jinja2": """
