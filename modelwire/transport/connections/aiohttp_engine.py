@@ -114,10 +114,8 @@ class AiohttpPool(AsyncPool):
             auto_decompress=False,  # `transport.body` does, with its limits
         )
 
-    async def aclose(self) -> None:
-        """Close every connection."""
-        for shard in self.shards:
-            await shard.client.close()
+    async def _aclose_client(self, client: Any) -> None:
+        await client.close()
 
 
 class AiohttpConnection(AsyncPooledConnection):

@@ -19,7 +19,7 @@ from collections import deque
 from contextlib import suppress
 from functools import cache, lru_cache
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from modelwire.errors import InvalidArgument, InvalidConfig, MissingDependency
@@ -52,6 +52,9 @@ __all__ = [
 SHARD_CONNECTIONS = {"core": 1, "client": 8, "aiohttp": 1_000_000_000}
 # Calls let in at a time, for each pool; the SDKs' own limit. Never more than the process may open files for.
 MAX_IN_FLIGHT = 1000
+# Pools of a process, and of each event loop. A program that passes many proxies would open more and more connections:
+# beyond this many, those that no call uses are closed.
+MAX_POOLS = 64
 # Below the 60 s after which common load balancers drop an idle connection.
 KEEPALIVE_EXPIRY_S = 55.0
 
@@ -182,6 +185,12 @@ class _Pool:
         """Whether no other call can go over it: closed by either side, idle for too long, left amid a call."""
         return not connection.is_idle() or connection.has_expired()
 
+    def _take_idle(self) -> list[Any]:
+        idle = [shard.client for shard in self.shards if not shard.in_flight]
+        self.shards = [shard for shard in self.shards if shard.in_flight]
+        self._roomy = {origin: [] for origin in self._roomy}
+        return idle
+
     def _drop(self, shard: _Shard) -> None:
         self.shards.remove(shard)
         self._close_client(shard.client)
@@ -240,6 +249,13 @@ class SyncPool(_Pool):
         """Close every connection."""
         for shard in self.shards:
             self._close_client(shard.client)
+
+    def close_idle(self) -> None:
+        """Close the connections that no call uses. A call that has the pool by now opens its own."""
+        with self._lock:
+            idle = self._take_idle()
+        for client in idle:
+            self._close_client(client)
 
 
 class AsyncPool(_Pool):
@@ -305,12 +321,23 @@ class AsyncPool(_Pool):
             with suppress(
                 Exception
             ):  # one that cannot be closed is gone; the others still have to be
-                await self._spent.pop().aclose()
+                await self._aclose_client(self._spent.pop())
+
+    async def _aclose_client(self, client: Any) -> None:
+        await client.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""
         self._spent += [shard.client for shard in self.shards]
         await self._close_spent()
+
+    async def aclose_idle(self) -> None:
+        """Close the connections that no call uses. A call that has the pool by now opens its own."""
+        self._spent += self._take_idle()
+        await self._close_spent()
+
+
+P = TypeVar("P", bound=_Pool)
 
 
 class _LoopPools:
@@ -327,10 +354,13 @@ class _LoopPools:
     async def open(self, settings: ClientSettings, pool_class: type[AsyncPool]) -> AsyncPool:
         pool = self.by_settings.get(settings)
         if pool is None:
+            unused = _unused(self.by_settings)
             pool = self.by_settings[settings] = pool_class(settings)
             if self._keeper is None:
                 self._keeper = self._close_with_the_loop()
                 await anext(self._keeper)
+            for each in unused:
+                await each.aclose_idle()
         return pool
 
     async def _close_with_the_loop(self) -> AsyncGenerator[None]:
@@ -356,8 +386,18 @@ def sync_pool(settings: ClientSettings) -> SyncPool:
     pool = _sync_pools.get(settings)
     if pool is None:
         with _lock:
+            unused = _unused(_sync_pools)
             pool = _sync_pools.setdefault(settings, SyncPool(settings))
+        for each in unused:
+            each.close_idle()
     return pool
+
+
+def _unused(pools: dict[ClientSettings, P]) -> list[P]:
+    """Remove the pools that no call uses, where there are too many, and return them."""
+    if len(pools) < MAX_POOLS:
+        return []
+    return [pools.pop(settings) for settings, pool in list(pools.items()) if not pool.in_flight]
 
 
 async def async_pool(

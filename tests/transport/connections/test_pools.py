@@ -295,6 +295,50 @@ def test_a_proxy_that_cannot_be_used_says_so_in_our_words(
     assert proxy.startswith("socks") or caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("engine", ["core", "client"])
+def test_pools_that_no_call_uses_are_closed_where_there_are_too_many(
+    colour: Any, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "MAX_POOLS", 3)
+    monkeypatch.setattr(pools, "_sync_pools", {})
+    settings = [ClientSettings(secure=False, proxy=f"http://127.0.0.1:{n}") for n in range(1, 9)]
+    settings = [each._replace(engine=engine) for each in settings]
+
+    def sync() -> None:
+        busy = sync_pool(settings[0]).lease(HOST)
+        idle = sync_pool(settings[1])
+        idle.lease(HOST).release()
+        client = idle.shards[0].client
+        for each in settings[2:]:
+            sync_pool(each)
+        assert len(pools._sync_pools) <= 4
+        assert sync_pool(settings[0]).in_flight == 1
+        assert sync_pool(settings[1]) is not idle
+        again = idle.lease(HOST)  # a call may have had it
+        assert again.client is not client
+        again.release()
+        busy.release()
+        for pool in pools._sync_pools.values():
+            pool.close()
+
+    async def coroutine() -> None:
+        busy = await (await async_pool(settings[0])).lease(HOST)
+        idle = await async_pool(settings[1])
+        (await idle.lease(HOST)).release()
+        client = idle.shards[0].client
+        for each in settings[2:]:
+            await async_pool(each)
+        assert (await async_pool(settings[0])).in_flight == 1
+        assert (await async_pool(settings[1])) is not idle
+        again = await idle.lease(HOST)
+        assert again.client is not client
+        again.release()
+        busy.release()
+        await idle.aclose()
+
+    colour.run(sync, coroutine)
+
+
 def test_a_waiter_cancelled_before_it_runs_stays_cancelled_and_nobody_overtakes() -> None:
     async def go() -> None:
         pool = AsyncPool(PLAIN, limit=1)
