@@ -1,8 +1,8 @@
-"""The values of a conversation: messages, their chunks and sums, content blocks, tool calls, usage. No I/O here.
+"""The values of a conversation: messages, their chunks and sums, content blocks, tool calls, usage. No I/O.
 
-Names are loaded when first used: reading one answer does not load what prompts or trimming need.
+Names load when first used: reading one answer does not load what prompts or trimming need.
 """
-# ruff: noqa: F403 - for type checkers: what the modules' `__all__` say; a test holds the table below equal to it
+# ruff: noqa: F403 - type checkers read these imports; a test compares them with the table below
 
 from __future__ import annotations
 

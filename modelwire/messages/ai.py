@@ -56,12 +56,13 @@ __all__ = [
     "subtract_usage",
 ]
 
-# In the `response_metadata` of a chunk: the stream begins again here, a sum holds only what follows.
+# This key in the `response_metadata` of a chunk means that the stream starts again here: a sum has
+# only what follows.
 RESTART = "stream_restart"
 
 
 class AIMessage(BaseMessage):
-    """An answer of a model: text or content blocks, and the tools it wants called."""
+    """An answer of a model: text or content blocks, and the tool calls that it requests."""
 
     type: Literal["ai"] = "ai"
     tool_calls: list[ToolCall] = Field(default_factory=list)
@@ -89,7 +90,10 @@ class AIMessage(BaseMessage):
         response_metadata: dict[Any, Any] | None = None,
         additional_kwargs: dict[Any, Any] | None = None,
     ) -> Self:
-        """Make an answer of decoded, clean values, unchecked; the message owns the dicts from now on."""
+        """Return an answer with decoded, valid values, without validation.
+
+        The message keeps the dicts that it gets.
+        """
         fields: dict[str, Any] = {
             "content": content,
             "additional_kwargs": {} if additional_kwargs is None else additional_kwargs,
@@ -105,9 +109,9 @@ class AIMessage(BaseMessage):
         for (
             name,
             value,
-        ) in (
-            fields.items()
-        ):  # a loop, as every answer comes here: a comprehension is a call of its own
+        ) in fields.items():
+            # A loop is used because every answer comes here, and a comprehension is a function call
+            # of its own.
             if value and name != "type":
                 fields_set.add(name)
         return assemble(cls, fields, fields_set)
@@ -115,7 +119,7 @@ class AIMessage(BaseMessage):
     @model_validator(mode="before")
     @classmethod
     def _read_tool_calls(cls, values: Any) -> Any:
-        """Take tool calls from where older programs put them: OpenAI's, under `additional_kwargs`."""
+        """Take tool calls from OpenAI's field in `additional_kwargs`, where older programs put them."""
         if not isinstance(values, Mapping):
             return values
         kwargs = values.get("additional_kwargs")
@@ -135,7 +139,7 @@ class AIMessage(BaseMessage):
         return self
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - the signature scripts know
-        """Show the message under a title, with its tool calls."""
+        """Return the message as text under a title, with its tool calls."""
         lines: list[str] = []
         if self.tool_calls:
             lines.append("Tool Calls:")
@@ -159,12 +163,12 @@ class AIMessage(BaseMessage):
 
 
 class AIMessageChunk(AIMessage, BaseMessageChunk):
-    """A part of an answer. `tool_call_chunks` hold tool calls as they come; `chunk_position` is "last" on the last one.
+    """A part of an answer. `tool_call_chunks` are partial tool calls; `chunk_position` is "last" on the last chunk.
 
-    `tool_calls` and `invalid_tool_calls` are parsed from the tool call chunks when they are first read, so that a
-    stream parses arguments once and not at every delta: until then the two are absent from
-    the instance's dict, and code that reads the whole dict (equality, dump, copy, pickle, repr, also pydantic's
-    own serializer) gets it through the property below, completed.
+    `tool_calls` and `invalid_tool_calls` are parsed from the tool call chunks when they are first
+    read, so that a stream parses arguments once and not for every delta. Until then the two are
+    missing from the instance's dict. Code that reads the whole dict (equality, dump, copy, pickle,
+    repr, also pydantic's own serializer) gets it through the property below, which adds them.
     """
 
     type: Literal["AIMessageChunk"] = "AIMessageChunk"  # type: ignore[assignment]  # its own discriminator
@@ -189,7 +193,10 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
         additional_kwargs: dict[Any, Any] | None = None,
         chunk_position: Literal["last"] | None = None,
     ) -> Self:
-        """Make a part of decoded, clean values, unchecked; the message owns the dicts from now on."""
+        """Return a part with decoded, valid values, without validation.
+
+        The message keeps the dicts that it gets.
+        """
         fields_set = {"content"} if id is None else {"content", "id"}
         if usage_metadata is not None:
             fields_set.add("usage_metadata")
@@ -231,7 +238,8 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
 
         def __setattr__(self, name: str, value: Any) -> None:
             fields = get_fields(self)
-            if name in fields:  # what pydantic does, without asking for the whole dict
+            if name in fields:
+                # pydantic does the same, but reads the whole dict.
                 fields[name] = value
                 self.__pydantic_fields_set__.add(name)
             else:
@@ -240,7 +248,7 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
     @model_validator(mode="before")
     @classmethod
     def _fill_tool_call_chunks(cls, values: Any) -> Any:
-        """Fill in missing keys of tool call chunks; make chunks of whole tool calls if there are no chunks."""
+        """Add missing keys to tool call chunks; if there are none, create chunks from whole tool calls."""
         if not isinstance(values, Mapping):
             return values
         chunks = values.get("tool_call_chunks")
@@ -256,7 +264,8 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
     @model_validator(mode="after")
     def _name_types(self) -> Self:
         fields = get_fields(self)
-        if fields["tool_call_chunks"]:  # the other two are parsed from it when they are read
+        if fields["tool_call_chunks"]:
+            # `tool_calls` and `invalid_tool_calls` are parsed from it when they are read.
             fields.pop("tool_calls", None)
             fields.pop("invalid_tool_calls", None)
             self.__pydantic_fields_set__.difference_update(("tool_calls", "invalid_tool_calls"))
@@ -264,9 +273,8 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
         for at in range(len(others) - 1, -1, -1):
-            if (
-                RESTART in others[at].response_metadata
-            ):  # the answer began again: drop what came before
+            if RESTART in others[at].response_metadata:
+                # The answer has started again, so earlier chunks are dropped.
                 return cast("Self", others[at]._sum(others[at + 1 :]))
         total = super()._sum(others)
         fields, fields_set = get_fields(total), total.__pydantic_fields_set__
@@ -289,7 +297,7 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
             fields_set.add("tool_call_chunks")
             fields.pop("tool_calls", None)
             fields.pop("invalid_tool_calls", None)
-        else:  # lists of its own, not those of the first part
+        else:  # The sum has lists of its own, not those of the first part.
             fields["tool_calls"], fields["invalid_tool_calls"] = [], []
         is_v1 = fields["response_metadata"].get("output_version") == "v1"
         if is_v1 and fields["chunk_position"] == "last" and isinstance(fields["content"], list):
@@ -302,12 +310,13 @@ class AIMessageChunk(AIMessage, BaseMessageChunk):
 
 
 def _completed(chunk: AIMessageChunk) -> dict[str, Any]:
-    """Return the instance's dict with `tool_calls` and `invalid_tool_calls` in it, in their places."""
+    """Return the instance's dict with `tool_calls` and `invalid_tool_calls` added in their places."""
     fields: dict[str, Any] = get_fields(chunk)
     if (
         "tool_calls" in fields and "invalid_tool_calls" in fields
     ) or "tool_call_chunks" not in fields:
-        return fields  # the second case: an instance still being made
+        # The second case is an instance that is still being created.
+        return fields
     complete = fields.get("chunk_position") == "last"
     calls, invalid = read_tool_call_chunks(fields["tool_call_chunks"], complete=complete)
     read = {"tool_calls": calls, "invalid_tool_calls": invalid}
@@ -321,7 +330,8 @@ def _completed(chunk: AIMessageChunk) -> dict[str, Any]:
 
 def _filled(chunk: Any) -> Any:
     if not isinstance(chunk, Mapping):
-        return chunk  # pydantic reports it
+        # pydantic reports the error.
+        return chunk
     return {
         "name": None,
         "args": None,
@@ -334,7 +344,8 @@ def _filled(chunk: Any) -> Any:
 
 def _as_chunk(call: Any) -> Any:
     if not isinstance(call, Mapping):
-        return call  # pydantic reports it
+        # pydantic reports the error.
+        return call
     args = call.get("args")
     if isinstance(args, Mapping):
         import json
@@ -344,5 +355,5 @@ def _as_chunk(call: Any) -> Any:
 
 
 def add_ai_message_chunks(left: AIMessageChunk, *others: AIMessageChunk) -> AIMessageChunk:
-    """Add up parts of an answer, in time linear in what they hold."""
+    """Return the sum of parts of an answer, in time linear in their size."""
     return merge_chunks((left, *others))

@@ -36,9 +36,9 @@ AnyMessage = Annotated[
     | Annotated[ToolMessageChunk, Tag("ToolMessageChunk")],
     Discriminator(_type_of),
 ]
-"""A message of any class, chosen by its `type` when read from dicts or JSON."""
+"""A message of any class, selected by its `type` when it is read from dicts or JSON."""
 
 MessageLikeRepresentation = (
     BaseMessage | list[str] | tuple[str, str | list[str | dict[str, Any]]] | str | dict[str, Any]
 )
-"""What `convert_to_messages` takes for one message."""
+"""The values that `convert_to_messages` accepts for one message."""

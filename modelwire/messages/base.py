@@ -1,7 +1,8 @@
-"""The base of all messages: content, sender, what the provider added. Pure values.
+"""The base class of all messages: content, sender, and the provider's additions. Pure values.
 
-Users build messages with validation (`HumanMessage("hi")`). What our decoders and conversions build from clean values
-goes through `BaseMessage.of` or `assemble`, which validate nothing, build no schema and give an equal object.
+Users create messages with validation (`HumanMessage("hi")`). Our decoders and conversions have
+valid values and use `BaseMessage.of` or `assemble`, which validate nothing, build no schema and
+return an equal object.
 """
 
 from __future__ import annotations
@@ -41,18 +42,23 @@ __all__ = [
 ]
 
 LC_AUTO_PREFIX = "lc_"
-"""Begins every id that we made up, of messages and of content blocks."""
+"""The prefix of every generated id, of messages and of content blocks."""
 LC_ID_PREFIX = "lc_run-"
-"""Begins a message id made up from the id of the run; any other id of a message beats it."""
+"""The prefix of a message id made from the id of the run.
 
-TITLE_WIDTH = 80  # characters
+Any other id of a message takes precedence over it.
+"""
+
+# A message's title is centred in this many characters.
+TITLE_WIDTH = 80
 
 Given = str | Sequence[str | dict[Any, Any]] | None
-"""What messages take as content."""
+"""The content of a message."""
 
 _Message = TypeVar("_Message", bound="BaseMessage")
 
-# The slots of a pydantic model, set past `BaseModel.__setattr__` (as `BaseModel.model_construct` does).
+# These are the slots of a pydantic model. They are set without `BaseModel.__setattr__`, as in
+# `BaseModel.model_construct`.
 set_fields = BaseModel.__dict__["__dict__"].__set__
 get_fields = BaseModel.__dict__["__dict__"].__get__
 _set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
@@ -67,7 +73,9 @@ def set_slots(
     fields_set: set[str],
     extra: dict[str, Any] | None = None,
 ) -> None:
-    """Set all fields of a pydantic object, unchecked and without building its schema; `extra` where it takes others."""
+    """Set all fields of a pydantic object without validation and without building its schema;
+    `extra` if it allows extra fields.
+    """
     set_fields(model, fields)
     _set_fields_set(model, fields_set)
     _set_extra(model, extra)
@@ -75,7 +83,10 @@ def set_slots(
 
 
 def assemble(cls: type[_Message], fields: dict[str, Any], fields_set: set[str]) -> _Message:
-    """Make a message of `fields`, which must be all of its class, in order and clean; nothing is checked or copied."""
+    """Return a message with `fields`, which must be all of its class, in order and valid.
+
+    Nothing is checked or copied.
+    """
     message = _new(cls)
     set_fields(message, fields)
     _set_fields_set(message, fields_set)
@@ -85,7 +96,7 @@ def assemble(cls: type[_Message], fields: dict[str, Any], fields_set: set[str]) 
 
 
 class TextAccessor(str):
-    """A text that may also be called, as `message.text` and `message.text()` are both in use."""
+    """A text that may also be called, because both `message.text` and `message.text()` are in use."""
 
     __slots__ = ()
 
@@ -94,21 +105,25 @@ class TextAccessor(str):
 
 
 class BaseMessage(LangChainForm, BaseModel):
-    """One message of a conversation. `content` is a text or a list of texts and content blocks (dicts)."""
+    """One message of a conversation.
+
+    `content` is a text or a list of texts and content blocks (dicts).
+    """
 
     model_config = ConfigDict(extra="allow", defer_build=True)
     LC_NAMESPACE: ClassVar = ("langchain", "schema", "messages")
 
     content: str | list[str | dict[Any, Any]]
     additional_kwargs: dict[Any, Any] = Field(default_factory=dict)
-    """What the provider sends, or receives, beyond the fields."""
+    """What the provider sends or receives beyond the fields."""
     response_metadata: dict[Any, Any] = Field(default_factory=dict)
     """Facts about the answer: model, finish reason, request id, log probabilities."""
     type: str
     name: str | None = None
     id: str | None = Field(default=None, coerce_numbers_to_str=True)
 
-    # The subclasses repeat `__init__` for type checkers, which would otherwise make one of the fields.
+    # The subclasses repeat `__init__` for type checkers, which would otherwise derive one from the
+    # fields.
     def __init__(self, content: Given = None, content_blocks: Blocks = None, **kwargs: Any) -> None:
         if content_blocks is not None:
             content = cast("Content", list(content_blocks))
@@ -122,12 +137,15 @@ class BaseMessage(LangChainForm, BaseModel):
 
     @classmethod
     def of(cls, content: Content, **fields: Any) -> Self:
-        """Make a message of values known to be clean, without validation and without building a schema."""
+        """Return a message with values known to be valid, without validation and without building a schema."""
         values: dict[str, Any] = {"content": content, **fields}
         return assemble(cls, _filled(_blanks(cls).fields, values), set(values))
 
     def _fill(self, content: str, values: dict[str, Any]) -> bool:
-        """Set a text and other texts without building a schema; do nothing where something could be wrong."""
+        """Set content and other text fields without building a schema.
+
+        Return False, changing nothing, if a value may be invalid.
+        """
         blanks = _blanks(type(self))
         for name, value in values.items():
             if type(value) is not str or name not in blanks.texts:
@@ -160,7 +178,7 @@ class BaseMessage(LangChainForm, BaseModel):
         return {key: self.__dict__[key] for key in named if key in self.__dict__}
 
     def __add__(self, other: Any) -> ChatPromptTemplate:
-        """Begin a prompt with this message."""
+        """Return a prompt that begins with this message."""
         from modelwire.prompts import ChatPromptTemplate
 
         prompt: ChatPromptTemplate = ChatPromptTemplate(messages=[self]) + other
@@ -177,7 +195,7 @@ class BaseMessage(LangChainForm, BaseModel):
         yield from (self.__pydantic_extra__ or {}).items()
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - the signature scripts know
-        """Show the message under a title; `html` makes the title bold in a terminal."""
+        """Return the message as text under a title; `html` makes the title bold in a terminal."""
         title = get_msg_title_repr(f"{self.type.title()} Message", bold=html)
         name = f"\nName: {self.name}" if self.name is not None else ""
         return f"{title}{name}\n\n{self.content}"
@@ -195,12 +213,11 @@ class BaseMessage(LangChainForm, BaseModel):
 class _Blanks(NamedTuple):
     """The default values of a message class."""
 
-    fields: tuple[
-        tuple[str, Callable[[], Any] | None, Any], ...
-    ]  # name, factory, default: in order
-    required: tuple[str, ...]  # beside the content
-    texts: frozenset[str]  # fields any text is right for
-    quick: bool  # a class of ours: nobody added a validator
+    # Each is a name, a factory and a default, in the order of the fields.
+    fields: tuple[tuple[str, Callable[[], Any] | None, Any], ...]
+    required: tuple[str, ...]  # The required fields besides the content.
+    texts: frozenset[str]  # The fields for which every text is valid.
+    quick: bool  # True for a class of ours, which has no validators of users.
 
 
 @lru_cache(maxsize=256)
@@ -225,7 +242,9 @@ def _filled(
         name,
         factory,
         default,
-    ) in fields:  # a loop, as every message comes here: a comprehension is a call of its own
+    ) in fields:
+        # A loop is used because every message comes here, and a comprehension is a function call of
+        # its own.
         filled[name] = values[name] if name in values else default if factory is None else factory()
     return filled
 
@@ -239,7 +258,7 @@ def _texts(content: Iterable[str | Mapping[Any, Any]]) -> Iterator[str]:
 
 
 def _describe(class_name: str, exc: ValidationError) -> str:
-    """Describe what is wrong with a message's fields: names and types, never values (they may be a whole prompt)."""
+    """Return what is invalid in a message's fields: names and types, never values (which may be a whole prompt)."""
     problems = []
     for error in exc.errors(include_url=False, include_context=False):
         place = ".".join(str(part) for part in error["loc"]) or "message"
@@ -253,7 +272,7 @@ def _describe(class_name: str, exc: ValidationError) -> str:
 
 
 class BaseMessageChunk(BaseMessage):
-    """A part of a message as streams bring it: `chunk + chunk` is a longer part."""
+    """A part of a message, as streams yield it: `chunk + chunk` is a longer part."""
 
     def __add__(self, other: Any) -> Self:  # type: ignore[override]  # a chunk adds up to a chunk, not to a prompt
         if isinstance(other, BaseMessageChunk):
@@ -268,7 +287,7 @@ class BaseMessageChunk(BaseMessage):
         )
 
     def _sum(self, others: Sequence[BaseMessageChunk]) -> Self:
-        """Add `others` in order; the sum has the class of this one."""
+        """Return the sum of this chunk and `others` in order. It has the class of this one."""
         fields = get_fields(self).copy()
         contents, ids = [], [fields["id"]]
         kwargs, metadata = [], []
@@ -314,7 +333,10 @@ _Chunk = TypeVar("_Chunk", bound=BaseMessageChunk)
 
 
 def merge_chunks(chunks: Iterable[_Chunk]) -> _Chunk:
-    """Add up n >= 1 chunks, in time linear in what they hold. Raises: `InvalidArgument` for no chunks."""
+    """Return the sum of one or more chunks, in time linear in their size.
+
+    Raises: `InvalidArgument` for no chunks.
+    """
     parts = list(chunks)
     if not parts:
         raise InvalidArgument("No chunks to add up: give at least one.")
@@ -322,17 +344,17 @@ def merge_chunks(chunks: Iterable[_Chunk]) -> _Chunk:
 
 
 def message_to_dict(message: BaseMessage) -> dict[str, Any]:
-    """Convert a message to a dict `{"type": ..., "data": ...}`."""
+    """Return a message as a dict `{"type": ..., "data": ...}`."""
     return {"type": message.type, "data": message.model_dump()}
 
 
 def messages_to_dict(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Convert messages to dicts; `messages_from_dict` converts them back."""
+    """Return messages as dicts; `messages_from_dict` converts them back."""
     return [message_to_dict(message) for message in messages]
 
 
 def get_msg_title_repr(title: str, *, bold: bool = False) -> str:
-    """Centre a title in a line of `=`."""
+    """Return a title centred in a line of `=`."""
     padded = f" {title} "
     left = (TITLE_WIDTH - len(padded)) // 2
     right = left + len(padded) % 2
@@ -340,5 +362,5 @@ def get_msg_title_repr(title: str, *, bold: bool = False) -> str:
 
 
 def get_bolded_text(text: str) -> str:
-    """Wrap a text in the terminal's codes for bold."""
+    """Return a text within the terminal's codes for bold."""
     return f"\033[1m{text}\033[0m"

@@ -1,4 +1,4 @@
-"""A message of any role. Pure values."""
+"""A message with any role. Pure values."""
 
 # pyright: reportIncompatibleVariableOverride=false
 # (a class of message narrows the fields that tell it from others)
@@ -19,7 +19,7 @@ __all__ = ["ChatMessage", "ChatMessageChunk"]
 
 
 class ChatMessage(BaseMessage):
-    """A message of the role that `role` names, for roles without a class of their own."""
+    """A message with the role that `role` names, for roles without a class of their own."""
 
     role: str
     type: Literal["chat"] = "chat"
@@ -32,7 +32,7 @@ class ChatMessage(BaseMessage):
 
 
 class ChatMessageChunk(ChatMessage, BaseMessageChunk):
-    """A part of a message of any role."""
+    """A part of a message with any role."""
 
     type: Literal["ChatMessageChunk"] = "ChatMessageChunk"  # type: ignore[assignment]  # its own discriminator
 

@@ -1,10 +1,11 @@
-"""The standard content blocks, as dicts, and functions that make them. Pure values.
+"""The standard content blocks, as dicts, and functions that create them. Pure values.
 
-A block's `type` says what it is. What a provider adds to a standard block stands under its `extras`; a block that fits
-none of them is a `non_standard` one with the provider's own block under `value`.
+A block's `type` selects its form. Additions of a provider to a standard block are in its `extras`;
+a block without a standard form is a `non_standard` one with the provider's own block under `value`.
 """
 
-# Without `from __future__ import annotations`: the dicts' `__annotations__` are types, for those who read them.
+# This module does without `from __future__ import annotations`, so that the `__annotations__` of
+# the dicts are types.
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, Protocol, TypeVar, cast
 
@@ -77,7 +78,7 @@ Annotation = Citation | NonStandardAnnotation
 
 
 class _Block(TypedDict):
-    """The keys most blocks may have: an id, their place in a stream, what the provider adds."""
+    """The keys that most blocks may have: an id, their place in a stream, additions of the provider."""
 
     id: NotRequired[str]
     index: NotRequired[int | str]
@@ -85,7 +86,7 @@ class _Block(TypedDict):
 
 
 class _Data(_Block):
-    """Data: by `url`, in `base64` (with `mime_type`), or by the id a provider gave an uploaded file."""
+    """Data: by `url`, in `base64` (with `mime_type`), or by the provider's id of an uploaded file."""
 
     url: NotRequired[str]
     base64: NotRequired[str]
@@ -116,7 +117,7 @@ class RefusalContentBlock(_Block):
 
 
 class ImageContentBlock(_Data):
-    """An image: by `url`, in `base64` (with `mime_type`), or by the id a provider gave an uploaded file."""
+    """An image: by `url`, in `base64` (with `mime_type`), or by the provider's id of an uploaded file."""
 
     type: Literal["image"]
 
@@ -140,7 +141,7 @@ class FileContentBlock(_Data):
 
 
 class PlainTextContentBlock(_Block):
-    """A document of plain text, for context. Use a `text` block for what you say to the model."""
+    """A document of plain text, for context. Use a `text` block for your own words to the model."""
 
     type: Literal["text-plain"]
     file_id: NotRequired[str]
@@ -211,9 +212,9 @@ ContentBlock = (
 
 
 def is_data_content_block(block: Mapping[str, Any]) -> bool:
-    """Tell whether a block is a standard one that holds data: an image, a sound, a video, a file, a document.
+    """Return whether a block is a standard one with data: an image, audio, a video, a file, a document.
 
-    Also true of the older form with `source_type`.
+    The result is also True for the older form with `source_type`.
     """
     if block.get("type") not in DATA_TYPES:
         return False
@@ -224,7 +225,7 @@ def is_data_content_block(block: Mapping[str, Any]) -> bool:
 
 
 def ensure_id(id_val: str | None) -> str:
-    """Return the id, or a new one that shows it was generated here."""
+    """Return the id, or a new one with the prefix of generated ids."""
     if id_val:
         return id_val
     from uuid import uuid4
@@ -233,7 +234,7 @@ def ensure_id(id_val: str | None) -> str:
 
 
 def _block(kind: str, *, extras: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """Make a block of the fields that are not `None`."""
+    """Return a block with the fields that are not None."""
     block = {"type": kind, **{name: value for name, value in fields.items() if value is not None}}
     more = {name: value for name, value in extras.items() if value is not None}
     if more:
@@ -249,7 +250,7 @@ def create_text_block(
     index: int | str | None = None,
     **kwargs: Any,
 ) -> TextContentBlock:
-    """Make a text block."""
+    """Return a text block."""
     block = _block(
         "text", text=text, id=ensure_id(id), annotations=annotations, index=index, extras=kwargs
     )
@@ -274,7 +275,7 @@ class _Creates(Protocol[_DataBlock]):
 
 
 def _creates(kind: str, _made: type[_DataBlock]) -> _Creates[_DataBlock]:
-    """Make the function that makes blocks of this kind."""
+    """Return the function that creates blocks of this type."""
 
     def create(
         *,
@@ -319,7 +320,7 @@ def create_plaintext_block(
     index: int | str | None = None,
     **kwargs: Any,
 ) -> PlainTextContentBlock:
-    """Make a block with a document of plain text."""
+    """Return a block with a document of plain text."""
     block = _block(
         "text-plain",
         mime_type="text/plain",
@@ -342,7 +343,7 @@ def create_reasoning_block(
     index: int | str | None = None,
     **kwargs: Any,
 ) -> ReasoningContentBlock:
-    """Make a reasoning block."""
+    """Return a reasoning block."""
     block = _block(
         "reasoning", reasoning=reasoning or "", id=ensure_id(id), index=index, extras=kwargs
     )
@@ -359,7 +360,7 @@ def create_citation(
     id: str | None = None,
     **kwargs: Any,
 ) -> Citation:
-    """Make a citation, for the `annotations` of a text block."""
+    """Return a citation, for the `annotations` of a text block."""
     block = _block(
         "citation",
         id=ensure_id(id),
@@ -381,7 +382,7 @@ def create_tool_call(
     index: int | str | None = None,
     **kwargs: Any,
 ) -> ToolCall:
-    """Make a tool call that may stand among content blocks."""
+    """Return a tool call in a form that may be among content blocks."""
     return cast(
         "ToolCall",
         _block("tool_call", name=name, args=args, id=ensure_id(id), index=index, extras=kwargs),
@@ -391,6 +392,6 @@ def create_tool_call(
 def create_non_standard_block(
     value: dict[str, Any], *, id: str | None = None, index: int | str | None = None
 ) -> NonStandardContentBlock:
-    """Make a block around a provider's own."""
+    """Return a block with a provider's own block inside."""
     block = _block("non_standard", value=value, id=ensure_id(id), index=index, extras={})
     return cast("NonStandardContentBlock", block)

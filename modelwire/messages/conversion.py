@@ -1,4 +1,7 @@
-"""Convert message-like values to messages, chunks to messages, messages to dicts and back. Pure."""
+"""Converts message-like values to messages, chunks to messages, messages to dicts and back.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ __all__ = [
     "messages_to_dict",
 ]
 
-# `type` of a message -> its class. The names of a chunk's class are its type.
+# This maps the `type` of a message to its class. For a chunk, the type is the name of its class.
 TYPES = {
     "human": "HumanMessage",
     "ai": "AIMessage",
@@ -47,7 +50,8 @@ TYPES = {
     "remove": "RemoveMessage",
 }
 TYPES |= {f"{name}Chunk": f"{name}Chunk" for name in TYPES.values() if name != "RemoveMessage"}
-# The roles people and providers write -> type. OpenAI's newer models call the system message `developer`.
+# This maps the roles that people and providers use to types. OpenAI's newer models call the system
+# message `developer`.
 _TYPE_OF_ROLE = {
     "human": "human",
     "user": "human",
@@ -66,20 +70,24 @@ _OPENAI_ROLES = {
     "tool": "tool",
     "function": "function",
 }
-# LangChain's code for what cannot become a message: scripts and their tests look for it in the text.
+# This is LangChain's code for a value that cannot become a message. Scripts and their tests look
+# for it in the text.
 COERCION_CODE = "MESSAGE_COERCION_FAILURE"
-ROLE_CHARS = 40  # of a role or key shown in an error: it may be a prompt in the wrong place
+# An error shows at most this many characters of a role or key, which may be a prompt in the wrong
+# place.
+ROLE_CHARS = 40
 _DEVELOPER = {"__openai_role__": "developer"}
-# What an assistant message of OpenAI may have instead of content:
+# An assistant message of OpenAI may have one of these instead of content:
 # https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
 _INSTEAD_OF_CONTENT = ("tool_calls", "function_call")
 
 
 def convert_to_messages(messages: Iterable[MessageLikeRepresentation] | Any) -> list[BaseMessage]:
-    """Convert message-like values to messages: messages, texts, `(role, content)` pairs, dicts with a role or type.
+    """Return messages for message-like values: messages, texts, `(role, content)` pairs, dicts with a role or type.
 
-    Takes one text, message or dict, any iterable of them, or a prompt value. A text becomes a user message; a dict may
-    have OpenAI's keys (`tool_calls`, `refusal`, `tool_call_id`). The messages of the input stay the same objects.
+    Takes one text, message or dict, any iterable of them, or a prompt value. A text becomes a user
+    message; a dict may have OpenAI's keys (`tool_calls`, `refusal`, `tool_call_id`). The messages
+    of the input stay the same objects.
     Raises: `InvalidArgument` or `InvalidType`, naming the message and its wrong role or type.
     """
     if type(messages) is str:
@@ -92,7 +100,7 @@ def convert_to_messages(messages: Iterable[MessageLikeRepresentation] | Any) -> 
     if callable(to_messages):
         value: Any = own("value", messages) if is_langchain(messages) else messages
         return cast("list[BaseMessage]", value.to_messages())
-    if is_langchain(messages):  # iterable, as every pydantic object is
+    if is_langchain(messages):  # It is iterable, like every pydantic object.
         return [convert_to_message(messages)]
     if not isinstance(messages, Iterable):
         raise _foreign(messages)
@@ -118,9 +126,9 @@ def convert_to_messages(messages: Iterable[MessageLikeRepresentation] | Any) -> 
 
 
 def convert_to_message(message: MessageLikeRepresentation | Any) -> BaseMessage:
-    """Convert one message-like value to a message; see `convert_to_messages`.
+    """Return the message for one message-like value; see `convert_to_messages`.
 
-    Raises: `InvalidArgument` or `InvalidType` for what is no message.
+    Raises: `InvalidArgument` or `InvalidType` for a value that is not a message.
     """
     if isinstance(message, BaseMessage):
         return message
@@ -140,7 +148,7 @@ def convert_to_message(message: MessageLikeRepresentation | Any) -> BaseMessage:
 
 
 def own_message(thing: object) -> BaseMessage | None:
-    """Return a message of LangChain's as one of ours, None for anything else."""
+    """Return LangChain's message as one of modelwire's, None for anything else."""
     converted = own("value", thing) if is_langchain(thing) else None
     return converted if isinstance(converted, BaseMessage) else None
 
@@ -176,7 +184,7 @@ def _from_mapping(message: Mapping[str, Any]) -> BaseMessage:
 
 
 def _from_envelope(message: Mapping[str, Any]) -> BaseMessage:
-    """Read a message as LangChain serialises it: the path of its class and the arguments to make it with."""
+    """Return the message that LangChain has serialised: the path of its class and its arguments."""
     path = message.get("id")
     name = str(path[-1]).removesuffix("Chunk") if isinstance(path, list) and path else ""
     if name not in TYPES.values():
@@ -194,7 +202,7 @@ def _listed(message: Mapping[str, Any]) -> str:
 
 
 def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
-    """Make the message of a role; `rest` are the other keys it came with."""
+    """Return the message of a role; `rest` are the other keys that it came with."""
     kind = _TYPE_OF_ROLE.get(role) if isinstance(role, str) else None
     if kind is None:
         if not isinstance(role, str):
@@ -230,15 +238,15 @@ def _from_role(role: object, content: Any, rest: dict[str, Any]) -> BaseMessage:
 
 
 def _known_fields(cls: type[BaseMessage], rest: dict[str, Any]) -> dict[str, Any]:
-    """Split what came with a message: its fields as they are, all else under `additional_kwargs`."""
+    """Return the keys of a message as its fields; unknown keys go to `additional_kwargs`."""
     known: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
     for name, value in rest.items():
-        if value is None and name != "refusal":  # dumps say null for what was not there
+        if value is None and name != "refusal":  # Dumps have null for missing values.
             continue
         if name in cls.__pydantic_fields__ and name != "type":
             known[name] = value
-        elif name != "example":  # a field that old dumps have
+        elif name != "example":  # Old dumps have this field.
             unknown[name] = value
     if unknown:
         known["additional_kwargs"] = {**unknown, **known.get("additional_kwargs", {})}
@@ -246,7 +254,7 @@ def _known_fields(cls: type[BaseMessage], rest: dict[str, Any]) -> dict[str, Any
 
 
 def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
-    """Read tool calls in OpenAI's shape or in ours."""
+    """Return the tool calls, in OpenAI's form or in ours, as fields of a message."""
     if not isinstance(raw_calls, Sequence) or isinstance(raw_calls, str):
         raise InvalidType(f"`tool_calls` must be a list, not a `{type(raw_calls).__name__}`.")
     calls = []
@@ -277,7 +285,9 @@ def _read_tool_calls(raw_calls: Any, invalid: list[Any]) -> dict[str, Any]:
 
 
 def _extras_of(raw_calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the extra fields of calls in OpenAI's shape that must go back with them, keyed as messages store them."""
+    """Return the extra fields of calls in OpenAI's form that must be sent back with them, keyed as
+    messages store them.
+    """
     raw = [call for call in raw_calls if "args" not in call and call.get("id")]
     extras = {call["id"]: more for call in raw if (more := reading.tool_call_extras(call))}
     return {reading.CALL_EXTRAS: extras} if extras else {}
@@ -288,7 +298,7 @@ def _message_class(name: str) -> type[BaseMessage]:
 
 
 def _build(kind: str, class_name: str, content: Any, fields: dict[str, Any]) -> BaseMessage:
-    """Make a message, without validation where nothing can be wrong."""
+    """Return a message, without validation if its values are certainly valid."""
     cls = _message_class(class_name)
     if kind == "remove":
         fields.pop("content", None)
@@ -306,7 +316,7 @@ def _is_clean(content: Any) -> bool:
     )
 
 
-# Fields that need no more checking than this; `tool_calls` are what `_read_tool_calls` made.
+# These fields need no further checks; `tool_calls` comes from `_read_tool_calls`.
 _RIGHT = {
     "name": str,
     "id": str,
@@ -322,7 +332,7 @@ def _is_right(name: str, value: Any) -> bool:
 
 
 def openai_role(message: BaseMessage) -> str | None:
-    """Return OpenAI's role for a message, `None` for one that is never sent to a model."""
+    """Return OpenAI's role for a message, None for one that is never sent to a model."""
     kind = message.type.removesuffix("MessageChunk").lower()
     if kind == "chat":
         return str(message.role)  # type: ignore[attr-defined]  # what a chat message has
@@ -332,7 +342,9 @@ def openai_role(message: BaseMessage) -> str | None:
 
 
 def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
-    """Convert a chunk (usually a sum) to its message, unchecked; return a message that is no chunk unchanged."""
+    """Return the message for a chunk (usually a sum), unchecked; a message that is not a chunk is
+    returned unchanged.
+    """
     if not isinstance(chunk, BaseMessageChunk):
         return chunk
     bases = (base for base in type(chunk).__mro__ if issubclass(base, BaseMessage))
@@ -350,12 +362,12 @@ def message_chunk_to_message(chunk: BaseMessage) -> BaseMessage:
 
 
 def messages_from_dict(messages: Sequence[dict[str, Any]]) -> list[BaseMessage]:
-    """Make the messages that `messages_to_dict` wrote."""
+    """Return the messages that `messages_to_dict` has converted."""
     return [_message_from_dict(message) for message in messages]
 
 
 def _message_from_dict(message: Any) -> BaseMessage:
-    """Make the message that `message_to_dict` wrote. Raises: `InvalidArgument`."""
+    """Return the message that `message_to_dict` has converted. Raises: `InvalidArgument`."""
     if (
         not isinstance(message, Mapping)
         or "type" not in message

@@ -1,4 +1,4 @@
-"""How many tokens messages take, by their characters: no tokenizer, no model, no I/O."""
+"""Estimates how many tokens messages have, by their characters: no tokenizer, no model, no I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["count_tokens_approximately"]
 
 IMAGES = frozenset({"image", "image_url", "input_image"})
-MOST_SCALING = 1.25  # a usage that says more than this counts what is not in the messages
+# If the model's usage exceeds the estimate by more than this factor, it includes tokens that are
+# not in the messages.
+MOST_SCALING = 1.25
 
 
 def count_tokens_approximately(
@@ -30,11 +32,12 @@ def count_tokens_approximately(
     use_usage_metadata_scaling: bool = False,
     tools: Sequence[Any] | None = None,
 ) -> int:
-    """Estimate the tokens of messages and of the tools sent with them.
+    """Return an estimate of the tokens of messages and of the tools sent with them.
 
-    A message counts its content, role, name, tool calls and tool call id, rounded up, so that counts of parts of a
-    history add up. `tokens_per_image` is what OpenAI takes for one in low detail. With `use_usage_metadata_scaling`
-    the estimate grows, by a quarter at most, as the last usage that the model reported was above its own estimate.
+    The content, role, name, tool calls and tool call id of a message are counted and rounded up, so
+    that counts of parts of a history can be added. `tokens_per_image` is OpenAI's number for one in
+    low detail. With `use_usage_metadata_scaling` the estimate is scaled up, by a quarter at most,
+    by the ratio of the last usage that the model reported to its own estimate.
 
     Raises: `InvalidArgument` for `chars_per_token` of 0 or less.
     """
@@ -58,9 +61,9 @@ def count_tokens_approximately(
 def count_tokens_by(
     measure: Callable[[str], int], messages: Any, tools: Iterable[Any] | None = None
 ) -> int:
-    """Count the tokens of messages and tools with a tokenizer; `measure` counts those of a text.
+    """Return the tokens of messages and tools by a tokenizer; `measure` counts those of a text.
 
-    What stands around messages is counted as OpenAI's models have it:
+    Tokens around messages are counted as for OpenAI's models:
     https://github.com/openai/openai-cookbook, "How to count tokens with tiktoken", read 2026-11.
     """
     sizes = [
@@ -74,7 +77,7 @@ def count_tokens_by(
 def _size(
     message: BaseMessage, *, count_name: bool, measure: Callable[[str], int] = len
 ) -> tuple[int, int]:
-    """Return a message's characters, or what is measured of them, and its images."""
+    """Return a message's characters, or the sum of `measure` over its texts, and its number of images."""
     chars = images = 0
     counted_ids: set[Any] = set()
     content = message.content
@@ -103,7 +106,7 @@ def _size(
 
 
 def _by_one_provider(history: Iterable[BaseMessage]) -> bool:
-    """Tell whether all answers came from one provider: usages of different tokenizers say nothing about each other."""
+    """Return whether all answers came from one provider: usages of different tokenizers cannot be compared."""
     providers = {
         message.response_metadata.get("model_provider")
         for message in history

@@ -1,4 +1,4 @@
-"""Content blocks of files and URLs: an image, a sound, a PDF, a text, each with its media type."""
+"""Content blocks of files and URLs: an image, audio, a PDF, a text, each with its media type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from modelwire.messages.content import (
 
 __all__ = ["from_path", "from_url"]
 
-# By the ending of a name, the same on every system; Python's own table has the rest.
+# This maps the ending of a name to a media type, the same on every system; Python's own table has
+# further ones.
 MEDIA_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -40,14 +41,15 @@ MEDIA_TYPES = {
     ".webm": "video/webm",
     ".mov": "video/quicktime",
 }
-# What a file begins with; providers refuse an image that is not what its media type says.
+# These are the first bytes of files. Providers reject an image whose media type is wrong.
 SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF8", "image/gif"),
     (b"%PDF-", "application/pdf"),
 )
-IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # each has one beginning
+# Each of these has a unique beginning.
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 _CREATE: dict[str, Any] = {
     "image": create_image_block,
@@ -57,10 +59,11 @@ _CREATE: dict[str, Any] = {
 
 
 def from_path(path: str | os.PathLike[str], *, mime_type: str | None = None) -> DataContentBlock:
-    """Make a content block of a file: an `image`, `audio` or `video` one, `text-plain` for text, else a `file`.
+    """Return a content block for a file: an `image`, `audio` or `video` one, `text-plain` for text, else a `file`.
 
-    The media type comes from the file's first bytes, or from the end of its name, unless you pass `mime_type`.
-    Raises: `InvalidArgument` for a file that cannot be read, is empty, or is of a type that nothing tells.
+    The media type comes from the file's first bytes, or from the end of its name, unless you pass
+    `mime_type`.
+    Raises: `InvalidArgument` for a file that cannot be read, is empty, or whose type is unknown.
 
     >>> HumanMessage([{"type": "text", "text": "What is on it?"}, from_path("photo.png")])  # doctest: +SKIP
     """
@@ -92,10 +95,10 @@ def from_path(path: str | os.PathLike[str], *, mime_type: str | None = None) -> 
 
 
 def from_url(url: str, *, mime_type: str | None = None) -> DataContentBlock:
-    """Make a content block of a URL, which the provider fetches; of a `data:` URL, which holds the data itself.
+    """Return a content block for a URL, which the provider fetches; for a `data:` URL, one with the data itself.
 
     The media type comes from the end of its path, unless you pass `mime_type`.
-    Raises: `InvalidArgument` for a URL of another scheme, or of a type that nothing tells.
+    Raises: `InvalidArgument` for a URL with another scheme, or whose type is unknown.
 
     >>> from_url("https://example.com/photo.png")["type"]
     'image'

@@ -1,4 +1,4 @@
-"""Which messages of a history to keep, and which to join. Pure: the input messages are never changed."""
+"""Filters and joins the messages of a history. Pure: the input messages are never changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _P = ParamSpec("_P")
 
 
 class HistoryTool(Protocol[_P]):
-    """A function of messages that, called without them, is a step of a chain."""
+    """A function of messages that returns a step of a chain when it is called without them."""
 
     @overload
     def __call__(
@@ -43,7 +43,7 @@ class HistoryTool(Protocol[_P]):
 def history_tool(
     function: Callable[Concatenate[list[BaseMessage], _P], list[BaseMessage]],
 ) -> HistoryTool[_P]:
-    """Let `function` take message-like values; without any it returns a runnable that takes them."""
+    """Make `function` accept message-like values; without any, it returns a runnable that takes them."""
 
     @wraps(function)
     def tool(messages: Any = None, *args: _P.args, **kwargs: _P.kwargs) -> Any:
@@ -60,7 +60,9 @@ def history_tool(
 
 
 def is_of_type(message: BaseMessage, kinds: Kinds) -> bool:
-    """Tell whether a message is of one of the kinds: classes, their names, or types (`human`; parts are meant too)."""
+    """Return whether a message is of one of the kinds: classes, their names, or types (`human`,
+    which includes its chunks).
+    """
     for kind in _each(kinds):
         if isinstance(kind, str):
             type_ = message.type
@@ -75,7 +77,7 @@ def is_of_type(message: BaseMessage, kinds: Kinds) -> bool:
 
 
 def check_kinds(kinds: Kinds | None, argument: str) -> None:
-    """Raise for a name that is no kind of message: a typo would silently drop the whole history."""
+    """Raise for a name that is not a kind of message: a typo would silently drop the whole history."""
     for kind in _each(kinds or ()):
         if isinstance(kind, type) and issubclass(kind, BaseMessage):
             continue
@@ -90,7 +92,7 @@ def check_kinds(kinds: Kinds | None, argument: str) -> None:
 
 
 def _names(cls: type[BaseMessage]) -> set[Any]:
-    """Return the names and types of a class and of the user's classes made of it."""
+    """Return the names and types of a class and of the user's subclasses."""
     own = {cls.__name__, cls.__pydantic_fields__["type"].default}
     return own.union(*(_names(subclass) for subclass in cls.__subclasses__()))
 
@@ -111,10 +113,10 @@ def filter_messages(
     exclude_ids: Sequence[str] | None = None,
     exclude_tool_calls: Sequence[str] | bool | None = None,
 ) -> list[BaseMessage]:
-    """Keep the messages that no `exclude_...` names and, if there is any `include_...`, one of them does.
+    """Return the messages that no `exclude_...` matches and, if there is any `include_...`, one of them does.
 
-    `exclude_tool_calls`: the ids of calls to remove with their results, or `True` for all; an answer whose calls are
-    all removed goes too, others are copied without them.
+    `exclude_tool_calls`: the ids of calls to remove with their results, or `True` for all. An
+    answer whose calls are all removed is removed, too; others are copied without them.
     """
     check_kinds(include_types, "include_types")
     check_kinds(exclude_types, "exclude_types")
@@ -142,7 +144,8 @@ def filter_messages(
     return filtered
 
 
-# Where a block of a tool call has the call's id: LangChain's and Anthropic's; OpenAI's Responses API.
+# This maps the block types of tool calls to the key of the call's id: LangChain's and Anthropic's;
+# OpenAI's Responses API.
 _ID_OF_CALL = {
     "tool_call": "id",
     "tool_call_chunk": "id",
@@ -155,7 +158,7 @@ _ID_OF_CALL = {
 def _without_calls(
     message: BaseMessage, excluded: Sequence[str] | Literal[True]
 ) -> BaseMessage | None:
-    """Return the message without these calls, itself where it has none of them, `None` where it has no others."""
+    """Return the message without these calls, itself if it has none of them, None if it has no others."""
     if (result_of := getattr(message, "tool_call_id", None)) is not None:
         return None if excluded is True or result_of in excluded else message
     if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
@@ -185,10 +188,11 @@ def _without_calls(
 def merge_message_runs(
     messages: list[BaseMessage], *, chunk_separator: str = "\n"
 ) -> list[BaseMessage]:
-    """Join neighbours of one class: texts with the separator between them, lists of blocks as they are.
+    """Return the messages with neighbours of one class joined: texts with the separator, lists of blocks as they are.
 
-    A joined message has the id and metadata of the first, the tool calls and usage of all. Results of tools, messages
-    that remove others, and chat or function messages of different roles or names stay apart.
+    A joined message has the id and metadata of the first, the tool calls and usage of all. Results
+    of tools, messages that remove others, and chat or function messages with different roles or
+    names are not joined.
     """
     runs: list[list[BaseMessage]] = []
     for message in messages:

@@ -17,16 +17,16 @@ __all__ = [
 
 
 class Ending(Enum):
-    """What the reason of an answer's end means for the answer."""
+    """What the finish reason means for the answer."""
 
-    WHOLE = "whole"  # the model has finished, or has called a tool
-    CUT = "cut"  # a limit of tokens ended it, or a full context
-    SUSPENDED = "suspended"  # it is not finished: another request continues it
-    REFUSED = "refused"  # the model refused, or a filter stopped the answer
-    BROKEN = "broken"  # the provider or the model failed
+    WHOLE = "whole"  # The model has finished, or has called a tool.
+    CUT = "cut"  # A limit of tokens has ended it, or a full context.
+    SUSPENDED = "suspended"  # It is not finished: another request continues it.
+    REFUSED = "refused"  # The model has refused, or a filter has stopped the answer.
+    BROKEN = "broken"  # The provider or the model has failed.
 
 
-# Each wire's reasons by their names in `adapters.wires.wire.WIRES`, all read 2026-11.
+# These are each wire's reasons by their names in `adapters.wires.wire.WIRES`, all read 2026-11.
 ENDINGS: dict[str, dict[str, Ending]] = {
     # https://platform.openai.com/docs/api-reference/chat/object (openai 3.52, `Choice.finish_reason`); the others are
     # those of compatible services, each with its source.
@@ -62,7 +62,8 @@ ENDINGS: dict[str, dict[str, Ending]] = {
         "end_turn": Ending.WHOLE,
         "stop_sequence": Ending.WHOLE,
         "tool_use": Ending.WHOLE,
-        "compaction": Ending.WHOLE,  # only if the caller has set a pause after it
+        # The answer ends here only if the caller has set a pause after it.
+        "compaction": Ending.WHOLE,
         "max_tokens": Ending.CUT,
         "model_context_window_exceeded": Ending.CUT,
         "pause_turn": Ending.SUSPENDED,
@@ -111,7 +112,7 @@ ENDINGS: dict[str, dict[str, Ending]] = {
 
 
 def _reasons(kind: Ending) -> frozenset[str]:
-    """Return the reasons of that kind, of every wire: messages travel between them."""
+    """Return the reasons of that kind of every wire, because messages travel between wires."""
     tables = ENDINGS.values()
     return frozenset(reason for table in tables for reason in table if table[reason] is kind)
 
@@ -119,14 +120,16 @@ def _reasons(kind: Ending) -> frozenset[str]:
 CUT_REASONS = _reasons(Ending.CUT)
 SUSPENDED_REASONS = _reasons(Ending.SUSPENDED)
 FILTERED_REASONS = _reasons(Ending.REFUSED)
-# Where each wire's metadata has its reason: OpenAI's and Gemini's; Anthropic's; Bedrock's.
+# The metadata of each wire have the reason under one of these: OpenAI's and Gemini's; Anthropic's;
+# Bedrock's.
 _NAMES = ("finish_reason", "stop_reason", "stopReason")
 
 
 def ending_of(wire: str, reason: str) -> Ending | None:
-    """Return what a reason means on a wire; None if no table lists it.
+    """Return the meaning of a reason on a wire; None if no table lists it.
 
-    A gateway hands on the reasons of the provider behind it, so a reason of another wire is known too.
+    A gateway passes on the reasons of the provider behind it, so the reasons of other wires are
+    recognised, too.
     """
     own = ENDINGS.get(wire, {})
     tables = [own, *ENDINGS.values()]
@@ -134,6 +137,6 @@ def ending_of(wire: str, reason: str) -> Ending | None:
 
 
 def finish_reason_of(message: Any) -> str | None:
-    """Return why the answer ended; None where nothing tells."""
+    """Return why the answer ended, or None if it is unknown."""
     metadata = getattr(message, "response_metadata", None) or {}
     return next((str(reason) for name in _NAMES if (reason := metadata.get(name))), None)

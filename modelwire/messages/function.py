@@ -1,4 +1,4 @@
-"""The result of a function call, as OpenAI had it before tools. Pure values."""
+"""The result of a function call in OpenAI's format before tools. Pure values."""
 
 # pyright: reportIncompatibleVariableOverride=false, reportGeneralTypeIssues=false
 # (a class of message narrows the fields that tell it from others)
@@ -21,7 +21,7 @@ __all__ = ["FunctionMessage", "FunctionMessageChunk"]
 class FunctionMessage(BaseMessage):
     """The result of the function `name`; new programs use `ToolMessage`."""
 
-    name: str  # a function's result has no meaning without it
+    name: str  # The result of a function has no meaning without its name.
     type: Literal["function"] = "function"
 
     if TYPE_CHECKING:

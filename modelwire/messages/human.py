@@ -1,4 +1,4 @@
-"""What the user says. Pure values."""
+"""Messages of the user. Pure values."""
 
 # pyright: reportIncompatibleVariableOverride=false
 # (a class of message narrows the fields that tell it from others)

@@ -1,7 +1,7 @@
-"""How deltas add up: texts, dicts, lists and message content. Pure; linear in the number of deltas.
+"""Adds up deltas: texts, dicts, lists and message content. Pure; linear in the number of deltas.
 
-Every function takes any number of operands and returns their sum from left to right, without building
-the sums in between: texts are joined once.
+Every function takes any number of operands and returns their sum from left to right, without
+building the sums in between: texts are joined once.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from modelwire.errors import InvalidArgument, InvalidType
 
 __all__ = ["merge_content", "merge_dicts", "merge_lists", "merge_obj"]
 
-# Texts that name something instead of being part of it: an equal one is not repeated.
+# These texts are names, not parts of a text: an equal one is not repeated.
 _NAMES = frozenset({"id", "output_version", "model_provider"})
-# Numbers that say where or when: the last one holds, a sum would mean nothing.
+# Of these numbers the last one is kept, because a sum would mean nothing.
 _POSITIONS = frozenset({"index", "created", "timestamp"})
-# Prefix of the block indices we make up where a wire has none.
+# This is the prefix of generated block indices, for wires without indices.
 _OUR_INDEX = "lc_"
 
 Content = str | list[str | dict[Any, Any]]
 
 
 def merge_dicts(left: Mapping[Any, Any], *others: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Add up dicts of deltas key by key; no operand is changed.
+    """Return the sum of dicts of deltas key by key; no operand is changed.
 
-    Texts are concatenated (equal `id`, `output_version`, `model_provider` stay single), dicts and lists merged,
-    different integers added (of `index`, `created`, `timestamp` the last holds); `None` adds nothing. Raises
-    `InvalidType` for values that cannot be added.
+    Texts are concatenated (equal `id`, `output_version`, `model_provider` are not repeated), dicts
+    and lists merged, different integers added (of `index`, `created`, `timestamp` the last is
+    kept); `None` adds nothing. Raises `InvalidType` for values that cannot be added.
     """
     columns: dict[Any, list[Any]] = {key: [value] for key, value in left.items()}
     for other in others:
@@ -45,7 +45,7 @@ def merge_dicts(left: Mapping[Any, Any], *others: Mapping[Any, Any]) -> dict[Any
 
 
 def _merge_column(key: Any, values: list[Any]) -> Any:
-    """Add n >= 2 values of one key; only the first may be `None`."""
+    """Return the sum of two or more values of one key; only the first may be None."""
     if values[0] is None:
         values = values[1:]
     first = values[0]
@@ -102,17 +102,18 @@ def _merge_numbers(key: Any, values: list[Any]) -> Any:
 
 
 class _ListSum:
-    """A list being added up: each element with what will be merged into it.
+    """The sum of lists so far: each element with the deltas that will be merged into it.
 
-    Two dicts are one element when their `index` is the same whole number (or made-up index) and their ids do not
-    differ; a delta without id belongs to the latest element of its index. `None` as index never merges.
+    Two dicts are one element if their `index` is the same integer (or generated index) and their
+    ids do not differ; a delta without an id belongs to the latest element of its index. Elements
+    whose index is None are never merged.
     """
 
     __slots__ = ("groups", "indexed")
 
     def __init__(self, items: Iterable[Any]) -> None:
         self.groups: list[list[Any]] = []
-        # index -> id -> group, the latest one last
+        # This maps an index to the ids and their groups of deltas, the latest one last.
         self.indexed: dict[int | str | None, dict[str | None, list[Any]]] = {}
         for item in items:
             self._begin(item, _index_of(item))
@@ -129,7 +130,8 @@ class _ListSum:
                 known[next(reversed(known))].append(item)
             elif identity in known:
                 known[identity].append(item)
-            elif next(reversed(known)) is None:  # the latest has no id yet: this is its
+            elif next(reversed(known)) is None:
+                # The latest element has no id yet, so this id is its own.
                 known[identity] = known.pop(None)
                 known[identity].append(item)
             else:
@@ -142,9 +144,10 @@ class _ListSum:
             self.groups.append([text])
 
     def add_blocks(self, items: list[Any]) -> None:
-        """Add a piece of content. A text before it begins its first block, where that is a text block with an index.
+        """Add a piece of content. A text before it is prepended to its first block, if that is a
+        text block with an index.
 
-        So a stream that could not know at its first words that other blocks follow adds up to blocks only.
+        So a stream that begins with a text, before other blocks follow, adds up to blocks only.
         """
         if items and self.groups and isinstance(self.groups[-1][0], str):
             first = items[0]
@@ -154,7 +157,7 @@ class _ListSum:
         self.add(items)
 
     def _begin(self, item: Any, index: int | str | None) -> None:
-        """Begin an element, the latest at its index."""
+        """Begin an element, which is then the latest at its index."""
         group = [item]
         self.groups.append(group)
         if index is not None:
@@ -178,7 +181,7 @@ def _index_of(item: Any) -> int | str | None:
 
 
 def _merge_group(group: list[Any]) -> Any:
-    """Merge the deltas of one list element; its first `type` holds."""
+    """Return the merged deltas of one list element; it has the first `type`."""
     if isinstance(group[0], str):
         return "".join(group)
     kind = next((item["type"] for item in group if "type" in item), None)
@@ -194,12 +197,12 @@ def _merge_group(group: list[Any]) -> Any:
 
 
 def _as_extras(block: dict[Any, Any]) -> dict[Any, Any]:
-    """Move what a provider added to a standard block to its `extras`."""
+    """Return a standard block with the provider's additions moved to its `extras`."""
     return {"index": block["index"], "extras": block.get("value", {})}
 
 
 def _without_inner_type(block: dict[Any, Any]) -> dict[Any, Any]:
-    """Leave out the type of the provider's own block: its first piece has it."""
+    """Return a block without the type of the provider's own block, which its first piece has."""
     value = block.get("value")
     return (
         {**block, "value": {k: v for k, v in value.items() if k != "type"}}
@@ -209,7 +212,10 @@ def _without_inner_type(block: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def merge_lists(left: list[Any] | None, *others: list[Any] | None) -> list[Any] | None:
-    """Join lists; dicts with the same whole-number `index` become one. No operand is changed."""
+    """Return lists joined; dicts with the same integer `index` become one.
+
+    No operand is changed.
+    """
     lists = [items for items in (left, *others) if items is not None]
     if not lists:
         return None
@@ -220,10 +226,11 @@ def merge_lists(left: list[Any] | None, *others: list[Any] | None) -> list[Any] 
 
 
 def add_contents(first: Content, *others: Content) -> Content:
-    """Add up message contents: texts to a text; as soon as one is a list, to a list of blocks.
+    """Return the sum of message contents: a text if all are texts, else a list of blocks.
 
-    An empty text adds nothing; a text after a list continues its last element where that is a text; a text before a
-    list begins its first block where that is a text block with an index (Anthropic's decoder relies on it).
+    An empty text adds nothing. A text after a list continues its last element if that is a text; a
+    text before a list is prepended to its first block if that is a text block with an index
+    (Anthropic's decoder relies on it).
     """
     if isinstance(first, str) and all(isinstance(content, str) for content in others):
         return "".join((first, *others))  # type: ignore[arg-type]  # checked above
@@ -237,7 +244,7 @@ def add_contents(first: Content, *others: Content) -> Content:
 
 
 def merge_content(first_content: Content, *contents: Content) -> Content:
-    """Add up contents like `add_contents`; an empty text before a list becomes an element, as scripts know it."""
+    """Return the sum like `add_contents`, but an empty text before a list becomes an element, as scripts expect."""
     merged = add_contents(first_content, *contents)
     if first_content == "" and isinstance(
         next((content for content in contents if content != ""), None), list
@@ -247,9 +254,9 @@ def merge_content(first_content: Content, *contents: Content) -> Content:
 
 
 def merge_obj(left: Any, right: Any) -> Any:
-    """Add two values of one kind, as the artifacts of tool message chunks; `None` adds nothing.
+    """Return the sum of two values of one type, such as the artifacts of tool message chunks; None adds nothing.
 
-    Raises: `InvalidType` for two kinds of values, `InvalidArgument` for two that do not add up.
+    Raises: `InvalidType` for two types of values, `InvalidArgument` for two that cannot be added.
     """
     if left is None or right is None:
         return left if right is None else right

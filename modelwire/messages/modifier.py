@@ -13,7 +13,7 @@ __all__ = ["RemoveMessage"]
 
 
 class RemoveMessage(BaseMessage):
-    """Asks the store of the history to remove the message with this `id`; it has no content."""
+    """Requests that the store of the history remove the message with this `id`; it has no content."""
 
     type: Literal["remove"] = "remove"
 

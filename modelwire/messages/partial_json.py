@@ -1,4 +1,7 @@
-"""Read JSON that is still being written. Pure; linear; nesting beyond the parser's limit is an error, never a crash."""
+"""Parses incomplete JSON.
+
+Pure; linear; nesting beyond the parser's limit is an error, never a crash.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,20 @@ _CUT_NUMBER = re.compile(r"(?<=\d)(?:\.|[eE][+-]?)\Z")
 
 
 def parse_partial_json(s: str, *, strict: bool = False) -> Any:
-    """Parse JSON as far as it goes: open strings, arrays and objects count as closed, a half key or word as absent.
+    """Return the value of JSON as far as it is complete. Open strings, arrays and objects are
+    closed, partial keys dropped.
 
-    A word where a value should be ends the JSON: the model continued in prose. Raw line breaks and tabs inside
-    strings, which models write, are taken as meant. `strict` allows neither.
-    Raises: `InvalidArgument` (a `ValueError`) where no value has begun.
+    A word in place of a value ends the JSON: the model has continued in prose. Raw line breaks and
+    tabs inside strings, which models write, are accepted. `strict` allows neither.
+    Raises: `InvalidArgument` (a `ValueError`) if no value has begun.
     """
     text = s
     if _CUT_NUMBER.search(s[-8:]) and _CUT_NUMBER.search(_STRING.sub("", s)):
-        text = _CUT_NUMBER.sub("", s)  # outside of strings, "1." and "1e" are 1 so far
+        # Outside of strings, "1." and "1e" are 1 so far.
+        text = _CUT_NUMBER.sub("", s)
     try:
         return from_json(text, allow_partial="trailing-strings")
-    except (ValueError, TypeError) as exc:  # TypeError: a lone surrogate in the str itself
+    except (ValueError, TypeError) as exc:  # A lone surrogate in the str raises TypeError.
         if strict or isinstance(exc, TypeError):
             raise _no_json(exc) from exc
         failure = exc
@@ -46,21 +51,22 @@ def parse_partial_json(s: str, *, strict: bool = False) -> Any:
     raise _no_json(failure) from failure
 
 
-_CUTS = 2  # the second one for a word that begins as `true`, `false` and `null` do
-_WORD_AT = re.compile(
-    r"expected (?:value|ident) at line (\d+) column (\d+)"
-)  # errors of jiter, pydantic's parser
+# The second cut is for a word that begins like `true`, `false` or `null`.
+_CUTS = 2
+# These are errors of jiter, pydantic's parser.
+_WORD_AT = re.compile(r"expected (?:value|ident) at line (\d+) column (\d+)")
 
 
 def _before_the_word(data: bytes, error: ValueError) -> bytes | None:
-    """Return the text before a word that stands where a value should be; `None` if that is not the error."""
+    """Return the text before a word in place of a value; None if the error is another one."""
     place = _WORD_AT.match(str(error))
     if place is None:
         return None
     start = 0
     for _ in range(int(place[1]) - 1):
         start = data.find(b"\n", start) + 1
-    end = start + int(place[2]) - 1  # columns are bytes, counted from 1
+    # jiter counts columns in bytes from 1.
+    end = start + int(place[2]) - 1
     return data[:end] if data[end : end + 1].isalpha() else None
 
 

@@ -1,6 +1,6 @@
-"""Check content blocks before any wire encodes them, alike for all: data that is bytes, an unknown `type`.
+"""Checks content blocks before any wire encodes them: bytes become base64, an unknown `type` is an error.
 
-Pure. Answers of models are not checked: a provider takes back what it has sent.
+Pure. Answers of models are not checked, because a provider accepts its own blocks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from modelwire.messages.wires import is_wire_type
 
 __all__ = ["sendable"]
 
-# What a user may write; offered as close matches.
+# These are the types that a user may write; errors offer them as close matches.
 STANDARD = ("text", *sorted(DATA_TYPES), "non_standard")
-# Items of the Responses API that models write and users may send back, and the block of a tool's result.
+# These are items of the Responses API that models write and users may send back, and the block of a
+# tool's result.
 ANSWERED = frozenset(
     {"refusal", "mcp_approval_request", "mcp_list_tools", "message", "program", "tool_result"}
 )
@@ -30,8 +31,8 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/\n]+={0,2}\n?")
 def sendable(messages: list[Any]) -> list[Any]:
     """Return the messages with the bytes in their blocks as base64 text; the input is not changed.
 
-    Raises: `InvalidArgument` for a block type that no provider has, with close matches, and for bytes in a key that
-    holds no data.
+    Raises: `InvalidArgument` for a block type that no provider has, with close matches, and for
+    bytes in a key that is not for data.
     """
     for position, message in enumerate(messages):
         content = getattr(message, "content", None)
@@ -75,7 +76,7 @@ def _is_known(kind: str) -> bool:
 
 
 def _without_bytes(block: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return the block with base64 text where it has bytes, at its top or one dict below (`source`, `input_audio`)."""
+    """Return the block with base64 text for its bytes, at its top or one dict below (`source`, `input_audio`)."""
     new = block
     for key, value in block.items():
         changed: Any = value
@@ -97,12 +98,15 @@ def _without_bytes(block: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 
 def _base64_text(data: bytes, where: str, *, is_text: bool) -> str:
-    """Return data as base64 text; bytes that are base64 already, as `b64encode` returns them, become that text."""
+    """Return data as base64 text.
+
+    Bytes that are base64 already, such as those of `b64encode`, become that text.
+    """
     from base64 import b64encode
 
     if not _BASE64.fullmatch(data) or len(data.replace(b"\n", b"")) % 4:
         return b64encode(data).decode("ascii")
-    if is_text:  # no other data looks like that
+    if is_text:  # Any other data are not valid base64.
         raise InvalidArgument(
             f"{where} holds bytes that may be a text, or base64 of one. Write `base64.b64encode(data).decode()`."
         )

@@ -1,4 +1,4 @@
-"""LangChain's serialised form of objects: the path of the class there, and its arguments. Pure."""
+"""LangChain's serialised form of objects: the path of the class, and its arguments. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 __all__ = ["ESCAPE", "LangChainForm", "is_escaped", "needs_escape", "unescaped"]
 
-# The key under which data that looks like this form is written, so that it is read as data: langchain-core 1.7
-# (`load/_validation.py`), read 2026-11.
+# Data that look like this form are written under this key, so that they are read as data:
+# langchain-core 1.7 (`load/_validation.py`), read 2026-11.
 ESCAPE = "__lc_escaped__"
 
 
 def needs_escape(data: dict[Any, Any]) -> bool:
-    """Return whether a dict of the data could be taken for an object's form, or for one that is escaped."""
+    """Return whether a dict of the data could be mistaken for an object's form, or for one that is escaped."""
     return "lc" in data or is_escaped(data)
 
 
@@ -22,7 +22,7 @@ def is_escaped(form: dict[Any, Any]) -> bool:
 
 
 def unescaped(form: Any) -> Any:
-    """Return the data of a form, in which no object is made."""
+    """Return the data in a form, without creating an object."""
     if isinstance(form, list):
         return [unescaped(item) for item in form]
     if not isinstance(form, dict):
@@ -42,7 +42,7 @@ class LangChainForm:
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell whether objects can be serialised."""
+        """Return whether objects can be serialised."""
         return cls.LC_NAMESPACE != LangChainForm.LC_NAMESPACE
 
     @classmethod
@@ -57,7 +57,7 @@ class LangChainForm:
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """Fields of which only the name of an environment variable is serialised."""
+        """The fields for which only the name of an environment variable is serialised."""
         return {}
 
     @property
@@ -66,7 +66,7 @@ class LangChainForm:
         return {}
 
     def to_json(self) -> dict[str, Any]:
-        """Serialise the object as LangChain does: its class, and the fields that are not defaults."""
+        """Return the object in LangChain's form: its class, and the fields that are not defaults."""
         name = type(self).__name__
         if not self.is_lc_serializable():
             path = [*type(self).__module__.split("."), name]

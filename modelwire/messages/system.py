@@ -15,7 +15,7 @@ __all__ = ["SystemMessage", "SystemMessageChunk"]
 
 
 class SystemMessage(BaseMessage):
-    """A message that sets the frame of the conversation."""
+    """A message with instructions for the whole conversation."""
 
     type: Literal["system"] = "system"
 

@@ -47,7 +47,8 @@ class ToolOutputMixin:
 class ToolMessage(BaseMessage, ToolOutputMixin):
     """The result of the tool call with the id `tool_call_id`.
 
-    `content` goes to the model; `artifact` stays in the program: the whole result where the model needs only a part.
+    `content` is sent to the model; `artifact` stays in the program, for a whole result of which the
+    model needs only a part.
     """
 
     tool_call_id: str
@@ -71,7 +72,7 @@ class ToolMessage(BaseMessage, ToolOutputMixin):
     @model_validator(mode="before")
     @classmethod
     def _read_as_text(cls, values: Any) -> Any:
-        """Accept any result of a tool as content: `str(value)`, unless it is text or a list of blocks."""
+        """Convert any result of a tool to content: by `str(value)`, unless it is text or a list of blocks."""
         if not isinstance(values, Mapping):
             return values
         changed = dict(values)

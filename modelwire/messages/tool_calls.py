@@ -1,6 +1,7 @@
-"""Tool calls as values, and how their arguments are read. Pure."""
+"""Tool calls as values, and the parsing of their arguments. Pure."""
 
-# Without `from __future__ import annotations`: the dicts' `__annotations__` are types, for those who read them.
+# This module does without `from __future__ import annotations`, so that the `__annotations__` of
+# the dicts are types.
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NotRequired
@@ -19,7 +20,8 @@ __all__ = [
     "tool_name",
 ]
 
-# Where an AIMessage's `additional_kwargs` keep what calls have beside name and arguments: id of a call -> extras.
+# `additional_kwargs` of an AIMessage have the further fields of calls under this key, by the call's
+# id.
 CALL_EXTRAS = "tool_call_extras"
 
 
@@ -42,7 +44,7 @@ def tool_name(title: str) -> str:
 
 
 class ToolCall(TypedDict):
-    """A request of the model to call a tool; `id` ties the `ToolMessage` with the result to it."""
+    """A request of the model to call a tool; the `ToolMessage` with the result has the same `id`."""
 
     name: str
     args: dict[str, Any]
@@ -51,7 +53,7 @@ class ToolCall(TypedDict):
 
 
 class ToolCallChunk(TypedDict):
-    """A part of a tool call as streams bring it; parts with the same `index` are one call, `args` is JSON text."""
+    """A streamed part of a tool call; parts with the same `index` are one call, `args` is JSON text."""
 
     name: str | None
     args: str | None
@@ -61,7 +63,7 @@ class ToolCallChunk(TypedDict):
 
 
 class InvalidToolCall(TypedDict):
-    """A tool call whose `args` are no JSON object; `error` says why."""
+    """A tool call whose `args` are not a JSON object; `error` is the reason."""
 
     type: Literal["invalid_tool_call"]
     id: str | None
@@ -73,7 +75,7 @@ class InvalidToolCall(TypedDict):
 
 
 def tool_call(*, name: str, args: dict[str, Any], id: str | None) -> ToolCall:
-    """Make a tool call."""
+    """Return a tool call."""
     return {"name": name, "args": args, "id": id, "type": "tool_call"}
 
 
@@ -84,7 +86,7 @@ def tool_call_chunk(
     id: str | None = None,
     index: int | None = None,
 ) -> ToolCallChunk:
-    """Make a part of a tool call."""
+    """Return a part of a tool call."""
     return {"name": name, "args": args, "id": id, "index": index, "type": "tool_call_chunk"}
 
 
@@ -95,17 +97,20 @@ def invalid_tool_call(
     id: str | None = None,
     error: str | None = None,
 ) -> InvalidToolCall:
-    """Make a tool call that cannot be carried out."""
+    """Return a tool call that cannot be executed."""
     return {"type": "invalid_tool_call", "id": id, "name": name, "args": args, "error": error}
 
 
 def free_text_call(name: str | None, text: str | None, id: str | None) -> ToolCall:
-    """Make the call of a custom tool: its free text is under the name LangChain's tools of one argument have."""
+    """Return the call of a custom tool.
+
+    Its free text has the argument name of LangChain's single-argument tools.
+    """
     return tool_call(name=name or "", args={"__arg1": text or ""}, id=id)
 
 
 def read_tool_call(name: str | None, args: Any, id: str | None) -> ToolCall | InvalidToolCall:
-    """Make the call with these arguments, JSON text or the object; one that has an `error` where they are neither."""
+    """Return the call with these arguments, JSON text or an object; if they are neither, a call with an `error`."""
     try:
         return tool_call(
             name=name or "", args=args if isinstance(args, dict) else parse_tool_args(args), id=id
@@ -115,15 +120,16 @@ def read_tool_call(name: str | None, args: Any, id: str | None) -> ToolCall | In
 
 
 def parse_tool_args(text: str | None) -> dict[str, Any]:
-    """Parse the arguments of a tool call, once, when all of the text is there; no text is no arguments.
+    """Return the arguments of a complete tool call; an empty text is no arguments.
 
-    Raises: `ValueError` where it is not a JSON object; its text goes into the invalid tool call's `error`.
+    Raises: `ValueError` if the text is not a JSON object; its message becomes the invalid tool
+    call's `error`.
     """
     if text is None or not text.strip():
         return {}
     try:
         args = from_json(text)
-    except (ValueError, TypeError) as exc:  # TypeError: a lone surrogate in the str itself
+    except (ValueError, TypeError) as exc:  # A lone surrogate in the str raises TypeError.
         args = _lenient_json(text, exc)
     if args is None:
         return {}
@@ -133,7 +139,7 @@ def parse_tool_args(text: str | None) -> dict[str, Any]:
 
 
 def _lenient_json(text: str, first: Exception) -> Any:
-    """Parse JSON whose strings hold raw line breaks and tabs, as models write them."""
+    """Parse JSON with raw line breaks and tabs in its strings, which models write."""
     import json
 
     try:
@@ -145,10 +151,10 @@ def _lenient_json(text: str, first: Exception) -> Any:
 def read_tool_call_chunks(
     chunks: Iterable[ToolCallChunk], *, complete: bool
 ) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Parse tool call chunks so far: return the calls, and those whose arguments cannot be parsed.
+    """Return the calls of the tool call chunks so far, and those whose arguments cannot be parsed.
 
-    Until the stream is `complete`, partial arguments are parsed as far as they go; after that they are invalid: a call
-    that a token limit cut short must not run.
+    Until the stream is `complete`, partial arguments are parsed as far as possible; after that they
+    are invalid, because a call that a token limit has truncated must not run.
     """
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
@@ -176,7 +182,7 @@ def _parse_so_far(args: str | None) -> dict[str, Any]:
 def default_tool_parser(
     raw_tool_calls: list[dict[str, Any]],
 ) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Read tool calls in OpenAI's shape; those that are neither a `function`'s nor a `custom` tool's are left out."""
+    """Return tool calls in OpenAI's form; those of neither a `function` nor a `custom` tool are omitted."""
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for raw in raw_tool_calls:
@@ -191,7 +197,8 @@ def default_tool_parser(
 
 
 def tool_call_extras(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the extra fields of a call in OpenAI's shape, which must go back with it: a service's own, another type.
+    """Return the extra fields of a call in OpenAI's form that must be sent back with it, such as a
+    service's own fields.
 
     Gemini's compatible endpoint signs the thought behind a call in its `extra_content` (2026-11).
     """
@@ -203,7 +210,7 @@ _READ_OF_CALL = frozenset(("id", "type", "function", "custom", "index"))
 
 
 def default_tool_chunk_parser(raw_tool_calls: list[dict[str, Any]]) -> list[ToolCallChunk]:
-    """Read tool call deltas in OpenAI's shape."""
+    """Return tool call deltas in OpenAI's form as chunks."""
     chunks = []
     for raw in raw_tool_calls:
         function = raw.get("function") or {}

@@ -11,9 +11,12 @@ from modelwire.messages.base import BaseMessage
 
 __all__ = ["get_buffer_string"]
 
-LONGEST = 500  # characters of a long part in XML (a document, a server tool's arguments and result): the rest is cut
+# In XML, a document, and a server tool's arguments and result, are truncated to this many
+# characters.
+LONGEST = 500
 
-# A longer id of a tool call is shortened to this, as in LangChain (langchain-core 1.7, read 2026-11).
+# A longer id of a tool call is shortened to this, as in LangChain (langchain-core 1.7, read
+# 2026-11).
 _ID_CHARS = 64
 
 
@@ -28,9 +31,10 @@ def get_buffer_string(
     message_separator: str = "\n",
     format: Literal["prefix", "xml"] = "prefix",
 ) -> str:
-    """Write messages as one text: `Human: ...` lines, or `<message type="human">` elements that no content can fake.
+    """Return messages as one text: `Human: ...` lines, or `<message type="human">` elements that content cannot fake.
 
-    The XML has text, reasoning, tool calls and the URLs of data blocks; data inline and unknown blocks are left out.
+    The XML has text, reasoning, tool calls and the URLs of data blocks; inline data and unknown
+    blocks are omitted.
 
     Raises: `InvalidArgument` for another format, or a message of an unknown type.
     """
@@ -78,7 +82,7 @@ def _escape(text: str) -> str:
 
 
 def _quote(value: object) -> str:
-    """Quote an attribute's value (as `xml.sax.saxutils.quoteattr`, without loading an XML parser)."""
+    """Return a quoted attribute value (as `xml.sax.saxutils.quoteattr`, without loading an XML parser)."""
     text = _escape(str(value)).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
     if '"' not in text:
         return f'"{text}"'
@@ -92,7 +96,8 @@ def _json(value: object) -> str:
 
 
 def _as_xml(message: BaseMessage, role: str) -> str:
-    # a role is a name from the code (`AI`) or a chat message's own; elements carry the message's type in lower case
+    # A role is a fixed name (`AI`) or a chat message's own; elements have the message's type in
+    # lower case.
     opening = f"<message type={_quote(role if message.type.lower().startswith('chat') else role.lower())}>"
     content = " ".join(_parts(message.content))
     calls = list(_calls(message))

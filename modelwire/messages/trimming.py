@@ -1,4 +1,7 @@
-"""A history cut to a number of tokens. Pure except for the caller's counter; input messages are never changed."""
+"""Trims a history to a number of tokens.
+
+Pure except for the caller's counter; input messages are never changed.
+"""
 
 from __future__ import annotations
 
@@ -42,15 +45,16 @@ def trim_messages(
     include_system: bool = False,
     text_splitter: Split | SplitsText | None = None,
 ) -> list[BaseMessage]:
-    """Keep as many of the first or last messages as fit in `max_tokens`.
+    """Return as many of the first or last messages as fit in `max_tokens`.
 
-    `token_counter` counts a list of messages, or one message where its parameter is annotated with a message class; a
-    model counts itself; "approximate" goes by the characters. `allow_partial` cuts a part off the message at the edge:
-    whole blocks, else pieces of its text as `text_splitter` splits it (by default lines). `end_on` and `start_on` drop
-    messages until one of these types ends or starts the rest. `include_system` keeps a system message at the head
-    whatever it takes; it and `start_on` go with `strategy="last"`.
+    `token_counter` counts a list of messages, or one message if its parameter is annotated with a
+    message class; a model counts by its own method; "approximate" counts characters.
+    `allow_partial` keeps a part of the message at the edge: whole blocks, else pieces of its text
+    from `text_splitter` (by default lines). `end_on` and `start_on` drop messages until one of
+    these types ends or starts the rest. `include_system` keeps a system message at the beginning
+    whatever its size; it and `start_on` require `strategy="last"`.
 
-    Raises: `InvalidArgument` for options that do not go together.
+    Raises: `InvalidArgument` for options that cannot be combined.
     """
     if strategy not in ("first", "last"):
         raise InvalidArgument(
@@ -95,7 +99,9 @@ def _fitting(
     *,
     from_end: bool,
 ) -> list[BaseMessage]:
-    """Return what of the body fits after the head: whole messages and, with `split`, a part of the next one."""
+    """Return the part of the body that fits after the head: whole messages and, with `split`, a
+    part of the next one.
+    """
 
     def whole(n: int) -> list[BaseMessage]:
         return body[len(body) - n :] if from_end else body[:n]
@@ -115,7 +121,10 @@ def _fitting(
 
 
 def _largest(size: int, tokens: Callable[[int], int], limit: int) -> int:
-    """Return the largest n <= size whose tokens are within the limit, 0 for none; more messages never have fewer."""
+    """Return the largest n <= size whose tokens are within the limit, or 0.
+
+    More messages must not have fewer tokens.
+    """
     if not size:
         return 0
     return size if tokens(size) <= limit else bisect_right(range(1, size), limit, key=tokens)
@@ -124,7 +133,7 @@ def _largest(size: int, tokens: Callable[[int], int], limit: int) -> int:
 def _part(
     message: BaseMessage, fits: Callable[[BaseMessage], bool], split: Split, *, from_end: bool
 ) -> BaseMessage | None:
-    """Return the longest part of the message that fits: of its blocks, else of its text; `None` where nothing does."""
+    """Return the longest part of the message that fits: of its blocks, else of its text; None if nothing does."""
     content = message.content
     if not isinstance(content, str):
         part = _longest(message, content, fits, list, from_end=from_end)
@@ -144,7 +153,7 @@ def _longest(
     *,
     from_end: bool,
 ) -> BaseMessage | None:
-    """Try the message with fewer and fewer pieces; all of them are not tried, they do not fit."""
+    """Return the message with as many pieces as fit, or None. All pieces are known not to fit."""
 
     def part(n: int) -> BaseMessage:
         content = join(pieces[len(pieces) - n :] if from_end else pieces[:n])
@@ -166,7 +175,7 @@ def _counter(counter: Any) -> Count:
     if isinstance(counter, CountsTokens):
         return counter.get_num_tokens_from_messages
     if not callable(counter):
-        raise InvalidArgument(  # the text scripts know
+        raise InvalidArgument(  # Scripts know this text.
             "'token_counter' expected to be a model that implements 'get_num_tokens_from_messages()' or a function. "
             f"Received object of type {type(counter)}."
         )
@@ -175,14 +184,14 @@ def _counter(counter: Any) -> Count:
 
 
 def _takes_one(counter: Callable[..., Any]) -> bool:
-    """Tell by the annotation of its first parameter whether a counter takes one message."""
+    """Return whether a counter takes one message, by the annotation of its first parameter."""
     import inspect
 
     try:
         signature = inspect.signature(counter, eval_str=True)
-    except NameError:  # an annotation that only a type checker can read
+    except NameError:  # Only a type checker can read the annotation.
         signature = inspect.signature(counter)
-    except (ValueError, TypeError):  # a built-in that does not say
+    except (ValueError, TypeError):  # Some built-ins have no signature.
         return False
     first = next(iter(signature.parameters.values()), None)
     annotation = None if first is None else first.annotation

@@ -1,4 +1,4 @@
-"""What a call used, in tokens. Pure."""
+"""The tokens that a call used. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OutputTokenDetails(TypedDict, total=False):
 
 
 class UsageMetadata(TypedDict):
-    """Tokens of one call or of several; `input_tokens` includes what came from a cache."""
+    """Tokens of one call or of several; `input_tokens` includes those from a cache."""
 
     input_tokens: int
     output_tokens: int
@@ -44,7 +44,7 @@ class UsageMetadata(TypedDict):
 
 
 def add_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageMetadata:
-    """Add two usages key by key; `None` is zero."""
+    """Return the sum of two usages key by key; None counts as zero."""
     if left is None and right is None:
         return UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
     if left is None or right is None:
@@ -53,7 +53,7 @@ def add_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageM
 
 
 def subtract_usage(left: UsageMetadata | None, right: UsageMetadata | None) -> UsageMetadata:
-    """Subtract two usages key by key, never below zero; `None` is zero."""
+    """Return the difference of two usages key by key, never below zero; None counts as zero."""
     nothing = UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
     return cast(
         "UsageMetadata", _combine(left or nothing, right or nothing, lambda a, b: max(a - b, 0))

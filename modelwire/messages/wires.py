@@ -1,8 +1,9 @@
-"""The one door from messages to the wires: how a wire's blocks become standard ones, and the OpenAI converters.
+"""The interface from messages to the wires: reading a wire's blocks as standard ones, and the OpenAI converters.
 
-A wire names in its `Wire.blocks` the module that reads its blocks. It has `FROM_WIRE` (type of an input block ->
-function that returns the standard block, or `None`), `OWN_TYPES` (types of input blocks without a standard form) and,
-where its answers have blocks of their own, `answer_from_wire(message)`. A wire is loaded when it is needed.
+A wire names in its `Wire.blocks` the module that reads its blocks. It has `FROM_WIRE` (type of an
+input block -> function that returns the standard block, or None), `OWN_TYPES` (types of input
+blocks without a standard form) and, if its answers have blocks of their own,
+`answer_from_wire(message)`. A wire is loaded when it is needed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _reader(name: str) -> Any:
 
 
 def block_from_wire(block: Block) -> Block | None:
-    """Return the standard block for an input block in the shape of some wire; `None` where no wire can read it."""
+    """Return the standard block for an input block in the form of some wire; None if no wire can read it."""
     for wire in _readers():
         read = wire.FROM_WIRE.get(block["type"])
         if read is not None and (standard := read(block)) is not None:
@@ -49,12 +50,12 @@ def block_from_wire(block: Block) -> Block | None:
 
 
 def is_readable(kind: str) -> bool:
-    """Tell whether some wire reads blocks of this type as standard ones."""
+    """Return whether some wire reads blocks of this type as standard ones."""
     return any(kind in wire.FROM_WIRE for wire in _readers())
 
 
 def is_wire_type(kind: str) -> bool:
-    """Tell whether some wire has input blocks of this type, standard or not."""
+    """Return whether some wire has input blocks of this type, standard or not."""
     return any(kind in wire.FROM_WIRE or kind in wire.OWN_TYPES for wire in _readers())
 
 
@@ -70,15 +71,15 @@ def convert_to_openai_messages(
     include_id: bool = False,
     pass_through_unknown_blocks: bool = True,
 ) -> dict[str, Any] | list[dict[str, Any]]:
-    """Convert messages to the dicts of OpenAI's Chat Completions: a dict for one message, a list for several.
+    """Return messages as dicts of OpenAI's Chat Completions: a dict for one message, a list for several.
 
-    `text_format="string"` joins content that is only text into one string, with line breaks; "block" makes all content
-    a list of blocks. Tool results among the blocks of a message become messages of their own before it, where OpenAI
-    wants them, so that one message may become a list. Unknown blocks pass unchanged unless
-    `pass_through_unknown_blocks=False`.
+    `text_format="string"` joins content that is only text into one string, with line breaks;
+    "block" makes all content a list of blocks. Tool results among the blocks of a message become
+    messages of their own before it, as OpenAI requires, so that one message may become a list.
+    Unknown blocks are passed on unchanged unless `pass_through_unknown_blocks=False`.
 
-    Raises: `InvalidArgument` for an unknown `text_format`, an unknown block that may not pass, a block without a key it
-    needs, and for what OpenAI does not take.
+    Raises: `InvalidArgument` for an unknown `text_format`, an unknown block that may not pass, a
+    block without a required key, and for content that OpenAI does not take.
     """
     converted: dict[str, Any] | list[dict[str, Any]] = import_module(_OPENAI).convert_messages(
         messages,
@@ -90,17 +91,20 @@ def convert_to_openai_messages(
 
 
 def convert_to_openai_image_block(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert an image block to a Chat Completions `image_url` part. Raises: `InvalidArgument` if it has no data."""
+    """Return an image block as a Chat Completions `image_url` part.
+
+    Raises: `InvalidArgument` if it has no data.
+    """
     return convert_to_openai_data_block({**block, "type": "image"})
 
 
 def convert_to_openai_data_block(
     block: Mapping[str, Any], api: Literal["chat/completions", "responses"] = "chat/completions"
 ) -> dict[str, Any]:
-    """Convert an image, audio or file block to a content part of the OpenAI API named by `api`.
+    """Return an image, audio or file block as a content part of the OpenAI API named by `api`.
 
-    A file sent inline without a name gets one, with a warning. Raises: `InvalidArgument` for what that API does not
-    take.
+    A file sent inline without a name gets one, with a warning. Raises: `InvalidArgument` for
+    content that the API does not take.
     """
     part: dict[str, Any] = import_module(_OPENAI).convert_data_block(block, api)
     return part

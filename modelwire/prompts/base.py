@@ -1,4 +1,4 @@
-"""The base of prompts: a runnable from variables to a prompt value."""
+"""The base class of prompts: a runnable from variables to a prompt value."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ class BasePromptTemplate(
 ):
     """A prompt with variables; subclasses format it.
 
-    `input_variables` are required at every call, `optional_variables` are not, and `partial_variables` are set
-    already: values, or functions without arguments that make them anew each time.
+    `input_variables` are required in every call, `optional_variables` are not, and
+    `partial_variables` are set already: values, or functions without arguments that are called each
+    time.
     """
 
     input_variables: list[str] = Field(default_factory=list)
@@ -47,24 +48,24 @@ class BasePromptTemplate(
 
     @abstractmethod
     def format_prompt(self, **kwargs: Any) -> PromptValue:
-        """Fill in the variables."""
+        """Return the prompt value with the variables filled in."""
 
     @abstractmethod
     def format(self, **kwargs: Any) -> Formatted:
-        """Fill in the variables; return the text of it. Raises: `MissingVariable`."""
+        """Return the text of the prompt with the variables filled in. Raises: `MissingVariable`."""
 
     async def aformat_prompt(self, **kwargs: Any) -> PromptValue:
-        """Fill in the variables."""
+        """Return the prompt value with the variables filled in."""
         return self.format_prompt(**kwargs)
 
     async def aformat(self, **kwargs: Any) -> Formatted:
-        """Fill in the variables; return the text of it. Raises: `MissingVariable`."""
+        """Return the text of the prompt with the variables filled in. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
     def invoke(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> PromptValue:
-        """Fill in the variables from a mapping, or from any value where there is one variable."""
+        """Fill in the variables from a mapping, or from any value if there is a single variable."""
         config = self._configured(config)
         deadline = config.get("deadline")
 
@@ -91,7 +92,7 @@ class BasePromptTemplate(
         )
 
     def partial(self, **kwargs: str | Callable[[], str]) -> Self:
-        """Return a copy in which some variables are set: values, or functions called for each use."""
+        """Return a copy with some variables set: to values, or to functions that are called for each use."""
         copied = self.model_copy()
         copied.input_variables = [name for name in self.input_variables if name not in kwargs]
         copied.partial_variables = {**self.partial_variables, **kwargs}
@@ -102,7 +103,7 @@ class BasePromptTemplate(
         return PromptValue
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Make a model of the variables, required and optional."""
+        """Return a pydantic model of the variables, required and optional."""
         kinds = {**self._kinds(), **self.input_types}
         needed: dict[str, tuple[Any, Any]] = {
             name: (kinds.get(name, str), ...) for name in self.input_variables
@@ -111,7 +112,7 @@ class BasePromptTemplate(
         return schemas.object_schema("PromptInput", {**optional, **needed})
 
     def _kinds(self) -> dict[str, Any]:
-        """Return the types of the variables that are not text."""
+        """Return the types of the variables that are not texts."""
         return {}
 
     @property
@@ -119,11 +120,11 @@ class BasePromptTemplate(
         raise NotImplementedError(f"`{type(self).__name__}` has no `_prompt_type`.")
 
     def asdict(self, **kwargs: Any) -> dict[str, Any]:
-        """Return the fields, and the kind of prompt under `_type`; keywords are those of `model_dump`."""
+        """Return the fields, and the type of prompt under `_type`; keywords are those of `model_dump`."""
         return {**self.model_dump(**kwargs), "_type": self._prompt_type}
 
     def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
-        """Fill in values that are known to be complete."""
+        """Return the prompt value for values that are known to be complete."""
         return self.format_prompt(**values)
 
     async def _aprompt_of(self, values: Mapping[str, Any]) -> PromptValue:
@@ -136,7 +137,7 @@ class BasePromptTemplate(
         return False
 
     def _variables(self, input: Any) -> Mapping[str, Any]:
-        """Read an input as values by name. Raises: `InvalidType` or `MissingVariable`."""
+        """Return an input as values by name. Raises: `InvalidType` or `MissingVariable`."""
         if type(input) is not dict and not isinstance(input, Mapping):
             if len(self.input_variables) != 1:
                 raise InvalidType(
@@ -150,7 +151,7 @@ class BasePromptTemplate(
         return input
 
     def _with_partials(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Add the values that are set already; the new ones win."""
+        """Return the values with the partial variables added; given values take precedence."""
         if not self.partial_variables:
             return values
         partials = {
@@ -175,14 +176,15 @@ class BasePromptTemplate(
         fields = type(self).__pydantic_fields__
         for name, value in self.__dict__.items():
             field = fields.get(name)
-            # What says nothing is left out: a chat prompt shows one prompt for each of its messages.
+            # Empty attributes are left out, because a chat prompt shows one prompt for each of its
+            # messages.
             if field is not None and (
                 name == "input_variables" or (value != field.default and value not in ([], {}))
             ):
                 yield name, value
 
     def _fill(self, values: dict[str, Any]) -> None:
-        """Set the fields, unchecked, the others to their defaults."""
+        """Set the fields without validation, and the others to their defaults."""
         fields = type(self).__pydantic_fields__
         complete = {
             name: values[name]
@@ -193,7 +195,7 @@ class BasePromptTemplate(
         set_slots(self, complete, {name for name in values if name in fields})
 
     def _check(self, values: dict[str, Any]) -> None:
-        """Set the fields as pydantic would: for subclasses with fields of their own."""
+        """Set the fields with pydantic's validation, for subclasses with fields of their own."""
         try:
             BaseModel.__init__(self, **values)
         except ValidationError as exc:
@@ -201,15 +203,15 @@ class BasePromptTemplate(
 
 
 def format_document(doc: Document, prompt: BasePromptTemplate[str]) -> str:
-    """Fill `prompt` with the document's `page_content` and metadata, of which it may use any part.
+    """Return `prompt` filled with the document's `page_content` and metadata, any of which it may use.
 
-    Raises: `MissingVariable` where it asks for metadata the document does not have.
+    Raises: `MissingVariable` if it uses metadata that the document does not have.
     """
     return prompt.format(**_values(doc, prompt))
 
 
 async def aformat_document(doc: Document, prompt: BasePromptTemplate[str]) -> str:
-    """Do what `format_document` does, with `await`."""
+    """Do what `format_document` does, async."""
     return await prompt.aformat(**_values(doc, prompt))
 
 

@@ -41,14 +41,14 @@ __all__ = [
 
 
 class BaseChatPromptTemplate(BasePromptTemplate[str], ABC):
-    """A prompt that is a list of messages; subclasses write `format_messages`."""
+    """A prompt that is a list of messages; subclasses implement `format_messages`."""
 
     @abstractmethod
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the variables."""
+        """Return the messages with the variables filled in."""
 
     async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the variables."""
+        """Return the messages with the variables filled in."""
         return self.format_messages(**kwargs)
 
     def format_prompt(self, **kwargs: Any) -> ChatPromptValue:
@@ -58,7 +58,7 @@ class BaseChatPromptTemplate(BasePromptTemplate[str], ABC):
         return ChatPromptValue.of(await self.aformat_messages(**kwargs))
 
     def format(self, **kwargs: Any) -> str:
-        """Fill in the variables; return the messages as text, each line with its role."""
+        """Return the messages with the variables filled in as text, each line with its role."""
         return _transcript(self.format_messages(**kwargs))
 
     async def aformat(self, **kwargs: Any) -> str:
@@ -66,7 +66,7 @@ class BaseChatPromptTemplate(BasePromptTemplate[str], ABC):
 
     @abstractmethod
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
-        """Show the prompt with its variables' names in braces."""
+        """Return the prompt as text with its variables' names in braces."""
 
     def pretty_print(self) -> None:
         """Print the prompt with its variables' names in braces."""
@@ -78,9 +78,10 @@ MessageLike: TypeAlias = Piece
 MessageLikeRepresentation: TypeAlias = Union[
     Piece, str, tuple[Union[str, type[BaseMessage]], Union[str, Sequence[Any]]], dict[str, Any]
 ]
-"""What can stand in the list: a message, a template or placeholder, another chat prompt, a text (human),
-`(role, text)`, `(role, blocks)`, `(message class, text)`, `("placeholder", "{name}")`, or
-a dict of `role` and `content`."""
+"""The forms of an element: a message, a template or placeholder, another chat prompt, a text
+(human), `(role, text)`, `(role, blocks)`, `(message class, text)`, `("placeholder", "{name}")`, or
+a dict of `role` and `content`.
+"""
 
 
 class ChatPromptTemplate(BaseChatPromptTemplate):
@@ -127,12 +128,12 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
     def from_messages(
         cls, messages: Sequence[MessageLikeRepresentation], template_format: str = "f-string"
     ) -> ChatPromptTemplate:
-        """Make a prompt of messages, templates, placeholders and their short forms."""
+        """Return a prompt of messages, templates, placeholders and their short forms."""
         return cls(messages, template_format=template_format)
 
     @classmethod
     def from_template(cls, template: str, **kwargs: Any) -> ChatPromptTemplate:
-        """Make a prompt of one human message."""
+        """Return a prompt of one human message."""
         return cls(
             [HumanMessagePromptTemplate(prompt=PromptTemplate.from_template(template, **kwargs))]
         )
@@ -148,7 +149,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
         return await self._amessages_of(kwargs)
 
     def messages_of(self, values: Mapping[str, Any]) -> list[BaseMessage]:
-        """Fill in `values`. Raises: `MissingVariable`."""
+        """Return the messages for `values`. Raises: `MissingVariable`."""
         messages: list[BaseMessage] = []
         try:
             full = self._with_partials(values)
@@ -156,7 +157,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
                 _add(piece, messages, full)
         except KeyError as exc:
             check_variables(self, self.input_variables, values, exc)
-            raise  # a value's own
+            raise  # The error comes from a value itself.
         return messages
 
     async def _amessages_of(self, values: Mapping[str, Any]) -> list[BaseMessage]:
@@ -170,7 +171,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
                     _add(piece, messages, full)
         except KeyError as exc:
             check_variables(self, self.input_variables, values, exc)
-            raise  # a value's own
+            raise  # The error comes from a value itself.
         return messages
 
     def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
@@ -194,7 +195,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
         self._find_variables()
 
     def __add__(self, other: Any) -> ChatPromptTemplate:
-        """Make a prompt with more messages: those of another, a list, or one in any of the forms."""
+        """Return a prompt with more messages: those of another prompt, a list, or one in any of the forms."""
         if isinstance(other, ChatPromptTemplate):
             partials = {**self.partial_variables, **other.partial_variables}
             return ChatPromptTemplate([*self.messages, *other.messages], partial_variables=partials)
@@ -225,7 +226,8 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
         return len(self.messages)
 
     def __bool__(self) -> bool:
-        return True  # as a runnable; it has a length besides
+        # A prompt has a length, but is true even if it is empty.
+        return True
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
         return "\n\n".join(piece.pretty_repr(html=html) for piece in self.messages)
@@ -247,7 +249,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
         return kinds
 
     def _find_variables(self) -> None:
-        """Set the names of the variables from what the pieces use."""
+        """Set the names of the variables from those that the pieces use."""
         needed: set[str] = set()
         optional: set[str] = set()
         for piece in self.messages:
@@ -266,7 +268,7 @@ def _transcript(messages: list[BaseMessage]) -> str:
 
 
 def _add(piece: Piece, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
-    """Append what one piece becomes."""
+    """Append the messages of one piece."""
     _adder_for(piece.__class__)(piece, messages, values)
 
 
@@ -288,7 +290,7 @@ def _adder_for(kind: type) -> Adder:
 
 
 def _is_async(piece: Any) -> bool:
-    """Tell whether a piece of the user's own has an async way to be formatted."""
+    """Return whether a piece of the user's own has an async method for formatting."""
     if isinstance(piece, ChatPromptTemplate):
         return any(_is_async(inner) for inner in piece.messages)
     own = getattr(type(piece), "aformat_messages", None)
@@ -300,7 +302,7 @@ def _is_async(piece: Any) -> bool:
 
 
 def _chosen(piece: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the values that a user's own part of a prompt needs."""
+    """Return the values that a user's own part of a prompt needs."""
     optional = [name for name in getattr(piece, "optional_variables", ()) if name in values]
     return {name: values[name] for name in [*piece.input_variables, *optional]}
 
@@ -327,7 +329,7 @@ def _pieces(messages: Any, template_format: str) -> list[Piece]:
 
 
 def _piece(message: Any, template_format: str) -> Piece:
-    """Read one message in any of its forms."""
+    """Return the piece for one message in any of its forms."""
     if isinstance(message, (BaseMessage, BaseMessagePromptTemplate, BaseChatPromptTemplate)):
         return message
     if isinstance(message, str):
@@ -369,7 +371,7 @@ def _template_for(role: Any, template: Any, template_format: str) -> Piece:
 
 
 def _placeholder(template: Any) -> MessagesPlaceholder:
-    """Read `"{name}"`, or `["{name}", optional]`."""
+    """Return the placeholder for `"{name}"`, or `["{name}", optional]`."""
     optional = True
     if isinstance(template, (list, tuple)) and len(template) == 2 and isinstance(template[1], bool):
         template, optional = template
@@ -387,7 +389,7 @@ def _placeholder(template: Any) -> MessagesPlaceholder:
 
 
 def _is_pair(value: Sequence[Any]) -> bool:
-    """Tell `(role, template)` from a tuple of messages."""
+    """Return whether a value is `(role, template)` and not a tuple of messages."""
     return (
         isinstance(value, tuple)
         and len(value) == 2

@@ -45,23 +45,23 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
         return "dict-prompt"
 
     def format(self, **kwargs: Any) -> dict[str, Any]:
-        """Fill in the variables. Raises: `MissingVariable`."""
+        """Return the dict with the variables filled in. Raises: `MissingVariable`."""
         read: BlockTemplate = self.__dict__["_read"]
         try:
             filled: dict[str, Any] = read.fill(kwargs)
         except KeyError as exc:
             check_variables(self, read.variables, kwargs, exc)
-            raise  # a value's own
+            raise  # The error comes from a value itself.
         return filled
 
     async def aformat(self, **kwargs: Any) -> dict[str, Any]:
-        """Fill in the variables. Raises: `MissingVariable`."""
+        """Return the dict with the variables filled in. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
     def invoke(
         self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Fill in the variables from a mapping."""
+        """Return the dict with the variables filled in from a mapping."""
         return called(
             self,
             input,

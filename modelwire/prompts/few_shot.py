@@ -1,6 +1,7 @@
-"""Prompts with examples: a fixed list of them, or those a selector picks for the input.
+"""Prompts with examples: a fixed list, or those that a selector chooses for the input.
 
-A selector is any object with `select_examples(variables)`, or `aselect_examples(variables)`, that returns dicts.
+A selector is any object with `select_examples(variables)`, or `aselect_examples(variables)`, that
+returns dicts.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class FewShotPromptTemplate(StringPromptTemplate):
 class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):
     """The messages of each example, for use inside a `ChatPromptTemplate`.
 
-    `input_variables` are those the selector needs; a fixed list needs none.
+    `input_variables` are those that the selector needs; a fixed list needs none.
     """
 
     examples: list[dict[str, Any]] | None = None
@@ -123,12 +124,12 @@ class FewShotChatMessagePromptTemplate(BaseChatPromptTemplate):
         ]
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
-        """Show the messages of one example with their variables' names in braces."""
+        """Return the messages of one example as text with their variables' names in braces."""
         shown: str = self.example_prompt.pretty_repr(html=html)
         return shown
 
     def __add__(self, other: Any) -> ChatPromptTemplate:
-        """Make a chat prompt of these messages and what follows them."""
+        """Return a chat prompt of these messages and those of `other`."""
         prompt: ChatPromptTemplate = ChatPromptTemplate([self]) + other
         return prompt
 
@@ -161,5 +162,5 @@ async def _aselected(prompt: Any, values: dict[str, Any]) -> list[dict[str, Any]
 
 
 def _used(prompt: Any, example: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what an example holds beside the prompt's variables."""
+    """Return the values of an example that the prompt uses."""
     return {name: example[name] for name in prompt.input_variables if name in example}

@@ -57,7 +57,10 @@ class ImagePromptTemplate(BasePromptTemplate[ImageURL]):
         return "image-prompt"
 
     def format(self, **kwargs: Any) -> ImageURL:
-        """Fill in the variables, or take `url` and `detail`. Raises: `MissingVariable`, `InvalidTemplate`."""
+        """Return the image with the variables filled in; `url` and `detail` may be passed, too.
+
+        Raises: `MissingVariable`, `InvalidTemplate`.
+        """
         read: BlockTemplate = self.__dict__["_read"]
         values = self._with_partials(kwargs)
         try:
@@ -67,7 +70,7 @@ class ImagePromptTemplate(BasePromptTemplate[ImageURL]):
             }
         except KeyError as exc:
             check_variables(self, self.input_variables, kwargs, exc)
-            raise  # a value's own
+            raise  # The error comes from a value itself.
         if "path" in filled:
             raise InvalidTemplate(
                 "An image prompt reads no files: give the image by `url` (https or data:)."

@@ -1,8 +1,8 @@
-"""Jinja2 templates, in jinja2's own sandbox: values are read, never changed, and nothing is reached through `__x__`.
+"""Jinja2 templates in jinja2's own sandbox: values are read, never changed, and `__x__` attributes are not accessible.
 
-The sandbox keeps a template away from the program. Its output is bounded, and so is a single text or list that it
-makes by a number, as `'a'.ljust(n)` does; its time is not, nor a text that it doubles in a loop. Take templates from
-people you trust.
+The sandbox protects the program from a template. The size of the output is limited, and so is a
+single text or list that a template creates by a number, as `'a'.ljust(n)` does. Its run time is not
+limited, nor is a text that it doubles in a loop. Use only templates from people you trust.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Jinja2Template"]
 
-_MOST_CHARS = 64 * 1024 * 1024  # more than any provider takes
-_MOST_AT_ONCE = 1_000_000  # characters or items made by one number in a template
-# A width or precision of millions in a format of either kind, or in one with `%` one that is an argument.
+# The output may have this many characters, more than any provider takes.
+_MOST_CHARS = 64 * 1024 * 1024
+# A single number in a template may create at most this many characters or items.
+_MOST_AT_ONCE = 1_000_000
+# This matches formats with a width or precision of millions, and with `%` also one that is an
+# argument.
 _WIDE_PERCENT = r"%(?:\([^)]*\))?[-#0 +]*(?:\d*\.)?(?:\d{7}|\*)"
 _WIDE_BRACES = r"\{[^{}]*:[^{}]*\d{7}"
 
 
 class Jinja2Template(Template):
-    """A jinja2 template. Files are not read: `include`, `import` and `extends` are refused."""
+    """A jinja2 template. Files are not read: `include`, `import` and `extends` are rejected."""
 
     __slots__ = ("_compiled",)
 
@@ -52,7 +55,7 @@ class Jinja2Template(Template):
             ) from exc
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Fill in `values`; what is missing is empty."""
+        """Return the text with `values` filled in; a missing value is empty."""
         from jinja2.exceptions import TemplateRuntimeError
 
         pieces: list[str] = []
@@ -68,7 +71,7 @@ class Jinja2Template(Template):
             return "".join(pieces)
         except TemplateRuntimeError as exc:
             raise _failure(type(exc))(f"The jinja2 template cannot be filled in: {exc}.") from exc
-        except OverflowError as exc:  # the sandbox's error for a `range` that is too long
+        except OverflowError as exc:  # The sandbox raises this for a `range` that is too long.
             raise InvalidTemplate(f"The jinja2 template cannot be filled in: {exc}") from exc
 
 
@@ -86,7 +89,9 @@ def _environment() -> SandboxedEnvironment:
         ) from exc
 
     class Bounded(ImmutableSandboxedEnvironment):
-        """Refuses what a single number would make huge: `'a' * n`, `'%9999999d'`, `'a'.ljust(n)`, `|center(n)`."""
+        """Rejects operations in which a single number creates a huge value: `'a' * n`,
+        `'%9999999d'`, `'a'.ljust(n)`, `|center(n)`.
+        """
 
         intercepted_binops = frozenset(("*", "**", "%"))
 
@@ -103,7 +108,7 @@ def _environment() -> SandboxedEnvironment:
             return super().call(context, function, *args, **kwargs)
 
         def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-            """Bound what the sandbox has in place of `str.format`."""
+            """Return the sandbox's replacement of `str.format` with a limit on sizes."""
             wrapped = super().wrap_str_format(value)
             if wrapped is None:
                 return None
@@ -125,7 +130,10 @@ def _environment() -> SandboxedEnvironment:
             raise SecurityError(f"a width or count there is more than {_MOST_AT_ONCE:,}")
 
     def bounded(name: str) -> Any:
-        """Make a filter that refuses a width; it takes no context, none of these does."""
+        """Return the filter of this name with a limit on its width.
+
+        Such filters take no context.
+        """
         original = environment.filters[name]
 
         def filtered(value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -159,5 +167,5 @@ def _is_huge(operator: str, left: Any, right: Any) -> bool:
 
 
 def _failure(kind: type[Exception]) -> type[InvalidTemplate]:
-    """Return a class that is `InvalidTemplate` and jinja2's own, for scripts that catch the latter."""
+    """Return a class that is both `InvalidTemplate` and jinja2's error, for scripts that catch the latter."""
     return type(kind.__name__, (InvalidTemplate, kind), {"__module__": __name__})

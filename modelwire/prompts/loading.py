@@ -1,4 +1,6 @@
-"""`load_prompt`: a prompt template from a JSON or YAML file, as `PromptTemplate` and few-shot prompts are saved."""
+"""`load_prompt`: a prompt template from a JSON or YAML file, the form in which prompts and few-shot
+prompts are saved.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ KINDS = ("prompt", "few_shot")
 
 
 def load_prompt(path: str | Path, encoding: str | None = None) -> BasePromptTemplate[Any]:
-    """Read a prompt from a `.json` or `.yaml` file. `template_path` and texts for examples are files beside it.
+    """Return the prompt in a `.json` or `.yaml` file. `template_path`, and examples that are a
+    text, name files beside it.
 
-    Raises: `InvalidConfig` for a file that is no prompt. A jinja2 template is refused: a file may come from anywhere.
+    Raises: `InvalidConfig` for a file that is not a prompt, and for a jinja2 template, since the
+    file may be untrusted.
     """
     file = Path(path)
     return _made(_read(file, encoding), file, encoding)

@@ -1,4 +1,4 @@
-"""The pieces of a chat prompt: templates of one message, and places for lists of messages."""
+"""The pieces of a chat prompt: templates of one message, and placeholders for lists of messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class BaseMessagePromptTemplate(ABC):
-    """A piece of a chat prompt that becomes n >= 0 messages."""
+    """A piece of a chat prompt, which becomes zero or more messages."""
 
     @property
     @abstractmethod
@@ -45,20 +45,23 @@ class BaseMessagePromptTemplate(ABC):
 
     @abstractmethod
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the variables."""
+        """Return the messages with the variables filled in."""
 
     async def aformat_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Fill in the variables."""
+        """Return the messages with the variables filled in."""
         return self.format_messages(**kwargs)
 
     def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
-        """Append what this piece becomes to `messages`. Raises: `KeyError` for a missing variable."""
+        """Append the messages of this piece to `messages`.
+
+        Raises: `KeyError` for a missing variable.
+        """
         messages.extend(
             self.format_messages(**{name: values[name] for name in self.input_variables})
         )
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
-        """Show the piece with its variables' names in braces."""
+        """Return the piece as text with its variables' names in braces."""
         return "\n\n".join(
             message.pretty_repr(html=html)
             for message in self.format_messages(
@@ -71,7 +74,7 @@ class BaseMessagePromptTemplate(ABC):
         print(self.pretty_repr())  # noqa: T201 - its purpose
 
     def __add__(self, other: Any) -> ChatPromptTemplate:
-        """Make a chat prompt of this piece and what follows it."""
+        """Return a chat prompt of this piece and `other`."""
         from modelwire.prompts.chat import ChatPromptTemplate
 
         prompt: ChatPromptTemplate = ChatPromptTemplate([self]) + other
@@ -86,7 +89,7 @@ class BaseMessagePromptTemplate(ABC):
 
 
 class MessagesPlaceholder(BaseMessagePromptTemplate):
-    """A place for a list of messages, passed as one variable: the last `n_messages` of it, or all."""
+    """A placeholder for a list of messages that is passed as one variable: its last `n_messages`, or all."""
 
     def __init__(
         self, variable_name: str, *, optional: bool = False, n_messages: int | None = None
@@ -111,21 +114,24 @@ class MessagesPlaceholder(BaseMessagePromptTemplate):
 
     @property
     def input_variables(self) -> list[str]:
-        """The variable, unless it may be left out."""
+        """The variable, unless it is optional."""
         return [] if self.optional else [self.variable_name]
 
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
-        """Return the messages of the variable. Raises: `MissingVariable` or `InvalidArgument`."""
+        """Return the messages in the variable. Raises: `MissingVariable` or `InvalidArgument`."""
         messages: list[BaseMessage] = []
         try:
             self.add_messages(messages, kwargs)
         except KeyError as exc:
             check_variables(self, self.input_variables, kwargs, exc)
-            raise  # a message's own
+            raise  # The error comes from a message itself.
         return messages
 
     def add_messages(self, messages: list[BaseMessage], values: Mapping[str, Any]) -> None:
-        """Append the messages of the variable. Raises: `InvalidType` where it holds no list, `KeyError`."""
+        """Append the messages in the variable.
+
+        Raises: `InvalidType` if it is not a list, `KeyError` if it is missing.
+        """
         value = values.get(self.variable_name, ()) if self.optional else values[self.variable_name]
         if not isinstance(value, (list, tuple)):
             raise InvalidType(
@@ -150,7 +156,8 @@ class MessagesPlaceholder(BaseMessagePromptTemplate):
 class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     """A template of one message whose content is a text, or a list of content blocks with variables inside.
 
-    `prompt` is a text prompt, or for a list of blocks the list of their prompts: of texts, images or dicts.
+    `prompt` is a text prompt, or for a list of blocks the list of their prompts: of texts, images
+    or dicts.
     """
 
     message_class: ClassVar[type[BaseMessage]]
@@ -183,11 +190,13 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
         partial_variables: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Make the template of a message from a text, or from a list of texts and content blocks.
+        """Return the template of a message for a text, or for a list of texts and content blocks.
 
-        The variables are found in the template; `input_variables`, which LangChain's scripts may give, has no effect.
+        The variables are found in the template; `input_variables`, which LangChain's scripts may
+        pass, has no effect.
 
-        Raises: `InvalidTemplate` for another kind of template, `InvalidArgument` for partial variables of blocks.
+        Raises: `InvalidTemplate` for any other value, `InvalidArgument` for partial variables of
+        blocks.
         """
         kwargs.pop("input_variables", None)
         if isinstance(template, str):
@@ -210,7 +219,7 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
     def from_template_file(
         cls, template_file: str | Path, input_variables: list[str] | None = None, **kwargs: Any
     ) -> Self:
-        """Make the template of a message from the text in a file; its variables are found there."""
+        """Return the template of a message for the text in a file; its variables are found there."""
         return cls(prompt=PromptTemplate.from_file(template_file), **kwargs)
 
     @property
@@ -227,15 +236,15 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
         return list(names)
 
     def format(self, **kwargs: Any) -> BaseMessage:
-        """Fill in the variables. Raises: `MissingVariable`."""
+        """Return the message with the variables filled in. Raises: `MissingVariable`."""
         try:
             return self._with_content(self._content(kwargs))
         except KeyError as exc:
             check_variables(self, self.input_variables, kwargs, exc)
-            raise  # a value's own
+            raise  # The error comes from a value itself.
 
     async def aformat(self, **kwargs: Any) -> BaseMessage:
-        """Fill in the variables. Raises: `MissingVariable`."""
+        """Return the message with the variables filled in. Raises: `MissingVariable`."""
         return self.format(**kwargs)
 
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
@@ -283,7 +292,7 @@ class SystemMessagePromptTemplate(BaseStringMessagePromptTemplate):
 
 
 class ChatMessagePromptTemplate(BaseStringMessagePromptTemplate):
-    """The template of a message with a role of any name."""
+    """The template of a message with any role."""
 
     message_class = ChatMessage
 
@@ -306,7 +315,7 @@ class ChatMessagePromptTemplate(BaseStringMessagePromptTemplate):
 
 
 def _block(block: Any, template_format: str) -> PromptTemplate | BlockTemplate:
-    """Read one element of a list of content blocks."""
+    """Return the template for one element of a list of content blocks."""
     if isinstance(block, str):
         return PromptTemplate(block, template_format=template_format)
     if not isinstance(block, Mapping):
@@ -324,7 +333,7 @@ def _block(block: Any, template_format: str) -> PromptTemplate | BlockTemplate:
         if isinstance(image, str):
             block = {**block, "image_url": {"url": image}}
         elif not isinstance(image, Mapping) or not image.get("url"):
-            # A `path` would have a prompt read a file of the machine that runs it.
+            # A `path` would make a prompt read a file of the machine on which it runs.
             raise InvalidTemplate(
                 "Invalid template: `image_url` needs a `url` (https or data:); files are not read."
             )
@@ -332,7 +341,7 @@ def _block(block: Any, template_format: str) -> PromptTemplate | BlockTemplate:
 
 
 def _is_piece(piece: Any) -> bool:
-    """Tell whether this is the template of a content block."""
+    """Return whether this is the template of a content block."""
     if isinstance(piece, (StringPromptTemplate, BlockTemplate)):
         return True
     from modelwire.prompts.dict import DictPromptTemplate

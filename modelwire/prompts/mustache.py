@@ -1,7 +1,8 @@
-"""Mustache templates: variables, sections, comments. Pure; the output of a template is bounded.
+"""Mustache templates: variables, sections, comments. Pure; the size of the output is limited.
 
-Syntax: https://mustache.github.io/mustache.5.html, read 2026-11. Names are looked up in mappings and lists only, never
-among the attributes of a value; nothing is called. Partials are not supported: they are empty.
+Syntax: https://mustache.github.io/mustache.5.html, read 2026-11. Names are looked up in mappings
+and lists only, never among the attributes of a value; nothing is called. Partials are not
+supported: they are empty.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from modelwire.prompts.template import Template
 
 __all__ = ["MustacheTemplate", "paths"]
 
-_DEEPEST = 100  # sections inside of sections
-_MOST_STEPS = (
-    5_000_000  # what is filled in, each time as many as there are contexts to look in: some seconds
-)
-_MOST_CHARS = 64 * 1024 * 1024  # more than any provider takes
+# Sections may be nested this deep.
+_DEEPEST = 100
+# A template may take this many steps, one for each context that each tag looks in: some seconds.
+_MOST_STEPS = 5_000_000
+# The output may have this many characters, more than any provider takes.
+_MOST_CHARS = 64 * 1024 * 1024
 _ABSENT: Any = object()
 _LINE_END = re.compile(r"[ \t]*(?:\r?\n|\Z)")
 _LINE_REST = re.compile(r"[ \t]*\Z")
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
-Path: TypeAlias = tuple[str, ...]  # `()` is the context itself, written `{{.}}`
+# The path `()` is the context itself, written `{{.}}`.
+Path: TypeAlias = tuple[str, ...]
 
 
 class Variable(NamedTuple):
@@ -36,22 +39,25 @@ class Variable(NamedTuple):
 
 
 class Section(NamedTuple):
-    """`{{#path}}...{{/path}}`, or `{{^path}}...{{/path}}` for where there is nothing."""
+    """`{{#path}}...{{/path}}`, or the inverted `{{^path}}...{{/path}}` for a missing or empty value."""
 
     path: Path
     inverted: bool
-    nodes: list[Any]  # `str`, `Variable`, `Section`
+    nodes: list[Any]  # Each is a `str`, a `Variable` or a `Section`.
 
 
 class _Tag(NamedTuple):
-    kind: str  # "" for a variable
+    kind: str  # It is "" for a variable.
     name: str
-    before: str  # the text since the last tag
+    before: str  # It is the text since the previous tag.
     start: int
 
 
 class MustacheTemplate(Template):
-    """A template with `{{name}}` in it. Its variables are the names it begins with: `user` of `{{user.name}}`."""
+    """A template with tags such as `{{name}}`.
+
+    Its variables are the first parts of names: `user` of `{{user.name}}`.
+    """
 
     __slots__ = ("_nodes",)
 
@@ -62,14 +68,14 @@ class MustacheTemplate(Template):
         self.variables = tuple(dict.fromkeys(path[0] for path in paths if path))
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Fill in `values`; what is missing is empty."""
+        """Return the text with `values` filled in; a missing value is empty."""
         out = _Output()
         _render(self._nodes, [values], out)
         return "".join(out.pieces)
 
 
 def paths(template: MustacheTemplate) -> Iterator[Path]:
-    """Yield the path of every tag, from the outermost context: `{{#a}}{{b}}{{/a}}` has `a` and `a.b`."""
+    """Yield the path of every tag from the outermost context: `{{#a}}{{b}}{{/a}}` has `a` and `a.b`."""
 
     def below(nodes: list[Any], around: Path) -> Iterator[Path]:
         for node in nodes:
@@ -82,9 +88,13 @@ def paths(template: MustacheTemplate) -> Iterator[Path]:
 
 
 def _tree(text: str) -> list[Any]:
-    """Read a template. Raises: `InvalidTemplate` for tags that are empty, not closed or closed out of order."""
+    """Return a template as a tree.
+
+    Raises: `InvalidTemplate` for tags that are empty, not closed or closed out of order.
+    """
     nodes: list[Any] = []
-    open_sections: list[tuple[_Tag, list[Any]]] = []  # with the nodes around each
+    # Each has the nodes around the section.
+    open_sections: list[tuple[_Tag, list[Any]]] = []
     for tag in _tags(text):
         if tag.before:
             nodes.append(tag.before)
@@ -120,17 +130,21 @@ def _tree(text: str) -> list[Any]:
 
 
 def _tags(text: str) -> Iterator[_Tag]:
-    """Yield the tags with the text before each; the text after the last one comes with a comment."""
+    """Yield the tags with the text before each.
+
+    The text after the last tag comes with a comment tag.
+    """
     opening, closing = "{{", "}}"
     position = 0
-    blank = True  # whether this line has had nothing but white space so far
+    # True while the current line contains only white space.
+    blank = True
     while (start := text.find(opening, position)) >= 0:
         kind, name, end = _tag_at(text, start, opening, closing)
         before = text[position:start]
         line = before.rfind("\n") + 1
         blank = (blank or line > 0) and _LINE_REST.match(before, line) is not None
         alone = _LINE_END.match(text, end) if blank and kind not in ("", "&") else None
-        if alone is not None:  # such a line is no part of the text
+        if alone is not None:  # A line with only such a tag is removed from the text.
             before, end = before[:line], alone.end()
         yield _Tag(kind, name, before, start)
         blank = alone is not None
@@ -141,7 +155,7 @@ def _tags(text: str) -> Iterator[_Tag]:
 
 
 def _tag_at(text: str, start: int, opening: str, closing: str) -> tuple[str, str, int]:
-    """Return the kind and name of the tag at `start`, and where it ends."""
+    """Return the kind and name of the tag at `start`, and the position of its end."""
     inside = start + len(opening)
     kind = text[inside : inside + 1]
     if kind == "{" and opening == "{{":
@@ -162,7 +176,7 @@ def _tag_at(text: str, start: int, opening: str, closing: str) -> tuple[str, str
 
 
 def _delimiters(text: str, start: int, name: str) -> tuple[str, str]:
-    """Read `{{=<% %>=}}`."""
+    """Return the new delimiters of a tag such as `{{=<% %>=}}`."""
     both = name.split()
     if len(both) != 2:
         raise InvalidTemplate(
@@ -180,7 +194,10 @@ def _path(name: str) -> Path:
 
 
 class _Output:
-    """What has been filled in so far. Sections in sections multiply: 25 of them over `[1, 2]` are 33 million."""
+    """The output so far, with its limits.
+
+    Nested sections multiply: 25 of them over `[1, 2]` are 33 million.
+    """
 
     __slots__ = ("chars", "pieces", "steps")
 
@@ -190,7 +207,7 @@ class _Output:
         self.steps = 0
 
     def count(self, steps: int) -> None:
-        """Raise `InvalidTemplate` where it becomes too much."""
+        """Count steps. Raises `InvalidTemplate` if there are too many."""
         self.steps += steps
         if self.steps > _MOST_STEPS or self.chars > _MOST_CHARS:
             raise InvalidTemplate(
@@ -229,7 +246,9 @@ def _render_section(section: Section, contexts: list[Any], out: _Output) -> None
 
 
 def _found(path: Path, contexts: list[Any]) -> Any:
-    """Look the first name up from the innermost context outwards, the others in what it named."""
+    """Return the value of a path: its first name is looked up from the innermost context outwards,
+    the others in its value.
+    """
     if not path:
         return contexts[-1]
     first = (

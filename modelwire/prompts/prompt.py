@@ -19,7 +19,7 @@ __all__ = ["PromptTemplate", "StringPromptTemplate"]
 
 
 class StringPromptTemplate(BasePromptTemplate[str], ABC):
-    """A prompt that is one text; subclasses write `format`."""
+    """A prompt that is one text; subclasses implement `format`."""
 
     def format_prompt(self, **kwargs: Any) -> PromptValue:
         return StringPromptValue(text=self.format(**kwargs))
@@ -28,7 +28,7 @@ class StringPromptTemplate(BasePromptTemplate[str], ABC):
         return StringPromptValue(text=await self.aformat(**kwargs))
 
     def pretty_repr(self, html: bool = False) -> str:  # noqa: FBT001, FBT002 - as LangChain has it
-        """Show the prompt with its variables' names in braces."""
+        """Return the prompt as text with its variables' names in braces."""
         return self.format(**{name: f"{{{name}}}" for name in self.input_variables})
 
     def pretty_print(self) -> None:
@@ -81,7 +81,7 @@ class PromptTemplate(StringPromptTemplate):
         partial_variables: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> PromptTemplate:
-        """Make a prompt; its variables are found in the text."""
+        """Return a prompt; its variables are found in the text."""
         return cls(
             template,
             template_format=template_format,
@@ -93,7 +93,7 @@ class PromptTemplate(StringPromptTemplate):
     def from_file(
         cls, template_file: str | Path, encoding: str | None = None, **kwargs: Any
     ) -> PromptTemplate:
-        """Make a prompt of the text in a file, UTF-8 unless `encoding` says otherwise."""
+        """Return a prompt of the text in a file, UTF-8 unless `encoding` is set."""
         return cls.from_template(
             Path(template_file).read_text(encoding=encoding or "utf-8"), **kwargs
         )
@@ -108,7 +108,7 @@ class PromptTemplate(StringPromptTemplate):
         prefix: str = "",
         **kwargs: Any,
     ) -> PromptTemplate:
-        """Make a prompt of a prefix, n >= 0 examples and a suffix."""
+        """Return a prompt of a prefix, zero or more examples and a suffix."""
         template = example_separator.join([prefix, *examples, suffix])
         return cls(template, input_variables=input_variables, **kwargs)
 
@@ -117,7 +117,7 @@ class PromptTemplate(StringPromptTemplate):
         return "prompt"
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Make a model of the variables; of mustache's with the keys that are looked up in each."""
+        """Return a pydantic model of the variables; for mustache also with the keys that are looked up in each."""
         if self.template_format != "mustache":
             return super().get_input_schema(config)
         from modelwire.prompts.string import mustache_schema
@@ -128,7 +128,7 @@ class PromptTemplate(StringPromptTemplate):
         return self.text_of(kwargs)
 
     def __add__(self, other: Any) -> PromptTemplate:
-        """Join two prompts of one format, or a prompt and a text in that format."""
+        """Return two prompts of one format joined, or a prompt and a text in that format."""
         if isinstance(other, str):
             other = PromptTemplate(other, template_format=self.template_format)
         if not isinstance(other, PromptTemplate):
@@ -157,7 +157,7 @@ class PromptTemplate(StringPromptTemplate):
             return self._template().render(self._with_partials(values))
         except KeyError as exc:
             check_variables(self, self.input_variables, values, exc)
-            raise  # a value's own
+            raise  # The error comes from a value itself.
 
     def _prompt_of(self, values: Mapping[str, Any]) -> PromptValue:
         if type(self) is PromptTemplate:
@@ -170,7 +170,7 @@ class PromptTemplate(StringPromptTemplate):
         return await super()._aprompt_of(values)
 
     def _template(self) -> Template:
-        """Return the template as read; read again where a field was changed."""
+        """Return the compiled template, compiled again after a field was changed."""
         text, template_format, read = self.__dict__["_read"]
         if text is not self.template or template_format is not self.template_format:
             read = compile_template(self.template, self.template_format)
@@ -181,7 +181,7 @@ class PromptTemplate(StringPromptTemplate):
 def _check_variables(
     template: str, template_format: str, declared: Any, partials: Mapping[str, Any]
 ) -> None:
-    """Compare the variables of the template with those declared."""
+    """Raise `InvalidTemplate` if the declared variables differ from those of the template."""
     from modelwire.prompts.string import check_valid_template
 
     if template_format == "mustache":

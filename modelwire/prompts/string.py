@@ -1,4 +1,4 @@
-"""Templates as plain functions: fill in, list the variables, check them."""
+"""Templates as plain functions: fill them in, list their variables, check them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = [
 
 
 def check_valid_template(template: str, template_format: str, input_variables: list[str]) -> None:
-    """Check that the template uses `input_variables` and no others; for jinja2, only warn.
+    """Check that the template uses exactly `input_variables`; for jinja2, only warn.
 
-    Raises: `InvalidTemplate` where it does not, `InvalidArgument` for another format.
+    Raises: `InvalidTemplate` if it does not, `InvalidArgument` for another format.
     """
     if template_format == "jinja2":
         validate_jinja2(template, input_variables)
@@ -51,22 +51,25 @@ def check_valid_template(template: str, template_format: str, input_variables: l
 
 
 def validate_f_string_template(template: str) -> list[str]:
-    """List the variables of an f-string template. Raises: `InvalidTemplate` where it asks for more than names."""
+    """Return the variables of an f-string template.
+
+    Raises: `InvalidTemplate` if it contains more than plain names.
+    """
     return get_template_variables(template, "f-string")
 
 
 def mustache_formatter(template: str, /, **kwargs: Any) -> str:
-    """Fill in a mustache template."""
+    """Return a mustache template with the values filled in."""
     return compile_template(template, "mustache").render(kwargs)
 
 
 def mustache_template_vars(template: str) -> set[str]:
-    """List the names a mustache template begins with."""
+    """Return the first parts of the names in a mustache template."""
     return set(compile_template(template, "mustache").variables)
 
 
 def mustache_schema(template: str) -> type[BaseModel]:
-    """Make a model of what a mustache template looks up, key by key; all of it may be missing."""
+    """Return a pydantic model of the keys that a mustache template looks up; all of them are optional."""
     from modelwire.prompts.mustache import MustacheTemplate, paths
     from modelwire.runnables.schema import object_schema
 
@@ -84,12 +87,12 @@ def mustache_schema(template: str) -> type[BaseModel]:
 
 
 def jinja2_formatter(template: str, /, **kwargs: Any) -> str:
-    """Fill in a jinja2 template, in a sandbox."""
+    """Return a jinja2 template with the values filled in, in a sandbox."""
     return compile_template(template, "jinja2").render(kwargs)
 
 
 def validate_jinja2(template: str, input_variables: list[str]) -> None:
-    """Warn where `input_variables` and the variables of a jinja2 template are not the same."""
+    """Warn if `input_variables` and the variables of a jinja2 template differ."""
     import warnings
 
     used, declared = set(get_template_variables(template, "jinja2")), set(input_variables)

@@ -15,7 +15,7 @@ __all__ = ["StructuredPrompt"]
 
 
 class StructuredPrompt(ChatPromptTemplate):
-    """A chat prompt for a model's `with_structured_output`: `prompt | model` gives data of the form `schema_`.
+    """A chat prompt for a model's `with_structured_output`: `prompt | model` returns data of the form `schema_`.
 
     Other keywords go to `with_structured_output`.
 
@@ -54,17 +54,20 @@ class StructuredPrompt(ChatPromptTemplate):
     def from_messages_and_schema(
         cls, messages: Sequence[MessageLikeRepresentation], schema: Any, **kwargs: Any
     ) -> StructuredPrompt:
-        """Make a prompt of messages and the schema of the answer."""
+        """Return a prompt of messages and the schema of the answer."""
         return cls(messages, schema, **kwargs)
 
     def __or__(self, other: Any) -> RunnableSequence[Any, Any]:
-        """Feed the prompt to a model, which returns structured data. Raises: `InvalidType` for anything but a model."""
+        """Return a chain of the prompt and a model with structured output.
+
+        Raises: `InvalidType` for anything but a model.
+        """
         return self.pipe(other)
 
     def pipe(self, *others: Any, name: str | None = None) -> RunnableSequence[Any, Any]:
-        """Feed the prompt to a model, which returns structured data, and that to `others`.
+        """Return a chain of the prompt, a model with structured output, and `others` after it.
 
-        Raises: `InvalidType` where the first of them is no model.
+        Raises: `InvalidType` if the first of them is not a model.
         """
         model, *more = others
         bind = getattr(model, "with_structured_output", None)

@@ -1,6 +1,6 @@
-"""Text with variables in it: read once into parts, then filled in many times. Pure; knows nothing of messages.
+"""Text with variables: compiled once into parts, then filled in many times. Pure; independent of messages.
 
-A value is never read again as a template, so braces in it stay what they are.
+A value is never treated as a template, so braces in it are unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["PromptTemplateFormat", "get_template_variables"]
 
 
 class Template:
-    """A template that has been read. Every entry of `TEMPLATE_FORMATS` makes a subclass's instance."""
+    """A compiled template. Every entry of `TEMPLATE_FORMATS` creates an instance of a subclass."""
 
     __slots__ = ("text", "variables")
 
@@ -33,7 +33,7 @@ class Template:
         self.text = text
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Fill in `values`. Raises: `KeyError` for the first one missing."""
+        """Return the text with `values` filled in. Raises: `KeyError` for the first missing one."""
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -41,16 +41,15 @@ class Template:
 
 
 class FStringTemplate(Template):
-    """A template with `{name}`, `{name!r}` or `{name:format}` in it; `{{` and `}}` are braces."""
+    """A template with `{name}`, `{name!r}` or `{name:format}`; `{{` and `}}` are braces."""
 
     __slots__ = ("_fields", "_parts", "_whole")
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         parts: list[str] = []
-        fields: list[
-            tuple[int, str, str, str | None]
-        ] = []  # place in `parts`, name, format, conversion
+        # Each is a position in `parts`, the name, the format and the conversion.
+        fields: list[tuple[int, str, str, str | None]] = []
         for literal, name, spec, conversion in _pieces(text):
             if literal:
                 parts.append(literal)
@@ -93,11 +92,14 @@ TEMPLATE_FORMATS: dict[str, Callable[[str], Template]] = {
     "mustache": _read_mustache,
     "jinja2": _read_jinja2,
 }
-"""How each `template_format` is read."""
+"""The function that compiles each `template_format`."""
 
 
 def compile_template(text: str, template_format: str = "f-string") -> Template:
-    """Read a template. Raises: `InvalidTemplate` for one that is broken or uses more than plain names."""
+    """Return a compiled template.
+
+    Raises: `InvalidTemplate` for one that is invalid or contains more than plain names.
+    """
     if not isinstance(text, str):
         raise InvalidType(f"A template must be a `str`, not a `{type(text).__name__}`.")
     read = TEMPLATE_FORMATS.get(str(template_format))
@@ -108,7 +110,7 @@ def compile_template(text: str, template_format: str = "f-string") -> Template:
 
 
 def get_template_variables(template: str, template_format: str = "f-string") -> list[str]:
-    """List the variables of a template, sorted."""
+    """Return the variables of a template, sorted."""
     return sorted(compile_template(template, template_format).variables)
 
 
@@ -118,7 +120,7 @@ def check_variables(
     values: Collection[object],
     cause: KeyError | None = None,
 ) -> None:
-    """Raise the error that names the variables a prompt did not get, if there are any."""
+    """Raise the error that names the missing variables of a prompt, if there are any."""
     absent = sorted([name for name in expected if name not in values])
     if not absent:
         return
@@ -131,7 +133,10 @@ def check_variables(
 
 
 class BlockTemplate:
-    """A content block, or any JSON-like value, with templates for strings at any depth. Keys are taken as they are."""
+    """A content block, or any JSON-like value, with templates for strings at any depth.
+
+    Keys are used unchanged.
+    """
 
     __slots__ = ("_made", "template", "template_format", "variables")
 
@@ -143,7 +148,10 @@ class BlockTemplate:
         self.variables = tuple(names)
 
     def fill(self, values: Mapping[str, Any]) -> Any:
-        """Return a new value with the variables filled in. Raises: `KeyError` for the first one missing."""
+        """Return a new value with the variables filled in.
+
+        Raises: `KeyError` for the first missing one.
+        """
         return _fill_nested(self._made, values)
 
     def __eq__(self, other: object) -> bool:
@@ -157,13 +165,17 @@ class BlockTemplate:
         return f"BlockTemplate(template={self.template!r})"
 
 
-_DEEPEST = 100  # levels of nesting; real content blocks have fewer than ten
+# Values may be nested this deep; real content blocks have fewer than ten levels.
+_DEEPEST = 100
 
 
 def _compile_nested(
     value: Any, template_format: str, names: dict[str, None], depth: int = 0
 ) -> Any:
-    """Read every string, add its variables to `names`; what has none in it stays a plain value."""
+    """Return the value with each string compiled, adding its variables to `names`.
+
+    Strings without variables stay strings.
+    """
     if depth > _DEEPEST:
         raise InvalidTemplate(f"A content block is nested more than {_DEEPEST} levels deep.")
     if isinstance(value, str):
@@ -188,8 +200,8 @@ def _fill_nested(made: Any, values: Mapping[str, Any]) -> Any:
     return made.render(values) if isinstance(made, Template) else made
 
 
-# Characters that all formats of a template may ask for, as the width 20 of `{a:>20}`: a template must not
-# fill the memory with blanks.
+# A width such as 20 in `{a:>20}` is limited to these digits in all formats, so that a template
+# cannot fill the memory with blanks.
 _MOST_PADDING = 1_000_000
 
 
@@ -219,7 +231,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None, str, str | None]]:
 
 
 def _check_field(name: str, spec: str, conversion: str | None) -> None:
-    """Refuse attribute and index access: a template may come from outside, and must not read inside values."""
+    """Raise for attribute and index access: a template may be untrusted, and must not read the inside of values."""
     if "." in name or "[" in name or "]" in name:
         raise InvalidTemplate(
             f"Invalid variable name {name!r} in f-string template."

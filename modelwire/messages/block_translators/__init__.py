@@ -1,7 +1,8 @@
 """`content_blocks`: the content of a message as standard blocks, whatever provider it came from. Pure.
 
-Each wire reads its own answers (`blocks_from_wire.py` in its folder); `response_metadata["model_provider"]` tells which
-wire it was. A provider of your own may register a reader. Everything else goes through `standard`.
+Each wire reads its own answers (`blocks_from_wire.py` in its folder);
+`response_metadata["model_provider"]` names the provider. You may register a reader for your own
+provider. All other content goes through `standard`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ class Translator(NamedTuple):
 
 
 PROVIDER_TRANSLATORS: dict[str, Translator] = {}
-# Providers of this package whose answers have blocks of their own -> the wire that reads them. A service that speaks
-# only Chat Completions is not listed: its answers are plain text and tool calls, which need no reader.
+# This maps providers of this package whose answers have blocks of their own to the wire that reads
+# them. A service that speaks only Chat Completions is not listed: its answers are plain text and
+# tool calls, which need no reader.
 OWN_TRANSLATORS = {
     "anthropic": "anthropic",
     "bedrock_converse": "bedrock",
@@ -68,12 +70,12 @@ def register_translator(
     translate_content: Callable[[AIMessage], list[ContentBlock]],
     translate_content_chunk: Callable[[AIMessageChunk], list[ContentBlock]],
 ) -> None:
-    """Register how the blocks of `provider` (as in `response_metadata["model_provider"]`) become standard ones."""
+    """Register the functions that convert the blocks of `provider` (in `response_metadata["model_provider"]`)."""
     PROVIDER_TRANSLATORS[provider] = Translator(translate_content, translate_content_chunk)
 
 
 def get_translator(provider: str) -> Translator | None:
-    """Return the provider's translator, or `None` if its answers need none."""
+    """Return the provider's translator, or None if its answers need none."""
     translator = PROVIDER_TRANSLATORS.get(provider)
     if translator is None and provider in OWN_TRANSLATORS:
         from modelwire.messages.wires import answer_reader
@@ -86,7 +88,8 @@ def get_translator(provider: str) -> Translator | None:
 def translate(message: BaseMessage) -> list[ContentBlock]:
     """Return the content of a message as standard blocks; the message is not changed.
 
-    Content that is marked as standard already (`response_metadata["output_version"] == "v1"`) is returned itself.
+    Content that is marked as standard already (`response_metadata["output_version"] == "v1"`) is
+    returned itself.
     """
     content: Any = message.content
     if not hasattr(message, "tool_calls"):
@@ -98,9 +101,8 @@ def translate(message: BaseMessage) -> list[ContentBlock]:
             content if is_unfinished(answer) else with_calls_whole(content, answer),
         )
     translator = get_translator(str(answer.response_metadata.get("model_provider", "")))
-    if (
-        translator is None and answer.response_metadata.get("object") == "response"
-    ):  # another's, on the Responses API
+    if translator is None and answer.response_metadata.get("object") == "response":
+        # It is an answer of another service in the form of the Responses API.
         translator = get_translator("openai")
     if translator is not None:
         if hasattr(message, "tool_call_chunks"):

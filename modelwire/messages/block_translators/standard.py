@@ -1,7 +1,8 @@
-"""Standard blocks, the hub between the wires: how to make one of any block, and what all wires need for it. Pure.
+"""Standard blocks, through which wires exchange content: conversion of any block, and helpers for all wires. Pure.
 
-Each wire converts between its own blocks and these (`blocks_from_wire.py`, `blocks_to_wire.py` in its folder); no wire
-knows the blocks of another. Read here is only the older form of LangChain's data blocks, with `source_type`.
+Each wire converts between its own blocks and these (`blocks_from_wire.py`, `blocks_to_wire.py` in
+its folder); no wire knows the blocks of another. This module itself reads only the older form of
+LangChain's data blocks, with `source_type`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = [
 
 Block = dict[str, Any]
 
-# Keys of standard data blocks; what else a foreign block has goes under `extras`.
+# These are the keys of standard data blocks; other keys of a foreign block go to `extras`.
 _DATA_KEYS = frozenset(
     {
         "type",
@@ -54,7 +55,7 @@ _DATA_KEYS = frozenset(
         "extras",
     }
 )
-# The types of standard blocks; `messages.content` has a class for each.
+# These are the types of standard blocks; `messages.content` has a class for each.
 DATA_TYPES = frozenset({"audio", "file", "image", "text-plain", "video"})
 KNOWN_BLOCK_TYPES = DATA_TYPES | {
     "invalid_tool_call",
@@ -68,7 +69,8 @@ KNOWN_BLOCK_TYPES = DATA_TYPES | {
     "tool_call",
     "tool_call_chunk",
 }
-# What a model does besides text, on any wire. A wire without a form for one of these leaves it out of a history.
+# These are the actions of a model besides text, on any wire. A wire without a form for one of them
+# omits it from a history.
 MODEL_WORK = frozenset(
     {
         "thinking",
@@ -90,16 +92,17 @@ MODEL_WORK = frozenset(
         "container_upload",
     }
 )
-_WORK_ENDINGS = ("_tool_result", "_call", "_output")  # `web_search_call`, `apply_patch_call_output`
+# Types with these endings are such actions, too: `web_search_call`, `apply_patch_call_output`.
+_WORK_ENDINGS = ("_tool_result", "_call", "_output")
 
 
 def is_model_work(kind: str) -> bool:
-    """Tell whether blocks of this type are something a model or its tools did, not content."""
+    """Return whether blocks of this type are actions of a model or its tools, not content."""
     return kind in MODEL_WORK or kind.endswith(_WORK_ENDINGS)
 
 
 def is_known_block(block: Any) -> bool:
-    """Tell whether a block is standard already."""
+    """Return whether a block is a standard one."""
     return (
         isinstance(block, Mapping)
         and block.get("type") in KNOWN_BLOCK_TYPES
@@ -108,7 +111,7 @@ def is_known_block(block: Any) -> bool:
 
 
 def _is_foreign(block: Mapping[str, Any]) -> bool:
-    """Tell whether a block has a standard type but another shape."""
+    """Return whether a block has a standard type but another form."""
     return any(key in block for key in ("source_type", "source")) or isinstance(
         block.get("file"), Mapping
     )
@@ -142,7 +145,7 @@ def standard_block(block: Block) -> ContentBlock:
 
 
 def non_standard(block: Block) -> Block:
-    """Wrap a provider's own block; its `index` stands on the wrapper, for sums."""
+    """Return a provider's own block wrapped as `non_standard`; its `index` moves to the wrapper, for sums."""
     if "index" not in block:
         return {"type": "non_standard", "value": block}
     value = {key: item for key, item in block.items() if key != "index"}
@@ -150,20 +153,21 @@ def non_standard(block: Block) -> Block:
 
 
 def rest(block: Block, *known: str) -> Block:
-    """Return `{"extras": ...}` with what the block has beyond the keys known, or an empty dict."""
+    """Return `{"extras": ...}` with the keys of the block that are not in `known`, or an empty dict."""
     extras = {key: value for key, value in block.items() if key not in ("type", "index", *known)}
     return {"extras": extras} if extras else {}
 
 
 def is_unfinished(message: AIMessage) -> bool:
-    """Tell whether a message is a chunk that is not the last of its answer."""
+    """Return whether a message is a chunk that is not the last of its answer."""
     return hasattr(message, "tool_call_chunks") and message.chunk_position != "last"  # type: ignore[attr-defined]
 
 
 def call_blocks(message: AIMessage, id_: str | None, index: Any) -> list[Block] | None:
     """Return the message's blocks for the tool call with this id (for an unfinished chunk, at this index).
 
-    `None` if there is no such call. A chunk has its text; a whole message has it parsed, or the parse error.
+    The result is None if there is no such call. For a chunk it has the text of the arguments, for a
+    whole message the parsed arguments or the error.
     """
     if is_unfinished(message):
         chunks = [
@@ -181,7 +185,7 @@ def call_blocks(message: AIMessage, id_: str | None, index: Any) -> list[Block] 
 
 
 def with_tool_calls(blocks: list[Any], message: AIMessage) -> list[Any]:
-    """Add the tool calls that no block of the content has; for a chunk that is not the last, as tool call chunks."""
+    """Return the blocks with the tool calls added that have no block; for an unfinished chunk, as tool call chunks."""
     if is_unfinished(message):
         if not any(block["type"] == "tool_call_chunk" for block in blocks):
             blocks += [{**chunk, "type": "tool_call_chunk"} for chunk in message.tool_call_chunks]  # type: ignore[attr-defined]
@@ -224,7 +228,10 @@ _PARTS = ("tool_call_chunk", "server_tool_call_chunk")
 
 
 def _read(block: Block, kind: str) -> Block:
-    """Parse a call; unreadable arguments of a provider's own tool go to its `extras`."""
+    """Return a call with parsed arguments.
+
+    Invalid arguments of a provider's own tool go to its `extras`.
+    """
     try:
         return {**block, "type": kind, "args": parse_tool_args(block.get("args"))}
     except ValueError as exc:
@@ -239,7 +246,10 @@ def _read(block: Block, kind: str) -> Block:
 
 
 def data_block(kind: str, block: Block, used: Collection[str] = (), **fields: Any) -> Block:
-    """Make a data block of `fields`; what else the foreign `block` has goes under `extras`, but for the keys `used`."""
+    """Return a data block with `fields`.
+
+    Other keys of the foreign `block` go to `extras`, except those in `used`.
+    """
     made: Block = {"type": kind}
     made |= {key: block[key] for key in ("id", "index") if key in block and key not in used}
     made |= {key: value for key, value in fields.items() if value is not None}
@@ -252,12 +262,13 @@ def data_block(kind: str, block: Block, used: Collection[str] = (), **fields: An
     return made
 
 
-# Where the older form has its data: `source_type` -> key of the standard block, key of the older one.
+# This maps the older `source_type` to the key of the data in the standard block and in the older
+# one.
 _OLDER = {"url": ("url", "url"), "base64": ("base64", "data"), "id": ("file_id", "id")}
 
 
 def _from_source_type(block: Block) -> Block | None:
-    """Read the older form of data blocks, in which `source_type` names where the data is."""
+    """Return the standard block for the older form of data blocks, in which `source_type` names the key of the data."""
     kind, source = block.get("type"), block["source_type"]
     if kind not in ("image", "audio", "file", "video"):
         return None
@@ -274,7 +285,7 @@ def _from_source_type(block: Block) -> Block | None:
 
 
 def split_data_url(url: str) -> tuple[str, str] | None:
-    """Split `data:image/png;base64,AAAA` into mime type and data; `None` for any other URL."""
+    """Return the media type and data of `data:image/png;base64,AAAA`; None for any other URL."""
     if not url.startswith("data:"):
         return None
     head, comma, data = url[5:].partition(",")
@@ -283,7 +294,7 @@ def split_data_url(url: str) -> tuple[str, str] | None:
 
 
 def extras_of(block: Mapping[str, Any]) -> Block:
-    """Return a copy of a block's `extras`, empty if they are no dict."""
+    """Return a copy of a block's `extras`, empty if they are not a dict."""
     extras = block.get("extras")
     return dict(extras) if isinstance(extras, Mapping) else {}
 
@@ -300,7 +311,7 @@ def extra_field(block: Mapping[str, Any], *keys: str) -> Any:
 
 
 def refusal_block(details: Any) -> Block:
-    """Make the block of a refusal from Anthropic's `stop_details`.
+    """Return the refusal block for Anthropic's `stop_details`.
 
     Source: https://docs.claude.com/en/docs/test-and-evaluate/strengthen-guardrails, read 2026-11.
     """

@@ -1,6 +1,7 @@
 """Answers with standard blocks as content: `output_version="v1"`. Pure.
 
-`as_v1` does it for a whole answer, a `V1Stream` for the chunks of one stream, so that their sum is the whole answer's.
+`as_v1` converts a whole answer, a `V1Stream` the chunks of one stream, so that their sum equals the
+converted answer.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ __all__ = ["V1Stream", "as_v1"]
 _Answer = TypeVar("_Answer", bound=AIMessage)
 
 V1 = {"output_version": "v1"}
-# Blocks hold these now; a copy here would be sent a second time.
+# The blocks contain these; a copy here would be sent a second time.
 MOVED_TO_BLOCKS = ("reasoning_content", "refusal")
-# What comes in pieces: without an index, neighbours of one kind are one block. Others are a block each.
+# These blocks are streamed in pieces: without an index, adjacent ones of one type are one block.
+# Others are a block each.
 PIECEWISE = ("text", "reasoning", "refusal")
 
 
@@ -43,22 +45,25 @@ def _with_blocks(message: _Answer, blocks: list[Any]) -> _Answer:
 class V1Stream:
     """Turns the chunks of one stream, in order, into chunks of standard blocks.
 
-    Every block gets a number as `index`, by which pieces of one block add up: a text and a tool call never do, whatever
-    numbers the wire gives them.
+    Every block gets a number as `index`, by which its pieces are added. A text and a tool call
+    never share a number, whatever numbers the wire has.
     """
 
     def __init__(self) -> None:
-        self._numbers: dict[Any, int] = {}  # place -> number
+        # This maps the place of a block to its number.
+        self._numbers: dict[Any, int] = {}
         self._count = 0
-        self._kind: str | None = None  # of the latest block
-        self._run = 0  # how many runs of blocks of one kind there were
+        # The type of the latest block.
+        self._kind: str | None = None
+        # The number of runs of blocks of one type.
+        self._run = 0
 
     def convert(self, chunk: AIMessageChunk) -> AIMessageChunk:
         """Return the chunk with its content in standard blocks; the chunk is not changed."""
         if chunk.response_metadata.get("output_version") == "v1":
             return chunk
         part = chunk
-        if chunk.chunk_position is not None:  # the last one has the end of a call, not a call
+        if chunk.chunk_position is not None:  # The last chunk has the end of a call, not a call.
             part = chunk.model_copy(update={"chunk_position": None})
         return _with_blocks(
             chunk, [{**block, "index": self._number(block)} for block in part.content_blocks]
@@ -72,7 +77,8 @@ class V1Stream:
         if index is not None:
             place: Any = ("index", kind, index)
             if place not in self._numbers and run in self._numbers:
-                # Plain text until now, whose block has become one with an index (Anthropic's decoder does so).
+                # The content was plain text until now; its block has got an index (Anthropic's
+                # decoder does so).
                 self._numbers[place] = self._numbers.pop(run)
         else:
             place = run if kind in PIECEWISE else ("alone", self._count)
