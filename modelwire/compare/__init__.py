@@ -1,4 +1,4 @@
-"""`modelwire compare`: what other models would have answered to the calls of a recording."""
+"""`modelwire compare`: runs recorded calls again on other models and compares the answers."""
 
 from __future__ import annotations
 

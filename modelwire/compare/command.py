@@ -1,4 +1,4 @@
-"""`modelwire compare`: a table, JSON or a page of what other models make of recorded calls."""
+"""`modelwire compare`: shows as a table, JSON or a page how other models answer recorded calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["register"]
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to `modelwire`."""
     parser = commands.add_parser(
         "compare",
         help="run recorded calls again on other models, and compare the answers",

@@ -1,4 +1,6 @@
-"""`compare`: asks the calls of a recording anew of other models, as jobs, and compares with what came then."""
+"""`compare`: runs the calls of a recording again on other models, as jobs, and compares the answers
+with the recorded ones.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,11 @@ from modelwire.tools.schema_check import JsonSchemaCheck
 __all__ = ["Comparison", "Outcome", "Row", "Total", "compare"]
 
 _REFUSING = FILTERED_REASONS | {"refusal", "guardrail_intervened", "content_filtered"}
-# Of a call: the model with all that it binds, None where it cannot be sent; and what it does not take.
+# For one call: the model with all bound arguments (None if the call cannot be sent), and what the
+# model does not take.
 _Planned = tuple[Any, list[str]]
-POLL_S: Any = "auto"  # between two looks at a batch
+# A batch is polled at the intervals of `BatchJob.wait`.
+POLL_S: Any = "auto"
 _NO_CHAT = "`{}` is not a chat model with a wire of its own, so recorded calls cannot go to it. Name one such as {}."
 _VERDICT = (
     "Two answers to one request. Do they say the same, so that one may stand for the other? Answer with one word, yes "
@@ -43,9 +47,9 @@ _VERDICT = (
 
 @dataclass(slots=True)
 class Outcome:
-    """What a model made of one call. Costs are in USD; None where something is not known or not in question.
+    """A model's result for one call. Costs are in USD; a field is None if it is unknown or does not apply.
 
-    `seconds` of a job are those of the whole row with its retries and waits; a batch has none.
+    `seconds` are those of the job's row, including retries and waits; rows of a batch have none.
     """
 
     text: str = ""
@@ -56,46 +60,49 @@ class Outcome:
     output_tokens: int | None = None
     cost: Decimal | None = None
     seconds: float | None = None
-    fits_schema: bool | None = None  # the answer's, and those of the tools that it calls
-    same_tools: bool | None = None  # the same calls with the same arguments as then
-    similarity: float | None = None  # 0 to 1, of the texts' words
-    same_meaning: bool | None = None  # as a judge says
-    not_taken: list[str] = field(
-        default_factory=list
-    )  # what is not sent of the recorded request, a sentence each
+    # Whether the answer, and the arguments of its tool calls, fit their schemas.
+    fits_schema: bool | None = None
+    # Whether the answer has the same tool calls with the same arguments as the recorded one.
+    same_tools: bool | None = None
+    # The similarity of the texts' words, from 0 to 1.
+    similarity: float | None = None
+    # The judge's verdict.
+    same_meaning: bool | None = None
+    # The parts of the recorded request that are not sent, a sentence each.
+    not_taken: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Row:
-    """One recorded call, what came of it then, and what each model makes of it now."""
+    """One recorded call, its recorded answer, and each model's result for it."""
 
     line: int
-    request: str  # the last words of it
+    request: str  # The end of the request's text.
     recorded: Outcome
     outcomes: dict[str, Outcome]
 
 
 @dataclass(slots=True)
 class Total:
-    """The sums of one model: counts as `(how many, of how many)`."""
+    """The sums of one model. Counts are pairs `(how many, of how many)`."""
 
     model: str
     answered: tuple[int, int]
     refused: int
     same_tools: tuple[int, int]
     fits_schema: tuple[int, int]
-    similarity: float | None  # the mean
+    similarity: float | None  # The mean.
     same_meaning: tuple[int, int]
     input_tokens: int
     output_tokens: int
     cost: Decimal | None
-    seconds: float | None  # the median
+    seconds: float | None  # The median.
     not_taken: list[str]
 
 
 @dataclass(slots=True)
 class Comparison:
-    """All rows and the totals, the recording's first."""
+    """All rows, and the totals of the recording and of each model."""
 
     rows: list[Row]
     totals: list[Total]
@@ -117,15 +124,17 @@ def compare(
     limit: int | None = None,
     quiet: bool = True,
 ) -> Comparison:
-    """Ask every call of the recording at `path` anew of each of `models`, and compare the answers.
+    """Run every call of the recording at `path` again on each of `models`, and compare the answers.
 
-    `models` are names as `init_chat_model` takes them, or chat models, or one. The calls are jobs whose state lies in
-    `dir` (`path` with `.compare` behind it): run again, it goes on where it was, and pays for nothing twice. With
-    `batch` they go through the providers' Batch APIs, those of Gemini on Vertex AI by files in `bucket`,
-    "gs://my-bucket/folder". `judge` is a model that says of texts that differ whether they mean the same. `max_cost` in
-    USD holds for each model; `limit` is the number of calls, the first ones.
+    `models` are names for `init_chat_model`, or chat models, or a single one. The calls are jobs
+    whose state is in `dir` (by default `path` followed by `.compare`): a repeated call resumes them
+    and pays for nothing twice. With `batch` they go through the providers' Batch APIs, those of
+    Gemini on Vertex AI with files in `bucket`, "gs://my-bucket/folder". `judge` is a model that
+    decides whether differing texts mean the same. `max_cost` in USD applies to each model; `limit`
+    is the number of calls, the first ones.
 
-    Raises: `CassetteError`, `InvalidArgument` and `NotBatchable` before any request, and what `run_job` raises.
+    Raises: `CassetteError`, `InvalidArgument` and `NotBatchable` before any request, and the errors
+    of `run_job`.
     """
     max_cost = None if max_cost is None else amount_of(max_cost)
     if limit is not None and limit < 1:
@@ -140,18 +149,19 @@ def compare(
     buckets = _buckets(named, bucket, batch=batch)
     judging = None if judge is None else _made(judge)
     plans = {name: [_plan(model, call) for call in calls] for name, model in named.items()}
-    # Nothing has been sent so far.
+    # No request has been sent up to here.
     folder = Path(dir or f"{os.fspath(path)}.compare")
     folder.mkdir(parents=True, exist_ok=True)
     rows = [Row(call.line, _last_words(call), _recorded(call), {}) for call in calls[:count]]
     inputs = [call.request.messages for call in calls]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ParameterWarning)  # the report has them
+        # The report lists these warnings.
+        warnings.simplefilter("ignore", ParameterWarning)
         groups = {
             name: _groups(plan[:count] if batch else plan, folder / _slug(name), batch=batch)
             for name, plan in plans.items()
         }
-        # All batches are handed in first: they take their day side by side.
+        # All batches are submitted first, so that they run at the same time.
         jobs = {
             name: [_submit(group, inputs, buckets[name]) for group in groups[name] if batch]
             for name in plans
@@ -179,9 +189,6 @@ def compare(
     )
 
 
-# Asking
-
-
 def _named(models: Any) -> dict[str, Any]:
     models = [models] if isinstance(models, str | HTTPChatModel) else models
     named = {_name(model): _made(model) for model in models}
@@ -195,7 +202,10 @@ def _named(models: Any) -> dict[str, Any]:
 
 
 def _buckets(named: Mapping[str, Any], bucket: str | None, *, batch: bool) -> dict[str, str | None]:
-    """Return the bucket of each model that takes one; in a `batch`, check that each model has a Batch API."""
+    """Return the bucket of each model that takes one.
+
+    For a `batch`, check that each model has a Batch API.
+    """
     buckets = {name: bucket if takes_bucket(model) else None for name, model in named.items()}
     if bucket is not None and not (batch and any(buckets.values())):
         raise InvalidArgument(
@@ -220,7 +230,10 @@ def _made(model: Any) -> Any:
 
 
 def _plan(model: Any, call: RecordedCall) -> _Planned:
-    """Return the model as the call binds it, and what it does not take of it. Nothing is sent; a key must be there."""
+    """Return the model with the call's arguments bound, and what it does not take.
+
+    No request is sent; a key must be set.
+    """
     params = dict(call.request.params)
     tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
     notes = [
@@ -236,7 +249,7 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
             model.build_request(call.request.messages, **bound.kwargs)
         except MissingKey:
             raise
-        except CallerError as exc:  # this call alone cannot be sent, and its row says so
+        except CallerError as exc:  # Only this call cannot be sent, and its row has the error.
             return None, [str(exc)]
     return bound, notes + [
         str(it.message) for it in caught if issubclass(it.category, ParameterWarning)
@@ -244,7 +257,10 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
 
 
 class _Group(NamedTuple):
-    """Calls that bind the same: one job. `places` are theirs among all calls."""
+    """The calls with the same bound arguments, which are one job.
+
+    `places` are their positions among all calls.
+    """
 
     bound: Any
     places: list[int]
@@ -253,7 +269,8 @@ class _Group(NamedTuple):
 
 def _groups(plan: Sequence[_Planned], folder: Path, *, batch: bool) -> list[_Group]:
     places: dict[str, list[int]] = {}
-    of_batch = len(plan) if batch else None  # a batch is made of all its rows at once
+    # All rows of a batch are submitted together, so their number is part of its name.
+    of_batch = len(plan) if batch else None
     for place, (bound, _) in enumerate(plan):
         if bound is not None:
             digest = sha256(to_json([bound.kwargs, of_batch], fallback=repr)).hexdigest()[:8]
@@ -273,17 +290,16 @@ def _by_jobs(
     max_cost: Decimal | None,
     quiet: bool,
 ) -> dict[int, Outcome]:
-    """Ask the first `count` calls live; return what came of each."""
+    """Run the first `count` calls directly; return the outcome of each by its position."""
     outcomes: dict[int, Outcome] = {}
     left = max_cost
     for bound, places, folder in groups:
-        limit = sum(
-            place < count for place in places
-        )  # the job knows all: more may come another day
+        # The job gets all rows with a `limit`, so that a later comparison can continue it.
+        limit = sum(place < count for place in places)
         if not limit:
             continue
         chain = RunnableLambda(_messages_of_row) | bound | RunnableLambda(_row_of_message)
-        # The rows of a result that has gaps are found by their `place`.
+        # Rows may be missing from a result, so they are matched by their `place`.
         rows = [{"place": place, "messages": messages_to_dict(inputs[place])} for place in places]
         result = run_job(
             chain, rows, job_dir=folder, limit=limit, max_cost=left, dedupe=False, quiet=quiet
@@ -312,7 +328,7 @@ def _submit(group: _Group, inputs: Sequence[Any], bucket: str | None) -> BatchJo
 
 
 def _by_batch(groups: Sequence[_Group], jobs: Sequence[BatchJob]) -> dict[int, Outcome]:
-    """Wait for the batches of a model; return what came of each call."""
+    """Wait for the batches of a model; return the outcome of each call by its position."""
     outcomes: dict[int, Outcome] = {}
     for group, job in zip(groups, jobs, strict=True):
         for result in job.wait(poll=POLL_S).results():
@@ -320,9 +336,6 @@ def _by_batch(groups: Sequence[_Group], jobs: Sequence[BatchJob]) -> dict[int, O
             outcome = outcomes[group.places[result.index]] = _outcome(result.message, error)
             outcome.cost = result.cost
     return outcomes
-
-
-# What came
 
 
 def _recorded(call: RecordedCall) -> Outcome:
@@ -352,7 +365,7 @@ def _outcome(message: Any, error: str | None) -> Outcome:
 
 
 def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:
-    """Tell whether an answer keeps to the schema of its request, and its calls to those of their tools."""
+    """Return whether an answer fits the schema of its request, and its tool calls the schemas of their tools."""
     tools = {
         it["function"]["name"]: it["function"].get("parameters") for it in params.get("tools") or ()
     }
@@ -361,11 +374,12 @@ def _fits(outcome: Outcome, params: Mapping[str, Any]) -> bool | None:
     if form.get("type") == "json_schema" and not outcome.tool_calls and outcome.error is None:
         pairs.append((outcome.text, form["json_schema"]["schema"]))
     for value, schema in pairs:
-        if schema is False:  # a tool that the request does not have
+        if schema is False:  # The request does not have this tool.
             return False
         try:
             check = JsonSchemaCheck(schema or {})
-        except InvalidArgument:  # of Gemini's own form, say: nobody here can tell
+        except InvalidArgument:
+            # The schema cannot be checked here, for example one in Gemini's own form.
             return None
         try:
             check(from_json(value) if isinstance(value, str) else value)
@@ -385,7 +399,7 @@ def _hold_against(outcome: Outcome, recorded: Outcome) -> None:
 
 
 def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quiet: bool) -> None:
-    """Ask the judge about the texts that are not the same; what it does not say stays open."""
+    """Ask the judge model whether differing texts mean the same; unclear verdicts stay None."""
     pairs = [
         (row, one) for row in rows for one in row.outcomes.values() if one.similarity is not None
     ]
@@ -398,7 +412,8 @@ def _judge(rows: Iterable[Row], model: Any, folder: Path, *, max_cost: Any, quie
     ]
     if not questions:
         return
-    digest = sha256(to_json(questions)).hexdigest()[:8]  # other answers are another question
+    # The digest names the job, since different answers make different questions.
+    digest = sha256(to_json(questions)).hexdigest()[:8]
     answers = run_job(
         _VERDICT,
         questions,

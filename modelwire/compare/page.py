@@ -1,4 +1,4 @@
-"""A comparison as one page of HTML that loads nothing, and as cells of a table. Pure."""
+"""Formats a comparison as one HTML page that loads nothing, and as cells of a table. No I/O."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ul { margin: .5rem 0; padding-left: 1.25rem; }
 
 
 def cells_of(total: Total) -> list[str]:
-    """Return the cells of a total, in the order of `TOTALS`; a dash for what is not in question."""
+    """Return the cells of a total, in the order of `TOTALS`, with a dash for what does not apply."""
     return [
         total.model,
         _of(total.answered),
@@ -76,7 +76,7 @@ def _of(counts: tuple[int, int]) -> str:
 
 
 def page_of(comparison: Comparison, recording: str) -> str:
-    """Return the page; whatever a model or a user wrote is escaped."""
+    """Return the page. Every text of a model or a user is escaped."""
     columns = [TOTALS, *(cells_of(total) for total in comparison.totals)]
     head, *lines = zip(*columns, strict=True)
     table = "".join(

@@ -1,4 +1,7 @@
-"""The calls of a cassette: each request, and what came of it. All are read before anything is sent."""
+"""Reads the calls of a cassette: each request, and its answer or error.
+
+The whole file is read before any request is sent.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,15 @@ from modelwire.transport.wire import Reply
 __all__ = ["RecordedCall", "read_recording"]
 
 _LEFT_OUT = re.compile(r"<\d+ characters, sha256 [0-9a-f]{64}>")
+# These are further paths of the wire, besides `Wire.path`.
 _STREAMS = {
     ":streamGenerateContent": "gemini",
     "/converse-stream": "bedrock",
-}  # their paths beside `Wire.path`
+}
 
 
 class RecordedCall(NamedTuple):
-    """One call: `line` of the file, its request, and the answer or the error that ended it."""
+    """One call: the `line` of the file, its request, and the answer or the error that ended it."""
 
     line: int
     wire: str
@@ -39,9 +43,10 @@ class RecordedCall(NamedTuple):
 
 
 def read_recording(path: str | os.PathLike[str]) -> list[RecordedCall]:
-    """Read the calls of a cassette; of several tries of one call, the last.
+    """Return the calls of a cassette. If a call was tried several times, the last try is returned.
 
-    Raises: `CassetteError` for a file that is none, holds no call, or of which a request is not whole.
+    Raises: `CassetteError` for a file that is not a cassette, has no calls, or has a truncated
+    request.
     """
     try:
         exchanges = from_lines(Path(path).read_bytes(), path)
@@ -103,7 +108,7 @@ def _missing_text(value: Any) -> str | None:
 
 
 def _answer(wire: str, body: Mapping[str, Any], url: str, came: Answer) -> AIMessage:
-    """Decode what came. Raises the `ChatError` that it is."""
+    """Return the recorded answer. Raises the `ChatError` that it stands for."""
     codec = wire_named(wire).codec(wire_named(wire).owner)
     data = b"".join(piece for _, piece in came.pieces)
     if came.ended == "failed":

@@ -1,6 +1,7 @@
-"""A recorded request, read back: messages and common parameters, of whichever wire it was sent over. No I/O here.
+"""Converts a recorded request of any wire back to messages and common parameters. No I/O.
 
-A turn of the model is read as its wire's codec reads an answer. What a request has beyond that is named, not sent.
+An assistant's message is decoded like an answer of its wire. Any other field of a request is
+reported, not sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ JSON = dict[str, Any]
 
 
 class Request(NamedTuple):
-    """What a call sent. `params` have the common names; `left_out` are fields that have none."""
+    """A recorded request.
+
+    `params` have the common names; `left_out` are fields without a common name.
+    """
 
     messages: list[BaseMessage]
     params: JSON
@@ -36,7 +40,10 @@ class Request(NamedTuple):
 
 
 def read_request(wire: str, body: Mapping[str, Any]) -> Request:
-    """Read the body of a call over `wire`. Raises: KeyError, TypeError, ValueError for what is none."""
+    """Return the request in the body of a call over `wire`.
+
+    Raises: `KeyError`, `TypeError`, `ValueError` for an invalid body.
+    """
     fields = {name: value for name, value in body.items() if value is not None}
     messages, params = _READERS[wire](fields)
     return Request(
@@ -157,7 +164,8 @@ def _gemini(fields: JSON) -> tuple[list[BaseMessage], JSON]:
     messages: list[BaseMessage] = []
     if system := fields.pop("systemInstruction", None):
         messages.append(SystemMessage("\n\n".join(part["text"] for part in system["parts"])))
-    calls: list[Any] = []  # of the latest turn of the model, that have no result yet
+    # These are the calls of the model's latest message that have no result yet.
+    calls: list[Any] = []
     for turn in fields.pop("contents"):
         if turn.get("role") == "model":
             answer = _decoded("gemini", {"candidates": [{"content": turn, "finishReason": "STOP"}]})
@@ -295,7 +303,7 @@ def _decoded(wire: str, answer: JSON) -> AIMessage:
 
 
 def _content(content: Any) -> Any:
-    """Return a text, or blocks as standard ones; a text alone is a text."""
+    """Return a text, or a list of standard blocks. A single text block becomes a text."""
     if isinstance(content, str):
         return content
     return _joined([block_from_wire(dict(block)) or block for block in content])
@@ -344,7 +352,7 @@ def _without_type(item: JSON) -> JSON:
 
 
 def _choice(fields: JSON) -> str | None:
-    """Return a choice of tools in the words of `bind_tools`: auto, any, none or a name."""
+    """Return a choice of tools as `bind_tools` takes it: auto, any, none or a name."""
     choice = fields.pop("tool_choice", None)
     if isinstance(choice, Mapping):
         named = choice.get("name") or (choice.get("function") or {}).get("name")

@@ -3,9 +3,10 @@
     from modelwire.local import LocalServer
 
     with LocalServer("smollm2") as server:
-        print(server.base_url)        # speaks the OpenAI and the Anthropic wire; needs no key
+        print(server.base_url)        # takes OpenAI's and Anthropic's requests; needs no key
 
-`init_chat_model("local:smollm2")` does the same by itself, with one server for all models of the program.
+`init_chat_model("local:smollm2")` starts such a server by itself, and all models of the program
+share it.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The chat templates of the models we know, where those inside their weights do not say all that a chat may hold."""
+"""Chat templates for known models whose own templates cannot express everything that a chat may contain."""
 
 from __future__ import annotations
 
 __all__ = ["SMOLLM2_WITH_TOOLS"]
 
-# ChatML word for word as the model's own template has it, and tools besides, which that leaves out. Calls are written
-# as in `<tool_call>` JSON, the form llama.cpp finds in a template by itself, and then holds the model to. Answers of
-# tools have a role of their own: a tag that begins like `<tool_call>` leads so small a model to write that instead
-# (tried 2026-11).
+# This is ChatML exactly as in the model's own template, extended by tools, which that template
+# lacks. Calls are written as `<tool_call>` JSON, a form that llama.cpp detects in a template and
+# then enforces on the model's output. Results of tools have a role of their own: with a tag that
+# begins like `<tool_call>`, so small a model repeats that tag instead of calling (tried 2026-11).
 SMOLLM2_WITH_TOOLS = """\
 {%- set first = messages[0] -%}
 {{- '<|im_start|>system\\n' }}

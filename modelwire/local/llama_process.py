@@ -1,11 +1,12 @@
-"""The process in which llama.cpp serves. Run as a script by `server.py`; imports nothing of ours.
+"""The child process that runs llama.cpp's server. `server.py` starts it as a script; it imports nothing of modelwire.
 
-Says `listening http://127.0.0.1:PORT` on its standard output when the model is loaded, and ends when its standard
-input is closed or its parent is gone.
+It prints `listening http://127.0.0.1:PORT` to standard output once the model is loaded, and ends
+when its standard input is closed or its parent is gone.
 
-llama.cpp answers whatever name a request calls it by. A web page whose name leads to this machine by now (DNS
-rebinding) could use it through the user's browser. So it listens on a socket in a folder of the user's own, and what
-comes to the port is passed on from here, if it names this machine.
+llama.cpp answers requests with any `Host` header. A web page whose host name has been redirected to
+this machine (DNS rebinding) could therefore use it through the user's browser. So llama.cpp listens
+on a Unix socket in a private folder, and this process forwards requests from the TCP port only if
+their `Host` names this machine.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def _end_with_parent(parent_pid: int, folder: str) -> None:
     if os.name == "posix":
         import select
 
-        # The look at the parent's id is for a fork of the parent that outlives it and still holds the pipe.
+        # The parent's id is checked because a fork of the parent may outlive it and still hold the
+        # pipe open.
         while os.getppid() == parent_pid:
             ready, _, _ = select.select([0], [], [], 1.0)
             if ready and not os.read(0, 1):
@@ -52,20 +54,24 @@ def _start(options: dict[str, Any], place: str) -> Any:
     params.n_parallel = options["n_parallel"]
     params.cpuparams.n_threads = options["n_threads"]
     params.use_jinja = True
-    params.chat_template = options["chat_template"]  # empty: the weights' own
-    params.verbosity = 1  # errors only: the log is for a start that fails
-    params.cache_ram_mib = 256  # old prompts kept in memory; its own default is 8 GB
+    # If it is empty, llama.cpp uses the template in the weights.
+    params.chat_template = options["chat_template"]
+    params.verbosity = 1  # llama.cpp logs errors only; the log is for a failed start.
+    # Old prompts are cached in this much memory. llama.cpp's default is 8 GB.
+    params.cache_ram_mib = 256
     params.ui = False
-    params.endpoint_slots = False  # it shows other people's prompts
-    params.cors_origins = (
-        "http://127.0.0.1"  # its own default lets any web page in the user's browser read answers
-    )
+    params.endpoint_slots = False  # This endpoint would show the prompts of other users.
+    # llama.cpp's default allows any web page in the user's browser to read answers.
+    params.cors_origins = "http://127.0.0.1"
     return xllamacpp.Server(params)
 
 
 async def _serve(listener: socket.socket, inner: str) -> None:
     async def let_in(client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        """Pass a connection on by its first request: a browser has no connection that two sites share."""
+        """Forward a connection after checking its first request.
+
+        A browser never shares a connection between two sites.
+        """
         try:
             head = await client.readuntil(b"\r\n\r\n")
             if not _names_this_machine(head):
@@ -78,13 +84,13 @@ async def _serve(listener: socket.socket, inner: str) -> None:
             writer.write(head)
             await asyncio.gather(_pass_on(client, writer), _pass_on(reader, answer))
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # it is gone, or speaks no HTTP
+            pass  # The client has disconnected, or does not speak HTTP.
         finally:
             answer.close()
 
     server = await asyncio.start_server(let_in, sock=listener)
     print(f"listening http://127.0.0.1:{listener.getsockname()[1]}", flush=True)  # noqa: T201 - the parent waits for it
-    os.dup2(2, 1)  # nobody reads our output from here on
+    os.dup2(2, 1)  # The parent does not read further output.
     await server.serve_forever()
 
 
@@ -106,9 +112,8 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
 def _names_this_machine(head: bytes) -> bool:
     found = re.search(rb"(?im)^host:[ \t]*(\[[^\]]*\]|[^:\r]*)", head)
     name = found[1].decode("latin-1").strip().lower() if found else ""
-    return name in ("", "localhost", "127.0.0.1", "[::1]") or name.endswith(
-        ".localhost"
-    )  # RFC 6761, 6.3
+    # RFC 6761, 6.3
+    return name in ("", "localhost", "127.0.0.1", "[::1]") or name.endswith(".localhost")
 
 
 def main() -> None:
@@ -117,15 +122,16 @@ def main() -> None:
     folder = tempfile.mkdtemp(prefix="modelwire-")
     threading.Thread(target=_end_with_parent, args=(os.getppid(), folder), daemon=True).start()
     place = os.path.join(folder, "llama.sock")
-    has_sockets = (
-        os.name == "posix" and len(place) < 100
-    )  # the longest address of one; else a port nobody is told
+    # The path of a socket must be shorter than this. Otherwise llama.cpp listens on a port that is
+    # not announced.
+    has_sockets = os.name == "posix" and len(place) < 100
     try:
         listener = socket.create_server(("127.0.0.1", options["port"]), backlog=1024)
         server = _start(options, place if has_sockets else "127.0.0.1")
         asyncio.run(_serve(listener, server.listening_address))
     except (ImportError, OSError, RuntimeError) as exc:
-        sys.exit(str(exc))  # one line: the reason stands in llama.cpp's own lines before it
+        # The error is one line; the log contains llama.cpp's own lines before it.
+        sys.exit(str(exc))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,7 +1,8 @@
 """llama.cpp's HTTP server on a loopback port, in a child process that ends when this one does.
 
-The child is tied to us by a pipe: whatever ends this program (an exception, Ctrl-C, `kill -9`) closes the pipe, and
-the child goes. Linux's PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the child ends.
+A pipe ties the child to this process: whatever ends this program (an exception, Ctrl-C, `kill -9`)
+closes the pipe, and the child exits. Linux's PR_SET_PDEATHSIG would not do: it fires when the
+*thread* that started the child ends.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalServer", "ensure_server", "require_runtime"]
 
-N_CTX = 16_384  # tokens of all slots together; a slot of SmolLM2 has 8,192 at most
+# All slots together have this many tokens of context; a slot of SmolLM2 has at most 8,192.
+N_CTX = 16_384
 N_PARALLEL = 4
-_READY = "listening "  # what the child says before the address; see llama_process.py
+# The child prints this before its address; see llama_process.py.
+_READY = "listening "
 
 
 class LocalServer:
     """Start a local model's server, and return when it answers.
 
-    `n_ctx` is the number of tokens of all `n_parallel` slots together: one conversation has `n_ctx / n_parallel`.
-    `port=0` lets the system choose a free one. `n_threads=None` uses half the cores.
-    Raise `ConnectFailed`, with the last lines of its log, when it does not answer within `start_timeout_s` seconds.
+    `n_ctx` is the number of tokens of all `n_parallel` slots together: one conversation has `n_ctx
+    / n_parallel`. `port=0` lets the system choose a free one. `n_threads=None` uses half the cores.
+    Raises `ConnectFailed`, with the last lines of its log, if it does not answer within
+    `start_timeout_s` seconds.
 
         with LocalServer("smollm2") as server:
             model = ChatOpenAI(model="smollm2", base_url=server.base_url_for("openai"), api_key="none")
@@ -51,9 +55,8 @@ class LocalServer:
         import weakref
 
         packages = require_runtime()
-        self.context_tokens = _positive("n_ctx", n_ctx) // _positive(
-            "n_parallel", n_parallel
-        )  # of a conversation
+        # The tokens of one conversation.
+        self.context_tokens = _positive("n_ctx", n_ctx) // _positive("n_parallel", n_parallel)
         self.model_path: Path = find_weights(model)
         self.model_name: str = str(model) if model in KNOWN else self.model_path.stem
         options: dict[str, str | int] = {
@@ -70,21 +73,23 @@ class LocalServer:
         }
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child, closed by `_end`
         self._process = _spawn(options, self._log)
-        # Runs at `stop`, when the object is dropped, and at the end of the program: whichever is first.
+        # This runs at `stop`, when the object is garbage-collected, or at the end of the program,
+        # whichever is first.
         self._end = weakref.finalize(self, _end, self._process, self._log)
         try:
             self.base_url: str = _await_ready(self._process, self._log, start_timeout_s)
-        except BaseException:  # Ctrl-C while it starts, too: no child may stay behind
+        except BaseException:
+            # A Ctrl-C during the start is included: no child process may be left behind.
             self.stop()
             raise
 
     def base_url_for(self, wire: Literal["openai", "anthropic"]) -> str:
-        """Return the `base_url` that the adapter of a wire takes: OpenAI's ends in `/v1`, Anthropic's does not."""
+        """Return the `base_url` that the chat models of a wire take: OpenAI's ends in `/v1`, Anthropic's does not."""
         return self.base_url + {"openai": "/v1", "anthropic": ""}[wire]
 
     @property
     def running(self) -> bool:
-        """Whether the child is there."""
+        """Whether the child process runs."""
         return self._end.alive and self._process.poll() is None
 
     @property
@@ -93,7 +98,7 @@ class LocalServer:
         return self._process.pid
 
     def stop(self) -> None:
-        """End the child; a second call does nothing."""
+        """End the child process. A second call does nothing."""
         self._end()
 
     def __enter__(self) -> LocalServer:
@@ -118,9 +123,9 @@ _lock = threading.Lock()
 def ensure_server(
     model: str | os.PathLike[str] = "smollm2", *, n_ctx: int = N_CTX, n_parallel: int = N_PARALLEL
 ) -> LocalServer:
-    """Return the server of `model` that all of this process shares; start it at the first call, or when it has died.
+    """Return the server of `model` that this process shares. It is started by the first call, or again if it has died.
 
-    Other numbers than the usual ones are another server, and another half a gigabyte.
+    A call with different numbers starts another server, which needs another half a gigabyte.
     """
     key = find_weights(model), n_ctx, n_parallel
     with _lock:
@@ -131,7 +136,9 @@ def ensure_server(
 
 
 def context_tokens_at(base_url: str | None) -> int | None:
-    """Return the tokens a conversation may have with the shared server at an address; None where none is there."""
+    """Return the context tokens of a conversation with the shared server at an address; None if
+    there is no such server.
+    """
     servers = [
         server for server in _shared.values() if base_url and base_url.startswith(server.base_url)
     ]
@@ -139,7 +146,8 @@ def context_tokens_at(base_url: str | None) -> int | None:
 
 
 def _forget_shared() -> None:
-    # A forked child is not the parent of the server, and its copy of the lock may be held by a thread it has not.
+    # A forked child is not the server's parent, and its copy of the lock may be held by a thread
+    # that it does not have.
     global _lock
     _lock = threading.Lock()
     _shared.clear()
@@ -150,10 +158,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def require_runtime() -> str:
-    """Return the folder that holds `xllamacpp`. Raises: `MissingDependency` where it is not installed."""
+    """Return the folder that contains `xllamacpp`.
+
+    Raises: `MissingDependency` if it is not installed.
+    """
     from importlib.util import find_spec
 
-    spec = find_spec("xllamacpp")  # its 100 MB are loaded by the child alone
+    # Only the child process loads its 100 MB.
+    spec = find_spec("xllamacpp")
     if spec is None or spec.origin is None:
         raise MissingDependency(
             "A local model needs llama.cpp. Run `pip install 'modelwire[local]'`."
@@ -171,14 +183,15 @@ def _spawn(options: dict[str, str | int], log: IO[bytes]) -> subprocess.Popen[by
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        # A group of its own: Ctrl-C is for us, and the child goes when we go.
+        # The child has its own process group, so that a Ctrl-C reaches only this process. The pipe
+        # ends the child.
         start_new_session=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
 
 
 def _await_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout_s: float) -> str:
-    """Return the address the child says it listens on, once `/health` there has answered."""
+    """Return the address in the child's output, once `/health` at that address has answered."""
     import time
 
     deadline = time.monotonic() + timeout_s
@@ -191,7 +204,7 @@ def _await_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout_s: fl
         if _is_healthy(address):
             return address
         time.sleep(0.02)
-    # Its output ends a moment before its exit code is there.
+    # The child's output ends a moment before its exit code is available.
     ended = _exit_code(process, wait_s=5.0 if announced else 0.0)
     how = (
         f"did not answer within {timeout_s:g} s"
@@ -211,7 +224,7 @@ def _exit_code(process: subprocess.Popen[bytes], *, wait_s: float) -> int | None
 
 
 def _announced(process: subprocess.Popen[bytes]) -> str:
-    """Read the child's output up to the line with its address; empty when the child ends first."""
+    """Return the address in the child's output; "" if the child ends before it prints one."""
     assert process.stdout is not None  # noqa: S101 - for the type checker
     for line in process.stdout:
         text = line.decode(errors="replace").strip()
@@ -221,7 +234,8 @@ def _announced(process: subprocess.Popen[bytes]) -> str:
 
 
 def _is_healthy(address: str) -> bool:
-    from http.client import HTTPConnection, HTTPException  # asks no proxy, unlike the pooled client
+    # `http.client` uses no proxy, unlike the pooled client.
+    from http.client import HTTPConnection, HTTPException
     from urllib.parse import urlsplit
 
     parts = urlsplit(address)
@@ -236,7 +250,7 @@ def _is_healthy(address: str) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    """Close the pipe the child watches; it goes by itself, and by force after 5 s."""
+    """Close the pipe that the child watches, and kill the child if it still runs after 5 s."""
     assert process.stdin is not None  # noqa: S101 - for the type checker
     assert process.stdout is not None  # noqa: S101
     process.stdin.close()
@@ -248,8 +262,9 @@ def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
 
 
 def _half_the_cores() -> int:
-    # llama.cpp's threads spin while they wait for each other. With a thread for every core, one busy neighbour makes
-    # it 20 times slower (measured 2026-11 on 2 cores: 4 tokens a second instead of 73), and we are such a neighbour.
+    # llama.cpp's threads spin while they wait for each other. With a thread for every core, a
+    # single busy process makes it 20 times slower (measured 2026-11 on 2 cores: 4 tokens a second
+    # instead of 73), and this program is such a process.
     usable = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

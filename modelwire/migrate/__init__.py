@@ -1,1 +1,4 @@
-"""`modelwire migrate`: programs written for LangChain, with their import lines rewritten. Needs libcst to read them."""
+"""`modelwire migrate`: rewrites the import lines of programs written for LangChain.
+
+It needs libcst to parse them.
+"""

@@ -1,4 +1,4 @@
-"""The command `modelwire migrate PATH...`: shows what would change and what stays; writes with `--write`."""
+"""The command `modelwire migrate PATH...`: shows what would change and what would not; writes with `--write`."""
 # ruff: noqa: T201 - a command prints
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["register"]
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to `modelwire`."""
     parser = commands.add_parser(
         "migrate",
         help="rewrite the imports of programs written for LangChain",

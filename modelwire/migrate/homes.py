@@ -1,4 +1,7 @@
-"""Where a name of LangChain lives here, or why it does not. Imports modules of ours, never LangChain's."""
+"""Maps a name of LangChain to its place in modelwire, or to the reason why it has none.
+
+It never imports LangChain.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from modelwire.compat import homes_of
 
 __all__ = ["ROOTS", "home_of", "is_theirs", "keeps_its_file", "module_home", "reason"]
 
-# LangChain's packages -> where their modules are here.
+# This maps LangChain's packages to modules of modelwire.
 ROOTS = {
     "langchain": "modelwire",
     "langchain_classic": "modelwire",
@@ -23,7 +26,7 @@ ROOTS = {
     "langchain_google_genai": "modelwire.adapters",
     "langchain_google_vertexai": "modelwire.adapters",
 }
-# Names that are different here.
+# These names differ in modelwire.
 _HISTORY = "modelwire.chat_history.InMemoryChatMessageHistory"
 RENAMED = {
     "langchain_community.chat_message_histories.ChatMessageHistory": _HISTORY,
@@ -37,7 +40,7 @@ RENAMED = {
     "langchain_core.load.dump.dumpd": "modelwire.load.dumpd",
     "langchain_core.load.dump.dumps": "modelwire.load.dumps",
 }
-# Where a name may be that LangChain had at several paths over the years.
+# LangChain has had these names at several paths over the years.
 SEARCHED = (
     "messages",
     "prompts",
@@ -67,7 +70,8 @@ SEARCHED = (
     "config",
 )
 
-# What is not here -> why, and what to do. The first that fits "module.name" counts.
+# This maps names without an equivalent to the reason, and what to do. The first entry that matches
+# "module.name" is used.
 _STORES = (
     r"VectorStore|\.vectorstores\b|FAISS|Chroma"
     r"|langchain_(chroma|pinecone|qdrant|milvus|postgres|weaviate|redis)\b"
@@ -133,12 +137,12 @@ _PLAIN = "it is not here; docs/migration.md lists what is"
 
 
 def is_theirs(module: str) -> bool:
-    """Tell whether a module is LangChain's or builds on it."""
+    """Return whether a module is LangChain's or builds on it."""
     return re.match(r"(langchain\w*|langgraph\w*|langsmith)(\.|$)", module) is not None
 
 
 def module_home(module: str) -> str | None:
-    """Return our module for one of LangChain's, or `None`."""
+    """Return modelwire's module for one of LangChain's, or None."""
     root, _, rest = module.partition(".")
     if root not in ROOTS or (
         not rest and root in ("langchain", "langchain_classic", "langchain_community")
@@ -151,7 +155,7 @@ def module_home(module: str) -> str | None:
 
 
 def home_of(module: str, name: str) -> tuple[str, str] | None:
-    """Return the module of ours and the name in it for `from module import name`, None where it has no home here."""
+    """Return module and name in modelwire for `from module import name`; None if there is no equivalent."""
     if (renamed := RENAMED.get(f"{module}.{name}")) is not None:
         home, _, new = renamed.rpartition(".")
         return home, new
@@ -209,7 +213,7 @@ def _exports(path: str, name: str) -> bool:
 
 
 def _own_home(path: str, name: str) -> str:
-    """Return where a name of an old path lives; of any other path, that path."""
+    """Return the current module of a name at an old path; any other path is returned unchanged."""
     for home, names in (homes_of(path) or {}).items():
         if name in names.split():
             return home

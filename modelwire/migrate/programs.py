@@ -1,4 +1,4 @@
-"""Programs on the disk: which files they are, notebooks cell by cell, and what would change as a diff."""
+"""Reads programs from disk, notebooks cell by cell, and shows their changes as a diff."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Migrated", "migrate_file", "programs"]
 SKIPPED = frozenset(
     ("__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist")
 )
-# A line of a notebook that is no Python: `%magic`, `!shell`, `?help`.
+# These lines of a notebook are not Python: `%magic`, `!shell`, `?help`.
 _MAGIC = re.compile(rb"^(\s*)(%|!|\?)(.*)$", re.MULTILINE)
 
 # The cell magics of IPython 9 behind which the rest of the cell is Python.
@@ -24,7 +24,10 @@ _PYTHON_CELLS = {"capture", "debug", "prun", "python", "python3", "time", "timei
 
 
 class Migrated(NamedTuple):
-    """One file: its bytes before and after, and what was left in it. `problem` says why it could not be read."""
+    """One file: its bytes before and after, and the names left unchanged.
+
+    `problem` is the reason if it could not be read.
+    """
 
     path: Path
     before: bytes
@@ -35,7 +38,7 @@ class Migrated(NamedTuple):
 
     @property
     def diff(self) -> str:
-        """The change as a unified diff; empty where nothing changes."""
+        """The change as a unified diff; empty if nothing changes."""
         from difflib import unified_diff
 
         old, new = (
@@ -50,7 +53,10 @@ class Migrated(NamedTuple):
 
 
 def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """Yield the .py and .ipynb files among `paths` and in their folders, sorted. Raises: `InvalidArgument`."""
+    """Yield the .py and .ipynb files among `paths` and in their folders, sorted.
+
+    Raises: `InvalidArgument`.
+    """
     for path in map(Path, paths):
         if path.is_dir():
             for found in sorted(path.rglob("*")):
@@ -70,7 +76,7 @@ def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
 
 
 def migrate_file(path: Path) -> Migrated:
-    """Read one file and rewrite it, in memory."""
+    """Read one file and return it rewritten, without writing it."""
     before = b""
     try:
         before = path.read_bytes()
@@ -118,7 +124,7 @@ def _migrate_notebook(path: Path, before: bytes) -> Migrated:
 
 
 def _migrate_cell(source: str) -> tuple[str, int, list[Left]]:
-    """Rewrite one cell; lines that are not Python are put aside meanwhile."""
+    """Rewrite one cell. Lines that are not Python are replaced meanwhile and restored afterwards."""
     magic = re.match(r"\s*%%(\w+)", source)
     if magic is not None and magic[1] not in _PYTHON_CELLS:
         why = "the cell is in another language: look at it by hand"
@@ -137,7 +143,7 @@ def _migrate_cell(source: str) -> tuple[str, int, list[Left]]:
 
 
 def _written(notebook: Any, text: str) -> bytes:
-    """Write a notebook as it was written: Jupyter indents by one blank, other tools by two or four."""
+    """Return a notebook as JSON in its original layout: Jupyter indents by one blank, other tools by two or four."""
     first = re.search(r"\n( +)", text)
     written = json.dumps(
         notebook, indent=len(first.group(1)) if first else None, ensure_ascii=False

@@ -1,4 +1,4 @@
-"""Rewrite the imports of one program, as a syntax tree: comments, layout and everything else stay as they are."""
+"""Rewrites the imports of one program in its syntax tree; comments, layout and everything else are unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelwire.migrate.homes import ROOTS, home_of, is_theirs, keeps_its_file, m
 
 __all__ = ["Left", "Rewritten", "rewrite"]
 
-# The SDKs' errors that LangChain lets through -> `modelwire.errors`.
+# This maps the SDKs' errors that LangChain does not convert to those of `modelwire.errors`.
 ERRORS = {
     "APIError": "ChatError",
     "APIStatusError": "ProviderError",
@@ -31,7 +31,7 @@ ERRORS = {
 
 
 class Left(NamedTuple):
-    """What was not rewritten: its line, what it is, and why."""
+    """An import that was not rewritten: its line, the name, and the reason."""
 
     line: int
     what: str
@@ -40,18 +40,18 @@ class Left(NamedTuple):
 
 
 class Rewritten(NamedTuple):
-    """A program after the rewriting."""
+    """A rewritten program."""
 
     text: bytes
-    imports: int  # names and modules that have a new place
+    imports: int  # The number of names and modules that were rewritten.
     left: list[Left]
 
 
 def rewrite(source: bytes) -> Rewritten:
     """Return `source` with LangChain's imports rewritten. Raises: `SyntaxError` if it is not Python.
 
-    A program that imports LangGraph, or an agent of LangChain's, stays as it is: the graph and the agent take
-    LangChain's models and messages alone.
+    A program that imports LangGraph, or an agent of LangChain's, is unchanged: graphs and agents take only
+    LangChain's models and messages.
     """
     try:
         wrapper = MetadataWrapper(cst.parse_module(source))
@@ -72,8 +72,10 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         super().__init__()
         self.count = 0
         self.left: list[Left] = []
-        self.bare: set[str] = set()  # packages bound by `import langchain_core.messages`
-        self.alone: set[int] = set()  # imports that have a line of their own
+        # These packages are bound by statements such as `import langchain_core.messages`.
+        self.bare: set[str] = set()
+        # These imports are alone on their line.
+        self.alone: set[int] = set()
 
     def _line(self, node: Any) -> int:
         return int(self.get_metadata(PositionProvider, node).start.line)
@@ -84,7 +86,7 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         self.left.append(Left(self._line(node), what, reason(module, name), keeps_file))
 
     def leave_SimpleStatementLine(self, original: Any, updated: Any) -> Any:
-        """Split a line whose names now live in several modules."""
+        """Split a line whose names are in several modules now."""
         if len(original.body) != 1 or not isinstance(original.body[0], cst.ImportFrom):
             return updated
         lines = list(self._places(original.body[0], updated.body[0]))
@@ -93,19 +95,19 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         return cst.FlattenSentinel([first, *rest]) if rest else first
 
     def leave_ImportFrom(self, original: Any, updated: Any) -> Any:
-        """Rewrite one that shares its line; the others are seen to with their line."""
+        """Rewrite an import that shares its line with others; any other is rewritten with its line."""
         if id(original) in self.alone:
             return updated
         lines = list(self._places(original, updated))
         return lines[0] if len(lines) == 1 else cst.FlattenSentinel(lines)
 
     def visit_SimpleStatementLine(self, node: Any) -> None:
-        """Note which imports have a line of their own."""
+        """Record which imports are alone on their line."""
         if len(node.body) == 1:
             self.alone.add(id(node.body[0]))
 
     def _places(self, original: Any, node: Any) -> Iterator[Any]:
-        """Yield the statements that import the same names from where they live now."""
+        """Yield the statements that import the same names from their new modules."""
         module = (
             get_full_name_for_node(node.module)
             if node.module is not None and not node.relative
@@ -152,12 +154,12 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
             self.left.append(Left(self._line(node), f"`{name}` of `{package}`", why))
 
     def visit_Attribute(self, node: Any) -> None:
-        """Report `openai.RateLimitError`, as in an `except` line."""
+        """Report uses such as `openai.RateLimitError` in an `except` line."""
         if isinstance(node.value, cst.Name) and node.value.value in ("openai", "anthropic"):
             self._report_errors(node, node.value.value, [node.attr.value])
 
     def leave_Import(self, original: Any, updated: Any) -> Any:
-        """Rewrite `import langchain_core.messages`, with and without a name of its own."""
+        """Rewrite `import langchain_core.messages`, with or without `as`."""
         names = []
         for alias in updated.names:
             module = get_full_name_for_node(alias.name) or ""
@@ -173,14 +175,14 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         return updated.with_changes(names=names)
 
     def leave_Attribute(self, original: Any, updated: Any) -> Any:
-        """Rewrite `langchain_core.messages.HumanMessage` where its package was imported by that name."""
+        """Rewrite `langchain_core.messages.HumanMessage` if its package is bound by that name."""
         root = updated.value
         if isinstance(root, cst.Name) and root.value in self.bare:
             return updated.with_changes(value=_dotted(ROOTS[root.value]))
         return updated
 
     def visit_SimpleString(self, node: Any) -> None:
-        """Tell of texts that name a module, as the targets of `mock.patch` do."""
+        """Report texts that name a module, such as the targets of `mock.patch`."""
         text = node.raw_value
         if is_theirs(text) and "." in text and " " not in text and len(text) < 200:
             self.left.append(
@@ -204,7 +206,7 @@ def _renamed(alias: Any, name: str, new: str) -> Any:
 
 
 def _separated(aliases: Sequence[Any]) -> list[Any]:
-    """Return the names as they stand on one line."""
+    """Return the names separated by commas on one line."""
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
     bare = [alias.with_changes(comma=comma) for alias in aliases]
     bare[-1] = bare[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)

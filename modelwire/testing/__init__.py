@@ -1,4 +1,4 @@
-"""What stands in for a provider in tests: models whose answers are written down, and a server that speaks the wires."""
+"""Stand-ins for a provider in tests: models with prepared answers, and a server that speaks the providers' wires."""
 
 from __future__ import annotations
 

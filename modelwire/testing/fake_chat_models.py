@@ -1,4 +1,4 @@
-"""Chat models whose answers are written down beforehand, for tests of what is built on a model."""
+"""Chat models with prepared answers, for tests of code that uses a model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def _result(message: BaseMessage) -> ChatResult:
-    """Make a result of a copy: what becomes of an answer leaves the written one as it is."""
+    """Return a result with a copy of the message, so that changes to an answer do not change the prepared one."""
     return ChatResult(generations=[ChatGeneration(message=message.model_copy())])
 
 
@@ -43,7 +43,7 @@ async def _sleep(seconds: float | None) -> None:
 
 
 class _Fake(BaseChatModel):
-    """What the fake models share: they take tools and forms, and answer what is written down all the same."""
+    """Base of the fake models: they take tools and schemas, and answer with the prepared message anyway."""
 
     async def _agenerate(
         self,
@@ -52,13 +52,13 @@ class _Fake(BaseChatModel):
         run_manager: Any = None,
         **kwargs: Any,
     ) -> ChatResult:
-        """Answer at once, in no thread."""
+        """Return the answer without a thread."""
         return self._generate(
             messages, stop, run_manager.get_sync() if run_manager else None, **kwargs
         )
 
     def _wire(self) -> Wire:
-        """Return the wire whose tools and schemas are bound."""
+        """Return the wire in whose form tools and schemas are bound."""
         return wire_named(HOME_WIRE)
 
     def bind_tools(
@@ -70,13 +70,14 @@ class _Fake(BaseChatModel):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[Any, AIMessage]:
-        """Bind `tools`, checked as for a provider: the calls are those of the messages that were written down.
+        """Bind `tools`, checked as for a provider. The tool calls are those of the prepared messages.
 
-        `.kwargs["tools"]` of what is returned are the tools as they would be sent.
+        `.kwargs["tools"]` of the result contains the tools as they would be sent.
         """
         from modelwire.adapters.model.tools import bind_tools
 
-        model: Any = self  # it has what this asks of a model of a provider: the shape of its tools
+        # Like a provider's model it has a wire, which is all that `bind_tools` needs.
+        model: Any = self
         return bind_tools(
             model,
             tools,
@@ -89,17 +90,21 @@ class _Fake(BaseChatModel):
     def _structured(
         self, schema: Any, *, include_raw: bool, method: str | None = None, **kwargs: Any
     ) -> Runnable[Any, Any]:
-        """Read the calls of the messages that were written down, or the JSON of texts; `method` takes one of both."""
+        """Parse the tool calls of the prepared messages, or the JSON of prepared texts; `method`
+        selects one of them.
+        """
         from modelwire.adapters.model.structured_output import structured_by_either
 
         return structured_by_either(self, schema, include_raw=include_raw, method=method, **kwargs)
 
 
 class _Listed(_Fake):
-    """Gives the answers of a list in turn, and starts again after the last."""
+    """Returns the answers of a list in turn, and starts again after the last."""
 
-    sleep: float | None = None  # seconds before an answer, or before each chunk of one
-    i: int = Field(default=0, exclude=True)  # which answer is next
+    # Seconds to wait before an answer, or before each chunk of one.
+    sleep: float | None = None
+    # The index of the next answer.
+    i: int = Field(default=0, exclude=True)
 
     def _next(self, responses: Sequence[Any]) -> Any:
         if not responses:
@@ -136,7 +141,7 @@ class _Listed(_Fake):
 
 
 class FakeMessagesListChatModel(_Listed):
-    """Gives the messages of `responses` in turn, and starts again after the last."""
+    """Returns the messages of `responses` in turn, and starts again after the last."""
 
     responses: list[BaseMessage]
 
@@ -149,13 +154,14 @@ class FakeMessagesListChatModel(_Listed):
 
 
 class FakeListChatModelError(Exception):
-    """What `FakeListChatModel` raises where it is told to."""
+    """`FakeListChatModel` raises this at the chunk that `error_on_chunk_number` selects."""
 
 
 class FakeListChatModel(_Listed):
-    """Gives the texts of `responses` in turn, and starts again after the last; streams them letter by letter.
+    """Returns the texts of `responses` in turn, and starts again after the last; streams them character by character.
 
-    `error_on_chunk_number` makes a stream fail before that letter, counted from 0. A batch is answered in order.
+    `error_on_chunk_number` makes a stream fail before that character, counted from 0. A batch is
+    answered in order.
     """
 
     responses: list[str]
@@ -276,12 +282,14 @@ class ParrotFakeChatModel(_Fake):
 
 
 class GenericFakeChatModel(_Fake):
-    """Gives what the iterator `messages` holds, texts or messages, and streams it word by word, the spaces between.
+    """Returns the items of the iterator `messages`, texts or messages, and streams them word by
+    word, with spaces between.
 
-    `itertools.cycle` makes it endless. The chunks add up to the message, with its tool calls and its usage.
+    `itertools.cycle` makes it endless. The chunks add up to the message, with its tool calls and
+    its usage.
     """
 
-    messages: Any  # an iterator of `AIMessage` and str: validating it would read it
+    messages: Any  # It is an iterator of `AIMessage` and str. Validating it would consume it.
 
     @property
     def _llm_type(self) -> str:
@@ -326,20 +334,19 @@ class GenericFakeChatModel(_Fake):
 
 
 def _words(message: AIMessage) -> list[AIMessageChunk]:
-    """Take a message apart: its content, its tool calls, what is beside the content; the last chunk has the rest."""
+    """Split a message into chunks: its content, its tool calls, its further fields; the last chunk has the rest."""
     content = message.content
     if isinstance(content, str):
         pieces: list[Any] = [piece for piece in re.split(r"(\s)", content) if piece]
-    else:  # each block gets its place, so that it adds up with no other
+    else:  # Each block gets an index of its own, so that it is not merged with another one.
         pieces = [
             [{"index": i, **block} if isinstance(block, dict) else block]
             for i, block in enumerate(content)
         ]
     chunks = [AIMessageChunk(content=piece) for piece in pieces]
     for number, call in enumerate((*message.tool_calls, *message.invalid_tool_calls)):
-        args = (
-            json.dumps(call["args"]) if isinstance(call["args"], dict) else call["args"]
-        )  # the text of a bad call
+        # It is the text of an invalid tool call.
+        args = json.dumps(call["args"]) if isinstance(call["args"], dict) else call["args"]
         part = tool_call_chunk(name=call["name"], args=args, id=call["id"], index=number)
         chunks.append(AIMessageChunk(content="", tool_call_chunks=[part]))
     for key, value in message.additional_kwargs.items():
@@ -358,7 +365,7 @@ def _words(message: AIMessage) -> list[AIMessageChunk]:
 
 
 def _parts(key: str, value: Any) -> list[Any]:
-    """Take OpenAI's older `function_call` apart, at the commas of its arguments."""
+    """Split OpenAI's older `function_call` at the commas of its arguments."""
     if key != "function_call" or not isinstance(value, dict):
         return [value]
     parts: list[Any] = []

@@ -1,4 +1,4 @@
-"""The network of a test: closed, for every call of ours that would leave this machine."""
+"""Blocks every call of modelwire's that would leave this machine during a test."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["Block", "block_network"]
 
 
 def block_network() -> Block:
-    """Let no call of ours leave this machine from now on: `lift` of what is returned ends it, or a `with` does.
+    """Block all calls that would leave this machine, until `lift` of the result is called or its `with` block ends.
 
-    Connections to loopback are opened as ever, and mocks answer as ever; any other call raises `NetworkBlocked`. It
-    holds for all threads and event loops of the process, on both engines, for clients of your own and of the SDKs too.
-    In pytest the plugin has done it already. For other runners:
+    Connections to loopback and mocks work as usual; any other call raises `NetworkBlocked`. The
+    block applies to all threads and event loops of the process, to both engines, and to your own
+    and the SDKs' clients. The pytest plugin calls it automatically. For other test runners:
 
         class Tests(unittest.TestCase):
             def setUp(self):

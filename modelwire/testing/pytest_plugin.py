@@ -1,6 +1,7 @@
-"""The pytest fixtures, and the closed network: calls of ours reach loopback and nothing else, but for `live` tests.
+"""The pytest fixtures, and the blocked network: calls reach loopback only, except in tests marked `live`.
 
-pytest loads this in every session where modelwire is installed: nothing heavy at its top.
+pytest loads this in every session where modelwire is installed, so nothing heavy is imported at the
+top.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Close the network around a test and the fixtures that it needs first."""
+    """Block the network during a test and the fixtures that it uses first."""
     if (
         item.config.getini("modelwire_network") == "allow"
         or item.get_closest_marker("live") is not None
@@ -61,7 +62,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Fail a test whose code has swallowed the error of a call that would have left."""
+    """Fail a test whose code has swallowed the error of a blocked call."""
     result = yield
     if (block := item.stash.get(_BLOCK, None)) is not None and block.refused:
         hosts = ", ".join(dict.fromkeys(block.refused))
@@ -81,14 +82,17 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def modelwire_limits_forgotten() -> None:
-    """Forget what earlier tests have taught of rate limits: a mocked `Retry-After` would hold for the next test."""
+    """Reset the learned rate limits, so that one test's `Retry-After` does not delay the next test."""
     if (registry := sys.modules.get("modelwire.transport.ratelimit.registry")) is not None:
         registry.forget()
 
 
 @pytest.fixture
 def provider_server() -> Iterator[ProviderServer]:
-    """Give a running `ProviderServer` of this test's own: `say` what it shall answer, read what it saw."""
+    """Return a running `ProviderServer` for this test.
+
+    Prepare answers with `say`, and read its `requests`.
+    """
     from modelwire.testing.server.provider_server import ProviderServer
 
     with ProviderServer() as server:
@@ -97,7 +101,7 @@ def provider_server() -> Iterator[ProviderServer]:
 
 @pytest.fixture
 def cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
-    """Answer the test's calls from a file beside it, `cassettes/<module>/<test>.jsonl`; record it where it is missing.
+    """Answer the test's calls from `cassettes/<module>/<test>.jsonl` beside it; record that file if it is missing.
 
     `--modelwire-record`, or the variable `MODELWIRE_RECORD=1`, opens the network for a test that records. Without
     them only calls to loopback, and those of tests marked `live`, are recorded.

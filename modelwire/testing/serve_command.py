@@ -1,4 +1,4 @@
-"""`modelwire serve`: a `ProviderServer` in the foreground."""
+"""`modelwire serve`: runs a `ProviderServer` in the foreground."""
 
 # ruff: noqa: T201 - a command prints
 
@@ -11,7 +11,7 @@ from modelwire.errors import InvalidArgument
 
 __all__ = ["register"]
 
-# The names in `faults.NAMED`, which is not loaded for the help of every command.
+# These are the names in `faults.NAMED`, which the help of other commands must not load.
 FAULTS = (
     "billing, error_under_200, error_event, cut, no_terminal_mark, reset_request, reset_headers, reset_body, close, "
     "stall_request, stall_body, slow, byte_by_byte, malformed_json, html, empty, wrong_content_type, "
@@ -21,7 +21,7 @@ FAULTS = (
 
 
 def register(commands: Any) -> None:
-    """Add the command to the parser's."""
+    """Add the command to the parser."""
     serve = commands.add_parser(
         "serve",
         help="a provider for tests: OpenAI's, Anthropic's, Gemini's and Bedrock's wires, limits, faults, until Ctrl-C",

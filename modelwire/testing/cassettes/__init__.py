@@ -1,4 +1,4 @@
-"""Record calls into a file, and answer from it: `recorded` and `replayed`."""
+"""Records calls into a file with `recorded`, and answers from it with `replayed`."""
 
 from modelwire.testing.cassettes.recording import Recording as recorded
 from modelwire.testing.cassettes.replaying import Replay as replayed

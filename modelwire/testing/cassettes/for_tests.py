@@ -1,4 +1,4 @@
-"""The cassette of one pytest test: a file beside it, recorded by its first run and replayed by the others."""
+"""The cassette of a pytest test: a file beside its module, recorded by the first run and replayed by later ones."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Cassette", "cassette_path"]
 
-MAX_NAME = 100  # characters of a file's name
+# The name of a file has at most this many characters.
+MAX_NAME = 100
 
 
 def cassette_path(node: pytest.Item) -> Path:
     """Return `cassettes/<module>/<test>.jsonl` beside the test's module; a class's name comes before the test's."""
     names = node.nodeid.partition("::")[2].replace("::", ".")
     name = re.sub(r"[^\w.\-\[\]]+", "_", names)
-    if name != names or len(name) > MAX_NAME:  # two tests may be called the same now
+    if name != names or len(name) > MAX_NAME:
+        # Two tests may have the same name now, so a digest is added.
         name = f"{name[:MAX_NAME]}-{sha256(names.encode()).hexdigest()[:8]}"
     return node.path.parent / "cassettes" / node.path.stem / f"{name}.jsonl"
 
 
 class Cassette:
-    """What the fixture `cassette` gives: `path`, and whether this run is `recording`."""
+    """The value of the fixture `cassette`: its `path`, and whether this run is `recording`."""
 
     def __init__(self, path: Path, mode: str) -> None:
         self.path = path
         self.recording = mode == "all" or (mode == "once" and not path.exists())
-        self._fresh = path.with_name(
-            f"{path.name}.part"
-        )  # what fails shall not replace what passed
+        # The recording of a failed test must not replace that of a passed one.
+        self._fresh = path.with_name(f"{path.name}.part")
         self._tape: Recording | Replay = (
             Recording(self._fresh)
             if self.recording
@@ -51,7 +52,7 @@ class Cassette:
         self._tape.__enter__()
 
     def end(self, *, passed: bool) -> None:
-        """Keep the recording of a test that has passed and made calls."""
+        """Keep the recording if the test has passed and made calls."""
         self._tape.__exit__()
         if isinstance(self._tape, Recording):
             if passed and self._tape.count:

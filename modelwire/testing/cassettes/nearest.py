@@ -1,4 +1,4 @@
-"""The report about a request that a cassette does not have. No I/O here."""
+"""Describes how a request differs from the most similar one in a cassette. No I/O."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["how_it_differs"]
 
-MAX_NAMED = 5  # differences
-MAX_CHARS = 60  # of a value
+# At most this many differences are listed.
+MAX_NAMED = 5
+# At most this many characters of a value are shown.
+MAX_CHARS = 60
 
 
 def how_it_differs(request: Request, recorded: Sequence[Request]) -> str:
-    """Say what the request is, and how the nearest recorded one differs from it."""
+    """Return sentences that describe the request, and how the most similar recorded one differs from it."""
     this = f"It is {request.method} {request.url}"
     times = sum(other.sha256 == request.sha256 for other in recorded)
     if times:
@@ -62,7 +64,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _different(now: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
     names = dict.fromkeys([*now, *recorded])
-    # Of an older recording, long texts are known by their hashes alone.
+    # An older recording has only the hashes of long texts.
     return [
         name
         for name in names
@@ -76,7 +78,7 @@ def _difference(name: str, now: dict[str, Any], recorded: dict[str, Any]) -> str
 
 
 def _shown(value: Any, other: Any) -> str:
-    """Show a value, of a long text the part from where it differs."""
+    """Return a value as text; of a long text only the part from the first difference on."""
     if value is _ABSENT:
         return "not there"
     if not isinstance(value, str) or len(value) <= MAX_CHARS:

@@ -1,4 +1,4 @@
-"""`recorded`: write every request that goes out, and what came back, into a file."""
+"""`recorded`: writes every request and its answer into a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordedLine", "Recording", "Writer", "insert", "put_in_place", "take_out"]
 
-# The methods of a line, and what a tape calls its own that stand in their place.
+# These methods of a connection are replaced; the values are the names of the tape's methods that
+# replace them.
 _SYNC = {name: name for name in ("failure", "send", "read", "close", "sleep", "wait")}
 _ASYNC = dict(
     zip(
@@ -31,11 +32,12 @@ _ASYNC = dict(
     )
 )
 _one_at_a_time = Lock()
-_recorded_here: set[Path] = set()  # by this process
+# This process has recorded these files.
+_recorded_here: set[Path] = set()
 
 
 def insert(tape: Tape, what: str) -> None:
-    """Let `tape` hear of every line that is made from now on."""
+    """Call `tape` for every connection that is made from now on."""
     with _one_at_a_time:
         if tapes:
             raise CassetteError(
@@ -45,7 +47,7 @@ def insert(tape: Tape, what: str) -> None:
 
 
 def put_in_place(tape: Any, line: Any) -> Any:
-    """Have a line call those methods of a tape that bear the names below. Returns its own, under the same names."""
+    """Replace the connection's methods by the recorder's; return the originals."""
     own = {}
     for name, ours in (_ASYNC if isinstance(line, AsyncPooledConnection) else _SYNC).items():
         if hasattr(tape, ours):
@@ -55,27 +57,27 @@ def put_in_place(tape: Any, line: Any) -> Any:
 
 
 def take_out(tape: Tape) -> None:
-    """Let it hear of no further line."""
+    """Stop calling `tape` for new connections."""
     with _one_at_a_time:
         if tape in tapes:
             tapes.remove(tape)
 
 
 class Recording:
-    """Record every call that starts in the block, of all threads and tasks, into a new file at `path`.
+    """Record every call that starts in the block, in all threads and tasks, into a new file at `path`.
 
         with recorded("run.jsonl"):
             chain.batch(rows)
 
-    A line is one request and what came back: a retry has its own. Keys, tokens and passwords are masked; prompts and
-    answers are not. Lines are written as exchanges end, in the order in which they began. `count` is how many
-    exchanges were written.
+    Each line is one request and its answer; a retry has its own line. Keys, tokens and passwords
+    are masked; prompts and answers are not. Lines are written when requests end, in the order in
+    which they began. `count` is the number of requests written.
 
-    The recording of an earlier run at `path` is replaced. One of this same process is not, as it would be lost:
-    `append=True` adds to it, `append=False` begins it anew.
+    The recording of an earlier run at `path` is replaced. One of this same process would be lost by
+    that, so it must be chosen: `append=True` adds to it, `append=False` starts it anew.
 
     Raises:
-        CassetteError: Another cassette runs, or the file cannot be written, or what it holds would be lost.
+        CassetteError: Another cassette is active, the file cannot be written, or its recording would be lost.
     """
 
     replays = False
@@ -93,9 +95,8 @@ class Recording:
         insert(self, f"`recorded({str(self.path)!r})`")
         try:
             self._writer = Writer(self.path, append=self._append)
-        except (
-            BaseException
-        ):  # Ctrl-C too: `__exit__` does not run, and calls would be recorded for ever
+        except BaseException:
+            # Ctrl-C is included: `__exit__` does not run then, and calls would be recorded forever.
             take_out(self)
             raise
         return self
@@ -111,17 +112,20 @@ class Recording:
 
 
 class Writer:
-    """Writes exchanges as lines, each whole, in the order in which they began."""
+    """Writes requests and answers as lines, each complete, in the order in which the requests began."""
 
     def __init__(self, path: Path, *, append: bool | None = None) -> None:
         self.path = path
         self.count = 0
         self._lock = Lock()
-        self._next = 0  # the number of the next line; what ended before its turn waits in `_ended`
+        # This is the number of the next line. A request that ends before its turn waits in
+        # `_ended`.
+        self._next = 0
         self._begun = 0
         self._ended: dict[int, str | None] = {}
         self._open: dict[int, _Running] = {}
-        self._texts: set[str] = set()  # hashes of the long texts that were written
+        # These are the hashes of the long texts that are in the file already.
+        self._texts: set[str] = set()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             adds = _adds_to(path, append)
@@ -133,7 +137,7 @@ class Writer:
         _recorded_here.add(path.absolute())
 
     def begin(self, exchange: Exchange[Any, Any]) -> _Running:
-        """Note that a request goes out."""
+        """Register a request that is about to be sent."""
         request = Request.of(exchange)
         with self._lock:
             running = self._open[self._begun] = _Running(self._begun, exchange, request)
@@ -141,7 +145,7 @@ class Writer:
         return running
 
     def end(self, running: _Running, *, written: bool = True) -> None:
-        """Write what came of a request; of one that was never sent there is nothing to write."""
+        """Write a request and its answer. Nothing is written for a request that was never sent."""
         running.answer.end_s = running.now_s()
         line = (
             to_line(running.request, running.answer, running.exchange, self._texts)
@@ -149,7 +153,8 @@ class Writer:
             else None
         )
         with self._lock:
-            if self._open.pop(running.number, None) is None:  # the block was left before this ended
+            if self._open.pop(running.number, None) is None:
+                # The block was left before this request ended.
                 return
             self._ended[running.number] = line
             try:
@@ -162,7 +167,7 @@ class Writer:
                 raise self._unwritable(exc) from exc
 
     def close(self) -> None:
-        """Write what is still open as it stands."""
+        """Write the unfinished requests with what has arrived so far."""
         for running in list(self._open.values()):
             self.end(running)
         if self._file is not None:
@@ -171,7 +176,7 @@ class Writer:
 
     def _write(self, line: str) -> None:
         if self._file is not None:
-            # What is no Unicode is escaped as JSON has it.
+            # Characters that UTF-8 cannot encode are escaped as in JSON.
             self._file.write(line.encode(errors="backslashreplace") + b"\n")
             self._file.flush()
 
@@ -180,7 +185,10 @@ class Writer:
 
 
 def _adds_to(path: Path, append: bool | None) -> bool:  # noqa: FBT001
-    """Tell whether what is recorded is added to a file. Raises `CassetteError` where what it holds would be lost."""
+    """Return whether to append to the file.
+
+    Raises `CassetteError` if its recording would be lost.
+    """
     if not path.is_file() or not (data := path.read_bytes()):
         return False
     if b'"modelwire": "cassette"' not in data.partition(b"\n")[0]:
@@ -195,7 +203,7 @@ def _adds_to(path: Path, append: bool | None) -> bool:  # noqa: FBT001
 
 @dataclass
 class _Running:
-    """One exchange that is under way."""
+    """One request in progress."""
 
     number: int
     exchange: Exchange[Any, Any]
@@ -208,17 +216,20 @@ class _Running:
 
 
 class RecordedLine:
-    """Notes what one line sends and reads, in its place before the line's own methods."""
+    """Records what one connection sends and reads.
+
+    Its methods replace the connection's and call the originals.
+    """
 
     def __init__(self, writer: Writer, line: Any) -> None:
         self._writer = writer
         self._exchange = line.exchange
         self._line = line
         self._running: _Running | None = None
-        self._sending = False  # a whole answer is read, and its line closed, inside of `send`
+        # `send` reads a whole answer and closes the connection itself, so `read` must not end the
+        # record meanwhile.
+        self._sending = False
         self._own = put_in_place(self, line)
-
-    # What there is to note.
 
     def _begin(self) -> None:
         self._running = self._writer.begin(self._exchange)
@@ -228,9 +239,8 @@ class RecordedLine:
         self._sending = False
         if (running := self._running) is not None:
             answer = running.answer
-            if (
-                reply.body and not answer.pieces
-            ):  # a short one, which aiohttp's line takes along with the head
+            if reply.body and not answer.pieces:
+                # aiohttp reads a short body together with the head.
                 answer.pieces.append((running.now_s(), reply.body))
             answer.status = reply.status
             answer.headers = {name.lower(): value for name, value in reply.headers.items()}
@@ -256,12 +266,13 @@ class RecordedLine:
             self._writer.end(running)
 
     def failure(self, exc: Exception) -> Exception:
-        """Note an error of the wire; what the program's own fault is, was never sent."""
+        """Record a network error. Any other error means that the request was never sent."""
         error = self._own.failure(exc)
         running, self._running = self._running, None
         if running is not None:
             if isinstance(error, ChatError):
-                response = self._line._response  # of httpx, or of aiohttp
+                # It is the response object of httpx or of aiohttp.
+                response = self._line._response
                 status = getattr(response, "status_code", None) or getattr(response, "status", None)
                 running.answer.status = running.answer.status or (
                     status if isinstance(status, int) else None
@@ -270,7 +281,7 @@ class RecordedLine:
             self._writer.end(running, written=isinstance(error, ChatError))
         return error  # type: ignore[no-any-return]
 
-    # The line's methods, sync and async.
+    # These methods replace the connection's, sync and async.
 
     def send(self, step: Send) -> Reply:
         self._begin()

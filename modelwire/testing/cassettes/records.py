@@ -1,8 +1,9 @@
-"""What a cassette holds: one line of JSON for each request that went out, in the order in which they did. No I/O here.
+"""The format of a cassette: one line of JSON for each request, in the order in which they were sent. No I/O.
 
-Nothing that was secret is in it. Keys of objects have one order, so that two recordings of one program can be compared
-line by line. A request is found again by the hash of its method, its URL and its body. A long text, such as an image,
-is written once, as one of the `texts` of the first request that has it, and stands in all others by its hash.
+It contains no secrets. The keys of objects are sorted, so that two recordings of one program can be
+compared line by line. A request is found by the hash of its method, URL and body. A long text, such
+as an image, is written once, in the `texts` of the first request that has it, and every request
+refers to it by its hash.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["HEAD", "VERSION", "Answer", "Request", "from_lines", "shortened", "to_line"]
 
 VERSION = 1
-HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})  # the first line of the file
-MAX_TEXT = 10_000  # characters of one text in a request: a longer one is there by its hash
-_LONG_VALUE = 16  # from here on, a header's value may be a secret whatever the header is called
+# This is the first line of the file.
+HEAD = json.dumps({"modelwire": "cassette", "version": VERSION})
+# A text of a request with more characters than this is replaced by its hash.
+MAX_TEXT = 10_000
+# A header's value of at least this length may be a secret, whatever the header's name.
+_LONG_VALUE = 16
 _SECRET_NAME = re.compile(
     "auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE
 )
@@ -39,7 +43,7 @@ _SECRET_NAME = re.compile(
 
 @dataclass
 class Request:
-    """A request, without what was secret. `sha256` is what a replay goes by."""
+    """A request without its secrets. A replay finds it by its `sha256`."""
 
     method: str
     url: str
@@ -49,7 +53,7 @@ class Request:
 
     @classmethod
     def of(cls, exchange: Exchange[Any, Any]) -> Request:
-        """Read it off a call that is about to go out."""
+        """Return the request of a call that is about to be sent."""
         mask = masker(_secrets(exchange), printable=False)
         url, body = _url(exchange.url), mask(_json_or_text(exchange.content))
         whole = f"{exchange.method} {url}\n{json.dumps(body, sort_keys=True)}"
@@ -65,10 +69,10 @@ class Request:
 
 @dataclass
 class Answer:
-    """What came back: `pieces` of its body, each with the seconds since the request was sent, and how that ended.
+    """A recorded answer: the `pieces` of its body with the seconds since the request was sent, and how it ended.
 
-    The body is unpacked, whatever its content-encoding was. `ended` is "complete", "left" where the caller wanted no
-    more of it, or "failed" with the `error`. `status` is None where no head came.
+    The body is stored decompressed, whatever its content-encoding. `ended` is "complete", "left" if
+    the caller stopped reading, or "failed" with the `error`. `status` is None if no head arrived.
     """
 
     status: int | None = None
@@ -80,7 +84,7 @@ class Answer:
     error: dict[str, Any] | None = None
 
     def fail(self, error: ChatError) -> None:
-        """Say that it ended with an error of the wire."""
+        """Record that a network error ended the answer."""
         self.ended = "failed"
         self.error = {
             "type": type(error).__name__,
@@ -90,7 +94,7 @@ class Answer:
         }
 
     def failure(self) -> ChatError:
-        """Make the error again."""
+        """Return the recorded error as an exception."""
         about = self.error or {}
         kind: type[ChatError] = getattr(errors, about["type"])
         return kind(
@@ -101,7 +105,10 @@ class Answer:
 def to_line(
     request: Request, answer: Answer, exchange: Exchange[Any, Any], written: set[str]
 ) -> str:
-    """Write one exchange as a line; `written` stands for the long texts that the file has, and gets more."""
+    """Return the line of one request and its answer.
+
+    `written` has the hashes of long texts in the file; new ones are added.
+    """
     secrets = _secrets(exchange)
     mask = masker(secrets, printable=False)
     headers = {
@@ -138,7 +145,10 @@ def to_line(
 
 
 def from_lines(data: bytes, path: object) -> list[tuple[Request, Answer]]:
-    """Read the exchanges of a file. Raises `CassetteError` for one that is cut, no cassette, or of a newer version."""
+    """Return the requests and answers of a file.
+
+    Raises `CassetteError` for one that is truncated, no cassette, or of a newer version.
+    """
     head, *lines = data.split(b"\n")
     _check_head(head, path)
     if (lines and lines.pop()) or not data.endswith(b"\n"):
@@ -201,16 +211,18 @@ def _exchange_of(line: Any, texts: dict[str, str]) -> tuple[Request, Answer]:
 
 
 def _url(url: str) -> str:
-    """Return the address to go by: no secrets, and no port of this machine's own, which a test server has by chance."""
+    """Return the URL for comparison: without secrets, and without this machine's ports, which test
+    servers get at random.
+    """
     address, shown = address_of(url), shown_url(url)
     return re.sub(r"(//[^/]*):\d+", r"\1", shown, count=1) if address.is_loopback else shown
 
 
 def _secrets(exchange: Exchange[Any, Any]) -> list[str]:
-    """List the texts to mask wherever they stand.
+    """Return the texts to mask wherever they occur.
 
-    A short value of a header that is not named like a secret, as in `x-title: assistant`, may be a word of any answer:
-    it is masked among the headers alone.
+    A short value of a header that is not named like a secret, such as `x-title: assistant`, may be
+    a common word, so it is masked in headers only.
     """
     words = {
         value
@@ -221,7 +233,10 @@ def _secrets(exchange: Exchange[Any, Any]) -> list[str]:
 
 
 def _masked(pieces: list[tuple[float, bytes]], secrets: list[str]) -> Iterable[tuple[float, bytes]]:
-    """Mask secrets, also those that are cut in two, by as many characters: the pieces are cut where they were."""
+    """Mask secrets by as many characters, even if they are split between two pieces.
+
+    The pieces keep their lengths.
+    """
     forms = {form.encode() for text in secrets for form in (text, json.dumps(text)[1:-1])}
     if not forms:
         return pieces
@@ -252,7 +267,7 @@ def _as_bytes(piece: Mapping[str, str]) -> bytes:
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a body with its keys in order, and its texts changed."""
+    """Return a body with sorted keys and changed texts."""
     if isinstance(value, dict):
         return {name: _changed(value[name], change) for name in sorted(value)}
     if isinstance(value, list):
@@ -261,7 +276,7 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def shortened(value: Any) -> Any:
-    """Return what stands for a long text; everything else as it is."""
+    """Return the hash that replaces a long text; any other value unchanged."""
     if not isinstance(value, str) or len(value) <= MAX_TEXT:
         return value
     return f"<{len(value)} characters, sha256 {sha256(value.encode(errors='surrogatepass')).hexdigest()}>"

@@ -1,4 +1,4 @@
-"""`replayed`: answer every request from a file that `recorded` wrote."""
+"""`replayed`: answers every request from a file that `recorded` wrote."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Replay"]
 
-_TURN_S = (
-    0.01  # how long a call waits for another one to leave the limiter, before time is passed over
-)
+# A call waits this long for another one to leave the rate limiter before time is skipped.
+_TURN_S = 0.01
 
 
 class Replay:
-    """Answer every call that starts in the block from the recording at `path`; nothing reaches the network.
+    """Answer every call that starts in the block from the recording at `path`, without network.
 
         with replayed("run.jsonl"):
             chain.batch(rows)
 
-    A request is found by its method, URL and body; equal ones are answered in the order of the recording. One that is
-    not there raises `CassetteError`, which says how the nearest one differs; with `on_missing="call"` it goes out, and
-    is added to the file. `missing` lists what was not there, `unused` says how many answers are left.
+    A request is found by its method, URL and body; equal ones are answered in the order of the
+    recording. A request that is not recorded raises `CassetteError`, which describes the difference
+    to the most similar one; with `on_missing="call"` it is sent, and added to the file. `missing`
+    lists requests without an answer, `unused` is the number of answers left.
 
-    Without a `pace`, nothing waits: not for bytes, not before a retry, not for a limit. With one, bytes come at the
-    recorded times (1.0), or faster (2.0: in half the time), and waits are real. Limits that are learned meanwhile, and
-    those that were known before, do not mix.
+    Without a `pace`, nothing waits: neither for bytes, nor before a retry, nor for a rate limit.
+    With one, bytes arrive at the recorded times (1.0), or faster (2.0: in half the time), and waits
+    are real. Rate limits learned in the block and outside of it are separate.
 
     Raises:
-        CassetteError: Another cassette runs, or the file is missing, cut off, of a newer version or none of ours.
-        InvalidArgument: `on_missing` or `pace` has a value that cannot be used.
+        CassetteError: Another cassette is active, or the file is missing, truncated, of a newer version or no cassette.
+        InvalidArgument: `on_missing` or `pace` has an invalid value.
     """
 
     replays = True
@@ -75,13 +75,15 @@ class Replay:
         self.pace = pace
         self.missing: list[str] = []
         self._calls = on_missing == "call"
-        self._may_be_absent = _may_be_absent  # a test that has the fixture need not call
+        # A test that uses the fixture need not make any call.
+        self._may_be_absent = _may_be_absent
         self._writer: Writer | None = None
         self._recorded: list[Request] = []
         self._answers: dict[str, deque[Answer]] = {}
         self._lock = RLock()
         self._skipped_s = 0.0
-        self._limited: WeakSet[Exchange[Any, Any]] = WeakSet()  # the calls that have a deadline
+        # These calls have a deadline.
+        self._limited: WeakSet[Exchange[Any, Any]] = WeakSet()
         self._limiters: Any = None
 
     def __enter__(self) -> Replay:
@@ -90,9 +92,8 @@ class Replay:
             self._load()
             if self._calls:
                 self._writer = Writer(self.path, append=True)
-        except (
-            BaseException
-        ):  # Ctrl-C too: calls after the block must not be looked for in this recording
+        except BaseException:
+            # Ctrl-C is included: calls after the block must not be answered from this recording.
             take_out(self)
             raise
         self._limiters = exchange_limiters({})
@@ -136,13 +137,13 @@ class Replay:
             self._answers.setdefault(request.sha256, deque()).append(answer)
 
     def knows(self, exchange: Exchange[Any, Any]) -> bool:
-        """Whether the next attempt of a call is in the recording."""
+        """Return whether the next attempt of a call is in the recording."""
         return bool(self._answers.get(Request.of(exchange).sha256))
 
     def answer_to(self, exchange: Exchange[Any, Any]) -> Answer | None:
-        """Return what was recorded for a request; None where it is to go out.
+        """Return the recorded answer to a request; None if the request is to be sent.
 
-        Raises: `CassetteError` where nothing was.
+        Raises: `CassetteError` if there is no answer.
         """
         request = Request.of(exchange)
         with self._lock:
@@ -157,11 +158,14 @@ class Replay:
         )
 
     def clock(self) -> float:
-        """Return the time of a call: `monotonic`, and what has been passed over."""
+        """Return the time for calls: `monotonic` and the skipped seconds."""
         return monotonic() + self._skipped_s
 
     def pass_over(self, seconds: float, by: Exchange[Any, Any]) -> None:
-        """Let `seconds` be over for the calls and their limiters; no deadline but that of `by` comes nearer."""
+        """Skip `seconds` for all calls and their rate limiters.
+
+        Deadlines other than that of `by` are moved by as much.
+        """
         with self._lock:
             self._skipped_s += seconds
             for exchange in self._limited:
@@ -170,7 +174,10 @@ class Replay:
 
 
 class _ReplayedLine:
-    """Answers in the place of one line; its own methods are for what is not in the recording."""
+    """Answers for one connection.
+
+    The connection's own methods are called for requests that are not in the recording.
+    """
 
     def __init__(self, replay: Replay, line: Any) -> None:
         self._replay = replay
@@ -180,15 +187,13 @@ class _ReplayedLine:
         self._began = 0.0
         self._own = put_in_place(self, line)
 
-    # What comes, and when.
-
     def _begin(self) -> Answer | None:
         self._answer = self._replay.answer_to(self._exchange)
         self._next, self._began = 0, monotonic()
         return self._answer
 
     def _due_s(self, at_s: float) -> float:
-        """Return how long it is until what came `at_s` after the request comes again."""
+        """Return the seconds until data recorded `at_s` after the request are due."""
         pace = self._replay.pace
         return 0.0 if pace is None else max(0.0, self._began + at_s / pace - monotonic())
 
@@ -220,7 +225,7 @@ class _ReplayedLine:
             )
 
     def _has_time(self) -> bool:
-        """Tell whether time is passed over, before what the recording has."""
+        """Return whether waits are skipped before this request: there is no `pace`, and its answer is recorded."""
         return self._replay.pace is None and self._replay.knows(self._exchange)
 
     def _passed_over(self, seconds: float) -> bool:
@@ -228,7 +233,7 @@ class _ReplayedLine:
             self._replay.pass_over(seconds, self._exchange)
         return passes
 
-    # The line's methods, sync.
+    # These methods replace the connection's sync ones.
 
     def send(self, step: Send) -> Reply:
         if (answer := self._begin()) is None:
@@ -261,7 +266,7 @@ class _ReplayedLine:
         else:
             self._own.wait(step)
 
-    # The same, async. A `sleep(0)` lets the other tasks go on, as the network would.
+    # These methods replace its async ones. A `sleep(0)` lets other tasks run, as the network would.
 
     async def asend(self, step: Send) -> Reply:
         if (answer := self._begin()) is None:

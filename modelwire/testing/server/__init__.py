@@ -1,4 +1,6 @@
-"""A provider on loopback: it speaks the three wires, says what it is told to, fails on request, and remembers."""
+"""A provider on loopback: it speaks the providers' wires, gives prepared answers, fails on request,
+and records requests.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server answers, before any wire has been chosen. No I/O here."""
+"""The answers of the server, independent of any wire. No I/O."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ __all__ = ["Answer", "Call", "ToolUse", "Usage", "calls_of", "pieces", "slices"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, the same on every wire, whole or streamed (a word a chunk).
+    """One answer, the same on every wire, whole or streamed (one word in each chunk).
 
-    A tool call is `{"name": ..., "args": {...}}`, its `id` made up where there is none. `stop` is one of `stop`,
-    `length`, `tool_calls`, `content_filter`; None is what fits. `usage` may have `input_tokens`, `output_tokens`,
-    `cached_tokens`, `reasoning_tokens`; what is left out is estimated: four bytes of a request, one word of an answer.
-    `latency_s` and `chunk_gap_s` win over the server's. An answer to a request with `background` takes so many `polls`.
+    A tool call is `{"name": ..., "args": {...}}`; a missing `id` is generated. `stop` is one of
+    `stop`, `length`, `tool_calls`, `content_filter`; None chooses the one that fits. `usage` may
+    have `input_tokens`, `output_tokens`, `cached_tokens`, `reasoning_tokens`; missing ones are
+    estimated as one token for four bytes of a request or one word of an answer. `latency_s` and
+    `chunk_gap_s` override the server's. A request with `background` is answered after
+    so many `polls`.
     """
 
     text: str = ""
@@ -29,7 +31,7 @@ class Answer:
     refusal: str = ""
     stop: str | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
-    model: str | None = None  # None: the one that was asked for
+    model: str | None = None  # If None, it is the model in the request.
     headers: Mapping[str, str] = field(default_factory=dict)
     latency_s: float | None = None
     chunk_gap_s: float | None = None
@@ -37,11 +39,11 @@ class Answer:
 
     @property
     def stop_reason(self) -> str:
-        """Why it ends."""
+        """The reason why the answer ends."""
         return self.stop or ("tool_calls" if self.tool_calls else "stop")
 
     def tokens(self, request_bytes: int) -> Usage:
-        """Count the tokens of this answer to a request of so many bytes."""
+        """Return the usage of this answer to a request of `request_bytes`."""
         thought = self.usage.get("reasoning_tokens", len(pieces(self.reasoning)))
         visible = len(pieces(self.text)) + len(pieces(self.refusal)) + 8 * len(self.tool_calls)
         return Usage(
@@ -54,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of one answer; the input's include the cached ones, the output's the reasoning."""
+    """The tokens of one answer. Input includes cached tokens, output includes reasoning."""
 
     input_tokens: int
     output_tokens: int
@@ -70,32 +72,41 @@ _WORD = re.compile(r"\s*\S+|\s+")
 
 
 def pieces(text: str) -> list[str]:
-    """Cut a text into the words of a stream, each with the space before it; joined they are the text again."""
+    """Split a text into the words of a stream, each with the space before it.
+
+    Joined, they are the text again.
+    """
     return _WORD.findall(text)
 
 
 class Call(NamedTuple):
-    """What an answer needs to know of its request."""
+    """The facts about a request that its answer needs."""
 
     wire: str
-    number: int  # makes the ids
+    number: int  # Ids are made from this number.
     model: str
     stream: bool
     usage: Usage
-    wants_usage: bool = True  # in a stream: OpenAI's has it where it was asked for
-    created: int = 1_750_000_000  # the same in every run
-    tier: str | None = None  # that OpenAI says again where a request names one
+    # Whether a stream contains the usage; OpenAI sends it only if the request asks for it.
+    wants_usage: bool = True
+    # The time of creation, the same in every run.
+    created: int = 1_750_000_000
+    # OpenAI repeats the tier of the request in its answer.
+    tier: str | None = None
 
 
 class ToolUse(NamedTuple):
     id: str
     name: str
     args: Any
-    text: str  # the arguments as JSON
+    text: str  # The arguments as JSON.
 
 
 def calls_of(answer: Answer, call: Call, prefix: str = "call") -> list[ToolUse]:
-    """Return the tool calls of an answer with their ids; arguments that are a text already stay as they are."""
+    """Return the tool calls of an answer with their ids.
+
+    Arguments that are a text are used unchanged.
+    """
     return [
         ToolUse(
             str(one.get("id") or f"{prefix}_{call.number}_{index}"),
@@ -108,5 +119,5 @@ def calls_of(answer: Answer, call: Call, prefix: str = "call") -> list[ToolUse]:
 
 
 def slices(text: str, size: int = 12) -> Iterator[str]:
-    """Cut the arguments of a tool call into the pieces of a stream."""
+    """Yield the arguments of a tool call in the pieces of a stream."""
     yield from (text[start : start + size] for start in range(0, len(text), size))

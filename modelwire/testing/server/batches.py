@@ -1,8 +1,9 @@
-"""The Batch APIs of OpenAI (with its files), Anthropic and Gemini, with every odd thing they do. No I/O here.
+"""The Batch APIs of OpenAI (with its files), Anthropic and Gemini, with all their peculiarities. No I/O.
 
-Wire formats: https://platform.openai.com/docs/api-reference/batch, https://platform.openai.com/docs/api-reference/files
-and https://docs.anthropic.com/en/api/creating-message-batches, read 2026-11; the lines of OpenAI's files as its guide
-shows them (https://platform.openai.com/docs/guides/batch).
+Wire formats: https://platform.openai.com/docs/api-reference/batch,
+https://platform.openai.com/docs/api-reference/files and
+https://docs.anthropic.com/en/api/creating-message-batches, read 2026-11; the lines of OpenAI's
+files as in its guide (https://platform.openai.com/docs/guides/batch).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Oddity = Literal["missing", "duplicate", "null", "expired"]
 Outcome = Literal["completed", "failed", "expired", "cancelled", "token_limit_exceeded"]
 DAY_S = 86_400
 _WIRE_OF_URL = {"/v1/chat/completions": "openai", "/v1/responses": "responses"}
-# Azure's batches are all made for one endpoint, and each row says which it wants.
+# All batches on Azure are created for one endpoint, and each row names its own.
 # https://learn.microsoft.com/azure/foundry/openai/how-to/batch, read 2026-11
 _AZURE_ENDPOINT = "/chat/completions"
 _WIRE_OF_AZURE_URL = {_AZURE_ENDPOINT: "openai", "/v1/responses": "responses"}
@@ -37,13 +38,14 @@ _WIRE_OF_AZURE_URL = {_AZURE_ENDPOINT: "openai", "/v1/responses": "responses"}
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What becomes of a batch.
+    """How a batch proceeds and ends.
 
-    It ends when its status has been read `polls` times, or after `seconds`. Where it does not complete, `done` is the
-    share of its rows that have an answer all the same. `rows` says, by their position, which of them are odd: in
-    neither file, there twice, `response: null`, expired. `foreign` rows that nobody sent are added. `errors` are those
-    of a failed validation. `lose_create` drops the connection after the batch has been made; `cut_results` ends the
-    first download after so many bytes; `results_host` is where Anthropic's `results_url` points to.
+    It ends after its status was read `polls` times, or after `seconds`. If it does not complete,
+    `done` is the share of its rows that are answered anyway. `rows` lists irregular rows by their
+    positions: in neither file, in a file twice, `response: null`, expired. `foreign` rows that were
+    never submitted are added. `errors` are those of a failed validation. `lose_create` drops the
+    connection after the batch was created; `cut_results` ends the first download after this many
+    bytes; `results_host` is the host in Anthropic's `results_url`.
     """
 
     polls: int = 2
@@ -63,22 +65,25 @@ class BatchPlan:
 
 @dataclass(slots=True)
 class SeenBatch:
-    """A batch that was made; `rows` are (custom_id, wire, body) in the order they came."""
+    """A batch that was created; `rows` are (custom_id, wire, body) in the order of submission."""
 
     id: str
-    wire: str  # openai (its rows may speak Responses too), anthropic, gemini or vertex
+    # It is "openai" (whose rows may also use Responses), "anthropic", "gemini" or "vertex".
+    wire: str
     rows: list[tuple[str, str, dict[str, Any]]]
     plan: BatchPlan
-    made_s: float  # on the server's clock
-    made_at: int  # epoch seconds
-    fields: dict[str, Any]  # of the request that made it
+    made_s: float  # The time of creation on the server's clock.
+    made_at: int  # The time of creation in epoch seconds.
+    fields: dict[str, Any]  # The fields of the request that created it.
     errors: list[dict[str, Any]] = field(default_factory=list)
     polls: int = 0
     cancelled_at_share: float | None = None
     ended_at: int | None = None
     files: dict[str, str] = field(default_factory=dict)
-    results: bytes = b""  # Anthropic's and, without a file, Gemini's
-    counts: dict[str, int] = field(default_factory=dict)  # once it has ended
+    # The results of Anthropic's API, and of Gemini's without a file.
+    results: bytes = b""
+    # The counts of an ended batch.
+    counts: dict[str, int] = field(default_factory=dict)
     usage: dict[str, int] = field(
         default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
     )
@@ -90,23 +95,21 @@ class SeenBatch:
         return "cancelled" if self.cancelled_at_share is not None else self.plan.outcome
 
     def share(self, now_s: float) -> float:
-        """Return how much of its time has passed; 1 at the end."""
+        """Return the elapsed share of the batch's time; 1 at its end."""
         if self.plan.seconds is not None:
             return min(1.0, (now_s - self.made_s) / self.plan.seconds)
         return min(1.0, self.polls / max(1, self.plan.polls))
 
 
-Answered = tuple[
-    str, int | None, Any
-]  # (custom_id, status, body), no status where there is no answer
-AnswerRow = Callable[
-    [str, dict[str, Any], int], tuple[int, Any]
-]  # (wire, body, number) -> (status, body)
+# A row's result is (custom_id, status, body); without an answer the status is None.
+Answered = tuple[str, int | None, Any]
+# It is called with (wire, body, number) and returns (status, body).
+AnswerRow = Callable[[str, dict[str, Any], int], tuple[int, Any]]
 _PATH = re.compile(r"(/messages)?/(files|batches)(?:/([^/]+))?(?:/(content|cancel|results))?$")
 
 
 class BatchDesk:
-    """Keeps files and batches. `made` are all batches, oldest first."""
+    """Holds files and batches. `made` are all batches, oldest first."""
 
     def __init__(
         self,
@@ -119,25 +122,26 @@ class BatchDesk:
         self.set_plans(plans)
         self._answer_row = answer_row
         self._now_s = now_s
-        self._cut: set[str] = set()  # what has been cut once
+        # These downloads have been truncated once already.
+        self._cut: set[str] = set()
         self._rows_answered = 0
         self._files_made = 0
-        self.uploads: dict[str, str] = {}  # Gemini's that have begun: the name by their id
+        # Gemini's uploads in progress: their names by id.
+        self.uploads: dict[str, str] = {}
 
     def set_plans(self, plans: BatchPlan | Sequence[BatchPlan]) -> None:
-        """Take the plan of all batches to come, or those of the next ones."""
+        """Set one plan for all later batches, or a list for the next ones."""
         next_ones = [] if isinstance(plans, BatchPlan) else list(plans)
         if not all(isinstance(plan, BatchPlan) for plan in next_ones):
             raise InvalidType(
                 f"`batches` must be a `BatchPlan`, or a list of them, not {plans!r:.100}."
             )
-        self.plan = (
-            plans if isinstance(plans, BatchPlan) else BatchPlan()
-        )  # of every batch beyond those below
+        # This plan applies to every batch after those in the list.
+        self.plan = plans if isinstance(plans, BatchPlan) else BatchPlan()
         self.plans: list[BatchPlan] = next_ones
 
     def handle(self, request: SeenRequest, base_url: str) -> Reply | Iterable[Step] | None:
-        """Answer what concerns files and batches; None for all else."""
+        """Return the answer to a request about files and batches; None for any other request."""
         if (
             reply := gemini_batches.handle(self, request) or vertex_batches.handle(self, request)
         ) is not None:
@@ -184,7 +188,7 @@ class BatchDesk:
         return record
 
     def begin_upload(self, name: str) -> str:
-        """Give an upload an id, under which its content comes."""
+        """Return the id of a new upload, whose content follows in another request."""
         upload_id = f"upload-{len(self.uploads) + self._files_made + 1}"
         self.uploads[upload_id] = name
         return upload_id
@@ -317,7 +321,8 @@ class BatchDesk:
     def _cancel(self, batch: SeenBatch) -> None:
         if batch.ended_at is None and batch.cancelled_at_share is None:
             batch.cancelled_at_share = min(batch.share(self._now_s()), batch.plan.done)
-            batch.polls = max(batch.polls, batch.plan.polls - 1)  # one more look, and it has ended
+            # The batch ends at the next poll.
+            batch.polls = max(batch.polls, batch.plan.polls - 1)
 
     def delete_anthropic(self, request: SeenRequest, id_: str, base_url: str) -> Reply:
         batch = self._found(id_)
@@ -396,7 +401,7 @@ class BatchDesk:
         if share >= 1:
             self._end(batch)
         ended, cancelled = batch.ended_at, batch.cancelled_at_share is not None
-        # All counts but `processing` stay 0 until the whole batch has ended.
+        # All counts but `processing` are 0 until the whole batch has ended.
         nothing = {
             "processing": len(batch.rows),
             "succeeded": 0,
@@ -422,7 +427,7 @@ class BatchDesk:
         }
 
     def _end(self, batch: SeenBatch) -> None:
-        """Answer the rows and write the results, once; last row first, since no order is promised."""
+        """Answer the rows and write the results, once; in reverse order, since no order is promised."""
         if batch.ended_at is not None:
             return
         batch.ended_at = int(time.time())
@@ -452,9 +457,8 @@ class BatchDesk:
                 )
                 continue
             self._rows_answered += 1
-            model = {
-                name: batch.fields[name] for name in ("model",) if name in batch.fields
-            }  # of all rows
+            # The counts include all rows.
+            model = {name: batch.fields[name] for name in ("model",) if name in batch.fields}
             status, body = self._answer_row(wire, model | body, self._rows_answered)
             usage = body.get("usage") or {} if isinstance(body, dict) else {}
             for name, chat_name in (
@@ -528,10 +532,11 @@ class BatchDesk:
 
 
 class _Api(NamedTuple):
-    prefix: str  # of the ids of batches
+    prefix: str  # Ids of batches begin with this.
     record: Callable[[BatchDesk, SeenBatch, float, str], dict[str, Any]]
-    write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]  # results
-    refuses_whole: bool  # a batch may fail before any of its rows is tried
+    # It writes the results.
+    write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]
+    refuses_whole: bool  # If True, a batch may fail before any of its rows is tried.
 
 
 _APIS = {
@@ -571,7 +576,7 @@ _HANDLERS: dict[tuple[str, str], _Handler] = {
 
 
 def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]]:
-    """Yield the parts of a multipart form (RFC 7578): name, then file name and content."""
+    """Yield the parts of a multipart form (RFC 7578): its name, then file name and content."""
     boundary = re.search(r'boundary="?([^";]+)', request.headers.get("content-type", ""))
     if boundary is None:
         return
@@ -584,7 +589,10 @@ def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]
 def _read_rows(
     content: bytes, wires: Mapping[str, str]
 ) -> tuple[list[tuple[str, str, dict[str, Any]]], list[dict[str, Any]]]:
-    """Return the rows of an input file, and what is wrong with its lines. `wires` are the addresses a row may have."""
+    """Return the rows of an input file, and the errors of its lines.
+
+    `wires` maps the URLs that a row may have.
+    """
     rows: list[tuple[str, str, dict[str, Any]]] = []
     errors: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -626,7 +634,7 @@ def _read_rows(
 
 
 def _page(rows: list[dict[str, Any]], request: SeenRequest, usual: int) -> Reply:
-    """Return a page of a list, newest first: `after` (or `after_id`, `before_id`) and `limit`."""
+    """Return a page of a list, newest first, by `after` (or `after_id`, `before_id`) and `limit`."""
     asked = {name: values[0] for name, values in parse_qs(request.query).items()}
     ids = [row["id"] for row in rows]
     start, limit = 0, int(asked.get("limit", usual))

@@ -1,7 +1,7 @@
-"""How Bedrock's Converse says an `Answer`, whole and in frames of an event stream, and how it says no. No I/O here.
+"""Writes an `Answer` and errors in the format of Bedrock's Converse, whole and as frames of an event stream. No I/O.
 
-Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html and
-https://smithy.io/2.0/aws/amazon-eventstream.html, read 2026-11.
+Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
+and https://smithy.io/2.0/aws/amazon-eventstream.html, read 2026-11.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ERRORS = {
 
 
 def frame(payload: bytes, headers: Mapping[str, str], *, packed: bytes = b"") -> bytes:
-    """Write one frame; its headers are texts, behind those that are `packed` already."""
+    """Return one frame. Its text headers follow the `packed` ones, which are bytes already."""
     for name, value in headers.items():
         text = value.encode()
         packed += bytes([len(name)]) + name.encode() + b"\x07" + len(text).to_bytes(2, "big") + text
@@ -52,7 +52,10 @@ def _event(name: str, **data: Any) -> bytes:
 
 
 def raw_event(said: Any) -> bytes:
-    """Write the frame of `{"messageStop": {...}}`; a text is the payload of a delta, as it is."""
+    """Return the frame of an event such as `{"messageStop": {...}}`.
+
+    A text is the payload of a delta, unchanged.
+    """
     if isinstance(said, Mapping):
         return b"".join(_event(name, **data) for name, data in said.items())
     return frame(str(said).encode(), {":event-type": "contentBlockDelta", ":message-type": "event"})
@@ -130,7 +133,7 @@ def error(status: int, message: str, type: str | None, code: str | int | None, n
 
 
 def error_headers(said: JSON) -> dict[str, str]:
-    """Return the header that has the class of an error."""
+    """Return the header that names the class of an error."""
     return {
         "x-amzn-errortype": f"{said['__type']}:http://internal.amazon.com/coral/com.amazon.bedrock/"
     }

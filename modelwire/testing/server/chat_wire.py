@@ -1,7 +1,7 @@
-"""How OpenAI's Chat Completions wire writes an `Answer`, whole and streamed. No I/O here.
+"""Writes an `Answer` in the format of OpenAI's Chat Completions, whole and streamed. No I/O.
 
-Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11, with `reasoning_content` as DeepSeek
-sends it: https://api-docs.deepseek.com/guides/reasoning_model.
+Wire format: https://platform.openai.com/docs/api-reference/chat, read 2026-11, with
+`reasoning_content` as DeepSeek sends it: https://api-docs.deepseek.com/guides/reasoning_model.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
 
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """Return the events of a stream: those that open it, the content, and those that close it."""
+    """Return the events of a stream: its opening, its content, and its end."""
     frame = {
         "id": f"chatcmpl-{call.number}",
         "object": "chat.completion.chunk",

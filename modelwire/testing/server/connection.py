@@ -1,6 +1,7 @@
-"""One connection of the server: HTTP/1.1 requests in, read by h11, the steps of their answers out, byte by byte.
+"""One connection of the server: h11 reads its HTTP/1.1 requests, and the steps of their answers are sent one by one.
 
-A protocol for an asyncio transport, by duck typing: asyncio itself is imported by who makes the server.
+It is a protocol for an asyncio transport, by duck typing: asyncio itself is imported by the creator
+of the server.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 MAX_HEAD_BYTES = 64 * 1024
-_RST = struct.pack(
-    "ii", 1, 0
-)  # SO_LINGER: on, no seconds: the system forgets what is unsent and resets
+# SO_LINGER is on with 0 seconds: on close, the system discards unsent data and resets the
+# connection.
+_RST = struct.pack("ii", 1, 0)
 
 Handle = Callable[[SeenRequest], bytes | Iterable[Step]]
-Finished = Callable[[SeenRequest, bool], None]  # (request, whether all of the answer went)
+# It is called with the request, and whether the whole answer was sent.
+Finished = Callable[[SeenRequest, bool], None]
 
 
 class Connection:
-    """Reads requests one after the other; the next one is looked at when the last is answered."""
+    """Reads requests one after the other; the next one is handled when the last one is answered."""
 
     def __init__(
         self,
@@ -45,7 +47,8 @@ class Connection:
         self._open = open_ones
         self._time_scale = time_scale
         self._reader = _new_reader()
-        self._head: Any = None  # of the request whose body is awaited
+        # The request whose body is incomplete.
+        self._head: Any = None
         self._content = bytearray()
         self._playing: asyncio.Task[None] | None = None
 
@@ -53,7 +56,8 @@ class Connection:
         import asyncio
 
         self._transport = transport
-        self._writable = asyncio.Event()  # not set while the client does not read
+        # It is not set while the client does not read.
+        self._writable = asyncio.Event()
         self._writable.set()
         self._open.add(self)
 
@@ -65,7 +69,9 @@ class Connection:
             self._answer_what_is_there()
 
     def eof_received(self) -> bool:
-        return False  # HTTP clients that say no more have gone; none is known that waits with half a connection
+        # HTTP clients that send EOF have disconnected; no known client waits on a half-closed
+        # connection.
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open.discard(self)
@@ -89,21 +95,22 @@ class Connection:
                 self._playing = self._loop.create_task(self._play(request, steps))
                 return
             request.status = int(steps[9:12])
-            self._finished(request, True)  # first: who has read our answer finds it counted
+            # It is called first, so that a client that has read the answer finds it counted.
+            self._finished(request, True)
             self._transport.write(steps)
             if _is_last(request):
                 self._transport.close()
                 return
 
     def _read(self) -> SeenRequest | None:
-        """Take one whole request from what has come, or nothing; what is no HTTP is refused."""
+        """Return the next complete request, or None. Data that are not HTTP are rejected."""
         try:
             while not isinstance(event := self._reader.next_event(), h11.EndOfMessage):
                 if isinstance(event, h11.Request):
                     self._head, self._content = event, bytearray()
                 elif isinstance(event, h11.Data):
                     self._content += event.data
-                else:  # more has to come
+                else:  # More data have to arrive.
                     if self._reader.they_are_waiting_for_100_continue:
                         go_on = h11.InformationalResponse(
                             status_code=100, headers=[], reason=b"Continue"
@@ -117,9 +124,9 @@ class Connection:
             self._transport.close()
             return None
         rest, _ = self._reader.trailing_data
-        self._reader = (
-            _new_reader()
-        )  # the answer's bytes are the script's own, and do not go through h11
+        # The bytes of the answer come from the script and do not pass through h11, so each request
+        # gets a new reader.
+        self._reader = _new_reader()
         if rest:
             self._reader.receive_data(rest)
         head = self._head
@@ -138,15 +145,16 @@ class Connection:
             while following is not None:
                 await self._do(request, step)
                 step, following = following, next(playing, None)
-        except (
-            BaseException
-        ):  # whatever cut the answer, a stopping server too, it is counted as not finished
+        except BaseException:
+            # Whatever ended the answer, even the stop of the server, it is counted as unfinished.
             self._finished(request, False)
-            self._transport.abort()  # a fault of the user's own may fail: its client waits for nothing
+            # A user's fault may raise an error, so its client must not wait for more.
+            self._transport.abort()
             raise
         if isinstance(step, bytes):
             self._note_status(request, step)
-        self._finished(request, True)  # before the last step, for the same reason
+        # It is called before the last step for the same reason.
+        self._finished(request, True)
         await self._do(request, step)
         if isinstance(step, End) or self._transport.is_closing():
             return
@@ -157,7 +165,7 @@ class Connection:
             self._answer_what_is_there()
 
     async def _do(self, request: SeenRequest, step: Step) -> None:
-        """Do one step; cancelled where the client goes meanwhile."""
+        """Execute one step. It is cancelled if the client disconnects."""
         import asyncio
 
         if isinstance(step, End):
@@ -165,7 +173,8 @@ class Connection:
         elif isinstance(step, bytes):
             self._note_status(request, step)
             self._transport.write(step)
-            await asyncio.sleep(0)  # an endless answer leaves room for the others
+            # An endless answer must let other connections run.
+            await asyncio.sleep(0)
             await self._writable.wait()
         elif step == FOREVER_S:
             await self._loop.create_future()
@@ -194,7 +203,10 @@ def _new_reader() -> h11.Connection:
 
 
 def _is_last(request: SeenRequest) -> bool:
-    """Whether the client wants the connection closed; the word may stand among others (RFC 9110, 7.6.1)."""
+    """Return whether the client wants the connection closed.
+
+    The header may list several options (RFC 9110, 7.6.1).
+    """
     return "close" in (
         word.strip().lower() for word in request.headers.get("connection", "").split(",")
     )

@@ -1,9 +1,9 @@
-"""What can go wrong between a provider and its client, each a rewriting of a good reply. No I/O here.
+"""Faults between a provider and its client, each a transformation of a good reply. No I/O.
 
     server.say(faults.reset("body").on("an answer that breaks off"), "the answer of the next request")
 
-`NAMED` has one of each under its name, for random faults and the command line. The names in brackets below are the
-lines of the fault catalogue that the package's own tests follow.
+`NAMED` has one of each by name, for random faults and the command line. The labels in brackets
+below are the lines of the fault catalogue that the package's own tests follow.
 """
 
 from __future__ import annotations
@@ -55,29 +55,35 @@ __all__ = [
 ]
 
 _STOP_REASON = re.compile(rb'"stop_reason": ?"[a-z_]+"')
-SETTLE_S = 0.02  # between the last bytes and a reset, so that they arrive before it does
+# This much time passes between the last bytes and a reset, so that the bytes arrive first.
+SETTLE_S = 0.02
 
-Play = Callable[[Reply, str, int], Iterable[Step]]  # (a good reply, the wire, the request's number)
+# It is called with a good reply, the wire and the request's number.
+Play = Callable[[Reply, str, int], Iterable[Step]]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong. `answer` is the good one that it spoils; None takes whatever comes next."""
+    """A fault.
+
+    `answer` is the good answer that it damages; None uses the next one of the script.
+    """
 
     name: str
     play: Play = field(repr=False)
     answer: Any = None
 
     def on(self, answer: Any) -> Fault:
-        """Return this fault, spoiling `answer`."""
+        """Return this fault applied to `answer`."""
         return replace(self, answer=answer)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When a fault happens: every n-th request, with a probability, during a time, where `when` says so; all of them.
+    """The condition of a fault: every n-th request, a probability, a period, a function `when`. All must hold.
 
-    `between_s` is in seconds since the server's start, on its own clock. At most `times` times.
+    `between_s` is in seconds since the server's start, on its own clock. The fault happens at most
+    `times` times.
     """
 
     fault: Fault | str
@@ -103,9 +109,9 @@ def status(
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
 ) -> Fault:
-    """Answer with an HTTP status, in the words of the wire (S1-S9).
+    """Answer with an HTTP status and an error in the wire's format (S1-S9).
 
-    `retry_after` as a text is sent as it is. `body` replaces the JSON.
+    A `retry_after` that is a text is sent unchanged. `body` replaces the JSON.
     """
     if code not in range(100, 600):
         raise InvalidArgument(f"`code` must be a status from 100 to 599, not {code!r}.")
@@ -142,10 +148,14 @@ def _retry_after(value: float | str | None, form: str) -> dict[str, str]:
     return {"retry-after": f"{value:g}"}
 
 
-# RELIABILITY: these are 429s that waiting does not cure. https://platform.openai.com/docs/guides/error-codes, and
-# `anthropic.types.shared` (`enforced_spend_limit_reached`), read 2026-11.
+# RELIABILITY: waiting does not cure these 429s.
+# https://platform.openai.com/docs/guides/error-codes, and `anthropic.types.shared`
+# (`enforced_spend_limit_reached`), read 2026-11.
 def billing(code: str | None = None) -> Fault:
-    """Answer 429 for want of money (S8): waiting does not help. The default code is the wire's usual one."""
+    """Answer 429 for an empty account (S8), which waiting does not cure.
+
+    The default code is the wire's usual one.
+    """
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         kind, usual = server_wire(wire).no_money
@@ -163,7 +173,7 @@ def billing(code: str | None = None) -> Fault:
 
 
 def error_under_200(code: int = 502) -> Fault:
-    """Answer 200 with an error for a body, its status inside (P4; OpenRouter)."""
+    """Answer 200 with an error as the body, which contains its status (P4; OpenRouter)."""
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         answer = error_reply(wire, code, number=number, code=code)
@@ -176,7 +186,7 @@ def error_under_200(code: int = 502) -> Fault:
 def error_event(
     after_events: int = 0, *, status: int = 529, type: str | None = None, code: str | None = None
 ) -> Fault:
-    """Break a stream by an error event after so many events of its content (P21, P22)."""
+    """Break a stream with an error event after `after_events` events of its content (P21, P22)."""
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         body = error_body(wire, status, type=type, code=code, number=number)
@@ -188,7 +198,7 @@ def error_event(
 
 
 def of_error(error: ProviderError) -> Fault:
-    """Answer as the provider did that made us raise `error`."""
+    """Answer like the provider whose answer made modelwire raise `error`."""
     usual = next((code for code, cls in BY_STATUS.items() if cls is type(error)), 500)
     return status(
         error.status or usual,
@@ -200,7 +210,7 @@ def of_error(error: ProviderError) -> Fault:
 
 
 def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None) -> bytes:
-    """Return the first bytes of a reply: its head, and so many events of its content or bytes of its body."""
+    """Return the first bytes of a reply: its head, and a number of events of its content or bytes of its body."""
     if bytes_ is None and reply.is_stream:
         kept = (
             reply.parts[: reply.opening]
@@ -213,7 +223,7 @@ def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None
 
 
 def cut(*, after_events: int | None = None, after_bytes: int | None = None) -> Fault:
-    """Close in the middle of the body: after so many events of the content, so many bytes, or half of it (N9, N11)."""
+    """Close the connection after some events of the content, some bytes, or half of the body (N9, N11)."""
     return _of_reply(
         "cut", lambda reply: (_begun(reply, events=after_events, bytes_=after_bytes), End.CLOSE)
     )
@@ -261,7 +271,7 @@ def close() -> Fault:
 def stall(
     at: Literal["request", "body"] = "request", *, seconds: float = FOREVER_S, after_events: int = 1
 ) -> Fault:
-    """Say nothing for so many seconds, before the answer (N12) or in mid-body (N13); then go on as if nothing was."""
+    """Pause for some seconds before the answer (N12) or in mid-body (N13); then continue normally."""
     check_word("at", at, ("request", "body"))
 
     def change(reply: Reply) -> Iterable[Step]:
@@ -285,7 +295,7 @@ def slow(bytes_per_tick: int = 1, tick_s: float = 1.0) -> Fault:
 
 
 def byte_by_byte() -> Fault:
-    """Send every byte as a packet of its own (N26): a good answer all the same."""
+    """Send a good answer with every byte in a packet of its own (N26)."""
     return replace(slow(1, 0.0), name="byte_by_byte")
 
 
@@ -310,18 +320,18 @@ def malformed_json() -> Fault:
 
 
 def html() -> Fault:
-    """Answer 200 with a page (P2)."""
+    """Answer 200 with an HTML page (P2)."""
     page = b"<!doctype html><html><body><h1>Welcome to the hotel's network</h1></body></html>"
     return _instead("html", page, **{"content-type": "text/html"})
 
 
 def empty() -> Fault:
-    """Answer 200 with nothing (P3)."""
+    """Answer 200 with an empty body (P3)."""
     return _instead("empty", b"")
 
 
 def wrong_content_type(value: str = "text/plain") -> Fault:
-    """Send a good answer under a wrong content type (P25)."""
+    """Send a good answer with a wrong content type (P25)."""
 
     def change(reply: Reply) -> Iterable[Step]:
         yield _whole(replace(reply, headers={**reply.headers, "content-type": value}))
@@ -330,7 +340,7 @@ def wrong_content_type(value: str = "text/plain") -> Fault:
 
 
 def content_length(off_by: int = 10) -> Fault:
-    """Announce more bytes than come, then close (N16); or, below zero, fewer than come (N17)."""
+    """Announce more bytes than are sent, then close (N16); or, below zero, fewer (N17)."""
 
     def change(reply: Reply) -> Iterable[Step]:
         body = reply.body
@@ -341,7 +351,7 @@ def content_length(off_by: int = 10) -> Fault:
 
 
 def bad_chunk_size() -> Fault:
-    """Frame the body by a chunk whose size is no number (N18)."""
+    """Send a chunk whose size is not a number (N18)."""
 
     def change(reply: Reply) -> Iterable[Step]:
         yield (
@@ -356,7 +366,7 @@ def bad_chunk_size() -> Fault:
 
 
 def gzip_garbage() -> Fault:
-    """Announce gzip and send none (N20)."""
+    """Announce gzip, and send a body that is not gzip (N20)."""
     return _instead(
         "gzip_garbage", b"\x1f\x8b\x08 this is no gzip at all", **{"content-encoding": "gzip"}
     )
@@ -381,7 +391,7 @@ def _bomb(decoded_bytes: int) -> bytes:
 
 
 def garbage() -> Fault:
-    """Send bytes that are no HTTP."""
+    """Send bytes that are not HTTP."""
     return Fault(
         "garbage", lambda reply, wire, number: (b"\x16\x03\x01 hello?\r\n\r\n", SETTLE_S, End.CLOSE)
     )
@@ -413,13 +423,13 @@ def endless_event() -> Fault:
 
 
 def redirect(location: str = "http://127.0.0.1:1/elsewhere", code: int = 307) -> Fault:
-    """Send the client to another origin, which must not get the key (N23)."""
+    """Redirect the client to another origin, which must not get the key (N23)."""
     reply = Reply(code, {"location": location}, [b""])
     return Fault("redirect", lambda *_: (reply.head(),))
 
 
 def early_hints() -> Fault:
-    """Send 103 before the answer (N22): a good one all the same."""
+    """Send 103 before a good answer (N22)."""
     hints = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n"
     return _of_reply("early_hints", lambda reply: (hints, _whole(reply)))
 
@@ -456,7 +466,7 @@ _PLAIN = (
 
 
 class _Named(dict[str, Fault]):
-    """Every fault under its name; statuses (`503`, `status_503`) are not listed and found all the same."""
+    """Every fault by its name. Statuses (`503`, `status_503`) are found, too, but not listed."""
 
     def __missing__(self, name: object) -> Fault:
         code = str(name).removeprefix("status_")

@@ -1,4 +1,4 @@
-"""The Gemini Batch API and its files, as `BatchDesk` keeps them. No I/O here.
+"""The Gemini Batch API and its files, stored by `BatchDesk`. No I/O.
 
 Wire format: https://ai.google.dev/api/batch-api and https://ai.google.dev/api/files, read 2026-11.
 """
@@ -28,13 +28,15 @@ _PATH = re.compile(
     r"(/upload|/download)?/v1beta/(?:(?:models|tunedModels)/([^/:]+):batchGenerateContent"
     r"|(files|batches)(?:/([^/:]+))?(?::(\w+))?)$"
 )
-_STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}  # others by their own name
-# https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto: what a row's error has for a status
+# Other outcomes have the same name in Google's API.
+_STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}
+# This is the gRPC code in a row's error for each HTTP status:
+# https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 _CODE_OF = {400: 3, 401: 16, 403: 7, 404: 5, 429: 8, 500: 13, 503: 14, 504: 4}
 
 
 def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | None:
-    """Answer what concerns Gemini's files and batches; None for all else."""
+    """Return the answer to a request about Gemini's files and batches; None for any other request."""
     found = _PATH.match(request.path)
     if found is None:
         return None
@@ -52,7 +54,7 @@ def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | No
 
 
 def _upload(desk: BatchDesk, request: SeenRequest, id_: str) -> Reply:
-    """Take a file in two requests: the first names it and is told where to send it."""
+    """Take a file in two requests: the first one names it and gets the upload URL."""
     command = request.headers.get("x-goog-upload-command", "")
     if command == "start":
         name = str((request.fields.get("file") or {}).get("displayName", ""))
@@ -146,7 +148,7 @@ _HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str], Reply | Iterable[St
     "GET files/id": _show_file,
     "DELETE files/id": _delete_file,
     "/download GET files/id:download": _download,
-    "GET files/id:download": _download,  # as google-genai 3.4 has it
+    "GET files/id:download": _download,  # google-genai 3.4 calls it like this.
     "GET batches": _list,
     "GET batches/id": _show,
     "POST batches/id:cancel": _cancel,
@@ -155,7 +157,7 @@ _HANDLERS: dict[str, Callable[[BatchDesk, SeenRequest, str], Reply | Iterable[St
 
 
 def operation(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
-    """Return a batch as the long-running operation that it is; counts are texts, and 0 is left out."""
+    """Return a batch as a long-running operation. Counts are texts, and 0 is omitted."""
     if share >= 1:
         desk._end(batch)
     ended = batch.ended_at is not None
@@ -203,11 +205,11 @@ def operation(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) ->
 def end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
-    """Write the results: into a file where the requests came in one."""
+    """Write the results; into a file if the requests came in one."""
     lines, failed = [], set[str]()
     for key, status, body in [*answered, *foreign]:
         if status is None and body == batch.outcome:
-            continue  # what was not answered has no line
+            continue  # An unanswered row has no line.
         if status is not None and status < 400:
             lines.append(to_json({"key": key, "response": body}))
             continue
@@ -249,5 +251,5 @@ def _file(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def time_text(epoch_s: int) -> str:
-    """Return a time as Google writes it, with nine digits of a second."""
+    """Return a time in Google's format, with nine digits of a second."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")

@@ -1,7 +1,7 @@
-"""How Gemini's generateContent says an `Answer`, whole and streamed, and how it says no. No I/O here.
+"""Writes an `Answer` and errors in the format of Gemini's generateContent, whole and streamed. No I/O.
 
-Wire format: https://ai.google.dev/api/generate-content and https://ai.google.dev/gemini-api/docs/troubleshooting, read
-2026-11.
+Wire format: https://ai.google.dev/api/generate-content and
+https://ai.google.dev/gemini-api/docs/troubleshooting, read 2026-11.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
 
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """Return the events before the content, those of the content, and those after it."""
+    """Return the events of a stream: its opening, its content, and its end."""
     parts: list[dict[str, Any]] = [
         {"text": piece, "thought": True} for piece in pieces(answer.reasoning)
     ]
@@ -87,7 +87,10 @@ def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[b
 def error(
     status: int, message: str, type: str | None, code: str | int | None, number: int
 ) -> dict[str, Any]:
-    """Return the error of a status; a `code` that is no number is the reason or the quota in its details."""
+    """Return the error for a status.
+
+    A `code` that is not a number becomes the reason or the quota in its details.
+    """
     details: list[dict[str, Any]] = []
     if isinstance(code, str):
         name = "QuotaFailure" if status == 429 else "ErrorInfo"

@@ -1,7 +1,7 @@
-"""A provider's rate limits: token buckets and fixed windows, and the headers that speak of them. No I/O, no clock here.
+"""A provider's rate limits: token buckets and fixed windows, and their headers. No I/O, no clock.
 
-Headers: https://platform.openai.com/docs/guides/rate-limits and https://docs.anthropic.com/en/api/rate-limits, read
-2026-11.
+Headers: https://platform.openai.com/docs/guides/rate-limits and
+https://docs.anthropic.com/en/api/rate-limits, read 2026-11.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Dialect = Literal["own", "openai", "anthropic", "retry-after", "none", "lying"]
 
 
 def check_number(name: str, value: Any, *, least: float | None = None, unit: str = "") -> None:
-    """Raise `InvalidArgument` where `value` is no number of at least `least`; without it, of more than 0."""
+    """Raise `InvalidArgument` unless `value` is a number of at least `least`; without `least`, one above 0."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not (value > 0 if least is None else value >= least):
         bound = "more than 0" if least is None else f"at least {least:g} {unit}".rstrip()
@@ -36,20 +36,20 @@ def check_number(name: str, value: Any, *, least: float | None = None, unit: str
 
 
 def check_word(name: str, value: Any, known: Sequence[str]) -> None:
-    """Raise `InvalidArgument` where `value` is not one of the `known` words."""
+    """Raise `InvalidArgument` unless `value` is one of the `known` words."""
     if value not in known:
         raise InvalidArgument(f"`{name}` cannot be {value!r}. {did_you_mean(str(value), known)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a key may ask of a model, and how the server speaks of it.
+    """The rate limits of a key and model, and the headers that the server sends about them.
 
-    `window_s` is the time in which the whole of a minute's share of that time may be spent at once: 60 lets a minute's
-    requests come in one burst, 1 a second's. `fixed` windows are filled up at their end, buckets all the time.
-    `refused_cost` is what a refused request takes from the bucket all the same. Above `max_concurrent` requests in
-    flight the server answers `busy_status`. `headers`: each provider's own, `retry-after` alone, none; or `lying`:
-    OpenAI's, that promise ten times as much.
+    `window_s` is the time whose share of a limit may be used at once: 60 allows a whole minute's
+    requests in one burst, 1 only a second's. `fixed` windows are refilled at their end, buckets
+    continuously. `refused_cost` is what a rejected request still takes from the bucket. Above
+    `max_concurrent` requests in flight the server answers `busy_status`. `headers` selects each
+    provider's own, `retry-after` alone, or none; `lying` sends OpenAI's with ten times the values.
     """
 
     rpm: float | None = None
@@ -60,7 +60,8 @@ class Limits:
     max_concurrent: int | None = None
     busy_status: int = 503
     headers: Dialect = "own"
-    pooled: bool = False  # one limit for all models of a key
+    # If True, all models of a key share one limit.
+    pooled: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("rpm", None), ("tpm", None), ("max_concurrent", 1)):
@@ -73,7 +74,7 @@ class Limits:
 
 
 class Bucket:
-    """Fills all the time, up to what it holds."""
+    """A token bucket, which is refilled continuously up to its size."""
 
     def __init__(self, per_minute: float, window_s: float, now_s: float) -> None:
         self.rate = per_minute / 60
@@ -86,7 +87,7 @@ class Bucket:
         self._at_s = now_s
 
     def wait_s(self, cost: float) -> float:
-        """Return the seconds until `cost` is there, 0 when it is; never more than a full bucket takes."""
+        """Return the seconds until `cost` is available, 0 if it is; at most the time that a full bucket takes."""
         missing = min(cost, self.capacity) - self.level
         return missing / self.rate if missing > 1e-9 else 0.0
 
@@ -95,7 +96,7 @@ class Bucket:
 
 
 class Window(Bucket):
-    """Is filled up at the end of each window."""
+    """A bucket that is refilled at the end of each window."""
 
     def __init__(self, per_minute: float, window_s: float, now_s: float) -> None:
         super().__init__(per_minute, window_s, now_s)
@@ -118,7 +119,7 @@ class Window(Bucket):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Too many requests, or too many tokens: what came short, and when to come again."""
+    """A rejection for too many requests or tokens: which limit is exceeded, and when to retry."""
 
     of: Literal["requests", "tokens"]
     wait_s: float
@@ -132,7 +133,7 @@ class Limiter:
         self._buckets: dict[tuple[str, str], dict[str, Bucket]] = {}
 
     def change(self, limits: Limits, now_s: float) -> None:
-        """Take other limits; what was spent stays spent, in proportion."""
+        """Change the limits. What was spent stays spent, in proportion."""
         old, self._buckets = self._buckets, {}
         self.limits = limits
         for at, buckets in old.items():
@@ -156,7 +157,10 @@ class Limiter:
         return found
 
     def admit(self, at: tuple[str, str], tokens: float, now_s: float) -> Refusal | None:
-        """Let one request of (key, model) in, for so many tokens; or say why not."""
+        """Admit one request of (key, model) with an estimate of tokens.
+
+        Return the rejection, or None.
+        """
         buckets, costs = self._of(at, now_s), {"requests": 1.0, "tokens": tokens}
         worst: Refusal | None = None
         for name, bucket in buckets.items():
@@ -170,7 +174,7 @@ class Limiter:
         return worst
 
     def settle(self, at: tuple[str, str], tokens: float, now_s: float) -> None:
-        """Give back tokens that were reserved and not used (below zero: take more)."""
+        """Release reserved tokens that were not used (a negative number takes more)."""
         bucket = self._of(at, now_s).get("tokens")
         if bucket is not None:
             bucket.refill(now_s)
@@ -186,9 +190,9 @@ class Limiter:
         scale: float,
         epoch_s: float,
     ) -> dict[str, str]:
-        """Return the headers of an answer; `own` is the dialect of its wire.
+        """Return the rate-limit headers of an answer; `own` is the dialect of its wire.
 
-        `scale` makes our seconds the client's, whose time is now `epoch_s`.
+        `scale` converts the server's seconds to the client's, whose time is now `epoch_s`.
         """
         dialect = own if self.limits.headers == "own" else self.limits.headers
         out: dict[str, str] = {}
@@ -223,12 +227,14 @@ class Limiter:
         return out
 
 
-_BY_TIME = ("anthropic",)  # dialects that say when a limit is full again, not in how long
-_IN_MS = ("openai",)  # those that give the wait in milliseconds too
+# These dialects state the time when a limit is full again, the others the seconds until then.
+_BY_TIME = ("anthropic",)
+# These dialects state the wait in milliseconds, too.
+_IN_MS = ("openai",)
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as OpenAI does (a Go duration): `12ms`, `2.5s`, `6m0s`, `1h2m3s`."""
+    """Return seconds in OpenAI's format (a Go duration): `12ms`, `2.5s`, `6m0s`, `1h2m3s`."""
     if seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
     minutes, rest = divmod(round(seconds, 2), 60)

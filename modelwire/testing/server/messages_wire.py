@@ -1,7 +1,7 @@
-"""How Anthropic's Messages wire writes an `Answer`, whole and streamed, and an error. No I/O here.
+"""Writes an `Answer` and errors in the format of Anthropic's Messages, whole and streamed. No I/O.
 
-Wire format: https://docs.anthropic.com/en/api/messages-streaming and https://docs.anthropic.com/en/api/errors, read
-2026-11.
+Wire format: https://docs.anthropic.com/en/api/messages-streaming and
+https://docs.anthropic.com/en/api/errors, read 2026-11.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def body(answer: Answer, call: Call) -> dict[str, Any]:
 
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """Return the events of a stream: those that open it, the content, and those that close it."""
+    """Return the events of a stream: its opening, its content, and its end."""
 
     def event(kind: str, **fields: Any) -> bytes:
         return sse({"type": kind, **fields}, kind)

@@ -1,7 +1,7 @@
-"""`ProviderServer`: a provider on loopback that says what it is told to, on all three wires, and remembers.
+"""`ProviderServer`: a provider on loopback with prepared answers, on all wires, that records requests.
 
-It runs on an event loop in a thread of its own; functions of a script run there too, and hold up all answers while
-they do.
+It runs on an event loop in a thread of its own. Functions in a script run there, too, and delay all
+answers meanwhile.
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ if TYPE_CHECKING:
 __all__ = ["Lognormal", "ProviderServer"]
 
 Wire = Literal["openai", "responses", "anthropic", "bedrock", "gemini"]
-_OWN_LISTS = ("bedrock", "gemini")  # their lists of models are elsewhere, or of another form
+# These wires have their lists of models at another path, or in another form.
+_OWN_LISTS = ("bedrock", "gemini")
 _LISTED = {row.model for name, row in WIRES.items() if name not in _OWN_LISTS}
 MODELS: dict[str, str] = {name: row.model for name, row in WIRES.items()}
 _WIRE_OF_PATH = {
     path: name for name, row in WIRES.items() for path in (row.path, row.stream_path) if path
 }
-_COUNTS = {  # where tokens are counted, and under what name
+# This maps the path that counts tokens to the field with the count.
+_COUNTS = {
     "/messages/count_tokens": "input_tokens",
     "/responses/input_tokens": "input_tokens",
     "/count-tokens:rawPredict": "input_tokens",
@@ -59,7 +61,7 @@ _STOP_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Lognormal:
-    """A latency that is mostly near its median and sometimes far above it."""
+    """A latency that is usually near its median and sometimes far above it."""
 
     median_s: float
     sigma: float = 0.4
@@ -72,29 +74,31 @@ Latency = float | Lognormal | Callable[[SeenRequest], float]
 
 
 def echo(request: SeenRequest) -> Answer:
-    """Repeat the user's text: the answer of a server without a script."""
+    """Return the user's text: the answer of a server without a script."""
     return Answer(request.text)
 
 
 @dataclass(slots=True)
 class _Standing:
-    """A rule at work."""
+    """An active rule."""
 
     rule: Rule
     fault: Fault
-    below: float  # its probability, and those of the rules before it
+    below: float  # The sum of its probability and those of the rules before it.
     happened: int = 0
 
 
 class ProviderServer:
-    """Serve OpenAI's and Anthropic's wires on a loopback port, in a thread of its own, until it is closed.
+    """Serve the providers' wires on a loopback port, in a thread of its own, until it is closed.
 
-    `answers` are sent one a request, in order; `default` after the last, and where there are none: the user's words
-    again, unless told otherwise. An entry may be a text, an `Answer`, an `AIMessage`, a dict or a list of events (as
-    they are), bytes, a `Fault`, a `ProviderError`, or a function of the request that returns one of these.
-    `faults` happen by themselves: `Rule`s, or probabilities by the names of `faults.NAMED`. `latency` is in seconds.
-    `time_scale=0.01` makes the server's every second a hundredth of one, so that minutes of limits pass in a test.
-    `keep` bounds `requests`; `counts` are exact all the same. `seed` makes what is random the same in every run.
+    `answers` are sent in order, one for each request. `default` is sent after the last one, or if
+    there are none; by default it repeats the user's text. An entry may be a text, an `Answer`, an
+    `AIMessage`, a dict (a body, sent unchanged), a list of events, bytes, a `Fault`, a
+    `ProviderError`, or a function of the request that returns one of these. `faults` happen at
+    random or by rule: `Rule`s, or probabilities by the names of `faults.NAMED`. `latency` is in
+    seconds. `time_scale=0.01` makes each of the server's seconds a hundredth of one, so that
+    minutes of rate limits pass in a test. `keep` limits the length of `requests`; `counts` are
+    exact anyway. `seed` makes random choices the same in every run.
 
         with ProviderServer(["Hello!"]) as server:
             server.model("openai").invoke("hi").content  # 'Hello!'
@@ -128,7 +132,8 @@ class ProviderServer:
         self.chunk_gap_s = chunk_gap_s
         self.time_scale = time_scale
         self._batches = BatchDesk(self._row, self.now_s, () if batches is None else batches)
-        self.failures: list[Exception] = []  # of functions in the script; the client saw a 500
+        # These errors were raised by functions in the script; the client got a 500.
+        self.failures: list[Exception] = []
         self.background = BackgroundDesk()
         self._script = Script(answers, sayable(default))
         self._rng = random.Random(seed)  # noqa: S311 - not for secrets: the same in every run
@@ -137,21 +142,22 @@ class ProviderServer:
         self._port = port
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: Callable[[], object] = (
-            bool  # told to the loop; does nothing before there is one
-        )
+        # It is called on the event loop, and does nothing before the loop runs.
+        self._stop: Callable[[], object] = bool
         self._connections: set[Connection] = set()
         self._started_s = time.monotonic()
-        self._charged: dict[
-            int, tuple[tuple[str, str], float]
-        ] = {}  # tokens reserved by requests in flight
+        # These tokens are reserved by requests in flight.
+        self._charged: dict[int, tuple[tuple[str, str], float]] = {}
         self._chat_calls = 0
         self.faults = faults
         if limits is not None:
             self.limits = limits
 
     def start(self) -> ProviderServer:
-        """Listen, and return. `with` does it too. Raises: `ConnectFailed` where the port is taken."""
+        """Start to listen, and return. `with` calls it, too.
+
+        Raises: `ConnectFailed` if the port is taken.
+        """
         if self._thread is not None:
             return self
         ready, trouble = threading.Event(), list[OSError]()
@@ -168,7 +174,7 @@ class ProviderServer:
         return self
 
     def close(self) -> None:
-        """Drop every connection and stop listening; a second call does nothing."""
+        """Drop every connection and stop listening. A second call does nothing."""
         thread, self._thread = self._thread, None
         if thread is None or self._loop is None:
             return
@@ -176,9 +182,10 @@ class ProviderServer:
         thread.join(_STOP_TIMEOUT_S)
 
     def wait(self) -> None:
-        """Wait until it is closed, by another thread or Ctrl-C."""
+        """Wait until another thread or Ctrl-C closes the server."""
         while self._thread is not None:
-            self._thread.join(0.2)  # with a limit: else Ctrl-C would wait too, on Windows
+            # Without a timeout, Ctrl-C would not interrupt the wait on Windows.
+            self._thread.join(0.2)
 
     def __enter__(self) -> ProviderServer:
         return self.start()
@@ -221,7 +228,8 @@ class ProviderServer:
             listener.close()
             for one in list(self._connections):
                 one.close()
-            await asyncio.sleep(0)  # the connections hear that they are lost, and their tasks end
+            # The connections are notified of their loss, and their tasks end.
+            await asyncio.sleep(0)
 
         try:
             asyncio.run(serve())
@@ -230,11 +238,17 @@ class ProviderServer:
 
     @property
     def base_url(self) -> str:
-        """The origin. Anthropic's clients take it as it is, OpenAI's want `/v1` behind it: `base_url_for`."""
+        """The origin.
+
+        Anthropic's clients take it unchanged, OpenAI's need `/v1` after it: `base_url_for`.
+        """
         return f"http://127.0.0.1:{self._port}"
 
     def base_url_for(self, wire: Wire) -> str:
-        """Return the `base_url` that the clients of a wire take. Raises: `InvalidArgument` for an unknown one."""
+        """Return the `base_url` that the clients of a wire take.
+
+        Raises: `InvalidArgument` for an unknown one.
+        """
         if wire not in MODELS:
             raise InvalidArgument(f"There is no wire `{wire}`. {did_you_mean(wire, list(MODELS))}")
         from modelwire.adapters.wires.wire import wire_named
@@ -242,9 +256,9 @@ class ProviderServer:
         return self.base_url + wire_named(wire).version_path
 
     def model(self, wire: Wire = "openai", **arguments: Any) -> BaseChatModel:
-        """Make a chat model that speaks to this server; `arguments` are its class's.
+        """Return a chat model that calls this server; `arguments` are those of its class.
 
-        Raises: `InvalidArgument` for a wire that is not known.
+        Raises: `InvalidArgument` for an unknown wire.
         """
         from modelwire.adapters.wires.wire import loaded, wire_named
 
@@ -270,7 +284,10 @@ class ProviderServer:
 
     @property
     def batches(self) -> BatchDesk:
-        """The batches that were made, and the files. A `BatchPlan` may be set for those to come, or a list of them."""
+        """The created batches and the files.
+
+        It can be set to a `BatchPlan` for later batches, or to a list of them.
+        """
         return self._batches
 
     @batches.setter
@@ -279,7 +296,10 @@ class ProviderServer:
 
     @property
     def limits(self) -> Limits:
-        """The rate limits. Others may be set while it runs; what was spent stays spent."""
+        """The rate limits.
+
+        They can be changed while the server runs; what was spent stays spent.
+        """
         return self._limiter.limits
 
     @limits.setter
@@ -295,7 +315,7 @@ class ProviderServer:
 
     @property
     def faults(self) -> Sequence[Rule]:
-        """The faults that happen by themselves; the first rule that holds wins."""
+        """The faults that happen by themselves. The first rule that holds is used."""
         return [one.rule for one in self._rules]
 
     @faults.setter
@@ -309,7 +329,8 @@ class ProviderServer:
             raise InvalidType(
                 f"`faults` must be `Rule`s, or rates such as `{{'close': 0.1}}`, not {wanted!r:.100}."
             )
-        # The probabilities stand side by side on one line, and each request draws one number: at most one happens.
+        # The probabilities are intervals on one line, and each request draws one number, so at most
+        # one fault happens.
         standing: list[_Standing] = []
         below = 0.0
         for rule in rules:
@@ -332,7 +353,7 @@ class ProviderServer:
 
     @property
     def counts(self) -> Counts:
-        """What became of all requests."""
+        """The counts of all requests and their outcomes."""
         return self._seen.counts
 
     def now_s(self) -> float:
@@ -383,14 +404,16 @@ class ProviderServer:
             ).steps()
         fault = self._fault_now(request)
         if fault is not None and fault.name.startswith("status_"):
-            return self._spoiled(fault, request, None)  # an outage asks no bucket
+            # During an outage, rate limits are not counted.
+            return self._spoiled(fault, request, None)
         limited = self._limit(request)
         if isinstance(limited, Reply):
             return limited.steps()
         entry = self._script.take()
         answer = answer_of(entry, request)
         if fault is not None:
-            self._script.put_back(entry)  # the retry gets what this request would have got
+            # The retry gets the answer that this request would have got.
+            self._script.put_back(entry)
             answer = fault.on(answer) if fault.answer is None else fault
         return self._steps(answer, request, limited)
 
@@ -410,7 +433,7 @@ class ProviderServer:
         answer = answer_of(
             "" if headers is None else (fault.answer or self._script.default), request
         )
-        if isinstance(answer, (Fault, bytes)):  # nothing of theirs can be spoiled
+        if isinstance(answer, (Fault, bytes)):  # These cannot be damaged by another fault.
             answer = Answer()
         good = self._reply(answer, request, headers or {})
         return fault.play(good, request.wire or "", request.number)
@@ -462,7 +485,7 @@ class ProviderServer:
         return None
 
     def _limit(self, request: SeenRequest) -> Reply | dict[str, str]:
-        """Return the reply that refuses, or the headers of one that does not."""
+        """Return the reply that rejects a request, or the headers for an admitted one."""
         limits, wire, number = self._limiter.limits, request.wire or "", request.number
         if (
             limits.max_concurrent is not None
@@ -495,7 +518,7 @@ class ProviderServer:
             self._charged[request.number] = at, reserved - call.usage.total
 
     def _row(self, wire: str, body: dict[str, Any], number: int) -> tuple[int, Any]:
-        """Return status and body of one row of a batch; it takes its answer from the script like any request."""
+        """Return status and body of one row of a batch, which takes its answer from the script like any request."""
         from pydantic_core import to_json
 
         request = SeenRequest("POST", "", {}, to_json(body))
@@ -517,7 +540,8 @@ class ProviderServer:
         of_anthropic = "anthropic-version" in request.headers
         wire = "anthropic" if of_anthropic else "openai"
         counted = next((name for end, name in _COUNTS.items() if path.endswith(end)), None)
-        if request.method == "POST" and counted is not None:  # by its bytes, as its limits count
+        if request.method == "POST" and counted is not None:
+            # Tokens are counted by bytes, as for the rate limits.
             return json_reply(200, {counted: max(1, len(request.content) // 4)})
         if request.method == "GET" and path.endswith("/models"):
             rows = [_model_row(name, of_anthropic=of_anthropic) for name in sorted(_LISTED)]
@@ -543,7 +567,7 @@ def _call(request: SeenRequest, answer: Answer) -> Call:
 
 
 def _reserved_tokens(request: SeenRequest) -> float:
-    """Count what a request takes from the bucket at its start: its own tokens, and all that it allows the answer."""
+    """Return the tokens that a request reserves at its start: its own, and the longest answer that it allows."""
     fields = request.fields
     allowed = next(
         (

@@ -1,6 +1,6 @@
-"""A response before it becomes bytes, and the steps that say it: bytes to send, seconds to wait, an end. No I/O here.
+"""A response as an object, and the steps that send it: bytes to send, seconds to wait, an end. No I/O.
 
-Every fault is another way to step through a reply.
+A fault is another sequence of steps for a reply.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from pydantic_core import to_json
 
 __all__ = ["FOREVER_S", "LAST_CHUNK", "End", "Reply", "Step", "chunk", "json_reply", "sse"]
 
-FOREVER_S = float("inf")  # waited for until the client goes
+# This wait ends when the client disconnects.
+FOREVER_S = float("inf")
 LAST_CHUNK = b"0\r\n\r\n"
 
 
 class End(Enum):
-    """How a connection ends that does not live on."""
+    """How a connection ends that is not reused."""
 
-    CLOSE = "close"  # FIN, after all that was sent
-    RESET = "reset"  # RST: the client's next read fails
+    CLOSE = "close"  # FIN, after everything was sent.
+    RESET = "reset"  # RST: the client's next read fails.
 
 
 Step = bytes | float | End
@@ -30,16 +31,19 @@ Step = bytes | float | End
 
 @dataclass(slots=True)
 class Reply:
-    """Status, headers, and the parts of the body: one of an answer that is whole, one an event of a stream."""
+    """Status, headers, and the parts of the body: a single one for a whole answer, one for each event of a stream."""
 
     status: int
     headers: dict[str, str]
     parts: list[bytes]
     is_stream: bool = False
-    opening: int = 0  # so many parts come before a stream's content,
-    closing: int = 0  # and so many after it: its terminal marks
+    # This many parts precede a stream's content,
+    opening: int = 0
+    # and this many follow it, such as its terminal marks.
+    closing: int = 0
     latency_s: float = 0.0
-    gap_s: float = 0.0  # between the parts of a stream
+    # Seconds between the parts of a stream.
+    gap_s: float = 0.0
 
     @property
     def body(self) -> bytes:
@@ -47,11 +51,14 @@ class Reply:
 
     @property
     def content(self) -> list[bytes]:
-        """The parts of a stream that carry the answer itself."""
+        """The parts of a stream that contain the answer itself."""
         return self.parts[self.opening : len(self.parts) - self.closing]
 
     def head(self, **changed: str | None) -> bytes:
-        """Return status line and headers, framed for the whole body; `changed` (None drops it) by `_` for `-`."""
+        """Return status line and headers for the whole body.
+
+        `changed` replaces headers (None removes one); `_` stands for `-`.
+        """
         framing = (
             {"transfer-encoding": "chunked"}
             if self.is_stream
@@ -70,12 +77,12 @@ class Reply:
         )
 
     def frames(self, parts: Iterable[bytes] | None = None) -> list[bytes]:
-        """Return the parts (all of them, or `parts`) as they go down the connection."""
+        """Return the parts (all, or `parts`) as they are sent, framed as chunks if the body is chunked."""
         chosen = self.parts if parts is None else list(parts)
         return [chunk(part) for part in chosen] if self.is_stream else chosen
 
     def steps(self) -> bytes | Iterator[Step]:
-        """Return the bytes of an answer that waits for nothing, else its steps."""
+        """Return the bytes of an answer without waits, else its steps."""
         if not self.is_stream:
             whole = self.head() + self.body
             return iter((self.latency_s, whole)) if self.latency_s else whole
@@ -104,7 +111,7 @@ def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None)
 
 
 def sse(data: Any, event: str | None = None) -> bytes:
-    """Write one server-sent event; a text goes as it is, all else as JSON."""
+    """Return one server-sent event. A text is sent unchanged, any other value as JSON."""
     written = data.encode() if isinstance(data, str) else to_json(data)
     return (
         b"data: %b\n\n" % written

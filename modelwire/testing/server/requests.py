@@ -1,4 +1,4 @@
-"""What the server has seen: requests as they came, and counts of what became of them."""
+"""The requests that the server has received, and the counts of their outcomes."""
 
 from __future__ import annotations
 
@@ -29,20 +29,26 @@ SECRET_HEADERS = frozenset(
 
 
 class SeenRequest:
-    """One request. `headers` have lower-case names and whole values; the repr masks what is secret."""
+    """One request. `headers` have lower-case names and full values; the repr masks secrets."""
 
-    status: int | None = None  # of our answer, when it has begun
-    fault: str | None = None  # the name of the fault it met
-    in_flight_s: float | None = None  # from its last byte to the end of our answer
-    wire: str | None = None  # its name in `WIRES`; None for what is no chat call
-    number: int = 0  # the first request is 1
+    # The status of the answer, once it has begun.
+    status: int | None = None
+    # The name of the fault that was applied.
+    fault: str | None = None
+    # Seconds from its last byte to the end of the answer.
+    in_flight_s: float | None = None
+    # Its name in `WIRES`; None if it is not a chat call.
+    wire: str | None = None
+    # The number of the request, from 1.
+    number: int = 0
 
     def __init__(self, method: str, target: str, headers: dict[str, str], content: bytes) -> None:
         self.method = method
         self.path, _, self.query = target.partition("?")
         self.headers = headers
         self.content = content
-        self.at_s = 0.0  # seconds since the server's start, on its own clock (`time_scale`)
+        # Seconds since the server's start, on its own clock (`time_scale`).
+        self.at_s = 0.0
 
     @cached_property
     def body(self) -> Any:
@@ -56,16 +62,15 @@ class SeenRequest:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The content where it is a JSON object, else an empty one."""
+        """The content if it is a JSON object, else an empty dict."""
         return self.body if isinstance(self.body, dict) else {}
 
     @property
     def model(self) -> str:
         if "model" in self.fields:
             return str(self.fields["model"])
-        named = re.search(
-            r"/models?/([^/:]+)[/:]", self.path
-        )  # Amazon's and Google's is in the address
+        # In Amazon's and Google's APIs the URL contains the model.
+        named = re.search(r"/models?/([^/:]+)[/:]", self.path)
         return unquote(named[1]) if named else ""
 
     @property
@@ -76,7 +81,7 @@ class SeenRequest:
 
     @property
     def messages(self) -> list[Any]:
-        """The conversation so far, in the wire's own shape."""
+        """The conversation so far, in the wire's own format."""
         turns: Any = next(
             (
                 self.fields[name]
@@ -97,7 +102,7 @@ class SeenRequest:
 
     @cached_property
     def key_hash(self) -> str:
-        """Twelve hex digits that stand for the key; empty without one."""
+        """Twelve hex digits that identify the key; empty without one."""
         from hashlib import sha256
 
         names = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
@@ -115,9 +120,10 @@ class SeenRequest:
 
 
 def is_of_this_machine(headers: dict[str, str]) -> bool:
-    """Whether a request names this machine, and comes from no web page of another.
+    """Return whether a request names this machine, and does not come from a web page of another origin.
 
-    A page in the user's browser can reach loopback too: of another origin, or of a name that leads here by now.
+    A page in the user's browser can reach loopback, too: from another origin, or by a host name
+    that was redirected here.
     """
     from modelwire.transport.connections.address import address_of
 
@@ -125,14 +131,13 @@ def is_of_this_machine(headers: dict[str, str]) -> bool:
     try:
         urls = [f"http://{headers.get('host', 'localhost')}", *([] if origin is None else [origin])]
         return all(map(_is_here, map(address_of, urls)))
-    except InvalidArgument:  # `null`, the origin of a page without one, too
+    except InvalidArgument:  # `null`, the origin of a page without one, is rejected, too.
         return False
 
 
 def _is_here(address: Address) -> bool:
-    return address.is_loopback or address.authority.partition(":")[0].endswith(
-        ".localhost"
-    )  # RFC 6761, 6.3
+    # RFC 6761, 6.3
+    return address.is_loopback or address.authority.partition(":")[0].endswith(".localhost")
 
 
 def _text(content: Any) -> str:
@@ -143,14 +148,17 @@ def _text(content: Any) -> str:
 
 @dataclass(slots=True)
 class Counts:
-    """Exact, whatever is kept. Every request to a chat wire is in `chat_calls`, once."""
+    """Exact counts, whatever `keep` is.
 
-    requests: int = 0  # of any kind
-    connections: int = 0  # that were made
+    Every request to a chat wire counts once in `chat_calls`.
+    """
+
+    requests: int = 0  # Requests of any kind.
+    connections: int = 0  # Connections that were opened.
     chat_calls: int = 0
-    answered: int = 0  # chat calls with a whole 2xx answer and no fault
-    throttled: int = 0  # 429, 503 and 529, by the limits or by a fault
-    abandoned: int = 0  # the client went before our answer had ended
+    answered: int = 0  # Chat calls with a whole 2xx answer and no fault.
+    throttled: int = 0  # Answers with 429, 503 or 529, by the rate limits or by a fault.
+    abandoned: int = 0  # The client disconnected before the end of the answer.
     by_status: Counter[int] = field(default_factory=Counter)
     by_fault: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
@@ -158,7 +166,7 @@ class Counts:
 
 
 class Seen:
-    """Keeps the latest requests and counts all of them. Called by the server's own thread only."""
+    """Holds the latest requests and counts all of them. Only the server's own thread calls it."""
 
     def __init__(self, keep: int | None) -> None:
         self.requests: deque[SeenRequest] = deque(maxlen=keep)

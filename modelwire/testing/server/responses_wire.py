@@ -1,7 +1,7 @@
-"""How OpenAI's Responses wire says an `Answer`, whole and streamed. No I/O here.
+"""Writes an `Answer` in the format of OpenAI's Responses, whole and streamed. No I/O.
 
-Wire format: https://platform.openai.com/docs/api-reference/responses-streaming, read 2026-11, and the types of
-`openai.types.responses`.
+Wire format: https://platform.openai.com/docs/api-reference/responses-streaming, read 2026-11, and
+the types of `openai.types.responses`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _Events:
 
 
 def events(answer: Answer, call: Call) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """Return the events before the content, those of the content, and those after it."""
+    """Return the events of a stream: its opening, its content, and its end."""
     whole = body(answer, call)
     begun = {
         **whole,

@@ -1,8 +1,8 @@
-"""What a test wants the server to do, one entry a request. No I/O here.
+"""The script of a server: what it sends, one entry for each request. No I/O.
 
-An entry of a script is a text, an `Answer`, an `AIMessage`, a dict (a body as it is), a list (the events of a stream
-as they are), bytes (what goes down the connection), a `Fault`, an error of ours, or a function of the request that
-returns one of these.
+An entry is a text, an `Answer`, an `AIMessage`, a dict (a body, sent unchanged), a list (the events
+of a stream, sent unchanged), bytes (sent over the connection), a `Fault`, an error of modelwire's,
+or a function of the request that returns one of these.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ __all__ = ["Script", "answer_of", "sayable"]
 
 
 def answer_of(entry: Any, request: SeenRequest) -> Any:
-    """Return the `Answer`, `Fault`, dict, list or bytes that an entry stands for; call it where it is a function."""
+    """Return the `Answer`, `Fault`, dict, list or bytes of an entry.
+
+    A function is called with the request.
+    """
     while callable(entry) and not isinstance(entry, type):
         entry = sayable(entry)(request)
     entry = sayable(entry)
@@ -38,7 +41,7 @@ def _is_answer_message(entry: Any) -> bool:
 
 
 def sayable(entry: Any) -> Any:
-    """Return an entry as it is; raise `InvalidType` for what is none."""
+    """Return a valid entry unchanged. Raises `InvalidType` for any other value."""
     if getattr(entry, "__module__", "") == Fault.__module__ and callable(entry):
         raise InvalidType(
             f"`faults.{entry.__name__}` makes a fault: call it, `faults.{entry.__name__}()`."
@@ -64,7 +67,10 @@ def _answer_of_message(message: Any) -> Answer:
 
 
 class Script:
-    """The entries to come, one a request. A request that fails on the way leaves its entry to the next one."""
+    """The remaining entries, one for each request.
+
+    A request that fails on the way leaves its entry to the next one.
+    """
 
     def __init__(self, entries: Iterable[Any], default: Any) -> None:
         self.default = default
@@ -73,7 +79,7 @@ class Script:
         self._more: deque[Any] = deque()
 
     def extend(self, entries: Iterable[Any]) -> None:
-        """Add entries behind those that are there."""
+        """Add entries after the existing ones."""
         self._more.extend(entries)
 
     def take(self) -> Any:

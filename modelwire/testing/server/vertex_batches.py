@@ -1,7 +1,9 @@
-"""Vertex AI's batch prediction and the objects of Cloud Storage it works on, as `BatchDesk` keeps them. No I/O here.
+"""Vertex AI's batch prediction and its objects in Cloud Storage, stored by `BatchDesk`. No I/O.
 
-Wire format: https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/projects.locations.batchPredictionJobs and
-https://cloud.google.com/storage/docs/json_api/v1/objects, read 2026-11. An object is a file named `gs://bucket/name`.
+Wire format:
+https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/projects.locations.batchPredictionJobs
+and https://cloud.google.com/storage/docs/json_api/v1/objects, read 2026-11. An object is a file
+named `gs://bucket/name`.
 """
 
 from __future__ import annotations
@@ -29,11 +31,14 @@ _JOBS = re.compile(
 )
 _OBJECTS = re.compile(r"(/upload)?/storage/v1/b/([^/]+)/o(?:/([^/]+))?$")
 _MODELS = "publishers/google/models/"
-_STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}  # others by their own name
+# Other outcomes have the same name in Google's API.
+_STATES = {"completed": "SUCCEEDED", "token_limit_exceeded": "FAILED"}
 
 
 def handle(desk: BatchDesk, request: SeenRequest) -> Reply | Iterable[Step] | None:
-    """Answer what concerns jobs of Vertex AI and objects of Cloud Storage; None for all else."""
+    """Return the answer to a request about jobs of Vertex AI and objects of Cloud Storage; None for
+    any other request.
+    """
     if (found := _OBJECTS.match(request.path)) is not None:
         return _object(desk, request, *found.groups(default=""))
     if (found := _JOBS.match(request.path)) is None:
@@ -86,7 +91,9 @@ def _object(
 
 def _put(desk: BatchDesk, place: str, content: bytes) -> dict[str, Any]:
     made_at = desk._add_file(place, "batch", content)["created_at"]
-    desk.files.popitem()  # it has a name of its own
+    # `_add_file` has stored the content under a generated id; that entry is removed, as the object
+    # has a name of its own.
+    desk.files.popitem()
     bucket, _, name = place.removeprefix("gs://").partition("/")
     record = {
         "name": name,
@@ -122,7 +129,10 @@ def _make(desk: BatchDesk, request: SeenRequest, parent: str) -> Reply | Iterabl
 
 
 def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[str, Any]:
-    """Return a batch as Vertex AI shows it; counts are texts, and there are none before its end."""
+    """Return a batch in Vertex AI's format.
+
+    Counts are texts, and they are missing before its end.
+    """
     if share >= 1:
         desk._end(batch)
     ended = batch.ended_at is not None
@@ -152,12 +162,12 @@ def job(desk: BatchDesk, batch: SeenBatch, share: float, base_url: str) -> dict[
 def end_batch(
     desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
 ) -> None:
-    """Write the results: each line repeats its request, and has no name of its own."""
+    """Write the results. Each line repeats its request, and has no name of its own."""
     requests = {key: body for key, _, body in batch.rows}
     lines, good = [], set[str]()
     for key, status, body in [*answered, *foreign]:
         if status is None and body == batch.outcome:
-            continue  # what was not answered has no line
+            continue  # An unanswered row has no line.
         fine = status is not None and status < 400
         line = {"status": "", "request": requests.get(key, {}), "response": body if fine else {}}
         if not fine:

@@ -1,6 +1,7 @@
-"""The table of the wires that the server speaks, and the replies made with it. No I/O here.
+"""The table of the wires that the server speaks, and the replies made with it. No I/O.
 
-Each wire has a module: how it writes an `Answer`, whole and streamed, and an error. A new one is a module and a row.
+Each wire has a module that writes an `Answer`, whole and streamed, and errors. A new wire is a
+module and a row.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ __all__ = [
 
 
 def body_of(answer: Answer, call: Call) -> dict[str, Any]:
-    """Return the body of an answer that is whole."""
+    """Return the body of a whole answer."""
     return server_wire(call.wire).body(answer, call)
 
 
 def answer_reply(answer: Answer, call: Call) -> Reply:
-    """Return the reply that says `answer` to `call`."""
+    """Return the reply with `answer` to `call`."""
     headers = {**_request_id(call.wire, call.number), **answer.headers}
     if not call.stream:
         return json_reply(200, body_of(answer, call), headers)
@@ -49,7 +50,10 @@ def answer_reply(answer: Answer, call: Call) -> Reply:
 
 
 def raw_reply(body: dict[str, Any] | list[Any], call: Call) -> Reply:
-    """Return the reply that says a body, or the events of a stream, as they are; a text among them is the data."""
+    """Return the reply with a body, or the events of a stream, sent unchanged.
+
+    A text among the events is its data.
+    """
     headers = _request_id(call.wire, call.number)
     if isinstance(body, dict):
         return json_reply(200, body, headers)
@@ -64,7 +68,8 @@ def _request_id(wire: str, number: int) -> dict[str, str]:
     return {server_wire(wire).request_id: f"req_{number}"}
 
 
-# The type and the code of each status; OpenAI's guide has no types, these are what its API sends.
+# This maps each status to the error's type and code. OpenAI's guide has no types; these are what
+# its API sends.
 _OPENAI: dict[int, tuple[str, str | None]] = {
     401: ("invalid_request_error", "invalid_api_key"),
     403: ("invalid_request_error", "unsupported_country_region_territory"),
@@ -83,7 +88,7 @@ def error_body(
     code: str | int | None = None,
     number: int = 0,
 ) -> dict[str, Any]:
-    """Return the error a provider sends with `status`, in the words of its wire."""
+    """Return the error that a provider sends with `status`, in the format of its wire."""
     message = message or f"The provider server says {status}."
     return server_wire(wire).error(status, message, type, code, number)
 
@@ -114,7 +119,7 @@ def error_reply(
     type: str | None = None,
     code: str | int | None = None,
 ) -> Reply:
-    """Return the reply that says no."""
+    """Return the reply with an error."""
     body = error_body(wire, status, message=message, type=type, code=code, number=number)
     named = {
         **_request_id(wire, number),
@@ -129,32 +134,32 @@ def _named_event(said: Any) -> bytes:
 
 
 class ServerWire(NamedTuple):
-    """What the server needs to know of a wire."""
+    """The server's facts about one wire."""
 
-    path: str  # what the address of a call ends with
-    model: str  # the one that `ProviderServer.model` asks for
+    path: str  # The URL of a call ends with this.
+    model: str  # `ProviderServer.model` requests this model.
     body: Callable[[Answer, Call], dict[str, Any]]
-    events: Callable[
-        [Answer, Call], tuple[list[bytes], list[bytes], list[bytes]]
-    ]  # opening, content, closing
+    # Opening, content and end.
+    events: Callable[[Answer, Call], tuple[list[bytes], list[bytes], list[bytes]]]
     error: Callable[..., dict[str, Any]] = _openai_error
-    error_event: Callable[[dict[str, Any], int], bytes] = lambda body, position: sse(
-        body
-    )  # `position` in the stream
+    # `position` is the event's place in the stream.
+    error_event: Callable[[dict[str, Any], int], bytes] = lambda body, position: sse(body)
     raw_event: Callable[[Any], bytes] = _named_event
-    stream_path: str = ""  # where streams have an address of their own: what it ends with
+    # The URL of a stream ends with this, if it differs.
+    stream_path: str = ""
     stream_type: str = "text/event-stream; charset=utf-8"
     error_headers: Callable[[dict[str, Any]], dict[str, str]] = lambda body: {}
     request_id: str = "x-request-id"
     limit_headers: str = "openai"
+    # The type and code of the 429 for an empty account.
     no_money: tuple[str | None, str] = (
         "insufficient_quota",
         "insufficient_quota",
-    )  # type and code of that 429
+    )
 
 
 def _flat_error_event(body: dict[str, Any], position: int) -> bytes:
-    """`openai.types.responses.ResponseErrorEvent`."""
+    """Return the event of `openai.types.responses.ResponseErrorEvent`."""
     error = body["error"]
     event = {"type": "error", "sequence_number": position, "param": None}
     return sse(
@@ -207,12 +212,12 @@ WIRES = {
         gemini_wire.error,
         raw_event=sse,
         stream_path=":streamGenerateContent",
-        limit_headers="none",  # the wait is in the body, where there is one
+        limit_headers="none",  # The wait is in the body, if at all.
         no_money=(None, "GenerateRequestsPerDayPerProjectPerModel"),
     ),
 }
 
 
 def server_wire(name: str) -> ServerWire:
-    """Return the row of a wire; OpenAI's where a request was for none."""
+    """Return the row of a wire; OpenAI's for a request to none."""
     return WIRES.get(name) or WIRES["openai"]
