@@ -285,6 +285,6 @@ def test_stream_tools_takes_tools_of_langchain(server: ProviderServer, colour: A
 
 
 def test_what_is_no_tool_of_langchain_is_refused(server: ProviderServer) -> None:
-    with pytest.raises(InvalidType, match="no tool"):
+    with pytest.raises(InvalidType, match="not a tool"):
         run_tools(server.model("openai"), "go", [HumanMessage("hi")])
     assert not server.requests
