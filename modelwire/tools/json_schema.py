@@ -8,12 +8,14 @@ from typing import Any
 
 __all__ = [
     "anthropic_schema",
+    "in_words",
     "inlined",
     "is_free_form",
     "rebuilt",
     "recursive_references",
     "schemas_within",
     "strict_schema",
+    "without_defaults",
     "without_titles",
 ]
 
@@ -96,8 +98,9 @@ def is_free_form(schema: Mapping[str, Any]) -> bool:
 def strict_schema(schema: Mapping[str, Any]) -> Schema:
     """Close every object and require all of its properties, as strict modes want it.
 
-    A default of null goes, as does a discriminator: strict modes know `anyOf` alone. What they cannot say at all is
-    for the caller to look for (`is_free_form`).
+    A default of null goes, as does a discriminator: strict modes know `anyOf` alone. Keywords that OpenAI does not take
+    (`uniqueItems`, a `format` of its own) move into the description. What strict modes cannot say at all is for the
+    caller to look for (`is_free_form`).
     """
     return rebuilt(_unravelled(schema), _closed)
 
@@ -135,9 +138,9 @@ def _unravelled(schema: Mapping[str, Any]) -> Schema:
 def _closed(node: Schema) -> Schema:
     if "default" in node and node["default"] is None:
         del node["default"]
+    node = in_words(node, _is_taken_by_openai)
     if "oneOf" in node and "anyOf" not in node:
         node["anyOf"] = node.pop("oneOf")
-        node.pop("discriminator", None)
     properties = node.get("properties")
     if node.get("type") == "object" or isinstance(properties, Mapping):
         node["additionalProperties"] = False
@@ -146,8 +149,10 @@ def _closed(node: Schema) -> Schema:
     return node
 
 
-# What the wire takes in a schema beside its structure; the rest goes into the description, where the model reads it.
-# https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations, read 2026-11.
+# What each provider's strict mode takes in a schema, read 2026-11. `modelwire/testing/server/strict_modes.json` has the
+# same rules as JSON schemas, by which the test server refuses a request.
+# https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs#json-schema-limitations
+# https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html has the same limits.
 STRUCTURE = frozenset(
     (
         "$ref",
@@ -171,6 +176,22 @@ STRUCTURE = frozenset(
 FORMATS = frozenset(
     ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 )
+# https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+OPENAI_KEYWORDS = STRUCTURE | {
+    "default",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "multipleOf",
+    "pattern",
+    "prefixItems",
+}
+OPENAI_FORMATS = FORMATS - {"uri"}
 
 
 def anthropic_schema(schema: Mapping[str, Any]) -> Schema:
@@ -184,15 +205,7 @@ def anthropic_schema(schema: Mapping[str, Any]) -> Schema:
             return {
                 key: value for key, value in node.items() if key in ("$ref", "$defs", "definitions")
             }
-        allowed = {key: value for key, value in node.items() if _is_taken(key, value)}
-        words = [
-            f"{key}: {value}"
-            for key, value in node.items()
-            if key not in allowed and key != "discriminator"
-        ]
-        if words:
-            hint = "{" + ", ".join(words) + "}"
-            allowed["description"] = "\n\n".join(filter(None, (allowed.get("description"), hint)))
+        allowed = in_words(node, _is_taken_by_anthropic)
         if "oneOf" in allowed:
             allowed["anyOf"] = allowed.pop("oneOf")
         if allowed.get("type") == "object" or "properties" in allowed:
@@ -202,10 +215,33 @@ def anthropic_schema(schema: Mapping[str, Any]) -> Schema:
     return rebuilt(schema, change)
 
 
-def _is_taken(key: str, value: Any) -> bool:
+def in_words(node: Schema, is_taken: Callable[[str, Any], bool]) -> Schema:
+    """Return a schema whose keywords are taken; the others are in its description, where the model reads them."""
+    allowed = {key: value for key, value in node.items() if is_taken(key, value)}
+    words = [
+        f"{key}: {value}"
+        for key, value in node.items()
+        if key not in allowed and key != "discriminator"
+    ]
+    if words:
+        hint = "{" + ", ".join(words) + "}"
+        allowed["description"] = "\n\n".join(filter(None, (allowed.get("description"), hint)))
+    return allowed
+
+
+def _is_taken_by_anthropic(key: str, value: Any) -> bool:
     if key == "format":
         return value in FORMATS
     return key in STRUCTURE or (key == "minItems" and value in (0, 1))
+
+
+def _is_taken_by_openai(key: str, value: Any) -> bool:
+    return value in OPENAI_FORMATS if key == "format" else key in OPENAI_KEYWORDS
+
+
+def without_defaults(schema: Mapping[str, Any]) -> Schema:
+    """Move the defaults into descriptions: Azure's strict mode refuses them."""
+    return rebuilt(schema, lambda node: in_words(node, lambda key, _: key != "default"))
 
 
 MOST_INLINED_NODES = 5_000  # a schema that inlining would make larger keeps its references

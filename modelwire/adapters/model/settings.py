@@ -213,6 +213,7 @@ class WireSettings(BaseChatModel):
     SIGNED_BY: ClassVar[
         tuple[str, ...]
     ] = ()  # fields that say who signs the calls, where no header has a credential
+    STRICT_DEFAULTS: ClassVar[bool] = True  # strict mode takes the defaults of a schema
     ADDRESSES: ClassVar[tuple[str, ...]] = (
         "base_url",
     )  # fields that leave it without user, password and query

@@ -17,7 +17,12 @@ from modelwire.tools.function_calling import (
     convert_to_openai_tool,
     tool_name,
 )
-from modelwire.tools.json_schema import is_free_form, recursive_references, schemas_within
+from modelwire.tools.json_schema import (
+    is_free_form,
+    recursive_references,
+    schemas_within,
+    without_defaults,
+)
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["bind_tools", "is_ready", "response_format"]
 
 JSON = dict[str, Any]
+
+TYPED = frozenset(("type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"))
 
 CHOICES = ("auto", "none", "any", "required")
 
@@ -70,7 +77,12 @@ def _converted(model: HTTPChatModel, tool: Any, *, strict: bool | None) -> JSON:
         _check_name(function.get("name"), what, limits)
         is_strict = function.get("strict") if strict is None else strict
         _check_schema(function.get("parameters") or {}, what, limits, strict=bool(is_strict))
-    return model._wire().tools.convert(tool, openai_tool, strict=strict)
+    converted = model._wire().tools.convert(tool, openai_tool, strict=strict)
+    function = converted.get("function", {})
+    if function.get("strict") and "parameters" in function and not model.STRICT_DEFAULTS:
+        function = {**function, "parameters": without_defaults(function["parameters"])}
+        converted = {**converted, "function": function}
+    return converted
 
 
 def _limits_of(model: WireSettings) -> ToolDialect:
@@ -132,10 +144,12 @@ def response_format(model: WireSettings, schema: Any, *, strict: bool | None) ->
     plain = function.get("parameters") or {"type": "object", "properties": {}}
     limits, by_wire = _limits_of(model), model._wire().structured
     if strict is None and not isinstance(schema, Mapping):
-        strict = _defaults_to_strict(schema, plain, limits)
+        strict = _defaults_to_strict(schema, plain, model._wire().tools)
     what = f"The form of the answer, `{function['name']}`,"
     _check_schema(plain, what, limits, strict=bool(strict) or by_wire.always_strict)
     sent = by_wire.schema(plain, strict=strict)
+    if strict and not model.STRICT_DEFAULTS:
+        sent = without_defaults(sent)
     json_schema: JSON = {"name": tool_name(str(function["name"])), "schema": sent}
     if function.get("description"):
         json_schema["description"] = function["description"]
@@ -195,6 +209,11 @@ def _problems(
     for where, node in schemas_within(schema):
         for key in sorted(limits.strict & node.keys()):
             yield where, f"has `{key}`, which strict mode does not know"
+        if limits.strict_types:
+            if node.get("type") == "array" and "items" not in node:
+                yield where, "is a list without `items`, which strict mode wants for every list"
+            if where and not node.keys() & TYPED:
+                yield where, "has no type, and strict mode wants one"
         if where and is_free_form(node):
             yield (
                 where,

@@ -50,6 +50,8 @@ class AzureChatOpenAI(ChatOpenAI):
     }
     SECRETS: ClassVar = ("azure_ad_token", *ChatOpenAI.SECRETS)
     ADDRESSES: ClassVar = (*ChatOpenAI.ADDRESSES, "azure_endpoint")
+    # https://learn.microsoft.com/azure/foundry/openai/how-to/structured-outputs, read 2026-11
+    STRICT_DEFAULTS: ClassVar = False
 
     @classmethod
     def _environment_fields(cls, values: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:

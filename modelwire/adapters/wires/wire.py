@@ -143,6 +143,9 @@ class ToolDialect(NamedTuple):
     top: frozenset[str] = frozenset()  # keywords the outermost schema may not have
     strict: frozenset[str] = frozenset()  # keywords no schema may have in strict mode
     strict_recursion: bool = True  # strict mode takes a schema that contains itself
+    strict_types: bool = (
+        False  # strict mode wants a type for everything, and of lists what is in them
+    )
     source: str = "strict mode closes every object"  # where the provider says so
 
 

@@ -38,17 +38,19 @@ _REGION = (
 def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
     """Leave a tool in OpenAI's shape, by which it is found by its name; the codec says it in Converse's."""
     from modelwire.tools.function_calling import convert_to_openai_tool
+    from modelwire.tools.json_schema import anthropic_schema
 
-    extras = getattr(tool, "extras", None) or {}
-    return {**convert_to_openai_tool(openai_tool, strict=strict), **extras}
+    converted = convert_to_openai_tool(openai_tool, strict=strict)
+    if converted.get("function", {}).get("strict") and "parameters" in openai_tool["function"]:
+        schema = anthropic_schema(openai_tool["function"]["parameters"])
+        converted["function"] = {**converted["function"], "parameters": schema}
+    return {**converted, **(getattr(tool, "extras", None) or {})}
 
 
 def _schema(schema: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
-    from modelwire.tools.json_schema import strict_schema
+    from modelwire.tools.json_schema import anthropic_schema
 
-    return strict_schema(
-        schema
-    )  # https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
+    return anthropic_schema(schema)  # the limits are the same
 
 
 def _count_request(request: WireRequest) -> None:

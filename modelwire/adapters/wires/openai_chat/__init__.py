@@ -90,6 +90,7 @@ WIRE = Wire(
         r"[a-zA-Z0-9_-]{1,64}",
         frozenset(("anyOf", "oneOf", "allOf", "enum", "not")),
         CONDITIONS | {"allOf"},
+        strict_types=True,
         source="https://platform.openai.com/docs/guides/structured-outputs#supported-schemas",
     ),
     structured=StructuredOutput(
