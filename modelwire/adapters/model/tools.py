@@ -90,7 +90,7 @@ def _limits_of(model: WireSettings) -> ToolDialect:
     wire = model._wire()
     return (
         wire.tools
-        if getattr(model, "provider", "") == wire.owner
+        if getattr(model, "provider", "") in (wire.owner, *wire.tools.clouds)
         else ToolDialect(wire.tools.convert)
     )
 

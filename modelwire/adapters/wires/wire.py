@@ -147,6 +147,7 @@ class ToolDialect(NamedTuple):
         False  # strict mode wants a type for everything, and of lists what is in them
     )
     source: str = "strict mode closes every object"  # where the provider says so
+    clouds: tuple[str, ...] = ()  # other providers with the same limits
 
 
 class StructuredOutput(NamedTuple):

@@ -23,6 +23,7 @@ from modelwire.testing.server.limits import Limiter, Limits, check_number
 from modelwire.testing.server.replies import End, Reply, Step, json_reply
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest, is_of_this_machine
 from modelwire.testing.server.script import Script, answer_of, sayable
+from modelwire.testing.server.strict_modes import strict_problem
 from modelwire.testing.server.wires import (
     WIRES,
     answer_reply,
@@ -409,6 +410,9 @@ class ProviderServer:
         limited = self._limit(request)
         if isinstance(limited, Reply):
             return limited.steps()
+        problem = strict_problem(wire, request)
+        if problem is not None:
+            return error_reply(wire, 400, number=number, message=problem).steps()
         entry = self._script.take()
         answer = answer_of(entry, request)
         if fault is not None:

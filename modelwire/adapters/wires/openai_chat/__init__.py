@@ -92,6 +92,7 @@ WIRE = Wire(
         CONDITIONS | {"allOf"},
         strict_types=True,
         source="https://platform.openai.com/docs/guides/structured-outputs#supported-schemas",
+        clouds=("azure_openai",),
     ),
     structured=StructuredOutput(
         ("json_schema", "function_calling", "json_mode"),

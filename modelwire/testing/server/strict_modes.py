@@ -1,0 +1,98 @@
+"""What the server refuses in strict mode: a schema with what the provider's strict mode does not take.
+
+`strict_modes.json` is the table of it: for each provider the schema of the schemas that it takes, with date and source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from typing import Any
+
+from pydantic_core import from_json
+
+from modelwire.testing.server.requests import SeenRequest
+
+__all__ = ["strict_problem"]
+
+JSON = dict[str, Any]
+
+
+def strict_problem(wire: str, request: SeenRequest) -> str | None:
+    """Return why a provider refuses the request: a part of a strict schema that its strict mode does not take."""
+    if b'"strict"' not in request.content and b'"json_schema"' not in request.content:
+        return None
+    is_azure = "/openai/" in request.path
+    provider = "azure_openai" if is_azure else wire.replace("responses", "openai")
+    if provider not in _table():
+        return None
+    body = request.body
+    if wire == "anthropic":  # its forms of answers are always strict
+        forms = (body.get("output_format"), (body.get("output_config") or {}).get("format"))
+        body = {**body, "format": [{**form, "strict": True} for form in forms if form]}
+    for name, schema in _strict_schemas(body):
+        for problem in _problems(provider, schema):
+            return f"Invalid schema for `{name}`: {problem}"
+    return None
+
+
+@cache
+def _table() -> JSON:
+    text = files(__package__).joinpath("strict_modes.json").read_text("utf-8")
+    table: JSON = from_json(text)
+    return table
+
+
+def _strict_schemas(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the schema of every tool and form of an answer in a body that is strict."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _strict_schemas(one)
+    elif isinstance(value, dict):
+        name = str(value.get("name", "response_format"))
+        if value.get("strict") is True:
+            places = (value.get("parameters"), value.get("schema"), value.get("input_schema"))
+            converse = value.get("inputSchema", {}).get("json")
+            yield from ((name, one) for one in (*places, converse) if isinstance(one, dict))
+        elif "structure" in value:  # Amazon's, which is always strict, as a text
+            yield name, from_json(value["structure"]["jsonSchema"]["schema"])
+        for key in ("tools", "function", "toolSpec", "toolConfig", *_FORMS):
+            yield from _strict_schemas(value.get(key))
+
+
+_FORMS = (
+    "response_format",
+    "json_schema",
+    "text",
+    "format",
+    "output_config",
+    "output_format",
+    "outputConfig",
+    "textFormat",
+)
+
+
+def _problems(provider: str, schema: JSON) -> Iterator[str]:
+    jsonschema: Any = import_module("jsonschema")  # it has no types, and takes a while to import
+    mode = _table()[provider]
+    for error in jsonschema.Draft202012Validator(mode["schema"]).iter_errors(schema):
+        where = ".".join(map(str, error.absolute_path)) or "the schema"
+        yield f"{where}: {error.message:.300} ({mode['source']}, read {_table()['read']})"
+    if mode["all_required"]:
+        yield from _optional(schema)
+
+
+def _optional(node: Any) -> Iterator[str]:
+    """Yield the properties that are not required: these modes require all of them."""
+    if isinstance(node, dict):
+        properties = node.get("properties")
+        if node.get("type") == "object" and isinstance(properties, dict):
+            for name in properties.keys() - set(node.get("required") or ()):
+                yield f"`required` must name every property, and `{name}` is missing."
+        for inner in node.values():
+            yield from _optional(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _optional(inner)
