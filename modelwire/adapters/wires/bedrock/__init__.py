@@ -38,11 +38,10 @@ _REGION = (
 def _tool(tool: Any, openai_tool: dict[str, Any], *, strict: bool | None) -> dict[str, Any]:
     """Leave a tool in OpenAI's shape, by which it is found by its name; the codec says it in Converse's."""
     from modelwire.tools.function_calling import convert_to_openai_tool
-    from modelwire.tools.json_schema import anthropic_schema
 
     converted = convert_to_openai_tool(openai_tool, strict=strict)
     if converted.get("function", {}).get("strict") and "parameters" in openai_tool["function"]:
-        schema = anthropic_schema(openai_tool["function"]["parameters"])
+        schema = _schema(openai_tool["function"]["parameters"], strict=True)
         converted["function"] = {**converted["function"], "parameters": schema}
     return {**converted, **(getattr(tool, "extras", None) or {})}
 
