@@ -29,9 +29,9 @@ def strict_problem(wire: str, request: SeenRequest) -> str | None:
     if provider not in _table():
         return None
     body = request.body
-    if wire == "anthropic":  # its forms of answers are always strict
-        forms = (body.get("output_format"), (body.get("output_config") or {}).get("format"))
-        body = {**body, "format": [{**form, "strict": True} for form in forms if form]}
+    # These are Anthropic's forms of answers, which are always strict.
+    forms = (body.get("output_format"), (body.get("output_config") or {}).get("format"))
+    body = {**body, "format": [{**form, "strict": True} for form in forms if form]}
     for name, schema in _strict_schemas(body):
         for problem in _problems(provider, schema):
             return f"Invalid schema for `{name}`: {problem}"
@@ -67,8 +67,6 @@ _FORMS = (
     "json_schema",
     "text",
     "format",
-    "output_config",
-    "output_format",
     "outputConfig",
     "textFormat",
 )
