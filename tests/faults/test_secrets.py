@@ -552,7 +552,7 @@ def test_no_refused_argument_shows_a_secret(bad: str, wire: str, observe: Observ
 BAD_CALLS: dict[str, dict[str, Any]] = {
     "newline": {"extra_headers": {"X-Call": CANARIES["header of a call"] + "\n"}},
     "slip": {**OF_THE_CALL, "temprature": 1},
-    "no json": {**OF_THE_CALL, "seed": object()},
+    "no json": {**OF_THE_CALL, "top_p": object()},
     "patience": {**OF_THE_CALL, "max_retries": -1},
 }
 
