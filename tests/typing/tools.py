@@ -7,6 +7,8 @@ from typing import Any, TypedDict, assert_type
 from pydantic import BaseModel
 
 from modelwire.adapters import ChatAnthropic, ChatOpenAI
+from modelwire.adapters.model.base import RawAnswer
+from modelwire.language_models import LanguageModelInput
 from modelwire.messages import AIMessage
 from modelwire.runnables import Runnable, RunnableLambda
 from modelwire.tools import BaseTool, StructuredTool, tool
@@ -54,10 +56,15 @@ assert_type(Finder().invoke({"name": "Ann"}), Any)
 assert_type(
     model.bind_tools([find, text, Person, {"name": "n"}], tool_choice="any").invoke("hi"), AIMessage
 )
-assert_type(model.with_structured_output(Person), Runnable[Any, Person])
+assert_type(model.with_structured_output(Person), Runnable[LanguageModelInput, Person])
+assert_type(
+    model.with_structured_output(Person, include_raw=True).invoke("hi")["parsed"], Person | None
+)
+model.invoke(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+model.bind_tools(["find"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 assert_type(
     model.with_structured_output(Person, method="json_schema", strict=True).invoke("hi"), Person
 )
 assert_type(ChatAnthropic(model="m").with_structured_output(PersonDict).invoke("hi"), PersonDict)
 assert_type(model.with_structured_output({"title": "n"}).invoke("hi"), dict[str, Any])
-assert_type(model.with_structured_output(Person, include_raw=True).invoke("hi"), Any)
+assert_type(model.with_structured_output(Person, include_raw=True).invoke("hi"), RawAnswer[Person])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, overload
 from uuid import UUID, uuid4
 
 from pydantic.fields import Field
@@ -45,16 +45,34 @@ from modelwire.transport.wire import hide_headers
 if TYPE_CHECKING:
     from modelwire.adapters.model.cache import CachedModel
     from modelwire.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from modelwire.messages.any_message import MessageLikeRepresentation
     from modelwire.outputs import ChatGenerationChunk, ChatResult, LLMResult
     from modelwire.prompt_values import PromptValue
     from modelwire.runnables import Runnable
+    from modelwire.tools.base import BaseTool
 
-__all__ = ["BaseChatModel", "LanguageModelInput"]
+__all__ = ["BaseChatModel", "LanguageModelInput", "RawAnswer", "ToolLike"]
 
 # A prompt value (anything with `to_messages`), a text, or a sequence of messages and what stands for one.
-LanguageModelInput: TypeAlias = Any
+if TYPE_CHECKING:
+    LanguageModelInput: TypeAlias = (
+        str | PromptValue | BaseMessage | Sequence[MessageLikeRepresentation]
+    )
+    # What `bind_tools` takes: a tool, a function, a class, or a dict in a provider's shape.
+    ToolLike: TypeAlias = BaseTool | Callable[..., Any] | type | Mapping[str, Any]
+else:
+    LanguageModelInput: TypeAlias = Any
+    ToolLike: TypeAlias = Any
 _Form = TypeVar("_Form")
 _Data: TypeAlias = dict[str, Any]  # in the class below, `dict` is a method
+
+
+class RawAnswer(TypedDict, Generic[_Form]):
+    """What `with_structured_output(..., include_raw=True)` returns."""
+
+    raw: AIMessage
+    parsed: _Form | None  # None where the answer does not fit
+    parsing_error: BaseException | None
 
 
 def _output_version() -> str | None:
@@ -195,7 +213,7 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             return self.asdict()
 
     def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
+        self, tools: Sequence[ToolLike], *, tool_choice: Any = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Let the model call `tools`: functions, pydantic classes, tools, or dicts in a provider's shape."""
         raise NotImplementedError(
@@ -220,6 +238,24 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
         retries: int = 0,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, _Form]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[_Form],
+        *,
+        include_raw: Literal[True],
+        retries: int = 0,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, RawAnswer[_Form]]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: Mapping[str, Any],
+        *,
+        include_raw: Literal[True],
+        retries: int = 0,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, RawAnswer[_Data]]: ...
     @overload
     def with_structured_output(
         self, schema: Any = None, *, include_raw: bool = False, retries: int = 0, **kwargs: Any

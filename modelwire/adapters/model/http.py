@@ -53,7 +53,7 @@ from modelwire.transport.steps import Exchange, Timeouts
 from modelwire.transport.wire import WireRequest, hide_headers
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model.base import LanguageModelInput
+    from modelwire.adapters.model.base import LanguageModelInput, ToolLike
     from modelwire.adapters.model.refusals import RefusalPolicy
     from modelwire.adapters.model.secret import Secret
     from modelwire.adapters.wires.wire import TokenCounting
@@ -286,13 +286,13 @@ class HTTPChatModel(WireRequests):
 
     def bind_tools(
         self,
-        tools: Sequence[Any],
+        tools: Sequence[ToolLike],
         *,
         tool_choice: Any = None,
         strict: bool | None = None,
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
-    ) -> Runnable[Any, AIMessage]:
+    ) -> Runnable[LanguageModelInput, AIMessage]:
         """Let the model call `tools`: functions, pydantic classes, TypedDicts, tools, or dicts in a provider's shape.
 
         `tool_choice` is "auto", "none", "any" (or "required", or True: some tool must be called), the name of a tool,
