@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -38,10 +38,12 @@ from modelwire.errors import (
 from modelwire.folders import user_folder
 
 if TYPE_CHECKING:
+    from modelwire import config_trust
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.adapters.model.configurable import ConfigurableModel
     from modelwire.adapters.providers import registry
 else:
+    config_trust = _lazy.module("modelwire.config_trust")
     registry = _lazy.module("modelwire.adapters.providers.registry")
 
 __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]
@@ -99,7 +101,8 @@ def init_chat_model(
 
     `model` is `"provider:model"`, a model name that implies its provider (`gpt-4o-mini`, `claude-...`), or a row of
     `modelwire.toml`: the file `config_file`, else `$MODELWIRE_CONFIG`, else the one in the working directory, else the
-    one in the user's configuration folder. Left out, it is `$MODELWIRE_MODEL`, else the file's `default`, else the
+    one in the user's configuration folder. The one in the working directory takes keys to no address of its own until
+    it is trusted (`modelwire config trust`). Left out, it is `$MODELWIRE_MODEL`, else the file's `default`, else the
     config of each call names it, as with `configurable_fields=("model", "model_provider")`. `kwargs` are the model's
     arguments and win over the row's.
 
@@ -140,10 +143,14 @@ def make_named_model(
     *,
     model_provider: str | None = None,
     config_file: str | Path | None = None,
+    config_is_found: bool = False,
     **kwargs: Any,
 ) -> BaseChatModel:
-    """Make the model that the arguments, the environment or the file name, now. Raises as `init_chat_model` does."""
-    file = _model_file(config_file)
+    """Make the model that the arguments, the environment or the file name, now. Raises as `init_chat_model` does.
+
+    With `config_is_found`, `config_file` is one that was found in a working directory: the user did not name it.
+    """
+    file = _model_file(config_file, is_found=config_is_found)
     name = model or kwargs.pop("model_name", None) or _default_name(file)
     if name is None:
         raise UnknownModel(
@@ -151,9 +158,11 @@ def make_named_model(
             f"give `{FILE_NAME}` a `default`, or name it in the config of the call: "
             '`config={"configurable": {"model": "openai:gpt-4o-mini"}}`.'
         )
-    row = file.models.get(name) if model_provider is None else None
+    row = file.models.get(name) if model_provider is None and not _is_full_name(name) else None
     if row is None:
         row = named_row(name, model_provider, file)
+    elif file.is_found and not config_trust.is_trusted(file):
+        config_trust.check_row(name, row, kwargs)
     arguments: dict[str, Any] = {**row.arguments(beside=kwargs), **kwargs}
     try:
         return registry.make_model(row.provider, row.model, **arguments)
@@ -167,8 +176,25 @@ def make_named_model(
         ) from None
 
 
-def _model_file(named: str | Path | None) -> ModelFile:
-    return read_model_file(found) if (found := find_model_file(named)) is not None else ModelFile()
+def _is_full_name(name: str) -> bool:
+    """Return whether it is `provider:model`, which no row of a file hides."""
+    prefix, colon, _ = name.partition(":")
+    return bool(colon) and registry.row_of(prefix) is not None
+
+
+def _model_file(named: str | Path | None, *, is_found: bool = False) -> ModelFile:
+    if (path := find_model_file(named)) is None:
+        return ModelFile()
+    return replace(
+        read_model_file(path), is_found=is_found or (named is None and is_found_here(path))
+    )
+
+
+def is_found_here(path: Path) -> bool:
+    """Return whether this file was found in the working directory: no one named it, and it is not the user's own."""
+    own = user_folder("config") / FILE_NAME
+    is_own = os.path.exists(own) and os.path.samefile(own, path)
+    return path == Path(FILE_NAME) and not os.environ.get(FILE_VARIABLE) and not is_own
 
 
 def _default_name(file: ModelFile) -> str | None:
@@ -275,6 +301,9 @@ class ModelFile:
     default: str | None = None
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
     log: bool = True  # whether `modelwire ask` and `chat` keep transcripts
+    path: Path | None = None
+    text: str = field(default="", repr=False)
+    is_found: bool = False  # in the working directory, where somebody else may have written it
 
 
 _SETTINGS = ["default", "models", "budgets", "log"]
@@ -337,7 +366,7 @@ def read_model_file(path: Path) -> ModelFile:
         ) from exc
     except RecursionError:  # not its cause: a thousand frames say nothing
         raise InvalidConfig(f"`{path}` has values nested too deep.", path=str(path)) from None
-    return _Reader(path, text).file(data)
+    return replace(_Reader(path, text).file(data), path=path, text=text)
 
 
 class _Reader:
@@ -414,7 +443,8 @@ class _Reader:
                 )
         provider, model = row.pop("provider"), row.pop("model")
         key_variable = row.pop("api_key_env", None)
-        lines = {key: self.line_of(key, name) for key in row}
+        keys = row if key_variable is None else (*row, "api_key_env")
+        lines = {key: self.line_of(key, name) for key in keys}
         return ModelRow(provider, model, key_variable, row, path=str(self.path), lines=lines)
 
     def error(self, what: str, key: str, row: str | None = None) -> InvalidConfig:

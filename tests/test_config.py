@@ -61,7 +61,7 @@ def test_a_row_of_the_file_names_it_and_arguments_win(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOUSE_KEY", "k3")
-    made = init_chat_model("in house", max_tokens=7)
+    made = init_chat_model("in house", max_tokens=7, config_file=file)
     assert (type(made), made.model, made.max_tokens) == (ChatAnthropic, "claude-sonnet-4-5", 7)
     assert "k3" in made.build_request("hi").headers.values()
 

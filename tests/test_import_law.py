@@ -65,7 +65,8 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "compat": (set(), set()),
     "migrate": ({"errors", "compat"}, set()),
     "retrievers": ({"errors", "documents", "runnables", "callbacks"}, set()),
-    "config": ({"errors", "folders"}, {"adapters", "local"}),
+    "config": ({"errors", "folders"}, {"adapters", "config_trust", "local"}),
+    "config_trust": ({"errors", "folders"}, {"adapters", "config"}),
     "local": ({"errors", "folders"}, set()),
     # Where a Runnable, a codec and the transport meet.
     "adapters": (
@@ -137,7 +138,16 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     ),
     "command": (
         {"errors", "folders"},
-        {"adapters", "config", "jobs.cost", "local", "messages", "profiles", "tools"},
+        {
+            "adapters",
+            "config",
+            "config_trust",
+            "jobs.cost",
+            "local",
+            "messages",
+            "profiles",
+            "tools",
+        },
     ),
     "compare": (
         {

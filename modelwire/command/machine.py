@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelwire import __version__, _lazy
@@ -19,10 +20,11 @@ from modelwire.folders import user_folder
 from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
-    from modelwire import config, local, profiles
+    from modelwire import config, config_trust, local, profiles
     from modelwire.adapters.providers import at_hand, registry, services
 else:
     config, local = _lazy.module("modelwire.config"), _lazy.module("modelwire.local")
+    config_trust = _lazy.module("modelwire.config_trust")
     profiles = _lazy.module("modelwire.profiles")
     at_hand = _lazy.module("modelwire.adapters.providers.at_hand")
     registry = _lazy.module("modelwire.adapters.providers.registry")
@@ -66,6 +68,14 @@ def register(commands: Any) -> None:
     below.add_parser("show", help="print what the file says").set_defaults(run=_show)
     below.add_parser("path", help="print where the file lies").set_defaults(run=_path)
     below.add_parser("check", help="check every row of the file").set_defaults(run=_check)
+    trusting = below.add_parser(
+        "trust",
+        help="let the file of this folder name addresses and variables for keys, as it is now",
+    )
+    trusting.add_argument(
+        "file", nargs="?", type=Path, help="another file (default: this folder's)"
+    )
+    trusting.set_defaults(run=_trust)
     change = below.add_parser(
         "set", help="change a setting", epilog="example: modelwire config set default local:smollm2"
     )
@@ -237,6 +247,8 @@ def _show(options: argparse.Namespace) -> None:
         warn(f"There is no {config.FILE_NAME}. `modelwire config set default NAME` makes one.")
         return
     file = config.read_model_file(place)
+    if config.is_found_here(place) and not config_trust.is_trusted(file):
+        warn(f"{place} is not trusted: it may name no address and no other variable for a key.")
     echo(f"# {place}\ndefault: {file.default or '(none)'}\nlog: {'on' if file.log else 'off'}")
     for name, row in file.models.items():
         parameters = ", ".join(f"{key}={value!r}" for key, value in row.parameters.items())
@@ -272,9 +284,25 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def _trust(options: argparse.Namespace) -> None:
+    """Trust a file, and show what it does with keys."""
+    place = options.file or Path(config.FILE_NAME)
+    if not place.is_file():
+        raise InvalidConfig(f"There is no file `{place}` to trust.", path=str(place))
+    file = config.read_model_file(place)
+    config_trust.trust(file)
+    for name, row in file.models.items():
+        addresses = [str(row.parameters[key]) for key in row.parameters if "url" in key]
+        keys = [] if row.api_key_env is None else [f"${row.api_key_env}"]
+        if addresses or keys:
+            echo(f"{name}: {row.provider}:{row.model} {' '.join([*addresses, *keys])}")
+    echo(f"{place.resolve()} is trusted until it changes")
+
+
 def _set(options: argparse.Namespace) -> None:
     place = config.find_model_file() or user_folder("config") / config.FILE_NAME
     file = config.read_model_file(place) if place.exists() else config.ModelFile()
+    was_trusted = config_trust.is_trusted(file)
     if options.setting == "log":
         value = {"on": "true", "off": "false"}.get(
             options.value, options.value
@@ -301,6 +329,8 @@ def _set(options: argparse.Namespace) -> None:
         raise InvalidConfig(
             f"`{place}` cannot be written: {exc.strerror}.", path=str(place)
         ) from exc
+    if was_trusted:  # the user has changed it, by this command
+        config_trust.trust(config.read_model_file(place))
     echo(f"{place}: {options.setting} = {value}")
 
 

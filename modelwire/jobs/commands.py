@@ -408,8 +408,9 @@ def _model(settings: Mapping[str, Any]) -> Any:
             f"`--param {name}=...`: that is not a parameter of a model. Name the model by `--model`."
         )
     try:
+        file = _model_file(settings.get("folder"))
         return make_named_model(
-            settings["model"], config_file=_model_file(settings.get("folder")), **parameters
+            settings["model"], config_file=file, config_is_found=file is not None, **parameters
         )
     except UnknownModel as exc:
         if not str(exc).startswith("No model is named"):

@@ -731,6 +731,9 @@ def test_a_retry_from_another_folder_finds_the_jobs_models(
             f'[models.mine]\nprovider = "openai"\nmodel = "m"\nbase_url = "{server.base_url}"\n'
         )
         arguments = ["--prompt", "{text}", "--model", "mine", "-o", "out.csv", "-q"]
+        assert cli.main(["batch", "in.csv", *arguments]) == 1
+        assert server.requests == []
+        assert cli.main(["config", "trust"]) == 0
         assert cli.main(["batch", "in.csv", *arguments]) == 0
         (here / "in.csv").write_text('id,text\n1,a\n2,"b"\n3,"c"\n')
         elsewhere = tmp_path_factory.mktemp("elsewhere")

@@ -31,6 +31,8 @@ __all__ = [
     "Provider",
     "brought_names",
     "check_argument_names",
+    "is_own_address",
+    "key_variables",
     "make_model",
     "provider_names",
     "provider_of",
@@ -129,6 +131,29 @@ def _arguments_for(service: Service, kwargs: dict[str, Any]) -> dict[str, Any]:
         more = {**(kwargs.get("model_kwargs") or {}), "provider": routing}
         kwargs = {**kwargs, "provider": service.name, "model_kwargs": more}
     return {"provider": service.name, **kwargs}
+
+
+def key_variables(provider: str, made: Any) -> set[str]:
+    """Return the variables of the environment that hold a key of `provider`, whose models `made` makes."""
+    if not hasattr(made, "_environment_fields"):  # a plugin's own class
+        return set()
+    values = _named(provider)
+    variables = made._environment_fields(values)
+    found = {name for field in made.SECRETS for name in variables.get(field, ())}
+    return found if values else found | set(made.KEY_VARIABLES)
+
+
+def is_own_address(provider: str, made: Any, url: object) -> bool:
+    """Return whether `url` is at the provider's own host, or at the one that the environment names for it."""
+    if not isinstance(url, str) or not hasattr(made, "_is_own_address"):
+        return False
+    return bool(made._is_own_address({**_named(provider), "base_url": url}))
+
+
+def _named(provider: str) -> dict[str, str]:
+    """Return the field of a model that says which service it calls, where it is not its class alone."""
+    is_field = provider == "local" or service_of(provider) is not None
+    return {"provider": provider} if is_field else {}
 
 
 def provider_names() -> list[str]:
