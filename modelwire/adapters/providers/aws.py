@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from modelwire.errors import AuthenticationError, InvalidArgument, MissingDependency, MissingKey
 from modelwire.runnables.config import run_in_executor
+from modelwire.transport.connections.closed_network import fetching_credentials
 
 if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
@@ -155,6 +156,10 @@ class SignedCall:
         """Return the credentials of now, renewed where they are about to expire."""
         if self._keys is not None:
             return self._keys
+        with fetching_credentials():
+            return self._fetched()
+
+    def _fetched(self) -> Any:
         place = self._place()
         if (chain := self._credentials or _chains.get(place)) is None:
             if (chain := _session(self._profile).get_credentials()) is None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 from modelwire.adapters.model.secret import Secret
 from modelwire.errors import AuthenticationError, ConnectFailed, MissingDependency, MissingKey
+from modelwire.transport.connections.closed_network import fetching_credentials
 
 __all__ = ["GoogleToken"]
 
@@ -59,7 +61,7 @@ class GoogleToken:
         if self._credentials is None:
             auth = _google_auth()
             try:
-                self._credentials, self._project = auth.default(scopes=SCOPES)
+                self._credentials, self._project = auth.default(scopes=SCOPES, request=_request)
             except auth.exceptions.DefaultCredentialsError as exc:
                 raise MissingKey(
                     "Vertex AI needs Google's credentials, and none were found: run `gcloud auth application-default "
@@ -113,7 +115,10 @@ def _request(
     from google.auth.exceptions import TransportError
 
     try:
-        with httpx2.Client(timeout=timeout or _TIMEOUT_S) as client:
+        with (
+            fetching_credentials(urlsplit(url).hostname),
+            httpx2.Client(timeout=timeout or _TIMEOUT_S) as client,
+        ):
             response = client.request(method, url, content=body, headers=headers)
             return SimpleNamespace(
                 status=response.status_code, headers=response.headers, data=response.content

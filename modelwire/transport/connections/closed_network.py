@@ -2,7 +2,8 @@
 
 `modelwire.testing` closes the network. The question is asked where a connection is opened or written to, below every
 mock, cassette and transport of the user's own, so whatever answers in the provider's place still does. It is asked for
-our calls alone: a context variable tells them from what else goes over the same libraries.
+our calls, and for what finds their credentials, alone: a context variable tells them from what else goes over the same
+libraries.
 """
 
 from __future__ import annotations
@@ -12,16 +13,27 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from modelwire.errors import NetworkBlocked
 from modelwire.transport.connections.address import is_loopback
 from modelwire.transport.connections.private_names import network_classes
 
-__all__ = ["Block", "calling", "is_watched", "mocks_seeing", "refuse_to_leave", "watch"]
+__all__ = [
+    "Block",
+    "calling",
+    "fetching_credentials",
+    "is_watched",
+    "mocks_seeing",
+    "refuse_to_leave",
+    "watch",
+]
 
 _blocks: list[Block] = []  # the innermost last
-_call: ContextVar[tuple[str, str] | None] = ContextVar(
+_call: ContextVar[tuple[str | None, str] | None] = ContextVar(
     "modelwire_call", default=None
 )  # host, and what to do instead
 _guarded: set[type] = set()
@@ -67,6 +79,25 @@ def calling(host: str, library: str = "httpx2") -> Iterator[None]:
         return
     _guard()
     token = _call.set((host, ways))
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
+@contextmanager
+def fetching_credentials(host: str | None = None) -> Iterator[None]:
+    """Refuse what leaves this machine meanwhile for the credentials of a call, to `host` or by botocore."""
+    if not _blocks:
+        yield
+        return
+    _guard()
+    if find_spec("botocore"):
+        session = import_module("botocore.httpsession").URLLib3Session
+        if session not in _guarded:
+            _guarded.add(session)
+            session.send = _asking_by_url(session.send)
+    token = _call.set((host, _WAYS))
     try:
         yield
     finally:
@@ -138,6 +169,15 @@ def _guard() -> None:
             for name in ("connect_tcp", "write"):
                 if name in vars(kind):
                     setattr(kind, name, _asking(vars(kind)[name], connects=name == "connect_tcp"))
+
+
+def _asking_by_url(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def asking(self: Any, request: Any) -> Any:
+        refuse_to_leave(urlsplit(request.url).hostname)
+        return method(self, request)
+
+    return asking
 
 
 def _asking(method: Callable[..., Any], *, connects: bool) -> Callable[..., Any]:
