@@ -52,7 +52,11 @@ _KINDS: dict[tuple[type[WireError], str], tuple[str, ...]] = {
         "ProxyError",
         "ClientHttpProxyError",
     ),
-    (ConnectFailed, "No connection could be made"): ("ConnectError", "ClientConnectorError"),
+    (ConnectFailed, "No connection could be made"): (
+        "ConnectError",
+        "ClientConnectorError",
+        "OverflowError",  # of a socket: a port above 65535, which only a proxy's address can have
+    ),
     (ConnectionLost, "The connection broke before the answer was complete"): (
         "RemoteProtocolError",
         "NetworkError",
@@ -113,7 +117,7 @@ def error_of(exc: Exception, *, origin: str) -> ModelwireError | None:
             if _IS_NO_TLS in str(exc):
                 hint = " The server does not speak TLS at this port: write `http://` in `base_url`."
             error = cls(f"{sentence}: {origin}{detail}.{hint}", code=_NOT_SENT.get(name))
-            if _is_no_such_host(exc):
+            if name == "OverflowError" or _is_no_such_host(exc):
                 error.retry_class = RetryClass.FATAL
             if str(exc).endswith(_STALE) or _STALE[0] in str(exc):
                 error.code = "stale_connection"

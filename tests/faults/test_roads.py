@@ -312,6 +312,22 @@ def test_no_error_shows_the_key(road: Road, refusal: str, serve: Callable[..., R
     assert KEY.encode() in server.requests[0]
 
 
+@pytest.mark.parametrize("engine", ["httpx2", "aiohttp"])
+def test_a_proxy_of_the_environment_with_no_port_shows_no_key(
+    engine: Any, colour: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine == "aiohttp":
+        pytest.importorskip("aiohttp")
+    monkeypatch.setenv("HTTP_PROXY", "http://me:canary-of-the-password@127.0.0.1:99999")
+    model = ChatOpenAI(
+        model="m", api_key=KEY, base_url=f"http://{FOREIGN}/v1", max_retries=0, engine=engine
+    )
+    for call in (colour.invoke, colour.stream):
+        with pytest.raises(ModelwireError) as raised:
+            call(model, "hi")
+        assert not [text for text in _shown(raised.value) if KEY in text or "canary-of" in text]
+
+
 # ---------------------------------------------------------------- timeouts
 
 

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from urllib.parse import quote
+
+from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.families import ModelFamilies
@@ -30,8 +33,17 @@ __all__ = [
     "codec_at",
     "families_at",
     "loaded",
+    "path_segment",
     "wire_named",
 ]
+
+
+@lru_cache(maxsize=256)
+def path_segment(name: str) -> str:
+    """Return a name as one segment of a path, whatever is in it. Raises `InvalidArgument` for one of dots alone."""
+    if not name.strip("."):
+        raise InvalidArgument(f"`model` must be the name of a model, not {name!r}.")
+    return quote(name, safe="@")
 
 
 class Endpoint(NamedTuple):

@@ -199,6 +199,8 @@ class PooledConnection:
         exchange = self.exchange
         if isinstance(exc, (ChatError, InvalidArgument)):
             return exc.with_traceback(None)  # the frames it comes from hold headers
+        while isinstance(exc, ExceptionGroup):  # of connecting to several addresses; its frames too
+            exc = exc.exceptions[0]
         timed_out = isinstance(exc, TimeoutError) or "Timeout" in type(exc).__name__
         if (
             timed_out

@@ -6,9 +6,9 @@ Wire format: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from modelwire.adapters.wires.anthropic.codec import MessagesCodec
+from modelwire.adapters.wires.wire import path_segment
 from modelwire.errors import NotFound, and_said
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class VertexMessagesCodec(MessagesCodec):
         body.pop("model", None)
         method = "streamRawPredict" if call.stream else "rawPredict"
         base, mark, query = call.endpoint.base_url.partition("?")
-        request.url = f"{base}/publishers/anthropic/models/{quote(str(call.model), safe='@._-')}:{method}{mark}{query}"
+        model = path_segment(str(call.model))
+        request.url = f"{base}/publishers/anthropic/models/{model}:{method}{mark}{query}"
         request.headers = {
             name: value for name, value in request.headers.items() if name != "anthropic-version"
         }

@@ -6,9 +6,7 @@ Wire format: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 from modelwire.adapters.wires.bedrock.blocks_to_wire import blocks_to_wire, cache_point
 from modelwire.adapters.wires.bedrock.event_stream import EventStreamDecoder
@@ -18,6 +16,7 @@ from modelwire.adapters.wires.bedrock.response import classed_by_words, read_ans
 from modelwire.adapters.wires.bedrock.stream import ConverseStreamDecoder
 from modelwire.adapters.wires.json import error_from_reply, request_id_of
 from modelwire.adapters.wires.left_out import foreign_work
+from modelwire.adapters.wires.wire import path_segment
 from modelwire.errors import NotFound, and_said
 from modelwire.transport.classify import provider_error
 from modelwire.transport.wire import WireRequest
@@ -42,11 +41,6 @@ ADVICE = (
     "every region: `aws bedrock list-inference-profiles --region REGION` names them, and so does "
     "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html."
 )
-
-
-@lru_cache(maxsize=256)
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
 
 
 class ConverseCodec(NamedTuple):
@@ -82,7 +76,7 @@ class ConverseCodec(NamedTuple):
         method = "converse-stream" if call.stream else "converse"
         base, question_mark, query = call.endpoint.base_url.partition("?")
         # A name may have colons, and one that is an ARN slashes: what is signed is the path as it is sent.
-        url = f"{base.rstrip('/')}/model/{_quoted(name)}/{method}{question_mark}{query}"
+        url = f"{base.rstrip('/')}/model/{path_segment(name)}/{method}{question_mark}{query}"
         headers = {"content-type": "application/json"}
         for more in (call.endpoint.headers, call.extra_headers):
             for header, value in more.items():

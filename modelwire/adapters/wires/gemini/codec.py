@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 from modelwire.adapters.wires.gemini.messages import OWN, contents_from_messages
 from modelwire.adapters.wires.gemini.parameters import body_of_params
@@ -18,6 +17,7 @@ from modelwire.adapters.wires.gemini.response import read_answer
 from modelwire.adapters.wires.gemini.stream import GenerateFraming, GenerateStreamDecoder
 from modelwire.adapters.wires.json import dict_or_empty, dicts_in, error_as, error_from_reply
 from modelwire.adapters.wires.left_out import foreign_work
+from modelwire.adapters.wires.wire import path_segment
 from modelwire.errors import (
     AuthenticationError,
     BadRequest,
@@ -150,12 +150,22 @@ def _url(base_url: str, model: str, *, vertex: bool, stream: bool) -> str:
     base, _, query = base_url.partition("?")
     if not re.search(r"/v\d\w*(/|$)", base):
         base += "/v1beta1" if vertex else "/v1beta"
-    if vertex and not model.startswith(("publishers/", "endpoints/", "projects/")):
-        model = f"publishers/google/models/{model.removeprefix('models/')}"
-    elif not vertex and "/" not in model:
-        model = f"models/{model}"
-    if model.startswith("projects/"):
+    if vertex:
+        model = model.removeprefix("models/")
+    if (_VERTEX_RESOURCE if vertex else _RESOURCE).fullmatch(model):
+        resource = "/".join(map(path_segment, model.split("/")))
+    else:  # a name, and one segment, whatever is in it
+        resource = f"{'publishers/google/' if vertex else ''}models/{path_segment(model)}"
+    if resource.startswith("projects/"):
         base = base.partition("/projects/")[0]
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     mark = "&" if stream else "?"
-    return f"{base}/{quote(model, safe='/@._-')}:{method}{mark + query if query else ''}"
+    return f"{base}/{resource}:{method}{mark + query if query else ''}"
+
+
+# The other names that the services have for what answers, https://ai.google.dev/api/tuning and
+# https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/generateContent, read 2026-11.
+_RESOURCE = re.compile(r"(models|tunedModels)/[^/]+")
+_VERTEX_RESOURCE = re.compile(
+    r"(projects/[^/]+/locations/[^/]+/)?(endpoints/[^/]+|publishers/[^/]+/models/[^/]+)"
+)
