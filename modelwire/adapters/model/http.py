@@ -30,7 +30,6 @@ from modelwire.adapters.model.results import (
     generation_chunk,
     result_of,
 )
-from modelwire.adapters.model.secret import reveal
 from modelwire.adapters.model.wire_requests import WireRequests
 from modelwire.adapters.wires.wire import Codec
 from modelwire.messages import (
@@ -220,11 +219,13 @@ class HTTPChatModel(WireRequests):
         return _policy(max_retries, max_wait_s, retry_settings["max_retry_after"], max_requests)
 
     def _limiter(self, request: WireRequest) -> AdaptiveRateLimiter:
-        from modelwire.transport.ratelimit.registry import limiter_of
+        from modelwire.transport.ratelimit.registry import caller_of, limiter_of
 
-        who = getattr(self.client or self.async_client, "api_key", None)
-        if self.SIGNED_BY:
-            who = repr([reveal(getattr(self, name)) for name in self.SIGNED_BY])
+        client, who = self.client or self.async_client, None
+        if client is not None:
+            who = caller_of([getattr(client, name, None) for name in _NAMED_BY_CLIENT])
+        elif self.SIGNED_BY:
+            who = caller_of([getattr(self, name) for name in self.SIGNED_BY])
         return limiter_of(
             request.url,
             request.headers,
@@ -549,6 +550,18 @@ def _reserved(codec: Codec, body: Mapping[str, Any]) -> int | None:
 
 _NO_TIMEOUTS = (None, None)
 PENDING = ("queued", "in_progress")  # the statuses of an answer that the provider still makes
+# Where a client of an SDK says who calls: openai 3.54, also for Azure, and anthropic 2.12, also for Bedrock and Vertex.
+_NAMED_BY_CLIENT = (
+    "api_key",
+    "auth_token",
+    "aws_access_key",
+    "aws_profile",
+    "access_token",
+    "credentials",
+    "_api_key_provider",
+    "_azure_ad_token",
+    "_azure_ad_token_provider",
+)
 _MAX_REQUESTS = RetryPolicy().max_requests
 _SMALL_BYTES = 16_384  # no model takes less: a normal call is not looked at any closer
 

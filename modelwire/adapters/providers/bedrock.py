@@ -106,7 +106,7 @@ class ChatBedrockConverse(HTTPChatModel):
     KEY_VARIABLES: ClassVar = ("AWS_BEARER_TOKEN_BEDROCK",)
     URL_VARIABLES: ClassVar = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME",)
     ENVIRONMENT: ClassVar = {"region_name": ("AWS_REGION", "AWS_DEFAULT_REGION")}
-    SIGNED_BY: ClassVar = ("aws_access_key_id", "credentials_profile_name")
+    SIGNED_BY: ClassVar = ("aws_access_key_id", "credentials_profile_name", "credentials")
     WIRE: ClassVar = "bedrock"
 
     @property

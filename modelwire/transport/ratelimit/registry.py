@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from itertools import count, islice
 from threading import Lock, RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from modelwire.transport.connections.address import address_of
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
@@ -15,7 +16,7 @@ from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["divide", "exchange_limiters", "forget", "limiter_of"]
+__all__ = ["caller_of", "divide", "exchange_limiters", "forget", "limiter_of"]
 
 _IDLE_S = 600.0  # unused for so long, what was learned is old
 _MOST = 10_000  # above this many, one that is idle is forgotten
@@ -49,6 +50,8 @@ _ENDINGS = (
 Limiters = dict[tuple[int, str | None, int], AdaptiveRateLimiter]
 _limiters: OrderedDict[tuple[int, str | None, int], AdaptiveRateLimiter] = OrderedDict()
 _lock = Lock()
+_next_number = count()
+_numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of credentials that are objects
 _share = 1.0
 
 
@@ -93,6 +96,29 @@ def limiter_of(
     if limiter.stated != (requests_per_minute, tokens_per_minute):
         limiter.state(requests_per_minute, tokens_per_minute, now)
     return limiter
+
+
+def caller_of(credentials: Iterable[Any]) -> str:
+    """Return what tells the caller with these credentials from others: their texts, or a number for each object.
+
+    An object that is not renewed goes by its access key. One that is renewed is not asked, as that may take requests.
+    """
+    return repr([_name_of(credential) for credential in credentials])
+
+
+def _name_of(credential: Any) -> object:
+    if credential is None or isinstance(credential, str):
+        return credential
+    if hasattr(credential, "get_secret_value"):
+        return credential.get_secret_value()
+    key = None if hasattr(credential, "refresh_needed") else getattr(credential, "access_key", None)
+    if isinstance(key, str):
+        return key
+    try:
+        with _lock:
+            return _numbers.setdefault(credential, next(_next_number))
+    except TypeError:  # it can be neither hashed nor referred to weakly
+        return id(credential)
 
 
 def forget() -> None:
