@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 from modelwire.errors import InvalidArgument
 from modelwire.transport.observer import CallObserver
 from modelwire.transport.ratelimit.limits import Change
+from modelwire.transport.redaction import shown_body
 from modelwire.transport.wire import shown_headers, shown_url
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class _LoggedCall(CallObserver):
             extra={**facts, "headers": headers},
         )
         if _bodies:
-            body = exchange.content.decode(errors="replace")
+            body = shown_body(exchange.content)
             _logger.debug(
                 "%s: body: %s", self.model, body, extra={"event": "body", "model": self.model}
             )

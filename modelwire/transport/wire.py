@@ -48,8 +48,11 @@ class WireRequest:
         ] = ()  # what of the messages this wire cannot say: a sentence each
 
     def __repr__(self) -> str:
+        from modelwire.transport.redaction import masked_fields
+
         url, headers = shown_url(self.url), shown_headers(self.headers)
-        return f"WireRequest({self.method} {url}, headers={headers}, body={dict(self.body)}, stream={self.stream})"
+        body = masked_fields(dict(self.body))
+        return f"WireRequest({self.method} {url}, headers={headers}, body={body}, stream={self.stream})"
 
 
 def shown_url(url: str) -> str:

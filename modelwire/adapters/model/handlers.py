@@ -10,6 +10,7 @@ from modelwire.callbacks.base import call_observers
 from modelwire.callbacks.delivery import adeliver, deliver, wanting
 from modelwire.outputs import ChatGenerationChunk, LLMResult
 from modelwire.transport.observer import CallObserver
+from modelwire.transport.redaction import masked_fields
 from modelwire.transport.steps import Sleep
 
 if TYPE_CHECKING:
@@ -203,9 +204,8 @@ def _opening(
     model: BaseChatModel, config: RunnableConfig, options: dict[str, Any]
 ) -> dict[str, Any]:
     options = without_headers(options)
-    params = model._get_invocation_params(
-        **options
-    )  # a model of one's own may blot out secrets there
+    # A model of one's own may blot out more secrets there.
+    params = masked_fields(model._get_invocation_params(**options))
     return {
         "run_id": config.get("run_id"),
         "name": config.get("run_name") or model.get_name(),

@@ -453,7 +453,7 @@ class WireSettings(BaseChatModel):
         fields = type(self).model_fields
         for name, value in super().__repr_args__():
             if name not in fields or value != fields[name].get_default(call_default_factory=True):
-                yield name, value
+                yield name, _shown(value)
 
     @property
     def model_name(self) -> str:
@@ -484,6 +484,9 @@ class WireSettings(BaseChatModel):
         for name in self.ADDRESSES:
             if written.get(name):
                 written[name] = shown_url(written[name])
+        for name in ("extra_body", "model_kwargs", "mcp_servers"):
+            if written.get(name):
+                written[name] = _shown(written[name])
         return form
 
     def _through_sdk(self) -> bool:
@@ -583,6 +586,15 @@ class WireSettings(BaseChatModel):
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
         return {"model": self.model, **self._params()}
+
+
+def _shown(value: Any) -> Any:
+    """Return the value of a setting with the fields masked that are secrets."""
+    if not isinstance(value, (dict, list)):
+        return value
+    from modelwire.transport.redaction import masked_fields
+
+    return masked_fields(value)
 
 
 class _ReadProfile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -14,8 +15,6 @@ from modelwire.testing.cassettes.records import HEAD, Answer, Request, from_line
 from modelwire.transport.connections.pooled import AsyncPooledConnection, Tape, tapes
 
 if TYPE_CHECKING:
-    import os
-
     from modelwire.transport.steps import Exchange, Send
     from modelwire.transport.wire import Reply
 
@@ -129,7 +128,8 @@ class Writer:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             adds = _adds_to(path, append)
-            self._file: IO[bytes] | None = path.open("ab" if adds else "wb")
+            flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if adds else os.O_TRUNC)
+            self._file: IO[bytes] | None = os.fdopen(os.open(path, flags, 0o600), "wb")
             if not adds:
                 self._write(HEAD)
         except OSError as exc:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire import errors
 from modelwire.errors import CassetteError, ChatError, RetryClass
 from modelwire.transport.connections.address import address_of, shown_url
-from modelwire.transport.redaction import masker, secrets_of
+from modelwire.transport.redaction import masked_fields, masker, names_a_secret, secrets_of
 from modelwire.transport.wire import MASK, SECRET_HEADERS, shown_headers
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Request:
     def of(cls, exchange: Exchange[Any, Any]) -> Request:
         """Return the request of a call that is about to be sent."""
         mask = masker(_secrets(exchange), printable=False)
-        url, body = _url(exchange.url), mask(_json_or_text(exchange.content))
+        url, body = _url(exchange.url), mask(masked_fields(_json_or_text(exchange.content)))
         whole = f"{exchange.method} {url}\n{json.dumps(body, sort_keys=True)}"
         headers = {name.lower(): value for name, value in shown_headers(exchange.headers).items()}
         return cls(
@@ -112,7 +112,7 @@ def to_line(
     secrets = _secrets(exchange)
     mask = masker(secrets, printable=False)
     headers = {
-        name: MASK if name in SECRET_HEADERS or name == "set-cookie" else mask(value)
+        name: MASK if name in SECRET_HEADERS or names_a_secret(name) else mask(value)
         for name, value in sorted(answer.headers.items())
     }
     texts: dict[str, str] = {}
