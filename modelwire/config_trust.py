@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.errors import InvalidConfig
-from modelwire.folders import user_folder
+from modelwire.folders import owned, user_folder
 
 if TYPE_CHECKING:
     from modelwire.adapters.providers import registry
@@ -40,7 +40,7 @@ def trust(file: ModelFile) -> None:
     record = _record(place, file.text)
     try:
         record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        with open(record, "wb", opener=owned) as out:
             out.write(os.fsencode(place.resolve()))
     except OSError as exc:
         raise InvalidConfig(

@@ -1,4 +1,4 @@
-"""Where a user's own files lie: one folder for configuration, one for what can be fetched again, one for data."""
+"""Where a user's own files lie, and how they are made: a folder each for configuration, cache and data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["user_folder"]
+__all__ = ["owned", "user_folder"]
 
 
 def user_folder(kind: Literal["config", "cache", "data"]) -> Path:
@@ -29,3 +29,8 @@ def user_folder(kind: Literal["config", "cache", "data"]) -> Path:
     xdg = Path(os.environ.get(f"XDG_{kind.upper()}_HOME") or "")
     usual = home / (".local/share" if kind == "data" else f".{kind}")
     return (xdg if xdg.is_absolute() else usual) / "modelwire"
+
+
+def owned(path: str, flags: int) -> int:
+    """Open a file for `open(opener=...)`; only its owner can read a new one."""
+    return os.open(path, flags, 0o600)

@@ -32,7 +32,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "transport"},
         {"jobs.cost"},
     ),  # the line about a call has its price
-    "callbacks": ({"errors", "messages", "outputs"}, {"runnables"}),
+    "callbacks": ({"errors", "folders", "messages", "outputs"}, {"runnables"}),
     "runnables": (
         {"errors", "messages", "callbacks", "transport.observer"},
         {"notebooks", "outputs", "prompts", "tools", "tracers"},
@@ -96,6 +96,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "testing": (
         {
             "errors",
+            "folders",
             "messages",
             "outputs",
             "runnables",
@@ -154,6 +155,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
             "adapters",
             "config",
             "errors",
+            "folders",
             "jobs",
             "messages",
             "runnables",

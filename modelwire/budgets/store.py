@@ -51,7 +51,7 @@ class BudgetStore:
             raise InvalidArgument(
                 f'`{zone}` is not a time zone: write an IANA name, such as "Europe/Vienna".'
             ) from None
-        from modelwire.folders import user_folder
+        from modelwire.folders import owned, user_folder
 
         self._name, self._format = name, PERIODS[per]
         self._lock = threading.Lock()
@@ -60,6 +60,7 @@ class BudgetStore:
         self._path = path = user_folder("config") / "budgets.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(owned(str(path), os.O_RDWR | os.O_CREAT))  # SQLite's own files take its mode
             self._db = sqlite3.connect(
                 path, timeout=30, isolation_level=None, check_same_thread=False
             )

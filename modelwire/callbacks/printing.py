@@ -7,6 +7,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from modelwire.callbacks.base import BaseCallbackHandler
+from modelwire.folders import owned
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -47,7 +48,7 @@ class FileCallbackHandler(StdOutCallbackHandler):
     def __init__(self, filename: str | PathLike[str], mode: str = "a", **_ignored: Any) -> None:
         self.filename = filename
         self.mode = mode
-        self.file: IO[str] = open(filename, mode, encoding="utf-8")  # noqa: SIM115 - open for as long as its runs
+        self.file: IO[str] = open(filename, mode, encoding="utf-8", opener=owned)  # noqa: SIM115 - open for as long as its runs
 
     def close(self) -> None:
         """Close the file. Later events are not written."""

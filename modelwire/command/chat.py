@@ -21,6 +21,7 @@ from modelwire.command import chosen, transcripts
 from modelwire.command.chosen import warn
 from modelwire.command.screen import Screen, bill, is_terminal
 from modelwire.errors import InvalidArgument, ModelwireError, StepLimitReached, did_you_mean
+from modelwire.folders import owned
 
 if TYPE_CHECKING:
     from modelwire import config, messages
@@ -174,7 +175,8 @@ class Chat:
                 messages.messages_to_dict(whole), ensure_ascii=False, indent=1, default=str
             )
         try:
-            Path(place).write_text(text, encoding="utf-8")
+            with open(place, "w", encoding="utf-8", opener=owned) as file:
+                file.write(text)
         except OSError as exc:
             raise InvalidArgument(f"`{place}` cannot be written: {exc.strerror}.") from exc
         warn(f"{len(whole)} messages are in {place}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelwire import __version__, _lazy
 from modelwire.command.chosen import LOCAL, warn
 from modelwire.errors import InvalidArgument, InvalidConfig, ModelwireError
-from modelwire.folders import user_folder
+from modelwire.folders import owned, user_folder
 from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
@@ -324,7 +324,8 @@ def _set(options: argparse.Namespace) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         whole = line_end.join([f"{options.setting} = {value}", *rest, ""])
-        place.write_bytes(whole.encode())
+        with open(place, "wb", opener=owned) as out:
+            out.write(whole.encode())
     except OSError as exc:
         raise InvalidConfig(
             f"`{place}` cannot be written: {exc.strerror}.", path=str(place)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire import _lazy
 from modelwire.errors import DiskError
+from modelwire.folders import owned
 from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def _compare(options: argparse.Namespace) -> int:
     )
     if options.html:
         try:
-            Path(options.html).write_text(page.page_of(found, options.recording), encoding="utf-8")
+            with open(options.html, "w", encoding="utf-8", opener=owned) as file:
+                file.write(page.page_of(found, options.recording))
         except OSError as exc:
             raise DiskError.of(exc, Path(options.html)) from exc
     unanswered = any(outcome.error for row in found.rows for outcome in row.outcomes.values())

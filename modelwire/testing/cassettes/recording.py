@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -11,10 +10,13 @@ from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 from modelwire.errors import CassetteError, ChatError
+from modelwire.folders import owned
 from modelwire.testing.cassettes.records import HEAD, Answer, Request, from_lines, to_line
 from modelwire.transport.connections.pooled import AsyncPooledConnection, Tape, tapes
 
 if TYPE_CHECKING:
+    import os
+
     from modelwire.transport.steps import Exchange, Send
     from modelwire.transport.wire import Reply
 
@@ -128,8 +130,7 @@ class Writer:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             adds = _adds_to(path, append)
-            flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if adds else os.O_TRUNC)
-            self._file: IO[bytes] | None = os.fdopen(os.open(path, flags, 0o600), "wb")
+            self._file: IO[bytes] | None = open(path, "ab" if adds else "wb", opener=owned)  # noqa: SIM115 - until `close`
             if not adds:
                 self._write(HEAD)
         except OSError as exc:
