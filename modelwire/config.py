@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from modelwire import _lazy
+from modelwire import _lazy, config_trust
 from modelwire.errors import (
     InvalidArgument,
     InvalidConfig,
@@ -38,12 +38,10 @@ from modelwire.errors import (
 from modelwire.folders import user_folder
 
 if TYPE_CHECKING:
-    from modelwire import config_trust
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.adapters.model.configurable import ConfigurableModel
     from modelwire.adapters.providers import registry
 else:
-    config_trust = _lazy.module("modelwire.config_trust")
     registry = _lazy.module("modelwire.adapters.providers.registry")
 
 __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ def is_trusted(file: ModelFile) -> bool:
 
 
 def trust(file: ModelFile) -> None:
-    """Remember that the user trusts a file as it was read. Raises `InvalidConfig` where that cannot be written."""
+    """Remember that the user trusts a file as it was read. Raises: `InvalidConfig` where that cannot be written."""
     place = file.path or Path()
     record = _record(place, file.text)
     try:
@@ -49,6 +48,8 @@ def trust(file: ModelFile) -> None:
 
 
 def _record(place: Path, text: str) -> Path:
+    from hashlib import sha256  # loaded for a file of a working directory only
+
     digest = sha256(os.fsencode(place.resolve()) + b"\0" + text.encode("utf-8")).hexdigest()
     return user_folder("data") / "trusted" / digest
 

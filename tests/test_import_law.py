@@ -49,7 +49,10 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),  # names only
     "tools": ({"errors", "messages", "runnables", "callbacks"}, set()),
-    "budgets": ({"errors", "transport.observer"}, {"config", "folders", "jobs.cost", "messages"}),
+    "budgets": (
+        {"errors", "folders", "transport.observer"},
+        {"config", "jobs.cost", "messages"},
+    ),
     "rate_limiters": ({"errors"}, set()),
     "caches": ({"errors", "messages"}, {"outputs"}),
     "globals": (set(), {"adapters"}),
@@ -65,7 +68,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
     "compat": (set(), set()),
     "migrate": ({"errors", "compat"}, set()),
     "retrievers": ({"errors", "documents", "runnables", "callbacks"}, set()),
-    "config": ({"errors", "folders"}, {"adapters", "config_trust", "local"}),
+    "config": ({"config_trust", "errors", "folders"}, {"adapters", "local"}),
     "config_trust": ({"errors", "folders"}, {"adapters", "config"}),
     "local": ({"errors", "folders"}, set()),
     # Where a Runnable, a codec and the transport meet.
@@ -138,11 +141,10 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "command": (
-        {"errors", "folders"},
+        {"config_trust", "errors", "folders"},
         {
             "adapters",
             "config",
-            "config_trust",
             "jobs.cost",
             "local",
             "messages",

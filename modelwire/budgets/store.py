@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from modelwire.budgets.spending import Spending
 from modelwire.errors import DiskError, InvalidArgument
+from modelwire.folders import owned, user_folder
 
 __all__ = ["BudgetStore"]
 
@@ -51,8 +52,6 @@ class BudgetStore:
             raise InvalidArgument(
                 f'`{zone}` is not a time zone: write an IANA name, such as "Europe/Vienna".'
             ) from None
-        from modelwire.folders import owned, user_folder
-
         self._name, self._format = name, PERIODS[per]
         self._lock = threading.Lock()
         # These amounts, by period, could not be written yet.

@@ -13,18 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelwire import __version__, _lazy
+from modelwire import __version__, _lazy, config_trust
 from modelwire.command.chosen import LOCAL, warn
 from modelwire.errors import InvalidArgument, InvalidConfig, ModelwireError
 from modelwire.folders import owned, user_folder
 from modelwire.terminal_text import echo
 
 if TYPE_CHECKING:
-    from modelwire import config, config_trust, local, profiles
+    from modelwire import config, local, profiles
     from modelwire.adapters.providers import at_hand, registry, services
 else:
     config, local = _lazy.module("modelwire.config"), _lazy.module("modelwire.local")
-    config_trust = _lazy.module("modelwire.config_trust")
     profiles = _lazy.module("modelwire.profiles")
     at_hand = _lazy.module("modelwire.adapters.providers.at_hand")
     registry = _lazy.module("modelwire.adapters.providers.registry")

@@ -17,12 +17,12 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from pydantic_core import from_json, to_json
 
 from modelwire.errors import ChatError, ModelwireError
-from modelwire.transport.wire import MASK, SHOWN_PARAMETERS
+from modelwire.transport.wire import MASK, SHOWN_PARAMETERS, masked_fields
 
 if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange
 
-__all__ = ["conceal", "masked_fields", "masker", "names_a_secret", "secrets_of", "shown_body"]
+__all__ = ["conceal", "masker", "secrets_of", "shown_body"]
 
 E = TypeVar("E", bound=ModelwireError)
 
@@ -45,66 +45,6 @@ _PUBLIC = frozenset(
         "x-amz-date",
     }
 )
-
-
-# The one list of names whose values are secrets, of fields in bodies and of headers: cassettes, logs, reprs and errors
-# all go by it. `apiKey` and `api-key` are `api_key` here.
-_SECRET_NAME = re.compile(
-    r"(^|_)(authorization|authentication_info|auth|cookie2?|credentials?|passwd|password|passphrase|secret|token"
-    r"|(api|access|secret|private|subscription|master|encryption)_?key)$"
-)
-# Tokens that say who nobody is: parts of texts, and places in a list or an answer.
-_PLAIN_TOKENS = frozenset(
-    f"{word}_token"
-    for word in ("continuation", "next", "next_page", "page", "bos", "eos", "pad", "stop")
-)
-_CAPITALS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_HEADERS = frozenset({"headers", "default_headers", "extra_headers", "http_headers"})
-_NAMES_OF_OTHERS = frozenset({"properties", "pattern_properties", "$defs", "definitions"})
-
-
-def names_a_secret(name: str) -> bool:
-    """Return whether a field or a header of this name holds a secret."""
-    plain = _plain(name)
-    return plain not in _PLAIN_TOKENS and _SECRET_NAME.search(plain) is not None
-
-
-def _plain(name: str) -> str:
-    return _CAPITALS.sub("_", name).replace("-", "_").lower()
-
-
-def masked_fields(value: Any, found: list[str] | None = None) -> Any:
-    """Return JSON with the texts masked that stand under the name of a secret, or among headers; `found` gets them.
-
-    The names that a schema gives to the fields of something else are not looked at.
-    """
-    if isinstance(value, list):
-        return [masked_fields(item, found) for item in value]
-    if not isinstance(value, dict):
-        return value
-    masked: dict[str, Any] = {}
-    for name, item in value.items():
-        plain = _plain(str(name))
-        if isinstance(item, str) and names_a_secret(plain):
-            masked[name] = _masked(item, found)
-        elif isinstance(item, dict) and plain in _HEADERS:
-            masked[name] = {
-                key: _masked(text, found) if isinstance(text, str) else masked_fields(text, found)
-                for key, text in item.items()
-            }
-        elif isinstance(item, dict) and plain in _NAMES_OF_OTHERS:
-            masked[name] = {key: masked_fields(field, found) for key, field in item.items()}
-        else:
-            masked[name] = masked_fields(item, found)
-    return masked
-
-
-def _masked(text: str, found: list[str] | None) -> str:
-    if not text.strip("*"):  # masked already
-        return text
-    if found is not None:
-        found += [text, text.partition(" ")[2]]  # `Bearer TOKEN`
-    return MASK
 
 
 def shown_body(content: bytes) -> str:

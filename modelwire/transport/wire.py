@@ -16,6 +16,8 @@ __all__ = [
     "ServerEvent",
     "WireRequest",
     "hide_headers",
+    "masked_fields",
+    "masked_headers",
     "shown_headers",
     "shown_url",
 ]
@@ -48,8 +50,6 @@ class WireRequest:
         ] = ()  # what of the messages this wire cannot say: a sentence each
 
     def __repr__(self) -> str:
-        from modelwire.transport.redaction import masked_fields
-
         url, headers = shown_url(self.url), shown_headers(self.headers)
         body = masked_fields(dict(self.body))
         return f"WireRequest({self.method} {url}, headers={headers}, body={body}, stream={self.stream})"
@@ -134,3 +134,88 @@ SHOWN_PARAMETERS = frozenset({"api-version", "api_version"})
 SECRET_HEADERS = frozenset(
     {"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie", "x-goog-api-key"}
 )
+
+# The one list of names whose values are secrets, of fields in bodies and of headers: cassettes, logs, reprs, callbacks
+# and errors all go by it. A name is looked at in small letters, without what stands between its words.
+_SECRET_NAMES = (
+    "authorization",
+    "authenticationinfo",
+    "auth",
+    "cookie",
+    "cookie2",
+    "credential",
+    "credentials",
+    "passwd",
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "subscriptionkey",
+    "masterkey",
+    "encryptionkey",
+)
+# Tokens that open nothing: parts of texts, and places in a list or in an answer.
+_PLAIN_TOKENS = (
+    "continuationtoken",
+    "nexttoken",
+    "pagetoken",
+    "eostoken",
+    "bostoken",
+    "padtoken",
+    "stoptoken",
+)
+_NAMES_OF_HEADERS = ("headers", "defaultheaders", "extraheaders", "httpheaders")
+_NAMES_OF_OTHERS = ("properties", "patternproperties", "$defs", "definitions")
+
+
+def _plain(name: object) -> str:
+    return str(name).replace("-", "").replace("_", "").lower()
+
+
+def _names_a_secret(plain: str) -> bool:
+    return plain.endswith(_SECRET_NAMES) and not plain.endswith(_PLAIN_TOKENS)
+
+
+def masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of an answer with the values masked of those that are named like a secret."""
+    return {
+        name: MASK if _names_a_secret(_plain(name)) else value for name, value in headers.items()
+    }
+
+
+def masked_fields(value: Any, found: list[str] | None = None) -> Any:
+    """Return JSON with the texts masked that stand under the name of a secret, or among headers; `found` gets them.
+
+    The names that a schema gives to the fields of something else are not looked at.
+    """
+    if isinstance(value, list):
+        return [masked_fields(item, found) for item in value]
+    if not isinstance(value, dict):
+        return value
+    masked: dict[str, Any] = {}
+    for name, item in value.items():
+        plain = _plain(name)
+        if isinstance(item, str) and _names_a_secret(plain):
+            masked[name] = _masked(item, found)
+        elif isinstance(item, dict) and plain in _NAMES_OF_HEADERS:
+            masked[name] = {
+                key: _masked(text, found) if isinstance(text, str) else masked_fields(text, found)
+                for key, text in item.items()
+            }
+        elif isinstance(item, dict) and plain in _NAMES_OF_OTHERS:
+            masked[name] = {key: masked_fields(field, found) for key, field in item.items()}
+        else:
+            masked[name] = masked_fields(item, found)
+    return masked
+
+
+def _masked(text: str, found: list[str] | None) -> str:
+    if not text.strip("*"):  # masked already
+        return text
+    if found is not None:
+        found += [text, text.partition(" ")[2]]  # `Bearer TOKEN`
+    return MASK

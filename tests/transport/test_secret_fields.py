@@ -22,7 +22,7 @@ from modelwire.errors import ModelwireError
 from modelwire.load import dumps
 from modelwire.testing import recorded, replayed
 from modelwire.transport import logs
-from modelwire.transport.redaction import masked_fields, names_a_secret
+from modelwire.transport.wire import MASK, masked_fields, masked_headers
 
 SECRETS = {
     "token": "canary-of-mcp-1",
@@ -190,7 +190,8 @@ def test_a_cassette_is_the_owners_to_read(make: Any, raw_server: Any, tmp_path: 
     ],
 )
 def test_a_name_of_a_secret_is_known_however_it_is_written(name: str) -> None:
-    assert names_a_secret(name)
+    assert masked_fields([{name: "x"}]) == [{name: MASK}]
+    assert masked_headers({name: "x"}) == {name: MASK}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_a_name_of_a_secret_is_known_however_it_is_written(name: str) -> None:
     ],
 )
 def test_other_names_are_not_taken_for_one(name: str) -> None:
-    assert not names_a_secret(name)
+    assert masked_fields({name: "x"}) == {name: "x"} == masked_headers({name: "x"})
 
 
 def test_the_schema_of_a_tool_stays_as_it_is() -> None:

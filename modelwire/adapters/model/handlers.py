@@ -10,8 +10,8 @@ from modelwire.callbacks.base import call_observers
 from modelwire.callbacks.delivery import adeliver, deliver, wanting
 from modelwire.outputs import ChatGenerationChunk, LLMResult
 from modelwire.transport.observer import CallObserver
-from modelwire.transport.redaction import masked_fields
 from modelwire.transport.steps import Sleep
+from modelwire.transport.wire import masked_fields
 
 if TYPE_CHECKING:
     from asyncio import Task

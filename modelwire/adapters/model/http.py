@@ -219,13 +219,13 @@ class HTTPChatModel(WireRequests):
         return _policy(max_retries, max_wait_s, retry_settings["max_retry_after"], max_requests)
 
     def _limiter(self, request: WireRequest) -> AdaptiveRateLimiter:
-        from modelwire.transport.ratelimit.registry import caller_of, limiter_of
+        from modelwire.transport.ratelimit.registry import limiter_of
 
-        client, who = self.client or self.async_client, None
+        client, who = self.client or self.async_client, []
         if client is not None:
-            who = caller_of([getattr(client, name, None) for name in _NAMED_BY_CLIENT])
+            who = [getattr(client, name, None) for name in _NAMED_BY_CLIENT]
         elif self.SIGNED_BY:
-            who = caller_of([getattr(self, name) for name in self.SIGNED_BY])
+            who = [getattr(self, name) for name in self.SIGNED_BY]
         return limiter_of(
             request.url,
             request.headers,

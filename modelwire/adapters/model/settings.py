@@ -51,7 +51,7 @@ from modelwire.errors import (
 )
 from modelwire.transport.connections.address import address_of, origin_of, shown_url
 from modelwire.transport.connections.body import MAX_RESPONSE_BYTES
-from modelwire.transport.wire import Headers
+from modelwire.transport.wire import Headers, masked_fields
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.sdk_clients import SdkClients
@@ -453,7 +453,7 @@ class WireSettings(BaseChatModel):
         fields = type(self).model_fields
         for name, value in super().__repr_args__():
             if name not in fields or value != fields[name].get_default(call_default_factory=True):
-                yield name, _shown(value)
+                yield name, masked_fields(value)
 
     @property
     def model_name(self) -> str:
@@ -486,7 +486,7 @@ class WireSettings(BaseChatModel):
                 written[name] = shown_url(written[name])
         for name in ("extra_body", "model_kwargs", "mcp_servers"):
             if written.get(name):
-                written[name] = _shown(written[name])
+                written[name] = masked_fields(written[name])
         return form
 
     def _through_sdk(self) -> bool:
@@ -586,15 +586,6 @@ class WireSettings(BaseChatModel):
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
         return {"model": self.model, **self._params()}
-
-
-def _shown(value: Any) -> Any:
-    """Return the value of a setting with the fields masked that are secrets."""
-    if not isinstance(value, (dict, list)):
-        return value
-    from modelwire.transport.redaction import masked_fields
-
-    return masked_fields(value)
 
 
 class _ReadProfile:

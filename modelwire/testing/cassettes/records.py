@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from modelwire import errors
 from modelwire.errors import CassetteError, ChatError, RetryClass
 from modelwire.transport.connections.address import address_of, shown_url
-from modelwire.transport.redaction import masked_fields, masker, names_a_secret, secrets_of
-from modelwire.transport.wire import MASK, SECRET_HEADERS, shown_headers
+from modelwire.transport.redaction import masker, secrets_of
+from modelwire.transport.wire import masked_fields, masked_headers, shown_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -111,10 +111,7 @@ def to_line(
     """
     secrets = _secrets(exchange)
     mask = masker(secrets, printable=False)
-    headers = {
-        name: MASK if name in SECRET_HEADERS or names_a_secret(name) else mask(value)
-        for name, value in sorted(answer.headers.items())
-    }
+    headers = mask(dict(sorted(masked_headers(answer.headers).items())))
     texts: dict[str, str] = {}
 
     def by_hash(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, islice
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
@@ -70,19 +70,19 @@ def limiter_of(
     *,
     now: float,
     rng: Random,
-    who: str | None = None,
+    who: Sequence[Any] = (),
     requests_per_minute: float | None = None,
     tokens_per_minute: float | None = None,
 ) -> AdaptiveRateLimiter:
     """Return the limiter that a call shares with its likes; what the user states of the limits holds from now on.
 
-    `who` is a credential that is not in the `headers`.
+    `who` are credentials that are not in the `headers`, as texts or objects.
     """
     url = url.removesuffix("?alt=sse")
     for ending in _ENDINGS:
         url = url.removesuffix(ending)
     # Hashes, salted by the interpreter: no credential is kept, nor an address, which may hold a password.
-    named = [who]
+    named = [caller_of(who) if who else None]
     for (
         name,
         value,
