@@ -19,8 +19,8 @@ __all__ = [
     "BATCH_SHARE",
     "LIVE",
     "PILOT",
+    "BatchState",
     "Line",
-    "OpenBatch",
     "Pace",
     "Plan",
     "Shortage",
@@ -111,7 +111,7 @@ class Pace:
         return (self.WEIGHT * often + ended) / (self.WEIGHT + len(self.seen))
 
 
-class OpenBatch(NamedTuple):
+class BatchState(NamedTuple):
     """A running batch: its rows without a stored answer, how many of them the provider has finished, its age."""
 
     number: int
@@ -137,7 +137,7 @@ class State:
     rows: int  # Rows that are neither answered nor in a batch.
     rate: float  # Rows a second of direct calls.
     price: float | None = None  # USD for a row that is called directly.
-    batches: tuple[OpenBatch, ...] = ()
+    batches: tuple[BatchState, ...] = ()
     has_batches: bool = True  # True if the provider accepts batches.
     chunk: int = 50_000  # The largest number of rows in one batch.
     money: float | None = None  # USD that may still be spent, including those for rows in batches.
@@ -238,7 +238,9 @@ def _chunks(rows: int, state: State) -> tuple[int, ...]:
     return tuple(size + (place < more) for place in range(count))
 
 
-def _cancelled(state: State, away: list[OpenBatch], *, busy: int, wanted: float) -> tuple[int, ...]:
+def _cancelled(
+    state: State, away: list[BatchState], *, busy: int, wanted: float
+) -> tuple[int, ...]:
     """Return the batches to cancel now to keep direct calls busy until others can be cancelled, the
     least finished first.
     """

@@ -163,7 +163,7 @@ class FileJob:
         spread = cast("spreads.Spread", self.spread)
         plan = spread.plan()
         self._close()
-        if not self.results.end and not spread.ways.made:
+        if not self.results.end and not spread.assignments.made:
             rmtree(self.folder.path, ignore_errors=True)
         return plan
 
@@ -476,7 +476,7 @@ class FileJob:
                 )
 
     def _can_be_asked(self, row: Row) -> bool:
-        if self.spread is not None and self.spread.ways.has(row.number):
+        if self.spread is not None and self.spread.assignments.has(row.number):
             return False
         state = self.results.state(row.number)
         return row.problem is None and (

@@ -27,6 +27,7 @@ from modelwire.errors import (
 from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.client import BatchClient
 from modelwire.jobs.batch_api.submission import batch_api_of, submit
+from modelwire.jobs.batch_assignments import RETURNED, Assignments, BatchAnswer, OpenBatch
 from modelwire.jobs.cost import BATCH_SHARE
 from modelwire.jobs.finish_by import JobPlan, shortage_text
 from modelwire.jobs.flex import FlexTier
@@ -35,7 +36,6 @@ from modelwire.jobs.plan import LIVE, PILOT, Pace, State, expected, next_step, r
 from modelwire.jobs.preview import ANSWER_TOKENS, question_text
 from modelwire.jobs.row_records import ANSWERED, UNKNOWN, exact_json, groups_of
 from modelwire.jobs.store import WAYS
-from modelwire.jobs.ways import RETURNED, Away, BatchAnswer, Ways
 from modelwire.jobs.work import models_of, price_of_counts
 
 if TYPE_CHECKING:
@@ -86,12 +86,14 @@ class Spread:
         self._most = MOST_ROWS
         self.split = self._split()
         self.flex = FlexTier(self.split if hour is not None else None)
-        self.ways = Ways(job.folder.path, job.results.store, self.split)
+        self.assignments = Assignments(job.folder.path, job.results.store, self.split)
         if job.money is not None:
-            for away in self.ways.away.values():
-                needs = (job.money.needed(exact_json(row["row"])) for row in self.ways.rows(away))
-                away.reserved = sum(needs, Decimal(0)) * BATCH_SHARE
-                job.money.owe(away.reserved)
+            for batch in self.assignments.open_batches.values():
+                needs = (
+                    job.money.needed(exact_json(row["row"])) for row in self.assignments.rows(batch)
+                )
+                batch.reserved = sum(needs, Decimal(0)) * BATCH_SHARE
+                job.money.owe(batch.reserved)
         # Rows that are neither answered nor in a batch.
         self._fresh = 0
         # The estimated USD of a direct call for a row.
@@ -134,7 +136,7 @@ class Spread:
         rows = job.input.anew()
         with closing(rows.source):
             for row in rows.unread:
-                if not job._can_be_asked(row) or self.ways.has(row.number):
+                if not job._can_be_asked(row) or self.assignments.has(row.number):
                     continue
                 self._fresh += 1
                 if measured < MEASURED:
@@ -166,7 +168,11 @@ class Spread:
             raise InvalidArgument(
                 f"{text}No request was sent. Change `finish_by`, `max_cost` or `limit`."
             )
-        if money is not None and not self.ways.away and self._least_needed > money.left:
+        if (
+            money is not None
+            and not self.assignments.open_batches
+            and self._least_needed > money.left
+        ):
             raise InvalidArgument(f"{money.shortage(self._least_needed)} No request was sent.")
 
     def plan(self) -> JobPlan:
@@ -217,7 +223,10 @@ class Spread:
         return self._left_s() + time.time() - self._began_at
 
     def _look_s(self) -> float:
-        youngest = min((time.time() - away.at for away in self.ways.away.values()), default=0.0)
+        youngest = min(
+            (time.time() - batch.at for batch in self.assignments.open_batches.values()),
+            default=0.0,
+        )
         return max(SHORTEST_LOOK_S, min(LONGEST_LOOK_S, youngest / 4, self._whole_s() / 50))
 
     def _state(self, *, may_hand_in: bool = True) -> State:
@@ -231,8 +240,8 @@ class Spread:
             rate=self._rate()[0],
             price=price,
             money=left,
-            batches=tuple(away.state() for away in self.ways.away.values()),
-            pace=Pace(self.ways.seconds),
+            batches=tuple(batch.state() for batch in self.assignments.open_batches.values()),
+            pace=Pace(self.assignments.seconds),
             has_batches=may_hand_in and self._may_hand_in(),
             chunk=self._most,
             cancel_s=min(CANCEL_S, whole_s / 10),
@@ -260,9 +269,9 @@ class Spread:
 
         A later pass has to look at it.
         """
-        held = self.ways.has(question.row.number)
-        if not held and self.ways.made and question.row.problem is None:
-            held = self.ways.has_same(self.job.digest(question))
+        held = self.assignments.has(question.row.number)
+        if not held and self.assignments.made and question.row.problem is None:
+            held = self.assignments.has_equal(self.job.digest(question))
         self._left_behind = self._left_behind or held
         return held
 
@@ -277,15 +286,15 @@ class Spread:
 
         Put the row back and return True if finished batches may free budget.
         """
-        self.quota, self._is_short = 0, bool(self.ways.away)
+        self.quota, self._is_short = 0, bool(self.assignments.open_batches)
         if self._is_short:
             self.job.input.put_back(question)
         return self._is_short
 
     def waiting(self) -> str | None:
         """Return the rows and batches at the provider as text, or None."""
-        rows = sum(away.rows for away in self.ways.away.values())
-        return f"{rows:,} rows in {len(self.ways.away):,} batches" if rows else None
+        rows = sum(batch.rows for batch in self.assignments.open_batches.values())
+        return f"{rows:,} rows in {len(self.assignments.open_batches):,} batches" if rows else None
 
     async def first_pass(self) -> None:
         """Start the first pass with a few direct calls, to learn the price and the rate, and
@@ -314,15 +323,15 @@ class Spread:
             for count in step.submit:
                 if not await self._hand_in(count):
                     break
-            away = self.ways.away
-            if job.input.exhausted and not away and not self._left_behind:
+            open_batches = self.assignments.open_batches
+            if job.input.exhausted and not open_batches and not self._left_behind:
                 return False
             is_live_next = (
                 self._fresh > 0
                 and not self._is_short
                 and (self._returned or not job.input.exhausted)
             )
-            if is_live_next or not away:
+            if is_live_next or not open_batches:
                 if job.input.exhausted:
                     self._left_behind, self._returned = False, 0
                     job.input.begin_again()
@@ -330,7 +339,7 @@ class Spread:
                 rate = 2 * self.flex.rate if step.tier == self.flex.NAME else self._rate()[0]
                 most = (
                     max(PILOT, round(rate * LONGEST_LOOK_S))
-                    if away or step.tier != LIVE
+                    if open_batches or step.tier != LIVE
                     else math.inf
                 )
                 self._begin_pass(most, step.tier)
@@ -367,20 +376,20 @@ class Spread:
 
     async def _look(self) -> None:
         try:
-            for away in list(self.ways.away.values()):
-                is_back = await asyncio.to_thread(away.look)
-                if away.refusal:
-                    self._call_directly(away.refusal)
-                    is_back = is_back or await asyncio.to_thread(away.look)
+            for batch in list(self.assignments.open_batches.values()):
+                is_back = await asyncio.to_thread(batch.poll)
+                if batch.refusal:
+                    self._call_directly(batch.refusal)
+                    is_back = is_back or await asyncio.to_thread(batch.poll)
                 if is_back:
-                    await self._take(away)
+                    await self._take(batch)
             if self.hour is None or self.job.stopped is not None:
                 return
             for number in next_step(self._state(may_hand_in=False)).cancel:
-                away = self.ways.away[number]
-                away.is_cancelling = True
+                batch = self.assignments.open_batches[number]
+                batch.is_cancelling = True
                 with suppress(ChatError):  # the next look asks for the cancellation again
-                    await asyncio.to_thread(away.job.cancel)
+                    await asyncio.to_thread(batch.job.cancel)
                 self.job.progress.say(
                     f"Batch {number} is ended early: what it has not answered goes live."
                 )
@@ -402,18 +411,18 @@ class Spread:
                     break
                 reserved += needed
             questions.append(question)
-            self.ways.hold(question.row.number, job.digest(question))
+            self.assignments.assign(question.row.number, job.digest(question))
         if not questions:
             return False
-        away, entries = self.ways.hand_in(
+        batch, entries = self.assignments.new_batch(
             [(question, job.digest(question)) for question in questions]
         )
-        away.reserved = reserved
+        batch.reserved = reserved
         self._fresh -= len(questions)
         await self._on_disk(job.results.store.append, WAYS, entries)
         values = [question.row.values for question in questions]
         options: Any = {name: job.options[name] for name in ("config", "bucket")}
-        options |= {"dir": away.job.path, "dedupe": False, "max_rounds": 1}
+        options |= {"dir": batch.job.path, "dedupe": False, "max_rounds": 1}
         try:
             await asyncio.to_thread(submit, job.work.chain, values, options, searches=False)
         except ChatError as exc:
@@ -425,7 +434,7 @@ class Spread:
         ) as exc:  # No row can be submitted. The direct calls will raise the reason.
             self._call_directly(str(exc))
             await self._end(
-                away, [question.row.number for question in questions], left=len(questions)
+                batch, [question.row.number for question in questions], left=len(questions)
             )
             return False
         return len(questions) == count
@@ -447,7 +456,7 @@ class Spread:
         while (question := job.input.take()) is not None:
             if question.row.problem is not None:
                 self._left_behind = True
-            elif self.ways.of(question.row.number) == RETURNED:
+            elif self.assignments.state_of(question.row.number) == RETURNED:
                 self._left_behind, self._returned = True, self._returned + 1
             elif job._has_result(question) or self.holds(question):
                 continue
@@ -459,10 +468,10 @@ class Spread:
                 self._left_behind = True
         return None
 
-    async def _take(self, away: Away) -> None:
+    async def _take(self, batch: OpenBatch) -> None:
         """Store the answers of an ended batch, and release the other rows for direct calls."""
         job, numbers, left = self.job, [], 0
-        groups = groups_of(self.ways.answers(away), _size_bytes)
+        groups = groups_of(self.assignments.answers(batch), _size_bytes)
         while some := await asyncio.to_thread(next, groups, None):
             entries = []
             for number, record, digest in some:
@@ -475,23 +484,25 @@ class Spread:
                     if digest is not None and not record.failed:
                         job.results.answers.add(digest, number)
             await self._on_disk(job.results.write, entries)
-        await self._end(away, numbers, left=left)
+        await self._end(batch, numbers, left=left)
 
-    async def _end(self, away: Away, numbers: list[int], *, left: int) -> None:
+    async def _end(self, batch: OpenBatch, numbers: list[int], *, left: int) -> None:
         """Record that a batch has returned, and release its rows."""
-        job, seconds = self.job, time.time() - away.at
-        if not away.is_cancelling:
-            self.ways.seconds.append(seconds)
-        await self._on_disk(job.results.store.append, WAYS, [self.ways.back(away, seconds, left)])
-        self.ways.free(
-            away, numbers, [number for number in numbers if job.results.state(number) == UNKNOWN]
+        job, seconds = self.job, time.time() - batch.at
+        if not batch.is_cancelling:
+            self.assignments.seconds.append(seconds)
+        await self._on_disk(
+            job.results.store.append, WAYS, [self.assignments.returned_entry(batch, seconds, left)]
+        )
+        self.assignments.release(
+            batch, numbers, [number for number in numbers if job.results.state(number) == UNKNOWN]
         )
         self._fresh += left
         self._returned += left
         self._left_behind = self._left_behind or left > 0
         self._is_short = False
         if job.money is not None:
-            job.money.give_back(away.reserved)
+            job.money.give_back(batch.reserved)
         job._freed.set()
 
     async def _on_disk(self, act: Any, *args: Any) -> None:

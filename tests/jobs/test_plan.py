@@ -9,7 +9,7 @@ from support.plan_scenes import HOUR, SCENES, Scene, all_live_s, least_cost, pla
 
 from modelwire.jobs.plan import (
     ASSUMED_RATE,
-    OpenBatch,
+    BatchState,
     Pace,
     State,
     Tier,
@@ -74,7 +74,7 @@ def test_no_more_rows_go_live_than_the_money_is_for() -> None:
 
 def test_batches_are_ended_one_after_the_other_the_least_done_first() -> None:
     batches = tuple(
-        OpenBatch(number, 2_000, done, 3600.0) for number, done in enumerate((0, 1_500, 300, 900))
+        BatchState(number, 2_000, done, 3600.0) for number, done in enumerate((0, 1_500, 300, 900))
     )
     waits = state(rows=0, batches=batches, left_s=3 * HOUR)
     assert next_step(waits).cancel == ()

@@ -9,7 +9,7 @@ from modelwire.jobs.plan import (
     BATCH_SHARE,
     CHUNKS,
     PILOT,
-    OpenBatch,
+    BatchState,
     Pace,
     State,
     Tier,
@@ -52,8 +52,8 @@ class Batch:
         share = (now - self.began) / self.takes_s
         return self.rows if share >= 1 else int(self.rows * share) if self.piecewise else 0
 
-    def seen(self, now: float) -> OpenBatch:
-        return OpenBatch(
+    def seen(self, now: float) -> BatchState:
+        return BatchState(
             self.number, self.rows, self.done(now), now - self.began, self.cancelled_at is not None
         )
 

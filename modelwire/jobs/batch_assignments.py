@@ -20,7 +20,7 @@ from modelwire.errors import ChatError, DiskError, JobChanged, Timeout
 from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob
 from modelwire.jobs.batch_api.part_events import PartEvents
-from modelwire.jobs.plan import OpenBatch
+from modelwire.jobs.plan import BatchState
 from modelwire.jobs.row_records import Digests, Record, exact_json
 from modelwire.jobs.store import WAYS, Entry, JobStore
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.results import BatchResult
     from modelwire.jobs.input_rows import Question
 
-__all__ = ["IN_BATCH", "RETURNED", "Away", "BatchAnswer", "Ways"]
+__all__ = ["IN_BATCH", "RETURNED", "Assignments", "BatchAnswer", "OpenBatch"]
 
 # These are states of a row. A returned row came back without an answer and is called directly.
 IN_BATCH, RETURNED = 1, 2
 # These are the kinds of entries in the store.
-HANDED_IN, BACK, ROW = "handed in", "back", "row"
+SUBMITTED_KIND, RETURNED_KIND, ROW_KIND = "handed in", "back", "row"
 
 # This is a row's number, its record (None without an answer), and its deduplication key (None
 # without deduplication).
 BatchAnswer = tuple[int, Record | None, bytes | None]
 
 
-class Away:
+class OpenBatch:
     """A batch at the provider.
 
     `at` is its submission in epoch seconds, `first` the id of the entry of its first row.
@@ -57,8 +57,8 @@ class Away:
         # This is the provider's error, if it refuses to create the batch.
         self.refusal = ""
 
-    def state(self) -> OpenBatch:
-        return OpenBatch(
+    def state(self) -> BatchState:
+        return BatchState(
             self.number,
             self.rows,
             min(self.done, self.rows),
@@ -66,9 +66,9 @@ class Away:
             self.is_cancelling,
         )
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Advance the batch as far as possible now; return whether it has ended."""
-        self.job.on_progress = self._hear
+        self.job.on_progress = self._note_progress
         try:
             self.job.wait(timeout=0)
         except Timeout:
@@ -82,11 +82,11 @@ class Away:
             return False
         return True
 
-    def _hear(self, progress: dict[str, Any]) -> None:
+    def _note_progress(self, progress: dict[str, Any]) -> None:
         self.done = progress["done"]
 
 
-class Ways:
+class Assignments:
     """The open batches, and the state of each row.
 
     It builds store entries; the caller writes them.
@@ -94,79 +94,81 @@ class Ways:
 
     def __init__(self, folder: Path, store: JobStore, split: Split | None) -> None:
         self._folder, self._store, self._split = folder, store, split
-        self.away: dict[int, Away] = {}
+        self.open_batches: dict[int, OpenBatch] = {}
         # These are the durations of finished batches.
         self.seconds: list[float] = []
         # This is the number of batches ever submitted.
         self.made = 0
         # Each row has `IN_BATCH`, `RETURNED` or 0.
-        self._held = bytearray()
+        self._states = bytearray()
         # This maps the deduplication keys of submitted rows to the rows.
         self._questions = Digests()
-        self._read()
+        self._restore()
 
-    def of(self, number: int) -> int:
+    def state_of(self, number: int) -> int:
         """Return `IN_BATCH`, `RETURNED`, or 0 for a row that was in no batch."""
-        return self._held[number] if number < len(self._held) else 0
+        return self._states[number] if number < len(self._states) else 0
 
     def has(self, number: int) -> bool:
         """Return whether a row is in a batch."""
-        return self.of(number) == IN_BATCH
+        return self.state_of(number) == IN_BATCH
 
-    def has_same(self, digest: bytes | None) -> bool:
+    def has_equal(self, digest: bytes | None) -> bool:
         """Return whether a row with an equal request is in a batch."""
         first = None if digest is None else self._questions.find(digest)
         return first is not None and self.has(first)
 
-    def hold(self, number: int, digest: bytes | None) -> None:
+    def assign(self, number: int, digest: bytes | None) -> None:
         """Record in memory that a row is in a batch."""
-        self._held += bytes(max(0, number + 1 - len(self._held)))
-        self._held[number] = IN_BATCH
+        self._states += bytes(max(0, number + 1 - len(self._states)))
+        self._states[number] = IN_BATCH
         if digest is not None:
             self._questions.add(digest, number)
 
-    def free(self, away: Away, numbers: Sequence[int], unanswered: Sequence[int]) -> None:
+    def release(self, batch: OpenBatch, numbers: Sequence[int], unanswered: Sequence[int]) -> None:
         """Record in memory that a batch has returned, with the numbers of its rows and of those without an answer."""
-        del self.away[away.number]
+        del self.open_batches[batch.number]
         for number in numbers:
-            self._held[number] = 0
+            self._states[number] = 0
         for number in unanswered:
-            self._held[number] = RETURNED
+            self._states[number] = RETURNED
 
-    def hand_in(self, rows: Sequence[tuple[Question, bytes | None]]) -> tuple[Away, list[Entry]]:
+    def new_batch(
+        self, rows: Sequence[tuple[Question, bytes | None]]
+    ) -> tuple[OpenBatch, list[Entry]]:
         """Return a new batch of rows, each given with its deduplication key, and the store entries for it."""
         self.made += 1
-        away = self._away(self.made, len(rows), time.time(), self._store.next_id(WAYS))
+        batch = self._open(self.made, len(rows), time.time(), self._store.next_id(WAYS))
         entries = []
         for place, (question, digest) in enumerate(rows):
             row = question.row
             facts = {
-                "batch": away.number,
+                "batch": batch.number,
                 "n": row.number,
                 "line": row.line,
                 "check": question.check.hex(),
             }
             facts["ask"] = None if digest is None else digest.hex()
             record = b'{"row":%b,%b' % (question.row_json, exact_json(facts)[1:])
-            entries.append(Entry.of(ROW, record, row.number, away.first + place))
-        facts = {"batch": away.number, "rows": away.rows, "first": away.first, "at": away.at}
-        return away, [*entries, Entry.of(HANDED_IN, exact_json(facts), away.number)]
+            entries.append(Entry.of(ROW_KIND, record, row.number, batch.first + place))
+        facts = {"batch": batch.number, "rows": batch.rows, "first": batch.first, "at": batch.at}
+        return batch, [*entries, Entry.of(SUBMITTED_KIND, exact_json(facts), batch.number)]
 
-    def back(self, away: Away, seconds: float, left: int) -> Entry:
+    def returned_entry(self, batch: OpenBatch, seconds: float, left: int) -> Entry:
         """Return the entry of a returned batch with `left` rows without an answer."""
-        record = exact_json({"batch": away.number, "seconds": seconds, "left": left})
-        return Entry.of(BACK, record, away.number)
+        record = exact_json({"batch": batch.number, "seconds": seconds, "left": left})
+        return Entry.of(RETURNED_KIND, record, batch.number)
 
-    def answers(self, away: Away) -> Iterator[BatchAnswer]:
+    def answers(self, batch: OpenBatch) -> Iterator[BatchAnswer]:
         """Yield the number of each row, its record (None without an answer), and its deduplication key."""
         with closing(JobStore(self._folder, read_only=True)) as store:
-            for place, (result, record) in enumerate(away.job._recorded(by_arrival=False)):
-                row = from_json(store.read(WAYS, away.first + place))
+            for place, (result, record) in enumerate(batch.job._recorded(by_arrival=False)):
+                row = from_json(store.read(WAYS, batch.first + place))
                 digest = bytes.fromhex(row["ask"]) if row["ask"] else None
                 if not _is_final(result):
                     yield row["n"], None, digest
                     continue
-                away.job._finish(result, record)
+                batch.job._finish(result, record)
                 about = {**record_of(result, record).about, "way": "batch"}
                 if "error" not in about and digest is not None:
                     about["ask"] = row["ask"]
@@ -177,7 +179,7 @@ class Ways:
                     digest,
                 )
 
-    def _read(self) -> None:
+    def _restore(self) -> None:
         """Restore the open batches. A batch that was not submitted before a crash is removed."""
         for entry in self._store.entries(WAYS):
             if entry.is_damaged:
@@ -185,41 +187,43 @@ class Ways:
                 raise DiskError(
                     f"The table `{WAYS}` of `{path}` is damaged: put a copy back.", path=path
                 )
-            if entry.kind == ROW:
+            if entry.kind == ROW_KIND:
                 continue
             facts = from_json(entry.record)
-            if entry.kind == BACK:
-                del self.away[facts["batch"]]
+            if entry.kind == RETURNED_KIND:
+                del self.open_batches[facts["batch"]]
                 self.seconds += [facts["seconds"]] if not facts["left"] else []
             else:
                 self.made = facts["batch"]
-                self._away(self.made, facts["rows"], facts["at"], facts["first"])
-        for away in list(self.away.values()):
-            self._take_up(away)
+                self._open(self.made, facts["rows"], facts["at"], facts["first"])
+        for batch in list(self.open_batches.values()):
+            self._restore_batch(batch)
 
-    def _away(self, number: int, rows: int, at: float, first: int) -> Away:
+    def _open(self, number: int, rows: int, at: float, first: int) -> OpenBatch:
         job = BatchJob(self._folder / "batches" / f"{number:03}", self._split)
-        self.away[number] = Away(number, rows, at, first, job)
-        return self.away[number]
+        self.open_batches[number] = OpenBatch(number, rows, at, first, job)
+        return self.open_batches[number]
 
-    def _take_up(self, away: Away) -> None:
-        path = away.job.path
+    def _restore_batch(self, batch: OpenBatch) -> None:
+        path = batch.job.path
         if not path.is_dir() or not (events := PartEvents(path).read()).planned:
             rmtree(path, ignore_errors=True)
-            self._store.append(WAYS, [self.back(away, 0.0, away.rows)])
-            self.free(away, (), ())
+            self._store.append(WAYS, [self.returned_entry(batch, 0.0, batch.rows)])
+            self.release(batch, (), ())
             return
         if self._split is None:
             raise JobChanged(
                 f"`{path}` is a batch that this chain cannot take back: run the job as it began."
             )
-        away.is_cancelling = events.cancelled
-        for row in self.rows(away):
-            self.hold(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)
+        batch.is_cancelling = events.cancelled
+        for row in self.rows(batch):
+            self.assign(row["n"], bytes.fromhex(row["ask"]) if row["ask"] else None)
 
-    def rows(self, away: Away) -> Iterator[dict[str, Any]]:
+    def rows(self, batch: OpenBatch) -> Iterator[dict[str, Any]]:
         """Yield the submitted rows of a batch."""
-        return (from_json(self._store.read(WAYS, away.first + place)) for place in range(away.rows))
+        return (
+            from_json(self._store.read(WAYS, batch.first + place)) for place in range(batch.rows)
+        )
 
 
 def _is_final(result: BatchResult) -> bool:
