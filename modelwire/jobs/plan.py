@@ -143,7 +143,7 @@ class State:
     money: float | None = None  # USD that may still be spent, including those for rows in batches.
     pace: Pace = field(default_factory=Pace)
     cancel_s: float = 600.0  # Seconds from the cancellation of a batch to its answers.
-    look_s: float = 60.0  # Seconds between two steps.
+    poll_s: float = 60.0  # Seconds between two steps.
     spare_s: float = 0.0  # Seconds before the deadline that are reserved for problems.
     tiers: tuple[Tier, ...] = ()
 
@@ -178,7 +178,7 @@ def rate_of(advertised: float | None, rows: int, seconds: float) -> tuple[float,
 
 def next_step(state: State) -> Step:
     """Return what to do now."""
-    rate, lag_s = SAFE * state.rate, state.cancel_s + state.look_s
+    rate, lag_s = SAFE * state.rate, state.cancel_s + state.poll_s
     usable_s = state.left_s - state.spare_s
     away = [batch for batch in state.batches if not batch.is_cancelling]
     live = state.rows
@@ -321,7 +321,7 @@ def expected(state: State) -> Plan:
     )
     live_s = live / max(tier.rate, 1e-9)
     first_s = max(
-        0.0, state.left_s - state.spare_s - state.cancel_s - state.look_s - (live + away) / rate
+        0.0, state.left_s - state.spare_s - state.cancel_s - state.poll_s - (live + away) / rate
     )
     # Batches are cancelled one after the other, so on average a row has until the middle of that
     # time.

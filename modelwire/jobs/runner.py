@@ -45,17 +45,17 @@ from modelwire.jobs.work import Work, check_prices, failure_text, make_work
 from modelwire.runnables.config import element_config
 
 if TYPE_CHECKING:
-    from modelwire.jobs import spread as spreads
+    from modelwire.jobs import hybrid_scheduler as schedulers
     from modelwire.jobs.finish_by import JobPlan
 else:
-    spreads = _lazy.module("modelwire.jobs.spread")
+    schedulers = _lazy.module("modelwire.jobs.hybrid_scheduler")
 
 __all__ = ["FileJob"]
 
 # After a Ctrl-C, a SIGTERM or an error of the job, calls in flight may take this long to finish.
 DRAIN_S = 10.0
 # The throughput is measured this often, to decide whether to run more rows at a time.
-LOOK_S = 0.25
+MEASURE_INTERVAL_S = 0.25
 # Under a `max_cost`, this many rows run at a time until a first row shows the cost of a model that
 # cannot be found.
 UNPRICED_AT_ONCE = 8
@@ -99,7 +99,7 @@ class FileJob:
         )
         self._error: BaseException | None = None
         # This splits the rows between batches and direct calls.
-        self.spread: spreads.Spread | None = None
+        self.scheduler: schedulers.HybridScheduler | None = None
         try:
             self.work.check_columns(self.input.source.columns)
             self.money: RowMoney | None = None
@@ -151,7 +151,7 @@ class FileJob:
             folder.note(answer_columns=self.work.answer_columns)
         try:
             if options["finish_by"] is not None or self.results.store.next_id(WAYS) > 1:
-                self.spread = spreads.Spread(self, options["finish_by"])
+                self.scheduler = schedulers.HybridScheduler(self, options["finish_by"])
         except InvalidArgument:  # No request was sent, and none will be.
             self.results.close()
             if is_new:
@@ -160,10 +160,10 @@ class FileJob:
 
     def planned(self) -> JobPlan:
         """Return the plan of a job without running it, and leave the folder unchanged."""
-        spread = cast("spreads.Spread", self.spread)
-        plan = spread.plan()
+        scheduler = cast("schedulers.HybridScheduler", self.scheduler)
+        plan = scheduler.plan()
         self._close()
-        if not self.results.end and not spread.assignments.made:
+        if not self.results.end and not scheduler.assignments.made:
             rmtree(self.folder.path, ignore_errors=True)
         return plan
 
@@ -193,18 +193,18 @@ class FileJob:
         self._began = monotonic()
         self.progress = Progress(quiet=self.options["quiet"])
         try:
-            if self.spread is not None:
-                await self.spread.first_pass()
+            if self.scheduler is not None:
+                await self.scheduler.first_pass()
             await self._run_workers()
-            while self.spread is not None and await self.spread.next_pass():
+            while self.scheduler is not None and await self.scheduler.next_pass():
                 await self._run_workers()
             return await self._end()
         except asyncio.CancelledError:
             self._end_folder(self._ended(complete=False))
             raise
         finally:
-            if self.spread is not None:
-                await self.spread.close()
+            if self.scheduler is not None:
+                await self.scheduler.close()
             self.progress.close()
             self.asker.close()
             self._disk.shutdown(wait=True)
@@ -215,7 +215,7 @@ class FileJob:
         self._finished.clear()
         self._workers: set[asyncio.Task[None]] = set()
         self._add_workers()
-        watch = [] if self.spread is None else [self.spread.watch()]
+        watch = [] if self.scheduler is None else [self.scheduler.watch()]
         endless = (self._commits.run(), self._show_for_ever(), self._widen_for_ever(), *watch)
         others = [asyncio.create_task(each) for each in endless]
         over, finished = (
@@ -245,7 +245,7 @@ class FileJob:
     async def _widen_for_ever(self) -> None:
         """Run more rows at a time, as long as that raises the throughput."""
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(MEASURE_INTERVAL_S)
             full = self._in_flight >= 0.9 * self.window.size
             self.window.observe(self._loop.time(), self.standing.asked, full=full)
             if self.stopped is None and not self.input.exhausted:
@@ -355,11 +355,11 @@ class FileJob:
             while (
                 self.stopped is None
                 and not self.input.exhausted
-                and (self.spread is None or self.spread.quota > 0)
+                and (self.scheduler is None or self.scheduler.quota > 0)
             ):
                 if (question := self.input.take()) is None:
                     break
-                held = self.spread is not None and self.spread.holds(question)
+                held = self.scheduler is not None and self.scheduler.is_in_batch(question)
                 if not held and not self._has_result(question):
                     return question if await self._has_money(question) else None
                 skipped += 1
@@ -376,7 +376,7 @@ class FileJob:
             return True
         while not self.money.hold_for(question):
             if not self._in_flight:
-                if self.spread is not None and self.spread.runs_short(question):
+                if self.scheduler is not None and self.scheduler.on_shortage(question):
                     return False
                 self.stopped = "max_cost"
                 self.progress.say(self.money.shortage(self.money.needed(question.row_json)))
@@ -442,8 +442,8 @@ class FileJob:
 
     async def _in_window(self, question: Question) -> bool:
         self._in_flight += 1
-        if self.spread is not None:
-            self.spread.quota -= 1
+        if self.scheduler is not None:
+            self.scheduler.quota -= 1
         try:
             return await self._resolve(question)
         finally:
@@ -476,7 +476,7 @@ class FileJob:
                 )
 
     def _can_be_asked(self, row: Row) -> bool:
-        if self.spread is not None and self.spread.assignments.has(row.number):
+        if self.scheduler is not None and self.scheduler.assignments.has(row.number):
             return False
         state = self.results.state(row.number)
         return row.problem is None and (
@@ -580,8 +580,8 @@ class FileJob:
             self._place(record)
         self.standing.asked += 1
         self._count(about, question.reserved)
-        if self.spread is not None and question.row.problem is None:
-            self.spread.count(about)
+        if self.scheduler is not None and question.row.problem is None:
+            self.scheduler.count(about)
         if self.options["max_cost"] is not None and about.get("attempts") and "cost" not in about:
             raise stopped(
                 "`max_cost` cannot be held: the price of the model is not known.",
@@ -602,7 +602,7 @@ class FileJob:
             s.rows if among is None else self.results.count(ANSWERED) + self.results.count(FAILED)
         )
         s.waiting = self.asker.why_waiting() or (
-            None if self.spread is None else self.spread.waiting()
+            None if self.scheduler is None else self.scheduler.waiting()
         )
         s.total = self.input.total()
 

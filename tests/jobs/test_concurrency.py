@@ -51,7 +51,7 @@ def test_a_job_asks_more_at_a_time_when_that_is_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "START", 4)
-    monkeypatch.setattr(runner, "LOOK_S", 0.02)
+    monkeypatch.setattr(runner, "MEASURE_INTERVAL_S", 0.02)
     monkeypatch.setattr(window, "_LEAST_S", 0.05)
     rows = [{"text": f"t{n}"} for n in range(400)]
     with ProviderServer(latency=0.3) as server:  # twenty a second at first, on any machine

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from support import spread_program
+from support import hybrid_program
 from support.raw_batches import EARLY_ROWS, TRAVEL_LOOKS, RawBatches
 
 from modelwire import ChatOpenAI, cli
@@ -40,7 +40,7 @@ ROWS = [{"t": f"w{n}"} for n in range(120)]
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches that take seconds, and looks that do not wait."""
-    spread_program.hurry(monkeypatch.setattr)
+    hybrid_program.hurry(monkeypatch.setattr)
 
 
 @pytest.fixture
@@ -408,7 +408,7 @@ def program(
 ) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
-        spread_program.__file__,
+        hybrid_program.__file__,
         server.base_url,
         str(folder / "o.jsonl"),
         hour,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import spread_program
+from support import hybrid_program
 from support.raw_batches import RawBatches, _Handler
 
 from modelwire import ChatOpenAI
@@ -23,7 +23,7 @@ ROWS = [{"t": f"w{number}"} for number in range(120)]
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches that take seconds, and looks that do not wait."""
-    spread_program.hurry(monkeypatch.setattr)
+    hybrid_program.hurry(monkeypatch.setattr)
 
 
 class Refusing(RawBatches):

@@ -70,7 +70,7 @@ class Outcome:
 def played(scene: Scene) -> Outcome:
     """Have the planner do a scene, from the first request to the last answer."""
     outcome, now, pool = Outcome(), 0.0, scene.rows
-    look_s, spare_s = max(1.0, min(60.0, scene.left_s / 100)), scene.left_s / 20
+    poll_s, spare_s = max(1.0, min(60.0, scene.left_s / 100)), scene.left_s / 20
     batches: list[Batch] = []
     pace, asked, asked_s = Pace(), 0, 0.0
     while pool or batches:
@@ -98,7 +98,7 @@ def played(scene: Scene) -> Outcome:
             pace=pace,
             money=None if scene.money is None else scene.money - outcome.cost,
             cancel_s=300.0,
-            look_s=look_s,
+            poll_s=poll_s,
             batches=tuple(batch.seen(now) for batch in batches),
             spare_s=spare_s,
             tiers=scene.tiers,
@@ -119,14 +119,14 @@ def played(scene: Scene) -> Outcome:
             (tier for tier in scene.tiers if tier.name == step.tier),
             Tier("live", 1.0, scene.rate(now)),
         )
-        count = min(step.live, pool, max(1, int(tier.rate * look_s)))
+        count = min(step.live, pool, max(1, int(tier.rate * poll_s)))
         spent_s = max(1.0, count / tier.rate)
         asked, asked_s = (asked + count, asked_s + spent_s) if count else (asked, asked_s)
         pool -= count
         outcome.live += count
         outcome.paid += count
         outcome.cost += count * tier.share
-        now += spent_s if count else look_s
+        now += spent_s if count else poll_s
         outcome.end_s = now
     return outcome
 

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support import spread_program
+from support import hybrid_program
 from support.raw_server import RawServer, answer
 
 from modelwire import cli
 from modelwire.adapters import ChatAnthropicVertex, ChatGoogleGenerativeAI, ChatVertexAI
 from modelwire.compare import comparison
 from modelwire.errors import AuthenticationError, BadRequest, DiskError, InvalidArgument
-from modelwire.jobs import BatchJob, plan_job, price_of, run_job, spread
+from modelwire.jobs import BatchJob, hybrid_scheduler, plan_job, price_of, run_job
 from modelwire.jobs.batch_api import NotBatchable
 from modelwire.jobs.batch_api import job as job_module
 from modelwire.jobs.batch_api.part_events import Part
@@ -455,7 +455,7 @@ def test_rows_with_an_hour_wait_in_batches_of_the_bucket(
     vertex: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("genai_prices")
-    spread_program.hurry(monkeypatch.setattr)
+    hybrid_program.hurry(monkeypatch.setattr)
     server, model = vertex(max_tokens=20)
     rows = [{"t": f"w{n}"} for n in range(60)]
     options: Any = {"model": model, "finish_by": "30s", "quiet": True}
@@ -471,7 +471,7 @@ def test_batches_of_a_bucket_are_awaited_by_a_run_without_an_hour(
     vertex: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("genai_prices")
-    spread_program.hurry(monkeypatch.setattr)
+    hybrid_program.hurry(monkeypatch.setattr)
     server, model = vertex(max_tokens=20)
     rows = [{"t": f"w{n}"} for n in range(60)]
     options: Any = {"model": model, "output": tmp_path / "out.jsonl", "quiet": True}
@@ -480,7 +480,7 @@ def test_batches_of_a_bucket_are_awaited_by_a_run_without_an_hour(
         raise DiskError("full", path="disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr(spread.Spread, "_take", stopped)
+        patch.setattr(hybrid_scheduler.HybridScheduler, "_collect", stopped)
         with pytest.raises(DiskError):
             run_job("say {t}", rows, bucket=BUCKET, finish_by="30s", **options)
     made = len(server.batches.made)

@@ -41,19 +41,19 @@ from modelwire.jobs.work import models_of, price_of_counts
 if TYPE_CHECKING:
     from modelwire.jobs.runner import FileJob
 
-__all__ = ["Spread"]
+__all__ = ["HybridScheduler"]
 
 # The mean length of a prompt is estimated from this many rows.
 MEASURED = 1_000
 # A batch has at most this many rows, which are in memory during the submission.
 MOST_ROWS = 10_000
-SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.2, 60.0
+SHORTEST_POLL_S, LONGEST_POLL_S = 0.2, 60.0
 # Providers end a cancelled batch within ten minutes.
 CANCEL_S = 600.0
 YEAR_S = 365 * 86_400.0
 
 
-class Spread:
+class HybridScheduler:
     """Executes the plan of a job.
 
     `quota` is the number of rows that may still start in this pass over the input.
@@ -65,7 +65,7 @@ class Spread:
         self.notes: list[str] = []
         self._models = list(models_of(job.work.chain))
         # Rows called in this pass.
-        self._gone, self._pass_began = 0, 0.0
+        self._called, self._pass_began = 0, 0.0
         # True if this pass has skipped rows that a later pass must look at.
         self._left_behind = False
         # Rows that batches have returned without an answer since the last pass.
@@ -95,7 +95,7 @@ class Spread:
                 batch.reserved = sum(needs, Decimal(0)) * BATCH_SHARE
                 job.money.owe(batch.reserved)
         # Rows that are neither answered nor in a batch.
-        self._fresh = 0
+        self._unassigned = 0
         # The estimated USD of a direct call for a row.
         self._guess: float | None = None
         self._measure()
@@ -138,7 +138,7 @@ class Spread:
             for row in rows.unread:
                 if not job._can_be_asked(row) or self.assignments.has(row.number):
                     continue
-                self._fresh += 1
+                self._unassigned += 1
                 if measured < MEASURED:
                     measured += 1
                     needs += [] if job.money is None else [job.money.needed(Question(row).row_json)]
@@ -197,7 +197,7 @@ class Spread:
             return text
         at_once = int(money.left / (self._mean_needed * (BATCH_SHARE if in_batches else 1)))
         text += f" `max_cost` sets {money.answer_tokens:,} aside for each until it is there"
-        if at_once >= self._fresh:
+        if at_once >= self._unassigned:
             return f"{text}."
         return f"{text}: for {at_once:,} rows at a time{' in batches' if in_batches else ''}."
 
@@ -216,41 +216,41 @@ class Spread:
             None if advertised is None else advertised / 60 / len(self._models), rows, seconds
         )
 
-    def _left_s(self) -> float:
+    def _seconds_left(self) -> float:
         return YEAR_S if self.hour is None else self.hour.timestamp() - time.time()
 
-    def _whole_s(self) -> float:
-        return self._left_s() + time.time() - self._began_at
+    def _total_s(self) -> float:
+        return self._seconds_left() + time.time() - self._began_at
 
-    def _look_s(self) -> float:
+    def _poll_interval_s(self) -> float:
         youngest = min(
             (time.time() - batch.at for batch in self.assignments.open_batches.values()),
             default=0.0,
         )
-        return max(SHORTEST_LOOK_S, min(LONGEST_LOOK_S, youngest / 4, self._whole_s() / 50))
+        return max(SHORTEST_POLL_S, min(LONGEST_POLL_S, youngest / 4, self._total_s() / 50))
 
-    def _state(self, *, may_hand_in: bool = True) -> State:
+    def _state(self, *, may_submit: bool = True) -> State:
         money, s = self.job.money, self.job.standing
         left = None if money is None else float(money.most - money.spent)
         price = float(s.live_cost / s.live_rows) if s.live_rows else self._guess
-        whole_s = self._whole_s()
+        total_s = self._total_s()
         state = State(
-            left_s=self._left_s(),
-            rows=max(0, self._fresh),
+            left_s=self._seconds_left(),
+            rows=max(0, self._unassigned),
             rate=self._rate()[0],
             price=price,
             money=left,
             batches=tuple(batch.state() for batch in self.assignments.open_batches.values()),
             pace=Pace(self.assignments.seconds),
-            has_batches=may_hand_in and self._may_hand_in(),
+            has_batches=may_submit and self._may_submit(),
             chunk=self._most,
-            cancel_s=min(CANCEL_S, whole_s / 10),
-            look_s=min(LONGEST_LOOK_S, whole_s / 50),
-            spare_s=whole_s / 20,
+            cancel_s=min(CANCEL_S, total_s / 10),
+            poll_s=min(LONGEST_POLL_S, total_s / 50),
+            spare_s=total_s / 20,
         )
         return replace(state, tiers=self.flex.tiers(state))
 
-    def _may_hand_in(self) -> bool:
+    def _may_submit(self) -> bool:
         """Return whether rows may be submitted.
 
         During a run, at least one direct call must have succeeded before.
@@ -264,7 +264,7 @@ class Spread:
             and not self.job.input.exhausted
         )
 
-    def holds(self, question: Question) -> bool:
+    def is_in_batch(self, question: Question) -> bool:
         """Return whether a row, or one with an equal request, is in a batch.
 
         A later pass has to look at it.
@@ -277,11 +277,11 @@ class Spread:
 
     def count(self, about: dict[str, Any]) -> None:
         """Count the result of a row that was called directly."""
-        self._fresh -= 1
-        self._gone += 1
+        self._unassigned -= 1
+        self._called += 1
         self.flex.count(about)
 
-    def runs_short(self, question: Question) -> bool:
+    def on_shortage(self, question: Question) -> bool:
         """Called when the budget cannot cover a row.
 
         Put the row back and return True if finished batches may free budget.
@@ -314,20 +314,20 @@ class Spread:
         job = self.job
         seconds = time.monotonic() - self._pass_began
         if not self.flex.ended(seconds):
-            self._live.append((self._gone, seconds))
+            self._live.append((self._called, seconds))
         while True:
-            await self._looked()
+            await self._poll_once()
             if job.stopped is not None or job._error is not None:
                 return False
             step = next_step(self._state())
             for count in step.submit:
-                if not await self._hand_in(count):
+                if not await self._submit_next(count):
                     break
             open_batches = self.assignments.open_batches
             if job.input.exhausted and not open_batches and not self._left_behind:
                 return False
             is_live_next = (
-                self._fresh > 0
+                self._unassigned > 0
                 and not self._is_short
                 and (self._returned or not job.input.exhausted)
             )
@@ -338,7 +338,7 @@ class Spread:
                 # The actual rate may be higher than the measured one.
                 rate = 2 * self.flex.rate if step.tier == self.flex.NAME else self._rate()[0]
                 most = (
-                    max(PILOT, round(rate * LONGEST_LOOK_S))
+                    max(PILOT, round(rate * LONGEST_POLL_S))
                     if open_batches or step.tier != LIVE
                     else math.inf
                 )
@@ -348,13 +348,13 @@ class Spread:
 
     def _begin_pass(self, quota: float, tier: str = LIVE) -> None:
         self.job.asker.on_tier = self.flex.begun(tier)
-        self.quota, self._gone, self._pass_began = quota, 0, time.monotonic()
+        self.quota, self._called, self._pass_began = quota, 0, time.monotonic()
 
     async def watch(self) -> None:
         """Poll the batches while rows are called directly."""
         while not self.job._over.is_set():
             await self._pause()
-            await self._looked()
+            await self._poll_once()
 
     async def close(self) -> None:
         """Wait for a poll in progress, which holds the lock of a batch's folder."""
@@ -363,18 +363,18 @@ class Spread:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.job._over.wait(), self._look_s())
+            await asyncio.wait_for(self.job._over.wait(), self._poll_interval_s())
 
-    async def _looked(self) -> None:
+    async def _poll_once(self) -> None:
         """Poll all batches once.
 
         Concurrent callers share one poll, and cancelling a caller does not cancel it.
         """
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._look())
+            self._task = asyncio.create_task(self._poll_batches())
         await asyncio.shield(self._task)
 
-    async def _look(self) -> None:
+    async def _poll_batches(self) -> None:
         try:
             for batch in list(self.assignments.open_batches.values()):
                 is_back = await asyncio.to_thread(batch.poll)
@@ -382,10 +382,10 @@ class Spread:
                     self._call_directly(batch.refusal)
                     is_back = is_back or await asyncio.to_thread(batch.poll)
                 if is_back:
-                    await self._take(batch)
+                    await self._collect(batch)
             if self.hour is None or self.job.stopped is not None:
                 return
-            for number in next_step(self._state(may_hand_in=False)).cancel:
+            for number in next_step(self._state(may_submit=False)).cancel:
                 batch = self.assignments.open_batches[number]
                 batch.is_cancelling = True
                 with suppress(ChatError):  # the next look asks for the cancellation again
@@ -396,7 +396,7 @@ class Spread:
         except Exception as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
             self.job._fail(exc)
 
-    async def _hand_in(self, count: int) -> bool:
+    async def _submit_next(self, count: int) -> bool:
         """Submit the next `count` rows as a batch.
 
         Return False if there are fewer, or the budget does not cover them.
@@ -418,7 +418,7 @@ class Spread:
             [(question, job.digest(question)) for question in questions]
         )
         batch.reserved = reserved
-        self._fresh -= len(questions)
+        self._unassigned -= len(questions)
         await self._on_disk(job.results.store.append, WAYS, entries)
         values = [question.row.values for question in questions]
         options: Any = {name: job.options[name] for name in ("config", "bucket")}
@@ -458,7 +458,7 @@ class Spread:
                 self._left_behind = True
             elif self.assignments.state_of(question.row.number) == RETURNED:
                 self._left_behind, self._returned = True, self._returned + 1
-            elif job._has_result(question) or self.holds(question):
+            elif job._has_result(question) or self.is_in_batch(question):
                 continue
             elif (digest := job.digest(question)) is None or job.results.answers.find(
                 digest
@@ -468,7 +468,7 @@ class Spread:
                 self._left_behind = True
         return None
 
-    async def _take(self, batch: OpenBatch) -> None:
+    async def _collect(self, batch: OpenBatch) -> None:
         """Store the answers of an ended batch, and release the other rows for direct calls."""
         job, numbers, left = self.job, [], 0
         groups = groups_of(self.assignments.answers(batch), _size_bytes)
@@ -497,7 +497,7 @@ class Spread:
         self.assignments.release(
             batch, numbers, [number for number in numbers if job.results.state(number) == UNKNOWN]
         )
-        self._fresh += left
+        self._unassigned += left
         self._returned += left
         self._left_behind = self._left_behind or left > 0
         self._is_short = False
