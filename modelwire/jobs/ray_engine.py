@@ -119,7 +119,7 @@ class _Worker:
 
     async def _answer(self, row_json: bytes) -> bytes:
         try:
-            about, blame = await self._asker.ask(untagged(from_json(row_json)))
+            about, failure_scope = await self._asker.ask(untagged(from_json(row_json)))
         except asyncio.CancelledError:
             if not self._asker.is_over:
                 raise
@@ -127,7 +127,7 @@ class _Worker:
             return exact_json({})
         except JobStopped as exc:
             return exact_json({"stop": str(exc)})
-        return exact_json({"about": about, "blame": blame})
+        return exact_json({"about": about, "failure_scope": failure_scope})
 
 
 class RayAsker(RowCaller):
@@ -222,7 +222,7 @@ class RayAsker(RowCaller):
                 continue
             outcome = from_json(result["outcome"])
             if "about" in outcome:
-                answer.set_result((outcome["about"], outcome["blame"]))
+                answer.set_result((outcome["about"], outcome["failure_scope"]))
             elif "stop" in outcome:
                 answer.set_exception(JobStopped(outcome["stop"]))
             else:

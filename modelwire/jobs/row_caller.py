@@ -136,7 +136,7 @@ class RowCaller:
         # Steps that do not pass on their config find the observer here.
         token = var_child_runnable_config.set(settled({"observers": (row,)}))
         began = monotonic()
-        blame = ""
+        failure_scope = ""
         self._rows.add(row)
         try:
             answer = await self._patiently(values, row)
@@ -153,14 +153,18 @@ class RowCaller:
                 raise stopped(message_of(exc)) from exc
             about = {"error": failure_text(exc)}
             if isinstance(exc, _OF_KEY):
-                blame = "key"
+                failure_scope = "key"
             elif isinstance(exc, ChatError) and not isinstance(exc, Refused):
-                blame = "row"  # a refusal is an answer: the provider works
+                failure_scope = "row"  # a refusal is an answer: the provider works
         finally:
             self._rows.discard(row)
             # The next row of the same worker would inherit this config.
             var_child_runnable_config.reset(token)
-        return {**about, **row.tally.about(), "latency_s": round(monotonic() - began, 3)}, blame
+        return {
+            **about,
+            **row.tally.about(),
+            "latency_s": round(monotonic() - began, 3),
+        }, failure_scope
 
     async def _patiently(self, values: Any, row: _Asking) -> Any:
         """Call the chain.

@@ -22,13 +22,13 @@ from modelwire import _lazy
 from modelwire.errors import DiskError, InvalidArgument, JobChanged, JobStopped
 from modelwire.jobs.budget import RowMoney
 from modelwire.jobs.concurrency import START, ConcurrencyTuner
+from modelwire.jobs.failure_streak import LOOK_AHEAD, FailureStreak, probe_rows, record_of_probe
 from modelwire.jobs.folder import JobFolder
 from modelwire.jobs.input_rows import InputRows, Question, check_enough, check_same, check_source
 from modelwire.jobs.job_result import JobResult
 from modelwire.jobs.options import JobOptions, checked_options
 from modelwire.jobs.output import JobTable, check_output
 from modelwire.jobs.progress import Progress, Standing
-from modelwire.jobs.refusals import LOOK_AHEAD, Streak, asked_again, scouts
 from modelwire.jobs.row_caller import RowCaller, stopped
 from modelwire.jobs.row_records import (
     ANSWERED,
@@ -185,7 +185,7 @@ class FileJob:
         self.input.begin()
         self._asking: dict[bytes, asyncio.Future[tuple[dict[str, Any], str]]] = {}
         self._in_flight = self._answers = 0
-        self._streak = Streak()
+        self._streak = FailureStreak()
         # A worker holds this lock while it takes the next row.
         self._turn = asyncio.Lock()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="modelwire-job")
@@ -422,13 +422,13 @@ class FileJob:
                 and (question := await self._next()) is not None
             ):
                 is_placed = await self._in_window(question)
-                if self._streak.is_doubtful(self.window.size):
-                    await self._find_out()
+                if self._streak.may_have_common_cause(self.window.size):
+                    await self._check_common_cause()
                 if is_placed:
                     await self._commits.committed()
             if len(self._workers) == 1 and self._streak.of_key:
                 # No other worker is left that would check.
-                await self._find_out()
+                await self._check_common_cause()
         except asyncio.CancelledError:
             if not self.asker.is_over and not this.cancelling():
                 self._fail(stopped("A row was cancelled, and the job has not done that."))
@@ -450,7 +450,7 @@ class FileJob:
             self._in_flight -= 1
             self._settle(question)
 
-    async def _find_out(self) -> None:
+    async def _check_common_cause(self) -> None:
         """Raise `JobStopped` if every row now fails, checked with probe rows."""
         failed = self._streak.count
         async with self._turn:
@@ -459,7 +459,7 @@ class FileJob:
                 return  # An answer has arrived in the meantime.
             answers = self._answers
             questions = []
-            for row in scouts(self.input.look_ahead(LOOK_AHEAD), self._can_be_asked):
+            for row in probe_rows(self.input.look_ahead(LOOK_AHEAD), self._can_be_asked):
                 question = Question(row)
                 if question.row.problem is None and (
                     self.money is None or self.money.hold_for(question)
@@ -468,7 +468,7 @@ class FileJob:
                     self.input.take_early(row)
             await asyncio.gather(*(self._in_window(question) for question in questions))
             if self._answers == answers:
-                await self._ask_again()
+                await self._probe_answered_row()
             if self._answers == answers and self.stopped is None:
                 raise stopped(
                     f"The last {self._streak.count} rows that were asked have all failed: {self._streak.last_error}",
@@ -483,7 +483,7 @@ class FileJob:
             state == UNKNOWN or (state == FAILED and self.options["retry_failed"])
         )
 
-    async def _ask_again(self) -> None:
+    async def _probe_answered_row(self) -> None:
         """Call the chain for a row that was answered before, to check whether any row is answered now."""
         # The records of the last moments can be read after this.
         await self._commits.committed()
@@ -494,7 +494,7 @@ class FileJob:
         if self.money is None or self.money.hold_for(question):
             try:
                 about, _ = await self._ask(record["row"])
-                again = asked_again(record, about)
+                again = record_of_probe(record, about)
                 self._count(again.about, question.reserved)
                 self._place(again)
             finally:
@@ -520,34 +520,36 @@ class FileJob:
             return self._record(question, *await self._ask(row.values))
         same = self.results.answers.find(digest)
         if same is None and (flight := self._asking.get(digest)) is not None:
-            about, blame = await asyncio.shield(flight)
+            about, failure_scope = await asyncio.shield(flight)
             if "error" in about:
-                return self._record(question, {"error": about["error"], "attempts": 0}, blame)
+                return self._record(
+                    question, {"error": about["error"], "attempts": 0}, failure_scope
+                )
             same = self.results.answers.find(digest)
         if same is not None:
             return self._record(question, {"same": same, "attempts": 0})
         flight = self._asking[digest] = self._loop.create_future()
         try:
-            about, blame = await self._ask(row.values)
+            about, failure_scope = await self._ask(row.values)
             if "error" not in about:
                 about["ask"] = digest.hex()
-            is_placed = self._record(question, about, blame)
+            is_placed = self._record(question, about, failure_scope)
             if "error" not in about:
                 self.results.answers.add(digest, row.number)
-            flight.set_result((about, blame))
+            flight.set_result((about, failure_scope))
         finally:
             del self._asking[digest]
             flight.cancel()
         return is_placed
 
     async def _ask(self, values: Any) -> tuple[dict[str, Any], str]:
-        about, blame = await self.asker.ask(self.work.filled(values))
-        if blame:
-            self._streak.add(blame, about["error"])
+        about, failure_scope = await self.asker.ask(self.work.filled(values))
+        if failure_scope:
+            self._streak.add(failure_scope, about["error"])
         elif "answer" in about:
             self._answers += 1
             self._release()
-        return about, blame
+        return about, failure_scope
 
     def _release(self) -> None:
         """Store the failures that were held back, after an answer has shown that they have no common cause."""
@@ -569,12 +571,12 @@ class FileJob:
         if self.money is not None:
             self.money.pay(about, reserved)
 
-    def _record(self, question: Question, about: dict[str, Any], blame: str = "") -> bool:
-        """Count a record and add it to the next group. A failure with a `blame` is held back."""
+    def _record(self, question: Question, about: dict[str, Any], failure_scope: str = "") -> bool:
+        """Count a record and add it to the next group. A failure with a `failure_scope` is held back."""
         record = Record(
             question.row.number, question.row.line, question.row_json, question.check, about
         )
-        if blame:
+        if failure_scope:
             self._streak.held.append(record)
         else:
             self._place(record)
@@ -587,7 +589,7 @@ class FileJob:
                 "`max_cost` cannot be held: the price of the model is not known.",
                 "run it again without `max_cost`",
             )
-        return not blame
+        return not failure_scope
 
     def _measure(self) -> None:
         s = self.standing

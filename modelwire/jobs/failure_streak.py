@@ -14,7 +14,7 @@ from typing import Any
 from modelwire.jobs.row_records import Record, exact_json
 from modelwire.jobs.rows import Row
 
-__all__ = ["LOOK_AHEAD", "Streak", "asked_again", "scouts"]
+__all__ = ["LOOK_AHEAD", "FailureStreak", "probe_rows", "record_of_probe"]
 
 # After more consecutive failures than this, and than rows run at a time, the job checks for a
 # common cause.
@@ -27,7 +27,7 @@ LOOK_AHEAD = 10_000
 
 
 @dataclass(slots=True)
-class Streak:
+class FailureStreak:
     """The failures since the last answer."""
 
     count: int = 0
@@ -35,10 +35,10 @@ class Streak:
     last_error: str = ""
     held: list[Record] = field(default_factory=list)
 
-    def add(self, blame: str, error: str) -> None:
-        """Count a failure. `blame` is "row", or "key" if such an error is usually about the key."""
+    def add(self, failure_scope: str, error: str) -> None:
+        """Count a failure. `failure_scope` is "row", or "key" if such an error is usually about the key."""
         self.count += 1
-        self.of_key += blame == "key"
+        self.of_key += failure_scope == "key"
         self.last_error = error
 
     def end(self) -> list[Record]:
@@ -47,12 +47,12 @@ class Streak:
         self.count = self.of_key = 0
         return held
 
-    def is_doubtful(self, at_once: int) -> bool:
+    def may_have_common_cause(self, at_once: int) -> bool:
         """Return whether the failures may have a common cause; `at_once` is the number of rows that run at a time."""
         return self.count > max(FAILURES_IN_A_ROW, at_once) or self.of_key >= KEY_REFUSALS
 
 
-def scouts(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:
+def probe_rows(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Row]:
     """Return rows to call before their turn, at growing distances: the next one, further ones, and the last."""
     rows = [row for row in ahead if can_be_asked(row)]
     places = (
@@ -63,7 +63,7 @@ def scouts(ahead: Iterable[Row], can_be_asked: Callable[[Row], bool]) -> list[Ro
     return [rows[place] for place in sorted(places)]
 
 
-def asked_again(record: dict[str, Any], about: dict[str, Any]) -> Record:
+def record_of_probe(record: dict[str, Any], about: dict[str, Any]) -> Record:
     """Return the record of an answered row that was called again: its answer stays, and the call's cost is added."""
     facts: dict[str, Any] = {
         name: record[name] for name in ("answer", "ask", "finish_reason") if name in record

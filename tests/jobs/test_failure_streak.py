@@ -11,7 +11,7 @@ import pytest
 
 from modelwire.errors import BadRequest, ChatError, JobStopped, NotFound, PermissionDenied
 from modelwire.jobs import JobResult, run_job
-from modelwire.jobs.refusals import Streak, scouts
+from modelwire.jobs.failure_streak import FailureStreak, probe_rows
 from modelwire.jobs.rows import Row
 from modelwire.runnables import RunnableLambda
 from modelwire.testing import Answer, ProviderServer, faults
@@ -85,7 +85,7 @@ def test_a_door_that_shuts_stops_the_job_and_fails_no_row(
     with pytest.raises(JobStopped, match=r"have all failed: .*not this one"):
         gateway.run(tmp_path, 1000, max_concurrency=4)
     most = 4 + 8 if error is not BadRequest else 51 + 4
-    assert len(gateway.asked) <= answered + most + 15  # the scouts, and one that was answered
+    assert len(gateway.asked) <= answered + most + 15  # the probe_rows, and one that was answered
     kept = json.loads((tmp_path / "o.jsonl.job" / "summary.json").read_text())
     assert (kept["rows"], kept["failed"]) == (answered, 0)
     gateway.is_open = True  # type: ignore[attr-defined]
@@ -113,20 +113,29 @@ def test_a_row_asked_again_to_settle_a_doubt_keeps_its_answer_and_its_call_is_co
 
 def test_scouts_are_ever_further_rows_up_to_the_last() -> None:
     rows = [Row(n, n, {}) for n in range(100)]
-    assert [row.number for row in scouts(rows, lambda row: True)] == [0, 1, 3, 7, 15, 31, 63, 99]
-    assert [row.number for row in scouts(rows, lambda row: row.number == 50)] == [50]
-    assert scouts([], lambda row: True) == []
+    assert [row.number for row in probe_rows(rows, lambda row: True)] == [
+        0,
+        1,
+        3,
+        7,
+        15,
+        31,
+        63,
+        99,
+    ]
+    assert [row.number for row in probe_rows(rows, lambda row: row.number == 50)] == [50]
+    assert probe_rows([], lambda row: True) == []
 
 
 def test_a_streak_is_doubtful_when_it_is_longer_than_what_is_in_flight() -> None:
-    streak = Streak()
+    streak = FailureStreak()
     for _ in range(60):
         streak.add("row", "no")
-    assert streak.is_doubtful(10) and not streak.is_doubtful(60)
+    assert streak.may_have_common_cause(10) and not streak.may_have_common_cause(60)
     streak.end()
     for _ in range(8):
         streak.add("key", "no")
-    assert streak.is_doubtful(200)
+    assert streak.may_have_common_cause(200)
 
 
 @pytest.mark.parametrize("wire", ["openai", "responses", "anthropic", "bedrock", "gemini"])
