@@ -72,7 +72,7 @@ class FlexTier:
             return ()
         return (Tier(self.NAME, share, self._planned_rate),)
 
-    def begun(self, tier: str) -> Runnable[Any, Any] | None:
+    def start_pass(self, tier: str) -> Runnable[Any, Any] | None:
         """Start a pass on `tier`, and return the chain for its rows, or None for the usual one."""
         self._is_on, self._billed_before = tier == self.NAME, self._billed
         if self._split is None or not self._is_on:
@@ -88,7 +88,7 @@ class FlexTier:
             self._rows += 1
             self._billed += about.get("way") == self.NAME
 
-    def ended(self, seconds: float) -> bool:
+    def finish_pass(self, seconds: float) -> bool:
         """Finish a pass, and return whether it was on this tier."""
         if self._is_on and (billed := self._billed - self._billed_before):
             self.rate = rate_of(None, billed, seconds)[0]

@@ -313,7 +313,7 @@ class HybridScheduler:
         """
         job = self.job
         seconds = time.monotonic() - self._pass_began
-        if not self.flex.ended(seconds):
+        if not self.flex.finish_pass(seconds):
             self._live.append((self._called, seconds))
         while True:
             await self._poll_once()
@@ -347,7 +347,7 @@ class HybridScheduler:
             await self._pause()
 
     def _begin_pass(self, quota: float, tier: str = LIVE) -> None:
-        self.job.asker.on_tier = self.flex.begun(tier)
+        self.job.asker.on_tier = self.flex.start_pass(tier)
         self.quota, self._called, self._pass_began = quota, 0, time.monotonic()
 
     async def watch(self) -> None:
