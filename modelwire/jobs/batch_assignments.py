@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from modelwire.errors import ChatError, DiskError, JobChanged, Timeout
 from modelwire.jobs.batch_api.batch_table import record_of
 from modelwire.jobs.batch_api.job import BatchJob
-from modelwire.jobs.batch_api.part_events import PartEvents
+from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.plan import BatchState
 from modelwire.jobs.row_records import Digests, Record, exact_json
 from modelwire.jobs.store import WAYS, Entry, JobStore

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from modelwire.jobs import row_records as records
     from modelwire.jobs import work as works
     from modelwire.jobs.batch_api import batch_commands
-    from modelwire.jobs.batch_api.part_events import Part, PartEvents
+    from modelwire.jobs.batch_api.part_log import Part, PartEvents
     from modelwire.jobs.folder import JobFolder
     from modelwire.jobs.progress import Standing
     from modelwire.jobs.rows import Source
@@ -560,7 +560,7 @@ def _parts(job: JobFolder) -> list[Part]:
 
 
 def _part_events(job: JobFolder) -> PartEvents:
-    from modelwire.jobs.batch_api.part_events import PartEvents
+    from modelwire.jobs.batch_api.part_log import PartEvents
 
     return PartEvents(job.path).read()
 

@@ -13,7 +13,7 @@ from typing import Any
 from modelwire.adapters import ChatAnthropic, ChatGoogleGenerativeAI, ChatOpenAI, ChatVertexAI
 from modelwire.jobs.batch_api import gemini, reconcile
 from modelwire.jobs.batch_api import job as job_module
-from modelwire.jobs.batch_api.part_events import PartEvents
+from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.prompts import ChatPromptTemplate
 
 ROWS = [{"word": f"w{n}"} for n in range(7)]

@@ -15,13 +15,13 @@ from modelwire.jobs.batch_api import api
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
-    from modelwire.jobs.batch_api.part_events import Part
+    from modelwire.jobs.batch_api.part_log import Part
 
 __all__ = ["AnthropicBatches"]
 
 # A damaged store may hide an earlier batch of a part. It is searched for among the batches made up
 # to this long before the part was planned, because this machine's clock may have been wrong.
-UNHEARD_S = 7 * 86_400.0
+POSSIBLY_LOST_S = 7 * 86_400.0
 # An error inside a batch has a type and no status. This table gives the status of each type.
 # https://docs.anthropic.com/en/api/errors, read 2026-11
 STATUS_OF = {
@@ -78,7 +78,7 @@ class AnthropicBatches(api.BatchApi):
         machine's may be wrong.
         """
         found: list[api.Made] = []
-        since = part.at - UNHEARD_S if part.stage == "planned" else part.newest_at
+        since = part.at - POSSIBLY_LOST_S if part.stage == "planned" else part.newest_at
         for batch in api.listed(batch_client, self.batches, "after_id", 1000):
             if batch["id"] == part.newest or api.epoch(batch.get("created_at")) < since:
                 break

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.wires import wire as wires
     from modelwire.jobs.batch_api import vertex
     from modelwire.jobs.batch_api.client import BatchClient
-    from modelwire.jobs.batch_api.part_events import Part
+    from modelwire.jobs.batch_api.part_log import Part
 else:
     wires = _lazy.module("modelwire.adapters.wires.wire")
     vertex = _lazy.module("modelwire.jobs.batch_api.vertex")
@@ -154,7 +154,7 @@ class BatchApi:
 
     def has_no_batch(self, part: Part) -> bool:
         """Return whether the provider has certainly created no batch of a waiting part."""
-        if part.unheard:
+        if part.possibly_lost:
             return False
         lacks_file = part.file_id is None and self.takes_file(part)
         was_refused = part.refused or (part.stage == "intent" and lacks_file)

@@ -21,7 +21,7 @@ from modelwire.jobs.owned_files import owned
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
-    from modelwire.jobs.batch_api.part_events import Part
+    from modelwire.jobs.batch_api.part_log import Part
 
 __all__ = ["GeminiBatches", "GoogleBatches", "pages", "shown_marks"]
 

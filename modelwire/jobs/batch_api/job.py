@@ -35,9 +35,10 @@ from modelwire.jobs.batch_api.api import BatchApi, api_of, checked_id, each_of
 from modelwire.jobs.batch_api.batch_table import forget_table, write_table
 from modelwire.jobs.batch_api.chain import Split, split_chain
 from modelwire.jobs.batch_api.client import BatchClient
-from modelwire.jobs.batch_api.part_events import Part, PartEvents
+from modelwire.jobs.batch_api.part_log import Part, PartEvents
 from modelwire.jobs.batch_api.plan import RowsAt, input_of, stored_rows
 from modelwire.jobs.batch_api.reconcile import Reconciler
+from modelwire.jobs.batch_api.resubmit_invalid import resubmit_invalid
 from modelwire.jobs.batch_api.results import (
     UNUSABLE,
     BatchCost,
@@ -48,7 +49,6 @@ from modelwire.jobs.batch_api.results import (
     checked_statuses,
     matches,
 )
-from modelwire.jobs.batch_api.unsent import resubmit_unsent
 from modelwire.jobs.folder import JobFolder, find_job
 from modelwire.jobs.progress import notebook_bar
 from modelwire.jobs.work import differences, failure_text
@@ -257,7 +257,7 @@ class BatchJob:
             count = 0
             if inputs is not None:
                 split = self._needs_chain("inputs")
-                count = resubmit_unsent(split, folder, events, api, inputs, encoding, round)
+                count = resubmit_invalid(split, folder, events, api, inputs, encoding, round)
             reconciler = self._reconciler(folder, events, batch_client)
             is_unusable = self._is_unusable if UNUSABLE in statuses else None
             count += reconciler.resubmit(statuses, round=round, is_unusable=is_unusable)
@@ -374,7 +374,7 @@ class BatchJob:
     def _uncertain(self, events: PartEvents, number: int) -> Part:
         for part in events.parts:
             may_be_made = part.stage in ("intent", "uploaded") or (
-                part.stage == "planned" and part.unheard
+                part.stage == "planned" and part.possibly_lost
             )
             if part.number == number and (
                 may_be_made or (part.stage in ("created", "ended") and part.is_guess)
@@ -473,10 +473,10 @@ class BatchJob:
         """Report the answer to the callback handlers, and run the steps after the model."""
         split = self._split
         if split is not None:
-            from modelwire.jobs.batch_api.listening import tell
+            from modelwire.jobs.batch_api.replay_callbacks import report
 
             self._name = self._name or self.id
-            tell(split, result, input_of(record), self._name)
+            report(split, result, input_of(record), self._name)
         if result.status == "errored":
             return
         if result.message is None or split is None:

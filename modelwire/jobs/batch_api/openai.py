@@ -18,7 +18,7 @@ from modelwire.jobs.batch_api.azure import CREATE_ENDPOINT
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
-    from modelwire.jobs.batch_api.part_events import Part
+    from modelwire.jobs.batch_api.part_log import Part
 
 __all__ = ["OpenAIBatches"]
 

@@ -32,7 +32,7 @@ from modelwire.messages import BaseMessage, messages_from_dict, messages_to_dict
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.chain import Split
-    from modelwire.jobs.batch_api.part_events import Part
+    from modelwire.jobs.batch_api.part_log import Part
     from modelwire.jobs.batch_api.results import LiveAnswers
 
 __all__ = [
@@ -137,7 +137,7 @@ class PartFiles:
             self._finish()
         return self._written
 
-    def let_go(self) -> None:
+    def close_unfinished(self) -> None:
         """Close the file of an unfinished part, if there is one.
 
         No event names that part, so it does not exist.

@@ -35,7 +35,7 @@ from modelwire.errors import (
     TLSFailed,
 )
 from modelwire.jobs.batch_api.api import EndlessList, without_bom
-from modelwire.jobs.batch_api.part_events import Part, PartEvents
+from modelwire.jobs.batch_api.part_log import Part, PartEvents
 from modelwire.jobs.batch_api.plan import Limits, PartFiles, part_path, refile, stored
 from modelwire.jobs.batch_api.results import RETRYABLE, BatchResult, Index, matches
 from modelwire.jobs.owned_files import disk_errors
@@ -196,7 +196,7 @@ class Reconciler:
 
     def _may_be_made(self, part: Part) -> bool:
         """Return whether the provider may have a batch of a part that waits for one."""
-        return part.stage != "planned" or part.unheard
+        return part.stage != "planned" or part.possibly_lost
 
     def _may_appear(self, part: Part) -> bool:
         """Return whether a batch that the provider does not list yet may still appear in its list.

@@ -35,7 +35,7 @@ from modelwire.messages import message_to_dict, messages_from_dict
 if TYPE_CHECKING:
     from modelwire.adapters.wires.wire import Codec
     from modelwire.jobs.batch_api.api import BatchApi
-    from modelwire.jobs.batch_api.part_events import PartEvents
+    from modelwire.jobs.batch_api.part_log import PartEvents
     from modelwire.messages import AIMessage
 
 __all__ = ["BatchCost", "BatchResult", "BatchStatus", "Index", "LiveAnswers"]

@@ -205,5 +205,5 @@ def _plan(
         raise DiskError.of(exc, folder.path) from exc
     finally:
         live.close()
-        files.let_go()
+        files.close_unfinished()
     events.write("planned", **plan._asdict())

@@ -31,7 +31,7 @@ from modelwire.jobs.batch_api.gemini import GoogleBatches, pages, shown_marks
 
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.client import BatchClient
-    from modelwire.jobs.batch_api.part_events import Part
+    from modelwire.jobs.batch_api.part_log import Part
 
 __all__ = ["VertexBatches"]
 

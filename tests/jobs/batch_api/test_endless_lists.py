@@ -14,7 +14,7 @@ from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import api, gemini, openai, vertex
 from modelwire.jobs.batch_api import job as job_module
 from modelwire.jobs.batch_api.api import EndlessList
-from modelwire.jobs.batch_api.part_events import Part
+from modelwire.jobs.batch_api.part_log import Part
 from modelwire.jobs.batch_api.reconcile import BatchUncertain
 
 PART = Part(number=0, rows=1, size_bytes=1, sha256="s" * 64, stage="uploaded")

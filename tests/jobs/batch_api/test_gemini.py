@@ -17,7 +17,7 @@ from modelwire.errors import BadRequest, ChatError
 from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import NotBatchable, gemini
 from modelwire.jobs.batch_api.gemini import GeminiBatches
-from modelwire.jobs.batch_api.part_events import Part
+from modelwire.jobs.batch_api.part_log import Part
 from modelwire.testing import BatchPlan, ProviderServer
 from modelwire.testing.server.wires import error_reply
 

@@ -23,9 +23,9 @@ from modelwire.adapters import ChatOpenAI
 from modelwire.adapters.wires.openai_chat.codec import ChatCompletionsCodec
 from modelwire.errors import AuthenticationError, ChatError, DiskError, JobChanged, JobStopped
 from modelwire.jobs import BatchJob
-from modelwire.jobs.batch_api import part_events as events_module
+from modelwire.jobs.batch_api import part_log as events_module
 from modelwire.jobs.batch_api.client import BatchClient
-from modelwire.jobs.batch_api.part_events import PartEvents
+from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.reconcile import BatchUncertain
 from modelwire.prompts import ChatPromptTemplate
 from modelwire.runnables import RunnableLambda

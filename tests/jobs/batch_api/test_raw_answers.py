@@ -18,7 +18,7 @@ from modelwire.errors import DiskError, JobStopped, ModelwireError
 from modelwire.jobs import BatchJob, row_records
 from modelwire.jobs.batch_api import reconcile
 from modelwire.jobs.batch_api.openai import OpenAIBatches
-from modelwire.jobs.batch_api.part_events import PartEvents
+from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.plan import stored
 from modelwire.jobs.row_records import Results
 

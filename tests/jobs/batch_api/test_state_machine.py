@@ -34,9 +34,9 @@ from modelwire.errors import ChatError, DiskError, InvalidArgument, JobError, Jo
 from modelwire.jobs import BatchJob
 from modelwire.jobs import store as store_module
 from modelwire.jobs.batch_api import job as job_module
-from modelwire.jobs.batch_api import part_events as events_module
+from modelwire.jobs.batch_api import part_log as events_module
 from modelwire.jobs.batch_api import reconcile as reconciler_module
-from modelwire.jobs.batch_api.part_events import PartEvents
+from modelwire.jobs.batch_api.part_log import PartEvents
 from modelwire.jobs.batch_api.plan import stored
 from modelwire.jobs.batch_api.reconcile import BatchUncertain
 

@@ -28,7 +28,7 @@ from modelwire.jobs import BatchJob
 from modelwire.jobs.batch_api import NotBatchable, submit_batch
 from modelwire.jobs.batch_api.api import Look
 from modelwire.jobs.batch_api.openai import OpenAIBatches
-from modelwire.jobs.batch_api.part_events import Part, PartEvents
+from modelwire.jobs.batch_api.part_log import Part, PartEvents
 from modelwire.jobs.batch_api.reconcile import Reconciler
 from modelwire.messages import AIMessage
 from modelwire.output_parsers import JsonOutputParser, StrOutputParser

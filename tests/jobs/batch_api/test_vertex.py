@@ -20,7 +20,7 @@ from modelwire.errors import AuthenticationError, BadRequest, DiskError, Invalid
 from modelwire.jobs import BatchJob, hybrid_scheduler, plan_job, price_of, run_job
 from modelwire.jobs.batch_api import NotBatchable
 from modelwire.jobs.batch_api import job as job_module
-from modelwire.jobs.batch_api.part_events import Part
+from modelwire.jobs.batch_api.part_log import Part
 from modelwire.jobs.batch_api.vertex import VertexBatches
 from modelwire.testing import BatchPlan, ProviderServer, recorded
 from modelwire.testing.server.wires import error_reply

@@ -21,13 +21,13 @@ from modelwire.jobs.rows import Row
 if TYPE_CHECKING:
     from modelwire.jobs.batch_api.api import BatchApi
     from modelwire.jobs.batch_api.chain import Split
-    from modelwire.jobs.batch_api.part_events import PartEvents
+    from modelwire.jobs.batch_api.part_log import PartEvents
     from modelwire.jobs.folder import JobFolder
 
-__all__ = ["resubmit_unsent"]
+__all__ = ["resubmit_invalid"]
 
 
-def resubmit_unsent(
+def resubmit_invalid(
     split: Split,
     folder: JobFolder,
     events: PartEvents,
@@ -63,7 +63,7 @@ def resubmit_unsent(
         parts = files.close()
     finally:
         live.close()
-        files.let_go()
+        files.close_unfinished()
         rows.close()
     if fingerprint:
         limit = {} if settings["limit"] is None else {"limit": settings["limit"]}

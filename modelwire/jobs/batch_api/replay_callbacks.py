@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from modelwire.jobs.batch_api.chain import Split
     from modelwire.jobs.batch_api.results import BatchResult
 
-__all__ = ["tell"]
+__all__ = ["report"]
 
 
-def tell(split: Split, result: BatchResult, value: Any, job: str) -> None:
+def report(split: Split, result: BatchResult, value: Any, job: str) -> None:
     """Report a result as one model run, with a start and an end or error. Convert its message to
     the model's output version.
 

@@ -56,7 +56,7 @@ class Part:
     # These batches were taken for this part's, and were not.
     not_ours: list[str] = field(default_factory=list)
     # True if events of this part may be lost because the store was damaged.
-    unheard: bool = False
+    possibly_lost: bool = False
     cancel_asked: bool = False  # True if the provider has accepted the cancellation.
     expires_at: float = 0.0  # This is the time in epoch seconds of the provider's clock.
     outcome: str = ""
@@ -87,7 +87,7 @@ class Part:
         """
         return self.guessed and not self.confirmed
 
-    def let_go(self, stage: str) -> None:
+    def discard_batch(self, stage: str) -> None:
         """Discard a batch that turned out not to belong to this part, or that the provider has refused."""
         if self.guessed and self.batch_id is not None:
             self.not_ours.append(self.batch_id)
@@ -183,7 +183,9 @@ class PartEvents:
             for number in facts.get("replaces", ()):
                 self.parts[number].stage = "replaced"
             for about in facts["parts"]:
-                self.parts.append(Part(len(self.parts), at=facts["at"], unheard=lost, **about))
+                self.parts.append(
+                    Part(len(self.parts), at=facts["at"], possibly_lost=lost, **about)
+                )
             for name in ("rows", "same", "rows_sha256", "headers", "endpoint"):
                 if name in facts:
                     setattr(self, name, facts[name])
@@ -196,7 +198,7 @@ class PartEvents:
         elif kind == "damaged":
             self.damaged = facts["lines"]
             for part in self.waiting():
-                part.unheard = True
+                part.possibly_lost = True
 
     def _apply_to_part(self, kind: str, number: int, facts: dict[str, Any]) -> None:
         if number >= len(self.parts):
@@ -212,10 +214,10 @@ class PartEvents:
         if kind == "requeued":
             if part.file_id is not None:
                 part.old_files.append(part.file_id)
-            part.let_go("planned")
-            part.file_id, part.unheard = None, False
+            part.discard_batch("planned")
+            part.file_id, part.possibly_lost = None, False
         elif kind == "released":
-            part.let_go("intent")
+            part.discard_batch("intent")
         elif kind == "reopened":
             part.stage, part.outcome, part.remote = "created", "", []
             if self.window is not None:
@@ -224,6 +226,6 @@ class PartEvents:
         elif kind != "noted":
             part.stage = kind
             if kind == "created":
-                part.unheard = False
+                part.possibly_lost = False
             if kind == "ended" and self.window is not None and part.outcome != "failed":
                 self.window += 1
