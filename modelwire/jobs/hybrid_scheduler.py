@@ -347,7 +347,7 @@ class HybridScheduler:
             await self._pause()
 
     def _begin_pass(self, quota: float, tier: str = LIVE) -> None:
-        self.job.asker.on_tier = self.flex.start_pass(tier)
+        self.job.caller.tier_chain = self.flex.start_pass(tier)
         self.quota, self._called, self._pass_began = quota, 0, time.monotonic()
 
     async def watch(self) -> None:

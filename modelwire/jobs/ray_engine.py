@@ -27,7 +27,7 @@ from modelwire.jobs.tagged_values import tagged, untagged
 if TYPE_CHECKING:
     from modelwire.runnables import Runnable, RunnableConfig
 
-__all__ = ["RayAsker", "Shares", "portion", "require_ray"]
+__all__ = ["RayCaller", "Shares", "portion", "require_ray"]
 
 # A worker gets this many rows at a time; the slowest one delays the others.
 BATCH_ROWS = 25
@@ -85,7 +85,7 @@ class _Worker:
     """Calls the chain for batches of rows inside an actor of Ray's."""
 
     def __init__(self, chain: Runnable[Any, Any], config: RunnableConfig, shares: Any) -> None:
-        self._asker = RowCaller(chain, config)
+        self._caller = RowCaller(chain, config)
         self._shares = shares
         self._name = uuid4().hex
         self._beat()
@@ -97,7 +97,7 @@ class _Worker:
         count, is_over = require_ray().get(self._shares.beat.remote(self._name))
         registry.divide(count, monotonic())
         if is_over:
-            self._asker.wind_up()
+            self._caller.wind_up()
 
     def _beat_for_ever(self) -> None:
         errors: Any = require_ray().exceptions.RayError
@@ -119,9 +119,9 @@ class _Worker:
 
     async def _answer(self, row_json: bytes) -> bytes:
         try:
-            about, failure_scope = await self._asker.ask(untagged(from_json(row_json)))
+            about, failure_scope = await self._caller.ask(untagged(from_json(row_json)))
         except asyncio.CancelledError:
-            if not self._asker.is_over:
+            if not self._caller.is_over:
                 raise
             # The row was not started, or was cancelled, because the job is to end.
             return exact_json({})
@@ -130,7 +130,7 @@ class _Worker:
         return exact_json({"about": about, "failure_scope": failure_scope})
 
 
-class RayAsker(RowCaller):
+class RayCaller(RowCaller):
     """Sends rows to Ray, a portion at a time. `ask` must be called on a single event loop."""
 
     def __init__(

@@ -51,15 +51,15 @@ _OF_KEY = (PermissionDenied, NotFound)
 _PASSING = (RetryClass.THROTTLE, RetryClass.OVERLOAD, RetryClass.TRANSIENT)
 
 
-class _Asking(CallObserver):
+class _RowObserver(CallObserver):
     """Observes the calls of one row: their cost, and whether all of them wait without a request in flight."""
 
-    __slots__ = ("asker", "loop", "tally", "task", "waits")
+    __slots__ = ("caller", "loop", "tally", "task", "waits")
 
-    def __init__(self, asker: RowCaller) -> None:
+    def __init__(self, caller: RowCaller) -> None:
         from asyncio import current_task, get_running_loop
 
-        self.asker = asker
+        self.caller = caller
         self.loop = get_running_loop()
         self.task = current_task()
         self.tally = Tally()
@@ -71,7 +71,7 @@ class _Asking(CallObserver):
 
     def check(self) -> None:
         """Cancel the row if the job is to end, since no request is in flight."""
-        if self.asker.is_over:
+        if self.caller.is_over:
             from asyncio import CancelledError
 
             raise CancelledError("The job is to end.")
@@ -80,7 +80,7 @@ class _Asking(CallObserver):
         self.tally.messages += [
             cast("AIMessage", generation.message) for generation in result.generations[:1]
         ]
-        self.asker.trouble = None
+        self.caller.last_failure = None
 
     def failed(
         self, error: BaseException, attempt: Attempt | None, partial: ChatResult | None = None
@@ -91,8 +91,8 @@ class _Asking(CallObserver):
             return
         self.tally.failed_attempts.append(attempt)
         if attempt.retry_class in _PASSING:
-            since, _ = self.asker.trouble or (monotonic(), None)
-            self.asker.trouble = since, attempt
+            since, _ = self.caller.last_failure or (monotonic(), None)
+            self.caller.last_failure = since, attempt
 
     def is_cancelled(self) -> bool:
         """Return whether the row's task was cancelled."""
@@ -105,10 +105,10 @@ class _Asking(CallObserver):
 
 
 class RowCaller:
-    """Calls `chain` for rows in this process. `trouble` is the last failed attempt, and since when
+    """Calls `chain` for rows in this process. `last_failure` is the last failed attempt, and since when
     there was no answer.
 
-    `on_tier` is the chain on another service tier, or None. Rows are sent there first, and to
+    `tier_chain` is the chain on another service tier, or None. Rows are sent there first, and to
     `chain` if it has no room.
     """
 
@@ -116,9 +116,9 @@ class RowCaller:
         self.chain = chain
         self.config = config
         self.is_over = False
-        self.on_tier: Runnable[Any, Any] | None = None
-        self.trouble: tuple[float, Attempt] | None = None
-        self._rows: set[_Asking] = set()
+        self.tier_chain: Runnable[Any, Any] | None = None
+        self.last_failure: tuple[float, Attempt] | None = None
+        self._rows: set[_RowObserver] = set()
 
     async def ask(self, values: Any) -> tuple[dict[str, Any], str]:
         """Return the facts for a row's record, and the scope of its failure.
@@ -129,7 +129,7 @@ class RowCaller:
         """
         from asyncio import CancelledError
 
-        row = _Asking(self)
+        row = _RowObserver(self)
         row.check()
         # Calls of a batch wait for the rate limiter as long as it takes.
         in_batch.set(True)
@@ -166,14 +166,14 @@ class RowCaller:
             "latency_s": round(monotonic() - began, 3),
         }, failure_scope
 
-    async def _patiently(self, values: Any, row: _Asking) -> Any:
+    async def _patiently(self, values: Any, row: _RowObserver) -> Any:
         """Call the chain.
 
         A row that is throttled for as long as its model retries is retried without limit.
         """
         from asyncio import sleep
 
-        chain = self.on_tier or self.chain
+        chain = self.tier_chain or self.chain
         while True:
             try:
                 return await chain.ainvoke(values, started({**self.config, "observers": (row,)}))
@@ -212,9 +212,9 @@ class RowCaller:
     def why_waiting(self) -> str | None:
         """Return why no rows finish; None if most rows have a request in flight, or answers arrive."""
         on_wire, waiting = self.wire_count()
-        if self.trouble is None or waiting <= on_wire:
+        if self.last_failure is None or waiting <= on_wire:
             return None
-        since, attempt = self.trouble
+        since, attempt = self.last_failure
         reason = attempt.error if attempt.status is None else f"the provider says {attempt.status}"
         return f"waiting: {reason}, since {clock(monotonic() - since)}"
 

@@ -107,16 +107,16 @@ class FileJob:
                 check_prices(self.work.chain)
                 self.money = RowMoney(options["max_cost"], self.work)
             self.config = element_config(options["config"])
-            self.asker: RowCaller
+            self.caller: RowCaller
             if options["engine"] == "ray":
-                from modelwire.jobs.ray_engine import RayAsker, portion
+                from modelwire.jobs.ray_engine import RayCaller, portion
 
-                self.asker = RayAsker(self.work.chain, self.config, workers=options["workers"])
+                self.caller = RayCaller(self.work.chain, self.config, workers=options["workers"])
                 concurrency = options["max_concurrency"] or portion(
                     with_max_cost=options["max_cost"] is not None
                 )
             else:
-                self.asker = RowCaller(self.work.chain, self.config)
+                self.caller = RowCaller(self.work.chain, self.config)
                 concurrency = options["max_concurrency"] or self.config.get("max_concurrency")
             self.window = ConcurrencyTuner(concurrency or START, concurrency)
             fingerprint = {
@@ -206,7 +206,7 @@ class FileJob:
             if self.scheduler is not None:
                 await self.scheduler.close()
             self.progress.close()
-            self.asker.close()
+            self.caller.close()
             self._disk.shutdown(wait=True)
             self._close()
             self.over.set()
@@ -330,7 +330,7 @@ class FileJob:
 
         It must be called on the job's event loop.
         """
-        calls = self.asker.wind_up()
+        calls = self.caller.wind_up()
         if self.stopped in (None, "max_cost"):
             self.stopped = reason
             self._freed.set()
@@ -430,7 +430,7 @@ class FileJob:
                 # No other worker is left that would check.
                 await self._check_common_cause()
         except asyncio.CancelledError:
-            if not self.asker.is_over and not this.cancelling():
+            if not self.caller.is_over and not this.cancelling():
                 self._fail(stopped("A row was cancelled, and the job has not done that."))
             raise
         except BaseException as exc:  # noqa: BLE001 - it ends the job, and is raised where the job is awaited
@@ -543,7 +543,7 @@ class FileJob:
         return is_placed
 
     async def _ask(self, values: Any) -> tuple[dict[str, Any], str]:
-        about, failure_scope = await self.asker.ask(self.work.filled(values))
+        about, failure_scope = await self.caller.ask(self.work.filled(values))
         if failure_scope:
             self._streak.add(failure_scope, about["error"])
         elif "answer" in about:
@@ -603,7 +603,7 @@ class FileJob:
         s.recorded = (
             s.rows if among is None else self.results.count(ANSWERED) + self.results.count(FAILED)
         )
-        s.waiting = self.asker.why_waiting() or (
+        s.waiting = self.caller.why_waiting() or (
             None if self.scheduler is None else self.scheduler.waiting()
         )
         s.total = self.input.total()

@@ -456,12 +456,12 @@ def test_told_to_stop_rows_that_wait_are_given_up_and_those_on_the_wire_end(
 
     async def stopped(job: FileJob) -> tuple[JobResult, int]:
         running = asyncio.create_task(job.run())
-        while job.asker.wire_count() != (1, 9) or not server.requests:  # noqa: ASYNC110 - nobody tells
+        while job.caller.wire_count() != (1, 9) or not server.requests:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         sent = len(server.requests)
         job.stop("interrupted")
         await asyncio.sleep(0.1)
-        assert job.asker.wire_count()[1] == 0
+        assert job.caller.wire_count()[1] == 0
         return await running, len(server.requests) - sent
 
     with ProviderServer(default=answer) as server:
@@ -911,7 +911,7 @@ def test_nothing_of_a_row_stays_when_it_is_done(job: Any) -> None:
     alive: list[int] = []
 
     async def answer(row: Any) -> str:
-        alive.append(sum(type(one) is asking._Asking for one in gc.get_objects()))
+        alive.append(sum(type(one) is asking._RowObserver for one in gc.get_objects()))
         return "done"
 
     gc.collect()
