@@ -265,6 +265,8 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
     ) -> Runnable[LanguageModelInput, Any]:
         """Answer in the form of `schema`: a pydantic class (objects of it), a TypedDict or a JSON schema (dicts).
 
+        Other types work too (`list[City]`, `City | Bird`, `Literal["a", "b"]`, `int`, an enum): on the wire they are a
+        field of an object, and the answer is its value.
         With `include_raw` the answer is a dict of `raw` (the message), `parsed` and `parsing_error`. An answer that
         does not fit goes back to the model with what is wrong, up to `retries` times; each is a call of its own. A
         stream gives what there is so far: dicts that grow, and objects once their required fields are there.
@@ -275,12 +277,15 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             ModelRefusalError: The model refused.
             InvalidArgument: Nothing was sent: the schema is none, or the provider cannot take it.
         """
-        once = self._structured(schema, include_raw=include_raw, **kwargs)
-        if retries == 0:
-            return once
-        from modelwire.adapters.asking_again import AskingAgain
+        from modelwire.adapters.model.value_forms import object_form, value_reader
 
-        return AskingAgain(once, retries=retries, include_raw=include_raw)
+        form = object_form(schema)
+        asking = self._structured(form or schema, include_raw=include_raw, **kwargs)
+        if retries:
+            from modelwire.adapters.asking_again import AskingAgain
+
+            asking = AskingAgain(asking, retries=retries, include_raw=include_raw)
+        return asking if form is None else asking | value_reader(include_raw=include_raw)
 
     with_structured_output.takes_call_kwargs = True  # type: ignore[attr-defined]  # those of a binding: they choose the way
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.model.arguments import service_for
 from modelwire.adapters.model.tools import is_ready, response_format
+from modelwire.adapters.model.value_forms import ValueForm
 from modelwire.adapters.providers.model_families import family_of, refuses
 from modelwire.adapters.providers.parameters import fit_parameters
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError, did_you_mean
@@ -125,8 +126,8 @@ def structured_by_wire(
 def _check(schema: Any) -> None:
     if schema is not None and not isinstance(schema, type | Mapping):
         raise InvalidType(
-            f"`schema` is a pydantic class, a TypedDict class or a JSON schema as a dict, not a "
-            f"`{type(schema).__name__}`."
+            f"`schema` is a pydantic class, a TypedDict class, a type such as `list[City]`, or a JSON schema as a "
+            f"dict, not a `{type(schema).__name__}`."
         )
 
 
@@ -176,7 +177,12 @@ def _parser(schema: Any, *, key_name: str | None = None, text_too: bool = False)
 def _columns_of(model: Any) -> list[str] | None:
     """Return the keys that objects of a pydantic class have in JSON; None where they may have others."""
     fields = getattr(model, "model_fields", None)
-    if fields is None or "root" in fields or model.model_config.get("extra") == "allow":
+    if (
+        fields is None
+        or issubclass(model, ValueForm)
+        or "root" in fields
+        or model.model_config.get("extra") == "allow"
+    ):
         return None
     shown = [
         field.serialization_alias or field.alias or name
