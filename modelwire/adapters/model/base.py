@@ -277,15 +277,9 @@ class BaseChatModel(TokenCounts, RunnableSerializable[LanguageModelInput, AIMess
             ModelRefusalError: The model refused.
             InvalidArgument: Nothing was sent: the schema is none, or the provider cannot take it.
         """
-        from modelwire.adapters.model.value_forms import object_form, value_reader
+        from modelwire.adapters.model.value_forms import structured_answer
 
-        form = object_form(schema)
-        asking = self._structured(form or schema, include_raw=include_raw, **kwargs)
-        if retries:
-            from modelwire.adapters.asking_again import AskingAgain
-
-            asking = AskingAgain(asking, retries=retries, include_raw=include_raw)
-        return asking if form is None else asking | value_reader(include_raw=include_raw)
+        return structured_answer(self, schema, include_raw=include_raw, retries=retries, **kwargs)
 
     with_structured_output.takes_call_kwargs = True  # type: ignore[attr-defined]  # those of a binding: they choose the way
 

@@ -12,19 +12,32 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 from pydantic import BaseModel, create_model
 
+from modelwire.adapters.asking_again import AskingAgain
 from modelwire.errors import InvalidType
 from modelwire.runnables import AddableDict, RunnableGenerator
 
 if TYPE_CHECKING:
+    from modelwire.adapters.model.base import BaseChatModel
     from modelwire.runnables import Runnable
 
-__all__ = ["ValueForm", "object_form", "value_reader"]
+__all__ = ["ValueForm", "object_form", "structured_answer", "value_reader"]
 
 _SCALARS = (str, int, float, bool, list, set, tuple)
 
 
 class ValueForm(BaseModel):
     """The base of the objects that carry a value in their field `value`."""
+
+
+def structured_answer(
+    model: BaseChatModel, schema: Any, *, include_raw: bool, retries: int, **kwargs: Any
+) -> Runnable[Any, Any]:
+    """Return what `with_structured_output` of a model returns."""
+    form = object_form(schema)
+    asking = model._structured(form or schema, include_raw=include_raw, **kwargs)
+    if retries:
+        asking = AskingAgain(asking, retries=retries, include_raw=include_raw)
+    return asking if form is None else asking | value_reader(include_raw=include_raw)
 
 
 def object_form(schema: Any) -> type[ValueForm] | None:
