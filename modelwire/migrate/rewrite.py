@@ -9,7 +9,14 @@ import libcst as cst
 from libcst.helpers import get_full_name_for_node
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from modelwire.migrate.homes import ROOTS, home_of, is_theirs, keeps_its_file, module_home, reason
+from modelwire.migrate.import_map import (
+    ROOTS,
+    home_of,
+    is_theirs,
+    keeps_its_file,
+    module_home,
+    reason,
+)
 
 __all__ = ["Left", "Rewritten", "rewrite"]
 
