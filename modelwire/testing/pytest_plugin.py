@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from modelwire.testing.cassettes.for_tests import Cassette
+    from modelwire.testing.cassettes.fixture import Cassette
     from modelwire.testing.server.provider_server import ProviderServer
 
 __all__ = ["cassette", "modelwire_limits_forgotten", "provider_server"]
@@ -106,7 +106,7 @@ def cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
     `--modelwire-record`, or the variable `MODELWIRE_RECORD=1`, opens the network for a test that records. Without
     them only calls to loopback, and those of tests marked `live`, are recorded.
     """
-    from modelwire.testing.cassettes.for_tests import Cassette, cassette_path
+    from modelwire.testing.cassettes.fixture import Cassette, cassette_path
 
     in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
     chosen = request.config.getoption("--modelwire-record") or _record_mode_of_environment()

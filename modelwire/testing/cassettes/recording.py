@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelwire.transport.steps import Exchange, Send
     from modelwire.transport.wire import Reply
 
-__all__ = ["RecordedLine", "Recording", "Writer", "insert", "put_in_place", "take_out"]
+__all__ = ["RecordedConnection", "Recording", "Writer", "insert", "intercept", "take_out"]
 
 # These methods of a connection are replaced; the values are the names of the tape's methods that
 # replace them.
@@ -47,13 +47,13 @@ def insert(tape: Tape, what: str) -> None:
         tapes.append(tape)
 
 
-def put_in_place(tape: Any, line: Any) -> Any:
+def intercept(tape: Any, connection: Any) -> Any:
     """Replace the connection's methods by the recorder's; return the originals."""
     own = {}
-    for name, ours in (_ASYNC if isinstance(line, AsyncPooledConnection) else _SYNC).items():
+    for name, ours in (_ASYNC if isinstance(connection, AsyncPooledConnection) else _SYNC).items():
         if hasattr(tape, ours):
-            own[ours] = getattr(line, name)
-            setattr(line, name, getattr(tape, ours))
+            own[ours] = getattr(connection, name)
+            setattr(connection, name, getattr(tape, ours))
     return SimpleNamespace(**own)
 
 
@@ -107,9 +107,9 @@ class Recording:
         if self._writer is not None:
             self._writer.close()
 
-    def attach(self, line: Any) -> None:
+    def attach(self, connection: Any) -> None:
         if self._writer is not None:
-            RecordedLine(self._writer, line)
+            RecordedConnection(self._writer, connection)
 
 
 class Writer:
@@ -216,21 +216,21 @@ class _Running:
         return monotonic() - self.began
 
 
-class RecordedLine:
+class RecordedConnection:
     """Records what one connection sends and reads.
 
     Its methods replace the connection's and call the originals.
     """
 
-    def __init__(self, writer: Writer, line: Any) -> None:
+    def __init__(self, writer: Writer, connection: Any) -> None:
         self._writer = writer
-        self._exchange = line.exchange
-        self._line = line
+        self._exchange = connection.exchange
+        self._connection = connection
         self._running: _Running | None = None
         # `send` reads a whole answer and closes the connection itself, so `read` must not end the
         # record meanwhile.
         self._sending = False
-        self._own = put_in_place(self, line)
+        self._own = intercept(self, connection)
 
     def _begin(self) -> None:
         self._running = self._writer.begin(self._exchange)
@@ -273,7 +273,7 @@ class RecordedLine:
         if running is not None:
             if isinstance(error, ChatError):
                 # It is the response object of httpx or of aiohttp.
-                response = self._line._response
+                response = self._connection._response
                 status = getattr(response, "status_code", None) or getattr(response, "status", None)
                 running.answer.status = running.answer.status or (
                     status if isinstance(status, int) else None

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
 from modelwire.errors import CassetteError, InvalidArgument
-from modelwire.testing.cassettes.nearest import how_it_differs
 from modelwire.testing.cassettes.recording import (
-    RecordedLine,
+    RecordedConnection,
     Writer,
     insert,
-    put_in_place,
+    intercept,
     take_out,
 )
 from modelwire.testing.cassettes.records import Answer, Request, from_lines
+from modelwire.testing.cassettes.request_diff import how_it_differs
 from modelwire.transport.connections.body import Whole, joined
 from modelwire.transport.ratelimit.registry import exchange_limiters
 from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
@@ -109,16 +109,16 @@ class Replay:
     def unused(self) -> int:
         return sum(map(len, self._answers.values()))
 
-    def attach(self, line: Any) -> None:
-        exchange = line.exchange
+    def attach(self, connection: Any) -> None:
+        exchange = connection.exchange
         if self.pace is None:
             exchange.clock = self.clock
             if exchange.deadline is not None:
                 exchange.deadline += self._skipped_s
                 self._limited.add(exchange)
         if self._writer is not None:
-            RecordedLine(self._writer, line)
-        _ReplayedLine(self, line)
+            RecordedConnection(self._writer, connection)
+        _ReplayedConnection(self, connection)
 
     def _load(self) -> None:
         try:
@@ -173,19 +173,19 @@ class Replay:
                     exchange.deadline += seconds
 
 
-class _ReplayedLine:
+class _ReplayedConnection:
     """Answers for one connection.
 
     The connection's own methods are called for requests that are not in the recording.
     """
 
-    def __init__(self, replay: Replay, line: Any) -> None:
+    def __init__(self, replay: Replay, connection: Any) -> None:
         self._replay = replay
-        self._exchange = line.exchange
+        self._exchange = connection.exchange
         self._answer: Answer | None = None
         self._next = 0
         self._began = 0.0
-        self._own = put_in_place(self, line)
+        self._own = intercept(self, connection)
 
     def _begin(self) -> Answer | None:
         self._answer = self._replay.answer_to(self._exchange)
