@@ -427,6 +427,9 @@ class IncompleteAnswer(ChatError):
 class StreamInterrupted(IncompleteStream):
     """A stream failed after chunks had been handed out; it is never restarted silently."""
 
+    # `stream_resume="anchored"` gave up: a fallback may continue the text of `.partial`.
+    may_continue_elsewhere: bool = False
+
 
 class OutputParserException(ModelwireError, ValueError):
     """The answer does not parse, or does not have the requested form.

@@ -16,7 +16,7 @@ __all__ = ["merge_content", "merge_dicts", "merge_lists", "merge_obj"]
 # These texts are names, not parts of a text: an equal one is not repeated.
 _NAMES = frozenset({"id", "output_version", "model_provider"})
 # Of these numbers the last one is kept, because a sum would mean nothing.
-_POSITIONS = frozenset({"index", "created", "timestamp"})
+_POSITIONS = frozenset({"index", "created", "timestamp", "resumed_at"})
 # This is the prefix of generated block indices, for wires without indices.
 _OUR_INDEX = "lc_"
 
@@ -27,8 +27,8 @@ def merge_dicts(left: Mapping[Any, Any], *others: Mapping[Any, Any]) -> dict[Any
     """Return the sum of dicts of deltas key by key; no operand is changed.
 
     Texts are concatenated (equal `id`, `output_version`, `model_provider` are not repeated), dicts
-    and lists merged, different integers added (of `index`, `created`, `timestamp` the last is
-    kept); `None` adds nothing. Raises `InvalidType` for values that cannot be added.
+    and lists merged, different integers added (of `index`, `created`, `timestamp`, `resumed_at` the
+    last is kept); `None` adds nothing. Raises `InvalidType` for values that cannot be added.
     """
     columns: dict[Any, list[Any]] = {key: [value] for key, value in left.items()}
     for other in others:

@@ -159,7 +159,8 @@ class RunnableWithFallbacks(Step[Input, Output]):
             if not items:
                 return
             attempts = self._attempts(collected(items), config, run)
-            for runnable, value, inner in attempts:
+            tries = iter(attempts)
+            for runnable, value, inner in tries:
                 try:
                     stream = runnable.stream(value, inner, **kwargs)
                     first = next(stream, END)
@@ -169,9 +170,16 @@ class RunnableWithFallbacks(Step[Input, Output]):
                     attempts.failed(exc)
             else:
                 raise attempts.first_error()
-            if first is not END:
-                yield first
-                yield from stream
+            if first is END:
+                return
+            yield first
+            while stream is not None:
+                try:
+                    yield from stream
+                    return
+                except self.exceptions_to_handle as exc:
+                    close(stream)
+                    stream = attempts.continued(exc, tries, "_continued_from", kwargs)
         finally:
             close(stream, input)
 
@@ -188,7 +196,8 @@ class RunnableWithFallbacks(Step[Input, Output]):
             if not items:
                 return
             attempts = self._attempts(collected(items), config, run)
-            for runnable, value, inner in attempts:
+            tries = iter(attempts)
+            for runnable, value, inner in tries:
                 try:
                     stream = runnable.astream(value, inner, **kwargs)
                     first = await anext(stream)
@@ -201,8 +210,14 @@ class RunnableWithFallbacks(Step[Input, Output]):
             else:
                 raise attempts.first_error()
             yield first
-            async for chunk in stream:
-                yield chunk
+            while stream is not None:
+                try:
+                    async for chunk in stream:
+                        yield chunk
+                    return
+                except self.exceptions_to_handle as exc:
+                    await aclose(stream)
+                    stream = attempts.continued(exc, tries, "_acontinued_from", kwargs)
         finally:
             await aclose(stream, input)
 
@@ -225,6 +240,20 @@ class _Attempts:
         for runnable in self._owner.runnables:
             check(self._config.get("deadline"), self._owner)
             yield runnable, self._input, self._run.below() if self._run else self._config
+
+    def continued(
+        self,
+        error: BaseException,
+        tries: Iterator[tuple[Runnable[Any, Any], Any, RunnableConfig]],
+        method: str,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Return the stream of the next fallback that continues what a cut stream has yielded; else raise `error`."""
+        for runnable, value, inner in tries:
+            continued_from = getattr(runnable, method, None)
+            if continued_from is not None and getattr(error, "may_continue_elsewhere", False):
+                return continued_from(cast("Any", error).partial, value, inner, **kwargs)
+        raise error
 
     def failed(self, error: BaseException) -> None:
         if self._first is None:

@@ -41,7 +41,7 @@ from modelwire.transport.steps import (
 from modelwire.transport.stream_sinks import CollectedChunks, EmittedChunks
 from modelwire.transport.wire import Reply
 
-__all__ = ["call_flow", "collected_flow", "stream_flow"]
+__all__ = ["call_flow", "collected_flow", "interrupted", "stream_flow"]
 
 M = TypeVar("M")  # a message
 C = TypeVar("C")  # a chunk of one
@@ -125,7 +125,7 @@ def _stream_part(
         error.partial = handed.sum()
         if isinstance(error, IncompleteStream) or exchange.is_over():
             raise
-        raise _interrupted(error) from error
+        raise interrupted(error) from error
 
 
 def collected_flow(exchange: Exchange[M, C]) -> Generator[Step[C], Any, C]:
@@ -425,7 +425,8 @@ class StreamSink(Protocol[C]):
     def end(self, chunks: list[C], *, refused: bool = False) -> Iterable[list[C]]: ...
 
 
-def _interrupted(error: ChatError) -> StreamInterrupted:
+def interrupted(error: ChatError) -> StreamInterrupted:
+    """Return the error of a stream that failed after its first chunk."""
     interrupted = StreamInterrupted(
         f"The stream failed after a part of the answer had been handed out: {error.message} The part is in `.partial`.",
         provider=error.provider,

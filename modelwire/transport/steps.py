@@ -250,6 +250,7 @@ class Exchange(Generic[M, C]):
         self.continuation = continuation
         self.refusals = refusals
         self.polls = polls
+        self.stream_resume: Any = False  # how a stream goes on that breaks
         self.observers = (*observers, *UNHEARD) if observers else UNHEARD
         self.client: tuple[Any, str | None] = (
             None,

@@ -70,6 +70,7 @@ RETRY_SETTINGS = (
     "stream_restart",
     "max_continuations",
     "on_refusal",
+    "stream_resume",
 )
 # What belongs into the config of a call, and would be a parameter of the provider's among its keywords.
 _CONFIG_KEYS = (
@@ -153,6 +154,10 @@ def check_retry_settings(settings: Mapping[str, Any]) -> None:
     if settings["stream_restart"] not in (None, "marker"):
         raise InvalidArgument(
             f'`stream_restart` must be "marker" or None, not {settings["stream_restart"]!r}.'
+        )
+    if settings["stream_resume"] not in (False, "lossless", "anchored"):
+        raise InvalidArgument(
+            f'`stream_resume` must be "lossless", "anchored" or False, not {settings["stream_resume"]!r}.'
         )
     if settings["on_refusal"] not in ("raise", "message"):
         raise InvalidArgument(

@@ -125,7 +125,7 @@ class HTTPChatModel(WireRequests):
         next_body = getattr(codec, "continued", None)
         if next_body is not None and continuations:
             continuation = Continuation(request, next_body, continuations, codec.provider)
-        return Exchange(
+        exchange = Exchange(
             url=request.url,
             headers=request.headers,
             content=content,
@@ -162,6 +162,8 @@ class HTTPChatModel(WireRequests):
             refused_credential=self._refused_credential,
             polls=continuations > 0,
         )
+        exchange.stream_resume = retry_settings["stream_resume"]
+        return exchange
 
     def _refused_credential(self, headers: Mapping[str, str]) -> str:
         return refused_credential(self, headers)
@@ -415,6 +417,9 @@ class HTTPChatModel(WireRequests):
         if self._streaming_is_off(kwargs):
             return super()._chunks(messages, stop, config, **kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True)
+        if exchange.stream_resume:
+            more = resuming_streams().resumed(self, exchange, messages, stop, config, kwargs)
+            return cast("Iterator[AIMessageChunk]", more)
         return drive_stream(stream_flow(exchange), self._sync_connection(exchange))
 
     def _achunks(
@@ -433,6 +438,9 @@ class HTTPChatModel(WireRequests):
         if self._asks_for_key():
             return self._achunks_with_key(messages, stop, config, kwargs)
         exchange = self._exchange(messages, stop, config, kwargs, stream=True, is_async=True)
+        if exchange.stream_resume:
+            more = resuming_streams().aresumed(self, exchange, messages, stop, config, kwargs)
+            return cast("AsyncIterator[AIMessageChunk]", more)
         return adrive_stream(stream_flow(exchange), self._async_connection(exchange))
 
     async def _achunks_with_key(
@@ -446,12 +454,28 @@ class HTTPChatModel(WireRequests):
         exchange = self._exchange(
             messages, stop, config, kwargs, stream=True, is_async=True, key=key
         )
-        chunks = adrive_stream(stream_flow(exchange), self._async_connection(exchange))
+        if exchange.stream_resume:
+            chunks = resuming_streams().aresumed(self, exchange, messages, stop, config, kwargs)
+        else:
+            chunks = adrive_stream(stream_flow(exchange), self._async_connection(exchange))
         try:
             async for chunk in chunks:
                 yield chunk
         finally:
             await aclose(chunks)
+
+    def _continued_from(
+        self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        """Continue the part of a stream that another model has begun; `with_fallbacks` calls it."""
+        more = resuming_streams().continued_elsewhere(self, part, input, config, kwargs)
+        return cast("Iterator[AIMessageChunk]", more)
+
+    def _acontinued_from(
+        self, part: AIMessageChunk, input: Any, config: RunnableConfig, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        more = resuming_streams().acontinued_elsewhere(self, part, input, config, kwargs)
+        return cast("AsyncIterator[AIMessageChunk]", more)
 
     def _sync_connection(
         self, exchange: Exchange[AIMessage, AIMessageChunk]
@@ -537,6 +561,13 @@ def background_answers() -> Any:
     from modelwire.adapters.model import background
 
     return background
+
+
+def resuming_streams() -> Any:
+    """Return the module that continues cut streams, which few programs load."""
+    from modelwire.adapters.model import stream_resume
+
+    return stream_resume
 
 
 def _reserved(codec: Codec, body: Mapping[str, Any]) -> int | None:

@@ -113,6 +113,9 @@ class WireSettings(BaseChatModel):
     """Seconds a stream may be silent (120 when unset, or `timeout` where that is set)."""
     stream_restart: Literal["marker"] | None = None
     """"marker": a stream that breaks begins again, with a chunk that says so. None: it raises `StreamInterrupted`."""
+    stream_resume: Literal[False, "lossless", "anchored"] = False
+    """What a stream does that breaks after its first chunk. False: it raises `StreamInterrupted`. "lossless": it reads
+    the rest from the provider (Responses API with `background`). "anchored": another request continues the text."""
     max_continuations: int = 10
     """Most further requests for an answer that the provider suspends (Anthropic's `pause_turn`, Gemini's
     `CONTINUATION`); then `IncompleteAnswer` is raised. 0 returns the first part."""

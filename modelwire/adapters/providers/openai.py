@@ -14,6 +14,7 @@ from pydantic.fields import Field
 from modelwire.adapters.model.arguments import service_for
 from modelwire.adapters.model.http import HTTPChatModel, background_answers
 from modelwire.adapters.wires.wire import wire_named
+from modelwire.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from modelwire.adapters.wires.openai_chat.codec import ChatCompletionsCodec
@@ -214,13 +215,22 @@ class ChatOpenAI(HTTPChatModel):
         Ctrl-C cancel the answer at the provider. Raises what `invoke` raises, and `IncompleteAnswer` for an answer that
         was cancelled or ended incomplete.
         """
+        self._check_responses()
         return cast("AIMessage", background_answers().resume(self, id, config, kwargs))
 
     async def aresume_response(
         self, id: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AIMessage:
         """Return the answer that an earlier call began in the background; see `resume_response`."""
+        self._check_responses()
         return cast("AIMessage", await background_answers().aresume(self, id, config, kwargs))
+
+    def _check_responses(self) -> None:
+        chosen = self.use_responses_api
+        if not chosen and (chosen is False or self.provider != "openai"):
+            raise InvalidArgument(
+                "Only an answer of the Responses API can be resumed by its id: set `use_responses_api=True`."
+            )
 
     def _codec(self, call: ChatCall) -> Codec:
         chosen = self.use_responses_api

@@ -42,6 +42,7 @@ class Family(NamedTuple):
     )
     one_sampler: bool = False  # `temperature` or `top_p`, not both
     forced_tools: bool = True  # `tool_choice` may name a tool
+    prefill: bool = False  # a last turn of the assistant is continued
     schemas: bool = True  # structured outputs: a JSON schema for the answer
 
 

@@ -66,9 +66,20 @@ CLAUDE = (
         thinking=("adaptive", "enabled"),
         one_sampler=True,
     ),
-    Family("opus-4-5", CLAUDE_EFFORT, LOW_TO_HIGH, thinking=("enabled",), one_sampler=True),
     Family(
-        "sonnet-4-5 haiku-4-5 opus-4-1", CLAUDE_THINKING, thinking=("enabled",), one_sampler=True
+        "opus-4-5",
+        CLAUDE_EFFORT,
+        LOW_TO_HIGH,
+        thinking=("enabled",),
+        one_sampler=True,
+        prefill=True,
+    ),
+    Family(
+        "sonnet-4-5 haiku-4-5 opus-4-1",
+        CLAUDE_THINKING,
+        thinking=("enabled",),
+        one_sampler=True,
+        prefill=True,
     ),
     # Before structured outputs: https://platform.claude.com/docs/en/build-with-claude/structured-outputs
     Family(
@@ -76,8 +87,14 @@ CLAUDE = (
         CLAUDE_THINKING,
         thinking=("enabled",),
         schemas=False,
+        prefill=True,
     ),
-    Family("3-5-sonnet 3-5-haiku 3-opus 3-sonnet 3-haiku", CLAUDE_THINKING, schemas=False),
+    Family(
+        "3-5-sonnet 3-5-haiku 3-opus 3-sonnet 3-haiku",
+        CLAUDE_THINKING,
+        schemas=False,
+        prefill=True,
+    ),
 )
 
 

@@ -1,0 +1,465 @@
+"""Streams that go on after a cut: from the provider's own copy of the answer, or by a request with the part so far.
+
+"lossless" reads the rest of a background answer of the Responses API, from the event after the last one that came.
+"anchored" sends the part back and asks the model to go on; where its answer repeats the end of the part, the repetition
+is cut off. Tool calls and structured output are never put together of two answers: they begin anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from math import ceil
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic_core import from_json
+
+from modelwire.adapters.model.continuation import NextPart
+from modelwire.adapters.model.results import result_of_chunks
+from modelwire.adapters.model.run import astart_model_run, start_model_run
+from modelwire.adapters.providers.model_families import family_of
+from modelwire.errors import (
+    ChatError,
+    IncompleteStream,
+    InvalidArgument,
+    Refused,
+    RetryClass,
+    StreamInterrupted,
+)
+from modelwire.messages import AIMessage, AIMessageChunk, HumanMessage, merge_chunks
+from modelwire.messages.ai import RESTART
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import settled
+from modelwire.transport.call import interrupted, stream_flow
+from modelwire.transport.drivers import adrive_stream, drive_stream
+
+if TYPE_CHECKING:
+    from modelwire.adapters.model.http import HTTPChatModel
+    from modelwire.adapters.model.refusals import RefusalPolicy
+    from modelwire.messages import BaseMessage
+    from modelwire.runnables import RunnableConfig
+    from modelwire.transport.steps import Exchange
+    from modelwire.transport.wire import ServerEvent
+
+__all__ = ["acontinued_elsewhere", "aresumed", "continued_elsewhere", "overlap", "resumed"]
+
+MOST_RESUMES = 4  # of one stream
+TAIL_CHARS = 200  # of the part: a repetition of its end is looked for in so many
+# A repetition of fewer characters is taken for chance, unless it is the whole part: "l" after "hel" is no repetition.
+LEAST_OVERLAP_CHARS = 8
+CHARS_A_TOKEN = 4  # about, of the part whose usage the provider has not sent
+FOLD_AT = 256  # chunks
+RESUMED_AT = (
+    "resumed_at"  # in the metadata of the first chunk after a seam: the character at which it is
+)
+
+GO_ON = (
+    "Your answer was cut off by a broken connection. Continue it exactly where it stopped: begin with the very next "
+    "character, repeat nothing, and say nothing about this interruption."
+)
+
+Chunk = AIMessageChunk
+
+
+def resumed(
+    model: HTTPChatModel,
+    exchange: Exchange[AIMessage, Chunk],
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+    config: RunnableConfig,
+    kwargs: dict[str, Any],
+    before: Chunk | None = None,
+) -> Iterator[Chunk]:
+    """Yield the chunks of a stream and of the requests that continue it; `before` is a part from another model."""
+    stream = _Resumable(model, exchange, messages, stop, config, kwargs, before)
+    while True:
+        exchange = stream.exchange
+        chunks = drive_stream(stream_flow(exchange), model._sync_connection(exchange))
+        try:
+            for chunk in chunks:
+                yield from stream.take(chunk)
+            yield from stream.end()
+            return
+        except ChatError as error:
+            yield from stream.go_on(error)
+        finally:
+            close(chunks)
+
+
+async def aresumed(
+    model: HTTPChatModel,
+    exchange: Exchange[AIMessage, Chunk],
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+    config: RunnableConfig,
+    kwargs: dict[str, Any],
+    before: Chunk | None = None,
+) -> AsyncIterator[Chunk]:
+    """Yield the chunks of a stream, and of the requests that continue it; see `resumed`."""
+    stream = _Resumable(model, exchange, messages, stop, config, kwargs, before, is_async=True)
+    while True:
+        exchange = stream.exchange
+        chunks = adrive_stream(stream_flow(exchange), model._async_connection(exchange))
+        try:
+            async for chunk in chunks:
+                for one in stream.take(chunk):
+                    yield one
+            for one in stream.end():
+                yield one
+            return
+        except ChatError as error:
+            for one in stream.go_on(error):
+                yield one
+        finally:
+            await aclose(chunks)
+
+
+def continued_elsewhere(
+    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+) -> Iterator[Chunk]:
+    """Yield the chunks with which `model` continues a part that another model has begun."""
+    config, messages, stop = settled(config), model._messages(input), kwargs.pop("stop", None)
+    with start_model_run(model, messages, config, {"stop": stop, **kwargs}) as run:
+        exchange = model._exchange(messages, stop, run.config, kwargs, stream=True)
+        for chunk in resumed(model, exchange, messages, stop, run.config, kwargs, part):
+            run.token(chunk)
+            yield chunk
+        run.end(result_of_chunks(run.received))
+
+
+async def acontinued_elsewhere(
+    model: HTTPChatModel, part: Chunk, input: Any, config: RunnableConfig, kwargs: dict[str, Any]
+) -> AsyncIterator[Chunk]:
+    """Yield the chunks with which `model` continues a part that another model has begun."""
+    config, messages, stop = settled(config), model._messages(input), kwargs.pop("stop", None)
+    key = await model._akey(kwargs, config.get("deadline"))
+    async with await astart_model_run(model, messages, config, {"stop": stop, **kwargs}) as run:
+        exchange = model._exchange(
+            messages, stop, run.config, kwargs, stream=True, is_async=True, key=key
+        )
+        async for chunk in aresumed(model, exchange, messages, stop, run.config, kwargs, part):
+            await run.token(chunk)
+            yield chunk
+        await run.end(result_of_chunks(run.received))
+
+
+class _Resumable:
+    """One stream: what has been yielded of it, and the request under way."""
+
+    def __init__(
+        self,
+        model: HTTPChatModel,
+        exchange: Exchange[AIMessage, Chunk],
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        config: RunnableConfig,
+        kwargs: dict[str, Any],
+        before: Chunk | None,
+        *,
+        is_async: bool = False,
+    ) -> None:
+        self._model, self._messages, self._stop = model, messages, stop
+        self._config, self._kwargs, self._is_async = config, kwargs, is_async
+        self._policy = cast("RefusalPolicy", exchange.refusals)
+        self._lossless = exchange.stream_resume == "lossless"
+        self._whole_request = exchange
+        self._parts: list[Chunk] = [] if before is None else [before]
+        self._seam: _Seam | None = None
+        self._count = 0  # of the requests that continued the stream
+        self._tracked: _TrackedWire | None = None
+        if self._lossless:
+            self._tracked = _TrackedWire(exchange)
+            exchange.wire = cast("Any", self._tracked)
+        exchange.refusals = None  # the end is judged here, with all parts
+        self.exchange = exchange
+        if before is not None:
+            self._anchor(before)
+
+    def take(self, chunk: Chunk) -> list[Chunk]:
+        """Return what the caller gets for a chunk that came."""
+        chunks = [chunk] if self._seam is None else self._seam.take(chunk)
+        if chunks and chunks[-1].chunk_position == "last":
+            chunks = self._checked(chunks)
+        self._add(chunks)
+        return chunks
+
+    def end(self) -> list[Chunk]:
+        """Return what was held back until the stream ended."""
+        chunks = [] if self._seam is None else self._seam.end()
+        self._add(chunks)
+        return chunks
+
+    def _add(self, chunks: list[Chunk]) -> None:
+        self._parts += chunks
+        if len(self._parts) > FOLD_AT:
+            self._parts = [merge_chunks(self._parts)]
+
+    def _checked(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Return the last chunks; raise `Refused` instead if the whole answer is refused."""
+        whole = merge_chunks([*self._parts, *chunks])
+        error = self._policy.error(whole, self.exchange.wire.provider)
+        if error is not None:
+            raise self.exchange.signed(error)
+        return [*chunks[:-1], *self._policy.ending(whole, chunks[-1:])]
+
+    def go_on(self, error: ChatError) -> list[Chunk]:
+        """Prepare the request that continues the stream, or raise `error`; return the chunks that come before it.
+
+        What the seam still holds back is dropped: it may be the beginning of a repetition.
+        """
+        self._seam = None
+        if not self._may_go_on(error):
+            raise self._given_up(error)
+        self._count += 1
+        if self._tracked is not None:
+            self.exchange = self._tracked.rest(self._again(self._messages))
+            return []
+        whole = merge_chunks(self._parts)
+        if self._is_stitchable(whole):
+            self._anchor(whole)
+            return []
+        self.exchange = self._again(self._messages)
+        marker = Chunk.from_wire("", response_metadata={RESTART: True})
+        self._parts.append(marker)
+        return [marker]
+
+    def _given_up(self, error: ChatError) -> ChatError:
+        """Return the error that the caller gets, with all parts; a fallback may continue a text."""
+        if not self._parts or isinstance(error, Refused):
+            return error
+        error.partial = whole = merge_chunks(self._parts)
+        if self.exchange.is_over():
+            return error
+        if not isinstance(error, IncompleteStream):
+            error = interrupted(error)
+        if isinstance(error, StreamInterrupted) and self._tracked is None:
+            error.may_continue_elsewhere = self._is_stitchable(whole)
+        return error
+
+    def _may_go_on(self, error: ChatError) -> bool:
+        if not self._parts or self._count >= MOST_RESUMES or self.exchange.is_over():
+            return False
+        if not isinstance(error, IncompleteStream) or error.retry_class is RetryClass.FATAL:
+            return False
+        return self._tracked is None or self._tracked.can_go_on()
+
+    def _is_stitchable(self, whole: Chunk) -> bool:
+        """Return whether the part is text alone, which another request may continue."""
+        body = from_json(self._whole_request.content)
+        has_form = not _FORMS.isdisjoint(body) or bool((body.get("text") or {}).get("format"))
+        config = body.get("generationConfig") or {}
+        has_form = has_form or "responseSchema" in config or "responseJsonSchema" in config
+        if has_form or whole.tool_call_chunks or not str(whole.text):
+            return False
+        blocks = whole.content if isinstance(whole.content, list) else []
+        kinds = {block.get("type") for block in blocks if isinstance(block, dict)}
+        return kinds <= _STITCHED
+
+    def _anchor(self, whole: Chunk) -> None:
+        """Make the request that carries the part so far."""
+        text = str(whole.text)
+        turns: list[BaseMessage] = [AIMessage(text)]
+        if not self._takes_prefill():
+            turns.append(HumanMessage(GO_ON))
+        self._seam = _Seam(whole, text, len(self.exchange.content))
+        self.exchange = self._again([*self._messages, *turns])
+
+    def _takes_prefill(self) -> bool:
+        """Return whether the model continues a last turn of the assistant, by its family and its parameters."""
+        wire, body = self._model._wire(), from_json(self._whole_request.content)
+        family = family_of(wire.owner, wire.name, str(self._model.model))
+        thinks = (body.get("thinking") or {}).get("type") in ("enabled", "adaptive")
+        return bool(getattr(family, "prefill", False)) and not thinks and not body.get("tools")
+
+    def _again(self, messages: Sequence[BaseMessage]) -> Exchange[AIMessage, Chunk]:
+        exchange = self._model._exchange(
+            messages,
+            self._stop,
+            self._config,
+            dict(self._kwargs),
+            stream=True,
+            is_async=self._is_async,
+            ask=False,
+        )
+        exchange.headers = self._whole_request.headers  # they have the key
+        exchange.refusals = None
+        return exchange
+
+
+# Fields of a body that make the answer one whose parts do not fit together.
+_FORMS = frozenset(("response_format", "output_config", "outputConfig", "output_format"))
+_STITCHED = frozenset(("text", "reasoning", "thinking", "redacted_thinking", "reasoning_content"))
+
+
+class _Seam:
+    """Puts the chunks of a continuation behind the part: without what they repeat of it, numbered on, marked."""
+
+    def __init__(self, before: Chunk, text: str, input_bytes: int) -> None:
+        self._text = text
+        self._tail = text[-TAIL_CHARS:]
+        self._in_place: Callable[[Sequence[Chunk]], list[Chunk]]
+        self._in_place = NextPart(before, _metadata)
+        self._held: list[Chunk] | None = []  # until it is known what they repeat
+        made = ceil(len(text) / CHARS_A_TOKEN)
+        sent = ceil(input_bytes / CHARS_A_TOKEN)
+        self._usage = None
+        if before.usage_metadata is None:
+            self._usage = {"input_tokens": sent, "output_tokens": made, "total_tokens": sent + made}
+
+    def take(self, chunk: Chunk) -> list[Chunk]:
+        """Return the chunks that can leave now."""
+        if self._held is None:
+            return self._in_place([chunk])
+        self._held.append(chunk)
+        text = "".join(str(one.text) for one in self._held)
+        if chunk.chunk_position != "last" and may_overlap(self._tail, text):
+            return []
+        return self.end()
+
+    def end(self) -> list[Chunk]:
+        """Return what is held, without what it repeats."""
+        held, self._held = self._held, None
+        if not held:
+            return []
+        text = "".join(str(one.text) for one in held)
+        left = overlap(self._tail, text)
+        chunks = []
+        for chunk in held:
+            size = min(left, len(str(chunk.text)))
+            left -= size
+            chunks.append(_without(chunk, size) if size else chunk)
+        about: dict[str, Any] = {RESUMED_AT: len(self._text)}
+        if self._usage is not None:
+            about["usage_estimated"] = True
+        mark = Chunk.from_wire("", response_metadata=about, usage_metadata=cast("Any", self._usage))
+        return self._in_place([mark, *chunks])
+
+
+def _metadata(first: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of the last chunk: the answer keeps the id that it began with."""
+    return {**last, "id": first["id"]} if "id" in first else dict(last)
+
+
+def _without(chunk: Chunk, size: int) -> Chunk:
+    """Return a chunk without the first characters of its text."""
+    content: Any = chunk.content
+    if isinstance(content, str):
+        return chunk.model_copy(update={"content": content[size:]})
+    blocks = []
+    for block in content:
+        if isinstance(block, dict) and block.get("type") == "text" and size:
+            text = str(block.get("text") or "")
+            block = {**block, "text": text[size:]}
+            size = max(0, size - len(text))
+        blocks.append(block)
+    return chunk.model_copy(update={"content": blocks})
+
+
+def overlap(tail: str, text: str) -> int:
+    """Return how many characters at the beginning of `text` repeat the end of `tail`: the longest match.
+
+    White space that a prefill lost at its end counts, too, as far as `text` begins with it.
+    """
+    for size in range(min(len(tail), len(text)), 0, -1):
+        if tail.endswith(text[:size]) and (size >= LEAST_OVERLAP_CHARS or size == len(tail)):
+            return size
+    space = tail[len(tail.rstrip()) :]
+    return len(space) if space and text.startswith(space) else 0
+
+
+def may_overlap(tail: str, text: str) -> bool:
+    """Return whether more characters may show that `text` repeats the end of `tail`."""
+    if len(text) >= len(tail):
+        return False
+    return any(tail.startswith(text, at) for at in range(len(tail) - len(text)))
+
+
+class _TrackedWire:
+    """The codec of a lossless stream: one decoder reads all of its connections, each event once."""
+
+    def __init__(self, exchange: Exchange[AIMessage, Chunk]) -> None:
+        wire: Any = exchange.wire
+        body = from_json(exchange.content)
+        if not hasattr(wire, "answer_url") or body.get("background") is not True:
+            raise InvalidArgument(
+                'A stream resumes "lossless" only on the Responses API and in the background: call it with '
+                '`use_responses_api=True` and `background=True`, or set `stream_resume="anchored"`.'
+            )
+        self._wire = wire
+        self._url = exchange.url
+        self.provider: str = wire.provider
+        self.decode = wire.decode
+        self.error = wire.error
+        self._decoder: _TrackedDecoder | None = None  # which reads the stream
+        self._made = 0
+
+    def stream_decoder(self, headers: Mapping[str, str]) -> Any:
+        """Return the decoder of the stream; each second one is that of the part, should the stream fail."""
+        self._made += 1
+        if self._made % 2 == 0:
+            return self._wire.stream_decoder(headers)
+        if self._decoder is None or not self._decoder.has_chunks:
+            self._decoder = _TrackedDecoder(self._wire.stream_decoder(headers))
+        return self._decoder
+
+    def can_go_on(self) -> bool:
+        """Return whether the provider has named the answer and numbered its events."""
+        decoder = self._decoder
+        return decoder is not None and decoder.sequence is not None and bool(decoder.response_id)
+
+    def rest(self, exchange: Exchange[AIMessage, Chunk]) -> Exchange[AIMessage, Chunk]:
+        """Make an exchange ask for the events after the last one that came.
+
+        Source: https://platform.openai.com/docs/api-reference/responses/get, read 2026-11.
+        """
+        decoder = cast("_TrackedDecoder", self._decoder)
+        url = self._wire.answer_url(self._url, decoder.response_id)
+        mark = "&" if "?" in url else "?"
+        exchange.url = f"{url}{mark}stream=true&starting_after={decoder.sequence}"
+        exchange.method, exchange.content = "GET", b""
+        exchange.note = None  # a copy of what the provider has made costs nothing
+        exchange.wire = cast("Any", self)
+        self._made = 0
+        return exchange
+
+
+class _TrackedDecoder:
+    """Remembers the id of the answer and the number of its last event, and passes over events that come again."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self.sequence: int | None = None
+        self.response_id = ""
+        self.has_chunks = False
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's name of the request."""
+        return cast("str | None", self._decoder.request_id)
+
+    @property
+    def refused(self) -> bool:
+        """Whether a piece of a refusal has come."""
+        return bool(self._decoder.refused)
+
+    def feed(self, event: ServerEvent) -> list[Chunk]:
+        """Return the chunks of an event."""
+        try:
+            data = from_json(event.data)
+        except ValueError:
+            data = None
+        if isinstance(data, dict):
+            number = data.get("sequence_number")
+            if isinstance(number, int):
+                if self.sequence is not None and number <= self.sequence:
+                    return []
+                self.sequence = number
+            response = data.get("response")
+            if isinstance(response, dict) and isinstance(response.get("id"), str):
+                self.response_id = response["id"]
+        chunks = cast("list[Chunk]", self._decoder.feed(event))
+        self.has_chunks = self.has_chunks or bool(chunks)
+        return chunks
+
+    def close(self) -> list[Chunk]:
+        """Return the last chunks. Raises `IncompleteStream` before the end."""
+        return cast("list[Chunk]", self._decoder.close())
