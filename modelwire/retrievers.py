@@ -14,12 +14,6 @@ from pydantic import Field
 from modelwire.documents import Document
 from modelwire.errors import InvalidType
 from modelwire.runnables.base import Runnable
-from modelwire.runnables.call_function import (
-    acall_func_with_variable_args,
-    accepted_kwargs,
-    call_func_with_variable_args,
-    extra_kwargs,
-)
 from modelwire.runnables.config import (
     RunnableConfig,
     changed,
@@ -28,7 +22,13 @@ from modelwire.runnables.config import (
     settled,
 )
 from modelwire.runnables.deadline import check, covered
-from modelwire.runnables.on_demand import managers
+from modelwire.runnables.invoke_function import (
+    acall_func_with_variable_args,
+    accepted_kwargs,
+    call_func_with_variable_args,
+    extra_kwargs,
+)
+from modelwire.runnables.lazy_rooms import managers
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:

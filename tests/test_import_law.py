@@ -38,7 +38,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"notebooks", "outputs", "prompts", "tools", "tracers"},
     ),
     # `submit_batch` is a method of every chain, and so is `batch`, whose keywords may be headers that nobody is to see.
-    "runnables.many_inputs": ({"runnables"}, {"jobs.batch_api", "transport.wire"}),
+    "runnables.batch_methods": ({"runnables"}, {"jobs.batch_api", "transport.wire"}),
     "tracers": ({"errors", "callbacks", "runnables"}, set()),
     "prompts": ({"errors", "messages", "runnables", "prompt_values"}, set()),
     "outputs": ({"errors", "messages"}, set()),
@@ -487,13 +487,13 @@ def test_no_module_changes_a_setting_of_the_interpreter() -> None:
 
 
 def test_no_circle_of_imports_is_large() -> None:
-    """Imports in functions and lazy modules count, but for `runnables.on_demand`: LangChain's methods of a `Runnable`
+    """Imports in functions and lazy modules count, but for `runnables.lazy_rooms`: LangChain's methods of a `Runnable`
     (`as_tool`, `get_graph`, `astream_events`) need what stands above it.
     """
     names = {
         f"modelwire.{_name(path)}": path
         for path in MODULES
-        if _name(path) not in ("", "runnables.on_demand")
+        if _name(path) not in ("", "runnables.lazy_rooms")
     }
     edges = {
         name: {one for one, _, _ in _imported(path) if one in names and not _within(name, one)}

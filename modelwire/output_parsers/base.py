@@ -11,7 +11,7 @@ from modelwire.messages import BaseMessage
 from modelwire.messages.conversion import own_message
 from modelwire.runnables.config import RunnableConfig, run_in_executor, settled
 from modelwire.runnables.deadline import check, covered
-from modelwire.runnables.on_demand import outputs
+from modelwire.runnables.lazy_rooms import outputs
 from modelwire.runnables.run import acalled, called, listening
 from modelwire.runnables.serializable import RunnableSerializable
 

@@ -12,7 +12,7 @@ from modelwire.runnables.addable import growing
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, settled
 from modelwire.runnables.deadline import acovered_chunks, covered_chunks
-from modelwire.runnables.on_demand import outputs
+from modelwire.runnables.lazy_rooms import outputs
 from modelwire.runnables.run import atransformed, transformed
 
 if TYPE_CHECKING:

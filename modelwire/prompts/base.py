@@ -14,7 +14,7 @@ from modelwire.prompt_values import PromptValue
 from modelwire.prompts.template import check_variables
 from modelwire.runnables.config import RunnableConfig, changed, settled
 from modelwire.runnables.deadline import check, covered
-from modelwire.runnables.on_demand import schemas
+from modelwire.runnables.lazy_rooms import schemas
 from modelwire.runnables.run import acalled, called
 from modelwire.runnables.serializable import RunnableSerializable
 

@@ -22,12 +22,12 @@ from modelwire import _lazy, runnables
 from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
+from modelwire.runnables.batch_methods import BatchMethods, Input, Output
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, clocked, run_in_executor, settled
 from modelwire.runnables.deadline import covered, guard
 from modelwire.runnables.description import Described, loop_native
-from modelwire.runnables.many_inputs import Input, ManyInputs, Output
-from modelwire.runnables.on_demand import call_function, events, log, root_listeners, runs, tools
+from modelwire.runnables.lazy_rooms import events, invoke_function, log, root_listeners, runs, tools
 from modelwire.runnables.reading_context import abound_stream, bound_stream
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]):
+class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Output]):
     """A unit of work that can be invoked, batched, streamed and composed, sync and async."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -401,12 +401,12 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
             self,
             input,
             settled(config),
-            lambda inner, run: call_function.call_func_with_variable_args(
+            lambda inner, run: invoke_function.call_func_with_variable_args(
                 func, input, inner, run and run.manager, **kwargs
             ),
             run_type=run_type,
             serialized=serialized,
-            is_needed=call_function.takes_manager(func),
+            is_needed=invoke_function.takes_manager(func),
         )
 
     async def _acall_with_config(
@@ -423,12 +423,12 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
             self,
             input,
             settled(config),
-            lambda inner, run: call_function.acall_func_with_variable_args(
+            lambda inner, run: invoke_function.acall_func_with_variable_args(
                 func, input, inner, run and run.manager, **kwargs
             ),
             run_type=run_type,
             serialized=serialized,
-            is_needed=call_function.takes_manager(func),
+            is_needed=invoke_function.takes_manager(func),
         )
 
     def _transform_stream_with_config(
@@ -444,11 +444,11 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
             self,
             input,
             settled(config),
-            lambda items, inner, run: call_function.stream_function(
+            lambda items, inner, run: invoke_function.stream_function(
                 transformer, items, inner, run and run.manager, kwargs
             ),
             run_type,
-            is_needed=call_function.takes_manager(transformer),
+            is_needed=invoke_function.takes_manager(transformer),
         )
 
     def _atransform_stream_with_config(
@@ -464,11 +464,11 @@ class Runnable(ManyInputs[Input, Output], Described, ABC, Generic[Input, Output]
             self,
             input,
             settled(config),
-            lambda items, inner, run: call_function.astream_function(
+            lambda items, inner, run: invoke_function.astream_function(
                 transformer, items, inner, run and run.manager, kwargs
             ),
             run_type,
-            is_needed=call_function.takes_manager(transformer),
+            is_needed=invoke_function.takes_manager(transformer),
         )
 
 

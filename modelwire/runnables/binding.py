@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from modelwire.errors import warn_caller
 from modelwire.runnables.base import Input, Output, Runnable
-from modelwire.runnables.call_function import accepted_kwargs, config_place
+from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.config import (
     Configs,
     RunnableConfig,
@@ -19,7 +19,7 @@ from modelwire.runnables.config import (
     var_child_runnable_config,
 )
 from modelwire.runnables.forwarding import Call, Forwarding
-from modelwire.runnables.many_inputs import hidden
+from modelwire.runnables.invoke_function import accepted_kwargs, config_place
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
-from modelwire.runnables.on_demand import schemas
+from modelwire.runnables.lazy_rooms import schemas
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import WholeStep
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType, warn_caller
 from modelwire.runnables.deadline import start_clock
-from modelwire.runnables.on_demand import managers
+from modelwire.runnables.lazy_rooms import managers
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from modelwire._border import is_langchain, own
 from modelwire.errors import InvalidArgument, InvalidType, did_you_mean, warn_caller
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
-from modelwire.runnables.call_function import accepted_kwargs, config_place
 from modelwire.runnables.config import RunnableConfig, changed, merge_configs, settled
 from modelwire.runnables.description import loop_native
 from modelwire.runnables.fields import (
@@ -30,6 +29,7 @@ from modelwire.runnables.fields import (
     get_unique_config_specs,
 )
 from modelwire.runnables.forwarding import Call, Forwarding
+from modelwire.runnables.invoke_function import accepted_kwargs, config_place
 
 if TYPE_CHECKING:
     from modelwire.runnables.graph import Graph

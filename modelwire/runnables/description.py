@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.config import RunnableConfig
-from modelwire.runnables.on_demand import fields, graphs, prompts, schemas
+from modelwire.runnables.lazy_rooms import fields, graphs, prompts, schemas
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

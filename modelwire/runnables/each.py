@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.runnables.base import Input, Output, Runnable
 from modelwire.runnables.config import RunnableConfig
-from modelwire.runnables.on_demand import schemas
+from modelwire.runnables.lazy_rooms import schemas
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Reported
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from modelwire.errors import CallerError
 from modelwire.runnables.addable import collected
+from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.channel import Channel
 from modelwire.runnables.listener import (
     ABSENT,
@@ -21,7 +22,6 @@ from modelwire.runnables.listener import (
     dict_from_result,
     message_of,
 )
-from modelwire.runnables.many_inputs import hidden
 from modelwire.runnables.reading_context import abound
 
 if TYPE_CHECKING:

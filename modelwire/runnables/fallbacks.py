@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable, coerce_to_runnable
-from modelwire.runnables.call_function import END
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig
 from modelwire.runnables.deadline import check
+from modelwire.runnables.invoke_function import END
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step
 

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, get_args, overl
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
-from modelwire.runnables.call_function import (
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import (
+    DEFAULT_RECURSION_LIMIT,
+    RunnableConfig,
+    changed,
+    run_in_executor,
+)
+from modelwire.runnables.deadline import acovered_chunks, covered
+from modelwire.runnables.invoke_function import (
     END,
     accepted_kwargs,
     astream_function,
@@ -24,15 +32,7 @@ from modelwire.runnables.call_function import (
     stream_function,
     takes_manager,
 )
-from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import (
-    DEFAULT_RECURSION_LIMIT,
-    RunnableConfig,
-    changed,
-    run_in_executor,
-)
-from modelwire.runnables.deadline import acovered_chunks, covered
-from modelwire.runnables.on_demand import function_source, graphs, schemas
+from modelwire.runnables.lazy_rooms import function_source, graphs, schemas
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step, WholeStep, once
 

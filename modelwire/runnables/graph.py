@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.description import Described
-from modelwire.runnables.on_demand import drawings, schemas
+from modelwire.runnables.lazy_rooms import drawings, schemas
 
 if TYPE_CHECKING:
     from modelwire.runnables.base import Runnable

@@ -15,7 +15,7 @@ from modelwire import _lazy
 from modelwire.errors import InvalidArgument
 from modelwire.runnables.base import Input, Runnable, coerce_to_runnable
 from modelwire.runnables.config import RunnableConfig
-from modelwire.runnables.on_demand import batching, graphs, schemas, streams
+from modelwire.runnables.lazy_rooms import batching, graphs, schemas, streams
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step
 

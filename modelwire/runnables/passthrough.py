@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelwire.errors import InvalidType
 from modelwire.runnables.addable import AddableDict, GrowingDict, collected, growing, replaces
-from modelwire.runnables.call_function import (
+from modelwire.runnables.closing import aclose, close
+from modelwire.runnables.config import RunnableConfig, run_in_executor
+from modelwire.runnables.functions import is_async
+from modelwire.runnables.invoke_function import (
     acall_func_with_variable_args,
     call_func_with_variable_args,
     takes_manager,
 )
-from modelwire.runnables.closing import aclose, close
-from modelwire.runnables.config import RunnableConfig, run_in_executor
-from modelwire.runnables.functions import is_async
-from modelwire.runnables.on_demand import graphs, schemas, streams
+from modelwire.runnables.lazy_rooms import graphs, schemas, streams
 from modelwire.runnables.parallel import RunnableParallel
 from modelwire.runnables.run import AsyncRun, Run
 from modelwire.runnables.step import Step

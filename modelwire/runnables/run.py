@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from modelwire.callbacks.hooks import listening
 from modelwire.runnables.addable import collected
-from modelwire.runnables.call_function import END
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import (
     RunnableConfig,
@@ -22,6 +21,7 @@ from modelwire.runnables.config import (
     get_async_callback_manager_for_config,
     get_callback_manager_for_config,
 )
+from modelwire.runnables.invoke_function import END
 
 if TYPE_CHECKING:
     from modelwire.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from modelwire.runnables.addable import collected
 from modelwire.runnables.base import Input, Output, Runnable
+from modelwire.runnables.batch_methods import hidden
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig, below, settled
 from modelwire.runnables.deadline import (
@@ -21,7 +22,6 @@ from modelwire.runnables.deadline import (
     covered_chunks,
 )
 from modelwire.runnables.description import ComparedByParts
-from modelwire.runnables.many_inputs import hidden
 from modelwire.runnables.reading_context import abound, bound
 from modelwire.runnables.run import (
     AsyncRun,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelwire.runnables.addable import AddableDict
 from modelwire.runnables.base import Runnable
-from modelwire.runnables.call_function import END
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import RunnableConfig
+from modelwire.runnables.invoke_function import END
 
 if TYPE_CHECKING:
     import asyncio

@@ -18,7 +18,7 @@ from modelwire.runnables import (
     RunnablePassthrough,
     RunnableSequence,
 )
-from modelwire.runnables.call_function import var_child_runnable_config
+from modelwire.runnables.invoke_function import var_child_runnable_config
 
 
 def double(x: int) -> int:

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from modelwire import outputs, prompts, tools
     from modelwire.callbacks import manager as managers
     from modelwire.runnables import batch as batching
-    from modelwire.runnables import call_function, events, fields, function_source, log, streams
     from modelwire.runnables import drawing as drawings
+    from modelwire.runnables import events, fields, function_source, invoke_function, log, streams
     from modelwire.runnables import graph as graphs
     from modelwire.runnables import run as runs
     from modelwire.runnables import schema as schemas
     from modelwire.tracers import root_listeners
 else:
     batching = _lazy.module("modelwire.runnables.batch")
-    call_function = _lazy.module("modelwire.runnables.call_function")
+    invoke_function = _lazy.module("modelwire.runnables.invoke_function")
     drawings = _lazy.module("modelwire.runnables.drawing")
     events = _lazy.module("modelwire.runnables.events")
     fields = _lazy.module("modelwire.runnables.fields")
@@ -36,12 +36,12 @@ else:
 
 __all__ = [
     "batching",
-    "call_function",
     "drawings",
     "events",
     "fields",
     "function_source",
     "graphs",
+    "invoke_function",
     "log",
     "managers",
     "outputs",

@@ -1,4 +1,4 @@
-"""`ManyInputs`: the batch methods of every `Runnable`; `batch.py` implements them."""
+"""`BatchMethods`: the batch methods of every `Runnable`; `batch.py` implements them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from modelwire import _lazy, runnables
 from modelwire.runnables.config import Configs
-from modelwire.runnables.on_demand import batching
+from modelwire.runnables.lazy_rooms import batching
 
 if TYPE_CHECKING:
     from modelwire.jobs import batch_api
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     batch_api = _lazy.module("modelwire.jobs.batch_api")
 
-__all__ = ["ManyInputs", "hidden"]
+__all__ = ["BatchMethods", "hidden"]
 
 Input = TypeVar("Input", contravariant=True)
 Output = TypeVar("Output", covariant=True)
@@ -37,7 +37,7 @@ def hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
     return kwargs
 
 
-class ManyInputs(Generic[Input, Output]):
+class BatchMethods(Generic[Input, Output]):
     """The methods of a `Runnable` for more than one input."""
 
     @overload
