@@ -277,3 +277,19 @@ def test_public_functions_say_what_they_raise() -> None:
         )
     }
     assert silent == set()
+
+
+def test_the_architecture_names_what_is_there() -> None:
+    """A path is named from the root, or by its last part behind one of the same folder."""
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([\w/]+\.py|[\w/]+/)`", text.replace("NAME", "anthropic")))
+    assert len(names) > 30
+    there = {path.name for path in FILES}
+    missing = [
+        name
+        for name in names
+        if not (PACKAGE.parent / name).exists()
+        and not (PACKAGE / name).exists()
+        and ("/" in name or name not in there)
+    ]
+    assert missing == []
