@@ -17,6 +17,7 @@ from support.word_wire import WordWire
 
 from modelwire.errors import ChatError, ConnectFailed
 from modelwire.transport.call import call_flow
+from modelwire.transport.ratelimit.admission import Admission
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 from modelwire.transport.retry import RetryPolicy
 from modelwire.transport.steps import Exchange, Send, Sleep, Timeouts, Wait
@@ -271,9 +272,18 @@ class WatchedGovernor(AdaptiveRateLimiter):
     pause_began = -math.inf
 
     def _pause(self, now: float, seconds: float) -> None:
+        self._begin(now)
+        super()._pause(now, seconds)
+
+    def _pause_as_asked(
+        self, now: float, admission: Admission, least_s: float, asked_s: float
+    ) -> None:
+        self._begin(now)
+        super()._pause_as_asked(now, admission, least_s, asked_s)
+
+    def _begin(self, now: float) -> None:
         if now >= self.gate.paused_until:
             self.pause_began = now
-        super()._pause(now, seconds)
 
 
 @dataclass

@@ -44,12 +44,18 @@ _AT_MOST, _OFTEN, _LARGER = 0.1, 20, 0.25
 # But more than `_PAIRS` in a row are neither: a pace below that of any bucket is refused no more.
 _SOON, _DOUBT, _PAIRS = 5, 0.03, 3
 _LEAST_PER_S = 1 / 120
+# A limit that counts the requests of a window saves nothing up: what was taken between two refusals, a second, lies
+# below it. A share of the pace that had grown until a refusal is soon tried again; a smaller one after the guess.
+_AIM, _AIM_OF_GUESS, _AIM_HOLD_S, _AIM_GROWTH_PER_S = 0.8, 0.6, 1.0, 0.2
+# A pace of twice what was learned is refused no more: the limit is another one, and the pace grows faster.
+_LIFTED, _LIFTED_GROWTH_PER_S = 2.0, 0.5
 
 
 class RateEstimate:
     """A bucket filled at the rate we believe in. `level` is how many requests may leave now."""
 
     __slots__ = (
+        "aim",
         "at",
         "burst",
         "ceiling",
@@ -73,6 +79,7 @@ class RateEstimate:
         self.burst = (
             inf  # how many the provider took before it first refused one, where that was soon
         )
+        self.aim = 0.0  # the pace below which it grows soon
         self.soon = 0  # refusals in a row, each after a few requests at a pace that had not grown
         self.at = now
         self.level = 0.0
@@ -125,6 +132,10 @@ class RateEstimate:
                 if now - self.cut_at > max(_GUESS_HOLD_S, _GUESS_HOLD / self.rate)
                 else 0.0
             )
+        if self.rate < self.aim:
+            return _AIM_GROWTH_PER_S if now - self.cut_at > _AIM_HOLD_S else 0.0
+        if self.rate > _LIFTED * self.rate_after_cut:
+            return _LIFTED_GROWTH_PER_S
         hold_s = max(_HOLD_S, min(_HOLD / self.rate, _HOLD_MOST_S), _HOLD_LEAST / self.rate)
         if self.burst < _SMALL:
             hold_s *= _HOLD_SMALL
@@ -143,6 +154,7 @@ class RateEstimate:
         """Whether a refusal now is none of a limit's: the pace has not grown since the last cut."""
         return (
             self.cuts > 0
+            and self.rate >= self.aim
             and self._growth(now) == 0.0
             and (self.takes_bursts or self.held_cuts > _PAIRS)
         )
@@ -195,6 +207,9 @@ class RateEstimate:
         """A refusal of what was sent `ago_s`: since the last one, or the beginning, `accepted` were taken."""
         growth, self.cut_at = self._growth(now) if self.rate < inf and self.cuts else 0.0, now
         self.held_cuts = 0 if growth else self.held_cuts + 1
+        self.aim = 0.0
+        if growth and self.takes_bursts:
+            self.aim = self.rate * (_AIM_OF_GUESS if self.cuts == 1 else _AIM)
         if accepted <= 0:
             return  # nothing learned; the gate stays shut for longer
         if self.rate == inf:
