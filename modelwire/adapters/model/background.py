@@ -5,8 +5,8 @@ Source: https://platform.openai.com/docs/guides/background (openai 3.52, `respon
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
+from time import sleep
 from typing import TYPE_CHECKING, Any, cast
 
 from modelwire.adapters.model.results import chunk_from_message
@@ -77,7 +77,7 @@ def final_answer(
                 if step[0] == "send":
                     came = send(step[1])
                 else:
-                    time.sleep(step[1])
+                    sleep(step[1])
             except ChatError as error:
                 step = flow.throw(error)
             else:

@@ -12,9 +12,9 @@ import pytest
 
 from modelwire.adapters.model.stream_resume import may_overlap, overlap
 from modelwire.adapters.wires.wire import loaded, wire_named
-from modelwire.errors import InvalidArgument, StreamInterrupted
+from modelwire.errors import InvalidArgument, Refused, StreamInterrupted
 from modelwire.messages import merge_chunks, message_chunk_to_message
-from modelwire.testing import Answer
+from modelwire.testing import Answer, ProviderServer, faults
 from modelwire.testing.server.wires import WIRES, Call, answer_reply
 
 ALL = ["openai", "responses", "anthropic", "bedrock", "gemini"]
@@ -305,3 +305,36 @@ def test_the_fallback_continues_what_the_first_model_cannot(colour: Any) -> None
     plain = Provider("openai", text, [0.5, *[0.0] * 40])
     with pytest.raises(StreamInterrupted):
         colour.stream(plain.model().with_fallbacks([second.model()]), "Tell me.")
+
+
+def test_a_refusal_behind_a_seam_is_refused(colour: Any) -> None:
+    text = text_of(7)
+    provider = Provider("openai", text, [0.5])
+    original = provider.handle
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        if len(provider.bodies) == 1:
+            provider.wire, kept = "openai", provider.text
+            part = part_in(json.loads(request.read()))
+            answer = Answer(kept[len(part) : len(part) + 20], stop="content_filter")
+            provider.bodies.append(json.loads(request.read()))
+            call = Call("openai", 2, "m", True, answer.tokens(100))
+            reply = answer_reply(answer, call)
+            return provider.response(reply.parts, reply.headers)
+        return original(request)
+
+    provider.handle = handle  # type: ignore[method-assign]
+    with pytest.raises(Refused) as caught:
+        colour.stream(provider.model(stream_resume="anchored"), "Tell me.")
+    assert text.startswith(caught.value.partial.text)
+    assert len(provider.bodies) == 2
+
+
+@pytest.mark.parametrize("at", [200, 2000, 3000])
+def test_the_test_server_resumes_a_background_stream(at: int, colour: Any) -> None:
+    text = text_of(9)
+    with ProviderServer([faults.cut(after_bytes=at).on(text)], default=text) as server:
+        model = server.model("responses", stream_resume="lossless")
+        chunks = colour.stream(model, "Tell me.", background=True)
+        assert "".join(str(chunk.text) for chunk in chunks) == text
+        assert server.counts.requests == 2
