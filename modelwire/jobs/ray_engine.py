@@ -140,7 +140,7 @@ class RayCaller(RowCaller):
         self._ray = require_ray()
         self._workers = workers
         self._shares: Any = None
-        self._asked: dict[int, asyncio.Future[tuple[dict[str, Any], str]]] = {}
+        self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], str]]] = {}
         self._count = 0
         self._waiting: list[dict[str, Any]] = []
         self._is_busy = self._is_closed = False
@@ -149,7 +149,7 @@ class RayCaller(RowCaller):
         loop = asyncio.get_running_loop()
         number, self._count = self._count, self._count + 1
         answer: asyncio.Future[tuple[dict[str, Any], str]] = loop.create_future()
-        self._asked[number] = answer
+        self._pending[number] = answer
         self._waiting.append({"number": number, "row": exact_json(tagged(values))})
         if not self._is_busy:
             self._is_busy = True
@@ -160,7 +160,7 @@ class RayCaller(RowCaller):
         super().wind_up()
         if self._shares is not None:
             self._shares.end.remote()
-        return len(self._asked)
+        return len(self._pending)
 
     def close(self) -> None:
         self._is_closed = True
@@ -217,7 +217,7 @@ class RayCaller(RowCaller):
 
     def _take(self, results: Iterable[dict[str, Any]]) -> None:
         for result in results:
-            answer = self._asked.pop(result["number"], None)
+            answer = self._pending.pop(result["number"], None)
             if answer is None or answer.done():
                 continue
             outcome = from_json(result["outcome"])
@@ -235,7 +235,7 @@ class RayCaller(RowCaller):
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         for number in numbers:
-            answer = self._asked.pop(number, None)
+            answer = self._pending.pop(number, None)
             if answer is not None and not answer.done():
                 answer.set_exception(
                     failure or stopped("Ray has ended without an answer to some rows")

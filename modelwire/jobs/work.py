@@ -75,13 +75,15 @@ class Work:
         self.columns = None if self.prompt is None else sorted(self.prompt.input_variables)
         optional = [] if self.prompt is None else self.prompt.optional_variables
         self.answer_columns = _answer_columns(chain)
-        self._asked = None if self.columns is None else tuple(sorted({*self.columns, *optional}))
+        self._prompt_columns = (
+            None if self.columns is None else tuple(sorted({*self.columns, *optional}))
+        )
 
     def question(self, values: Any) -> Any:
         """Return the part of a row that reaches the model: rows for which it is equal share one call."""
-        if self._asked is None or not isinstance(values, dict):
+        if self._prompt_columns is None or not isinstance(values, dict):
             return values
-        return [values.get(name) for name in self._asked]
+        return [values.get(name) for name in self._prompt_columns]
 
     def filled(self, values: Any) -> Any:
         """Return the values of a row for its prompt.

@@ -191,9 +191,9 @@ class RunnableBinding(Forwarding[Input, Output]):
     def with_types(
         self, *, input_type: Any = None, output_type: Any = None
     ) -> RunnableBinding[Any, Any]:
-        kept = self.custom_input_type, self.custom_output_type
+        own = self.custom_input_type, self.custom_output_type
         return self._with(
-            custom_input_type=input_type or kept[0], custom_output_type=output_type or kept[1]
+            custom_input_type=input_type or own[0], custom_output_type=output_type or own[1]
         )
 
     def with_retry(self, **options: Any) -> RunnableBinding[Input, Output]:

@@ -470,5 +470,5 @@ class RunnableConfigurableAlternatives(DynamicRunnable[Input, Output]):
 
 def changed_configurable(config: RunnableConfig, configurable: dict[str, Any]) -> RunnableConfig:
     """Return a copy of a settled config with other configurable values, keeping the name and id of its run."""
-    kept = {key: value for key, value in config.items() if key in ("run_name", "run_id")}
-    return changed(config, configurable=configurable, **kept)
+    names = {key: value for key, value in config.items() if key in ("run_name", "run_id")}
+    return changed(config, configurable=configurable, **names)

@@ -269,15 +269,15 @@ class _Attempts:
         Notes of an earlier call that raised the same error are removed.
         """
         first = cast("BaseException", self._first)
-        kept = [
+        others = [
             note
             for note in getattr(first, "__notes__", ())
             if getattr(note, "owner", None) != id(self._owner)
         ]
-        if kept or self._notes:
+        if others or self._notes:
             for note in self._notes:
                 note.owner = id(self._owner)
-            first.__notes__ = [*kept, *self._notes]
+            first.__notes__ = [*others, *self._notes]
         return first
 
 

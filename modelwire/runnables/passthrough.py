@@ -233,13 +233,13 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         added = self.mapper.transform(mapped, config, **kwargs)
         try:
             for chunk in passed:
-                if kept := self._kept(chunk):
-                    yield kept
+                if values := self._without_replaced(chunk):
+                    yield values
             yield from added
         finally:
             close(added, passed, mapped, input)
 
-    def _kept(self, chunk: Any) -> AddableDict:
+    def _without_replaced(self, chunk: Any) -> AddableDict:
         keys = self.mapper.steps__
         return kind_of(chunk)(
             {key: value for key, value in _dict(chunk).items() if key not in keys}
@@ -257,8 +257,8 @@ class RunnableAssign(Step[dict[str, Any], dict[str, Any]]):
         added = self.mapper.atransform(mapped, config, **kwargs)
         try:
             async for chunk in passed:
-                if kept := self._kept(chunk):
-                    yield kept
+                if values := self._without_replaced(chunk):
+                    yield values
             async for chunk in added:
                 yield chunk
         finally:

@@ -286,7 +286,7 @@ class Requests:
         try:
             if isinstance(prepared, Exception):
                 raise prepared
-            return self._asked(number, record, prepared)
+            return self._request_line(number, record, prepared)
         except Exception as exc:  # A step of the user may raise anything; only this row fails.
             if isinstance(exc, (MissingKey, MissingDependency, DiskError)):
                 # These errors would fail every row.
@@ -294,7 +294,7 @@ class Requests:
             self.first = self.first or exc
             return json_of({**record, "error": failure_text(exc)})
 
-    def _asked(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
+    def _request_line(self, number: int, record: dict[str, Any], prepared: Any) -> bytes:
         messages = self._split.messages(prepared)
         if (answer := self._split.cached(messages)) is not None:
             self._live.add(number, answer)

@@ -222,9 +222,12 @@ class BatchDesk:
         self, request: SeenRequest, id_: str, content: bytes, batch: SeenBatch | None, kind: str
     ) -> Reply | Iterable[Step]:
         reply = Reply(200, {"content-type": kind, "accept-ranges": "bytes"}, [content])
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-        if asked:
-            first, last = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
+        requested_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+        if requested_range:
+            first, last = (
+                int(requested_range[1]),
+                min(int(requested_range[2] or len(content) - 1), len(content) - 1),
+            )
             if first > last:
                 return Reply(416, {"content-range": f"bytes */{len(content)}"}, [b""])
             reply.status, reply.parts = 206, [content[first : last + 1]]
@@ -277,15 +280,15 @@ class BatchDesk:
     def make_anthropic(
         self, request: SeenRequest, id_: str, base_url: str
     ) -> Reply | Iterable[Step]:
-        asked = request.fields.get("requests") or []
-        names = [str(row.get("custom_id")) for row in asked]
+        requests = request.fields.get("requests") or []
+        names = [str(row.get("custom_id")) for row in requests]
         bad = next((name for name in names if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name)), None)
-        if not asked or bad is not None or len(set(names)) < len(names):
+        if not requests or bad is not None or len(set(names)) < len(names):
             message = "`requests` must be a list of rows, each with a `custom_id` of its own: `^[a-zA-Z0-9_-]{1,64}$`."
             return error_reply("anthropic", 400, number=request.number, message=message)
         rows = [
             (name, "anthropic", row.get("params") or {})
-            for name, row in zip(names, asked, strict=True)
+            for name, row in zip(names, requests, strict=True)
         ]
         batch = self._make("anthropic", rows, {})
         return (
@@ -635,10 +638,10 @@ def _read_rows(
 
 def _page(rows: list[dict[str, Any]], request: SeenRequest, usual: int) -> Reply:
     """Return a page of a list, newest first, by `after` (or `after_id`, `before_id`) and `limit`."""
-    asked = {name: values[0] for name, values in parse_qs(request.query).items()}
+    params = {name: values[0] for name, values in parse_qs(request.query).items()}
     ids = [row["id"] for row in rows]
-    start, limit = 0, int(asked.get("limit", usual))
-    after, before = asked.get("after", asked.get("after_id")), asked.get("before_id")
+    start, limit = 0, int(params.get("limit", usual))
+    after, before = params.get("after", params.get("after_id")), params.get("before_id")
     if after in ids:
         start = ids.index(after) + 1
     elif before in ids:

@@ -190,9 +190,9 @@ def error_event(
 
     def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
         body = error_body(wire, status, type=type, code=code, number=number)
-        kept = reply.parts[: reply.opening] + reply.content[:after_events]
+        sent = reply.parts[: reply.opening] + reply.content[:after_events]
         event = server_wire(wire).error_event(body, reply.opening + after_events)
-        yield b"".join((reply.head(), *reply.frames([*kept, event]), LAST_CHUNK))
+        yield b"".join((reply.head(), *reply.frames([*sent, event]), LAST_CHUNK))
 
     return Fault("error_event", play)
 
@@ -212,11 +212,11 @@ def of_error(error: ProviderError) -> Fault:
 def _begun(reply: Reply, *, events: int | None = None, bytes_: int | None = None) -> bytes:
     """Return the first bytes of a reply: its head, and a number of events of its content or bytes of its body."""
     if bytes_ is None and reply.is_stream:
-        kept = (
+        sent = (
             reply.parts[: reply.opening]
             + reply.content[: len(reply.content) // 2 if events is None else events]
         )
-        return b"".join((reply.head(), *reply.frames(kept)))
+        return b"".join((reply.head(), *reply.frames(sent)))
     body = reply.body
     body = body[: len(body) // 2 if bytes_ is None else bytes_]
     return reply.head() + (chunk(body) if reply.is_stream and body else body)
@@ -233,8 +233,8 @@ def no_terminal_mark() -> Fault:
     """End a stream properly, but without its terminal mark (P12): no finish reason, no `[DONE]`, no `message_stop`."""
 
     def change(reply: Reply) -> Iterable[Step]:
-        kept = reply.parts[: len(reply.parts) - reply.closing]
-        yield b"".join((reply.head(), *reply.frames(kept), LAST_CHUNK if reply.is_stream else b""))
+        sent = reply.parts[: len(reply.parts) - reply.closing]
+        yield b"".join((reply.head(), *reply.frames(sent), LAST_CHUNK if reply.is_stream else b""))
 
     return _of_reply("no_terminal_mark", change)
 

@@ -206,8 +206,8 @@ class ProviderServer:
 
         async def serve() -> None:
             loop = self._loop = asyncio.get_running_loop()
-            told = asyncio.Event()
-            self._stop = told.set
+            stopping = asyncio.Event()
+            self._stop = stopping.set
 
             def connection() -> Any:
                 self.counts.connections += 1
@@ -225,7 +225,7 @@ class ProviderServer:
             self._port = listener.sockets[0].getsockname()[1]
             self._started_s = time.monotonic()
             ready.set()
-            await told.wait()
+            await stopping.wait()
             listener.close()
             for one in list(self._connections):
                 one.close()
