@@ -53,8 +53,8 @@ ARROWS_FROM_CORE_TO_EXTENSIONS = 9
 PRIVATE_NAMES_USED_BY_EXTENSIONS = 78
 
 # Words of a language of our own, counted in the whole text of the package.
-WORDS = {"said": 40, "given": 40, "asked": 140, "told": 50, "kept": 92}
-DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 227
+WORDS = {"said": 33, "given": 36, "asked": 58, "told": 23, "kept": 67}
+DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 95
 
 
 class Import(NamedTuple):
