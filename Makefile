@@ -4,6 +4,7 @@
 #   make quick                              the tests without faults, jobs and the local model: while you write
 #   make test                               lint, types and tests
 #   make test-langchain                     those of the border to LangChain, in .venv-langchain (`make test` runs them)
+#   make test-langchain-long                those of that border that take minutes (`make test-long` runs them)
 #   make test-long                          the tests that take minutes, some on a local Ray (270 MB), and more
 #                                           examples for every property
 #   make test-browser                       the pages of the examples in headless Chromium, which it installs where it may
@@ -24,7 +25,7 @@ SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(SCRIPTS)
 SOURCES := modelwire tests examples $(wildcard benchmarks)
 
-.PHONY: demo quick test cases beside test-langchain test-long test-browser test-all dist bench docs lint types format clean help
+.PHONY: demo quick test cases beside test-langchain test-langchain-long test-long test-browser test-all dist bench docs lint types format clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -68,7 +69,13 @@ cases: $(VENV)/.collected
 # `langchain-tests` wants an older vcrpy than our own tests do, hence an environment of its own.
 test-langchain:
 	@$(MAKE) --no-print-directory VENV=$(VENV)-langchain $(VENV)-langchain/.ready-langchain-dev
-	$(VENV)-langchain/$(SCRIPTS)/python -m pytest -c tests/langchain/langchain.ini -q -n $(WORKERS) tests/langchain
+	$(VENV)-langchain/$(SCRIPTS)/python -m pytest -c tests/langchain/langchain.ini -q -n $(WORKERS) \
+	  -m "not long" tests/langchain
+
+# Random chains, schemas and messages through LangChain and through us: about a minute.
+test-langchain-long:
+	@$(MAKE) --no-print-directory VENV=$(VENV)-langchain $(VENV)-langchain/.ready-langchain-dev
+	$(VENV)-langchain/$(SCRIPTS)/python -m pytest -c tests/langchain/langchain.ini -q -n 2 -m long tests/langchain
 
 # pytest compiles each test file when it is first read. Without this every worker does so, for all files.
 $(VENV)/.collected: $(VENV)/.ready-dev
@@ -76,6 +83,7 @@ $(VENV)/.collected: $(VENV)/.ready-dev
 	@touch $@
 
 test-long: $(VENV)/.ready-long
+	@$(MAKE) --no-print-directory test-langchain-long
 	$(BIN)/python -m pytest -q -n 2 -m "long or hypothesis" --hypothesis-profile=long
 
 # Debian's packages, where we may install them; without a browser the tests are skipped, and say what is missing.
