@@ -9,7 +9,8 @@ from collections.abc import Generator
 from time import sleep
 from typing import TYPE_CHECKING, Any, cast
 
-from modelwire.adapters.model.results import chunk_from_message
+from modelwire.adapters.model.results import chunk_from_message, result_of
+from modelwire.adapters.model.run import astart_model_run, start_model_run
 from modelwire.adapters.wires.json import read_json
 from modelwire.errors import (
     ChatError,
@@ -19,7 +20,7 @@ from modelwire.errors import (
     Timeout,
     and_said,
 )
-from modelwire.messages import AIMessage
+from modelwire.messages import AIMessage, HumanMessage
 from modelwire.messages.refusals import refusal_in
 from modelwire.runnables.config import settled
 from modelwire.transport.call import call_flow
@@ -30,6 +31,7 @@ from modelwire.transport.steps import Exchange
 if TYPE_CHECKING:
     from modelwire.adapters.model.http import HTTPChatModel
     from modelwire.adapters.model.refusals import RefusalPolicy
+    from modelwire.messages import BaseMessage
     from modelwire.runnables import RunnableConfig
     from modelwire.transport.wire import Reply
 
@@ -133,32 +135,44 @@ async def afinal_answer(
 def resume(
     model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
 ) -> AIMessage:
-    """Poll an answer that an earlier call began."""
-    call = _call(model, id, config, kwargs)
-    return _checked(call, final_answer(model, call, placeholder(id), first_s=0.0))
+    """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
+    settings, messages = settled(config), _messages(id)
+    with start_model_run(model, messages, settings, kwargs) as run:
+        call = _call(model, messages, run.config, kwargs)
+        answer = _checked(call, final_answer(model, call, placeholder(id), first_s=0.0))
+        run.end(result_of(answer))
+    return answer
 
 
 async def aresume(
     model: HTTPChatModel, id: str, config: RunnableConfig | None, kwargs: dict[str, Any]
 ) -> AIMessage:
-    """Poll an answer that an earlier call began."""
-    settings = settled(config)
+    """Poll an answer that an earlier call began. Budgets and callbacks count it as a call."""
+    settings, messages = settled(config), _messages(id)
     key = await model._akey(kwargs, settings.get("deadline"))
-    call = _call(model, id, settings, kwargs, is_async=True, key=key)
-    return _checked(call, await afinal_answer(model, call, placeholder(id), first_s=0.0))
+    async with await astart_model_run(model, messages, settings, kwargs) as run:
+        call = _call(model, messages, run.config, kwargs, is_async=True, key=key)
+        answer = _checked(call, await afinal_answer(model, call, placeholder(id), first_s=0.0))
+        await run.end(result_of(answer))
+    return answer
+
+
+def _messages(id: str) -> list[BaseMessage]:
+    """Return what stands for the messages of the earlier call."""
+    if not id or not isinstance(id, str):
+        raise InvalidArgument(f"`id` is the id of an answer, such as `resp_68...`, not {id!r}.")
+    return [HumanMessage(f"(background answer {id})")]
 
 
 def _call(
     model: HTTPChatModel,
-    id: str,
-    config: RunnableConfig | None,
+    messages: list[BaseMessage],
+    config: RunnableConfig,
     kwargs: dict[str, Any],
     **more: Any,
 ) -> Exchange[Any, Any]:
-    if not id or not isinstance(id, str):
-        raise InvalidArgument(f"`id` is the id of an answer, such as `resp_68...`, not {id!r}.")
     sent = {**kwargs, "background": True}
-    return model._exchange(model._messages("hi"), None, settled(config), sent, stream=False, **more)
+    return model._exchange(messages, None, config, sent, stream=False, **more)
 
 
 def _checked(call: Exchange[Any, Any], answer: AIMessage) -> AIMessage:
@@ -209,10 +223,14 @@ class _Poll:
         """Poll until the answer is final; return it, or raise the error that it ended with."""
         pause_s = self.first_s
         retry_after_s: float | None = None
+        # Of an answer that another call has begun, the observers hear the first poll: it stands for the request.
+        unheard = self.call.observers if self.first_s == 0.0 else None
         while is_pending(self.answer):
             yield "sleep", self._within(max(pause_s, retry_after_s or 0.0))
             pause_s = min(max(pause_s * GROWTH, FIRST_POLL_S), LONGEST_POLL_S)
             exchange = self._exchange("GET", "")
+            if unheard is not None:
+                exchange.observers, unheard = unheard, None
             try:
                 self.answer = yield "send", exchange
             except ChatError as error:

@@ -16,6 +16,7 @@ import pytest
 
 import modelwire
 from modelwire.adapters.model import background
+from modelwire.budgets import budget
 from modelwire.errors import IncompleteAnswer, InvalidArgument, Refused, ServerError, Timeout
 from modelwire.testing import Answer, ProviderServer, faults
 
@@ -277,3 +278,12 @@ def test_the_pause_turn_fault_suspends_an_answer(server: ProviderServer, colour:
     server.say(faults.pause_turn().on("The first half "), "and the rest.")
     chunks = colour.stream(server.model("anthropic"), "hi")
     assert "".join(str(chunk.text) for chunk in chunks) == "The first half and the rest."
+
+
+def test_a_resumed_answer_counts_in_a_budget(server: ProviderServer, colour: Any) -> None:
+    server.say(Answer("At last.", polls=0, usage={"input_tokens": 7, "output_tokens": 3}))
+    model = server.model("responses")
+    id = model.invoke("hi", background=True, max_continuations=0).response_metadata["id"]
+    with budget(tokens=1_000_000) as spending:
+        colour.run(lambda: model.resume_response(id), lambda: model.aresume_response(id))
+    assert (spending.spent.tokens, spending.spent.calls) == (10, 1)
