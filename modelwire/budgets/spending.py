@@ -299,7 +299,7 @@ class _Admission(CallObserver):
     ) -> CallObserver:
         """Return the observer of a call.
 
-        A call without a request of ours reserves its cost here, others when they are sent.
+        A model without `build_request` reserves its cost here, any other when its request is sent.
         """
         call = _Call(self.budgets, model, messages, kwargs)
         if not hasattr(model, "build_request"):

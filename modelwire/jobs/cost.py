@@ -73,7 +73,7 @@ def dollars(amount: Decimal) -> str:
 def price_of(message: AIMessage, *, batch: bool = False) -> Decimal | None:
     """Return the cost of an answer in USD; None if its usage or its model's price is unknown.
 
-    Set `batch=True` for an answer of a provider's Batch API. An answer from a cache of ours costs
+    Set `batch=True` for an answer of a provider's Batch API. An answer from a cache of modelwire costs
     nothing.
     Raises: `MissingDependency` without `modelwire[profiles]`.
     """

@@ -95,7 +95,7 @@ def _part_of(path: Path, writer: str) -> Path:
 
 
 class Table(NamedTuple):
-    """A written table: its number of rows, and the type that the text of each column stands for."""
+    """A written table: its number of rows, and the type of which each column has the text."""
 
     rows: int
     # Each is "int", "float", "bool", "json" or "text", followed by "?" if the column may contain

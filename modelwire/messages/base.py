@@ -217,7 +217,7 @@ class _Blanks(NamedTuple):
     fields: tuple[tuple[str, Callable[[], Any] | None, Any], ...]
     required: tuple[str, ...]  # The required fields besides the content.
     texts: frozenset[str]  # The fields for which every text is valid.
-    quick: bool  # True for a class of ours, which has no validators of users.
+    quick: bool  # True for a class of modelwire, which has no validators of users.
 
 
 @lru_cache(maxsize=256)

@@ -266,7 +266,7 @@ _declared: set[str] = set()
 
 
 def _warn_of_misspelt(values: Mapping[str, Any], ids: Sequence[str]) -> None:
-    """Warn of unknown keys that are similar to an id of ours.
+    """Warn of unknown keys that are similar to a declared id.
 
     Others are ignored, since LangGraph stores its own there.
     """

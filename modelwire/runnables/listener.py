@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABSENT", "RunFilter", "RunListener", "attach", "dict_from_result", "message_of"]
 
-# It stands for an unknown input.
+# This value replaces an unknown input.
 ABSENT: Any = object()
 # Runs can be selected by these.
 WHAT = ("names", "types", "tags")

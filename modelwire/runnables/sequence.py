@@ -128,7 +128,7 @@ class RunnableSequence(Step[Input, Output]):
         config = settled(config)
         if "deadline" in config or listening(config):
             return super().invoke(input, config, **kwargs)
-        # This repeats `_value`, so that a traceback has no frames of ours between two steps.
+        # This repeats `_value`, so that a traceback has no frames of modelwire between two steps.
         value: Any = input
         for step, inner, extra in self._calls(below(config), kwargs):
             value = step.invoke(value, inner, **extra)
