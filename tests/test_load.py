@@ -228,6 +228,32 @@ def test_what_a_model_wrote_stays_data(
     assert messages_from_dict(json.loads(json.dumps(messages_to_dict(talk)))) == talk
 
 
+FINITE = st.recursive(
+    LEAVES.filter(lambda leaf: leaf not in (float("inf"), float("-inf"))),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("wire", ["openai", "responses", "anthropic", "gemini", "bedrock"])
+@given(args=st.lists(st.dictionaries(NAMES, FINITE, max_size=3), min_size=1, max_size=3))
+def test_answers_of_every_wire_with_any_arguments_are_read_as_they_were_written(
+    wire: str, server: ProviderServer, args: list[dict[str, Any]]
+) -> None:
+    calls = [{"name": "f", "args": one} for one in args]
+    server.say(*[Answer(text=json.dumps(args), tool_calls=calls)] * 2)
+    model = server.model(wire)  # type: ignore[arg-type]
+    chunks = list(model.stream("hi"))
+    total = chunks[0]
+    for chunk in chunks[1:]:
+        total = total + chunk
+    for answer in (model.invoke("hi"), total):
+        assert [call["args"] for call in answer.tool_calls] == args
+        assert loads(dumps(answer)) == answer
+        assert load(dumpd([answer]), allowed_objects="all", secrets_from_env=True) == [answer]
+    assert [loads(dumps(chunk)) for chunk in chunks] == chunks
+
+
 class Record:
     """What another library might call `to_json`: it returns data."""
 
