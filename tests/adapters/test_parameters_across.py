@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -787,15 +788,15 @@ PLACES = {**EVERY, "openai": EVERY["openai"].model_copy(update={"use_responses_a
 # A word that one wire documents, and where else it has a place.
 FOREIGN: dict[str, tuple[Any, set[str]]] = {
     "cache_control": ({"type": "ephemeral"}, {"anthropic", "bedrock"}),
-    "generationConfig": ({"topK": 3}, {"gemini"}),
+    "generationConfig": ({"speechConfig": {}}, {"gemini"}),
     "safety_settings": ([{"category": "x", "threshold": "y"}], {"gemini"}),
     "guardrail_config": ({"guardrailIdentifier": "g"}, {"bedrock"}),
-    "inferenceConfig": ({"maxTokens": 3}, {"bedrock"}),
+    "inferenceConfig": ({"new": 3}, {"bedrock"}),
     "previous_response_id": ("resp_1", {"responses"}),
     "mcp_servers": ([{"type": "url", "url": "https://a.test", "name": "a"}], {"anthropic"}),
     "web_search_options": ({}, {"openai"}),
     "prompt_cache_key": ("k", {"openai", "responses"}),
-    "system": ("Be brief.", {"anthropic", "bedrock"}),
+    "system": ([{"type": "text", "text": "Be brief."}], {"anthropic", "bedrock"}),
 }
 
 
@@ -852,3 +853,76 @@ def test_a_gateway_gets_the_words_that_it_documents(service: str) -> None:
         warnings.simplefilter("error")
         body = model.build_request("hi", cache_control={"type": "ephemeral"}).body
     assert body["cache_control"] == {"type": "ephemeral"}
+
+
+CONFIG = {"temperature": 0.5, "maxOutputTokens": 70, "topP": 0.9, "stopSequences": ["x"]}
+PLAIN = {"temperature": 0.5, "max_tokens": 70, "top_p": 0.9, "stop": ["x"]}
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic", "bedrock"])
+def test_settings_in_geminis_words_go_out_in_those_of_the_wire(wire: str) -> None:
+    model = PLACES[wire].model_copy(update={"model": "house-model"})
+    plain = model.build_request("hi", **PLAIN).body
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.build_request("hi", generationConfig=CONFIG).body == plain
+        snake = {re.sub("[A-Z]", lambda at: "_" + at[0].lower(), k): v for k, v in CONFIG.items()}
+        assert model.build_request("hi", generation_config=snake).body == plain
+    some = {**CONFIG, "speechConfig": {}}
+    with pytest.warns(ParameterWarning, match="`generationConfig` is left out"):
+        assert model.build_request("hi", generationConfig=some).body == plain
+
+
+def test_settings_in_converses_words_go_out_in_those_of_the_wire() -> None:
+    config = {"maxTokens": 70, "temperature": 0.5, "topP": 0.9, "stopSequences": ["x"]}
+    for wire in ("openai", "anthropic", "gemini"):
+        body = PLACES[wire].model_copy(update={"model": "m"}).build_request("hi", **PLAIN).body
+        model = PLACES[wire].model_copy(update={"model": "m", "temperature": 1.0})
+        assert model.build_request("hi", inferenceConfig=config).body == body
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"thinking_level": "HIGH"},
+        {"thinking_config": {"thinkingLevel": "high"}},
+        {"generationConfig": {"thinkingConfig": {"thinkingLevel": "HIGH"}}},
+    ],
+)
+def test_geminis_thinking_is_an_effort_elsewhere(words: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chat = ChatOpenAI(model="gpt-5", api_key="k").build_request("hi", **words).body
+        claude = ChatAnthropic(model="claude-opus-5", api_key="k").build_request("hi", **words).body
+        budget = {"thinkingConfig": {"thinkingBudget": 16_000}}
+        same = ChatOpenAI(model="gpt-5", api_key="k").build_request("hi", generationConfig=budget)
+    assert same.body == chat
+    assert chat["reasoning_effort"] == "high"
+    assert claude["output_config"] == {"effort": "high"}
+
+
+def test_geminis_form_of_the_answer_is_the_wires_own() -> None:
+    body = PLACES["openai"].build_request("hi", response_json_schema=SCHEMA).body
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
+    assert body["response_format"] == form
+
+
+@pytest.mark.parametrize("name", ["system", "instructions", "system_instruction"])
+@pytest.mark.parametrize("wire", PLACES)
+def test_a_system_prompt_in_any_word_reaches_the_model(wire: str, name: str) -> None:
+    model = PLACES[wire]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if wire == "gemini" and name == "system_instruction":
+            value: Any = {"parts": [{"text": "Be brief."}]}
+        else:
+            value = "Be brief."
+        body = model.build_request("hi", **{name: value}).body
+    as_message = model.build_request([("system", "Be brief."), ("human", "hi")]).body
+    if wire == "responses":
+        assert body["instructions"] == "Be brief."
+        assert body["input"] == model.build_request("hi").body["input"]
+    elif wire == "gemini" and name == "system_instruction":
+        assert body["system_instruction"] == value
+    else:
+        assert body == as_message

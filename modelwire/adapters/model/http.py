@@ -371,7 +371,7 @@ class HTTPChatModel(WireRequests):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AIMessage:
-        stream = bool(kwargs.get("stream", self.streaming))
+        stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
         exchange = self._exchange(messages, stop, config, kwargs, stream=stream)
         line = self._sync_connection(exchange)
         if stream:
@@ -394,7 +394,7 @@ class HTTPChatModel(WireRequests):
         ):  # an SDK's sync client has the key: in a thread then
             return await run_in_executor(None, self._answer, messages, stop, config, **kwargs)
         key = await self._akey(kwargs, config.get("deadline")) if self._asks_for_key() else None
-        stream = bool(kwargs.get("stream", self.streaming))
+        stream = self._streams_whole(kwargs) if "stream" in kwargs else self.streaming
         exchange = self._exchange(
             messages, stop, config, kwargs, stream=stream, is_async=True, key=key
         )
@@ -406,6 +406,10 @@ class HTTPChatModel(WireRequests):
         if exchange.polls and answer.response_metadata.get("status") in PENDING:
             answer = await background_answers().afinal_answer(self, exchange, answer)
         return cast("RefusalPolicy", exchange.refusals).checked(answer, exchange)
+
+    def _streams_whole(self, kwargs: Mapping[str, Any]) -> bool:
+        """Return whether the call wants its whole answer read from a stream, and the model may stream it."""
+        return bool(kwargs["stream"]) and not self._streaming_is_off(kwargs)
 
     def _chunks(
         self,

@@ -123,7 +123,7 @@ class WireRequests(WireSettings):
                     for name in kwargs
                     if name not in _NO_PARAMETERS
                 )
-                call.params = self._fit_parameters(call.params, codec.provider, model, wire, late)
+                self._fit_parameters(call, codec.provider, model, wire, late)
         request = codec.encode(call)
         request.model = request.model or call.model
         if request.left_out:
@@ -139,15 +139,21 @@ class WireRequests(WireSettings):
         return codec, request
 
     def _fit_parameters(
-        self, params: Mapping[str, Any], provider: str, model: str, wire: str, late: frozenset[str]
-    ) -> Mapping[str, Any]:
-        """Return the parameters as the model takes them; say which had to be changed, or refuse to."""
-        from modelwire.adapters.providers.parameters import fit_parameters
+        self, call: ChatCall, provider: str, model: str, wire: str, late: frozenset[str]
+    ) -> None:
+        """Give the call its parameters as the model takes them; warn of those that had to change, or refuse to send."""
+        from modelwire.adapters.providers.parameters import fit_parameters, without_foreign_system
 
-        params, notes = fit_parameters(params, provider=provider, model=model, wire=wire, late=late)
+        params, system = without_foreign_system(call.params, provider=provider, wire=wire)
+        if system is not None:
+            from modelwire.messages import SystemMessage
+
+            call.messages = [SystemMessage(system), *call.messages]
+        call.params, notes = fit_parameters(
+            params, provider=provider, model=model, wire=wire, late=late
+        )
         if notes:
             self._warn_of(note.message for note in notes)
-        return params
 
     def _warn_of(self, notes: Iterable[str]) -> None:
         """Say what is not sent as it was given, or refuse to send the rest."""

@@ -15,10 +15,11 @@ from modelwire.adapters.providers.model_families import (
     touched_parameters,
 )
 from modelwire.adapters.wires.fitting import Fitting, Note
+from modelwire.adapters.wires.foreign_settings import take_system_prompt, translate
 from modelwire.adapters.wires.own_words import foreign_words
 from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
 
-__all__ = ["Note", "fit_parameters"]
+__all__ = ["Note", "fit_parameters", "without_foreign_system"]
 
 # Words of Anthropic's that Chat Completions has others for, whatever the model.
 TRANSLATED = frozenset(("effort", "output_config", "output_format", "thinking"))
@@ -41,6 +42,9 @@ def fit_parameters(
         return params, []
     fitting = Fitting(dict(params), model, wire_named(wire).title, late)
     family, service = family_of(provider, wire, model), service_row(provider, wire)
+    foreign = foreign_words(wire, service)
+    if not foreign.isdisjoint(params):
+        translate(fitting, foreign)
     is_read = service is not None or not TRANSLATED.isdisjoint(params)
     if family is not None or (is_read and wire == HOME_WIRE):  # the rows of services have its words
         families.fit(fitting, family, service)
@@ -55,5 +59,22 @@ def fit_parameters(
                     name, f"`{service.name}` does not take it, see {service.docs}{do}"
                 )
     why = f"{fitting.title} has no such parameter"
-    fitting.leave_out_all(sorted(foreign_words(wire, service)), why)
+    fitting.leave_out_all(sorted(foreign), why)
     return fitting.params, fitting.notes
+
+
+def without_foreign_system(
+    params: Mapping[str, Any], *, provider: str, wire: str
+) -> tuple[Mapping[str, Any], str | None]:
+    """Return the parameters without a system prompt under another wire's word, and that prompt, None without one.
+
+    The Responses API gets it as its own `instructions`; elsewhere it is a message.
+    """
+    foreign = foreign_words(wire, service_row(provider, wire))
+    rest = dict(params)
+    text = take_system_prompt(rest, foreign)
+    if text is None:
+        return params, None
+    if "instructions" in foreign or "instructions" in rest:
+        return rest, text
+    return {**rest, "instructions": text}, None

@@ -37,7 +37,7 @@ OF_WIRE = {
     "image_config include_thoughts labels mediaResolution media_resolution modalities "
     "model_armor_config outputConfig responseModalities response_json_schema response_mime_type "
     "response_modalities response_schema safetySettings safety_settings speechConfig speech_config "
-    "systemInstruction thinkingConfig thinking_budget thinking_config thinking_level toolConfig "
+    "systemInstruction system_instruction thinkingConfig thinking_budget thinking_config thinking_level toolConfig "
     "tool_config",
     "bedrock": "parallel_tool_calls "
     "frequency_penalty presence_penalty logit_bias logprobs top_logprobs n seed stop top_k "

@@ -1,0 +1,82 @@
+"""Words that another wire has for what all wires can say, put into the common ones. No I/O here.
+
+Loaded by a call that has a parameter of another wire.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from modelwire.adapters.wires.fitting import JSON, Fitting
+
+__all__ = ["take_system_prompt", "translate"]
+
+# Gemini's and Converse's dicts of settings, and Gemini's of thinking.
+CONFIGS = ("generationConfig", "generation_config", "inferenceConfig")
+THINKING = ("thinkingConfig", "thinking_config")
+SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction")
+# The common name of each setting, by its name in snake_case.
+COMMON = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "seed": "seed",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "max_output_tokens": "max_tokens",
+    "max_tokens": "max_tokens",
+    "stop_sequences": "stop",
+    "candidate_count": "n",
+}
+
+
+def translate(fitting: Fitting, foreign: Collection[str]) -> None:
+    """Put the foreign parameters into common words; what has none stays under its name."""
+    params = fitting.params
+    for name in [name for name in params if name in foreign]:
+        value = params[name]
+        if name in (*CONFIGS, *THINKING) and isinstance(value, Mapping):
+            rest: JSON = {}
+            for key, part in value.items():
+                if not _is_said(fitting, name, _snake(key), part):
+                    rest[key] = part
+            params[name] = rest
+            if not rest:
+                del params[name]
+        elif COMMON.get(name) != name and _is_said(fitting, name, _snake(name), value):
+            del params[name]
+
+
+def _is_said(fitting: Fitting, parameter: str, key: str, value: Any) -> bool:
+    """Say one setting of a parameter in common words; return whether there are some."""
+    if key == "thinking_config" and isinstance(value, Mapping):
+        said = [_is_said(fitting, parameter, _snake(name), it) for name, it in value.items()]
+        return all(said)
+    if key in COMMON:
+        name, common = COMMON[key], value
+    elif key == "response_json_schema":
+        schema = {"name": "answer", "schema": value}
+        name, common = "response_format", {"type": "json_schema", "json_schema": schema}
+    elif key == "thinking_level" and isinstance(value, str):
+        name, common = "reasoning_effort", value.lower()
+    elif key == "thinking_budget" and isinstance(value, int) and value >= 0:
+        name, common = "reasoning", {"budget_tokens": value}
+    else:
+        return False
+    if parameter in fitting.late or name not in fitting.params:  # what a call sets wins
+        fitting.params[name] = common
+    return True
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
+def take_system_prompt(params: JSON, foreign: Collection[str]) -> str | None:
+    """Take out the system prompt that is set under another wire's word."""
+    for name in SYSTEM:
+        if name in foreign and isinstance(params.get(name), str):
+            return str(params.pop(name))
+    return None
