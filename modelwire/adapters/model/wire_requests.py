@@ -142,17 +142,9 @@ class WireRequests(WireSettings):
         self, call: ChatCall, provider: str, model: str, wire: str, late: frozenset[str]
     ) -> None:
         """Give the call its parameters as the model takes them; warn of those that had to change, or refuse to send."""
-        from modelwire.adapters.providers.parameters import fit_parameters, without_foreign_system
+        from modelwire.adapters.providers.parameters import fit_call
 
-        params, system = without_foreign_system(call.params, provider=provider, wire=wire)
-        if system is not None:
-            from modelwire.messages import SystemMessage
-
-            call.messages = [SystemMessage(system), *call.messages]
-        call.params, notes = fit_parameters(
-            params, provider=provider, model=model, wire=wire, late=late
-        )
-        if notes:
+        if notes := fit_call(call, provider=provider, model=model, wire=wire, late=late):
             self._warn_of(note.message for note in notes)
 
     def _warn_of(self, notes: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ A parameter that no table lists is sent as it is, and for a model of no family e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelwire.adapters.providers.model_families import (
     families_of,
@@ -18,8 +18,12 @@ from modelwire.adapters.wires.fitting import Fitting, Note
 from modelwire.adapters.wires.foreign_settings import take_system_prompt, translate
 from modelwire.adapters.wires.own_words import foreign_words
 from modelwire.adapters.wires.wire import HOME_WIRE, wire_named
+from modelwire.messages import SystemMessage
 
-__all__ = ["Note", "fit_parameters", "without_foreign_system"]
+if TYPE_CHECKING:
+    from modelwire.adapters.wires.wire import ChatCall
+
+__all__ = ["Note", "fit_call", "fit_parameters"]
 
 # Words of Anthropic's that Chat Completions has others for, whatever the model.
 TRANSLATED = frozenset(("effort", "output_config", "output_format", "thinking"))
@@ -63,18 +67,21 @@ def fit_parameters(
     return fitting.params, fitting.notes
 
 
-def without_foreign_system(
-    params: Mapping[str, Any], *, provider: str, wire: str
-) -> tuple[Mapping[str, Any], str | None]:
-    """Return the parameters without a system prompt under another wire's word, and that prompt, None without one.
+def fit_call(
+    call: ChatCall, *, provider: str, model: str, wire: str, late: frozenset[str]
+) -> list[Note]:
+    """Give the call its parameters as `model` takes them, and return what `fit_parameters` has to note.
 
-    The Responses API gets it as its own `instructions`; elsewhere it is a message.
+    A system prompt under another wire's word becomes the `instructions` of the Responses API, elsewhere a message.
     """
     foreign = foreign_words(wire, service_row(provider, wire))
-    rest = dict(params)
-    text = take_system_prompt(rest, foreign)
-    if text is None:
-        return params, None
-    if "instructions" in foreign or "instructions" in rest:
-        return rest, text
-    return {**rest, "instructions": text}, None
+    params = dict(call.params)
+    text = take_system_prompt(params, foreign)
+    if text is not None and ("instructions" in foreign or "instructions" in params):
+        call.messages = [SystemMessage(text), *call.messages]
+    elif text is not None:
+        params["instructions"] = text
+    call.params, notes = fit_parameters(
+        params, provider=provider, model=model, wire=wire, late=late
+    )
+    return notes
