@@ -50,7 +50,7 @@ def translate(fitting: Fitting, foreign: Collection[str]) -> None:
 
 
 def _is_said(fitting: Fitting, parameter: str, key: str, value: Any) -> bool:
-    """Say one setting of a parameter in common words; return whether there are some."""
+    """Set a parameter under its common name, and return whether it has one."""
     if key == "thinking_config" and isinstance(value, Mapping):
         said = [_is_said(fitting, parameter, _snake(name), it) for name, it in value.items()]
         return all(said)

@@ -451,7 +451,7 @@ class ProviderServer:
             self._settle_later(request, call)
             reply = answer_reply(answer, call)
             own_latency_s, own_gap_s = answer.latency_s, answer.chunk_gap_s
-        if request.wire == "responses" and request.fields.get("background") is True:
+        if request.fields.get("background") is True:  # which only the Responses API has
             reply = self._in_background(answer, call, reply)
         reply.headers.update(headers)
         reply.latency_s = self._latency_s(request) if own_latency_s is None else own_latency_s
