@@ -40,20 +40,22 @@ def translate(fitting: Fitting, foreign: Collection[str]) -> None:
         if name in (*CONFIGS, *THINKING) and isinstance(value, Mapping):
             rest: JSON = {}
             for key, part in value.items():
-                if not _is_said(fitting, name, _snake(key), part):
+                if not _has_common_name(fitting, name, _snake(key), part):
                     rest[key] = part
             params[name] = rest
             if not rest:
                 del params[name]
-        elif COMMON.get(name) != name and _is_said(fitting, name, _snake(name), value):
+        elif COMMON.get(name) != name and _has_common_name(fitting, name, _snake(name), value):
             del params[name]
 
 
-def _is_said(fitting: Fitting, parameter: str, key: str, value: Any) -> bool:
+def _has_common_name(fitting: Fitting, parameter: str, key: str, value: Any) -> bool:
     """Set a parameter under its common name, and return whether it has one."""
     if key == "thinking_config" and isinstance(value, Mapping):
-        said = [_is_said(fitting, parameter, _snake(name), it) for name, it in value.items()]
-        return all(said)
+        parts = [
+            _has_common_name(fitting, parameter, _snake(name), it) for name, it in value.items()
+        ]
+        return all(parts)
     if key in COMMON:
         name, common = COMMON[key], value
     elif key == "response_json_schema":
