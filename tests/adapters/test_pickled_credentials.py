@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -235,3 +236,19 @@ def test_a_provider_without_a_row_gets_no_key_of_another(
     assert "of-OPENAI_API_KEY" in str(
         dict(ChatOpenAI(model="m", base_url=HOUSE).build_request("hi").headers)
     )
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda model: model.with_config(configurable={"model": "n"})],
+    ids=["copy", "deepcopy", "with_config"],
+)
+def test_a_copy_in_this_process_keeps_the_credential(
+    copied: Callable[[Any], Any], raw_server: Any, colour: Any
+) -> None:
+    server = raw_server([[answer(json.dumps(openai_answer("hi")).encode())]])
+    made = init_chat_model(
+        "openai:m", base_url=server.url, api_key="mine", configurable_fields=("model",)
+    )
+    assert colour.invoke(copied(made), "hi").text == "hi"
+    assert b"Bearer mine" in server.requests[0]

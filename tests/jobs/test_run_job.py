@@ -680,7 +680,7 @@ def test_a_max_cost_without_a_price_list_says_what_to_install(
     job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cost, "_list", cache(lambda: None))
-    with pytest.raises(MissingDependency, match=r"modelwire\[jobs\]"):
+    with pytest.raises(MissingDependency, match=r"modelwire\[profiles\]"):
         job("{text}", texts(1), model=spending(), max_cost=1)
 
 

@@ -86,6 +86,16 @@ class ConfigurableModel(DynamicRunnable["LanguageModelInput", AIMessage]):
         is_set = any(_says_who(name, value) for name, value in self.arguments.items())
         return {**self.__dict__, "arguments": plain, "_made": {}, "_lost": is_set}
 
+    def __copy__(self) -> ConfigurableModel:
+        """Return a copy for this process: unlike a pickle it keeps the credentials and clients."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.arguments, other._made = dict(self.arguments), {}
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ConfigurableModel:
+        return self.__copy__()
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         is_lost = state.pop("_lost", False)
         self.__dict__.update(state)

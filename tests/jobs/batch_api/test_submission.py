@@ -157,7 +157,9 @@ def test_what_is_wrong_with_every_row_is_raised_and_nothing_is_handed_in(
 ) -> None:
     server = serve()
     with pytest.raises(InvalidArgument, match="stop"):
-        server.model("responses", stop=["x"]).submit_batch(["a", "b"], dir=tmp_path / "a.job")
+        server.model("responses", stop=["x"], strict_params=True).submit_batch(
+            ["a", "b"], dir=tmp_path / "a.job"
+        )
     server.model("responses").submit_batch(["a"], dir=tmp_path / "b.job")
     assert asked(server) == [1]
 
