@@ -225,7 +225,7 @@ REFUSED: list[tuple[dict[str, Any], set[str]]] = [
     (closed(a={"allOf": [TEXT], "type": "string"}), OPENAI),
     (closed(a={"description": "anything"}), OPENAI),
     (closed(a={"type": "object", "additionalProperties": TEXT}), ALL),
-    (closed(a=closed(b={"type": "object", "properties": {}})), ALL),
+    (closed(a=closed(b={"type": "object", "properties": {}})), OPENAI),
     ({**closed(a=TEXT), "additionalProperties": True}, ALL),
     ({**closed(a=TEXT, b=TEXT), "required": ["a"]}, OPENAI),
     ({**closed(a={"$ref": "#/$defs/D", "description": "d"}), "$defs": {"D": TEXT}}, OPENAI),
