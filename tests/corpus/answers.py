@@ -52,12 +52,13 @@ async def answer(endpoint: str, base_url: str, request_body: dict[str, Any]) -> 
 
 
 def _model(endpoint: str, base_url: str, *, is_on_vertex: bool = False) -> Any:
-    # A recording has one request, so a suspended answer is read as the part that it is.
+    # A recording has one request, so a suspended answer is read as the part that it is. The SDKs return refusals.
     same: dict[str, Any] = {
         "model": "m",
         "api_key": "none",
         "max_retries": 0,
         "max_continuations": 0,
+        "on_refusal": "message",
     }
     if endpoint == "anthropic_messages":
         return ChatAnthropic(base_url=base_url.removesuffix("/v1"), **same)
@@ -98,6 +99,9 @@ def outcome(endpoint: str, message: AIMessage) -> dict[str, Any]:
         + sum(len(block.get("citations") or block.get("annotations") or ()) for block in blocks),
         "opaque": [_digest(text) for block in blocks for text in _opaque(block)],
     }
+    words = (metadata.get("prompt_feedback") or {}).get("blockReasonMessage")
+    if said["text"] in (said["refusal"], words, metadata.get("finish_message")):
+        said["text"] = ""  # `on_refusal="message"` puts the provider's words there
     return said | SPECIFIC[endpoint](message)
 
 
