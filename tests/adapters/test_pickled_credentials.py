@@ -240,7 +240,7 @@ def test_a_provider_without_a_row_gets_no_key_of_another(
 
 @pytest.mark.parametrize(
     "copied",
-    [copy.copy, copy.deepcopy, lambda model: model.with_config(configurable={"model": "n"})],
+    [copy.copy, copy.deepcopy, lambda model: model.with_config(configurable={"model": "openai:n"})],
     ids=["copy", "deepcopy", "with_config"],
 )
 def test_a_copy_in_this_process_keeps_the_credential(
